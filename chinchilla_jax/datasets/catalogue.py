@@ -1,0 +1,123 @@
+"""The tables that travel with the package, and what is known about each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from chinchilla_jax.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What an embedded table is and where its figures come from.
+
+    Attributes:
+        name: the table's name; `<name>.csv` is its file.
+        title: one line about the runs.
+        n_rows: rows in the file.
+        source: where the figures come from, in words.
+        arxiv: identifiers of the papers on arXiv, measured first, transcribed last.
+        columns: column name to meaning and unit.
+        drop_highest_loss: runs of highest loss that `load_runs` leaves out unless told otherwise.
+        notes: what to know before fitting.
+    """
+
+    name: str
+    title: str
+    n_rows: int
+    source: str
+    arxiv: tuple[str, ...]
+    columns: Mapping[str, str]
+    drop_highest_loss: int = 0
+    notes: str = ""
+
+
+_INFO = (
+    DatasetInfo(
+        name="chinchilla",
+        title="Chinchilla: 245 language models of 57M to 16.2B parameters",
+        n_rows=245,
+        source="read off Figure 4 of Hoffmann et al. 2022 by Besiroglu et al. 2024",
+        arxiv=("2203.15556", "2404.10102"),
+        columns=MappingProxyType(
+            {
+                "params": "parameters, as read off the figure (count)",
+                "flops": "training compute (FLOP)",
+                "loss": "final training loss (nats per token)",
+            }
+        ),
+        drop_highest_loss=5,
+        notes=(
+            "tokens = flops / (6 params), always with the parameters as plotted. The five runs of highest "
+            "loss are left out by default, as in the replication. The parameters, rounded to whole millions, "
+            "each equal one reported count of Table A9 (43 of its 50 models occur), which gives a run its "
+            "architecture: params='reported', 'standard' or 'best_fit'."
+        ),
+    ),
+    DatasetInfo(
+        name="llama3",
+        title="Llama 3: 133 language models of 59M to 16.8B parameters in 10 compute budgets",
+        n_rows=133,
+        source="read off Figure 2 (IsoFLOP curves) of Dubey et al. 2024 by Czech et al. 2026",
+        arxiv=("2407.21783", "2603.22339"),
+        columns=MappingProxyType(
+            {
+                "params": "parameters, as read off the figure (count)",
+                "tokens": "training tokens (count)",
+                "flops": "training compute: the budget of the curve (FLOP)",
+                "loss": "validation loss, in the unit of the figure",
+            }
+        ),
+        notes=(
+            "flops = 6 params tokens to nine digits. The losses (0.69 to 0.93) are well below what models of "
+            "this size reach in nats per token, so E, A and B of a fit are in the figure's own unit and not "
+            "comparable with those of Chinchilla; exponents and optimal tokens per parameter do not depend "
+            "on that unit."
+        ),
+    ),
+    DatasetInfo(
+        name="chinchilla_architectures",
+        title="Table A9: the 50 architectures of the Chinchilla runs",
+        n_rows=50,
+        source="Table A9 of Hoffmann et al. 2022",
+        arxiv=("2203.15556",),
+        columns=MappingProxyType(
+            {
+                "reported_params_millions": "the table's own parameter count (millions)",
+                "d_model": "width of the residual stream",
+                "ffw_size": "width of the feed-forward layer",
+                "kv_size": "width of one attention head's keys and values",
+                "n_heads": "attention heads per layer",
+                "n_layers": "layers",
+            }
+        ),
+        notes="Architectures, not runs: see chinchilla_architectures(). The vocabulary is 32,168 for all.",
+    ),
+)
+_BY_NAME = {info.name: info for info in _INFO}
+_RUN_TABLES = ("chinchilla", "llama3")
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Names of the embedded tables of runs, as `load_runs` takes them."""
+    return _RUN_TABLES
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """What is known about an embedded table: one of `dataset_names()` or "chinchilla_architectures".
+
+    Raises:
+        UsageError: no embedded table has this name.
+    """
+    if not isinstance(name, str) or name not in _BY_NAME:
+        raise unknown_name("embedded table", name, _BY_NAME)
+    return _BY_NAME[name]
+
+
+def embedded_bytes(name: str) -> bytes:
+    """The content of an embedded table's file."""
+    from importlib.resources import files  # slow to import, and `--help` has no use for it
+
+    return files(__package__).joinpath("tables", f"{name}.csv").read_bytes()

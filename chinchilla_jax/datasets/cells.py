@@ -1,0 +1,132 @@
+"""One cell of a table: a finite positive number, or a sentence about what it is instead.
+
+Cells are read from their text here rather than by a table library, because a library turns "NA", "1_000" or
+"1,5" into something without saying so, and then nobody can name the value that was wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import math
+import numbers
+import re
+
+from chinchilla_jax.errors import short
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
+_MISSING = re.compile(r"[+-]?nan|#?n/?a|none|null|missing|-+|\?+|\.", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[,' _\u00a0\u202f][0-9]{3})+(?:\.[0-9]*)?")
+_DECIMAL_COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)")
+_SUFFIX = re.compile(r"([0-9]+\.?[0-9]*) ?([kKmMbBgGtT])[nN]?")
+_POWER_OF = {"k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
+
+_EXAMPLE = {"params": "7e10", "tokens": "1.4e12", "flops": "5.76e23", "loss": "2.1"}
+_POSITIVE = {
+    "params": "parameters are a positive count",
+    "tokens": "tokens are a positive count",
+    "flops": "training FLOP is positive",
+    "loss": "loss is positive, in nats per token (not its logarithm, nor a log-likelihood)",
+}
+_FILL_OR_DELETE = "fill it in or delete the row"
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Why a cell cannot be used, to be read as "<shown> <fault>; <remedy>"; like cells share their `kind`."""
+
+    kind: str
+    shown: str
+    fault: str
+    remedy: str
+
+
+def parse_cell(value: object, quantity: str) -> float | Problem:
+    """The cell's value as a finite positive float, or what is wrong with it.
+
+    Args:
+        value: text (from CSV) or any object (from Parquet or a DataFrame).
+        quantity: "params", "tokens", "flops" or "loss": what the column holds, for the remedy.
+    """
+    if isinstance(value, str):
+        return _parse_text(value.strip(), quantity)
+    # pandas' own missing values raise when compared, so they are known by their type's name.
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return _missing(short(value))
+    if isinstance(value, numbers.Real | decimal.Decimal) and not isinstance(value, bool):
+        try:
+            return _check(float(value), short(float(value)), quantity)
+        except OverflowError:
+            return _too_large(short(value), quantity)
+        except ValueError:  # decimal's signalling NaN
+            return _missing(short(value))
+    return Problem("text", f"{short(value)} ({type(value).__name__})", "is not a number", _plain(quantity))
+
+
+def _parse_text(text: str, quantity: str) -> float | Problem:
+    shown = short(text)
+    if not text:
+        return Problem("empty", "the cell", "is empty", _FILL_OR_DELETE)
+    if NUMBER.fullmatch(text):
+        value = float(text)
+        if math.isinf(value):
+            return _too_large(shown, quantity)
+        if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
+            return Problem(
+                "too small", shown, "is too small for a float64", f"{_POSITIVE[quantity]}; correct it"
+            )
+        return _check(value, shown, quantity)
+    if _MISSING.fullmatch(text):
+        return _missing(shown)
+    if _INFINITE.fullmatch(text):
+        return _check(math.inf, shown, quantity)
+    return Problem("text", shown, "is not a number", _text_remedy(text, quantity))
+
+
+def _check(value: float, shown: str, quantity: str) -> float | Problem:
+    if math.isnan(value):
+        return _missing(shown)
+    if math.isinf(value):
+        return Problem(
+            "infinite",
+            shown,
+            "is infinite",
+            f"{_POSITIVE[quantity]} and finite; correct it or delete the row",
+        )
+    if value <= 0:
+        sign = "zero" if value == 0 else "negative"
+        return Problem(sign, shown, f"is {sign}", f"{_POSITIVE[quantity]}; correct it or delete the row")
+    return value
+
+
+def _missing(shown: str) -> Problem:
+    return Problem("missing", shown, "marks a missing value", _FILL_OR_DELETE)
+
+
+def _too_large(shown: str, quantity: str) -> Problem:
+    return Problem(
+        "too large", shown, "is too large for a float64", f"{_POSITIVE[quantity]} and finite; correct it"
+    )
+
+
+def _plain(quantity: str) -> str:
+    return f"write a plain number such as {_EXAMPLE[quantity]}"
+
+
+def _text_remedy(text: str, quantity: str) -> str:
+    if len(text) > 40:
+        return _plain(quantity)
+    digits = re.sub("[^0-9.+-]", "", text)
+    comma = _DECIMAL_COMMA.fullmatch(text)
+    thousands = _THOUSANDS.fullmatch(text)
+    # "2,345" reads both ways; as a loss it can only be 2.345, as a count its owner has to say.
+    if comma and (quantity == "loss" or not thousands or text.lstrip("+-").startswith("0")):
+        return f"use a decimal point: {comma[1]}.{comma[2]}"
+    if comma and thousands:
+        return f"write {digits} or {comma[1]}.{comma[2]}, whichever is meant"
+    if thousands:
+        return f"write it without separators: {digits}"
+    if match := _SUFFIX.fullmatch(text):
+        return f"write it in full: {match[1]}e{_POWER_OF[match[2].lower()]}"
+    return _plain(quantity)

@@ -1,0 +1,120 @@
+"""Which column of a table is which quantity: the names people give to N, D, C and L.
+
+A column name is compared without case, spaces, underscores, hyphens and punctuation, so "Model Size",
+"model_size" and "MODEL-SIZE" are one name. Names that would need a guess about the meaning are left out on
+purpose: "non-embedding params" is another count than N, and "params (M)" another unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from chinchilla_jax.datasets.cells import NUMBER
+from chinchilla_jax.datasets.runs import QUANTITIES
+from chinchilla_jax.errors import DataError, closest, short
+
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "params": (
+            "params", "N", "Model Size", "parameters", "n_params", "num_params", "param", "n_parameters",
+            "num_parameters", "param_count", "parameter_count", "params_count", "number of parameters",
+            "model_params", "model_parameters", "total_params", "total_parameters",
+        ),
+        "tokens": (
+            "tokens", "D", "Training Tokens", "train_tokens", "n_tokens", "num_tokens", "token_count",
+            "number of tokens", "tokens_seen", "total_tokens", "num_training_tokens", "num_train_tokens",
+        ),
+        "flops": (
+            "flops", "C", "Training FLOP", "flop", "training_flops", "train_flops", "train_flop", "compute",
+            "budget", "training_compute", "train_compute", "compute_budget", "flop_budget", "flops_budget",
+            "total_flops", "total_compute",
+        ),
+        "loss": (
+            "loss", "L", "final_loss", "Training Loss", "train_loss", "val_loss", "validation_loss",
+            "valid_loss", "test_loss", "eval_loss", "final_train_loss", "final_val_loss",
+            "final_training_loss",
+        ),
+    }
+)  # fmt: skip
+
+
+def normalise(name: str) -> str:
+    """`name` without case and without anything that is not a letter or a digit."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
+
+
+def quantity_of(name: str) -> str | None:
+    """The quantity ("params", "tokens", "flops" or "loss") that a column of this name holds, or None."""
+    return _QUANTITY_OF.get(normalise(name))
+
+
+def match_columns(header: Sequence[str], where: str) -> dict[str, int]:
+    """Position of the column of each quantity found in `header`.
+
+    Args:
+        header: column names in the order of the table.
+        where: the table's name for messages.
+
+    Returns:
+        Quantity to column position; "loss" and at least two of params, tokens, flops are in it.
+
+    Raises:
+        DataError: a column is missing, or two columns hold the same quantity.
+    """
+    positions: dict[str, list[int]] = {}
+    for position, name in enumerate(header):
+        if (quantity := quantity_of(name)) is not None:
+            positions.setdefault(quantity, []).append(position)
+    # Choosing one of two candidates in silence is how a fit ends up on the wrong column.
+    for quantity, found in positions.items():
+        if len(found) > 1:
+            named = " and ".join(f"{short(header[position])} (column {position + 1})" for position in found)
+            twice = (
+                "the header is duplicated"
+                if len({header[p] for p in found}) == 1
+                else f"both mean {quantity}"
+            )
+            raise DataError(
+                f"{where}: columns {named}: {twice}; keep the one to use and delete or rename the rest"
+            )
+    missing = [quantity for quantity in QUANTITIES if quantity not in positions]
+    if "loss" in missing or len(missing) > 1:
+        raise DataError(_missing_message(header, where, missing))
+    return {quantity: found[0] for quantity, found in positions.items()}
+
+
+def _missing_message(header: Sequence[str], where: str, missing: Sequence[str]) -> str:
+    if header and all(NUMBER.fullmatch(name.strip()) for name in header):
+        return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
+    if len(header) == 1:
+        return f"{where}: a single column, {short(header[0])}; separate columns by commas, semicolons or tabs"
+    wanted = []
+    counts = [quantity for quantity in missing if quantity != "loss"]
+    if len(counts) > 1:
+        wanted.append("two of params, tokens and flops" if len(counts) == 3 else " or ".join(counts))
+    if "loss" in missing:
+        wanted.append("loss")
+    found = ", ".join(short(name) for name in header[:8])
+    more = f" and {len(header) - 8} more" if len(header) > 8 else ""
+    absent = " and none for ".join(wanted)
+    return f"{where}: no column for {absent} among {found}{more}; {_remedy(header, missing)}"
+
+
+def _remedy(header: Sequence[str], missing: Sequence[str]) -> str:
+    free = [name for name in header if normalise(name) and quantity_of(name) is None]
+    meant: dict[str, str] = {}
+    for name in free:
+        near = closest(normalise(name), missing)
+        near = near or next((quantity for quantity in missing if normalise(name).startswith(quantity)), None)
+        if near:
+            meant.setdefault(near, name)
+    if meant:
+        renames = (f"rename {short(name)} to {quantity}" for quantity, name in meant.items())
+        return f"if that is what they hold, in plain counts, {' and '.join(renames)}"
+    others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
+    rename = f"rename the column that holds it (also understood are {others})"
+    return f"add it, or {rename}; C = 6 N D gives the third of params, tokens, flops"

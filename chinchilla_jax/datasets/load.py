@@ -1,0 +1,122 @@
+"""`load_runs`: one way in for embedded tables, files and DataFrames."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.counting import COUNTING_RULES, round_to_millions
+from chinchilla_jax.datasets.architectures import chinchilla_architectures
+from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
+from chinchilla_jax.datasets.reading import Table, from_frame, read_bytes, read_file, show_text
+from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
+from chinchilla_jax.errors import DataError, UsageError, closest, short, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERPRETATIONS = ("as_plotted", "reported", "standard", "best_fit")
+
+
+def load_runs(
+    source: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    params: str = "as_plotted",
+    drop_highest_loss: int | None = None,
+    rounded: bool = True,
+) -> Runs:
+    """Load training runs and check everything about them that a fit relies on.
+
+    A table needs a column for the loss and for two of params, tokens and flops; the third follows from
+    C = 6 N D, and where all three are given they stay as given. Column names are matched without case, spaces
+    and punctuation, and the usual other names are understood (N, Model Size, Training FLOP, val_loss, ...).
+    Columns that are none of these are ignored.
+
+    Args:
+        source: "chinchilla" or "llama3" (an embedded table), the path of a CSV (separated by comma,
+            semicolon, tab or bar, in UTF-8) or Parquet file, or a DataFrame. An embedded name wins over a
+            file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
+        params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
+            through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
+            (see `chinchilla_jax.counting`). Tokens are the same under all of them.
+        drop_highest_loss: how many runs of highest loss to leave out. None: 5 for "chinchilla", as in
+            Besiroglu et al. 2024 (arXiv:2404.10102), otherwise 0.
+        rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer
+            et al. 2025 (arXiv:2509.23963). "as_plotted" is never rounded, "reported" always is.
+
+    Returns:
+        Runs in the order of the table. Their `interpretation` is `params` for an embedded table, otherwise
+        "as_given".
+
+    Raises:
+        DataError: the source cannot be read, or holds something that cannot be fitted; one line with the
+            file, rows (lines of the file, the header being line 1; counted from 1 in Parquet; index labels of
+            a DataFrame), column, value and remedy.
+        UsageError: an argument has no meaning, alone or with the others.
+    """
+    if params not in INTERPRETATIONS:
+        raise unknown_name("params", params, INTERPRETATIONS)
+    embedded = isinstance(source, str) and source in dataset_names()
+    if params != "as_plotted" and not (embedded and source == "chinchilla"):
+        shown = repr(source) if embedded else "a table of your own"
+        raise UsageError(
+            f"params={params!r} needs each run's architecture, which only the embedded 'chinchilla' has "
+            f"(Table A9), not {shown}; leave params out, or put your own counts in the params column"
+        )
+    if embedded:
+        name = str(source)
+        runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, interpretation=params)
+        if params != "as_plotted":
+            runs = _recount(runs, params, rounded)
+        default_drop = dataset_info(name).drop_highest_loss
+    else:
+        table, name = _read_source(source)
+        runs = runs_from_table(table, name=name, interpretation="as_given")
+        default_drop = 0
+    dropped = default_drop if drop_highest_loss is None else drop_highest_loss
+    kept = runs.drop_highest_loss(dropped)
+    if len(kept) < len(runs):
+        require_fittable(kept, f"{name} without its {dropped} runs of highest loss")
+    return kept
+
+
+def _recount(runs: Runs, interpretation: str, rounded: bool) -> Runs:
+    models = chinchilla_architectures()
+    if interpretation == "reported":
+        counts = models.reported_params
+    else:
+        exact = COUNTING_RULES[interpretation](models.architecture)
+        counts = np.asarray(round_to_millions(exact) if rounded else exact)
+    return runs.with_params(counts[models.rows(runs.params)], interpretation)
+
+
+def _read_source(source: object) -> tuple[Table, str]:
+    """The cells of a file or DataFrame, and a name for the runs."""
+    # A DataFrame can only exist once pandas has been imported, so there is no need to import it to ask.
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(source, pandas.DataFrame):
+        return from_frame(source), "DataFrame"
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"load_runs cannot read a {type(source).__name__} ({short(source)}); "
+            f"give {_choices()}, a path or a DataFrame"
+        )
+    path = os.path.expanduser(os.fsdecode(source))
+    if isinstance(source, str) and not os.path.lexists(path):
+        near = closest(source, dataset_names())
+        # Only a bare word can be a misspelt name; for a path the missing file is the whole story.
+        if near or not os.path.splitext(path)[1]:
+            hint = f"did you mean {near!r}? " if near else ""
+            raise DataError(
+                f"{show_text(path)}: no such file or embedded table; {hint}"
+                f"give {_choices()}, or a path that exists"
+            )
+    return read_file(path), os.path.basename(path)
+
+
+def _choices() -> str:
+    return " or ".join(repr(name) for name in dataset_names())

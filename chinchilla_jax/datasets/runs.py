@@ -1,0 +1,156 @@
+"""One set of training runs: the value that every other part of the package works on.
+
+| code   | symbol | shape | unit                     |
+|--------|--------|-------|--------------------------|
+| params | N      | (n,)  | parameters (plain count) |
+| tokens | D      | (n,)  | training tokens (count)  |
+| flops  | C      | (n,)  | training FLOP            |
+| loss   | L      | (n,)  | nats per token           |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import operator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax.errors import DataError, UsageError, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUANTITIES = ("params", "tokens", "flops", "loss")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Runs:
+    """n training runs, as four read-only float64 arrays of shape (n,).
+
+    The arrays are copied on construction, so a `Runs` never changes under the code that holds it.
+    Values are not judged here: a perturbation may make a count zero or negative, and such runs must travel
+    as far as the solver, which reports them as INVALID. Tables from users are checked by `load_runs`.
+
+    Attributes:
+        params: parameters N (count), shape (n,).
+        tokens: training tokens D (count), shape (n,).
+        flops: training compute C (FLOP), shape (n,). Usually 6 N D, but kept as given where a table gives it.
+        loss: final loss L (nats per token), shape (n,).
+        name: where the runs come from: an embedded table's name or a file's name.
+        interpretation: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
+            "best_fit".
+
+    Raises:
+        DataError: an array is not one-dimensional, not numeric, or the lengths differ.
+    """
+
+    params: NDArray[np.float64]
+    tokens: NDArray[np.float64]
+    flops: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    name: str = ""
+    interpretation: str = "as_given"
+
+    def __post_init__(self) -> None:
+        """Replace the four arrays by read-only float64 copies and compare their lengths."""
+        for quantity in QUANTITIES:
+            object.__setattr__(self, quantity, _read_only(quantity, getattr(self, quantity)))
+        lengths = {quantity: len(getattr(self, quantity)) for quantity in QUANTITIES}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{quantity} {length}" for quantity, length in lengths.items())
+            raise DataError(f"Runs: arrays of different lengths ({found}); give one value per run in each")
+
+    def __len__(self) -> int:
+        """Number of runs."""
+        return len(self.params)
+
+    def __repr__(self) -> str:
+        """The ranges rather than the arrays, which would fill a screen."""
+        ranges = "".join(
+            f", {quantity} {values.min():.3g} to {values.max():.3g}"
+            for quantity in QUANTITIES
+            if (values := getattr(self, quantity)).size
+        )
+        return f"<Runs {self.name!r} ({self.interpretation}): {len(self)} runs{ranges}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal bit for bit, name and interpretation included."""
+        if not isinstance(other, Runs):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Agrees with `==`."""
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, str, str]:
+        return self.name, self.interpretation, self.data_hash
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 (hex) of params, tokens, flops and loss, in this order, as little-endian float64 bytes."""
+        digest = hashlib.sha256()
+        for quantity in QUANTITIES:
+            digest.update(getattr(self, quantity).astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def with_params(self, params: ArrayLike, interpretation: str | None = None) -> Runs:
+        """The same runs with other parameter counts.
+
+        Tokens, compute and loss stay as they are: re-counting a model does not change what it was trained on.
+        (The robustness study, arXiv:2509.23963, does the same, for its re-counts and its perturbations.)
+
+        Args:
+            params: new counts, shape (n,); any finite or non-finite values.
+            interpretation: how they were counted; None keeps the present word.
+        """
+        kept = self.interpretation if interpretation is None else interpretation
+        return Runs(params, self.tokens, self.flops, self.loss, name=self.name, interpretation=kept)  # type: ignore[arg-type]
+
+    def drop_highest_loss(self, k: int) -> Runs:
+        """The runs without the `k` of highest loss, in their present order.
+
+        Among runs of equal loss, later ones go first.
+
+        Raises:
+            UsageError: `k` is not a whole number from 0 to n - 1.
+        """
+        try:
+            count = operator.index(k)
+        except TypeError:
+            raise UsageError(
+                f"drop_highest_loss={short(k)}: give a whole number of runs to leave out"
+            ) from None
+        if not 0 <= count < max(len(self), 1):
+            raise UsageError(
+                f"drop_highest_loss={count}: there are {len(self)} runs; "
+                f"leave out from 0 to {max(len(self) - 1, 0)}"
+            )
+        kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
+        return dataclasses.replace(
+            self, **{quantity: getattr(self, quantity)[kept] for quantity in QUANTITIES}
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """A new DataFrame, one row per run, columns params, tokens, flops, loss (float64; units as above)."""
+        import pandas as pd
+
+        return pd.DataFrame({quantity: getattr(self, quantity).copy() for quantity in QUANTITIES})
+
+
+def _read_only(quantity: str, values: ArrayLike) -> NDArray[np.float64]:
+    if np.iscomplexobj(values):
+        raise DataError(f"Runs: {quantity} holds complex numbers; give real ones")
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"Runs: {quantity} cannot be read as numbers ({short(values)}); give one number per run"
+        ) from None
+    if array.ndim != 1:
+        raise DataError(f"Runs: {quantity} has shape {array.shape}; give one value per run, shape (n,)")
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,131 @@
+"""From a `Table` to numbers that a law can be fitted to, or one line that says which cell stands in the way.
+
+| code   | symbol | shape | unit                        |
+|--------|--------|-------|-----------------------------|
+| params | N      | (n,)  | parameters                  |
+| tokens | D      | (n,)  | training tokens             |
+| flops  | C      | (n,)  | training FLOP, C = 6 N D    |
+| loss   | L      | (n,)  | nats per token              |
+
+Plain NumPy rather than a schema library: the messages need the line, the text of the cell and its remedy,
+and the package must work on machines that have no schema library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax.datasets.cells import Problem, parse_cell
+from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.reading import Table
+from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.errors import DataError, short
+
+# The law has five parameters, so six different points are the least that says anything about the fit.
+MIN_DISTINCT_RUNS = 6
+FLOP_PER_PARAM_TOKEN = 6.0
+_DERIVED = {
+    "params": "flops / (6 * tokens)",
+    "tokens": "flops / (6 * params)",
+    "flops": "6 * params * tokens",
+}
+
+
+def runs_from_table(table: Table, *, name: str, interpretation: str) -> Runs:
+    """Check every cell, complete the third of params, tokens and flops, and check what is left for a fit.
+
+    Raises:
+        DataError: naming the table, the rows, the column, the value and the remedy.
+    """
+    positions = match_columns(table.header, table.where)
+    arrays = _numbers(table, positions)
+    for quantity in _DERIVED:
+        if quantity not in arrays:
+            arrays[quantity] = _derive(table, quantity, arrays)
+    runs = Runs(**arrays, name=name, interpretation=interpretation)
+    require_fittable(runs, table.where, table)
+    return runs
+
+
+def _numbers(table: Table, positions: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    arrays: dict[str, NDArray[np.float64]] = {}
+    groups: dict[tuple[int, str], list[tuple[int, Problem]]] = {}
+    for quantity, position in positions.items():
+        values = np.empty(len(table.rows))
+        for row, cell in enumerate(table.column(position)):
+            parsed = parse_cell(cell, quantity)
+            if isinstance(parsed, Problem):
+                groups.setdefault((position, parsed.kind), []).append((row, parsed))
+            else:
+                values[row] = parsed
+        arrays[quantity] = values
+    if groups:
+        raise DataError(_cells_message(table, groups))
+    return arrays
+
+
+def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int, Problem]]]) -> str:
+    """One line about the group of like cells that comes first in the table, and a count of all others."""
+    (position, _), group = min(groups.items(), key=lambda item: (item[1][0][0], item[0][0]))
+    first_row, problem = group[0]
+    rows = table.name_rows([row for row, _ in group])
+    first = f" ({table.name_rows([first_row])})" if len(group) > 1 else ""
+    others = sum(len(other) for other in groups.values()) - len(group)
+    more = f" ({others} other cell{'s' * (others > 1)} in this table cannot be used either)" if others else ""
+    fault = f"{problem.shown}{first} {problem.fault}"
+    return f"{table.where}: {rows}, column {short(table.header[position])}: {fault}; {problem.remedy}{more}"
+
+
+def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):
+        if quantity == "flops":
+            values = FLOP_PER_PARAM_TOKEN * arrays["params"] * arrays["tokens"]
+        else:
+            given = arrays["tokens" if quantity == "params" else "params"]
+            values = arrays["flops"] / (FLOP_PER_PARAM_TOKEN * given)
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        used = _DERIVED[quantity]
+        raise DataError(
+            f"{table.where}: {table.name_rows(bad.tolist())}: {quantity} = {used} comes out as "
+            f"{float(values[bad[0]])!r}; check the units of the two columns"
+        )
+    return values
+
+
+def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None:
+    """Refuse runs that cannot tell the five parameters of the law apart.
+
+    Args:
+        runs: the runs, all values positive and finite.
+        where: what to call them in the message.
+        table: the table whose rows they are, one to one, to name the rows that repeat others.
+
+    Raises:
+        DataError: fewer than 6 distinct (params, tokens), one model size only, or one token count only.
+    """
+    for quantity, values, exponent in (("params", runs.params, "alpha"), ("tokens", runs.tokens, "beta")):
+        if len(runs) > 1 and np.all(values == values[0]):
+            raise DataError(
+                f"{where}: all {len(runs)} rows have the same {quantity} ({values[0]:g}), which leaves "
+                f"{exponent} undetermined; add runs with other {quantity}"
+            )
+    seen: set[tuple[float, float]] = set()
+    repeats: list[int] = []
+    for row, point in enumerate(zip(runs.params.tolist(), runs.tokens.tolist(), strict=True)):
+        if point in seen:
+            repeats.append(row)
+        seen.add(point)
+    if len(seen) < MIN_DISTINCT_RUNS:
+        which = (
+            f" ({table.name_rows(repeats)} repeat the params and tokens of another)"
+            if table and repeats
+            else ""
+        )
+        raise DataError(
+            f"{where}: {len(seen)} distinct runs in {len(runs)} rows{which}; the law has five parameters: "
+            f"give at least {MIN_DISTINCT_RUNS} runs that differ in params or tokens"
+        )

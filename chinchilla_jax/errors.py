@@ -1,0 +1,54 @@
+"""Errors meant for the reader of one line: what was found, where, and what to do about it.
+
+The command line prints the message alone and exits with code 2 for `DataError` and `UsageError`. Both are
+also `ValueError`, so code that never heard of this package can catch them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ChinchillaError(Exception):
+    """Base of every error this package raises on purpose; its text is one line."""
+
+
+class DataError(ChinchillaError, ValueError):
+    """A table or an array that cannot be used as it is."""
+
+
+class UsageError(ChinchillaError, ValueError):
+    """An argument, a name or a combination of options that has no meaning here."""
+
+
+def closest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name nearest in spelling to `name`, or None when none is near."""
+    import difflib
+
+    by_folded = {candidate.casefold(): candidate for candidate in allowed}
+    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
+    return by_folded[near[0]] if near else None
+
+
+def unknown_name(what: str, name: object, allowed: Iterable[str]) -> UsageError:
+    """Build (not raise) the error for a name outside a fixed list.
+
+    Args:
+        what: what the name stands for, as in "params" or "counting rule".
+        name: what the caller gave; anything, since callers pass anything.
+        allowed: the names that would have been right, in the order to show them.
+    """
+    names = list(allowed)
+    near = closest(name, names) if isinstance(name, str) else None
+    hint = f"; did you mean {near!r}?" if near else ";"
+    return UsageError(f"unknown {what} {short(name)}{hint} allowed: {', '.join(names)}")
+
+
+def short(value: object, width: int = 40) -> str:
+    """`repr(value)`, cut to `width` characters: one line whatever the value holds."""
+    try:
+        text = repr(value)
+        text = text if text.isprintable() else ascii(value)
+    except Exception:  # a repr can fail (an integer of 5,000 digits does), and must not replace the message
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= width else text[: width - 3] + "..."
