@@ -1,0 +1,277 @@
+"""Compute-optimal tokens per parameter over a range of budgets, with its band, and its slope per decade.
+
+| code    | symbol       | shape  | unit                                              |
+|---------|--------------|--------|---------------------------------------------------|
+| flops   | C            | (k,)   | training FLOP                                     |
+| laws    |              | (R,)   | the resamples' laws                               |
+| ratio   | D_opt/N_opt  | (k,)   | tokens per parameter                              |
+| slope   |              | ()     | tokens per parameter per decade of compute        |
+
+For one law ln(ratio) is a line in ln(C/6) (`ScalingLaw.log_ratio_line`), so a band is R lines evaluated and
+sorted at k budgets. A ratio may be +inf or 0 (see `ScalingLaw`): both have a place in the order and count as
+such, so a limit is +inf or 0 where enough lanes are. A lane without an optimum (NaN) has no place: it is left
+out and counted.
+
+The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from a normal; see `intervals.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax.analysis.draws import draw_laws, philox, positive_whole
+from chinchilla_jax.analysis.intervals import (
+    central_tails,
+    check_lanes,
+    check_method,
+    check_point,
+    normal_coordinates,
+)
+from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPUTE_GRID: NDArray[np.float64] = 10.0 ** np.linspace(18.0, 28.0, 201)
+"""10^18 to 10^28 FLOP in steps of 0.05 decades, shape (201,): the budgets of both papers."""
+COMPUTE_GRID.setflags(write=False)
+
+
+def tokens_per_param_band(
+    laws: ScalingLaw,
+    flops: ArrayLike = COMPUTE_GRID,
+    level: float = 0.8,
+    method: str = "percentile",
+    point_law: ScalingLaw | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+    *,
+    converged: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """Median and central interval of tokens per parameter at each budget.
+
+    Args:
+        laws: the resamples' laws, shape (R,).
+        flops: budgets (FLOP), positive, shape (k,) or a single one.
+        level: mass of the central interval, between 0 and 1.
+        method: "percentile" (over the resamples), "gaussian" or "besiroglu2024" (over laws drawn from a
+            normal around `point_law`; the median is that of the draws).
+        point_law: the point fit, needed by the two normal methods.
+        draws: how many laws the normal methods draw.
+        seed: seed of these draws. The standard normal numbers are the same for every call with one seed, so
+            that conditions are compared on the same draws.
+        converged: which laws count, bool (R,); None says that all do.
+
+    Returns:
+        One row per budget: flops, low, median, high, level, method. `frame.attrs` holds "n_converged" and
+        "n_failed" (lanes of the bootstrap that counted and did not; they add up to R) and "n_without_optimum"
+        (of the lanes or draws that counted, those with no compute optimum, left out of the quantiles). low,
+        median and high are NaN where nothing is left.
+
+    Raises:
+        UsageError: an argument is out of range, or a normal method lacks its point law.
+    """
+    import pandas as pd
+
+    check_method(method)
+    low_tail, high_tail = central_tails(level)
+    budgets = _budgets(flops)
+    mask = check_lanes(laws, converged)
+    if method == "percentile":
+        # A NaN, or an A beyond float64, is a failure whatever the mask says; A = 0 is an edge with a ratio.
+        counted = mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)
+        sample = laws[counted]
+    else:
+        counted = mask & np.isfinite(normal_coordinates(laws)).all(axis=-1)
+        sample = draw_laws(laws, counted, check_point(point_law, "tokens_per_param_band"), draws, seed)
+    quantiles, without = _ratio_quantiles(sample, budgets, (low_tail, 0.5, high_tail))
+    frame = pd.DataFrame(
+        {
+            "flops": budgets,
+            "low": quantiles[0],
+            "median": quantiles[1],
+            "high": quantiles[2],
+            "level": float(level),
+            "method": method,
+        }
+    )
+    frame.attrs = {
+        "n_converged": int(counted.sum()),
+        "n_failed": int(mask.size - counted.sum()),
+        "n_without_optimum": without,
+    }
+    return frame
+
+
+def slope_per_decade(flops: ArrayLike, ratio: ArrayLike) -> NDArray[np.float64]:
+    """Least-squares slope of tokens per parameter on log10 compute: the published measure of the trend.
+
+    Schaeffer et al. 2025 (arXiv:2509.23963) apply it to the median of the band: -0.572 (standard), -1.049
+    (best fit), -1.248 (reported).
+
+    Args:
+        flops: budgets (FLOP), positive, shape (k,), at least two distinct ones.
+        ratio: tokens per parameter, shape (..., k).
+
+    Returns:
+        Tokens per parameter per decade, shape (...). NaN where a ratio is infinite or NaN: no line passes
+        there.
+
+    Raises:
+        UsageError: shapes disagree, or the budgets do not span a range.
+    """
+    x = np.log10(_budgets(flops))
+    y = np.asarray(ratio, dtype=np.float64)
+    if y.shape[-1:] != x.shape or np.ptp(x) == 0:
+        raise UsageError(
+            f"slope_per_decade: {x.size} budgets and ratios of shape {y.shape}; "
+            "give one ratio per budget, for two or more distinct budgets"
+        )
+    centred = x - x.mean()
+    with np.errstate(invalid="ignore"):
+        slope = (y - y.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
+    return np.where(np.isfinite(y).all(axis=-1), slope, np.nan)
+
+
+def slope_table(tokens_per_param: pd.DataFrame) -> pd.DataFrame:
+    """Slope per decade of the median tokens per parameter, per condition and method.
+
+    Args:
+        tokens_per_param: rows of `tokens_per_param_band`, with a column `condition` if there are several.
+
+    Returns:
+        Columns condition (if given), method, level, slope_per_decade (NaN where a median is not finite),
+        n_flops, n_not_finite (budgets whose median is not finite), in the order of first appearance.
+
+    Raises:
+        UsageError: a column is missing.
+    """
+    import pandas as pd
+
+    missing = [name for name in ("method", "level", "flops", "median") if name not in tokens_per_param]
+    if missing:
+        raise UsageError(
+            f"slope_table: column {missing[0]!r} is missing; give the rows of tokens_per_param_band"
+        )
+    keys = [key for key in ("condition", "method", "level") if key in tokens_per_param]
+    rows = []
+    for group, band in tokens_per_param.groupby(keys, sort=False, observed=True):
+        median = band["median"].to_numpy()
+        slope = float(slope_per_decade(band["flops"].to_numpy(), median))
+        bad = int((~np.isfinite(median)).sum())
+        rows.append((*group, slope, len(band), bad))
+    return pd.DataFrame(rows, columns=[*keys, "slope_per_decade", "n_flops", "n_not_finite"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlopeError:
+    """Monte-Carlo error of a slope per decade (all three in tokens per parameter per decade).
+
+    Attributes:
+        slope: mean slope over the repeats that vary only the draws (for "percentile": the slope).
+        draws_error: standard deviation of the slope when only the seed of the draws changes (0 for
+            "percentile").
+        total_error: the same when the bootstrap's resamples change too. Another group's slope from its own
+            resamples and draws differs from ours by about sqrt(2) times this.
+        repeats: how many repeats each standard deviation is taken over.
+    """
+
+    slope: float
+    draws_error: float
+    total_error: float
+    repeats: int
+
+
+def slope_monte_carlo_error(
+    laws: ScalingLaw,
+    point_law: ScalingLaw | None = None,
+    flops: ArrayLike = COMPUTE_GRID,
+    method: str = "besiroglu2024",
+    *,
+    converged: ArrayLike | None = None,
+    draws: int = 4000,
+    repeats: int = 100,
+    seed: int = 0,
+) -> SlopeError:
+    """How far the slope of the median would move with other random numbers; the data stay the same.
+
+    Fresh bootstrap resamples are stood in for by resampling the R laws with replacement.
+
+    Args:
+        laws: the resamples' laws, shape (R,).
+        point_law: the point fit, needed by the normal methods.
+        flops: budgets (FLOP), shape (k,).
+        method: the method of the band.
+        converged: which laws count, bool (R,); None says that all do.
+        draws: laws drawn per repeat by the normal methods.
+        repeats: number of repeats, 2 or more.
+        seed: seed of everything here; repeat i draws with seed + 1 + i.
+
+    Raises:
+        UsageError: an argument is out of range, or fewer than two laws count.
+    """
+    kept = laws[check_lanes(laws, converged) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
+    check_method(method)
+    budgets = _budgets(flops)
+    if positive_whole("repeats", repeats) < 2 or len(kept) < 2:
+        raise UsageError(
+            f"slope_monte_carlo_error: {repeats} repeats of {len(kept)} laws; give two or more of both"
+        )
+    everyone = np.ones(len(kept), dtype=np.bool_)
+
+    def slope(sample: ScalingLaw, draw_seed: int) -> float:
+        if method != "percentile":
+            centre = check_point(point_law, "slope_monte_carlo_error")
+            sample = draw_laws(sample, everyone, centre, draws, draw_seed)
+        medians, _ = _ratio_quantiles(sample, budgets, (0.5,))
+        return float(slope_per_decade(budgets, medians[0]))
+
+    generator = philox(seed)
+    seeds = [seed + 1 + i for i in range(repeats)]
+    fixed = [slope(kept, s) for s in (seeds if method != "percentile" else seeds[:1])]
+    fresh = [slope(kept[generator.integers(0, len(kept), len(kept))], s) for s in seeds]
+    return SlopeError(
+        slope=float(np.mean(fixed)),
+        draws_error=float(np.std(fixed, ddof=1)) if len(fixed) > 1 else 0.0,
+        total_error=float(np.std(fresh, ddof=1)),
+        repeats=repeats,
+    )
+
+
+def _ratio_quantiles(
+    laws: ScalingLaw, budgets: NDArray[np.float64], probabilities: tuple[float, ...]
+) -> tuple[NDArray[np.float64], int]:
+    """Quantiles (p, k) of the ratio over the laws (linear interpolation), and how many laws had no optimum.
+
+    The order is found in logs, the interpolation is done on the ratios; this is what numpy.quantile of the
+    ratios gives, except that between two equal values, two infinities among them, the value itself is
+    returned.
+    """
+    intercept, slope = laws.log_ratio_line()
+    kept = ~np.isnan(intercept)
+    without = int(kept.size - kept.sum())
+    if without == kept.size:
+        return np.full((len(probabilities), budgets.size), np.nan), without
+    # One contiguous row per budget: numpy sorts those several times faster than it finds percentiles.
+    ordered = np.multiply.outer(np.log(budgets / FLOPS_PER_PARAM_TOKEN), slope[kept])
+    ordered += intercept[kept]
+    ordered.sort(axis=1)
+    position = np.asarray(probabilities) * (ordered.shape[1] - 1)
+    below = np.floor(position).astype(np.intp)
+    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        left, right = np.exp(ordered[:, below]), np.exp(ordered[:, above])
+        between = left + (position - below) * (right - left)
+    return np.where((left == right) | (position == below), left, between).T, without
+
+
+def _budgets(flops: ArrayLike) -> NDArray[np.float64]:
+    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+    if budgets.ndim != 1 or not budgets.size or not ((budgets > 0) & np.isfinite(budgets)).all():
+        raise UsageError(f"flops = {short(flops)}: give one or more positive, finite budgets, shape (k,)")
+    return budgets

@@ -1,0 +1,215 @@
+"""Perturbations: what they do to the counts, how they compose, their ids, and their randomness."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from chinchilla_jax.datasets import Runs, load_runs
+from chinchilla_jax.errors import UsageError
+from chinchilla_jax.perturbations import (
+    FAMILIES,
+    Additive,
+    Composition,
+    Identity,
+    LogNormalNoise,
+    Multiplicative,
+    SystematicBias,
+    geometric_mean,
+    parse_condition,
+)
+
+RUNS = load_runs("chinchilla", params="standard")
+COUNTS = st.lists(st.floats(1e6, 1e12), min_size=1, max_size=20)
+SIZES = st.floats(0.1, 10)
+ANY = st.recursive(
+    st.one_of(
+        st.just(Identity()),
+        SIZES.map(Multiplicative),
+        st.floats(0, 1e9).map(Additive),
+        st.floats(0.3, 3).map(SystematicBias),
+        st.builds(LogNormalNoise, st.floats(0, 3), st.integers(0, 20)),
+    ),
+    lambda inner: st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
+    max_leaves=4,
+)
+
+
+def runs_of(params):
+    params = np.asarray(params, dtype=float)
+    return Runs(params, np.full(len(params), 1e10), 6e10 * np.abs(params), np.linspace(2, 3, len(params)))
+
+
+@given(COUNTS, SIZES)
+def test_what_each_family_does(counts, size):
+    runs, n = runs_of(counts), np.array(counts)
+    mu = stats.gmean(n)
+    assert np.allclose(Multiplicative(size).apply(runs).params, size * n, rtol=1e-15)
+    assert np.allclose(Additive(size * 1e6).apply(runs).params, n + size * 1e6, rtol=1e-15)
+    assert np.allclose(SystematicBias(size).apply(runs).params, mu ** (1 - size) * n**size, rtol=1e-10)
+    noise = LogNormalNoise(size, 2)
+    assert np.allclose(np.log(noise.apply(runs, 7).params / n), size * noise.draw(len(n), 7), atol=1e-9)
+
+
+@given(COUNTS, ANY)
+def test_only_the_counts_change(counts, perturbation):
+    runs = runs_of(counts)
+    after = perturbation.apply(runs, seed=3)
+    for quantity in ("tokens", "flops", "loss", "name", "interpretation"):
+        assert getattr(after, quantity) is getattr(runs, quantity) or np.array_equal(
+            getattr(after, quantity), getattr(runs, quantity)
+        )
+    assert np.array_equal(runs.params, counts)
+
+
+@given(ANY, ANY, ANY, COUNTS)
+def test_composition_is_associative_and_identity_is_neutral(p, q, r, counts):
+    runs = runs_of(counts)
+    assert (p | q) | r == p | (q | r)
+    assert p | Identity() == p == Identity() | p
+    assert (p | q).apply(runs, 5) == q.apply(p.apply(runs, 5), 5)
+
+
+def test_composition_runs_from_left_to_right():
+    both = SystematicBias(1.2) | Additive(1e6)
+    assert isinstance(both, Composition)
+    assert both.condition == "systematic_bias=1.2|additive=1000000.0"
+    assert (both.family, both.repeat, math.isnan(both.value)) == ("composition", 0, True)
+    after = both.apply(RUNS).params
+    assert np.array_equal(after, SystematicBias(1.2).apply(RUNS).params + 1e6)
+    assert not np.array_equal(after, (Additive(1e6) | SystematicBias(1.2)).apply(RUNS).params)
+    with pytest.raises(TypeError):
+        both | 3
+
+
+@given(COUNTS, st.floats(0.01, 100))
+def test_multiplicative_round_trip(counts, c):
+    after = (Multiplicative(c) | Multiplicative(1 / c)).apply(runs_of(counts)).params
+    assert np.allclose(after, counts, rtol=1e-14)
+
+
+@given(COUNTS, st.integers(-(10**9), 10**9))
+def test_additive_inverse(counts, c):
+    whole = np.round(counts)  # whole counts and whole amounts are exact in float64
+    assert np.array_equal((Additive(c) | Additive(-c)).apply(runs_of(whole)).params, whole)
+
+
+@given(COUNTS, st.floats(0.3, 3))
+def test_bias_keeps_the_geometric_mean_and_has_an_inverse(counts, s):
+    runs = runs_of(counts)
+    after = SystematicBias(s).apply(runs)
+    assert geometric_mean(after.params) == pytest.approx(stats.gmean(counts), rel=1e-10)
+    assert np.allclose(SystematicBias(1 / s).apply(after).params, counts, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "nothing", [Identity(), Multiplicative(1), Additive(0), SystematicBias(1), LogNormalNoise(0, 4)]
+)
+def test_size_nothing_changes_nothing(nothing):
+    assert np.allclose(nothing.apply(RUNS).params, RUNS.params, rtol=4e-16)
+
+
+def test_the_ids_of_the_study():
+    assert Multiplicative(np.logspace(-3, 3, 11)[0]).condition == "multiplicative=0.001"
+    assert Additive(-np.logspace(6.6, 7.6, 5)[-1]).condition == "additive=-39810717.05534969"
+    assert Additive(-0.0).condition == "additive=0.0"
+    assert LogNormalNoise(np.logspace(-0.5, 0.5, 10)[0], np.int64(3)).condition == (
+        "log_normal_noise=0.31622776601683794#3"
+    )
+    assert LogNormalNoise(0).condition == "log_normal_noise=0.0#0"
+    assert SystematicBias(np.float32(0.5)).condition == "systematic_bias=0.5"
+    assert Identity().condition == "identity"
+    assert list(FAMILIES) == ["multiplicative", "additive", "systematic_bias", "log_normal_noise"]
+    for name, kind in FAMILIES.items():
+        made = kind(2)
+        assert (made.family, made.value, made.repeat, type(made.value)) == (name, 2.0, 0, float)
+
+
+@given(ANY)
+def test_ids_are_read_back(perturbation):
+    again = parse_condition(perturbation.condition)
+    assert again == perturbation
+    assert again.condition == perturbation.condition
+    assert hash(again) == hash(perturbation)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "unknown perturbation family ''"),
+        ("multiplicativ=1", "did you mean 'multiplicative'"),
+        ("multiplicative", "the form is multiplicative=NUMBER"),
+        ("multiplicative=", "the form is multiplicative=NUMBER"),
+        ("multiplicative=1#2", "the form is multiplicative=NUMBER"),
+        ("multiplicative=nan", "give a finite number"),
+        ("log_normal_noise=1#x", "the form is log_normal_noise=NUMBER#REPEAT"),
+        ("log_normal_noise=1#-1", "not a whole number >= 0"),
+        ("log_normal_noise=-1#0", "give a finite number >= 0"),
+        ("systematic_bias=0", "give a finite number above 0"),
+        ("identity=1", "identity takes no number"),
+        ("identity@reported", "choose it with load_runs(params=...)"),
+        ("additive=1|", "unknown perturbation family ''"),
+    ],
+)
+def test_ids_that_cannot_be_read(text, message):
+    with pytest.raises(UsageError) as caught:
+        parse_condition(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "1", None, True, [1.0], 1j])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bad_sizes(family, bad):
+    with pytest.raises(UsageError, match=r"is not usable; give a finite number"):
+        FAMILIES[family](bad)
+
+
+def test_bad_repeats_and_seeds():
+    for bad in (-1, 1.0, "0", True, None):
+        with pytest.raises(UsageError, match="not a whole number"):
+            LogNormalNoise(1, bad)
+        for perturbation in (Identity(), Additive(1), LogNormalNoise(1)):
+            with pytest.raises(UsageError, match="seed"):
+                perturbation.apply(RUNS, seed=bad)
+
+
+def test_counts_that_stop_being_positive_travel_on():
+    assert (Multiplicative(0).apply(RUNS).params == 0).all()
+    negative = Additive(-1e9).apply(RUNS)
+    assert (negative.params < 0).any()
+    assert np.isnan(SystematicBias(1.5).apply(negative).params).all()
+    assert np.isinf(SystematicBias(500).apply(RUNS).params).any()
+    assert np.isnan(geometric_mean([]))
+
+
+def test_noise_is_the_same_whatever_else_happens_and_different_wherever_it_should_be():
+    noise = LogNormalNoise(0.5, 3)
+    first = noise.apply(RUNS, seed=1).params
+    LogNormalNoise(0.5, 4).apply(RUNS, seed=1)
+    np.random.default_rng(0).normal(size=10)
+    assert np.array_equal(noise.apply(RUNS, seed=1).params, first)
+    assert np.array_equal(noise.apply(RUNS, seed=np.int64(1)).params, first)
+    draws = [
+        noise.draw(240, 1),
+        noise.draw(240, 2),
+        LogNormalNoise(0.5, 4).draw(240, 1),
+        LogNormalNoise(0.6, 3).draw(240, 1),
+    ]
+    correlation = np.corrcoef(draws) - np.eye(4)
+    assert np.abs(correlation).max() < 4 / np.sqrt(240)
+
+
+def test_noise_of_this_version_is_the_noise_of_every_version():
+    # Written down on the day it was made: a change here changes every published figure of the noise family.
+    expected = [-0.5159307299998847, 0.3437998131522261, -0.966153394511649, -0.5947296703037432]
+    assert LogNormalNoise(10**-0.5, 3).draw(4).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10**6))
+def test_noise_is_normal(seed):
+    z = np.concatenate([LogNormalNoise(1.0, repeat).draw(240, seed) for repeat in range(17)])
+    assert stats.kstest(z, "norm").pvalue > 1e-5
