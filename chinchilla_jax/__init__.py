@@ -1,0 +1,76 @@
+"""Bootstrap and robustness engine for neural scaling laws. The public names, and nothing else.
+
+Importing this module is cheap: JAX and pandas are loaded when a name that needs them is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chinchilla_jax.bootstrap import BootstrapResult as BootstrapResult
+    from chinchilla_jax.bootstrap import bootstrap as bootstrap
+    from chinchilla_jax.datasets import Runs as Runs
+    from chinchilla_jax.datasets import load_runs as load_runs
+    from chinchilla_jax.errors import ChinchillaError as ChinchillaError
+    from chinchilla_jax.errors import DataError as DataError
+    from chinchilla_jax.errors import UsageError as UsageError
+    from chinchilla_jax.fit import FitResult as FitResult
+    from chinchilla_jax.fit import fit as fit
+    from chinchilla_jax.law import ScalingLaw as ScalingLaw
+    from chinchilla_jax.objective import Huber as Huber
+    from chinchilla_jax.objective import HuberScale as HuberScale
+    from chinchilla_jax.perturbations import Additive as Additive
+    from chinchilla_jax.perturbations import LogNormalNoise as LogNormalNoise
+    from chinchilla_jax.perturbations import Multiplicative as Multiplicative
+    from chinchilla_jax.perturbations import SystematicBias as SystematicBias
+    from chinchilla_jax.solvers import SolverOptions as SolverOptions
+    from chinchilla_jax.solvers import Status as Status
+    from chinchilla_jax.study import Study as Study
+    from chinchilla_jax.study import StudySpec as StudySpec
+    from chinchilla_jax.study import open_study as open_study
+    from chinchilla_jax.study import paper_study as paper_study
+    from chinchilla_jax.study import run_study as run_study
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Additive": "perturbations",
+    "BootstrapResult": "bootstrap",
+    "ChinchillaError": "errors",
+    "DataError": "errors",
+    "FitResult": "fit",
+    "Huber": "objective",
+    "HuberScale": "objective",
+    "LogNormalNoise": "perturbations",
+    "Multiplicative": "perturbations",
+    "Runs": "datasets",
+    "ScalingLaw": "law",
+    "SolverOptions": "solvers",
+    "Status": "solvers",
+    "Study": "study",
+    "StudySpec": "study",
+    "SystematicBias": "perturbations",
+    "UsageError": "errors",
+    "bootstrap": "bootstrap",
+    "fit": "fit",
+    "load_runs": "datasets",
+    "open_study": "study",
+    "paper_study": "study",
+    "run_study": "study",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,101 @@
+"""What every solver takes and gives: one contract, one test over all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from chinchilla_jax.solvers.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.objective import Objective
+    from chinchilla_jax.solvers.design import Design
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SolverOptions:
+    """How hard a solver tries.
+
+    Args:
+        tolerance: Newton decrement, relative to the objective, at or below which a fit is certified.
+        max_steps: steps after which a lane ends as MAX_STEPS.
+        precision: "mixed" (float32 steps, float64 finish and certificate), "float64" throughout, or
+            "float32" (steps in float32 only; the certificate is still computed in float64).
+        wide_start: begin with the quadratic zone as wide as the residuals and narrow it on the way; for
+            starts far from the optimum.
+        workers: threads that share the batch; None for one per available core.
+    """
+
+    tolerance: float = 1e-12
+    max_steps: int = 400
+    precision: str = "mixed"
+    wide_start: bool = False
+    workers: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Where R lanes ended. Every lane has a status; theta is finite unless it is INVALID.
+
+    Attributes:
+        theta: (R, 5) internal coordinates, see `Design`.
+        objective_value: (R,).
+        decrement: (R,) Newton decrement relative to the objective (for `HuberScale`: largest excess of a
+            dual multiplier over its bound, plus the stationarity residual).
+        status: (R,) int8, `Status` values.
+        steps: (R,) int32.
+    """
+
+    theta: NDArray[np.float64]
+    objective_value: NDArray[np.float64]
+    decrement: NDArray[np.float64]
+    status: NDArray[np.int8]
+    steps: NDArray[np.int32]
+
+    @classmethod
+    def invalid(cls, lanes: int) -> Solution:
+        """All lanes INVALID: there is nothing to fit."""
+        nan = np.full(lanes, np.nan)
+        return cls(
+            theta=np.full((lanes, 5), np.nan),
+            objective_value=nan,
+            decrement=nan.copy(),
+            status=np.full(lanes, Status.INVALID, np.int8),
+            steps=np.zeros(lanes, np.int32),
+        )
+
+    def __getitem__(self, lanes: NDArray[np.intp] | slice) -> Solution:
+        return Solution(**{f.name: getattr(self, f.name)[lanes] for f in dataclasses.fields(self)})
+
+    def better_of(self, other: Solution) -> Solution:
+        """Per lane, the solution with the lower objective (self where they tie or neither is finite)."""
+        take = other.objective_value < self.objective_value
+        merged = {}
+        for field in dataclasses.fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            merged[field.name] = np.where(take[:, None] if mine.ndim == 2 else take, theirs, mine)
+        merged["steps"] = self.steps + other.steps
+        return Solution(**merged)
+
+
+class Solver(Protocol):
+    """Minimise the objective for every lane."""
+
+    def __call__(
+        self,
+        design: Design,
+        weights: NDArray[np.integer] | NDArray[np.floating],
+        starts: NDArray[np.float64],
+        *,
+        objective: Objective,
+        options: SolverOptions = ...,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Solution:
+        """Fit R lanes: `weights` (R, n) or (1, n), `starts` (R, 5) internal coordinates."""
+        ...

@@ -1,0 +1,184 @@
+"""The driver of the batched Newton solver: blocks, precision stages, compaction.
+
+Lanes go through in blocks small enough for the cache. After a few steps most lanes are certified; those that
+are not are gathered into full blocks again and go on, so no lane waits for the slowest. In mixed precision
+the first stage runs in float32 and every certificate is computed in float64.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from chinchilla_jax.errors import UsageError, unknown_name
+from chinchilla_jax.objective import Huber
+from chinchilla_jax.solvers.base import Solution, SolverOptions
+from chinchilla_jax.solvers.moments import Columns, huber_kernel
+from chinchilla_jax.solvers.newton import RUNNING, Lanes, advance, start_lanes
+from chinchilla_jax.solvers.precision import float64_scope
+from chinchilla_jax.solvers.status import Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.objective import Objective
+    from chinchilla_jax.solvers.design import Design
+
+# Lanes per call: one shape, compiled once per precision. On a CPU the block's arrays stay in the cache.
+_BLOCK = {"cpu": 256}
+_BLOCK_ELSEWHERE = 16384
+# float32 cannot see a decrement below about this; the float64 stage takes over from here.
+_FLOAT32_TOLERANCE = 1e-7
+_FLOAT32_STEPS = (6, 6, 12, 24)
+_FLOAT64_STEPS = (3, 6, 12, 24)
+_VANISHING_SHARE = 1e-10
+
+
+@functools.cache
+def _compiled(backend: str) -> Callable[..., Lanes]:
+    # Blocks are the unit of parallel work here; XLA's own threads inside a block only get in the way.
+    options = {"xla_cpu_multi_thread_eigen": False} if backend == "cpu" else None
+    return jax.jit(advance, static_argnames=("kernel",), compiler_options=options)
+
+
+def solve_newton(
+    design: Design,
+    weights: NDArray[Any],
+    starts: NDArray[np.float64],
+    *,
+    objective: Objective,
+    options: SolverOptions = SolverOptions(),
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Fit every lane with the batched Newton method. See `Solver` for the arguments."""
+    if not isinstance(objective, Huber):
+        raise UsageError(f"solve_newton minimises Huber, not {objective.name}; use solvers.huber_scale for that")
+    widths = np.full(len(starts), objective.delta)
+    return solve_widths(design, weights, starts, widths, options=options, on_progress=on_progress)
+
+
+def solve_widths(
+    design: Design,
+    weights: NDArray[Any],
+    starts: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    *,
+    options: SolverOptions,
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Fit every lane with a Huber zone of its own half-width (R,)."""
+    if options.precision not in ("mixed", "float64", "float32"):
+        raise unknown_name("precision", options.precision, ("mixed", "float64", "float32"))
+    if not design.valid:
+        return Solution.invalid(len(starts))
+    run = _Run(design, weights, widths, options, on_progress)
+    theta = np.asarray(starts, dtype=np.float64)
+    if options.precision == "float64":
+        return run.finish(theta, np.zeros(len(theta), np.int32))
+    return run.finish(*run.approach(theta))
+
+
+class _Run:
+    """One call of `solve_newton`: the inputs that every stage shares."""
+
+    def __init__(
+        self,
+        design: Design,
+        weights: NDArray[Any],
+        widths: NDArray[np.float64],
+        options: SolverOptions,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self.design, self.weights, self.options = design, weights, options
+        self.widths = np.asarray(widths, dtype=np.float64)
+        self.on_progress = on_progress
+        backend = jax.default_backend()
+        self.advance = _compiled(backend)
+        self.block = _BLOCK.get(backend, _BLOCK_ELSEWHERE)
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = options.workers or (available if backend == "cpu" else 1)
+
+    def approach(self, theta: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """float32 steps to the neighbourhood of the optimum."""
+        state = self._stages(theta, np.float32, _FLOAT32_TOLERANCE, _FLOAT32_STEPS, self.options.max_steps // 4)
+        # A finished lane's theta is its anchor; an unfinished one goes on from its best accepted point.
+        reached = state.anchor.T.astype(np.float64)
+        return np.where(np.isfinite(reached), reached, theta), state.steps
+
+    def finish(self, theta: NDArray[np.float64], steps: NDArray[np.int32]) -> Solution:
+        """float64 steps to the certificate."""
+        limit = 1 if self.options.precision == "float32" else self.options.max_steps
+        state = self._stages(theta, np.float64, self.options.tolerance, _FLOAT64_STEPS, limit)
+        status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status).astype(np.int8)
+        final = state.anchor.T
+        a, b, floor, alpha, beta = final.T
+        u, v = self.design.log_params, self.design.log_tokens
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            largest = np.maximum(np.exp(a - alpha * u.min()), np.exp(a - alpha * u.max())) / floor
+            largest_tokens = np.maximum(np.exp(b - beta * v.min()), np.exp(b - beta * v.max())) / floor
+            vanished = np.minimum(largest, largest_tokens) < _VANISHING_SHARE
+        status[(status == Status.CONVERGED) & vanished] = Status.UNIDENTIFIED
+        return Solution(
+            theta=final,
+            objective_value=state.anchor_value,
+            decrement=state.decrement,
+            status=status,
+            steps=(steps + state.steps).astype(np.int32),
+        )
+
+    def _stages(
+        self, theta: NDArray[np.float64], dtype: Any, tolerance: float, stage_steps: tuple[int, ...], limit: int
+    ) -> Lanes:
+        """Run lanes through stages of growing length, compacting in between; all arrays NumPy, lanes last."""
+        count = len(theta)
+        columns = Columns(*(np.asarray(c, dtype) for c in self._columns()))
+        tol = dtype(tolerance)
+        first_width = self.widths
+        if self.options.wide_start and (dtype is np.float32 or self.options.precision == "float64"):
+            typical = np.median(np.abs(self.design.residuals(theta)), axis=1)
+            first_width = np.clip(typical, self.widths, 1e3 * self.widths)
+        state = start_lanes(theta.T, first_width, dtype)
+        active = np.arange(count)
+        taken, stage = 0, 0
+
+        def work(lanes: NDArray[np.intp], steps: int) -> Lanes:
+            padded = np.resize(lanes, self.block)
+            weights = self.weights[np.zeros_like(padded) if len(self.weights) == 1 else padded]
+            width = self.widths[padded].astype(dtype)
+            with float64_scope():
+                out = self.advance(
+                    Lanes(*(x[..., padded] for x in state)), weights, columns, width=width, tolerance=tol,
+                    steps=np.int32(steps), kernel=huber_kernel,
+                )  # fmt: skip
+                return Lanes(*(np.asarray(x)[..., : len(lanes)] for x in out))
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            while len(active) and taken < limit:
+                steps = min(stage_steps[min(stage, len(stage_steps) - 1)], limit - taken)
+                blocks = [active[i : i + self.block] for i in range(0, len(active), self.block)]
+                results = list(pool.map(work, blocks, itertools.repeat(steps)))
+                for lanes, part in zip(blocks, results, strict=True):
+                    for whole, piece in zip(state, part, strict=True):
+                        whole[..., lanes] = piece
+                still = state.status[active] == RUNNING
+                if dtype is np.float32:
+                    # Rejected again and again near the optimum: float32 has nothing more to give.
+                    settled = (state.rejections[active] >= 2) & (state.decrement[active] < 1e-3)
+                    still &= ~settled
+                elif self.on_progress is not None:
+                    self.on_progress(int(len(active) - still.sum()))
+                active = active[still]
+                taken, stage = taken + steps, stage + 1
+        if dtype is not np.float32 and self.on_progress is not None and len(active):
+            self.on_progress(len(active))
+        return state
+
+    def _columns(self) -> tuple[NDArray[np.float64], ...]:
+        return self.design.log_params, self.design.log_tokens, self.design.log_loss

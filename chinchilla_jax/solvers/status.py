@@ -1,0 +1,32 @@
+"""What happened to one fit, in a word and in a sentence."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """Outcome of one lane (one fit). Nothing else leaves a solver, and no NaN without one of these."""
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    UNIDENTIFIED = 2
+    INVALID = 3
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do about it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.CONVERGED: "The fit is certified: its Newton decrement is below tolerance and the Hessian is positive definite.",
+    Status.MAX_STEPS: "The step limit was reached before the fit could be certified; raise max_steps or use solver='newton'.",
+    Status.UNIDENTIFIED: (
+        "The data do not determine all five parameters: the best law has E = 0 (ln E runs off to minus infinity), "
+        "an exponent runs off, or the Hessian is singular; use more runs or a wider range of sizes and tokens."
+    ),
+    Status.INVALID: "A parameter or token count is not positive, so its logarithm does not exist; use a smaller perturbation.",
+}
+
+STATUS_NAMES: tuple[str, ...] = tuple(status.name for status in Status)
