@@ -5,9 +5,9 @@ Notation
     theta      internal coordinates, see solvers/design.py; (..., 5)
     pool       optima found on a fixed pilot set of resamples; (K, 5)
 
-A resample's optimum lies near that of some other resample. Fitting a small pilot set from wide starts first,
-and giving every resample the pool member with the lowest objective under its own weights, costs one matrix
-product, saves steps, and finds the deeper of several minima where heavy noise makes more than one.
+A resample's optimum lies near that of some other resample. Giving every resample the member of a pool of
+optima with the lowest objective under its own weights costs one matrix product and saves steps. Where heavy
+noise makes several minima, that is not enough; `scout` finds out, and what else to start from.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.objective import HuberScale
-from chinchilla_jax.solvers.base import Solution, Solver, SolverOptions
+from chinchilla_jax.objective import Huber, HuberScale
+from chinchilla_jax.solvers.base import Solution, SolverOptions
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from chinchilla_jax.objective import Objective
     from chinchilla_jax.solvers.design import Design
 
-PILOT_RESAMPLES = 64
+_PILOTS, _FAR = 32, 8  # pilot resamples, far starts for each
+_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 256, 3, 3  # the same, and starts per resample, where those fail
+_MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
+_OPTIMA = (Status.CONVERGED, Status.UNIDENTIFIED)
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
 # Coprime to 4,500: the first k multiples visit all corners of the grid before repeating any.
 _STRIDE = 1009
@@ -52,7 +55,7 @@ def grid_starts(count: int | None = None) -> NDArray[np.float64]:
 
 def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
     """Optima (k, 5) of different objective values among the lanes of `solution`, best first."""
-    usable = np.isin(solution.status, (Status.CONVERGED, Status.UNIDENTIFIED)) & np.isfinite(solution.objective_value)
+    usable = np.isin(solution.status, _OPTIMA) & np.isfinite(solution.objective_value)
     order = np.flatnonzero(usable)[np.argsort(solution.objective_value[usable], kind="stable")]
     kept: list[int] = []
     for lane in order:
@@ -64,33 +67,82 @@ def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
     return solution.theta[kept]
 
 
-def pilot_pool(
-    design: Design, minima: NDArray[np.float64], *, objective: Objective, solver: Solver, options: SolverOptions
-) -> NDArray[np.float64]:
-    """Pool (K, 5) of starting points: `minima` of the point fit and the optima of the pilot resamples.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to start the resamples of one data set.
 
-    The pilot is a function of the runs alone, not of the seed or the number of resamples, so that adding
+    Attributes:
+        pool: (K, 5) known optima, from which each resample takes the best under its own weights.
+        ranks: how many of them, best first, each resample is fitted from.
+    """
+
+    pool: NDArray[np.float64]
+    ranks: int
+
+    def candidates(
+        self, design: Design, weights: NDArray[Any], objective: Objective
+    ) -> list[NDArray[np.float64]]:
+        """`ranks` starts for every resample: arrays (R, 5), best guess first."""
+        return list(best_of_pool(design, weights, self.pool, objective, ranks=self.ranks))
+
+
+def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, options: SolverOptions) -> Recipe:
+    """Find out on a few pilot resamples how the resamples of this data set must be started.
+
+    Pilot resamples are fitted from several far starts, then again from the optima of the *other* pilots. If
+    that always reaches the best optimum known, one near start is enough. Otherwise (heavy noise on the
+    counts makes many shallow minima) the pool grows and every resample is fitted from several of its members.
+
+    The scouting is a function of the runs alone, not of the seed or the number of resamples, so that adding
     resamples later changes none of the first.
     """
-    from chinchilla_jax.resampling import PILOT, resample_weights
+    far = design.theta_from_logs(grid_starts(_FAR))
+    pool, hits, hard = _scouted(design, minima, far, range(_PILOTS), objective, options)
+    if not hard:
+        return Recipe(pool=pool, ranks=1)
+    useful = far[np.argsort(-hits, kind="stable")[:_FAR_HARD]]
+    pool, _, _ = _scouted(design, pool, useful, range(_PILOTS, _PILOTS_HARD), objective, options)
+    return Recipe(pool=pool, ranks=_RANKS_HARD)
 
-    weights = resample_weights(len(design), np.arange(PILOT_RESAMPLES), 0, stream=PILOT)
-    near = best_of_pool(design, weights, minima, objective)
-    wide = dataclasses.replace(options, wide_start=True)
-    spread = design.theta_from_logs(grid_starts(PILOT_RESAMPLES))
-    solutions = [
-        solver(design, weights, near, objective=objective, options=options),
-        solver(design, weights, near, objective=objective, options=wide),
-        solver(design, weights, spread, objective=objective, options=wide),
-    ]
-    found = [s.theta[np.isin(s.status, (Status.CONVERGED, Status.UNIDENTIFIED))] for s in solutions]
-    return np.unique(np.concatenate([minima, *found]), axis=0)
+
+def _scouted(
+    design: Design,
+    known: NDArray[np.float64],
+    far: NDArray[np.float64],
+    pilots: range,
+    objective: Huber,
+    options: SolverOptions,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Pool grown by the optima of `pilots`; share of pilots each far start serves; whether near starts fail."""
+    from chinchilla_jax.resampling import PILOT, resample_weights
+    from chinchilla_jax.solvers.batch import solve_newton
+
+    count = len(pilots)
+    weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
+    wide = dataclasses.replace(options, wide_start=True, max_steps=100)
+    solution = solve_newton(
+        design, np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1)), objective=objective, options=wide
+    )
+    value = np.where(np.isin(solution.status, _OPTIMA), solution.objective_value, np.inf).reshape(count, -1)
+    best = value.argmin(axis=1)
+    optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), best]
+    others = np.empty_like(optima)
+    for p in range(count):
+        rest = np.concatenate([known, np.delete(optima, p, axis=0)])
+        others[p] = best_of_pool(design, weights[p : p + 1], rest, objective)[0, 0]
+    near = solve_newton(design, weights, others, objective=objective, options=options)
+    limit = np.minimum(value.min(axis=1), near.objective_value) * (1 + _MISSED)
+    found = np.concatenate([optima[np.isfinite(value.min(axis=1))], near.theta[np.isin(near.status, _OPTIMA)]])
+    pool = np.unique(np.concatenate([known, found]), axis=0)
+    # A miss of one in fifty escapes so few pilots; optima at E = 0 are the sign of the same disorder.
+    hard = bool(np.any(near.objective_value > limit) or np.any(optima[:, 2] <= 0))
+    return pool, np.mean(value <= limit[:, None], axis=0), hard
 
 
 def best_of_pool(
-    design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective
+    design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective, ranks: int = 1
 ) -> NDArray[np.float64]:
-    """For each resample (R, n) the member of `pool` (K, 5) with the lowest objective; (R, 5)."""
+    """For each resample (R, n) the `ranks` members of `pool` (K, 5) of lowest objective; (ranks, R, 5)."""
     residual = design.residuals(pool)
     if isinstance(objective, HuberScale):
         loss = np.abs(residual)
@@ -99,4 +151,7 @@ def best_of_pool(
         loss = influence * (residual - 0.5 * influence)
     # float64 throughout: ties between near optima must not depend on the block they are computed in.
     value = np.asarray(weights, dtype=np.float64) @ np.where(np.isfinite(loss), loss, 1e6).T
-    return pool[np.argmin(value, axis=1)]
+    ranks = min(ranks, len(pool))
+    if ranks == 1:
+        return pool[np.argmin(value, axis=1)][None]
+    return pool[np.argsort(value, axis=1, kind="stable")[:, :ranks].T]

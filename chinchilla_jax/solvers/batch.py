@@ -7,10 +7,11 @@ the first stage runs in float32 and every certificate is computed in float64.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
     from chinchilla_jax.objective import Objective
     from chinchilla_jax.solvers.design import Design
 
-# Lanes per call: one shape, compiled once per precision. On a CPU the block's arrays stay in the cache.
-_BLOCK = {"cpu": 256}
-_BLOCK_ELSEWHERE = 16384
+# Lanes per call: two shapes, each compiled once per precision. Full blocks amortise the overhead of a call;
+# the few lanes that need many more steps than the rest go on in small ones.
+_BLOCKS = {"cpu": (256, 32)}
+_BLOCKS_ELSEWHERE = (16384, 1024)
 # float32 cannot see a decrement below about this; the float64 stage takes over from here.
 _FLOAT32_TOLERANCE = 1e-7
 _FLOAT32_STEPS = (6, 6, 12, 24)
 _FLOAT64_STEPS = (3, 6, 12, 24)
 _VANISHING_SHARE = 1e-10
+# A lane is given up when it is this near its rival, or when this many times its decrement cannot catch it up:
+# at a kink the decrement understates what is still to gain.
+_SAME_POINT = 1e-3
+_HOPE = 30.0
 
 
 @functools.cache
@@ -85,6 +91,49 @@ def solve_widths(
     return run.finish(*run.approach(theta))
 
 
+def solve_best_of(
+    design: Design,
+    weights: NDArray[Any],
+    candidates: Sequence[NDArray[np.float64]],
+    *,
+    objective: Huber,
+    options: SolverOptions,
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Fit every lane from several starts, best guess first, and keep the best.
+
+    Only the float32 stage runs for all `candidates` (each (R, 5)), and a later one only as long as it may
+    still end below the best so far; the float64 finish and certificate are for the best.
+    """
+    if len(candidates) == 1 or not design.valid:
+        return solve_newton(
+            design, weights, candidates[0], objective=objective, options=options, on_progress=on_progress
+        )
+    run = _Run(design, weights, np.full(len(weights), objective.delta), options, on_progress)
+    best, steps = run.approach(candidates[0])
+    lowest = objective.value(design.residuals(best), weights)
+    for starts in candidates[1:]:
+        theta, taken = run.approach(starts, rival=(best, lowest))
+        steps = steps + taken
+        value = objective.value(design.residuals(theta), weights)
+        # float32 leaves 1e-7 of the objective open: nearer than that the earlier candidate stands.
+        better = value < lowest * (1 - 1e-7)
+        lowest = np.where(better, value, lowest)
+        best = np.where(better[:, None], theta, best)
+    return run.finish(best, steps)
+
+
+def _may_win(
+    state: Lanes, active: NDArray[np.intp], rival: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.bool_]:
+    """Which of the `active` lanes may still end below their rival, and elsewhere than at it."""
+    theta, value = rival[0][active], rival[1][active]
+    elsewhere = np.abs(state.anchor[:, active].T - theta).max(axis=1) > _SAME_POINT
+    decrement = np.where(np.isfinite(state.decrement[active]), state.decrement[active], 1.0)
+    hoped = state.anchor_value[active] * (1.0 - np.clip(_HOPE * np.abs(decrement), 0.0, 1.0))
+    return elsewhere & ~(hoped > value)
+
+
 class _Run:
     """One call of `solve_newton`: the inputs that every stage shares."""
 
@@ -101,13 +150,17 @@ class _Run:
         self.on_progress = on_progress
         backend = jax.default_backend()
         self.advance = _compiled(backend)
-        self.block = _BLOCK.get(backend, _BLOCK_ELSEWHERE)
+        self.blocks = _BLOCKS.get(backend, _BLOCKS_ELSEWHERE)
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = options.workers or (available if backend == "cpu" else 1)
 
-    def approach(self, theta: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """float32 steps to the neighbourhood of the optimum."""
-        state = self._stages(theta, np.float32, _FLOAT32_TOLERANCE, _FLOAT32_STEPS, self.options.max_steps // 4)
+    def approach(
+        self, theta: NDArray[np.float64], rival: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """float32 steps to the neighbourhood of the optimum; `rival` is (theta, value) to end below."""
+        state = self._stages(
+            theta, np.float32, _FLOAT32_TOLERANCE, _FLOAT32_STEPS, self.options.max_steps // 4, rival
+        )
         # A finished lane's theta is its anchor; an unfinished one goes on from its best accepted point.
         reached = state.anchor.T.astype(np.float64)
         return np.where(np.isfinite(reached), reached, theta), state.steps
@@ -134,7 +187,8 @@ class _Run:
         )
 
     def _stages(
-        self, theta: NDArray[np.float64], dtype: Any, tolerance: float, stage_steps: tuple[int, ...], limit: int
+        self, theta: NDArray[np.float64], dtype: Any, tolerance: float, stage_steps: tuple[int, ...], limit: int,
+        rival: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Lanes:
         """Run lanes through stages of growing length, compacting in between; all arrays NumPy, lanes last."""
         count = len(theta)
@@ -149,7 +203,7 @@ class _Run:
         taken, stage = 0, 0
 
         def work(lanes: NDArray[np.intp], steps: int) -> Lanes:
-            padded = np.resize(lanes, self.block)
+            padded = np.resize(lanes, self.blocks[0] if len(lanes) > self.blocks[1] else self.blocks[1])
             weights = self.weights[np.zeros_like(padded) if len(self.weights) == 1 else padded]
             width = self.widths[padded].astype(dtype)
             with float64_scope():
@@ -162,7 +216,7 @@ class _Run:
         with ThreadPoolExecutor(self.workers) as pool:
             while len(active) and taken < limit:
                 steps = min(stage_steps[min(stage, len(stage_steps) - 1)], limit - taken)
-                blocks = [active[i : i + self.block] for i in range(0, len(active), self.block)]
+                blocks = self._cut(active)
                 results = list(pool.map(work, blocks, itertools.repeat(steps)))
                 for lanes, part in zip(blocks, results, strict=True):
                     for whole, piece in zip(state, part, strict=True):
@@ -172,6 +226,8 @@ class _Run:
                     # Rejected again and again near the optimum: float32 has nothing more to give.
                     settled = (state.rejections[active] >= 2) & (state.decrement[active] < 1e-3)
                     still &= ~settled
+                    if rival is not None:
+                        still &= _may_win(state, active, rival)
                 elif self.on_progress is not None:
                     self.on_progress(int(len(active) - still.sum()))
                 active = active[still]
@@ -179,6 +235,15 @@ class _Run:
         if dtype is not np.float32 and self.on_progress is not None and len(active):
             self.on_progress(len(active))
         return state
+
+    def _cut(self, active: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Cut lanes into large blocks, and the remainder into small ones where that wastes less."""
+        large, small = self.blocks
+        whole = len(active) // large * large
+        if len(active) - whole > large // 2:
+            whole = len(active)
+        pieces = [active[i : i + large] for i in range(0, whole, large)]
+        return pieces + [active[i : i + small] for i in range(whole, len(active), small)]
 
     def _columns(self) -> tuple[NDArray[np.float64], ...]:
         return self.design.log_params, self.design.log_tokens, self.design.log_loss
