@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chinchilla_jax.bootstrap import BootstrapResult as BootstrapResult
-    from chinchilla_jax.bootstrap import bootstrap as bootstrap
+    from chinchilla_jax.bootstrapping import BootstrapResult as BootstrapResult
+    from chinchilla_jax.bootstrapping import bootstrap as bootstrap
     from chinchilla_jax.datasets import Runs as Runs
     from chinchilla_jax.datasets import load_runs as load_runs
     from chinchilla_jax.errors import ChinchillaError as ChinchillaError
     from chinchilla_jax.errors import DataError as DataError
     from chinchilla_jax.errors import UsageError as UsageError
-    from chinchilla_jax.fit import FitResult as FitResult
-    from chinchilla_jax.fit import fit as fit
+    from chinchilla_jax.fitting import FitResult as FitResult
+    from chinchilla_jax.fitting import fit as fit
     from chinchilla_jax.law import ScalingLaw as ScalingLaw
     from chinchilla_jax.objective import Huber as Huber
     from chinchilla_jax.objective import HuberScale as HuberScale
@@ -37,10 +37,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Additive": "perturbations",
-    "BootstrapResult": "bootstrap",
+    "BootstrapResult": "bootstrapping",
     "ChinchillaError": "errors",
     "DataError": "errors",
-    "FitResult": "fit",
+    "FitResult": "fitting",
     "Huber": "objective",
     "HuberScale": "objective",
     "LogNormalNoise": "perturbations",
@@ -53,8 +53,8 @@ _HOME = {
     "StudySpec": "study",
     "SystematicBias": "perturbations",
     "UsageError": "errors",
-    "bootstrap": "bootstrap",
-    "fit": "fit",
+    "bootstrap": "bootstrapping",
+    "fit": "fitting",
     "load_runs": "datasets",
     "open_study": "study",
     "paper_study": "study",

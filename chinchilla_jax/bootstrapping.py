@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.fit import FitResult, fit
+from chinchilla_jax.fitting import FitResult, fit
 from chinchilla_jax.law import ScalingLaw
 from chinchilla_jax.objective import Huber, HuberScale, Objective
 from chinchilla_jax.resampling import check_seed, resample_weights
 from chinchilla_jax.solvers import STATUS_NAMES, Solution, SolverOptions, Status, get_solver
+from chinchilla_jax.solvers.batch import solve_best_of
 from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.starts import best_of_pool, pilot_pool
+from chinchilla_jax.starts import scout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,17 +188,22 @@ def bootstrap_condition(
         options: how hard the solver tries.
         on_progress: called with the number of fits just finished.
     """
-    solve = get_solver(solver, objective)
+    get_solver(solver, objective)  # a wrong name fails before any work
     options = options or SolverOptions()
     design = Design.from_runs(runs)
     if design.valid and len(point.starts.minima):
-        # The pool only proposes starts, so the batched solver may find it whatever solver fits the resamples.
-        seeker = get_solver("newton", _seeking(objective))
-        pool = pilot_pool(
-            design, point.starts.minima, objective=_seeking(objective), solver=seeker, options=options
-        )
-        starts = best_of_pool(design, weights, pool, objective)
-        solution = solve(design, weights, starts, objective=objective, options=options, on_progress=on_progress)
+        # The recipe only proposes starts, so the batched solver may find it whatever solver fits the resamples.
+        recipe = scout(design, point.starts.minima, objective=_seeking(objective), options=options)
+        starts = recipe.candidates(design, weights, objective)
+        if solver == "newton" and isinstance(objective, Huber):
+            solution = solve_best_of(
+                design, weights, starts, objective=objective, options=options, on_progress=on_progress
+            )
+        else:
+            solve = get_solver(solver, objective)
+            solution = solve(
+                design, weights, starts[0], objective=objective, options=options, on_progress=on_progress
+            )
     else:
         solution = Solution.invalid(len(weights))
         if on_progress is not None:
@@ -214,5 +220,5 @@ def bootstrap_condition(
 
 
 def _seeking(objective: Objective) -> Huber:
-    """The smooth objective in whose pilot fits the pool is found."""
+    """The smooth objective whose optima propose the starts."""
     return Huber() if isinstance(objective, HuberScale) else objective
