@@ -1,0 +1,116 @@
+"""`chinchilla-jax bootstrap`: standard errors, intervals and prescriptions with their bands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli.fit import point_fields, require_certified
+from chinchilla_jax.errors import ChinchillaError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax import BootstrapResult, Runs
+
+_DEFAULT_FLOPS = [1e20, 1e22, 1e24, 1e26]
+_METHODS = ("percentile", "gaussian")
+_PARAMETER_COLUMNS = ["parameter", "estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
+_BAND_COLUMNS = ["flops", "low", "median", "high"]
+
+
+def bootstrap_command(
+    data: options.DataArgument,
+    params: options.ParamsOption = "as_plotted",
+    drop_highest_loss: options.DropOption = None,
+    resamples: Annotated[int, typer.Option(metavar="R", help="How many resamples to fit.")] = 4000,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the resamples.")] = 0,
+    level: Annotated[float, typer.Option(metavar="P", help="Probability inside an interval.")] = 0.8,
+    method: Annotated[str, typer.Option(metavar="NAME", help="percentile or gaussian.")] = "percentile",
+    flops: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="C",
+            help="Training compute (FLOP) to prescribe for; may be repeated.  [default: 1e20 1e22 1e24 1e26]",
+            show_default=False,
+        ),
+    ] = None,
+    objective: options.ObjectiveOption = "huber",
+    delta: options.DeltaOption = 1e-3,
+    solver: options.SolverOption = "newton",
+    as_json: options.JsonOption = False,
+) -> None:
+    """Bootstrap a table of runs: errors, intervals, bands.
+
+    Every resample is fitted; intervals of the parameters and bands of the compute-optimal tokens per
+    parameter are taken over the certified fits. Exits with 1 when the point fit is not certified, or no
+    resample's fit is.
+    """
+    _check(level, method, flops or _DEFAULT_FLOPS)
+    chosen = options.read_objective(objective, delta)
+    runs = options.read_runs(data, params, drop_highest_loss)
+
+    from chinchilla_jax import bootstrap
+    from chinchilla_jax.progress import resolve
+
+    with resolve("auto") as reporter:
+        reporter.begin("bootstrap", resamples)
+        result = bootstrap(
+            runs,
+            resamples=resamples,
+            seed=seed,
+            objective=chosen,
+            solver=solver,
+            progress=reporter.advance,
+        )
+    table = result.interval(level, method).merge(result.standard_errors()[["parameter", "standard_error"]])
+    bands = result.tokens_per_param(flops or _DEFAULT_FLOPS, level, method)
+    if as_json:
+        settings = {"resamples": resamples, "seed": seed, "level": level, "method": method, "solver": solver}
+        output.say_json(_fields(runs, result, settings, table, bands))
+    else:
+        _say(runs, result, f"{level:g} {method}", table, bands)
+    require_certified(result.point)
+    if not result.converged.any():
+        raise ChinchillaError("no resample's fit is certified; use more runs, or another solver")
+
+
+def _check(level: float, method: str, flops: list[float]) -> None:
+    """Refuse now what would be refused after the fits."""
+    from chinchilla_jax.analysis.intervals import central_tails
+    from chinchilla_jax.law import HOFFMANN_2022
+
+    central_tails(level)
+    if method not in _METHODS:
+        raise unknown_name("method", method, _METHODS)
+    HOFFMANN_2022.tokens_per_param(flops)
+
+
+def _fields(
+    runs: Runs, result: BootstrapResult, settings: dict[str, Any], table: pd.DataFrame, bands: pd.DataFrame
+) -> dict[str, Any]:
+    return {
+        "data": output.runs_fields(runs),
+        **output.objective_fields(result.point.objective),
+        **settings,
+        "status_counts": result.counts(),
+        "point": point_fields(result.point),
+        "parameters": table[_PARAMETER_COLUMNS].to_dict("records"),
+        "tokens_per_param": bands[_BAND_COLUMNS].to_dict("records"),
+    }
+
+
+def _say(
+    runs: Runs, result: BootstrapResult, interval: str, table: pd.DataFrame, bands: pd.DataFrame
+) -> None:
+    statuses = output.status_line(result.counts())
+    output.say(output.runs_line(runs))
+    output.say(f"{len(result.status):,} resamples, {result.point.objective.name}: {statuses}")
+    output.say()
+    output.say(f"parameters, interval {interval}")
+    output.say_table(_PARAMETER_COLUMNS, table[_PARAMETER_COLUMNS].itertuples(index=False))
+    output.say()
+    output.say(f"compute-optimal tokens per parameter, band {interval}")
+    output.say_table(_BAND_COLUMNS, bands[_BAND_COLUMNS].itertuples(index=False))

@@ -1,0 +1,60 @@
+"""Arguments that several commands share: spelled, described and given meaning once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from chinchilla_jax.errors import unknown_name
+
+if TYPE_CHECKING:
+    from chinchilla_jax import Runs
+    from chinchilla_jax.objective import Objective
+
+DataArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="DATA", help="chinchilla, llama3, or the path of a CSV or Parquet table.")
+]
+ParamsOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Count of the parameters: as_plotted; for chinchilla also reported, standard, best_fit.",
+    ),
+]
+DropOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--drop-highest-loss",
+        metavar="K",
+        help="Leave out the K runs of highest loss.  [default: 5 for chinchilla, else 0]",
+        show_default=False,
+    ),
+]
+ObjectiveOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="What is minimised: huber or huber_scale.")
+]
+DeltaOption: TypeAlias = Annotated[
+    float, typer.Option(metavar="X", help="Half-width of the objective's quadratic zone.")
+]
+SolverOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="newton, optax-lbfgs, jaxopt-lbfgs or jaxopt-bfgs.")
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def read_runs(data: str, params: str, drop_highest_loss: int | None) -> Runs:
+    """The runs that DATA, --params and --drop-highest-loss name."""
+    from chinchilla_jax import load_runs
+
+    return load_runs(data, params=params, drop_highest_loss=drop_highest_loss)
+
+
+def read_objective(name: str, delta: float) -> Objective:
+    """The objective that --objective and --delta name."""
+    from chinchilla_jax import Huber, HuberScale
+
+    kinds = {kind.name: kind for kind in (Huber, HuberScale)}
+    if name not in kinds:
+        raise unknown_name("objective", name, kinds)
+    return kinds[name](delta)

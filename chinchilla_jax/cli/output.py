@@ -1,0 +1,94 @@
+"""What the commands print: aligned tables, and JSON without NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from chinchilla_jax import Runs, ScalingLaw
+    from chinchilla_jax.objective import Objective
+
+PARAMETERS = ("E", "A", "B", "alpha", "beta")
+
+
+def say(text: str = "") -> None:
+    """A line on stdout."""
+    print(text)
+
+
+def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """An aligned table on stdout, the same on a terminal (where its header is bold) and in a pipe.
+
+    Args:
+        header: names of the columns.
+        rows: cells; numbers are set to the right, and written by `number`.
+    """
+    cells = [list(row) for row in rows]
+    right = [all(isinstance(row[i], int | float) for row in cells) for i in range(len(header))]
+    texts = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in cells]
+    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    for row in ([*header], *texts):
+        aligned = (
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(row, widths, right, strict=True)
+        )
+        line = "  ".join(aligned).rstrip()
+        # typer.echo takes the style out again where stdout is not a terminal.
+        typer.echo(typer.style(line, bold=True) if row == [*header] else line)
+
+
+def number(value: Any) -> str:
+    """A number for reading: six significant digits, thousands set apart in whole ones, NaN as a dash."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if math.isnan(value) else f"{value:.6g}"
+
+
+def say_json(fields: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; NaN and infinities, which JSON has not, become null."""
+    say(json.dumps(_plain(fields), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def law_fields(law: ScalingLaw) -> dict[str, float]:
+    """The five parameters of a single law by name."""
+    return {name: float(getattr(law, name)) for name in PARAMETERS}
+
+
+def objective_fields(objective: Objective) -> dict[str, Any]:
+    """What JSON says about what was minimised."""
+    return {"objective": objective.name, "delta": objective.delta}
+
+
+def runs_fields(runs: Runs) -> dict[str, Any]:
+    """What JSON says about the data of a fit."""
+    return {
+        "name": runs.name,
+        "params": runs.interpretation,
+        "n_runs": len(runs),
+        "hash": runs.data_hash,
+    }
+
+
+def runs_line(runs: Runs) -> str:
+    """What a reader of the text is told about the data of a fit."""
+    return f"{runs.name}, params {runs.interpretation}: {len(runs)} runs"
+
+
+def status_line(counts: Mapping[str, int]) -> str:
+    """Counts of the statuses that occur: "3,998 CONVERGED, 2 UNIDENTIFIED"."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none"

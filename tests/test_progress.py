@@ -1,0 +1,89 @@
+"""Rate and time left on a terminal, silence elsewhere."""
+
+import io
+import sys
+import threading
+
+import pytest
+
+from chinchilla_jax import progress
+from chinchilla_jax.errors import UsageError
+from chinchilla_jax.progress import LineProgress, Progress, RichProgress, resolve, speed_text, time_left_text
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_none_is_silent_and_a_progress_is_itself(capsys):
+    reporter = resolve(None)
+    with reporter:
+        reporter.begin("study", 10)
+        reporter.advance(10)
+        reporter.note("done")
+    assert capsys.readouterr() == ("", "")
+    assert resolve(reporter) is reporter
+
+
+def test_auto_is_silent_where_stderr_is_no_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert type(resolve("auto")) is Progress
+    monkeypatch.setattr(sys, "stderr", None)  # as under pythonw
+    assert type(resolve("auto")) is Progress
+
+
+def test_auto_uses_rich_on_a_terminal_and_a_line_without_it(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert isinstance(resolve("auto"), RichProgress)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert isinstance(resolve("auto"), LineProgress)
+
+
+@pytest.mark.parametrize("value", ["on", True, 3])
+def test_anything_else_is_refused(value):
+    with pytest.raises(UsageError, match="None, 'auto' or a Progress"):
+        resolve(value)
+
+
+def test_the_bar_shows_rate_and_what_is_done(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with resolve("auto") as reporter:
+        reporter.begin("study", 100)
+        reporter.advance(100)
+        reporter.note("out/[x]: complete")
+        reporter.begin("figures", 3, "figures")
+    assert "100%" in screen.getvalue() and "fits/s" in screen.getvalue()
+    assert "out/[x]: complete" in screen.getvalue(), "no markup in notes"
+
+
+def test_the_line_counts_right_from_many_threads(monkeypatch):
+    monkeypatch.setattr(progress, "_REDRAW_SECONDS", 0.0)
+    screen = Terminal()
+    with LineProgress(screen) as reporter:
+        reporter.begin("study", 4000)
+        threads = [
+            threading.Thread(target=lambda: [reporter.advance(1) for _ in range(500)]) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        reporter.note("a note")
+    last = screen.getvalue().rstrip("\n").split("\r")[-1]
+    assert "100% 4,000 of 4,000 fits" in last and "0:00 left" in last
+    assert screen.getvalue().endswith("\n")
+    length = len(screen.getvalue())
+    reporter.close()
+    assert len(screen.getvalue()) == length, "closing twice does nothing"
+
+
+def test_numbers_in_words():
+    assert speed_text(23_456.7, "fits") == "23,457 fits/s"
+    assert speed_text(0.25, "fits") == "0.2 fits/s"
+    assert time_left_text(100, 0.0) == "? left"
+    assert time_left_text(0, 5.0) == "0:00 left"
+    assert time_left_text(650, 10.0) == "1:05 left"
+    assert time_left_text(36_610, 10.0) == "1:01:01 left"

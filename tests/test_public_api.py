@@ -1,0 +1,129 @@
+"""What `import chinchilla_jax` promises: the names, a light import, and nothing changed for anyone else."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import chinchilla_jax as cj
+
+# DESIGN.md, "Public surface".
+DESIGN_NAMES = (
+    "Additive",
+    "Huber",
+    "HuberScale",
+    "LogNormalNoise",
+    "Multiplicative",
+    "ScalingLaw",
+    "StudySpec",
+    "SystematicBias",
+    "bootstrap",
+    "fit",
+    "load_runs",
+    "open_study",
+    "paper_study",
+    "run_study",
+)
+# Not everybody has these: jax, optax, numpy, pandas, pyarrow and matplotlib are enough for fits and studies.
+# (scipy is not among these, since jax itself needs it.)
+OPTIONAL = ("typer", "rich", "pydantic", "pandera", "jinja2", "jaxopt")
+
+WITHOUT_OPTIONAL = f"""
+import sys
+for name in {OPTIONAL!r}:
+    sys.modules[name] = None  # makes every import of it fail
+import jax
+before = dict(jax.config.values)
+import chinchilla_jax as cj
+runs = cj.load_runs("chinchilla", params="standard")
+boot = cj.bootstrap(runs, resamples=8)
+point = cj.fit(runs, starts=16)
+assert point.status.name == "CONVERGED", point
+assert (boot.status == "CONVERGED").all(), boot.status
+boot.standard_errors(), boot.interval(), boot.tokens_per_param([1e21, 1e24])
+spec = cj.StudySpec(resamples=8, flops=(1e20, 1e22))
+study = cj.run_study(spec, sys.argv[1])
+assert cj.open_study(sys.argv[1]).fits()["condition"].tolist() == ["identity"] * 8
+assert len(study.figures) > 0
+changed = {{name for name, value in jax.config.values.items() if before.get(name) != value}}
+assert not changed, changed
+assert jax.numpy.ones(1).dtype == "float32"
+print("ok")
+"""
+
+
+def in_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_the_names_of_the_design_are_there():
+    assert set(DESIGN_NAMES) <= set(cj.__all__)
+    assert len(set(cj.__all__)) == len(cj.__all__)
+    assert set(cj.__all__) <= set(dir(cj))
+
+
+@pytest.mark.parametrize("name", sorted(cj.__all__))
+def test_every_public_name_is_what_it_is_called(name):
+    value = getattr(cj, name)
+    assert value is getattr(cj, name)
+    if name != "__version__":
+        assert value.__name__ == name
+        assert value.__doc__
+
+
+@pytest.mark.parametrize(
+    "module", ["fitting", "bootstrapping", "study", "datasets", "plots", "analysis", "cli"]
+)
+def test_no_module_hides_a_public_name(module):
+    importlib.import_module(f"chinchilla_jax.{module}")
+    for name in ("fit", "bootstrap", "load_runs", "run_study"):
+        assert callable(getattr(cj, name)), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'fits'"):
+        cj.fits  # noqa: B018
+
+
+def test_importing_is_light():
+    heavy = {
+        "jax",
+        "jaxlib",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "matplotlib",
+        "optax",
+        "scipy",
+        "typer",
+        "pydantic",
+    }
+    code = f"import sys, chinchilla_jax; print(sorted({heavy!r} & set(sys.modules)))"
+    assert in_python(code).stdout == "[]\n"
+
+
+def test_fits_and_studies_need_no_optional_package_and_leave_jax_as_it_was(tmp_path):
+    result = in_python(WITHOUT_OPTIONAL, tmp_path / "study")
+    assert result.stdout.endswith("ok\n"), result.stderr
+
+
+def test_jaxopt_solvers_say_what_to_install():
+    code = """
+import sys
+sys.modules["jaxopt"] = None
+import chinchilla_jax as cj
+try:
+    cj.fit(cj.load_runs("chinchilla"), solver="jaxopt-bfgs", starts=1)
+except cj.UsageError as error:
+    print(error)
+"""
+    result = in_python(code)
+    assert "jaxopt" in result.stdout, result.stderr
+    assert "pip install" in result.stdout
