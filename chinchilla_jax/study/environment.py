@@ -1,0 +1,51 @@
+"""Where a study ran: versions and devices, for study.json."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what a result can depend on; "unknown" where none is recorded."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def device() -> dict[str, Any]:
+    """The JAX devices that do the work, and the cores of the host that this process may use."""
+    import jax
+
+    devices = jax.local_devices()
+    return {
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "count": len(devices),
+        "machine": platform.machine(),
+        "cores": available_cores(),
+    }
+
+
+def available_cores() -> int:
+    """Cores this process may run on, which a batch system can make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int | None:
+    """Largest resident memory of this process so far, in bytes; None where the system is not Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024 * int(peaks[0]) if peaks else None

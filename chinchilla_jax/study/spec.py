@@ -1,0 +1,277 @@
+"""What a study is: data, conditions, estimator, resamples. A value to compare, to store and to read back.
+
+| code              | symbol | shape | unit                                             |
+|-------------------|--------|-------|--------------------------------------------------|
+| resamples         | R      | ()    | bootstrap fits per condition                     |
+| levels            |        | (k,)  | share of the resamples that an interval covers   |
+| flops             | C      | (m,)  | training FLOP at which prescriptions are wanted  |
+| delta             | delta  | ()    | half-width of Huber's quadratic zone, log loss   |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chinchilla_jax import perturbations
+from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets.load import INTERPRETATIONS
+from chinchilla_jax.errors import UsageError, closest, short, unknown_name
+from chinchilla_jax.perturbations import Perturbation
+from chinchilla_jax.solvers import SOLVER_NAMES
+from chinchilla_jax.study.checks import increasing, numbers, whole
+
+FAMILIES = tuple(name for name in perturbations.FAMILIES if name != perturbations.Identity.family)
+# Only a perturbation that draws random numbers can be repeated.
+_LARGEST_SEED = 2**32 - 1  # as in resampling.py
+RANDOM_FAMILIES = frozenset({perturbations.LogNormalNoise.family})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One family of perturbations at several sizes.
+
+    Attributes:
+        family: "multiplicative" (c), "additive" (c, parameters), "systematic_bias" (s) or
+            "log_normal_noise" (sigma).
+        values: the sizes, stored in ascending order, each once.
+        repeats: independent draws per size; more than 1 only for "log_normal_noise".
+
+    Raises:
+        UsageError: a field cannot be used, or a value is outside the range of its family.
+    """
+
+    family: str
+    values: tuple[float, ...]
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        """Check and sort."""
+        if self.family not in FAMILIES:
+            raise unknown_name("perturbation family", self.family, FAMILIES)
+        values = tuple(sorted(numbers(f"{self.family} values", self.values, at_least=1)))
+        if len(set(values)) < len(values):
+            double = next(a for a, b in itertools.pairwise(values) if a == b)
+            raise UsageError(f"{self.family} values: {double!r} stands there twice; give each value once")
+        _set(self, values=values, repeats=whole(f"{self.family} repeats", self.repeats, low=1))
+        if self.repeats > 1 and self.family not in RANDOM_FAMILIES:
+            raise UsageError(
+                f"{self.family} repeats: {self.repeats} draws of a perturbation without randomness are all "
+                "alike; leave repeats out (it is for log_normal_noise)"
+            )
+        for value in values:
+            self.perturbation(value)
+
+    def perturbation(self, value: float, repeat: int = 0) -> Perturbation:
+        """The perturbation of this family with size `value` and draw `repeat`.
+
+        Raises:
+            UsageError: the value is outside the range of the family.
+        """
+        kind: Callable[..., Perturbation] = perturbations.FAMILIES[self.family]
+        return kind(value, repeat=repeat) if self.family in RANDOM_FAMILIES else kind(value)
+
+
+def _default_flops() -> tuple[float, ...]:
+    from chinchilla_jax.analysis.tokens_per_param import COMPUTE_GRID
+
+    return tuple(float(c) for c in COMPUTE_GRID)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A robustness study: every condition is fitted on the same resamples of the same runs.
+
+    Attributes:
+        data: an embedded name ("chinchilla", "llama3") or the path of a CSV or Parquet file, kept as written.
+            As in `load_runs`, an embedded name wins over a file of that name.
+        interpretations: counts of the parameters to fit unperturbed; the first is the one the sweeps perturb.
+            "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
+            table of your own has "as_given". Empty: the first of these.
+        sweeps: the perturbations, in the order in which they are to appear.
+        delta: half-width of the quadratic zone of both point estimators, and of the bootstrap's (`Huber`).
+        solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
+        resamples: bootstrap fits per condition, at least 2.
+        seed: of the resamples and of random perturbations, from 0 to 2^32 - 1.
+        levels: of the intervals and bands in the summary tables, each in (0, 1).
+        flops: training compute (FLOP) of the tokens-per-parameter table; default 10^18 to 10^28 in steps of
+            0.05 decades.
+        drop_highest_loss: runs of highest loss to leave out. None: 5 for "chinchilla", otherwise 0.
+        rounded: whether "standard" and "best_fit" counts are rounded to whole millions, as in
+            arXiv:2509.23963.
+
+    Defaults that depend on the data are filled in, so two specs are equal if and only if they mean the same.
+
+    Raises:
+        UsageError: a field cannot be used; one line with the field, what was found and what is allowed.
+    """
+
+    data: str = "chinchilla"
+    interpretations: tuple[str, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+    delta: float = 1e-3
+    solver: str = "newton"
+    resamples: int = 4000
+    seed: int = 0
+    levels: tuple[float, ...] = (0.8,)
+    flops: tuple[float, ...] = dataclasses.field(default_factory=_default_flops)
+    drop_highest_loss: int | None = None
+    rounded: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every field and fill in what depends on the data."""
+        if not isinstance(self.data, str | os.PathLike) or not os.fspath(self.data):
+            raise UsageError(f"data: {short(self.data)}; give an embedded name or the path of a table")
+        data = os.fsdecode(self.data)
+        # Path("chinchilla") is a file to load_runs, and has to stay one when only its text is stored.
+        if not isinstance(self.data, str) and data in dataset_names():
+            data = os.path.join(os.curdir, data)
+        embedded = data in dataset_names()
+        if self.drop_highest_loss is None:
+            drop = dataset_info(data).drop_highest_loss if embedded else 0
+        else:
+            drop = whole("drop_highest_loss", self.drop_highest_loss, low=0)
+        if self.solver not in SOLVER_NAMES:
+            raise unknown_name("solver", self.solver, SOLVER_NAMES)
+        if not isinstance(self.rounded, bool):
+            raise UsageError(f"rounded: {short(self.rounded)}; give true or false")
+        _set(
+            self,
+            data=data,
+            interpretations=_interpretations(data, self.interpretations),
+            sweeps=_sweeps(self.sweeps),
+            delta=numbers("delta", (self.delta,), low=0.0)[0],
+            resamples=whole("resamples", self.resamples, low=2),
+            seed=whole("seed", self.seed, low=0, high=_LARGEST_SEED),
+            levels=increasing("levels", numbers("levels", self.levels, at_least=1, low=0.0, high=1.0)),
+            flops=increasing("flops", numbers("flops", self.flops, at_least=1, low=0.0)),
+            drop_highest_loss=drop,
+        )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            UsageError: an unknown field (with the nearest spelling), or one that cannot be used.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        values = dict(fields)
+        for name in values:
+            if name not in known:
+                raise unknown_name("field", name, known)
+        if "sweeps" in values:
+            values["sweeps"] = _sweeps(values["sweeps"])
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> StudySpec:
+        """Read a spec from a TOML file; needs pydantic.
+
+        The fields are those of this class, and `sweeps` is an array of tables. Where numbers are listed, a
+        table stands for several: `{logspace = [first, last, count]}` (exponents of ten) or `linspace`, with
+        `negative = true` for their negatives.
+
+        Raises:
+            UsageError: one line with the file, the field, what was found and what is allowed.
+            ImportError: pydantic is not installed.
+        """
+        from chinchilla_jax.study.toml_file import read_toml
+
+        return read_toml(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, for JSON; every default spelled out."""
+        fields = dataclasses.asdict(self)
+        lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
+        sweeps = [dataclasses.asdict(sweep) | {"values": list(sweep.values)} for sweep in self.sweeps]
+        return fields | lists | {"sweeps": sweeps}
+
+
+def available_interpretations(data: str) -> tuple[str, ...]:
+    """The parameter counts that `data` has, the plain one (without @ in a condition's id) first."""
+    if data not in dataset_names():
+        return ("as_given",)
+    if data == "chinchilla":
+        return ("standard", *(name for name in INTERPRETATIONS if name != "standard"))
+    return ("as_plotted",)
+
+
+def paper_study(resamples: int = 4000, seed: int = 0) -> StudySpec:
+    """The robustness study of Schaeffer et al. 2025 (arXiv:2509.23963): 224 conditions.
+
+    Its 221 (the unperturbed standard count and four families) and the three other interpretations of the
+    count; see REFERENCE.md.
+
+    Args:
+        resamples: bootstrap fits per condition; 4,000 in the paper.
+        seed: of the resamples and of the noise.
+    """
+    shifts = np.logspace(6.6, 7.6, 5)
+    return StudySpec(
+        data="chinchilla",
+        interpretations=("standard", "reported", "best_fit", "as_plotted"),
+        sweeps=(
+            Sweep(family="multiplicative", values=_floats(np.logspace(-3, 3, 11))),
+            Sweep(family="additive", values=_floats([*-shifts, 0.0, *shifts])),
+            Sweep(family="systematic_bias", values=_floats(np.logspace(-0.5, 0.5, 11))),
+            Sweep(family="log_normal_noise", values=_floats([0.0, *np.logspace(-0.5, 0.5, 10)]), repeats=17),
+        ),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _set(record: object, **fields: object) -> None:
+    for name, value in fields.items():
+        object.__setattr__(record, name, value)
+
+
+def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
+    allowed = available_interpretations(data)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise UsageError(f"interpretations: {short(given)}; give a list out of: {', '.join(allowed)}")
+    for name in given:
+        if name not in allowed:
+            near = closest(name, allowed) if isinstance(name, str) else None
+            hint = f"; did you mean {near!r}?" if near else ";"
+            raise UsageError(
+                f"interpretations: {short(name)} does not exist for data {short(data)}{hint} "
+                f"allowed: {', '.join(allowed)}"
+            )
+    if len(set(given)) < len(given):
+        raise UsageError(f"interpretations: {short(list(given), 80)} repeats a name; give each once")
+    return tuple(given) or allowed[:1]
+
+
+def _sweeps(given: Any) -> tuple[Sweep, ...]:
+    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+        raise UsageError(f"sweeps: {short(given)}; give a list of sweeps")
+    sweeps = []
+    for item in given:
+        if isinstance(item, Mapping):
+            known = [field.name for field in dataclasses.fields(Sweep)]
+            for name in item:
+                if name not in known:
+                    raise unknown_name("field of a sweep", name, known)
+            for name in ("family", "values"):
+                if name not in item:
+                    raise UsageError(f"sweeps: {short(dict(item), 80)} lacks {name}; give family and values")
+            item = Sweep(**item)
+        if not isinstance(item, Sweep):
+            raise UsageError(f"sweeps: {short(item)} is no sweep; give Sweep(family=..., values=...)")
+        sweeps.append(item)
+    families = [sweep.family for sweep in sweeps]
+    for family in families:
+        if families.count(family) > 1:
+            raise UsageError(f"sweeps: {family} stands there twice; put all its values into one sweep")
+    return tuple(sweeps)

@@ -1,0 +1,399 @@
+"""Running a study, its directory, and opening it again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chinchilla_jax.datasets import load_runs
+from chinchilla_jax.errors import ChinchillaError, DataError, UsageError
+from chinchilla_jax.progress import Progress
+from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions, run_study
+from chinchilla_jax.study import run as run_module
+from chinchilla_jax.study.tables import COLUMNS, FILES
+
+SPEC = StudySpec(
+    interpretations=("standard", "reported"),
+    sweeps=(
+        Sweep(family="multiplicative", values=(0.001,)),
+        Sweep(family="additive", values=(-1e9,)),
+        Sweep(family="log_normal_noise", values=(0.3,), repeats=2),
+    ),
+    resamples=20,
+    levels=(0.5, 0.8),
+    flops=(1e20, 1e22, 1e24),
+)
+INVALID = "additive=-1000000000.0"
+LAW = ["E", "A", "B", "alpha", "beta"]
+
+
+class Recorder(Progress):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.total = self.done = 0
+        self.notes = []
+
+    def begin(self, label, total, unit="fits"):
+        self.total += total
+
+    def advance(self, done):
+        self.done += done
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def message(action, *arguments, kind=ChinchillaError, **options):
+    with pytest.raises(kind) as caught:
+        action(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), "one line"
+    assert len(text) < 600
+    return text
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, recorder):
+    return run_study(SPEC, tmp_path_factory.mktemp("study") / "out", progress=recorder, workers=1)
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    """A directory of its own with the study in it, to damage."""
+    return shutil.copytree(study.path, tmp_path / "copy")
+
+
+def contents(path):
+    """Every table of a study directory, as the bytes of its file."""
+    return {file.relative_to(path): file.read_bytes() for file in sorted(path.rglob("*.parquet"))}
+
+
+# --- the directory -----------------------------------------------------------------------------------------
+
+
+def test_the_directory_is_that_of_the_design(study):
+    names = {file.relative_to(study.path).as_posix() for file in study.path.rglob("*") if file.is_file()}
+    tables = {name for name in names if not name.startswith("figures/")}
+    parts = {f"fits/part-{i:05d}.parquet" for i in range(6)}
+    assert tables == {"study.json", *FILES.values(), *parts}, "and no temporary file is left"
+    assert {path.suffix for path in study.figures} == {".png", ".pdf"}
+    assert {path.stem for path in study.figures} >= {"relative_error", "parameters_additive"}
+
+
+@pytest.mark.parametrize("kind", list(COLUMNS))
+def test_every_table_has_the_columns_and_types_of_the_design(study, kind):
+    frame = study.fits() if kind == "fits" else getattr(study, kind)
+    assert list(frame.columns) == list(COLUMNS[kind])
+    for name, dtype in COLUMNS[kind].items():
+        if dtype == "string":
+            assert pd.api.types.is_string_dtype(frame[name]) and isinstance(frame[name].iloc[0], str)
+        else:
+            assert frame[name].dtype == dtype
+    ids = [condition.id for condition in plan_conditions(SPEC)]
+    assert list(dict.fromkeys(frame["condition"])) == ids, "in the order of the plan"
+
+
+def test_columns_are_exactly_those_written_in_the_design():
+    """Copied from DESIGN.md by hand: other people's checks use them."""
+    design = {
+        "conditions": "condition family value repeat params n_runs",
+        "point": "condition objective E A B alpha beta objective_value status steps",
+        "fits": "condition resample E A B alpha beta objective_value decrement status steps",
+        "params": "condition parameter estimate standard_error low high level method n_converged n_failed",
+        "tokens_per_param": "condition flops low median high level method",
+    }
+    assert {kind: " ".join(columns) for kind, columns in COLUMNS.items()} == design
+
+
+def test_every_combination_has_its_row(study):
+    assert len(study.conditions) == 6
+    assert set(study.conditions["n_runs"]) == {240}
+    assert study.conditions["params"].tolist() == ["standard", "reported", *["standard"] * 4]
+    assert study.point.groupby("condition")["objective"].agg(list).map(tuple).unique().tolist() == [
+        ("huber", "huber_scale")
+    ]
+    methods, levels = {"percentile", "gaussian", "besiroglu2024"}, {0.5, 0.8}
+    keys = study.params.groupby(["method", "level", "parameter"]).size()
+    assert len(keys) == 3 * 2 * 5 and set(keys) == {6}
+    assert set(study.params["method"]) == methods and set(study.params["level"]) == levels
+    bands = study.tokens_per_param.groupby(["method", "level", "flops"]).size()
+    assert len(bands) == 3 * 2 * 3 and set(bands) == {6}
+    fits = study.fits()
+    assert len(fits) == 6 * 20
+    assert (fits.groupby("condition")["resample"].agg(list).map(lambda ids: ids == list(range(20)))).all()
+
+
+def test_the_record_says_what_was_done_where_and_how_it_went(study):
+    record = json.loads((study.path / "study.json").read_text())
+    assert record == study.info
+    json.dumps(record, allow_nan=False)
+    assert record["state"] == "complete" and record["error"] is None
+    assert StudySpec.from_dict(record["spec"]) == SPEC == study.spec
+    assert record["seed"] == 0
+    assert record["data_hash"] == load_runs("chinchilla", params="standard").data_hash
+    assert {"python", "jax", "numpy", "chinchilla_jax"} <= set(record["versions"])
+    assert {"platform", "kind", "count"} <= set(record["device"])
+    assert (record["n_conditions"], record["n_fits"]) == (6, 120)
+    assert sum(record["status_counts"].values()) == 120
+    assert record["status_counts"] == {
+        name: int((study.fits()["status"] == name).sum())
+        for name in ("CONVERGED", "MAX_STEPS", "UNIDENTIFIED", "INVALID")
+    }
+    assert sum(record["point_status_counts"].values()) == 12
+    assert record["wall_time"] > 0 and record["timing"]["conditions"] > 0
+
+
+def test_progress_counts_every_fit(study, recorder):
+    assert recorder.total == recorder.done == 6 * 20
+
+
+def test_numbers_are_there_unless_a_status_says_why_not(study):
+    for table in (study.fits(), study.point):
+        good = table["status"] != "INVALID"
+        assert np.isfinite(table.loc[good, [*LAW, "objective_value"]]).all(axis=None)
+        assert table.loc[~good, LAW].isna().all(axis=None)
+    assert set(study.fits().loc[lambda f: f["status"] == "INVALID", "condition"]) == {INVALID}
+
+
+# --- what the numbers mean ---------------------------------------------------------------------------------
+
+
+def test_a_multiplicative_error_moves_a_alone_on_every_resample(study):
+    """REFERENCE.md, "Exact identities": through the ordinary path, resample by resample."""
+    plain, scaled = study.fits("identity"), study.fits("multiplicative=0.001")
+    ok = (plain["status"] == "CONVERGED") & (scaled["status"] == "CONVERGED")
+    assert ok.sum() >= 19
+    for name in ("alpha", "E", "B", "beta"):
+        np.testing.assert_allclose(scaled.loc[ok, name], plain.loc[ok, name], rtol=1e-5)
+    np.testing.assert_allclose(scaled.loc[ok, "A"], (plain["A"] * 0.001 ** plain["alpha"])[ok], rtol=1e-5)
+
+
+def test_an_impossible_condition_is_kept_and_explained(study):
+    fits = study.fits(INVALID)
+    assert len(fits) == 20 and set(fits["status"]) == {"INVALID"}
+    assert fits[[*LAW, "objective_value", "decrement"]].isna().all(axis=None)
+    assert set(study.point.set_index("condition").loc[INVALID, "status"]) == {"INVALID"}
+    rows = study.params[study.params["condition"] == INVALID]
+    assert set(rows["n_failed"]) == {20} and set(rows["n_converged"]) == {0}
+    assert rows[["estimate", "standard_error", "low", "high"]].isna().all(axis=None)
+    bands = study.tokens_per_param[study.tokens_per_param["condition"] == INVALID]
+    assert bands[["low", "median", "high"]].isna().all(axis=None)
+    notes = [note["note"] for note in study.info["notes"] if note["condition"] == INVALID]
+    assert len(notes) == 1 and "INVALID" in notes[0] and "not positive" in notes[0]
+
+
+def test_summaries_are_those_of_the_fits(study):
+    fits = study.fits("identity@reported")
+    fits = fits[fits["status"] == "CONVERGED"]
+    row = study.params.query("condition == 'identity@reported' and parameter == 'alpha' and level == 0.8")
+    row = row.set_index("method")
+    assert row.loc["percentile", "low"] == pytest.approx(np.quantile(fits["alpha"], 0.1))
+    assert row.loc["gaussian", "standard_error"] == pytest.approx(fits["alpha"].std())
+    point = study.point.set_index(["condition", "objective"])["alpha"]["identity@reported"]
+    assert row.loc["gaussian", "estimate"] == row.loc["percentile", "estimate"] == point["huber"]
+    assert row.loc["besiroglu2024", "estimate"] == point["huber_scale"] != point["huber"]
+    assert (row["n_converged"] == len(fits)).all()
+
+
+def test_noise_is_that_of_the_perturbation_with_the_seed_of_the_study(study):
+    first, second = study.point.query("condition.str.startswith('log_normal') and objective == 'huber'")[
+        "alpha"
+    ]
+    assert first != second
+    plan = {condition.id: condition for condition in study.plan()}
+    assert plan["log_normal_noise=0.3#1"].apply(study.runs(), seed=0).params[0] != study.runs().params[0]
+
+
+# --- the same numbers, whatever the circumstances -----------------------------------------------------------
+
+
+def test_neither_workers_nor_the_rest_of_the_study_change_a_bit(study, tmp_path):
+    other = run_study(SPEC, tmp_path / "two", progress=None, figures=False, workers=2)
+    assert contents(other.path) == contents(study.path)
+    single = StudySpec.from_dict(
+        SPEC.to_dict() | {"sweeps": [{"family": "log_normal_noise", "values": [0.3], "repeats": 2}]}
+    )
+    alone = run_study(single, tmp_path / "alone", progress=None, figures=False, workers=1)
+    name = "log_normal_noise=0.3#1"
+    pd.testing.assert_frame_equal(alone.fits(name), study.fits(name), check_exact=True)
+
+
+def test_more_resamples_keep_the_first(study, tmp_path):
+    spec = StudySpec(resamples=40, flops=SPEC.flops)
+    longer = run_study(spec, tmp_path / "longer", progress=None, figures=False).fits("identity")
+    names = ["resample", *LAW, "objective_value"]
+    pd.testing.assert_frame_equal(longer[names].iloc[:20], study.fits("identity")[names], rtol=1e-9)
+
+
+# --- what is in the way ------------------------------------------------------------------------------------
+
+
+def test_a_finished_study_is_opened_and_not_run_again(study, recorder, monkeypatch):
+    monkeypatch.setattr(run_module, "run_condition", None)
+    before = {file: file.stat().st_mtime_ns for file in study.path.rglob("*")}
+    listener = Recorder()
+    again = run_study(SPEC, study.path, progress=listener)
+    assert again.reused and not study.reused
+    assert "complete" in listener.notes[0]
+    assert {file: file.stat().st_mtime_ns for file in study.path.rglob("*")} == before
+
+
+def test_another_spec_is_refused_with_what_differs(study):
+    spec = StudySpec.from_dict(SPEC.to_dict() | {"seed": 1, "resamples": 21})
+    said = message(run_study, spec, study.path, kind=UsageError)
+    assert "resamples, seed" in said and "another directory" in said
+
+
+def test_another_table_under_the_same_name_is_refused(tmp_path, own_table):
+    spec = StudySpec(data=str(own_table), resamples=4, flops=(1e20,))
+    study = run_study(spec, tmp_path / "out", progress=None, figures=False)
+    assert study.conditions["params"].tolist() == ["as_given"]
+    frame = pd.read_csv(own_table)
+    frame.loc[0, "loss"] *= 1.01
+    frame.to_csv(own_table, index=False)
+    assert "content of the table" in message(run_study, spec, tmp_path / "out", kind=UsageError)
+    assert "not the runs that the study fitted" in message(open_study(tmp_path / "out").runs, kind=DataError)
+
+
+@pytest.fixture
+def own_table(tmp_path):
+    runs = load_runs("chinchilla")  # as many runs as in the other studies, so that nothing is compiled twice
+    path = tmp_path / "own.csv"
+    runs.to_frame()[["params", "tokens", "loss"]].to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_an_unfinished_study_is_neither_opened_nor_overwritten(copy, state):
+    record = json.loads((copy / "study.json").read_text()) | {"state": state, "error": "disk full"}
+    (copy / "study.json").write_text(json.dumps(record))
+    for action in (lambda: run_study(SPEC, copy), lambda: open_study(copy)):
+        said = message(action, kind=UsageError)
+        assert state in said and str(copy) in said
+
+
+@pytest.mark.parametrize("name", ["fits", "summary", "figures", "conditions.parquet"])
+def test_a_directory_with_something_of_ours_but_no_record_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    assert name in message(run_study, SPEC, tmp_path, kind=UsageError)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "out").write_text("x")
+    assert "a file is there" in message(run_study, SPEC, tmp_path / "out", kind=UsageError)
+    assert "cannot be written" in message(run_study, SPEC, tmp_path / "out" / "in", kind=UsageError)
+    assert (tmp_path / "out").read_text() == "x"
+
+
+def test_a_failure_is_recorded(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("the engine\nhas stopped")
+
+    monkeypatch.setattr(run_module, "run_condition", fail)
+    with pytest.raises(RuntimeError):
+        run_study(SPEC, tmp_path / "out", progress=None, workers=2)
+    record = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert record["state"] == "failed" and record["error"] == "RuntimeError: the engine has stopped"
+    assert "the engine has stopped" in message(open_study, tmp_path / "out", kind=UsageError)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"workers": 0}, "workers"),
+        ({"progress": "yes"}, "progress"),
+        ({"spec": "paper"}, "StudySpec"),
+        ({"spec": StudySpec(data="no-such.csv")}, "no-such.csv"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, options, part):
+    spec = options.pop("spec", SPEC)
+    assert part in message(run_study, spec, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+# --- open_study --------------------------------------------------------------------------------------------
+
+
+def test_an_opened_study_is_the_same(study):
+    opened = open_study(str(study.path))
+    assert opened.info == study.info and not opened.reused
+    pd.testing.assert_frame_equal(opened.fits(), study.fits())
+    pd.testing.assert_frame_equal(opened.fits("identity"), study.fits().iloc[:20])
+    assert opened.runs() == load_runs("chinchilla", params="standard")
+    assert "6 conditions, 120 fits" in repr(opened)
+
+
+def test_changing_a_table_in_memory_changes_nothing_else(study):
+    frame = study.params
+    frame["estimate"] = 0.0
+    frame.loc[:, "low"] = -1.0
+    assert (study.params[["estimate", "low"]].dropna() > 0).all(axis=None)
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    assert "no such directory" in message(open_study, tmp_path / "none", kind=UsageError)
+    assert "no study.json" in message(open_study, tmp_path, kind=UsageError)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"state": "complete"}', '{"format": 99, "state": "complete"}']
+)
+def test_a_torn_or_foreign_record_is_named(tmp_path, content):
+    (tmp_path / "study.json").write_text(content)
+    assert "study.json" in message(open_study, tmp_path, kind=DataError)
+    assert "study.json" in message(run_study, SPEC, tmp_path, kind=DataError)
+
+
+@pytest.mark.parametrize("name", ["fits/part-00003.parquet", "summary/params.parquet", "point.parquet"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "overwritten"])
+def test_a_damaged_file_is_named(copy, name, damage):
+    file = copy / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-50] if damage == "truncated" else os.urandom(len(content)))
+
+    def read():
+        opened = open_study(copy)
+        return opened.params, opened.point, opened.fits()
+
+    assert name in message(read, kind=DataError)
+
+
+def test_an_unknown_condition_gets_the_nearest_name(study):
+    assert "did you mean 'identity@reported'" in message(study.fits, "identity@reportd", kind=UsageError)
+    assert "study.conditions" in message(study.fits, "zzz", kind=UsageError)
+
+
+# --- a bare machine ----------------------------------------------------------------------------------------
+
+
+def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
+    code = f"""
+        import sys
+        for name in ("typer", "rich", "pydantic", "pandera", "jinja2", "scipy", "jaxopt"):
+            sys.modules[name] = None
+        from chinchilla_jax.study import StudySpec, run_study
+        study = run_study(StudySpec(resamples=3, flops=(1e20, 1e22)), {str(tmp_path / "out")!r})
+        assert study.info["state"] == "complete"
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == "", "quiet when nobody watches"

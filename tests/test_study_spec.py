@@ -1,0 +1,342 @@
+"""What a study is (spec, TOML) and what it runs (plan): meaning, round trips, every way to get it wrong."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chinchilla_jax.analysis.tokens_per_param import COMPUTE_GRID
+from chinchilla_jax.errors import ChinchillaError, UsageError
+from chinchilla_jax.study import StudySpec, Sweep, paper_study, plan_conditions
+
+
+def message(action, *arguments, **options):
+    with pytest.raises(ChinchillaError) as caught:
+        action(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), "one line"
+    assert len(text) < 600
+    return text
+
+
+def toml(tmp_path, text):
+    path = tmp_path / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    return StudySpec.from_toml(path)
+
+
+# --- the paper's study -------------------------------------------------------------------------------------
+
+
+def test_the_paper_has_221_conditions_and_three_more():
+    conditions = plan_conditions(paper_study())
+    assert len(conditions) == 221 + 3 == len({condition.id for condition in conditions})
+    families = [condition.family for condition in conditions]
+    counts = {family: families.count(family) for family in dict.fromkeys(families)}
+    assert counts == {
+        "identity": 4,
+        "multiplicative": 11,
+        "additive": 11,
+        "systematic_bias": 11,
+        "log_normal_noise": 11 * 17,
+    }
+
+
+def test_conditions_have_the_ids_of_the_design_in_its_order():
+    conditions = plan_conditions(paper_study())
+    ids = [condition.id for condition in conditions]
+    assert ids[:4] == ["identity", "identity@reported", "identity@best_fit", "identity@as_plotted"]
+    assert ids[4:6] == ["multiplicative=0.001", "multiplicative=0.003981071705534973"]
+    assert ids[15] == "additive=-39810717.05534969"
+    assert "additive=0.0" in ids
+    assert ids[37 + 17] == "log_normal_noise=0.31622776601683794#0"
+    assert "log_normal_noise=0.31622776601683794#3" in ids
+    assert ids[-1] == "log_normal_noise=3.1622776601683795#16"
+    for family in ("multiplicative", "additive", "systematic_bias"):
+        values = [condition.value for condition in conditions if condition.family == family]
+        assert values == sorted(values)
+    for condition in conditions[4:]:
+        number, _, repeat = condition.id.partition("=")[2].partition("#")
+        assert repr(condition.value) == number and type(condition.value) is float
+        assert condition.repeat == int(repeat or 0)
+        assert condition.params == "standard"
+    assert [condition.params for condition in conditions[:4]] == [
+        "standard",
+        "reported",
+        "best_fit",
+        "as_plotted",
+    ]
+
+
+def test_the_papers_sweeps_are_those_of_the_reference():
+    sweeps = {sweep.family: sweep for sweep in paper_study().sweeps}
+    np.testing.assert_allclose(np.log10(sweeps["multiplicative"].values), np.linspace(-3, 3, 11), atol=1e-12)
+    np.testing.assert_allclose(
+        np.log10(sweeps["systematic_bias"].values), np.linspace(-0.5, 0.5, 11), atol=1e-12
+    )
+    additive = np.array(sweeps["additive"].values)
+    np.testing.assert_allclose(additive, -additive[::-1])
+    np.testing.assert_allclose(np.log10(additive[6:]), np.linspace(6.6, 7.6, 5))
+    assert sweeps["log_normal_noise"].values[0] == 0 and sweeps["log_normal_noise"].repeats == 17
+    np.testing.assert_allclose(np.log10(sweeps["log_normal_noise"].values[1:]), np.linspace(-0.5, 0.5, 10))
+    assert paper_study().flops == tuple(COMPUTE_GRID)
+
+
+def test_the_experiments_toml_can_say_the_paper(tmp_path):
+    text = """
+        data = "chinchilla"
+        interpretations = ["standard", "reported", "best_fit", "as_plotted"]
+        resamples = 100
+        seed = 7
+
+        [[sweeps]]
+        family = "multiplicative"
+        values = [{ logspace = [-3, 3, 11] }]
+
+        [[sweeps]]
+        family = "additive"
+        values = [{ logspace = [6.6, 7.6, 5], negative = true }, 0, { logspace = [6.6, 7.6, 5] }]
+
+        [[sweeps]]
+        family = "systematic_bias"
+        values = { logspace = [-0.5, 0.5, 11] }
+
+        [[sweeps]]
+        family = "log_normal_noise"
+        values = [0, { logspace = [-0.5, 0.5, 10] }]
+        repeats = 17
+    """
+    assert toml(tmp_path, text) == paper_study(resamples=100, seed=7)
+
+
+# --- meaning and round trips -------------------------------------------------------------------------------
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+POSITIVE = st.floats(1e-6, 1e6)
+
+
+def some_sweep(family):
+    values = {
+        "multiplicative": FINITE,
+        "additive": FINITE,
+        "systematic_bias": POSITIVE,
+        "log_normal_noise": st.floats(0, 10),
+    }[family]
+    repeats = st.integers(1, 50) if family == "log_normal_noise" else st.just(1)
+    many = st.lists(values, min_size=1, max_size=6, unique=True)
+    return st.builds(lambda v, r: Sweep(family=family, values=tuple(v), repeats=r), many, repeats)
+
+
+SPECS = st.builds(
+    StudySpec,
+    data=st.just("chinchilla"),
+    interpretations=st.lists(
+        st.sampled_from(["standard", "reported", "best_fit", "as_plotted"]), unique=True
+    ).map(tuple),
+    sweeps=st.permutations(["multiplicative", "additive", "systematic_bias", "log_normal_noise"]).flatmap(
+        lambda names: st.integers(0, 4).flatmap(lambda k: st.tuples(*map(some_sweep, names[:k])))
+    ),
+    delta=st.floats(1e-8, 10),
+    solver=st.sampled_from(["newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs"]),
+    resamples=st.integers(2, 10**9),
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.lists(st.floats(0.01, 0.99), min_size=1, max_size=3, unique=True).map(
+        lambda v: tuple(sorted(v))
+    ),
+    flops=st.lists(st.floats(1e10, 1e30), min_size=1, max_size=5, unique=True).map(
+        lambda v: tuple(sorted(v))
+    ),
+    drop_highest_loss=st.none() | st.integers(0, 200),
+    rounded=st.booleans(),
+)
+
+
+def as_toml(spec):
+    """`spec.to_dict()` as TOML; JSON's numbers, strings and lists are TOML's too."""
+    fields = spec.to_dict()
+    sweeps = fields.pop("sweeps")
+    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+    for sweep in sweeps:
+        lines += ["[[sweeps]]", *(f"{name} = {json.dumps(value)}" for name, value in sweep.items())]
+    return "\n".join(lines)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SPECS)
+def test_a_spec_survives_json_and_toml(tmp_path_factory, spec):
+    assert StudySpec.from_dict(json.loads(json.dumps(spec.to_dict(), allow_nan=False))) == spec
+    assert toml(tmp_path_factory.mktemp("spec"), as_toml(spec)) == spec
+    conditions = plan_conditions(spec)
+    assert len({condition.id for condition in conditions}) == len(conditions)
+    assert plan_conditions(StudySpec.from_dict(spec.to_dict())) == conditions
+
+
+def test_defaults_depend_on_the_data_and_are_spelled_out():
+    chinchilla, llama, mine = StudySpec(), StudySpec(data="llama3"), StudySpec(data="mine.csv")
+    assert (chinchilla.interpretations, chinchilla.drop_highest_loss) == (("standard",), 5)
+    assert (llama.interpretations, llama.drop_highest_loss) == (("as_plotted",), 0)
+    assert (mine.interpretations, mine.drop_highest_loss) == (("as_given",), 0)
+    assert StudySpec(drop_highest_loss=5) == chinchilla
+    assert StudySpec(data=Path("mine.csv")) == mine
+    assert StudySpec(data=Path("chinchilla")).interpretations == ("as_given",), "a file of that name"
+
+
+@pytest.mark.parametrize("data", ["llama3", "mine.csv"])
+def test_other_data_has_plain_ids_for_its_only_interpretation(data):
+    spec = StudySpec(data=data, sweeps=(Sweep(family="additive", values=(1e6,)),))
+    assert [condition.id for condition in plan_conditions(spec)] == ["identity", "additive=1000000.0"]
+
+
+def test_sweeps_perturb_the_first_interpretation_and_say_so():
+    sweep = Sweep(family="multiplicative", values=(2,))
+    spec = StudySpec(interpretations=("reported", "standard"), sweeps=(sweep,))
+    ids = ["identity@reported", "identity", "multiplicative=2.0@reported"]
+    assert [condition.id for condition in plan_conditions(spec)] == ids
+
+
+def test_numbers_from_numpy_become_plain():
+    sweep = Sweep(family="additive", values=np.array([3.0, -0.0, np.float32(2)]))
+    assert sweep.values == (0.0, 2.0, 3.0)
+    assert all(type(value) is float and math.copysign(1, value) == 1 for value in sweep.values)
+    assert StudySpec(resamples=np.int64(5), flops=np.array([1e18])).to_dict()["flops"] == [1e18]
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------
+
+SWEEP = '[[sweeps]]\nfamily = "additive"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("resampels = 3", ["unknown field 'resampels'", "did you mean 'resamples'", "allowed: data,"]),
+        ("level = 0.8", ["'level'", "did you mean 'levels'"]),
+        ('resamples = "3"', ["resamples", "'3'", "integer"]),
+        ("resamples = 0", ["resamples: 0", "from 2"]),
+        ("resamples = 1e3", ["resamples: 1000.0", "integer"]),
+        ("resamples = 99999999999999999999", ["resamples", "2^63"]),
+        ("resamples = true", ["resamples: True"]),
+        ("seed = -1", ["seed: -1", "from 0"]),
+        ("seed = 4294967296", ["seed: 4294967296", "to 2^32 - 1"]),
+        ("levels = 0.8", ["levels: 0.8", "list"]),
+        ("levels = [80]", ["levels: 80", "below 1"]),
+        ("levels = []", ["levels", "empty"]),
+        ("levels = [0.8, 0.5]", ["levels", "rising order"]),
+        ('solver = "newtn"', ["solver 'newtn'", "did you mean 'newton'", "jaxopt-bfgs"]),
+        ("delta = 0", ["delta: 0", "above 0"]),
+        ("delta = nan", ["delta: nan"]),
+        ("flops = [1e18, 1e17]", ["flops", "rising order"]),
+        ("flops = [-1]", ["flops: -1", "above 0"]),
+        ("flops = { logspace = [18, 400, 3] }", ["flops: inf"]),
+        ("rounded = 1", ["rounded: 1"]),
+        ("drop_highest_loss = 1.5", ["drop_highest_loss: 1.5"]),
+        ("drop_highest_loss = -1", ["drop_highest_loss: -1"]),
+        ('interpretations = ["standart"]', ["'standart'", "did you mean 'standard'", "as_plotted"]),
+        ('interpretations = ["standard", "standard"]', ["repeats"]),
+        ('data = "runs.csv"\ninterpretations = ["standard"]', ["'standard'", "'runs.csv'", "as_given"]),
+        ("data = 3", ["data: 3", "string"]),
+        ('data = ""', ["data: ''"]),
+        ("sweeps = 3", ["sweeps: 3"]),
+        ('[sweeps]\nfamily = "additive"', ["sweeps", "list"]),
+        ('[[sweeps]]\nfamily = "additiv"\nvalues = [1]', ["'additiv'", "did you mean 'additive'"]),
+        (SWEEP + "value = [1]", ["'sweeps[1].value'", "did you mean 'values'"]),
+        (SWEEP, ["sweeps[1].values", "missing"]),
+        (SWEEP + "values = []", ["additive values", "empty"]),
+        (SWEEP + 'values = [1, "b"]', ["sweeps[1].values[2]", "'b'"]),
+        (SWEEP + "values = [1, 1.0]", ["additive values", "twice"]),
+        (SWEEP + "values = [inf]", ["additive values: inf"]),
+        (SWEEP + "values = [1]\nrepeats = 3", ["additive repeats", "log_normal_noise"]),
+        (SWEEP + "values = [{ logspce = [1, 2, 3] }]", ["sweeps[1].values", "did you mean 'logspace'"]),
+        (SWEEP + "values = [{ logspace = [1, 2] }]", ["sweeps[1].values", "first, last, count"]),
+        (SWEEP + "values = [{ logspace = [1, 2, 0] }]", ["sweeps[1].values", "from 1"]),
+        (SWEEP + "values = [{ logspace = [1, 2, 1000000] }]", ["sweeps[1].values", "100,000"]),
+        (SWEEP + "values = [1]\n" + SWEEP + "values = [2]", ["additive stands there twice"]),
+        ('[[sweeps]]\nfamily = "systematic_bias"\nvalues = [0]', ["SystematicBias", "above 0"]),
+        ('[[sweeps]]\nfamily = "log_normal_noise"\nvalues = [-1]', ["LogNormalNoise", ">= 0"]),
+        ("x =", ["not TOML", "Invalid value"]),
+        ("a = " + "[" * 100_000, ["nested too deeply"]),
+    ],
+)
+def test_a_wrong_toml_gets_one_line_with_file_field_and_remedy(tmp_path, text, parts):
+    said = message(toml, tmp_path, text)
+    assert said.startswith(f"{tmp_path / 'spec.toml'}: ")
+    for part in parts:
+        assert part in said
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_is_no_text(tmp_path, content):
+    path = tmp_path / "spec.toml"
+    assert "No such file" in message(StudySpec.from_toml, path)
+    if content:
+        path.write_bytes(content)
+        assert "UTF-8" in message(StudySpec.from_toml, path)
+    assert "directory" in message(StudySpec.from_toml, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"interpretations": "standard"}, "give a list"),
+        ({"sweeps": [3]}, "is no sweep"),
+        ({"sweeps": "additive"}, "give a list"),
+        ({"sweeps": [{"family": "additive"}]}, "lacks values"),
+        ({"sweeps": [{"family": "additive", "values": [1], "repeat": 2}]}, "did you mean 'repeats'"),
+        ({"data": None}, "embedded name"),
+        ({"rounded": 0}, "true or false"),
+        ({"levels": 0.8}, "list of numbers"),
+        ({"levels": ["a"]}, "'a'"),
+        ({"seed": True}, "True"),
+        ({"seeds": 1}, "did you mean 'seed'"),
+    ],
+)
+def test_a_wrong_dict_gets_one_line(fields, part):
+    assert part in message(StudySpec.from_dict, fields)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.dictionaries(
+        st.sampled_from([*StudySpec().to_dict(), "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+            ),
+            max_leaves=5,
+        ),
+        max_size=4,
+    )
+)
+def test_any_dict_is_a_spec_or_one_line(fields):
+    try:
+        spec = StudySpec.from_dict(fields)
+    except UsageError as error:
+        assert str(error).isprintable()
+    else:
+        assert StudySpec.from_dict(spec.to_dict()) == spec
+
+
+def test_a_spec_needs_neither_pydantic_nor_jax():
+    code = """
+import sys
+for name in ("pydantic", "typer", "rich", "pandera", "jinja2", "jaxopt", "scipy"):
+    sys.modules[name] = None
+from chinchilla_jax.study.spec import StudySpec, paper_study
+from chinchilla_jax.study.plan import plan_conditions
+assert len(plan_conditions(paper_study())) == 224
+try:
+    StudySpec.from_toml("spec.toml")
+except ImportError as error:
+    assert "pip install" in str(error), error
+else:
+    raise SystemExit("read TOML without pydantic")
+assert "jax" not in sys.modules, "a plan is made without JAX"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
