@@ -1,0 +1,55 @@
+"""Figures of a study: for each, a function that computes a small table and one that draws it.
+
+Drawing functions take `ax` (an Axes, or one per panel), return the Figure, compute no statistics and leave no
+setting of matplotlib changed. `save_study_figures` writes all of them.
+"""
+
+from chinchilla_jax.plots.parameters_by_family import (
+    FamilyParameters,
+    parameters_by_family_table,
+    plot_parameters_by_family,
+)
+from chinchilla_jax.plots.parameters_by_interpretation import (
+    parameters_by_interpretation_table,
+    plot_parameters_by_interpretation,
+    published_parameters,
+)
+from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
+from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
+from chinchilla_jax.plots.save import save_study_figures, study_figures
+from chinchilla_jax.plots.style import style
+from chinchilla_jax.plots.sweeps import REALISTIC_FACTOR, realistic_range
+from chinchilla_jax.plots.tables import StudyTables
+from chinchilla_jax.plots.tokens_per_param_by_family import (
+    FamilyBands,
+    plot_tokens_per_param_by_family,
+    tokens_per_param_by_family_table,
+)
+from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
+    plot_tokens_per_param_by_interpretation,
+    tokens_per_param_by_interpretation_table,
+)
+
+__all__ = [
+    "REALISTIC_FACTOR",
+    "FamilyBands",
+    "FamilyParameters",
+    "StudyTables",
+    "parameters_by_family_table",
+    "parameters_by_interpretation_table",
+    "perturbation_table",
+    "plot_parameters_by_family",
+    "plot_parameters_by_interpretation",
+    "plot_perturbations",
+    "plot_relative_error",
+    "plot_tokens_per_param_by_family",
+    "plot_tokens_per_param_by_interpretation",
+    "published_parameters",
+    "realistic_range",
+    "relative_error_table",
+    "save_study_figures",
+    "study_figures",
+    "style",
+    "tokens_per_param_by_family_table",
+    "tokens_per_param_by_interpretation_table",
+]

@@ -1,0 +1,87 @@
+"""Marks that several figures share: the 20:1 line, the budget of Chinchilla, and what could not be fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
+from chinchilla_jax.plots.ticks import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GOPHER_FLOPS = 5.76e23  # the budget of Gopher and of Chinchilla (arXiv:2203.15556)
+_CROSS: Mapping[str, Any] = MappingProxyType(
+    {"color": VERMILLION, "linestyle": "none", "marker": "x", "markersize": 6.0, "markeredgewidth": 1.6}
+)
+
+
+def mark_rule_of_thumb(axes: Axes) -> None:
+    """The line of 20 tokens per parameter, named beside the Axes, where no curve can run through the name."""
+    axes.axhline(20.0, color=BLACK, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1.5)
+    axes.annotate(
+        "20:1",
+        (1.0, 20.0),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(3, 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=7.5,
+        annotation_clip=False,
+    )
+
+
+def mark_budget(axes: Axes) -> None:
+    """The budget of Gopher and Chinchilla, named above the Axes, if it is within the limits of the x-axis."""
+    low, high = sorted(axes.get_xlim())
+    if not low <= GOPHER_FLOPS <= high:
+        return
+    axes.axvline(GOPHER_FLOPS, color=GREY, linestyle=":", linewidth=1.0, zorder=1.5)
+    axes.annotate(
+        f"Gopher, Chinchilla: {number(GOPHER_FLOPS)} FLOP",
+        (GOPHER_FLOPS, 1.0),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=7.5,
+        color=GREY,
+    )
+
+
+def missing_entry(names: Sequence[str]) -> list[Any]:
+    """The legend entry for curves that are not there because no fit of theirs converged; empty for none."""
+    from matplotlib.lines import Line2D
+
+    if not names:
+        return []
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [Line2D([], [], **_CROSS, label=f"no converged fit: {listed}")]
+
+
+def mark_missing(axes: Axes, values: ArrayLike, label: str) -> None:
+    """A cross on the x-axis at each size that has nothing to show, with a legend entry that says why.
+
+    Args:
+        axes: the Axes.
+        values: places on the x-axis, any length; nothing is drawn for none.
+        label: legend entry.
+    """
+    places = np.asarray(values, dtype=np.float64)
+    if places.size:
+        axes.plot(
+            places,
+            np.full(places.shape, 0.03),
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            label=label,
+            zorder=4,
+            **_CROSS,
+        )

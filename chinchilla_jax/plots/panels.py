@@ -1,0 +1,101 @@
+"""Where to draw: the caller's Axes, or the panels of a new figure, and the place of the legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from chinchilla_jax.errors import UsageError, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+AxesLike: TypeAlias = "Axes | Sequence[Axes] | Mapping[str, Axes] | None"
+
+
+class Panels(NamedTuple):
+    """Where to draw: the figure, one Axes per name, and an empty Axes for the legend if there is one."""
+
+    figure: Figure
+    axes: dict[str, Axes]
+    legend: Axes | None
+
+
+def panels(
+    names: Sequence[str], ax: AxesLike, *, columns: int = 1, size: tuple[float, float], legend: bool = False
+) -> Panels:
+    """The caller's Axes, one per name, or those of a new figure.
+
+    Args:
+        names: what each panel shows.
+        ax: None for a new figure; one Axes when there is one name; otherwise a sequence in the order of
+            `names`, or a mapping from name to Axes.
+        columns: panels side by side in a new figure.
+        size: width and height (inches) of a new figure.
+        legend: whether a new figure of several panels keeps one more cell for the legend.
+
+    Raises:
+        UsageError: `ax` is not one Axes per name.
+    """
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        return _new_panels(names, columns=columns, size=size, legend=legend and len(names) > 1)
+    if isinstance(ax, Axes):
+        found: dict[str, Any] = {names[0]: ax} if len(names) == 1 else {}
+    elif isinstance(ax, Mapping):
+        found = {name: ax[name] for name in names if name in ax}
+    else:
+        flat = list(np.ravel(np.asarray(ax, dtype=object)))
+        found = dict(zip(names, flat, strict=True)) if len(flat) == len(names) else {}
+    if len(found) < len(names) or not all(isinstance(each, Axes) for each in found.values()):
+        raise UsageError(
+            f"ax={short(ax)}: this figure has {len(names)} panel(s) ({', '.join(names)}); "
+            "give one Axes for each, in this order or by name, or leave ax out"
+        )
+    figure = found[names[0]].get_figure(root=True)
+    return Panels(figure, found, None)
+
+
+def _new_panels(names: Sequence[str], *, columns: int, size: tuple[float, float], legend: bool) -> Panels:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    # A little more air between rows than the default, for labels that stand above their panel.
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
+    cells = len(names) + legend
+    columns = min(columns, cells)
+    rows = math.ceil(cells / columns)
+    axes = {name: figure.add_subplot(rows, columns, i + 1) for i, name in enumerate(names)}
+    last = figure.add_subplot(rows, columns, cells) if legend else None
+    if last is not None:
+        last.set_axis_off()
+    return Panels(figure, axes, last)
+
+
+def finish_legend(where: Panels, handles: Sequence[Any] | None = None, **options: Any) -> None:
+    """Put the legend of the first panel into the cell kept for it, or into that panel.
+
+    Args:
+        where: the panels.
+        handles: artists to list; None for all labelled ones of the first panel.
+        **options: of `Axes.legend`, for the case that it goes into the panel.
+    """
+    first = next(iter(where.axes.values()))
+    listed = list(handles) if handles is not None else first.get_legend_handles_labels()[0]
+    if not listed:
+        return
+    if where.legend is None:
+        first.legend(handles=listed, **options)
+    else:
+        where.legend.legend(handles=listed, loc="center left", borderaxespad=0.0, labelspacing=0.9)
+
+
+def label_above(axes: Axes, text: str) -> None:
+    """Put the label of the y-axis above it, where it reads without a turn of the head and costs no width."""
+    axes.set_ylabel(text, rotation=0, ha="left", va="bottom")
+    axes.yaxis.set_label_coords(0.0, 1.02)

@@ -1,0 +1,239 @@
+"""Figures: the fitted parameters against the size of one family of perturbation.
+
+| code       | symbol      | shape | unit                                              |
+|------------|-------------|-------|---------------------------------------------------|
+| value      | c, s, sigma | ()    | size of the perturbation, as in the tables        |
+| estimate   |             | ()    | point estimate of one parameter                   |
+| low, high  |             | ()    | ends of its interval                              |
+| mu         | mu          | ()    | parameters (count): geometric mean of the counts  |
+
+Exact identities drawn as lines, from the fit of the unperturbed condition (they hold for any objective on
+the law): multiplicative c leaves E, B, alpha, beta and gives A c^alpha; bias s leaves E, B, beta and gives
+alpha/s and A mu^(alpha (1/s - 1)), since N = mu (N~/mu)^(1/s) turns A N^-alpha into
+A mu^(alpha/s - alpha) N~^(-alpha/s).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax.perturbations import geometric_mean
+from chinchilla_jax.plots.marks import mark_missing
+from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
+from chinchilla_jax.plots.style import BLACK, BLUE, GREY, PARAMETER_LABELS, SKY, VERMILLION, styled
+from chinchilla_jax.plots.sweeps import (
+    REALISTIC_LABELS,
+    REALISTIC_STYLE,
+    SweepAxis,
+    realistic_range,
+    sweep_of,
+)
+from chinchilla_jax.plots.tables import (
+    StudyTables,
+    conditions_of,
+    interval_name,
+    select,
+    unperturbed_condition,
+)
+from chinchilla_jax.plots.ticks import counted, readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_VALUES = ["estimate", "low", "high"]
+_LOGARITHMIC = frozenset({"A", "B"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FamilyParameters:
+    """The fitted parameters of one family, as drawn.
+
+    Attributes:
+        family: its name.
+        conditions: condition, value, repeat, parameter, estimate, low, high, n_converged, n_failed, level,
+            method; one row per condition and parameter, NaN where no fit converged.
+        over_repeats: parameter, value and the medians over repeats of estimate, low and high, with n_repeats
+            and n_missing (repeats without a converged fit, which the medians leave out).
+        unperturbed: parameter, estimate of the unperturbed condition; empty if the study has none.
+        exact: parameter, value, expected: what the identities say, on a fine grid of sizes; empty for the
+            families without an identity.
+        realistic: lowest and highest realistic size (`sweeps.realistic_range`).
+        n_fits: bootstrap fits behind the intervals, of all conditions together.
+        n_failed: those of them that did not converge, which the intervals leave out.
+    """
+
+    family: str
+    conditions: pd.DataFrame
+    over_repeats: pd.DataFrame
+    unperturbed: pd.DataFrame
+    exact: pd.DataFrame
+    realistic: tuple[float, float]
+    n_fits: int
+    n_failed: int
+
+
+def parameters_by_family_table(
+    study: StudyTables, family: str, *, method: str = "percentile", level: float | None = None
+) -> FamilyParameters:
+    """The fitted parameters of one family of the study, and what is drawn behind them.
+
+    Raises:
+        UsageError: the study has no such family, method or level.
+    """
+    rows = select(study.params, method=method, level=level)
+    rows = rows[rows["parameter"].isin(PARAMETERS)]
+    grid = conditions_of(study, family).drop(columns="params")
+    grid = grid.merge(rows[["parameter"]].drop_duplicates(), how="cross")
+    columns = ["condition", "parameter", *_VALUES, "n_converged", "n_failed"]
+    conditions = grid.merge(rows[columns], how="left", on=["condition", "parameter"])
+    conditions = conditions.assign(level=rows["level"].iloc[0], method=method)
+    grouped = conditions.groupby(["parameter", "value"], sort=True)
+    over_repeats = grouped[_VALUES].median().reset_index()
+    over_repeats["n_repeats"] = grouped.size().to_numpy()
+    over_repeats["n_missing"] = grouped["estimate"].apply(lambda each: int(each.isna().sum())).to_numpy()
+    unperturbed = rows.loc[
+        rows["condition"] == unperturbed_condition(study, family), ["parameter", "estimate"]
+    ].reset_index(drop=True)
+    runs = study.runs()
+    # One row per condition: the counts are the same for each of its parameters.
+    counts = conditions.drop_duplicates("condition")[["n_converged", "n_failed"]].sum()
+    return FamilyParameters(
+        family=family,
+        conditions=conditions,
+        over_repeats=over_repeats,
+        unperturbed=unperturbed,
+        exact=_exact(family, unperturbed, np.unique(conditions["value"]), geometric_mean(runs.params)),
+        realistic=realistic_range(family, runs.params),
+        n_fits=int(counts.sum()),
+        n_failed=int(counts["n_failed"]),
+    )
+
+
+def _exact(family: str, unperturbed: pd.DataFrame, values: Any, mu: float) -> pd.DataFrame:
+    """The identities at 101 sizes over the sweep: parameter, value, expected."""
+    import pandas as pd
+
+    law = {str(row.parameter): float(row.estimate) for row in unperturbed.itertuples()}
+    usable = values[values > 0]
+    if family not in ("multiplicative", "systematic_bias") or set(PARAMETERS) - set(law) or not usable.size:
+        return pd.DataFrame({"parameter": [], "value": [], "expected": []})
+    grid = np.geomspace(usable.min(), usable.max(), 101)
+    expected = {name: np.full(grid.shape, law[name]) for name in PARAMETERS}
+    if family == "multiplicative":
+        expected["A"] = law["A"] * grid ** law["alpha"]
+    else:
+        expected["alpha"] = law["alpha"] / grid
+        expected["A"] = law["A"] * mu ** (law["alpha"] * (1.0 / grid - 1.0))
+    frames = [
+        pd.DataFrame({"parameter": name, "value": grid, "expected": expected[name]}) for name in PARAMETERS
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+@styled
+def plot_parameters_by_family(
+    table: FamilyParameters, *, parameters: Sequence[str] = PARAMETERS, ax: AxesLike = None
+) -> Figure:
+    """Draw `parameters_by_family_table`: one panel per parameter, against the size of the perturbation.
+
+    Without repeats, each condition is a mark with its interval. With repeats, each is a small mark, and a
+    line with a band gives the medians over repeats of the estimate and of the interval's ends.
+
+    Args:
+        table: as above.
+        parameters: the panels.
+        ax: one Axes per parameter (in this order, or by name); None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    sweep = sweep_of(table.family)
+    where = panels(parameters, ax, columns=3, size=(6.4, 4.2), legend=True)
+    for parameter, axes in where.axes.items():
+        _draw_panel(axes, table, sweep, parameter)
+    if where.legend is not None:
+        where.figure.suptitle(sweep.title, x=0.01, ha="left", fontsize=9.5)
+    finish_legend(where, loc="best")
+    return where.figure
+
+
+def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter: str) -> None:
+    axes.set_xscale(sweep.scale)
+    axes.set_yscale(_y_scale(table.family, parameter))
+    rows = table.conditions[table.conditions["parameter"] == parameter]
+    present = rows[np.isfinite(rows["estimate"])]
+    if table.over_repeats["n_repeats"].max() > 1:
+        medians = table.over_repeats[table.over_repeats["parameter"] == parameter]
+        _draw_repeats(axes, sweep, present, medians, interval_name(table.conditions))
+    else:
+        x = sweep.shown(present["value"])
+        axes.vlines(x, present["low"], present["high"], color=BLUE, linewidth=1.6, zorder=2)
+        name = interval_name(table.conditions)
+        axes.plot(x, present["estimate"], "o", color=BLUE, zorder=3, label=f"estimate,\n{name}")
+    unperturbed = table.unperturbed.loc[table.unperturbed["parameter"] == parameter, "estimate"]
+    exact = table.exact[table.exact["parameter"] == parameter]
+    if len(exact):
+        x = sweep.shown(exact["value"])
+        axes.plot(
+            x, exact["expected"], "--", color=VERMILLION, linewidth=1.1, zorder=2.5, label="exact identity"
+        )
+    elif len(unperturbed):
+        axes.axhline(
+            unperturbed.iloc[0], linestyle=":", color=BLACK, linewidth=0.9, zorder=1.5, label="unperturbed"
+        )
+    axes.axvspan(*sweep.shown(table.realistic), label=REALISTIC_LABELS[table.family], **REALISTIC_STYLE)
+    # A size that the axis cannot show (a factor c <= 0) is counted, but has no place for its cross.
+    missing = rows.loc[~np.isfinite(rows["estimate"]), "value"]
+    places = np.where(np.isfinite(sweep.coordinate(missing)), sweep.shown(missing), np.nan)
+    mark_missing(axes, np.unique(places), f"no converged fit\n({counted(len(missing), 'condition')})")
+    if table.n_failed:
+        label = f"{table.n_failed:,} of {table.n_fits:,} fits\ndid not converge (left out)"
+        axes.plot([], [], linestyle="none", label=label)
+    readable_axis(axes, "x", most=6)
+    readable_axis(axes, "y")
+    axes.set_xlabel(sweep.label)
+    label_above(axes, PARAMETER_LABELS[parameter])
+
+
+def _draw_repeats(
+    axes: Axes, sweep: SweepAxis, points: pd.DataFrame, medians: pd.DataFrame, interval: str
+) -> None:
+    x = sweep.shown(medians["value"])
+    axes.fill_between(
+        x,
+        medians["low"],
+        medians["high"],
+        color=SKY,
+        alpha=0.35,
+        linewidth=0,
+        zorder=1,
+        label=f"{interval},\nmedian over repeats",
+    )
+    axes.plot(
+        sweep.shown(points["value"]),
+        points["estimate"],
+        "o",
+        color=GREY,
+        markersize=2.4,
+        markeredgewidth=0,
+        alpha=0.7,
+        zorder=2,
+        label="estimate of each repeat",
+    )
+    axes.plot(x, medians["estimate"], "-o", color=BLUE, zorder=3, label="median over repeats")
+
+
+def _y_scale(family: str, parameter: str) -> str:
+    """Logarithmic where a parameter spans decades or follows a power of the size."""
+    return (
+        "log"
+        if parameter in _LOGARITHMIC or (family, parameter) == ("systematic_bias", "alpha")
+        else "linear"
+    )

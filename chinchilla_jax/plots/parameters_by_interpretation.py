@@ -1,0 +1,152 @@
+"""Figure: the fitted law under each interpretation of the parameter count, with the published fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
+from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
+from chinchilla_jax.plots.style import (
+    BLACK,
+    GREY,
+    INTERPRETATION_STYLES,
+    MISSING_TEXT,
+    PARAMETER_LABELS,
+    styled,
+)
+from chinchilla_jax.plots.tables import (
+    INTERPRETATION_NAMES,
+    StudyTables,
+    interpretations,
+    interval_name,
+    select,
+)
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOGARITHMIC = frozenset({"A", "B"})
+_PUBLISHED_STYLES: tuple[tuple[Any, str], ...] = (("-.", BLACK), (":", GREY))
+
+
+def parameters_by_interpretation_table(
+    study: StudyTables, *, method: str = "percentile", level: float | None = None
+) -> pd.DataFrame:
+    """The fitted parameters of the unperturbed conditions.
+
+    Returns:
+        interpretation, condition, parameter (E, A, B, alpha, beta), estimate, low, high, level, method,
+        n_converged, n_failed; one row per interpretation and parameter, also where no fit converged (NaN).
+
+    Raises:
+        UsageError: the study has no such method or level.
+    """
+    rows = select(study.params, method=method, level=level)
+    found = interpretations(study)
+    grid = found.merge(rows[["parameter"]].drop_duplicates(), how="cross")
+    grid = grid[grid["parameter"].isin(PARAMETERS)]
+    columns = ["condition", "parameter", "estimate", "low", "high", "n_converged", "n_failed"]
+    table = grid.merge(rows[columns], how="left", on=["condition", "parameter"])
+    return table.assign(level=rows["level"].iloc[0], method=method)
+
+
+def published_parameters() -> pd.DataFrame:
+    """The published fits: source, parameter, value.
+
+    Hoffmann et al. 2022 (arXiv:2203.15556, approach 3) and Besiroglu et al. 2024 (arXiv:2404.10102), both on
+    the reported counts.
+    """
+    import pandas as pd
+
+    laws = {"Hoffmann et al. 2022": HOFFMANN_2022, "Besiroglu et al. 2024": BESIROGLU_2024}
+    return pd.DataFrame(
+        [
+            {"source": source, "parameter": name, "value": float(getattr(law, name))}
+            for source, law in laws.items()
+            for name in PARAMETERS
+        ]
+    )
+
+
+@styled
+def plot_parameters_by_interpretation(
+    table: pd.DataFrame,
+    published: pd.DataFrame | None = None,
+    *,
+    parameters: Sequence[str] = PARAMETERS,
+    ax: AxesLike = None,
+) -> Figure:
+    """Draw `parameters_by_interpretation_table`: estimates as marks, intervals as bars, one panel each.
+
+    Args:
+        table: as above.
+        published: `published_parameters()`, drawn as vertical lines; None for none.
+        parameters: the panels.
+        ax: one Axes per parameter (in this order, or by name); None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    where = panels(parameters, ax, columns=3, size=(6.4, 3.7), legend=True)
+    names = list(dict.fromkeys(table["interpretation"]))
+    for i, (parameter, axes) in enumerate(where.axes.items()):
+        rows = table[table["parameter"] == parameter].set_index("interpretation").reindex(names)
+        _draw_estimates(axes, rows)
+        if published is not None:
+            _draw_published(axes, published[published["parameter"] == parameter])
+        if parameter in LOGARITHMIC:
+            axes.set_xscale("log")
+        readable_axis(axes, "x", most=4)
+        axes.set_xlabel(PARAMETER_LABELS[parameter])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        # In a new figure the names stand once per row of panels.
+        shown = names if where.legend is None or i % 3 == 0 else [""] * len(names)
+        axes.set_yticks(range(len(names)), [INTERPRETATION_NAMES.get(name, name) for name in shown])
+        axes.tick_params(axis="y", length=0)
+    finish_legend(where, _legend_handles(table, published), loc="best")
+    return where.figure
+
+
+def _draw_estimates(axes: Axes, rows: pd.DataFrame) -> None:
+    for place, (name, row) in enumerate(rows.iterrows()):
+        look = INTERPRETATION_STYLES.get(str(name), INTERPRETATION_STYLES["as_given"])
+        if not np.isfinite(row["estimate"]):
+            axes.text(0.5, place, "no converged fit", transform=axes.get_yaxis_transform(), **MISSING_TEXT)
+            continue
+        axes.plot([row["low"], row["high"]], [place, place], color=look.colour, linewidth=2.0, zorder=2)
+        axes.plot(
+            row["estimate"],
+            place,
+            marker=look.marker,
+            color=look.colour,
+            markersize=6.0,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            zorder=3,
+        )
+
+
+def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
+    for (_, mark), (dashes, colour) in zip(published.iterrows(), _PUBLISHED_STYLES, strict=False):
+        axes.axvline(mark["value"], linestyle=dashes, color=colour, linewidth=1.1, zorder=1)
+
+
+def _legend_handles(table: pd.DataFrame, published: pd.DataFrame | None) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    label = f"estimate,\n{interval_name(table)}"
+    handles = [Line2D([], [], color=GREY, marker="o", linewidth=2.0, label=label)]
+    if published is not None:
+        for source, (dashes, colour) in zip(
+            published["source"].drop_duplicates(), _PUBLISHED_STYLES, strict=False
+        ):
+            handles.append(
+                Line2D([], [], linestyle=dashes, color=colour, linewidth=1.1, label=f"published:\n{source}")
+            )
+    return handles

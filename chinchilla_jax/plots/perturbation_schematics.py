@@ -1,0 +1,130 @@
+"""Figure: what each family of perturbation does to the counts, on the very counts that the study fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.perturbations import parse_condition
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.style import BLACK, CORNER_RIGHT, styled, sweep_colours
+from chinchilla_jax.plots.sweeps import REALISTIC_FACTOR, REALISTIC_STYLE, spread, sweep_of
+from chinchilla_jax.plots.tables import StudyTables, conditions_of, families
+from chinchilla_jax.plots.ticks import counted, readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SHOWN = 5
+
+
+def perturbation_table(study: StudyTables, shown: Sequence[str] | None = None) -> pd.DataFrame:
+    """Counts before and after each perturbation of the study, for the first repeat of each size.
+
+    Random perturbations are drawn again from the study's seed and the condition's id, which gives the numbers
+    that were fitted.
+
+    Args:
+        study: its `runs()` and `spec.seed` are used.
+        shown: families; None for all of the study.
+
+    Returns:
+        family, condition, value, run (position), params, perturbed_params (counts); one row per condition and
+        run.
+
+    Raises:
+        UsageError: the study lacks a family asked for.
+    """
+    import pandas as pd
+
+    runs = study.runs()
+    frames = []
+    for family in families(study) if shown is None else shown:
+        for row in conditions_of(study, family).drop_duplicates("value").itertuples():
+            perturbation = parse_condition(str(row.condition).partition("@")[0])
+            columns = {
+                "family": family,
+                "condition": row.condition,
+                "value": float(row.value),
+                "run": np.arange(len(runs)),
+                "params": runs.params,
+                "perturbed_params": perturbation.apply(runs, seed=study.spec.seed).params,
+            }
+            frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+@styled
+def plot_perturbations(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+    """Draw `perturbation_table`: perturbed against true counts, a panel per family with up to five sizes.
+
+    Args:
+        table: as above.
+        ax: one Axes per family of the table (in its order, or by name); None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    names = list(dict.fromkeys(table["family"]))
+    where = panels(names, ax, columns=2, size=(6.4, 2.6 * ((len(names) + 1) // 2)))
+    for family, axes in where.axes.items():
+        _draw_family(axes, family, table[table["family"] == family])
+    return where.figure
+
+
+def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
+    sweep = sweep_of(family)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ends = np.array([rows["params"].min(), rows["params"].max()])
+    axes.fill_between(
+        ends,
+        ends / REALISTIC_FACTOR,
+        ends * REALISTIC_FACTOR,
+        label="within a\nfactor 1.15",
+        **REALISTIC_STYLE,
+    )
+    axes.plot(ends, ends, color=BLACK, linewidth=0.9, zorder=3, label="unchanged")
+    chosen = spread(sweep, rows["value"], _SHOWN)
+    strength = {value: abs(float(sweep.shown(value) - sweep.shown(sweep.neutral))) for value in chosen}
+    handles = {}
+    for value, colour in zip(chosen, sweep_colours(len(chosen)), strict=True):
+        of_value = rows[rows["value"] == value]
+        (handles[value],) = axes.plot(
+            of_value["params"],
+            of_value["perturbed_params"].where(of_value["perturbed_params"] > 0),
+            linestyle="none",
+            marker="o",
+            markersize=3.0,
+            markeredgewidth=0,
+            color=colour,
+            label=f"{sweep.text(value)}",
+            # The widest scatter at the bottom, so that narrow ones stay visible on top of it.
+            zorder=2.9 - 0.5 * strength[value] / max(max(strength.values()), 1e-300),
+        )
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
+    axes.set_title(sweep.title)
+    axes.set_xlabel("true parameters N")
+    axes.set_ylabel("perturbed parameters \u00d1")
+    others = axes.get_legend_handles_labels()[0][:2]
+    # Largest size on top, as the points are; beside the Axes, where it hides none of them.
+    listed = [handles[value] for value in reversed(chosen)]
+    axes.legend(
+        handles=[*listed, *others],
+        title=sweep.symbol_with_unit,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        alignment="left",
+        handletextpad=0.4,
+        handlelength=1.2,
+    )
+    unusable = int((rows.loc[rows["value"].isin(chosen), "perturbed_params"] <= 0).sum())
+    if unusable:
+        axes.text(
+            0.98, 0.02, f"{counted(unusable, 'count')} not positive", transform=axes.transAxes, **CORNER_RIGHT
+        )

@@ -1,0 +1,132 @@
+"""Every figure of a study, written to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
+from chinchilla_jax.plots.parameters_by_interpretation import (
+    parameters_by_interpretation_table,
+    plot_parameters_by_interpretation,
+    published_parameters,
+)
+from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
+from chinchilla_jax.plots.relative_error import RULES, plot_relative_error, relative_error_table
+from chinchilla_jax.plots.style import style
+from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.plots.tables import StudyTables, families, interpretations
+from chinchilla_jax.plots.tokens_per_param_by_family import (
+    plot_tokens_per_param_by_family,
+    tokens_per_param_by_family_table,
+)
+from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
+    plot_tokens_per_param_by_interpretation,
+    tokens_per_param_by_interpretation_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# What matplotlib writes into files by itself changes from day to day and from version to version.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": "chinchilla_jax", "Producer": None},
+    "svg": {"Date": None, "Creator": "chinchilla_jax"},
+}
+
+
+def study_figures(
+    study: StudyTables, *, method: str = "percentile", level: float | None = None
+) -> Iterator[tuple[str, Figure]]:
+    """The figures that the study has the tables for, one at a time: (name, figure).
+
+    Names, in this order: relative_error, parameters_by_interpretation, tokens_per_param_by_interpretation,
+    perturbations, and for each family parameters_<family> and tokens_per_param_<family>. What a study does
+    not have is left out: relative_error, which is about the models of Table A9, where no count comes from a
+    formula; the by-interpretation figures without an unperturbed condition; perturbations without families.
+
+    Args:
+        study: see `StudyTables`.
+        method: of the intervals: "percentile", "gaussian" or "besiroglu2024".
+        level: share of the resamples inside an interval; None for 0.8 or what the study has nearest to it.
+
+    Raises:
+        UsageError: the study has no such method or level.
+    """
+    chosen: dict[str, Any] = {"method": method, "level": level}
+    if set(RULES) & set(study.conditions["params"].astype(str)):
+        yield "relative_error", plot_relative_error(relative_error_table())
+    if len(interpretations(study)):
+        parameters = parameters_by_interpretation_table(study, **chosen)
+        yield (
+            "parameters_by_interpretation",
+            plot_parameters_by_interpretation(parameters, _published_for(study)),
+        )
+        bands = tokens_per_param_by_interpretation_table(study, **chosen)
+        yield "tokens_per_param_by_interpretation", plot_tokens_per_param_by_interpretation(bands)
+    # A family that nobody has taught these figures to show (a composition, say) is left out as well.
+    known = [family for family in families(study) if family in SWEEPS]
+    if known:
+        yield "perturbations", plot_perturbations(perturbation_table(study, known))
+    for family in known:
+        table = parameters_by_family_table(study, family, **chosen)
+        yield f"parameters_{family}", plot_parameters_by_family(table)
+        curves = tokens_per_param_by_family_table(study, family, **chosen)
+        yield f"tokens_per_param_{family}", plot_tokens_per_param_by_family(curves)
+
+
+def save_study_figures(
+    study: StudyTables,
+    out_dir: str | os.PathLike[str],
+    *,
+    method: str = "percentile",
+    level: float | None = None,
+    dpi: float = 200,
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[Path]:
+    """Write `study_figures` to `out_dir`, each in every format; the same tables give the same files.
+
+    Args:
+        study: see `StudyTables`.
+        out_dir: folder, created if need be; files of the same names are replaced.
+        method: of the intervals.
+        level: of the intervals.
+        dpi: resolution of PNG files, dots per inch.
+        formats: out of "png", "pdf" and "svg".
+
+    Returns:
+        The files, in the order of the figures.
+
+    Raises:
+        UsageError: an unknown format, or the study has no such method or level.
+    """
+    unknown = [each for each in formats if each not in _METADATA]
+    if unknown or isinstance(formats, str):
+        raise UsageError(f"formats={short(formats)}: give a list out of {', '.join(_METADATA)}")
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in study_figures(study, method=method, level=level):
+        # Saving reads settings too, such as how fonts go into a PDF.
+        with style():
+            figure.set_dpi(dpi)
+            # The layout is solved once here, and not in two more rehearsals for every format.
+            layout = figure.get_layout_engine()
+            if layout is not None:
+                layout.execute(figure)
+                figure.set_layout_engine(None)
+            for extension in formats:
+                path = folder / f"{name}.{extension}"
+                figure.savefig(path, dpi=dpi, metadata=_METADATA[extension])
+                written.append(path)
+    return written
+
+
+def _published_for(study: StudyTables) -> pd.DataFrame | None:
+    """The published fits, which are of the Chinchilla runs and mean nothing beside other data."""
+    return published_parameters() if getattr(study.spec, "data", "chinchilla") == "chinchilla" else None

@@ -1,0 +1,134 @@
+"""The one style of every figure: its settings, colours and the words on its axes.
+
+Nothing here outlives a call: the style is applied through `matplotlib.rc_context` only, and figures are made
+as `matplotlib.figure.Figure`, without pyplot, so that neither the caller's settings nor a window system are
+touched. Categories use the palette of Okabe and Ito (2008, "Color Universal Design"), sweeps use viridis
+without its palest end; both read without colour vision and in grey, and markers or line styles repeat what
+colours say.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# Okabe and Ito (2008); its yellow is left out, too pale for lines on white.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+    "#6E6E6E",
+)
+MISSING_TEXT: Mapping[str, Any] = MappingProxyType(
+    {"color": VERMILLION, "fontsize": 8.0, "style": "italic", "ha": "center", "va": "center"}
+)
+CORNER_RIGHT: Mapping[str, Any] = MappingProxyType({**MISSING_TEXT, "ha": "right", "va": "bottom"})
+
+
+class Look(NamedTuple):
+    """How one category is drawn: colour, marker and dashes all tell it apart."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+INTERPRETATION_STYLES: Mapping[str, Look] = MappingProxyType(
+    {
+        "standard": Look(BLUE, "o", "-"),
+        "best_fit": Look(VERMILLION, "s", (0, (6, 1.5))),
+        "reported": Look(GREEN, "^", (0, (3, 1.2, 1, 1.2))),
+        "as_plotted": Look(PURPLE, "D", (0, (1.2, 1.2))),
+        "as_given": Look(BLUE, "o", "-"),
+    }
+)
+# Symbols are Unicode and not mathtext, which takes as long to set as all the rest of a figure, and brings two
+# more fonts into every PDF. Written as escapes, since several look like Latin letters.
+ALPHA, BETA, MU, SIGMA = "\u03b1", "\u03b2", "\u03bc", "\u03c3"
+TIMES, MINUS, ARROW = "\u00d7", "\u2212", "\u2192"
+PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "E": "E (nats per token)",
+        "A": f"A (nats/token {TIMES} params\u1d45)",
+        "B": f"B (nats/token {TIMES} tokens\u1d5d)",
+        "alpha": ALPHA,
+        "beta": BETA,
+    }
+)
+FLOPS_LABEL = "training compute C (FLOP)"
+RATIO_LABEL = "compute-optimal tokens per parameter"
+
+_STYLE: Mapping[Any, Any] = MappingProxyType(
+    {
+        "font.size": 9.0,
+        "axes.labelsize": 9.0,
+        "axes.titlesize": 9.5,
+        "axes.titlelocation": "left",
+        "xtick.labelsize": 8.0,
+        "ytick.labelsize": 8.0,
+        "legend.fontsize": 8.0,
+        "legend.frameon": True,
+        "legend.framealpha": 0.85,
+        "legend.edgecolor": "none",
+        "legend.handlelength": 1.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": "#DDDDDD",
+        "grid.linewidth": 0.5,
+        "lines.linewidth": 1.4,
+        "lines.markersize": 4.0,
+        "hatch.linewidth": 0.6,
+        "text.usetex": False,
+        "axes.unicode_minus": True,
+        # TrueType, so that text in a PDF stays text that can be searched and edited.
+        "pdf.fonttype": 42,
+        "svg.fonttype": "none",
+        # Fixed identifiers: the same tables give the same file.
+        "svg.hashsalt": "chinchilla_jax",
+    }
+)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the style inside a `with` block; on leaving, the caller's settings are back as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        # From the defaults and not from the caller's settings: a dark or a LaTeX style would shine through.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Run a drawing function inside `style()`."""
+
+    @functools.wraps(draw)
+    def inside(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with style():
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def sweep_colours(n: int) -> list[tuple[float, float, float, float]]:
+    """Colours for n sizes, from dark to light, told apart in grey too."""
+    from matplotlib import colormaps
+
+    return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.88, max(n, 1)))]

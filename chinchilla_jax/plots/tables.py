@@ -1,0 +1,128 @@
+"""What the figures read of a study, and the selections that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from chinchilla_jax.errors import UsageError, short, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.datasets import Runs
+
+# The order in which interpretations of the parameter count are shown.
+INTERPRETATIONS = ("standard", "best_fit", "reported", "as_plotted")
+_METHOD_NAMES = {"besiroglu2024": "Gaussian, Besiroglu et al. 2024", "gaussian": "Gaussian"}
+INTERPRETATION_NAMES = {
+    "standard": "standard formula",
+    "best_fit": "best-fit formula",
+    "reported": "reported",
+    "as_plotted": "as plotted",
+    "as_given": "as given",
+}
+
+
+class StudyTables(Protocol):
+    """The part of a study that figures read: its tables (see DESIGN, "Study directory") and its runs.
+
+    `spec.seed` is the seed of the study's random perturbations; `runs()` gives the unperturbed runs, those of
+    the condition `identity`.
+    """
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """condition, family, value, repeat, params, n_runs."""
+
+    @property
+    def params(self) -> pd.DataFrame:
+        """condition, parameter, estimate, standard_error, low, high, level, method, n_converged, n_failed."""
+
+    @property
+    def tokens_per_param(self) -> pd.DataFrame:
+        """condition, flops, low, median, high, level, method."""
+
+    @property
+    def spec(self) -> Any:
+        """Has `seed`, a whole number."""
+
+    def runs(self) -> Runs:
+        """The unperturbed runs."""
+
+
+def select(table: pd.DataFrame, *, method: str, level: float | None = None) -> pd.DataFrame:
+    """The rows of one method and one level out of a summary table.
+
+    Args:
+        table: `study.params` or `study.tokens_per_param`.
+        method: "percentile", "gaussian" or "besiroglu2024".
+        level: share of the resamples inside an interval; None for 0.8 or, where the study has no such
+            intervals, the level nearest to it.
+
+    Raises:
+        UsageError: the table has no such method or level.
+    """
+    methods = sorted(set(table["method"].astype(str)))
+    if method not in methods:
+        raise unknown_name("method", method, methods)
+    rows = table[table["method"] == method]
+    levels = np.unique(rows["level"].to_numpy(dtype=np.float64))
+    nearest = levels[np.argmin(np.abs(levels - (0.8 if level is None else level)))]
+    if level is not None and not np.isclose(nearest, level, rtol=0.0, atol=1e-9):
+        present = ", ".join(f"{each:g}" for each in levels)
+        raise UsageError(f"level={short(level)}: the study has intervals of {present}; choose one of them")
+    return rows[rows["level"] == nearest]
+
+
+def interpretations(study: StudyTables) -> pd.DataFrame:
+    """The unperturbed conditions: condition and interpretation, known names first, in a fixed order."""
+    conditions = study.conditions
+    found = conditions.loc[conditions["family"] == "identity", ["condition", "params"]]
+    found = found.rename(columns={"params": "interpretation"})
+    order = {name: i for i, name in enumerate(INTERPRETATIONS)}
+    rank = found["interpretation"].map(lambda name: order.get(name, len(order)))
+    return found.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
+
+
+def families(study: StudyTables) -> list[str]:
+    """The families of perturbation in the study, in its order."""
+    return [str(family) for family in dict.fromkeys(study.conditions["family"]) if family != "identity"]
+
+
+def conditions_of(study: StudyTables, family: str) -> pd.DataFrame:
+    """The conditions of one family: condition, value, repeat, params, in the study's order.
+
+    Raises:
+        UsageError: the study has none.
+    """
+    conditions = study.conditions
+    found = conditions.loc[conditions["family"] == family, ["condition", "value", "repeat", "params"]]
+    if found.empty:
+        raise unknown_name("family", family, families(study))
+    return found.reset_index(drop=True)
+
+
+def unperturbed_condition(study: StudyTables, family: str) -> str | None:
+    """The unperturbed condition on the counts that this family perturbs; None if not in the study."""
+    interpretation = conditions_of(study, family)["params"].iloc[0]
+    identity = interpretations(study).set_index("interpretation")["condition"]
+    return str(identity[interpretation]) if interpretation in identity.index else None
+
+
+def interval_name(table: pd.DataFrame) -> str:
+    """What an interval of a selected table is, for a legend: "80% interval (percentile)"."""
+    level, method = float(table["level"].iloc[0]), str(table["method"].iloc[0])
+    return f"{100 * level:.4g}% interval ({_METHOD_NAMES.get(method, method)})"
+
+
+def drawable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every low, median and high that a logarithmic axis cannot show replaced by NaN.
+
+    NaN leaves a gap in a line. Zero and infinity are what a law without an inner optimum prescribes.
+    """
+    columns = ["low", "median", "high"]
+    values = table[columns].to_numpy(dtype=np.float64)
+    shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+    return table.assign(**{column: shown[:, i] for i, column in enumerate(columns)})

@@ -1,0 +1,112 @@
+"""Ticks and numbers that can be read, on linear and on logarithmic axes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from chinchilla_jax.plots.style import MINUS, TIMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SUPERSCRIPT = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+def readable_axis(axes: Axes, which: str, most: int = 7) -> None:
+    """A few ticks, none of them with an offset or a shared power; call it when everything is drawn.
+
+    Args:
+        axes: the Axes.
+        which: "x" or "y".
+        most: how many labels it has room for.
+    """
+    from matplotlib import ticker
+
+    scale = axes.get_xscale() if which == "x" else axes.get_yscale()
+    if scale == "log":
+        _readable_log_axis(axes, which, most)
+        return
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(ticker.MaxNLocator(nbins=min(most, 5), steps=[1, 2, 2.5, 5, 10]))
+    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+    if sum(low <= tick <= high for tick in axis.get_majorticklocs()) < 3:
+        axis.set_minor_locator(ticker.AutoMinorLocator())
+    formatter = ticker.ScalarFormatter(useOffset=False)
+    formatter.set_scientific(False)
+    axis.set_major_formatter(formatter)
+
+
+def _readable_log_axis(axes: Axes, which: str, most: int) -> None:
+    """Ticks from the present limits: powers of ten over several decades, over fewer numbers like 1, 2, 5."""
+    from matplotlib import ticker
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+    ticks = log_ticks(low, high, most)
+    axis.set_major_locator(ticker.FixedLocator(ticks))
+    # One way of writing for all ticks of an axis: 10,000 next to 10^6 would be read twice.
+    as_powers = any(tick < 1e-3 or tick >= 1e5 for tick in ticks)
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value, as_power=as_powers)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+    wide = math.log10(high / low) > 2
+    axis.set_minor_locator(
+        ticker.NullLocator() if wide else ticker.LogLocator(subs=range(2, 10), numticks=100)
+    )
+
+
+def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Round numbers for a logarithmic axis: at least three where there are any, at most `most`.
+
+    Args:
+        low: lower limit of the axis, positive.
+        high: upper limit, above `low`.
+        most: how many labels the axis has room for.
+    """
+    from matplotlib import ticker
+
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    found: list[list[float]] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [m * 10.0**k for k in range(max(first, -300), min(last, 300) + 1) for m in steps]
+        found.append([tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)])
+        if len(steps) == 1 and len(found[0]) >= 3:
+            return _thinned_powers(found[0], most)
+    for enough in (4, 3):
+        for inside in found:
+            if enough <= len(inside) <= most:
+                return inside
+    evenly = ticker.MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in evenly if low <= tick <= high and tick > 0]
+
+
+def _thinned_powers(powers: list[float], most: int) -> list[float]:
+    """Every k-th power of ten, with exponents divisible by k so that 1 stays among them."""
+    exponents = [round(math.log10(power)) for power in powers]
+    step = math.ceil(len(powers) / most)
+    return [power for power, exponent in zip(powers, exponents, strict=True) if exponent % step == 0]
+
+
+def counted(n: int, noun: str) -> str:
+    """How many of something: "1 condition", "1,080 conditions"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def number(value: float, *, as_power: bool = False) -> str:
+    """A number as it stands on an axis or in a legend, with no more digits than it has.
+
+    Args:
+        value: any number.
+        as_power: whether to write it as a power of ten even if it is neither large nor small.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0 or (1e-3 <= abs(value) < 1e5 and not as_power):
+        text = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return text.replace("-", MINUS)
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    mantissa = value / 10.0**exponent
+    power = "10" + str(exponent).translate(_SUPERSCRIPT)
+    return power if abs(mantissa - 1) < 1e-6 else f"{mantissa:.3g}{TIMES}{power}"

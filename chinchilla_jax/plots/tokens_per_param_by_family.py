@@ -1,0 +1,218 @@
+"""Figures: compute-optimal tokens per parameter under one family of perturbation, coloured by its size.
+
+| code              | symbol      | shape | unit                                        |
+|-------------------|-------------|-------|---------------------------------------------|
+| flops             | C           | (m,)  | training FLOP                               |
+| value             | c, s, sigma | ()    | size of the perturbation, as in the tables  |
+| low, median, high |             | (m,)  | tokens per parameter, ends of the band      |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.style import BLACK, FLOPS_LABEL, RATIO_LABEL, styled, sweep_colours
+from chinchilla_jax.plots.sweeps import (
+    REALISTIC_LABELS,
+    REALISTIC_STYLE,
+    SweepAxis,
+    realistic_range,
+    spread,
+    sweep_of,
+)
+from chinchilla_jax.plots.tables import StudyTables, conditions_of, drawable, interval_name, select
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BANDS = ["low", "median", "high"]
+_MOST_LABELS = 11
+# Stronger than elsewhere, as it lies among coloured bands, but below the lines.
+_REALISTIC_SPAN = {**REALISTIC_STYLE, "alpha": 0.6, "zorder": 1.4}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FamilyBands:
+    """Tokens per parameter of one family, as drawn.
+
+    Attributes:
+        family: its name.
+        curves: value, flops, low, median, high (over repeats: their medians), n_repeats, n_missing (repeats
+            without a band, which the medians leave out), level, method; ascending in value, then flops.
+        realistic: flops, low, high: the span of the medians over the realistic sizes, where the logarithm
+            of the median is interpolated linearly between the sizes of the study; empty if the study's sizes
+            do not enclose the realistic ones.
+        realistic_range: lowest and highest realistic size (`sweeps.realistic_range`).
+        n_conditions: conditions of the family.
+        n_missing: those of them without a converged fit.
+    """
+
+    family: str
+    curves: pd.DataFrame
+    realistic: pd.DataFrame
+    realistic_range: tuple[float, float]
+    n_conditions: int
+    n_missing: int
+
+
+def tokens_per_param_by_family_table(
+    study: StudyTables, family: str, *, method: str = "percentile", level: float | None = None
+) -> FamilyBands:
+    """The bands of one family of the study, repeats of one size taken together.
+
+    Raises:
+        UsageError: the study has no such family, method or level.
+    """
+    rows = select(study.tokens_per_param, method=method, level=level)
+    grid = conditions_of(study, family)[["condition", "value"]]
+    grid = grid.merge(rows[["flops"]].drop_duplicates(), how="cross")
+    bands = grid.merge(rows[["condition", "flops", *_BANDS]], how="left", on=["condition", "flops"])
+    bands["missing"] = bands["median"].isna()
+    grouped = bands.groupby(["value", "flops"], sort=True)
+    # An infinite ratio of one repeat counts in the median; only a median that is infinite cannot be drawn.
+    curves = drawable(grouped[_BANDS].median().reset_index())
+    curves["n_repeats"] = grouped.size().to_numpy()
+    curves["n_missing"] = grouped["missing"].sum().to_numpy()
+    curves = curves.assign(level=rows["level"].iloc[0], method=method)
+    limits = realistic_range(family, study.runs().params)
+    return FamilyBands(
+        family=family,
+        curves=curves,
+        realistic=_realistic_span(curves, sweep_of(family), limits),
+        realistic_range=limits,
+        n_conditions=bands["condition"].nunique(),
+        n_missing=int(bands.groupby("condition")["missing"].all().sum()),
+    )
+
+
+def _realistic_span(curves: pd.DataFrame, sweep: SweepAxis, limits: tuple[float, float]) -> pd.DataFrame:
+    """Lowest and highest median over the realistic sizes, at each budget: flops, low, high."""
+    import pandas as pd
+
+    medians = curves.pivot(index="flops", columns="value", values="median").dropna(axis="columns", how="all")
+    place = sweep.coordinate(medians.columns.to_numpy())
+    usable = np.isfinite(place)
+    medians, place = medians.loc[:, usable], place[usable]
+    ends = sweep.coordinate(limits)
+    if not usable.any() or ends[0] < place.min() or ends[1] > place.max():
+        return pd.DataFrame({"flops": [], "low": [], "high": []})
+    at = np.concatenate([ends, place[(place > ends[0]) & (place < ends[1])]])
+    logs = np.log(medians.to_numpy())
+    spans = np.exp([np.interp(at, place, row) for row in logs])
+    return pd.DataFrame(
+        {"flops": medians.index.to_numpy(), "low": spans.min(axis=1), "high": spans.max(axis=1)}
+    )
+
+
+@styled
+def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLike = None) -> Figure:
+    """Draw `tokens_per_param_by_family_table`: a median per size, with bands for some sizes.
+
+    Args:
+        table: as above.
+        bands: how many sizes get their band: the ends, the neutral one, and others evenly between.
+        ax: an Axes to draw on (the colour bar takes some of its room); None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    sweep = sweep_of(table.family)
+    where = panels(["tokens per parameter"], ax, size=(5.8, 4.3))
+    axes = where.axes["tokens per parameter"]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    values = np.unique(table.curves["value"])
+    colours = [
+        BLACK if value == sweep.neutral else colour
+        for value, colour in zip(values, sweep_colours(len(values)), strict=True)
+    ]
+    banded = spread(sweep, values, bands)
+    missing = []
+    for value, colour in zip(values, colours, strict=True):
+        rows = table.curves[table.curves["value"] == value]
+        if not np.isfinite(rows["median"]).any():
+            missing.append(f"{sweep.symbol} = {sweep.text(value)}")
+            continue
+        neutral = value == sweep.neutral
+        if value in banded:
+            axes.fill_between(rows["flops"], rows["low"], rows["high"], color=colour, alpha=0.13, linewidth=0)
+        width, order = (2.0, 3.0) if neutral else (1.3, 2.0)
+        axes.plot(rows["flops"], rows["median"], color=colour, linewidth=width, zorder=order)
+    if len(table.realistic):
+        span = table.realistic
+        axes.fill_between(span["flops"], span["low"], span["high"], **_REALISTIC_SPAN)
+    axes.set_xlim(table.curves["flops"].min(), table.curves["flops"].max())
+    mark_rule_of_thumb(axes)
+    mark_budget(axes)
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
+    axes.set_xlabel(FLOPS_LABEL)
+    axes.set_ylabel(RATIO_LABEL)
+    axes.set_title(sweep.title, pad=16)
+    _legend(where.figure, axes, table, missing)
+    _colour_bar(where.figure, axes, table, sweep, colours)
+    return where.figure
+
+
+def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.transforms import ScaledTranslation
+
+    over = ""
+    if table.curves["n_repeats"].max() > 1:
+        over = "; medians over repeats"
+        if table.n_missing:
+            over += f"\n({table.n_missing:,} of {table.n_conditions:,} without a converged fit)"
+    realistic = REALISTIC_LABELS[table.family].replace("\n", " ")
+    handles: list[Any] = [
+        Line2D([], [], color=BLACK, linewidth=2.0, label="unperturbed"),
+        Patch(color=BLACK, alpha=0.18, linewidth=0, label=f"{interval_name(table.curves)}{over}"),
+        Patch(color=_REALISTIC_SPAN["color"], alpha=0.6, linewidth=0, label=realistic),
+        *missing_entry(missing),
+    ]
+    # Below the label of the x-axis, 36 points down: inside, no corner is free of curves for every family.
+    below = axes.transAxes + ScaledTranslation(0.0, -36.0 / 72.0, figure.dpi_scale_trans)
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(-0.02, 0.0),
+        bbox_transform=below,
+        borderaxespad=0.0,
+    )
+
+
+def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis, colours: list[Any]) -> None:
+    """One block of colour per size, in order, with a bracket around the realistic ones."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    values = np.unique(table.curves["value"])
+    mappable = ScalarMappable(Normalize(-0.5, len(values) - 0.5), ListedColormap(colours))
+    bar = figure.colorbar(mappable, ax=axes, pad=0.06, aspect=28)
+    places = np.unique(np.rint(np.linspace(0, len(values) - 1, min(len(values), _MOST_LABELS))).astype(int))
+    bar.set_ticks(places.tolist(), labels=[sweep.text(values[place]) for place in places])
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)
+    bar.set_label(sweep.label)
+    # A size between two of the study's stands between their blocks, in proportion.
+    at = sweep.coordinate(values)
+    usable = np.isfinite(at)
+    low, high = np.interp(sweep.coordinate(table.realistic_range), at[usable], np.arange(len(values))[usable])
+    bar.ax.plot(
+        [-0.45, -0.45],
+        [low, high],
+        color=_REALISTIC_SPAN["color"],
+        linewidth=4.0,
+        solid_capstyle="butt",
+        clip_on=False,
+        transform=bar.ax.get_yaxis_transform(),
+    )

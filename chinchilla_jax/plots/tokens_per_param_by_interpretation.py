@@ -1,0 +1,103 @@
+"""Figure: compute-optimal tokens per parameter under each interpretation of the parameter count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
+from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
+from chinchilla_jax.plots.style import FLOPS_LABEL, INTERPRETATION_STYLES, RATIO_LABEL, styled
+from chinchilla_jax.plots.tables import (
+    INTERPRETATION_NAMES,
+    StudyTables,
+    drawable,
+    interpretations,
+    interval_name,
+    select,
+)
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def tokens_per_param_by_interpretation_table(
+    study: StudyTables, *, method: str = "percentile", level: float | None = None
+) -> pd.DataFrame:
+    """Bands of compute-optimal tokens per parameter of the unperturbed conditions.
+
+    Returns:
+        interpretation, condition, flops, low, median, high, level, method; flops ascending within an
+        interpretation. An interpretation without bands keeps its rows, with NaN.
+
+    Raises:
+        UsageError: the study has no such method or level.
+    """
+    rows = select(study.tokens_per_param, method=method, level=level)
+    grid = interpretations(study).merge(rows[["flops"]].drop_duplicates().sort_values("flops"), how="cross")
+    columns = ["condition", "flops", "low", "median", "high"]
+    table = grid.merge(rows[columns], how="left", on=["condition", "flops"])
+    return table.assign(level=rows["level"].iloc[0], method=method)
+
+
+@styled
+def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+    """Draw `tokens_per_param_by_interpretation_table`: a median and a band per interpretation.
+
+    The line at 20 is the rule of thumb of Hoffmann et al. 2022 (arXiv:2203.15556), the vertical one the
+    budget of Gopher and Chinchilla, 5.76e23 FLOP.
+
+    Args:
+        table: as above.
+        ax: an Axes to draw on; None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    where = panels(["tokens per parameter"], ax, size=(5.4, 3.8))
+    axes = where.axes["tokens per parameter"]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    missing = []
+    handles = []
+    for name, every in table.groupby("interpretation", sort=False):
+        label = INTERPRETATION_NAMES.get(str(name), str(name))
+        rows = drawable(every)
+        if not np.isfinite(rows["median"]).any():
+            missing.append(label)
+            continue
+        look = INTERPRETATION_STYLES.get(str(name), INTERPRETATION_STYLES["as_given"])
+        axes.fill_between(
+            rows["flops"], rows["low"], rows["high"], color=look.colour, alpha=0.09, linewidth=0, zorder=1
+        )
+        for edge in ("low", "high"):
+            axes.plot(rows["flops"], rows[edge], color=look.colour, linewidth=0.6, alpha=0.8, zorder=1)
+        handles += axes.plot(
+            rows["flops"],
+            rows["median"],
+            color=look.colour,
+            linestyle=look.dashes,
+            linewidth=1.8,
+            label=label,
+        )
+    axes.set_xlim(table["flops"].min(), table["flops"].max())
+    mark_rule_of_thumb(axes)
+    mark_budget(axes)
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
+    axes.set_xlabel(FLOPS_LABEL)
+    axes.set_ylabel(RATIO_LABEL)
+    # Bands are narrow at the left and widen to the right, so that corner is free.
+    title = f"median and {interval_name(table)}"
+    finish_legend(
+        where,
+        [*handles, *missing_entry(missing)],
+        loc="lower left",
+        title=title,
+        title_fontsize=8.0,
+        alignment="left",
+    )
+    return where.figure
