@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.objective import Objective
     from chinchilla_jax.solvers.design import Design
 
-_PILOTS, _FAR = 32, 8  # pilot resamples, far starts for each
+_PILOTS, _FAR = 24, 6  # pilot resamples, far starts for each
 _PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 256, 3, 3  # the same, and starts per resample, where those fail
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
 _OPTIMA = (Status.CONVERGED, Status.UNIDENTIFIED)

@@ -38,8 +38,10 @@ _BLOCKS = {"cpu": (256, 32)}
 _BLOCKS_ELSEWHERE = (16384, 1024)
 # float32 cannot see a decrement below about this; the float64 stage takes over from here.
 _FLOAT32_TOLERANCE = 1e-7
-_FLOAT32_STEPS = (6, 6, 12, 24)
-_FLOAT64_STEPS = (3, 6, 12, 24)
+_FLOAT32_MOST = 100
+# Steps between compactions: short while many lanes finish at each, long for the few that go on.
+_STAGE_STEPS = (4, 2, 2, 4, 6, 12, 24)
+_FINISH_STEPS = (2, 1, 2, 4, 6, 12, 24)
 _VANISHING_SHARE = 1e-10
 # A lane is given up when it is this near its rival, or when this many times its decrement cannot catch it up:
 # at a kink the decrement understates what is still to gain.
@@ -159,7 +161,7 @@ class _Run:
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """float32 steps to the neighbourhood of the optimum; `rival` is (theta, value) to end below."""
         state = self._stages(
-            theta, np.float32, _FLOAT32_TOLERANCE, _FLOAT32_STEPS, self.options.max_steps // 4, rival
+            theta, np.float32, _FLOAT32_TOLERANCE, _STAGE_STEPS, min(_FLOAT32_MOST, self.options.max_steps), rival
         )
         # A finished lane's theta is its anchor; an unfinished one goes on from its best accepted point.
         reached = state.anchor.T.astype(np.float64)
@@ -168,7 +170,7 @@ class _Run:
     def finish(self, theta: NDArray[np.float64], steps: NDArray[np.int32]) -> Solution:
         """float64 steps to the certificate."""
         limit = 1 if self.options.precision == "float32" else self.options.max_steps
-        state = self._stages(theta, np.float64, self.options.tolerance, _FLOAT64_STEPS, limit)
+        state = self._stages(theta, np.float64, self.options.tolerance, self._finish_steps(), limit)
         status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status).astype(np.int8)
         final = state.anchor.T
         a, b, floor, alpha, beta = final.T
@@ -185,6 +187,9 @@ class _Run:
             status=status,
             steps=(steps + state.steps).astype(np.int32),
         )
+
+    def _finish_steps(self) -> tuple[int, ...]:
+        return _STAGE_STEPS if self.options.precision == "float64" else _FINISH_STEPS
 
     def _stages(
         self, theta: NDArray[np.float64], dtype: Any, tolerance: float, stage_steps: tuple[int, ...], limit: int,

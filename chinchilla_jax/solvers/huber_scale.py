@@ -40,6 +40,8 @@ _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
 _VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _ZERO = 1e-12  # residual at the vertex, in units of log loss
 _STATIONARY = 1e-9
+_MOST_TURNS = 60  # of scale and law; each is a linear step towards the joint minimum
+_SETTLED = 1e-11
 
 
 def solve_huber_scale(
@@ -59,33 +61,47 @@ def solve_huber_scale(
     lanes = len(starts)
     w = np.broadcast_to(np.asarray(weights, dtype=np.float64), (lanes, len(design)))
     theta = np.asarray(starts, dtype=np.float64)
-    steps = np.zeros(lanes, np.int32)
     narrow = dataclasses.replace(options, precision="float64", wide_start=False)
+    first = dataclasses.replace(options, tolerance=1e-8)
+    solution = solve_widths(
+        design, weights, theta, np.maximum(_CONTINUATION[0] * _mean_abs(design, w, theta), 1e-12), options=first
+    )
+    # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
+    lanes_of, every = _together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
+    theta, steps = solution.theta[lanes_of], solution.steps[lanes_of]
+    weights, w = (weights, w[lanes_of]) if len(weights) == 1 else (weights, w)
     near = np.maximum(_mean_abs(design, w, theta), 1e-12)
-    solution: Solution | None = None
-    for fraction in _CONTINUATION:
-        wide = narrow if solution is not None else dataclasses.replace(narrow, wide_start=options.wide_start)
-        loose = dataclasses.replace(wide, tolerance=1e-8)
+    for fraction in _CONTINUATION[1:]:
+        if objective.delta >= fraction:
+            break
+        loose = dataclasses.replace(narrow, tolerance=1e-8)
         solution = solve_widths(design, weights, theta, fraction * near, options=loose)
         theta, steps = solution.theta, steps + solution.steps
         near = np.maximum(_mean_abs(design, w, theta), 1e-12)
-        if objective.delta >= fraction:
-            break
-    assert solution is not None
     sigma = objective.scale(design.residuals(theta), w)
     at_vertex = objective.delta * sigma < _VERTEX_BELOW * near
     vertex = _vertex(design, w, theta, objective, steps)
     rest = ~(at_vertex & (vertex.status == Status.CONVERGED))
     if rest.any():
-        lanes_left = np.flatnonzero(rest)
-        few = weights if len(weights) == 1 else weights[lanes_left]
-        smooth = _alternate(design, few, w[lanes_left], theta[lanes_left], sigma[lanes_left], objective, narrow)
+        left = np.flatnonzero(rest)
+        few = weights if len(weights) == 1 else weights[left]
+        smooth = _alternate(design, few, w[left], theta[left], sigma[left], objective, narrow)
+        # From its own minimum a lane may reach the vertex after all: then that is the answer, as for the others.
+        again = _vertex(design, w[left], smooth.theta, objective, smooth.steps)
+        take = at_vertex[left] & (again.status == Status.CONVERGED)
         for field in dataclasses.fields(vertex):
-            getattr(vertex, field.name)[lanes_left] = getattr(smooth, field.name)
-        vertex.steps[lanes_left] += steps[lanes_left]
+            better, other = getattr(again, field.name), getattr(smooth, field.name)
+            getattr(vertex, field.name)[left] = np.where(take[:, None] if other.ndim == 2 else take, better, other)
+        vertex.steps[left] += steps[left]
     if on_progress is not None:
         on_progress(lanes)
-    return vertex
+    return vertex[every]
+
+
+def _together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """One lane of each distinct optimum, and for every lane the position of its optimum among those."""
+    _, lanes_of, every = np.unique(np.round(theta, 5), axis=0, return_index=True, return_inverse=True)
+    return lanes_of, every.reshape(-1)
 
 
 def _mean_abs(design: Design, w: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -159,19 +175,23 @@ def _alternate(
     options: SolverOptions,
 ) -> Solution:
     """Scale and law in turn until the scale stands still."""
-    steps = np.zeros(len(theta), np.int32)
-    solution = None
-    settled = np.zeros(len(theta), bool)
-    for _ in range(200):
-        solution = solve_widths(design, weights, theta, objective.delta * sigma, options=options)
-        theta, steps = solution.theta, steps + solution.steps
-        updated = objective.scale(design.residuals(theta), w)
-        settled = np.abs(updated - sigma) <= 1e-13 * sigma
+    solution = solve_widths(design, weights, theta, objective.delta * sigma, options=options)
+    for _ in range(_MOST_TURNS):
+        updated = objective.scale(design.residuals(solution.theta), w)
+        moving = np.flatnonzero(np.abs(updated - sigma) > _SETTLED * sigma)
         sigma = updated
-        if settled.all():
+        if not moving.size:
             break
-    assert solution is not None
+        few = weights if len(weights) == 1 else weights[moving]
+        part = solve_widths(
+            design, few, solution.theta[moving], objective.delta * sigma[moving], options=options
+        )
+        part.steps[:] += solution.steps[moving]
+        for field in dataclasses.fields(solution):
+            getattr(solution, field.name)[moving] = getattr(part, field.name)
+    final = objective.scale(design.residuals(solution.theta), w)
+    settled = np.abs(final - sigma) <= 1e-9 * sigma
     status = solution.status.copy()
     status[(status == Status.CONVERGED) & ~settled] = Status.MAX_STEPS
-    value = objective.value(design.residuals(theta), w, np.maximum(sigma, 1e-300))
-    return dataclasses.replace(solution, objective_value=value, status=status, steps=steps)
+    value = objective.value(design.residuals(solution.theta), w, np.maximum(final, 1e-300))
+    return dataclasses.replace(solution, objective_value=value, status=status)

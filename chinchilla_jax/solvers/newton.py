@@ -40,6 +40,7 @@ _PASS = 64
 _MOST_REJECTIONS = 6
 _LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 _WIDTH_FACTOR = 0.2
+_FULL_STEP_BELOW = 1e-7
 _NARROW_BELOW = 1e-2  # decrement at which the zone is narrowed
 
 
@@ -164,10 +165,17 @@ def _step(
     direction = direction.at[2].set(jnp.where((floor <= 0) & (direction[2] < 0), 0.0, direction[2]))
     slope = dot(gradient_phi, direction)
     form = quadratic_form(hessian_phi, direction)
-    length = _by_pass(
-        lambda r, w, p, wd, sl, fo: _line_search(r, w, p, columns, kernel, wd, sl, fo),
-        (runs, weights, slope_coordinates.push_forward(at, direction).T, width, slope, form),
+    # Next to the optimum the full step is right, and the search would cost a quarter of the pass.
+    search = running & accepted & ~(decrement < _FULL_STEP_BELOW)
+    length = lax.cond(
+        jnp.any(search),
+        lambda: _by_pass(
+            lambda r, w, p, wd, sl, fo: _line_search(r, w, p, columns, kernel, wd, sl, fo),
+            (runs, weights, slope_coordinates.push_forward(at, direction).T, width, slope, form),
+        ),
+        lambda: jnp.ones_like(floor),
     )
+    length = jnp.where(search, length, 1.0)
 
     # Anchor, step and length from here if accepted; else a quarter of the last step from the old anchor.
     anchor = jnp.where(accepted, theta, lanes.anchor)

@@ -1,0 +1,189 @@
+"""Is this an optimum? The certificate of a Huber fit, computed from scratch in NumPy.
+
+The quasi-Newton solvers of other libraries know no certificate, so every lane of theirs is judged here; the
+tests judge the batched Newton method by the same function, which shares no code with it.
+
+Notation (R lanes, n runs; theta, u, v as in solvers/design.py)
+    w               weights; (R, n)
+    psi, zone       derivative of the Huber loss at the residual, and 1 where it is quadratic; (R, n)
+    J               derivative of the residuals, `Design.jacobian`; (R, n, 5)
+    s, t            shares of the parameter and the token term in the predicted loss, J[..., 0] and J[..., 1]
+    g, H            gradient (R, 5) and Hessian (R, 5, 5) of the objective
+    H = sum_i w_i [ zone_i J_i J_i' + psi_i (s_i c_i c_i' + t_i d_i d_i' - J_i J_i') ],
+        c = (1, 0, 0, -u, 0), d = (0, 1, 0, 0, -v), since the predicted loss is a sum of exponentials
+
+The decrement does not depend on the coordinates at an optimum: a change of coordinates adds terms in g.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.solvers.status import Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers.design import Design
+
+FLOOR = 2  # position of E in theta
+# Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
+_SINGULAR = 1e-11
+_SHIFT = 1e-7
+_LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
+_VANISHING_SHARE = 1e-10
+# A perfect fit has objective 0: relative to residuals of 1e-6 of the zone it still has a decrement.
+_SMALLEST = 1e-12
+_LANES = 512  # per chunk: the Jacobian of 512 lanes of 240 runs takes 5 MB
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimality:
+    """What the derivatives at R points say.
+
+    Attributes:
+        objective_value: (R,).
+        gradient: (R, 5) with respect to theta; zeros where something is not finite.
+        decrement: (R,) 1/2 g' H^-1 g relative to the objective; inf where H is not positive definite or
+            something is not finite.
+        definite: (R,) H is positive definite, by more than rounding and the gradient left can account for.
+        stationary: (R,) the gradient is as small as at an optimum, directions without curvature left aside.
+        flat: (R,) stationary, and H is positive semidefinite but singular: an optimum, one of many.
+        held: (R,) E is zero and the gradient pushes it further down; g and H are those without E.
+    """
+
+    objective_value: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    decrement: NDArray[np.float64]
+    definite: NDArray[np.bool_]
+    stationary: NDArray[np.bool_]
+    flat: NDArray[np.bool_]
+    held: NDArray[np.bool_]
+
+    def overwrite(self, lanes: NDArray[np.intp], other: Optimality, rows: NDArray[np.bool_]) -> None:
+        """Put the rows `rows` of `other` in place of `lanes` here."""
+        for field in dataclasses.fields(self):
+            getattr(self, field.name)[lanes] = getattr(other, field.name)[rows]
+
+
+def derivatives(
+    design: Design, weights: NDArray[Any], theta: NDArray[np.float64], delta: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Objective value (R,), gradient (R, 5), Hessian (R, 5, 5) at `theta` (R, 5), `weights` (R or 1, n)."""
+    residual = design.residuals(theta)
+    jacobian = design.jacobian(theta)
+    weights = np.asarray(weights, dtype=np.float64)
+    psi = np.clip(residual, -delta, delta)
+    zone = (np.abs(residual) <= delta).astype(np.float64)
+    ones, zeros = np.ones(len(design)), np.zeros(len(design))
+    c = np.stack([ones, zeros, zeros, -design.log_params, zeros], axis=1)
+    d = np.stack([zeros, ones, zeros, zeros, -design.log_tokens], axis=1)
+    value = np.sum(weights * psi * (residual - 0.5 * psi), axis=1)
+    gradient = np.einsum("rn,rnj->rj", weights * psi, jacobian)
+    hessian = (
+        np.einsum("rn,rnj,rnk->rjk", weights * (zone - psi), jacobian, jacobian, optimize=True)
+        + np.einsum("rn,nj,nk->rjk", weights * psi * jacobian[..., 0], c, c, optimize=True)
+        + np.einsum("rn,nj,nk->rjk", weights * psi * jacobian[..., 1], d, d, optimize=True)
+    )
+    return value, gradient, hessian
+
+
+def certify(
+    design: Design,
+    weights: NDArray[Any],
+    theta: NDArray[np.float64],
+    delta: float,
+    *,
+    tolerance: float = 1e-12,
+) -> Optimality:
+    """Newton decrement and definiteness of the Hessian at `theta`, in float64.
+
+    Args:
+        design: the runs, valid.
+        weights: (R, n) or (1, n).
+        theta: (R, 5) internal coordinates.
+        delta: half-width of the quadratic zone.
+        tolerance: decrement at which a point is certified; a tenth of it counts as stationary.
+    """
+    theta = np.asarray(theta, dtype=np.float64)
+    parts = []
+    for first in range(0, len(theta), _LANES):
+        lanes = slice(first, first + _LANES)
+        part = weights if len(weights) == 1 else weights[lanes]
+        parts.append(_certify(design, part, theta[lanes], delta, tolerance))
+    if not parts:
+        return _certify(design, np.ones((0, len(design))), theta, delta, tolerance)
+    names = [field.name for field in dataclasses.fields(Optimality)]
+    return Optimality(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _certify(
+    design: Design, weights: NDArray[Any], theta: NDArray[np.float64], delta: float, tolerance: float
+) -> Optimality:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        value, gradient, hessian = derivatives(design, weights, theta, delta)
+    finite = np.isfinite(value) & np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2))
+    held = finite & (theta[:, FLOOR] <= 0) & (gradient[:, FLOOR] >= 0)
+    gradient = np.where(finite[:, None], gradient, 0.0)
+    hessian = np.where(finite[:, None, None], hessian, np.eye(5))
+    gradient[held, FLOOR] = 0.0
+    hessian[held, FLOOR, :] = hessian[held, :, FLOOR] = 0.0
+    hessian[held, FLOOR, FLOOR] = 1.0
+
+    # Unit diagonal, so that "safely definite" does not depend on units; a zero row stays a zero eigenvalue.
+    diagonal = np.abs(np.einsum("rjj->rj", hessian))
+    size = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = hessian / (size[:, :, None] * size[:, None, :])
+    eigenvalues, eigenvectors = np.linalg.eigh(scaled)
+    along = np.einsum("rjk,rj->rk", eigenvectors, gradient / size)
+    # Along a curved valley floor H picks up the gradient: curvature no larger than that proves nothing.
+    borrowed = np.max(np.abs(gradient) / size**2, axis=1)
+    positive = finite & (eigenvalues[:, 0] > _SINGULAR)
+    definite = positive & (eigenvalues[:, 0] > borrowed)
+    divisor = np.where(positive[:, None], eigenvalues, 1.0)
+    total = np.broadcast_to(np.sum(weights, axis=1, dtype=np.float64), value.shape)
+    scale = np.maximum(value, _SMALLEST * total * delta * delta)
+    decrement = np.where(positive, 0.5 * np.sum(along**2 / divisor, axis=1) / scale, np.inf)
+    lifted = np.maximum(eigenvalues, 0.0) + _SHIFT
+    stationary = finite & (0.5 * np.sum(along**2 / lifted, axis=1) / scale <= 0.1 * tolerance)
+    return Optimality(
+        objective_value=value,
+        gradient=gradient,
+        decrement=decrement,
+        definite=definite,
+        stationary=stationary,
+        flat=stationary & ~definite & (eigenvalues[:, 0] > -_SHIFT),
+        held=held,
+    )
+
+
+def judge(
+    design: Design, theta: NDArray[np.float64], found: Optimality, tolerance: float
+) -> NDArray[np.int8]:
+    """Status (R,) int8 of points with these certificates.
+
+    CONVERGED means certified: decrement at most `tolerance`, H positive definite, E positive, and both terms
+    still there. A stationary point without one of these is UNIDENTIFIED; so is an exponent that has run off.
+    Anything else is MAX_STEPS: not certified, whatever the solver believes.
+    """
+    certified = found.definite & (found.decrement <= tolerance)
+    escaped = np.abs(theta[:, 3:]).max(axis=1) > _LARGEST_EXPONENT
+    incomplete = found.held | _vanished(design, theta)
+    unidentified = (escaped & found.stationary) | found.flat | (certified & incomplete)
+    return np.where(
+        unidentified, Status.UNIDENTIFIED, np.where(certified, Status.CONVERGED, Status.MAX_STEPS)
+    ).astype(np.int8)
+
+
+def _vanished(design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
+    a, b, floor, alpha, beta = theta.T
+    largest = []
+    for amplitude, exponent, column in ((a, alpha, design.log_params), (b, beta, design.log_tokens)):
+        with np.errstate(over="ignore"):
+            ends = np.exp(amplitude[:, None] - exponent[:, None] * np.array([column.min(), column.max()]))
+        largest.append(ends.max(axis=1))
+    return np.minimum(*largest) < _VANISHING_SHARE * floor
