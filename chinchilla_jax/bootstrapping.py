@@ -104,7 +104,7 @@ class BootstrapResult:
     def tokens_per_param(
         self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
     ) -> pd.DataFrame:
-        """Compute-optimal tokens per parameter. Rows: budgets. Columns: flops, low, median, high, level, method."""
+        """Compute-optimal tokens per parameter, by budget: flops, low, median, high, level, method."""
         from chinchilla_jax.analysis.tokens_per_param import tokens_per_param_band
 
         self._check_method(method)
@@ -115,8 +115,8 @@ class BootstrapResult:
     def _check_method(self, method: str) -> None:
         if method == "besiroglu2024":
             raise UsageError(
-                "method 'besiroglu2024' mixes two estimators (a HuberScale point with a Huber bootstrap); a bootstrap "
-                "has one: use 'percentile' or 'gaussian', or run_study, which fits both"
+                "method 'besiroglu2024' mixes two estimators (a HuberScale point with a Huber bootstrap); a "
+                "bootstrap has one: use 'percentile' or 'gaussian', or run_study, which fits both"
             )
 
 
@@ -152,7 +152,9 @@ def bootstrap(
     if isinstance(resamples, bool) or not isinstance(resamples, (int, np.integer)) or resamples < 2:
         raise UsageError(f"resamples is {short(resamples)}, expected a whole number, at least 2")
     if point is not None and point.objective != objective:
-        raise UsageError(f"the point fit minimises {point.objective}, the bootstrap {objective}; use one estimator")
+        raise UsageError(
+            f"the point fit minimises {point.objective}, the bootstrap {objective}; use one estimator"
+        )
     ids = np.arange(int(resamples))
     return bootstrap_condition(
         runs,
@@ -192,7 +194,7 @@ def bootstrap_condition(
     options = options or SolverOptions()
     design = Design.from_runs(runs)
     if design.valid and len(point.starts.minima):
-        # The recipe only proposes starts, so the batched solver may find it whatever solver fits the resamples.
+        # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
         recipe = scout(design, point.starts.minima, objective=_seeking(objective), options=options)
         starts = recipe.candidates(design, weights, objective)
         if solver == "newton" and isinstance(objective, Huber):

@@ -32,7 +32,8 @@ class Certificate:
     """Why a fit is believed to be an optimum.
 
     Attributes:
-        kind: "newton_decrement" (`Huber`; `HuberScale` with a wide zone) or "dual" (`HuberScale` at a vertex).
+        kind: "newton_decrement" (`Huber`; `HuberScale` with a wide zone) or "dual" (`HuberScale` at a
+            vertex).
         value: relative decrease that a Newton step would still bring, or by how much the dual constraints and
             stationarity are missed.
         tolerance: bound that `value` had to meet.

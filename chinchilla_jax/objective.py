@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from chinchilla_jax.errors import UsageError
 
@@ -44,10 +44,11 @@ class Huber:
     name: ClassVar[str] = "huber"
 
     def __post_init__(self) -> None:
+        """Refuse a width that means nothing."""
         _check_delta("Huber", self.delta)
 
     def value(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
-        """Objective value(s): sums over the last axis of `residual` and `weights` (which broadcast)."""
+        """Sum of the weighted losses: over the last axis of `residual` and `weights` (which broadcast)."""
         import numpy as np
 
         r = np.asarray(residual, dtype=np.float64)
@@ -73,11 +74,12 @@ class HuberScale:
     name: ClassVar[str] = "huber_scale"
 
     def __post_init__(self) -> None:
+        """Refuse a width that means nothing."""
         _check_delta("HuberScale", self.delta)
 
     @property
     def log_normaliser(self) -> float:
-        """ln of the integral of exp(-Huber_delta(x)): the density's normalising constant at sigma = 1."""
+        """Ln of the integral of exp(-Huber_delta(x)): the density's normalising constant at sigma = 1."""
         central = math.sqrt(2.0 * math.pi) * math.erf(self.delta / math.sqrt(2.0))
         tails = 2.0 * math.exp(-0.5 * self.delta**2) / self.delta
         return math.log(central + tails)
@@ -115,11 +117,3 @@ class HuberScale:
 
 
 Objective = Huber | HuberScale
-
-
-def parse_objective(name: str, **options: Any) -> Objective:
-    """The objective called `name` ("huber" or "huber_scale")."""
-    for cls in (Huber, HuberScale):
-        if cls.name == name:
-            return cls(**options)
-    raise UsageError(f"objective {name!r} is unknown; use one of: huber, huber_scale")

@@ -35,7 +35,9 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
-def resample_weights(n_runs: int, resample_ids: ArrayLike, seed: int, *, stream: int = PAIRS) -> NDArray[np.uint8]:
+def resample_weights(
+    n_runs: int, resample_ids: ArrayLike, seed: int, *, stream: int = PAIRS
+) -> NDArray[np.uint8]:
     """Weights (R, n_runs) of the resamples `resample_ids` (R,) under `seed`.
 
     Args:
@@ -51,7 +53,9 @@ def resample_weights(n_runs: int, resample_ids: ArrayLike, seed: int, *, stream:
 
     seed = check_seed(seed)
     ids = np.asarray(resample_ids)
-    if ids.ndim != 1 or (ids.size and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= 2**32)):
+    if ids.ndim != 1 or (
+        ids.size and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= 2**32)
+    ):
         raise UsageError("resample_ids must be a one-dimensional array of whole numbers from 0 to 2^32 - 1")
     weights = np.empty((len(ids), n_runs), np.uint8)
     draw = _compiled(n_runs, stream)
@@ -69,7 +73,9 @@ def _compiled(n_runs: int, stream: int) -> Any:
     import jax.numpy as jnp
 
     def one(seed: Any, resample: Any) -> Any:
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream), resample)
+        key = jax.random.fold_in(
+            jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream), resample
+        )
         bits = jax.random.bits(key, (n_runs,), jnp.uint32)
         # High half of bits * n: uniform on 0..n-1 to n / 2^32, without the second draw of randint.
         index = (bits.astype(jnp.uint64) * n_runs) >> 32

@@ -113,7 +113,7 @@ def _scouted(
     objective: Huber,
     options: SolverOptions,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Pool grown by the optima of `pilots`; share of pilots each far start serves; whether near starts fail."""
+    """Pool grown by the optima of `pilots`; share of them each far start serves; whether near starts fail."""
     from chinchilla_jax.resampling import PILOT, resample_weights
     from chinchilla_jax.solvers.batch import solve_newton
 
@@ -121,7 +121,11 @@ def _scouted(
     weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
     wide = dataclasses.replace(options, wide_start=True, max_steps=100)
     solution = solve_newton(
-        design, np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1)), objective=objective, options=wide
+        design,
+        np.repeat(weights, len(far), axis=0),
+        np.tile(far, (count, 1)),
+        objective=objective,
+        options=wide,
     )
     value = np.where(np.isin(solution.status, _OPTIMA), solution.objective_value, np.inf).reshape(count, -1)
     best = value.argmin(axis=1)
@@ -132,7 +136,9 @@ def _scouted(
         others[p] = best_of_pool(design, weights[p : p + 1], rest, objective)[0, 0]
     near = solve_newton(design, weights, others, objective=objective, options=options)
     limit = np.minimum(value.min(axis=1), near.objective_value) * (1 + _MISSED)
-    found = np.concatenate([optima[np.isfinite(value.min(axis=1))], near.theta[np.isin(near.status, _OPTIMA)]])
+    found = np.concatenate(
+        [optima[np.isfinite(value.min(axis=1))], near.theta[np.isin(near.status, _OPTIMA)]]
+    )
     pool = np.unique(np.concatenate([known, found]), axis=0)
     # A miss of one in fifty escapes so few pilots; optima at E = 0 are the sign of the same disorder.
     hard = bool(np.any(near.objective_value > limit) or np.any(optima[:, 2] <= 0))

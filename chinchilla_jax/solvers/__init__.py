@@ -32,7 +32,9 @@ def get_solver(name: str, objective: Objective) -> Solver:
         raise unknown_name("solver", name, SOLVER_NAMES)
     if isinstance(objective, HuberScale):
         if name != "newton":
-            raise UsageError(f"solver {name!r} cannot minimise huber_scale, whose minimum is a vertex; use 'newton'")
+            raise UsageError(
+                f"solver {name!r} cannot minimise huber_scale, whose minimum is a vertex; use 'newton'"
+            )
         from chinchilla_jax.solvers.huber_scale import solve_huber_scale
 
         return solve_huber_scale

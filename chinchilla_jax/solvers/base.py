@@ -71,6 +71,7 @@ class Solution:
         )
 
     def __getitem__(self, lanes: NDArray[np.intp] | slice) -> Solution:
+        """Those lanes."""
         return Solution(**{f.name: getattr(self, f.name)[lanes] for f in dataclasses.fields(self)})
 
     def better_of(self, other: Solution) -> Solution:
@@ -84,6 +85,9 @@ class Solution:
         return Solution(**merged)
 
 
+DEFAULT_OPTIONS = SolverOptions()
+
+
 class Solver(Protocol):
     """Minimise the objective for every lane."""
 
@@ -94,7 +98,7 @@ class Solver(Protocol):
         starts: NDArray[np.float64],
         *,
         objective: Objective,
-        options: SolverOptions = ...,
+        options: SolverOptions = DEFAULT_OPTIONS,
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
         """Fit R lanes: `weights` (R, n) or (1, n), `starts` (R, 5) internal coordinates."""

@@ -7,7 +7,6 @@ the first stage runs in float32 and every certificate is computed in float64.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import os
@@ -20,7 +19,7 @@ import numpy as np
 
 from chinchilla_jax.errors import UsageError, unknown_name
 from chinchilla_jax.objective import Huber
-from chinchilla_jax.solvers.base import Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.moments import Columns, huber_kernel
 from chinchilla_jax.solvers.newton import RUNNING, Lanes, advance, start_lanes
 from chinchilla_jax.solvers.precision import float64_scope
@@ -62,12 +61,14 @@ def solve_newton(
     starts: NDArray[np.float64],
     *,
     objective: Objective,
-    options: SolverOptions = SolverOptions(),
+    options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
     """Fit every lane with the batched Newton method. See `Solver` for the arguments."""
     if not isinstance(objective, Huber):
-        raise UsageError(f"solve_newton minimises Huber, not {objective.name}; use solvers.huber_scale for that")
+        raise UsageError(
+            f"solve_newton minimises Huber, not {objective.name}; use solvers.huber_scale for that"
+        )
     widths = np.full(len(starts), objective.delta)
     return solve_widths(design, weights, starts, widths, options=options, on_progress=on_progress)
 
@@ -161,7 +162,12 @@ class _Run:
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """float32 steps to the neighbourhood of the optimum; `rival` is (theta, value) to end below."""
         state = self._stages(
-            theta, np.float32, _FLOAT32_TOLERANCE, _STAGE_STEPS, min(_FLOAT32_MOST, self.options.max_steps), rival
+            theta,
+            np.float32,
+            _FLOAT32_TOLERANCE,
+            _STAGE_STEPS,
+            min(_FLOAT32_MOST, self.options.max_steps),
+            rival,
         )
         # A finished lane's theta is its anchor; an unfinished one goes on from its best accepted point.
         reached = state.anchor.T.astype(np.float64)
@@ -192,12 +198,17 @@ class _Run:
         return _STAGE_STEPS if self.options.precision == "float64" else _FINISH_STEPS
 
     def _stages(
-        self, theta: NDArray[np.float64], dtype: Any, tolerance: float, stage_steps: tuple[int, ...], limit: int,
+        self,
+        theta: NDArray[np.float64],
+        dtype: Any,
+        tolerance: float,
+        stage_steps: tuple[int, ...],
+        limit: int,
         rival: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Lanes:
         """Run lanes through stages of growing length, compacting in between; all arrays NumPy, lanes last."""
         count = len(theta)
-        columns = Columns(*(np.asarray(c, dtype) for c in self._columns()))
+        columns: Any = Columns._make(np.asarray(c, dtype) for c in self._columns())
         tol = dtype(tolerance)
         first_width = self.widths
         if self.options.wide_start and (dtype is np.float32 or self.options.precision == "float64"):

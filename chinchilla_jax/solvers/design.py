@@ -68,6 +68,7 @@ class Design:
         )
 
     def __len__(self) -> int:
+        """Number of runs."""
         return len(self.log_loss)
 
     def law(self, theta: NDArray[np.float64]) -> ScalingLaw:

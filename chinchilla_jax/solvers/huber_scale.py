@@ -25,7 +25,7 @@ import numpy as np
 
 from chinchilla_jax.errors import UsageError
 from chinchilla_jax.objective import HuberScale
-from chinchilla_jax.solvers.base import Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import solve_widths
 from chinchilla_jax.solvers.status import Status
 
@@ -50,10 +50,10 @@ def solve_huber_scale(
     starts: NDArray[np.float64],
     *,
     objective: Objective,
-    options: SolverOptions = SolverOptions(),
+    options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit every lane of a `HuberScale` objective. See `Solver`; `decrement` is the dual's excess at a vertex."""
+    """Fit every lane of a `HuberScale` objective; `decrement` is the dual's excess at a vertex."""
     if not isinstance(objective, HuberScale):
         raise UsageError(f"solve_huber_scale minimises HuberScale, not {objective.name}")
     if not design.valid:
@@ -64,7 +64,11 @@ def solve_huber_scale(
     narrow = dataclasses.replace(options, precision="float64", wide_start=False)
     first = dataclasses.replace(options, tolerance=1e-8)
     solution = solve_widths(
-        design, weights, theta, np.maximum(_CONTINUATION[0] * _mean_abs(design, w, theta), 1e-12), options=first
+        design,
+        weights,
+        theta,
+        np.maximum(_CONTINUATION[0] * _mean_abs(design, w, theta), 1e-12),
+        options=first,
     )
     # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
     lanes_of, every = _together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
@@ -86,12 +90,14 @@ def solve_huber_scale(
         left = np.flatnonzero(rest)
         few = weights if len(weights) == 1 else weights[left]
         smooth = _alternate(design, few, w[left], theta[left], sigma[left], objective, narrow)
-        # From its own minimum a lane may reach the vertex after all: then that is the answer, as for the others.
+        # From its own minimum a lane may reach the vertex after all: then that is the answer.
         again = _vertex(design, w[left], smooth.theta, objective, smooth.steps)
         take = at_vertex[left] & (again.status == Status.CONVERGED)
         for field in dataclasses.fields(vertex):
             better, other = getattr(again, field.name), getattr(smooth, field.name)
-            getattr(vertex, field.name)[left] = np.where(take[:, None] if other.ndim == 2 else take, better, other)
+            getattr(vertex, field.name)[left] = np.where(
+                take[:, None] if other.ndim == 2 else take, better, other
+            )
         vertex.steps[left] += steps[left]
     if on_progress is not None:
         on_progress(lanes)
@@ -115,7 +121,7 @@ def _vertex(
     objective: HuberScale,
     steps: NDArray[np.int32],
 ) -> Solution:
-    """Newton on the five smallest residuals, then the multipliers; CONVERGED only with the dual certificate."""
+    """Newton on the five smallest residuals, then the multipliers; CONVERGED only where the dual holds."""
     lanes = np.arange(len(theta))[:, None]
     theta = theta.copy()
     size = np.where(w > 0, np.abs(design.residuals(theta)), np.inf)

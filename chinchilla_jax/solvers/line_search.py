@@ -64,4 +64,6 @@ def step_length(
 
 def _root(low: Array, high: Array, slope_low: Array, slope_high: Array) -> Array:
     gap = slope_high - slope_low
-    return jnp.where(gap > 0, low - slope_low * (high - low) / jnp.where(gap > 0, gap, 1.0), 0.5 * (low + high))
+    return jnp.where(
+        gap > 0, low - slope_low * (high - low) / jnp.where(gap > 0, gap, 1.0), 0.5 * (low + high)
+    )

@@ -29,7 +29,11 @@ Kernel = Callable[[Array, Array], tuple[Array, Array, Array]]
 def huber_kernel(residual: Array, width: Array) -> tuple[Array, Array, Array]:
     """Huber loss of one residual, its derivative and its second derivative."""
     influence = jnp.clip(residual, -width, width)
-    return influence * (residual - 0.5 * influence), influence, (jnp.abs(residual) <= width).astype(residual.dtype)
+    return (
+        influence * (residual - 0.5 * influence),
+        influence,
+        (jnp.abs(residual) <= width).astype(residual.dtype),
+    )
 
 
 class Columns(NamedTuple):
@@ -58,7 +62,9 @@ class Moments(NamedTuple):
     hessian: Array
 
 
-def moments(theta: Array, weights: Array, columns: Columns, kernel: Kernel, width: Array) -> tuple[Moments, PerRun]:
+def moments(
+    theta: Array, weights: Array, columns: Columns, kernel: Kernel, width: Array
+) -> tuple[Moments, PerRun]:
     """Objective, gradient and Hessian at `theta` (B, 5) under `weights` (B, n) and kernel width (B,)."""
     a, b, floor, alpha, beta = (row[:, None] for row in theta.T)
     u, v = columns.log_params, columns.log_tokens

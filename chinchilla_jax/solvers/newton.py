@@ -85,7 +85,13 @@ def start_lanes(theta: NDArray[np.float64], width: NDArray[np.float64], dtype: A
 
 
 def advance(
-    lanes: Lanes, weights: Array, columns: Columns, kernel: Kernel, width: Array, tolerance: Array, steps: Array
+    lanes: Lanes,
+    weights: Array,
+    columns: Columns,
+    kernel: Kernel,
+    width: Array,
+    tolerance: Array,
+    steps: Array,
 ) -> Lanes:
     """Take up to `steps` steps, until no lane is running.
 
@@ -117,9 +123,7 @@ def _step(
     dtype = lanes.theta.dtype
     running = lanes.status == RUNNING
     theta, width = lanes.theta, lanes.width
-    here, runs = _by_pass(
-        lambda th, w, wd: moments(th, w, columns, kernel, wd), (theta.T, weights, width)
-    )
+    here, runs = _by_pass(lambda th, w, wd: moments(th, w, columns, kernel, wd), (theta.T, weights, width))
 
     # Accept the trial: lower than the anchor, up to rounding, or the first of a series.
     rounding = 8 * jnp.finfo(dtype).eps
@@ -208,7 +212,9 @@ def _step(
         length=keep(length, length, lanes.length),
         curved=jnp.where(running, curved, lanes.curved),
         anchor_value=keep(anchor_value, here.value, lanes.anchor_value),
-        rejections=keep(jnp.where(accepted | stuck, 0, lanes.rejections + 1), lanes.rejections, lanes.rejections),
+        rejections=keep(
+            jnp.where(accepted | stuck, 0, lanes.rejections + 1), lanes.rejections, lanes.rejections
+        ),
         damping=keep(damping, damping, lanes.damping),
         width=keep(next_width, width, lanes.width),
         decrement=keep(jnp.where(accepted, decrement, lanes.decrement), decrement, lanes.decrement),

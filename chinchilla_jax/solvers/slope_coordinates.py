@@ -77,7 +77,7 @@ def push_forward(at: Frame, step: Array) -> Array:
 
 
 def move(theta: Array, curved: Array, step: Array, length: Array) -> Array:
-    """theta after `length` times `step` in phi; E may come out negative, the caller meets the bound."""
+    """Theta after `length` times `step` in phi; E may come out negative, the caller meets the bound."""
     alpha = jnp.where(curved, theta[3], 1.0)
     amplitude = jnp.exp(jnp.where(curved, theta[0], 0.0))
     new_alpha = jnp.where(curved, jnp.maximum(alpha + length * step[3], 1e-3 * alpha), 1.0)

@@ -26,7 +26,7 @@ def dot(x: Array, y: Array) -> Array:
 
 
 def quadratic_form(matrix: Array, x: Array) -> Array:
-    """x' M x per lane: (5, 5, B), (5, B) to (B,)."""
+    """X' M x per lane: (5, 5, B), (5, B) to (B,)."""
     return jnp.sum(matrix * x[:, None] * x[None, :], axis=(0, 1))
 
 

@@ -20,13 +20,23 @@ class Status(enum.IntEnum):
 
 
 _SENTENCES = {
-    Status.CONVERGED: "The fit is certified: its Newton decrement is below tolerance and the Hessian is positive definite.",
-    Status.MAX_STEPS: "The step limit was reached before the fit could be certified; raise max_steps or use solver='newton'.",
-    Status.UNIDENTIFIED: (
-        "The data do not determine all five parameters: the best law has E = 0 (ln E runs off to minus infinity), "
-        "an exponent runs off, or the Hessian is singular; use more runs or a wider range of sizes and tokens."
+    Status.CONVERGED: (
+        "The fit is certified: its Newton decrement is below tolerance and the Hessian is positive definite "
+        "(HuberScale: its dual multipliers are within bounds)."
     ),
-    Status.INVALID: "A parameter or token count is not positive, so its logarithm does not exist; use a smaller perturbation.",
+    Status.MAX_STEPS: (
+        "The step limit was reached before the fit could be certified; raise max_steps or use "
+        "solver='newton'."
+    ),
+    Status.UNIDENTIFIED: (
+        "The data do not determine all five parameters: the best law has E = 0 (ln E runs off to minus "
+        "infinity), an exponent runs off, or the Hessian is singular; use more runs or a wider range of "
+        "sizes and tokens."
+    ),
+    Status.INVALID: (
+        "A parameter or token count is not positive and finite, so its logarithm does not exist; use a "
+        "smaller perturbation."
+    ),
 }
 
 STATUS_NAMES: tuple[str, ...] = tuple(status.name for status in Status)

@@ -67,20 +67,15 @@ def run_study(
     runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
     data_hash = runs[spec.interpretations[0]].data_hash
     study = find_finished(path, spec, data_hash)
-    if study is None:
-        writer = StudyWriter(path, _first_record(spec, data_hash))
-        try:
-            with reporter:
-                fields = _run_conditions(spec, runs, writer, reporter, workers)
-            writer.finish(**fields, wall_time=time.perf_counter() - started)
-        except BaseException as error:
-            writer.update(state="failed", error=_one_line(error), wall_time=time.perf_counter() - started)
-            raise
-        study = open_study(path)
-    else:
-        reporter.note(f"{path}: this study is complete; nothing to compute")
-    if figures and "figures" not in study.info["timing"]:
-        _draw_figures(study)
+    with reporter:
+        if study is None:
+            writer = StudyWriter(path, _first_record(spec, data_hash))
+            study = _compute(spec, runs, writer, reporter, workers, started)
+        else:
+            reporter.note(f"{path}: this study is complete; nothing to compute")
+        if figures and "figures" not in study.info["timing"]:
+            reporter.note(f"{path}: tables complete, drawing figures")
+            _draw_figures(study)
     return study
 
 
@@ -104,6 +99,24 @@ def _first_record(spec: StudySpec, data_hash: str) -> dict[str, Any]:
         "notes": [],
         "timing": {},
     }
+
+
+def _compute(
+    spec: StudySpec,
+    runs: Mapping[str, Runs],
+    writer: StudyWriter,
+    reporter: Progress,
+    workers: int,
+    started: float,
+) -> Study:
+    """Fit everything and declare the study complete, or failed; `started` is when the work began."""
+    try:
+        fields = _run_conditions(spec, runs, writer, reporter, workers)
+        writer.finish(**fields, wall_time=time.perf_counter() - started)
+    except BaseException as error:
+        writer.update(state="failed", error=_one_line(error), wall_time=time.perf_counter() - started)
+        raise
+    return open_study(writer.path)
 
 
 def _run_conditions(

@@ -1,0 +1,150 @@
+"""Resampling and bootstrap: paired, reproducible, certified, and exact where theory is exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import chinchilla_jax as cj
+from chinchilla_jax.bootstrapping import bootstrap_condition
+from chinchilla_jax.resampling import PILOT, resample_weights
+from chinchilla_jax.solvers import SolverOptions
+
+RESAMPLES = 150
+
+
+@pytest.fixture(scope="module")
+def runs() -> cj.Runs:
+    return cj.load_runs("chinchilla", params="standard")
+
+
+@pytest.fixture(scope="module")
+def weights(runs: cj.Runs) -> np.ndarray:
+    return resample_weights(len(runs), np.arange(RESAMPLES), 0)
+
+
+def _boot(runs: cj.Runs, weights: np.ndarray, **options: object) -> cj.BootstrapResult:
+    point = cj.fit(runs, starts=48)
+    return bootstrap_condition(runs, weights=weights, point=point, objective=cj.Huber(), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def plain(runs: cj.Runs, weights: np.ndarray) -> cj.BootstrapResult:
+    return _boot(runs, weights)
+
+
+def test_weights_count_draws() -> None:
+    weights = resample_weights(37, np.arange(500), 5)
+    assert weights.shape == (500, 37)
+    assert (weights.sum(axis=1) == 37).all()
+    # Each count is Binomial(37, 1/37): a chi-square over the pooled histogram.
+    seen = np.bincount(np.minimum(weights.ravel(), 5), minlength=6)
+    expected = stats.binom.pmf(np.arange(5), 37, 1 / 37) * weights.size
+    expected = np.append(expected, weights.size - expected.sum())
+    assert stats.chisquare(seen, expected).pvalue > 1e-4
+
+
+def test_weights_are_a_function_of_seed_and_id_alone() -> None:
+    ids = np.array([7, 3, 2999, 0, 7])
+    every = resample_weights(240, np.arange(3000), 11)
+    np.testing.assert_array_equal(resample_weights(240, ids, 11), every[ids])
+    assert not np.array_equal(resample_weights(240, ids, 12), every[ids])
+    assert not np.array_equal(resample_weights(240, ids, 11, stream=PILOT), every[ids])
+
+
+def test_weights_are_pinned() -> None:
+    """These numbers define every bootstrap of this package: a change changes every published figure."""
+    np.testing.assert_array_equal(resample_weights(12, np.arange(2), 0), PINNED)
+
+
+def test_bad_seed_is_named() -> None:
+    with pytest.raises(cj.UsageError, match="seed is -1"):
+        resample_weights(10, np.arange(2), -1)
+
+
+def test_every_lane_is_certified(plain: cj.BootstrapResult) -> None:
+    assert plain.counts() == {"CONVERGED": RESAMPLES, "MAX_STEPS": 0, "UNIDENTIFIED": 0, "INVALID": 0}
+    assert plain.decrement.max() <= 1e-12
+    assert np.isfinite(plain.to_frame().drop(columns="status").to_numpy(dtype=float)).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 250.0])
+def test_multiplicative_identity_on_every_resample(
+    runs: cj.Runs, weights: np.ndarray, plain: cj.BootstrapResult, factor: float
+) -> None:
+    shifted = _boot(cj.Multiplicative(factor).apply(runs), weights)
+    assert shifted.converged.all()
+    for name in ("E", "B", "alpha", "beta"):
+        np.testing.assert_allclose(getattr(shifted.laws, name), getattr(plain.laws, name), rtol=1e-5)
+    np.testing.assert_allclose(shifted.laws.A, plain.laws.A * factor**plain.laws.alpha, rtol=1e-4)
+
+
+@pytest.mark.parametrize("slope", [10**-0.5, 10**0.5])
+def test_bias_identity_on_every_resample(
+    runs: cj.Runs, weights: np.ndarray, plain: cj.BootstrapResult, slope: float
+) -> None:
+    bent = _boot(cj.SystematicBias(slope).apply(runs), weights)
+    assert bent.converged.all()
+    for name in ("E", "B", "beta"):
+        np.testing.assert_allclose(getattr(bent.laws, name), getattr(plain.laws, name), rtol=1e-5)
+    np.testing.assert_allclose(bent.laws.alpha, plain.laws.alpha / slope, rtol=1e-5)
+
+
+def test_more_resamples_change_none_of_the_first(runs: cj.Runs) -> None:
+    point = cj.fit(runs, starts=48)
+    few = cj.bootstrap(runs, resamples=40, seed=3, point=point)
+    many = cj.bootstrap(runs, resamples=300, seed=3, point=point)
+    for name in ("E", "A", "B", "alpha", "beta"):
+        np.testing.assert_allclose(getattr(many.laws, name)[:40], getattr(few.laws, name), rtol=1e-6)
+    np.testing.assert_allclose(many.objective_value[:40], few.objective_value, rtol=1e-9)
+
+
+def test_workers_and_precision_do_not_change_the_answer(
+    runs: cj.Runs, weights: np.ndarray, plain: cj.BootstrapResult
+) -> None:
+    again = _boot(runs, weights, options=SolverOptions(workers=1))
+    np.testing.assert_array_equal(again.laws.alpha, plain.laws.alpha)
+    slow = _boot(runs, weights, options=SolverOptions(precision="float64"))
+    np.testing.assert_allclose(slow.objective_value, plain.objective_value, rtol=1e-9)
+
+
+def test_invalid_counts_are_named(runs: cj.Runs, weights: np.ndarray) -> None:
+    broken = _boot(cj.Additive(-1e9).apply(runs), weights)
+    assert broken.counts()["INVALID"] == RESAMPLES
+    assert broken.point.status is cj.Status.INVALID
+    assert "not positive" in broken.point.status.sentence
+    assert broken.standard_errors()["n_failed"].eq(RESAMPLES).all()
+
+
+def test_published_standard_errors() -> None:
+    """Besiroglu et al. 2024: A (124.58), B (1293.23), E (0.03), alpha (0.02), beta (0.02)."""
+    boot = cj.bootstrap(cj.load_runs("chinchilla"), resamples=1000, seed=0)
+    error = boot.standard_errors().set_index("parameter")["standard_error"]
+    assert error["A"] == pytest.approx(124.58, rel=0.12)
+    assert error["B"] == pytest.approx(1293.23, rel=0.15)
+    # Published to one digit; each bound is half a unit of it, plus the Monte-Carlo error of 1,000 resamples.
+    assert error["E"] == pytest.approx(0.03, abs=0.0065)
+    assert error["alpha"] == pytest.approx(0.02, abs=0.006) and error["beta"] == pytest.approx(
+        0.02, abs=0.006
+    )
+
+
+def test_huber_scale_bootstrap_is_certified(runs: cj.Runs) -> None:
+    boot = cj.bootstrap(runs, resamples=40, objective=cj.HuberScale(), point=None)
+    assert boot.converged.mean() > 0.9
+    assert boot.point.objective == cj.HuberScale()
+
+
+def test_one_estimator_per_bootstrap(runs: cj.Runs, plain: cj.BootstrapResult) -> None:
+    with pytest.raises(cj.UsageError, match="one estimator"):
+        cj.bootstrap(runs, resamples=10, objective=cj.HuberScale(), point=plain.point)
+    with pytest.raises(cj.UsageError, match="mixes two estimators"):
+        plain.interval(method="besiroglu2024")
+    with pytest.raises(cj.UsageError, match="resamples is 1"):
+        cj.bootstrap(runs, resamples=1)
+
+
+PINNED = np.array(
+    [[1, 0, 3, 2, 1, 0, 1, 1, 1, 1, 0, 1], [1, 4, 1, 0, 1, 1, 1, 1, 0, 2, 0, 0]], dtype=np.uint8
+)
