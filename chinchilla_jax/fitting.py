@@ -116,7 +116,7 @@ def fit(
     *,
     objective: Objective = Huber(),  # noqa: B008 - frozen, shared on purpose
     solver: str = "newton",
-    starts: str | int = "grid",
+    starts: str | int | FitResult = "grid",
     options: SolverOptions | None = None,
 ) -> FitResult:
     """Fit the law to `runs` from many starts and return the best optimum with its certificate.
@@ -126,7 +126,8 @@ def fit(
         objective: `Huber` or `HuberScale`.
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
         starts: "grid" for the 4,500 starts of Hoffmann et al. 2022 (arXiv:2203.15556, section D.4), or a
-            number of starts spread over that grid.
+            number of starts spread over that grid, or another fit of the same runs, whose distinct optima
+            are then the starts.
         options: how hard the solver tries; the default begins with a wide quadratic zone.
 
     Returns:
@@ -135,15 +136,24 @@ def fit(
     Raises:
         UsageError: unknown solver or starts.
     """
-    if starts != "grid" and (isinstance(starts, (bool, str)) or not isinstance(starts, int) or starts < 1):
-        raise UsageError(f"starts is {short(starts)}, expected 'grid' or a number of starts such as 64")
-    options = options or SolverOptions(wide_start=True, max_steps=150)
+    options = options or SolverOptions(wide_start=not isinstance(starts, FitResult), max_steps=150)
     solve = get_solver(solver, objective)
     design = Design.from_runs(runs)
-    logs = grid_starts(None if isinstance(starts, str) else starts)
-    theta = design.theta_from_logs(logs)
+    theta = _start_points(design, starts)
     solution = solve(design, np.ones((1, len(runs)), np.uint8), theta, objective=objective, options=options)
     return _result(design, solution, objective, options)
+
+
+def _start_points(design: Design, starts: object) -> NDArray[np.float64]:
+    """Starting points (S, 5) in internal coordinates."""
+    if isinstance(starts, FitResult):
+        # A fit that found nothing (INVALID) has no optima; one start then carries the status on.
+        return starts.starts.minima if len(starts.starts.minima) else np.zeros((1, 5))
+    if starts == "grid":
+        return design.theta_from_logs(grid_starts())
+    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
+        raise UsageError(f"starts is {short(starts)}, expected 'grid', a number of starts such as 64, or a fit")
+    return design.theta_from_logs(grid_starts(starts))
 
 
 def _result(design: Design, solution: Solution, objective: Objective, options: SolverOptions) -> FitResult:

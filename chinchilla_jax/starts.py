@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.objective import Objective
     from chinchilla_jax.solvers.design import Design
 
-_PILOTS, _FAR = 24, 6  # pilot resamples, far starts for each
-_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 256, 3, 3  # the same, and starts per resample, where those fail
+_PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
+_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 256, 2, 3  # the same, and starts per resample, where those fail
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
 _OPTIMA = (Status.CONVERGED, Status.UNIDENTIFIED)
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
@@ -119,7 +119,7 @@ def _scouted(
 
     count = len(pilots)
     weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
-    wide = dataclasses.replace(options, wide_start=True, max_steps=100)
+    wide = dataclasses.replace(options, wide_start=True, max_steps=60)
     solution = solve_newton(
         design,
         np.repeat(weights, len(far), axis=0),
