@@ -1,4 +1,4 @@
-"""Certified fits per second over a sample of the paper study, compile time apart, beside SciPy on the same fits.
+"""Certified fits per second over a sample of the paper study, compile time apart, beside SciPy.
 
     python benchmarks/study_rate.py                 # every 8th condition, 4,000 resamples
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
@@ -23,7 +23,9 @@ from chinchilla_jax.study.plan import plan_conditions
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--every", type=int, default=8, help="take every k-th condition of the plan")
     parser.add_argument("--resamples", type=int, default=4000)
     parser.add_argument("--baseline", type=int, default=200, help="SciPy fits")
@@ -46,9 +48,8 @@ def main() -> None:
         fits, certified = fits + len(boot.status), certified + int(boot.converged.sum())
         seconds, point_seconds = seconds + took, point_seconds + point_took
         rate = len(boot.status) / took
-        print(
-            f"{condition.id:45} {rate:8.0f} {int(boot.converged.sum()):9d} {boot.steps.mean():10.1f} {point_took:13.2f}"
-        )
+        counts = f"{int(boot.converged.sum()):9d} {boot.steps.mean():10.1f}"
+        print(f"{condition.id:45} {rate:8.0f} {counts} {point_took:13.2f}")
     baseline = _scipy_rate(runs[conditions[0].params], args.baseline)
     rate = certified / seconds
     print(f"\ncertified fits per second: {rate:.0f} ({fits / seconds:.0f} with uncertified), of {fits} fits")

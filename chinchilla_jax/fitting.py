@@ -152,7 +152,9 @@ def _start_points(design: Design, starts: object) -> NDArray[np.float64]:
     if starts == "grid":
         return design.theta_from_logs(grid_starts())
     if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
-        raise UsageError(f"starts is {short(starts)}, expected 'grid', a number of starts such as 64, or a fit")
+        raise UsageError(
+            f"starts is {short(starts)}, expected 'grid', a number of starts such as 64, or a fit"
+        )
     return design.theta_from_logs(grid_starts(starts))
 
 

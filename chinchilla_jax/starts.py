@@ -130,10 +130,10 @@ def _scouted(
     value = np.where(np.isin(solution.status, _OPTIMA), solution.objective_value, np.inf).reshape(count, -1)
     best = value.argmin(axis=1)
     optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), best]
-    others = np.empty_like(optima)
-    for p in range(count):
-        rest = np.concatenate([known, np.delete(optima, p, axis=0)])
-        others[p] = best_of_pool(design, weights[p : p + 1], rest, objective)[0, 0]
+    everyone = np.concatenate([optima, known])
+    under = _pool_values(design, weights, everyone, objective)
+    under[np.arange(count), np.arange(count)] = np.inf  # its own optimum is what a pilot must do without
+    others = everyone[under.argmin(axis=1)]
     near = solve_newton(design, weights, others, objective=objective, options=options)
     limit = np.minimum(value.min(axis=1), near.objective_value) * (1 + _MISSED)
     found = np.concatenate(
@@ -149,15 +149,23 @@ def best_of_pool(
     design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective, ranks: int = 1
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, 5) of lowest objective; (ranks, R, 5)."""
+    value = _pool_values(design, weights, pool, objective)
+    ranks = min(ranks, len(pool))
+    first = np.argpartition(value, range(ranks), axis=1)[:, :ranks]
+    return pool[first.T]
+
+
+def _pool_values(
+    design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective
+) -> NDArray[np.float64]:
+    """Objective of every member of `pool` (K, 5) under every resample (R, n); (R, K).
+
+    float64 throughout: the order of near optima must not depend on the block they are computed in.
+    """
     residual = design.residuals(pool)
     if isinstance(objective, HuberScale):
         loss = np.abs(residual)
     else:
         influence = np.clip(residual, -objective.delta, objective.delta)
         loss = influence * (residual - 0.5 * influence)
-    # float64 throughout: ties between near optima must not depend on the block they are computed in.
-    value = np.asarray(weights, dtype=np.float64) @ np.where(np.isfinite(loss), loss, 1e6).T
-    ranks = min(ranks, len(pool))
-    if ranks == 1:
-        return pool[np.argmin(value, axis=1)][None]
-    return pool[np.argsort(value, axis=1, kind="stable")[:, :ranks].T]
+    return np.asarray(weights, dtype=np.float64) @ np.where(np.isfinite(loss), loss, 1e6).T

@@ -178,6 +178,23 @@ def judge(
     ).astype(np.int8)
 
 
+def identifiable(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the runs with a weight could determine the law: five runs, three sizes, three token counts.
+
+    Through two sizes passes a whole curve of (A, alpha, E) with one objective, and an optimum found there in
+    rounding errors proves nothing. A resample of a small table can be of that kind; (R,) or (1,).
+    """
+    used = np.asarray(weights) > 0
+    count = np.count_nonzero(used, axis=1)
+    enough = count >= 5
+    for column in (design.log_params, design.log_tokens):
+        _, group, sizes = np.unique(column, return_inverse=True, return_counts=True)
+        # More runs than two groups hold are of three at least; only small tables need the count.
+        for lane in np.flatnonzero(count <= np.sort(sizes)[-2:].sum()):
+            enough[lane] &= len(np.unique(group[used[lane]])) >= 3
+    return enough
+
+
 def _vanished(design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
     a, b, floor, alpha, beta = theta.T

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.quasi_newton import ScalarFunction
 
 
-def _jaxopt() -> ModuleType:
+def import_jaxopt() -> ModuleType:
+    """The library, or an error that says how to get it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # it announces its end of life on import
@@ -38,14 +39,14 @@ def jaxopt_lbfgs(
     function: ScalarFunction, start: Array, steps: Array, tolerance: float
 ) -> tuple[Array, Array]:
     """L-BFGS, memory 10, for at most `steps` iterations or until the gradient's norm is `tolerance`."""
-    return _run(_jaxopt().LBFGS, function, start, steps, tolerance, history_size=10)
+    return _run(import_jaxopt().LBFGS, function, start, steps, tolerance, history_size=10)
 
 
 def jaxopt_bfgs(
     function: ScalarFunction, start: Array, steps: Array, tolerance: float
 ) -> tuple[Array, Array]:
     """BFGS for at most `steps` iterations or until the gradient's norm is `tolerance`."""
-    return _run(_jaxopt().BFGS, function, start, steps, tolerance)
+    return _run(import_jaxopt().BFGS, function, start, steps, tolerance)
 
 
 def _run(

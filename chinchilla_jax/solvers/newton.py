@@ -206,7 +206,7 @@ def _step(
         return jnp.where(running, jnp.where(done, final, new), old)
 
     return Lanes(
-        theta=keep(following, theta, lanes.theta),
+        theta=keep(following, following, lanes.theta),
         anchor=keep(anchor, theta, lanes.anchor),
         step=keep(step, step, lanes.step),
         length=keep(length, length, lanes.length),

@@ -43,7 +43,7 @@ from jax import Array, lax
 from chinchilla_jax.errors import UsageError
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers.base import Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import FLOOR, Optimality, certify, judge
+from chinchilla_jax.solvers.certificate import FLOOR, Optimality, certify, identifiable, judge
 from chinchilla_jax.solvers.moments import Columns, huber_kernel
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
@@ -95,8 +95,9 @@ def library_solver(name: str) -> LibrarySolver:
 
         return LibrarySolver(name=name, minimise=optax_lbfgs)
     if name in ("jaxopt-lbfgs", "jaxopt-bfgs"):
-        from chinchilla_jax.solvers.jaxopt_solvers import jaxopt_bfgs, jaxopt_lbfgs
+        from chinchilla_jax.solvers.jaxopt_solvers import import_jaxopt, jaxopt_bfgs, jaxopt_lbfgs
 
+        import_jaxopt()
         return LibrarySolver(name=name, minimise=jaxopt_lbfgs if name == "jaxopt-lbfgs" else jaxopt_bfgs)
     raise UsageError(f"library_solver: {name!r} is unknown; use optax-lbfgs, jaxopt-lbfgs or jaxopt-bfgs")
 
@@ -110,7 +111,6 @@ def _compiled(minimise: Minimiser, one_by_one: bool) -> Callable[..., tuple[Arra
     ) -> tuple[Array, Array]:
         def lane(inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             start, of_runs, width = inputs
-            of_runs = of_runs.astype(start.dtype)
             return minimise(lambda x: scaled(x, of_runs, columns, width), start, steps, _GRADIENT_TOLERANCE)
 
         over = functools.partial(lax.map, lane) if one_by_one else jax.vmap(lane)
@@ -172,7 +172,8 @@ class _Rounds:
         delta: float,
         options: SolverOptions,
     ) -> None:
-        self.design, self.weights, self.delta, self.options = design, weights, delta, options
+        self.design, self.delta, self.options = design, delta, options
+        self.weights = np.asarray(weights, dtype=np.float64)  # one type: compiled once
         on_cpu = jax.default_backend() == "cpu"
         self.run_block = _compiled(solver.minimise, on_cpu)
         self.block = _BLOCK if on_cpu else _BLOCK_ELSEWHERE
@@ -212,6 +213,7 @@ class _Rounds:
                 break
         if on_progress is not None and len(active):
             on_progress(len(active))
+        status[~identifiable(self.design, self.weights) & np.ones(len(theta), bool)] = Status.UNIDENTIFIED
         return Solution(
             theta=theta,
             objective_value=found.objective_value,

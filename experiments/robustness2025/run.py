@@ -62,7 +62,7 @@ def _counting() -> list[tuple[str, str, str, str]]:
 
 
 def _slopes(study: cj.Study) -> list[tuple[str, str, str, str]]:
-    slopes = slope_table(study.tokens_per_param).set_index(["condition", "method"])["slope"]
+    slopes = slope_table(study.tokens_per_param).set_index(["condition", "method"])["slope_per_decade"]
     point = study.point.query("objective == 'huber_scale'").set_index("condition")
     rows = []
     for condition, published in SLOPES.items():
