@@ -22,7 +22,7 @@ from chinchilla_jax.resampling import check_seed, resample_weights
 from chinchilla_jax.solvers import STATUS_NAMES, Solution, SolverOptions, Status, get_solver
 from chinchilla_jax.solvers.batch import solve_best_of
 from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.starts import scout
+from chinchilla_jax.starts import grid_starts, scout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,9 +193,11 @@ def bootstrap_condition(
     get_solver(solver, objective)  # a wrong name fails before any work
     options = options or SolverOptions()
     design = Design.from_runs(runs)
-    if design.valid and len(point.starts.minima):
+    if design.valid:
+        # A point fit that was not certified has no optima to offer; the grid then stands in for them.
+        known = point.starts.minima if len(point.starts.minima) else design.theta_from_logs(grid_starts(16))
         # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
-        recipe = scout(design, point.starts.minima, objective=_seeking(objective), options=options)
+        recipe = scout(design, known, objective=_seeking(objective), options=options)
         starts = recipe.candidates(design, weights, objective)
         if solver == "newton" and isinstance(objective, Huber):
             solution = solve_best_of(

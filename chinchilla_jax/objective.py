@@ -90,7 +90,8 @@ class HuberScale:
 
         w = np.asarray(weights, dtype=np.float64)
         s = np.asarray(sigma, dtype=np.float64)
-        inner = Huber(self.delta).value(np.asarray(residual, dtype=np.float64) / s[..., None], w)
+        r = np.where(w > 0, np.asarray(residual, dtype=np.float64), 0.0)
+        inner = Huber(self.delta).value(r / s[..., None], w)
         return inner + np.sum(w, axis=-1) * (np.log(s) + self.log_normaliser)
 
     def scale(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
@@ -103,6 +104,9 @@ class HuberScale:
 
         r = np.abs(np.asarray(residual, dtype=np.float64))
         w = np.asarray(weights, dtype=np.float64)
+        r = np.maximum(
+            np.where(w > 0, r, 0.0), 1e-16
+        )  # a perfect fit has no scale; this one is below rounding
         total = np.sum(w, axis=-1)
         mean_abs = np.sum(w * r, axis=-1) / total
         # At fixed residuals psi(x) x <= delta |x|, so sigma <= delta mean|r|; and >= for x in the zone.

@@ -96,8 +96,24 @@ def test_more_resamples_change_none_of_the_first(runs: cj.Runs) -> None:
     few = cj.bootstrap(runs, resamples=40, seed=3, point=point)
     many = cj.bootstrap(runs, resamples=300, seed=3, point=point)
     for name in ("E", "A", "B", "alpha", "beta"):
-        np.testing.assert_allclose(getattr(many.laws, name)[:40], getattr(few.laws, name), rtol=1e-6)
-    np.testing.assert_allclose(many.objective_value[:40], few.objective_value, rtol=1e-9)
+        # In blocks of other shapes: 1e-9, which lanes left at the first certified point missed by 1e-6.
+        np.testing.assert_allclose(getattr(many.laws, name)[:40], getattr(few.laws, name), rtol=1e-9)
+
+
+def test_an_uncertified_point_fit_does_not_make_resamples_invalid(runs: cj.Runs) -> None:
+    point = cj.fit(runs, starts=8, options=SolverOptions(max_steps=1))
+    assert point.status is cj.Status.MAX_STEPS
+    boot = cj.bootstrap(runs, resamples=20, point=point)
+    assert boot.counts()["CONVERGED"] == 20
+
+
+def test_float64_is_float64_from_several_starts_too(runs: cj.Runs, weights: np.ndarray) -> None:
+    noisy = cj.LogNormalNoise(2.5).apply(runs)
+    slow = _boot(noisy, weights[:60], options=SolverOptions(precision="float64"))
+    fast = _boot(noisy, weights[:60])
+    both = slow.converged & fast.converged
+    assert both.sum() > 20
+    assert np.mean(np.abs(slow.objective_value / fast.objective_value - 1)[both] < 1e-9) > 0.8
 
 
 def test_workers_and_precision_do_not_change_the_answer(

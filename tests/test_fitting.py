@@ -158,6 +158,30 @@ def test_data_without_a_floor_is_unidentified() -> None:
     assert "E = 0" in fit.status.sentence
 
 
+def test_one_model_size_is_unidentified() -> None:
+    """The Hessian has a zero row there; curved coordinates once made it look positive definite."""
+    rng = np.random.default_rng(0)
+    tokens = np.geomspace(1e9, 1e12, 12)
+    loss = 2 + 500 * tokens**-0.3 * np.exp(0.01 * rng.normal(size=12))
+    fit = cj.fit(cj.Runs(params=np.full(12, 1e9), tokens=tokens, flops=6e9 * tokens, loss=loss), starts=32)
+    assert fit.status is cj.Status.UNIDENTIFIED
+    assert fit.starts.status["CONVERGED"] == 0
+
+
+def test_an_amplitude_past_float64_is_unidentified(runs: cj.Runs) -> None:
+    assert cj.fit(cj.Additive(1e12).apply(runs), starts=32).status is cj.Status.UNIDENTIFIED
+
+
+def test_huber_scale_of_a_perfect_fit_has_no_certificate() -> None:
+    """The likelihood grows without bound as the scale goes to zero."""
+    law = cj.ScalingLaw(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.33)
+    params, tokens = np.geomspace(1e8, 1e10, 12), np.tile([1e9, 1e10, 1e11], 4)
+    runs = cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=law.loss(params, tokens))
+    fit = cj.fit(runs, objective=cj.HuberScale(), starts=16)
+    assert fit.status is not cj.Status.CONVERGED
+    assert np.isfinite(fit.objective_value)
+
+
 def test_bad_arguments_are_named(runs: cj.Runs) -> None:
     with pytest.raises(cj.UsageError, match="starts is 0"):
         cj.fit(runs, starts=0)

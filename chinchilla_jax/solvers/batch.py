@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Lanes per call: two shapes, each compiled once per precision. Full blocks amortise the overhead of a call;
 # the few lanes that need many more steps than the rest go on in small ones.
-_BLOCKS = {"cpu": (256, 32)}
+_BLOCKS = {"cpu": (128, 32)}
 _BLOCKS_ELSEWHERE = (16384, 1024)
 # float32 cannot see a decrement below about this; the float64 stage takes over from here.
 _FLOAT32_TOLERANCE = 1e-7
@@ -43,6 +43,7 @@ _FLOAT32_MOST = 100
 _STAGE_STEPS = (4, 2, 2, 4, 6, 12, 24)
 _FINISH_STEPS = (2, 1, 2, 4, 6, 12, 24)
 _VANISHING_SHARE = 1e-10
+_LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 # A lane is given up when it is this near its rival, or when this many times its decrement cannot catch it up:
 # at a kink the decrement understates what is still to gain.
 _SAME_POINT = 1e-3
@@ -109,7 +110,7 @@ def solve_best_of(
     Only the float32 stage runs for all `candidates` (each (R, 5)), and a later one only as long as it may
     still end below the best so far; the float64 finish and certificate are for the best.
     """
-    if len(candidates) == 1 or not design.valid:
+    if len(candidates) == 1 or not design.valid or options.precision == "float64":
         return solve_newton(
             design, weights, candidates[0], objective=objective, options=options, on_progress=on_progress
         )
@@ -187,7 +188,11 @@ class _Run:
             largest = np.maximum(np.exp(a - alpha * u.min()), np.exp(a - alpha * u.max())) / floor
             largest_tokens = np.maximum(np.exp(b - beta * v.min()), np.exp(b - beta * v.max())) / floor
             vanished = np.minimum(largest, largest_tokens) < _VANISHING_SHARE
-        status[(status == Status.CONVERGED) & vanished] = Status.UNIDENTIFIED
+            log_a = a + alpha * (self.design.params_location / self.design.params_scale)
+            log_b = b + beta * (self.design.tokens_location / self.design.tokens_scale)
+        beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
+        undetermined = vanished | beyond | ~identifiable(self.design, self.weights)
+        status[(status == Status.CONVERGED) & undetermined] = Status.UNIDENTIFIED
         status[~identifiable(self.design, self.weights) & np.ones(len(status), bool)] = Status.UNIDENTIFIED
         return Solution(
             theta=final,

@@ -40,6 +40,7 @@ _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
 _VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _ZERO = 1e-12  # residual at the vertex, in units of log loss
 _STATIONARY = 1e-9
+_PERFECT = 1e-13  # mean |r| under which nothing but rounding is left
 _MOST_TURNS = 60  # of scale and law; each is a linear step towards the joint minimum
 _NARROW_TURNS = 2
 _SETTLED = 1e-11
@@ -60,6 +61,8 @@ def solve_huber_scale(
     if not design.valid:
         return Solution.invalid(len(starts))
     lanes = len(starts)
+    if len(design) < 5:
+        raise UsageError(f"HuberScale needs at least 5 runs, found {len(design)}; add runs or use Huber")
     w = np.broadcast_to(np.asarray(weights, dtype=np.float64), (lanes, len(design)))
     theta = np.asarray(starts, dtype=np.float64)
     narrow = dataclasses.replace(options, precision="float64", wide_start=False)
@@ -77,7 +80,7 @@ def solve_huber_scale(
     weights, w = (weights, w[lanes_of]) if len(weights) == 1 else (weights, w)
     near = np.maximum(_mean_abs(design, w, theta), 1e-12)
     for fraction in _CONTINUATION[1:]:
-        if objective.delta >= fraction:
+        if objective.delta**2 >= fraction:  # the zone is delta sigma wide, and sigma about delta mean|r|
             break
         loose = dataclasses.replace(narrow, tolerance=1e-8)
         solution = solve_widths(design, weights, theta, fraction * near, options=loose)
@@ -100,6 +103,9 @@ def solve_huber_scale(
                 take[:, None] if other.ndim == 2 else take, better, other
             )
         vertex.steps[left] += steps[left]
+    # Through all runs with a weight passes a law: the likelihood has no bound as sigma goes to zero.
+    perfect = _mean_abs(design, w, vertex.theta) < _PERFECT
+    vertex.status[perfect & (vertex.status == Status.CONVERGED)] = Status.UNIDENTIFIED
     if on_progress is not None:
         on_progress(lanes)
     return vertex[every]

@@ -41,6 +41,7 @@ _MOST_REJECTIONS = 6
 _LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 _WIDTH_FACTOR = 0.2
 _FULL_STEP_BELOW = 1e-7
+_POLISHED = 1e-8  # of the tolerance: so far below it no further step is needed
 _NARROW_BELOW = 1e-2  # decrement at which the zone is narrowed
 
 
@@ -149,16 +150,23 @@ def _step(
     # A perfect fit has value 0: relative to this, residuals of 1e-6 of the zone, it still has a decrement.
     smallest = 1e-12 * jnp.sum(weights, axis=1) * width * width
     scale = jnp.maximum(here.value, smallest)
-    decrement = 0.5 * rungs.form[0] / scale
+    decrement = jnp.where(rungs.definite[0], 0.5 * rungs.form[0] / scale, jnp.inf)
     at_target = width <= target_width * (1 + rounding)
-    certified = accepted & rungs.definite[0] & (decrement <= tolerance) & at_target
+    certified = accepted & (decrement <= tolerance) & at_target
+    # A decrement of 1e-12 leaves 1e-6 in the parameters, which would depend on the block a lane was in: one
+    # more step, after which the certificate is far below the tolerance and the parameters stand still. It
+    # also takes the gradient out of the Hessian in curved coordinates: what is left is that of the law.
+    before = lanes.decrement <= tolerance
+    polished = certified & (before | held | (decrement <= _POLISHED * tolerance))
+    # Rounding can refuse that last step; the anchor is certified already.
+    refused = ~accepted & before & at_target
     still = 0.5 * rungs.form[1] / scale <= 0.1 * tolerance
     singular = accepted & ~rungs.definite[0] & rungs.definite[1] & still & at_target
     escaped = accepted & (jnp.maximum(jnp.abs(theta[3]), jnp.abs(theta[4])) > _LARGEST_EXPONENT)
     status = jnp.where(
-        certified & ~held & ~escaped,
+        (polished & ~held & ~escaped) | refused,
         int(Status.CONVERGED),
-        jnp.where(escaped | singular | (certified & held), int(Status.UNIDENTIFIED), RUNNING),
+        jnp.where(escaped | singular | (polished & held), int(Status.UNIDENTIFIED), RUNNING),
     )
 
     undamped = rungs.definite.at[:2].set(rungs.definite[:2] & (lanes.damping == 0))
@@ -201,23 +209,26 @@ def _step(
         jnp.clip(10.0 * lanes.damping, _STIFF, 1e6),
     )
     done = running & (status != RUNNING)
+    final = jnp.where(refused, lanes.anchor, theta)
+    final_value = jnp.where(refused, lanes.anchor_value, here.value)
+    final_decrement = jnp.where(refused, lanes.decrement, decrement)
 
-    def keep(new: Array, final: Array, old: Array) -> Array:
-        return jnp.where(running, jnp.where(done, final, new), old)
+    def keep(new: Array, last: Array, old: Array) -> Array:
+        return jnp.where(running, jnp.where(done, last, new), old)
 
     return Lanes(
         theta=keep(following, following, lanes.theta),
-        anchor=keep(anchor, theta, lanes.anchor),
+        anchor=keep(anchor, final, lanes.anchor),
         step=keep(step, step, lanes.step),
         length=keep(length, length, lanes.length),
         curved=jnp.where(running, curved, lanes.curved),
-        anchor_value=keep(anchor_value, here.value, lanes.anchor_value),
+        anchor_value=keep(anchor_value, final_value, lanes.anchor_value),
         rejections=keep(
             jnp.where(accepted | stuck, 0, lanes.rejections + 1), lanes.rejections, lanes.rejections
         ),
         damping=keep(damping, damping, lanes.damping),
         width=keep(next_width, width, lanes.width),
-        decrement=keep(jnp.where(accepted, decrement, lanes.decrement), decrement, lanes.decrement),
+        decrement=keep(jnp.where(accepted, decrement, lanes.decrement), final_decrement, lanes.decrement),
         status=jnp.where(running, status, lanes.status).astype(lanes.status.dtype),
         steps=lanes.steps + running,
     )

@@ -42,7 +42,10 @@ def solve_shifted(matrix: Array, right: Array, shifts: Array) -> Rungs:
     """Solve (M + shift |diag M|) x = right for each of `shifts` (rungs, B)."""
     diagonal = jnp.abs(jnp.stack([matrix[j, j] for j in range(SIZE)]))
     eye = jnp.eye(SIZE, dtype=matrix.dtype)[None, :, :, None]
-    shifted = matrix[None] + eye * (shifts[:, None, :] * diagonal[None])[:, :, None, :]
+    # A parameter without any effect has a zero row: only a shift of the size of the others lifts it.
+    largest = jnp.max(diagonal, axis=0)
+    lift = jnp.where(diagonal > jnp.finfo(matrix.dtype).eps * largest, diagonal, largest)
+    shifted = matrix[None] + eye * (shifts[:, None, :] * lift[None])[:, :, None, :]
     rhs = jnp.broadcast_to(right[None, :, None, :], (*shifted.shape[:2], 1, right.shape[-1]))
     tableau = jnp.concatenate([shifted, rhs], axis=2)  # (rungs, 5, 6, B)
     tiny = jnp.finfo(matrix.dtype).tiny

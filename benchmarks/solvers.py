@@ -1,0 +1,189 @@
+"""The solvers side by side on the same resamples: fits per second, how good, and how many fail.
+
+    python benchmarks/solvers.py                                   # identity of the paper study
+    python benchmarks/solvers.py --condition "additive=1e7"        # any condition of a study
+    python benchmarks/solvers.py --smoke                           # for the gate, under a minute
+
+Every row fits the first resamples of one list, from one start (the point fit, as the published pipeline
+does), with all cores, compile time apart; slow rows fit fewer. The baseline is that pipeline (Besiroglu et
+al. 2024): SciPy's BFGS on (ln A, ln B, ln E, alpha, beta) with a gradient by automatic differentiation, in a
+process pool. Beside it the best that SciPy gives: centred and scaled coordinates, a gradient by hand. The
+rates of the other libraries are those of this library's use of them, see solvers/quasi_newton.py.
+
+    excess     objective relative to the lowest that any row found for that resample, less one
+    failures   lanes without a certificate (library rows); excess above 1e-6 (SciPy rows, which know none)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+from scipy_fits import Table, minimise, start_pool
+
+import chinchilla_jax as cj
+from chinchilla_jax.perturbations import parse_condition
+from chinchilla_jax.resampling import resample_weights
+from chinchilla_jax.solvers import SOLVER_NAMES, get_solver
+from chinchilla_jax.solvers.design import Design
+
+BAD = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one solver did: objective (R,), lanes with a certificate or None, mean steps, seconds."""
+
+    name: str
+    objective_value: np.ndarray
+    certified: np.ndarray | None
+    steps: float
+    compile_seconds: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Fits per second."""
+        return len(self.objective_value) / self.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--condition", default="identity", help='id, such as "multiplicative=0.001"')
+    parser.add_argument("--resamples", type=int, default=4000, help="lanes of newton")
+    parser.add_argument("--fewer", type=int, default=500, help="lanes of the other library solvers")
+    parser.add_argument("--scipy", type=int, default=200, help="lanes of SciPy")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--smoke", action="store_true", help="a few lanes each")
+    args = parser.parse_args()
+    if args.smoke:
+        args.resamples, args.fewer, args.scipy = 128, 16, 8
+
+    runs = parse_condition(args.condition).apply(cj.load_runs("chinchilla", params="standard"), args.seed)
+    design = Design.from_runs(runs)
+    weights = resample_weights(len(runs), np.arange(args.resamples), args.seed)
+    law = cj.fit(runs, starts=64).law
+    rows = scipy_rows(design, runs, weights[: args.scipy], law, args.processes)
+    for name in SOLVER_NAMES:
+        lanes = args.resamples if name == "newton" else args.fewer
+        rows.append(library_row(name, design, weights[:lanes], law))
+    print(f"{args.condition}, {len(runs)} runs, {args.processes} cores")
+    print_table(rows)
+
+
+def library_row(name: str, design: Design, weights: np.ndarray, law: cj.ScalingLaw) -> Row:
+    objective = cj.Huber()
+    solver = get_solver(name, objective)
+    starts = np.tile(design.theta(law), (len(weights), 1))
+    begun = time.perf_counter()
+    solution = solver(design, weights, starts, objective=objective)
+    first = time.perf_counter()
+    solution = solver(design, weights, starts, objective=objective)
+    seconds = time.perf_counter() - first
+    certified = solution.status == cj.Status.CONVERGED
+    compile_seconds = max(first - begun - seconds, 0.0)
+    return Row(
+        name, solution.objective_value, certified, float(solution.steps.mean()), compile_seconds, seconds
+    )
+
+
+def scipy_rows(
+    design: Design, runs: cj.Runs, weights: np.ndarray, law: cj.ScalingLaw, processes: int
+) -> list[Row]:
+    theta = design.theta(law)
+    centred = np.concatenate([theta[:2], np.log(theta[2:3]), theta[3:]])
+    natural = np.array([np.log(law.A), np.log(law.B), np.log(law.E), law.alpha, law.beta])
+    logs = np.log(np.stack([runs.params, runs.tokens]))
+    weights = weights.astype(np.float64)
+    published = [(natural, Table(logs, design.log_loss, row)) for row in weights]
+    columns = np.stack([design.log_params, design.log_tokens])
+    by_hand = [(centred, Table(columns, design.log_loss, row)) for row in weights]
+    return [
+        pooled_row("scipy bfgs, published", published_fit, published, processes),
+        pooled_row("scipy bfgs, by hand", fit_by_hand, by_hand, processes),
+    ]
+
+
+def pooled_row(name: str, fit: Callable[[Any], Any], tasks: list[Any], processes: int) -> Row:
+    with start_pool(processes) as pool:
+        begun = time.perf_counter()
+        pool.map(fit, tasks[:1] * processes, chunksize=1)  # imports and compiles in every process
+        ready = time.perf_counter()
+        results = pool.map(fit, tasks, chunksize=max(len(tasks) // (4 * processes), 1))
+        done = time.perf_counter()
+    value, steps = np.array(results).T
+    return Row(name, value, None, float(steps.mean()), ready - begun, done - ready)
+
+
+def fit_by_hand(task: tuple[np.ndarray, Table]) -> tuple[float, int]:
+    """Objective and iterations of one fit."""
+    start, table = task
+    result = minimise(start, table)
+    return result.fun * table.unit, result.nit
+
+
+def published_fit(task: tuple[np.ndarray, Table]) -> tuple[float, int]:
+    """One fit of the published pipeline: sum of Huber losses, natural coordinates, automatic gradient."""
+    import jax
+
+    start, table = task
+    arrays = (table.columns, table.log_loss, table.weights)
+    value_and_gradient = automatic(table.delta)
+    with jax.enable_x64(True):
+
+        def both(x: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = value_and_gradient(x, *arrays)
+            return float(value), np.asarray(gradient)
+
+        with np.errstate(all="ignore"):
+            result = optimize.minimize(both, start, jac=True, method="BFGS")
+    return result.fun, result.nit
+
+
+@functools.cache
+def automatic(delta: float) -> Callable[..., Any]:
+    """Objective and gradient by JAX, compiled once per process."""
+    import jax
+    import jax.numpy as jnp
+
+    def objective(x: Any, columns: Any, log_loss: Any, weights: Any) -> Any:
+        terms = jnp.stack([x[0] - x[3] * columns[0], x[1] - x[4] * columns[1], jnp.full_like(log_loss, x[2])])
+        residual = jax.nn.logsumexp(terms, axis=0) - log_loss
+        psi = jnp.clip(residual, -delta, delta)
+        return jnp.sum(weights * psi * (residual - 0.5 * psi))
+
+    return jax.jit(jax.value_and_grad(objective))
+
+
+def print_table(rows: list[Row]) -> None:
+    lowest = np.full(max(len(row.objective_value) for row in rows), np.inf)
+    for row in rows:
+        part = lowest[: len(row.objective_value)]
+        np.minimum(part, row.objective_value, out=part)
+    baseline = rows[0].rate
+    head = (
+        f"{'solver':22} {'lanes':>6} {'fits/s':>8} {'ratio':>7} {'median excess':>13} {'worst excess':>12} "
+    )
+    print(head + f"{'failures':>8} {'mean steps':>10} {'compile (s)':>11}")
+    for row in rows:
+        excess = row.objective_value / lowest[: len(row.objective_value)] - 1.0
+        failures = np.sum(~row.certified) if row.certified is not None else np.sum(~(excess <= BAD))
+        ratio, middle = row.rate / baseline, np.median(excess)
+        print(
+            f"{row.name:22} {len(excess):6d} {row.rate:8.0f} {ratio:7.1f} {middle:13.1e} "
+            f"{excess.max():12.1e} {failures:8d} {row.steps:10.1f} {row.compile_seconds:11.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
