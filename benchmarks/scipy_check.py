@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy_fits import Table, search, start_pool
+from _scipy_fits import Table, search, start_pool
 
 import chinchilla_jax as cj
 from chinchilla_jax.resampling import resample_weights

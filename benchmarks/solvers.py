@@ -25,8 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _scipy_fits import Table, minimise, start_pool
 from scipy import optimize
-from scipy_fits import Table, minimise, start_pool
 
 import chinchilla_jax as cj
 from chinchilla_jax.perturbations import parse_condition
