@@ -20,7 +20,7 @@ import numpy as np
 from chinchilla_jax.errors import UsageError, unknown_name
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import identifiable
+from chinchilla_jax.solvers.certificate import certify, identifiable
 from chinchilla_jax.solvers.moments import Columns, huber_kernel
 from chinchilla_jax.solvers.newton import RUNNING, Lanes, advance, start_lanes
 from chinchilla_jax.solvers.precision import float64_scope
@@ -43,6 +43,7 @@ _FLOAT32_MOST = 100
 _STAGE_STEPS = (4, 2, 2, 4, 6, 12, 24)
 _FINISH_STEPS = (2, 1, 2, 4, 6, 12, 24)
 _VANISHING_SHARE = 1e-10
+_DELICATE = 0.05  # standardised exponent, or E, below which a certificate is looked at twice
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 # A lane is given up when it is this near its rival, or when this many times its decrement cannot catch it up:
 # at a kink the decrement understates what is still to gain.
@@ -193,14 +194,34 @@ class _Run:
         beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
         undetermined = vanished | beyond | ~identifiable(self.design, self.weights)
         status[(status == Status.CONVERGED) & undetermined] = Status.UNIDENTIFIED
+        self._certify_again(final, status)
+        # A lane that ran out of steps between two series has no value yet.
+        value = state.anchor_value.copy()
+        for lane in np.flatnonzero(~np.isfinite(value)):
+            weights = self.weights[0 if len(self.weights) == 1 else lane]
+            value[lane] = Huber(float(self.widths[lane])).value(self.design.residuals(final[lane]), weights)
         status[~identifiable(self.design, self.weights) & np.ones(len(status), bool)] = Status.UNIDENTIFIED
         return Solution(
             theta=final,
-            objective_value=state.anchor_value,
+            objective_value=value,
             decrement=state.decrement,
             status=status,
             steps=(steps + state.steps).astype(np.int32),
         )
+
+    def _certify_again(self, theta: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        """Certificates in plain coordinates, by eigenvalues, where a term is nearly constant or E nearly 0.
+
+        There the Hessian is near singular, and pivots in curved coordinates are not to be relied on.
+        """
+        delicate = np.abs(theta[:, 2:]).min(axis=1) < _DELICATE
+        lanes = np.flatnonzero((status == Status.CONVERGED) & delicate)
+        for width in np.unique(self.widths[lanes]):
+            some = lanes[self.widths[lanes] == width]
+            weights = self.weights if len(self.weights) == 1 else self.weights[some]
+            found = certify(self.design, weights, theta[some], float(width))
+            sound = found.definite & (found.decrement <= self.options.tolerance)
+            status[some[~sound]] = Status.UNIDENTIFIED
 
     def _finish_steps(self) -> tuple[int, ...]:
         return _STAGE_STEPS if self.options.precision == "float64" else _FINISH_STEPS
