@@ -7,8 +7,8 @@ from hypothesis import settings
 # Figures are written to files, never shown.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# How long an example takes says how busy the machine is. The gate tries the same examples every time, so that it
-# judges the change and not the draw; runs by hand search on.
+# How long an example takes says how busy the machine is. The gate tries the same examples every time, so
+# that it judges the change and not the draw; runs by hand search on.
 settings.register_profile(
     "project", parent=settings.default, deadline=None, derandomize=bool(os.environ.get("CI"))
 )
