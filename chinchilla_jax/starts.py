@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.design import Design
 
 _PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
-_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 256, 2, 3  # the same, and starts per resample, where those fail
+_DOUBTS = 104  # further pilots, fitted from two of the optima found: do they agree?
+_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 128, 2, 4  # the same, and starts per resample, where they do not
+_FAR_STEPS = 40
+_DISTINCT = 0.1  # distance, in standardised coordinates, of the optima that a resample is started from
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
 _OPTIMA = (Status.CONVERGED, Status.UNIDENTIFIED)
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
@@ -89,60 +92,72 @@ class Recipe:
 def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, options: SolverOptions) -> Recipe:
     """Find out on a few pilot resamples how the resamples of this data set must be started.
 
-    Pilot resamples are fitted from several far starts, then again from the optima of the *other* pilots. If
-    that always reaches the best optimum known, one near start is enough. Otherwise (heavy noise on the
-    counts makes many shallow minima) the pool grows and every resample is fitted from several of its members.
+    Pilot resamples are fitted from several far starts. Further ones are then fitted from two different optima
+    of those: if both ways always lead to the same objective, one near start is enough. Otherwise (heavy noise
+    on the counts makes many shallow minima) the pool grows, and every resample is fitted from several of its
+    members, which lie apart.
 
     The scouting is a function of the runs alone, not of the seed or the number of resamples, so that adding
     resamples later changes none of the first.
     """
     far = design.theta_from_logs(grid_starts(_FAR))
-    pool, hits, hard = _scouted(design, minima, far, range(_PILOTS), objective, options)
+    optima, hits = _far_optima(design, far, range(_PILOTS), objective, options)
+    pool = np.unique(np.concatenate([minima, optima]), axis=0)
+    doubts = range(_PILOTS, _PILOTS + _DOUBTS)
+    # A miss of one in a hundred can escape them; optima at E = 0 are a sign of the same disorder.
+    hard = bool(np.any(pool[:, 2] <= 0)) or _disagree(design, _apart(pool), doubts, objective, options)
     if not hard:
         return Recipe(pool=pool, ranks=1)
     useful = far[np.argsort(-hits, kind="stable")[:_FAR_HARD]]
-    pool, _, _ = _scouted(design, pool, useful, range(_PILOTS, _PILOTS_HARD), objective, options)
-    return Recipe(pool=pool, ranks=_RANKS_HARD)
+    more = range(doubts.stop, doubts.stop + _PILOTS_HARD)
+    optima, _ = _far_optima(design, useful, more, objective, options)
+    return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=_RANKS_HARD)
 
 
-def _scouted(
-    design: Design,
-    known: NDArray[np.float64],
-    far: NDArray[np.float64],
-    pilots: range,
-    objective: Huber,
-    options: SolverOptions,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Pool grown by the optima of `pilots`; share of them each far start serves; whether near starts fail."""
+def _far_optima(
+    design: Design, far: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Best optimum of every pilot that has one (P, 5), and the share of pilots each far start serves."""
     from chinchilla_jax.resampling import PILOT, resample_weights
     from chinchilla_jax.solvers.batch import solve_newton
 
     count = len(pilots)
     weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
-    wide = dataclasses.replace(options, wide_start=True, max_steps=60)
-    solution = solve_newton(
-        design,
-        np.repeat(weights, len(far), axis=0),
-        np.tile(far, (count, 1)),
-        objective=objective,
-        options=wide,
-    )
+    wide = dataclasses.replace(options, wide_start=True, max_steps=_FAR_STEPS)
+    rows, starts = np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1))
+    solution = solve_newton(design, rows, starts, objective=objective, options=wide)
     value = np.where(np.isin(solution.status, _OPTIMA), solution.objective_value, np.inf).reshape(count, -1)
-    best = value.argmin(axis=1)
-    optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), best]
-    everyone = np.concatenate([optima, known])
-    under = _pool_values(design, weights, everyone, objective)
-    under[np.arange(count), np.arange(count)] = np.inf  # its own optimum is what a pilot must do without
-    others = everyone[under.argmin(axis=1)]
-    near = solve_newton(design, weights, others, objective=objective, options=options)
-    limit = np.minimum(value.min(axis=1), near.objective_value) * (1 + _MISSED)
-    found = np.concatenate(
-        [optima[np.isfinite(value.min(axis=1))], near.theta[np.isin(near.status, _OPTIMA)]]
+    best = value.min(axis=1)
+    optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), value.argmin(axis=1)]
+    hits = np.mean(value <= best[:, None] * (1 + _MISSED), axis=0)
+    return optima[np.isfinite(best)], hits
+
+
+def _disagree(
+    design: Design, pool: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
+) -> bool:
+    """Whether the best and the second best member of `pool` ever lead to different objectives."""
+    from chinchilla_jax.resampling import PILOT, resample_weights
+    from chinchilla_jax.solvers.batch import solve_newton
+
+    if len(pool) < 2:
+        return False
+    weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
+    starts = best_of_pool(design, weights, pool, objective, ranks=2)
+    solution = solve_newton(
+        design, np.tile(weights, (2, 1)), starts.reshape(-1, 5), objective=objective, options=options
     )
-    pool = np.unique(np.concatenate([known, found]), axis=0)
-    # A miss of one in fifty escapes so few pilots; optima at E = 0 are the sign of the same disorder.
-    hard = bool(np.any(near.objective_value > limit) or np.any(optima[:, 2] <= 0))
-    return pool, np.mean(value <= limit[:, None], axis=0), hard
+    one, other = solution.objective_value.reshape(2, -1)
+    return bool(np.any(np.abs(one - other) > _MISSED * np.minimum(one, other)))
+
+
+def _apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The members of `pool` that are not too near an earlier one."""
+    kept: list[NDArray[np.float64]] = []
+    for member in pool:
+        if all(np.abs(member - other).max() > _DISTINCT for other in kept):
+            kept.append(member)
+    return np.array(kept)
 
 
 def best_of_pool(

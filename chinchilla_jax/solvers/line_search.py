@@ -1,10 +1,11 @@
-"""Exact line search on the linearised residuals: no exponentials, only clips and sums.
+"""Line search on the linearised residuals: one pass over the runs, whatever the number of kinks.
 
 Along a step, r_i(t) = r_i + t q_i to first order, so the slope of the objective is
     phi'(t) = sum_i w_i psi(r_i + t q_i) q_i + t kappa,
 piecewise linear and rising when kappa >= 0 (kappa: curvature of the law along the step, from the Hessian).
 Its root takes the step past as many kinks of the Huber loss as pay, where a damped Newton method needs a
-rejected step for each. It halves the number of passes over the runs.
+rejected step for each. It halves the number of passes over the runs. The slope is computed at fixed lengths
+and interpolated between them: where the root is, matters more than its digits.
 """
 
 from __future__ import annotations
@@ -12,58 +13,46 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from chinchilla_jax.solvers.moments import Kernel
+from chinchilla_jax.solvers.moments import Columns, slopes
 
-LONGEST = 4.0  # times the Newton step
-_PROBES = 4
+PROBES = (0.05, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)  # of the Newton step
+LONGEST = PROBES[-1]
+_FULL = PROBES.index(1.0)
 _CLOSE_ENOUGH = 0.05  # of the initial slope: the full step is taken as it is
 
 
 def step_length(
-    residual: Array, change: Array, weights: Array, kernel: Kernel, width: Array, slope: Array, kappa: Array
+    theta: Array,
+    direction: Array,
+    weights: Array,
+    columns: Columns,
+    width: Array,
+    slope: Array,
+    form: Array,
 ) -> Array:
     """Step length (B,) in (0, LONGEST].
 
     Args:
-        residual: r (B, n).
-        change: q (B, n), directional derivative of r along the step.
+        theta: (5, B).
+        direction: the step in plain coordinates, (5, B).
         weights: (B, n).
-        kernel: loss of one residual.
-        width: (B,).
+        columns: the runs.
+        width: half-width of the quadratic zone, (B,).
         slope: phi'(0), negative on a descent direction; (B,).
-        kappa: curvature of the law along the step, non-negative; (B,).
+        form: p' H p, with the exact Hessian of the objective; (B,).
     """
-    weighted = weights * change
-    column = width[:, None]
-
-    def derivative(t: Array) -> Array:
-        return jnp.sum(weighted * kernel(residual + t[:, None] * change, column)[1], axis=1) + t * kappa
-
-    one = jnp.ones_like(slope)
-    at_one = derivative(one)
-    beyond = at_one < 0
-    at_longest = derivative(LONGEST * one)
-    low, slope_low = jnp.where(beyond, one, 0.0), jnp.where(beyond, at_one, slope)
-    high, slope_high = jnp.where(beyond, LONGEST * one, one), jnp.where(beyond, at_longest, at_one)
-    side = jnp.zeros_like(one)
-    for _ in range(_PROBES):
-        t = _root(low, high, slope_low, slope_high)
-        margin = 0.05 * (high - low)
-        t = jnp.clip(t, low + margin, high - margin)
-        value = derivative(t)
-        left = value < 0
-        # Illinois rule: an end that stays put twice has its slope halved, so regula falsi cannot stall.
-        slope_high = jnp.where(left, jnp.where(side < 0, 0.5 * slope_high, slope_high), value)
-        slope_low = jnp.where(left, value, jnp.where(side > 0, 0.5 * slope_low, slope_low))
-        low, high = jnp.where(left, t, low), jnp.where(left, high, t)
-        side = jnp.where(left, -one, one)
-    t = jnp.clip(_root(low, high, slope_low, slope_high), low, high)
-    t = jnp.where(jnp.abs(at_one) < _CLOSE_ENOUGH * jnp.abs(slope), one, t)
-    return jnp.where(at_longest < 0, LONGEST * one, t)
-
-
-def _root(low: Array, high: Array, slope_low: Array, slope_high: Array) -> Array:
-    gap = slope_high - slope_low
-    return jnp.where(
-        gap > 0, low - slope_low * (high - low) / jnp.where(gap > 0, gap, 1.0), 0.5 * (low + high)
-    )
+    inside, found = slopes(theta, direction, weights, columns, width, PROBES)
+    kappa = jnp.maximum(form - inside, 0.0)
+    at = [value + length * kappa for length, value in zip(PROBES, found, strict=True)]
+    length = jnp.full_like(slope, LONGEST)
+    # From the far end inwards: the last bracket that holds the root is the first along the step.
+    lows = (0.0, *PROBES[:-1])
+    for low, high, slope_low, slope_high in reversed(
+        list(zip(lows, PROBES, (slope, *at[:-1]), at, strict=True))
+    ):
+        gap = slope_high - slope_low
+        root = low - slope_low * (high - low) / jnp.where(gap > 0, gap, 1.0)
+        length = jnp.where(slope_high >= 0, jnp.where(gap > 0, root, high), length)
+    # The first bracket starts at 0, and a step of no length would never move.
+    length = jnp.maximum(length, 0.2 * PROBES[0])
+    return jnp.where(jnp.abs(at[_FULL]) < _CLOSE_ENOUGH * jnp.abs(slope), 1.0, length)

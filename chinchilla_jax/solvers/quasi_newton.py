@@ -44,7 +44,7 @@ from chinchilla_jax.errors import UsageError
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers.base import Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import FLOOR, Optimality, certify, identifiable, judge
-from chinchilla_jax.solvers.moments import Columns, huber_kernel
+from chinchilla_jax.solvers.moments import Columns, huber_loss
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
 
@@ -81,7 +81,7 @@ def scaled(x: Array, weights: Array, columns: Columns, width: Array) -> Array:
         ]
     )
     residual = jax.nn.logsumexp(terms, axis=0) - columns.log_loss
-    return jnp.sum(weights * huber_kernel(residual, width)[0]) / (width * jnp.sum(weights))
+    return jnp.sum(weights * huber_loss(residual, width)) / (width * jnp.sum(weights))
 
 
 def library_solver(name: str) -> LibrarySolver:

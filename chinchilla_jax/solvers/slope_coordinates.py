@@ -11,7 +11,7 @@ Notation, per lane: alpha = alpha', A = exp(a') (both standardised, see solvers/
     phi = (ln k, b', m, alpha', beta'),  k = A alpha',  m = E + A.
 With J = d theta / d phi: J_0 = e_0 - A e_2, J_3 = e_3 - J_0 / alpha, and J_1, J_2, J_4 unit vectors.
 Used where alpha' is positive and E is off its bound; elsewhere the plain coordinates are kept (A = 0 and
-1/alpha = 0 make J the identity). Shapes: theta and vectors (5, B), matrices (5, 5, B).
+1/alpha = 0 make J the identity). Shapes: theta and steps (5, B), entries of gradients and matrices (B,).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+
+from chinchilla_jax.solvers.moments import Symmetric, Vector, symmetric
 
 SMALLEST_EXPONENT = 1e-3
 
@@ -42,32 +44,29 @@ def frame(theta: Array, floor_is_held: Array) -> Frame:
     )
 
 
-def pull_back(at: Frame, gradient: Array, hessian: Array) -> tuple[Array, Array]:
+def pull_back(at: Frame, gradient: Vector, hessian: Symmetric) -> tuple[Vector, Symmetric]:
     """Gradient and Hessian with respect to phi, by the chain rule to second order."""
     amplitude, inverse = at.amplitude, at.inverse_exponent
-    g0 = gradient[0] - amplitude * gradient[2]
-    g3 = gradient[3] - inverse * g0
-    row0 = hessian[0] - amplitude * hessian[2]  # row 0 of J' H, columns not yet transformed
+    g, h = gradient, hessian
+    g0 = g[0] - amplitude * g[2]
+    g3 = g[3] - inverse * g0
+    # Rows 0 and 3 of J' H, columns not yet transformed.
+    row0 = [h[0, j] - amplitude * h[2, j] for j in range(5)]
+    row3 = [h[3, j] - inverse * row0[j] for j in range(5)]
     h00 = row0[0] - amplitude * row0[2]
     h03 = row0[3] - inverse * h00
-    h33 = hessian[3, 3] - 2.0 * inverse * row0[3] + inverse * inverse * h00
-    row3 = hessian[3] - inverse * row0
+    h33 = h[3, 3] - 2.0 * inverse * row0[3] + inverse * inverse * h00
     # Second derivatives of theta with respect to phi, weighted with the gradient.
-    bend = gradient[2] * amplitude
-    h00 = h00 - bend
-    h03 = h03 + bend * inverse
-    h33 = h33 + (gradient[0] - 2.0 * bend) * inverse * inverse
-    h = hessian
-    matrix = jnp.stack(
-        [
-            jnp.stack([h00, row0[1], row0[2], h03, row0[4]]),
-            jnp.stack([row0[1], h[1, 1], h[1, 2], row3[1], h[1, 4]]),
-            jnp.stack([row0[2], h[2, 1], h[2, 2], row3[2], h[2, 4]]),
-            jnp.stack([h03, row3[1], row3[2], h33, row3[4]]),
-            jnp.stack([row0[4], h[4, 1], h[4, 2], row3[4], h[4, 4]]),
-        ]
-    )
-    return jnp.stack([g0, gradient[1], gradient[2], g3, gradient[4]]), matrix
+    bend = g[2] * amplitude
+    lower = {
+        (0, 0): h00 - bend,
+        (1, 0): row0[1], (1, 1): h[1, 1],
+        (2, 0): row0[2], (2, 1): h[2, 1], (2, 2): h[2, 2],
+        (3, 0): h03 + bend * inverse, (3, 1): row3[1], (3, 2): row3[2],
+        (3, 3): h33 + (g[0] - 2.0 * bend) * inverse * inverse,
+        (4, 0): row0[4], (4, 1): h[4, 1], (4, 2): h[4, 2], (4, 3): row3[4], (4, 4): h[4, 4],
+    }  # fmt: skip
+    return (g0, g[1], g[2], g3, g[4]), symmetric(lower)
 
 
 def push_forward(at: Frame, step: Array) -> Array:

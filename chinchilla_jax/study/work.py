@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Starts of each point fit, spread over the published grid. On 27 conditions of the paper's study, among them
 # the noisiest, 16 found every certified optimum that 128 found; 32 leave a margin at little cost.
 _POINT_STARTS = 32
-_POINT_STEPS = 150
+_POINT_STEPS = 60
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
