@@ -7,8 +7,9 @@
 
 Conditions are drawn by seed from the families in turn, resamples at random. Every resample is refitted from
 spread-out starts by L-BFGS-B, half from the published grid of Hoffmann et al. 2022, half drawn around
-plausible laws; the best three are finished by BFGS with a fresh memory, twice. Lanes that are not certified
-are checked too. Exit code 1 if SciPy is lower by more than 1e-6 (relative) anywhere.
+plausible laws; the best three are finished by BFGS with a fresh memory, twice. "SciPy lower" counts the lanes
+that the engine calls CONVERGED; one that it calls UNIDENTIFIED claims no optimum, and is counted apart. Exit
+code 1 if SciPy is lower by more than 1e-6 (relative) in a CONVERGED lane.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def main() -> int:
     rng = np.random.default_rng(args.seed)
     conditions = draw_conditions(plan_conditions(spec), args.conditions, rng)
     print(f"{'condition':40} {'lanes':>5} {'certified':>9} {'SciPy lower':>11} {'worst excess':>12} ", end="")
-    print(f"{'SciPy higher':>12} {'starts at best':>14} {'seconds':>7}")
-    lower = checked = 0
+    print(f"{'elsewhere':>9} {'SciPy higher':>12} {'starts at best':>14} {'seconds':>7}")
+    lower = checked = certified = 0
     begun = time.perf_counter()
     with start_pool(args.processes) as pool:
         for number, condition in enumerate(conditions):
@@ -67,9 +68,9 @@ def main() -> int:
             left = args.time_limit - (time.perf_counter() - begun)
             row = check(fits, args.starts, rng, pool, left / (len(conditions) - number))
             print(f"{condition.id:40} {row.line()}", flush=True)
-            lower, checked = lower + row.lower, checked + row.lanes
+            lower, certified, checked = lower + row.lower, certified + row.certified, checked + row.lanes
     print(f"\n{checked} resamples of {len(conditions)} conditions, {args.starts} starts each: ", end="")
-    print(f"SciPy lower by more than {ALLOWED:g} in {lower}")
+    print(f"SciPy lower by more than {ALLOWED:g} in {lower} of {certified} certified")
     return int(lower > 0)
 
 
@@ -92,7 +93,7 @@ class Fits:
     design: Design
     weights: np.ndarray
     objective_value: np.ndarray
-    certified: int
+    certified: np.ndarray
     delta: float
 
 
@@ -111,7 +112,7 @@ def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: An
         point = cj.fit(runs, objective=objective)
         boot = bootstrap_condition(runs, weights=weights, point=point, objective=objective)
         value, status = boot.objective_value, boot.status
-    return Fits(Design.from_runs(runs), weights, value, int(np.sum(status == "CONVERGED")), spec.delta)
+    return Fits(Design.from_runs(runs), weights, value, status == "CONVERGED", spec.delta)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Row:
     certified: int
     lower: int
     worst: float
+    elsewhere: int
     higher: int
     at_best: float
     seconds: float
@@ -130,7 +132,7 @@ class Row:
         """The columns after the condition."""
         return (
             f"{self.lanes:5d} {self.certified:9d} {self.lower:11d} {self.worst:12.1e} "
-            f"{self.higher:12d} {self.at_best:13.0%} {self.seconds:8.1f}"
+            f"{self.elsewhere:9d} {self.higher:12d} {self.at_best:13.0%} {self.seconds:8.1f}"
         )
 
 
@@ -148,11 +150,14 @@ def check(fits: Fits, count: int, rng: np.random.Generator, pool: Any, limit: fl
         excess.append(ours / best - 1.0)
         at_best.append(np.mean(values <= min(ours, best) * (1 + ALLOWED)))
     excess_array = np.array(excess)
+    certified = fits.certified[: len(excess)]
+    beaten = ~(excess_array <= ALLOWED)
     return Row(
         lanes=len(excess),
-        certified=fits.certified,
-        lower=int(np.sum(~(excess_array <= ALLOWED))),
-        worst=float(excess_array.max(initial=-np.inf)),
+        certified=int(certified.sum()),
+        lower=int(np.sum(beaten & certified)),
+        worst=float(excess_array[certified].max(initial=-np.inf)),
+        elsewhere=int(np.sum(beaten & ~certified)),
         higher=int(np.sum(excess_array < -ALLOWED)),
         at_best=float(np.mean(at_best)) if at_best else float("nan"),
         seconds=time.perf_counter() - begun,

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 
+_POINT_STARTS = 64
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BootstrapResult:
     """Fits of R resamples and the point fit of the same estimator.
@@ -139,7 +142,7 @@ def bootstrap(
         seed: whole number; the same seed gives the same resamples, whatever R.
         objective: `Huber` or `HuberScale`; the point fit is of the same one.
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
-        point: a point fit to reuse; fitted from the published grid if absent.
+        point: a point fit to reuse; if absent, fitted from 64 starts spread over the published grid.
         options: how hard the solver tries.
         progress: called with the number of fits just finished.
 
@@ -159,7 +162,7 @@ def bootstrap(
     return bootstrap_condition(
         runs,
         weights=resample_weights(len(runs), ids, check_seed(seed)),
-        point=point or fit(runs, objective=objective, solver=solver),
+        point=point or fit(runs, objective=objective, solver=solver, starts=_POINT_STARTS),
         objective=objective,
         solver=solver,
         options=options,

@@ -13,6 +13,7 @@ noise makes several minima, that is not enough; `scout` finds out, and what else
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,15 @@ _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima a
 _STRIDE = 1009
 
 
+@functools.cache
 def published_grid() -> NDArray[np.float64]:
     """The 4,500 starts of Hoffmann et al. 2022 (arXiv:2203.15556, section D.4) as logs (4500, 5)."""
     a = b = np.arange(0.0, 26.0, 5.0)
     e = np.arange(-1.0, 1.01, 0.5)
     exponent = np.arange(0.0, 2.01, 0.5)
-    return np.array(list(itertools.product(a, b, e, exponent, exponent)))
+    grid = np.array(list(itertools.product(a, b, e, exponent, exponent)))
+    grid.setflags(write=False)
+    return grid
 
 
 def grid_starts(count: int | None = None) -> NDArray[np.float64]:

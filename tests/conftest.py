@@ -6,6 +6,8 @@ from hypothesis import settings
 
 # Figures are written to files, never shown.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Nothing is left in the home of whoever runs the tests.
+os.environ.setdefault("CHINCHILLA_JAX_CACHE", "off")
 
 # How long an example takes says how busy the machine is. The gate tries the same examples every time, so
 # that it judges the change and not the draw; runs by hand search on.

@@ -53,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         from chinchilla_jax.cli.app import build, parser_error
+        from chinchilla_jax.cli.compilation_cache import keep_compiled_programs
     except ModuleNotFoundError as error:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error
+    keep_compiled_programs()
     try:
         code = build()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except parser_error() as error:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.objective import Objective
     from chinchilla_jax.solvers.design import Design
 
-# Lanes per call and per tile. On the CPU a tile's state stays in the first-level cache, and a call is the unit
+# Lanes per call and per tile. On the CPU a tile's state stays in the cache, and a call is the unit
 # of work of a thread; elsewhere a tile fills the device.
 _SHAPES = {"cpu": (4096, 32)}
 _SHAPES_ELSEWHERE = (65536, 16384)
@@ -185,10 +185,10 @@ class _Chunk:
         with float64_scope():
             total = weights.sum(axis=1, dtype=np.float64)
             batch = stages.Batch(weights[rows], self.columns, total[rows], widths[lanes], np.int32(count))
-            found = self.solve(
+            outcome = self.solve(
                 batch, padded, np.int32(self.ranks), first_width[lanes], self.limits, tile=self.tile
             )
-            state, steps = jax.tree.map(np.asarray, found)
+            state, steps = jax.tree.map(np.asarray, outcome)
         status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status)[:count].astype(np.int8)
         # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding.
         theta = np.where(status == Status.CONVERGED, state.theta[:, :count], state.anchor[:, :count]).T
@@ -196,7 +196,9 @@ class _Chunk:
         # A lane that ran out of steps between two series has no value yet.
         for lane in np.flatnonzero(~np.isfinite(value)):
             row = weights[0 if len(weights) == 1 else lane]
-            value[lane] = Huber(float(widths[lane])).value(self.design.residuals(theta[lane]), row)
+            with np.errstate(invalid="ignore"):  # a start at infinity, on runs without a weight
+                found = Huber(float(widths[lane])).value(self.design.residuals(theta[lane]), row)
+            value[lane] = found if np.isfinite(found) else np.inf
         return theta, value, state.decrement[:count], status, (steps + state.steps)[:count]
 
 

@@ -18,7 +18,7 @@ _SERIES = tuple(2.0 / k for k in range(19, 1, -2))  # 2/19, 2/17, ..., 2/3: of 2
 
 
 def log(x: Array) -> Array:
-    """Logarithm of a positive, finite, normal `x`; `jnp.log` in float32. Anything else gives a wrong number."""
+    """Logarithm of a positive, finite, normal `x`; `jnp.log` in float32. Other inputs give wrong numbers."""
     if x.dtype != jnp.float64:
         return jnp.log(x)
     bits = lax.bitcast_convert_type(x, jnp.int64)

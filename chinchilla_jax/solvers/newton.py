@@ -105,7 +105,9 @@ def step(
 
     # Accept the trial: lower than the anchor, up to rounding, or the first of a series.
     rounding = 8 * jnp.finfo(dtype).eps
-    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, (here.value, *here.gradient)))
+    # Where a term overflows, the gradient does; where E is infinite, nothing else shows it.
+    parts = (here.value, *here.gradient, theta[FLOOR])
+    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, parts))
     accepted = finite & (here.value <= lanes.anchor_value * (1 + rounding))
 
     # E at zero and pushed further down stays there: the problem without E.

@@ -1,0 +1,74 @@
+"""The command line keeps compiled programs between runs, where it may and only there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from chinchilla_jax.cli import compilation_cache
+from chinchilla_jax.cli.compilation_cache import VARIABLE, keep_compiled_programs
+
+CHOSEN = "JAX_COMPILATION_CACHE_DIR"
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    for name in (VARIABLE, CHOSEN, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        # Set first, so that whatever the code under test sets is undone as well.
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return monkeypatch
+
+
+def test_on_by_default_in_the_users_cache(environment, tmp_path):
+    keep_compiled_programs()
+    assert os.environ[CHOSEN].startswith(str(tmp_path / "xdg" / "chinchilla_jax"))
+    assert os.path.isdir(os.environ[CHOSEN])
+
+
+def test_a_folder_of_ones_own(environment, tmp_path):
+    environment.setenv(VARIABLE, str(tmp_path / "mine"))
+    keep_compiled_programs()
+    assert os.path.dirname(os.environ[CHOSEN]) == str(tmp_path / "mine")
+
+
+def test_off(environment, tmp_path):
+    environment.setenv(VARIABLE, "off")
+    keep_compiled_programs()
+    assert CHOSEN not in os.environ
+    assert not (tmp_path / "xdg").exists()
+
+
+def test_jaxs_own_setting_stands(environment):
+    environment.setenv(CHOSEN, "elsewhere")
+    keep_compiled_programs()
+    assert os.environ[CHOSEN] == "elsewhere"
+
+
+def test_no_place_to_write_is_no_error(environment, tmp_path):
+    (tmp_path / "file").write_text("")
+    environment.setenv(VARIABLE, str(tmp_path / "file"))
+    keep_compiled_programs()
+    assert CHOSEN not in os.environ
+
+
+def test_another_processor_has_its_own_folder(environment, tmp_path):
+    keep_compiled_programs()
+    first = os.environ.pop(CHOSEN)
+    environment.setattr(compilation_cache, "_processor", lambda: "another")
+    keep_compiled_programs()
+    assert os.environ[CHOSEN] != first
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+    environment.pop(CHOSEN, None)
+    command = [sys.executable, "-m", "chinchilla_jax", "fit", "chinchilla", "--starts", "2", "--json"]
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_solve*-cache")}
+    assert len(kept) == 1
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert second.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_solve*-cache")} == kept
