@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # of work of a thread; elsewhere a tile fills the device.
 _SHAPES = {"cpu": (4096, 32)}
 _SHAPES_ELSEWHERE = (65536, 16384)
+_LEAST_LANES = 512  # of a call, where there is a choice
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _FLOAT32_STEPS = 100
 _SEARCH_AFTER = 2  # float64 steps: next to an optimum the full step is right
@@ -127,9 +128,11 @@ def _solve(
     decrement, status = np.empty(count), np.empty(count, np.int8)
     steps = np.empty(count, np.int32)
     chunk = _Chunk(design, options, len(candidates))
+    # Shared out evenly, but not so thinly that the slowest lanes of each call weigh more than the rest.
+    length = min(chunk.size, max(-(-count // chunk.workers), _LEAST_LANES))
 
     def work(first: int) -> int:
-        lanes = slice(first, min(first + chunk.size, count))
+        lanes = slice(first, min(first + length, count))
         part = weights if len(weights) == 1 else weights[lanes]
         found = chunk(part, starts[:, lanes], widths[lanes])
         theta[lanes], value[lanes], decrement[lanes], status[lanes], steps[lanes] = found
@@ -138,7 +141,7 @@ def _solve(
             on_progress(done)
         return done
 
-    firsts = range(0, count, chunk.size)
+    firsts = range(0, count, length)
     workers = min(chunk.workers, len(firsts))
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
