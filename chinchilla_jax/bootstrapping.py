@@ -16,7 +16,7 @@ import numpy as np
 
 from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.fitting import FitResult, fit
-from chinchilla_jax.law import ScalingLaw
+from chinchilla_jax.law import PARAMETERS, ScalingLaw
 from chinchilla_jax.objective import Huber, HuberScale, Objective
 from chinchilla_jax.resampling import check_seed, resample_weights
 from chinchilla_jax.solvers import STATUS_NAMES, Solution, SolverOptions, Status, get_solver
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
 
-
+# Starts of a point fit that is not given. Nearly all reach the same optimum, see experiments/besiroglu2024.
 _POINT_STARTS = 64
+_BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
+_LEAST_BLOCK, _MOST_BLOCK = 64, 32768  # resamples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class BootstrapResult:
         laws: fitted laws, fields (R,); NaN where INVALID. E is 0 where the best law has no floor.
         objective_value: (R,).
         decrement: (R,) certificate of each lane.
-        status: (R,) status names; see `Status` for the sentences.
+        status_codes: (R,) int8, `Status` values; `status` has their names.
         steps: (R,) solver steps.
         resample_ids: (R,).
         point: point fit on all runs.
@@ -51,19 +53,25 @@ class BootstrapResult:
     laws: ScalingLaw
     objective_value: NDArray[np.float64]
     decrement: NDArray[np.float64]
-    status: NDArray[np.str_]
+    status_codes: NDArray[np.int8]
     steps: NDArray[np.int32]
     resample_ids: NDArray[np.int64]
     point: FitResult
 
     @property
+    def status(self) -> NDArray[np.str_]:
+        """Status names, (R,); see `Status` for the sentences."""
+        return np.array(STATUS_NAMES)[self.status_codes]
+
+    @property
     def converged(self) -> NDArray[np.bool_]:
         """Lanes with a certificate, (R,)."""
-        return self.status == Status.CONVERGED.name
+        return self.status_codes == Status.CONVERGED
 
     def counts(self) -> dict[str, int]:
         """Number of lanes per status name."""
-        return {name: int(np.sum(self.status == name)) for name in STATUS_NAMES}
+        counts = np.bincount(self.status_codes, minlength=len(STATUS_NAMES))
+        return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}
 
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, E, A, B, alpha, beta, objective_value, decrement, status, steps."""
@@ -158,10 +166,12 @@ def bootstrap(
         raise UsageError(
             f"the point fit minimises {point.objective}, the bootstrap {objective}; use one estimator"
         )
+    seed = check_seed(seed)
     ids = np.arange(int(resamples))
-    return bootstrap_condition(
+    return _bootstrap(
         runs,
-        weights=resample_weights(len(runs), ids, check_seed(seed)),
+        lambda lanes: resample_weights(len(runs), ids[lanes], seed),
+        ids,
         point=point or fit(runs, objective=objective, solver=solver, starts=_POINT_STARTS),
         objective=objective,
         solver=solver,
@@ -193,37 +203,87 @@ def bootstrap_condition(
         options: how hard the solver tries.
         on_progress: called with the number of fits just finished.
     """
+    return _bootstrap(
+        runs,
+        lambda lanes: weights[lanes],
+        np.arange(len(weights)) if resample_ids is None else resample_ids,
+        point=point,
+        objective=objective,
+        solver=solver,
+        options=options,
+        on_progress=on_progress,
+    )
+
+
+def _bootstrap(
+    runs: Runs,
+    weights_of: Callable[[slice], NDArray[Any]],
+    ids: NDArray[np.int64],
+    *,
+    point: FitResult,
+    objective: Objective,
+    solver: str,
+    options: SolverOptions | None,
+    on_progress: Callable[[int], None] | None,
+) -> BootstrapResult:
+    """Fit resamples block by block: memory for what is kept of each, and for the weights of one block."""
     get_solver(solver, objective)  # a wrong name fails before any work
     options = options or SolverOptions()
     design = Design.from_runs(runs)
-    if design.valid:
-        # A point fit that was not certified has no optima to offer; the grid then stands in for them.
-        known = point.starts.minima if len(point.starts.minima) else design.theta_from_logs(grid_starts(16))
-        # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
-        recipe = scout(design, known, objective=_seeking(objective), options=options)
-        starts = recipe.candidates(design, weights, objective)
-        if solver == "newton" and isinstance(objective, Huber):
-            solution = solve_best_of(
-                design, weights, starts, objective=objective, options=options, on_progress=on_progress
-            )
-        else:
-            solve = get_solver(solver, objective)
-            solution = solve(
-                design, weights, starts[0], objective=objective, options=options, on_progress=on_progress
-            )
-    else:
-        solution = Solution.invalid(len(weights))
-        if on_progress is not None:
-            on_progress(len(weights))
+    solve = _block_solver(design, point, objective, solver, options)
+    count = len(ids)
+    parameters = {name: np.empty(count) for name in PARAMETERS}
+    value, decrement = np.empty(count), np.empty(count)
+    codes, steps = np.empty(count, np.int8), np.empty(count, np.int32)
+    block = min(max(_BLOCK_BYTES // (8 * len(runs)), _LEAST_BLOCK), _MOST_BLOCK)
+    for first in range(0, count, block):
+        lanes = slice(first, min(first + block, count))
+        solution = solve(weights_of(lanes), on_progress)
+        found = design.law(solution.theta)
+        for name in PARAMETERS:
+            parameters[name][lanes] = getattr(found, name)
+        value[lanes], decrement[lanes] = solution.objective_value, solution.decrement
+        codes[lanes], steps[lanes] = solution.status, solution.steps
     return BootstrapResult(
-        laws=design.law(solution.theta),
-        objective_value=solution.objective_value,
-        decrement=solution.decrement,
-        status=np.array(STATUS_NAMES)[solution.status],
-        steps=solution.steps,
-        resample_ids=np.arange(len(weights)) if resample_ids is None else resample_ids,
+        laws=ScalingLaw(**parameters),
+        objective_value=value,
+        decrement=decrement,
+        status_codes=codes,
+        steps=steps,
+        resample_ids=ids,
         point=point,
     )
+
+
+def _block_solver(
+    design: Design, point: FitResult, objective: Objective, solver: str, options: SolverOptions
+) -> Callable[[NDArray[Any], Callable[[int], None] | None], Solution]:
+    """A function of the weights (R, n) of a block of resamples that fits them; the scouting is done here."""
+    if not design.valid:
+
+        def nothing(weights: NDArray[Any], on_progress: Callable[[int], None] | None) -> Solution:
+            if on_progress is not None:
+                on_progress(len(weights))
+            return Solution.invalid(len(weights))
+
+        return nothing
+    # A point fit that was not certified has no optima to offer; the grid then stands in for them.
+    known = point.starts.minima if len(point.starts.minima) else design.theta_from_logs(grid_starts(16))
+    # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
+    recipe = scout(design, known, objective=_seeking(objective), options=options)
+
+    def fitted(weights: NDArray[Any], on_progress: Callable[[int], None] | None) -> Solution:
+        starts = recipe.candidates(design, weights, objective)
+        if solver == "newton" and isinstance(objective, Huber):
+            return solve_best_of(
+                design, weights, starts, objective=objective, options=options, on_progress=on_progress
+            )
+        solve = get_solver(solver, objective)
+        return solve(
+            design, weights, starts[0], objective=objective, options=options, on_progress=on_progress
+        )
+
+    return fitted
 
 
 def _seeking(objective: Objective) -> Huber:

@@ -164,3 +164,20 @@ def test_one_estimator_per_bootstrap(runs: cj.Runs, plain: cj.BootstrapResult) -
 PINNED = np.array(
     [[1, 0, 3, 2, 1, 0, 1, 1, 1, 1, 0, 1], [1, 4, 1, 0, 1, 1, 1, 1, 0, 2, 0, 0]], dtype=np.uint8
 )
+
+
+def test_blocks_of_resamples_change_nothing(runs, monkeypatch):
+    whole = cj.bootstrap(runs, resamples=50, seed=3)
+    monkeypatch.setattr("chinchilla_jax.bootstrapping._MOST_BLOCK", 16)
+    parts = cj.bootstrap(runs, resamples=50, seed=3)
+    np.testing.assert_array_equal(parts.objective_value, whole.objective_value)
+    np.testing.assert_array_equal(parts.laws.A, whole.laws.A)
+    np.testing.assert_array_equal(parts.status, whole.status)
+    assert parts.counts() == whole.counts()
+    assert sum(whole.counts().values()) == 50
+
+
+def test_fewer_resamples_are_the_first_of_more(runs):
+    few, more = cj.bootstrap(runs, resamples=20, seed=3), cj.bootstrap(runs, resamples=50, seed=3)
+    np.testing.assert_array_equal(few.laws.B, more.laws.B[:20])
+    np.testing.assert_array_equal(few.decrement, more.decrement[:20])

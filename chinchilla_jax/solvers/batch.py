@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # of work of a thread; elsewhere a tile fills the device.
 _SHAPES = {"cpu": (4096, 32)}
 _SHAPES_ELSEWHERE = (65536, 16384)
+_MOST_WEIGHTS = 2**24  # in a call
 _LEAST_LANES = 512  # of a call, where there is a choice
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _FLOAT32_STEPS = 100
@@ -160,6 +161,9 @@ class _Chunk:
         backend = jax.default_backend()
         self.solve = _compiled(backend)
         self.size, self.tile = _SHAPES.get(backend, _SHAPES_ELSEWHERE)
+        # A large table in fewer lanes: the weights of a call stay within some megabytes.
+        while self.size > self.tile and self.size * len(design) > _MOST_WEIGHTS:
+            self.size //= 2
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = options.workers or (available if backend == "cpu" else 1)
         self.design, self.options, self.ranks = design, options, ranks
