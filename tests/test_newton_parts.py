@@ -1,5 +1,9 @@
 """The pieces of the Newton step, each against NumPy or a slow obvious version of itself."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -206,3 +210,26 @@ def test_the_best_of_several_starts_is_kept():
     assert spread.any(), "the starts have to disagree, or nothing is tested"
     # A start that looks beaten is given up; once in a while it would have won after all.
     assert np.mean(raced.objective_value <= lowest * (1 + 1e-6)) >= 0.9
+
+
+ON_DEVICES = """
+import jax, sys, numpy as np, chinchilla_jax as cj
+point = cj.fit(cj.load_runs("chinchilla"), starts=4)
+boot = cj.bootstrap(cj.load_runs("chinchilla"), resamples=45, point=point)
+columns = [boot.laws.A, boot.laws.beta, boot.objective_value, boot.decrement, boot.steps.astype(float)]
+sys.stdout.write(f"{jax.local_device_count()} {np.stack(columns).tobytes().hex()}")
+"""
+
+
+def on_devices(count):
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    command = [sys.executable, "-c", ON_DEVICES]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    devices, numbers = found.split()
+    assert int(devices) == count
+    return numbers
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="host devices are made, others are not")
+def test_any_number_of_devices_gives_the_same_bits():
+    assert on_devices(1) == on_devices(2) == on_devices(8)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from chinchilla_jax.errors import UsageError, unknown_name
 from chinchilla_jax.objective import Huber
@@ -21,7 +22,7 @@ from chinchilla_jax.solvers import stages
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable
 from chinchilla_jax.solvers.moments import Columns
-from chinchilla_jax.solvers.newton import RUNNING
+from chinchilla_jax.solvers.newton import RUNNING, Lanes
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
 
@@ -46,12 +47,27 @@ _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
 @functools.cache
-def _compiled(backend: str) -> Callable[..., Any]:
-    # Sums over the runs become vector arithmetic only if their order may change. Chunks are the unit of
-    # parallel work here; XLA's own threads inside one only get in the way.
+def _compiled(tile: int) -> Callable[..., Any]:
+    """The compiled call, its lanes shared out over all local devices."""
+    solve: Callable[..., Any] = functools.partial(stages.solve, tile=tile)
+    devices = jax.local_devices()
+    if len(devices) > 1:
+        lanes, shared = PartitionSpec("lanes"), PartitionSpec()
+        vectors = PartitionSpec(None, "lanes")
+        batch = stages.Batch(lanes, Columns(shared, shared, shared), lanes, lanes, lanes)
+        specs: Any = (vectors if name in ("theta", "anchor", "step") else lanes for name in Lanes._fields)
+        # Every device goes through its own lanes at its own pace: nothing is exchanged.
+        solve = jax.shard_map(
+            solve,
+            mesh=Mesh(np.array(devices), ("lanes",)),
+            in_specs=(batch, vectors, shared, lanes, stages.Limits(*(shared,) * 4)),
+            out_specs=(Lanes(*specs), lanes),
+            check_vma=False,
+        )
+    # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
+    # parallel work on the CPU; XLA's own threads inside one only get in the way.
     on_cpu = {"xla_cpu_enable_fast_math": True, "xla_cpu_multi_thread_eigen": False}
-    options = on_cpu if backend == "cpu" else None
-    return jax.jit(stages.solve, static_argnames=("tile",), compiler_options=options)
+    return jax.jit(solve, compiler_options=on_cpu if jax.default_backend() == "cpu" else None)
 
 
 def solve_newton(
@@ -130,7 +146,8 @@ def _solve(
     steps = np.empty(count, np.int32)
     chunk = _Chunk(design, options, len(candidates))
     # Shared out evenly, but not so thinly that the slowest lanes of each call weigh more than the rest.
-    length = min(chunk.size, max(-(-count // chunk.workers), _LEAST_LANES))
+    most = chunk.size * chunk.devices
+    length = min(most, max(-(-count // chunk.workers), _LEAST_LANES))
 
     def work(first: int) -> int:
         lanes = slice(first, min(first + length, count))
@@ -159,13 +176,15 @@ class _Chunk:
 
     def __init__(self, design: Design, options: SolverOptions, ranks: int) -> None:
         backend = jax.default_backend()
-        self.solve = _compiled(backend)
-        self.size, self.tile = _SHAPES.get(backend, _SHAPES_ELSEWHERE)
+        self.devices = jax.local_device_count()
+        self.size, tile = _SHAPES.get(backend, _SHAPES_ELSEWHERE)
         # A large table in fewer lanes: the weights of a call stay within some megabytes.
-        while self.size > self.tile and self.size * len(design) > _MOST_WEIGHTS:
+        while self.size > tile and self.size * len(design) > _MOST_WEIGHTS:
             self.size //= 2
+        self.solve = _compiled(tile)
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.workers = options.workers or (available if backend == "cpu" else 1)
+        one_call_is_serial = backend == "cpu" and self.devices == 1
+        self.workers = (options.workers or available) if one_call_is_serial else 1
         self.design, self.options, self.ranks = design, options, ranks
         self.columns = Columns(design.log_params, design.log_tokens, design.log_loss)
         double = options.precision == "float64"
@@ -181,8 +200,13 @@ class _Chunk:
     ) -> tuple[NDArray[Any], ...]:
         """Theta, value, decrement, status, steps of R lanes: `starts` (K, R, 5), `weights` (R, n)."""
         count = starts.shape[1]
-        lanes = np.minimum(np.arange(self.size), count - 1)
-        padded = np.zeros((_MOST_RANKS, self.size, 5))
+        # Each device has `share` lanes and padding up to `size`; `slots` is where the lanes are.
+        share = -(-count // self.devices)
+        device, place = np.divmod(np.arange(self.devices * self.size), self.size)
+        lanes = np.minimum(device * share + np.minimum(place, share - 1), count - 1)
+        slots = np.arange(count) // share * self.size + np.arange(count) % share
+        n_lanes = np.clip(count - np.arange(self.devices) * share, 0, share).astype(np.int32)
+        padded = np.zeros((_MOST_RANKS, len(lanes), 5))
         padded[: self.ranks] = starts[:, lanes]
         first_width = widths
         if self.options.wide_start:
@@ -191,22 +215,20 @@ class _Chunk:
         rows = np.zeros_like(lanes) if len(weights) == 1 else lanes
         with float64_scope():
             total = weights.sum(axis=1, dtype=np.float64)
-            batch = stages.Batch(weights[rows], self.columns, total[rows], widths[lanes], np.int32(count))
-            outcome = self.solve(
-                batch, padded, np.int32(self.ranks), first_width[lanes], self.limits, tile=self.tile
-            )
-            state, steps = jax.tree.map(np.asarray, outcome)
-        status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status)[:count].astype(np.int8)
+            batch = stages.Batch(weights[rows], self.columns, total[rows], widths[lanes], n_lanes)
+            outcome = self.solve(batch, padded, np.int32(self.ranks), first_width[lanes], self.limits)
+            state, steps = jax.tree.map(lambda x: np.asarray(x)[..., slots], outcome)
+        status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status).astype(np.int8)
         # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding.
-        theta = np.where(status == Status.CONVERGED, state.theta[:, :count], state.anchor[:, :count]).T
-        value = state.anchor_value[:count].copy()
+        theta = np.where(status == Status.CONVERGED, state.theta, state.anchor).T
+        value = state.anchor_value.copy()
         # A lane that ran out of steps between two series has no value yet.
         for lane in np.flatnonzero(~np.isfinite(value)):
             row = weights[0 if len(weights) == 1 else lane]
             with np.errstate(invalid="ignore"):  # a start at infinity, on runs without a weight
                 found = Huber(float(widths[lane])).value(self.design.residuals(theta[lane]), row)
             value[lane] = found if np.isfinite(found) else np.inf
-        return theta, value, state.decrement[:count], status, (steps + state.steps)[:count]
+        return theta, value, state.decrement, status, steps + state.steps
 
 
 def _name_degenerate(

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     columns: Columns
     total: Any  # (B,), sum of the weights
     width: Any  # (B,), the objective's own zone
-    n_lanes: Any  # real lanes; scalar
+    n_lanes: Any  # real lanes; one number per device
 
 
 class Limits(NamedTuple):
@@ -63,6 +63,7 @@ def solve(
     Returns:
         The lanes of the float64 stage, and the float32 steps taken, (B,).
     """
+    batch = batch._replace(n_lanes=batch.n_lanes.reshape(()))
     theta, steps = _race(batch, starts, ranks, first_width, limits, tile)
     # The float32 stage has narrowed the zone.
     width = jnp.where(limits.float32_steps > 0, batch.width, first_width)
