@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.fitting import FitResult, fit
+from chinchilla_jax.fitting import FitResult, fit, require_kinds
 from chinchilla_jax.law import PARAMETERS, ScalingLaw
 from chinchilla_jax.objective import Huber, HuberScale, Objective
 from chinchilla_jax.resampling import check_seed, resample_weights
@@ -160,6 +160,7 @@ def bootstrap(
     Raises:
         UsageError: a bad number of resamples, seed, or solver, or a point fit of another estimator.
     """
+    require_kinds("bootstrap", runs, objective)
     if isinstance(resamples, bool) or not isinstance(resamples, (int, np.integer)) or resamples < 2:
         raise UsageError(f"resamples is {short(resamples)}, expected a whole number, at least 2")
     if point is not None and point.objective != objective:

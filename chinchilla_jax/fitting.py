@@ -134,14 +134,29 @@ def fit(
         The fit. It is returned, not raised, when it did not converge: look at `status`.
 
     Raises:
-        UsageError: unknown solver or starts.
+        UsageError: unknown solver or starts, or something that is no runs or no objective.
     """
+    require_kinds("fit", runs, objective)
     options = options or SolverOptions(wide_start=not isinstance(starts, FitResult), max_steps=150)
     solve = get_solver(solver, objective)
     design = Design.from_runs(runs)
     theta = _start_points(design, starts)
     solution = solve(design, np.ones((1, len(runs)), np.uint8), theta, objective=objective, options=options)
     return _result(design, solution, objective, options)
+
+
+def require_kinds(caller: str, runs: object, objective: object) -> None:
+    """Refuse a path where runs are expected, or a name where an objective is.
+
+    Raises:
+        UsageError: saying what to give instead.
+    """
+    from chinchilla_jax.datasets import Runs
+
+    if not isinstance(runs, Runs):
+        raise UsageError(f"{caller}: runs is {short(runs)}, expected Runs; load_runs reads a table")
+    if not isinstance(objective, Huber | HuberScale):
+        raise UsageError(f"{caller}: objective is {short(objective)}, expected Huber() or HuberScale()")
 
 
 def _start_points(design: Design, starts: object) -> NDArray[np.float64]:

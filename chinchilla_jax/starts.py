@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 _PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
 _DOUBTS = 104  # further pilots, fitted from two of the optima found: do they agree?
-_PILOTS_HARD, _FAR_HARD, _RANKS_HARD = 128, 2, 4  # the same, and starts per resample, where they do not
+_PILOTS_HARD, _FAR_HARD = 128, 2  # pilots and far starts more where they do not
+_FEW = 2  # disagreements: up to here two starts per resample are enough, beyond four are taken
+_RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS = 40
 _DISTINCT = 0.1  # distance, in standardised coordinates, of the optima that a resample is started from
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
-_OPTIMA = (Status.CONVERGED, Status.UNIDENTIFIED)
+_STATIONARY = 1e-9  # decrement above which a point called UNIDENTIFIED is one that ran off, and no optimum
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
 # Coprime to 4,500: the first k multiples visit all corners of the grid before repeating any.
 _STRIDE = 1009
@@ -62,7 +64,7 @@ def grid_starts(count: int | None = None) -> NDArray[np.float64]:
 
 def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
     """Optima (k, 5) of different objective values among the lanes of `solution`, best first."""
-    usable = np.isin(solution.status, _OPTIMA) & np.isfinite(solution.objective_value)
+    usable = _is_optimum(solution)
     order = np.flatnonzero(usable)[np.argsort(solution.objective_value[usable], kind="stable")]
     kept: list[int] = []
     for lane in order:
@@ -72,6 +74,13 @@ def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
         if len(kept) == most:
             break
     return solution.theta[kept]
+
+
+def _is_optimum(solution: Solution) -> NDArray[np.bool_]:
+    """Lanes that ended at a minimum, one at E = 0 included; (R,)."""
+    at_bound = (solution.status == Status.UNIDENTIFIED) & (solution.decrement <= _STATIONARY)
+    found = (solution.status == Status.CONVERGED) | at_bound
+    return found & np.isfinite(solution.objective_value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,8 +107,8 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
 
     Pilot resamples are fitted from several far starts. Further ones are then fitted from two different optima
     of those: if both ways always lead to the same objective, one near start is enough. Otherwise (heavy noise
-    on the counts makes many shallow minima) the pool grows, and every resample is fitted from several of its
-    members, which lie apart.
+    on the counts makes many shallow minima) the pool grows, and every resample is fitted from two or four of
+    its members, which lie apart.
 
     The scouting is a function of the runs alone, not of the seed or the number of resamples, so that adding
     resamples later changes none of the first.
@@ -108,14 +117,15 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
     optima, hits = _far_optima(design, far, range(_PILOTS), objective, options)
     pool = np.unique(np.concatenate([minima, optima]), axis=0)
     doubts = range(_PILOTS, _PILOTS + _DOUBTS)
+    disagreements = _disagreements(design, _apart(pool), doubts, objective, options)
     # A miss of one in a hundred can escape them; optima at E = 0 are a sign of the same disorder.
-    hard = bool(np.any(pool[:, 2] <= 0)) or _disagree(design, _apart(pool), doubts, objective, options)
-    if not hard:
+    if not disagreements and np.all(pool[:, 2] > 0):
         return Recipe(pool=pool, ranks=1)
     useful = far[np.argsort(-hits, kind="stable")[:_FAR_HARD]]
     more = range(doubts.stop, doubts.stop + _PILOTS_HARD)
     optima, _ = _far_optima(design, useful, more, objective, options)
-    return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=_RANKS_HARD)
+    ranks = _RANKS_FEW if disagreements <= _FEW else _RANKS_MANY
+    return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=ranks)
 
 
 def _far_optima(
@@ -130,29 +140,29 @@ def _far_optima(
     wide = dataclasses.replace(options, wide_start=True, max_steps=_FAR_STEPS)
     rows, starts = np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1))
     solution = solve_newton(design, rows, starts, objective=objective, options=wide)
-    value = np.where(np.isin(solution.status, _OPTIMA), solution.objective_value, np.inf).reshape(count, -1)
+    value = np.where(_is_optimum(solution), solution.objective_value, np.inf).reshape(count, -1)
     best = value.min(axis=1)
     optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), value.argmin(axis=1)]
     hits = np.mean(value <= best[:, None] * (1 + _MISSED), axis=0)
     return optima[np.isfinite(best)], hits
 
 
-def _disagree(
+def _disagreements(
     design: Design, pool: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
-) -> bool:
-    """Whether the best and the second best member of `pool` ever lead to different objectives."""
+) -> int:
+    """How many pilots end with different objectives from the best and the second best member of `pool`."""
     from chinchilla_jax.resampling import PILOT, resample_weights
     from chinchilla_jax.solvers.batch import solve_newton
 
     if len(pool) < 2:
-        return False
+        return 0
     weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
     starts = best_of_pool(design, weights, pool, objective, ranks=2)
     solution = solve_newton(
         design, np.tile(weights, (2, 1)), starts.reshape(-1, 5), objective=objective, options=options
     )
     one, other = solution.objective_value.reshape(2, -1)
-    return bool(np.any(np.abs(one - other) > _MISSED * np.minimum(one, other)))
+    return int(np.sum(np.abs(one - other) > _MISSED * np.minimum(one, other)))
 
 
 def _apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -191,3 +191,11 @@ def test_bad_arguments_are_named(runs: cj.Runs) -> None:
         cj.Huber(float("nan"))
     with pytest.raises(cj.UsageError, match="vertex"):
         cj.fit(runs, objective=cj.HuberScale(), solver="optax-lbfgs")
+
+
+@pytest.mark.parametrize("call", [cj.fit, cj.bootstrap])
+def test_a_path_or_a_name_in_the_place_of_an_object_is_answered_in_one_line(call) -> None:
+    with pytest.raises(cj.UsageError, match="expected Runs; load_runs reads a table"):
+        call("chinchilla")
+    with pytest.raises(cj.UsageError, match=r"expected Huber\(\) or HuberScale\(\)"):
+        call(cj.load_runs("chinchilla"), objective="huber")

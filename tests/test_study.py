@@ -397,3 +397,12 @@ def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == done.stderr == "", "quiet when nobody watches"
+
+
+def test_a_study_without_one_usable_size_is_drawn_all_the_same(tmp_path):
+    spec = StudySpec(
+        sweeps=(Sweep(family="multiplicative", values=(-0.5,)),), resamples=5, flops=(1e20, 1e22)
+    )
+    study = run_study(spec, tmp_path / "out")
+    assert study.info["status_counts"]["INVALID"] == 5
+    assert (tmp_path / "out" / "figures" / "tokens_per_param_multiplicative.png").exists()

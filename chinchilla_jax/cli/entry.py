@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _INTERRUPTED
     except OSError as error:
         _abandon_stdout()
-        # `chinchilla-jax ... | head` is no error worth a line.
-        return FAILED if isinstance(error, BrokenPipeError) else _report(error)
+        # A reader such as `| head` that has seen enough makes no failure.
+        return DONE if isinstance(error, BrokenPipeError) else _report(error)
     except Exception as error:
         return _report(error)
     return _fail("interrupted", FAILED) if code == _INTERRUPTED else code

@@ -21,7 +21,8 @@ def study_command(
         str, typer.Argument(metavar="SPEC", help="paper (the published study), or the path of a TOML file.")
     ],
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="New or empty directory for the results.", show_default=False)
+        str,
+        typer.Option(metavar="DIR", help="Directory for the results, made if need be.", show_default=False),
     ],
     resamples: Annotated[
         int | None,

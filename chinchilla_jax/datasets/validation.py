@@ -27,6 +27,8 @@ from chinchilla_jax.errors import DataError, short
 # The law has five parameters, so six different points are the least that says anything about the fit.
 MIN_DISTINCT_RUNS = 6
 FLOP_PER_PARAM_TOKEN = 6.0
+# Counts of FLOP beyond 6 N D (embeddings, attention, experts) stay within this factor; units do not.
+_FLOP_FACTOR = 3.0
 _DERIVED = {
     "params": "flops / (6 * tokens)",
     "tokens": "flops / (6 * params)",
@@ -42,9 +44,11 @@ def runs_from_table(table: Table, *, name: str, interpretation: str) -> Runs:
     """
     positions = match_columns(table.header, table.where)
     arrays = _numbers(table, positions)
-    for quantity in _DERIVED:
-        if quantity not in arrays:
-            arrays[quantity] = _derive(table, quantity, arrays)
+    missing = [quantity for quantity in _DERIVED if quantity not in arrays]
+    for quantity in missing:
+        arrays[quantity] = _derive(table, quantity, arrays)
+    if not missing:
+        _require_consistent(table, positions, arrays)
     runs = Runs(**arrays, name=name, interpretation=interpretation)
     require_fittable(runs, table.where, table)
     return runs
@@ -94,6 +98,22 @@ def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64
             f"{float(values[bad[0]])!r}; check the units of the two columns"
         )
     return values
+
+
+def _require_consistent(
+    table: Table, positions: Mapping[str, int], arrays: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Refuse a FLOP column that is not of the size of 6 N D: a unit is wrong, or a column is."""
+    with np.errstate(all="ignore"):
+        ratio = arrays["flops"] / (FLOP_PER_PARAM_TOKEN * arrays["params"] * arrays["tokens"])
+    bad = np.flatnonzero(~((ratio <= _FLOP_FACTOR) & (ratio >= 1 / _FLOP_FACTOR)))
+    if bad.size:
+        column = short(table.header[positions["flops"]])
+        found = f"{float(arrays['flops'][bad[0]]):g} is {ratio[bad[0]]:.3g} times 6 * params * tokens"
+        raise DataError(
+            f"{table.where}: {table.name_rows(bad.tolist())}, column {column}: {found}; check the units "
+            f"of the three columns, or leave one out"
+        )
 
 
 def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None:

@@ -206,6 +206,8 @@ def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis
     # A size between two of the study's stands between their blocks, in proportion.
     at = sweep.coordinate(values)
     usable = np.isfinite(at)
+    if not usable.any():
+        return
     low, high = np.interp(sweep.coordinate(table.realistic_range), at[usable], np.arange(len(values))[usable])
     bar.ax.plot(
         [-0.45, -0.45],

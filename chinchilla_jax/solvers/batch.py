@@ -22,7 +22,7 @@ from chinchilla_jax.solvers import stages
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable
 from chinchilla_jax.solvers.moments import Columns
-from chinchilla_jax.solvers.newton import RUNNING, Lanes
+from chinchilla_jax.solvers.newton import LARGEST_EXPONENT, RUNNING, Lanes
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
 
@@ -221,6 +221,11 @@ class _Chunk:
         status = np.where(state.status == RUNNING, Status.MAX_STEPS, state.status).astype(np.int8)
         # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding.
         theta = np.where(status == Status.CONVERGED, state.theta, state.anchor).T
+        # Certified at its anchor, with no step left for the last digits.
+        at_target = state.width <= widths * (1 + 1e-12)
+        inside = (state.anchor[2] > 0) & (np.abs(state.anchor[3:]).max(axis=0) <= LARGEST_EXPONENT)
+        certified = (state.decrement <= self.options.tolerance) & at_target & inside
+        status[(state.status == RUNNING) & certified] = Status.CONVERGED
         value = state.anchor_value.copy()
         # A lane that ran out of steps between two series has no value yet.
         for lane in np.flatnonzero(~np.isfinite(value)):

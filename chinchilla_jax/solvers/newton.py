@@ -32,7 +32,7 @@ RUNNING = -1
 PAUSED = -2  # not finished, but not to be gone on with in this stage
 FLOOR = 2  # position of E in theta
 _MOST_REJECTIONS = 6
-_LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
+LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 _WIDTH_FACTOR = 0.2
 _FULL_STEP_BELOW = 1e-7
 _POLISHED = 1e-8  # of the tolerance: so far below it no further step is needed
@@ -108,7 +108,10 @@ def step(
     # Where a term overflows, the gradient does; where E is infinite, nothing else shows it.
     parts = (here.value, *here.gradient, theta[FLOOR])
     finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, parts))
-    accepted = finite & (here.value <= lanes.anchor_value * (1 + rounding))
+    # The logarithm carries an error of eps, which small residuals pass on to the value as eps |psi|. In
+    # float32 that would be of the size of the steps: it is left to the float64 stage.
+    noise = rounding * jnp.sqrt(lanes.anchor_value) if dtype == jnp.float64 else 0.0
+    accepted = finite & (here.value <= lanes.anchor_value * (1 + rounding) + noise)
 
     # E at zero and pushed further down stays there: the problem without E.
     floor = theta[FLOOR]
@@ -138,7 +141,7 @@ def step(
     refused = ~accepted & before & at_target
     still = 0.5 * systems.lifted_form / scale <= 0.1 * tolerance
     singular = accepted & ~systems.definite & systems.lifted_definite & still & at_target
-    escaped = accepted & (jnp.maximum(jnp.abs(theta[3]), jnp.abs(theta[4])) > _LARGEST_EXPONENT)
+    escaped = accepted & (jnp.maximum(jnp.abs(theta[3]), jnp.abs(theta[4])) > LARGEST_EXPONENT)
     status = jnp.where(
         (polished & ~held & ~escaped) | refused,
         int(Status.CONVERGED),
@@ -169,14 +172,14 @@ def step(
     curved = jnp.where(accepted, curved, lanes.curved)
     length = jnp.where(accepted, length, 0.25 * lanes.length)
     stuck = ~accepted & (lanes.rejections >= _MOST_REJECTIONS)
-    length = jnp.where(stuck, 0.0, length)
-    following = _meet_bound(anchor, curved, taken, length)
+    # A stuck lane begins anew where it is, with the damping it has come to.
+    following = jnp.where(stuck, anchor, _meet_bound(anchor, curved, taken, length))
 
     narrow = accepted & systems.definite & (decrement < _NARROW_BELOW) & ~at_target
     next_width = jnp.maximum(jnp.where(narrow, _WIDTH_FACTOR * width, width), target_width)
     anchor_value = jnp.where(accepted, here.value, lanes.anchor_value)
     # A narrower zone is another objective: its values do not compare, so the next trial is taken as it is.
-    anchor_value = jnp.where(narrow | stuck, jnp.inf, anchor_value)
+    anchor_value = jnp.where(narrow, jnp.inf, anchor_value)
     damping = jnp.where(
         accepted,
         jnp.where(lanes.damping > 1e-6, 0.1 * lanes.damping, 0.0),

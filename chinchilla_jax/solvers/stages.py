@@ -23,9 +23,10 @@ from chinchilla_jax.solvers.newton import PAUSED, RUNNING, Lanes, start_lanes, s
 # float32 cannot see a decrement below about this; the float64 stage takes over from here.
 _FLOAT32_TOLERANCE = 1e-7
 _VISIT = 2  # steps of a tile before it is put back
-# A start is given up when it is this near the best of its lane, or when its decrement, the share of the
-# objective that it may still gain, would not take it below.
+# A start is given up when it is this near the best of its lane, or when this many times its decrement, which
+# at a kink understates what is still to gain, would not take it below.
 _SAME_POINT = 1e-3
+_HOPE = 3.0
 
 
 class Batch(NamedTuple):
@@ -120,7 +121,7 @@ def _beaten(state: Lanes, most: int) -> Array:
     same = jnp.max(jnp.abs(anchor - leader), axis=0) < _SAME_POINT
     decrement = jnp.abs(state.decrement).reshape(value.shape)
     decrement = jnp.where(jnp.isfinite(decrement), decrement, 1.0)
-    hoped = value * (1.0 - jnp.clip(decrement, 0.0, 1.0))
+    hoped = value * (1.0 - jnp.clip(_HOPE * decrement, 0.0, 1.0))
     led = jnp.arange(most)[:, None] != first
     return (led & (same | (hoped > lowest))).reshape(-1)
 

@@ -25,8 +25,8 @@ _SENTENCES = {
         "(HuberScale: its dual multipliers are within bounds)."
     ),
     Status.MAX_STEPS: (
-        "The step limit was reached before the fit could be certified; raise max_steps or use "
-        "solver='newton'."
+        "The step limit was reached before the fit could be certified, so no optimum is claimed; more steps "
+        "(SolverOptions(max_steps=...) in Python) may help."
     ),
     Status.UNIDENTIFIED: (
         "The data do not determine all five parameters: the best law has E = 0 (ln E runs off to minus "
