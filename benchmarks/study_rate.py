@@ -3,15 +3,17 @@
     python benchmarks/study_rate.py                 # every 8th condition, 4,000 resamples
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
 
-A condition is timed as the study runs it: perturbation, scouting, every fit, certificates; the point fits are
-timed apart. The baseline is scipy.optimize.minimize(method="BFGS") with a hand-written gradient, started at
-the point fit, on resamples of the first condition, one process.
+Conditions go through as the study runs them, one per core at a time: scouting, every fit, certificates; the
+point fits, before, are timed apart. The baseline is scipy.optimize.minimize(method="BFGS") with a hand-written
+gradient, started at the point fit, on resamples of the first condition, one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import optimize
@@ -19,6 +21,7 @@ from scipy import optimize
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping import bootstrap_condition
 from chinchilla_jax.resampling import resample_weights
+from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.study.plan import plan_conditions
 
 
@@ -36,35 +39,45 @@ def main() -> None:
 
     conditions = plan_conditions(cj.paper_study())[:: args.every]
     runs = {name: cj.load_runs("chinchilla", params=name) for name in {c.params for c in conditions}}
+    data = [condition.apply(runs[condition.params], seed=0) for condition in conditions]
+    weights = resample_weights(len(data[0]), np.arange(args.resamples), 0)
     begun = time.perf_counter()
-    _fit_condition(conditions[0], runs, args.resamples)
+    _bootstrap(data[0], weights, _point(data[0]))
     print(f"compile and first condition: {time.perf_counter() - begun:.1f} s")
 
-    fits = certified = 0
-    seconds = point_seconds = 0.0
-    print(f"{'condition':45} {'fits/s':>8} {'certified':>9} {'mean steps':>10} {'point fit (s)':>13}")
-    for condition in conditions:
-        boot, took, point_took = _fit_condition(condition, runs, args.resamples)
-        fits, certified = fits + len(boot.status), certified + int(boot.converged.sum())
-        seconds, point_seconds = seconds + took, point_seconds + point_took
-        rate = len(boot.status) / took
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores) as pool:
+        begun = time.perf_counter()
+        points = list(pool.map(_point, data))
+        pointed = time.perf_counter()
+        results = list(pool.map(lambda runs, point: _bootstrap(runs, weights, point), data, points))
+        done = time.perf_counter()
+    print(f"{'condition':45} {'fits/s':>8} {'certified':>9} {'mean steps':>10}   (fits/s: of one core)")
+    for condition, (boot, took) in zip(conditions, results, strict=True):
         counts = f"{int(boot.converged.sum()):9d} {boot.steps.mean():10.1f}"
-        print(f"{condition.id:45} {rate:8.0f} {counts} {point_took:13.2f}")
+        print(f"{condition.id:45} {len(boot.steps) / took:8.0f} {counts}")
+    fits = sum(len(boot.steps) for boot, _ in results)
+    certified = sum(int(boot.converged.sum()) for boot, _ in results)
+    seconds, point_seconds = done - pointed, pointed - begun
     baseline = _scipy_rate(runs[conditions[0].params], args.baseline)
     rate = certified / seconds
-    print(f"\ncertified fits per second: {rate:.0f} ({fits / seconds:.0f} with uncertified), of {fits} fits")
+    both = f"{rate:.0f} ({fits / seconds:.0f} with uncertified)"
+    print(f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits")
     print(f"with the point fits:       {certified / (seconds + point_seconds):.0f}")
     print(f"SciPy BFGS, one process:   {baseline:.0f} fits per second; ratio {rate / baseline:.0f}")
 
 
-def _fit_condition(condition, runs, resamples):
-    data = condition.apply(runs[condition.params], seed=0)
-    weights = resample_weights(len(data), np.arange(resamples), 0)
+def _point(runs: cj.Runs) -> cj.FitResult:
+    options = SolverOptions(wide_start=True, max_steps=60, workers=1)  # as in study/work.py
+    return cj.fit(runs, starts=32, options=options)
+
+
+def _bootstrap(runs: cj.Runs, weights: np.ndarray, point: cj.FitResult) -> tuple[cj.BootstrapResult, float]:
     begun = time.perf_counter()
-    point = cj.fit(data, starts=32)
-    middle = time.perf_counter()
-    boot = bootstrap_condition(data, weights=weights, point=point, objective=cj.Huber())
-    return boot, time.perf_counter() - middle, middle - begun
+    boot = bootstrap_condition(
+        runs, weights=weights, point=point, objective=cj.Huber(), options=SolverOptions(workers=1)
+    )
+    return boot, time.perf_counter() - begun
 
 
 def _scipy_rate(runs: cj.Runs, count: int, delta: float = 1e-3) -> float:
