@@ -4,8 +4,8 @@
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
 
 Conditions go through as the study runs them, one per core at a time: scouting, every fit, certificates; the
-point fits, before, are timed apart. The baseline is scipy.optimize.minimize(method="BFGS") with a hand-written
-gradient, started at the point fit, on resamples of the first condition, one process.
+point fits, before, are timed apart. The baseline is SciPy's BFGS with a hand-written gradient, started at the
+point fit, on resamples of the first condition, one process.
 """
 
 from __future__ import annotations
