@@ -128,15 +128,24 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
     return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=ranks)
 
 
+@functools.lru_cache(maxsize=8)
+def _pilot_weights(n_runs: int, pilots: range) -> NDArray[np.uint8]:
+    """Weights (P, n_runs) of these pilots, the same for every condition of a study."""
+    from chinchilla_jax.resampling import PILOT, resample_weights
+
+    weights = resample_weights(n_runs, np.asarray(pilots), 0, stream=PILOT)
+    weights.setflags(write=False)
+    return weights
+
+
 def _far_optima(
     design: Design, far: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Best optimum of every pilot that has one (P, 5), and the share of pilots each far start serves."""
-    from chinchilla_jax.resampling import PILOT, resample_weights
     from chinchilla_jax.solvers.batch import solve_newton
 
     count = len(pilots)
-    weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
+    weights = _pilot_weights(len(design), pilots)
     wide = dataclasses.replace(options, wide_start=True, max_steps=_FAR_STEPS)
     rows, starts = np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1))
     solution = solve_newton(design, rows, starts, objective=objective, options=wide)
@@ -151,12 +160,11 @@ def _disagreements(
     design: Design, pool: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
 ) -> int:
     """How many pilots end with different objectives from the best and the second best member of `pool`."""
-    from chinchilla_jax.resampling import PILOT, resample_weights
     from chinchilla_jax.solvers.batch import solve_newton
 
     if len(pool) < 2:
         return 0
-    weights = resample_weights(len(design), np.asarray(pilots), 0, stream=PILOT)
+    weights = _pilot_weights(len(design), pilots)
     starts = best_of_pool(design, weights, pool, objective, ranks=2)
     solution = solve_newton(
         design, np.tile(weights, (2, 1)), starts.reshape(-1, 5), objective=objective, options=options
@@ -175,7 +183,7 @@ def _apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def best_of_pool(
-    design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective, ranks: int = 1
+    design: Design, weights: NDArray[Any], pool: NDArray[np.float64], objective: Objective, ranks: int
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, 5) of lowest objective; (ranks, R, 5)."""
     value = _pool_values(design, weights, pool, objective)

@@ -20,9 +20,10 @@ from chinchilla_jax.errors import UsageError, unknown_name
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers import stages
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import certify, identifiable
+from chinchilla_jax.solvers.certificate import certify, identifiable, vanished
+from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.moments import Columns
-from chinchilla_jax.solvers.newton import LARGEST_EXPONENT, RUNNING, Lanes
+from chinchilla_jax.solvers.newton import RUNNING, Lanes
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
 
@@ -41,7 +42,6 @@ _LEAST_LANES = 512  # of a call, where there is a choice
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _FLOAT32_STEPS = 100
 _SEARCH_AFTER = 2  # float64 steps: next to an optimum the full step is right
-_VANISHING_SHARE = 1e-10
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is looked at twice
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
@@ -167,8 +167,10 @@ def _solve(
     else:
         for first in firsts:
             work(first)
-    _name_degenerate(design, weights, theta, widths, status, options)
-    return Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
+    solution = Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
+    _name_degenerate(design, weights, solution)
+    _certify_again(design, weights, solution, widths, options.tolerance)
+    return solution
 
 
 class _Chunk:
@@ -223,7 +225,7 @@ class _Chunk:
         theta = np.where(status == Status.CONVERGED, state.theta, state.anchor).T
         # Certified at its anchor, with no step left for the last digits.
         at_target = state.width <= widths * (1 + 1e-12)
-        inside = (state.anchor[2] > 0) & (np.abs(state.anchor[3:]).max(axis=0) <= LARGEST_EXPONENT)
+        inside = (state.anchor[FLOOR] > 0) & (np.abs(state.anchor[3:]).max(axis=0) <= LARGEST_EXPONENT)
         certified = (state.decrement <= self.options.tolerance) & at_target & inside
         status[(state.status == RUNNING) & certified] = Status.CONVERGED
         value = state.anchor_value.copy()
@@ -236,46 +238,32 @@ class _Chunk:
         return theta, value, state.decrement, status, steps + state.steps
 
 
-def _name_degenerate(
-    design: Design,
-    weights: NDArray[Any],
-    theta: NDArray[np.float64],
-    widths: NDArray[np.float64],
-    status: NDArray[np.int8],
-    options: SolverOptions,
-) -> None:
+def _name_degenerate(design: Design, weights: NDArray[Any], solution: Solution) -> None:
     """Mark certified lanes whose law has lost a term, overflows, or rests on too few runs."""
-    a, b, floor, alpha, beta = theta.T
-    u, v = design.log_params, design.log_tokens
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        largest = np.maximum(np.exp(a - alpha * u.min()), np.exp(a - alpha * u.max())) / floor
-        largest_tokens = np.maximum(np.exp(b - beta * v.min()), np.exp(b - beta * v.max())) / floor
-        vanished = np.minimum(largest, largest_tokens) < _VANISHING_SHARE
+    a, b, _, alpha, beta = solution.theta.T
+    status = solution.status
+    with np.errstate(over="ignore", invalid="ignore"):
         log_a = a + alpha * (design.params_location / design.params_scale)
         log_b = b + beta * (design.tokens_location / design.tokens_scale)
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
-    status[(status == Status.CONVERGED) & (vanished | beyond)] = Status.UNIDENTIFIED
+    lost = vanished(design, solution.theta) | beyond
+    status[(status == Status.CONVERGED) & lost] = Status.UNIDENTIFIED
     status[np.broadcast_to(~identifiable(design, weights), status.shape)] = Status.UNIDENTIFIED
-    _certify_again(design, weights, theta, widths, status, options)
 
 
 def _certify_again(
-    design: Design,
-    weights: NDArray[Any],
-    theta: NDArray[np.float64],
-    widths: NDArray[np.float64],
-    status: NDArray[np.int8],
-    options: SolverOptions,
+    design: Design, weights: NDArray[Any], solution: Solution, widths: NDArray[np.float64], tolerance: float
 ) -> None:
     """Certificates in plain coordinates, by eigenvalues, where a term is nearly constant or E nearly 0.
 
     There the Hessian is near singular, and pivots in curved coordinates are not to be relied on.
     """
-    delicate = np.abs(theta[:, 2:]).min(axis=1) < _DELICATE
+    theta, status = solution.theta, solution.status
+    delicate = np.abs(theta[:, FLOOR:]).min(axis=1) < _DELICATE
     lanes = np.flatnonzero((status == Status.CONVERGED) & delicate)
     for width in np.unique(widths[lanes]):
         some = lanes[widths[lanes] == width]
         rows = weights if len(weights) == 1 else weights[some]
         found = certify(design, rows, theta[some], float(width))
-        sound = found.definite & (found.decrement <= options.tolerance)
+        sound = found.definite & (found.decrement <= tolerance)
         status[some[~sound]] = Status.UNIDENTIFIED

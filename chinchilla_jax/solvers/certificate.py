@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.solvers.design import Design
 
-FLOOR = 2  # position of E in theta
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
 _SINGULAR = 1e-11
 _SHIFT = 1e-7
-_LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 _VANISHING_SHARE = 1e-10
 # A perfect fit has objective 0: relative to residuals of 1e-6 of the zone it still has a decrement.
 _SMALLEST = 1e-12
@@ -170,8 +169,8 @@ def judge(
     Anything else is MAX_STEPS: not certified, whatever the solver believes.
     """
     certified = found.definite & (found.decrement <= tolerance)
-    escaped = np.abs(theta[:, 3:]).max(axis=1) > _LARGEST_EXPONENT
-    incomplete = found.held | _vanished(design, theta)
+    escaped = np.abs(theta[:, 3:]).max(axis=1) > LARGEST_EXPONENT
+    incomplete = found.held | vanished(design, theta)
     unidentified = (escaped & found.stationary) | found.flat | (certified & incomplete)
     return np.where(
         unidentified, Status.UNIDENTIFIED, np.where(certified, Status.CONVERGED, Status.MAX_STEPS)
@@ -195,12 +194,12 @@ def identifiable(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
     return enough
 
 
-def _vanished(design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
+def vanished(design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
     a, b, floor, alpha, beta = theta.T
     largest = []
     for amplitude, exponent, column in ((a, alpha, design.log_params), (b, beta, design.log_tokens)):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             ends = np.exp(amplitude[:, None] - exponent[:, None] * np.array([column.min(), column.max()]))
         largest.append(ends.max(axis=1))
     return np.minimum(*largest) < _VANISHING_SHARE * floor

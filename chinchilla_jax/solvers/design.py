@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 
+FLOOR = 2  # position of E in theta
+LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Design:
     """Standardised runs. `valid` is False when a count is not positive: nothing can be fitted then."""

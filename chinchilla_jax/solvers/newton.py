@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from chinchilla_jax.solvers import slope_coordinates
+from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.line_search import step_length
 from chinchilla_jax.solvers.moments import Columns, moments
 from chinchilla_jax.solvers.small_matrix import STIFF, dot, quadratic_form, solve_shifted
@@ -30,9 +31,7 @@ from chinchilla_jax.solvers.status import Status
 
 RUNNING = -1
 PAUSED = -2  # not finished, but not to be gone on with in this stage
-FLOOR = 2  # position of E in theta
 _MOST_REJECTIONS = 6
-LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 _WIDTH_FACTOR = 0.2
 _FULL_STEP_BELOW = 1e-7
 _POLISHED = 1e-8  # of the tolerance: so far below it no further step is needed

@@ -43,7 +43,8 @@ from jax import Array, lax
 from chinchilla_jax.errors import UsageError
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers.base import Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import FLOOR, Optimality, certify, identifiable, judge
+from chinchilla_jax.solvers.certificate import Optimality, certify, identifiable, judge
+from chinchilla_jax.solvers.design import FLOOR
 from chinchilla_jax.solvers.moments import Columns, huber_loss
 from chinchilla_jax.solvers.precision import float64_scope
 from chinchilla_jax.solvers.status import Status
