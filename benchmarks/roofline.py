@@ -173,7 +173,7 @@ def kernel_costs(kind: np.dtype[Any]) -> dict[str, float]:
     """By Numba, with the kernel's own exponential and logarithm, on 1,024 numbers."""
     from numba import njit
 
-    from chinchilla_jax.solvers.lane_kernel.elementary import exp, log
+    from chinchilla_jax.solvers.lane_kernel.elementary import exp2, log
 
     how = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
 
@@ -181,7 +181,7 @@ def kernel_costs(kind: np.dtype[Any]) -> dict[str, float]:
     def exponentials(x: Any, y: Any, turns: Any) -> None:
         for _ in range(turns):
             for i in range(len(x)):
-                y[i] = exp(x[i])
+                y[i] = exp2(x[i])
 
     @njit(**how)
     def logarithms(x: Any, y: Any, turns: Any) -> None:

@@ -36,6 +36,7 @@ _FEW = 2  # disagreements: up to here two starts per resample are enough, beyond
 _RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS = 40
 _DISTINCT = 0.1  # distance, in standardised coordinates, of the optima that a resample is started from
+_ROWS = 256  # of weights that become float64 at a time, to stay in the second-level cache
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
 _STATIONARY = 1e-9  # decrement above which a point called UNIDENTIFIED is one that ran off, and no optimum
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
@@ -114,7 +115,7 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
     resamples later changes none of the first.
     """
     far = design.theta_from_logs(grid_starts(_FAR))
-    optima, hits = _far_optima(design, far, range(_PILOTS), objective, options)
+    optima = _far_optima(design, far, range(_PILOTS), objective, options)
     pool = np.unique(np.concatenate([minima, optima]), axis=0)
     apart, disagreements, done = _apart(pool), 0, _PILOTS
     for count in _DOUBTS:
@@ -125,9 +126,7 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
     # A miss of one in a hundred can escape them; optima at E = 0 are a sign of the same disorder.
     if not disagreements and np.all(pool[:, 2] > 0):
         return Recipe(pool=pool, ranks=1)
-    useful = far[np.argsort(-hits, kind="stable")[:_FAR_HARD]]
-    more = range(done, done + _PILOTS_HARD)
-    optima, _ = _far_optima(design, useful, more, objective, options)
+    optima = _far_optima(design, far[:_FAR_HARD], range(done, done + _PILOTS_HARD), objective, options)
     ranks = _RANKS_FEW if disagreements <= _FEW else _RANKS_MANY
     return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=ranks)
 
@@ -144,20 +143,16 @@ def _pilot_weights(n_runs: int, pilots: range) -> NDArray[np.uint8]:
 
 def _far_optima(
     design: Design, far: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Best optimum of every pilot that has one (P, 5), and the share of pilots each far start serves."""
-    from chinchilla_jax.solvers.batch import solve_newton
+) -> NDArray[np.float64]:
+    """Best optimum of every pilot that has one from the starts `far` (K, 5); (P, 5) or fewer."""
+    from chinchilla_jax.solvers.batch import solve_best_of
 
-    count = len(pilots)
     weights = _pilot_weights(len(design), pilots)
-    wide = dataclasses.replace(options, wide_start=True, max_steps=_FAR_STEPS)
-    rows, starts = np.repeat(weights, len(far), axis=0), np.tile(far, (count, 1))
-    solution = solve_newton(design, rows, starts, objective=objective, options=wide)
-    value = np.where(_is_optimum(solution), solution.objective_value, np.inf).reshape(count, -1)
-    best = value.min(axis=1)
-    optima = solution.theta.reshape(count, len(far), 5)[np.arange(count), value.argmin(axis=1)]
-    hits = np.mean(value <= best[:, None] * (1 + _MISSED), axis=0)
-    return optima[np.isfinite(best)], hits
+    # In mixed precision whatever the fits are in: only there starts race, and these only propose others.
+    wide = dataclasses.replace(options, precision="mixed", wide_start=True, max_steps=_FAR_STEPS)
+    starts = [np.broadcast_to(start, (len(pilots), 5)) for start in far]
+    solution = solve_best_of(design, weights, starts, objective=objective, options=wide)
+    return solution.theta[_is_optimum(solution)]
 
 
 def _disagreements(
@@ -192,9 +187,11 @@ def best_of_pool(
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, 5) of lowest objective; (ranks, R, 5)."""
     value = _pool_values(design, weights, pool, objective)
-    ranks = min(ranks, len(pool))
-    first = np.argpartition(value, range(ranks), axis=1)[:, :ranks]
-    return pool[first.T]
+    members = []
+    for _ in range(min(ranks, len(pool))):
+        members.append(value.argmin(axis=1))
+        value[np.arange(len(value)), members[-1]] = np.inf
+    return pool[np.array(members)]
 
 
 def _pool_values(
@@ -210,4 +207,9 @@ def _pool_values(
     else:
         influence = np.clip(residual, -objective.delta, objective.delta)
         loss = influence * (residual - 0.5 * influence)
-    return np.asarray(weights, dtype=np.float64) @ np.where(np.isfinite(loss), loss, 1e6).T
+    of_runs = np.where(np.isfinite(loss), loss, 1e6).T
+    value = np.empty((len(weights), len(pool)))
+    for first in range(0, len(weights), _ROWS):
+        rows = slice(first, first + _ROWS)
+        np.matmul(np.asarray(weights[rows], dtype=np.float64), of_runs, out=value[rows])
+    return value

@@ -34,9 +34,9 @@ LOWER = np.tril_indices(5)
 
 
 @njit
-def exps(x, found):
+def powers(x, found):
     for i in range(len(x)):
-        found[i] = elementary.exp(x[i])
+        found[i] = elementary.exp2(x[i])
 
 
 @njit
@@ -46,13 +46,20 @@ def logs(x, found):
 
 
 @njit
-def sums_of(columns, weights, theta, step, width, runs, runs32, sums, sums32, found):
-    count = passes.pack(columns, weights, 0, runs, runs32)
+def sums_of(columns, weights, index, theta, step, width, runs, runs32, sums, sums32, found):
+    count = passes.pack(columns, weights, index, runs, runs32)
     passes.evaluate(theta, runs32, count)
     passes.moments(runs32, count, width, sums32)
     passes.evaluate(theta, runs, count)
     passes.moments(runs, count, width, sums)
     return count, passes.slopes(step, runs, count, width, found)
+
+
+@njit
+def advanced(columns, weights, index, theta, change, runs, runs32):
+    count = passes.pack(columns, weights, index, runs, runs32)
+    passes.evaluate(theta, runs, count)
+    return passes.advance(change, runs, count)
 
 
 @njit
@@ -68,26 +75,26 @@ def of_size(n_runs, seed=0):
     return Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
 
 
-@pytest.mark.parametrize(("dtype", "most"), [(np.float64, 700), (np.float32, 86)])
-def test_exponential_and_logarithm_are_right_to_the_last_places(dtype, most):
+@pytest.mark.parametrize(("dtype", "most"), [(np.float64, 1000), (np.float32, 124)])
+def test_powers_of_two_and_logarithms_are_right_to_the_last_places(dtype, most):
     x = np.random.default_rng(0).uniform(-most, most, 100_000).astype(dtype)
-    x[:3] = 0.0, np.log(2) / 2, -np.log(2) / 2
+    x[:5] = 0.0, 0.5, -0.5, 1.5, -2.5
     found = np.empty_like(x)
-    exps(x, found)
-    expected = np.exp(x.astype(np.longdouble))
+    powers(x, found)
+    expected = np.exp2(x.astype(np.longdouble))
     assert np.abs(found / expected - 1).max() <= 2 * np.finfo(dtype).eps
-    positive = np.exp(x.astype(np.float64) / 4).astype(dtype)
+    positive = np.exp2(x.astype(np.float64) / 4).astype(dtype)
     logs(positive, found)
     expected = np.log(positive.astype(np.longdouble))
     # Next to 1 the logarithm is small, and its error is one of the argument.
     assert (np.abs(found - expected) <= 2 * np.finfo(dtype).eps * np.maximum(np.abs(expected), 0.35)).all()
 
 
-def test_the_exponential_saturates_and_does_not_wrap_around():
+def test_powers_of_two_saturate_and_do_not_wrap_around():
     for dtype, most in ((np.float64, 1e4), (np.float32, 1e3)):
         x = np.array([most, -most, np.inf, -np.inf], dtype)
         found = np.empty_like(x)
-        exps(x, found)
+        powers(x, found)
         assert np.isfinite(found).all()
         assert (found[[0, 2]] > 1e37).all()
         assert (found[[1, 3]] < 1e-36).all()
@@ -102,10 +109,13 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     # What is left over from another lane must not matter.
     runs, runs32 = np.full(room, np.nan), np.full(room, np.nan, np.float32)
     sums, sums32, found = np.empty(21), np.empty(21), np.empty(len(PROBES))
+    index = np.full(n_runs, -1)
     columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
     step = np.array([0.1, -0.05, 0.02, 0.03, -0.04])
     width = 5e-3
-    count, inside = sums_of(columns, weights, THETA, step, width, runs, runs32, sums, sums32, found)
+    count, inside = sums_of(
+        columns, weights[0], index, THETA, step, width, runs, runs32, sums, sums32, found
+    )
     assert count % PAD == 0
     assert 0 <= count - np.count_nonzero(weights) < PAD
 
@@ -120,6 +130,48 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     np.testing.assert_allclose(found, [np.sum(weights[0] * p * change) for p in psi], rtol=1e-9, atol=1e-12)
     expected = np.sum(weights[0] * (np.abs(residual) <= width) * change**2)
     np.testing.assert_allclose(inside, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_runs", [5, 240, ROW + 1])
+@pytest.mark.parametrize("size", [0.0, 1e-12, 1e-7, 2e-5])
+def test_terms_taken_on_by_series_are_those_evaluated_there(n_runs, size):
+    design = Design.from_runs(of_size(n_runs))
+    columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
+    weights, room = np.ones(n_runs), -(-(n_runs + PAD) // ROW) * BLOCK
+    change = size * np.array([1.0, -0.7, 0.4, 0.5, -0.9])
+    scratch = np.empty(n_runs, np.int64), np.empty(room, np.float32)
+    there, here = np.full(room, np.nan), np.full(room, np.nan)
+    nothing = np.zeros(5)
+    assert advanced(columns, weights, scratch[0], THETA + change, nothing, there, scratch[1])
+    assert advanced(columns, weights, scratch[0], THETA, change, here, scratch[1])
+    # Residuals are differences of logarithms of a few nats, and shares of numbers near 1.
+    np.testing.assert_allclose(here, there, rtol=1e-14, atol=3e-15)
+
+
+@pytest.mark.parametrize("change", [1e-3, -0.5, 1e3, np.nan, np.inf])
+def test_a_change_too_large_for_the_series_is_said_to_be(change):
+    design = Design.from_runs(of_size(240))
+    columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
+    runs, runs32 = np.empty(BLOCK), np.empty(BLOCK, np.float32)
+    for place in range(5):
+        step = np.zeros(5)
+        step[place] = change
+        index = np.empty(240, np.int64)
+        assert not advanced(columns, np.ones(240), index, THETA, step, runs, runs32)
+
+
+def test_weights_as_bytes_and_as_numbers_give_the_same_bits():
+    design = Design.from_runs(of_size(60))
+    weights = resample_weights(60, np.arange(30), 5)
+    start = np.tile(THETA, (30, 1))
+    options = SolverOptions(workers=1, engine="lanes")
+    one, other = (
+        solve_newton(design, w, start, objective=HUBER, options=options)
+        for w in (weights, np.asfortranarray(weights, np.float64))
+    )
+    assert (one.status == Status.CONVERGED).all()
+    for name in ("theta", "objective_value", "decrement", "steps"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_a_definite_system_is_solved_and_an_indefinite_one_said_to_be():

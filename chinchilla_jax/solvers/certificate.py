@@ -186,10 +186,9 @@ def identifiable(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
     used = np.asarray(weights) > 0
     count = np.count_nonzero(used, axis=1)
     enough = count >= 5
-    for column in (design.log_params, design.log_tokens):
-        _, group, sizes = np.unique(column, return_inverse=True, return_counts=True)
+    for group, in_two in design.groups:
         # More runs than two groups hold are of three at least; only small tables need the count.
-        for lane in np.flatnonzero(count <= np.sort(sizes)[-2:].sum()):
+        for lane in np.flatnonzero(count <= in_two):
             enough[lane] &= len(np.unique(group[used[lane]])) >= 3
     return enough
 

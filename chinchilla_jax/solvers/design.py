@@ -17,6 +17,7 @@ units, because the best E can be zero, and that bound is finite here and infinit
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,15 @@ class Design:
     def __len__(self) -> int:
         """Number of runs."""
         return len(self.log_loss)
+
+    @functools.cached_property
+    def groups(self) -> tuple[tuple[NDArray[np.intp], int], ...]:
+        """Runs of one size, then of one token count: number of each run's group (n,), runs in the largest two."""
+        found = []
+        for column in (self.log_params, self.log_tokens):
+            _, group, sizes = np.unique(column, return_inverse=True, return_counts=True)
+            found.append((group, int(np.sort(sizes)[-2:].sum())))
+        return tuple(found)
 
     def law(self, theta: NDArray[np.float64]) -> ScalingLaw:
         """Law(s) in natural units of `theta` (..., 5)."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
 _VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _ZERO = 1e-12  # residual at the vertex, in units of log loss
+_MOST_VERTEX_STEPS, _LAST_VERTEX_STEP = 6, 1e-9  # the error after a step is about its square
 _STATIONARY = 1e-9
 _PERFECT = 1e-13  # mean |r| under which nothing but rounding is left
 _MOST_TURNS = 60  # of scale and law; each is a linear step towards the joint minimum
@@ -134,12 +135,14 @@ def _vertex(
     size = np.where(w > 0, np.abs(design.residuals(theta)), np.inf)
     active = np.argpartition(size, 4, axis=1)[:, :5]
     usable = np.ones(len(theta), bool)
-    for _ in range(6):
+    for _ in range(_MOST_VERTEX_STEPS):
         jacobian = design.jacobian(theta)[lanes, active]
         residual = design.residuals(theta)[lanes, active]
         step, solvable = _solve_each(jacobian, residual)
         usable &= solvable & (np.abs(step).max(axis=1) < 0.1) & (theta[:, 2] - step[:, 2] > 0)
         theta = np.where(usable[:, None], theta - step, theta)
+        if np.abs(step[usable]).max(initial=0.0) < _LAST_VERTEX_STEP:
+            break
     residual = design.residuals(theta)
     jacobian = design.jacobian(theta)
     sign = np.sign(residual)

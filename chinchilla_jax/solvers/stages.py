@@ -19,6 +19,7 @@ from jax import Array, lax
 
 from chinchilla_jax.solvers.moments import Columns
 from chinchilla_jax.solvers.newton import Lanes, start_lanes, step
+from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import FLOAT32_TOLERANCE, HOPE, PAUSED, RUNNING, SAME_POINT, SETTLED
 
 _VISIT = 2  # steps of a tile before it is put back
@@ -92,8 +93,9 @@ def _race(
 
     tolerance = jnp.float32(FLOAT32_TOLERANCE)
     state = _stage(state, batch32, ranks, tolerance, limits.float32_steps, jnp.int32(0), tile, pause)
-    # A finished lane's theta is its anchor; an unfinished one goes on from its best accepted point.
-    reached = jnp.where(jnp.isfinite(state.anchor), state.anchor, theta).astype(jnp.float64)
+    # A certified lane has taken its next step already; another goes on from its best accepted point.
+    ahead = jnp.where(state.status == int(Status.CONVERGED), state.theta, state.anchor)
+    reached = jnp.where(jnp.isfinite(ahead), ahead, theta).astype(jnp.float64)
     reached = jnp.where(limits.float32_steps > 0, reached, theta).reshape(5, most, lanes)
     first = jnp.argmin(_values(state, most), axis=0)
     best = jnp.take_along_axis(reached, first[None, None], axis=1)[:, 0]

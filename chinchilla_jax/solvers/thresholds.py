@@ -9,10 +9,11 @@ from __future__ import annotations
 RUNNING = -1
 PAUSED = -2  # not finished, but not to be gone on with in this stage
 
-# float32 cannot see a decrement below about this; the float64 stage takes over from here.
-FLOAT32_TOLERANCE = 1e-7
+# float32 sees no decrement much below this. The step from there is taken, and float64 takes over.
+FLOAT32_TOLERANCE = 1e-6
 POLISHED = 1e-4  # of the tolerance: so far below it no further step is needed
-FULL_STEP_BELOW = 1e-7  # decrement below which the full step is right, and a search would cost a pass
+ADVANCE_BELOW = 1e-5  # decrement below which the next point is so near that its terms are had by series
+FULL_STEP_BELOW = 1e-5  # decrement below which the full step is right, and a search would cost a pass
 # A perfect fit has value 0: relative to this, residuals of 1e-6 of the zone, it still has a decrement. In a
 # zone that holds every residual, its width says nothing about them.
 SMALLEST_VALUE = 1e-12

@@ -19,7 +19,7 @@ from chinchilla_jax.study.spec import StudySpec, available_interpretations
 
 # Raised when a change to solvers, starts, resampling or perturbations changes a number that a piece holds:
 # older pieces are then not taken for newer ones.
-NUMERICS = 2
+NUMERICS = 3
 
 # Resamples of a block. On two cores 0.3 to 1 s of work: long beside the millisecond that a file costs, short
 # enough to lose. The 4,000 of the literature are one block.

@@ -64,25 +64,27 @@ def factorise(matrix, right, shift, modify, unit, solution):
     """Solve M x = right into `solution`; right' M^-1 right, and whether every pivot is safely positive.
 
     M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` of its size. With `modify`,
-    pivots are made positive; without it the first bad one ends the work. `unit` (5, 5) is scratch.
+    pivots are made positive; without it the first bad one ends the work. `unit` (5, 5) is scratch: M = L D L',
+    with L below the diagonal, 1 / D on it, and (L D)' above.
     """
     definite = True
     for j in range(SIZE):
         diagonal = abs(matrix[j, j])
         pivot = matrix[j, j] + shift * diagonal
         for k in range(j):
-            pivot -= unit[j, k] * unit[j, k] * unit[k, k]
+            pivot -= unit[j, k] * unit[k, j]
         if not pivot > SINGULAR_PIVOT * diagonal:
             definite = False
             if not modify:
                 return 0.0, False
             pivot = larger(abs(pivot), SMALLEST_PIVOT * diagonal) + _TINY
-        unit[j, j] = pivot
         inverse = 1.0 / pivot
+        unit[j, j] = inverse
         for i in range(j + 1, SIZE):
             left = matrix[i, j]
             for k in range(j):
-                left -= unit[i, k] * unit[j, k] * unit[k, k]
+                left -= unit[i, k] * unit[k, j]
+            unit[j, i] = left
             unit[i, j] = left * inverse
     form = 0.0
     for j in range(SIZE):
@@ -91,7 +93,7 @@ def factorise(matrix, right, shift, modify, unit, solution):
             left -= unit[j, k] * solution[k]
         solution[j] = left
     for j in range(SIZE):
-        scaled = solution[j] / unit[j, j]
+        scaled = solution[j] * unit[j, j]
         form += solution[j] * scaled
         solution[j] = scaled
     for j in range(SIZE - 1, -1, -1):
@@ -121,18 +123,20 @@ def push_forward(amplitude, inverse, step, plain):
 
 
 @inner(fastmath=_FAST)
-def move(theta, curved, step, length, target):
-    """Theta after `length` times `step` in phi, into `target`; E may come out negative."""
+def move(theta, curved, amplitude, step, length, target):
+    """Theta after `length` times `step` in phi, into `target`; E may come out negative.
+
+    `curved` and `amplitude` are those of `frame` at theta.
+    """
     if not curved:
         for j in range(SIZE):
             target[j] = theta[j] + length * step[j]
         return
     alpha = theta[3]
-    amplitude = exp(theta[0])
     new_alpha = larger(alpha + length * step[3], 1e-3 * alpha)
-    new_amplitude = amplitude * alpha / new_alpha * exp(length * step[0])
-    target[0] = log(new_amplitude)
+    ratio, growth = alpha / new_alpha, length * step[0]
+    target[0] = theta[0] + growth + log(ratio)
     target[1] = theta[1] + length * step[1]
-    target[2] = theta[2] + amplitude + length * step[2] - new_amplitude
+    target[2] = theta[2] + length * step[2] + amplitude * (1.0 - ratio * exp(growth))
     target[3] = new_alpha
     target[4] = theta[4] + length * step[4]

@@ -1,11 +1,14 @@
-"""Exponential and logarithm as plain arithmetic, which LLVM turns into vector instructions.
+"""Powers of two and logarithms as plain arithmetic, which LLVM turns into vector instructions.
 
 A call of the mathematical library keeps a loop scalar, at a quarter of the speed in float64 and an eighth in
-float32. These are correct to two units in the last place in the range a fit can use; beyond it the
-exponential saturates. tests/test_lane_kernel.py compares both with NumPy.
+float32. These are correct to two units in the last place in the range a fit can use; beyond it the power
+saturates. tests/test_lane_kernel.py compares both with NumPy.
 
-Method: x = k ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, and k added to the exponent bits; for the
-logarithm the reverse, with 2 artanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2), sqrt(2)).
+Method: x = k + r with k whole and |r| <= 1/2, which is exact; 2^r = 1 + r q(r), and k added to the exponent
+bits. For the logarithm the reverse, with 2 artanh f = 2 f + f^3 p(f^2), f = (m - 1) / (m + 1), for the mantissa
+m in [sqrt(1/2), sqrt(2)). The coefficients of q and p interpolate (2^r - 1) / r on [-1/2, 1/2] and
+(2 artanh f - 2 f) / f^3 on |f| < 0.1716 at Chebyshev points, computed with sixty digits: errors below 1e-17 of
+the result in float64 and 4e-9 in float32.
 """
 
 from __future__ import annotations
@@ -23,24 +26,35 @@ from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
 _EXACT = {"contract"}
 
 _F64_ROUND = 1.5 * 2.0**52  # adding it leaves a whole number in the low bits
-_F64_LN2_HIGH, _F64_LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
-_F64_EXP = tuple(1.0 / math.factorial(k) for k in range(13, -1, -1))
-_F64_LOG = tuple(2.0 / k for k in range(19, 1, -2))
+_F64_Q = (
+    0.6931471805599453, 0.24022650695910097, 0.0555041086648216, 0.009618129107606888, 0.0013333558146416936,
+    0.0001540353044173605, 1.525273382983612e-05, 1.321544258792169e-06, 1.0178062445845774e-07,
+    7.072585949269223e-09, 4.4549605981865186e-10,
+)  # fmt: skip
+_F64_P = (
+    0.666666666666667, 0.39999999999899505, 0.28571428625975487, 0.2222221113479508, 0.18182889125261723,
+    0.15331721600556042, 0.14616449685043406,
+)  # fmt: skip
+_F64_LEAST, _F64_MOST = -1010.0, 1010.0
 _F64_ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _F64_BIAS = np.uint64(1023 << 52)
 _F64_WHOLE = np.uint64(0x4330000000000000)  # of 2^52: or-ing a whole number gives 2^52 plus it
 _F64_SHIFT = np.uint64(52)
 _F64_POWER = 2.0**52 + 1023.0
 
+LOG2_E = 1.4426950408889634
+
 _f32 = np.float32
 _F32_ROUND = _f32(1.5 * 2.0**23)
-_F32_LOG2E = _f32(1.0 / math.log(2.0))
-_F32_LN2_HIGH, _F32_LN2_LOW = _f32(0.693359375), _f32(-2.12194440e-4)
-_F32_LEAST, _F32_MOST = _f32(-86.0), _f32(88.0)
-_F32_E0, _F32_E1, _F32_E2, _F32_E3, _F32_E4, _F32_E5, _F32_E6, _F32_E7 = (
-    _f32(1.0 / math.factorial(k)) for k in range(8)
-)
-_F32_L3, _F32_L5, _F32_L7, _F32_L9 = (_f32(2.0 / k) for k in (3, 5, 7, 9))
+_F32_LEAST, _F32_MOST = _f32(-124.0), _f32(127.0)
+_F32_Q = tuple(
+    _f32(c)
+    for c in (
+        0.6931471880262288, 0.24022650760568126, 0.05550357114219078, 0.009618082557277852,
+        0.0013390863364671234, 0.0001545316294512069,
+    )
+)  # fmt: skip
+_F32_P = tuple(_f32(c) for c in (0.6666668503957586, 0.3998878056602198, 0.2957994939197279))
 _F32_TWO, _F32_ONE = _f32(2.0), _f32(1.0)
 _F32_ROOT_HALF, _F32_SHIFT = 0x3F3504F3, 23
 _I32 = ir.IntType(32)
@@ -97,17 +111,16 @@ def _mantissa32(typing_context, x):
 
 
 @inner(fastmath=_EXACT)
-def _exp64(x):
-    x = smaller(larger(x, -700.0), 700.0)
-    rounded = x * 1.4426950408889634 + _F64_ROUND
-    k = rounded - _F64_ROUND
-    r = (x - k * _F64_LN2_HIGH) - k * _F64_LN2_LOW
+def _exp2_64(x):
+    x = smaller(larger(x, _F64_LEAST), _F64_MOST)
+    rounded = x + _F64_ROUND
+    r = x - (rounded - _F64_ROUND)
     # Two halves of the polynomial at once: the processor waits less.
     square = r * r
-    e = _F64_EXP
-    even = ((((e[1] * square + e[3]) * square + e[5]) * square + e[7]) * square + e[9]) * square + e[11]
-    odd = ((((e[0] * square + e[2]) * square + e[4]) * square + e[6]) * square + e[8]) * square + e[10]
-    series = (even * square + 1.0) + (odd * square + 1.0) * r
+    q = _F64_Q
+    even = ((((q[10] * square + q[8]) * square + q[6]) * square + q[4]) * square + q[2]) * square + q[0]
+    odd = (((q[9] * square + q[7]) * square + q[5]) * square + q[3]) * square + q[1]
+    series = (odd * r + even) * r + 1.0
     return _real64(_bits64(series) + (_bits64(rounded) << _F64_SHIFT))
 
 
@@ -119,25 +132,25 @@ def _log64(x):
     mantissa = _real64(bits - (power << _F64_SHIFT) + _F64_BIAS)
     f = (mantissa - 1.0) / (mantissa + 1.0)
     square = f * f
-    c = _F64_LOG
     fourth = square * square
-    even = (((c[0] * fourth + c[2]) * fourth + c[4]) * fourth + c[6]) * fourth + c[8]
-    odd = ((c[1] * fourth + c[3]) * fourth + c[5]) * fourth + c[7]
+    p = _F64_P
+    even = ((p[6] * fourth + p[4]) * fourth + p[2]) * fourth + p[0]
+    odd = (p[5] * fourth + p[3]) * fourth + p[1]
     series = odd * square + even
     whole = _real64(power | _F64_WHOLE) - _F64_POWER
     return whole * 0.6931471805599453 + (2.0 * f + f * square * series)
 
 
 @inner(fastmath=_EXACT)
-def _exp32(x):
+def _exp2_32(x):
     x = smaller(larger(x, _F32_LEAST), _F32_MOST)
-    rounded = x * _F32_LOG2E + _F32_ROUND
-    k = rounded - _F32_ROUND
-    r = (x - k * _F32_LN2_HIGH) - k * _F32_LN2_LOW
+    rounded = x + _F32_ROUND
+    r = x - (rounded - _F32_ROUND)
     square = r * r
-    even = ((_F32_E6 * square + _F32_E4) * square + _F32_E2) * square + _F32_E0
-    odd = ((_F32_E7 * square + _F32_E5) * square + _F32_E3) * square + _F32_E1
-    return _scale32(even + odd * r, rounded)
+    q = _F32_Q
+    even = (q[4] * square + q[2]) * square + q[0]
+    odd = (q[5] * square + q[3]) * square + q[1]
+    return _scale32((odd * r + even) * r + _F32_ONE, rounded)
 
 
 @inner(fastmath=_EXACT)
@@ -145,12 +158,13 @@ def _log32(x):
     mantissa = _mantissa32(x)
     f = (mantissa - _F32_ONE) / (mantissa + _F32_ONE)
     square = f * f
-    series = ((_F32_L9 * square + _F32_L7) * square + _F32_L5) * square + _F32_L3
+    p = _F32_P
+    series = (p[2] * square + p[1]) * square + p[0]
     return _power32(x) * _F32_LN2 + (_F32_TWO * f + f * square * series)
 
 
-def exp(x):
-    """e^x of a float32 or float64 scalar, saturating where it would overflow; for compiled code only."""
+def exp2(x):
+    """2^x of a float32 or float64 scalar, saturating where it would overflow; for compiled code only."""
     raise NotImplementedError
 
 
@@ -159,11 +173,17 @@ def log(x):
     raise NotImplementedError
 
 
-@overload(exp)
-def _exp(x):
-    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
+@overload(exp2)
+def _exp2(x):
+    return (lambda x: _exp2_32(x)) if x == types.float32 else (lambda x: _exp2_64(x))
 
 
 @overload(log)
 def _log(x):
     return (lambda x: _log32(x)) if x == types.float32 else (lambda x: _log64(x))
+
+
+@inner()
+def exp(x):
+    """e^x of a float64 scalar, to some units in the last place."""
+    return _exp2_64(x * LOG2_E)

@@ -51,29 +51,33 @@ class LaneEngine:
         """Fit R lanes. See `Engine`."""
         ranks, lanes = starts.shape[:2]
         n_runs = self.columns.shape[1]
-        weights = np.ascontiguousarray(weights, np.float64)
+        # Counts of a bootstrap stay bytes: the kernel makes numbers of them lane by lane.
+        if weights.dtype == np.uint8:
+            real, counts = np.empty((0, n_runs)), np.ascontiguousarray(weights)
+        else:
+            real, counts = np.ascontiguousarray(weights, np.float64), np.empty((0, n_runs), np.uint8)
         room = -(-(n_runs + PAD) // ROW) * BLOCK
         ends = Ends(
             theta=np.empty((lanes, SIZE)), anchor=np.empty((lanes, SIZE)), anchor_value=np.empty(lanes),
             decrement=np.empty(lanes), width=np.empty(lanes), status=np.empty(lanes, np.int64),
             steps=np.empty(lanes, np.int64),
         )  # fmt: skip
-        total = np.broadcast_to(weights.sum(axis=1), lanes)
-        inputs = (starts, widths, first_width, total)
+        inputs = (starts, widths, first_width)
         scratch = (
-            np.empty(room), np.empty(room, np.float32), np.empty((N_VECTORS, SIZE)),
+            np.empty(n_runs), np.empty(n_runs, np.int64), np.empty(room), np.empty(room, np.float32), np.empty((N_VECTORS, SIZE)),
             np.empty((2, SIZE, SIZE)), np.empty(N_SUMS), np.empty(len(PROBES)),
         )  # fmt: skip
         arrays = [
             self.columns,
-            weights,
+            real,
+            counts,
             *(np.ascontiguousarray(x, np.float64) for x in inputs),
             *scratch,
             *ends,
         ]
         brief = lanes * ranks <= _BRIEF
         load(FIT_LANES, brief=brief)(
-            n_runs, lanes, ranks, len(weights), *self.limits, room, self.tolerance,
+            n_runs, lanes, ranks, len(real), len(counts), *self.limits, room, self.tolerance,
             *(array.ctypes.data for array in arrays),
         )  # fmt: skip
         return ends

@@ -21,8 +21,8 @@ class Entry(NamedTuple):
     parameters: str
 
 
-# Sizes and limits, tolerance; columns, weights, starts, widths, total; scratch; results.
-FIT_LANES = Entry("fit_lanes_of", "iiiiiiiidDDDDDDDFDDDDDDDDDII")
+# Sizes and limits, tolerance; columns, weights, counts, starts, widths; scratch; results.
+FIT_LANES = Entry("fit_lanes_of", "iiiiiiiiidDDBDDDDIDFDDDDDDDDDII")
 # Ids, width; seed, stream; ids, one row of scratch, bits.
 DRAW_BITS = Entry("bits_of", "iiuuUUU")
 # Ids, width; seed, stream; ids, two rows of scratch, counts.

@@ -110,17 +110,18 @@ def _simplified(text: str) -> llvm.ModuleRef:
 
 
 def fit_lanes_of(
-    n_runs, lanes, ranks, rows, float32_steps, float64_steps, search_after, room, tolerance,
-    columns, weights, starts, target_width, first_width, total,
-    runs, runs32, vectors, matrices, sums, found,
+    n_runs, lanes, ranks, n_weights, n_counts, float32_steps, float64_steps, search_after, room, tolerance,
+    columns, weights, counts, starts, target_width, first_width,
+    row, index, runs, runs32, vectors, matrices, sums, found,
     theta, anchor, value, decrement, width, status, steps,
 ):  # fmt: skip
     """See `fit_lanes`."""
     fit_lanes(
-        carray(columns, (3, n_runs)), carray(weights, (rows, n_runs)), carray(starts, (ranks, lanes, SIZE)),
-        carray(target_width, lanes), carray(first_width, lanes), carray(total, lanes), float32_steps,
+        carray(columns, (3, n_runs)), carray(weights, (n_weights, n_runs)),
+        carray(counts, (n_counts, n_runs)), carray(starts, (ranks, lanes, SIZE)),
+        carray(target_width, lanes), carray(first_width, lanes), float32_steps,
         (tolerance, float64_steps, search_after),
-        carray(runs, room), carray(runs32, room),
+        carray(row, n_runs), carray(index, n_runs), carray(runs, room), carray(runs32, room),
         (
             carray(vectors, (N_VECTORS, SIZE)), carray(matrices, (2, SIZE, SIZE)), carray(sums, N_SUMS),
             carray(found, len(PROBES)),

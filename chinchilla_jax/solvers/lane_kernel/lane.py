@@ -21,10 +21,11 @@ from chinchilla_jax.solvers.lane_kernel.algebra import (
     quadratic_form,
 )
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
-from chinchilla_jax.solvers.lane_kernel.passes import evaluate, moments, pack, slopes
+from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, slopes, sum_of
 from chinchilla_jax.solvers.lane_kernel.shapes import SIZE
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
+    ADVANCE_BELOW,
     CLOSE_ENOUGH,
     FLOAT32_TOLERANCE,
     FULL,
@@ -95,12 +96,12 @@ def descend(
     rounding = _EPS64 if double else _EPS32
     unit_weight = total / n_runs
     vectors, matrices, sums, found = scratch
-    gradient, solution, step, plain = vectors[0], vectors[1], vectors[2], vectors[3]
+    gradient, solution, step, plain, evaluated = vectors[0], vectors[1], vectors[2], vectors[3], vectors[8]
     hessian, unit = matrices[0], matrices[1]
     _copy(theta, anchor)
     for j in range(SIZE):
         step[j] = 0.0
-    length = 0.0
+    length = amplitude = 0.0
     curved = length > 0.0
     value = np.inf
     decrement = np.inf
@@ -109,7 +110,15 @@ def descend(
     for taken in range(most):
         # One copy of these steps for both precisions: it takes half the time to compile.
         if double:
-            evaluate(theta, runs, count)
+            # After the first pass the steps are tiny, as a rule.
+            near = False
+            if decrement < ADVANCE_BELOW:
+                for j in range(SIZE):
+                    plain[j] = theta[j] - evaluated[j]
+                near = advance(plain, runs, count)
+            if not near:
+                evaluate(theta, runs, count)
+            _copy(theta, evaluated)
             moments(runs, count, width, sums)
         else:
             evaluate(theta, runs32, count)
@@ -121,8 +130,8 @@ def descend(
         at_target = width <= target_width * (1.0 + rounding)
         excess = here - value * (1.0 + rounding)
         # Residuals pass the error of their logarithm on to the value, as its square root.
-        near = double and excess * excess <= rounding * rounding * value * unit_weight
-        if not (finite and (excess <= 0.0 or near)):
+        close = double and excess * excess <= rounding * rounding * value * unit_weight
+        if not (finite and (excess <= 0.0 or close)):
             if decrement <= tolerance and at_target:
                 _copy(anchor, theta)
                 return _CONVERGED, taken + 1, value, decrement, width
@@ -133,7 +142,7 @@ def descend(
                 _copy(anchor, theta)
             else:
                 rejections += 1
-                _meet_bound(anchor, curved, step, length, theta)
+                _meet_bound(anchor, curved, amplitude, step, length, theta)
             if rejections >= 2 and decrement < SETTLED and not double:
                 return PAUSED, taken + 1, value, decrement, width
             continue
@@ -172,7 +181,7 @@ def descend(
                 slope += gradient[j] * step[j]
             kappa = larger(quadratic_form(hessian, step) - inside, 0.0)
             length = _root(slope, kappa, found)
-        _meet_bound(anchor, curved, step, length, theta)
+        _meet_bound(anchor, curved, amplitude, step, length, theta)
         value = here
         if escaped or singular or (done and held):
             return _UNIDENTIFIED, taken + 1, value, decrement, width
@@ -232,44 +241,46 @@ def _root(slope, kappa, found):
 
 
 @inner()
-def _meet_bound(anchor, curved, step, length, target):
+def _meet_bound(anchor, curved, amplitude, step, length, target):
     """Point after the step, stopped where E or (in slope coordinates) alpha would reach its bound."""
     if curved and step[3] < 0.0:
         length = smaller(length, 0.9 * anchor[3] / -step[3])
-    move(anchor, curved, step, length, target)
+    move(anchor, curved, amplitude, step, length, target)
     if not target[FLOOR] < 0.0:
         return
     low, high = 0.0, length
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        move(anchor, curved, step, middle, target)
+        move(anchor, curved, amplitude, step, middle, target)
         if target[FLOOR] < 0.0:
             high = middle
         else:
             low = middle
-    move(anchor, curved, step, high, target)
+    move(anchor, curved, amplitude, step, high, target)
     target[FLOOR] = 0.0
 
 
 @inner()
 def fit_lanes(
-    columns, weights, starts, target_width, first_width, total, float32_steps, limits,
-    runs, runs32, scratch, theta, anchor, value, decrement, width, status, steps,
+    columns, weights, counts, starts, target_width, first_width, float32_steps, limits,
+    row, index, runs, runs32, scratch, theta, anchor, value, decrement, width, status, steps,
 ):  # fmt: skip
     """Fit R lanes, each from the best of its starts; the results are written into the last seven arguments.
 
     Args:
         columns: u, v, y of the n runs, float64 (3, n).
-        weights: (R, n), or (1, n) for all lanes; float64.
+        weights: (R, n), or (1, n) for all lanes; float64. Or (0, n), and then
+        counts: the same as uint8.
         starts: (K, R, 5), best guess first.
         target_width: the objective's own zone half-width, (R,).
         first_width: the one to begin with, (R,).
-        total: sum of the weights, (R,).
         float32_steps: of every start; 0 for none, and then only the first start is used.
         limits: tolerance, float64 steps, float64 steps before the first line search.
+        row: room for the weights of a lane, (n,).
+        index: and for the places of those that are not zero, (n,) int64.
         runs: room for the packed runs of a lane, float64.
         runs32: the same in float32.
-        scratch: vectors (8, 5), matrices (2, 5, 5), sums (21,), slopes (9,).
+        scratch: vectors (9, 5), matrices (2, 5, 5), sums (21,), slopes (9,).
         theta: (R, 5) after the last step.
         anchor: (R, 5) last accepted points.
         value: (R,) objective at the anchors.
@@ -283,10 +294,16 @@ def fit_lanes(
     # Computed, or Numba would take them for constants and compile two copies of everything.
     single, double, search_at_once = float32_steps < 0, float32_steps >= 0, float32_steps * 0
     limits32 = (FLOAT32_TOLERANCE, float32_steps, search_at_once)
-    n_runs, count = columns.shape[1], 0
+    n_runs, count, total = columns.shape[1], 0, 0.0
     for lane in range(len(theta)):
         if lane < len(weights):
-            count = pack(columns, weights, lane, runs, runs32)
+            for i in range(n_runs):
+                row[i] = weights[lane, i]
+        if lane < len(counts):
+            for i in range(n_runs):
+                row[i] = counts[lane, i]
+        if lane < larger(len(weights), len(counts)):
+            count, total = pack(columns, row, index, runs, runs32), sum_of(row)
         _copy_start(starts, 0, lane, best)
         begin = first_width[lane]
         done = 0
@@ -294,18 +311,19 @@ def fit_lanes(
             bar = np.inf
             for rank in range(len(starts)):
                 _copy_start(starts, rank, lane, trial)
-                _, used, low, _, _ = descend(
+                state, used, low, _, _ = descend(
                     trial, reached, single, (runs, runs32, count), n_runs, target_width[lane],
-                    first_width[lane], total[lane], limits32, bar, best, scratch,
+                    first_width[lane], total, limits32, bar, best, scratch,
                 )  # fmt: skip
                 done += used
                 if low < bar or rank == 0:
                     bar = low
-                    _copy(reached, best)
+                    # Certified as far as float32 sees: the step from there is not to be thrown away.
+                    _copy(trial if state == _CONVERGED else reached, best)
             # The float32 stage has narrowed the zone.
             begin = target_width[lane]
         state, used, low, left, end = descend(
-            best, reached, double, (runs, runs32, count), n_runs, target_width[lane], begin, total[lane],
+            best, reached, double, (runs, runs32, count), n_runs, target_width[lane], begin, total,
             limits, np.inf, none, scratch,
         )  # fmt: skip
         for j in range(SIZE):

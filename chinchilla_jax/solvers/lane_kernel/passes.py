@@ -14,13 +14,15 @@ from __future__ import annotations
 import numpy as np
 
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
-from chinchilla_jax.solvers.lane_kernel.elementary import exp, log
+from chinchilla_jax.solvers.lane_kernel.elementary import LOG2_E, exp2, log
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
 from chinchilla_jax.solvers.thresholds import PROBES
 
 # Sums may be reordered: without that they stay scalar. NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "arcp", "nsz"}
 _TERMS = {"contract"}
+_HALF, _THIRD, _FIFTH, _TWENTY_FOURTH = 0.5, 1.0 / 3.0, 0.2, 1.0 / 24.0
+_NEAR = 1e-3  # relative change of the terms up to which the series of `advance` are right to rounding
 # Unsigned: a signed index could be negative, meaning from the end, and that test keeps a loop scalar.
 _U, _V, _Y, _W, _R, _S, _T, _I = (np.uint64(ROW * row) for row in range(8))
 
@@ -35,18 +37,48 @@ def _places(block, count):
 def evaluate(theta, runs, count):
     """Residual, shares s and t, and inverse loss of every run at `theta` (5,), into their rows."""
     real = runs.dtype.type
-    a, b, e = real(theta[0]), real(theta[1]), real(theta[2])
-    alpha, beta, one = real(theta[3]), real(theta[4]), real(1.0)
+    a, b, e, one = real(LOG2_E * theta[0]), real(LOG2_E * theta[1]), real(theta[2]), real(1.0)
+    alpha, beta = real(LOG2_E * theta[3]), real(LOG2_E * theta[4])
     for block in range(0, count, ROW):
+        # Two loops, each short enough for the processor to look several runs ahead.
         for i in _places(block, count):
-            p = exp(a - alpha * runs[i + _U])
-            q = exp(b - beta * runs[i + _V])
+            runs[i + _S] = exp2(a - alpha * runs[i + _U])
+            runs[i + _T] = exp2(b - beta * runs[i + _V])
+        for i in _places(block, count):
+            p, q = runs[i + _S], runs[i + _T]
             loss = p + q + e
             inverse = one / loss
             runs[i + _R] = log(loss) - runs[i + _Y]
             runs[i + _S] = p * inverse
             runs[i + _T] = q * inverse
             runs[i + _I] = inverse
+
+
+@inner(fastmath=_SUMS)
+def advance(change, runs, count):
+    """Take evaluated float64 runs from theta to theta + `change` (5,), by series: a third of the work.
+
+    Returns:
+        Whether the change was small enough for that, to rounding; if not, the rows must be evaluated anew.
+    """
+    da, db, de, dalpha, dbeta = change[0], change[1], change[2], change[3], change[4]
+    sizes = 0.0
+    for block in range(0, count, ROW):
+        for i in _places(block, count):
+            s, t, inverse = runs[i + _S], runs[i + _T], runs[i + _I]
+            x, y = da - dalpha * runs[i + _U], db - dbeta * runs[i + _V]
+            # e^x - 1, and the same of y, to the fourth power.
+            of_s = s * x * (1.0 + x * (_HALF + x * (_THIRD * _HALF + x * _TWENTY_FOURTH)))
+            of_t = t * y * (1.0 + y * (_HALF + y * (_THIRD * _HALF + y * _TWENTY_FOURTH)))
+            growth = of_s + of_t + de * inverse
+            sizes += x * x + y * y + growth * growth
+            factor = 1.0 / (1.0 + growth)
+            series = 1.0 - growth * (_HALF - growth * (_THIRD - growth * (_HALF * _HALF - growth * _FIFTH)))
+            runs[i + _R] += growth * series
+            runs[i + _S] = (s + of_s) * factor
+            runs[i + _T] = (t + of_t) * factor
+            runs[i + _I] = inverse * factor
+    return sizes < _NEAR * _NEAR
 
 
 @inner(fastmath=_SUMS)
@@ -58,37 +90,45 @@ def moments(runs, count, width, sums):
     value = g0 = g1 = g2 = g3 = g4 = zero
     aa = aa_u = aa_uu = bb = bb_v = bb_vv = ab = ab_u = ab_v = ab_uv = ae = ae_u = be = be_v = ee = zero
     for block in range(0, count, ROW):
+        # Two loops: of 21 sums at once half would be kept in memory.
         for i in _places(block, count):
-            u, v, w = runs[i + _U], runs[i + _V], runs[i + _W]
-            r, s, t, inverse = runs[i + _R], runs[i + _S], runs[i + _T], runs[i + _I]
+            v, w, r = runs[i + _V], runs[i + _W], runs[i + _R]
+            t, inverse = runs[i + _T], runs[i + _I]
             influence = smaller(larger(r, -width), width)
             pull = w * influence
             outer = (w if abs(r) <= width else zero) - pull
-            pull_s, pull_t, outer_s, outer_t = pull * s, pull * t, outer * s, outer * t
-            ss, tt, st = outer_s * s + pull_s, outer_t * t + pull_t, outer_s * t
-            si, ti = outer_s * inverse, outer_t * inverse
-            ss_u, tt_v, st_u = ss * u, tt * v, st * u
+            pull_t, outer_t, outer_i = pull * t, outer * t, outer * inverse
+            tt = outer_t * t + pull_t
+            ti, tt_v = outer_t * inverse, tt * v
             value += pull * (r - half * influence)
-            g0 += pull_s
             g1 += pull_t
             g2 += pull * inverse
-            g3 += pull_s * u
             g4 += pull_t * v
-            aa += ss
-            aa_u += ss_u
-            aa_uu += ss_u * u
             bb += tt
             bb_v += tt_v
             bb_vv += tt_v * v
+            be += ti
+            be_v += ti * v
+            ee += outer_i * inverse
+        for i in _places(block, count):
+            u, v, w, r = runs[i + _U], runs[i + _V], runs[i + _W], runs[i + _R]
+            s, t, inverse = runs[i + _S], runs[i + _T], runs[i + _I]
+            pull = w * smaller(larger(r, -width), width)
+            outer = (w if abs(r) <= width else zero) - pull
+            pull_s, outer_s = pull * s, outer * s
+            ss, st, si = outer_s * s + pull_s, outer_s * t, outer_s * inverse
+            ss_u, st_u = ss * u, st * u
+            g0 += pull_s
+            g3 += pull_s * u
+            aa += ss
+            aa_u += ss_u
+            aa_uu += ss_u * u
             ab += st
             ab_u += st_u
             ab_v += st * v
             ab_uv += st_u * v
             ae += si
             ae_u += si * u
-            be += ti
-            be_v += ti * v
-            ee += outer * inverse * inverse
     sums[0] = value
     sums[1], sums[2], sums[3], sums[4], sums[5] = g0, g1, g2, -g3, -g4
     sums[6] = aa
@@ -134,15 +174,21 @@ def slopes(step, runs, count, width, found):
 
 
 @inner()
-def pack(columns, weights, lane, runs, runs32):
-    """The runs with a weight, in both precisions; their number, filled up to a multiple of `PAD`."""
+def pack(columns, weights, index, runs, runs32):
+    """The runs with a weight (n,), in both precisions; their number, filled up to a multiple of `PAD`.
+
+    `index` (n,) is scratch.
+    """
     count = 0
-    for i in range(columns.shape[1]):
+    for i in range(np.uint64(len(weights))):
         # Without a branch, mispredicted for every third run: what has no weight is overwritten.
-        at = np.uint64(count // ROW * BLOCK + count % ROW)
-        runs[at + _U], runs[at + _V], runs[at + _Y] = columns[0, i], columns[1, i], columns[2, i]
-        runs[at + _W] = weights[lane, i]
-        count += weights[lane, i] != 0
+        index[np.uint64(count)] = i
+        count += weights[i] != 0
+    for block in range(0, count, ROW):
+        for k in range(np.uint64(smaller(ROW, count - block))):
+            i, at = np.uint64(index[np.uint64(block) + k]), np.uint64(8 * block) + k
+            runs[at + _U], runs[at + _V], runs[at + _Y] = columns[0, i], columns[1, i], columns[2, i]
+            runs[at + _W] = weights[i]
     while count % PAD != 0:
         at = count // ROW * BLOCK + count % ROW
         for column in range(4):
@@ -153,3 +199,12 @@ def pack(columns, weights, lane, runs, runs32):
             runs32[i + _U], runs32[i + _V] = runs[i + _U], runs[i + _V]
             runs32[i + _Y], runs32[i + _W] = runs[i + _Y], runs[i + _W]
     return count
+
+
+@inner(fastmath=_SUMS)
+def sum_of(weights):
+    """Sum of the weights (n,)."""
+    total = 0.0
+    for i in range(np.uint64(len(weights))):
+        total += weights[i]
+    return total

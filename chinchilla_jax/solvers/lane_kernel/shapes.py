@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SIZE = 5  # of theta
 N_SUMS = 21  # objective, gradient, lower triangle of the Hessian
-N_VECTORS = 8  # of scratch, (SIZE,) each
+N_VECTORS = 9  # of scratch, (SIZE,) each
 ROW = 256  # runs of a block
 BLOCK = 8 * ROW
 PAD = 8  # runs: a float32 vector of the widest common instruction set
