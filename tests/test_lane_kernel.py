@@ -113,9 +113,7 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
     step = np.array([0.1, -0.05, 0.02, 0.03, -0.04])
     width = 5e-3
-    count, inside = sums_of(
-        columns, weights[0], index, THETA, step, width, runs, runs32, sums, sums32, found
-    )
+    count, inside = sums_of(columns, weights[0], index, THETA, step, width, runs, runs32, sums, sums32, found)
     assert count % PAD == 0
     assert 0 <= count - np.count_nonzero(weights) < PAD
 

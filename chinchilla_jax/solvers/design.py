@@ -78,7 +78,7 @@ class Design:
 
     @functools.cached_property
     def groups(self) -> tuple[tuple[NDArray[np.intp], int], ...]:
-        """Runs of one size, then of one token count: number of each run's group (n,), runs in the largest two."""
+        """By size, then by token count: number of the group of each run (n,), and runs in the largest two."""
         found = []
         for column in (self.log_params, self.log_tokens):
             _, group, sizes = np.unique(column, return_inverse=True, return_counts=True)

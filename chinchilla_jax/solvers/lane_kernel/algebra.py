@@ -64,8 +64,8 @@ def factorise(matrix, right, shift, modify, unit, solution):
     """Solve M x = right into `solution`; right' M^-1 right, and whether every pivot is safely positive.
 
     M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` of its size. With `modify`,
-    pivots are made positive; without it the first bad one ends the work. `unit` (5, 5) is scratch: M = L D L',
-    with L below the diagonal, 1 / D on it, and (L D)' above.
+    pivots are made positive; without it the first bad one ends the work. `unit` (5, 5) is scratch: L of
+    M = L D L' below the diagonal, 1 / D on it, and (L D)' above.
     """
     definite = True
     for j in range(SIZE):

@@ -5,10 +5,10 @@ float32. These are correct to two units in the last place in the range a fit can
 saturates. tests/test_lane_kernel.py compares both with NumPy.
 
 Method: x = k + r with k whole and |r| <= 1/2, which is exact; 2^r = 1 + r q(r), and k added to the exponent
-bits. For the logarithm the reverse, with 2 artanh f = 2 f + f^3 p(f^2), f = (m - 1) / (m + 1), for the mantissa
-m in [sqrt(1/2), sqrt(2)). The coefficients of q and p interpolate (2^r - 1) / r on [-1/2, 1/2] and
-(2 artanh f - 2 f) / f^3 on |f| < 0.1716 at Chebyshev points, computed with sixty digits: errors below 1e-17 of
-the result in float64 and 4e-9 in float32.
+bits. For the logarithm the reverse, with 2 artanh f = 2 f + f^3 p(f^2), f = (m - 1) / (m + 1), for the
+mantissa m in [sqrt(1/2), sqrt(2)). The coefficients of q and p interpolate (2^r - 1) / r on [-1/2, 1/2] and
+(2 artanh f - 2 f) / f^3 on |f| < 0.1716 at Chebyshev points, computed with sixty digits; what they leave out
+is below 1e-17 of the result in float64 and 4e-9 in float32.
 """
 
 from __future__ import annotations
