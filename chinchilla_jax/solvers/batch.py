@@ -60,13 +60,18 @@ def solve_widths(
     *,
     options: SolverOptions,
     on_progress: Callable[[int], None] | None = None,
+    on_the_way: bool = False,
 ) -> Solution:
-    """Fit every lane with a Huber zone of its own half-width (R,)."""
+    """Fit every lane with a Huber zone of its own half-width (R,).
+
+    Of fits that are only `on_the_way` to others, nobody asks whether they determine the law: the status is then
+    what the steps ended with.
+    """
     if options.precision not in ("mixed", "float64", "float32"):
         raise unknown_name("precision", options.precision, ("mixed", "float64", "float32"))
     if not design.valid:
         return Solution.invalid(len(starts))
-    return _solve(design, weights, [starts], widths, options, on_progress)
+    return _solve(design, weights, [starts], widths, options, on_progress, judged=not on_the_way)
 
 
 def solve_best_of(
@@ -99,6 +104,8 @@ def _solve(
     widths: NDArray[np.float64],
     options: SolverOptions,
     on_progress: Callable[[int], None] | None,
+    *,
+    judged: bool = True,
 ) -> Solution:
     """Fit valid lanes, chunk by chunk, and name how each ended."""
     if len(candidates) > _MOST_RANKS:
@@ -139,8 +146,9 @@ def _solve(
         for first in firsts:
             work(first)
     solution = Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
-    _name_degenerate(design, weights, solution)
-    _certify_again(design, weights, solution, widths, options.tolerance)
+    if judged:
+        _name_degenerate(design, weights, solution)
+        _certify_again(design, weights, solution, widths, options.tolerance)
     return solution
 
 

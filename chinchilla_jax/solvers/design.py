@@ -77,6 +77,11 @@ class Design:
         return len(self.log_loss)
 
     @functools.cached_property
+    def columns(self) -> NDArray[np.float64]:
+        """Standardised log params, log tokens, and log loss as one array (3, n)."""
+        return np.stack([self.log_params, self.log_tokens, self.log_loss])
+
+    @functools.cached_property
     def groups(self) -> tuple[tuple[NDArray[np.intp], int], ...]:
         """By size, then by token count: number of the group of each run (n,), and runs in the largest two."""
         found = []

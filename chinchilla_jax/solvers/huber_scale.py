@@ -74,6 +74,7 @@ def solve_huber_scale(
         theta,
         np.maximum(_CONTINUATION[0] * _mean_abs(design, w, theta), 1e-12),
         options=first,
+        on_the_way=True,
     )
     # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
     lanes_of, every = _together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
@@ -84,7 +85,7 @@ def solve_huber_scale(
         if objective.delta**2 >= fraction:  # the zone is delta sigma wide, and sigma about delta mean|r|
             break
         loose = dataclasses.replace(narrow, tolerance=1e-8)
-        solution = solve_widths(design, weights, theta, fraction * near, options=loose)
+        solution = solve_widths(design, weights, theta, fraction * near, options=loose, on_the_way=True)
         theta, steps = solution.theta, steps + solution.steps
         near = np.maximum(_mean_abs(design, w, theta), 1e-12)
     sigma = objective.scale(design.residuals(theta), w)

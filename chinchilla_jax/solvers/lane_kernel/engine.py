@@ -30,7 +30,7 @@ class LaneEngine:
 
     def __init__(self, design: Design, options: SolverOptions) -> None:
         """Take the runs and the limits; the kernel is loaded, or compiled, here."""
-        self.columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
+        self.columns = design.columns
         self.limits = (options.float32_steps, options.float64_steps, options.search_after)
         self.tolerance = options.tolerance
         self.workers = options.workers or available_cores()
