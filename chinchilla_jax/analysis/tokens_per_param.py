@@ -31,6 +31,7 @@ from chinchilla_jax.analysis.intervals import (
     check_point,
     normal_coordinates,
 )
+from chinchilla_jax.analysis.line_order import line_order_statistics
 from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
 
@@ -280,17 +281,20 @@ def _ratio_quantiles(
     without = int(kept.size - kept.sum())
     if without == kept.size:
         return np.full((len(probabilities), budgets.size), np.nan), without
-    # One contiguous row per budget: numpy sorts those several times faster than it finds percentiles.
-    ordered = np.multiply.outer(np.log(budgets / FLOPS_PER_PARAM_TOKEN), slope[kept])
-    ordered += intercept[kept]
-    ordered.sort(axis=1)
-    position = np.asarray(probabilities) * (ordered.shape[1] - 1)
+    n = kept.size - without
+    position = np.asarray(probabilities) * (n - 1)
     below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    above = np.minimum(below + 1, n - 1)
+    ranks = np.unique([below, above])
+    ordered = line_order_statistics(
+        slope[kept], intercept[kept], np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks.tolist()
+    )
+    weight = (position - below)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        left, right = np.exp(ordered[:, below]), np.exp(ordered[:, above])
-        between = left + (position - below) * (right - left)
-    return np.where((left == right) | (position == below), left, between).T, without
+        ratios = np.exp(ordered)
+        left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
+        between = left + weight * (right - left)
+    return np.where((left == right) | (weight == 0), left, between), without
 
 
 def _budgets(flops: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,171 @@
+"""Order statistics of many lines at many places, without sorting all lines at every place.
+
+| code      | symbol    | shape  | meaning                                                      |
+|-----------|-----------|--------|--------------------------------------------------------------|
+| slope     | s         | (n,)   | of each line                                                 |
+| intercept | b         | (n,)   | of each line                                                 |
+| x         | x         | (k,)   | places                                                       |
+| ranks     | r         | (p,)   | places in the order, 0 for the lowest of the n values        |
+| limits    | L(x), U(x)|        | chords above and below which a line cannot matter            |
+
+At both ends of a stretch of places the n values are sorted, and chords are drawn from end to end: L between
+the values some ranks below r, U between those some ranks above. A line that is below L at both ends is below
+it all along, since both are straight; so is one above U. Only the others are evaluated at the places between
+and put in order. What they give is the order statistic of all lines wherever it lies between L and U; a
+stretch in which it does not is done with all lines. The result is that of the full sort, bit for bit.
+
+The order of lines changes with the direction from which their points (s, b) are seen, so the ends of the
+stretches are equally far apart in that angle: close together where the lines cross, far apart elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Measured with 4,000 resamples at 201 budgets: 6 to 10 stretches and margins of 1.5 to 3% differ by a tenth.
+_STRETCHES = 7
+_MARGIN = 0.02  # of the lines, in ranks to both sides
+_LEAST_INSIDE = 4  # places within a stretch for which choosing lines pays
+_LEAST_PLACES = 32
+_LEAST_LINES = 500
+_BUFFER = 16384  # numbers evaluated at once, 128 KiB: they stay in the cache
+
+
+def line_order_statistics(slope: Floats, intercept: Floats, x: Floats, ranks: Sequence[int]) -> Floats:
+    """The values of given ranks among `slope * x + intercept`, at each x.
+
+    Args:
+        slope: finite, shape (n,).
+        intercept: may be +inf or -inf, not NaN; shape (n,).
+        x: finite, in any order, shape (k,).
+        ranks: between 0 and n - 1, rising, shape (p,).
+
+    Returns:
+        Shape (p, k): `np.sort(slope * x + intercept)[rank]` for each rank and x.
+    """
+    finite = np.isfinite(intercept)
+    lowest = 0
+    if not finite.all():
+        lowest = int(np.count_nonzero(intercept == -np.inf))
+        slope, intercept = slope[finite], intercept[finite]
+    relative = np.asarray(ranks) - lowest
+    inside = (relative >= 0) & (relative < slope.size)
+    out = np.where(relative < 0, -np.inf, np.inf)[:, None].repeat(x.size, axis=1)
+    wanted = relative[inside].tolist()
+    if not wanted:
+        return out
+    if x.size < _LEAST_PLACES or slope.size < _LEAST_LINES:
+        found = np.empty((len(wanted), x.size))
+        _with_all_lines(slope, intercept, x, wanted, found)
+    else:
+        places, back = np.unique(x, return_inverse=True)
+        found = _by_stretches(slope, intercept, places, wanted)[:, back]
+    if len(wanted) == len(out):
+        return found
+    out[inside] = found
+    return out
+
+
+def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int]) -> Floats:
+    """`line_order_statistics` of finite lines at rising places."""
+    n = slope.size
+    out = np.empty((len(ranks), x.size))
+    ends = _ends(slope, intercept, x)
+    at_ends = _values(slope, intercept, x[ends], np.empty(ends.size * n))
+    in_order = np.sort(at_ends, axis=1)
+    out[:, ends] = in_order[:, ranks].T
+
+    # Neighbouring ranks, such as those between which a quantile lies, share their lines.
+    starts = np.flatnonzero(np.diff(ranks, prepend=-2) > 1)
+    stops = np.append(starts[1:], len(ranks))
+    first, last = np.take(ranks, starts), np.take(ranks, stops - 1)
+    margin = max(int(_MARGIN * n), 1)
+    # Rounding moves a value, or a chord, by a few units in the last place of the largest number on its way.
+    largest = np.abs(slope).max() * np.abs(x).max() + np.abs(intercept).max()
+    rounding = 16 * np.finfo(np.float64).eps * largest + np.finfo(np.float64).tiny
+    low = in_order[:, np.maximum(first - margin, 0), None] - rounding
+    high = in_order[:, np.minimum(last + margin, n - 1), None] + rounding
+
+    near_low, near_high, other = np.empty((3, starts.size, n), dtype=np.bool_)
+    for left, (i, j) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
+        between, right = slice(i + 1, j), left + 1
+        if j - i - 1 < _LEAST_INSIDE:
+            _with_all_lines(slope, intercept, x[between], ranks, out[:, between])
+            continue
+        np.greater_equal(at_ends[left], low[left] - rounding, out=near_low)
+        np.greater_equal(at_ends[right], low[right] - rounding, out=other)
+        near_low |= other
+        np.less_equal(at_ends[left], high[left] + rounding, out=near_high)
+        np.less_equal(at_ends[right], high[right] + rounding, out=other)
+        near_high |= other
+        near_high &= near_low
+        for group, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+            below = n - int(np.count_nonzero(near_low[group]))
+            chosen = near_high[group].nonzero()[0]
+            among = [rank - below for rank in ranks[start:stop]]
+            if among[0] < 0 or among[-1] >= chosen.size:
+                out[start:stop, between] = np.nan  # outside any limits
+                continue
+            _with_all_lines(slope[chosen], intercept[chosen], x[between], among, out[start:stop, between])
+        t = (x[between] - x[i]) / (x[j] - x[i])
+        found = out[:, between]
+        within = (found[starts] >= low[left] + (low[right] - low[left]) * t) & (
+            found[stops - 1] <= high[left] + (high[right] - high[left]) * t
+        )
+        if not within.all():
+            _with_all_lines(slope, intercept, x[between], ranks, found)
+    return out
+
+
+def _ends(slope: Floats, intercept: Floats, x: Floats) -> NDArray[np.intp]:
+    """Indices of the places between which the stretches lie; any choice gives the same statistics."""
+    s, b = slope - slope.mean(), intercept - intercept.mean()
+    # The spread of the values at x is proportional to the root of (x - centre)^2 + width^2.
+    centre = -(s @ b) / (s @ s)
+    width = np.sqrt((b @ b) / (s @ s) - centre**2)
+    angle = np.arctan((x - centre) / width)
+    if not np.isfinite(angle).all():  # parallel lines, lines through one point, or numbers beyond float64
+        angle = x
+    inner = np.searchsorted(angle, np.linspace(angle[0], angle[-1], _STRETCHES + 1)[1:-1])
+    return np.unique(np.concatenate(([0], inner, [x.size - 1])))
+
+
+def _with_all_lines(slope: Floats, intercept: Floats, x: Floats, ranks: list[int], out: Floats) -> None:
+    """Evaluate every line at every place, some places at a time, and put the order statistics into `out`."""
+    n = slope.size
+    places = max(1, min(_BUFFER // n, x.size))
+    buffer = np.empty(places * n)
+    for start in range(0, x.size, places):
+        part = slice(start, start + places)
+        _select(_values(slope, intercept, x[part], buffer), ranks, out[:, part])
+
+
+def _values(slope: Floats, intercept: Floats, x: Floats, buffer: Floats) -> Floats:
+    values = buffer[: x.size * slope.size].reshape(x.size, slope.size)
+    np.multiply.outer(x, slope, out=values)
+    values += intercept
+    return values
+
+
+def _select(rows: Floats, ranks: list[int], out: Floats) -> None:
+    """Put the values of rising `ranks` in each row, (k, n), into `out`, (p, k); the rows are reordered.
+
+    Partitions at the middle rank, then each side at its own: numpy does one rank quickly, several slowly.
+    """
+    if len(ranks) == 1 and ranks[0] in (0, rows.shape[1] - 1):
+        (np.min if ranks[0] == 0 else np.max)(rows, axis=1, out=out[0])
+        return
+    middle = len(ranks) // 2
+    rank = ranks[middle]
+    rows.partition(rank, axis=1)
+    out[middle] = rows[:, rank]
+    if middle:
+        _select(rows[:, :rank], ranks[:middle], out[:middle])
+    if middle + 1 < len(ranks):
+        rest = [other - rank - 1 for other in ranks[middle + 1 :]]
+        _select(rows[:, rank + 1 :], rest, out[middle + 1 :])
