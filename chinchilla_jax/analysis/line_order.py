@@ -20,6 +20,7 @@ stretches are equally far apart in that angle: close together where the lines cr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,8 @@ _MARGIN = 0.02  # of the lines, in ranks to both sides
 _LEAST_INSIDE = 4  # places within a stretch for which choosing lines pays
 _LEAST_PLACES = 32
 _LEAST_LINES = 500
+_EPSILON = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 _BUFFER = 16384  # numbers evaluated at once, 128 KiB: they stay in the cache
 
 
@@ -61,7 +64,7 @@ def line_order_statistics(slope: Floats, intercept: Floats, x: Floats, ranks: Se
         return out
     if x.size < _LEAST_PLACES or slope.size < _LEAST_LINES:
         found = np.empty((len(wanted), x.size))
-        _with_all_lines(slope, intercept, x, wanted, found)
+        _evaluate(slope, intercept, x, wanted, found, np.empty(max(_BUFFER, slope.size)))
     else:
         places, back = np.unique(x, return_inverse=True)
         found = _by_stretches(slope, intercept, places, wanted)[:, back]
@@ -76,70 +79,73 @@ def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int])
     n = slope.size
     out = np.empty((len(ranks), x.size))
     ends = _ends(slope, intercept, x)
-    at_ends = _values(slope, intercept, x[ends], np.empty(ends.size * n))
-    in_order = np.sort(at_ends, axis=1)
+    in_order = _values(slope, intercept, x[ends], np.empty(ends.size * n))
+    in_order.sort(axis=1)
     out[:, ends] = in_order[:, ranks].T
 
     # Neighbouring ranks, such as those between which a quantile lies, share their lines.
-    starts = np.flatnonzero(np.diff(ranks, prepend=-2) > 1)
-    stops = np.append(starts[1:], len(ranks))
-    first, last = np.take(ranks, starts), np.take(ranks, stops - 1)
+    starts = [i for i, rank in enumerate(ranks) if i == 0 or rank - ranks[i - 1] > 1]
+    stops = [*starts[1:], len(ranks)]
     margin = max(int(_MARGIN * n), 1)
+    lowest = [max(ranks[start] - margin, 0) for start in starts]
+    highest = [min(ranks[stop - 1] + margin, n - 1) for stop in stops]
     # Rounding moves a value, or a chord, by a few units in the last place of the largest number on its way.
-    largest = np.abs(slope).max() * np.abs(x).max() + np.abs(intercept).max()
-    rounding = 16 * np.finfo(np.float64).eps * largest + np.finfo(np.float64).tiny
-    low = in_order[:, np.maximum(first - margin, 0), None] - rounding
-    high = in_order[:, np.minimum(last + margin, n - 1), None] + rounding
+    largest = max(slope.max(), -slope.min()) * max(x[-1], -x[0]) + max(intercept.max(), -intercept.min())
+    rounding = 16 * _EPSILON * largest + _TINY
+    low, high = in_order[:, lowest, None] - rounding, in_order[:, highest, None] + rounding
+    beyond_low, beyond_high = low - rounding, high + rounding
 
-    near_low, near_high, other = np.empty((3, starts.size, n), dtype=np.bool_)
-    for left, (i, j) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
-        between, right = slice(i + 1, j), left + 1
+    buffer = np.empty(max(_BUFFER, 2 * n))
+    near_low, near_high, other = np.empty((3, len(starts), n), dtype=np.bool_)
+    for left, (i, j) in enumerate(itertools.pairwise(ends.tolist())):
+        right, between = left + 1, x[i + 1 : j]
+        found = out[:, i + 1 : j]
         if j - i - 1 < _LEAST_INSIDE:
-            _with_all_lines(slope, intercept, x[between], ranks, out[:, between])
+            _evaluate(slope, intercept, between, ranks, found, buffer)
             continue
-        np.greater_equal(at_ends[left], low[left] - rounding, out=near_low)
-        np.greater_equal(at_ends[right], low[right] - rounding, out=other)
+        at_left, at_right = _values(slope, intercept, x[[i, j]], buffer)
+        np.greater_equal(at_left, beyond_low[left], out=near_low)
+        np.greater_equal(at_right, beyond_low[right], out=other)
         near_low |= other
-        np.less_equal(at_ends[left], high[left] + rounding, out=near_high)
-        np.less_equal(at_ends[right], high[right] + rounding, out=other)
+        np.less_equal(at_left, beyond_high[left], out=near_high)
+        np.less_equal(at_right, beyond_high[right], out=other)
         near_high |= other
         near_high &= near_low
-        for group, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+        for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             below = n - int(np.count_nonzero(near_low[group]))
             chosen = near_high[group].nonzero()[0]
             among = [rank - below for rank in ranks[start:stop]]
             if among[0] < 0 or among[-1] >= chosen.size:
-                out[start:stop, between] = np.nan  # outside any limits
+                found[start:stop] = np.nan  # outside any limits
                 continue
-            _with_all_lines(slope[chosen], intercept[chosen], x[between], among, out[start:stop, between])
-        t = (x[between] - x[i]) / (x[j] - x[i])
-        found = out[:, between]
-        within = (found[starts] >= low[left] + (low[right] - low[left]) * t) & (
-            found[stops - 1] <= high[left] + (high[right] - high[left]) * t
-        )
+            _evaluate(slope[chosen], intercept[chosen], between, among, found[start:stop], buffer)
+        t = (between - x[i]) / (x[j] - x[i])
+        within = found[starts] >= low[left] + (low[right] - low[left]) * t
+        within &= found[[stop - 1 for stop in stops]] <= high[left] + (high[right] - high[left]) * t
         if not within.all():
-            _with_all_lines(slope, intercept, x[between], ranks, found)
+            _evaluate(slope, intercept, between, ranks, found, buffer)
     return out
 
 
 def _ends(slope: Floats, intercept: Floats, x: Floats) -> NDArray[np.intp]:
     """Indices of the places between which the stretches lie; any choice gives the same statistics."""
     s, b = slope - slope.mean(), intercept - intercept.mean()
+    ss, sb, bb = s @ s, s @ b, b @ b
     # The spread of the values at x is proportional to the root of (x - centre)^2 + width^2.
-    centre = -(s @ b) / (s @ s)
-    width = np.sqrt((b @ b) / (s @ s) - centre**2)
+    centre = -sb / ss
+    width = np.sqrt(bb / ss - centre**2)
     angle = np.arctan((x - centre) / width)
     if not np.isfinite(angle).all():  # parallel lines, lines through one point, or numbers beyond float64
         angle = x
     inner = np.searchsorted(angle, np.linspace(angle[0], angle[-1], _STRETCHES + 1)[1:-1])
-    return np.unique(np.concatenate(([0], inner, [x.size - 1])))
+    return np.array(sorted({0, x.size - 1}.union(inner.tolist())))
 
 
-def _with_all_lines(slope: Floats, intercept: Floats, x: Floats, ranks: list[int], out: Floats) -> None:
-    """Evaluate every line at every place, some places at a time, and put the order statistics into `out`."""
-    n = slope.size
-    places = max(1, min(_BUFFER // n, x.size))
-    buffer = np.empty(places * n)
+def _evaluate(
+    slope: Floats, intercept: Floats, x: Floats, ranks: list[int], out: Floats, buffer: Floats
+) -> None:
+    """Evaluate these lines at every place, some places at a time, and put the order statistics into `out`."""
+    places = buffer.size // slope.size
     for start in range(0, x.size, places):
         part = slice(start, start + places)
         _select(_values(slope, intercept, x[part], buffer), ranks, out[:, part])
@@ -147,7 +153,7 @@ def _with_all_lines(slope: Floats, intercept: Floats, x: Floats, ranks: list[int
 
 def _values(slope: Floats, intercept: Floats, x: Floats, buffer: Floats) -> Floats:
     values = buffer[: x.size * slope.size].reshape(x.size, slope.size)
-    np.multiply.outer(x, slope, out=values)
+    np.multiply(x[:, None], slope, out=values)
     values += intercept
     return values
 
