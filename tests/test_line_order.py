@@ -103,7 +103,18 @@ def test_clouds_of_lines(kind, n):
     # Chords so wide and near that the curves between leave them, and lines that are below one end only.
     for constants in ({"_STRETCHES": 1, "_MARGIN": 0.0}, {"_STRETCHES": 2, "_MARGIN": 0.05}):
         with always_by_stretches(**constants):
-            assert_same(slope, intercept, x, ranks)
+            for some in (ranks, *([rank] for rank in ranks)):
+                assert_same(slope, intercept, x[::5], some)
+
+
+@pytest.mark.parametrize("spread", [1e-14, 1e-13])
+def test_lines_that_differ_by_little_more_than_rounding(spread):
+    x = np.linspace(39.6, 62.7, 201)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        slope, intercept = 0.7 + 1e-15 * rng.standard_normal(501), 3 + spread * rng.standard_normal(501)
+        with always_by_stretches(_STRETCHES=2, _MARGIN=0.0):
+            assert_same(slope, intercept, x, [50, 250, 251, 450])
 
 
 def test_few_lines_are_evaluated_between_the_ends():

@@ -112,10 +112,10 @@ def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int])
         for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             below = n - int(np.count_nonzero(near_low[group]))
             chosen = near_high[group].nonzero()[0]
+            # No more lines than `lowest` are below L at an end, so these are ranks among the chosen.
             among = [rank - below for rank in ranks[start:stop]]
-            if among[0] >= 0 and among[-1] < chosen.size:
-                found = out[start:stop, i + 1 : j]
-                _evaluate(slope[chosen], intercept[chosen], x[i + 1 : j], among, found, buffer)
+            found = out[start:stop, i + 1 : j]
+            _evaluate(slope[chosen], intercept[chosen], x[i + 1 : j], among, found, buffer)
 
     before = np.searchsorted(ends[1:-1], np.arange(x.size), side="right")
     after = before + 1
