@@ -62,7 +62,8 @@ def line_order_statistics(slope: Floats, intercept: Floats, x: Floats, ranks: Se
     wanted = relative[inside].tolist()
     if not wanted:
         return out
-    places, back = np.unique(x, return_inverse=True)
+    rising = bool((x[1:] > x[:-1]).all())
+    places, back = (x, slice(None)) if rising else np.unique(x, return_inverse=True)
     if places.size < _LEAST_PLACES or slope.size < _LEAST_LINES:
         found = np.empty((len(wanted), places.size))
         _evaluate(slope, intercept, places, wanted, found, np.empty(max(_BUFFER, slope.size)))
@@ -167,7 +168,7 @@ def _select(rows: Floats, ranks: list[int], out: Floats) -> None:
     Partitions at the middle rank, then each side at its own: numpy does one rank quickly, several slowly.
     """
     if len(ranks) == 1 and ranks[0] in (0, rows.shape[1] - 1):
-        (np.min if ranks[0] == 0 else np.max)(rows, axis=1, out=out[0])
+        (np.minimum if ranks[0] == 0 else np.maximum).reduce(rows, axis=1, out=out[0])
         return
     middle = len(ranks) // 2
     rank = ranks[middle]

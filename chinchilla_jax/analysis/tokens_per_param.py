@@ -142,7 +142,8 @@ def interval_bands(
         if method == "percentile":
             # A NaN, or an A beyond float64, is a failure whatever the mask says; A = 0 is an edge with a
             # ratio.
-            sample = laws[mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)]
+            kept = mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)
+            sample = laws if kept.all() else laws[kept]
             counted = len(sample)
         else:
             centre = check_point(point_law, caller)
@@ -161,7 +162,7 @@ def interval_bands(
             "n_without_optimum": without,
         }
         bands += [
-            ({"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high]}, counts)
+            ({"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high]}, dict(counts))
             for low, high in tails
         ]
     return bands
@@ -314,16 +315,16 @@ def _ratio_quantiles(
     intercept, slope = laws.log_ratio_line()
     kept = ~np.isnan(intercept)
     without = int(kept.size - kept.sum())
+    if without:
+        intercept, slope = intercept[kept], slope[kept]
     if without == kept.size:
         return np.full((len(probabilities), budgets.size), np.nan), without
     n = kept.size - without
     position = np.asarray(probabilities) * (n - 1)
     below = np.floor(position).astype(np.intp)
     above = np.minimum(below + 1, n - 1)
-    ranks = np.unique([below, above])
-    ordered = line_order_statistics(
-        slope[kept], intercept[kept], np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks.tolist()
-    )
+    ranks = sorted({*below.tolist(), *above.tolist()})
+    ordered = line_order_statistics(slope, intercept, np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks)
     weight = (position - below)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
         ratios = np.exp(ordered)
