@@ -32,8 +32,9 @@ Floats = NDArray[np.float64]
 _STRETCHES = 7
 _MARGIN = 0.02  # of the lines, in ranks to both sides
 _LEAST_INSIDE = 4  # places within a stretch for which choosing lines pays
-_LEAST_PLACES = 32
-_LEAST_LINES = 500
+_LEAST_PLACES = 64
+_LEAST_LINES = 1500
+_SORTED = 3000  # lines, for which sorting is faster than several partitions
 _EPSILON = float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)
 _BUFFER = 16384  # numbers evaluated at once, 128 KiB: they stay in the cache
@@ -169,6 +170,10 @@ def _select(rows: Floats, ranks: list[int], out: Floats) -> None:
     """
     if len(ranks) == 1 and ranks[0] in (0, rows.shape[1] - 1):
         (np.minimum if ranks[0] == 0 else np.maximum).reduce(rows, axis=1, out=out[0])
+        return
+    if len(ranks) > 2 and rows.shape[1] < _SORTED:
+        rows.sort(axis=1)
+        out[:] = rows[:, ranks].T
         return
     middle = len(ranks) // 2
     rank = ranks[middle]
