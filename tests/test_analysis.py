@@ -23,6 +23,8 @@ from chinchilla_jax.analysis import (
     tokens_per_param_band,
     trend_table,
 )
+from chinchilla_jax.analysis.intervals import Wanted, interval_rows
+from chinchilla_jax.analysis.tokens_per_param import interval_bands
 from chinchilla_jax.errors import UsageError
 from chinchilla_jax.law import BESIROGLU_2024, PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
@@ -258,6 +260,27 @@ def test_one_budget_and_bad_arguments():
     ):
         with pytest.raises(UsageError, match=message):
             call()
+
+
+def test_several_intervals_at_once_are_what_each_is_alone():
+    laws = with_garbage(LAWS, np.arange(N_LANES) % 7 > 0, np.nan)
+    other = ScalingLaw(E=1.8, A=480, B=2000, alpha=0.347, beta=0.364)
+    wanted = [
+        Wanted(law, level, method)
+        for method, law in zip(METHODS, (BESIROGLU_2024, BESIROGLU_2024, other), strict=True)
+        for level in (0.5, 0.8, 0.95)
+    ]
+    flops = COMPUTE_GRID[::4]
+    rows, bands = (
+        interval_rows(laws, ALL, wanted),
+        interval_bands(laws, flops, wanted, 400, 3, converged=None),
+    )
+    for i, (law, level, method) in enumerate(wanted):
+        assert pd.DataFrame(rows[5 * i : 5 * i + 5]).equals(parameter_table(laws, ALL, law, level, method))
+        alone = tokens_per_param_band(laws, flops, level, method, law, 400, 3)
+        columns, counts = bands[i]
+        assert pd.DataFrame(columns).equals(alone.drop(columns=["level", "method"]))
+        assert counts == alone.attrs
 
 
 # --- slopes -------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 | code       | symbol | shape  | unit                                       |
 |------------|--------|--------|--------------------------------------------|
-| points     |        | (d, 4) | (ln A, ln B, alpha, beta) of each draw     |
+| points     |        | (m, 4) | (ln A, ln B, alpha, beta) of each resample |
+| shifts     |        | (d, 4) | the same of each draw, less the centre     |
 | covariance | S      | (4, 4) | of the same, over the resamples            |
 | z          | z      | (d, 4) | standard normal                            |
 """
@@ -10,9 +11,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.analysis.intervals import law_covariance, normal_coordinates
+from chinchilla_jax.analysis.intervals import (
+    coordinate_covariance,
+    counted_coordinates,
+    normal_coordinates,
+)
 from chinchilla_jax.errors import UsageError
 from chinchilla_jax.law import ScalingLaw
 from chinchilla_jax.perturbations.base import whole_number
@@ -30,14 +35,26 @@ def draw_laws(
     Raises:
         UsageError: an argument is out of range.
     """
-    covariance = law_covariance(laws, converged)
+    return shifted_laws(point_law, draw_shifts(counted_coordinates(laws, converged), draws, seed))
+
+
+def draw_shifts(points: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
+    """How far each draw is from the centre, wherever it is: shape (draws, 4); NaN for under two points.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    covariance = coordinate_covariance(points)
     z = philox(seed).standard_normal((positive_whole("draws", draws), 4))
     if not np.isfinite(covariance).all():
-        points = np.full(z.shape, np.nan)
-    else:
-        variances, axes = np.linalg.eigh(covariance)
-        root = (axes * np.sqrt(np.maximum(variances, 0.0))) @ axes.T
-        points = normal_coordinates(point_law) + z @ root
+        return np.full(z.shape, np.nan)
+    variances, axes = np.linalg.eigh(covariance)
+    return z @ ((axes * np.sqrt(np.maximum(variances, 0.0))) @ axes.T)
+
+
+def shifted_laws(point_law: ScalingLaw, shifts: NDArray[np.float64]) -> ScalingLaw:
+    """The laws at `shifts` from `point_law` in (ln A, ln B, alpha, beta), with its E: shape (draws,)."""
+    points = normal_coordinates(point_law) + shifts
     with np.errstate(over="ignore"):
         A, B = np.exp(points[:, 0]), np.exp(points[:, 1])
     return ScalingLaw(E=point_law.E, A=A, B=B, alpha=points[:, 2], beta=points[:, 3])

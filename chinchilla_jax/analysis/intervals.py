@@ -24,7 +24,8 @@ agree to 4 digits.
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 METHODS = ("percentile", "gaussian", "besiroglu2024")
 _IN_LOGS = ("A", "B")
+
+
+class Wanted(NamedTuple):
+    """An interval that is wanted of a bootstrap: the arguments of `parameter_table` after the laws."""
+
+    point_law: ScalingLaw | None
+    level: float
+    method: str
 
 
 def parameter_table(
@@ -74,33 +83,47 @@ def parameter_rows(
     laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, level: float, method: str
 ) -> list[dict[str, Any]]:
     """The rows of `parameter_table`, as dicts."""
-    check_method(method)
-    tails = central_tails(level)
+    return interval_rows(laws, converged, [Wanted(point_law, level, method)])
+
+
+def interval_rows(laws: ScalingLaw, converged: ArrayLike, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
+    """The rows of one `parameter_table` after the other; what they share is computed once."""
+    tails, estimates = [], []
+    for point_law, level, method in wanted:
+        check_method(method)
+        tails.append(central_tails(level))
+        estimates.append(check_point(point_law, "parameter_table"))
     mask = check_lanes(laws, converged)
-    check_point(point_law, "parameter_table")
-    rows = []
+    tables: list[list[dict[str, Any]]] = [[] for _ in wanted]
     for name in PARAMETERS:
         values = np.asarray(getattr(laws, name))
         values = values[mask & np.isfinite(values)]
-        estimate = float(getattr(point_law, name))
-        if method == "percentile":
-            low, high = np.quantile(values, tails) if values.size else (np.nan, np.nan)
-        else:
-            low, high = _normal_limits(name, values, estimate, tails)
-        rows.append(
-            {
-                "parameter": name,
-                "estimate": estimate,
-                "standard_error": standard_deviation(values),
-                "low": float(low),
-                "high": float(high),
-                "level": float(level),
-                "method": method,
-                "n_converged": values.size,
-                "n_failed": mask.size - values.size,
-            }
-        )
-    return rows
+        error = standard_deviation(values)
+        spread = error
+        if name in _IN_LOGS and any(method != "percentile" for _, _, method in wanted):
+            spread = standard_deviation(np.log(values[values > 0]))
+        for table, (_, level, method), law, probabilities in zip(
+            tables, wanted, estimates, tails, strict=True
+        ):
+            estimate = float(getattr(law, name))
+            if method == "percentile":
+                low, high = np.quantile(values, probabilities) if values.size else (np.nan, np.nan)
+            else:
+                low, high = _normal_limits(name, estimate, spread, probabilities)
+            table.append(
+                {
+                    "parameter": name,
+                    "estimate": estimate,
+                    "standard_error": error,
+                    "low": float(low),
+                    "high": float(high),
+                    "level": float(level),
+                    "method": method,
+                    "n_converged": values.size,
+                    "n_failed": mask.size - values.size,
+                }
+            )
+    return [row for table in tables for row in table]
 
 
 def normal_coordinates(laws: ScalingLaw) -> NDArray[np.float64]:
@@ -118,8 +141,17 @@ def law_covariance(laws: ScalingLaw, converged: ArrayLike) -> NDArray[np.float64
     Raises:
         UsageError: shapes disagree.
     """
+    return coordinate_covariance(counted_coordinates(laws, converged))
+
+
+def counted_coordinates(laws: ScalingLaw, converged: ArrayLike | None) -> NDArray[np.float64]:
+    """The finite `normal_coordinates` among the lanes that count, shape (m, 4)."""
     points = normal_coordinates(laws)
-    points = points[check_lanes(laws, converged) & np.isfinite(points).all(axis=-1)]
+    return points[check_lanes(laws, converged) & np.isfinite(points).all(axis=-1)]
+
+
+def coordinate_covariance(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of `counted_coordinates`, see `law_covariance`."""
     return np.cov(points, rowvar=False) if len(points) > 1 else np.full((4, 4), np.nan)
 
 
@@ -178,14 +210,13 @@ def check_lanes(laws: ScalingLaw, converged: ArrayLike | None) -> NDArray[np.boo
 
 
 def _normal_limits(
-    name: str, values: NDArray[np.float64], estimate: float, tails: tuple[float, float]
+    name: str, estimate: float, spread: float, tails: tuple[float, float]
 ) -> tuple[float, float]:
     """Quantiles of the marginal normal; exact, so no draws: A and B enter as logs, E stops at 0."""
     z = [statistics.NormalDist().inv_cdf(tail) for tail in tails]
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if name in _IN_LOGS:
-            centre, spread = np.log(estimate), standard_deviation(np.log(values[values > 0]))
+            centre = np.log(estimate)
             return float(np.exp(centre + z[0] * spread)), float(np.exp(centre + z[1] * spread))
-        spread = standard_deviation(values)
         low, high = estimate + z[0] * spread, estimate + z[1] * spread
     return (max(low, 0.0), high) if name == "E" and low == low else (low, high)

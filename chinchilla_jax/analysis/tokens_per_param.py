@@ -18,19 +18,24 @@ The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.analysis.draws import draw_laws, philox, positive_whole
+from chinchilla_jax.analysis.draws import draw_laws, draw_shifts, philox, positive_whole, shifted_laws
 from chinchilla_jax.analysis.intervals import (
+    Wanted,
     central_tails,
     check_lanes,
     check_method,
     check_point,
+    counted_coordinates,
     normal_coordinates,
 )
+from chinchilla_jax.analysis.line_order import line_order_statistics
 from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
 
@@ -111,24 +116,56 @@ def band_columns(
     Returns:
         flops, low, median and high, each (k,); and the counts.
     """
-    check_method(method)
-    low_tail, high_tail = central_tails(level)
+    wanted = [Wanted(point_law, level, method)]
+    return interval_bands(laws, flops, wanted, draws, seed, converged=converged, caller=caller)[0]
+
+
+def interval_bands(
+    laws: ScalingLaw,
+    flops: ArrayLike,
+    wanted: Sequence[Wanted],
+    draws: int = 4000,
+    seed: int = 0,
+    *,
+    converged: ArrayLike | None,
+    caller: str = "interval_bands",
+) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, int]]]:
+    """`band_columns` of each that is wanted; what they share is computed once."""
+    for each in wanted:
+        check_method(each.method)
+        central_tails(each.level)
     budgets = _budgets(flops)
     mask = check_lanes(laws, converged)
-    if method == "percentile":
-        # A NaN, or an A beyond float64, is a failure whatever the mask says; A = 0 is an edge with a ratio.
-        counted = mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)
-        sample = laws[counted]
-    else:
-        counted = mask & np.isfinite(normal_coordinates(laws)).all(axis=-1)
-        sample = draw_laws(laws, counted, check_point(point_law, caller), draws, seed)
-    quantiles, without = _ratio_quantiles(sample, budgets, (low_tail, 0.5, high_tail))
-    columns = dict(zip(("low", "median", "high"), quantiles, strict=True))
-    return {"flops": budgets} | columns, {
-        "n_converged": int(counted.sum()),
-        "n_failed": int(mask.size - counted.sum()),
-        "n_without_optimum": without,
-    }
+    drawn: tuple[NDArray[np.float64], int] | None = None
+    bands = []
+    for (point_law, method), group in itertools.groupby(wanted, lambda each: (each.point_law, each.method)):
+        if method == "percentile":
+            # A NaN, or an A beyond float64, is a failure whatever the mask says; A = 0 is an edge with a
+            # ratio.
+            kept = mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)
+            sample = laws if kept.all() else laws[kept]
+            counted = len(sample)
+        else:
+            centre = check_point(point_law, caller)
+            if drawn is None:
+                points = counted_coordinates(laws, mask)
+                drawn = draw_shifts(points, draws, seed), len(points)
+            shifts, counted = drawn
+            sample = shifted_laws(centre, shifts)
+        tails = [central_tails(each.level) for each in group]
+        probabilities = sorted({0.5}.union(*tails))
+        quantiles, without = _ratio_quantiles(sample, budgets, probabilities)
+        at = dict(zip(probabilities, quantiles, strict=True))
+        counts = {
+            "n_converged": counted,
+            "n_failed": mask.size - counted,
+            "n_without_optimum": without,
+        }
+        bands += [
+            ({"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high]}, dict(counts))
+            for low, high in tails
+        ]
+    return bands
 
 
 def slope_per_decade(flops: ArrayLike, ratio: ArrayLike) -> NDArray[np.float64]:
@@ -267,7 +304,7 @@ def slope_monte_carlo_error(
 
 
 def _ratio_quantiles(
-    laws: ScalingLaw, budgets: NDArray[np.float64], probabilities: tuple[float, ...]
+    laws: ScalingLaw, budgets: NDArray[np.float64], probabilities: Sequence[float]
 ) -> tuple[NDArray[np.float64], int]:
     """Quantiles (p, k) of the ratio over the laws (linear interpolation), and how many laws had no optimum.
 
@@ -278,19 +315,22 @@ def _ratio_quantiles(
     intercept, slope = laws.log_ratio_line()
     kept = ~np.isnan(intercept)
     without = int(kept.size - kept.sum())
+    if without:
+        intercept, slope = intercept[kept], slope[kept]
     if without == kept.size:
         return np.full((len(probabilities), budgets.size), np.nan), without
-    # One contiguous row per budget: numpy sorts those several times faster than it finds percentiles.
-    ordered = np.multiply.outer(np.log(budgets / FLOPS_PER_PARAM_TOKEN), slope[kept])
-    ordered += intercept[kept]
-    ordered.sort(axis=1)
-    position = np.asarray(probabilities) * (ordered.shape[1] - 1)
+    n = kept.size - without
+    position = np.asarray(probabilities) * (n - 1)
     below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    above = np.minimum(below + 1, n - 1)
+    ranks = sorted({*below.tolist(), *above.tolist()})
+    ordered = line_order_statistics(slope, intercept, np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks)
+    weight = (position - below)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        left, right = np.exp(ordered[:, below]), np.exp(ordered[:, above])
-        between = left + (position - below) * (right - left)
-    return np.where((left == right) | (position == below), left, between).T, without
+        ratios = np.exp(ordered)
+        left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
+        between = left + weight * (right - left)
+    return np.where((left == right) | (weight == 0), left, between), without
 
 
 def _budgets(flops: ArrayLike) -> NDArray[np.float64]:

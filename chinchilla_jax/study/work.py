@@ -229,25 +229,26 @@ def summarise(
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    from chinchilla_jax.analysis.intervals import METHODS, parameter_rows
-    from chinchilla_jax.analysis.tokens_per_param import band_columns
+    from chinchilla_jax.analysis.intervals import METHODS, Wanted, interval_rows
+    from chinchilla_jax.analysis.tokens_per_param import interval_bands
 
-    parameters: list[dict[str, Any]] = []
-    bands: list[dict[str, Any]] = []
-    for method in METHODS:
-        mixed = method == "besiroglu2024"
-        if mixed and spec.objective != "huber":
-            continue
-        law = points["huber_scale" if mixed else spec.objective]
-        for level in spec.levels:
-            parameters += parameter_rows(laws, converged, law, level, method)
-            band, _ = band_columns(laws, spec.flops, level, method, law, seed=spec.seed, converged=converged)
-            n_budgets = len(band["flops"])
-            bands.append(band | {"level": np.full(n_budgets, level), "method": [method] * n_budgets})
-    return (
-        {name: [row[name] for row in parameters] for name in parameters[0]},
-        {name: np.concatenate([band[name] for band in bands]) for name in bands[0]},
-    )
+    centres = {method: points[spec.objective] for method in METHODS}
+    centres["besiroglu2024"] = points["huber_scale"]
+    wanted = [
+        Wanted(law, level, method)
+        for method, law in centres.items()
+        if method != "besiroglu2024" or spec.objective == "huber"
+        for level in spec.levels
+    ]
+    parameters = interval_rows(laws, converged, wanted)
+    bands = [
+        band for band, _ in interval_bands(laws, spec.flops, wanted, seed=spec.seed, converged=converged)
+    ]
+    tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
+    n_budgets = len(spec.flops)
+    tokens_per_param["level"] = np.repeat([each.level for each in wanted], n_budgets)
+    tokens_per_param["method"] = np.repeat([each.method for each in wanted], n_budgets)
+    return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
 
 
 def _point_row(point: FitResult) -> dict[str, Any]:

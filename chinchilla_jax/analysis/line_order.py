@@ -1,0 +1,186 @@
+"""Order statistics of many lines at many places, without sorting all lines at every place.
+
+| code      | symbol    | shape  | meaning                                                      |
+|-----------|-----------|--------|--------------------------------------------------------------|
+| slope     | s         | (n,)   | of each line                                                 |
+| intercept | b         | (n,)   | of each line                                                 |
+| x         | x         | (k,)   | places                                                       |
+| ranks     | r         | (p,)   | places in the order, 0 for the lowest of the n values        |
+| limits    | L(x), U(x)|        | chords above and below which a line cannot matter            |
+
+At both ends of a stretch of places the n values are sorted, and chords are drawn from end to end: L between
+the values some ranks below r, U between those some ranks above. A line that is below L at both ends is below
+it all along, since both are straight; so is one above U. Only the others are evaluated at the places between
+and put in order. What they give is the order statistic of all lines wherever it lies between L and U; a place
+where it does not is done with all lines. The result is that of the full sort, bit for bit.
+
+Lines change places where they cross, most of them about where the values spread least: there the ends are
+close together, elsewhere far apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Measured with 4,000 resamples at 201 budgets: 6 to 8 stretches and margins of 1.5 to 3% differ by a tenth.
+_STRETCHES = 7
+_MARGIN = 0.02  # of the lines, in ranks to both sides
+_LEAST_INSIDE = 4  # places within a stretch for which choosing lines pays
+_LEAST_PLACES = 64
+_LEAST_LINES = 1500
+_SORTED = 3000  # lines, for which sorting is faster than several partitions
+_EPSILON = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
+_BUFFER = 16384  # numbers evaluated at once, 128 KiB: they stay in the cache
+
+
+def line_order_statistics(slope: Floats, intercept: Floats, x: Floats, ranks: Sequence[int]) -> Floats:
+    """The values of given ranks among `slope * x + intercept`, at each x.
+
+    Args:
+        slope: finite, shape (n,).
+        intercept: may be +inf or -inf, not NaN; shape (n,).
+        x: finite, in any order, shape (k,).
+        ranks: between 0 and n - 1, rising, shape (p,).
+
+    Returns:
+        Shape (p, k): `np.sort(slope * x + intercept)[rank]` for each rank and x.
+    """
+    finite = np.isfinite(intercept)
+    lowest = 0
+    if not finite.all():
+        lowest = int(np.count_nonzero(intercept == -np.inf))
+        slope, intercept = slope[finite], intercept[finite]
+    relative = np.asarray(ranks) - lowest
+    inside = (relative >= 0) & (relative < slope.size)
+    out = np.where(relative < 0, -np.inf, np.inf)[:, None].repeat(x.size, axis=1)
+    wanted = relative[inside].tolist()
+    if not wanted:
+        return out
+    rising = bool((x[1:] > x[:-1]).all())
+    places, back = (x, slice(None)) if rising else np.unique(x, return_inverse=True)
+    if places.size < _LEAST_PLACES or slope.size < _LEAST_LINES:
+        found = np.empty((len(wanted), places.size))
+        _evaluate(slope, intercept, places, wanted, found, np.empty(max(_BUFFER, slope.size)))
+    else:
+        found = _by_stretches(slope, intercept, places, wanted)
+    found = found[:, back]
+    if len(wanted) == len(out):
+        return found
+    out[inside] = found
+    return out
+
+
+def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int]) -> Floats:
+    """`line_order_statistics` of finite lines at rising places."""
+    n = slope.size
+    ends = _ends(slope, intercept, x)
+    buffer = np.empty(max(_BUFFER, ends.size * n))
+    in_order = _values(slope, intercept, x[ends], buffer)
+    in_order.sort(axis=1)
+    out = np.full((len(ranks), x.size), np.nan)
+    out[:, ends] = in_order[:, ranks].T
+
+    # Neighbouring ranks, such as those between which a quantile lies, share their lines.
+    starts = [i for i, rank in enumerate(ranks) if i == 0 or rank - ranks[i - 1] > 1]
+    stops = [*starts[1:], len(ranks)]
+    margin = max(int(_MARGIN * n), 1)
+    lowest = [max(ranks[start] - margin, 0) for start in starts]
+    highest = [min(ranks[stop - 1] + margin, n - 1) for stop in stops]
+    # Rounding moves a value, or a chord, by a few units in the last place of the largest number on its way.
+    largest = max(slope.max(), -slope.min()) * max(x[-1], -x[0]) + max(intercept.max(), -intercept.min())
+    rounding = 16 * _EPSILON * largest + _TINY
+    low, high = in_order[:, lowest] - rounding, in_order[:, highest] + rounding
+    beyond_low, beyond_high = (low - rounding)[..., None], (high + rounding)[..., None]
+
+    near_low, near_high, other = np.empty((3, len(starts), n), dtype=np.bool_)
+    for left, (i, j) in enumerate(itertools.pairwise(ends.tolist())):
+        if j - i - 1 < _LEAST_INSIDE:
+            continue
+        at_left, at_right = _values(slope, intercept, x[[i, j]], buffer)
+        np.greater_equal(at_left, beyond_low[left], out=near_low)
+        np.greater_equal(at_right, beyond_low[left + 1], out=other)
+        near_low |= other
+        np.less_equal(at_left, beyond_high[left], out=near_high)
+        np.less_equal(at_right, beyond_high[left + 1], out=other)
+        near_high |= other
+        near_high &= near_low
+        for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+            below = n - int(np.count_nonzero(near_low[group]))
+            chosen = near_high[group].nonzero()[0]
+            # No more lines than `lowest` are below L at an end, so these are ranks among the chosen.
+            among = [rank - below for rank in ranks[start:stop]]
+            found = out[start:stop, i + 1 : j]
+            _evaluate(slope[chosen], intercept[chosen], x[i + 1 : j], among, found, buffer)
+
+    before = np.searchsorted(ends[1:-1], np.arange(x.size), side="right")
+    after = before + 1
+    t = ((x - x[ends[before]]) / (x[ends[after]] - x[ends[before]]))[:, None]
+    first, last = out[starts].T, out[[stop - 1 for stop in stops]].T
+    chord_low, chord_high = (at[before] + (at[after] - at[before]) * t for at in (low, high))
+    others = (~((first >= chord_low) & (last <= chord_high)).all(axis=1)).nonzero()[0]
+    if others.size:
+        found = np.empty((len(ranks), others.size))
+        _evaluate(slope, intercept, x[others], ranks, found, buffer)
+        out[:, others] = found
+    return out
+
+
+def _ends(slope: Floats, intercept: Floats, x: Floats) -> NDArray[np.intp]:
+    """Indices of the places between which the stretches lie; any choice gives the same statistics."""
+    s, b = slope - slope.mean(), intercept - intercept.mean()
+    ss, sb, bb = s @ s, s @ b, b @ b
+    # The spread of the values at x is proportional to the root of (x - centre)^2 + width^2.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        centre = -sb / ss
+        scale = np.arcsinh((x - centre) / np.sqrt(bb / ss - centre**2))
+    if not np.isfinite(scale).all():  # parallel lines, lines through one point, or numbers beyond float64
+        scale = x
+    inner = np.searchsorted(scale, np.linspace(scale[0], scale[-1], _STRETCHES + 1)[1:-1])
+    return np.array(sorted({0, x.size - 1}.union(inner.tolist())))
+
+
+def _evaluate(
+    slope: Floats, intercept: Floats, x: Floats, ranks: list[int], out: Floats, buffer: Floats
+) -> None:
+    """Evaluate these lines at every place, some places at a time, and put the order statistics into `out`."""
+    places = buffer.size // slope.size
+    for start in range(0, x.size, places):
+        part = slice(start, start + places)
+        _select(_values(slope, intercept, x[part], buffer), ranks, out[:, part])
+
+
+def _values(slope: Floats, intercept: Floats, x: Floats, buffer: Floats) -> Floats:
+    values = buffer[: x.size * slope.size].reshape(x.size, slope.size)
+    np.multiply(x[:, None], slope, out=values)
+    values += intercept
+    return values
+
+
+def _select(rows: Floats, ranks: list[int], out: Floats) -> None:
+    """Put the values of rising `ranks` in each row, (k, n), into `out`, (p, k); the rows are reordered.
+
+    Partitions at the middle rank, then each side at its own: numpy does one rank quickly, several slowly.
+    """
+    if len(ranks) == 1 and ranks[0] in (0, rows.shape[1] - 1):
+        (np.minimum if ranks[0] == 0 else np.maximum).reduce(rows, axis=1, out=out[0])
+        return
+    if len(ranks) > 2 and rows.shape[1] < _SORTED:
+        rows.sort(axis=1)
+        out[:] = rows[:, ranks].T
+        return
+    middle = len(ranks) // 2
+    rank = ranks[middle]
+    rows.partition(rank, axis=1)
+    out[middle] = rows[:, rank]
+    if middle:
+        _select(rows[:, :rank], ranks[:middle], out[:middle])
+    if middle + 1 < len(ranks):
+        rest = [other - rank - 1 for other in ranks[middle + 1 :]]
+        _select(rows[:, rank + 1 :], rest, out[middle + 1 :])
