@@ -24,13 +24,20 @@ _WRITTEN = {int: _WHOLE, float: _REAL}
 def take_plain_values(command: Any) -> Any:
     """Let the parameters of `command`, and of the commands in it, take plain values as they are."""
     kinds = _kinds(command.callback) if command.callback else {}
-    for parameter in command.params:
-        kind = kinds.get(parameter.name)
-        parameter.process_value = functools.partial(_process, parameter, kind, parameter.process_value)
+    command.get_params = functools.partial(_parameters, command.get_params, kinds)
     if isinstance(getattr(command, "commands", None), dict):
         for each in command.commands.values():
             take_plain_values(each)
     return command
+
+
+def _parameters(given: Callable[[Any], list[Any]], kinds: dict[str, Any], context: Any) -> list[Any]:
+    """What `Command.get_params` gives, --help included, which is made when first asked for."""
+    parameters = given(context)
+    for each in parameters:
+        if "process_value" not in vars(each):
+            each.process_value = functools.partial(_process, each, kinds.get(each.name), each.process_value)
+    return parameters
 
 
 def _process(parameter: Any, kind: Any, judged: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
