@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax.analysis.intervals import law_covariance, normal_coordinates
-from chinchilla_jax.errors import UsageError
+from chinchilla_jax.errors import UsageError, whole_number
 from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.perturbations.base import whole_number
 
 
 def draw_laws(
