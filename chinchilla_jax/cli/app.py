@@ -22,6 +22,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
+# Rich's help doubles the time that --help takes (0.32 s against 0.15 s).
+_PLAIN_HELP: dict[str, Any] = {"rich_markup_mode": None}
+
+
 class _Commands(Mapping[str, Any]):
     """The commands by name, each imported and made when it is first looked up: a run needs one of them."""
 
@@ -49,10 +53,6 @@ def build() -> Any:
     return take_plain_values(typer.main.get_command(app))
 
 
-# Rich's help doubles the time that --help takes (0.32 s against 0.15 s).
-_PLAIN_HELP: dict[str, Any] = {"rich_markup_mode": None}
-
-
 @functools.cache
 def _made(name: str) -> Any:
     module = import_module(f"{__package__}.{name}")
@@ -69,8 +69,6 @@ def _made(name: str) -> Any:
 
 def _with_quiet(command: Any) -> Callable[..., None]:
     """The command with an option --quiet: no progress, no text; --json and errors are printed still."""
-    if hasattr(command, "__wrapped__"):  # a group's commands are wrapped once, however often this is built
-        return command
     from chinchilla_jax.cli import output
     from chinchilla_jax.progress import silenced
 

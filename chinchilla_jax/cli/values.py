@@ -1,6 +1,6 @@
 """Values of options and arguments that need no judge: text where text is wanted, plain numbers for numbers.
 
-typer leaves every value, defaults too, to pydantic, whose import takes as long as a thousand fits. Here what
+typer leaves every value, defaults too, to pydantic, whose import takes a tenth of a second. Here what
 can mean one thing only is taken as it is; all else, and with it every error message, stays with typer.
 """
 
@@ -23,20 +23,22 @@ _WRITTEN = {int: _WHOLE, float: _REAL}
 
 def take_plain_values(command: Any) -> Any:
     """Let the parameters of `command`, and of the commands in it, take plain values as they are."""
-    kinds = _kinds(command.callback) if command.callback else {}
-    command.get_params = functools.partial(_parameters, command.get_params, kinds)
+    command.get_params = functools.partial(_parameters, command.get_params, command.callback)
     if isinstance(getattr(command, "commands", None), dict):
         for each in command.commands.values():
             take_plain_values(each)
     return command
 
 
-def _parameters(given: Callable[[Any], list[Any]], kinds: dict[str, Any], context: Any) -> list[Any]:
+def _parameters(
+    given: Callable[[Any], list[Any]], callback: Callable[..., Any] | None, context: Any
+) -> list[Any]:
     """What `Command.get_params` gives, --help included, which is made when first asked for."""
     parameters = given(context)
-    for each in parameters:
-        if "process_value" not in vars(each):
-            each.process_value = functools.partial(_process, each, kinds.get(each.name), each.process_value)
+    new = [each for each in parameters if "process_value" not in vars(each)]
+    kinds = _kinds(callback) if new and callback else {}
+    for each in new:
+        each.process_value = functools.partial(_process, each, kinds.get(each.name), each.process_value)
     return parameters
 
 
