@@ -11,7 +11,7 @@ Notation
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.law import ScalingLaw
 
 _PAIRS = Pairs()
+_NOT_OF_PARAMETERS = ("flops", "params", "tokens", "simultaneous")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,9 @@ class BootstrapResult:
 
     def standard_errors(self) -> pd.DataFrame:
         """Rows: the five parameters. Columns: parameter, estimate, standard_error, n_converged, n_failed."""
-        table = self._parameter_table(0.8, "percentile" if self.scheme.quantiles else "gaussian")
+        import pandas as pd
+
+        table = pd.DataFrame(self._parameter_columns(*self._usual()))
         return table[["parameter", "estimate", "standard_error", "n_converged", "n_failed"]]
 
     def interval(self, level: float = 0.8, method: str = "percentile") -> pd.DataFrame:
@@ -161,18 +164,39 @@ class BootstrapResult:
             Rows: the five parameters. Columns: parameter, estimate, low, high, level, method, n_converged,
             n_failed.
         """
-        return self._parameter_table(level, method).drop(columns="standard_error")
+        import pandas as pd
+
+        return pd.DataFrame(self._parameter_columns(level, method)).drop(columns="standard_error")
 
     def tokens_per_param(
         self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
     ) -> pd.DataFrame:
         """Compute-optimal tokens per parameter, by budget: flops, low, median, high, level, method."""
-        from chinchilla_jax.analysis.interval_table import interval_table
+        import pandas as pd
+
+        columns, counts = self.tokens_per_param_columns(flops, level, method, seed=seed)
+        frame = pd.DataFrame(columns)
+        frame.attrs = counts
+        return frame
+
+    def parameter_columns(self, level: float = 0.8, method: str = "percentile") -> dict[str, list[Any]]:
+        """The columns of `interval`, with the standard_error of `standard_errors`, as lists.
+
+        Without pandas, whose import takes longer than to fit 4,000 resamples.
+        """
+        usual = self._parameter_columns(*self._usual())
+        return self._parameter_columns(level, method) | {"standard_error": usual["standard_error"]}
+
+    def tokens_per_param_columns(
+        self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
+    ) -> tuple[dict[str, list[Any]], dict[str, int]]:
+        """The columns of `tokens_per_param` as lists, without pandas; and its counts of lanes."""
+        from chinchilla_jax.analysis.interval_table import interval_columns
         from chinchilla_jax.analysis.quantities import prescription_quantities
-        from chinchilla_jax.analysis.tokens_per_param import tokens_per_param_band
+        from chinchilla_jax.analysis.tokens_per_param import band_columns
 
         self.replicates().require(method)
-        medians = tokens_per_param_band(
+        band, counts = band_columns(
             self.laws,
             flops,
             level,
@@ -180,25 +204,34 @@ class BootstrapResult:
             self.point.law,
             seed=seed,
             converged=self.converged,
+            caller="tokens_per_param",
         )
+        columns: dict[str, list[Any]] = {
+            name: band[name].tolist() for name in ("flops", "low", "median", "high")
+        }
+        if not self._plain(method):
+            asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
+            limits = interval_columns(self.replicates(), asked, levels=[level], methods=[method], seed=seed)
+            columns |= {name: limits[name] for name in ("low", "high")}
+        count = len(columns["flops"])
+        return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
+
+    def _usual(self) -> tuple[float, str]:
+        """Level and method of an interval that every scheme has."""
+        return 0.8, "percentile" if self.scheme.quantiles else "gaussian"
+
+    def _parameter_columns(self, level: float, method: str) -> dict[str, list[Any]]:
+        from chinchilla_jax.analysis.interval_table import interval_columns
+        from chinchilla_jax.analysis.intervals import parameter_rows
+
+        self.replicates().require(method)
         if self._plain(method):
-            return medians
-        asked = prescription_quantities(medians["flops"].to_numpy(), ["tokens_per_param"])
-        table = interval_table(self.replicates(), asked, levels=[level], methods=[method], seed=seed)
-        limits = {name: table[name].to_numpy() for name in ("low", "high", "method")}
-        return medians.assign(**limits)
+            rows = parameter_rows(self.laws, self.converged, self.point.law, level, method)
+            return {name: [row[name] for row in rows] for name in rows[0]}
+        columns = interval_columns(self.replicates(), levels=[level], methods=[method])
+        named = {"parameter": columns.pop("quantity")} | columns
+        return {name: named[name] for name in named if name not in _NOT_OF_PARAMETERS}
 
     def _plain(self, method: str) -> bool:
         """Whether a study's tables hold this method too, on resamples as large as the data."""
         return method in ("percentile", "gaussian") and self.scheme.factor(self.point.n_runs) == 1
-
-    def _parameter_table(self, level: float, method: str) -> pd.DataFrame:
-        from chinchilla_jax.analysis.interval_table import interval_table
-        from chinchilla_jax.analysis.intervals import parameter_table
-
-        self.replicates().require(method)
-        if self._plain(method):
-            return parameter_table(self.laws, self.converged, self.point.law, level, method)
-        table = interval_table(self.replicates(), levels=[level], methods=[method])
-        table = table.rename(columns={"quantity": "parameter"})
-        return table.drop(columns=["flops", "params", "tokens", "simultaneous"])

@@ -6,6 +6,7 @@ also `ValueError`, so code that never heard of this package can catch them.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 
 
@@ -56,3 +57,18 @@ def short(value: object, width: int = 40) -> str:
     except Exception:  # a repr can fail (an integer of 5,000 digits does), and must not replace the message
         text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def whole_number(what: str, value: object) -> int:
+    """`value` as an int.
+
+    Raises:
+        UsageError: it is not a whole number >= 0.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise UsageError(f"{what} = {short(value)} is not a whole number >= 0; give 0, 1, 2, ...")
+    return number

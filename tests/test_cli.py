@@ -1,18 +1,22 @@
 """The command line: what it prints, what it exits with, and that a mistake costs one line."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
 import subprocess
 import sys
+from typing import Annotated
 
 import numpy as np
+import pydantic
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.cli import main, output
+from chinchilla_jax.cli import main, output, values
 from chinchilla_jax.datasets import load_runs
 
 COMMANDS = (
@@ -90,14 +94,121 @@ def table(tmp_path):
 # --- start -------------------------------------------------------------------------------------------------
 
 
-def test_help_loads_nothing_heavy():
+# What takes long to import, and is of no use to a fit on a CPU.
+HEAVY = {
+    "jax", "optax", "pandas", "pandera", "pyarrow", "matplotlib", "scipy", "numba", "jinja2", "pydantic",
+    "rich",
+}  # fmt: skip
+
+
+def imported_by(*arguments):
+    """The modules that a run of the command line has imported in the end, and what it has printed."""
     code = (
-        "import sys; from chinchilla_jax.cli import main; code = main(['--help']);"
-        "print(code, sorted({'jax', 'numpy', 'pandas', 'matplotlib', 'pyarrow', 'rich'} & set(sys.modules)))"
+        "import sys; from chinchilla_jax.cli import main; code = main(sys.argv[1:]);"
+        "print(code, *sys.modules, file=sys.stderr)"
     )
-    result = in_python(code)
-    assert result.stdout.splitlines()[-1] == "0 []", result.stderr
-    assert "bootstrap" in result.stdout
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    code, *modules = result.stderr.splitlines()[-1].split()
+    assert code == "0", result.stderr
+    return set(modules), result.stdout
+
+
+def test_help_loads_nothing_heavy():
+    modules, text = imported_by("--help")
+    assert not (HEAVY | {"numpy"}) & modules
+    assert "bootstrap" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "chinchilla", "--starts", STARTS, "--json"),
+        ("fit", "llama3", "--starts", STARTS, "--delta", "1e-3"),
+        ("bootstrap", "chinchilla", "--resamples", RESAMPLES, "--seed", "3", "--json"),
+        ("bootstrap", "chinchilla", "--resamples", RESAMPLES, "--flops", "1e21", "--flops", "1e24"),
+        ("bootstrap", "chinchilla", "--resamples", RESAMPLES, "--method", "basic", "--level", "0.9"),
+    ],
+)
+def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
+    # Where there may be an accelerator, JAX is asked for it.
+    heavy = HEAVY - {"jax"} if any(map(importlib.util.find_spec, ("jax_plugins", "libtpu"))) else HEAVY
+    modules, text = imported_by(*arguments)
+    assert text
+    assert not heavy & modules
+    commands = {module.removeprefix("chinchilla_jax.cli.") for module in modules} & set(COMMANDS)
+    assert commands <= {"fit", "bootstrap"}, "no other command's module"
+
+
+# --- values ------------------------------------------------------------------------------------------------
+
+
+@given(
+    kind=st.sampled_from([str, int, float, bool]),
+    text=st.one_of(
+        st.text(alphabet="0123456789+-.eE_ ", max_size=12),
+        st.integers().map(str),
+        st.floats().map(repr),
+        st.sampled_from(
+            ["1e999", "-0", "007", "1e-400", "0.1", "5.", ".5", "1e5", "1_000", "nan", "true", "\u0663"]
+        ),
+        st.text(max_size=5),
+    ),
+)
+def test_a_plain_value_is_what_the_full_parser_makes_of_it(kind, text):
+    found = values._plain(text, kind)
+    if found is values._UNSURE:
+        return
+    judged = pydantic.TypeAdapter(kind).validate_python(text)
+    assert type(found) is type(judged) is kind
+    assert repr(found) == repr(judged)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "plain"),
+    [(int, "4000", 4000), (int, "-1", -1), (float, "0.8", 0.8), (float, "1e24", 1e24), (float, "3", 3.0)],
+)
+def test_usual_numbers_need_no_judge(kind, text, plain):
+    assert repr(values._plain(text, kind)) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (int, "4e3"),
+        (int, "1_000"),
+        (int, " 7"),
+        (int, "\u0663"),
+        (float, "nan"),
+        (float, "1,5"),
+        (bool, "yes"),
+    ],
+)
+def test_what_may_mean_something_else_is_left_to_the_parser(kind, text):
+    assert values._plain(text, kind) is values._UNSURE
+
+
+def test_a_parser_of_ones_own_sees_plain_numbers_too():
+    seen = []
+
+    def parsed(text: str) -> float:
+        seen.append(text)
+        return 7.0
+
+    def command(size: Annotated[float | None, typer.Option(parser=parsed)] = None, count: int = 2) -> None:
+        seen.append((size, count))
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(command)
+    made = values.take_plain_values(typer.main.get_command(app))
+    made(args=["--size", "3", "--count", "5"], standalone_mode=False)
+    made(args=[], standalone_mode=False)
+    assert seen == ["3", (7.0, 5), (None, 2)]
 
 
 def test_help_names_the_commands_that_there_are():

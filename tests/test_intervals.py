@@ -212,6 +212,8 @@ def test_failed_lanes_are_left_out_and_counted():
         ({"methods": ["studentised"]}, "inner=50"),
         ({"levels": [80]}, "not a probability"),
         ({"quantities": []}, "one or more Quantity"),
+        ({"levels": []}, "one or more of both"),
+        ({"methods": []}, "one or more of both"),
     ],
 )
 def test_what_cannot_be_asked_for(arguments, message):
@@ -371,6 +373,18 @@ def test_bca_and_studentised_through_the_front_door():
     assert (wide["low"] <= narrow["low"])[ratio].all() and (wide["high"] >= narrow["high"])[ratio].all()
     single = narrow["flops"].isna()
     assert wide["low"][single].equals(narrow["low"][single])
+
+
+@pytest.mark.parametrize("method", ["percentile", "gaussian", "basic", "bca"])
+def test_columns_are_those_of_the_frames(method):
+    boot = cj.bootstrap(runs_with_noise(), resamples=60, jackknife=True)
+    columns, frame = boot.parameter_columns(0.9, method), boot.interval(0.9, method)
+    assert columns["standard_error"] == boot.standard_errors()["standard_error"].tolist()
+    assert {name: columns[name] for name in frame} == frame.to_dict("list")
+    columns, counts = boot.tokens_per_param_columns([1e20, 1e24], 0.9, method)
+    frame = boot.tokens_per_param([1e20, 1e24], 0.9, method)
+    assert columns == frame.to_dict("list")
+    assert counts == frame.attrs and counts["n_converged"] + counts["n_failed"] == 60
 
 
 @pytest.mark.parametrize(

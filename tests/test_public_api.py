@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax import analysis
 
 # DESIGN.md, "Public surface".
 DESIGN_NAMES = (
@@ -90,6 +91,16 @@ def test_no_module_hides_a_public_name(module):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'fits'"):
         cj.fits  # noqa: B018
+
+
+def test_the_names_of_analysis_are_there():
+    for name in analysis.__all__:
+        value = getattr(analysis, name)
+        assert value is getattr(analysis, name)
+        assert getattr(value, "__name__", name) == name
+    assert set(analysis.__all__) <= set(dir(analysis))
+    with pytest.raises(AttributeError, match="no attribute 'trend'"):
+        analysis.trend  # noqa: B018
 
 
 def test_importing_is_light():

@@ -407,10 +407,9 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS")
     code = (
         "import sys\n"
-        "from chinchilla_jax.cli import study, blas_threads\n"
+        "from chinchilla_jax.cli import blas_threads, main\n"
         "real = blas_threads.keep_blas_to_one_thread\n"
-        "study.keep_blas_to_one_thread = lambda: (print('numpy' in sys.modules), real())\n"
-        "from chinchilla_jax.cli import main\n"
+        "blas_threads.keep_blas_to_one_thread = lambda: (print('numpy' in sys.modules), real())\n"
         "main(['study', 'nosuch.toml', '--out', 'x'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

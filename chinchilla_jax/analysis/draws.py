@@ -18,9 +18,8 @@ from chinchilla_jax.analysis.intervals import (
     counted_coordinates,
     normal_coordinates,
 )
-from chinchilla_jax.errors import UsageError
+from chinchilla_jax.errors import UsageError, whole_number
 from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.perturbations.base import whole_number
 
 
 def draw_laws(

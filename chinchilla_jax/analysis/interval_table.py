@@ -24,7 +24,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,22 +146,49 @@ def interval_table(
     """
     import pandas as pd
 
+    return pd.DataFrame(
+        interval_columns(
+            replicates,
+            quantities,
+            levels=levels,
+            methods=methods,
+            simultaneous=simultaneous,
+            draws=draws,
+            seed=seed,
+        )
+    )
+
+
+def interval_columns(
+    replicates: Replicates,
+    quantities: Sequence[Quantity] | None = None,
+    *,
+    levels: Sequence[float] = (0.8,),
+    methods: Sequence[str] = ("percentile",),
+    simultaneous: bool = False,
+    draws: int = 4000,
+    seed: int = 0,
+) -> dict[str, list[Any]]:
+    """The columns of `interval_table`, for whom the import of pandas would take longer than the intervals."""
     chosen = parameter_quantities() if quantities is None else list(quantities)
     if not chosen or not all(isinstance(quantity, Quantity) for quantity in chosen):
         raise UsageError(f"quantities = {short(quantities)}: give one or more Quantity")
     tails = {float(level): central_tails(level)[0] for level in levels}
+    if not tails or not methods:
+        raise UsageError("levels and methods: give one or more of both, such as (0.8,) and ('percentile',)")
     for method in methods:
         replicates.require(method)
     work = _Work(replicates, chosen, positive_whole("draws", draws), seed)
     curves = _curves(chosen) if simultaneous else [[j] for j in range(len(chosen))]
-    frames = []
+    columns: dict[str, list[Any]] = {}
     for level, tail in tails.items():
         for method in methods:
             low, high = np.full(len(chosen), np.nan), np.full(len(chosen), np.nan)
             for curve in curves:
                 low[curve], high[curve] = work.limits(method, curve, tail)
-            frames.append(work.frame(low, high, level, method, simultaneous))
-    return pd.concat(frames, ignore_index=True)
+            for name, values in work.columns(low, high, level, method, simultaneous).items():
+                columns.setdefault(name, []).extend(values)
+    return columns
 
 
 class _Work:
@@ -210,39 +237,34 @@ class _Work:
         bounds = np.array([0.0 if self.quantities[j].name == "E" else -np.inf for j in curve])
         return np.maximum(limits[0], bounds), np.maximum(limits[1], bounds)
 
-    def frame(
+    def columns(
         self,
         low: NDArray[np.float64],
         high: NDArray[np.float64],
         level: float,
         method: str,
         simultaneous: bool,
-    ) -> pd.DataFrame:
-        import pandas as pd
-
+    ) -> dict[str, list[Any]]:
         counted = (~np.isnan(self.values)).sum(axis=0)
         natural = np.stack([q.unscaled(self.values[:, j]) for j, q in enumerate(self.quantities)], axis=-1)
         centre = scaled_matrix(self.quantities, self._centre(method))
-        return pd.DataFrame(
-            {
-                "quantity": [quantity.name for quantity in self.quantities],
-                **{
-                    place: [getattr(quantity, place) for quantity in self.quantities]
-                    for place in ("flops", "params", "tokens")
-                },
-                "estimate": [
-                    float(q.unscaled(value)) for q, value in zip(self.quantities, centre, strict=True)
-                ],
-                "standard_error": methods_of.standard_errors(natural),
-                "low": [float(q.unscaled(value)) for q, value in zip(self.quantities, low, strict=True)],
-                "high": [float(q.unscaled(value)) for q, value in zip(self.quantities, high, strict=True)],
-                "level": level,
-                "method": method,
-                "simultaneous": simultaneous,
-                "n_converged": counted,
-                "n_failed": len(self.values) - counted,
-            }
-        )
+        count = len(self.quantities)
+        return {
+            "quantity": [quantity.name for quantity in self.quantities],
+            **{
+                place: [float(getattr(quantity, place)) for quantity in self.quantities]
+                for place in ("flops", "params", "tokens")
+            },
+            "estimate": [float(q.unscaled(value)) for q, value in zip(self.quantities, centre, strict=True)],
+            "standard_error": methods_of.standard_errors(natural).tolist(),
+            "low": [float(q.unscaled(value)) for q, value in zip(self.quantities, low, strict=True)],
+            "high": [float(q.unscaled(value)) for q, value in zip(self.quantities, high, strict=True)],
+            "level": [level] * count,
+            "method": [method] * count,
+            "simultaneous": [simultaneous] * count,
+            "n_converged": counted.tolist(),
+            "n_failed": (len(self.values) - counted).tolist(),
+        }
 
     def _centre(self, method: str) -> ScalingLaw:
         point = self.replicates.huber_scale_point if method == "besiroglu2024" else None

@@ -4,76 +4,71 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.core import TyperGroup
 
-from chinchilla_jax.cli import progress, study
-from chinchilla_jax.cli.bootstrap import bootstrap_command
-from chinchilla_jax.cli.breakdown import breakdown_command
-from chinchilla_jax.cli.coverage import coverage_command
-from chinchilla_jax.cli.datasets import datasets_command
-from chinchilla_jax.cli.diagnose import diagnose_command
-from chinchilla_jax.cli.doctor import doctor_command
-from chinchilla_jax.cli.fit import fit_command
-from chinchilla_jax.cli.flops import flops_command
-from chinchilla_jax.cli.forms import forms_command
-from chinchilla_jax.cli.inference import inference_command
-from chinchilla_jax.cli.isoflop import isoflop_command
-from chinchilla_jax.cli.objectives import objectives_command
-from chinchilla_jax.cli.plan import plan_command
-from chinchilla_jax.cli.report import report_command
-from chinchilla_jax.cli.wald import wald_command
+from chinchilla_jax.cli.values import take_plain_values
 
-COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
-    "fit": fit_command,
-    "bootstrap": bootstrap_command,
-    "study": study.app,
-    "report": report_command,
-    "coverage": coverage_command,
-    "breakdown": breakdown_command,
-    "diagnose": diagnose_command,
-    "forms": forms_command,
-    "objectives": objectives_command,
-    "wald": wald_command,
-    "plan": plan_command,
-    "inference": inference_command,
-    "isoflop": isoflop_command,
-    "flops": flops_command,
-    "progress": progress.build(),
-    "datasets": datasets_command,
-    "doctor": doctor_command,
-}
+# In the order of --help: those about one table, about decisions, and the rest. Each is a module of this
+# folder with a function NAME_command, or with `app`, a group of commands.
+COMMANDS = (
+    "fit", "bootstrap", "study", "report", "coverage", "breakdown", "diagnose", "forms", "objectives", "wald",
+    "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
+)  # fmt: skip
 
 
-class _InOrder(TyperGroup):
-    """Lists the commands in the order of `COMMANDS`: those about one table, about decisions, and the rest."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in COMMANDS if name in self.commands]
+# Rich's help doubles the time that --help takes (0.32 s against 0.15 s).
+_PLAIN_HELP: dict[str, Any] = {"rich_markup_mode": None}
 
 
-def build() -> typer.Typer:
-    """The command line as a typer application."""
-    # Rich's help doubles the time that --help takes (0.32 s against 0.15 s).
-    app = typer.Typer(cls=_InOrder, rich_markup_mode=None, pretty_exceptions_enable=False)
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported and made when it is first looked up: a run needs one of them."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return _made(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**(settings | {"commands": _Commands()}))
+
+
+def build() -> Any:
+    """The command line as a command of the parser: to be called, or asked for its `commands`."""
+    app = typer.Typer(cls=_Group, pretty_exceptions_enable=False, **_PLAIN_HELP)
     app.callback(invoke_without_command=True)(_start)
-    for name, command in COMMANDS.items():
-        if isinstance(command, typer.Typer):
-            for each in command.registered_commands:
-                each.callback = _with_quiet(each.callback)
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(_with_quiet(command))
-    return app
+    return take_plain_values(typer.main.get_command(app))
+
+
+@functools.cache
+def _made(name: str) -> Any:
+    module = import_module(f"{__package__}.{name}")
+    group = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False, **_PLAIN_HELP)
+        group.command()(getattr(module, f"{name}_command"))
+    for each in group.registered_commands:
+        each.callback = _with_quiet(each.callback)
+    command = typer.main.get_command(group)
+    command.name = name
+    return take_plain_values(command)
 
 
 def _with_quiet(command: Any) -> Callable[..., None]:
     """The command with an option --quiet: no progress, no text; --json and errors are printed still."""
-    if hasattr(command, "__wrapped__"):  # a group's commands are wrapped once, however often this is built
-        return command
     from chinchilla_jax.cli import output
     from chinchilla_jax.progress import silenced
 

@@ -1,6 +1,6 @@
 """NumPy's linear algebra on one thread, for a process that keeps every core busy itself.
 
-A study's matrices are small: threads that BLAS adds only wait, and burn a fifth of the CPU time doing so
+The matrices here are small: threads that BLAS adds only wait, and burn a fifth of a study's CPU time doing so
 (benchmarks/RESULTS.md). Only the command line does this, for its own process; a program that imports the
 library decides for itself.
 """

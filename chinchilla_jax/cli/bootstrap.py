@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -11,9 +11,9 @@ from chinchilla_jax.cli.fit import point_fields, require_certified
 from chinchilla_jax.errors import ChinchillaError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chinchilla_jax import BootstrapResult, Runs
+
+    Columns: TypeAlias = dict[str, list[Any]]
 
 _DEFAULT_FLOPS = [1e20, 1e22, 1e24, 1e26]
 _METHODS = ("percentile", "gaussian", "basic", "bca", "studentised", "highest_density")
@@ -86,8 +86,8 @@ def bootstrap_command(
             inner=nested,
             progress=reporter.advance,
         )
-    table = result.interval(level, method).merge(result.standard_errors()[["parameter", "standard_error"]])
-    bands = result.tokens_per_param(flops or _DEFAULT_FLOPS, level, method)
+    table = result.parameter_columns(level, method)
+    bands, _ = result.tokens_per_param_columns(flops or _DEFAULT_FLOPS, level, method)
     if as_json:
         settings = {
             "resamples": len(result.status),
@@ -121,7 +121,7 @@ def _check(level: float, method: str, scheme: str, inner: int, flops: list[float
 
 
 def _fields(
-    runs: Runs, result: BootstrapResult, settings: dict[str, Any], table: pd.DataFrame, bands: pd.DataFrame
+    runs: Runs, result: BootstrapResult, settings: dict[str, Any], table: Columns, bands: Columns
 ) -> dict[str, Any]:
     return {
         "data": output.runs_fields(runs),
@@ -129,21 +129,19 @@ def _fields(
         **settings,
         "status_counts": result.counts(),
         "point": point_fields(result.point),
-        "parameters": table[_PARAMETER_COLUMNS].to_dict("records"),
-        "tokens_per_param": bands[_BAND_COLUMNS].to_dict("records"),
+        "parameters": output.records(table, _PARAMETER_COLUMNS),
+        "tokens_per_param": output.records(bands, _BAND_COLUMNS),
     }
 
 
-def _say(
-    runs: Runs, result: BootstrapResult, interval: str, table: pd.DataFrame, bands: pd.DataFrame
-) -> None:
+def _say(runs: Runs, result: BootstrapResult, interval: str, table: Columns, bands: Columns) -> None:
     statuses = output.status_line(result.counts())
     output.say(output.runs_line(runs))
     scheme = "" if result.scheme.name == "pairs" else f" ({result.scheme.name})"
     output.say(f"{len(result.status):,} resamples{scheme}, {result.point.objective.name}: {statuses}")
     output.say()
     output.say(f"parameters, interval {interval}")
-    output.say_table(_PARAMETER_COLUMNS, table[_PARAMETER_COLUMNS].itertuples(index=False))
+    output.say_table(_PARAMETER_COLUMNS, output.rows(table, _PARAMETER_COLUMNS))
     output.say()
     output.say(f"compute-optimal tokens per parameter, band {interval}")
-    output.say_table(_BAND_COLUMNS, bands[_BAND_COLUMNS].itertuples(index=False))
+    output.say_table(_BAND_COLUMNS, output.rows(bands, _BAND_COLUMNS))

@@ -67,10 +67,12 @@ def _stop_as_by_ctrl_c() -> None:
 def _run(arguments: list[str]) -> int:
     try:
         from chinchilla_jax.cli.app import build, parser_error
+        from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
         from chinchilla_jax.cli.compilation_cache import keep_compiled_programs
     except ModuleNotFoundError as error:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error
     keep_compiled_programs()
+    keep_blas_to_one_thread()
     try:
         code = build()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except parser_error() as error:

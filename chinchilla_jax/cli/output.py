@@ -125,6 +125,16 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def rows(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The columns of these names, row by row."""
+    return list(zip(*(columns[name] for name in names), strict=True))
+
+
+def records(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The columns of these names as one JSON object per row."""
+    return [dict(zip(names, row, strict=True)) for row in rows(columns, names)]
+
+
 def law_fields(law: ScalingLaw) -> dict[str, float]:
     """The five parameters of a single law by name."""
     return {name: float(getattr(law, name)) for name in PARAMETERS}

@@ -163,17 +163,18 @@ def export_command(
     output.say(f"{table}: {RunStore(database).export(table):,} runs written")
 
 
-def build() -> typer.Typer:
-    """The group of commands."""
-    group = typer.Typer(rich_markup_mode=None, help="Scale up progressively: propose, train, append, repeat.")
-    group.command("init")(init_command)
-    group.command("next")(next_command)
-    group.command("append")(append_command)
-    group.command("show")(show_command)
-    group.command("import")(import_command)
-    group.command("export")(export_command)
-    group.command("simulate")(simulate_command)
-    return group
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Scale up progressively: propose, train, append, repeat.",
+)
+app.command("init")(init_command)
+app.command("next")(next_command)
+app.command("append")(append_command)
+app.command("show")(show_command)
+app.command("import")(import_command)
+app.command("export")(export_command)
+app.command("simulate")(simulate_command)
 
 
 def _say_run(run: Run) -> None:

@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 
 from chinchilla_jax.cli import options as table_options
 from chinchilla_jax.cli import output
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 from chinchilla_jax.errors import ChinchillaError, UsageError, closest, unknown_name
 from chinchilla_jax.progress import Progress, resolve
 
@@ -105,7 +104,6 @@ def run_command(
     Every condition is bootstrapped; tables and figures are written. Broken off anywhere, the same command
     goes on. More --resamples later add what is missing.
     """
-    keep_blas_to_one_thread()
     from chinchilla_jax.study import Shard, run_shard, run_study
 
     if executor not in _EXECUTORS:
@@ -188,7 +186,6 @@ def finish_command(
     directory: DirectoryArgument, workers: WorkersOption = None, figures: FiguresOption = True
 ) -> None:
     """Summarise a study whose shards are all done."""
-    keep_blas_to_one_thread()
     from chinchilla_jax.study import finish_study
 
     _say(finish_study(directory, figures=figures, workers=workers))

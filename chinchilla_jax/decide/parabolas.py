@@ -28,9 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.decide.sample import LawSample, low_median_high
-from chinchilla_jax.errors import DataError, UsageError
+from chinchilla_jax.errors import DataError, UsageError, whole_number
 from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.perturbations.base import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd

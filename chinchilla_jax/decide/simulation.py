@@ -26,10 +26,9 @@ from chinchilla_jax.datasets import Runs
 from chinchilla_jax.decide.allocation import allocation
 from chinchilla_jax.decide.frontier import compute_overhead
 from chinchilla_jax.decide.sample import has_optimum, low_median_high, positive
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax.errors import UsageError, short, whole_number
 from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN, HOFFMANN_2022, PARAMETERS, ScalingLaw
 from chinchilla_jax.objective import Huber
-from chinchilla_jax.perturbations.base import whole_number
 from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.design import Design
 from chinchilla_jax.starts import grid_starts

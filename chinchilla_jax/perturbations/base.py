@@ -5,10 +5,9 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-import operator
 from typing import TYPE_CHECKING, ClassVar
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax.errors import whole_number
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -103,21 +102,6 @@ class Composition(Perturbation):
         for part in self.parts:
             runs = part.apply(runs, seed)
         return runs
-
-
-def whole_number(what: str, value: object) -> int:
-    """`value` as an int.
-
-    Raises:
-        UsageError: it is not a whole number >= 0.
-    """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if number < 0 or isinstance(value, bool):
-        raise UsageError(f"{what} = {short(value)} is not a whole number >= 0; give 0, 1, 2, ...")
-    return number
 
 
 def _parts(perturbation: Perturbation) -> tuple[Perturbation, ...]:

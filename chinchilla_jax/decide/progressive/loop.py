@@ -28,9 +28,8 @@ from chinchilla_jax.decide.frontier import flops_for_params
 from chinchilla_jax.decide.progressive.search import ConfigGrid, SizeFunction
 from chinchilla_jax.decide.progressive.store import Run, RunStore
 from chinchilla_jax.decide.sample import LawSample, positive
-from chinchilla_jax.errors import DataError, UsageError
+from chinchilla_jax.errors import DataError, UsageError, whole_number
 from chinchilla_jax.law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
-from chinchilla_jax.perturbations.base import whole_number
 
 _LEAST_RUNS = 6  # as many as the law can be fitted to
 # Kept beside the settings: who counts the parameters of the grid's models.

@@ -123,7 +123,7 @@ def _compiled(text: str) -> bytes:
     module = llvm.parse_assembly(text)
     machine = _machine()
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    return optimise(module, speed=3, vectorise=True).emit_object(module)
+    return optimise(module, speed=2, vectorise=True).emit_object(module)
 
 
 @contextlib.contextmanager
