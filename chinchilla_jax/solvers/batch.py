@@ -64,7 +64,7 @@ def solve_widths(
 ) -> Solution:
     """Fit every lane with a Huber zone of its own half-width (R,).
 
-    Of fits that are only `on_the_way` to others, nobody asks whether they determine the law: the status is then
+    Of fits that are only `on_the_way` to others, nobody asks whether they determine the law: their status is
     what the steps ended with.
     """
     if options.precision not in ("mixed", "float64", "float32"):
