@@ -63,8 +63,8 @@ def advanced(columns, weights, index, theta, change, runs, runs32):
 
 
 @njit
-def solved(matrix, right, shift, modify, unit, solution):
-    return algebra.factorise(matrix, right, shift, modify, unit, solution)
+def solved(matrix, right, shift, modify, solution):
+    return algebra.factorise(matrix, right, shift, modify, solution)
 
 
 def of_size(n_runs, seed=0):
@@ -177,15 +177,15 @@ def test_a_definite_system_is_solved_and_an_indefinite_one_said_to_be():
     for _ in range(50):
         half = rng.standard_normal((5, 5))
         matrix, right = half @ half.T + 0.1 * np.eye(5), rng.standard_normal(5)
-        solution, unit = np.empty(5), np.empty((5, 5))
-        form, definite = solved(np.tril(matrix), right, 0.0, False, unit, solution)
+        solution = np.empty(5)
+        form, definite = solved(np.tril(matrix), right, 0.0, False, solution)
         expected = np.linalg.solve(matrix, right)
         assert definite
         np.testing.assert_allclose(solution, expected, rtol=1e-8)
         assert form == pytest.approx(right @ expected, rel=1e-8)
         broken = matrix - 2 * np.linalg.eigvalsh(matrix).min() * np.eye(5)
-        assert not solved(np.tril(broken), right, 0.0, False, unit, solution)[1]
-        solved(np.tril(broken), right, 1e-4, True, unit, solution)
+        assert not solved(np.tril(broken), right, 0.0, False, solution)[1]
+        solved(np.tril(broken), right, 1e-4, True, solution)
         assert solution @ right > 0, "still a direction of descent"
 
 

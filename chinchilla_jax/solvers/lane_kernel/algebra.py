@@ -60,57 +60,70 @@ def pull_back(amplitude, inverse, sums, held, gradient, hessian):
 
 
 @inner(fastmath=_FAST)
-def factorise(matrix, right, shift, modify, unit, solution):
+def _pivot(value, diagonal, modify):
+    """A pivot, made positive if it is not and `modify` says so; and whether it was, safely."""
+    good = value > SINGULAR_PIVOT * diagonal
+    positive = larger(abs(value), SMALLEST_PIVOT * diagonal) + _TINY
+    return positive if modify and not good else value, good
+
+
+@inner(fastmath=_FAST)
+def factorise(matrix, right, shift, modify, solution):
     """Solve M x = right into `solution`; right' M^-1 right, and whether every pivot is safely positive.
 
     M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` of its size. With `modify`,
-    pivots are made positive; without it the first bad one ends the work. `unit` (5, 5) is scratch: L of
-    M = L D L' below the diagonal, 1 / D on it, and (L D)' above.
+    pivots are made positive; without it, one that is not makes the solution worthless.
+
+    M = L D L', entry by entry: loops of growing length are not unrolled, and their ends are mispredicted.
+    l is an entry of L, c of L D, and i one of the inverse of D.
     """
-    definite = True
-    for j in range(SIZE):
-        diagonal = abs(matrix[j, j])
-        pivot = matrix[j, j] + shift * diagonal
-        for k in range(j):
-            pivot -= unit[j, k] * unit[k, j]
-        if not pivot > SINGULAR_PIVOT * diagonal:
-            definite = False
-            if not modify:
-                return 0.0, False
-            pivot = larger(abs(pivot), SMALLEST_PIVOT * diagonal) + _TINY
-        inverse = 1.0 / pivot
-        unit[j, j] = inverse
-        for i in range(j + 1, SIZE):
-            left = matrix[i, j]
-            for k in range(j):
-                left -= unit[i, k] * unit[k, j]
-            unit[j, i] = left
-            unit[i, j] = left * inverse
-    form = 0.0
-    for j in range(SIZE):
-        left = right[j]
-        for k in range(j):
-            left -= unit[j, k] * solution[k]
-        solution[j] = left
-    for j in range(SIZE):
-        scaled = solution[j] * unit[j, j]
-        form += solution[j] * scaled
-        solution[j] = scaled
-    for j in range(SIZE - 1, -1, -1):
-        for i in range(j + 1, SIZE):
-            solution[j] -= unit[i, j] * solution[i]
-    return form, definite and math.isfinite(form)
+    s0, s1, s2 = abs(matrix[0, 0]), abs(matrix[1, 1]), abs(matrix[2, 2])
+    s3, s4 = abs(matrix[3, 3]), abs(matrix[4, 4])
+    c10, c20, c30, c40 = matrix[1, 0], matrix[2, 0], matrix[3, 0], matrix[4, 0]
+    pivot, good0 = _pivot(matrix[0, 0] + shift * s0, s0, modify)
+    i0 = 1.0 / pivot
+    l10, l20, l30, l40 = c10 * i0, c20 * i0, c30 * i0, c40 * i0
+    pivot, good1 = _pivot(matrix[1, 1] + shift * s1 - l10 * c10, s1, modify)
+    i1 = 1.0 / pivot
+    c21, c31, c41 = matrix[2, 1] - l20 * c10, matrix[3, 1] - l30 * c10, matrix[4, 1] - l40 * c10
+    l21, l31, l41 = c21 * i1, c31 * i1, c41 * i1
+    pivot, good2 = _pivot(matrix[2, 2] + shift * s2 - l20 * c20 - l21 * c21, s2, modify)
+    i2 = 1.0 / pivot
+    c32, c42 = matrix[3, 2] - l30 * c20 - l31 * c21, matrix[4, 2] - l40 * c20 - l41 * c21
+    l32, l42 = c32 * i2, c42 * i2
+    pivot, good3 = _pivot(matrix[3, 3] + shift * s3 - l30 * c30 - l31 * c31 - l32 * c32, s3, modify)
+    i3 = 1.0 / pivot
+    c43 = matrix[4, 3] - l40 * c30 - l41 * c31 - l42 * c32
+    l43 = c43 * i3
+    raised = matrix[4, 4] + shift * s4
+    pivot, good4 = _pivot(raised - l40 * c40 - l41 * c41 - l42 * c42 - l43 * c43, s4, modify)
+    i4 = 1.0 / pivot
+
+    y0 = right[0]
+    y1 = right[1] - l10 * y0
+    y2 = right[2] - l20 * y0 - l21 * y1
+    y3 = right[3] - l30 * y0 - l31 * y1 - l32 * y2
+    y4 = right[4] - l40 * y0 - l41 * y1 - l42 * y2 - l43 * y3
+    z0, z1, z2, z3, z4 = y0 * i0, y1 * i1, y2 * i2, y3 * i3, y4 * i4
+    form = y0 * z0 + y1 * z1 + y2 * z2 + y3 * z3 + y4 * z4
+    z3 -= l43 * z4
+    z2 -= l32 * z3 + l42 * z4
+    z1 -= l21 * z2 + l31 * z3 + l41 * z4
+    z0 -= l10 * z1 + l20 * z2 + l30 * z3 + l40 * z4
+    solution[0], solution[1], solution[2], solution[3], solution[4] = z0, z1, z2, z3, z4
+    return form, good0 and good1 and good2 and good3 and good4 and math.isfinite(form)
 
 
 @inner(fastmath=_FAST)
 def quadratic_form(matrix, x):
     """X' M x, from the lower triangle."""
-    total = 0.0
-    for i in range(SIZE):
-        row = 0.5 * matrix[i, i] * x[i]
-        for j in range(i):
-            row += matrix[i, j] * x[j]
-        total += row * x[i]
+    x0, x1, x2, x3, x4 = x[0], x[1], x[2], x[3], x[4]
+    total = (0.5 * matrix[0, 0] * x0) * x0
+    total += (0.5 * matrix[1, 1] * x1 + matrix[1, 0] * x0) * x1
+    total += (0.5 * matrix[2, 2] * x2 + matrix[2, 0] * x0 + matrix[2, 1] * x1) * x2
+    total += (0.5 * matrix[3, 3] * x3 + matrix[3, 0] * x0 + matrix[3, 1] * x1 + matrix[3, 2] * x2) * x3
+    crossed = matrix[4, 0] * x0 + matrix[4, 1] * x1 + matrix[4, 2] * x2 + matrix[4, 3] * x3
+    total += (0.5 * matrix[4, 4] * x4 + crossed) * x4
     return 2.0 * total
 
 

@@ -65,7 +65,7 @@ class LaneEngine:
         inputs = (starts, widths, first_width)
         scratch = (
             np.empty(n_runs), np.empty(n_runs, np.int64), np.empty(room), np.empty(room, np.float32),
-            np.empty((N_VECTORS, SIZE)), np.empty((2, SIZE, SIZE)), np.empty(N_SUMS), np.empty(len(PROBES)),
+            np.empty((N_VECTORS, SIZE)), np.empty((SIZE, SIZE)), np.empty(N_SUMS), np.empty(len(PROBES)),
         )  # fmt: skip
         arrays = [
             self.columns,

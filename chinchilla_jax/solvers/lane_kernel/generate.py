@@ -112,7 +112,7 @@ def _simplified(text: str) -> llvm.ModuleRef:
 def fit_lanes_of(
     n_runs, lanes, ranks, n_weights, n_counts, float32_steps, float64_steps, search_after, room, tolerance,
     columns, weights, counts, starts, target_width, first_width,
-    row, index, runs, runs32, vectors, matrices, sums, found,
+    row, index, runs, runs32, vectors, matrix, sums, found,
     theta, anchor, value, decrement, width, status, steps,
 ):  # fmt: skip
     """See `fit_lanes`."""
@@ -123,7 +123,7 @@ def fit_lanes_of(
         (tolerance, float64_steps, search_after),
         carray(row, n_runs), carray(index, n_runs), carray(runs, room), carray(runs32, room),
         (
-            carray(vectors, (N_VECTORS, SIZE)), carray(matrices, (2, SIZE, SIZE)), carray(sums, N_SUMS),
+            carray(vectors, (N_VECTORS, SIZE)), carray(matrix, (SIZE, SIZE)), carray(sums, N_SUMS),
             carray(found, len(PROBES)),
         ),
         carray(theta, (lanes, SIZE)), carray(anchor, (lanes, SIZE)), carray(value, lanes),

@@ -95,9 +95,8 @@ def descend(
     runs, runs32, count = packed
     rounding = _EPS64 if double else _EPS32
     unit_weight = total / n_runs
-    vectors, matrices, sums, found = scratch
+    vectors, hessian, sums, found = scratch
     gradient, solution, step, plain, evaluated = vectors[0], vectors[1], vectors[2], vectors[3], vectors[8]
-    hessian, unit = matrices[0], matrices[1]
     _copy(theta, anchor)
     for j in range(SIZE):
         step[j] = 0.0
@@ -151,17 +150,17 @@ def descend(
         held = theta[FLOOR] <= 0.0 and sums[1 + FLOOR] >= 0.0
         curved, amplitude, inverse = frame(theta, held)
         pull_back(amplitude, inverse, sums, held, gradient, hessian)
-        form, definite = factorise(hessian, gradient, 0.0, damping < 0.0, unit, solution)
+        form, definite = factorise(hessian, gradient, 0.0, damping < 0.0, solution)
         zone = smaller(width, LARGEST_ZONE)
         scale = larger(here, SMALLEST_VALUE * total * zone * zone)
         before = decrement <= tolerance
         decrement = 0.5 * form / scale if definite else np.inf
         if not (definite and damping == 0.0):
-            lifted_form, lifted = factorise(hessian, gradient, LIFT, damping < 0.0, unit, solution)
+            lifted_form, lifted = factorise(hessian, gradient, LIFT, damping < 0.0, solution)
             still = lifted and 0.5 * lifted_form / scale <= 0.1 * tolerance
             singular = not definite and still and at_target
             if not (lifted and damping == 0.0):
-                factorise(hessian, gradient, larger(damping, STIFF), damping >= 0.0, unit, solution)
+                factorise(hessian, gradient, larger(damping, STIFF), damping >= 0.0, solution)
         else:
             singular = False
         certified = decrement <= tolerance and at_target
@@ -280,7 +279,7 @@ def fit_lanes(
         index: and for the places of those that are not zero, (n,) int64.
         runs: room for the packed runs of a lane, float64.
         runs32: the same in float32.
-        scratch: vectors (9, 5), matrices (2, 5, 5), sums (21,), slopes (9,).
+        scratch: vectors (9, 5), matrix (5, 5), sums (21,), slopes (9,).
         theta: (R, 5) after the last step.
         anchor: (R, 5) last accepted points.
         value: (R,) objective at the anchors.
