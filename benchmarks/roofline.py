@@ -8,6 +8,8 @@ rate that this machine sustains for it in a plain loop, compiled by the same lib
 in the first-level cache: one core, one thread. A pass is counted as
 
     evaluate   2 exponentials, 1 logarithm, 1 division and 10 multiply-adds per run
+    advance    1 division and 30 multiply-adds per run, in place of evaluate: on CPUs, from the second float64
+               pass of a fit on, whose steps are tiny
     moments    44 multiply-adds per run: 21 sums and what goes into them
     slopes     43 multiply-adds per run: 9 probes and what goes into them
 
@@ -41,6 +43,7 @@ from chinchilla_jax.solvers.devices import accelerated
 from chinchilla_jax.starts import scout
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
+ADVANCE = {"divide": 1, "multiply-add": 30}
 MOMENTS = {"multiply-add": 44}
 SLOPES = {"multiply-add": 43}
 TRIALS = 7
@@ -146,9 +149,10 @@ def floor_of(passes: Passes, costs: dict[str, dict[str, float]]) -> float:
     def seconds(work: dict[str, int], kind: str) -> float:
         return sum(count * costs[kind][name] for name, count in work.items())
 
+    later = EVALUATE if accelerated() else ADVANCE
     per_run = passes.single * (seconds(EVALUATE, "float32") + seconds(MOMENTS, "float32"))
-    per_run += passes.double * (seconds(EVALUATE, "float64") + seconds(MOMENTS, "float64"))
-    per_run += passes.searches * seconds(SLOPES, "float32")
+    per_run += seconds(EVALUATE, "float64") + (passes.double - 1) * seconds(later, "float64")
+    per_run += passes.double * seconds(MOMENTS, "float64") + passes.searches * seconds(SLOPES, "float32")
     return passes.runs * per_run
 
 
