@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Lanes of a call. Among threads of one batch some milliseconds' worth, so that they finish together; alone as
 # many as there are, since coming back into Python costs a wait for the other threads of the process.
-_LANES, _LANES_ALONE = 256, 8192
+_LANES, _LANES_ALONE = 1024, 8192
 _BRIEF = 64  # starts of a call that keeps Python's lock: a millisecond or a few
 
 
