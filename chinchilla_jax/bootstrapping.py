@@ -9,7 +9,9 @@ Notation
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +36,7 @@ from chinchilla_jax.schemes import (
 from chinchilla_jax.solvers import Solution, SolverOptions, get_solver
 from chinchilla_jax.solvers.batch import solve_best_of
 from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.starts import grid_starts, scout
+from chinchilla_jax.starts import Recipe, grid_starts, scout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +48,7 @@ __all__ = ["BootstrapResult", "bootstrap", "bootstrap_condition"]
 # Starts of a point fit that is not given. Nearly all reach the same optimum, see experiments/besiroglu2024.
 _POINT_STARTS = 64
 _BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
-_LEAST_BLOCK, _MOST_BLOCK = 64, 32768  # resamples
+_LEAST_BLOCK, _MOST_BLOCK = 64, 16384  # resamples
 
 
 def bootstrap(
@@ -220,20 +222,31 @@ def _bootstrap(
     get_solver(solver, objective)  # a wrong name fails before any work
     options = options or SolverOptions()
     design = Design.from_runs(runs)
-    solve = _block_solver(design, point, objective, solver, options)
+    blocks = _BlockSolver.scouted(design, point, objective, solver, options)
     count = len(ids)
     parameters = {name: np.empty(count) for name in PARAMETERS}
     value, decrement = np.empty(count), np.empty(count)
     codes, steps = np.empty(count, np.int8), np.empty(count, np.int32)
     block = min(max(_BLOCK_BYTES // (8 * len(runs)), _LEAST_BLOCK), _MOST_BLOCK)
-    for first in range(0, count, block):
-        lanes = slice(first, min(first + block, count))
-        solution = solve(weights_of(lanes), on_progress)
-        found = design.law(solution.theta)
-        for name in PARAMETERS:
-            parameters[name][lanes] = getattr(found, name)
-        value[lanes], decrement[lanes] = solution.objective_value, solution.decrement
-        codes[lanes], steps[lanes] = solution.status, solution.steps
+    parts = [slice(first, min(first + block, count)) for first in range(0, max(count, 1), block)]
+
+    def prepared(lanes: slice) -> tuple[NDArray[Any], list[NDArray[np.float64]]]:
+        weights = weights_of(lanes)
+        return weights, blocks.starts(weights)
+
+    # The next block is drawn while one is fitted, which would else wait for a single thread.
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(prepared, parts[0])
+        for lanes, following in itertools.zip_longest(parts, parts[1:]):
+            weights, starts = upcoming.result()
+            if following is not None:
+                upcoming = ahead.submit(prepared, following)
+            solution = blocks.fit(weights, starts, on_progress)
+            found = design.law(solution.theta)
+            for name in PARAMETERS:
+                parameters[name][lanes] = getattr(found, name)
+            value[lanes], decrement[lanes] = solution.objective_value, solution.decrement
+            codes[lanes], steps[lanes] = solution.status, solution.steps
     for values in parameters.values():
         values.setflags(write=False)  # so that the laws need not copy them
     return BootstrapResult(
@@ -247,35 +260,62 @@ def _bootstrap(
     )
 
 
-def _block_solver(
-    design: Design, point: FitResult, objective: Objective, solver: str, options: SolverOptions
-) -> Callable[[NDArray[Any], Callable[[int], None] | None], Solution]:
-    """A function of the weights (R, n) of a block of resamples that fits them; the scouting is done here."""
-    if not design.valid:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _BlockSolver:
+    """What all blocks of resamples of one data set share. Its methods may be called from any thread.
 
-        def nothing(weights: NDArray[Any], on_progress: Callable[[int], None] | None) -> Solution:
+    Attributes:
+        design: the runs.
+        objective: what is minimised.
+        solver: its name.
+        options: how hard it tries.
+        recipe: how to start, from the scouting; None where there is nothing to fit.
+    """
+
+    design: Design
+    objective: Objective
+    solver: str
+    options: SolverOptions
+    recipe: Recipe | None
+
+    @classmethod
+    def scouted(
+        cls, design: Design, point: FitResult, objective: Objective, solver: str, options: SolverOptions
+    ) -> _BlockSolver:
+        """Scout for starts, from the optima of the point fit."""
+        recipe = None
+        if design.valid:
+            # A point fit that was not certified has no optima to offer; the grid then stands in for them.
+            minima = point.starts.minima
+            known = minima if len(minima) else design.theta_from_logs(grid_starts(16))
+            # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
+            recipe = scout(design, known, objective=_seeking(objective), options=options)
+        return cls(design=design, objective=objective, solver=solver, options=options, recipe=recipe)
+
+    def starts(self, weights: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Starts of a block of weights (R, n), best guess first; each (R, 5)."""
+        return [] if self.recipe is None else self.recipe.candidates(self.design, weights, self.objective)
+
+    def fit(
+        self,
+        weights: NDArray[Any],
+        starts: list[NDArray[np.float64]],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Solution:
+        """Fit a block of weights (R, n) from these starts."""
+        if self.recipe is None:
             if on_progress is not None:
                 on_progress(len(weights))
             return Solution.invalid(len(weights))
-
-        return nothing
-    # A point fit that was not certified has no optima to offer; the grid then stands in for them.
-    known = point.starts.minima if len(point.starts.minima) else design.theta_from_logs(grid_starts(16))
-    # The recipe only proposes starts: the batched solver finds it whatever solver fits the resamples.
-    recipe = scout(design, known, objective=_seeking(objective), options=options)
-
-    def fitted(weights: NDArray[Any], on_progress: Callable[[int], None] | None) -> Solution:
-        starts = recipe.candidates(design, weights, objective)
-        if solver == "newton" and isinstance(objective, Huber):
+        objective, options = self.objective, self.options
+        if self.solver == "newton" and isinstance(objective, Huber):
             return solve_best_of(
-                design, weights, starts, objective=objective, options=options, on_progress=on_progress
+                self.design, weights, starts, objective=objective, options=options, on_progress=on_progress
             )
-        solve = get_solver(solver, objective)
+        solve = get_solver(self.solver, objective)
         return solve(
-            design, weights, starts[0], objective=objective, options=options, on_progress=on_progress
+            self.design, weights, starts[0], objective=objective, options=options, on_progress=on_progress
         )
-
-    return fitted
 
 
 def _seeking(objective: Objective) -> Huber:
@@ -293,10 +333,10 @@ def resample_fitter(
     """
     get_solver(solver, objective)
     design = Design.from_runs(runs)
-    solve = _block_solver(design, point, objective, solver, options)
+    blocks = _BlockSolver.scouted(design, point, objective, solver, options)
 
     def fitted(weights: NDArray[Any], ids: NDArray[np.int64]) -> BootstrapResult:
-        solution = solve(weights, None)
+        solution = blocks.fit(weights, blocks.starts(weights))
         return BootstrapResult(
             laws=design.law(solution.theta),
             objective_value=solution.objective_value,

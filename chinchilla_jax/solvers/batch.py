@@ -122,6 +122,7 @@ def _solve(
     theta, value = np.empty((count, 5)), np.empty(count)
     decrement, status = np.empty(count), np.empty(count, np.int8)
     steps = np.empty(count, np.int32)
+    solution = Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
     engine = _engine(design, options)
     length = engine.lanes_per_call(count)
 
@@ -134,6 +135,9 @@ def _solve(
         ends = engine(part, starts[:, lanes], widths[lanes], first_width)
         decrement[lanes], steps[lanes] = ends.decrement, ends.steps
         theta[lanes], value[lanes], status[lanes] = _outcome(design, part, widths[lanes], ends, options)
+        if judged:
+            _name_degenerate(design, part, solution[lanes])
+            _certify_again(design, part, solution[lanes], widths[lanes], options.tolerance)
         if on_progress is not None:
             on_progress(lanes.stop - first)
 
@@ -145,10 +149,6 @@ def _solve(
     else:
         for first in firsts:
             work(first)
-    solution = Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
-    if judged:
-        _name_degenerate(design, weights, solution)
-        _certify_again(design, weights, solution, widths, options.tolerance)
     return solution
 
 
