@@ -91,13 +91,18 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
         if missing:
             raise UsageError(f"trend_table: {label} has no column {missing[0]!r}; give the study's own table")
     chosen = params.loc[params["method"] == method, ["condition", "parameter", "estimate"]]
+    sizes = conditions[["condition", "family", "value"]]
+    joined = {
+        parameter: sizes.merge(chosen[chosen["parameter"] == parameter], on="condition", how="left")
+        for parameter in PARAMETERS
+    }
     rows = []
-    for family in (name for name in FAMILIES if (conditions["family"] == name).any()):
-        members = conditions.loc[conditions["family"] == family, ["condition", "value"]]
-        for parameter in PARAMETERS:
-            estimates = chosen.loc[chosen["parameter"] == parameter, ["condition", "estimate"]]
-            joined = members.merge(estimates, on="condition", how="left")
-            rows.append(_trend(family, parameter, joined))
+    for family in FAMILIES:
+        for parameter, every in joined.items():
+            members = (every["family"] == family).to_numpy()
+            value, estimate = (every[name].to_numpy(np.float64)[members] for name in ("value", "estimate"))
+            if members.any():
+                rows.append(_trend(family, parameter, value, estimate))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -115,11 +120,12 @@ _COLUMNS = (
 )
 
 
-def _trend(family: str, parameter: str, joined: pd.DataFrame) -> tuple[object, ...]:
+def _trend(
+    family: str, parameter: str, value: NDArray[np.float64], estimate: NDArray[np.float64]
+) -> tuple[object, ...]:
     transform_x, transform_y = AXES[family], transform_of(family, parameter)
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = TRANSFORMS[transform_x](joined["value"].to_numpy(dtype=np.float64))
-        y = TRANSFORMS[transform_y](joined["estimate"].to_numpy(dtype=np.float64))
+        x, y = TRANSFORMS[transform_x](value), TRANSFORMS[transform_y](estimate)
     kept = np.isfinite(x) & np.isfinite(y)
     sizes = np.unique(x[kept])
     points = np.array([np.median(y[kept & (x == size)]) for size in sizes])

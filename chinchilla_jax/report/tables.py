@@ -134,7 +134,7 @@ def at_budget(facts: Facts) -> PageTable:
         title=f"Every condition at {shown(facts.budget)} FLOP",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
-        anchors=[condition_anchors(facts)[str(name)] for name in facts.at_budget["condition"]],
+        anchors=list(condition_anchors(facts).values()),
     )
 
 
