@@ -90,19 +90,19 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
         missing = [column for column in columns if column not in table]
         if missing:
             raise UsageError(f"trend_table: {label} has no column {missing[0]!r}; give the study's own table")
-    chosen = params.loc[params["method"] == method, ["condition", "parameter", "estimate"]]
-    sizes = conditions[["condition", "family", "value"]]
-    joined = {
-        parameter: sizes.merge(chosen[chosen["parameter"] == parameter], on="condition", how="left")
-        for parameter in PARAMETERS
-    }
+    # The level of an interval makes no difference to the estimate in it.
+    chosen = params[params["method"] == method].drop_duplicates(["condition", "parameter"])
+    estimates = chosen.pivot(index="condition", columns="parameter", values="estimate").reindex(
+        index=conditions["condition"], columns=list(PARAMETERS)
+    )
+    values = conditions["value"].to_numpy(np.float64)
     rows = []
-    for family in FAMILIES:
-        for parameter, every in joined.items():
-            members = (every["family"] == family).to_numpy()
-            value, estimate = (every[name].to_numpy(np.float64)[members] for name in ("value", "estimate"))
-            if members.any():
-                rows.append(_trend(family, parameter, value, estimate))
+    present = set(conditions["family"])
+    for family in (name for name in FAMILIES if name in present):
+        members = (conditions["family"] == family).to_numpy()
+        for parameter in PARAMETERS:
+            estimate = estimates[parameter].to_numpy(np.float64)[members]
+            rows.append(_trend(family, parameter, values[members], estimate))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 

@@ -27,24 +27,25 @@ def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
     series = []
     for row in facts.interpretations.itertuples():
         name = str(row.interpretation)
-        series.append(_series(facts, INTERPRETATION_NAMES.get(name, name), condition=str(row.condition)))
+        series.append(_condition(facts, INTERPRETATION_NAMES.get(name, name), str(row.condition)))
     return _explorer(facts, "unperturbed", series)
 
 
 def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
     """One family by size, with the unperturbed curve first; None where nothing can be shown."""
     sweep = SWEEPS.get(family)
-    members = facts.conditions["family"] == family
-    sizes = sorted(float(value) for value in facts.conditions["value"][members].unique() if math.isfinite(value))
+    members = (facts.conditions["family"] == family).to_numpy()
+    values = facts.conditions["value"].to_numpy(np.float64)
+    sizes = np.unique(values[members & np.isfinite(values)]).tolist()
     if not sizes:
         return None
     series = []
     for size in sizes:
         label = f"{sweep.symbol} = {sweep.text(size)}{sweep.suffix}" if sweep else shown(size)
-        series.append(_series(facts, label, family=family, value=size))
+        series.append(_series(facts, label, members & (values == size)))
     reference = None
     if facts.reference is not None:
-        reference = _series(facts, "unperturbed", condition=facts.reference)
+        reference = _condition(facts, "unperturbed", facts.reference)
     neutral = sweep.neutral if sweep else 0.0
     # One step from the size that changes nothing, which would lie on the unperturbed curve.
     nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - neutral))
@@ -66,14 +67,14 @@ def _explorer(facts: Facts, name: str, series: list[dict[str, Any]], **more: Any
     }
 
 
-def _series(facts: Facts, name: str, **which: str | float) -> dict[str, Any]:
-    """Bands and parameters in every view of the condition with these fields; medians of several."""
-    found = np.all([facts.conditions[field] == value for field, value in which.items()], axis=0)
-    views = zip(facts.bands_by_view, facts.params_by_view, strict=True)
-    return {
-        "name": name,
-        "views": [_bands(median_over(bands[found])) | _params(median_over(params[found])) for bands, params in views],
-    }
+def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
+    return _series(facts, name, (facts.conditions["condition"] == condition).to_numpy())
+
+
+def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
+    """Bands and parameters of one condition in every view; medians where there are several."""
+    views = zip(median_over(facts.bands_by_view[of]), median_over(facts.params_by_view[of]), strict=True)
+    return {"name": name, "views": [_bands(bands) | _params(params) for bands, params in views]}
 
 
 def _bands(bands: NDArray[np.float64]) -> dict[str, list[float | None]]:

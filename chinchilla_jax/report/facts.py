@@ -74,11 +74,6 @@ class Facts:
         return select(self.study.params, method=METHOD)
 
     @functools.cached_property
-    def bands(self) -> pd.DataFrame:
-        """`study.tokens_per_param` of the page's method and level."""
-        return select(self.study.tokens_per_param, method=METHOD)
-
-    @functools.cached_property
     def level(self) -> float:
         """Share of the resamples inside the page's intervals."""
         return float(self.params["level"].iloc[0])
@@ -96,26 +91,27 @@ class Facts:
         return sorted(found, key=lambda view: (view.level != self.level, view.method != METHOD))
 
     @functools.cached_property
-    def params_by_view(self) -> list[NDArray[np.float64]]:
-        """estimate, low and high of each condition's `PARAMETERS`, (conditions, 5, 3), one per view."""
+    def params_by_view(self) -> NDArray[np.float64]:
+        """estimate, low and high of `PARAMETERS`, shape (conditions, views, 5, 3)."""
         return self._by_view(self.study.params, {"parameter": PARAMETERS}, ["estimate", "low", "high"])
 
     @functools.cached_property
-    def bands_by_view(self) -> list[NDArray[np.float64]]:
-        """low, median and high of each condition at each budget, (conditions, budgets, 3), one per view."""
+    def bands_by_view(self) -> NDArray[np.float64]:
+        """low, median and high of the tokens per parameter, shape (conditions, views, budgets, 3)."""
         return self._by_view(self.study.tokens_per_param, {"flops": self.budgets}, BANDS)
 
     def _by_view(
         self, table: pd.DataFrame, axis: Mapping[str, ArrayLike], columns: Sequence[str]
-    ) -> list[NDArray[np.float64]]:
-        axes = {"condition": self.conditions["condition"], **axis}
-        views = [select(table, method=view.method, level=view.level) for view in self.views]
-        return [as_array(rows, axes, columns) for rows in views]
+    ) -> NDArray[np.float64]:
+        methods, method = np.unique([view.method for view in self.views], return_inverse=True)
+        levels, level = np.unique([view.level for view in self.views], return_inverse=True)
+        axes = {"condition": self.conditions["condition"], "method": methods, "level": levels, **axis}
+        return as_array(table, axes, columns)[:, method, level]
 
     @functools.cached_property
     def budgets(self) -> np.ndarray:
         """Training FLOP at which the study has prescriptions, ascending."""
-        return np.unique(self.bands["flops"].to_numpy(dtype=np.float64))
+        return np.unique(self.study.tokens_per_param["flops"].to_numpy(dtype=np.float64))
 
     @functools.cached_property
     def wanted_budget(self) -> tuple[float, str]:
@@ -157,7 +153,7 @@ class Facts:
         holds_unperturbed (whether the interval holds the median of `reference`; False without one),
         n_converged, n_failed.
         """
-        at = self.bands_by_view[0][:, self.budgets.searchsorted(self.budget)]
+        at = self.bands_by_view[:, 0, self.budgets.searchsorted(self.budget)]
         table = self.conditions.drop(columns="n_runs").assign(**dict(zip(BANDS, at.T, strict=True)))
         median = self.median(self.reference, table)
         table["holds_unperturbed"] = (table["low"] <= median) & (median <= table["high"])
@@ -177,7 +173,7 @@ class Facts:
     def _curves(self) -> dict[str, pd.DataFrame]:
         members = {family: (self.conditions["family"] == family).to_numpy() for family in self.families}
         return {
-            family: family_curves(self.conditions["value"][of], self.budgets, self.bands_by_view[0][of])
+            family: family_curves(self.conditions["value"][of], self.budgets, self.bands_by_view[of, 0])
             for family, of in members.items()
         }
 
