@@ -166,7 +166,7 @@ class Facts:
         return float(found.iloc[0]) if len(found) else float("nan")
 
     def curves(self, family: str) -> pd.DataFrame:
-        """Bands of one family over all budgets; see `plots.family_curves`."""
+        """Bands of one family over all budgets; see `family_curves`."""
         return self._curves[family]
 
     @functools.cached_property
