@@ -427,6 +427,9 @@ def test_trends_are_scipys_lines_on_the_stated_axes():
     assert tuple(row[["slope", "intercept", "r_squared"]]) == pytest.approx(expected)
     other = trend_table(conditions, params, "besiroglu2024").set_index(["family", "parameter"])
     assert other.loc["additive", "E"]["intercept"] == pytest.approx(line.intercept + 1e-3)
+    levels = pd.concat([params.assign(level=level) for level in (0.5, 0.8)])
+    again = trend_table(conditions, levels).set_index(["family", "parameter"])
+    pd.testing.assert_frame_equal(again, table)  # a condition counts once, whatever levels it has
 
 
 def test_noise_repeats_become_one_point_and_failures_are_counted():

@@ -90,14 +90,19 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
         missing = [column for column in columns if column not in table]
         if missing:
             raise UsageError(f"trend_table: {label} has no column {missing[0]!r}; give the study's own table")
-    chosen = params.loc[params["method"] == method, ["condition", "parameter", "estimate"]]
+    # The level of an interval makes no difference to the estimate in it.
+    chosen = params[params["method"] == method].drop_duplicates(["condition", "parameter"])
+    estimates = chosen.pivot(index="condition", columns="parameter", values="estimate").reindex(
+        index=conditions["condition"], columns=list(PARAMETERS)
+    )
+    values = conditions["value"].to_numpy(np.float64)
     rows = []
-    for family in (name for name in FAMILIES if (conditions["family"] == name).any()):
-        members = conditions.loc[conditions["family"] == family, ["condition", "value"]]
+    present = set(conditions["family"])
+    for family in (name for name in FAMILIES if name in present):
+        members = (conditions["family"] == family).to_numpy()
         for parameter in PARAMETERS:
-            estimates = chosen.loc[chosen["parameter"] == parameter, ["condition", "estimate"]]
-            joined = members.merge(estimates, on="condition", how="left")
-            rows.append(_trend(family, parameter, joined))
+            estimate = estimates[parameter].to_numpy(np.float64)[members]
+            rows.append(_trend(family, parameter, values[members], estimate))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -115,11 +120,12 @@ _COLUMNS = (
 )
 
 
-def _trend(family: str, parameter: str, joined: pd.DataFrame) -> tuple[object, ...]:
+def _trend(
+    family: str, parameter: str, value: NDArray[np.float64], estimate: NDArray[np.float64]
+) -> tuple[object, ...]:
     transform_x, transform_y = AXES[family], transform_of(family, parameter)
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = TRANSFORMS[transform_x](joined["value"].to_numpy(dtype=np.float64))
-        y = TRANSFORMS[transform_y](joined["estimate"].to_numpy(dtype=np.float64))
+        x, y = TRANSFORMS[transform_x](value), TRANSFORMS[transform_y](estimate)
     kept = np.isfinite(x) & np.isfinite(y)
     sizes = np.unique(x[kept])
     points = np.array([np.median(y[kept & (x == size)]) for size in sizes])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.errors import UsageError, short, unknown_name
 from chinchilla_jax.perturbations import Composition, Identity
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
 
+BANDS = ["low", "median", "high"]
 # The order in which interpretations of the parameter count are shown.
 INTERPRETATIONS = ("standard", "best_fit", "reported", "as_plotted")
 METHOD_NAMES = {"besiroglu2024": "Gaussian, Besiroglu et al. 2024", "gaussian": "Gaussian"}
@@ -77,6 +80,49 @@ def select(table: pd.DataFrame, *, method: str, level: float | None = None) -> p
     return rows[rows["level"] == nearest]
 
 
+def as_array(
+    table: pd.DataFrame, axes: Mapping[str, ArrayLike], columns: Sequence[str]
+) -> NDArray[np.float64]:
+    """Columns of a summary table as an array.
+
+    Args:
+        table: one row for each combination of the keys, in any order; some may be missing.
+        axes: columns that hold keys, with the distinct keys to take, in order; rows of others are left out.
+        columns: to take.
+
+    Returns:
+        Shape (keys of the first axis, ..., columns), NaN where the table has no row.
+    """
+    import pandas as pd
+
+    indexes = {name: pd.Index(keys) for name, keys in axes.items()}
+    places = []
+    for name, index in indexes.items():
+        # Text is slow to look up: once per distinct key is enough.
+        codes, present = pd.factorize(table[name], use_na_sentinel=False)
+        places.append(index.get_indexer(present)[codes])
+    wanted = np.all([place >= 0 for place in places], axis=0)
+    array = np.full((*map(len, indexes.values()), len(columns)), np.nan)
+    array[tuple(place[wanted] for place in places)] = table[list(columns)].to_numpy(np.float64)[wanted]
+    return array
+
+
+def median_over(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Medians over the first axis, without its NaNs; an infinity has its place in the order.
+
+    Args:
+        values: shape (n, ...), n at least 1.
+
+    Returns:
+        Shape (...): NaN where all are.
+    """
+    ordered = np.sort(values, axis=0)  # NaNs last
+    n = np.maximum(len(ordered) - np.isnan(ordered).sum(axis=0), 1)[None]
+    low, high = (np.take_along_axis(ordered, place, axis=0)[0] for place in ((n - 1) // 2, n // 2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(low == high, low, (low + high) / 2)
+
+
 def interpretations(study: StudyTables) -> pd.DataFrame:
     """The unperturbed conditions: condition and interpretation, known names first, in a fixed order."""
     conditions = study.conditions
@@ -124,7 +170,6 @@ def drawable(table: pd.DataFrame) -> pd.DataFrame:
 
     NaN leaves a gap in a line. Zero and infinity are what a law without an inner optimum prescribes.
     """
-    columns = ["low", "median", "high"]
-    values = table[columns].to_numpy(dtype=np.float64)
+    values = table[BANDS].to_numpy(dtype=np.float64)
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    return table.assign(**{column: shown[:, i] for i, column in enumerate(columns)})
+    return table.assign(**{column: shown[:, i] for i, column in enumerate(BANDS)})

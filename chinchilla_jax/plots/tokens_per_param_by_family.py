@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.perturbations import FAMILIES
 from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
@@ -27,7 +28,16 @@ from chinchilla_jax.plots.sweeps import (
     spread,
     sweep_of,
 )
-from chinchilla_jax.plots.tables import StudyTables, conditions_of, drawable, interval_name, select
+from chinchilla_jax.plots.tables import (
+    BANDS,
+    StudyTables,
+    as_array,
+    conditions_of,
+    drawable,
+    interval_name,
+    median_over,
+    select,
+)
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -35,7 +45,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BANDS = ["low", "median", "high"]
 _MOST_LABELS = 11
 # Stronger than elsewhere, as it lies among coloured bands, but below the lines.
 _REALISTIC_SPAN = {**REALISTIC_STYLE, "alpha": 0.6, "zorder": 1.4}
@@ -74,41 +83,51 @@ def tokens_per_param_by_family_table(
     Raises:
         UsageError: the study has no such family, method or level.
     """
-    curves, all_missing = family_curves(study, family, method=method, level=level)
+    rows = select(study.tokens_per_param, method=method, level=level)
+    members = conditions_of(study, family)
+    flops = np.unique(rows["flops"])
+    bands = as_array(rows, {"condition": members["condition"], "flops": flops}, BANDS)
+    curves = family_curves(members["value"], flops, bands)
     limits = realistic_range(family, study.runs())
     return FamilyBands(
         family=family,
-        curves=curves,
+        curves=curves.assign(level=rows["level"].iloc[0], method=method),
         realistic=realistic_span(curves, family, limits),
         realistic_range=limits,
-        n_conditions=len(all_missing),
-        n_missing=int(all_missing.sum()),
+        n_conditions=len(members),
+        n_missing=int(np.isnan(bands[:, :, BANDS.index("median")]).all(axis=1).sum()),
     )
 
 
-def family_curves(
-    study: StudyTables, family: str, *, method: str = "percentile", level: float | None = None
-) -> tuple[pd.DataFrame, pd.Series]:
-    """The bands of one family without the runs behind them.
+def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64]) -> pd.DataFrame:
+    """`FamilyBands.curves` out of the bands of the conditions, without level and method.
 
-    Returns:
-        `FamilyBands.curves`, and for each condition (the index) whether it is without a converged fit.
-
-    Raises:
-        UsageError: the study has no such family, method or level.
+    Args:
+        values: size of the perturbation of each condition, shape (n,).
+        flops: budgets, shape (m,), ascending.
+        bands: low, median and high of each condition at each budget, shape (n, m, 3); NaN where there is
+            none.
     """
-    rows = select(study.tokens_per_param, method=method, level=level)
-    grid = conditions_of(study, family)[["condition", "value"]]
-    grid = grid.merge(rows[["flops"]].drop_duplicates(), how="cross")
-    bands = grid.merge(rows[["condition", "flops", *_BANDS]], how="left", on=["condition", "flops"])
-    bands["missing"] = bands["median"].isna()
-    grouped = bands.groupby(["value", "flops"], sort=True)
+    import pandas as pd
+
+    values = np.asarray(values, dtype=np.float64)
+    sizes = np.unique(values[~np.isnan(values)])
+    groups = [bands[values == size] for size in sizes]
+    missing = [np.isnan(group[:, :, BANDS.index("median")]).sum(axis=0) for group in groups]
     # An infinite ratio of one repeat counts in the median; only a median that is infinite cannot be drawn.
-    curves = drawable(grouped[_BANDS].median().reset_index())
-    curves["n_repeats"] = grouped.size().to_numpy()
-    curves["n_missing"] = grouped["missing"].sum().to_numpy()
-    curves = curves.assign(level=rows["level"].iloc[0], method=method)
-    return curves, bands.groupby("condition", sort=False)["missing"].all()
+    medians = np.array([median_over(group) for group in groups]).reshape(-1, len(BANDS))
+    n_budgets = bands.shape[1]
+    return drawable(
+        pd.DataFrame(
+            {
+                "value": np.repeat(sizes, n_budgets),
+                "flops": np.tile(np.asarray(flops), len(sizes)),
+                **dict(zip(BANDS, medians.T, strict=True)),
+                "n_repeats": np.repeat([len(group) for group in groups], n_budgets),
+                "n_missing": np.array(missing, dtype=np.int64).ravel(),
+            }
+        )
+    )
 
 
 def realistic_span(curves: pd.DataFrame, family: str, limits: tuple[float, float] | None) -> pd.DataFrame:
@@ -124,19 +143,17 @@ def realistic_span(curves: pd.DataFrame, family: str, limits: tuple[float, float
     if limits is None:
         return pd.DataFrame({"flops": [], "low": [], "high": []})
     sweep = sweep_of(family)
-    medians = curves.pivot(index="flops", columns="value", values="median").dropna(axis="columns", how="all")
-    place = sweep.coordinate(medians.columns.to_numpy())
-    usable = np.isfinite(place)
-    medians, place = medians.loc[:, usable], place[usable]
+    flops = np.unique(curves["flops"])
+    medians = curves["median"].to_numpy().reshape(-1, len(flops))
+    place = sweep.coordinate(np.unique(curves["value"]))
+    usable = np.isfinite(place) & ~np.isnan(medians).all(axis=1)
+    medians, place = medians[usable], place[usable]
     ends = sweep.coordinate(limits)
     if not usable.any() or ends[0] < place.min() or ends[1] > place.max():
         return pd.DataFrame({"flops": [], "low": [], "high": []})
     at = np.concatenate([ends, place[(place > ends[0]) & (place < ends[1])]])
-    logs = np.log(medians.to_numpy())
-    spans = np.exp([np.interp(at, place, row) for row in logs])
-    return pd.DataFrame(
-        {"flops": medians.index.to_numpy(), "low": spans.min(axis=1), "high": spans.max(axis=1)}
-    )
+    spans = np.exp([np.interp(at, place, logs) for logs in np.log(medians).T])
+    return pd.DataFrame({"flops": flops, "low": spans.min(axis=1), "high": spans.max(axis=1)})
 
 
 @styled

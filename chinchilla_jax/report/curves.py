@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chinchilla_jax.law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import INTERPRETATION_NAMES, drawable
-from chinchilla_jax.report.facts import Facts, View
+from chinchilla_jax.plots.tables import BANDS, INTERPRETATION_NAMES, median_over
+from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_BAND = ("low", "median", "high")
 _SYMBOLS = {"alpha": "\u03b1", "beta": "\u03b2"}
 
 
@@ -28,30 +27,25 @@ def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
     series = []
     for row in facts.interpretations.itertuples():
         name = str(row.interpretation)
-        series.append(_condition(facts, str(row.condition), INTERPRETATION_NAMES.get(name, name)))
+        series.append(_condition(facts, INTERPRETATION_NAMES.get(name, name), str(row.condition)))
     return _explorer(facts, "unperturbed", series)
 
 
 def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
     """One family by size, with the unperturbed curve first; None where nothing can be shown."""
     sweep = SWEEPS.get(family)
-    members = facts.conditions[facts.conditions["family"] == family]
-    sizes = sorted(float(value) for value in members["value"].unique() if math.isfinite(value))
+    members = (facts.conditions["family"] == family).to_numpy()
+    values = facts.conditions["value"].to_numpy(np.float64)
+    sizes = np.unique(values[members & np.isfinite(values)]).tolist()
+    if not sizes:
+        return None
     series = []
     for size in sizes:
-        of_size = members.loc[members["value"] == size, "condition"].astype(str).tolist()
-        label = f"{sweep.symbol} = {sweep.text(size)}" if sweep else shown(size)
-        suffix = sweep.suffix if sweep else ""
-        views = []
-        for view in facts.views:
-            curves = facts.curves(family, view)
-            views.append(_bands(curves[curves["value"] == size]) | _params(facts, view, of_size))
-        series.append({"name": label + suffix, "views": views})
-    if not series:
-        return None
+        label = f"{sweep.symbol} = {sweep.text(size)}{sweep.suffix}" if sweep else shown(size)
+        series.append(_series(facts, label, members & (values == size)))
     reference = None
     if facts.reference is not None:
-        reference = _condition(facts, facts.reference, "unperturbed")
+        reference = _condition(facts, "unperturbed", facts.reference)
     neutral = sweep.neutral if sweep else 0.0
     # One step from the size that changes nothing, which would lie on the unperturbed curve.
     nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - neutral))
@@ -73,32 +67,28 @@ def _explorer(facts: Facts, name: str, series: list[dict[str, Any]], **more: Any
     }
 
 
-def _condition(facts: Facts, condition: str, name: str) -> dict[str, Any]:
-    """One condition as a series: its bands and parameters in every view."""
-    views = []
-    for view in facts.views:
-        bands = facts.bands_of(view)
-        rows = bands[bands["condition"] == condition].sort_values("flops")
-        views.append(_bands(drawable(rows)) | _params(facts, view, [condition]))
-    return {"name": name, "views": views}
+def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
+    return _series(facts, name, (facts.conditions["condition"] == condition).to_numpy())
 
 
-def _bands(rows: pd.DataFrame) -> dict[str, list[float | None]]:
-    return {name: _rounded(rows[name].tolist()) for name in _BAND}
+def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
+    """Bands and parameters of one condition in every view; medians where there are several."""
+    views = zip(median_over(facts.bands_by_view[of]), median_over(facts.params_by_view[of]), strict=True)
+    return {"name": name, "views": [_bands(bands) | _params(params) for bands, params in views]}
+
+
+def _bands(bands: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    return {name: _rounded(column) for name, column in zip(BANDS, bands.T.tolist(), strict=True)}
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:
-    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]
+    return [float(f"{value:.5g}") if 0 < value < math.inf else None for value in values]
 
 
-def _params(facts: Facts, view: View, conditions: list[str]) -> dict[str, list[str]]:
-    """Each parameter as "E 1.81 (1.79 to 1.85)"; medians where there are several conditions."""
-    table = facts.params_of(view)
-    rows = table[table["condition"].isin(conditions)]
-    medians = rows.groupby("parameter")[["estimate", "low", "high"]].median()
+def _params(params: NDArray[np.float64]) -> dict[str, list[str]]:
+    """Each parameter as "E 1.81 (1.79 to 1.85)"."""
     texts = []
-    for name in PARAMETERS:
-        if name in medians.index:
-            estimate, low, high = (shown(float(value), 3) for value in medians.loc[name])
-            texts.append(f"{_SYMBOLS.get(name, name)} {estimate} ({low} to {high})")
+    for name, values in zip(PARAMETERS, params.tolist(), strict=True):
+        estimate, low, high = (shown(value, 3) for value in values)
+        texts.append(f"{_SYMBOLS.get(name, name)} {estimate} ({low} to {high})")
     return {"params": texts}

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.errors import DataError
+from chinchilla_jax.law import PARAMETERS
 from chinchilla_jax.plots.marks import GOPHER_FLOPS
 from chinchilla_jax.plots.sweeps import SWEEPS, realistic_range
-from chinchilla_jax.plots.tables import METHOD_NAMES, families, interpretations, select
+from chinchilla_jax.plots.tables import BANDS, METHOD_NAMES, as_array, families, interpretations, select
 from chinchilla_jax.plots.tokens_per_param_by_family import family_curves, realistic_span
 
 if TYPE_CHECKING:
@@ -71,11 +74,6 @@ class Facts:
         return select(self.study.params, method=METHOD)
 
     @functools.cached_property
-    def bands(self) -> pd.DataFrame:
-        """`study.tokens_per_param` of the page's method and level."""
-        return select(self.study.tokens_per_param, method=METHOD)
-
-    @functools.cached_property
     def level(self) -> float:
         """Share of the resamples inside the page's intervals."""
         return float(self.params["level"].iloc[0])
@@ -92,24 +90,28 @@ class Facts:
         found = [View(str(row.method), float(row.level)) for row in pairs.itertuples()]
         return sorted(found, key=lambda view: (view.level != self.level, view.method != METHOD))
 
-    def params_of(self, view: View) -> pd.DataFrame:
-        """`study.params` of one kind of interval."""
-        return self._rows("params", view)
-
-    def bands_of(self, view: View) -> pd.DataFrame:
-        """`study.tokens_per_param` of one kind of interval."""
-        return self._rows("tokens_per_param", view)
+    @functools.cached_property
+    def params_by_view(self) -> NDArray[np.float64]:
+        """estimate, low and high of `PARAMETERS`, shape (conditions, views, 5, 3)."""
+        return self._by_view(self.study.params, {"parameter": PARAMETERS}, ["estimate", "low", "high"])
 
     @functools.cached_property
-    def _rows(self) -> functools._lru_cache_wrapper[pd.DataFrame]:
-        return functools.cache(
-            lambda table, view: select(getattr(self.study, table), method=view.method, level=view.level)
-        )
+    def bands_by_view(self) -> NDArray[np.float64]:
+        """low, median and high of the tokens per parameter, shape (conditions, views, budgets, 3)."""
+        return self._by_view(self.study.tokens_per_param, {"flops": self.budgets}, BANDS)
+
+    def _by_view(
+        self, table: pd.DataFrame, axis: Mapping[str, ArrayLike], columns: Sequence[str]
+    ) -> NDArray[np.float64]:
+        methods, method = np.unique([view.method for view in self.views], return_inverse=True)
+        levels, level = np.unique([view.level for view in self.views], return_inverse=True)
+        axes = {"condition": self.conditions["condition"], "method": methods, "level": levels, **axis}
+        return as_array(table, axes, columns)[:, method, level]
 
     @functools.cached_property
     def budgets(self) -> np.ndarray:
         """Training FLOP at which the study has prescriptions, ascending."""
-        return np.unique(self.bands["flops"].to_numpy(dtype=np.float64))
+        return np.unique(self.study.tokens_per_param["flops"].to_numpy(dtype=np.float64))
 
     @functools.cached_property
     def wanted_budget(self) -> tuple[float, str]:
@@ -151,8 +153,8 @@ class Facts:
         holds_unperturbed (whether the interval holds the median of `reference`; False without one),
         n_converged, n_failed.
         """
-        at = self.bands.loc[self.bands["flops"] == self.budget, ["condition", "low", "median", "high"]]
-        table = self.conditions.drop(columns="n_runs").merge(at, how="left", on="condition")
+        at = self.bands_by_view[:, 0, self.budgets.searchsorted(self.budget)]
+        table = self.conditions.drop(columns="n_runs").assign(**dict(zip(BANDS, at.T, strict=True)))
         median = self.median(self.reference, table)
         table["holds_unperturbed"] = (table["low"] <= median) & (median <= table["high"])
         counts = self.params.drop_duplicates("condition")[["condition", "n_converged", "n_failed"]]
@@ -163,15 +165,17 @@ class Facts:
         found = table.loc[table["condition"] == condition, "median"]
         return float(found.iloc[0]) if len(found) else float("nan")
 
-    def curves(self, family: str, view: View | None = None) -> pd.DataFrame:
-        """Bands of one family over all budgets; see `plots.FamilyBands.curves`. None: of the page's view."""
-        return self._curves(family, view or self.views[0])
+    def curves(self, family: str) -> pd.DataFrame:
+        """Bands of one family over all budgets; see `family_curves`."""
+        return self._curves[family]
 
     @functools.cached_property
-    def _curves(self) -> functools._lru_cache_wrapper[pd.DataFrame]:
-        return functools.cache(
-            lambda family, view: family_curves(self.study, family, method=view.method, level=view.level)[0]
-        )
+    def _curves(self) -> dict[str, pd.DataFrame]:
+        members = {family: (self.conditions["family"] == family).to_numpy() for family in self.families}
+        return {
+            family: family_curves(self.conditions["value"][of], self.budgets, self.bands_by_view[of, 0])
+            for family, of in members.items()
+        }
 
     def realistic_medians(self, family: str) -> tuple[float, float] | None:
         """Lowest and highest median at `budget` over the realistic sizes of a family; None where unknown."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from chinchilla_jax.analysis import slope_table, trend_table
+from chinchilla_jax.plots.tables import BANDS, select
 from chinchilla_jax.report.facts import METHOD, Facts
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
 from chinchilla_jax.study.tables import FILES
@@ -51,12 +52,12 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell: as it is read, and as it goes into a file."""
+class Cell(NamedTuple):
+    """One cell: as it is read, as it goes into a file, and whether its column is of numbers."""
 
     text: str
     value: str
+    numeric: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def page_table(
         columns.append(Column(str(name), numeric, MEANINGS.get(str(name), "")))
         digits = _STANDARD_ERROR_DIGITS if name == "standard_error" else 4
         texts = shown_column(values, digits)
-        cells.append([Cell(text, exact(value)) for text, value in zip(texts, values, strict=True)])
+        cells.append([Cell(text, exact(value), numeric) for text, value in zip(texts, values, strict=True)])
     rows = tuple(zip(anchors or [""] * len(frame), zip(*cells, strict=True), strict=True))
     return PageTable(id=id, title=title, caption=caption, source=source, columns=tuple(columns), rows=rows)
 
@@ -134,7 +135,7 @@ def at_budget(facts: Facts) -> PageTable:
         title=f"Every condition at {shown(facts.budget)} FLOP",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
-        anchors=[condition_anchors(facts)[str(name)] for name in facts.at_budget["condition"]],
+        anchors=list(condition_anchors(facts).values()),
     )
 
 
@@ -196,8 +197,7 @@ _PARAMS_COLUMNS = [
 
 def unperturbed_params(facts: Facts) -> PageTable:
     """The parameters of the unperturbed conditions, by every method."""
-    table = facts.study.params
-    frame = table[table["condition"].isin(facts.interpretations["condition"])]
+    frame = _unperturbed(facts, facts.study.params)
     return page_table(
         frame[[*_PARAMS_COLUMNS[:-2], "level", "method", *_PARAMS_COLUMNS[-2:]]],
         id="params-unperturbed",
@@ -209,9 +209,9 @@ def unperturbed_params(facts: Facts) -> PageTable:
 
 def unperturbed_ratios(facts: Facts) -> PageTable:
     """Tokens per parameter of the unperturbed conditions, at a budget per decade."""
-    rows = facts.bands[facts.bands["condition"].isin(facts.interpretations["condition"])]
+    rows = select(_unperturbed(facts, facts.study.tokens_per_param), method=METHOD, level=facts.level)
     return page_table(
-        rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", "low", "median", "high"]],
+        rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BANDS]],
         id="tokens-per-param-unperturbed",
         title="Tokens per parameter of the unperturbed runs",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}; the file has every budget.",
@@ -221,9 +221,7 @@ def unperturbed_ratios(facts: Facts) -> PageTable:
 
 def slopes(facts: Facts) -> PageTable:
     """Trend of the median tokens per parameter of the unperturbed conditions."""
-    table = facts.study.tokens_per_param
-    rows = table[table["condition"].isin(facts.interpretations["condition"])]
-    frame = slope_table(rows)
+    frame = slope_table(_unperturbed(facts, facts.study.tokens_per_param))
     return page_table(
         frame[frame["level"] == facts.level].drop(columns="level"),
         id="slopes",
@@ -249,7 +247,7 @@ def family_params(facts: Facts, family: str) -> PageTable:
 def family_ratios(facts: Facts, family: str) -> PageTable:
     """Tokens per parameter of a family by size, at a budget per decade, repeats taken together."""
     curves = facts.curves(family)
-    columns = ["value", "flops", "low", "median", "high"]
+    columns = ["value", "flops", *BANDS]
     over = ""
     if curves["n_repeats"].max() > 1:
         columns += ["n_repeats", "n_missing"]
@@ -303,6 +301,10 @@ def other_tables(facts: Facts) -> list[PageTable]:
             )
         )
     return tables
+
+
+def _unperturbed(facts: Facts, table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["condition"].isin(facts.interpretations["condition"])]
 
 
 def _few_budgets(facts: Facts) -> np.ndarray:
