@@ -126,7 +126,7 @@ def scout(design: Design, minima: NDArray[np.float64], *, objective: Huber, opti
     # A miss of one in a hundred can escape them; optima at E = 0 are a sign of the same disorder.
     if not disagreements and np.all(pool[:, 2] > 0):
         return Recipe(pool=pool, ranks=1)
-    optima = _far_optima(design, far[:_FAR_HARD], range(done, done + _PILOTS_HARD), objective, options)
+    optima = _all_optima(design, far[:_FAR_HARD], range(done, done + _PILOTS_HARD), objective, options)
     ranks = _RANKS_FEW if disagreements <= _FEW else _RANKS_MANY
     return Recipe(pool=_apart(np.concatenate([pool, optima])), ranks=ranks)
 
@@ -152,6 +152,23 @@ def _far_optima(
     wide = dataclasses.replace(options, precision="mixed", wide_start=True, max_steps=_FAR_STEPS)
     starts = [np.broadcast_to(start, (len(pilots), 5)) for start in far]
     solution = solve_best_of(design, weights, starts, objective=objective, options=wide)
+    return solution.theta[_is_optimum(solution)]
+
+
+def _all_optima(
+    design: Design, far: NDArray[np.float64], pilots: range, objective: Huber, options: SolverOptions
+) -> NDArray[np.float64]:
+    """Optima of every pilot from each of the starts `far` (K, 5); (P K, 5) or fewer.
+
+    Where data are hard, the best of a race is often one that runs off, and there is no optimum to show for
+    it; and what is second for one resample is first for another.
+    """
+    from chinchilla_jax.solvers.batch import solve_newton
+
+    weights = np.repeat(_pilot_weights(len(design), pilots), len(far), axis=0)
+    wide = dataclasses.replace(options, wide_start=True, max_steps=_FAR_STEPS)
+    starts = np.tile(far, (len(pilots), 1))
+    solution = solve_newton(design, weights, starts, objective=objective, options=wide)
     return solution.theta[_is_optimum(solution)]
 
 

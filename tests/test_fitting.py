@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize
 
 import chinchilla_jax as cj
+from chinchilla_jax import starts
+from chinchilla_jax.resampling import PILOT, resample_weights
+from chinchilla_jax.solvers.batch import solve_newton
+from chinchilla_jax.solvers.design import Design
 from chinchilla_jax.starts import grid_starts, published_grid
 
 
@@ -222,3 +226,25 @@ def test_the_scale_minimises_the_likelihood(residual: list[float], weights: list
     assert value(found) <= sought.fun + 1e-12 * abs(sought.fun)
     # One lane of many is the same as alone.
     assert np.exp(found) == pytest.approx(objective.scale(np.stack([r, 2 * r]), w)[0], rel=1e-15)
+
+
+def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
+    # Runs with 20% noise on the loss: the best of two starts often runs off, where the other ends well.
+    rng = np.random.default_rng(3)
+    truth = cj.ScalingLaw(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
+    params, tokens = 10 ** rng.uniform([7.5, 9], [10.2, 11.8], (120, 2)).T
+    loss = truth.loss(params, tokens) * np.exp(0.2 * rng.standard_t(3, 120))
+    design = Design.from_runs(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss))
+    known = np.array([[-1.0, -1.0, 1.8, 0.4, 0.4]])
+    recipe = starts.scout(design, known, objective=cj.Huber(), options=cj.SolverOptions())
+    assert recipe.ranks > 1
+    weights = resample_weights(120, np.arange(128, 256), 0, stream=PILOT)
+    n_optima = 0
+    for start in design.theta_from_logs(grid_starts(2)):
+        options = cj.SolverOptions(wide_start=True, max_steps=40)
+        found = solve_newton(design, weights, np.tile(start, (128, 1)), objective=cj.Huber(), options=options)
+        optima = found.theta[found.status == cj.Status.CONVERGED]
+        apart = np.abs(optima[:, None] - recipe.pool).max(axis=2).min(axis=1)
+        assert (apart <= 0.1).all()
+        n_optima += len(optima)
+    assert n_optima > 100

@@ -31,7 +31,7 @@ def always_by_stretches(**constants):
 
 whole = st.integers(-3, 3).map(float)  # ties, parallel lines, lines through one point
 plain = st.floats(-100, 100)
-huge = st.sampled_from([0.0, 1e-310, -1e-200, 1e-9, 1.0, -1e9, 1e100, -1e150])
+huge = st.sampled_from([0.0, 1e-310, -1e-200, 1e-9, 1.0, -1e9, 1e100, -1e150, 1e307, -1e307])
 beyond = st.sampled_from([np.inf, -np.inf]).map(lambda intercept: (0.0, intercept))
 
 
@@ -57,6 +57,12 @@ def test_any_lines_at_any_places(lines, x, data, stretches, margin):
     with always_by_stretches(_STRETCHES=stretches, _MARGIN=margin):
         assert_same(slope, intercept, x, ranks)
     assert_same(slope, intercept, x, ranks)
+
+
+def test_lines_that_leave_the_range_of_float64():
+    rng = np.random.default_rng(0)
+    slope, intercept = 10.0 ** rng.uniform(-300, 306, (2, 2000)) * rng.choice([-1, 1], (2, 2000))
+    assert_same(slope, intercept, np.linspace(-60, 500, 100), [0, 199, 200, 1000, 1999])
 
 
 def cloud(kind, n, rng):

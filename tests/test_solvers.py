@@ -22,7 +22,7 @@ from chinchilla_jax.objective import Huber, HuberScale
 from chinchilla_jax.perturbations import Additive, Multiplicative, SystematicBias
 from chinchilla_jax.resampling import resample_weights
 from chinchilla_jax.solvers import SOLVER_NAMES, SolverOptions, Status, get_solver
-from chinchilla_jax.solvers.certificate import certify, derivatives, judge
+from chinchilla_jax.solvers.certificate import certify, derivatives, identifiable, judge
 from chinchilla_jax.solvers.design import Design
 from chinchilla_jax.starts import grid_starts
 
@@ -198,6 +198,49 @@ def test_a_resample_of_four_runs_identifies_no_law(name):
     solution = solve(name, weights=weights)
     assert list(solution.status[:2]) == [Status.UNIDENTIFIED] * 2
     assert solution.status[2] == Status.CONVERGED
+
+
+def on_a_grid(sizes, tokens):
+    params, tokens = np.array([1e8, 1e9, 8e9])[sizes], np.array([2e9, 3e10, 2e11])[tokens]
+    return Design.from_runs(noisy(LAW, params=params, tokens=tokens))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tokens"),
+    [([0, 1, 2, 2, 0, 1, 2], [2, 0, 1, 1, 2, 0, 1]), ([0, 0, 1, 1, 2, 2, 1], [0, 1, 0, 1, 2, 2, 1])],
+    ids=["three points", "a square and one apart"],
+)
+def test_too_few_dimensions_identify_no_law(sizes, tokens):
+    """Three sizes, three token counts and seven runs, but a curve of laws with equal losses at all."""
+    starts = CRUDE + np.random.default_rng(0).normal(size=(200, 5)) * [0.5, 0.5, 0.3, 0.1, 0.1]
+    found = solve("newton", on_a_grid(sizes, tokens), np.ones((1, 7)), starts, wide_start=True)
+    assert set(found.status) == {Status.UNIDENTIFIED}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tokens"), [([0, 0, 1, 1, 2], [0, 1, 1, 2, 2]), ([0, 0, 0, 1, 2, 2], [0, 1, 2, 0, 0, 0])]
+)
+def test_five_points_that_hang_together_are_enough(sizes, tokens):
+    design, weights = on_a_grid(sizes, tokens), np.ones((2, len(sizes)))
+    weights[1, 0] = 0
+    assert list(identifiable(design, weights)) == [True, False]
+
+
+@pytest.mark.parametrize("delta", [1e-3, 1e3])
+def test_a_law_whose_term_vanishes_is_not_certified(delta):
+    """A goes to zero by a factor a step, and with it every derivative, long before A is gone."""
+    some = RUNS.params[::4], RUNS.tokens[::4]
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        loss = LAW.loss(*some) * np.exp(3.0 * rng.standard_normal(60))
+        design = Design.from_runs(with_loss(loss, *some))
+        weights = resample_weights(60, np.arange(400), 0)
+        starts, objective = np.tile(CRUDE, (400, 1)), Huber(delta)
+        found = get_solver("newton", objective)(design, weights, starts, objective=objective)
+        certified = found.status == Status.CONVERGED
+        check = certify(design, weights[certified], found.theta[certified], delta)
+        assert certified.any()
+        assert (check.definite & (check.decrement <= 1e-12)).all()
 
 
 def test_the_library_leaves_the_callers_precision_alone(solved):

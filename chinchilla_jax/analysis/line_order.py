@@ -80,6 +80,11 @@ def line_order_statistics(slope: Floats, intercept: Floats, x: Floats, ranks: Se
 def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int]) -> Floats:
     """`line_order_statistics` of finite lines at rising places."""
     n = slope.size
+    largest = max(slope.max(), -slope.min()) * max(x[-1], -x[0]) + max(intercept.max(), -intercept.min())
+    if not np.isfinite(largest):  # nothing is above or below a chord through values beyond float64
+        found = np.empty((len(ranks), x.size))
+        _evaluate(slope, intercept, x, ranks, found, np.empty(max(_BUFFER, n)))
+        return found
     ends = _ends(slope, intercept, x)
     buffer = np.empty(max(_BUFFER, ends.size * n))
     in_order = _values(slope, intercept, x[ends], buffer)
@@ -94,7 +99,6 @@ def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int])
     lowest = [max(ranks[start] - margin, 0) for start in starts]
     highest = [min(ranks[stop - 1] + margin, n - 1) for stop in stops]
     # Rounding moves a value, or a chord, by a few units in the last place of the largest number on its way.
-    largest = max(slope.max(), -slope.min()) * max(x[-1], -x[0]) + max(intercept.max(), -intercept.min())
     rounding = 16 * _EPSILON * largest + _TINY
     low, high = in_order[:, lowest] - rounding, in_order[:, highest] + rounding
     beyond_low, beyond_high = (low - rounding)[..., None], (high + rounding)[..., None]
@@ -134,10 +138,10 @@ def _by_stretches(slope: Floats, intercept: Floats, x: Floats, ranks: list[int])
 
 def _ends(slope: Floats, intercept: Floats, x: Floats) -> NDArray[np.intp]:
     """Indices of the places between which the stretches lie; any choice gives the same statistics."""
-    s, b = slope - slope.mean(), intercept - intercept.mean()
-    ss, sb, bb = s @ s, s @ b, b @ b
-    # The spread of the values at x is proportional to the root of (x - centre)^2 + width^2.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        s, b = slope - slope.mean(), intercept - intercept.mean()
+        ss, sb, bb = s @ s, s @ b, b @ b
+        # The spread of the values at x is proportional to the root of (x - centre)^2 + width^2.
         centre = -sb / ss
         scale = np.arcsinh((x - centre) / np.sqrt(bb / ss - centre**2))
     if not np.isfinite(scale).all():  # parallel lines, lines through one point, or numbers beyond float64

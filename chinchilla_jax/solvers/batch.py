@@ -7,6 +7,7 @@ on CPUs (lane_kernel/), and all lanes of a chunk together in one program of XLA,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 from chinchilla_jax.errors import UsageError, unknown_name
 from chinchilla_jax.objective import Huber
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ENGINES, Ends, Engine, Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import certify, identifiable, vanished
+from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.devices import accelerated, can_compile_kernels
 from chinchilla_jax.solvers.status import Status
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is looked at twice
+_LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is as well
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
@@ -136,8 +138,9 @@ def _solve(
         decrement[lanes], steps[lanes] = ends.decrement, ends.steps
         theta[lanes], value[lanes], status[lanes] = _outcome(design, part, widths[lanes], ends, options)
         if judged:
-            _name_degenerate(design, part, solution[lanes])
-            _certify_again(design, part, solution[lanes], widths[lanes], options.tolerance)
+            found, log_weaker = solution[lanes], log_weaker_term(design, theta[lanes])
+            _name_degenerate(design, part, found, log_weaker)
+            _certify_again(design, part, found, log_weaker, widths[lanes], options.tolerance)
         if on_progress is not None:
             on_progress(lanes.stop - first)
 
@@ -205,7 +208,9 @@ def _outcome(
     return theta, value, status
 
 
-def _name_degenerate(design: Design, weights: NDArray[Any], solution: Solution) -> None:
+def _name_degenerate(
+    design: Design, weights: NDArray[Any], solution: Solution, log_weaker: NDArray[np.float64]
+) -> None:
     """Mark certified lanes whose law has lost a term, overflows, or rests on too few runs."""
     a, b, _, alpha, beta = solution.theta.T
     status = solution.status
@@ -213,20 +218,27 @@ def _name_degenerate(design: Design, weights: NDArray[Any], solution: Solution) 
         log_a = a + alpha * (design.params_location / design.params_scale)
         log_b = b + beta * (design.tokens_location / design.tokens_scale)
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
-    lost = vanished(design, solution.theta) | beyond
+    lost = vanished(log_weaker) | beyond
     status[(status == Status.CONVERGED) & lost] = Status.UNIDENTIFIED
     status[np.broadcast_to(~identifiable(design, weights), status.shape)] = Status.UNIDENTIFIED
 
 
 def _certify_again(
-    design: Design, weights: NDArray[Any], solution: Solution, widths: NDArray[np.float64], tolerance: float
+    design: Design,
+    weights: NDArray[Any],
+    solution: Solution,
+    log_weaker: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    tolerance: float,
 ) -> None:
-    """Certificates in plain coordinates, by eigenvalues, where a term is nearly constant or E nearly 0.
+    """Certificates in plain coordinates, by eigenvalues, where a term, its exponent or E is nearly 0.
 
-    There the Hessian is near singular, and pivots in curved coordinates are not to be relied on.
+    There the Hessian is near singular, and pivots in curved coordinates are not to be relied on. A term that
+    vanishes takes all derivatives with it, and what the coordinates add to the Hessian weighs as much.
     """
     theta, status = solution.theta, solution.status
     delicate = np.abs(theta[:, FLOOR:]).min(axis=1) < _DELICATE
+    delicate |= log_weaker < _LOG_FAINT
     lanes = np.flatnonzero((status == Status.CONVERGED) & delicate)
     for width in np.unique(widths[lanes]):
         some = lanes[widths[lanes] == width]

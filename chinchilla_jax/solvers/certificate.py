@@ -18,6 +18,7 @@ The decrement does not depend on the coordinates at an optimum: a change of coor
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
 _SINGULAR = 1e-11
 _SHIFT = 1e-7
-_VANISHING_SHARE = 1e-10
+_LOG_VANISHING = math.log(1e-10)
 _LANES = 512  # per chunk: the Jacobian of 512 lanes of 240 runs takes 5 MB
 
 
@@ -170,7 +171,7 @@ def judge(
     """
     certified = found.definite & (found.decrement <= tolerance)
     escaped = np.abs(theta[:, 3:]).max(axis=1) > LARGEST_EXPONENT
-    incomplete = found.held | (theta[:, FLOOR] <= 0) | vanished(design, theta)
+    incomplete = found.held | (theta[:, FLOOR] <= 0) | vanished(log_weaker_term(design, theta))
     unidentified = (escaped & found.stationary) | found.flat | (certified & incomplete)
     return np.where(
         unidentified, Status.UNIDENTIFIED, np.where(certified, Status.CONVERGED, Status.MAX_STEPS)
@@ -178,27 +179,42 @@ def judge(
 
 
 def identifiable(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether the runs with a weight could determine the law: five runs, three sizes, three token counts.
+    """Whether the runs with a weight could determine the law: three sizes, three token counts, rank five.
 
     Through two sizes passes a whole curve of (A, alpha, E) with one objective, and an optimum found there in
-    rounding errors proves nothing. A resample of a small table can be of that kind; (R,) or (1,).
+    rounding errors proves nothing. Times the loss, each derivative of the law is a function of the size plus
+    one of the token count: runs on which such sums have fewer than five dimensions leave a curve as well. A
+    resample of a small table can be of that kind; (R,) or (1,).
     """
     used = np.asarray(weights) > 0
     count = np.count_nonzero(used, axis=1)
     enough = count >= 5
+    # More runs than two groups hold are of three at least; only small tables need the count.
     for group, in_two in design.groups:
-        # More runs than two groups hold are of three at least; only small tables need the count.
         for lane in np.flatnonzero(count <= in_two):
             enough[lane] &= len(np.unique(group[used[lane]])) >= 3
+    # Three by three with fewer dimensions are at most five points: four in a square, and one apart.
+    point, in_five = design.points
+    sizes, tokens = (group for group, _ in design.groups)
+    for lane in np.flatnonzero(enough & (count <= in_five)):
+        _, first = np.unique(point[used[lane]], return_index=True)
+        one = np.flatnonzero(used[lane])[first]
+        if len(one) <= 5:
+            incidence = np.hstack([x[one, None] == x[one] for x in (sizes, tokens)])
+            enough[lane] = np.linalg.matrix_rank(incidence.astype(np.float64)) >= 5
     return enough
 
 
-def vanished(design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
+def log_weaker_term(design: Design, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ln of the parameter or the token term relative to E, the weaker one where it is largest; (R,)."""
     a, b, floor, alpha, beta = theta.T
-    largest = []
-    for amplitude, exponent, column in ((a, alpha, design.log_params), (b, beta, design.log_tokens)):
-        with np.errstate(over="ignore", invalid="ignore"):
-            ends = np.exp(amplitude[:, None] - exponent[:, None] * np.array([column.min(), column.max()]))
-        largest.append(ends.max(axis=1))
-    return np.minimum(*largest) < _VANISHING_SHARE * floor
+    u, v = design.log_params, design.log_tokens
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        of_params = a - np.minimum(alpha * u.min(), alpha * u.max())
+        of_tokens = b - np.minimum(beta * v.min(), beta * v.max())
+        return np.minimum(of_params, of_tokens) - np.log(floor)
+
+
+def vanished(log_weaker: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
+    return log_weaker < _LOG_VANISHING

@@ -90,6 +90,13 @@ class Design:
             found.append((group, int(np.sort(sizes)[-2:].sum())))
         return tuple(found)
 
+    @functools.cached_property
+    def points(self) -> tuple[NDArray[np.intp], int]:
+        """Runs of one size and one token count: number of each run's point (n,), runs on the largest five."""
+        sizes, tokens = (group for group, _ in self.groups)
+        _, point, repeats = np.unique(sizes * len(self) + tokens, return_inverse=True, return_counts=True)
+        return point, int(np.sort(repeats)[-5:].sum())
+
     def law(self, theta: NDArray[np.float64]) -> ScalingLaw:
         """Law(s) in natural units of `theta` (..., 5)."""
         a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)
