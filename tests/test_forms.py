@@ -338,6 +338,22 @@ def test_too_little_is_unidentified(name):
         assert np.isfinite(found.theta).all()
 
 
+@pytest.mark.parametrize("name", ["chinchilla", "equal_exponents"])
+def test_runs_of_one_size_and_token_count_are_one_place(name):
+    form = FORMS[name]()
+    # 120 places with two runs each, of losses that differ a little.
+    params, tokens = np.repeat(RUNS.params[:240:2], 2), np.repeat(RUNS.tokens[:240:2], 2)
+    loss = np.repeat(RUNS.loss[:240:2], 2) * np.tile([1.0, 1.001], 120)
+    twice = Design.from_runs(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss))
+    fitter = Fitter(form, twice, cj.Huber())
+    places = np.linspace(0, 119, form.size - 1).astype(int)
+    few = np.zeros(240)
+    few[np.concatenate([2 * places, 2 * places + 1])] = 1
+    found = fitter.solve(np.stack([few, np.ones(240)]), form.starts(twice, 2))
+    assert found.status[0] == Status.UNIDENTIFIED
+    assert found.status[1] == Status.CONVERGED
+
+
 def test_bad_counts_are_invalid():
     for name in ("kaplan", "chinchilla"):
         fit = fit_form(dataclasses.replace(RUNS, params=RUNS.params - 1e9), name)

@@ -307,15 +307,18 @@ def log_losses(form: Form, design: Design, theta: Floats, u: Floats, v: Floats) 
 
 
 def _identifiable(form: Form, design: Design, weights: Floats) -> NDArray[np.bool_]:
-    """Whether the runs with a weight could determine the form: enough of them, of sizes, of token counts."""
+    """Whether the runs with a weight could determine the form: enough places, of sizes and of token counts.
+
+    Runs of one size and one token count are one place, however many they are.
+    """
     used = weights > 0
-    enough = np.count_nonzero(used, axis=1) >= form.size
-    sizes, tokens, together = form.least
-    groups = [np.unique(column, return_inverse=True)[1] for column in (design.log_params, design.log_tokens)]
     distinct = []
-    for group in groups:
+    for group, _ in (*design.groups, design.points):
         present = np.zeros((len(used), int(group.max(initial=-1)) + 1), bool)
         for lane, row in enumerate(used):
             present[lane, group[row]] = True
         distinct.append(present.sum(axis=1))
-    return enough & (distinct[0] >= sizes) & (distinct[1] >= tokens) & (distinct[0] + distinct[1] >= together)
+    of_sizes, of_tokens, places = distinct
+    sizes, tokens, together = form.least
+    enough = (of_sizes >= sizes) & (of_tokens >= tokens) & (of_sizes + of_tokens >= together)
+    return enough & (places >= form.size)
