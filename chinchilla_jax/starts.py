@@ -36,7 +36,9 @@ _FEW = 2  # disagreements: up to here two starts per resample are enough, beyond
 _RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS = 40
 _DISTINCT = 0.1  # distance, in standardised coordinates, of the optima that a resample is started from
-_ROWS = 256  # of weights that become float64 at a time, to stay in the second-level cache
+# Multiply-adds of one matrix product: small enough for the cache, and for BLAS to leave it to one thread. The
+# threads that it would else wake take half as much CPU time again, for nothing.
+_PRODUCT, _LEAST_ROWS = 400_000, 8
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
 _STATIONARY = 1e-9  # decrement above which a point called UNIDENTIFIED is one that ran off, and no optimum
 _SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
@@ -226,7 +228,8 @@ def _pool_values(
         loss = influence * (residual - 0.5 * influence)
     of_runs = np.where(np.isfinite(loss), loss, 1e6).T
     value = np.empty((len(weights), len(pool)))
-    for first in range(0, len(weights), _ROWS):
-        rows = slice(first, first + _ROWS)
+    length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)
+    for first in range(0, len(weights), length):
+        rows = slice(first, first + length)
         np.matmul(np.asarray(weights[rows], dtype=np.float64), of_runs, out=value[rows])
     return value
