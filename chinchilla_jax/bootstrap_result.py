@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.schemes import Pairs, Scheme
-from chinchilla_jax.solvers.status import STATUS_NAMES, Status
+from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,8 +77,7 @@ class BootstrapResult:
 
     def counts(self) -> dict[str, int]:
         """Number of lanes per status name."""
-        counts = np.bincount(self.status_codes, minlength=len(STATUS_NAMES))
-        return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}
+        return status_counts(self.status_codes)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, E, A, B, alpha, beta, objective_value, decrement, status, steps."""

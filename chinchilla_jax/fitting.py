@@ -13,8 +13,9 @@ import numpy as np
 from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.law import ScalingLaw
 from chinchilla_jax.objective import Huber, HuberScale, Objective
-from chinchilla_jax.solvers import STATUS_NAMES, SolverOptions, Status, get_solver
+from chinchilla_jax.solvers import SolverOptions, Status, get_solver
 from chinchilla_jax.solvers.design import Design
+from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.starts import distinct_minima, grid_starts
 
 if TYPE_CHECKING:
@@ -183,10 +184,9 @@ def _result(design: Design, solution: Solution, objective: Objective, options: S
     value = float(solution.objective_value[best])
     with np.errstate(invalid="ignore"):
         same = np.abs(solution.objective_value - value) <= _AT_BEST * abs(value)
-    counts = np.bincount(solution.status, minlength=len(STATUS_NAMES))
     report = StartsReport(
         n=len(solution.status),
-        status={name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)},
+        status=status_counts(solution.status),
         n_at_best=int(np.sum(same & (solution.status == solution.status[best]))),
         minima=distinct_minima(solution),
     )

@@ -6,8 +6,7 @@ its own module. What a bootstrap has no need of is loaded when it is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chinchilla_jax.analysis.draws import draw_laws
 from chinchilla_jax.analysis.interval_table import INTERVAL_METHODS, Replicates, interval_table
@@ -27,6 +26,7 @@ from chinchilla_jax.analysis.tokens_per_param import (
     slope_table,
     tokens_per_param_band,
 )
+from chinchilla_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from chinchilla_jax.analysis.identities import identity_errors, power_map
@@ -65,14 +65,4 @@ __all__ = [
     "trend_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME, __all__)

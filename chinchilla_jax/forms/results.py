@@ -17,7 +17,7 @@ from chinchilla_jax.forms.objectives import FormObjective
 from chinchilla_jax.forms.prediction import tokens_per_param
 from chinchilla_jax.forms.solver import log_losses
 from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.solvers.status import STATUS_NAMES, Status
+from chinchilla_jax.solvers.status import Status, status_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,8 +100,7 @@ class FormBootstrap:
 
     def counts(self) -> dict[str, int]:
         """Number of lanes per status name."""
-        counts = np.bincount(self.status_codes, minlength=len(STATUS_NAMES))
-        return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}
+        return status_counts(self.status_codes)
 
     def table(self, flops: ArrayLike = (), level: float = 0.8) -> pd.DataFrame:
         """Percentile intervals of the natural parameters, and of tokens per parameter at budgets.

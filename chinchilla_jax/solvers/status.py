@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Status(enum.IntEnum):
@@ -40,3 +46,9 @@ _SENTENCES = {
 }
 
 STATUS_NAMES: tuple[str, ...] = tuple(status.name for status in Status)
+
+
+def status_counts(codes: NDArray[np.integer]) -> dict[str, int]:
+    """Number of lanes per status name, from their codes (R,)."""
+    counts = np.bincount(codes, minlength=len(STATUS_NAMES))
+    return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}

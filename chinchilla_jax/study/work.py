@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.law import PARAMETERS, ScalingLaw
-from chinchilla_jax.solvers.status import STATUS_NAMES
+from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.memo import Memo
 from chinchilla_jax.study.plan import Piece
@@ -87,8 +87,7 @@ class PieceResult:
 
     def status_counts(self) -> dict[str, int]:
         """Fits by status."""
-        counts = np.bincount(self.fits["status"], minlength=len(STATUS_NAMES))
-        return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}
+        return status_counts(self.fits["status"])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
