@@ -74,7 +74,7 @@ class Estimate:
                 "time",
                 f"about {_duration(self.seconds)} for {count_text(self.workers, 'worker')} at "
                 f"{self.rate:,.0f} fits per second each ({source}); start, tables, figures "
-                "and page take some 20 s more",
+                "and page take some 12 s more",
             ),
             ("size", f"about {_size(self.size)}"),
         ]
