@@ -23,8 +23,8 @@ from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 keep_blas_to_one_thread()  # as the command line does, and Dask for its workers; before NumPy is imported
 
 import chinchilla_jax as cj  # noqa: E402
+from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.cli.compilation_cache import keep_compiled_programs  # noqa: E402
-from chinchilla_jax.solvers.devices import available_cores  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.executors import open_executor  # noqa: E402
 from chinchilla_jax.study.files import LocalDirectory  # noqa: E402

@@ -33,14 +33,14 @@ from typing import Any
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax.bootstrapping import bootstrap_condition
+from chinchilla_jax._util.devices import accelerated
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+from chinchilla_jax.bootstrapping.scouting import scout
+from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
-from chinchilla_jax.resampling import resample_weights
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.batch import _engine, solve_best_of
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.solvers.devices import accelerated
-from chinchilla_jax.starts import scout
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
 ADVANCE = {"divide": 1, "multiply-add": 30}

@@ -25,10 +25,10 @@ import numpy as np
 from _scipy_fits import Table, search, start_pool
 
 import chinchilla_jax as cj
-from chinchilla_jax.resampling import resample_weights
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.solvers.devices import available_cores
-from chinchilla_jax.starts import grid_starts
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.study.plan import Condition, plan_conditions
 
 FAMILIES = ("log_normal_noise", "additive", "multiplicative", "systematic_bias")
@@ -99,7 +99,7 @@ class Fits:
 
 def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: Any) -> Fits:
     """Fits of the resamples `ids`: as stored in a study, or made now as a study makes them."""
-    from chinchilla_jax.bootstrapping import bootstrap_condition
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
 
     runs = cj.load_runs(spec.data, params=condition.params)
     runs = condition.apply(runs, seed=spec.seed)

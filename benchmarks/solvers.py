@@ -28,13 +28,13 @@ from _scipy_fits import Table, minimise, start_pool
 from scipy import optimize
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
-from chinchilla_jax.resampling import resample_weights
 from chinchilla_jax.solvers import SOLVER_NAMES, Solver, SolverOptions, get_solver
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.solvers.devices import available_cores
-from chinchilla_jax.solvers.quasi_newton import LibrarySolver
+from chinchilla_jax.solvers.libraries.quasi_newton import LibrarySolver
 
 BAD = 1e-6
 

@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
-from chinchilla_jax.bootstrapping import bootstrap_condition  # noqa: E402
-from chinchilla_jax.resampling import resample_weights  # noqa: E402
+from chinchilla_jax._util.devices import available_cores  # noqa: E402
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition  # noqa: E402
+from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers import SolverOptions  # noqa: E402
-from chinchilla_jax.solvers.devices import available_cores  # noqa: E402
 from chinchilla_jax.study.plan import plan_conditions  # noqa: E402
 
 SHOWN = 28  # conditions in the table

@@ -9,24 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chinchilla_jax.analysis import (
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.analysis import identity_errors, power_map, trend_table
+from chinchilla_jax.intervals import (
     COMPUTE_GRID,
     METHODS,
     draw_laws,
-    identity_errors,
     law_covariance,
     parameter_table,
-    power_map,
     slope_monte_carlo_error,
     slope_per_decade,
     slope_table,
     tokens_per_param_band,
-    trend_table,
 )
-from chinchilla_jax.analysis.intervals import Wanted, interval_rows
-from chinchilla_jax.analysis.tokens_per_param import interval_bands
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import BESIROGLU_2024, PARAMETERS, ScalingLaw
+from chinchilla_jax.intervals.parameters import Wanted, interval_rows
+from chinchilla_jax.intervals.tokens_per_param import interval_bands
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
     Additive,
     Identity,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chinchilla_jax._util.progress_bar import LineProgress, Progress, RichProgress, resolve, silenced
 from chinchilla_jax.cli import doctor, main, output
 from chinchilla_jax.cli.app import COMMANDS
-from chinchilla_jax.progress import LineProgress, Progress, RichProgress, resolve, silenced
 
 
 @pytest.fixture

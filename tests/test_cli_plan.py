@@ -6,7 +6,7 @@ import pytest
 from test_cli import done, refused, strict_json
 
 from chinchilla_jax import load_runs
-from chinchilla_jax.law import BESIROGLU_2024
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024
 
 LAW = ("--law", "besiroglu2024")
 

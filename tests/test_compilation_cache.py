@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from chinchilla_jax import compiled_code
+from chinchilla_jax._util import cache_dir as compiled_code
+from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.cli.compilation_cache import keep_compiled_programs
-from chinchilla_jax.compiled_code import VARIABLE
 
 CHOSEN = "JAX_COMPILATION_CACHE_DIR"
 
@@ -84,7 +84,7 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
 
 
 def test_a_compilation_is_announced_before_it_begins(monkeypatch, tmp_path, capsys):
-    from chinchilla_jax import progress
+    from chinchilla_jax._util import progress_bar as progress
     from chinchilla_jax.solvers.lane_kernel import object_code
 
     class Compiling(Exception):

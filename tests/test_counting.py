@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.counting import (
+from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax.datasets import ArchitectureTable, chinchilla_architectures
+from chinchilla_jax.datasets.counting import (
     COUNTING_RULES,
     Architecture,
     relative_error_summary,
     relative_errors,
     round_to_millions,
 )
-from chinchilla_jax.datasets import ArchitectureTable, chinchilla_architectures
-from chinchilla_jax.errors import DataError, UsageError
 
 TINY = {"d_model": 2, "ffw_size": 3, "kv_size": 5, "n_heads": 7, "n_layers": 11, "vocab_size": 13}
 

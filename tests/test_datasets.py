@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.counting import COUNTING_RULES, round_to_millions
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax.datasets import Runs, chinchilla_architectures, dataset_info, dataset_names, load_runs
+from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.reading import read_bytes
 from chinchilla_jax.datasets.validation import runs_from_table
-from chinchilla_jax.errors import ChinchillaError, DataError, UsageError
 
 HEADER = ["params", "tokens", "loss"]
 ROWS = [[f"{n:.0f}", f"{d:.0f}", f"{1.8 + 480 * n**-0.35 + 2000 * d**-0.37:.5f}"]
@@ -146,7 +146,7 @@ def test_wrong_names_say_what_was_meant(write):
 
 def test_datasets_import_neither_jax_nor_pandas():
     code = (
-        "import sys, chinchilla_jax.datasets as d, chinchilla_jax.counting;"
+        "import sys, chinchilla_jax.datasets as d, chinchilla_jax.datasets.counting;"
         "d.load_runs('chinchilla', params='standard');"
         "print([m for m in ('jax', 'pandas', 'pandera', 'pyarrow') if m in sys.modules])"
     )
@@ -277,7 +277,7 @@ def test_other_columns_are_ignored_whatever_they_hold():
     assert parse(buffer.getvalue()) == parse(table())
 
 
-@pytest.mark.filterwarnings("ignore::chinchilla_jax.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
@@ -518,7 +518,7 @@ def test_a_name_with_control_characters_is_not_proposed(header):
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.filterwarnings("ignore::chinchilla_jax.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_file_gives_runs_or_one_line(data):
@@ -533,7 +533,7 @@ GOOD_PARQUET = parquet([[float(row[i]) for row in ROWS] for i in range(3)], HEAD
 
 
 @settings(max_examples=150, deadline=None)
-@pytest.mark.filterwarnings("ignore::chinchilla_jax.errors.DataWarning")  # 100 is usable, and suspicious
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
 @given(
     row=st.integers(2, len(ROWS) + 1),
     column=st.integers(0, 2),

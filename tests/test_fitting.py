@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize
 
 import chinchilla_jax as cj
-from chinchilla_jax import starts
-from chinchilla_jax.resampling import PILOT, resample_weights
+from chinchilla_jax.bootstrapping import scouting
+from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.published_grid import grid_starts, published_grid
 from chinchilla_jax.solvers.batch import solve_newton
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.starts import grid_starts, published_grid
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
     loss = truth.loss(params, tokens) * np.exp(0.2 * rng.standard_t(3, 120))
     design = Design.from_runs(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss))
     known = np.array([[-1.0, -1.0, 1.8, 0.4, 0.4]])
-    recipe = starts.scout(design, known, objective=cj.Huber(), options=cj.SolverOptions())
+    recipe = scouting.scout(design, known, objective=cj.Huber(), options=cj.SolverOptions())
     assert recipe.ranks > 1
     weights = resample_weights(120, np.arange(128, 256), 0, stream=PILOT)
     n_optima = 0

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chinchilla_jax import DataWarning, fit, load_runs
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets.json_lines import flattened
-from chinchilla_jax.errors import ChinchillaError, DataError, UsageError
 
 N = np.repeat([1e8, 3e8, 1e9], 4)
 D = np.tile([2e9, 5e9, 2e10, 6e10], 3)

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.form_comparison import FormComparison, compare_forms, make_splits
 from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
 from chinchilla_jax.analysis.wald import wald_test
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.forms import Broken, Squared
+from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.fitting.forms import Broken, Squared
 from chinchilla_jax.plots.forms import (
     plot_form_comparison,
     plot_form_ratios,
     plot_objective_sensitivity,
     plot_wald,
 )
-from chinchilla_jax.schemes import Cluster
 
 RUNS = cj.load_runs("chinchilla")
 

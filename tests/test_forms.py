@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.datasets.weights import load_weights
-from chinchilla_jax.errors import DataError, UsageError
-from chinchilla_jax.forms import (
+from chinchilla_jax.fitting.form_fitting import Fitter, prepared, resample_weights
+from chinchilla_jax.fitting.forms import (
     FORMS,
     AsymmetricError,
     Broken,
@@ -22,13 +23,12 @@ from chinchilla_jax.forms import (
     bootstrap_form,
     fit_form,
 )
-from chinchilla_jax.forms.families import EqualExponents, FiveParameter, Kaplan
-from chinchilla_jax.forms.fitting import Fitter, prepared, resample_weights
-from chinchilla_jax.forms.objectives import value
-from chinchilla_jax.forms.prediction import searched_tokens_per_param, tokens_per_param
-from chinchilla_jax.forms.solver import log_losses, residuals, solve_form
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.families import EqualExponents, FiveParameter, Kaplan
+from chinchilla_jax.laws.form_objectives import value
+from chinchilla_jax.laws.prediction import searched_tokens_per_param, tokens_per_param
 from chinchilla_jax.solvers import Status
-from chinchilla_jax.solvers.design import Design
+from chinchilla_jax.solvers.newton.solver import log_losses, residuals, solve_form
 
 # Always 240 runs: what is compiled once serves all tests.
 RUNS = cj.load_runs("chinchilla")

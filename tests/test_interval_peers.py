@@ -6,8 +6,8 @@ from arch.bootstrap import IIDBootstrap
 from test_intervals import runs_with_noise
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis import interval_methods as m
-from chinchilla_jax.bootstrapping import bootstrap_condition
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+from chinchilla_jax.intervals import methods as m
 
 REPS = 499
 GAMMA = np.random.default_rng(1).gamma(2.0, size=40)

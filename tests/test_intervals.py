@@ -10,7 +10,9 @@ from reference import Problem, to_logs
 from scipy import stats
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis import (
+from chinchilla_jax.bootstrapping.schemes import SCHEMES, Cluster, DeleteD, MOutOfN, Wild, huber_location
+from chinchilla_jax.bootstrapping.weights import inner_weights, resample_weights
+from chinchilla_jax.intervals import (
     INTERVAL_METHODS,
     Quantity,
     Replicates,
@@ -21,11 +23,9 @@ from chinchilla_jax.analysis import (
     prescription_quantities,
     tokens_per_param_band,
 )
-from chinchilla_jax.analysis import interval_methods as m
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
+from chinchilla_jax.intervals import methods as m
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.plots.intervals import plot_intervals
-from chinchilla_jax.resampling import inner_weights, resample_weights
-from chinchilla_jax.schemes import SCHEMES, Cluster, DeleteD, MOutOfN, Wild, huber_location
 
 TRUTH = ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
 

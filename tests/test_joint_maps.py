@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection, QuadMesh
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import identity_errors, joint_map, trend_table
 from chinchilla_jax.analysis.trends import AXES
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import FAMILIES, geometric_mean, parse_condition
 from chinchilla_jax.plots import perturbation_table, plot_joint_map, plot_perturbations, study_figures
 from chinchilla_jax.plots.sweeps import REALISTIC_LABELS, SWEEPS, realistic_range

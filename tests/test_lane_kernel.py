@@ -12,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from chinchilla_jax.compiled_code import VARIABLE
+from chinchilla_jax._util import devices
+from chinchilla_jax._util.cache_dir import VARIABLE
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.bootstrapping.random_bits import _by_jax, random_bits, random_counts
+from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.objective import Huber
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import Additive, LogNormalNoise
-from chinchilla_jax.random_bits import _by_jax, random_bits, random_counts
-from chinchilla_jax.resampling import resample_weights
-from chinchilla_jax.solvers import SolverOptions, Status, devices
+from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
-from chinchilla_jax.solvers.design import Design
 from chinchilla_jax.solvers.lane_kernel import algebra, elementary, object_code, passes
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
 from chinchilla_jax.solvers.thresholds import PROBES

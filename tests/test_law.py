@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
 
 CHINCHILLA_FLOPS = 5.76e23
 LAWS = st.builds(
@@ -230,7 +230,7 @@ def test_bad_counts(bad):
 
 def test_importing_law_perturbations_and_analysis_loads_nothing_heavy():
     code = (
-        "import sys, chinchilla_jax.law, chinchilla_jax.perturbations, chinchilla_jax.analysis;"
+        "import sys, chinchilla_jax.laws.scaling_law, chinchilla_jax.perturbations, chinchilla_jax.analysis;"
         "print(sorted({'jax', 'pandas', 'matplotlib', 'pyarrow', 'scipy', 'optax'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.analysis import line_order
-from chinchilla_jax.analysis.line_order import line_order_statistics
+from chinchilla_jax.intervals import line_order
+from chinchilla_jax.intervals.line_order import line_order_statistics
 
 
 def by_sorting(slope, intercept, x, ranks):

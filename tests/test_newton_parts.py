@@ -11,24 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.bootstrapping import bootstrap
+from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.objective import Huber
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import LogNormalNoise
-from chinchilla_jax.resampling import resample_weights
 from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.solvers.line_search import step_length
-from chinchilla_jax.solvers.logarithm import log
-from chinchilla_jax.solvers.moments import Columns, moments
-from chinchilla_jax.solvers.precision import float64_scope
-from chinchilla_jax.solvers.small_matrix import reciprocal, solve_shifted
-from chinchilla_jax.solvers.stages import _running_first
 from chinchilla_jax.solvers.thresholds import LONGEST, PROBES, RUNNING
-from chinchilla_jax.solvers.xla_engine import _SHAPES
+from chinchilla_jax.solvers.xla.engine import _SHAPES
+from chinchilla_jax.solvers.xla.line_search import step_length
+from chinchilla_jax.solvers.xla.logarithm import log
+from chinchilla_jax.solvers.xla.moments import Columns, moments
+from chinchilla_jax.solvers.xla.small_matrix import reciprocal, solve_shifted
+from chinchilla_jax.solvers.xla.stages import _running_first
 
 HUBER = Huber()
 DESIGN = Design.from_runs(load_runs("chinchilla"))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.errors import UsageError
 from chinchilla_jax.perturbations import (
     FAMILIES,
     PARAMS_FAMILIES,

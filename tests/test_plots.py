@@ -15,9 +15,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from chinchilla_jax import plots
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import BESIROGLU_2024, PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
     Additive,
     LogNormalNoise,

@@ -6,9 +6,16 @@ import threading
 
 import pytest
 
-from chinchilla_jax import progress
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.progress import LineProgress, Progress, RichProgress, resolve, speed_text, time_left_text
+from chinchilla_jax._util import progress_bar as progress
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.progress_bar import (
+    LineProgress,
+    Progress,
+    RichProgress,
+    resolve,
+    speed_text,
+    time_left_text,
+)
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import chinchilla_jax as cj
-from chinchilla_jax import decide
+from chinchilla_jax import planning
 from chinchilla_jax.cli import main
 
 HERE = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ def test_its_study_can_be_run(tmp_path):
 
 
 def test_its_python_uses_public_names_only():
-    modules = {"cj": cj, "decide": decide}
+    modules = {"cj": cj, "planning": planning}
     used = {name: set() for name in modules}
     for text in blocks("python"):
         for node in ast.walk(ast.parse(text)):

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from chinchilla_jax import StudySpec, open_study, paper_study
+from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.progress import Progress
 from chinchilla_jax.report import add_report, render, write_report
 from chinchilla_jax.report.answer import Linked, _mildest, answer, in_words, plain_text
 from chinchilla_jax.report.facts import Facts

@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import Problem, to_logs
 
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.fitting import fit
-from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.objective import Huber, HuberScale
+from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import Huber, HuberScale
+from chinchilla_jax.laws.published_grid import grid_starts
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import Additive, Multiplicative, SystematicBias
-from chinchilla_jax.resampling import resample_weights
 from chinchilla_jax.solvers import SOLVER_NAMES, SolverOptions, Status, get_solver
 from chinchilla_jax.solvers.certificate import certify, derivatives, identifiable, judge
-from chinchilla_jax.solvers.design import Design
-from chinchilla_jax.starts import grid_starts
 
 HUBER = Huber()
 RUNS = load_runs("chinchilla")
@@ -267,7 +267,7 @@ def test_a_missing_jaxopt_is_named_with_the_remedy(monkeypatch):
 
 
 def test_jaxopt_is_imported_only_when_asked_for():
-    code = "import sys, chinchilla_jax.solvers.quasi_newton as q; q.library_solver('optax-lbfgs'); "
+    code = "import sys, chinchilla_jax.solvers.libraries.quasi_newton as q; q.library_solver('optax-lbfgs'); "
     code += "assert 'jaxopt' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -535,8 +535,8 @@ def test_no_law_without_a_floor_is_certified_even_where_the_losses_have_no_noise
         theta = at_truth
         status = judge(design, theta, certify(design, WEIGHTS, theta, HUBER.delta), 1e-12)
     elif name == "forms":
-        from chinchilla_jax.forms import FiveParameter
-        from chinchilla_jax.forms.solver import solve_form
+        from chinchilla_jax.fitting.forms import FiveParameter
+        from chinchilla_jax.solvers.newton.solver import solve_form
 
         found = solve_form(FiveParameter(), design, WEIGHTS, at_truth, objective=HUBER)
         theta, status = found.theta, found.status

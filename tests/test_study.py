@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chinchilla_jax.bootstrapping import bootstrap
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
+from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.bootstrapping.schemes import read_scheme
 from chinchilla_jax.datasets import load_runs
-from chinchilla_jax.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
-from chinchilla_jax.objective import Huber
+from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
-from chinchilla_jax.progress import Progress
-from chinchilla_jax.schemes import read_scheme
-from chinchilla_jax.study import StudySpec, Sweep, executors, open_study, plan_conditions, run_study
+from chinchilla_jax.report import run_study
+from chinchilla_jax.study import StudySpec, Sweep, executors, open_study, plan_conditions
 from chinchilla_jax.study.tables import COLUMNS, FILES
 
 SPEC = StudySpec(
@@ -412,7 +413,8 @@ def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
         import sys
         for name in ("typer", "rich", "pydantic", "pandera", "jinja2", "scipy", "jaxopt"):
             sys.modules[name] = None
-        from chinchilla_jax.study import StudySpec, run_study
+        from chinchilla_jax.report import run_study
+        from chinchilla_jax.study import StudySpec
         study = run_study(StudySpec(resamples=3, flops=(1e20, 1e22)), {str(tmp_path / "out")!r})
         assert study.info["state"] == "complete"
     """

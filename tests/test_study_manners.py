@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import main
-from chinchilla_jax.errors import DataError, UsageError
-from chinchilla_jax.study import StudySpec, Sweep, open_study, pieces, plan, run_study, study_status
+from chinchilla_jax.report import run_study
+from chinchilla_jax.study import StudySpec, Sweep, open_study, pieces, plan, study_status
 from chinchilla_jax.study.at_work import anybody_at_work, at_work
 from chinchilla_jax.study.differences import differences
 from chinchilla_jax.study.estimate import estimate

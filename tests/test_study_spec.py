@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.analysis.tokens_per_param import COMPUTE_GRID
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.datasets import load_runs
-from chinchilla_jax.errors import ChinchillaError, UsageError
+from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.perturbations import LogNormalNoise, Multiplicative, parse_condition
 from chinchilla_jax.report.reproduce import spec_toml
 from chinchilla_jax.study import Product, StudySpec, Sweep, paper_study, plan_conditions

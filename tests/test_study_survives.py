@@ -23,22 +23,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chinchilla_jax import bootstrapping, plots
+from chinchilla_jax import plots
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
+from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax.bootstrapping import bootstrap as bootstrapping
 from chinchilla_jax.cli import main
-from chinchilla_jax.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax.progress import Progress
-from chinchilla_jax.study import (
-    Shard,
-    StudySpec,
-    Sweep,
-    files,
-    finish_study,
-    open_study,
-    plan,
-    run_shard,
-    run_study,
-    work,
-)
+from chinchilla_jax.report import finish_study, run_shard, run_study
+from chinchilla_jax.study import Shard, StudySpec, Sweep, files, open_study, plan, work
 from chinchilla_jax.study.files import open_directory
 from chinchilla_jax.study.memo import Memo
 from chinchilla_jax.study.plan import Block, plan_blocks
@@ -546,7 +537,8 @@ def test_the_example_is_checked_run_in_shards_and_shown(tmp_path, monkeypatch, c
 def test_a_finished_study_is_found_without_the_solver(copy):
     code = (
         "import json, sys\n"
-        "from chinchilla_jax.study import StudySpec, run_study, study_status\n"
+        "from chinchilla_jax.report import run_study\n"
+        "from chinchilla_jax.study import StudySpec, study_status\n"
         f"out = {str(copy)!r}\n"
         "spec = StudySpec.from_dict(json.load(open(out + '/study.json'))['spec'])\n"
         "assert run_study(spec, out, figures=False).reused\n"

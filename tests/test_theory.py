@@ -14,7 +14,7 @@ from test_intervals import TRUTH, classical_errors, runs_with_noise
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.diagnosis import confusion, diagnose, diagnose_counts
 from chinchilla_jax.analysis.theory import CLOSED_FORMS, theory_of, theory_summary, theory_table
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import FAMILIES
 from chinchilla_jax.plots.confusion import plot_confusion
 from chinchilla_jax.plots.theory import plot_theory

@@ -7,16 +7,16 @@ import pytest
 import scipy.stats
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.wald import (
     coordinates,
     log10_chi_squared_tail,
     null_p_values,
     wald_test,
 )
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import BESIROGLU_2024, HOFFMANN_2022
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 from chinchilla_jax.solvers.certificate import derivatives
-from chinchilla_jax.solvers.design import Design
 
 RUNS = cj.load_runs("chinchilla")
 

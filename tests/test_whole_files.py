@@ -2,7 +2,7 @@
 
 import pytest
 
-from chinchilla_jax.whole_files import written_whole
+from chinchilla_jax._util.atomic_write import written_whole
 
 
 def test_the_name_is_taken_at_the_end_and_an_error_leaves_what_was_there(tmp_path):

@@ -34,11 +34,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.analysis.draws import positive_whole
-from chinchilla_jax.analysis.intervals import central_tails
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
-from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.objective import Huber
+from chinchilla_jax.intervals.draws import positive_whole
+from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def breakdown(
     """
     import pandas as pd
 
-    from chinchilla_jax.resampling import resample_weights
+    from chinchilla_jax.bootstrapping.weights import resample_weights
 
     central_tails(level)
     if not 0 < tolerance < 1:
@@ -167,8 +167,8 @@ class _Sizes:
         self.budgets = np.geomspace(*RANGE_FLOPS, round(decades * _BUDGETS_PER_DECADE) + 1)
 
     def at(self, perturbation: Perturbation | None) -> _Fitted:
-        from chinchilla_jax.bootstrapping import bootstrap_condition
-        from chinchilla_jax.fitting import fit
+        from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+        from chinchilla_jax.fitting.point_fit import fit
         from chinchilla_jax.solvers import SolverOptions
 
         runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)

@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.analysis.coverage_store import claim, coverage_rows, read_part, write_part
-from chinchilla_jax.analysis.interval_table import interval_table
-from chinchilla_jax.analysis.quantities import Quantity, prescription_quantities
-from chinchilla_jax.errors import UsageError, short, unknown_name
-from chinchilla_jax.law import ScalingLaw
-from chinchilla_jax.objective import Huber
+from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
+from chinchilla_jax.intervals.table import interval_table
+from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting import FitResult
+    from chinchilla_jax.fitting.point_fit import FitResult
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
 COVERAGE_METHODS = ("percentile", "basic", "bca", "studentised", "gaussian", "highest_density")
@@ -129,7 +129,7 @@ def coverage(
     """
     import pandas as pd
 
-    from chinchilla_jax.solvers.devices import available_cores
+    from chinchilla_jax._util.devices import available_cores
 
     spec = spec or CoverageSpec()
     point = _certified_fit(runs, objective)
@@ -255,7 +255,7 @@ def simulated_losses(
         seed: whole number.
         noise: "residuals" or "signed".
     """
-    from chinchilla_jax import resampling
+    from chinchilla_jax.bootstrapping import weights as resampling
 
     bits = resampling.resample_bits(len(runs), numbers, seed, stream=resampling.SIMULATED)
     if noise == "signed":
@@ -271,7 +271,7 @@ class _Simulation:
     def __init__(
         self, runs: Runs, point: FitResult, law: ScalingLaw, spec: CoverageSpec, objective: Huber
     ) -> None:
-        from chinchilla_jax.schemes import huber_location
+        from chinchilla_jax.bootstrapping.schemes import huber_location
 
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
         self.errors = -(point.residuals - huber_location(point.residuals, objective.delta))
@@ -303,8 +303,8 @@ class _Simulation:
 
     def one(self, number: int) -> pd.DataFrame:
         """The intervals of one data set: simulate, fit, resample, take limits."""
-        from chinchilla_jax.bootstrapping import bootstrap
-        from chinchilla_jax.fitting import fit
+        from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+        from chinchilla_jax.fitting.point_fit import fit
         from chinchilla_jax.solvers import SolverOptions
 
         spec = self.spec
@@ -338,7 +338,7 @@ class _Simulation:
 
 
 def _certified_fit(runs: Runs, objective: Huber) -> FitResult:
-    from chinchilla_jax.fitting import fit
+    from chinchilla_jax.fitting.point_fit import fit
 
     point = fit(runs, objective=objective, starts=64)
     if point.status.name != "CONVERGED":

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.whole_files import written_whole
+from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd

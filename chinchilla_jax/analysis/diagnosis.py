@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.analysis.intervals import central_tails
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.analysis.theory import Theory, theory_of
-from chinchilla_jax.errors import UsageError, unknown_name
-from chinchilla_jax.law import ScalingLaw
+from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import (
     FAMILIES,
     PARAMS_FAMILIES,
@@ -46,7 +46,7 @@ from chinchilla_jax.perturbations import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chinchilla_jax.bootstrap_result import BootstrapResult
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
@@ -136,7 +136,7 @@ def diagnose_counts(
     Raises:
         UsageError: the runs differ in more than their counts, or as for `diagnose`.
     """
-    from chinchilla_jax.bootstrapping import bootstrap
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
     if len(runs) != len(other) or not (
         np.array_equal(runs.tokens, other.tokens) and np.array_equal(runs.loss, other.loss)
@@ -177,7 +177,7 @@ def confusion(
     """
     import pandas as pd
 
-    from chinchilla_jax.bootstrapping import bootstrap
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
     reference = bootstrap(runs, resamples=resamples, seed=seed)
     rows = []

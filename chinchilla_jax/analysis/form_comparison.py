@@ -28,21 +28,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.analysis.intervals import central_tails
-from chinchilla_jax.errors import UsageError, short, unknown_name
-from chinchilla_jax.forms.base import Floats, Form
-from chinchilla_jax.forms.families import FORMS, read_form
-from chinchilla_jax.forms.fitting import Fitter, check_weights, resample_weights
-from chinchilla_jax.forms.objectives import FormObjective, check_objective
-from chinchilla_jax.forms.solver import log_losses
-from chinchilla_jax.objective import Huber
-from chinchilla_jax.solvers.design import Design
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax.fitting.form_fitting import Fitter, check_weights, resample_weights
+from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.laws.base import Floats, Form
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.families import FORMS, read_form
+from chinchilla_jax.laws.form_objectives import FormObjective, check_objective
+from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.solvers.newton.solver import log_losses
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.schemes import Scheme
 
 SPLITS = ("runs", "params", "flops")
 METHODS = ("basic", "percentile")
@@ -182,7 +182,7 @@ def make_splits(
     if kind == "runs":
         groups, what = np.arange(len(runs)), "runs"
     else:
-        from chinchilla_jax.schemes import Cluster
+        from chinchilla_jax.bootstrapping.schemes import Cluster
 
         groups, what = Cluster("params").members(runs), "model sizes"
     count = int(groups.max(initial=-1)) + 1
@@ -197,7 +197,7 @@ def make_splits(
 
 def _balanced(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """Fold of each run: groups in random order, each to the fold with the fewest runs so far; (n,)."""
-    from chinchilla_jax.analysis.draws import philox
+    from chinchilla_jax.intervals.draws import philox
 
     sizes = np.bincount(groups)
     order = philox(seed).permutation(len(sizes))

@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
     FAMILIES,
     Composition,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.perturbations import FAMILIES, Perturbation, geometric_mean
 
 if TYPE_CHECKING:

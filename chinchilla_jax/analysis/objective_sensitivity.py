@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chinchilla_jax.analysis.intervals import central_tails
-from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.forms.base import Form
-from chinchilla_jax.forms.fitting import bootstrap_form, prepared
-from chinchilla_jax.forms.objectives import AsymmetricError, FormObjective, Squared
-from chinchilla_jax.objective import Huber
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.fitting.form_fitting import bootstrap_form, prepared
+from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.laws.base import Form
+from chinchilla_jax.laws.form_objectives import AsymmetricError, FormObjective, Squared
+from chinchilla_jax.laws.objectives import Huber
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.schemes import Scheme
 
 DELTAS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-4, 0.01, 0.5))
 """From a tenth of the published 1e-3 to 1, half a decade apart."""

@@ -69,8 +69,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.errors import UsageError, unknown_name
-from chinchilla_jax.law import PARAMETERS, ScalingLaw, Values
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, Values
 from chinchilla_jax.perturbations import FAMILIES, Family
 
 if TYPE_CHECKING:

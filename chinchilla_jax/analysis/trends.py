@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.analysis.intervals import check_method
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.intervals.parameters import check_method
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import FAMILIES
 
 if TYPE_CHECKING:

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.errors import UsageError, short
-from chinchilla_jax.law import ScalingLaw
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chinchilla_jax.bootstrap_result import BootstrapResult
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
@@ -223,12 +223,12 @@ def null_p_values(
     """
     import pandas as pd
 
+    from chinchilla_jax._util.errors import unknown_name
     from chinchilla_jax.analysis.coverage import NOISES, simulated_losses
-    from chinchilla_jax.analysis.draws import positive_whole
-    from chinchilla_jax.bootstrapping import bootstrap
-    from chinchilla_jax.errors import unknown_name
-    from chinchilla_jax.fitting import fit
-    from chinchilla_jax.schemes import huber_location
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+    from chinchilla_jax.bootstrapping.schemes import huber_location
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.intervals.draws import positive_whole
     from chinchilla_jax.solvers import SolverOptions
 
     if noise not in NOISES:

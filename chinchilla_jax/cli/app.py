@@ -69,8 +69,8 @@ def _made(name: str) -> Any:
 
 def _with_quiet(command: Any) -> Callable[..., None]:
     """The command with an option --quiet: no progress, no text; --json and errors are printed still."""
+    from chinchilla_jax._util.progress_bar import silenced
     from chinchilla_jax.cli import output
-    from chinchilla_jax.progress import silenced
 
     kind = Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no text; errors and --json stay.")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
 from chinchilla_jax.cli import options, output
 from chinchilla_jax.cli.fit import point_fields, require_certified
-from chinchilla_jax.errors import ChinchillaError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from chinchilla_jax import BootstrapResult, Runs
@@ -71,7 +71,7 @@ def bootstrap_command(
     runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
 
     from chinchilla_jax import bootstrap
-    from chinchilla_jax.progress import resolve
+    from chinchilla_jax._util.progress_bar import resolve
 
     with resolve("auto") as reporter:
         reporter.begin("bootstrap", resamples * (1 + nested))
@@ -107,8 +107,8 @@ def bootstrap_command(
 
 def _check(level: float, method: str, scheme: str, inner: int, flops: list[float]) -> None:
     """Refuse now what would be refused after the fits."""
-    from chinchilla_jax.analysis.intervals import central_tails
-    from chinchilla_jax.schemes import read_scheme
+    from chinchilla_jax.bootstrapping.schemes import read_scheme
+    from chinchilla_jax.intervals.parameters import central_tails
 
     central_tails(level)
     if method not in _METHODS:

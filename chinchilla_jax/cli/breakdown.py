@@ -37,9 +37,9 @@ def breakdown_command(
     Found by bisection, each with its bootstrap interval and its distance in documented miscounts (15.2%).
     Takes some minutes.
     """
+    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.breakdown import breakdown, n_searches
     from chinchilla_jax.perturbations import PARAMS_FAMILIES
-    from chinchilla_jax.progress import resolve
 
     runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
     families = tuple(family or PARAMS_FAMILIES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from chinchilla_jax import compiled_code
+from chinchilla_jax._util import cache_dir as compiled_code
 
 _WORTH_KEEPING = "0.1"  # seconds of compilation
 

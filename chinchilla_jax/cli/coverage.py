@@ -39,9 +39,9 @@ def coverage_command(
     Losses are drawn from the fitted law with the fitted residuals, on the parameters and tokens of the runs;
     each data set is fitted, resampled and given intervals by every method.
     """
+    from chinchilla_jax._util.errors import UsageError
+    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.coverage import CoverageSpec, coverage, rank_methods
-    from chinchilla_jax.errors import UsageError
-    from chinchilla_jax.progress import resolve
 
     spec = CoverageSpec(datasets=datasets, resamples=resamples, inner=inner, noise=noise, seed=seed)
     runs = options.read_runs(data, params, drop_highest_loss, column, experiment)

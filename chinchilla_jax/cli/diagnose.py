@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import options, output
-from chinchilla_jax.errors import UsageError
 
 _COLUMNS = ["family", "size", "low", "high", "support", "distance"]
 

@@ -12,8 +12,8 @@ import os
 import time
 from typing import Any
 
+from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax.cli import options, output
-from chinchilla_jax.errors import ChinchillaError
 
 # The Huber objective (delta = 1e-3) at its minimum on the 240 embedded runs, parameters as plotted.
 KNOWN_MINIMUM = 0.00101827402
@@ -62,8 +62,8 @@ def _precision() -> dict[str, Any]:
     import jax
     import numpy as np
 
+    from chinchilla_jax._util.float64 import float64_scope
     from chinchilla_jax.solvers import SolverOptions
-    from chinchilla_jax.solvers.precision import float64_scope
 
     with float64_scope():
         inside = str(jax.numpy.asarray(np.float64(1.0)).dtype)

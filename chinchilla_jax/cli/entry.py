@@ -18,8 +18,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chinchilla_jax.errors import ChinchillaError, DataError, DataWarning, UsageError
-from chinchilla_jax.progress import announce_in_logs
+from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, UsageError
+from chinchilla_jax._util.progress_bar import announce_in_logs
 
 PROGRAM = "chinchilla-jax"
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"

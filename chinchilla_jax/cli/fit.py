@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax.cli import options, output
-from chinchilla_jax.errors import ChinchillaError
 
 if TYPE_CHECKING:
     from chinchilla_jax import FitResult, Runs

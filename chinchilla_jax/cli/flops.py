@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import laws, options, output
-from chinchilla_jax.errors import UsageError
 
 _COLUMNS = ("model", "params", "d_model", "n_layers", "ratio", "ratio_layers", "crossover")
 
@@ -60,14 +60,14 @@ def flops_command(
 
 
 def _table(params: str, seq_len: int, figures: str | None, as_json: bool) -> None:
-    from chinchilla_jax.decide import flop_ratio_table
+    from chinchilla_jax.planning import flop_ratio_table
 
     table = flop_ratio_table(params=params, seq_len=seq_len)
     if figures is not None:
-        from chinchilla_jax.plots import decisions
+        from chinchilla_jax.plots import planning as planning_figures
 
-        figure = decisions.plot_flop_ratio(table, decisions.context_cost_table())
-        decisions.save_figures([("flop_ratio", figure)], figures)
+        figure = planning_figures.plot_flop_ratio(table, planning_figures.context_cost_table())
+        planning_figures.save_figures([("flop_ratio", figure)], figures)
     if as_json:
         output.say_json({"params": params, "seq_len": seq_len, "models": laws.records(table)})
         return
@@ -79,9 +79,9 @@ def _table(params: str, seq_len: int, figures: str | None, as_json: bool) -> Non
 
 
 def _one(dimensions: dict[str, Any], rule: str, seq_len: int, as_json: bool) -> None:
-    from chinchilla_jax.counting import COUNTING_RULES, Architecture
-    from chinchilla_jax.decide import attention_crossover, flop_count, flop_ratio
-    from chinchilla_jax.errors import unknown_name
+    from chinchilla_jax._util.errors import unknown_name
+    from chinchilla_jax.datasets.counting import COUNTING_RULES, Architecture
+    from chinchilla_jax.planning import attention_crossover, flop_count, flop_ratio
 
     if rule not in COUNTING_RULES:
         raise unknown_name("count of the parameters", rule, COUNTING_RULES)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import objective_options, options, output
-from chinchilla_jax.errors import UsageError
 
 if TYPE_CHECKING:
-    from chinchilla_jax.forms import FormFit
+    from chinchilla_jax.fitting.forms import FormFit
 
 
 def forms_command(
@@ -68,9 +68,9 @@ def forms_command(
     Forms are compared by k-fold cross-validation and by extrapolation to larger budgets, with bootstrap
     intervals of the differences. Takes a minute or some.
     """
+    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.form_comparison import SPLITS, compare_forms, make_splits
-    from chinchilla_jax.forms import FORMS, FixedFloor, fit_form, read_form
-    from chinchilla_jax.progress import resolve
+    from chinchilla_jax.fitting.forms import FORMS, FixedFloor, fit_form, read_form
 
     def named(name: str) -> Any:
         return FixedFloor(floor) if name == FixedFloor.name else read_form(name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
-from chinchilla_jax.errors import UsageError
 
 if TYPE_CHECKING:
-    from chinchilla_jax.decide import Costs, InferencePlan
+    from chinchilla_jax.planning import Costs, InferencePlan
 
 _LABELS = {
     "loss": "loss",
@@ -76,7 +76,7 @@ def inference_command(
     Of all models that reach a quality, the one whose training and inference together cost least (Sardana and
     Frankle 2023), with intervals over the laws. Costs are FLOP; with prices they are money.
     """
-    from chinchilla_jax.decide import Demand, inference_plan
+    from chinchilla_jax.planning import Demand, inference_plan
 
     if input_tokens is None and output_tokens is None:
         raise UsageError("--input-tokens or --output-tokens is missing: give what is served, 0 for nothing")
@@ -131,9 +131,9 @@ def _draw(made: InferencePlan, folder: str) -> None:
     """Maps for the point law, from the quality of 0.5 to that of 500 billion compute-optimal parameters."""
     import numpy as np
 
-    from chinchilla_jax.decide import ratio_map
-    from chinchilla_jax.decide.inference import loss_like
-    from chinchilla_jax.plots import decisions
+    from chinchilla_jax.planning import ratio_map
+    from chinchilla_jax.planning.inference import loss_like
+    from chinchilla_jax.plots import planning as planning_figures
 
     law, demand = made.sample.point, made.demand
     total = demand.input_tokens + demand.output_tokens
@@ -146,16 +146,18 @@ def _draw(made: InferencePlan, folder: str) -> None:
         output_share=demand.output_tokens / total if total else 0.0,
     )
     sizes = {f"{size / 1e9:g}B": float(loss_like(law, size)) for size in (1e9, 7e9, 30e9, 200e9)}
-    decisions.save_figures([("ratio_maps", decisions.plot_ratio_maps(maps, sizes=sizes))], folder)
+    planning_figures.save_figures(
+        [("ratio_maps", planning_figures.plot_ratio_maps(maps, sizes=sizes))], folder
+    )
 
 
 def _costs(
     train_price: float | None, inference_price: float | None, hired: dict[str, Any], *, writes: bool
 ) -> Costs:
     """FLOP without prices; money with both, and then every output token has a utilisation of its own."""
-    from chinchilla_jax.decide import FLOP_COSTS, Costs, Machine, find_device
-    from chinchilla_jax.decide.hardware import utilisation
-    from chinchilla_jax.decide.sample import positive
+    from chinchilla_jax.planning import FLOP_COSTS, Costs, Machine, find_device
+    from chinchilla_jax.planning.hardware import utilisation
+    from chinchilla_jax.planning.law_sample import positive
 
     prices = {"--train-price": train_price, "--inference-price": inference_price}
     given = {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax import Runs
-    from chinchilla_jax.decide import IsoflopResult
+    from chinchilla_jax.planning import IsoflopResult
 
 _DEFAULT_FLOPS = [1e22, 1e24, 1e26]
 _MINIMA = ("flops", "n_runs", "params", "low", "high", "tokens_per_param", "loss", "n_without_minimum")
@@ -58,8 +58,8 @@ def isoflop_command(
     A parabola per compute budget, a power law through the minima (approach 2 of Hoffmann et al. 2022), and
     the parametric fit to the same runs beside it.
     """
-    from chinchilla_jax.analysis.intervals import central_tails
-    from chinchilla_jax.decide import compare_methods, isoflop
+    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.planning import compare_methods, isoflop
 
     wanted = flops or _DEFAULT_FLOPS
     central_tails(level)
@@ -73,10 +73,12 @@ def isoflop_command(
     sample = laws.fit_sample(runs, resamples, seed)
     compared = compare_methods(result, sample, wanted, level=level)
     if figures is not None:
-        from chinchilla_jax.plots import decisions
+        from chinchilla_jax.plots import planning as planning_figures
 
-        bands = decisions.isoflop_bands_table(result, sample, level=level)
-        decisions.save_figures([("isoflop", decisions.plot_isoflop(result, runs, bands))], figures)
+        bands = planning_figures.isoflop_bands_table(result, sample, level=level)
+        planning_figures.save_figures(
+            [("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures
+        )
     if as_json:
         output.say_json(
             {

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.cli import options, output
 from chinchilla_jax.cli.fit import require_certified
-from chinchilla_jax.errors import UsageError, short
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax import Runs, ScalingLaw
-    from chinchilla_jax.decide import LawSample
+    from chinchilla_jax.planning import LawSample
 
 DataArgument: TypeAlias = Annotated[
     str | None,
@@ -59,8 +59,8 @@ def read_sample(
     experiment: str | None = None,
 ) -> LawSample:
     """The laws that the options name; a bootstrap on the spot unless told otherwise."""
-    from chinchilla_jax.analysis.intervals import central_tails
-    from chinchilla_jax.decide import LawSample
+    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.planning import LawSample
 
     central_tails(level)  # refuse now what would be refused after the fits
     if study is not None and law is not None:
@@ -96,8 +96,8 @@ def read_sample(
 def fit_sample(runs: Runs, resamples: int, seed: int) -> LawSample:
     """The laws of a bootstrap of these runs, with its progress shown."""
     from chinchilla_jax import bootstrap
-    from chinchilla_jax.decide import LawSample
-    from chinchilla_jax.progress import resolve
+    from chinchilla_jax._util.progress_bar import resolve
+    from chinchilla_jax.planning import LawSample
 
     with resolve("auto") as reporter:
         reporter.begin("bootstrap", resamples)
@@ -108,7 +108,7 @@ def fit_sample(runs: Runs, resamples: int, seed: int) -> LawSample:
 
 def parse_law(text: str) -> ScalingLaw:
     """The law that --law names: five numbers E,A,B,alpha,beta, or a published one by name."""
-    from chinchilla_jax.law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
+    from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
 
     published = {"hoffmann2022": HOFFMANN_2022, "besiroglu2024": BESIROGLU_2024}
     if text in published:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.cli.options import read_columns
-from chinchilla_jax.errors import unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from chinchilla_jax import Runs
-    from chinchilla_jax.forms.objectives import FormObjective
+    from chinchilla_jax.laws.form_objectives import FormObjective
 
 ObjectiveOption: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="What is minimised: huber, squared or asymmetric.")
@@ -39,7 +39,7 @@ SchemeOption: TypeAlias = Annotated[
 def read_objective(name: str, delta: float, penalty: float) -> FormObjective:
     """The objective that --objective, --delta and --penalty name."""
     from chinchilla_jax import Huber
-    from chinchilla_jax.forms import AsymmetricError, Squared
+    from chinchilla_jax.fitting.forms import AsymmetricError, Squared
 
     if name == Huber.name:
         return Huber(delta)
@@ -62,7 +62,7 @@ def read_weights(
     if weights is None:
         return None
     from chinchilla_jax.datasets.weights import load_weights
-    from chinchilla_jax.forms.fitting import check_weights
+    from chinchilla_jax.fitting.form_fitting import check_weights
 
     found = load_weights(
         data,

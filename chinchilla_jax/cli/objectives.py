@@ -42,9 +42,9 @@ def objectives_command(
     Huber with every delta, squared error, and absolute error that punishes overestimates, all on the same
     resamples.
     """
+    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.objective_sensitivity import DELTAS, FLOPS, objective_sensitivity
-    from chinchilla_jax.forms import AsymmetricError, Squared
-    from chinchilla_jax.progress import resolve
+    from chinchilla_jax.fitting.forms import AsymmetricError, Squared
 
     deltas = tuple(delta or DELTAS)
     others = (Squared(), AsymmetricError(penalty=penalty))

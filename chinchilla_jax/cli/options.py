@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from chinchilla_jax.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
-    from chinchilla_jax.objective import Objective
+    from chinchilla_jax.laws.objectives import Objective
 
 DataArgument: TypeAlias = Annotated[
     str,
@@ -106,7 +106,7 @@ def require_positive(option: str, values: Iterable[float]) -> None:
     Raises:
         UsageError: one of `values` is not.
     """
-    from chinchilla_jax.decide.sample import positive
+    from chinchilla_jax.planning.law_sample import positive
 
     for value in values:
         positive(option, value, "give a number such as 1e24")

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
-    from chinchilla_jax.objective import Objective
+    from chinchilla_jax.laws.objectives import Objective
 
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
 

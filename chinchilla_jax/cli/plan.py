@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
-from chinchilla_jax.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chinchilla_jax.decide import LawSample, Plan
+    from chinchilla_jax.planning import LawSample, Plan
 
 _LABELS = {
     "flops": "training compute C (FLOP)",
@@ -107,7 +107,7 @@ def plan_command(
         experiment=experiment,
     )
 
-    from chinchilla_jax.decide import place_models, plan
+    from chinchilla_jax.planning import place_models, plan
 
     made = plan(sample, level=level, ratio=ratio, **target) if target else None
     placed = place_models(sample, table, level=level) if table is not None else None
@@ -120,16 +120,19 @@ def plan_command(
 
 
 def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: str) -> None:
-    from chinchilla_jax.plots import decisions
+    from chinchilla_jax.plots import planning as planning_figures
 
-    curves = decisions.optimum_by_compute_table(sample, level=level)
+    curves = planning_figures.optimum_by_compute_table(sample, level=level)
     drawn = [
-        ("optimum_by_compute", decisions.plot_optimum_by_compute(curves, placed)),
-        ("loss_contours", decisions.plot_loss_contours(decisions.loss_contours_table(sample, level=level))),
+        ("optimum_by_compute", planning_figures.plot_optimum_by_compute(curves, placed)),
+        (
+            "loss_contours",
+            planning_figures.plot_loss_contours(planning_figures.loss_contours_table(sample, level=level)),
+        ),
     ]
     if placed is not None:
-        drawn.append(("model_ratios", decisions.plot_model_ratios(placed, level=level)))
-    decisions.save_figures(drawn, folder)
+        drawn.append(("model_ratios", planning_figures.plot_model_ratios(placed, level=level)))
+    planning_figures.save_figures(drawn, folder)
 
 
 def _hardware(
@@ -142,7 +145,7 @@ def _hardware(
         if value is None:
             others = " and ".join(other for other in given if other != name)
             raise UsageError(f"{name} is missing: {others} and it make a budget together")
-    from chinchilla_jax.decide import find_device, hardware_flops
+    from chinchilla_jax.planning import find_device, hardware_flops
 
     assert gpus is not None and hours is not None and device is not None
     found = find_device(device, precision)
@@ -164,7 +167,7 @@ def _what_is_asked(
     flops: _Number, params: _Number, tokens: _Number, loss: _Number
 ) -> tuple[dict[str, float] | None, tuple[float, float] | None]:
     """The one target of the plan, and (params, tokens) where two numbers fix a run."""
-    from chinchilla_jax.decide.sample import positive
+    from chinchilla_jax.planning.law_sample import positive
 
     named = {"flops": flops, "params": params, "tokens": tokens, "loss": loss}
     given = {
@@ -196,7 +199,7 @@ def _what_is_asked(
 def _read_models(models: str | None, chosen: tuple[float, float] | None) -> pd.DataFrame | None:
     import pandas as pd
 
-    from chinchilla_jax.decide import known_models, read_models
+    from chinchilla_jax.planning import known_models, read_models
 
     tables = []
     if chosen is not None:

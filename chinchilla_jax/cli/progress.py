@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import options, output
 from chinchilla_jax.cli.simulate import simulate_command
-from chinchilla_jax.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from chinchilla_jax.decide.progressive import Run
+    from chinchilla_jax.planning.ladder import Run
 
 DatabaseArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="DB", help="SQLite file of the study.", show_default=False)
@@ -50,7 +50,7 @@ def init_command(
     ] = None,
 ) -> None:
     """Begin a study: a new database."""
-    from chinchilla_jax.decide.progressive import ProgressiveScaling, ProgressiveSettings
+    from chinchilla_jax.planning.ladder import ProgressiveScaling, ProgressiveSettings
 
     settings = ProgressiveSettings(
         flops_range=flops_range,
@@ -77,7 +77,7 @@ def next_command(
 
     An open run is shown again until its loss is appended, so nothing is lost when the training crashes.
     """
-    from chinchilla_jax.decide.progressive import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import ProgressiveScaling
 
     run = ProgressiveScaling.open(database).next(another=another)
     if as_json:
@@ -109,7 +109,7 @@ def append_command(
     as_json: options.JsonOption = False,
 ) -> None:
     """Append the loss of an open run."""
-    from chinchilla_jax.decide.progressive import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import ProgressiveScaling
 
     closed = ProgressiveScaling.open(database).append(loss, run=run, params=params, tokens=tokens)
     if as_json:
@@ -120,7 +120,7 @@ def append_command(
 
 def show_command(database: DatabaseArgument, as_json: options.JsonOption = False) -> None:
     """List the runs of a study."""
-    from chinchilla_jax.decide.progressive import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import ProgressiveScaling
 
     study = ProgressiveScaling.open(database)
     runs = study.store.runs()
@@ -147,7 +147,7 @@ def import_command(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet with params, tokens, loss.")],
 ) -> None:
     """Add the runs of a table; rows without a loss are open."""
-    from chinchilla_jax.decide.progressive import RunStore
+    from chinchilla_jax.planning.ladder import RunStore
 
     store = RunStore(database)
     output.say(f"{store.path}: {store.import_runs(table):,} runs added")
@@ -158,7 +158,7 @@ def export_command(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV, or Parquet by its suffix, to write.")],
 ) -> None:
     """Write the runs to a table."""
-    from chinchilla_jax.decide.progressive import RunStore
+    from chinchilla_jax.planning.ladder import RunStore
 
     output.say(f"{table}: {RunStore(database).export(table):,} runs written")
 

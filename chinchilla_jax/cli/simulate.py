@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.cli import laws, options, output
-from chinchilla_jax.errors import unknown_name
 
 
 def simulate_command(
@@ -42,8 +42,8 @@ def simulate_command(
     Every repetition samples seeds, fits, scales and fits again; the table says how far the optimum at the
     next budget is then from the true one.
     """
-    from chinchilla_jax.analysis.intervals import central_tails
-    from chinchilla_jax.decide.simulation import Scenario, exponential_noise, normal_noise, simulate
+    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.planning.ladder.simulation import Scenario, exponential_noise, normal_noise, simulate
 
     kinds = {"exponential": exponential_noise, "normal": normal_noise}
     if noise not in kinds:
@@ -64,11 +64,11 @@ def simulate_command(
     table = result.summary(level)
     counted = int(result.counted.sum())
     if figures is not None:
-        from chinchilla_jax.plots import decisions
+        from chinchilla_jax.plots import planning as planning_figures
 
         name = f"{seeds:,} seeds, {steps:,} steps"
-        figure = decisions.plot_simulation_errors(result.described(name, level), level=level)
-        decisions.save_figures([("simulation_errors", figure)], figures)
+        figure = planning_figures.plot_simulation_errors(result.described(name, level), level=level)
+        planning_figures.save_figures([("simulation_errors", figure)], figures)
     if as_json:
         output.say_json(
             {

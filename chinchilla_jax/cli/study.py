@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 from typer.core import TyperGroup
 
+from chinchilla_jax._util.errors import ChinchillaError, UsageError, closest, unknown_name
+from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import options as table_options
 from chinchilla_jax.cli import output
-from chinchilla_jax.errors import ChinchillaError, UsageError, closest, unknown_name
-from chinchilla_jax.progress import Progress, resolve
 
 if TYPE_CHECKING:
     from chinchilla_jax import Study, StudySpec
@@ -104,7 +104,8 @@ def run_command(
     Every condition is bootstrapped; tables and figures are written. Broken off anywhere, the same command
     goes on. More --resamples later add what is missing.
     """
-    from chinchilla_jax.study import Shard, run_shard, run_study
+    from chinchilla_jax.report import run_shard, run_study
+    from chinchilla_jax.study import Shard
 
     if executor not in _EXECUTORS:
         raise unknown_name("executor", executor, _EXECUTORS)
@@ -186,7 +187,7 @@ def finish_command(
     directory: DirectoryArgument, workers: WorkersOption = None, figures: FiguresOption = True
 ) -> None:
     """Summarise a study whose shards are all done."""
-    from chinchilla_jax.study import finish_study
+    from chinchilla_jax.report import finish_study
 
     _say(finish_study(directory, figures=figures, workers=workers))
 
@@ -274,7 +275,7 @@ def _interrupted(out: str) -> None:
 def _say_status(status: StudyStatus, opening: str | None) -> None:
     import time
 
-    from chinchilla_jax.progress import speed_text, time_left_text
+    from chinchilla_jax._util.progress_bar import speed_text, time_left_text
 
     why = {"stopped": "no process is at work on it", "failed": status.error}.get(status.state)
     if opening:
@@ -360,7 +361,7 @@ def _say_failures(study: Study) -> None:
 
 def _interpretations(study: Study) -> list[tuple[Any, ...]]:
     """One row per unperturbed condition: estimates, and the slope of the median tokens per parameter."""
-    from chinchilla_jax.analysis import slope_table
+    from chinchilla_jax.intervals import slope_table
 
     conditions = study.conditions
     names = list(conditions.loc[conditions["family"] == "identity", "condition"])

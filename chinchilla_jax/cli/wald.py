@@ -35,10 +35,10 @@ def wald_command(
     chi-squared with 5 degrees of freedom and against the resamples' own distances.
     """
     from chinchilla_jax import Huber, bootstrap
+    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.wald import wald_test
     from chinchilla_jax.cli.fit import require_certified
     from chinchilla_jax.cli.laws import parse_law
-    from chinchilla_jax.progress import resolve
 
     tested = parse_law(law)
     objective = Huber(delta)

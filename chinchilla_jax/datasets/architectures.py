@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.counting import Architecture, round_to_millions
+from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.datasets.catalogue import embedded_bytes
-from chinchilla_jax.errors import DataError
+from chinchilla_jax.datasets.counting import Architecture, round_to_millions
 
 if TYPE_CHECKING:
     import pandas as pd

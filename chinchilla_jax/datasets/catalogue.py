@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chinchilla_jax.errors import unknown_name
+from chinchilla_jax._util.errors import unknown_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

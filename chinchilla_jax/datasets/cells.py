@@ -12,7 +12,7 @@ import math
 import numbers
 import re
 
-from chinchilla_jax.errors import short
+from chinchilla_jax._util.errors import short
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)

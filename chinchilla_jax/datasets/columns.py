@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax.datasets.cells import NUMBER
 from chinchilla_jax.datasets.runs import QUANTITIES
-from chinchilla_jax.errors import DataError, UsageError, closest, short, unknown_name
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

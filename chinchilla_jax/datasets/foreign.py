@@ -20,9 +20,9 @@ import re
 import warnings
 from collections.abc import Mapping
 
+from chinchilla_jax._util.errors import DataError, DataWarning, UsageError, closest, short
 from chinchilla_jax.datasets.json_lines import flattened
 from chinchilla_jax.datasets.reading import Table
-from chinchilla_jax.errors import DataError, DataWarning, UsageError, closest, short
 
 _DICTIONARIES = ("config", "summary")
 _UNFINISHED = frozenset({"crashed", "failed", "killed", "running", "preempted", "preempting", "pending"})

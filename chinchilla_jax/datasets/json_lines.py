@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chinchilla_jax.errors import DataError, short
+from chinchilla_jax._util.errors import DataError, short
 
 
 def records_of(text: str, where: str) -> tuple[list[int], list[dict[str, object]]]:

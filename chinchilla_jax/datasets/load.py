@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.counting import COUNTING_RULES, round_to_millions
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
+from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
 from chinchilla_jax.datasets.reading import Table, from_frame, read_bytes, read_file, show_text
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
-from chinchilla_jax.errors import DataError, UsageError, closest, short, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def load_runs(
             name wins over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
-            (see `chinchilla_jax.counting`). Tokens are the same under all of them.
+            (see `chinchilla_jax.datasets.counting`). Tokens are the same under all of them.
         drop_highest_loss: how many runs of highest loss to leave out. None: 5 for "chinchilla", as in
             Besiroglu et al. 2024 (arXiv:2404.10102), otherwise 0.
         rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer

@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
 from chinchilla_jax.datasets.json_lines import records_of
-from chinchilla_jax.errors import DataError, short
 
 if TYPE_CHECKING:
     import pandas as pd

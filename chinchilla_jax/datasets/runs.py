@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import DataError, UsageError, short
+from chinchilla_jax._util.errors import DataError, UsageError, short
 
 if TYPE_CHECKING:
     import pandas as pd

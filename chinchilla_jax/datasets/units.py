@@ -20,8 +20,8 @@ import warnings
 from collections.abc import Iterable
 from statistics import median
 
+from chinchilla_jax._util.errors import DataWarning, short
 from chinchilla_jax.datasets.runs import Runs
-from chinchilla_jax.errors import DataWarning, short
 
 # Values do not tell bits from nats of a harder text; names do.
 _BITS = frozenset({"bit", "bits", "bpb", "bpc", "bpt", "bpw", "log2"})

@@ -19,12 +19,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.reading import Table
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.units import warn_of_units
-from chinchilla_jax.errors import DataError, DataWarning, short
 
 # The law has five parameters, so six different points are the least that says anything about the fit.
 MIN_DISTINCT_RUNS = 6

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.errors import DataError, UsageError, short, unknown_name
 from chinchilla_jax.datasets.catalogue import dataset_names
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
 from chinchilla_jax.datasets.reading import Table, read_file
 from chinchilla_jax.datasets.validation import runs_from_table
-from chinchilla_jax.errors import DataError, UsageError, short, unknown_name
 
 
 def load_weights(

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from chinchilla_jax.errors import whole_number
+from chinchilla_jax._util.errors import whole_number
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs

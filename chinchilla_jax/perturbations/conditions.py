@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chinchilla_jax.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.perturbations.base import Identity, Perturbation
 from chinchilla_jax.perturbations.families import FAMILIES
 

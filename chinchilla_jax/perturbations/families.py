@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.perturbations.base import Perturbation
 from chinchilla_jax.perturbations.losses import LossLogNormalNoise, LossMultiplicative, LossOffset
 from chinchilla_jax.perturbations.params import (

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.perturbations.sized import Amount, Factor, Floats, Noise, Sized, geometric_mean
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import UsageError, short, whole_number
+from chinchilla_jax._util.errors import UsageError, short, whole_number
 from chinchilla_jax.perturbations.base import Perturbation
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
 from chinchilla_jax.plots.ticks import number
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.errors import UsageError
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
 from chinchilla_jax.plots.style import BLACK, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SweepAxis, sweep_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

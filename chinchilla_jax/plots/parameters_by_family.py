@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.analysis.identities import ExactMap, exact_map
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES, geometric_mean, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.style import (
     BLACK,

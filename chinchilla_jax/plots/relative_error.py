@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chinchilla_jax import counting
+from chinchilla_jax.datasets import counting
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, INTERPRETATION_STYLES, styled
 from chinchilla_jax.plots.tables import INTERPRETATION_NAMES

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
-from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.marks import GOPHER_FLOPS
 from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family

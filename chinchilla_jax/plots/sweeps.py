@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import unknown_name
+from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.perturbations import FAMILIES, Family
 from chinchilla_jax.plots.style import ARROW, MU, ORANGE, SIGMA
 from chinchilla_jax.plots.ticks import number

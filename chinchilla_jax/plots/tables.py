@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.perturbations import Composition, Identity
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, INTERPRETATION_NAMES, median_over
 from chinchilla_jax.report.facts import Facts

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.errors import DataError
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.marks import GOPHER_FLOPS
 from chinchilla_jax.plots.sweeps import SWEEPS, realistic_range
 from chinchilla_jax.plots.tables import BANDS, METHOD_NAMES, as_array, families, interpretations, select

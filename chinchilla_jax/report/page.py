@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.progress import Progress
 from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
 from chinchilla_jax.report.facts import Facts
@@ -17,7 +18,6 @@ from chinchilla_jax.report.figures import page_figures, section_of
 from chinchilla_jax.report.numbers import duration
 from chinchilla_jax.report.reproduce import command, spec_toml
 from chinchilla_jax.study import Study
-from chinchilla_jax.whole_files import written_whole
 
 PAGE = "report.html"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from chinchilla_jax.analysis import slope_table, trend_table
+from chinchilla_jax.analysis import trend_table
+from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.plots.tables import BANDS, select
 from chinchilla_jax.report.facts import METHOD, Facts
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column

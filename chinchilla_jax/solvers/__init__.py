@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chinchilla_jax.errors import unknown_name
+from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.solvers.base import Solution, Solver, SolverOptions
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status
 
 if TYPE_CHECKING:
-    from chinchilla_jax.objective import Objective
+    from chinchilla_jax.laws.objectives import Objective
 
 SOLVER_NAMES = ("newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs")
 
@@ -25,8 +25,8 @@ def get_solver(name: str, objective: Objective) -> Solver:
     Raises:
         UsageError: unknown name, or a solver that cannot minimise the objective.
     """
-    from chinchilla_jax.errors import UsageError
-    from chinchilla_jax.objective import HuberScale
+    from chinchilla_jax._util.errors import UsageError
+    from chinchilla_jax.laws.objectives import HuberScale
 
     if name not in SOLVER_NAMES:
         raise unknown_name("solver", name, SOLVER_NAMES)
@@ -42,6 +42,6 @@ def get_solver(name: str, objective: Objective) -> Solver:
         from chinchilla_jax.solvers.batch import solve_newton
 
         return solve_newton
-    from chinchilla_jax.solvers.quasi_newton import library_solver
+    from chinchilla_jax.solvers.libraries.quasi_newton import library_solver
 
     return library_solver(name)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chinchilla_jax.objective import Objective
-    from chinchilla_jax.solvers.design import Design
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.objectives import Objective
 
 
 _FLOAT32_STEPS = 100

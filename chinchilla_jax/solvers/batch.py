@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, unknown_name
-from chinchilla_jax.objective import Huber
+from chinchilla_jax._util.devices import accelerated, can_compile_kernels
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
+from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ENGINES, Ends, Engine, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
-from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
-from chinchilla_jax.solvers.devices import accelerated, can_compile_kernels
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import RUNNING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.objective import Objective
-    from chinchilla_jax.solvers.design import Design
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.objectives import Objective
 
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
@@ -170,7 +170,7 @@ def _engine(design: Design, options: SolverOptions) -> Engine:
         from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
 
         return LaneEngine(design, options)
-    from chinchilla_jax.solvers.xla_engine import XlaEngine
+    from chinchilla_jax.solvers.xla.engine import XlaEngine
 
     return XlaEngine(design, options, _MOST_RANKS)
 

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
+from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.solvers.design import Design
+    from chinchilla_jax.laws.design import Design
 
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
 _SINGULAR = 1e-11

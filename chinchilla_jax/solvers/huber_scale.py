@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.objective import HuberScale
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import solve_widths
 from chinchilla_jax.solvers.status import Status
@@ -32,8 +32,8 @@ from chinchilla_jax.solvers.status import Status
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.objective import Objective
-    from chinchilla_jax.solvers.design import Design
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.objectives import Objective
 
 # Fractions of the mean |r| through which the zone narrows; the last leaves five residuals inside it.
 _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)

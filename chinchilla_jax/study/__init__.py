@@ -1,7 +1,7 @@
 """Robustness studies: what to run (spec, plan), running it, and the directory that holds the result."""
 
 from chinchilla_jax.study.plan import Condition, Shard, plan_conditions
-from chinchilla_jax.study.run import finish_study, run_shard, run_study
+from chinchilla_jax.study.run import compute_shard, compute_study
 from chinchilla_jax.study.spec import Product, StudySpec, Sweep, available_interpretations, paper_study
 from chinchilla_jax.study.status import StudyStatus, study_status
 from chinchilla_jax.study.store import Study, open_study
@@ -15,11 +15,10 @@ __all__ = [
     "StudyStatus",
     "Sweep",
     "available_interpretations",
-    "finish_study",
+    "compute_shard",
+    "compute_study",
     "open_study",
     "paper_study",
     "plan_conditions",
-    "run_shard",
-    "run_study",
     "study_status",
 ]

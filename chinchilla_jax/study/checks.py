@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short
 
 # int64, the range of an integer in TOML, in most readers of JSON and in Parquet.
 _MAX_INT = 2**63 - 1

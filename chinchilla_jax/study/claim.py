@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from chinchilla_jax.errors import UsageError
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.study.differences import differences
 from chinchilla_jax.study.environment import versions
 from chinchilla_jax.study.files import Directory, LocalDirectory

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from chinchilla_jax.errors import ChinchillaError, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.study.dask_worker import COUNT
 
 _LOOK = 1.0  # seconds between looks at the workers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chinchilla_jax.errors import short
+from chinchilla_jax._util.errors import short
 
 _MOST = 4  # differences that are told one by one
 

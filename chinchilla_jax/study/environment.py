@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax.solvers.devices import accelerated, available_cores
+from chinchilla_jax._util.devices import accelerated, available_cores
 
 _PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "llvmlite", "optax", "numpy", "pandas", "pyarrow")
 

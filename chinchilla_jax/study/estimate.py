@@ -8,8 +8,8 @@ from collections import Counter
 
 import numpy as np
 
+from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.datasets import Runs, dataset_names
-from chinchilla_jax.solvers.devices import available_cores
 from chinchilla_jax.study.checks import whole
 from chinchilla_jax.study.plan import Condition, plan_blocks, plan_conditions, plan_pieces
 from chinchilla_jax.study.spec import StudySpec

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 
-from chinchilla_jax.errors import ChinchillaError, UsageError, unknown_name
+from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
 from chinchilla_jax.study.dask_cluster import local_cluster
 from chinchilla_jax.study.work import Job, PieceResult, run_job
 

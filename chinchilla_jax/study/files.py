@@ -22,7 +22,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _counter = itertools.count()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.pieces import PieceRecord, PieceStore, checksum
 from chinchilla_jax.study.plan import Condition, Piece

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from chinchilla_jax.errors import ChinchillaError, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.study.plan import Shard
 
 # Processes end when their share is done, and the first must not take the last down with it.

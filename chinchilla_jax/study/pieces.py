@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.errors import DataError
-from chinchilla_jax.law import PARAMETERS
+from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.files import Directory, Entry
 from chinchilla_jax.study.plan import Block, Piece

@@ -12,8 +12,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.errors import UsageError, short
 from chinchilla_jax.perturbations import Identity, Perturbation
 from chinchilla_jax.study.spec import StudySpec, available_interpretations
 

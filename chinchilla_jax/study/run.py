@@ -1,157 +1,69 @@
-"""Running a study: what is missing is computed, and once nothing is, it is summarised.
+"""Computing the tables of a study: what is missing is fitted, and once nothing is, it is summarised.
 
 A study is never in one process's memory: pieces go to the directory as they come, and everything else is a
-function of what is there. So a run can end anywhere, and another, or many at a time, can go on.
+function of what is there. So a run can end anywhere, and another, or many at a time, can resume it.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from concurrent.futures import Executor
-from pathlib import Path
 
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.progress import Progress, resolve
-from chinchilla_jax.solvers.devices import available_cores
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.checks import whole
-from chinchilla_jax.study.claim import write_record
 from chinchilla_jax.study.executors import check_executor
-from chinchilla_jax.study.files import Directory, LocalDirectory, open_directory
 from chinchilla_jax.study.plan import Shard
 from chinchilla_jax.study.session import Session
 from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.status import StudyStatus, study_status
 from chinchilla_jax.study.store import Study, open_study
 
 
-def run_study(
+def compute_study(
     spec: StudySpec,
     out: str | os.PathLike[str],
+    reporter: Progress,
     *,
-    progress: Progress | str | None = "auto",
-    figures: bool = True,
     workers: int | None = None,
     executor: Executor | str | None = None,
     scheduler: str | None = None,
-) -> Study:
-    """Run `spec` and write the result to the directory `out`, or go on with what is there.
+) -> tuple[Study, Session]:
+    """Compute and summarise what is missing of `spec` in `out`; the arguments are those of `run_study`.
 
-    The numbers depend on the spec, the data and the versions of the libraries, and on nothing else: not on
-    who does the work, nor on how often it was broken off. Several processes may run one study into one
-    directory.
-
-    Args:
-        spec: what to run.
-        out: a directory that is new, empty, or holds this study: unfinished, which is gone on with; with
-            fewer resamples, which are kept; or finished, which is opened (`Study.reused`). A path, or a URL
-            that fsspec knows, such as "s3://bucket/study".
-        progress: None is silent, "auto" shows a bar where stderr is a terminal.
-        figures: whether to draw the figures.
-        workers: pieces in work at the same time; None for one per core.
-        executor: who does the work: "threads" of this process (None), "dask", or any
-            `concurrent.futures.Executor`, which is left open.
-        scheduler: address of a Dask scheduler; None starts one on this machine.
-
-    Raises:
-        UsageError: `out` holds something else, or an argument has no meaning.
-        DataError: the data cannot be read or used.
-        ChinchillaError: the directory cannot be written; what has been written stays.
+    Returns:
+        The study, and the session that holds its directory.
     """
-    from chinchilla_jax.report import add_report
-
     check_executor(executor, scheduler)
-    reporter, workers = resolve(progress), _workers(workers)
-    with reporter:
-        session = Session(spec, out, reporter)
-        missing = session.missing()
-        if missing or not session.is_complete():
-            session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=True)
-            study = open_study(out)
-        else:
-            reporter.note(f"{session.directory}: this study is complete; nothing to compute")
-            study = open_study(out)
-            study.reused = True
-        if figures and "figures" not in study.info["timing"]:
-            reporter.note(f"{session.directory}: tables complete, drawing figures")
-            with session.explaining():
-                _draw_figures(study, session.directory)
-        if isinstance(session.directory, LocalDirectory):
-            add_report(study, reporter)
-    return study
+    workers = _workers(workers)
+    session = Session(spec, out, reporter)
+    missing = session.missing()
+    if missing or not session.is_complete():
+        session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=True)
+        return open_study(out), session
+    reporter.note(f"{session.directory}: this study is complete; nothing to compute")
+    study = open_study(out)
+    study.reused = True
+    return study, session
 
 
-def run_shard(
+def compute_shard(
     spec: StudySpec,
     out: str | os.PathLike[str],
     shard: Shard,
+    reporter: Progress,
     *,
-    progress: Progress | str | None = "auto",
-    figures: bool = True,
     workers: int | None = None,
     executor: Executor | str | None = None,
     scheduler: str | None = None,
-) -> StudyStatus:
-    """Do one part of a study; the shard that ends last also summarises it.
-
-    Shards need not know of each other, nor run at the same time; they share the directory alone. The
-    arguments are those of `run_study`.
-
-    Returns:
-        How far the whole study has come.
-    """
+) -> None:
+    """Fit what is missing of one part of a study, without summarising it."""
     check_executor(executor, scheduler)
-    reporter, workers = resolve(progress), _workers(workers)
-    with reporter:
-        session = Session(spec, out, reporter)
-        mine = set(shard.of(session.store.pieces))
-        missing = [piece for piece in session.missing() if piece in mine]
-        session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=False)
-    status = study_status(out)
-    if status.pieces_done == status.pieces and status.state != "complete":
-        run_study(spec, out, progress=progress, figures=figures, workers=workers)
-        status = study_status(out)
-    return status
-
-
-def finish_study(
-    out: str | os.PathLike[str],
-    *,
-    progress: Progress | str | None = "auto",
-    figures: bool = True,
-    workers: int | None = None,
-) -> Study:
-    """Summarise a study of which all pieces are there, as after the last of its shards.
-
-    Raises:
-        UsageError: no study is there, or pieces are missing.
-        DataError: a piece is damaged, or the data have changed.
-    """
-    directory = open_directory(out)
-    status = study_status(out)
-    if status.pieces_done < status.pieces:
-        raise UsageError(
-            f"{directory}: {status.pieces - status.pieces_done:,} of {status.pieces:,} pieces are missing; "
-            "run the study into this directory, all of it or the missing shards"
-        )
-    return run_study(status.spec, out, progress=progress, figures=figures, workers=workers)
+    workers = _workers(workers)
+    session = Session(spec, out, reporter)
+    mine = set(shard.of(session.store.pieces))
+    missing = [piece for piece in session.missing() if piece in mine]
+    session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=False)
 
 
 def _workers(given: int | None) -> int:
     return available_cores() if given is None else whole("workers", given, low=1)
-
-
-def _draw_figures(study: Study, directory: Directory) -> None:
-    from chinchilla_jax.plots import save_study_figures
-
-    begun = time.perf_counter()
-    if isinstance(directory, LocalDirectory):
-        save_study_figures(study, directory.path / "figures")
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            for file in save_study_figures(study, Path(folder)):
-                directory.write(f"figures/{file.name}", file.read_bytes())
-    study.info["timing"]["figures"] = time.perf_counter() - begun
-    study.info["wall_time"] += study.info["timing"]["figures"]
-    write_record(directory, study.info)

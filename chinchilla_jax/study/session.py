@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from chinchilla_jax.errors import ChinchillaError, UsageError, short
-from chinchilla_jax.progress import Progress
+from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
+from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.at_work import at_work
 from chinchilla_jax.study.claim import claim, record_blocks, write_record
 from chinchilla_jax.study.environment import device, peak_memory, versions

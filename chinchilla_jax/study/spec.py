@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from chinchilla_jax import perturbations
+from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.load import INTERPRETATIONS
 from chinchilla_jax.datasets.runs import QUANTITIES
-from chinchilla_jax.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax.perturbations import Perturbation
 from chinchilla_jax.solvers import SOLVER_NAMES
 from chinchilla_jax.study.checks import increasing, numbers, whole
@@ -136,7 +136,7 @@ class Product:
 
 
 def _default_flops() -> tuple[float, ...]:
-    from chinchilla_jax.analysis.tokens_per_param import COMPUTE_GRID
+    from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 
     return tuple(float(c) for c in COMPUTE_GRID)
 

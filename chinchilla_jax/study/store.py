@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.errors import DataError, UsageError, closest, short
 from chinchilla_jax.study.files import Directory, LocalDirectory, open_directory
 from chinchilla_jax.study.pieces import checksum
 from chinchilla_jax.study.plan import Condition, plan_conditions

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax.errors import DataError
+from chinchilla_jax._util.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

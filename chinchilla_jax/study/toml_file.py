@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from chinchilla_jax.errors import UsageError, closest, short
+from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax.study.checks import whole
 from chinchilla_jax.study.spec import FAMILIES, StudySpec
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.memo import Memo
@@ -30,9 +30,9 @@ from chinchilla_jax.study.stage_clocks import StageClocks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.bootstrapping import BootstrapResult
+    from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting import FitResult
+    from chinchilla_jax.fitting.point_fit import FitResult
 
 
 # Starts of each point fit, spread over the published grid. On 27 conditions of the paper's study, among them
@@ -116,7 +116,7 @@ def run_job(job: Job, attempt: int = 0) -> PieceResult:
         The result, which depends on nothing but the job. A condition whose perturbed counts or losses are
         not all positive has only INVALID fits, and a note that says so.
     """
-    from chinchilla_jax.schemes import read_scheme
+    from chinchilla_jax.bootstrapping.schemes import read_scheme
 
     spec, condition, block = job.spec, job.piece.condition, job.piece.block
     clocks = StageClocks()
@@ -180,9 +180,9 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _prepare(job: Job) -> _Prepared:
     """The point fits of a condition, and the function that fits its resamples."""
-    from chinchilla_jax.bootstrapping import resample_fitter
-    from chinchilla_jax.fitting import fit
-    from chinchilla_jax.objective import Huber, HuberScale
+    from chinchilla_jax.bootstrapping.bootstrap import resample_fitter
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.laws.objectives import Huber, HuberScale
     from chinchilla_jax.solvers import SolverOptions
 
     spec = job.spec
@@ -228,8 +228,8 @@ def summarise(
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    from chinchilla_jax.analysis.intervals import METHODS, Wanted, interval_rows
-    from chinchilla_jax.analysis.tokens_per_param import interval_bands
+    from chinchilla_jax.intervals.parameters import METHODS, Wanted, interval_rows
+    from chinchilla_jax.intervals.tokens_per_param import interval_bands
 
     centres = {method: points[spec.objective] for method in METHODS}
     centres["besiroglu2024"] = points["huber_scale"]

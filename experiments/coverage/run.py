@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.progress_bar import resolve
 from chinchilla_jax.analysis.coverage import CoverageSpec, coverage, rank_methods
 from chinchilla_jax.plots.coverage import plot_coverage
-from chinchilla_jax.progress import resolve
 
 HERE = Path(__file__).parent
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax import decide
-from chinchilla_jax.plots import decisions
+from chinchilla_jax import planning
+from chinchilla_jax.plots import planning as planning_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -48,26 +48,26 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=HERE)
     args = parser.parse_args()
     runs = cj.load_runs("llama3")
-    result = decide.isoflop(runs, resamples=args.resamples)
+    result = planning.isoflop(runs, resamples=args.resamples)
     boot = cj.bootstrap(runs, resamples=args.resamples)
-    sample = decide.LawSample.from_bootstrap(boot)
+    sample = planning.LawSample.from_bootstrap(boot)
     write(_llama(result, sample), args.tables)
     write(_published_surfaces(), args.tables, "published_surfaces")
     surfaces = _surfaces()
     write(surfaces, args.tables, "surfaces")
-    decide.compare_methods(result, sample, [1e22, 1e24, LLAMA_3]).to_csv(
+    planning.compare_methods(result, sample, [1e22, 1e24, LLAMA_3]).to_csv(
         args.tables / "llama3.csv", index=False
     )
-    bands = decisions.isoflop_bands_table(result, sample, beyond=1e4)
+    bands = planning_figures.isoflop_bands_table(result, sample, beyond=1e4)
     figures = [
-        ("isoflop_llama3", decisions.plot_isoflop(result, runs, bands)),
-        ("parabola_bias", decisions.plot_parabola_bias(decisions.parabola_bias_table())),
+        ("isoflop_llama3", planning_figures.plot_isoflop(result, runs, bands)),
+        ("parabola_bias", planning_figures.plot_parabola_bias(planning_figures.parabola_bias_table())),
     ]
-    decisions.save_figures(figures, args.tables / "figures", dpi=120)
+    planning_figures.save_figures(figures, args.tables / "figures", dpi=120)
 
 
-def _llama(result: decide.IsoflopResult, sample: decide.LawSample) -> list[tuple[str, str, str, str]]:
-    table = decide.compare_methods(result, sample, [LLAMA_3]).set_index(["quantity", "method"])
+def _llama(result: planning.IsoflopResult, sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
+    table = planning.compare_methods(result, sample, [LLAMA_3]).set_index(["quantity", "method"])
 
     def row(quantity: str, method: str, scale: float) -> str:
         found = table.loc[(quantity, method)]
@@ -123,7 +123,7 @@ def _published_surfaces() -> list[tuple[str, str, str, str]]:
             tokens = flops / 6 / params
             loss = np.asarray(law.loss(params, tokens))
             runs = cj.Runs(params.ravel(), tokens.ravel(), flops.ravel(), loss.ravel(), name=name)
-            found = decide.isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
+            found = planning.isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
             error = 100 * (found / law.optimal(1e24)[1] - 1)
             rows.append(
                 (f"{name}, factor {factor}", f"{printed:+.4f}%", f"{error:+.4f}%", "error of the tokens")
@@ -143,7 +143,7 @@ def _surfaces() -> list[tuple[str, str, str, str]]:
         tokens = flops / 6 / params
         loss = np.asarray(law.loss(params, tokens))
         runs = cj.Runs(params.ravel(), tokens.ravel(), flops.ravel(), loss.ravel(), name=name)
-        by_parabola = decide.isoflop(runs, resamples=0)
+        by_parabola = planning.isoflop(runs, resamples=0)
         fitted = cj.fit(runs, starts=64)
         true = float(law.exponents[0])
         errors = []

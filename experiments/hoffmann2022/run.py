@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax import decide
-from chinchilla_jax.counting import Architecture
-from chinchilla_jax.law import HOFFMANN_2022
-from chinchilla_jax.plots import decisions
+from chinchilla_jax import planning
+from chinchilla_jax.datasets.counting import Architecture
+from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
+from chinchilla_jax.plots import planning as planning_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -51,35 +51,41 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=HERE)
     args = parser.parse_args()
     runs = cj.load_runs("chinchilla")
-    sample = decide.LawSample.from_bootstrap(cj.bootstrap(runs, resamples=args.resamples))
+    sample = planning.LawSample.from_bootstrap(cj.bootstrap(runs, resamples=args.resamples))
     rows = [*_allocation(sample), *_isoflop(runs, args.resamples), *_flops()]
     write(rows, args.tables)
-    placed = decide.place_models(sample, decide.known_models())
+    placed = planning.place_models(sample, planning.known_models())
     placed.to_csv(args.tables / "known_models.csv", index=False)
-    result = decide.isoflop(runs, resamples=args.resamples)
-    minima, context = decisions.isoflop_bands_table(result, sample), decisions.context_cost_table()
-    curves, surface = decisions.optimum_by_compute_table(sample), decisions.loss_contours_table(sample)
+    result = planning.isoflop(runs, resamples=args.resamples)
+    minima, context = (
+        planning_figures.isoflop_bands_table(result, sample),
+        planning_figures.context_cost_table(),
+    )
+    curves, surface = (
+        planning_figures.optimum_by_compute_table(sample),
+        planning_figures.loss_contours_table(sample),
+    )
     figures = [
-        ("optimum_by_compute", decisions.plot_optimum_by_compute(curves, decide.known_models())),
-        ("loss_contours", decisions.plot_loss_contours(surface, runs)),
-        ("model_ratios", decisions.plot_model_ratios(placed)),
-        ("flop_ratio", decisions.plot_flop_ratio(decide.flop_ratio_table(), context)),
-        ("isoflop", decisions.plot_isoflop(result, runs, minima)),
+        ("optimum_by_compute", planning_figures.plot_optimum_by_compute(curves, planning.known_models())),
+        ("loss_contours", planning_figures.plot_loss_contours(surface, runs)),
+        ("model_ratios", planning_figures.plot_model_ratios(placed)),
+        ("flop_ratio", planning_figures.plot_flop_ratio(planning.flop_ratio_table(), context)),
+        ("isoflop", planning_figures.plot_isoflop(result, runs, minima)),
     ]
-    decisions.save_figures(figures, args.tables / "figures", dpi=120)
+    planning_figures.save_figures(figures, args.tables / "figures", dpi=120)
 
 
-def _allocation(sample: decide.LawSample) -> list[tuple[str, str, str, str]]:
-    published = decide.plan(decide.LawSample.from_law(HOFFMANN_2022), flops=GOPHER).table.set_index(
+def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
+    published = planning.plan(planning.LawSample.from_law(HOFFMANN_2022), flops=GOPHER).table.set_index(
         "quantity"
     )
-    fitted = decide.plan(sample, flops=GOPHER).table.set_index("quantity")
+    fitted = planning.plan(sample, flops=GOPHER).table.set_index("quantity")
 
     def band(quantity: str, scale: float, unit: str) -> str:
         median, low, high = (scale * fitted.loc[quantity, name] for name in ("median", "low", "high"))
         return f"the laws fitted here: {median:.3g}{unit} ({low:.3g} to {high:.3g})"
 
-    kaplan = decide.KAPLAN_2020
+    kaplan = planning.KAPLAN_2020
     return [
         (
             "optimal size at Gopher's budget, approach 3",
@@ -118,9 +124,9 @@ def _allocation(sample: decide.LawSample) -> list[tuple[str, str, str, str]]:
 
 def _table_a3() -> list[tuple[str, str, str, str]]:
     """Table A3: compute and tokens for which a size is optimal by approach 3, under the published law."""
-    law, rows = decide.LawSample.from_law(HOFFMANN_2022), []
+    law, rows = planning.LawSample.from_law(HOFFMANN_2022), []
     for name, params, flops, tokens in TABLE_A3:
-        point = decide.plan(law, params=params).table.set_index("quantity")["point"]
+        point = planning.plan(law, params=params).table.set_index("quantity")["point"]
         ours = f"{point['flops']:.3g} FLOP, {point['tokens']:.3g}"
         away = f"{point['flops'] / flops - 1:+.0%} FLOP"
         note = f"{away}; Table A3 does not lie on the law as published, here with its unrounded parameters"
@@ -131,7 +137,7 @@ def _table_a3() -> list[tuple[str, str, str, str]]:
 
 
 def _isoflop(runs: cj.Runs, resamples: int) -> list[tuple[str, str, str, str]]:
-    result = decide.isoflop(runs, resamples=resamples)
+    result = planning.isoflop(runs, resamples=resamples)
     table = result.exponents().set_index("quantity")
     rows = []
     for quantity, published in (("params", "0.49 (0.462, 0.534)"), ("tokens", "0.51 (0.483, 0.529)")):
@@ -161,7 +167,7 @@ def _flops() -> list[tuple[str, str, str, str]]:
         architecture = Architecture(
             d_model=d, ffw_size=f, kv_size=kv, n_heads=heads, n_layers=layers, vocab_size=32_000
         )
-        whole, alone = (float(np.asarray(each)) for each in decide.flop_ratio(architecture, params))
+        whole, alone = (float(np.asarray(each)) for each in planning.flop_ratio(architecture, params))
         note = f"layers alone; {whole:.2f} with embedding and logits"
         rows.append((f"training FLOP over 6 N D, {name}", f"{published:.2f}", f"{alone:.3f}", note))
     return rows

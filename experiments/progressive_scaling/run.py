@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from chinchilla_jax import decide
-from chinchilla_jax.decide.simulation import Scenario
-from chinchilla_jax.plots.decisions import plot_simulation_errors, save_figures
+from chinchilla_jax import planning
+from chinchilla_jax.planning.ladder.simulation import Scenario
+from chinchilla_jax.plots.planning import plot_simulation_errors, save_figures
 
 HERE = Path(__file__).parent
 AT = 1e20  # FLOP, where every scenario is judged
@@ -33,9 +33,9 @@ def scenarios() -> dict[str, Scenario]:
         "seeds of 1e15 to 1e17": Scenario(flops_range=(1e15, 1e17)),
         "seeds of 1e15 to 1e18": Scenario(flops_range=(1e15, 1e18)),
         "seeds at 3 to 300 tokens per parameter": Scenario(ratio_range=(3.0, 300.0)),
-        "noise 0.03": Scenario(noise=decide.exponential_noise(0.03)),
-        "noise 0.01": Scenario(noise=decide.exponential_noise(0.01)),
-        "normal noise 0.1": Scenario(noise=decide.normal_noise(0.1)),
+        "noise 0.03": Scenario(noise=planning.exponential_noise(0.03)),
+        "noise 0.01": Scenario(noise=planning.exponential_noise(0.01)),
+        "normal noise 0.1": Scenario(noise=planning.normal_noise(0.1)),
     }
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     args.tables.mkdir(parents=True, exist_ok=True)
     tables = []
     for name, scenario in scenarios().items():
-        tables.append(decide.compare({name: scenario}, replicas=args.replicas, flops=AT))
+        tables.append(planning.compare({name: scenario}, replicas=args.replicas, flops=AT))
         print(
             tables[-1][["scenario", "spent", "quantity", "low", "median", "high", "n"]].to_string(index=False)
         )

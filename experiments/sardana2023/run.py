@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax import decide
-from chinchilla_jax.decide.inference import loss_like
-from chinchilla_jax.plots.decisions import plot_ratio_maps, save_figures
+from chinchilla_jax import planning
+from chinchilla_jax.planning.inference import loss_like
+from chinchilla_jax.plots.planning import plot_ratio_maps, save_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=4000)
     parser.add_argument("--tables", type=Path, default=HERE)
     args = parser.parse_args()
-    law = decide.SARDANA_2023
-    published = decide.LawSample.from_law(law)
-    fitted = decide.LawSample.from_bootstrap(
+    law = planning.SARDANA_2023
+    published = planning.LawSample.from_law(law)
+    fitted = planning.LawSample.from_bootstrap(
         cj.bootstrap(cj.load_runs("chinchilla"), resamples=args.resamples)
     )
 
@@ -39,9 +39,9 @@ def main() -> None:
         (13e9, 2e12, {"params": "6.97e9", "tokens": "1.25e12", "saving": "17.4%", "saved": "1.69e22 FLOP"}),
         (30e9, 1e13, {"params": "13.6e9", "tokens": "-", "saving": "28.0%", "saved": "-"}),
     ):
-        served = decide.Demand(input_tokens=demand)
-        one = decide.inference_plan(published, demand=served, like_params=size)
-        many = decide.inference_plan(fitted, demand=served, like_params=size)
+        served = planning.Demand(input_tokens=demand)
+        one = planning.inference_plan(published, demand=served, like_params=size)
+        many = planning.inference_plan(fitted, demand=served, like_params=size)
         ours, band = one.table.set_index("quantity")["point"], many.table.set_index("quantity")
         for quantity, figure in figures.items():
             scale, unit = (100, "%") if quantity == "saving" else (1, "")
@@ -67,40 +67,40 @@ def main() -> None:
 
     losses, demands = np.linspace(1.8, 2.6, 161), np.geomspace(1e9, 1e14, 151)
     sizes = {f"{size / 1e9:g}B": float(loss_like(law, size)) for size in SIZES}
-    gpu = decide.find_device("h100")
-    quantised = decide.find_device("h100", "int8")
+    gpu = planning.find_device("h100")
+    quantised = planning.find_device("h100", "int8")
     # Assumptions of ours, to show the shape of the map: not figures of the paper.
-    costs = decide.Costs.rented(
-        train=decide.Machine(peak_flops=gpu.peak_flops, utilisation=0.4, price_per_hour=2.0),
-        read=decide.Machine(peak_flops=quantised.peak_flops, utilisation=0.4, price_per_hour=2.0),
-        write=decide.Machine(peak_flops=quantised.peak_flops, utilisation=0.01, price_per_hour=2.0),
+    costs = planning.Costs.rented(
+        train=planning.Machine(peak_flops=gpu.peak_flops, utilisation=0.4, price_per_hour=2.0),
+        read=planning.Machine(peak_flops=quantised.peak_flops, utilisation=0.4, price_per_hour=2.0),
+        write=planning.Machine(peak_flops=quantised.peak_flops, utilisation=0.01, price_per_hour=2.0),
     )
     figures = [
-        ("ratio_maps_flop", plot_ratio_maps(decide.ratio_map(law, losses, demands), sizes=sizes)),
+        ("ratio_maps_flop", plot_ratio_maps(planning.ratio_map(law, losses, demands), sizes=sizes)),
         (
             "ratio_maps_money",
             plot_ratio_maps(
-                decide.ratio_map(law, losses, demands, costs=costs, output_share=0.25), sizes=sizes
+                planning.ratio_map(law, losses, demands, costs=costs, output_share=0.25), sizes=sizes
             ),
         ),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)
 
 
-def _authors_examples(published: decide.LawSample) -> list[tuple[str, str, str, str]]:
+def _authors_examples(published: planning.LawSample) -> list[tuple[str, str, str, str]]:
     """The examples in the README of the paper's code (github.com/nikhilsardana/beyond-chinchilla)."""
-    tera, machine = 1e12, decide.Machine
-    a100, int8 = decide.find_device("a100").peak_flops, decide.find_device("a100", "int8").peak_flops
-    hired = decide.Costs.rented(
+    tera, machine = 1e12, planning.Machine
+    a100, int8 = planning.find_device("a100").peak_flops, planning.find_device("a100", "int8").peak_flops
+    hired = planning.Costs.rented(
         train=machine(peak_flops=a100, utilisation=0.5, price_per_hour=1.40),
         read=machine(peak_flops=int8, utilisation=0.4, price_per_hour=0.60),
         write=machine(peak_flops=int8, utilisation=0.2, price_per_hour=0.60),
     )
     examples = (
-        ("loss 1.947, 2e12 tokens", decide.Demand(input_tokens=2 * tera), decide.FLOP_COSTS, "FLOP"),
+        ("loss 1.947, 2e12 tokens", planning.Demand(input_tokens=2 * tera), planning.FLOP_COSTS, "FLOP"),
         (
             "loss 1.947, 1e13 read, 2.5e12 written",
-            decide.Demand(input_tokens=10 * tera, output_tokens=2.5 * tera),
+            planning.Demand(input_tokens=10 * tera, output_tokens=2.5 * tera),
             hired,
             "money: A100 at 1.40/h trains at 50%, A100 in int8 at 0.60/h reads at 40%, writes at 20%",
         ),
@@ -111,7 +111,7 @@ def _authors_examples(published: decide.LawSample) -> list[tuple[str, str, str, 
     )
     rows = []
     for (name, demand, costs, note), printed in zip(examples, figures, strict=True):
-        made = decide.inference_plan(published, loss=1.947, demand=demand, costs=costs)
+        made = planning.inference_plan(published, loss=1.947, demand=demand, costs=costs)
         point = made.table.set_index("quantity")["point"]
         ours = (
             f"{point['params']:.3e}",
@@ -129,7 +129,7 @@ def _authors_examples(published: decide.LawSample) -> list[tuple[str, str, str, 
         )
         rows += [(f"{name}: {w}", p, o, note) for w, p, o in zip(wanted, printed, ours, strict=True)]
     law = published.point
-    plan = decide.plan(published, params=30e9).table.set_index("quantity")["point"]
+    plan = planning.plan(published, params=30e9).table.set_index("quantity")["point"]
     return [
         *rows,
         ("loss of 70B on 1e12 tokens", "1.947", f"{float(law.loss(70e9, 1e12)):.3f}", ""),

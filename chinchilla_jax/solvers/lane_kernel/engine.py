@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.base import Ends
-from chinchilla_jax.solvers.devices import available_cores
 from chinchilla_jax.solvers.lane_kernel.entries import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.object_code import load
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
@@ -16,8 +16,8 @@ from chinchilla_jax.solvers.thresholds import PROBES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from chinchilla_jax.laws.design import Design
     from chinchilla_jax.solvers.base import SolverOptions
-    from chinchilla_jax.solvers.design import Design
 
 # Lanes of a call. Among threads of one batch some milliseconds' worth, so that they finish together; alone as
 # many as there are, since coming back into Python costs a wait for the other threads of the process.

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from chinchilla_jax.solvers.design import FLOOR, LARGEST_EXPONENT
+from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.lane_kernel.algebra import (
     factorise,
     frame,

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from chinchilla_jax import compiled_code
-from chinchilla_jax.errors import UsageError
-from chinchilla_jax.progress import announce
-from chinchilla_jax.whole_files import written_whole
+from chinchilla_jax._util import cache_dir as compiled_code
+from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.progress_bar import announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,8 @@ def header() -> str:
     """First line of the assembly: a digest of everything that it is made from."""
     here = Path(__file__).parent
     sources = [path for path in sorted(here.glob("*.py")) if path.stem not in _NOT_COMPILED]
-    sources += [here.parent / f"{name}.py" for name in ("design", "status", "thresholds")]
+    package = here.parent.parent
+    sources += [package / f"{name}.py" for name in ("laws/design", "solvers/status", "solvers/thresholds")]
     digest = hashlib.sha256()
     for path in sources:
         # A checkout may have changed the line ends.

@@ -1,0 +1,235 @@
+"""How long work is shown: a rate and the time left on a terminal, nothing anywhere else.
+
+Code that works long takes `progress` (None, "auto" or a `Progress`), calls `resolve` once and reports through
+the result; it never asks whether anybody is looking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from chinchilla_jax._util.errors import UsageError, short
+
+# A line that is redrawn more often than this is work for nobody.
+_REDRAW_SECONDS = 0.2
+_silent: contextvars.ContextVar[bool] = contextvars.ContextVar("chinchilla_jax_silent", default=False)
+# No variables of a context: work that is announced may be in a thread, which has a context of its own.
+_hushed = _logged = False
+
+
+@contextlib.contextmanager
+def silenced(silent: bool = True) -> Iterator[None]:
+    """Let "auto" show nothing inside a `with` block, if `silent`, and nothing be announced."""
+    global _hushed
+    token, before = _silent.set(silent), _hushed
+    _hushed = silent
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+        _hushed = before
+
+
+def announce_in_logs() -> None:
+    """Have `announce` write where stderr is no terminal too, for the rest of this process."""
+    global _logged
+    _logged = True
+
+
+def announce(text: str) -> None:
+    """Say on stderr why everything waits, from whatever thread; on a terminal only unless told otherwise."""
+    if not _hushed and sys.stderr and (_logged or sys.stderr.isatty()):
+        print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Silent; the base of what does show. Used as a context manager, or closed by hand.
+
+    `advance` may be called from several threads. `begin` starts a new task and ends the one before it.
+    """
+
+    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+        """Start a task of `total` units of work."""
+
+    def advance(self, done: int) -> None:
+        """Add `done` units to what is finished."""
+
+    def note(self, text: str) -> None:
+        """Say something, once, above the bar."""
+
+    def close(self) -> None:
+        """End the task; further calls do nothing."""
+
+    def __enter__(self) -> Self:
+        """This object."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class LineProgress(Progress):
+    """One line, redrawn in place, for terminals on machines without rich.
+
+    Args:
+        stream: where to write; a terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Remember the stream; nothing is written before `begin`."""
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._label = ""
+        self._unit = ""
+        self._total = self._done = 0
+        self._started = self._drawn = 0.0
+        self._open = False
+
+    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+        """Start a task."""
+        with self._lock:
+            self._finish_line()
+            self._label, self._total, self._unit, self._done = label, total, unit, 0
+            self._started = time.monotonic()
+            self._open = True
+            self._draw()
+
+    def advance(self, done: int) -> None:
+        """Add to what is finished; redraws at most five times a second."""
+        with self._lock:
+            self._done += done
+            if self._open and time.monotonic() - self._drawn > _REDRAW_SECONDS:
+                self._draw()
+
+    def note(self, text: str) -> None:
+        """A line of its own; the bar goes on below it."""
+        with self._lock:
+            self._stream.write(f"\r\x1b[K{text}\n" if self._open else f"{text}\n")
+            if self._open:
+                self._draw()
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Draw the last state and leave the line."""
+        with self._lock:
+            self._finish_line()
+
+    def _finish_line(self) -> None:
+        if self._open:
+            self._draw()
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        rate = self._done / max(now - self._started, 1e-9)
+        share = 100.0 * self._done / max(self._total, 1)
+        state = f"{share:3.0f}% {self._done:,} of {self._total:,} {self._unit}"
+        speed = f"{speed_text(rate, self._unit)}, {time_left_text(self._total - self._done, rate)}"
+        self._stream.write(f"\r\x1b[K{self._label}: {state}, {speed}")
+        self._stream.flush()
+        self._drawn = now
+
+
+class RichProgress(Progress):
+    """A bar by rich, on stderr."""
+
+    def __init__(self) -> None:
+        """Import rich and set the columns; nothing is drawn before `begin`.
+
+        Raises:
+            ImportError: rich is not installed.
+        """
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+        from rich.text import Text
+
+        class Speed(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                rate = (task.finished_speed or task.speed or 0.0) if task.completed else 0.0
+                left = "" if task.finished else f", {time_left_text(int(task.remaining or 0), rate)}"
+                return Text(f"{speed_text(rate, task.fields['unit'])}{left}")
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            Speed(),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), expand=True, refresh_per_second=5)
+        self._task: Any = None
+
+    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+        """Start a task with a bar of its own."""
+        self._bar.start()
+        self._task = self._bar.add_task(label, total=total, unit=unit)
+
+    def advance(self, done: int) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._bar.advance(self._task, done)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the finished bar on the screen."""
+        self._bar.stop()
+        self._task = None
+
+
+def resolve(progress: Progress | str | None) -> Progress:
+    """What `progress` stands for.
+
+    Args:
+        progress: None is silent; "auto" shows a bar if stderr is a terminal (by rich where it is installed, a
+            plain line otherwise) and is silent if not; a `Progress` is used as it is.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    if progress is None:
+        return Progress()
+    if progress != "auto":
+        raise UsageError(f"progress={short(progress)}: give None, 'auto' or a Progress")
+    if _silent.get() or not (sys.stderr and sys.stderr.isatty()):
+        return Progress()
+    try:
+        return RichProgress()
+    except ImportError:
+        return LineProgress(sys.stderr)
+
+
+def speed_text(rate: float, unit: str) -> str:
+    """`rate` (units per second) in words: "23,100 fits/s"."""
+    digits = 0 if rate >= 10 else 1
+    return f"{rate:,.{digits}f} {unit}/s"
+
+
+def time_left_text(remaining: int, rate: float) -> str:
+    """How long `remaining` units take at `rate`, in words: "1:05 left", "? left" before the first unit."""
+    if remaining <= 0:
+        return "0:00 left"
+    if not rate > 0:
+        return "? left"
+    minutes, seconds = divmod(round(remaining / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"

@@ -1,0 +1,1 @@
+"""Resampling schemes, weights, and the fits of many resamples."""

@@ -1,0 +1,86 @@
+"""Random numbers that are functions of (seed, stream, id) alone, whatever draws them.
+
+On a CPU with llvmlite a compiled loop, elsewhere JAX; the bits are the same, those of Threefry-2x32 in JAX's
+partitionable layout, and a caller's JAX configuration changes nothing.
+
+Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (SC11); `jax.random`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.devices import can_compile_kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK = 1024
+
+
+def random_bits(width: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint32]:
+    """Bits (R, width) for the ids (R,)."""
+    found = np.empty((len(ids), width), np.uint32)
+    if can_compile_kernels():
+        from chinchilla_jax.solvers.lane_kernel.entries import DRAW_BITS
+        from chinchilla_jax.solvers.lane_kernel.object_code import load
+
+        ids, scratch = np.ascontiguousarray(ids, np.uint32), np.empty(width, np.uint32)
+        addresses = (ids.ctypes.data, scratch.ctypes.data, found.ctypes.data)
+        load(DRAW_BITS)(len(ids), width, seed, stream, *addresses)
+        return found
+    return _by_jax(found, ids, seed, stream, False)
+
+
+def random_counts(n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint8]:
+    """How often each of `n_runs` runs comes up in as many draws with replacement, (R, n_runs).
+
+    A run is the high half of bits times n_runs: uniform to n_runs / 2^32, without a second draw.
+    """
+    found = np.empty((len(ids), n_runs), np.uint8)
+    if can_compile_kernels():
+        from chinchilla_jax.solvers.lane_kernel.entries import DRAW_COUNTS
+        from chinchilla_jax.solvers.lane_kernel.object_code import load
+
+        ids, scratch = np.ascontiguousarray(ids, np.uint32), np.empty((2, n_runs), np.uint32)
+        addresses = (ids.ctypes.data, scratch.ctypes.data, found.ctypes.data)
+        load(DRAW_COUNTS)(len(ids), n_runs, seed, stream, *addresses)
+        return found
+    return _by_jax(found, ids, seed, stream, True)
+
+
+def _by_jax(
+    found: NDArray[Any], ids: NDArray[np.uint32], seed: int, stream: int, counted: bool
+) -> NDArray[Any]:
+    from chinchilla_jax._util.float64 import float64_scope
+
+    draw = _jitted(found.shape[1], stream, counted)
+    with float64_scope():
+        for begin in range(0, len(ids), _CHUNK):
+            part = ids[begin : begin + _CHUNK]
+            padded = np.resize(part, _CHUNK)  # one shape, compiled once
+            found[begin : begin + len(part)] = np.asarray(draw(np.uint32(seed), padded))[: len(part)]
+    return found
+
+
+@functools.cache
+def _jitted(width: int, stream: int, counted: bool) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    def one(seed: Any, resample: Any) -> Any:
+        key = jax.random.fold_in(
+            jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream), resample
+        )
+        bits = jax.random.bits(key, (width,), jnp.uint32)
+        index = (bits.astype(jnp.uint64) * width) >> 32
+        return jnp.zeros(width, jnp.uint8).at[index].add(1) if counted else bits
+
+    def block(seed: Any, resamples: Any) -> Any:
+        with jax.threefry_partitionable(True):
+            return jax.vmap(one, (None, 0))(seed, resamples)
+
+    return jax.jit(block)

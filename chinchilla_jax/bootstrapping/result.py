@@ -1,0 +1,236 @@
+"""The fits of a bootstrap, and the tables that they are asked for.
+
+Notation
+    R            number of resamples
+    K            resamples of each resample, for studentised intervals
+    m            runs, or clusters of them
+    laws         fitted laws, fields (R,)
+    converged    (R,) lanes with a certificate; only these enter a standard error or an interval
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
+from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.intervals.table import Replicates
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+_PAIRS = Pairs()
+_NOT_OF_PARAMETERS = ("flops", "params", "tokens", "simultaneous")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BootstrapResult:
+    """Fits of R resamples and the point fit of the same estimator.
+
+    Attributes:
+        laws: fitted laws, fields (R,); NaN where INVALID. E is 0 where the best law has no floor.
+        objective_value: (R,).
+        decrement: (R,) certificate of each lane.
+        status_codes: (R,) int8, `Status` values; `status` has their names.
+        steps: (R,) solver steps.
+        resample_ids: (R,).
+        point: point fit on all runs.
+        scheme: how the runs were resampled.
+        jackknife: laws without each run (or cluster) in turn, NaN where a fit failed, shape (m,); or None.
+        inner: laws of K resamples of each resample, NaN where a fit failed, shape (R, K); or None.
+    """
+
+    laws: ScalingLaw
+    objective_value: NDArray[np.float64]
+    decrement: NDArray[np.float64]
+    status_codes: NDArray[np.int8]
+    steps: NDArray[np.int32]
+    resample_ids: NDArray[np.int64]
+    point: FitResult
+    scheme: Scheme = _PAIRS
+    jackknife: ScalingLaw | None = None
+    inner: ScalingLaw | None = None
+
+    def __repr__(self) -> str:
+        """What a reader at a prompt wants to know; every field is an attribute."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
+        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; point {self.point.law!r}>"
+
+    @property
+    def status(self) -> NDArray[np.str_]:
+        """Status names, (R,); see `Status` for the sentences."""
+        return np.array(STATUS_NAMES)[self.status_codes]
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Lanes with a certificate, (R,)."""
+        return self.status_codes == Status.CONVERGED
+
+    def counts(self) -> dict[str, int]:
+        """Number of lanes per status name."""
+        return status_counts(self.status_codes)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per resample: resample, E, A, B, alpha, beta, objective_value, decrement, status, steps."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "resample": self.resample_ids,
+                **{name: np.asarray(getattr(self.laws, name)) for name in ("E", "A", "B", "alpha", "beta")},
+                "objective_value": self.objective_value,
+                "decrement": self.decrement,
+                "status": self.status,
+                "steps": self.steps,
+            }
+        )
+
+    def replicates(self) -> Replicates:
+        """What `analysis.interval_table` makes intervals from."""
+        from chinchilla_jax.intervals.table import Replicates
+
+        return Replicates(
+            laws=self.laws,
+            converged=self.converged,
+            point=self.point.law,
+            factor=self.scheme.factor(self.point.n_runs),
+            quantiles=self.scheme.quantiles,
+            jackknife=self.jackknife,
+            inner=self.inner,
+        )
+
+    def intervals(
+        self,
+        *,
+        flops: ArrayLike = (),
+        places: Iterable[tuple[float, float]] = (),
+        levels: Sequence[float] = (0.8,),
+        methods: Sequence[str] = ("percentile",),
+        simultaneous: bool = False,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Intervals of the parameters and of everything derived from them, in one table.
+
+        Args:
+            flops: budgets (FLOP) at which to give the optimal params and tokens and tokens per parameter.
+            places: (params, tokens) at which to give the predicted loss.
+            levels: mass of each interval.
+            methods: out of `analysis.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+                "studentised" `bootstrap(..., inner=50)`.
+            simultaneous: bands that hold whole curves over `flops`, and not each point by itself.
+            seed: of the normal draws.
+
+        Returns:
+            The table of `analysis.interval_table`: the five parameters, the exponents a and b, the slope of
+            ln tokens per parameter, then what `flops` and `places` ask for.
+        """
+        from chinchilla_jax.intervals import quantities as q
+        from chinchilla_jax.intervals.table import interval_table
+
+        asked = [*q.parameter_quantities(), *q.exponent_quantities()]
+        if np.size(flops):
+            asked += q.prescription_quantities(flops)
+        asked += q.loss_quantities(places)
+        return interval_table(
+            self.replicates(), asked, levels=levels, methods=methods, simultaneous=simultaneous, seed=seed
+        )
+
+    def standard_errors(self) -> pd.DataFrame:
+        """Rows: the five parameters. Columns: parameter, estimate, standard_error, n_converged, n_failed."""
+        import pandas as pd
+
+        table = pd.DataFrame(self._parameter_columns(*self._usual()))
+        return table[["parameter", "estimate", "standard_error", "n_converged", "n_failed"]]
+
+    def interval(self, level: float = 0.8, method: str = "percentile") -> pd.DataFrame:
+        """Interval of each parameter.
+
+        Args:
+            level: probability inside, in (0, 1).
+            method: out of `analysis.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+                "studentised" `bootstrap(..., inner=50)`.
+
+        Returns:
+            Rows: the five parameters. Columns: parameter, estimate, low, high, level, method, n_converged,
+            n_failed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._parameter_columns(level, method)).drop(columns="standard_error")
+
+    def tokens_per_param(
+        self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
+    ) -> pd.DataFrame:
+        """Compute-optimal tokens per parameter, by budget: flops, low, median, high, level, method."""
+        import pandas as pd
+
+        columns, counts = self.tokens_per_param_columns(flops, level, method, seed=seed)
+        frame = pd.DataFrame(columns)
+        frame.attrs = counts
+        return frame
+
+    def parameter_columns(self, level: float = 0.8, method: str = "percentile") -> dict[str, list[Any]]:
+        """The columns of `interval`, with the standard_error of `standard_errors`, as lists.
+
+        Without pandas, whose import takes longer than to fit 4,000 resamples.
+        """
+        usual = self._parameter_columns(*self._usual())
+        return self._parameter_columns(level, method) | {"standard_error": usual["standard_error"]}
+
+    def tokens_per_param_columns(
+        self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
+    ) -> tuple[dict[str, list[Any]], dict[str, int]]:
+        """The columns of `tokens_per_param` as lists, without pandas; and its counts of lanes."""
+        from chinchilla_jax.intervals.quantities import prescription_quantities
+        from chinchilla_jax.intervals.table import interval_columns
+        from chinchilla_jax.intervals.tokens_per_param import band_columns
+
+        self.replicates().require(method)
+        band, counts = band_columns(
+            self.laws,
+            flops,
+            level,
+            "gaussian" if method == "gaussian" else "percentile",
+            self.point.law,
+            seed=seed,
+            converged=self.converged,
+            caller="tokens_per_param",
+        )
+        columns: dict[str, list[Any]] = {
+            name: band[name].tolist() for name in ("flops", "low", "median", "high")
+        }
+        if not self._plain(method):
+            asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
+            limits = interval_columns(self.replicates(), asked, levels=[level], methods=[method], seed=seed)
+            columns |= {name: limits[name] for name in ("low", "high")}
+        count = len(columns["flops"])
+        return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
+
+    def _usual(self) -> tuple[float, str]:
+        """Level and method of an interval that every scheme has."""
+        return 0.8, "percentile" if self.scheme.quantiles else "gaussian"
+
+    def _parameter_columns(self, level: float, method: str) -> dict[str, list[Any]]:
+        from chinchilla_jax.intervals.parameters import parameter_rows
+        from chinchilla_jax.intervals.table import interval_columns
+
+        self.replicates().require(method)
+        if self._plain(method):
+            rows = parameter_rows(self.laws, self.converged, self.point.law, level, method)
+            return {name: [row[name] for row in rows] for name in rows[0]}
+        columns = interval_columns(self.replicates(), levels=[level], methods=[method])
+        named = {"parameter": columns.pop("quantity")} | columns
+        return {name: named[name] for name in named if name not in _NOT_OF_PARAMETERS}
+
+    def _plain(self, method: str) -> bool:
+        """Whether a study's tables hold this method too, on resamples as large as the data."""
+        return method in ("percentile", "gaussian") and self.scheme.factor(self.point.n_runs) == 1

@@ -1,0 +1,1 @@
+"""Point fits: starts, optima, and the fit with its certificate."""

@@ -1,0 +1,1 @@
+"""Laws of the loss, objectives, and the standardised coordinates they are fitted in."""

@@ -1,0 +1,137 @@
+"""Predicted losses and optimal allocations of any form, for arrays of fits.
+
+Notation
+    theta     fits; (R, p)
+    k         ln(C/6) = ln N + ln D, the budget; (q,)
+    x         (ln N - ln D)/2 along it: ln N = k/2 + x, ln D = k/2 - x
+    ratio     ln(D/N) = -2 x at the optimum; (R, q)
+
+Where a form has a closed form (`Form.allocation_law`) that is used. Otherwise x is searched: a grid over all
+that could be meant, and bisection on the derivative of the loss (exact, by autodiff) around its lowest point.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chinchilla_jax.laws.base import Floats, Form
+    from chinchilla_jax.laws.design import Design
+
+_FURTHEST, _GRID = 23.0, 231  # |x|: ratios from e^-46 to e^46, in steps of 0.2
+_BISECTIONS = 60
+_FITS = 256  # at a time
+
+
+def predictor(form: Form) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
+    """A function of theta (R, p), u and v (n,), constants (k,) that gives log losses (R, n), in float64."""
+    compiled = _predictor(type(form))
+
+    def predict(theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
+        theta = np.asarray(theta, dtype=np.float64)
+        if not len(theta):
+            return np.empty((0, len(u)))
+        with float64_scope():
+            # Whole blocks, so that the number of fits compiles nothing anew.
+            parts = [
+                np.asarray(
+                    compiled(np.resize(theta[i : i + _FITS], (_FITS, theta.shape[1])), u, v, constants)
+                )
+                for i in range(0, len(theta), _FITS)
+            ]
+        return np.concatenate(parts)[: len(theta)]
+
+    return predict
+
+
+@functools.cache
+def _predictor(form: type[Form]) -> Any:
+    import jax
+
+    over_runs = jax.vmap(form.log_loss, in_axes=(None, 0, 0, None))
+    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None, None)))
+
+
+def tokens_per_param(form: Form, design: Design, theta: Floats, flops: ArrayLike) -> Floats:
+    """Compute-optimal D/N of fits theta (R, p) at budgets (q,) in FLOP, along C = 6 N D; (R, q).
+
+    +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
+
+    Raises:
+        UsageError: a budget is not positive and finite.
+    """
+    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+    if not (np.isfinite(budgets).all() and (budgets > 0).all()):
+        raise UsageError("tokens per parameter: a budget is not positive and finite; give FLOP such as 1e22")
+    theta = np.asarray(theta, dtype=np.float64)
+    law = form.allocation_law(theta, design)
+    if law is not None:
+        return np.asarray(law.tokens_per_param(budgets))
+    return searched_tokens_per_param(form, design, theta, budgets)
+
+
+def searched_tokens_per_param(form: Form, design: Design, theta: Floats, flops: Floats) -> Floats:
+    """The same by search, whatever the form; (R, q)."""
+    search = _searcher(type(form))
+    log_nd = np.log(np.asarray(flops, dtype=np.float64)) - math.log(FLOPS_PER_PARAM_TOKEN)
+    frame = np.array(
+        [design.params_location, design.params_scale, design.tokens_location, design.tokens_scale]
+    )
+    result = np.empty((len(theta), len(log_nd)))
+    with float64_scope():
+        for first in range(0, len(theta), _FITS):
+            block = np.resize(theta[first : first + _FITS], (_FITS, form.size))
+            found, edge = (np.asarray(each) for each in search(block, log_nd, form.constants(design), frame))
+            kept = slice(0, min(_FITS, len(theta) - first))
+            # The lowest loss at an end of the grid: the optimum is beyond anything that could be meant.
+            ratio = np.where(edge < 0, np.inf, np.where(edge > 0, 0.0, np.exp(-2 * found)))
+            result[first : first + kept.stop] = ratio[kept]
+    result[~np.isfinite(theta).all(axis=1)] = np.nan
+    return result
+
+
+@functools.cache
+def _searcher(form: type[Form]) -> Any:
+    import jax
+    import jax.numpy as jnp
+    from jax import Array, lax
+
+    grid = np.linspace(-_FURTHEST, _FURTHEST, _GRID)
+
+    def one(theta: Array, k: Array, constants: Array, frame: Array) -> tuple[Array, Array]:
+        def loss(x: Array) -> Array:
+            u = (k / 2 + x - frame[0]) / frame[1]
+            v = (k / 2 - x - frame[2]) / frame[3]
+            return form.log_loss(theta, u, v, constants)
+
+        values = jax.vmap(loss)(jnp.asarray(grid))
+        values = jnp.where(jnp.isnan(values), jnp.inf, values)
+        lowest = jnp.argmin(values)
+        edge = jnp.where(lowest == 0, -1, jnp.where(lowest == _GRID - 1, 1, 0))
+        inside = jnp.clip(lowest, 1, _GRID - 2)
+        slope = jax.grad(loss)
+
+        def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            rising = slope(middle) > 0
+            return jnp.where(rising, low, middle), jnp.where(rising, middle, high)
+
+        low, high = lax.fori_loop(
+            0, _BISECTIONS, halve, (jnp.asarray(grid)[inside - 1], jnp.asarray(grid)[inside + 1])
+        )
+        return 0.5 * (low + high), edge
+
+    over_budgets = jax.vmap(one, in_axes=(None, 0, None, None))
+    return jax.jit(jax.vmap(over_budgets, in_axes=(0, None, None, None)))

@@ -1,0 +1,281 @@
+"""The scaling law: one frozen value, its predictions, and the allocation of compute that it prescribes.
+
+| code   | symbol | shape    | unit                                     |
+|--------|--------|----------|------------------------------------------|
+| E      | E      | s        | nats per token, the irreducible loss     |
+| A      | A      | s        | nats per token times parameters^alpha    |
+| B      | B      | s        | nats per token times tokens^beta         |
+| alpha  | alpha  | s        | 1                                        |
+| beta   | beta   | s        | 1                                        |
+| params | N      | t        | parameters (count)                       |
+| tokens | D      | t        | training tokens (count)                  |
+| flops  | C      | t        | training FLOP, C = 6 N D                 |
+
+    L(N, D) = E + A N^-alpha + B D^-beta                             Hoffmann et al. 2022, arXiv:2203.15556,
+    eq. 2 N_opt = G (C/6)^(beta/(alpha+beta)),  D_opt = (C/6) / N_opt,  G = (alpha A / (beta
+    B))^(1/(alpha+beta))   eq. 4
+
+s is the shape of the laws (() for a single one), t the shape of the argument; results have shape s + t. All
+powers are taken as exponentials of logs, so A = 1e300 does not overflow on the way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import UsageError, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = float | NDArray[np.float64]
+
+PARAMETERS = ("E", "A", "B", "alpha", "beta")
+FLOPS_PER_PARAM_TOKEN = 6.0
+_NOT_NEGATIVE = ("A", "B")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ScalingLaw:
+    """One law, or an array of laws such as the resamples of a bootstrap.
+
+    Fields are numbers or arrays that broadcast; they are stored as plain floats (a single law) or as
+    read-only float64 arrays of one common shape. NaN is allowed: it stands for a law that was not found.
+
+    Edges of the optimal allocation along C = 6 N D, which follow from the law itself:
+
+    - beta > 0 but alpha <= 0 (or A = 0): parameters do not help. N_opt = 0, tokens per parameter +inf.
+    - alpha > 0 but beta <= 0 (or B = 0): tokens do not help. N_opt = +inf, tokens per parameter 0.
+    - neither helps, or a field is NaN: there is no optimum worth the name. NaN throughout.
+
+    Attributes:
+        E: irreducible loss (nats per token), any real number.
+        A: size of the parameter term (nats per token times parameters^alpha), not negative.
+        B: size of the token term (nats per token times tokens^beta), not negative.
+        alpha: exponent of the parameters.
+        beta: exponent of the tokens.
+
+    Raises:
+        UsageError: a field is not numeric, A or B is negative, or the shapes do not broadcast.
+    """
+
+    E: Values
+    A: Values
+    B: Values
+    alpha: Values
+    beta: Values
+
+    def __post_init__(self) -> None:
+        """Convert, check and broadcast the fields."""
+        arrays = {name: _numbers(f"ScalingLaw: {name}", getattr(self, name)) for name in PARAMETERS}
+        for name in _NOT_NEGATIVE:
+            if np.any(arrays[name] < 0):
+                lowest = float(np.nanmin(arrays[name]))
+                raise UsageError(
+                    f"ScalingLaw: {name} = {lowest!r} is negative; give {name} in natural units, >= 0"
+                )
+        try:
+            shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        except ValueError:
+            found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise UsageError(
+                f"ScalingLaw: the shapes do not fit together ({found}); give arrays of one length"
+            ) from None
+        for name, array in arrays.items():
+            if shape == ():
+                object.__setattr__(self, name, float(array))
+                continue
+            # What nobody can write to is kept as it is: ten million laws are 400 MB.
+            shared = array.shape == shape and array.flags.owndata and not array.flags.writeable
+            full = array if shared else np.array(np.broadcast_to(array, shape))
+            full.setflags(write=False)
+            object.__setattr__(self, name, full)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the laws: () for a single one."""
+        return np.shape(self.alpha)
+
+    def __len__(self) -> int:
+        """Number of laws along the first axis."""
+        if not self.shape:
+            raise TypeError("this ScalingLaw is a single law and has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> ScalingLaw:
+        """The laws at `index` (an integer, a slice, a mask or an index array, as numpy understands it)."""
+        if not self.shape:
+            raise TypeError("this ScalingLaw is a single law and cannot be indexed")
+        return ScalingLaw(**{name: np.asarray(getattr(self, name))[index] for name in PARAMETERS})
+
+    def __iter__(self) -> Iterator[ScalingLaw]:
+        """The laws along the first axis, one by one."""
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Same shape and the same numbers, NaN equal to NaN."""
+        if not isinstance(other, ScalingLaw):
+            return NotImplemented
+        return self.shape == other.shape and all(
+            np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in PARAMETERS
+        )
+
+    def __hash__(self) -> int:
+        """Agrees with `==` (adding 0.0 makes one zero of the two)."""
+        return hash(
+            (self.shape, *(hash((np.asarray(getattr(self, name)) + 0.0).tobytes()) for name in PARAMETERS))
+        )
+
+    def __repr__(self) -> str:
+        """The numbers of a single law; the ranges of many."""
+        if not self.shape:
+            return f"ScalingLaw({', '.join(f'{name}={getattr(self, name)!r}' for name in PARAMETERS)})"
+        ranges = "".join(f", {name} {_range(getattr(self, name))}" for name in PARAMETERS)
+        return f"<ScalingLaw: laws of shape {self.shape}{ranges}>"
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Values:
+        """Predicted loss (nats per token), shape s + t, where t is `params` and `tokens` broadcast.
+
+        Args:
+            params: parameters N (count), positive and finite.
+            tokens: training tokens D (count), positive and finite.
+
+        Raises:
+            UsageError: a count is not positive and finite, or the two shapes do not broadcast.
+        """
+        log_n, log_d = _log_positive("loss: params", params), _log_positive("loss: tokens", tokens)
+        try:
+            ndim = len(np.broadcast_shapes(log_n.shape, log_d.shape))
+        except ValueError:
+            raise UsageError(
+                f"loss: params {log_n.shape} and tokens {log_d.shape} do not broadcast; give one of each"
+            ) from None
+        E, A, B, alpha, beta = (self._outer(name, ndim) for name in PARAMETERS)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            return _plain(E + np.exp(np.log(A) - alpha * log_n) + np.exp(np.log(B) - beta * log_d))
+
+    def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
+        """The parameters and tokens that give the lowest loss for a budget, along C = 6 N D.
+
+        Args:
+            flops: training compute C (FLOP), positive and finite, shape t.
+
+        Returns:
+            (params, tokens), counts, each of shape s + t; the class docstring says what happens at the edges.
+
+        Raises:
+            UsageError: a budget is not positive and finite.
+        """
+        log_nd = _log_positive("optimal: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
+        intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
+        log_ratio = intercept + slope * log_nd
+        with np.errstate(over="ignore"):
+            return _plain(np.exp((log_nd - log_ratio) / 2)), _plain(np.exp((log_nd + log_ratio) / 2))
+
+    def tokens_per_param(self, flops: ArrayLike) -> Values:
+        """D_opt / N_opt at each budget, shape s + t; edges as in the class docstring.
+
+        Args:
+            flops: training compute C (FLOP), positive and finite, shape t.
+
+        Raises:
+            UsageError: a budget is not positive and finite.
+        """
+        log_nd = _log_positive("tokens_per_param: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
+        intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
+        with np.errstate(over="ignore"):
+            return _plain(np.exp(intercept + slope * log_nd))
+
+    def log_ratio_line(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """ln(D_opt / N_opt) as a line in ln(C / 6): (intercept, slope), each of the laws' shape.
+
+        Exact, since the optimum is a power law: slope (alpha - beta)/(alpha + beta), intercept -2 ln G. At
+        the edges the slope is 0 and the intercept +inf or -inf; without an optimum both are NaN.
+        """
+        A, B, alpha, beta = (np.asarray(getattr(self, name)) for name in PARAMETERS[1:])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            total = alpha + beta
+            slope = (alpha - beta) / total
+            # Logs apart, so that neither alpha A nor the ratio of the terms can overflow.
+            intercept = -2 * (np.log(A) + np.log(alpha) - np.log(B) - np.log(beta)) / total
+        params_help, tokens_help = (alpha > 0) & (A > 0), (beta > 0) & (B > 0)
+        known = ~np.isnan(A) & ~np.isnan(B) & ~np.isnan(alpha) & ~np.isnan(beta)
+        only_one = known & (params_help != tokens_help)
+        none = ~known | (~params_help & ~tokens_help)
+        intercept = np.where(
+            only_one, np.where(tokens_help, np.inf, -np.inf), np.where(none, np.nan, intercept)
+        )
+        return intercept, np.where(only_one, 0.0, np.where(none, np.nan, slope))
+
+    @property
+    def exponents(self) -> tuple[Values, Values]:
+        """(a, b) of N_opt ~ C^a and D_opt ~ C^b: a = beta/(alpha+beta), b = alpha/(alpha+beta).
+
+        NaN where the optimum is at an edge or absent, since nothing grows there.
+        """
+        intercept, slope = self.log_ratio_line()
+        slope = np.where(np.isfinite(intercept), slope, np.nan)
+        return _plain((1 - slope) / 2), _plain((1 + slope) / 2)
+
+    @property
+    def slope_per_decade(self) -> Values:
+        """Decades of tokens per parameter per decade of compute: (alpha - beta)/(alpha + beta).
+
+        Exact and unitless. It is not the published slope, a linear regression of tokens per parameter itself,
+        which is `chinchilla_jax.analysis.slope_per_decade`. NaN where `exponents` is.
+        """
+        a, b = self.exponents
+        return _plain(np.asarray(b) - np.asarray(a))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A new DataFrame, one row per law in C order, columns E, A, B, alpha, beta (float64)."""
+        import pandas as pd
+
+        return pd.DataFrame({name: np.ravel(getattr(self, name)).copy() for name in PARAMETERS})
+
+    def _outer(self, name: str, ndim: int) -> NDArray[np.float64]:
+        return np.reshape(getattr(self, name), self.shape + (1,) * ndim)
+
+
+def _numbers(what: str, value: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "iuf":
+        raise UsageError(f"{what} = {short(value)} is not a number or an array of numbers; give real numbers")
+    return array.astype(np.float64, copy=False)
+
+
+def _log_positive(what: str, value: ArrayLike) -> NDArray[np.float64]:
+    array = _numbers(what, value)
+    bad = ~((array > 0) & (array < np.inf))
+    if bad.any():
+        raise UsageError(
+            f"{what}: {bad.sum()} of {array.size} not positive and finite (first {array[bad][0]!s})"
+        )
+    return np.asarray(np.log(array))
+
+
+def _plain(array: NDArray[np.float64]) -> Values:
+    return float(array) if np.ndim(array) == 0 else array
+
+
+def _range(values: NDArray[np.float64]) -> str:
+    known = values[~np.isnan(values)]
+    return f"{known.min():.4g} to {known.max():.4g}" if known.size else "unknown"
+
+
+HOFFMANN_2022 = ScalingLaw(
+    E=math.exp(0.5267228), A=math.exp(6.0073404), B=math.exp(6.0179186), alpha=0.33917084, beta=0.2849083
+)
+"""Hoffmann et al. 2022 (arXiv:2203.15556), Approach 3, unrounded; in print 1.69, 406.4, 410.7, 0.34, 0.28."""
+
+BESIROGLU_2024 = ScalingLaw(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+"""Besiroglu et al. 2024 (arXiv:2404.10102), as printed; the exact `HuberScale` fit rounds nearly to it."""

@@ -1,0 +1,197 @@
+"""What to train with a budget, how sure that is, and what others would have said.
+
+| code             | symbol      | shape | unit                                             |
+|------------------|-------------|-------|--------------------------------------------------|
+| flops            | C           | (R,)  | training FLOP                                    |
+| params, tokens   | N, D        | (R,)  | counts                                           |
+| tokens_per_param | D/N         | (R,)  | 1                                                |
+| loss             | L           | (R,)  | nats per token                                   |
+| rule_overhead    | C/C' - 1    | (R,)  | 1; C' reaches the loss of the rule of thumb at C |
+
+One of budget, size, tokens and loss is given; the others follow per law from the closed forms of
+`frontier.py` (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4), and their quantiles over the laws are the
+intervals.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.planning.frontier import log_budget, log_compute_overhead, log_optimal_excess
+from chinchilla_jax.planning.law_sample import LawSample, low_median_high, positive, summary
+from chinchilla_jax.planning.references import REFERENCES, reference_flops
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGETS = ("flops", "params", "tokens", "loss")
+QUANTITIES = ("flops", "params", "tokens", "tokens_per_param", "loss", "rule_overhead")
+RULE_OF_THUMB = 20.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A prescription with its uncertainty.
+
+    Attributes:
+        target: what was given: "flops", "params", "tokens" or "loss".
+        value: how much of it.
+        level: mass of the intervals.
+        ratio: tokens per parameter of the rule of thumb.
+        table: rows `QUANTITIES`; columns quantity, point (of the point fit), low, median, high. The row of
+            the target repeats its value. A loss that some laws cannot reach costs +inf under them; the rows
+            tokens_per_param and rule_overhead are over the other laws.
+        references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
+        n_unreachable: laws under which the loss asked for is not above E.
+        sample: what it rests on.
+    """
+
+    target: str
+    value: float
+    level: float
+    ratio: float
+    table: pd.DataFrame
+    references: pd.DataFrame
+    n_unreachable: int
+    sample: LawSample
+
+
+def plan(
+    sample: LawSample, *, level: float = 0.8, ratio: float = RULE_OF_THUMB, **target: float | None
+) -> Plan:
+    """What to train.
+
+    Args:
+        sample: the laws to decide by.
+        level: mass of the central percentile intervals.
+        ratio: tokens per parameter of the rule whose cost is shown.
+        **target: exactly one of flops (FLOP), params, tokens (counts) and loss (nats per token).
+
+    Raises:
+        UsageError: not exactly one target, a number that is not positive, or a loss that the point fit
+            cannot reach.
+    """
+    import pandas as pd
+
+    name, value = _one_target(target)
+    ratio = positive("ratio", ratio, "give tokens per parameter such as 20")
+    low_median_high(np.zeros(1), level)  # a wrong level fails before any work
+    if name == "loss":
+        require_reachable(sample, value)
+    point = allocation(sample.point, name, value, ratio)
+    every = allocation(sample.laws, name, value, ratio)
+    require_room(f"{name} {value:g}", point)
+    rows = [(quantity, *summary(point[quantity], every[quantity], level)) for quantity in QUANTITIES]
+    return Plan(
+        target=name,
+        value=value,
+        level=float(level),
+        ratio=ratio,
+        table=pd.DataFrame(rows, columns=["quantity", "point", "low", "median", "high"]),
+        references=_reference_table(name, value),
+        n_unreachable=int((value <= np.asarray(sample.laws.E)).sum()) if name == "loss" else 0,
+        sample=sample,
+    )
+
+
+def allocation(
+    law: ScalingLaw, target: str, value: ArrayLike, ratio: float = RULE_OF_THUMB
+) -> dict[str, NDArray[np.float64]]:
+    """Each of `QUANTITIES` on the frontier, where `target` is `value`.
+
+    Args:
+        law: laws with an optimum, shape s.
+        target: one of `TARGETS`.
+        value: positive, shape t, broadcast against s (see `frontier.py`).
+        ratio: tokens per parameter of the rule of thumb.
+
+    Returns:
+        Arrays of the broadcast shape. Where a loss is not above E, flops, params and tokens are +inf, and the
+        two ratios, which no budget has, NaN. Counts beyond float64 are +inf too.
+    """
+    log_flops = log_budget(law, target, value)
+    intercept, slope = law.log_ratio_line()
+    reachable = np.isfinite(log_flops)
+    log_nd = np.where(reachable, log_flops, 0.0) - math.log(FLOPS_PER_PARAM_TOKEN)
+    log_ratio = intercept + slope * log_nd
+    rule = math.log(ratio)
+    with np.errstate(over="ignore", under="ignore"):
+        found = {
+            "flops": np.exp(log_flops),
+            "params": np.exp((log_nd - log_ratio) / 2),
+            "tokens": np.exp((log_nd + log_ratio) / 2),
+            "tokens_per_param": np.exp(log_ratio),
+            "loss": law.E + np.exp(log_optimal_excess(law, np.where(reachable, log_flops, 0.0))),
+            "rule_overhead": log_compute_overhead(law, (log_nd - rule) / 2, (log_nd + rule) / 2),
+        }
+    shape = np.broadcast_shapes(*(each.shape for each in found.values()))
+    lost = {"tokens_per_param": np.nan, "rule_overhead": np.nan}
+    found = {name: np.where(reachable, each, lost.get(name, np.inf)) for name, each in found.items()}
+    found[target] = np.asarray(value, dtype=np.float64)
+    return {name: np.broadcast_to(each, shape) for name, each in found.items()}
+
+
+def require_reachable(sample: LawSample, loss: float) -> None:
+    """Refuse a loss that the point fit says no amount of compute reaches.
+
+    Raises:
+        UsageError: the loss is not above the point fit's E.
+    """
+    floor = float(sample.point.E)
+    if loss <= floor:
+        raise UsageError(
+            f"loss {loss:g} cannot be reached: the irreducible loss E is {floor:.4f} ({sample.source}); "
+            "ask for a loss above it"
+        )
+
+
+def require_room(asked: str, point: dict[str, NDArray[np.float64]]) -> None:
+    """Refuse what is so little that its optimum has less than one parameter or token.
+
+    Args:
+        asked: what was asked for, in words.
+        point: "params" and "tokens" of the point fit.
+
+    Raises:
+        UsageError: there is no room.
+    """
+    for name in ("params", "tokens"):
+        if point[name] < 1:
+            raise UsageError(
+                f"{asked} leaves no room: its optimum has {float(point[name]):.2g} {name}; ask for more"
+            )
+
+
+def _one_target(target: dict[str, float | None]) -> tuple[str, float]:
+    unknown = [name for name in target if name not in TARGETS]
+    given = {name: value for name, value in target.items() if value is not None}
+    if unknown or len(given) != 1:
+        found = ", ".join(given) or "none"
+        raise UsageError(
+            f"plan: give exactly one of {', '.join(TARGETS)}; found {short(unknown[0]) if unknown else found}"
+        )
+    ((name, value),) = given.items()
+    example = {"flops": "1e24", "params": "7e10", "tokens": "1.4e12", "loss": "2.1"}[name]
+    return name, positive(name, value, f"give a number such as {example}")
+
+
+def _reference_table(target: str, value: float) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for name, law in REFERENCES.items():
+        flops = reference_flops(law, target, value)
+        if not np.isfinite(flops):
+            rows.append((name, flops, *(np.nan,) * 4))
+            continue
+        params, tokens = law.optimal(flops)
+        loss = law.loss(params, tokens)
+        rows.append((name, flops, float(params), float(tokens), float(tokens / params), float(loss)))
+    return pd.DataFrame(rows, columns=["law", "flops", "params", "tokens", "tokens_per_param", "loss"])

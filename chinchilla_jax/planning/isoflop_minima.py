@@ -1,0 +1,323 @@
+"""The IsoFLOP estimate: a parabola per compute budget, and a power law through their minima.
+
+| code       | symbol | shape  | unit                                                                  |
+|------------|--------|--------|-----------------------------------------------------------------------|
+| flops      | C      | (k,)   | FLOP, the budgets                                                     |
+| x          | x      | (n,)   | ln N less its mean over the runs of a budget                          |
+| parabola   |        | (R, 3) | loss = c0 + c1 x + c2 x^2 by least squares, per resample              |
+| params     | N*     | (R, k) | exp(mean - c1 / (2 c2)); tokens D* = C / (6 N*)                       |
+| exponent   | a      | (R,)   | slope of ln N* on ln C; tokens grow with b = 1 - a                    |
+
+Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2), which publishes a = 0.49 (0.462 to 0.534).
+Resamples draw runs with replacement within each budget.
+
+What it does on a noise-free law is known (Czech et al. 2026, arXiv:2603.22339). Around the optimum of its
+budget the excess loss is proportional to beta exp(-alpha x) + alpha exp(beta x) at every budget. Symmetric
+exponents on grids centred on the optimum give the exact minimum. Otherwise a parabola misses it by a factor
+that is the same at every budget as long as the grid lies the same way around the optimum: the exponents are
+then exact and the sizes are not. Where the centre of the grid drifts with compute, the exponents are off too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import DataError, UsageError, whole_number
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.datasets import Runs
+
+CHINCHILLA_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
+"""The nine budgets (FLOP) of Hoffmann et al. 2022, figure 3."""
+_LEAST_POINTS, _LEAST_BUDGETS = 4, 2
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IsoflopResult:
+    """Minima and their power law, with the resamples behind the intervals.
+
+    Attributes:
+        flops: budgets, (k,).
+        n_runs: runs per budget, (k,).
+        n_left_out: runs that belong to no budget, or to one with too few runs.
+        params: optimal sizes, row 0 from all runs and then one per resample, (1 + R, k); NaN where the
+            parabola has no minimum.
+        loss: loss at the minima, (1 + R, k).
+        exponent: a of params ~ C^a, (1 + R,); NaN where fewer than two budgets have a minimum.
+        log_coefficient: ln of the size at C = 1, (1 + R,).
+        outside: budgets whose minimum on all runs lies outside the sizes that were trained, (k,); not
+            those that have none.
+        parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
+        members: positions of the runs of each budget, k arrays.
+    """
+
+    flops: Array
+    n_runs: NDArray[np.int64]
+    n_left_out: int
+    params: Array
+    loss: Array
+    exponent: Array
+    log_coefficient: Array
+    outside: NDArray[np.bool_]
+    parabolas: Array
+    members: tuple[NDArray[np.intp], ...]
+
+    @property
+    def n_failed(self) -> int:
+        """Resamples without a power law."""
+        return int(np.isnan(self.exponent[1:]).sum())
+
+    def minima(self, level: float = 0.8) -> pd.DataFrame:
+        """One row per budget.
+
+        Returns:
+            flops, n_runs, params (all runs), low, high (percentile interval of params over the resamples
+            that have a minimum), tokens, tokens_per_param, loss, outside, n_without_minimum (resamples).
+        """
+        import pandas as pd
+
+        limits = [self._limits(self.params[1:, i], level) for i in range(len(self.flops))]
+        tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * self.params[0])
+        return pd.DataFrame(
+            {
+                "flops": self.flops,
+                "n_runs": self.n_runs,
+                "params": self.params[0],
+                "low": [each[0] for each in limits],
+                "high": [each[2] for each in limits],
+                "tokens": tokens,
+                "tokens_per_param": tokens / self.params[0],
+                "loss": self.loss[0],
+                "outside": self.outside,
+                "n_without_minimum": np.isnan(self.params[1:]).sum(axis=0),
+            }
+        )
+
+    def exponents(self, level: float = 0.8) -> pd.DataFrame:
+        """Rows params and tokens; columns quantity, exponent (all runs), low, median, high."""
+        import pandas as pd
+
+        rows = []
+        for name, values in (("params", self.exponent), ("tokens", 1 - self.exponent)):
+            rows.append((name, float(values[0]), *self._limits(values[1:], level)))
+        return pd.DataFrame(rows, columns=["quantity", "exponent", "low", "median", "high"])
+
+    def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
+        """(params, tokens) of every power law at each budget, (1 + R, t) for t budgets."""
+        budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+        log_flops = np.log(budgets)
+        log_params = self.log_coefficient[:, None] + self.exponent[:, None] * log_flops
+        log_tokens = log_flops - math.log(FLOPS_PER_PARAM_TOKEN) - log_params
+        with np.errstate(over="ignore", under="ignore"):
+            return np.exp(log_params), np.exp(log_tokens)
+
+    @staticmethod
+    def _limits(values: Array, level: float) -> tuple[float, float, float]:
+        known = values[~np.isnan(values)]
+        if not known.size:
+            return (float("nan"),) * 3
+        low, median, high = low_median_high(known, level)
+        return float(low), float(median), float(high)
+
+
+def isoflop(
+    runs: Runs,
+    *,
+    budgets: ArrayLike | None = None,
+    tolerance: float = 0.15,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> IsoflopResult:
+    """Estimate the optimum by IsoFLOP parabolas.
+
+    Args:
+        runs: the runs; their `flops` say which budget they belong to.
+        budgets: budgets (FLOP); None for the values of `runs.flops` that at least four runs share (to one
+            part in a thousand), or for "chinchilla" its nine published ones.
+        tolerance: a run belongs to the nearest budget if it is within this share of it.
+        resamples: bootstrap resamples, 0 or more.
+        seed: of the resamples.
+
+    Raises:
+        UsageError: an argument is out of range.
+        DataError: fewer than two budgets have four runs of three sizes, or no minimum is found.
+    """
+    if not 0 < tolerance < 1:
+        raise UsageError(f"tolerance is {tolerance!r}; give the share by which a run may miss its budget")
+    whole_number("resamples", resamples)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(whole_number("seed", seed))))
+    groups = _grouped(runs, budgets, tolerance)
+    flops = np.array([budget for budget, _ in groups])
+    minima = [_minima(np.log(runs.params[rows]), runs.loss[rows], resamples, generator) for _, rows in groups]
+    log_params = np.stack([each[0] for each in minima], axis=1)
+    loss = np.stack([each[1] for each in minima], axis=1)
+    exponent, intercept = _power_law(np.log(flops), log_params)
+    if np.isnan(exponent[0]):
+        raise DataError(f"{runs.name or 'runs'}: fewer than two budgets have a parabola with a minimum")
+    sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
+    best = np.exp(log_params[0])
+    outside = np.array([bool(n < low or n > high) for n, (low, high) in zip(best, sizes, strict=True)])
+    return IsoflopResult(
+        flops=flops,
+        n_runs=np.array([len(rows) for _, rows in groups]),
+        n_left_out=len(runs) - sum(len(rows) for _, rows in groups),
+        params=np.exp(log_params),
+        loss=loss,
+        exponent=exponent,
+        log_coefficient=intercept,
+        outside=outside,
+        parabolas=np.array([each[2] for each in minima]),
+        members=tuple(rows for _, rows in groups),
+    )
+
+
+def compare_methods(
+    result: IsoflopResult, sample: LawSample, flops: ArrayLike, *, level: float = 0.8
+) -> pd.DataFrame:
+    """The IsoFLOP estimate beside the parametric fit.
+
+    Args:
+        result: of `isoflop`.
+        sample: laws fitted to the same runs.
+        flops: budgets (FLOP) to prescribe for.
+        level: mass of the intervals.
+
+    Returns:
+        Columns method ("isoflop", "parametric"), quantity ("exponent_params", "params", "tokens_per_param"),
+        flops (NaN for the exponent), point, low, median, high.
+    """
+    import pandas as pd
+
+    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+    kept = ~np.isnan(result.exponent)
+    kept[0] = True
+    n, d = result.optimal(budgets)
+    laws_n, laws_d = sample.laws.optimal(budgets)
+    point_n, point_d = sample.point.optimal(budgets)
+    rows: list[tuple[object, ...]] = []
+
+    def add(method: str, quantity: str, at: float, point: float, every: Array) -> None:
+        limits = low_median_high(every, level) if len(every) else np.full(3, np.nan)
+        rows.append((method, quantity, at, float(point), *(float(each) for each in limits)))
+
+    every = result.exponent[kept][1:]
+    add("isoflop", "exponent_params", np.nan, result.exponent[0], every)
+    add(
+        "parametric",
+        "exponent_params",
+        np.nan,
+        float(sample.point.exponents[0]),
+        np.asarray(sample.laws.exponents[0]),
+    )
+    for i, budget in enumerate(budgets):
+        at = float(budget)
+        add("isoflop", "params", at, n[0, i], n[kept][1:, i])
+        add("parametric", "params", at, np.asarray(point_n)[i], np.asarray(laws_n)[:, i])
+        add("isoflop", "tokens_per_param", at, d[0, i] / n[0, i], (d / n)[kept][1:, i])
+        ratio = np.asarray(laws_d) / np.asarray(laws_n)
+        add("parametric", "tokens_per_param", at, np.asarray(point_d / point_n)[i], ratio[:, i])
+    return pd.DataFrame(rows, columns=["method", "quantity", "flops", "point", "low", "median", "high"])
+
+
+def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
+    """ln(N* of the parabola / true N*) on a noise-free law, whose budget does not matter.
+
+    Args:
+        alpha: exponent of the parameters, positive.
+        beta: exponent of the tokens, positive.
+        offsets: ln(N / true N*) of the runs of one budget, three distinct ones or more.
+    """
+    x = np.asarray(offsets, dtype=np.float64)
+    mean = x.mean()
+    excess = beta * np.exp(-alpha * x) + alpha * np.exp(beta * x)
+    slope, curve = np.linalg.lstsq(np.vander(x - mean, 3, increasing=True), excess, rcond=None)[0][1:]
+    return float(mean - slope / (2 * curve))
+
+
+def _grouped(runs: Runs, budgets: ArrayLike | None, tolerance: float) -> list[tuple[float, NDArray[np.intp]]]:
+    if budgets is None:
+        nominal = np.array(CHINCHILLA_BUDGETS) if runs.name == "chinchilla" else _shared(runs.flops)
+    else:
+        nominal = np.sort(np.atleast_1d(np.asarray(budgets, dtype=np.float64)))
+        if not ((nominal > 0) & np.isfinite(nominal)).all():
+            raise UsageError("budgets: give positive, finite FLOP")
+    name = runs.name or "runs"
+    if nominal.size < _LEAST_BUDGETS:
+        raise DataError(
+            f"{name}: an IsoFLOP estimate needs {_LEAST_BUDGETS} budgets, each shared by {_LEAST_POINTS} or "
+            f"more runs, and finds {nominal.size}; where runs only lie near them, give them (--budget, or "
+            "budgets= in Python)"
+        )
+    nearest = np.abs(np.log(runs.flops[:, None] / nominal)).argmin(axis=1)
+    close = np.abs(runs.flops / nominal[nearest] - 1) <= tolerance
+    groups = []
+    for i, budget in enumerate(nominal):
+        rows = np.flatnonzero((nearest == i) & close)
+        if len(rows) >= _LEAST_POINTS and len(np.unique(runs.params[rows])) >= 3:
+            groups.append((float(budget), rows))
+    if len(groups) < _LEAST_BUDGETS:
+        raise DataError(
+            f"{name}: {len(groups)} budgets have {_LEAST_POINTS} runs of three sizes within "
+            f"{tolerance:.0%}; an IsoFLOP estimate needs {_LEAST_BUDGETS}"
+        )
+    return groups
+
+
+def _shared(flops: Array) -> Array:
+    """Budgets that several runs share to one part in a thousand."""
+    ordered = np.sort(flops)
+    splits = np.flatnonzero(np.diff(np.log(ordered)) > 1e-3) + 1
+    groups = np.split(ordered, splits)
+    return np.array([float(np.median(group)) for group in groups if len(group) >= _LEAST_POINTS])
+
+
+def _minima(
+    log_params: Array, loss: Array, resamples: int, generator: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """(ln N*, loss there), each (1 + R,), NaN without a minimum, and the parabola of all runs (4,).
+
+    Row 0 is that of all runs, the others are the resamples'.
+    """
+    count = len(loss)
+    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+    weights = np.concatenate([np.ones((1, count)), drawn])
+    mean, scale = log_params.mean(), np.ptp(log_params) or 1.0
+    design = np.vander((log_params - mean) / scale, 3, increasing=True)
+    normal = np.einsum("rn,ni,nj->rij", weights, design, design)
+    right = np.einsum("rn,ni,n->ri", weights, design, loss)
+    # Fewer than three sizes drawn leave the parabola open: its determinant is zero up to rounding.
+    solvable = np.linalg.det(normal) > 1e-9
+    normal[~solvable] = np.eye(3)
+    c0, c1, c2 = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
+    found = solvable & (c2 > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = -c1 / (2 * c2)
+    parabola = np.array([mean, c0[0], c1[0] / scale, c2[0] / scale**2])
+    return (
+        np.where(found, mean + scale * place, np.nan),
+        np.where(found, c0 + c1 * place / 2, np.nan),
+        parabola,
+    )
+
+
+def _power_law(log_flops: Array, log_params: Array) -> tuple[Array, Array]:
+    """Slope and intercept of ln N* on ln C per row, over the budgets that have a minimum; NaN under two."""
+    known = ~np.isnan(log_params)
+    weights, y = known.astype(np.float64), np.where(known, log_params, 0.0)
+    total = np.maximum(weights.sum(axis=1), 1.0)
+    x_mean, y_mean = (weights @ log_flops) / total, (weights * y).sum(axis=1) / total
+    x = weights * (log_flops - x_mean[:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (x * (y - y_mean[:, None])).sum(axis=1) / (x * x).sum(axis=1)
+    slope = np.where(known.sum(axis=1) >= _LEAST_BUDGETS, slope, np.nan)
+    return slope, y_mean - slope * x_mean

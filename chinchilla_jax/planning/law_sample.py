@@ -1,0 +1,172 @@
+"""What a decision rests on: the laws of a bootstrap that count, and quantiles over them.
+
+| code   | shape    | what                                                              |
+|--------|----------|-------------------------------------------------------------------|
+| laws   | (R,)     | laws with a certificate and an optimum inside the plane           |
+| point  | ()       | the point fit                                                     |
+| values | (R, ...) | any quantity computed per law; +inf and 0 have a place in order   |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+
+if TYPE_CHECKING:
+    from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
+    from chinchilla_jax.study import Study
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawSample:
+    """Laws to decide by; made by one of the `from_` methods.
+
+    Attributes:
+        laws: the laws that count, fields (R,), R at least 1.
+        point: the point fit, a single law.
+        source: where they come from, in a few words.
+        n_failed: resamples whose fit has no certificate, left out.
+        n_without_optimum: certified laws left out because more parameters or more tokens do not help under
+            them (alpha, beta, A or B is not positive), so that no budget has a best allocation.
+    """
+
+    laws: ScalingLaw
+    point: ScalingLaw
+    source: str
+    n_failed: int = 0
+    n_without_optimum: int = 0
+
+    def __len__(self) -> int:
+        """Number of laws that count."""
+        return len(self.laws)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one law that was given, so that an interval would say nothing."""
+        return len(self) == 1
+
+    @classmethod
+    def from_bootstrap(cls, result: BootstrapResult, source: str = "bootstrap") -> LawSample:
+        """The certified laws of `chinchilla_jax.bootstrap`.
+
+        Raises:
+            DataError: none of them, or not the point fit, has an optimum.
+        """
+        return cls._filtered(result.laws, result.converged, result.point.law, source)
+
+    @classmethod
+    def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
+        """The certified laws of one condition of a study; its first unperturbed condition by default.
+
+        Raises:
+            UsageError: the study has no such condition.
+            DataError: none of them, or not the point fit, has an optimum.
+        """
+        if condition is None:
+            conditions = study.conditions
+            identity = conditions.loc[conditions["family"] == "identity", "condition"]
+            condition = str((identity if len(identity) else conditions["condition"]).iloc[0])
+        fits = study.fits(condition)
+        point = study.point
+        rows = point[(point["condition"] == condition) & (point["objective"] == "huber")]
+        law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
+        laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
+        converged = (fits["status"] == "CONVERGED").to_numpy()
+        return cls._filtered(laws, converged, law, f"{study.path}, condition {condition}")
+
+    @classmethod
+    def from_law(cls, law: ScalingLaw, source: str = "one law") -> LawSample:
+        """A single law that is taken at its word, or an array of laws of which the first is the point.
+
+        Raises:
+            DataError: none has an optimum.
+        """
+        laws = law if law.shape else ScalingLaw(**{n: np.atleast_1d(getattr(law, n)) for n in PARAMETERS})
+        return cls._filtered(laws, np.ones(laws.shape, np.bool_), law[0] if law.shape else law, source)
+
+    @classmethod
+    def _filtered(
+        cls, laws: ScalingLaw, converged: NDArray[np.bool_], point: ScalingLaw, source: str
+    ) -> LawSample:
+        inside = has_optimum(laws)
+        kept = converged & inside
+        if not kept.any() or not has_optimum(point):
+            raise DataError(
+                f"{source}: {int(converged.sum())} laws count and {int(kept.sum())} of them have an optimum "
+                f"(the point fit: alpha {point.alpha:.4g}, beta {point.beta:.4g}); a decision needs runs "
+                "that vary in params and in tokens"
+            )
+        return cls(
+            laws=laws[kept],
+            point=point,
+            source=source,
+            n_failed=int((~converged).sum()),
+            n_without_optimum=int((converged & ~inside).sum()),
+        )
+
+
+def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
+    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
+    fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
+    return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
+
+
+def quantiles(values: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Quantiles over the first axis, as numpy's linear ones, except that infinities keep their place.
+
+    Args:
+        values: (R, ...), no NaN.
+        probabilities: (p,), each in [0, 1].
+
+    Returns:
+        (p, ...). Between two equal values, infinities among them, that value.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
+    position = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)) * (len(ordered) - 1)
+    below = np.floor(position).astype(np.intp)
+    above = np.minimum(below + 1, len(ordered) - 1)
+    left, right = ordered[below], ordered[above]
+    share = (position - below).reshape(-1, *(1,) * (ordered.ndim - 1))
+    with np.errstate(invalid="ignore"):
+        between = left + share * (right - left)
+    return np.where((left == right) | (share == 0), left, between)
+
+
+def low_median_high(values: ArrayLike, level: float) -> NDArray[np.float64]:
+    """The percentile interval of mass `level` and the median between its limits, shape (3, ...).
+
+    Raises:
+        UsageError: `level` is not between 0 and 1.
+    """
+    low, high = central_tails(level)
+    return quantiles(values, (low, 0.5, high))
+
+
+def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, float, float, float]:
+    """(point, low, median, high) of one quantity; NaN in `values` (R,) are laws that have none of it.
+
+    low, median and high are NaN where no law has any.
+    """
+    every = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    known = every[~np.isnan(every)]
+    limits = low_median_high(known, level) if known.size else np.full(3, np.nan)
+    return float(np.asarray(point)), float(limits[0]), float(limits[1]), float(limits[2])
+
+
+def positive(what: str, value: object, remedy: str) -> float:
+    """`value` as a positive finite float.
+
+    Raises:
+        UsageError: it is not; the message ends with `remedy`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+        shown = f"{value:g}" if isinstance(value, int | float | np.number) else short(value)
+        raise UsageError(f"{what} is {shown}, expected a positive number; {remedy}")
+    return float(value)

@@ -1,0 +1,100 @@
+"""What others prescribe: the published law of Hoffmann et al. 2022, and Kaplan et al. 2020.
+
+| code   | symbol | unit                                                              |
+|--------|--------|-------------------------------------------------------------------|
+| params | N      | parameters; those of Kaplan et al. leave out the embedding        |
+| tokens | D      | training tokens                                                   |
+| flops  | C      | training FLOP, C = 6 N D                                          |
+
+Kaplan et al. 2020 (arXiv:2001.08361): N_opt = 1.3e9 (C_min / PF-day)^0.73 (appendix A). C_min is what the
+training would have cost with a small batch; with a batch of B it costs C = C_min (1 + B/B_crit) (eq. 5.5).
+Here B = B_crit, so that half of C counts. That gives two printed figures: their own 2e10 tokens at
+C_min = 1 PF-day (appendix A), and the 4.68 billion parameters that Hoffmann et al. 2022 (arXiv:2203.15556,
+section D.4) get from them at 1e21 FLOP. Tokens follow from C = 6 N D, hence grow as C^0.27.
+
+The loss is their L(N, D) = ((N_c/N)^(a_N/a_D) + D_c/D)^a_D with N_c 6.4e13, D_c 1.8e13, a_N 0.076, a_D 0.103
+(eq. 1.5, table 2). It is in nats per token of another tokenizer and another text, so it does not compare with
+the losses of the other laws, and it is that of training to convergence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, HOFFMANN_2022, ScalingLaw
+from chinchilla_jax.planning.frontier import flops_for_loss, flops_for_params, flops_for_tokens
+
+PF_DAY = 1e15 * 86_400  # FLOP
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KaplanLaw:
+    """Kaplan et al. 2020; the defaults are the published values.
+
+    Attributes:
+        params_at_pf_day: N at C_min = 1 PF-day.
+        exponent: of N in C_min.
+        batch_ratio: batch over critical batch; 1 as they train, 0 for the limit C = C_min.
+        n_c, d_c, a_n, a_d: constants of the loss.
+    """
+
+    params_at_pf_day: float = 1.3e9
+    exponent: float = 0.73
+    batch_ratio: float = 1.0
+    n_c: float = 6.4e13
+    d_c: float = 1.8e13
+    a_n: float = 0.076
+    a_d: float = 0.103
+
+    def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
+        """(params, tokens) at each budget (FLOP)."""
+        budget = np.asarray(flops, dtype=np.float64)
+        params = self.params_at_pf_day * (budget / self._flops_of_a_pf_day) ** self.exponent
+        return params, budget / (FLOPS_PER_PARAM_TOKEN * params)
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """L(N, D), nats per token of their own data."""
+        n, d = np.asarray(params, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
+        return np.asarray(((self.n_c / n) ** (self.a_n / self.a_d) + self.d_c / d) ** self.a_d)
+
+    def flops_for_params(self, params: ArrayLike) -> Array:
+        """The budget (FLOP) whose optimum has this many parameters."""
+        n = np.asarray(params, dtype=np.float64)
+        return np.asarray(self._flops_of_a_pf_day * (n / self.params_at_pf_day) ** (1 / self.exponent))
+
+    def flops_for_tokens(self, tokens: ArrayLike) -> Array:
+        """The budget (FLOP) whose optimum has this many tokens."""
+        at_pf_day = self._flops_of_a_pf_day / (FLOPS_PER_PARAM_TOKEN * self.params_at_pf_day)
+        d = np.asarray(tokens, dtype=np.float64)
+        return np.asarray(self._flops_of_a_pf_day * (d / at_pf_day) ** (1 / (1 - self.exponent)))
+
+    @property
+    def _flops_of_a_pf_day(self) -> float:
+        """What is spent (FLOP) where C_min is one PF-day."""
+        return PF_DAY * (1.0 + self.batch_ratio)
+
+
+KAPLAN_2020 = KaplanLaw()
+"""Kaplan et al. 2020 (arXiv:2001.08361), as published."""
+
+
+def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float) -> float:
+    """Budget (FLOP) at which `law` gives `value` of `target`: flops, params, tokens or loss.
+
+    NaN for a loss under Kaplan et al., whose unit is another one.
+    """
+    if target == "flops":
+        return value
+    if isinstance(law, KaplanLaw):
+        inverse = {"params": law.flops_for_params, "tokens": law.flops_for_tokens}
+        return float(inverse[target](value)) if target in inverse else float("nan")
+    solve = {"params": flops_for_params, "tokens": flops_for_tokens, "loss": flops_for_loss}[target]
+    return float(solve(law, value))
+
+
+REFERENCES: dict[str, ScalingLaw | KaplanLaw] = {"hoffmann2022": HOFFMANN_2022, "kaplan2020": KAPLAN_2020}
+"""The published prescriptions that every plan is shown beside, by name."""

@@ -1,0 +1,146 @@
+"""Figure: predicted loss over size and compute, with IsoFLOP slices and the efficient frontier."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.planning.contour_labels import label_contours
+from chinchilla_jax.plots.style import BLUE, FLOPS_LABEL, GREY, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.ticks import number, readable_axis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from chinchilla_jax.datasets import Runs
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossContours:
+    """What the figure shows, computed from the point law and the sample.
+
+    Attributes:
+        flops: (k,) budgets, FLOP.
+        params: (m,) sizes.
+        loss: (m, k) predicted by the point law, nats per token; NaN where under one token is left.
+        frontier: (3, k) low, median, high of the optimal size.
+        slices: (j,) budgets of the IsoFLOP curves.
+        slice_loss: (j, m) the loss along them.
+        best: (j, 2) size and loss at the minimum of each slice.
+        best_interval: (j, 2) low and high of that size.
+        level: mass of the intervals.
+    """
+
+    flops: Array
+    params: Array
+    loss: Array
+    frontier: Array
+    slices: Array
+    slice_loss: Array
+    best: Array
+    best_interval: Array
+    level: float
+
+
+def loss_contours_table(
+    sample: LawSample,
+    *,
+    flops: tuple[float, float] = (1e18, 1e26),
+    params: tuple[float, float] = (1e7, 1e12),
+    points: int = 160,
+    level: float = 0.8,
+) -> LossContours:
+    """The surface of the point law, and the frontier with its band.
+
+    Args:
+        sample: the laws.
+        flops: lowest and highest budget (FLOP).
+        params: lowest and highest size.
+        points: points along each axis.
+        level: mass of the intervals.
+    """
+    budgets, sizes = np.geomspace(*flops, points), np.geomspace(*params, points)
+    first, last = np.ceil(np.log10(flops[0])), np.floor(np.log10(flops[1]))
+    slices = 10.0 ** np.arange(first, last + 1, 2 if last - first > 5 else 1)
+    best_params, best_tokens = sample.point.optimal(slices)
+    return LossContours(
+        flops=budgets,
+        params=sizes,
+        loss=_loss(sample.point, sizes[:, None], budgets[None, :]),
+        frontier=low_median_high(sample.laws.optimal(budgets)[0], level),
+        slices=slices,
+        slice_loss=_loss(sample.point, sizes[None, :], slices[:, None]),
+        best=np.stack([best_params, sample.point.loss(best_params, best_tokens)], axis=1),
+        best_interval=low_median_high(sample.laws.optimal(slices)[0], level)[[0, 2]].T,
+        level=level,
+    )
+
+
+@styled
+def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: AxesLike = None) -> Figure:
+    """Draw `loss_contours_table`: contours with the frontier on the left, IsoFLOP slices on the right.
+
+    Args:
+        table: as above.
+        runs: the runs that were fitted, as points on the contours; None for none.
+        ax: two Axes (contours, slices), or None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    where = panels(["contours", "slices"], ax, columns=2, size=(9.6, 4.0))
+    axes, beside = where.axes["contours"], where.axes["slices"]
+    for each in (axes, beside):
+        each.set_xscale("log")
+    axes.set_yscale("log")
+    # Losses of the frontier at even steps of ln C, and two above it: round, and apart from each other.
+    lowest = np.nanmin(table.loss, axis=0)[:: max(len(table.flops) // 8, 1)]
+    spread = [*lowest, 1.25 * lowest.max(), 1.6 * lowest.max()]
+    levels = np.unique([level for each in spread if (level := float(f"{each:.2g}")) > lowest.min()])
+    contours = axes.contour(
+        table.flops, table.params, table.loss, levels=levels, cmap="viridis_r", linewidths=0.8
+    )
+    low, median, high = table.frontier
+    axes.fill_between(table.flops, low, high, color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(table.flops, median, color=BLUE, label=f"efficient frontier, {table.level:.0%} interval")
+    if runs is not None:
+        axes.plot(
+            runs.flops, runs.params, color=GREY, linestyle="none", marker=".", markersize=3, label="runs"
+        )
+    colours = sweep_colours(len(table.slices))
+    for budget, losses, best, interval, colour in zip(
+        table.slices, table.slice_loss, table.best, table.best_interval, colours, strict=True
+    ):
+        axes.axvline(budget, color=colour, linestyle=":", linewidth=0.9)
+        beside.plot(table.params, losses, color=colour, label=f"{number(budget)} FLOP")
+        beside.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
+        beside.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)
+    axes.set_xlim(table.flops[0], table.flops[-1])
+    axes.set_ylim(table.params[0], table.params[-1])
+    beside.set_ylim(table.best[:, 1].min() - 0.1, table.best[:, 1].max() + 1.0)
+    axes.set_xlabel(FLOPS_LABEL)
+    axes.set_ylabel("parameters")
+    label_contours(axes, contours, lambda value: f"{value:g}", falling=True)
+    axes.set_title("predicted loss (nats per token)")
+    beside.set_xlabel("parameters")
+    beside.set_ylabel("predicted loss (nats per token)")
+    beside.set_title("IsoFLOP slices; points: optimum with its interval")
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
+    readable_axis(beside, "x")
+    axes.legend(loc="lower right", framealpha=0.95)
+    beside.legend(loc="upper right", framealpha=0.95)
+    return where.figure
+
+
+def _loss(law: ScalingLaw, params: Array, flops: Array) -> Array:
+    tokens = flops / (FLOPS_PER_PARAM_TOKEN * params)
+    return np.where(tokens >= 1, np.asarray(law.loss(np.broadcast_to(params, tokens.shape), tokens)), np.nan)

@@ -1,0 +1,73 @@
+"""Figure: tokens per parameter of trained models beside the interval of the optimum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.planning.models import VERDICTS
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, VERMILLION, styled
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, "..")), strict=True))
+
+
+@styled
+def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
+    """Draw `planning.place_models`: a bar per model, coloured by its verdict, and the optimum at its compute.
+
+    Args:
+        placed: the table of `place_models`.
+        level: mass of its intervals, for the legend.
+        ax: an Axes, or None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    from matplotlib.patches import Patch
+
+    where = panels(["ratios"], ax, size=(6.4, 0.9 + 0.38 * len(placed)))
+    axes = where.axes["ratios"]
+    places = np.arange(len(placed))[::-1]
+    ratio = placed["tokens_per_param"].to_numpy()
+    floor = min(ratio.min(), placed["optimal_low"].min()) / 3
+    for verdict, (colour, hatch) in _LOOKS.items():
+        chosen = (placed["verdict"] == verdict).to_numpy()
+        axes.barh(
+            places[chosen],
+            ratio[chosen] - floor,
+            left=floor,
+            height=0.62,
+            color=colour,
+            alpha=0.45,
+            hatch=hatch,
+            edgecolor=colour,
+            linewidth=0.6,
+        )
+    median = placed["optimal_median"].to_numpy()
+    spans = np.stack([median - placed["optimal_low"], placed["optimal_high"] - median])
+    bars = axes.errorbar(
+        median, places, xerr=spans, color=BLACK, fmt="D", markersize=3.5, capsize=2.5, linewidth=1.1
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(floor, max(ratio.max(), placed["optimal_high"].max()) * 2)
+    axes.set_yticks(places, placed["model"].astype(str))
+    axes.grid(False, axis="y")
+    axes.set_xlabel("tokens per parameter")
+    readable_axis(axes, "x")
+    patches = [
+        Patch(facecolor=colour, edgecolor=colour, alpha=0.45, hatch=hatch, label=verdict)
+        for verdict, (colour, hatch) in _LOOKS.items()
+        if (placed["verdict"] == verdict).any()
+    ]
+    bars.set_label(f"optimum at its compute, {level:.0%} interval")
+    axes.legend(
+        handles=[*patches, bars], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2
+    )
+    return where.figure

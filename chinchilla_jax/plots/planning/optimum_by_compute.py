@@ -1,0 +1,126 @@
+"""Figure: optimal size and tokens against compute, fitted with band and as published, with trained models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax.intervals import COMPUTE_GRID
+from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.planning.references import REFERENCES
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.style import BLACK, BLUE, FLOPS_LABEL, GREEN, GREY, VERMILLION, styled
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS = {"params": "parameters", "tokens": "training tokens"}
+_LINE_DECADES = 0.27  # height of a name on these axes
+_LOOKS = {
+    "fitted": (BLUE, "-", "fitted"),
+    "hoffmann2022": (VERMILLION, (0, (6, 1.5)), "Hoffmann et al. 2022"),
+    "kaplan2020": (GREEN, (0, (1.5, 1.5)), "Kaplan et al. 2020 (no embedding)"),
+}
+
+
+def optimum_by_compute_table(
+    sample: LawSample, flops: ArrayLike = COMPUTE_GRID, *, level: float = 0.8
+) -> pd.DataFrame:
+    """Optimal params and tokens by law, quantity and budget.
+
+    Returns:
+        law ("fitted", "hoffmann2022", "kaplan2020"), quantity ("params", "tokens"), flops, low, median,
+        high, level. Published laws have no interval: their limits are NaN.
+    """
+    import pandas as pd
+
+    budgets = np.asarray(flops, dtype=np.float64)
+    frames = []
+    fitted = [low_median_high(each, level) for each in sample.laws.optimal(budgets)]
+    nowhere = np.full(budgets.shape, np.nan)
+    curves = {"fitted": fitted}
+    for name, law in REFERENCES.items():
+        curves[name] = [np.stack([nowhere, np.asarray(each), nowhere]) for each in law.optimal(budgets)]
+    for name, both in curves.items():
+        for quantity, (low, median, high) in zip(_PANELS, both, strict=True):
+            columns = {"law": name, "quantity": quantity, "flops": budgets}
+            columns |= {"low": low, "median": median, "high": high}
+            frames.append(pd.DataFrame(columns).assign(level=level))
+    return pd.concat(frames, ignore_index=True)
+
+
+@styled
+def plot_optimum_by_compute(
+    table: pd.DataFrame, models: pd.DataFrame | None = None, *, ax: AxesLike = None
+) -> Figure:
+    """Draw `optimum_by_compute_table`, with the models of `planning.known_models` marked.
+
+    Args:
+        table: as above.
+        models: columns model, params, tokens; None for none.
+        ax: two Axes (params, tokens), or None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    where = panels(list(_PANELS), ax, columns=2, size=(9.2, 4.0))
+    for quantity, axes in where.axes.items():
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        rows = table[table["quantity"] == quantity]
+        for name, curve in rows.groupby("law", sort=False):
+            colour, dashes, label = _LOOKS[str(name)]
+            axes.plot(curve["flops"], curve["median"], color=colour, linestyle=dashes, label=label)
+            if curve["low"].notna().any():
+                axes.fill_between(
+                    curve["flops"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0
+                )
+        axes.set_xlim(rows["flops"].min(), rows["flops"].max())
+        if models is not None:
+            _mark_models(axes, models, quantity)
+        axes.set_xlabel(FLOPS_LABEL)
+        axes.set_ylabel(f"optimal {_PANELS[quantity]}")
+        for which in ("x", "y"):
+            readable_axis(axes, which)
+    level = float(table["level"].iloc[0])
+    first = where.axes["params"]
+    first.legend(loc="upper left", title=f"median and {level:.0%} interval", title_fontsize=8.0)
+    return where.figure
+
+
+def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
+    """Points, and their names in a column to the right of them, apart from each other."""
+    flops = (FLOPS_PER_PARAM_TOKEN * models["params"] * models["tokens"]).to_numpy()
+    heights = models[quantity].to_numpy(dtype=np.float64)
+    axes.plot(flops, heights, color=BLACK, linestyle="none", marker="o", markersize=3.5, zorder=4)
+    order = np.argsort(heights, kind="stable")
+    for i, place in zip(order, _spread(np.log10(heights[order]), _LINE_DECADES), strict=True):
+        axes.annotate(
+            str(models["model"].iloc[i]),
+            (flops[i], heights[i]),
+            xytext=(10 * flops.max(), 10**place),
+            va="center",
+            fontsize=6.5,
+            zorder=4,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        )
+
+
+def _spread(places: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
+    """Ascending places moved as little as keeps them `apart`, by least squares (pool adjacent violators)."""
+    steps = apart * np.arange(len(places))
+    blocks: list[list[float]] = []
+    for value in places - steps:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            other, more = blocks[-1]
+            blocks[-1] = [(mean * count + other * more) / (count + more), count + more]
+    return np.concatenate([np.full(int(count), mean) for mean, count in blocks]) + steps

@@ -1,0 +1,1 @@
+"""Minimisers of other libraries behind the solver contract."""

@@ -1,0 +1,1 @@
+"""A damped Newton method for any law."""

@@ -1,0 +1,1 @@
+"""The Newton method for the five-parameter law as programs of XLA, for any device."""

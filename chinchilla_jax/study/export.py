@@ -1,0 +1,71 @@
+"""Bootstrap fits as an xarray Dataset, which arviz reads.
+
+| code  | symbol               | dims          | unit                                     |
+|-------|----------------------|---------------|------------------------------------------|
+| E     | E                    | (chain, draw) | nats per token                           |
+| A     | A                    | (chain, draw) | nats per token, params^alpha             |
+| B     | B                    | (chain, draw) | nats per token, tokens^beta              |
+| alpha, beta | alpha, beta    | (chain, draw) | pure numbers                             |
+
+Resamples are independent draws and not a Markov chain: there is one chain, and what arviz says about mixing
+(r_hat, effective sample size) has nothing to say here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
+from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.study import Study
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> xarray.Dataset:
+    """The certified bootstrap fits of one condition, for `arviz.summary`, `arviz.plot_pair` and the like.
+
+    Args:
+        source: a bootstrap, or a study with its condition.
+        condition: an id out of `study.conditions`; for a study only.
+
+    Returns:
+        Variables E, A, B, alpha, beta with dimensions chain (one) and draw (the certified resamples, labelled
+        by their ids); attributes condition, n_converged, n_failed. Fits that are not CONVERGED are left out.
+
+    Raises:
+        UsageError: a condition without a study, a study without one, or one that it does not have.
+        ImportError: xarray is not installed; it comes with arviz.
+    """
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError("to_arviz needs xarray: pip install arviz") from error
+    if isinstance(source, Study):
+        if condition is None:
+            raise UsageError("to_arviz: a study has many conditions; name one, such as 'identity'")
+        fits = source.fits(condition)
+    elif isinstance(source, BootstrapResult):
+        if condition is not None:
+            raise UsageError(f"to_arviz: condition={short(condition)} is for a study; leave it out")
+        fits = source.to_frame()
+    else:
+        raise UsageError(f"to_arviz: {short(source)} is no bootstrap and no study")
+    certified = fits[fits["status"] == "CONVERGED"]
+    values = {
+        name: (("chain", "draw"), certified[name].to_numpy(dtype=np.float64)[None]) for name in PARAMETERS
+    }
+    return xarray.Dataset(
+        values,
+        coords={"chain": [0], "draw": certified["resample"].to_numpy(dtype=np.int64)},
+        attrs={
+            "condition": condition or "",
+            "n_converged": len(certified),
+            "n_failed": len(fits) - len(certified),
+            "creation_library": "chinchilla_jax",
+        },
+    )

@@ -1,0 +1,200 @@
+"""IsoFLOP parabolas: exact where they are exact, off where it is known, and the published estimates."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planning_laws import single_laws, spread_sample
+from test_cli import refused
+
+from chinchilla_jax import DataError, UsageError, load_runs
+from chinchilla_jax.datasets import Runs
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.planning.isoflop_minima import (
+    CHINCHILLA_BUDGETS,
+    compare_methods,
+    isoflop,
+    parabola_shift,
+)
+
+BUDGETS = np.array([1e19, 1e20, 1e21, 1e22])
+GRID = np.linspace(-1.0, 1.0, 11) * np.log(10)
+
+
+def surface(law, *, grid=GRID, drift=0.0, centre=0.0):
+    """Noise-free runs around each budget's optimum, off by `centre` and `drift` per e-fold of compute."""
+    shift = centre + drift * np.log(BUDGETS / BUDGETS[0])
+    params = np.asarray(law.optimal(BUDGETS)[0])[:, None] * np.exp(grid + shift[:, None])
+    flops = np.broadcast_to(BUDGETS[:, None], params.shape)
+    tokens = flops / 6 / params
+    return Runs(params.ravel(), tokens.ravel(), flops.ravel(), np.asarray(law.loss(params, tokens)).ravel())
+
+
+symmetric = st.builds(
+    lambda a, ratio, exponent: ScalingLaw(E=1.7, A=a, B=a * ratio**exponent, alpha=exponent, beta=exponent),
+    st.floats(10, 1e4),
+    st.floats(1, 100),
+    st.floats(0.15, 0.6),
+)
+
+
+@given(symmetric)
+def test_symmetric_exponents_on_centred_grids_are_exact(law):
+    result = isoflop(surface(law), resamples=0)
+    np.testing.assert_allclose(result.params[0], law.optimal(BUDGETS)[0], rtol=1e-7)
+    assert result.exponent[0] == pytest.approx(0.5, abs=1e-8)
+
+
+@given(single_laws)
+def test_asymmetric_exponents_shift_every_minimum_alike(law):
+    """The exponent is then right and the size is not (Czech et al. 2026, arXiv:2603.22339)."""
+    result = isoflop(surface(law), resamples=0)
+    shift = parabola_shift(law.alpha, law.beta, GRID)
+    true = np.asarray(law.optimal(BUDGETS)[0])
+    np.testing.assert_allclose(np.log(result.params[0] / true), shift, atol=1e-5)
+    assert result.exponent[0] == pytest.approx(law.exponents[0], abs=1e-5)
+    # The term with the larger exponent is the steeper wall, and pushes the vertex to the other side.
+    if abs(law.alpha - law.beta) > 0.02:
+        assert np.sign(shift) == np.sign(law.alpha - law.beta)
+
+
+def test_the_shift_is_that_of_a_fitted_polynomial():
+    alpha, beta = 0.34, 0.28
+    excess = beta * np.exp(-alpha * GRID) + alpha * np.exp(beta * GRID)
+    c2, c1, _ = np.polyfit(GRID, excess, 2)
+    assert parabola_shift(alpha, beta, GRID) == pytest.approx(-c1 / (2 * c2))
+    assert parabola_shift(0.3, 0.3, GRID) == pytest.approx(0, abs=1e-12)
+    # On a dense, even and narrow grid of half-width w only the cubic term counts: (alpha - beta) w^2 / 10.
+    narrow = np.linspace(-0.05, 0.05, 2001)
+    assert parabola_shift(alpha, beta, narrow) == pytest.approx(0.1 * (alpha - beta) * 0.05**2, rel=1e-2)
+
+
+def test_a_constant_offset_keeps_the_exponent_and_a_drift_does_not():
+    law = ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.35, beta=0.35)
+    offset = isoflop(surface(law, centre=2.0), resamples=0)
+    assert offset.exponent[0] == pytest.approx(0.5, abs=1e-7)
+    shift = parabola_shift(law.alpha, law.beta, GRID + 2.0)
+    assert np.log(offset.params[0, 0] / law.optimal(BUDGETS[0])[0]) == pytest.approx(shift, abs=1e-6)
+    assert shift > 0.02
+    drifting = isoflop(surface(law, centre=-2.0, drift=0.6), resamples=0)
+    centres = -2.0 + 0.6 * np.log(BUDGETS / BUDGETS[0])
+    shifts = [parabola_shift(law.alpha, law.beta, GRID + centre) for centre in centres]
+    slope = np.polyfit(np.log(BUDGETS), shifts, 1)[0]
+    assert drifting.exponent[0] - 0.5 == pytest.approx(slope, abs=1e-6)
+    assert slope > 0.005
+
+
+def test_llama_3_as_published():
+    """Dubey et al. 2024, section 3.2.1: tokens ~ C^0.53; 402B parameters and 16.55T tokens at 3.8e25."""
+    result = isoflop(load_runs("llama3"), resamples=400)
+    assert len(result.flops) == 10
+    assert result.n_left_out == 0
+    table = result.exponents().set_index("quantity")
+    assert table.loc["tokens", "low"] < 0.53 < table.loc["tokens", "high"]
+    params, tokens = result.optimal(3.8e25)
+    assert params[0, 0] == pytest.approx(402e9, rel=0.05)
+    assert tokens[0, 0] == pytest.approx(16.55e12, rel=0.05)
+
+
+def test_chinchilla_as_published():
+    """Hoffmann et al. 2022, table 2: a = 0.49 by approach 2, 80% interval 0.462 to 0.534."""
+    result = isoflop(load_runs("chinchilla"), resamples=400)
+    assert tuple(result.flops) == CHINCHILLA_BUDGETS
+    assert result.n_left_out > 0
+    table = result.exponents().set_index("quantity")
+    assert 0.462 < table.loc["params", "exponent"] < 0.534
+    assert table.loc["params", "low"] > 0.462
+    assert table.loc["params", "high"] < 0.534
+    assert not result.outside.any()
+
+
+def test_a_resample_is_the_parabola_of_its_own_runs():
+    runs = load_runs("llama3")
+    result = isoflop(runs, resamples=30, seed=3)
+    again = isoflop(runs, resamples=30, seed=3)
+    np.testing.assert_array_equal(result.params, again.params)
+    rows = np.flatnonzero(np.abs(runs.flops / result.flops[0] - 1) < 0.15)
+    c2, c1, _ = np.polyfit(np.log(runs.params[rows]), runs.loss[rows], 2)
+    assert np.log(result.params[0, 0]) == pytest.approx(-c1 / (2 * c2))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(3)))
+    counts = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=30)[7]
+    drawn = np.repeat(rows, counts)
+    c2, c1, _ = np.polyfit(np.log(runs.params[drawn]), runs.loss[drawn], 2)
+    assert np.log(result.params[8, 0]) == pytest.approx(-c1 / (2 * c2))
+
+
+def test_resamples_without_a_minimum_are_counted():
+    runs = load_runs("llama3")
+    result = isoflop(runs, resamples=500)
+    minima = result.minima()
+    assert minima["n_without_minimum"].sum() > 0
+    assert not minima[["params", "low", "high"]].isna().any().any()
+    assert result.n_failed == 0
+
+
+def test_both_methods_side_by_side():
+    result = isoflop(load_runs("llama3"), resamples=100)
+    table = compare_methods(result, spread_sample(50), [1e24, 1e26])
+    assert list(table["method"].unique()) == ["isoflop", "parametric"]
+    assert len(table) == 2 * (1 + 2 * 2)
+    assert (table["low"] <= table["median"]).all()
+    assert (table["median"] <= table["high"]).all()
+    row = table[(table["method"] == "isoflop") & (table["quantity"] == "params")].iloc[0]
+    assert row["point"] == pytest.approx(result.optimal(1e24)[0][0, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tolerance": 0.0}, UsageError, "tolerance is 0"),
+        ({"budgets": [-1.0, 1e20]}, UsageError, "positive, finite FLOP"),
+        ({"budgets": [1e30, 1e31]}, DataError, "0 budgets have 4 runs"),
+        ({"budgets": [1e20]}, DataError, "needs 2"),
+        ({"resamples": -1}, UsageError, "resamples"),
+    ],
+)
+def test_what_gives_no_estimate_is_one_line(options, error, message):
+    with pytest.raises(error, match=message):
+        isoflop(load_runs("llama3"), **{"resamples": 10, **options})
+    scattered = load_runs("chinchilla")
+    runs = Runs(scattered.params, scattered.tokens, scattered.flops, scattered.loss, name="mine.csv")
+    with pytest.raises(DataError, match=r"mine\.csv"):
+        isoflop(runs, budgets=[1e30, 1e31])
+
+
+def test_the_command_line_refuses_before_it_fits():
+    assert "tolerance is 2" in refused("isoflop", "--tolerance", "2")
+    assert "--flops is -1" in refused("isoflop", "--flops", "-1")
+    assert "unknown" in refused("isoflop", "chinchilla", "--interpretation", "standart")
+
+
+# Exponents, how far grids of 15 sizes lie off at the lowest and the highest budget (in factors of 3), and the
+# error of the tokens at 1e24 FLOP (%) by the factor that the grids reach each way.
+PRINTED = [
+    ((0.34, 0.28, 0, 0), {2: -0.326937803732719, 8: -2.902904738135434, 16: -5.100244551712022}),
+    ((0.465, 0.155, 0, 0), {2: -1.674747716507073, 8: -13.910418584294648, 16: -23.116308048545221}),
+    ((0.31, 0.31, 1, 1), {2: 3.974243556888148, 8: 2.645165430356910, 16: 1.509792259842919}),
+    ((0.31, 0.31, 0, 1), {2: 6.070971949665736, 8: 3.697903197519233, 16: 1.689066535602950}),
+]
+
+
+@pytest.mark.parametrize(("shape", "printed"), PRINTED)
+def test_the_bias_is_the_published_one(shape, printed):
+    """Czech et al. 2026 (arXiv:2603.22339), to the ten digits that the tables of its code print.
+
+    github.com/Open-Athena/scaling-law-analysis, results/article: budgets of 1e17 to 1e21.
+    """
+    alpha, beta, start, end = shape
+    law = ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=alpha, beta=beta)
+    budgets = np.geomspace(1e17, 1e21, 5)
+    shift = np.linspace(start, end, 5) * np.log(3)
+    for factor, error in printed.items():
+        grid = np.linspace(-1, 1, 15) * np.log(factor)
+        params = np.asarray(law.optimal(budgets)[0])[:, None] * np.exp(grid - shift[:, None])
+        flops = np.broadcast_to(budgets[:, None], params.shape)
+        tokens = flops / 6 / params
+        runs = Runs(
+            params.ravel(), tokens.ravel(), flops.ravel(), np.asarray(law.loss(params, tokens)).ravel()
+        )
+        found = isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
+        assert 100 * (found / law.optimal(1e24)[1] - 1) == pytest.approx(error, abs=1e-8)

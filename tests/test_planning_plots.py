@@ -1,0 +1,123 @@
+"""Figures of decisions: their tables say what the decisions say, and drawing leaves nothing behind."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from planning_laws import spread_sample
+
+from chinchilla_jax import UsageError, load_runs, planning
+from chinchilla_jax.plots import planning as planning_figures
+
+SAMPLE = spread_sample(60)
+SIMULATED = {
+    "scenario": ["a", "a", "b", "b"],
+    "spent": [1e18, 1e18, 3e18, 3e18],
+    "quantity": ["params_error", "overhead"] * 2,
+    "low": [-0.2, 0.001, -0.1, 0.001],
+    "median": [0.1, 0.01, 0.0, 0.005],
+    "high": [0.4, 0.05, 0.2, 0.02],
+    "n": [9, 9, 10, 10],
+    "replicas": [10] * 4,
+}
+
+
+def figures():
+    import pandas as pd
+
+    runs = load_runs("llama3")
+    result = planning.isoflop(runs, resamples=50)
+    placed = planning.place_models(SAMPLE, planning.known_models())
+    maps = planning.ratio_map(planning.SARDANA_2023, np.linspace(1.8, 2.6, 15), np.geomspace(1e9, 1e14, 12))
+    curves = planning_figures.optimum_by_compute_table(SAMPLE)
+    yield (
+        "optimum",
+        lambda ax=None: planning_figures.plot_optimum_by_compute(curves, planning.known_models(), ax=ax),
+        2,
+    )
+    surface = planning_figures.loss_contours_table(SAMPLE, points=30)
+    yield (
+        "contours",
+        lambda ax=None: planning_figures.plot_loss_contours(surface, load_runs("chinchilla"), ax=ax),
+        2,
+    )
+    yield "ratios", lambda ax=None: planning_figures.plot_model_ratios(placed, ax=ax), 1
+    yield "maps", lambda ax=None: planning_figures.plot_ratio_maps(maps, sizes={"13B": 2.05}, ax=ax), 3
+    ratios, context = planning.flop_ratio_table(), planning_figures.context_cost_table()
+    yield "flops", lambda ax=None: planning_figures.plot_flop_ratio(ratios, context, ax=ax), 2
+    bands = planning_figures.isoflop_bands_table(result, SAMPLE)
+    yield "isoflop", lambda ax=None: planning_figures.plot_isoflop(result, runs, bands, ax=ax), 2
+    yield (
+        "bias",
+        lambda ax=None: planning_figures.plot_parabola_bias(planning_figures.parabola_bias_table(), ax=ax),
+        2,
+    )
+    simulated = pd.DataFrame(SIMULATED)
+    yield "simulation", lambda ax=None: planning_figures.plot_simulation_errors(simulated, ax=ax), 2
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: (draw, panels) for name, draw, panels in figures()}
+
+
+def test_every_figure_is_drawn_and_leaves_no_setting_changed(drawn, tmp_path):
+    before = dict(mpl.rcParams)
+    made = [(name, draw()) for name, (draw, _) in drawn.items()]
+    assert dict(mpl.rcParams) == before
+    paths = planning_figures.save_figures(made, tmp_path / "figures", dpi=40)
+    assert [path.stem for path in paths] == list(drawn)
+    again = planning_figures.save_figures([("ratios", drawn["ratios"][0]())], tmp_path / "again", dpi=40)
+    assert again[0].read_bytes() == (tmp_path / "figures" / "ratios.png").read_bytes()
+    with pytest.raises(UsageError, match="format 'gif'"):
+        planning_figures.save_figures([], tmp_path, formats=("gif",))
+
+
+def test_every_figure_can_be_drawn_on_the_caller_s_axes(drawn):
+    for draw, panels in drawn.values():
+        figure = Figure()
+        axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+        assert draw(axes if panels > 1 else axes[0]) is figure
+        assert all(each.has_data() for each in axes)
+        with pytest.raises(UsageError, match="panel"):
+            draw([*axes, figure.add_subplot()])
+
+
+def test_curves_are_the_plans(drawn):
+    curves = planning_figures.optimum_by_compute_table(SAMPLE, [1e20, 1e24], level=0.9)
+    for flops in (1e20, 1e24):
+        plan = planning.plan(SAMPLE, flops=flops, level=0.9)
+        for quantity in ("params", "tokens"):
+            rows = curves[(curves["flops"] == flops) & (curves["quantity"] == quantity)].set_index("law")
+            wanted = plan.table.set_index("quantity").loc[quantity, ["low", "median", "high"]]
+            found = rows.loc["fitted", ["low", "median", "high"]]
+            np.testing.assert_allclose(found.to_numpy(float), wanted.to_numpy(float), rtol=1e-12)
+            for law, row in plan.references.set_index("law").iterrows():
+                assert rows.loc[law, "median"] == pytest.approx(row[quantity])
+
+
+def test_contours_have_their_minimum_on_the_frontier():
+    table = planning_figures.loss_contours_table(SAMPLE, points=400)
+    lowest = table.params[np.nanargmin(table.loss, axis=0)]
+    true = np.asarray(SAMPLE.point.optimal(table.flops)[0])
+    inside = (true > table.params[0]) & (true < table.params[-1])
+    np.testing.assert_allclose(np.log(lowest[inside] / true[inside]), 0, atol=0.03)
+    assert (table.slice_loss[~np.isnan(table.slice_loss)] >= table.best[:, 1].min()).all()
+    assert (table.best_interval[:, 0] < table.best_interval[:, 1]).all()
+
+
+def test_context_costs_cross_where_they_say():
+    table = planning_figures.context_cost_table((1, 50))
+    for _, rows in table.groupby("model"):
+        log_ratio = np.log(rows["attention_over_feed_forward"])
+        crossing = np.exp(np.interp(0.0, log_ratio, np.log(rows["seq_len"])))
+        assert crossing == pytest.approx(rows["crossover"].iloc[0], rel=0.02)
+
+
+def test_bias_is_none_for_equal_exponents_on_centred_grids():
+    table = planning_figures.parabola_bias_table(decades=(1.0,))
+    at_one = table[np.isclose(table["x"], 1.0)]
+    assert len(at_one) == 2
+    np.testing.assert_allclose(at_one["ratio"], 1.0, atol=1e-9)
+    skewed = table[(table["case"] == "asymmetric") & (table["x"] > 1.01)]
+    assert (skewed["ratio"] < 1).all()
