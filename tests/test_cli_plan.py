@@ -90,7 +90,7 @@ def test_models_known_and_a_user_s_own(tmp_path):
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--mfu", "4"), "above the peak"),
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--flops", "1e20"), "both set the budget"),
         (("--flops", "1e24", "--ratio", "0"), "ratio is 0"),
-        (("--flops", "1e24", "--level", "80"), "level = 80.0"),
+        (("--flops", "1e24", "--level", "80"), "level is 80, not a probability"),
         (("--flops", "1e24", "--study", "x"), "give one of them"),
         (("--flops", "1e24", "--condition", "x"), "give --study"),
         (("--models", "absent.csv"), "absent.csv: cannot be read"),

@@ -157,7 +157,7 @@ def test_what_is_no_joint_map():
     single = fake({"additive=1.0": resampled()})
     with pytest.raises(cj.UsageError, match="no products of two families"):
         joint_map(single)
-    with pytest.raises(cj.UsageError, match="level = 80 is not a probability"):
+    with pytest.raises(cj.UsageError, match="level is 80, not a probability"):
         joint_map(fake(CELLS), level=80)
     with pytest.raises(cj.UsageError, match="positive, finite budgets"):
         joint_map(fake(CELLS), flops=-1.0)

@@ -11,9 +11,10 @@ from planning_laws import budgets, single_laws, spread_sample
 from scipy.optimize import brentq, minimize_scalar
 
 from chinchilla_jax import DataError, ScalingLaw, UsageError, planning
+from chinchilla_jax.intervals.quantiles import low_median_high, quantiles
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 from chinchilla_jax.planning import frontier
-from chinchilla_jax.planning.law_sample import low_median_high, quantiles, summary
+from chinchilla_jax.planning.law_sample import summary
 
 GOPHER = 5.76e23
 

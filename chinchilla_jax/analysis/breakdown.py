@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.intervals.draws import positive_whole
-from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.analysis.theory import Theory, theory_of
-from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import (
     FAMILIES,

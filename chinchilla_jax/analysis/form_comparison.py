@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.fitting.form_fitting import Fitter, check_weights, resample_weights
-from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.base import Floats, Form
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.families import FORMS, read_form

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.fitting.form_fitting import bootstrap_form, prepared
-from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.base import Form
 from chinchilla_jax.laws.form_objectives import AsymmetricError, FormObjective, Squared
 from chinchilla_jax.laws.objectives import Huber

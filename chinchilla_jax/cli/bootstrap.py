@@ -108,7 +108,7 @@ def bootstrap_command(
 def _check(level: float, method: str, scheme: str, inner: int, flops: list[float]) -> None:
     """Refuse now what would be refused after the fits."""
     from chinchilla_jax.bootstrapping.schemes import read_scheme
-    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.intervals.quantiles import central_tails
 
     central_tails(level)
     if method not in _METHODS:

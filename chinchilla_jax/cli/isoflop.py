@@ -58,7 +58,7 @@ def isoflop_command(
     A parabola per compute budget, a power law through the minima (approach 2 of Hoffmann et al. 2022), and
     the parametric fit to the same runs beside it.
     """
-    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.intervals.quantiles import central_tails
     from chinchilla_jax.planning import compare_methods, isoflop
 
     wanted = flops or _DEFAULT_FLOPS

@@ -59,7 +59,7 @@ def read_sample(
     experiment: str | None = None,
 ) -> LawSample:
     """The laws that the options name; a bootstrap on the spot unless told otherwise."""
-    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.intervals.quantiles import central_tails
     from chinchilla_jax.planning import LawSample
 
     central_tails(level)  # refuse now what would be refused after the fits

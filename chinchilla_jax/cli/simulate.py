@@ -42,7 +42,7 @@ def simulate_command(
     Every repetition samples seeds, fits, scales and fits again; the table says how far the optimum at the
     next budget is then from the true one.
     """
-    from chinchilla_jax.intervals.parameters import central_tails
+    from chinchilla_jax.intervals.quantiles import central_tails
     from chinchilla_jax.planning.ladder.simulation import Scenario, exponential_noise, normal_noise, simulate
 
     kinds = {"exponential": exponential_noise, "normal": normal_noise}

@@ -111,7 +111,7 @@ class FormBootstrap:
         """
         import pandas as pd
 
-        from chinchilla_jax.intervals.parameters import central_tails
+        from chinchilla_jax.intervals.quantiles import central_tails
 
         lower, upper = central_tails(level)
         point, kept = self.point, self.theta[self.converged]

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
 if TYPE_CHECKING:
@@ -161,19 +162,6 @@ def standard_deviation(values: NDArray[np.float64]) -> float:
         return float("nan")
     largest = float(np.max(np.abs(values)))
     return largest * float(np.std(values / largest, ddof=1)) if largest > 0 else 0.0
-
-
-def central_tails(level: float) -> tuple[float, float]:
-    """The two probabilities that bound the central interval of mass `level`.
-
-    Raises:
-        UsageError: `level` is not between 0 and 1.
-    """
-    if not isinstance(level, (int, float, np.number)) or not 0 < level < 1:
-        raise UsageError(
-            f"level = {short(level)} is not a probability; give a number between 0 and 1, such as 0.8"
-        )
-    return (1 - float(level)) / 2, (1 + float(level)) / 2
 
 
 def check_method(method: str) -> None:

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.intervals import methods as methods_of
 from chinchilla_jax.intervals.draws import philox, positive_whole
-from chinchilla_jax.intervals.parameters import central_tails, check_lanes, check_point, normal_coordinates
+from chinchilla_jax.intervals.parameters import check_lanes, check_point, normal_coordinates
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.quantities import Quantity, parameter_quantities, scaled_matrix
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 

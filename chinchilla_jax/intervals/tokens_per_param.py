@@ -30,14 +30,15 @@ from chinchilla_jax.intervals.draws import draw_laws, draw_shifts, philox, posit
 from chinchilla_jax.intervals.line_order import line_order_statistics
 from chinchilla_jax.intervals.parameters import (
     Wanted,
-    central_tails,
     check_lanes,
     check_method,
     check_point,
     counted_coordinates,
     normal_coordinates,
 )
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

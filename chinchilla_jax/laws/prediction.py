@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,11 @@
 | tokens | D      | t        | training tokens (count)                  |
 | flops  | C      | t        | training FLOP, C = 6 N D                 |
 
-    L(N, D) = E + A N^-alpha + B D^-beta                             Hoffmann et al. 2022, arXiv:2203.15556,
-    eq. 2 N_opt = G (C/6)^(beta/(alpha+beta)),  D_opt = (C/6) / N_opt,  G = (alpha A / (beta
-    B))^(1/(alpha+beta))   eq. 4
+Hoffmann et al. 2022 (arXiv:2203.15556):
+
+    L(N, D) = E + A N^-alpha + B D^-beta                                                        (eq. 2)
+    N_opt = G (C/6)^(beta/(alpha+beta)),  D_opt = (C/6) / N_opt                                 (eq. 4)
+    G = (alpha A / (beta B))^(1/(alpha+beta))
 
 s is the shape of the laws (() for a single one), t the shape of the argument; results have shape s + t. All
 powers are taken as exponentials of logs, so A = 1e300 does not overflow on the way.
@@ -23,13 +25,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import positive_array, real_array
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
 Values: TypeAlias = float | NDArray[np.float64]
 
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
-FLOPS_PER_PARAM_TOKEN = 6.0
 _NOT_NEGATIVE = ("A", "B")
 
 
@@ -73,7 +76,7 @@ class ScalingLaw:
 
     def __post_init__(self) -> None:
         """Convert, check and broadcast the fields."""
-        arrays = {name: _numbers(f"ScalingLaw: {name}", getattr(self, name)) for name in PARAMETERS}
+        arrays = {name: real_array(f"ScalingLaw: {name}", getattr(self, name)) for name in PARAMETERS}
         for name in _NOT_NEGATIVE:
             if np.any(arrays[name] < 0):
                 lowest = float(np.nanmin(arrays[name]))
@@ -112,7 +115,15 @@ class ScalingLaw:
         """The laws at `index` (an integer, a slice, a mask or an index array, as numpy understands it)."""
         if not self.shape:
             raise TypeError("this ScalingLaw is a single law and cannot be indexed")
-        return ScalingLaw(**{name: np.asarray(getattr(self, name))[index] for name in PARAMETERS})
+        return self.map(lambda values: np.asarray(values)[index])
+
+    def as_dict(self) -> dict[str, Values]:
+        """The parameters by name, in the order E, A, B, alpha, beta."""
+        return {name: getattr(self, name) for name in PARAMETERS}
+
+    def map(self, function: Callable[[Values], Values]) -> ScalingLaw:
+        """The law(s) whose fields are `function` of these."""
+        return ScalingLaw(**{name: function(values) for name, values in self.as_dict().items()})
 
     def __iter__(self) -> Iterator[ScalingLaw]:
         """The laws along the first axis, one by one."""
@@ -237,30 +248,14 @@ class ScalingLaw:
         """A new DataFrame, one row per law in C order, columns E, A, B, alpha, beta (float64)."""
         import pandas as pd
 
-        return pd.DataFrame({name: np.ravel(getattr(self, name)).copy() for name in PARAMETERS})
+        return pd.DataFrame({name: np.ravel(values).copy() for name, values in self.as_dict().items()})
 
     def _outer(self, name: str, ndim: int) -> NDArray[np.float64]:
         return np.reshape(getattr(self, name), self.shape + (1,) * ndim)
 
 
-def _numbers(what: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "iuf":
-        raise UsageError(f"{what} = {short(value)} is not a number or an array of numbers; give real numbers")
-    return array.astype(np.float64, copy=False)
-
-
 def _log_positive(what: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = _numbers(what, value)
-    bad = ~((array > 0) & (array < np.inf))
-    if bad.any():
-        raise UsageError(
-            f"{what}: {bad.sum()} of {array.size} not positive and finite (first {array[bad][0]!s})"
-        )
-    return np.asarray(np.log(array))
+    return np.asarray(np.log(positive_array(what, value)))
 
 
 def _plain(array: NDArray[np.float64]) -> Values:

@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.frontier import log_budget, log_compute_overhead, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high, positive, summary
+from chinchilla_jax.planning.law_sample import LawSample, positive, summary
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 Array = NDArray[np.float64]
 _LOG_6 = math.log(FLOPS_PER_PARAM_TOKEN)

@@ -33,11 +33,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high, positive, summary
+from chinchilla_jax.planning.law_sample import LawSample, positive, summary
 
 if TYPE_CHECKING:
     import pandas as pd

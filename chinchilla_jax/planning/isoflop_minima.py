@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, whole_number
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.planning.law_sample import LawSample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
-from chinchilla_jax.intervals.parameters import central_tails
+from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
 if TYPE_CHECKING:
@@ -116,37 +116,6 @@ def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
     """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
     fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
     return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
-
-
-def quantiles(values: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Quantiles over the first axis, as numpy's linear ones, except that infinities keep their place.
-
-    Args:
-        values: (R, ...), no NaN.
-        probabilities: (p,), each in [0, 1].
-
-    Returns:
-        (p, ...). Between two equal values, infinities among them, that value.
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
-    position = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)) * (len(ordered) - 1)
-    below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, len(ordered) - 1)
-    left, right = ordered[below], ordered[above]
-    share = (position - below).reshape(-1, *(1,) * (ordered.ndim - 1))
-    with np.errstate(invalid="ignore"):
-        between = left + share * (right - left)
-    return np.where((left == right) | (share == 0), left, between)
-
-
-def low_median_high(values: ArrayLike, level: float) -> NDArray[np.float64]:
-    """The percentile interval of mass `level` and the median between its limits, shape (3, ...).
-
-    Raises:
-        UsageError: `level` is not between 0 and 1.
-    """
-    low, high = central_tails(level)
-    return quantiles(values, (low, 0.5, high))
 
 
 def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, float, float, float]:

@@ -24,9 +24,10 @@ import numpy as np
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.units import warn_of_units
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.frontier import compute_overhead
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.reading import Rows, csv_rows, read_rows
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import normalise, quantity_of
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 
 _MOST_BYTES = 2**26
 _SIZES = ("params", "tokens")

@@ -24,7 +24,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, HOFFMANN_2022, ScalingLaw
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, ScalingLaw
 from chinchilla_jax.planning.frontier import flops_for_loss, flops_for_params, flops_for_tokens
 
 PF_DAY = 1e15 * 86_400  # FLOP

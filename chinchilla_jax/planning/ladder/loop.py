@@ -23,8 +23,9 @@ import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, whole_number
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.intervals.parameters import central_tails
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import QUANTITIES, plan
 from chinchilla_jax.planning.frontier import flops_for_params
 from chinchilla_jax.planning.ladder.search import ConfigGrid, SizeFunction

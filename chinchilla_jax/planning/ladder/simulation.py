@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, whole_number
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.published_grid import grid_starts
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, HOFFMANN_2022, PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.allocation import allocation
 from chinchilla_jax.planning.frontier import compute_overhead
-from chinchilla_jax.planning.law_sample import has_optimum, low_median_high, positive
+from chinchilla_jax.planning.law_sample import has_optimum, positive
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from chinchilla_jax._util.atomic_write import written_whole
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.units import warn_of_units
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.law_sample import positive
 from chinchilla_jax.planning.reading import read_rows
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult, parabola_shift
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, BLUE, FLOPS_LABEL, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import number, readable_axis

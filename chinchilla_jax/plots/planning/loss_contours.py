@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN, ScalingLaw
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.planning.contour_labels import label_contours
 from chinchilla_jax.plots.style import BLUE, FLOPS_LABEL, GREY, VERMILLION, styled, sweep_colours

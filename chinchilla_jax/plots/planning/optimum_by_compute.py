@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.intervals import COMPUTE_GRID
-from chinchilla_jax.laws.scaling_law import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.planning.law_sample import LawSample, low_median_high
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.references import REFERENCES
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, BLUE, FLOPS_LABEL, GREEN, GREY, VERMILLION, styled

@@ -1,0 +1,31 @@
+"""Training compute of dense transformers, C = 6 N D, and the budgets that people compare with.
+
+| code   | symbol | unit              |
+|--------|--------|-------------------|
+| params | N      | parameters, count |
+| tokens | D      | tokens, count     |
+| flops  | C      | FLOP              |
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = TypeVar("Values", float, NDArray[np.float64])
+
+FLOPS_PER_PARAM_TOKEN = 6.0
+"""Forward and backward pass (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
+
+GOPHER_FLOPS = 5.76e23
+"""Budget of Gopher and of Chinchilla (Hoffmann et al. 2022, arXiv:2203.15556, table 3)."""
+
+RULE_OF_THUMB = 20.0
+"""Tokens per parameter that Hoffmann et al. 2022 (arXiv:2203.15556) are quoted for."""
+
+
+def training_flops(params: Values, tokens: Values) -> Values:
+    """C = 6 N D (FLOP)."""
+    return FLOPS_PER_PARAM_TOKEN * params * tokens
