@@ -1,8 +1,8 @@
 """The kernel for CPUs: its arithmetic against NumPy, its results against slower ways to them."""
 
-import lzma
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -22,10 +22,11 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import Additive, LogNormalNoise
-from chinchilla_jax.solvers import SolverOptions, Status
+from chinchilla_jax.solvers import SolverOptions, Status, status, thresholds
 from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
-from chinchilla_jax.solvers.lane_kernel import algebra, elementary, object_code, passes
+from chinchilla_jax.solvers.lane_kernel import algebra, elementary, generate, object_code, passes
+from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
 from chinchilla_jax.solvers.thresholds import PROBES
 
@@ -317,34 +318,88 @@ def test_the_scale_of_the_weights_does_not_matter(engine):
 # --- the compiled code, shipped and kept -------------------------------------------------------------------
 
 
-def test_the_shipped_assembly_is_that_of_the_sources(tmp_path):
-    shipped = lzma.decompress(object_code.SHIPPED.read_bytes()).decode()
+REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
+
+
+def test_the_shipped_assembly_is_that_of_the_sources():
+    shipped = object_code.assembly()
     sources, compilers = shipped.splitlines()[:2]
-    remedy = "run python -m chinchilla_jax.solvers.lane_kernel.generate"
-    assert sources == object_code.header(), remedy
+    assert sources == generate.header(), REMEDY
     assert not re.search(r"<\d+ x (double|float|i32)>|target ", shipped), "made for one processor"
-    # Made anew where a folder has the name of a package that Numba looks for.
-    (tmp_path / "coverage").mkdir()
+    if compilers == f"; {generate.compilers()}":
+        # In a process of its own: what Numba has compiled before is lowered otherwise.
+        code = "from chinchilla_jax.solvers.lane_kernel import generate; print(generate.assembly(), end='')"
+        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert made.stdout == shipped, REMEDY
+
+
+@pytest.fixture
+def copied_sources(tmp_path):
+    """A copy of the kernel's sources, and a function that edits one of them."""
+    for path in HERE.glob("*.py"):
+        shutil.copy(path, tmp_path)
+
+    def edit(name, old, new):
+        text = (tmp_path / name).read_text()
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new))
+
+    return tmp_path, edit
+
+
+def test_words_and_layout_do_not_make_the_kernel_stale(copied_sources):
+    folder, edit = copied_sources
+    assert fingerprint(folder) == fingerprint()
+    edit("compiling.py", '"""The larger of two', '"""Larger of two')
+    edit("lane.py", "# A narrower zone", "# Another zone")
+    edit("shapes.py", "PAD = 8", "\nPAD = (8)")
+    edit("passes.py", "import inner, larger, smaller", "import smaller, larger, inner")
+    edit("engine.py", "_BRIEF = 64", "_BRIEF = 65")
+    assert fingerprint(folder) == fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("shapes.py", "PAD = 8", "PAD = 16"),
+        ("passes.py", "_NEAR = 1e-3", "_NEAR = 2e-3"),
+        ("elementary.py", "0.6931471805599453, 0.24", "0.6931471805599454, 0.24"),
+        ("algebra.py", "fastmath=_FAST)\ndef frame", "fastmath=set())\ndef frame"),
+        ("lane.py", "done = 0", "done = 1"),
+        ("generate.py", "vectorise=False", "vectorise=True"),
+    ],
+)
+def test_changed_code_makes_the_kernel_stale(copied_sources, name, old, new):
+    folder, edit = copied_sources
+    edit(name, old, new)
+    assert fingerprint(folder) != fingerprint()
+
+
+def test_a_changed_constant_of_the_solver_makes_the_kernel_stale_and_a_sentence_does_not(monkeypatch):
+    before = fingerprint()
+    monkeypatch.setitem(status._SENTENCES, Status.INVALID, "Another sentence.")
+    assert fingerprint() == before
+    monkeypatch.setattr(thresholds, "NOT_OF_THE_KERNEL", 1.0, raising=False)
+    assert fingerprint() == before
+    monkeypatch.setattr(thresholds, "HOPE", 4.0)
+    assert fingerprint() != before
+    monkeypatch.undo()
+    monkeypatch.setattr(thresholds, "HOPE", np.ones(2))
+    with pytest.raises(TypeError, match="HOPE, which is not a constant"):
+        fingerprint()
+
+
+def test_the_kernel_is_loaded_without_its_sources_or_numba():
     code = """
-from pathlib import Path
+import sys
 from chinchilla_jax.solvers.lane_kernel import object_code
-object_code.SHIPPED = Path("nowhere")
-Path("made").write_text(object_code.assembly())
+from chinchilla_jax.solvers.lane_kernel.entries import FIT_LANES
+object_code.load(FIT_LANES)
+names = "generate", "fingerprint", "lane", "passes"
+print([name for name in sys.modules if name == "numba" or name.rpartition(".")[2] in names])
 """
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    made = (tmp_path / "made").read_text()
-    assert made.splitlines()[0] == sources
-    if made.splitlines()[1] == compilers:
-        assert made == shipped, remedy
-
-
-def test_changed_sources_without_numba_are_one_clear_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(object_code, "SHIPPED", tmp_path / "none.ll.xz")
-    monkeypatch.delitem(sys.modules, "chinchilla_jax.solvers.lane_kernel.generate", raising=False)
-    monkeypatch.delattr("chinchilla_jax.solvers.lane_kernel.generate", raising=False)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(UsageError, match="needs Numba"):
-        object_code.assembly()
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 PROGRAM = """

@@ -2,9 +2,9 @@
 
     python -m chinchilla_jax.solvers.lane_kernel.generate
 
-writes kernel.ll.xz, which is a part of the package. It is to be run when a source of the kernel has changed;
-until then the process that has the changed sources generates them anew, and takes a quarter of a minute.
-Typing and lowering are nearly all of that time, so who only uses the kernel needs no Numba: object_code.py
+writes kernel.ll.xz, which is part of the package. Run it after changing a source of the kernel, or a constant
+that one imports: until then the old kernel runs, and a test fails (see fingerprint.py). It takes a quarter of
+a minute, nearly all of it Numba's typing and lowering. Users of the kernel do not need Numba: object_code.py
 turns the assembly into machine code within a second or two.
 """
 
@@ -22,10 +22,12 @@ import numba
 from numba import carray, cfunc, types
 from numba.core import config
 
-from chinchilla_jax.solvers.lane_kernel import object_code
 from chinchilla_jax.solvers.lane_kernel.draws import count, draw_bits
 from chinchilla_jax.solvers.lane_kernel.entries import ENTRIES, Entry
+from chinchilla_jax.solvers.lane_kernel.fingerprint import fingerprint
 from chinchilla_jax.solvers.lane_kernel.lane import fit_lanes
+from chinchilla_jax.solvers.lane_kernel.llvm_tools import optimise
+from chinchilla_jax.solvers.lane_kernel.object_code import SHIPPED
 from chinchilla_jax.solvers.lane_kernel.shapes import N_SUMS, N_VECTORS, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
 
@@ -59,7 +61,7 @@ _OF_HERE = re.compile(
 def assembly() -> str:
     """All entries, simplified but neither vectorised nor unrolled, under their own names.
 
-    The first line tells the sources it was made from, the second the compilers.
+    The first line is the fingerprint of the sources, the second names the compilers.
     """
     kernel = llvm.parse_assembly("")
     for entry in ENTRIES:
@@ -67,7 +69,12 @@ def assembly() -> str:
     text = _OF_HERE.sub("", str(kernel))
     names = {name: f"f{k}" for k, name in enumerate(dict.fromkeys(_MANGLED.findall(text)))}
     text = _MANGLED.sub(lambda found: names[found[0]], text)
-    return f"{object_code.header()}\n; {compilers()}\n{text}"
+    return f"{header()}\n; {compilers()}\n{text}"
+
+
+def header() -> str:
+    """First line of the assembly."""
+    return f"; sources {fingerprint()}"
 
 
 def compilers() -> str:
@@ -105,7 +112,8 @@ def _not_optimised() -> Iterator[None]:
 def _simplified(text: str) -> llvm.ModuleRef:
     """The assembly without detours, calls of small functions and dead code: a tenth of its size."""
     module = llvm.parse_assembly(text)
-    object_code.optimise(module, speed=2, vectorise=False)
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    optimise(module, machine, vectorise=False)
     return module
 
 
@@ -147,4 +155,4 @@ def counts_of(n_ids, width, seed, stream, ids, scratch, counts):
 
 
 if __name__ == "__main__":
-    object_code.SHIPPED.write_bytes(lzma.compress(assembly().encode(), preset=9))
+    SHIPPED.write_bytes(lzma.compress(assembly().encode(), preset=9))
