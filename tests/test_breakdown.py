@@ -9,8 +9,8 @@ from test_intervals import runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.breakdown import CRITERIA, breakdown
-from chinchilla_jax.analysis.miscount_paths import DOCUMENTED_ERROR, documented_sizes, paths
-from chinchilla_jax.perturbations import FAMILIES
+from chinchilla_jax.analysis.miscount_paths import paths
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, documented_sizes
 from chinchilla_jax.plots.breakdown import plot_breakdown
 
 RUNS = runs_with_noise()
@@ -84,7 +84,7 @@ def test_a_factor_never_changes_the_slope(table):
 def test_the_documented_miscount_is_the_unit(table):
     for family, made in FAMILIES.items():
         if made.of == "loss":
-            assert documented_sizes(RUNS, family) == []
+            assert documented_sizes(RUNS, family) is None
             with pytest.raises(cj.UsageError, match="no miscount of losses is documented"):
                 paths(RUNS, family)
             continue
@@ -92,11 +92,11 @@ def test_the_documented_miscount_is_the_unit(table):
             changed = getattr(path.at(path.documented).apply(RUNS), made.of)
             factor = np.abs(np.log(changed / getattr(RUNS, made.of))).max()
             if made.random:
-                assert path.documented == pytest.approx(math.log(1 + DOCUMENTED_ERROR))
+                assert path.documented == pytest.approx(math.log(1 + DOCUMENTED_MISCOUNT))
             elif made.form == "additive" and path.direction == "down":
-                assert 1 - np.exp(-factor) == pytest.approx(DOCUMENTED_ERROR)
+                assert 1 - np.exp(-factor) == pytest.approx(DOCUMENTED_MISCOUNT)
             else:
-                assert math.exp(factor) == pytest.approx(1 + DOCUMENTED_ERROR)
+                assert math.exp(factor) == pytest.approx(1 + DOCUMENTED_MISCOUNT)
     sizes = table.dropna(subset="size")
     unit = np.log(sizes["size"]) / np.log(sizes["documented"])
     assert unit.to_numpy() == pytest.approx(sizes["times_documented"].to_numpy())

@@ -11,9 +11,9 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis import identity_errors, joint_map, trend_table
 from chinchilla_jax.analysis.trends import AXES
 from chinchilla_jax.laws.scaling_law import PARAMETERS
-from chinchilla_jax.perturbations import FAMILIES, geometric_mean, parse_condition
+from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, parse_condition
 from chinchilla_jax.plots import perturbation_table, plot_joint_map, plot_perturbations, study_figures
-from chinchilla_jax.plots.sweeps import REALISTIC_LABELS, SWEEPS, realistic_range
+from chinchilla_jax.plots.sweeps import DOCUMENTED_LABELS, SWEEPS
 from chinchilla_jax.report.page import render
 from chinchilla_jax.study import Product, Sweep, estimate
 
@@ -128,8 +128,8 @@ def test_the_map_shows_its_table():
     circle, *marks = ratio.lines
     assert (circle.get_xdata()[0], circle.get_ydata()[0]) == (0, 1), "no perturbation"
     smallest = RUNS.params.min() / 1e6
-    assert [line.get_xdata()[0] for line in marks[:2]] == pytest.approx([0.152 * smallest, -0.152 * smallest])
-    assert [line.get_ydata()[0] for line in marks[2:]] == pytest.approx([1.152, 1 / 1.152])
+    assert [line.get_xdata()[0] for line in marks[:2]] == pytest.approx([-0.152 * smallest, 0.152 * smallest])
+    assert [line.get_ydata()[0] for line in marks[2:]] == pytest.approx([1 / 1.152, 1.152])
     assert "documented miscount" in words(figure) and "documented" not in words(plot_joint_map(table))
 
 
@@ -293,12 +293,12 @@ def test_every_family_is_known_everywhere(name):
         family.unit
     ] == AXES[name]
     assert np.isfinite(sweep.coordinate(family.neutral)) and sweep.label and sweep.title
-    span = realistic_range(name, RUNS)
-    assert (span is None) == (family.of == "loss") == (name not in REALISTIC_LABELS)
+    span = documented_sizes(RUNS, name)
+    assert (span is None) == (family.of == "loss") == (name not in DOCUMENTED_LABELS)
     assert Sweep(family=name, values=(family.neutral,)).perturbation(family.neutral, 0).family == name
     if span is not None and family.form == "additive":
         values = getattr(RUNS, family.of)
-        assert 1 + span[1] / values.min() == pytest.approx(1.15)
+        assert 1 + span[1] / values.min() == pytest.approx(1.152)
 
 
 def test_the_schematics_show_what_a_family_is_of():

@@ -27,6 +27,7 @@ from chinchilla_jax.perturbations import (
     TokensAdditive,
     TokensLogNormalNoise,
     TokensMultiplicative,
+    documented_sizes,
     geometric_mean,
     parse_condition,
     tokens_derived,
@@ -333,3 +334,32 @@ def test_noise_of_different_quantities_is_independent():
 def test_noise_is_normal(seed):
     z = np.concatenate([LogNormalNoise(1.0, repeat).draw(240, seed) for repeat in range(17)])
     assert stats.kstest(z, "norm").pvalue > 1e-5
+
+
+def test_documented_sizes_change_counts_by_the_documented_miscount():
+    for name, family in FAMILIES.items():
+        sizes = documented_sizes(RUNS, name)
+        if family.of == "loss":
+            assert sizes is None
+            continue
+        lowest, highest = sizes
+        if family.random:
+            assert (lowest, highest) == (0.0, pytest.approx(np.log(1.152)))
+            continue
+        before = getattr(RUNS, family.of)
+        ratios = [getattr(family(size).apply(RUNS), family.of) / before for size in sizes]
+        assert np.exp(np.abs(np.log(ratios[1])).max()) == pytest.approx(1.152)
+        if family.form == "additive":
+            assert np.abs(ratios[0] - 1).max() == pytest.approx(0.152)
+        else:
+            assert np.exp(np.abs(np.log(ratios[0])).max()) == pytest.approx(1.152)
+    with pytest.raises(UsageError, match="did you mean 'additive'"):
+        documented_sizes(RUNS, "aditive")
+
+
+def test_documented_sizes_at_the_edges():
+    # No exponent changes runs of one size.
+    lowest, highest = documented_sizes(runs_of([1e9, 1e9]), "systematic_bias")
+    assert lowest == 0 and highest > 1e10
+    with pytest.raises(UsageError, match="counts of params are not all positive"):
+        documented_sizes(runs_of([1e9, -1e9]), "additive")

@@ -160,13 +160,13 @@ def test_answer_is_filled_from_the_tables(small_study):
     assert "Of the 9 perturbed conditions with a certified fit" in plain_text(sentences[2])
 
 
-def test_realistic_range_of_the_answer_is_that_of_the_figure(small_study):
+def test_documented_range_of_the_answer_is_that_of_the_figure(small_study):
     # The logarithm of the median, interpolated in the logarithm of the size.
     facts = Facts(small_study)
-    low, high = facts.realistic_medians("multiplicative")
+    low, high = facts.documented_medians("multiplicative")
     curves = facts.curves("multiplicative")
     medians = curves[curves["flops"] == facts.budget].set_index("value")["median"]
-    at = np.log([1 / 1.15, 1.15])
+    at = np.log([1 / 1.152, 1.152])
     expected = np.exp(np.interp(at, np.log(medians.index), np.log(medians)))
     np.testing.assert_allclose(sorted(expected), [low, high], rtol=1e-12)
 
@@ -248,7 +248,7 @@ def test_it_does_without_figures_and_without_the_data(small_study, tmp_path):
     page = Page(render(study))
     assert page.sources == []
     assert page.frame("params-multiplicative")["condition"].nunique() == 3
-    assert Facts(study).realistic_medians("multiplicative") is None
+    assert Facts(study).documented_medians("multiplicative") is None
 
 
 def test_further_tables_are_shown(small_study, tmp_path):

@@ -62,7 +62,7 @@ PLANTED: Mapping[str, Sequence[float]] = {
     SystematicBias.family: (0.8, 0.9, 0.97, 1.05, 1.2),
     LogNormalNoise.family: (0.1, 0.2, 0.4, 0.7, 1.0),
 }
-"""Sizes that `confusion` plants: from below the documented miscount of 15% to well above it."""
+"""Sizes that `confusion` plants: from below the documented miscount of 15.2% to well above it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ it back. `params`, `tokens` and `losses` hold the families by what they change; 
 
 from chinchilla_jax.perturbations.base import Composition, Identity, Perturbation
 from chinchilla_jax.perturbations.conditions import parse_condition
+from chinchilla_jax.perturbations.documented_miscount import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.perturbations.families import FAMILIES, PARAMS_FAMILIES, Family
 from chinchilla_jax.perturbations.losses import LossLogNormalNoise, LossMultiplicative, LossOffset
 from chinchilla_jax.perturbations.params import (
@@ -21,6 +22,7 @@ from chinchilla_jax.perturbations.sized import geometric_mean
 from chinchilla_jax.perturbations.tokens import TokensAdditive, TokensLogNormalNoise, TokensMultiplicative
 
 __all__ = [
+    "DOCUMENTED_MISCOUNT",
     "FAMILIES",
     "PARAMS_FAMILIES",
     "Additive",
@@ -37,6 +39,7 @@ __all__ = [
     "TokensAdditive",
     "TokensLogNormalNoise",
     "TokensMultiplicative",
+    "documented_sizes",
     "geometric_mean",
     "parse_condition",
     "tokens_derived",

@@ -19,7 +19,6 @@ from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plo
 from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
 from chinchilla_jax.plots.save import save_study_figures, study_figures
 from chinchilla_jax.plots.style import style
-from chinchilla_jax.plots.sweeps import REALISTIC_FACTOR, realistic_range
 from chinchilla_jax.plots.tables import StudyTables
 from chinchilla_jax.plots.tokens_per_param_by_family import (
     FamilyBands,
@@ -32,7 +31,6 @@ from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
 )
 
 __all__ = [
-    "REALISTIC_FACTOR",
     "FamilyBands",
     "FamilyParameters",
     "StudyTables",
@@ -47,7 +45,6 @@ __all__ = [
     "plot_tokens_per_param_by_family",
     "plot_tokens_per_param_by_interpretation",
     "published_parameters",
-    "realistic_range",
     "relative_error_table",
     "save_study_figures",
     "study_figures",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -54,7 +55,7 @@ def plot_breakdown(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
             _entry(ax, row + offset, entry, highest)
     ax.axvline(1.0, color=ORANGE, linewidth=1.6, zorder=2)
     ax.annotate(
-        "documented miscount, 15.2%",
+        f"documented miscount, {DOCUMENTED_MISCOUNT:.1%}",
         (1.0, 1.0),
         xycoords=ax.get_xaxis_transform(),
         xytext=(0, 3),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
 from chinchilla_jax.plots.style import BLACK, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SweepAxis, sweep_of
@@ -206,14 +207,14 @@ def _outline(axes: Axes, grid: _Grid, cells: NDArray[np.bool_]) -> None:
 
 
 def _marks(axes: Axes, grid: _Grid, runs: Runs | None) -> None:
-    from chinchilla_jax.analysis.miscount_paths import documented_sizes
-
     at = [float(sweep.shown(sweep.neutral)) for sweep in (grid.x, grid.y)]
     axes.plot(*at, "o", markersize=7, markerfacecolor="white", markeredgecolor=BLACK, clip_on=False, zorder=4)
     if runs is None:
         return
     for sweep, draw, edges in ((grid.x, axes.axvline, grid.x_edges), (grid.y, axes.axhline, grid.y_edges)):
-        for size in documented_sizes(runs, sweep.family):
+        for size in documented_sizes(runs, sweep.family) or ():
+            if size == sweep.neutral:
+                continue
             place = float(sweep.shown(size))
             if edges[0] <= place <= edges[-1]:
                 draw(place, color=VERMILLION, linestyle=(0, (4, 2)), linewidth=1.1, zorder=3)
@@ -235,7 +236,13 @@ def _legend(where: Panels, grid: _Grid, interval: str, documented: bool) -> None
     ]
     if documented:
         handles.append(
-            Line2D([], [], color=VERMILLION, linestyle=(0, (4, 2)), label="documented miscount, 15.2%")
+            Line2D(
+                [],
+                [],
+                color=VERMILLION,
+                linestyle=(0, (4, 2)),
+                label=f"documented miscount, {DOCUMENTED_MISCOUNT:.1%}",
+            )
         )
     if grid.where("unknown").any():
         handles.append(Patch(facecolor=_UNKNOWN, label="fewer than half of the fits certified"))

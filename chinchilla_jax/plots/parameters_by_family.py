@@ -23,15 +23,14 @@ import numpy as np
 
 from chinchilla_jax.analysis.identities import ExactMap, exact_map
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.perturbations import FAMILIES, geometric_mean, tokens_derived
+from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
 from chinchilla_jax.plots.style import BLACK, BLUE, GREY, PARAMETER_LABELS, SKY, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import (
-    REALISTIC_LABELS,
-    REALISTIC_STYLE,
+    DOCUMENTED_LABELS,
+    DOCUMENTED_STYLE,
     SweepAxis,
-    realistic_range,
     sweep_of,
 )
 from chinchilla_jax.plots.tables import (
@@ -68,7 +67,7 @@ class FamilyParameters:
         unperturbed: parameter, estimate of the unperturbed condition; empty if the study has none.
         exact: parameter, value, expected: what the identities say, on a fine grid of sizes; empty for the
             families without an identity.
-        realistic: lowest and highest realistic size (`sweeps.realistic_range`); None if none is documented.
+        documented: sizes up to the documented miscount (`perturbations.documented_sizes`), or None.
         n_fits: bootstrap fits behind the intervals, of all conditions together.
         n_failed: those of them that did not converge, which the intervals leave out.
     """
@@ -78,7 +77,7 @@ class FamilyParameters:
     over_repeats: pd.DataFrame
     unperturbed: pd.DataFrame
     exact: pd.DataFrame
-    realistic: tuple[float, float] | None
+    documented: tuple[float, float] | None
     n_fits: int
     n_failed: int
 
@@ -115,7 +114,7 @@ def parameters_by_family_table(
         over_repeats=over_repeats,
         unperturbed=unperturbed,
         exact=_exact(family, unperturbed, np.unique(conditions["value"]), runs),
-        realistic=realistic_range(family, runs),
+        documented=documented_sizes(runs, family),
         n_fits=int(counts.sum()),
         n_failed=int(counts["n_failed"]),
     )
@@ -213,8 +212,10 @@ def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter
         # Where tokens are recomputed, the neutral size need not be the unperturbed runs.
         label = "unperturbed,\ntokens kept" if FAMILIES[table.family].coupled else "unperturbed"
         axes.axhline(unperturbed.iloc[0], linestyle=":", color=BLACK, linewidth=0.9, zorder=1.5, label=label)
-    if table.realistic is not None:
-        axes.axvspan(*sweep.shown(table.realistic), label=REALISTIC_LABELS[table.family], **REALISTIC_STYLE)
+    if table.documented is not None:
+        axes.axvspan(
+            *sweep.shown(table.documented), label=DOCUMENTED_LABELS[table.family], **DOCUMENTED_STYLE
+        )
     # A size that the axis cannot show (a factor c <= 0) is counted, but has no place for its cross.
     missing = rows.loc[~np.isfinite(rows["estimate"]), "value"]
     places = np.where(np.isfinite(sweep.coordinate(missing)), sweep.shown(missing), np.nan)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.perturbations import parse_condition
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, parse_condition
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, CORNER_RIGHT, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
-    REALISTIC_FACTOR,
-    REALISTIC_LABELS,
-    REALISTIC_STYLE,
+    DOCUMENTED_LABELS,
+    DOCUMENTED_STYLE,
     spread,
     sweep_of,
 )
@@ -96,13 +95,13 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = np.array([rows["before"].min(), rows["before"].max()])
-    if family in REALISTIC_LABELS:
+    if family in DOCUMENTED_LABELS:
         axes.fill_between(
             ends,
-            ends / REALISTIC_FACTOR,
-            ends * REALISTIC_FACTOR,
-            label="within a\nfactor 1.15",
-            **REALISTIC_STYLE,
+            ends / (1.0 + DOCUMENTED_MISCOUNT),
+            ends * (1.0 + DOCUMENTED_MISCOUNT),
+            label=f"within\n{DOCUMENTED_MISCOUNT:.1%}",
+            **DOCUMENTED_STYLE,
         )
     axes.plot(ends, ends, color=BLACK, linewidth=0.9, zorder=3, label="unchanged")
     chosen = spread(sweep, rows["value"], _SHOWN)
@@ -128,7 +127,7 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
     before, after = _AXES[sweep.of]
     axes.set_xlabel(before)
     axes.set_ylabel(after)
-    others = axes.get_legend_handles_labels()[0][: 1 + (family in REALISTIC_LABELS)]
+    others = axes.get_legend_handles_labels()[0][: 1 + (family in DOCUMENTED_LABELS)]
     # Largest size on top, as the points are; beside the Axes, where it hides none of them.
     listed = [handles[value] for value in reversed(chosen)]
     axes.legend(

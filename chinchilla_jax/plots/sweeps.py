@@ -1,4 +1,4 @@
-"""How each family of perturbation is shown: its axis, its names, and which sizes of it are realistic.
+"""How each family of perturbation is shown: its axis, its names, and the label of its documented sizes.
 
 | code     | symbol | unit                                    |
 |----------|--------|-----------------------------------------|
@@ -6,64 +6,44 @@
 |          | sigma  | the unit of what it is added to, else   |
 |          |        | a pure number)                          |
 | neutral  |        | the size that changes nothing           |
-| runs     |        | unperturbed, n of them                  |
-| factor   | f      | 1.15: a count wrong by up to 15%        |
-
-What is realistic. The documented miscount of the Chinchilla models is at most 15.2% (standard formula against
-reported counts, `counting.relative_error_summary`). So a perturbation is called realistic while it changes
-counts by no more than a factor of 1.15 up or down. For each family that means
-- multiplicative: c in [1/f, f];
-- additive: the smallest model, which it changes most, stays within the factor:
-  c in [N_min (1/f - 1), N_min (f - 1)];
-- systematic bias: so do the models at the ends of the range: |s - 1| max |ln(N/mu)| <= ln f, with mu the
-  geometric mean;
-- log-normal noise: one standard deviation is the factor: sigma <= ln f = 0.14.
-
-Tokens have no documented miscount of their own. Where they were derived from the compute, those of a model
-are wrong by the factor by which its parameters are, so that theirs is the same f, of the run with the fewest
-tokens. Losses have none, and nothing is marked.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax.perturbations import FAMILIES, Family
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, Family
 from chinchilla_jax.plots.style import ARROW, MU, ORANGE, SIGMA
 from chinchilla_jax.plots.ticks import number
 
-if TYPE_CHECKING:
-    from chinchilla_jax.datasets import Runs
-
-REALISTIC_FACTOR = 1.15
-REALISTIC_STYLE: Mapping[str, Any] = MappingProxyType(
+DOCUMENTED_STYLE: Mapping[str, Any] = MappingProxyType(
     {"color": ORANGE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
 )
+_WITHIN = f"within {DOCUMENTED_MISCOUNT:.1%}"
 _MARKED = {
-    ("params", "multiplicative"): "realistic: counts\nwithin a factor of 1.15",
-    ("params", "additive"): "realistic: smallest model\nwithin a factor of 1.15",
-    ("params", "systematic_bias"): "realistic: all models\nwithin a factor of 1.15",
-    ("params", "log_normal_noise"): "realistic: typical count\nwithin a factor of 1.15",
-    ("tokens", "multiplicative"): "tokens within\na factor of 1.15",
-    ("tokens", "additive"): "fewest tokens within\na factor of 1.15",
-    ("tokens", "log_normal_noise"): "typical tokens within\na factor of 1.15",
+    ("params", "multiplicative"): f"documented miscount:\nall counts {_WITHIN}",
+    ("params", "additive"): f"documented miscount:\nsmallest model {_WITHIN}",
+    ("params", "systematic_bias"): f"documented miscount:\nall models {_WITHIN}",
+    ("params", "log_normal_noise"): f"documented miscount:\ntypical count {_WITHIN}",
+    ("tokens", "multiplicative"): f"tokens\n{_WITHIN}",
+    ("tokens", "additive"): f"fewest tokens\n{_WITHIN}",
+    ("tokens", "log_normal_noise"): f"typical tokens\n{_WITHIN}",
 }
-REALISTIC_LABELS: Mapping[str, str] = MappingProxyType(
+DOCUMENTED_LABELS: Mapping[str, str] = MappingProxyType(
     {
         name: _MARKED[family.of, family.form]
         for name, family in FAMILIES.items()
         if (family.of, family.form) in _MARKED
     }
 )
-"""What is marked as realistic, by family; the families of the losses are not among them."""
+"""What `perturbations.documented_sizes` marks, by family; nothing is marked for the losses."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,37 +154,6 @@ def sweep_of(family: str) -> SweepAxis:
     if family not in SWEEPS:
         raise unknown_name("family", family, SWEEPS)
     return SWEEPS[family]
-
-
-def realistic_range(family: str, runs: Runs | ArrayLike) -> tuple[float, float] | None:
-    """Sizes of a perturbation that change counts by no more than a factor of 1.15 (see the top of this file).
-
-    Args:
-        family: name in the tables.
-        runs: unperturbed; for a family of the parameters their counts alone will do, positive, shape (n,).
-
-    Returns:
-        Lowest and highest such size, in the unit of the table's `value`; None for a family of the losses.
-
-    Raises:
-        UsageError: there is no such family.
-    """
-    sweep_of(family)
-    of, form = FAMILIES[family].of, FAMILIES[family].form
-    if family not in REALISTIC_LABELS:
-        return None
-    counts = np.asarray(getattr(runs, of, runs), dtype=np.float64)
-    log_factor = math.log(REALISTIC_FACTOR)
-    if form == "multiplicative":
-        return 1.0 / REALISTIC_FACTOR, REALISTIC_FACTOR
-    if form == "additive":
-        smallest = float(counts.min())
-        return smallest * (1.0 / REALISTIC_FACTOR - 1.0), smallest * (REALISTIC_FACTOR - 1.0)
-    if form == "systematic_bias":
-        logs = np.log(counts)
-        half_width = log_factor / float(np.abs(logs - logs.mean()).max())
-        return 1.0 - half_width, 1.0 + half_width
-    return 0.0, log_factor
 
 
 def spread(sweep: SweepAxis, values: ArrayLike, n: int) -> list[float]:

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax.perturbations import FAMILIES
+from chinchilla_jax.perturbations import FAMILIES, documented_sizes
 from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, FLOPS_LABEL, RATIO_LABEL, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
-    REALISTIC_LABELS,
-    REALISTIC_STYLE,
+    DOCUMENTED_LABELS,
+    DOCUMENTED_STYLE,
     SweepAxis,
-    realistic_range,
     spread,
     sweep_of,
 )
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 _MOST_LABELS = 11
 # Stronger than elsewhere, as it lies among coloured bands, but below the lines.
-_REALISTIC_SPAN = {**REALISTIC_STYLE, "alpha": 0.6, "zorder": 1.4}
+_DOCUMENTED_SPAN = {**DOCUMENTED_STYLE, "alpha": 0.6, "zorder": 1.4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,9 +57,9 @@ class FamilyBands:
         family: its name.
         curves: value, flops, low, median, high (over repeats: their medians), n_repeats, n_missing (repeats
             without a band, which the medians leave out), level, method; ascending in value, then flops.
-        realistic: flops, low, high: the span of the medians over the realistic sizes, where the logarithm
+        documented: flops, low, high: the span of the medians over the documented sizes, where the logarithm
             of the median is interpolated linearly between the sizes of the study; empty if the study's sizes
-            do not enclose the realistic ones.
+            do not enclose the documented ones.
         realistic_range: lowest and highest realistic size (`sweeps.realistic_range`); None if none is
             documented.
         n_conditions: conditions of the family.
@@ -69,8 +68,8 @@ class FamilyBands:
 
     family: str
     curves: pd.DataFrame
-    realistic: pd.DataFrame
-    realistic_range: tuple[float, float] | None
+    documented: pd.DataFrame
+    documented_sizes: tuple[float, float] | None
     n_conditions: int
     n_missing: int
 
@@ -88,12 +87,12 @@ def tokens_per_param_by_family_table(
     flops = np.unique(rows["flops"])
     bands = as_array(rows, {"condition": members["condition"], "flops": flops}, BANDS)
     curves = family_curves(members["value"], flops, bands)
-    limits = realistic_range(family, study.runs())
+    limits = documented_sizes(study.runs(), family)
     return FamilyBands(
         family=family,
         curves=curves.assign(level=rows["level"].iloc[0], method=method),
-        realistic=realistic_span(curves, family, limits),
-        realistic_range=limits,
+        documented=documented_span(curves, family, limits),
+        documented_sizes=limits,
         n_conditions=len(members),
         n_missing=int(np.isnan(bands[:, :, BANDS.index("median")]).all(axis=1).sum()),
     )
@@ -130,13 +129,13 @@ def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64
     )
 
 
-def realistic_span(curves: pd.DataFrame, family: str, limits: tuple[float, float] | None) -> pd.DataFrame:
-    """`FamilyBands.realistic` of these curves: flops, low, high.
+def documented_span(curves: pd.DataFrame, family: str, limits: tuple[float, float] | None) -> pd.DataFrame:
+    """`FamilyBands.documented` of these curves: flops, low, high.
 
     Args:
         curves: as from `family_curves`.
         family: of the curves.
-        limits: lowest and highest realistic size, from `sweeps.realistic_range`.
+        limits: from `perturbations.documented_sizes`.
     """
     import pandas as pd
 
@@ -190,9 +189,9 @@ def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: A
             axes.fill_between(rows["flops"], rows["low"], rows["high"], color=colour, alpha=0.13, linewidth=0)
         width, order = (2.0, 3.0) if neutral else (1.3, 2.0)
         axes.plot(rows["flops"], rows["median"], color=colour, linewidth=width, zorder=order)
-    if len(table.realistic):
-        span = table.realistic
-        axes.fill_between(span["flops"], span["low"], span["high"], **_REALISTIC_SPAN)
+    if len(table.documented):
+        span = table.documented
+        axes.fill_between(span["flops"], span["low"], span["high"], **_DOCUMENTED_SPAN)
     axes.set_xlim(table.curves["flops"].min(), table.curves["flops"].max())
     mark_rule_of_thumb(axes)
     mark_budget(axes)
@@ -223,8 +222,8 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
         over = ";\nmedians over repeats"
         if table.n_missing:
             over += f" ({table.n_missing:,} of {table.n_conditions:,} without a converged fit)"
-    realistic = REALISTIC_LABELS.get(table.family, "").replace("\n", " ")
-    span = {"color": _REALISTIC_SPAN["color"], "alpha": 0.6, "linewidth": 0}
+    documented = DOCUMENTED_LABELS.get(table.family, "").replace("\n", " ")
+    span = {"color": _DOCUMENTED_SPAN["color"], "alpha": 0.6, "linewidth": 0}
     sweep = sweep_of(table.family)
     # With tokens recomputed, the size that changes nothing is not always the unperturbed runs.
     recomputed = f"{sweep.symbol} = {sweep.text(sweep.neutral)}, tokens recomputed"
@@ -232,7 +231,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
     handles: list[Any] = [
         Line2D([], [], color=BLACK, linewidth=2.0, label=neutral),
         Patch(color=BLACK, alpha=0.18, linewidth=0, label=f"{interval_name(table.curves)}{banded}{over}"),
-        *([Patch(**span, label=realistic)] if realistic else []),
+        *([Patch(**span, label=documented)] if documented else []),
         *missing_entry(missing),
     ]
     # Below the label of the x-axis, 36 points down: inside, no corner is free of curves for every family.
@@ -247,7 +246,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
 
 
 def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis, colours: list[Any]) -> None:
-    """One block of colour per size, in order, with a bracket around the realistic ones."""
+    """One block of colour per size, in order, with a bracket around the documented ones."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
@@ -262,13 +261,15 @@ def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis
     # A size between two of the study's stands between their blocks, in proportion.
     at = sweep.coordinate(values)
     usable = np.isfinite(at)
-    if not usable.any() or table.realistic_range is None:
+    if not usable.any() or table.documented_sizes is None:
         return
-    low, high = np.interp(sweep.coordinate(table.realistic_range), at[usable], np.arange(len(values))[usable])
+    low, high = np.interp(
+        sweep.coordinate(table.documented_sizes), at[usable], np.arange(len(values))[usable]
+    )
     bar.ax.plot(
         [-0.45, -0.45],
         [low, high],
-        color=_REALISTIC_SPAN["color"],
+        color=_DOCUMENTED_SPAN["color"],
         linewidth=4.0,
         solid_capstyle="butt",
         clip_on=False,

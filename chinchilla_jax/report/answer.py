@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chinchilla_jax.perturbations import FAMILIES
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
 from chinchilla_jax.plots.marks import RULE_OF_THUMB
-from chinchilla_jax.plots.sweeps import REALISTIC_FACTOR, SWEEPS
+from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import INTERPRETATION_NAMES
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
@@ -92,14 +92,14 @@ def _movement(facts: Facts) -> Sentence:
             " to ",
             _median_of(facts, ordered["condition"].iloc[-1]),
         ]
-    spans = {family: span for family in facts.families if (span := facts.realistic_medians(family))}
+    spans = {family: span for family in facts.families if (span := facts.documented_medians(family))}
     if spans:
         lowest = min(spans, key=lambda family: spans[family][0])
         highest = max(spans, key=lambda family: spans[family][1])
         lead = "; perturbations" if parts else "Perturbations"
         parts += [
-            f"{lead} that change counts by no more than a factor of {REALISTIC_FACTOR:g} (interpolated "
-            "between the sizes of the study) move it to no less than ",
+            f"{lead} up to the documented miscount of {DOCUMENTED_MISCOUNT:.1%} (interpolated between the "
+            "sizes of the study) move it to no less than ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
             f" ({_words(lowest)}) and no more than ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
@@ -107,7 +107,8 @@ def _movement(facts: Facts) -> Sentence:
         ]
     if not parts:
         return [
-            "The study compares no other counts of the parameters and no perturbations of a realistic size."
+            "The study compares no other counts of the parameters, and no perturbations as small as the "
+            "documented miscount."
         ]
     return [*parts, "."]
 
@@ -203,11 +204,11 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
         what = f"training tokens per parameter at {shown(facts.budget)} FLOP"
         found.append((Linked(shown(median, 3), anchor), what))
         found.append((Linked(f"{shown(low, 3)} to {shown(high, 3)}", anchor), facts.interval))
-        medians = [span for family in facts.families if (span := facts.realistic_medians(family))]
+        medians = [span for family in facts.families if (span := facts.documented_medians(family))]
         if medians:
             lowest, highest = min(span[0] for span in medians), max(span[1] for span in medians)
             text = f"{shown(lowest, 3)} to {shown(highest, 3)}"
-            what = f"where miscounts within a factor of {REALISTIC_FACTOR:g} move the median"
+            what = f"where miscounts of up to {DOCUMENTED_MISCOUNT:.1%} move the median"
             found.append((Linked(text, "perturbed"), what))
     info = facts.study.info
     share = 100 * info["status_counts"]["CONVERGED"] / max(info["n_fits"], 1)

@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.plots.marks import GOPHER_FLOPS
-from chinchilla_jax.plots.sweeps import SWEEPS, realistic_range
+from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, METHOD_NAMES, as_array, families, interpretations, select
-from chinchilla_jax.plots.tokens_per_param_by_family import family_curves, realistic_span
+from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,11 +178,11 @@ class Facts:
             for family, of in members.items()
         }
 
-    def realistic_medians(self, family: str) -> tuple[float, float] | None:
-        """Lowest and highest median at `budget` over the realistic sizes of a family; None where unknown."""
+    def documented_medians(self, family: str) -> tuple[float, float] | None:
+        """Lowest and highest median at `budget` over the documented sizes of a family; None where unknown."""
         if self.runs is None or family not in SWEEPS:
             return None
-        span = realistic_span(self.curves(family), family, realistic_range(family, self.runs))
+        span = documented_span(self.curves(family), family, documented_sizes(self.runs, family))
         at = span[span["flops"] == self.budget]
         if at.empty or not np.isfinite(at[["low", "high"]].to_numpy()).all():
             return None
