@@ -28,7 +28,7 @@ from chinchilla_jax.perturbations import (
 )
 from chinchilla_jax.plots.save import _lean_fonts
 from chinchilla_jax.plots.sweeps import SWEEPS, spread
-from chinchilla_jax.plots.ticks import log_ticks, number
+from chinchilla_jax.plots.ticks import log_ticks
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -555,25 +555,6 @@ def test_the_same_tables_give_the_same_files(study: FakeStudy, tmp_path) -> None
 
 
 # ---- ticks
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (20.0, "20"),
-        (0.25, "0.25"),
-        (-40.0, "\u221240"),
-        (5000.0, "5,000"),
-        (1e6, "10\u2076"),
-        (1e-4, "10\u207b\u2074"),
-        (5.76e23, "5.76\u00d710\u00b2\u00b3"),
-        (999999.9999, "10\u2076"),
-        (float("nan"), "nan"),
-    ],
-)
-def test_numbers_are_written_as_people_write_them(value: float, text: str) -> None:
-    assert number(value) == text
 
 
 @pytest.mark.parametrize("decades", [0.02, 0.1, 0.3, 0.6, 1.0, 1.7, 2.5, 6.2, 11.0, 40.0, 300.0])

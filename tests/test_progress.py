@@ -13,8 +13,6 @@ from chinchilla_jax._util.progress_bar import (
     Progress,
     RichProgress,
     resolve,
-    speed_text,
-    time_left_text,
 )
 
 
@@ -102,12 +100,3 @@ def test_what_takes_long_is_announced_on_terminals_and_in_logs_that_ask(monkeypa
     monkeypatch.setattr(sys, "stderr", screen)
     progress.announce("still compiling")
     assert (log.getvalue(), screen.getvalue()) == ("compiling\n", "still compiling\n")
-
-
-def test_numbers_in_words():
-    assert speed_text(23_456.7, "fits") == "23,457 fits/s"
-    assert speed_text(0.25, "fits") == "0.2 fits/s"
-    assert time_left_text(100, 0.0) == "? left"
-    assert time_left_text(0, 5.0) == "0:00 left"
-    assert time_left_text(650, 10.0) == "1:05 left"
-    assert time_left_text(36_610, 10.0) == "1:01:01 left"

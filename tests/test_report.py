@@ -17,7 +17,7 @@ from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import add_report, render, write_report
 from chinchilla_jax.report.answer import Linked, _mildest, answer, in_words, plain_text
 from chinchilla_jax.report.facts import Facts
-from chinchilla_jax.report.numbers import duration, exact, shown, shown_column
+from chinchilla_jax.report.numbers import exact, shown, shown_column
 from chinchilla_jax.report.reproduce import command, spec_toml
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -314,10 +314,6 @@ def test_write_report_says_where(small_study, tmp_path):
 )
 def test_numbers(value, read, written):
     assert (shown(value), exact(value)) == (read, written)
-
-
-def test_durations():
-    assert [duration(seconds) for seconds in (5.04, 900, 36000)] == ["5.0 s", "15 min", "10.0 h"]
 
 
 def test_numbers_below_each_other_have_the_same_decimals():

@@ -347,7 +347,7 @@ def test_check_names_the_data_and_what_cannot_be_fitted(tmp_path, monkeypatch, c
     said = capsys.readouterr().out
     assert "chinchilla (embedded), 240 runs; a.toml names no data, and this is the default" in said
     assert "every fit will be INVALID" in said
-    assert said.rstrip().endswith("under multiplicative=-2.0, additive=-1000000000.0")
+    assert said.rstrip().endswith("under multiplicative=-2.0 and additive=-1000000000.0")
     assert "for 1 worker at" in said and " kB\n" in said
     (tmp_path / "b.toml").write_text("data = 'chinchilla'\nresamples = 3\n")
     assert main(["study", "check", "b.toml"]) == 0

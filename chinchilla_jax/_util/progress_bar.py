@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.text import speed_text, time_left_text
 
 # A line that is redrawn more often than this is work for nobody.
 _REDRAW_SECONDS = 0.2
@@ -216,20 +217,3 @@ def resolve(progress: Progress | str | None) -> Progress:
         return RichProgress()
     except ImportError:
         return LineProgress(sys.stderr)
-
-
-def speed_text(rate: float, unit: str) -> str:
-    """`rate` (units per second) in words: "23,100 fits/s"."""
-    digits = 0 if rate >= 10 else 1
-    return f"{rate:,.{digits}f} {unit}/s"
-
-
-def time_left_text(remaining: int, rate: float) -> str:
-    """How long `remaining` units take at `rate`, in words: "1:05 left", "? left" before the first unit."""
-    if remaining <= 0:
-        return "0:00 left"
-    if not rate > 0:
-        return "? left"
-    minutes, seconds = divmod(round(remaining / rate), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"

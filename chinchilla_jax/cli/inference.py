@@ -5,26 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning import Costs, InferencePlan
 
-_LABELS = {
-    "loss": "loss",
-    "params": "parameters N",
-    "tokens": "training tokens D",
-    "tokens_per_param": "tokens per parameter",
-    "training_cost": "training cost",
-    "inference_cost": "inference cost",
-    "total_cost": "total cost",
-    "baseline_params": "compute-optimal: parameters",
-    "baseline_tokens": "compute-optimal: tokens",
-    "baseline_cost": "compute-optimal: total cost",
-    "saved": "saved",
-    "saving": "saving (%)",
-}
 _Number = float | None
 _DEVICE, _MFU = "h100", 0.4
 
@@ -206,7 +193,7 @@ def _say(made: InferencePlan) -> None:
     columns = laws.interval_columns(made.sample)
     rows = [
         (
-            _LABELS[str(row["quantity"])],
+            quantity_label(str(row["quantity"])),
             *((100.0 if row["quantity"] == "saving" else 1.0) * float(row[name]) for name in columns),
         )
         for row in made.table.to_dict("records")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from chinchilla_jax._util.text import plain_number
+
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
     from chinchilla_jax.laws.objectives import Objective
@@ -63,13 +65,13 @@ def say_table(
 
     Args:
         header: names of the columns.
-        rows: cells; numbers are set to the right, and written by `number`.
+        rows: cells; numbers are set to the right, and written by `plain_number`.
         keys: how many columns, from the first, say what a row is about.
         digits: significant digits of numbers.
     """
     cells = [list(row) for row in rows]
     right = [all(isinstance(row[i], int | float) for row in cells) for i in range(len(header))]
-    texts = [[cell if isinstance(cell, str) else number(cell, digits) for cell in row] for row in cells]
+    texts = [[cell if isinstance(cell, str) else plain_number(cell, digits) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     if _quiet:
         return
@@ -101,13 +103,6 @@ def _blocks(widths: Sequence[int], screen: int | None, keys: int = 1) -> list[li
             blocks.append(repeated.copy())
         blocks[-1].append(column)
     return blocks
-
-
-def number(value: Any, digits: int = 6) -> str:
-    """A number for reading: `digits` significant ones, whole ones with thousands set apart, NaN as a dash."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "-" if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def say_json(fields: Mapping[str, Any]) -> None:

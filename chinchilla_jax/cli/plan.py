@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
 
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.planning import LawSample, Plan
 
-_LABELS = {
-    "flops": "training compute C (FLOP)",
-    "params": "parameters N",
-    "tokens": "tokens D",
-    "tokens_per_param": "tokens per parameter",
-    "loss": "predicted loss",
-}
 _Number = float | None
 
 
@@ -265,8 +259,8 @@ def _say_plan(made: Plan) -> None:
     for row in made.table.to_dict("records"):
         percent = row["quantity"] == "rule_overhead"
         scale = 100.0 if percent else 1.0
-        label = rule if percent else _LABELS[str(row["quantity"])]
-        rows.append((label, *(scale * float(row[name]) for name in columns)))
+        name = rule if percent else quantity_label(str(row["quantity"]))
+        rows.append((name, *(scale * float(row[each]) for each in columns)))
     output.say_table(("compute-optimal", *columns), rows)
     if made.n_unreachable:
         output.say(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.cli import options, output
 from chinchilla_jax.cli.simulate import simulate_command
 
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 DatabaseArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="DB", help="SQLite file of the study.", show_default=False)
 ]
-_LABELS = {
-    "flops": "training compute C (FLOP)",
-    "params": "parameters N",
-    "tokens": "tokens D",
-    "tokens_per_param": "tokens per parameter",
-    "loss": "predicted loss",
-}
 
 
 def init_command(
@@ -88,7 +82,8 @@ def next_command(
         columns = ("point", "low", "median", "high")
         output.say()
         output.say(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
-        rows = [(label, *(run.proposal[name][each] for each in columns)) for name, label in _LABELS.items()]
+        shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
+        rows = [(quantity_label(name), *(run.proposal[name][each] for each in columns)) for name in shown]
         output.say_table(("compute-optimal", *columns), rows)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax.cli import laws, options, output
 
 
@@ -81,7 +82,7 @@ def simulate_command(
         )
         return
     output.say(
-        f"{replicas:,} repetitions of {seeds:,} seeds and {steps:,} scaling step{'' if steps == 1 else 's'} "
+        f"{replicas:,} repetitions of {seeds:,} seeds and {count_text(steps, 'scaling step')} "
         f"of factor {factor:g}; "
         f"{counted:,} with every fit certified"
     )

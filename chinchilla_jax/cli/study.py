@@ -217,8 +217,8 @@ def _unnamed(name: str) -> str:
 
 
 def _plan_line(name: str, spec: StudySpec) -> str:
+    from chinchilla_jax._util.text import count_text
     from chinchilla_jax.study import plan_conditions
-    from chinchilla_jax.study.estimate import count_text
 
     number = len(plan_conditions(spec))
     return (
@@ -275,7 +275,7 @@ def _interrupted(out: str) -> None:
 def _say_status(status: StudyStatus, opening: str | None) -> None:
     import time
 
-    from chinchilla_jax._util.progress_bar import speed_text, time_left_text
+    from chinchilla_jax._util.text import speed_text, time_left_text
 
     why = {"stopped": "no process is at work on it", "failed": status.error}.get(status.state)
     if opening:
@@ -321,7 +321,7 @@ def _command(status: StudyStatus) -> str:
 
 
 def _say(study: Study) -> None:
-    from chinchilla_jax.study.estimate import count_text
+    from chinchilla_jax._util.text import count_text
 
     info = study.info
     seconds = max(float(info["wall_time"]), 1e-9)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
-from chinchilla_jax.plots.ticks import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ def plot_coverage(table: pd.DataFrame) -> Figure:
     for axes, ((quantity, flops), rows_of) in zip(grid.flat, panels, strict=False):
         _panel(axes, rows_of, methods)
         title = str(quantity).replace("_", " ")
-        axes.set_title(title if math.isnan(flops) else f"{title}, {number(flops)} FLOP")
+        axes.set_title(title if math.isnan(flops) else f"{title}, {number_text(flops)} FLOP")
         axes.set_ylim(max(min(lowest, 0.7) - 0.02, 0.0), 1.02)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import MINUS
 from chinchilla_jax.plots.style import (
     BLACK,
     BLUE,
-    FLOPS_LABEL,
     GREEN,
     GREY,
-    MINUS,
     ORANGE,
     PURPLE,
-    RATIO_LABEL,
     SKY,
     VERMILLION,
     Look,
@@ -141,8 +140,8 @@ def plot_form_ratios(table: pd.DataFrame, largest_run: float, ax: Axes | None = 
         color=GREY,
     )
     ax.axhline(20.0, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
-    ax.set_xlabel(FLOPS_LABEL)
-    ax.set_ylabel(RATIO_LABEL)
+    ax.set_xlabel(quantity_label("flops"))
+    ax.set_ylabel(quantity_label("optimal_tokens_per_param"))
     ax.legend(loc="upper left")
     return ax.figure  # type: ignore[return-value]
 
@@ -188,7 +187,7 @@ def plot_objective_sensitivity(table: pd.DataFrame, ax: Axes | None = None) -> F
     ratios = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if _spans(ax.get_ylim(), tick)]
     ax.set_yticks(ratios, [str(tick) for tick in ratios])
     ax.set_xlabel("half-width delta of Huber's quadratic zone (log loss), and other objectives")
-    ax.set_ylabel(RATIO_LABEL)
+    ax.set_ylabel(quantity_label("optimal_tokens_per_param"))
     ax.legend(loc="lower left", ncols=2)
     return ax.figure  # type: ignore[return-value]
 

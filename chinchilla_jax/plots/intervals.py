@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.plots.style import BLACK, BLUE, ORANGE, SKY, styled
-from chinchilla_jax.plots.ticks import number, readable_axis
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ def plot_intervals(table: pd.DataFrame) -> Figure:
         place = flops if math.isnan(params) else params
         unit = "FLOP" if math.isnan(params) else "params"
         title = str(quantity).replace("_", " ")
-        axes.set_title(title if math.isnan(place) else f"{title}, {number(place)} {unit}")
+        axes.set_title(title if math.isnan(place) else f"{title}, {number_text(place)} {unit}")
         readable_axis(axes, "x", most=4)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
 from chinchilla_jax.plots.style import BLACK, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SweepAxis, sweep_of
-from chinchilla_jax.plots.ticks import number, readable_axis
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,9 +142,9 @@ def _draw_ratio(axes: Axes, grid: _Grid, flops: float) -> None:
     )
     ticks = [tick for tick in (2.5, 5, 10, 20, 40, 80, 160) if 1 / reach <= tick / _CENTRE <= reach]
     bar = axes.figure.colorbar(colours, ax=axes, extend="both", pad=0.02)
-    bar.set_ticks(ticks, labels=[number(tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=[number_text(tick) for tick in ticks])
     bar.minorticks_off()
-    axes.set_title(f"tokens per parameter at {number(flops)} FLOP")
+    axes.set_title(f"tokens per parameter at {number_text(flops)} FLOP")
     _settle(axes, grid)
     _hatch(axes, grid, grid.where("outside"))
     _outline(axes, grid, grid.where("within"))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chinchilla_jax._util.text import list_text, number_text
 from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
-from chinchilla_jax.plots.ticks import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def mark_budget(axes: Axes) -> None:
         return
     axes.axvline(GOPHER_FLOPS, color=GREY, linestyle=":", linewidth=1.0, zorder=1.5)
     axes.annotate(
-        f"Gopher, Chinchilla: {number(GOPHER_FLOPS)} FLOP",
+        f"Gopher, Chinchilla: {number_text(GOPHER_FLOPS)} FLOP",
         (GOPHER_FLOPS, 1.0),
         xycoords=axes.get_xaxis_transform(),
         xytext=(0, 2),
@@ -63,8 +63,7 @@ def missing_entry(names: Sequence[str]) -> list[Any]:
 
     if not names:
         return []
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [Line2D([], [], **_CROSS, label=f"no converged fit: {listed}")]
+    return [Line2D([], [], **_CROSS, label=f"no converged fit: {list_text(names, 5)}")]
 
 
 def mark_missing(axes: Axes, values: ArrayLike, label: str) -> None:

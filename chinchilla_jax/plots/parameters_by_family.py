@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax.analysis.identities import ExactMap, exact_map
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, GREY, PARAMETER_LABELS, SKY, VERMILLION, styled
+from chinchilla_jax.plots.style import BLACK, BLUE, GREY, SKY, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,
@@ -40,7 +42,7 @@ from chinchilla_jax.plots.tables import (
     select,
     unperturbed_condition,
 )
-from chinchilla_jax.plots.ticks import counted, readable_axis
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,14 +221,14 @@ def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter
     # A size that the axis cannot show (a factor c <= 0) is counted, but has no place for its cross.
     missing = rows.loc[~np.isfinite(rows["estimate"]), "value"]
     places = np.where(np.isfinite(sweep.coordinate(missing)), sweep.shown(missing), np.nan)
-    mark_missing(axes, np.unique(places), f"no converged fit\n({counted(len(missing), 'condition')})")
+    mark_missing(axes, np.unique(places), f"no converged fit\n({count_text(len(missing), 'condition')})")
     if table.n_failed:
         label = f"{table.n_failed:,} of {table.n_fits:,} fits\ndid not converge (left out)"
         axes.plot([], [], linestyle="none", label=label)
     readable_axis(axes, "x", most=6)
     readable_axis(axes, "y")
     axes.set_xlabel(sweep.label)
-    label_above(axes, PARAMETER_LABELS[parameter])
+    label_above(axes, quantity_label(parameter))
 
 
 def _draw_uncertified(axes: Axes, sweep: SweepAxis, points: pd.DataFrame) -> None:
@@ -242,7 +244,7 @@ def _draw_uncertified(axes: Axes, sweep: SweepAxis, points: pd.DataFrame) -> Non
             markeredgecolor=VERMILLION,
             markeredgewidth=0.9,
             zorder=3.2,
-            label=f"estimate without certificate\n({counted(len(points), 'condition')})",
+            label=f"estimate without certificate\n({count_text(len(points), 'condition')})",
         )
 
 

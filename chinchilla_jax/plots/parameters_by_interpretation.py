@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.style import (
@@ -14,11 +15,9 @@ from chinchilla_jax.plots.style import (
     GREY,
     INTERPRETATION_STYLES,
     MISSING_TEXT,
-    PARAMETER_LABELS,
     styled,
 )
 from chinchilla_jax.plots.tables import (
-    INTERPRETATION_NAMES,
     StudyTables,
     interpretations,
     interval_name,
@@ -103,11 +102,11 @@ def plot_parameters_by_interpretation(
         if parameter in LOGARITHMIC:
             axes.set_xscale("log")
         readable_axis(axes, "x", most=4)
-        axes.set_xlabel(PARAMETER_LABELS[parameter])
+        axes.set_xlabel(quantity_label(parameter))
         axes.set_ylim(len(names) - 0.4, -0.6)
         # In a new figure the names stand once per row of panels.
         shown = names if where.legend is None or i % 3 == 0 else [""] * len(names)
-        axes.set_yticks(range(len(names)), [INTERPRETATION_NAMES.get(name, name) for name in shown])
+        axes.set_yticks(range(len(names)), [COUNTING_NAMES.get(name, name) for name in shown])
         axes.tick_params(axis="y", length=0)
     finish_legend(where, _legend_handles(table, published), loc="best")
     return where.figure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, parse_condition
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, CORNER_RIGHT, styled, sweep_colours
@@ -17,7 +18,7 @@ from chinchilla_jax.plots.sweeps import (
     sweep_of,
 )
 from chinchilla_jax.plots.tables import StudyTables, conditions_of, families
-from chinchilla_jax.plots.ticks import counted, readable_axis
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,6 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
     )
     unusable = int((rows.loc[rows["value"].isin(chosen), "after"] <= 0).sum())
     if unusable:
-        noun = "loss" if sweep.of == "loss" else "count"
-        text = f"{counted(unusable, noun)} not positive".replace("losss", "losses")
+        what = ("loss", "losses") if sweep.of == "loss" else ("count", "counts")
+        text = f"{count_text(unusable, *what)} not positive"
         axes.text(0.98, 0.02, text, transform=axes.transAxes, **CORNER_RIGHT)

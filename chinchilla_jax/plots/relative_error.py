@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.datasets import counting
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, INTERPRETATION_STYLES, styled
-from chinchilla_jax.plots.tables import INTERPRETATION_NAMES
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def plot_relative_error(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
             markeredgecolor="white",
             markeredgewidth=0.4,
             label=(
-                f"{INTERPRETATION_NAMES[str(rule)]}: mean {rows['mean_percent'].iloc[0]:.1f}%, "
+                f"{COUNTING_NAMES[str(rule)]}: mean {rows['mean_percent'].iloc[0]:.1f}%, "
                 f"largest {rows['max_absolute_percent'].iloc[0]:.1f}%"
             ),
         )

@@ -1,4 +1,4 @@
-"""The one style of every figure: its settings, colours and the words on its axes.
+"""The one style of every figure: settings and colours.
 
 Nothing here outlives a call: the style is applied through `matplotlib.rc_context` only, and figures are made
 as `matplotlib.figure.Figure`, without pyplot, so that neither the caller's settings nor a window system are
@@ -55,21 +55,6 @@ INTERPRETATION_STYLES: Mapping[str, Look] = MappingProxyType(
         "as_given": Look(BLUE, "o", "-"),
     }
 )
-# Symbols are Unicode and not mathtext, which takes as long to set as all the rest of a figure, and brings two
-# more fonts into every PDF. Written as escapes, since several look like Latin letters.
-ALPHA, BETA, MU, SIGMA = "\u03b1", "\u03b2", "\u03bc", "\u03c3"
-TIMES, MINUS, ARROW = "\u00d7", "\u2212", "\u2192"
-PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        "E": "E (nats per token)",
-        "A": f"A (nats/token {TIMES} params\u1d45)",
-        "B": f"B (nats/token {TIMES} tokens\u1d5d)",
-        "alpha": ALPHA,
-        "beta": BETA,
-    }
-)
-FLOPS_LABEL = "training compute C (FLOP)"
-RATIO_LABEL = "compute-optimal tokens per parameter"
 
 _STYLE: Mapping[Any, Any] = MappingProxyType(
     {

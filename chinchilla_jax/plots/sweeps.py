@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax._util.labels import MU, QUANTITIES, SIGMA
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, Family
-from chinchilla_jax.plots.style import ARROW, MU, ORANGE, SIGMA
-from chinchilla_jax.plots.ticks import number
+from chinchilla_jax.plots.style import ORANGE
 
 DOCUMENTED_STYLE: Mapping[str, Any] = MappingProxyType(
     {"color": ORANGE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
@@ -99,10 +100,9 @@ class SweepAxis:
     def text(self, value: float) -> str:
         """One size with as many digits as a legend needs."""
         shown = float(self.shown(value))
-        return number(float(f"{shown:.2g}"))
+        return number_text(shown, 2)
 
 
-_QUANTITIES = {"params": "N", "tokens": "D", "loss": "L"}
 # What sizes of amounts are shown in: one step of the axis, what follows a number, and the axis label.
 _AMOUNTS = {
     "params": (1e6, " million", "c (million parameters)"),
@@ -112,7 +112,7 @@ _AMOUNTS = {
 
 
 def _sweep(family: Family) -> SweepAxis:
-    x = _QUANTITIES[family.of]
+    x = QUANTITIES[family.of].symbol
     formula = {
         "multiplicative": f"c {x}",
         "additive": f"{x} + c",
@@ -132,7 +132,7 @@ def _sweep(family: Family) -> SweepAxis:
     return SweepAxis(
         family=family.name,
         of=family.of,
-        title=f"{words}: {x} {ARROW} {formula}" + (", D = C/(6 N)" if family.coupled else ""),
+        title=f"{words}: {x} \u2192 {formula}" + (", D = C/(6 N)" if family.coupled else ""),
         symbol=symbol,
         label=label,
         scale="log" if family.logarithmic else "linear",

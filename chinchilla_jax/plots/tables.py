@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.labels import COUNTING_NAMES, interval_text
 from chinchilla_jax.perturbations import Composition, Identity
 
 if TYPE_CHECKING:
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 BANDS = ["low", "median", "high"]
-# The order in which interpretations of the parameter count are shown.
-INTERPRETATIONS = ("standard", "best_fit", "reported", "as_plotted")
-METHOD_NAMES = {"besiroglu2024": "Gaussian, Besiroglu et al. 2024", "gaussian": "Gaussian"}
-INTERPRETATION_NAMES = {
-    "standard": "standard formula",
-    "best_fit": "best-fit formula",
-    "reported": "reported",
-    "as_plotted": "as plotted",
-    "as_given": "as given",
-}
 
 
 class StudyTables(Protocol):
@@ -128,7 +119,7 @@ def interpretations(study: StudyTables) -> pd.DataFrame:
     conditions = study.conditions
     found = conditions.loc[conditions["family"] == "identity", ["condition", "params"]]
     found = found.rename(columns={"params": "interpretation"})
-    order = {name: i for i, name in enumerate(INTERPRETATIONS)}
+    order = {name: i for i, name in enumerate(COUNTING_NAMES)}
     rank = found["interpretation"].map(lambda name: order.get(name, len(order)))
     return found.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
 
@@ -161,8 +152,7 @@ def unperturbed_condition(study: StudyTables, family: str) -> str | None:
 
 def interval_name(table: pd.DataFrame) -> str:
     """What an interval of a selected table is, for a legend: "80% interval (percentile)"."""
-    level, method = float(table["level"].iloc[0]), str(table["method"].iloc[0])
-    return f"{100 * level:.4g}% interval ({METHOD_NAMES.get(method, method)})"
+    return interval_text(float(table["level"].iloc[0]), str(table["method"].iloc[0]))
 
 
 def drawable(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.plots.style import BLUE, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.ticks import number, readable_axis
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def plot_theory(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel(family.replace("_", " "))
     for axes, (quantity, flops) in zip(grid[0], _SHOWN, strict=True):
         name = quantity.replace("_", " ")
-        axes.set_title(name if flops is None else f"{name}\nat {number(flops)} FLOP")
+        axes.set_title(name if flops is None else f"{name}\nat {number_text(flops)} FLOP")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

@@ -1,18 +1,14 @@
-"""Ticks and numbers that can be read, on linear and on logarithmic axes."""
+"""Readable ticks on linear and logarithmic axes."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from chinchilla_jax.plots.style import MINUS, TIMES
+from chinchilla_jax._util.text import number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_SUPERSCRIPT = str.maketrans(
-    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
-)
 
 
 def readable_axis(axes: Axes, which: str, most: int = 7) -> None:
@@ -49,7 +45,7 @@ def _readable_log_axis(axes: Axes, which: str, most: int) -> None:
     axis.set_major_locator(ticker.FixedLocator(ticks))
     # One way of writing for all ticks of an axis: 10,000 next to 10^6 would be read twice.
     as_powers = any(tick < 1e-3 or tick >= 1e5 for tick in ticks)
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value, as_power=as_powers)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(value, as_power=as_powers)))
     axis.set_minor_formatter(ticker.NullFormatter())
     wide = math.log10(high / low) > 2
     axis.set_minor_locator(
@@ -87,26 +83,3 @@ def _thinned_powers(powers: list[float], most: int) -> list[float]:
     exponents = [round(math.log10(power)) for power in powers]
     step = math.ceil(len(powers) / most)
     return [power for power, exponent in zip(powers, exponents, strict=True) if exponent % step == 0]
-
-
-def counted(n: int, noun: str) -> str:
-    """How many of something: "1 condition", "1,080 conditions"."""
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
-
-
-def number(value: float, *, as_power: bool = False) -> str:
-    """A number as it stands on an axis or in a legend, with no more digits than it has.
-
-    Args:
-        value: any number.
-        as_power: whether to write it as a power of ten even if it is neither large nor small.
-    """
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or (1e-3 <= abs(value) < 1e5 and not as_power):
-        text = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-        return text.replace("-", MINUS)
-    exponent = math.floor(math.log10(abs(value)) + 1e-9)
-    mantissa = value / 10.0**exponent
-    power = "10" + str(exponent).translate(_SUPERSCRIPT)
-    return power if abs(mantissa - 1) < 1e-6 else f"{mantissa:.3g}".replace("-", MINUS) + TIMES + power

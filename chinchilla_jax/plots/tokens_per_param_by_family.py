@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
 from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, FLOPS_LABEL, RATIO_LABEL, styled, sweep_colours
+from chinchilla_jax.plots.style import BLACK, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,
@@ -197,8 +199,8 @@ def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: A
     mark_budget(axes)
     readable_axis(axes, "x")
     readable_axis(axes, "y")
-    axes.set_xlabel(FLOPS_LABEL)
-    axes.set_ylabel(RATIO_LABEL)
+    axes.set_xlabel(quantity_label("flops"))
+    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
     axes.set_title(sweep.title, pad=16)
     _legend(where.figure, axes, table, missing, _banded_text(sweep, banded))
     _colour_bar(where.figure, axes, table, sweep, colours)
@@ -207,9 +209,7 @@ def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: A
 
 def _banded_text(sweep: SweepAxis, banded: Sequence[float]) -> str:
     """Which curves carry a band: " of c = 0.001, 1 and 1,000"."""
-    *others, last = [sweep.text(value) for value in banded]
-    listed = f"{', '.join(others)} and {last}" if others else last
-    return f" of {sweep.symbol} = {listed}{sweep.suffix}"
+    return f" of {sweep.symbol} = {list_text([sweep.text(value) for value in banded])}{sweep.suffix}"
 
 
 def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], banded: str) -> None:

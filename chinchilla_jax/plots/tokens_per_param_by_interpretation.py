@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
 from chinchilla_jax.plots.marks import RULE_OF_THUMB, mark_budget, mark_rule_of_thumb, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.style import FLOPS_LABEL, INTERPRETATION_STYLES, RATIO_LABEL, styled
+from chinchilla_jax.plots.style import INTERPRETATION_STYLES, styled
 from chinchilla_jax.plots.tables import (
-    INTERPRETATION_NAMES,
     StudyTables,
     drawable,
     interpretations,
@@ -68,10 +68,10 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
     missing = []
     handles = []
     for name, every in table.groupby("interpretation", sort=False):
-        label = INTERPRETATION_NAMES.get(str(name), str(name))
+        words = COUNTING_NAMES.get(str(name), str(name))
         rows = drawable(every)
         if not np.isfinite(rows["median"]).any():
-            missing.append(label)
+            missing.append(words)
             continue
         look = INTERPRETATION_STYLES.get(str(name), INTERPRETATION_STYLES["as_given"])
         axes.fill_between(
@@ -85,15 +85,15 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
             color=look.colour,
             linestyle=look.dashes,
             linewidth=1.8,
-            label=label,
+            label=words,
         )
     axes.set_xlim(table["flops"].min(), table["flops"].max())
     mark_rule_of_thumb(axes)
     mark_budget(axes)
     readable_axis(axes, "x")
     readable_axis(axes, "y")
-    axes.set_xlabel(FLOPS_LABEL)
-    axes.set_ylabel(RATIO_LABEL)
+    axes.set_xlabel(quantity_label("flops"))
+    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
     # Bands are narrow at the left and widen to the right, so one corner there is free.
     title = f"median and {interval_name(table)}"
     if len(title) > _WIDEST_TITLE:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
 from chinchilla_jax.plots.marks import RULE_OF_THUMB
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import INTERPRETATION_NAMES
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.tables import condition_anchors
@@ -48,7 +48,7 @@ def _prescription(facts: Facts) -> Sentence:
         return ["The study has no unperturbed condition, so it makes no prescription of its own."]
     row = table.loc[facts.reference]
     anchor = condition_anchors(facts)[facts.reference]
-    count = INTERPRETATION_NAMES.get(str(row["params"]), str(row["params"]))
+    count = COUNTING_NAMES.get(str(row["params"]), str(row["params"]))
     n_runs = int(facts.conditions.set_index("condition").loc[facts.reference, "n_runs"])
     whose = f"the {n_runs:,} runs of {facts.study.spec.data}, their parameters counted {_how(count)},"
     wanted, what = facts.wanted_budget

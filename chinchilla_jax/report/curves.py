@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.labels import COUNTING_NAMES, QUANTITIES
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import BANDS, INTERPRETATION_NAMES, median_over
+from chinchilla_jax.plots.tables import BANDS, median_over
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
-
-_SYMBOLS = {"alpha": "\u03b1", "beta": "\u03b2"}
 
 
 def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
@@ -27,7 +26,7 @@ def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
     series = []
     for row in facts.interpretations.itertuples():
         name = str(row.interpretation)
-        series.append(_condition(facts, INTERPRETATION_NAMES.get(name, name), str(row.condition)))
+        series.append(_condition(facts, COUNTING_NAMES.get(name, name), str(row.condition)))
     return _explorer(facts, "unperturbed", series)
 
 
@@ -90,5 +89,5 @@ def _params(params: NDArray[np.float64]) -> dict[str, list[str]]:
     texts = []
     for name, values in zip(PARAMETERS, params.tolist(), strict=True):
         estimate, low, high = (shown(value, 3) for value in values)
-        texts.append(f"{_SYMBOLS.get(name, name)} {estimate} ({low} to {high})")
+        texts.append(f"{QUANTITIES[name].symbol} {estimate} ({low} to {high})")
     return {"params": texts}

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
+from chinchilla_jax._util.labels import interval_text
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.plots.marks import GOPHER_FLOPS
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import BANDS, METHOD_NAMES, as_array, families, interpretations, select
+from chinchilla_jax.plots.tables import BANDS, as_array, families, interpretations, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class View:
     @property
     def name(self) -> str:
         """In words: "80% interval (percentile)"."""
-        return f"{100 * self.level:.4g}% interval ({METHOD_NAMES.get(self.method, self.method)})"
+        return interval_text(self.level, self.method)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from chinchilla_jax.plots.ticks import number
+from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text
 
-NO_VALUE = "\u2013"
 _ALIKE = 100.0  # how far numbers of one column may be apart to have the same decimals
 
 
@@ -17,14 +16,8 @@ def shown(value: Any, digits: int = 4) -> str:
     """A cell for reading: numbers to `digits` significant digits, no value as a dash, text as it is."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "\u2212")
-    if isinstance(value, float):
-        if math.isnan(value):
-            return NO_VALUE
-        if math.isinf(value):
-            return "\u221e" if value > 0 else "\u2212\u221e"
-        return number(float(f"{value:.{digits}g}"))
+    if isinstance(value, int | float):
+        return number_text(value, digits)
     return NO_VALUE if value is None else str(value)
 
 
@@ -37,7 +30,7 @@ def shown_column(values: Sequence[Any], digits: int = 4) -> list[str]:
     typical = statistics.median(sizes)
     decimals = max(0, digits - 1 - math.floor(math.log10(typical)))
     return [
-        f"{value:,.{decimals}f}".replace("-", "\u2212")
+        f"{value:,.{decimals}f}".replace("-", MINUS)
         if isinstance(value, float) and math.isfinite(value)
         else shown(value, digits)
         for value in values
@@ -61,10 +54,3 @@ def plain(value: Any) -> Any:
         return value
     # pandas' own missing values.
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Wall time in words: "86.9 s", "12 min", "3.4 h"."""
-    if seconds < 120:
-        return f"{seconds:,.1f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -10,12 +10,12 @@ from typing import Any
 
 from chinchilla_jax._util.atomic_write import written_whole
 from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax._util.text import duration_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
-from chinchilla_jax.report.numbers import duration
 from chinchilla_jax.report.reproduce import command, spec_toml
 from chinchilla_jax.study import Study
 
@@ -122,7 +122,7 @@ def _context(study: Study) -> dict[str, Any]:
         "facts": facts,
         "info": study.info,
         "spec": study.spec,
-        "wall_time": duration(float(study.info["wall_time"] or 0.0)),
+        "wall_time": duration_text(float(study.info["wall_time"] or 0.0)),
         "n_runs": int(facts.conditions["n_runs"].max()),
         "statuses": tables.statuses(facts),
         "failures": tables.failures(facts),

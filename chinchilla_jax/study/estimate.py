@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.text import count_text, duration_text, list_text, size_text
 from chinchilla_jax.datasets import Runs, dataset_names
 from chinchilla_jax.study.checks import whole
 from chinchilla_jax.study.plan import Condition, plan_blocks, plan_conditions, plan_pieces
@@ -72,20 +73,16 @@ class Estimate:
             ),
             (
                 "time",
-                f"about {_duration(self.seconds)} for {count_text(self.workers, 'worker')} at "
+                f"about {duration_text(self.seconds)} for {count_text(self.workers, 'worker')} at "
                 f"{self.rate:,.0f} fits per second each ({source}); start, tables, figures "
                 "and page take some 12 s more",
             ),
-            ("size", f"about {_size(self.size)}"),
+            ("size", f"about {size_text(self.size)}"),
         ]
         if self.invalid:
-            names = ", ".join(self.invalid[:_MOST_NAMES])
-            more = f" and {len(self.invalid) - _MOST_NAMES:,} more" * (len(self.invalid) > _MOST_NAMES)
+            names = list_text(self.invalid, _MOST_NAMES)
             lines.append(
-                (
-                    "warning",
-                    f"every fit will be INVALID, as some counts are not positive, under {names}{more}",
-                )
+                ("warning", f"every fit will be INVALID, because some counts are not positive, under {names}")
             )
         return lines
 
@@ -141,20 +138,3 @@ def _usable(condition: Condition, runs: Runs, spec: StudySpec) -> bool:
     fitted = condition.apply(runs, seed=spec.seed)
     columns = (fitted.params, fitted.tokens, fitted.loss)
     return all(bool(np.all(np.isfinite(column) & (column > 0))) for column in columns)
-
-
-def count_text(number: int, noun: str) -> str:
-    """Such as "1 piece", "3,000 pieces"."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def _size(size: float) -> str:
-    return f"{max(size / 1e3, 1):,.0f} kB" if size < 1e6 else f"{size / 1e6:,.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult, parabola_shift
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, FLOPS_LABEL, VERMILLION, styled, sweep_colours
-from chinchilla_jax.plots.ticks import number, readable_axis
+from chinchilla_jax.plots.style import BLACK, BLUE, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +86,7 @@ def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: 
             c0 + x * (c1 + x * c2),
             color=shade,
             linewidth=1.0,
-            label=f"{number(budget)} FLOP",
+            label=f"{number_text(budget)} FLOP",
         )
     vertex: dict[str, Any] = {"linestyle": "none", "marker": "D", "markersize": 3.5, "zorder": 4}
     axes.plot(minima["params"], minima["loss"], color=VERMILLION, **vertex)
@@ -96,12 +98,12 @@ def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: 
 
     beside.set_xscale("log")
     beside.set_yscale("log")
-    for method, (colour, dashes, label) in _METHODS.items():
+    for method, (colour, dashes, name) in _METHODS.items():
         band = bands[bands["method"] == method]
         beside.fill_between(band["flops"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
         for edge in ("low", "high"):
             beside.plot(band["flops"], band[edge], color=colour, linewidth=0.5)
-        entry = f"{label}, {level:.0%} interval"
+        entry = f"{name}, {level:.0%} interval"
         beside.plot(band["flops"], band["median"], color=colour, linestyle=dashes, label=entry)
     spans = np.stack([minima["params"] - minima["low"], minima["high"] - minima["params"]])
     beside.errorbar(
@@ -114,7 +116,7 @@ def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: 
         linewidth=0.9,
         label="minima",
     )
-    beside.set_xlabel(FLOPS_LABEL)
+    beside.set_xlabel(quantity_label("flops"))
     beside.set_ylabel("optimal parameters")
     beside.legend(loc="upper left")
     for which in ("x", "y"):

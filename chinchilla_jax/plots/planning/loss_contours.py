@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import number_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.planning.contour_labels import label_contours
-from chinchilla_jax.plots.style import BLUE, FLOPS_LABEL, GREY, VERMILLION, styled, sweep_colours
-from chinchilla_jax.plots.ticks import number, readable_axis
+from chinchilla_jax.plots.style import BLUE, GREY, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,13 +124,13 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
         table.slices, table.slice_loss, table.best, table.best_interval, colours, strict=True
     ):
         axes.axvline(budget, color=colour, linestyle=":", linewidth=0.9)
-        beside.plot(table.params, losses, color=colour, label=f"{number(budget)} FLOP")
+        beside.plot(table.params, losses, color=colour, label=f"{number_text(budget)} FLOP")
         beside.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
         beside.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)
     axes.set_xlim(table.flops[0], table.flops[-1])
     axes.set_ylim(table.params[0], table.params[-1])
     beside.set_ylim(table.best[:, 1].min() - 0.1, table.best[:, 1].max() + 1.0)
-    axes.set_xlabel(FLOPS_LABEL)
+    axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel("parameters")
     label_contours(axes, contours, lambda value: f"{value:g}", falling=True)
     axes.set_title("predicted loss (nats per token)")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.intervals import COMPUTE_GRID
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.references import REFERENCES
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, FLOPS_LABEL, GREEN, GREY, VERMILLION, styled
+from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = {"params": "parameters", "tokens": "training tokens"}
+_PANELS = ("params", "tokens")
 _LINE_DECADES = 0.27  # height of a name on these axes
 _LOOKS = {
     "fitted": (BLUE, "-", "fitted"),
@@ -76,8 +77,8 @@ def plot_optimum_by_compute(
         axes.set_yscale("log")
         rows = table[table["quantity"] == quantity]
         for name, curve in rows.groupby("law", sort=False):
-            colour, dashes, label = _LOOKS[str(name)]
-            axes.plot(curve["flops"], curve["median"], color=colour, linestyle=dashes, label=label)
+            colour, dashes, entry = _LOOKS[str(name)]
+            axes.plot(curve["flops"], curve["median"], color=colour, linestyle=dashes, label=entry)
             if curve["low"].notna().any():
                 axes.fill_between(
                     curve["flops"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0
@@ -85,8 +86,8 @@ def plot_optimum_by_compute(
         axes.set_xlim(rows["flops"].min(), rows["flops"].max())
         if models is not None:
             _mark_models(axes, models, quantity)
-        axes.set_xlabel(FLOPS_LABEL)
-        axes.set_ylabel(f"optimal {_PANELS[quantity]}")
+        axes.set_xlabel(quantity_label("flops"))
+        axes.set_ylabel(quantity_label(f"optimal_{quantity}"))
         for which in ("x", "y"):
             readable_axis(axes, which)
     level = float(table["level"].iloc[0])

@@ -1,0 +1,86 @@
+"""What the reader calls each quantity: name, symbol and unit, for tables, figures and pages alike.
+
+The keys are the column names and quantity names of the library's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from chinchilla_jax._util.text import TIMES
+
+# Symbols are Unicode and not mathtext: setting mathtext takes as long as the rest of a figure and embeds two
+# more fonts in every PDF. Written as escapes, because several look like Latin letters.
+ALPHA, BETA, MU, SIGMA = "\u03b1", "\u03b2", "\u03bc", "\u03c3"
+
+
+class Label(NamedTuple):
+    """Name, symbol and unit of a quantity; "" for what it does not have."""
+
+    name: str
+    symbol: str = ""
+    unit: str = ""
+
+    def __str__(self) -> str:
+        """As on an axis or before a row: "training compute C (FLOP)"."""
+        unit = self.unit and f"({self.unit})"
+        return " ".join(part for part in (self.name, self.symbol, unit) if part)
+
+
+QUANTITIES: Mapping[str, Label] = MappingProxyType(
+    {
+        # Parameters of the law, by their symbols alone.
+        "E": Label("", "E", "nats per token"),
+        "A": Label("", "A", f"nats/token {TIMES} params\u1d45"),
+        "B": Label("", "B", f"nats/token {TIMES} tokens\u1d5d"),
+        "alpha": Label("", ALPHA),
+        "beta": Label("", BETA),
+        # Runs and prescriptions.
+        "flops": Label("training compute", "C", "FLOP"),
+        "params": Label("parameters", "N"),
+        "tokens": Label("training tokens", "D"),
+        "tokens_per_param": Label("tokens per parameter"),
+        "optimal_tokens_per_param": Label("compute-optimal tokens per parameter"),
+        "loss": Label("loss", "L", "nats per token"),
+        "optimal_params": Label("compute-optimal parameters", "N"),
+        "optimal_tokens": Label("compute-optimal tokens", "D"),
+        # Serving.
+        "training_cost": Label("training cost"),
+        "inference_cost": Label("inference cost"),
+        "total_cost": Label("total cost"),
+        "baseline_params": Label("compute-optimal: parameters"),
+        "baseline_tokens": Label("compute-optimal: training tokens"),
+        "baseline_cost": Label("compute-optimal: total cost"),
+        "saved": Label("saved"),
+        "saving": Label("saving", unit="%"),
+    }
+)
+
+COUNTING_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "standard": "standard formula",
+        "best_fit": "best-fit formula",
+        "reported": "reported",
+        "as_plotted": "as plotted",
+        "as_given": "as given",
+    }
+)
+"""Ways to count the parameters of a model, in the order in which they are shown."""
+
+METHOD_NAMES: Mapping[str, str] = MappingProxyType(
+    {"besiroglu2024": "Gaussian, Besiroglu et al. 2024", "gaussian": "Gaussian"}
+)
+"""Interval methods whose names are not already words."""
+
+
+def quantity_label(quantity: str) -> str:
+    """Name, symbol and unit of a quantity; an unknown one is its own name with spaces."""
+    known = QUANTITIES.get(quantity)
+    return quantity.replace("_", " ") if known is None else str(known)
+
+
+def interval_text(level: float, method: str) -> str:
+    """An interval in a legend or a caption: "80% interval (percentile)"."""
+    return f"{100 * level:.4g}% interval ({METHOD_NAMES.get(method, method)})"

@@ -1,0 +1,106 @@
+"""Numbers, counts, durations and sizes as text for a reader.
+
+`number_text` is typeset (a true minus, superscripts, an infinity sign) for figures and pages; `plain_number`
+is ASCII for terminals. Text for a machine (JSON, CSV) is not formatted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+# Escapes, because several of these look like ASCII characters.
+MINUS, TIMES, INFINITY, NO_VALUE = "\u2212", "\u00d7", "\u221e", "\u2013"
+_SUPERSCRIPT = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+def number_text(value: float, digits: int | None = None, *, as_power: bool = False) -> str:
+    """A number for a figure or a page: "1,234", "0.15", "5.76 x 10^23" with real superscripts.
+
+    Args:
+        value: any number; NaN becomes a dash. Whole numbers of type int keep all their digits.
+        digits: significant digits to round to first; None for four, or three before a power of ten.
+        as_power: write a power of ten even where the number is neither large nor small.
+    """
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", MINUS)
+    if math.isnan(value):
+        return NO_VALUE
+    if math.isinf(value):
+        return INFINITY if value > 0 else MINUS + INFINITY
+    if digits is not None:
+        value = float(f"{value:.{digits}g}")
+    if value == 0 or (1e-3 <= abs(value) < 1e5 and not as_power):
+        text = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return text.replace("-", MINUS)
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    mantissa = value / 10.0**exponent
+    power = "10" + str(exponent).translate(_SUPERSCRIPT)
+    return power if abs(mantissa - 1) < 1e-6 else f"{mantissa:.3g}".replace("-", MINUS) + TIMES + power
+
+
+def plain_number(value: Any, digits: int = 6) -> str:
+    """A number for a terminal: `digits` significant digits; int with commas; NaN as a dash."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if math.isnan(value) else f"{value:.{digits}g}"
+
+
+def count_text(n: int, noun: str, plural: str | None = None) -> str:
+    """How many of something: "1 condition", "1,080 conditions", "2 losses".
+
+    Args:
+        n: the count.
+        noun: in the singular.
+        plural: where it is not the noun with an s.
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def list_text(items: Sequence[str], most: int | None = None) -> str:
+    """A list in a sentence: "a", "a and b", "a, b and c".
+
+    Args:
+        items: at least one.
+        most: if given, name at most this many: "a, b and 3 more".
+    """
+    items = list(items)
+    if most is not None and len(items) > most:
+        items = [*items[:most], f"{len(items) - most:,} more"]
+    *others, last = items
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def duration_text(seconds: float) -> str:
+    """A duration: "0.05 s", "5.0 s", "87 s", "12 min", "3.4 h"."""
+    if seconds < 120:
+        digits = 2 if seconds < 1 else 1 if seconds < 10 else 0
+        return f"{seconds:.{digits}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def size_text(n_bytes: float) -> str:
+    """A size on disk or in memory, in decimal units: "12 kB", "52 MB", "1.4 GB"."""
+    if n_bytes < 1e6:
+        return f"{max(n_bytes / 1e3, 1):.0f} kB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.1f} GB"
+
+
+def speed_text(rate: float, unit: str) -> str:
+    """A rate in units per second: "23,100 fits/s"."""
+    digits = 0 if rate >= 10 else 1
+    return f"{rate:,.{digits}f} {unit}/s"
+
+
+def time_left_text(remaining: int, rate: float) -> str:
+    """How long `remaining` units take at `rate`: "1:05 left", "? left" before the first unit is done."""
+    if remaining <= 0:
+        return "0:00 left"
+    if not rate > 0:
+        return "? left"
+    minutes, seconds = divmod(round(remaining / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
