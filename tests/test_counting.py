@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.datasets import ArchitectureTable, chinchilla_architectures
+from chinchilla_jax.datasets.architectures import relative_error_summary, relative_errors
 from chinchilla_jax.datasets.counting import (
     COUNTING_RULES,
     Architecture,
-    relative_error_summary,
-    relative_errors,
     round_to_millions,
 )
 

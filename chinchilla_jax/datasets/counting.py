@@ -13,37 +13,23 @@
 Sources: the architectures are Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556); `standard`, `best_fit` and
 the variants are those of Schaeffer et al. 2025 (arXiv:2509.23963). All leave out biases, norms and positions.
 
-What the table says against what the paper says (`relative_error_summary()`; relative error is
-100 (reported - formula)/reported, with counts rounded to whole millions as there):
-
-- `standard`: mean 7.388%, max 15.245%, min 3.614%: the published 7.4%, 15.2%, 3.6%. Without rounding the
-  max is 15.283%, which would be published as 15.3%. All 50 counts differ from the reported ones.
-- `best_fit`: max 8.689%, the published 8.7%; the most negative is -3.949%, so the sign does not matter. The
-  paper's text says that 6 of the 50 counts differ from the reported ones. In whole millions 21 differ: 14 by
-  one million, one by two (11,452 reported, 11,450 counted), and 6 by 26 million or more (reported 664, 816,
-  1018, 1266, 2007 and 13,775 million). So 6 is right for counts off by more than 0.3%, not for counts that
-  differ at all. The 15 small differences have one sign (the formula is short), as the biases and norms that
-  it leaves out would give.
-- No count of any rule here ends on exactly half a million, so how halves are rounded does not matter.
+`architectures.relative_error_summary` compares the rules with the counts that were reported.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
-
-if TYPE_CHECKING:
-    import pandas as pd
+from chinchilla_jax._util.errors import UsageError, short
 
 Count: TypeAlias = int | np.int64 | NDArray[np.int64]
-_MILLION = 1_000_000
+MILLION = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,82 +142,4 @@ def round_to_millions(count: ArrayLike) -> np.int64 | NDArray[np.int64]:
     Args:
         count: positive counts, shape () or (m,); exact up to 9e15.
     """
-    return np.rint(np.asarray(count) / _MILLION).astype(np.int64) * _MILLION
-
-
-def relative_errors(rules: Iterable[str] | None = None, *, rounded: bool = True) -> pd.DataFrame:
-    """Every model of Table A9 counted by every rule, against its reported count.
-
-    Args:
-        rules: names out of `COUNTING_RULES`; None for all.
-        rounded: whether counts are rounded to whole millions first, as in arXiv:2509.23963.
-
-    Returns:
-        One row per rule and model, rule by rule in the order given: model (1 to 50, the row of Table A9),
-        reported_params and params (counts), rule, relative_error_percent = 100 (reported - params)/reported,
-        positive where the rule counts fewer than reported.
-
-    Raises:
-        UsageError: a rule is unknown.
-    """
-    import pandas as pd
-
-    # Imported late: `datasets` is built on the formulas above, and only this table needs it back.
-    from chinchilla_jax.datasets.architectures import chinchilla_architectures
-
-    models = chinchilla_architectures()
-    reported = models.reported_params
-    frames = []
-    for name in _known(rules):
-        exact = np.asarray(COUNTING_RULES[name](models.architecture))
-        params = round_to_millions(exact) if rounded else exact
-        columns = {
-            "model": np.arange(1, len(models) + 1),
-            "reported_params": reported,
-            "rule": name,
-            "params": params,
-            "relative_error_percent": 100.0 * (reported - params) / reported,
-        }
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
-
-
-def relative_error_summary(rules: Iterable[str] | None = None, *, rounded: bool = True) -> pd.DataFrame:
-    """`relative_errors` in one row per rule.
-
-    Returns:
-        Columns rule; mean_percent, max_percent and min_percent of the signed relative error;
-        max_absolute_percent; and, always in whole millions, n_exact (models counted as reported), n_different
-        (the rest) and n_beyond_two_million (those off by more than that).
-    """
-    import pandas as pd
-
-    rows = []
-    for name, group in relative_errors(rules, rounded=rounded).groupby("rule", sort=False):
-        percent = group["relative_error_percent"]
-        off = np.abs(group["reported_params"].to_numpy() - round_to_millions(group["params"].to_numpy()))
-        rows.append(
-            {
-                "rule": name,
-                "mean_percent": percent.mean(),
-                "max_percent": percent.max(),
-                "min_percent": percent.min(),
-                "max_absolute_percent": percent.abs().max(),
-                "n_exact": int((off == 0).sum()),
-                "n_different": int((off > 0).sum()),
-                "n_beyond_two_million": int((off > 2 * _MILLION).sum()),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _known(rules: Iterable[str] | None) -> list[str]:
-    if rules is None:
-        return list(COUNTING_RULES)
-    names = [rules] if isinstance(rules, str) else list(rules)
-    for name in names:
-        if name not in COUNTING_RULES:
-            raise unknown_name("counting rule", name, COUNTING_RULES)
-    if not names:
-        raise UsageError(f"no counting rule given; choose from {', '.join(COUNTING_RULES)}")
-    return names
+    return np.rint(np.asarray(count) / MILLION).astype(np.int64) * MILLION

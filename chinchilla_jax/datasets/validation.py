@@ -25,10 +25,10 @@ from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.reading import Table
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
 # The law has five parameters, so six different points are the least that says anything about the fit.
 MIN_DISTINCT_RUNS = 6
-FLOP_PER_PARAM_TOKEN = 6.0
 # Counts of FLOP beyond 6 N D (embeddings, attention, experts) stay within this factor; units do not.
 _FLOP_FACTOR = 3.0
 _DERIVED = {
@@ -109,10 +109,10 @@ def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int
 def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         if quantity == "flops":
-            values = FLOP_PER_PARAM_TOKEN * arrays["params"] * arrays["tokens"]
+            values = training_flops(arrays["params"], arrays["tokens"])
         else:
             given = arrays["tokens" if quantity == "params" else "params"]
-            values = arrays["flops"] / (FLOP_PER_PARAM_TOKEN * given)
+            values = arrays["flops"] / (FLOPS_PER_PARAM_TOKEN * given)
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if bad.size:
         used = _DERIVED[quantity]
@@ -128,7 +128,7 @@ def _require_consistent(
 ) -> None:
     """Refuse a FLOP column that is not of the size of 6 N D: a unit is wrong, or a column is."""
     with np.errstate(all="ignore"):
-        ratio = arrays["flops"] / (FLOP_PER_PARAM_TOKEN * arrays["params"] * arrays["tokens"])
+        ratio = arrays["flops"] / training_flops(arrays["params"], arrays["tokens"])
     bad = np.flatnonzero(~((ratio <= _FLOP_FACTOR) & (ratio >= 1 / _FLOP_FACTOR)))
     if bad.size:
         column = short(table.header[positions["flops"]])

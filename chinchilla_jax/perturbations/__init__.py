@@ -9,7 +9,6 @@ from chinchilla_jax.perturbations.base import Composition, Identity, Perturbatio
 from chinchilla_jax.perturbations.conditions import parse_condition
 from chinchilla_jax.perturbations.documented_miscount import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.perturbations.families import FAMILIES, PARAMS_FAMILIES, Family
-from chinchilla_jax.perturbations.losses import LossLogNormalNoise, LossMultiplicative, LossOffset
 from chinchilla_jax.perturbations.params import (
     Additive,
     LogNormalNoise,
@@ -19,7 +18,14 @@ from chinchilla_jax.perturbations.params import (
     tokens_from_flops,
 )
 from chinchilla_jax.perturbations.sized import geometric_mean
-from chinchilla_jax.perturbations.tokens import TokensAdditive, TokensLogNormalNoise, TokensMultiplicative
+from chinchilla_jax.perturbations.tokens_and_loss import (
+    LossLogNormalNoise,
+    LossMultiplicative,
+    LossOffset,
+    TokensAdditive,
+    TokensLogNormalNoise,
+    TokensMultiplicative,
+)
 
 __all__ = [
     "DOCUMENTED_MISCOUNT",

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from chinchilla_jax._util.errors import whole_number
+from chinchilla_jax._util.validation import seed_number
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -72,7 +72,7 @@ class Identity(Perturbation):
 
     def apply(self, runs: Runs, seed: int = 0) -> Runs:
         """`runs`."""
-        whole_number("seed", seed)
+        seed_number(seed)
         return runs
 
 

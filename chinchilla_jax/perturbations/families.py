@@ -13,7 +13,6 @@ from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.perturbations.base import Perturbation
-from chinchilla_jax.perturbations.losses import LossLogNormalNoise, LossMultiplicative, LossOffset
 from chinchilla_jax.perturbations.params import (
     COUPLED,
     Additive,
@@ -21,7 +20,14 @@ from chinchilla_jax.perturbations.params import (
     Multiplicative,
     SystematicBias,
 )
-from chinchilla_jax.perturbations.tokens import TokensAdditive, TokensLogNormalNoise, TokensMultiplicative
+from chinchilla_jax.perturbations.tokens_and_loss import (
+    LossLogNormalNoise,
+    LossMultiplicative,
+    LossOffset,
+    TokensAdditive,
+    TokensLogNormalNoise,
+    TokensMultiplicative,
+)
 
 _UNITS = {"params": "parameters", "tokens": "tokens", "loss": "nats per token"}
 

@@ -1,4 +1,4 @@
-"""What the families share: one size, one quantity of the runs that they change, and counter-based noise."""
+"""What the families share: a size, the quantity of the runs that it changes, and counter-based noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, whole_number
+from chinchilla_jax._util.validation import finite_number, non_negative_number, seed_number, whole_number
 from chinchilla_jax.perturbations.base import Perturbation
 
 if TYPE_CHECKING:
@@ -21,49 +21,52 @@ Floats = NDArray[np.float64]
 
 
 class Sized(Perturbation):
-    """A perturbation of one quantity of the runs, with one number: the first field of the dataclass.
+    """A perturbation of one quantity of the runs by one number.
 
-    Subclasses say which quantity (`_of`), which field holds the number, and what it may be.
+    Subclasses say which quantity (`_of`), which field holds the number (`_size`), and how it is checked.
     """
 
     _of: ClassVar[str]
     _size: ClassVar[str]
-    _least: ClassVar[float] = -math.inf
-    _allowed: ClassVar[str] = "a finite number"
 
     def __post_init__(self) -> None:
         """Check the size and make it a plain float."""
-        given = getattr(self, self._size)
-        array = np.asarray(given)
-        readable = array.ndim == 0 and array.dtype.kind in "iuf"
-        # A plain float, so that its repr in the condition id is one; adding 0.0 turns -0.0 into 0.0.
-        number = float(array) + 0.0 if readable else math.nan
-        if not (math.isfinite(number) and number >= self._least):
-            raise UsageError(
-                f"{type(self).__name__}: {self._size} = {short(given)} is not usable; give {self._allowed}"
-            )
-        object.__setattr__(self, self._size, number)
+        number = self._check(f"{type(self).__name__}: {self._size}", getattr(self, self._size))
+        # Adding 0.0 turns -0.0 into 0.0, so that one size has one condition id.
+        object.__setattr__(self, self._size, number + 0.0)
 
     @property
     def value(self) -> float:
-        """The size, as it stands in the condition id."""
+        """The size, as in the condition id."""
         number: float = getattr(self, self._size)
         return number
 
     def apply(self, runs: Runs, seed: int = 0) -> Runs:
         """See `Perturbation.apply`."""
-        seed = whole_number("seed", seed)
+        seed = seed_number(seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the solver reports bad counts
             changed = self._perturb(getattr(runs, self._of), seed)
         values: dict[str, Any] = {self._of: changed}
         return dataclasses.replace(runs, **values)
 
+    @staticmethod
+    def _check(what: str, value: object) -> float:
+        return finite_number(what, value)
+
     @abc.abstractmethod
     def _perturb(self, values: Floats, seed: int) -> Floats: ...
 
 
+@dataclasses.dataclass(frozen=True)
 class Factor(Sized):
-    """Every value times c."""
+    """Every value times c.
+
+    Attributes:
+        c: the factor, any finite number; one that is not positive makes every run INVALID.
+
+    Raises:
+        UsageError: `c` is not a finite number.
+    """
 
     _size: ClassVar[str] = "c"
     c: float
@@ -72,8 +75,17 @@ class Factor(Sized):
         return self.c * values
 
 
+@dataclasses.dataclass(frozen=True)
 class Amount(Sized):
-    """Every value plus c."""
+    """Every value plus c.
+
+    Attributes:
+        c: the amount, any finite number, in the unit of the values; a negative one may make small values
+            unusable (INVALID).
+
+    Raises:
+        UsageError: `c` is not a finite number.
+    """
 
     _size: ClassVar[str] = "c"
     c: float
@@ -82,19 +94,25 @@ class Amount(Sized):
         return values + self.c
 
 
+@dataclasses.dataclass(frozen=True)
 class Noise(Sized):
     """Every value times exp(delta), delta ~ Normal(0, sigma^2) independently for each run.
 
-    Two runs of one model get two errors, as in the study. The draw's key is SHA-256 of (seed, condition id),
-    so it depends on nothing else: not on the order of conditions, nor on what else is drawn. In a
-    composition, two noises of one family and one sigma need different repeats; with the same, the same draw
-    is applied twice.
+    Two runs of one model get two errors, as in the study. The key of the draw is SHA-256 of (seed, condition
+    id), so it does not depend on the order of conditions or on what else is drawn. In a composition, two
+    noises of one family and one sigma need different repeats; otherwise the same draw is applied twice.
+
+    Attributes:
+        sigma: standard deviation of the logarithm of the ratio, not negative.
+        repeat: which draw, 0, 1, ...
+
+    Raises:
+        UsageError: `sigma` is not a finite number >= 0, or `repeat` not a whole number >= 0.
     """
 
     _size: ClassVar[str] = "sigma"
-    _least: ClassVar[float] = 0.0
-    _allowed: ClassVar[str] = "a finite number >= 0"
     sigma: float
+    repeat: int = 0
 
     def __post_init__(self) -> None:
         """Check and convert the fields."""
@@ -108,13 +126,17 @@ class Noise(Sized):
 
     def draw(self, n_runs: int, seed: int = 0) -> Floats:
         """The standard normal numbers behind this noise, shape (n,): delta is sigma times these."""
-        # By the family of the class: tokens that are recomputed do not change what befell the parameters, so
-        # that noise with and without is compared on the same draws.
+        # The family of the class, not "coupled_...": noise with and without recomputed tokens is compared on
+        # the same draws.
         family = type(self).family
         condition = f"{family}={self.sigma!r}#{self.repeat}"
-        text = f"chinchilla_jax {family} seed={whole_number('seed', seed)} {condition}"
+        text = f"chinchilla_jax {family} seed={seed_number(seed)} {condition}"
         key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")  # Philox takes 128 bits
         return np.random.Generator(np.random.Philox(key=key)).standard_normal(n_runs)
+
+    @staticmethod
+    def _check(what: str, value: object) -> float:
+        return non_negative_number(what, value)
 
     def _perturb(self, values: Floats, seed: int) -> Floats:
         return values * np.exp(self.sigma * self.draw(len(values), seed))

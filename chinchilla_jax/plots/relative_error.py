@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.labels import COUNTING_NAMES
-from chinchilla_jax.datasets import counting
+from chinchilla_jax.datasets.architectures import relative_error_summary, relative_errors
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, INTERPRETATION_STYLES, styled
 from chinchilla_jax.plots.ticks import readable_axis
@@ -28,8 +28,8 @@ def relative_error_table(*, rounded: bool = True) -> pd.DataFrame:
         relative_error_percent = 100 (reported - params)/reported, and the rule's mean_percent, max_percent
         and max_absolute_percent, the same in all of its rows.
     """
-    table = counting.relative_errors(RULES, rounded=rounded)
-    summary = counting.relative_error_summary(RULES, rounded=rounded)
+    table = relative_errors(RULES, rounded=rounded)
+    summary = relative_error_summary(RULES, rounded=rounded)
     return table.merge(summary[["rule", "mean_percent", "max_percent", "max_absolute_percent"]], on="rule")
 
 
