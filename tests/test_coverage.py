@@ -16,7 +16,6 @@ from chinchilla_jax.analysis.coverage import (
     rank_methods,
     simulated_losses,
 )
-from chinchilla_jax.plots.coverage import plot_coverage
 
 SMALL = CoverageSpec(datasets=3, resamples=30, inner=2)
 
@@ -96,8 +95,6 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_numbers(tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
     with pytest.raises(cj.UsageError, match="resamples is 30 there and 31 here"):
         coverage(runs, CoverageSpec(datasets=3, resamples=31, inner=2), out=tmp_path / "run")
-    figure = plot_coverage(whole)
-    assert len([axes for axes in figure.axes if axes.get_visible()]) == 8
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -10,15 +10,8 @@ import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.form_comparison import FormComparison, compare_forms, make_splits
 from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
-from chinchilla_jax.analysis.wald import wald_test
 from chinchilla_jax.bootstrapping.schemes import Cluster
 from chinchilla_jax.fitting.forms import Broken, Squared
-from chinchilla_jax.plots.forms import (
-    plot_form_comparison,
-    plot_form_ratios,
-    plot_objective_sensitivity,
-    plot_wald,
-)
 
 RUNS = cj.load_runs("chinchilla")
 
@@ -162,30 +155,5 @@ def test_objectives_side_by_side():
     # No residual is as large as 1: that delta is least squares.
     wide, squared = (table[table["delta"] == 1.0], table[table["objective"] == "squared"])
     assert wide["estimate"].to_numpy() == pytest.approx(squared["estimate"].to_numpy(), rel=1e-6)
-    figure = plot_objective_sensitivity(table)
-    assert [text.get_text() for text in figure.axes[0].get_xticklabels()][-1] == "squared"
     with pytest.raises(UsageError, match="no others"):
         objective_sensitivity(RUNS, deltas=(), others=())
-    with pytest.raises(UsageError, match="no tokens per parameter"):
-        plot_objective_sensitivity(table[table["quantity"] == "E"])
-
-
-def test_figures(comparison, tmp_path):
-    figure = plot_form_comparison(comparison)
-    figure.savefig(tmp_path / "comparison.png")
-    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert [label.split("\n")[0] for label in labels] == ["2 folds of runs", "above 8e+20 FLOP"]
-    only = dataclasses.replace(comparison, table=comparison.table.query("form == 'chinchilla'"))
-    with pytest.raises(UsageError, match="no form beside"):
-        plot_form_comparison(only)
-    flops = np.geomspace(1e18, 1e24, 4)
-    ratios = pd.DataFrame({"form": "kaplan", "flops": flops, "estimate": 20.0, "low": 10.0, "high": 30.0})
-    (line, *_) = plot_form_ratios(ratios, 1e21).axes[0].get_lines()
-    assert (line.get_ydata() == 20).all()
-    test = wald_test(
-        cj.bootstrap(RUNS, resamples=60), cj.ScalingLaw(E=1.7, A=400, B=400, alpha=0.34, beta=0.28), RUNS
-    )
-    axes = plot_wald(test, "printed").axes[0]
-    density = axes.get_lines()[0]
-    x, y = density.get_xdata(), density.get_ydata()
-    assert np.trapezoid(y, np.log(x)) == pytest.approx(1, abs=0.02)

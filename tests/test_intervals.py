@@ -25,7 +25,6 @@ from chinchilla_jax.intervals import (
 )
 from chinchilla_jax.intervals import methods as m
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.plots.intervals import plot_intervals
 
 TRUTH = ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
 
@@ -176,16 +175,6 @@ def test_the_published_mix_needs_its_own_point_and_uses_it():
     estimates = table.set_index(["method", "quantity"])["estimate"]
     assert estimates["besiroglu2024", "alpha"] == 0.34
     assert estimates["gaussian", "alpha"] == 0.35
-
-
-def test_the_figure_shows_every_interval_that_there_is():
-    quantities = [*exponent_quantities(), *prescription_quantities([1e20, 1e24])]
-    table = interval_table(replicates(), quantities, methods=["percentile", "basic"], levels=[0.8, 0.95])
-    table.loc[0, "high"] = np.inf
-    figure = plot_intervals(table)
-    assert len([axes for axes in figure.axes if axes.get_visible()]) == len(quantities)
-    # One bar for each method and level, and the estimates.
-    assert [len(axes.lines) for axes in figure.axes[:2]] == [4, 5]
 
 
 def test_failed_lanes_are_left_out_and_counted():

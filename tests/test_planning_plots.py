@@ -69,7 +69,7 @@ def test_every_figure_is_drawn_and_leaves_no_setting_changed(drawn, tmp_path):
     assert [path.stem for path in paths] == list(drawn)
     again = planning_figures.save_figures([("ratios", drawn["ratios"][0]())], tmp_path / "again", dpi=40)
     assert again[0].read_bytes() == (tmp_path / "figures" / "ratios.png").read_bytes()
-    with pytest.raises(UsageError, match="format 'gif'"):
+    with pytest.raises(UsageError, match=r"formats=\('gif',\): give a list of png"):
         planning_figures.save_figures([], tmp_path, formats=("gif",))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from chinchilla_jax.perturbations import (
     SystematicBias,
     geometric_mean,
 )
-from chinchilla_jax.plots.save import _lean_fonts
 from chinchilla_jax.plots.sweeps import SWEEPS, spread
 from chinchilla_jax.plots.ticks import log_ticks
 
@@ -603,21 +601,6 @@ def test_the_legend_says_which_curves_carry_a_band():
     table = plots.tokens_per_param_by_family_table(make_study(), "additive")
     figure = plots.plot_tokens_per_param_by_family(table)
     assert "80% interval (percentile) of c = \u221240, 0 and 40 million" in legend_texts(figure)
-
-
-def test_pdfs_leave_layout_tables_out_and_fonttools_as_it_was(tmp_path):
-    from fontTools.subset import Options
-
-    before = list(Options().drop_tables)
-    figure = Figure(figsize=(1, 1))
-    figure.text(0.1, 0.1, "fi \u03b1")
-    sizes = []
-    for name in ("lean", "full"):
-        with plots.style(), _lean_fonts() if name == "lean" else contextlib.nullcontext():
-            figure.savefig(tmp_path / f"{name}.pdf")
-        sizes.append((tmp_path / f"{name}.pdf").stat().st_size)
-    assert sizes[0] < sizes[1]
-    assert Options().drop_tables == before
 
 
 @pytest.mark.parametrize(

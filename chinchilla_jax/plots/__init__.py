@@ -17,7 +17,8 @@ from chinchilla_jax.plots.parameters_by_interpretation import (
 )
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
 from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
-from chinchilla_jax.plots.save import save_study_figures, study_figures
+from chinchilla_jax.plots.save import save_figures
+from chinchilla_jax.plots.study import save_study_figures, study_figures
 from chinchilla_jax.plots.style import style
 from chinchilla_jax.plots.tables import StudyTables
 from chinchilla_jax.plots.tokens_per_param_by_family import (
@@ -46,6 +47,7 @@ __all__ = [
     "plot_tokens_per_param_by_interpretation",
     "published_parameters",
     "relative_error_table",
+    "save_figures",
     "save_study_figures",
     "study_figures",
     "style",

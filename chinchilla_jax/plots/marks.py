@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.text import list_text, number_text
+from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB
 from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RULE_OF_THUMB = 20.0  # tokens per parameter (arXiv:2203.15556)
-GOPHER_FLOPS = 5.76e23  # the budget of Gopher and of Chinchilla (arXiv:2203.15556)
 _CROSS: Mapping[str, Any] = MappingProxyType(
     {"color": VERMILLION, "linestyle": "none", "marker": "x", "markersize": 6.0, "markeredgewidth": 1.6}
 )

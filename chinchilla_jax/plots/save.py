@@ -1,171 +1,67 @@
-"""Every figure of a study, written to files."""
+"""Write figures to files; the same figure gives the same bytes on every day and with every version."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
-from chinchilla_jax.plots.joint_map import plot_joint_map
-from chinchilla_jax.plots.marks import GOPHER_FLOPS
-from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
-from chinchilla_jax.plots.parameters_by_interpretation import (
-    parameters_by_interpretation_table,
-    plot_parameters_by_interpretation,
-    published_parameters,
-)
-from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
-from chinchilla_jax.plots.relative_error import RULES, plot_relative_error, relative_error_table
 from chinchilla_jax.plots.style import style
-from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import StudyTables, families, interpretations
-from chinchilla_jax.plots.tokens_per_param_by_family import (
-    plot_tokens_per_param_by_family,
-    tokens_per_param_by_family_table,
-)
-from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
-    plot_tokens_per_param_by_interpretation,
-    tokens_per_param_by_interpretation_table,
-)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
-# What matplotlib writes into files by itself changes from day to day and from version to version.
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": "chinchilla_jax", "Producer": None},
-    "svg": {"Date": None, "Creator": "chinchilla_jax"},
-}
+# By default matplotlib writes the date and its version into files.
+_METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": "chinchilla_jax", "Producer": None},
+        "svg": {"Date": None, "Creator": "chinchilla_jax"},
+    }
+)
 
 
-def study_figures(
-    study: StudyTables, *, method: str = "percentile", level: float | None = None
-) -> Iterator[tuple[str, Figure]]:
-    """The figures that the study has the tables for, one at a time: (name, figure).
-
-    Names, in this order: relative_error, parameters_by_interpretation, tokens_per_param_by_interpretation,
-    perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
-    two families joint_<first>_<second>. What a study does not have is left out: relative_error, which is
-    about the models of Table A9, where no count comes from a formula; the by-interpretation figures without
-    an unperturbed condition; perturbations without families.
-
-    Args:
-        study: see `StudyTables`.
-        method: of the intervals: "percentile", "gaussian" or "besiroglu2024".
-        level: share of the resamples inside an interval; None for 0.8 or what the study has nearest to it.
-
-    Raises:
-        UsageError: the study has no such method or level.
-    """
-    chosen: dict[str, Any] = {"method": method, "level": level}
-    if set(RULES) & set(study.conditions["params"].astype(str)):
-        yield "relative_error", plot_relative_error(relative_error_table())
-    if len(interpretations(study)):
-        parameters = parameters_by_interpretation_table(study, **chosen)
-        yield (
-            "parameters_by_interpretation",
-            plot_parameters_by_interpretation(parameters, _published_for(study)),
-        )
-        bands = tokens_per_param_by_interpretation_table(study, **chosen)
-        yield "tokens_per_param_by_interpretation", plot_tokens_per_param_by_interpretation(bands)
-    # A family that nobody has taught these figures to show is left out as well.
-    known = [family for family in families(study) if family in SWEEPS]
-    if known:
-        yield "perturbations", plot_perturbations(perturbation_table(study, known))
-    for family in known:
-        table = parameters_by_family_table(study, family, **chosen)
-        yield f"parameters_{family}", plot_parameters_by_family(table)
-        curves = tokens_per_param_by_family_table(study, family, **chosen)
-        yield f"tokens_per_param_{family}", plot_tokens_per_param_by_family(curves)
-    if has_pairs(study):
-        # Their intervals are percentiles of the fits, whatever the method of the summaries.
-        maps = joint_map(
-            cast(StudyFits, study), flops=_map_budget(study), level=0.8 if level is None else level
-        )
-        for (first, second), rows in maps.groupby(["first_family", "second_family"], sort=False):
-            yield f"joint_{first}_{second}", plot_joint_map(rows, runs=study.runs())
-
-
-def save_study_figures(
-    study: StudyTables,
+def save_figures(
+    figures: Iterable[tuple[str, Figure]],
     out_dir: str | os.PathLike[str],
     *,
-    method: str = "percentile",
-    level: float | None = None,
-    dpi: float = 200,
-    formats: Sequence[str] = ("png", "pdf"),
+    dpi: float = 150,
+    formats: Sequence[str] = ("png",),
 ) -> list[Path]:
-    """Write `study_figures` to `out_dir`, each in every format; the same tables give the same files.
+    """Write (name, figure) pairs to `out_dir`, each in every format.
 
     Args:
-        study: see `StudyTables`.
-        out_dir: folder, created if need be; files of the same names are replaced.
-        method: of the intervals.
-        level: of the intervals.
+        figures: may be a generator; each figure is written before the next one is drawn.
+        out_dir: created if missing; existing files of the same name are replaced.
         dpi: resolution of PNG files, dots per inch.
-        formats: out of "png", "pdf" and "svg".
+        formats: any of "png", "pdf" and "svg".
 
     Returns:
         The files, in the order of the figures.
 
     Raises:
-        UsageError: an unknown format, or the study has no such method or level.
+        UsageError: an unknown format.
     """
     unknown = [each for each in formats if each not in _METADATA]
     if unknown or isinstance(formats, str):
-        raise UsageError(f"formats={short(formats)}: give a list out of {', '.join(_METADATA)}")
+        raise UsageError(f"formats={short(formats)}: give a list of {', '.join(_METADATA)}")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in study_figures(study, method=method, level=level):
+    for name, figure in figures:
         # Saving reads settings too, such as how fonts go into a PDF.
         with style():
             figure.set_dpi(dpi)
-            # The layout is solved once here, and not in two more rehearsals for every format.
+            # Solve the layout once here, not again for every format.
             layout = figure.get_layout_engine()
             if layout is not None:
                 layout.execute(figure)
                 figure.set_layout_engine(None)
             for extension in formats:
                 path = folder / f"{name}.{extension}"
-                with _lean_fonts():
-                    figure.savefig(path, dpi=dpi, metadata=_METADATA[extension])
+                figure.savefig(path, dpi=dpi, metadata=dict(_METADATA[extension]))
                 written.append(path)
     return written
-
-
-@contextmanager
-def _lean_fonts() -> Iterator[None]:
-    """Leave the layout tables of fonts out of PDFs inside a `with` block.
-
-    Every glyph in a PDF has its place already, so ligature and kerning tables serve nobody; cutting them down
-    to the glyphs in use, as fontTools does, took 40% of the time that a PDF took.
-    """
-    from fontTools.subset import Options
-
-    before = getattr(Options, "_drop_tables_default", None)
-    if before is None:  # another version of fontTools, and PDFs take their time
-        yield
-        return
-    Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF"]
-    try:
-        yield
-    finally:
-        Options._drop_tables_default = before
-
-
-def _map_budget(study: StudyTables) -> float:
-    """Gopher's and Chinchilla's budget, or the largest among the runs of other data."""
-    chinchilla = getattr(study.spec, "data", "chinchilla") == "chinchilla"
-    return GOPHER_FLOPS if chinchilla else float(study.runs().flops.max())
-
-
-def _published_for(study: StudyTables) -> pd.DataFrame | None:
-    """The published fits, which are of the Chinchilla runs and mean nothing beside other data."""
-    return published_parameters() if getattr(study.spec, "data", "chinchilla") == "chinchilla" else None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
-from chinchilla_jax.plots.marks import RULE_OF_THUMB, mark_budget, mark_rule_of_thumb, missing_entry
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
+from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.style import INTERPRETATION_STYLES, styled
 from chinchilla_jax.plots.tables import (

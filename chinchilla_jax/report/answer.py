@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
-from chinchilla_jax.plots.marks import RULE_OF_THUMB
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown

@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.labels import interval_text
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
-from chinchilla_jax.plots.marks import GOPHER_FLOPS
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, families, interpretations, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from plot_breakdown import plot_breakdown
+
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.breakdown import breakdown
-from chinchilla_jax.plots.breakdown import plot_breakdown
 
 HERE = Path(__file__).parent
 

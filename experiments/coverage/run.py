@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from plot_coverage import plot_coverage
+
 import chinchilla_jax as cj
 from chinchilla_jax._util.progress_bar import resolve
 from chinchilla_jax.analysis.coverage import CoverageSpec, coverage, rank_methods
-from chinchilla_jax.plots.coverage import plot_coverage
 
 HERE = Path(__file__).parent
 

@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+from plot_confusion import plot_confusion
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.diagnosis import USES, confusion, diagnose_counts
-from chinchilla_jax.plots.confusion import plot_confusion
 
 HERE = Path(__file__).parent
 

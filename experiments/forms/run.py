@@ -13,6 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from plot_forms import (
+    plot_form_comparison,
+    plot_form_ratios,
+    plot_objective_sensitivity,
+    plot_wald,
+)
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.form_comparison import compare_forms
@@ -20,12 +26,6 @@ from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
 from chinchilla_jax.analysis.wald import null_p_values, wald_test
 from chinchilla_jax.fitting.forms import FORMS, bootstrap_form
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
-from chinchilla_jax.plots.forms import (
-    plot_form_comparison,
-    plot_form_ratios,
-    plot_objective_sensitivity,
-    plot_wald,
-)
 
 HERE = Path(__file__).parent
 PARTS = ("objectives", "wald", "forms", "comparison")

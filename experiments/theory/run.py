@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from plot_theory import plot_theory
+
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.theory import theory_summary, theory_table
-from chinchilla_jax.plots.theory import plot_theory
 
 HERE = Path(__file__).parent
 

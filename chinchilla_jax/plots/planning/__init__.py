@@ -11,8 +11,8 @@ from chinchilla_jax.plots.planning.loss_contours import LossContours, loss_conto
 from chinchilla_jax.plots.planning.model_ratios import plot_model_ratios
 from chinchilla_jax.plots.planning.optimum_by_compute import optimum_by_compute_table, plot_optimum_by_compute
 from chinchilla_jax.plots.planning.ratio_maps import plot_ratio_maps
-from chinchilla_jax.plots.planning.save import save_figures
 from chinchilla_jax.plots.planning.simulation_errors import plot_simulation_errors
+from chinchilla_jax.plots.save import save_figures
 
 __all__ = [
     "LossContours",

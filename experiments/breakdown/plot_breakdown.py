@@ -1,20 +1,16 @@
-"""Where each kind of miscount begins to change each conclusion, beside the documented miscount."""
+"""Figure: the size at which each kind of miscount changes each conclusion."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _LOOKS = {
     "ratio_leaves_interval": (BLUE, "o", "median at Chinchilla's budget leaves its own interval"),
@@ -25,26 +21,17 @@ _LEAST = 0.03  # of the documented miscount: the left end of the axis, where "al
 
 
 @styled
-def plot_breakdown(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
-    """Draw every size in units of the documented miscount, with its interval.
+def plot_breakdown(table: pd.DataFrame) -> Figure:
+    """Draw every breakdown size, with its interval, in units of the documented miscount.
 
     Args:
         table: of `analysis.breakdown.breakdown`.
-        ax: where to draw; None makes a figure.
 
     Returns:
-        The figure. One row per family and direction; shaded up to where any conclusion changes.
-
-    Raises:
-        UsageError: the table is empty.
+        The figure: one row per family and direction, shaded as far as no conclusion changes.
     """
-    from matplotlib.figure import Figure
-
-    if table.empty:
-        raise UsageError("plot_breakdown: the table is empty")
-    if ax is None:
-        figure = Figure(figsize=(8.6, 4.6), layout="constrained")
-        ax = figure.subplots()
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    ax = figure.subplots()
     groups = list(table.groupby(["family", "direction"], sort=False))
     highest = _limit(table)
     for row, (_, group) in enumerate(groups):
@@ -73,7 +60,7 @@ def plot_breakdown(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
     ax.set_xlabel("size of the miscount, in documented miscounts (shaded: no conclusion changes)")
     ax.grid(axis="y", visible=False)
     _legend(ax)
-    return ax.figure  # type: ignore[return-value]
+    return figure
 
 
 def _limit(table: pd.DataFrame) -> float:
@@ -95,8 +82,6 @@ def _entry(ax: Axes, y: float, entry: dict[str, float], highest: float) -> None:
 
 
 def _legend(ax: Axes) -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
         Line2D([], [], color=colour, marker=marker, label=label) for colour, marker, label in _LOOKS.values()
     ]

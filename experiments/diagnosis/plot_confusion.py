@@ -1,41 +1,27 @@
-"""Planted errors against what was diagnosed."""
+"""Figure: planted errors against diagnosed ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.perturbations import FAMILIES
 from chinchilla_jax.plots.style import BLACK, styled
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 @styled
-def plot_confusion(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
-    """Draw how many of the errors of each family (rows) were taken for each family (columns).
+def plot_confusion(table: pd.DataFrame) -> Figure:
+    """Draw the number of errors by planted family (rows) and diagnosed family (columns).
 
     Args:
         table: of `analysis.diagnosis.confusion`.
-        ax: where to draw; None makes a figure.
 
     Returns:
         The figure.
-
-    Raises:
-        UsageError: the table is empty.
     """
-    from matplotlib.figure import Figure
-
-    if table.empty:
-        raise UsageError("plot_confusion: the table is empty")
-    if ax is None:
-        ax = Figure(figsize=(4.6, 3.6), layout="constrained").subplots()
+    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+    ax = figure.subplots()
     families = [family for family in FAMILIES if family in set(table["planted"]) | set(table["diagnosed"])]
     pairs = list(zip(table["planted"], table["diagnosed"], strict=True))
     counts = np.array([[pairs.count((planted, found)) for found in families] for planted in families])
@@ -49,4 +35,4 @@ def plot_confusion(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
     ax.set_xlabel("diagnosed")
     ax.set_ylabel("planted")
     ax.grid(visible=False)
-    return ax.figure  # type: ignore[return-value]
+    return figure

@@ -1,16 +1,19 @@
-"""Functional forms beside each other: errors out of sample, and the tokens per parameter they prescribe."""
+"""Figures of this experiment: forms out of sample and in prescription, objectives, the Wald test."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+import math
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import MINUS
+from chinchilla_jax.analysis.form_comparison import FormComparison
+from chinchilla_jax.analysis.wald import WaldTest
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.plots.style import (
     BLACK,
     BLUE,
@@ -24,23 +27,13 @@ from chinchilla_jax.plots.style import (
     styled,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from chinchilla_jax.analysis.form_comparison import FormComparison
-    from chinchilla_jax.analysis.wald import WaldTest
-
-_LOOKS: Mapping[str, Look] = MappingProxyType(
-    {
-        "chinchilla": Look(BLACK, "o", "-"),
-        "equal_exponents": Look(BLUE, "s", (0, (6, 1.5))),
-        "fixed_floor": Look(GREEN, "^", (0, (3, 1.2, 1, 1.2))),
-        "kaplan": Look(VERMILLION, "D", (0, (1.2, 1.2))),
-        "broken": Look(PURPLE, "v", (0, (8, 2, 2, 2))),
-    }
-)
+_LOOKS = {
+    "chinchilla": Look(BLACK, "o", "-"),
+    "equal_exponents": Look(BLUE, "s", (0, (6, 1.5))),
+    "fixed_floor": Look(GREEN, "^", (0, (3, 1.2, 1, 1.2))),
+    "kaplan": Look(VERMILLION, "D", (0, (1.2, 1.2))),
+    "broken": Look(PURPLE, "v", (0, (8, 2, 2, 2))),
+}
 _OTHER = Look(GREY, "P", "-")
 
 
@@ -48,35 +41,25 @@ def _look(form: str) -> Look:
     return _LOOKS.get(form, _OTHER)
 
 
-def _axes(ax: Axes | None, width: float, height: float) -> Axes:
-    from matplotlib.figure import Figure
-
-    if ax is not None:
-        return ax
+def _axes(width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
 @styled
-def plot_form_comparison(comparison: FormComparison, ax: Axes | None = None) -> Figure:
-    """Draw by how much each form errs more, out of sample, than the reference form, with intervals.
+def plot_form_comparison(comparison: FormComparison) -> Figure:
+    """Draw the out-of-sample error of each form relative to the reference form, with intervals.
 
     Args:
-        comparison: of `analysis.form_comparison.compare_forms`.
-        ax: where to draw; None makes a figure.
+        comparison: of `analysis.form_comparison.compare_forms`, with at least one form beside the reference.
 
     Returns:
         The figure. One group of rows per split; differences in percent of the reference form's error.
-
-    Raises:
-        UsageError: there is no form beside the reference.
     """
     table, reference = comparison.table, comparison.reference
     rows = table[table["form"] != reference]
-    if rows.empty:
-        raise UsageError("plot_form_comparison: there is no form beside the reference")
     splits = list(dict.fromkeys(table["split"]))
     forms = list(dict.fromkeys(rows["form"]))
-    ax = _axes(ax, 8.2, 1.0 + 0.2 * len(rows) + 0.3 * len(splits))
+    ax = _axes(8.2, 1.0 + 0.2 * len(rows) + 0.3 * len(splits))
     own = table[table["form"] == reference].set_index("split")["error"]
     marks = []
     for i, split in enumerate(splits):
@@ -108,19 +91,18 @@ def plot_form_comparison(comparison: FormComparison, ax: Axes | None = None) -> 
     )
     ax.grid(axis="y", visible=False)
     ax.figure.legend(handles=marks, loc="outside upper center", ncols=len(marks))
-    return ax.figure  # type: ignore[return-value]
+    return ax.figure
 
 
 @styled
-def plot_form_ratios(table: pd.DataFrame, largest_run: float, ax: Axes | None = None) -> Figure:
-    """Draw tokens per parameter over compute for every form, with bands.
+def plot_form_ratios(table: pd.DataFrame, largest_run: float) -> Figure:
+    """Draw tokens per parameter against compute, a band per form.
 
     Args:
         table: columns form, flops, estimate, low, high.
         largest_run: compute of the largest run (FLOP): beyond it all curves are extrapolations.
-        ax: where to draw; None makes a figure.
     """
-    ax = _axes(ax, 6.6, 4.2)
+    ax = _axes(6.6, 4.2)
     for form, group in table.groupby("form", sort=False):
         look = _look(str(form))
         ax.fill_between(
@@ -139,29 +121,23 @@ def plot_form_ratios(table: pd.DataFrame, largest_run: float, ax: Axes | None = 
         fontsize=8.0,
         color=GREY,
     )
-    ax.axhline(20.0, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
+    ax.axhline(RULE_OF_THUMB, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
     ax.set_xlabel(quantity_label("flops"))
     ax.set_ylabel(quantity_label("optimal_tokens_per_param"))
     ax.legend(loc="upper left")
-    return ax.figure  # type: ignore[return-value]
+    return ax.figure
 
 
 @styled
-def plot_objective_sensitivity(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
-    """Draw tokens per parameter over delta at every budget, with bands; other objectives beside.
+def plot_objective_sensitivity(table: pd.DataFrame) -> Figure:
+    """Draw tokens per parameter against delta, a band per budget; other objectives to the right.
 
     Args:
         table: of `analysis.objective_sensitivity.objective_sensitivity`.
-        ax: where to draw; None makes a figure.
-
-    Raises:
-        UsageError: the table has no budget, or no Huber.
     """
     rows = table[table["quantity"] == "tokens_per_param"]
     huber = rows[rows["delta"].notna()]
-    if huber.empty:
-        raise UsageError("plot_objective_sensitivity: no tokens per parameter under any delta")
-    ax = _axes(ax, 7.4, 4.2)
+    ax = _axes(7.4, 4.2)
     colours = (BLUE, GREEN, ORANGE, VERMILLION, PURPLE, SKY)
     budgets = sorted(huber["flops"].unique())
     others = [name for name in dict.fromkeys(rows["objective"]) if name != "huber"]
@@ -189,19 +165,18 @@ def plot_objective_sensitivity(table: pd.DataFrame, ax: Axes | None = None) -> F
     ax.set_xlabel("half-width delta of Huber's quadratic zone (log loss), and other objectives")
     ax.set_ylabel(quantity_label("optimal_tokens_per_param"))
     ax.legend(loc="lower left", ncols=2)
-    return ax.figure  # type: ignore[return-value]
+    return ax.figure
 
 
 @styled
-def plot_wald(test: WaldTest, name: str = "the law", ax: Axes | None = None) -> Figure:
-    """Draw how far the law is from the fit, beside the resamples and chi-squared.
+def plot_wald(test: WaldTest, name: str = "the law") -> Figure:
+    """Draw the distance of a law from the fit, with those of the resamples and the chi-squared density.
 
     Args:
         test: of `analysis.wald.wald_test`.
         name: what to call the law.
-        ax: where to draw; None makes a figure.
     """
-    ax = _axes(ax, 6.6, 3.6)
+    ax = _axes(6.6, 3.6)
     distances = test.distances[test.distances > 0]
     edges = np.geomspace(min(distances.min(), 0.3), max(distances.max(), 2 * test.statistic, 30.0), 60)
     # Per unit of ln distance, so that the area is right on a logarithmic axis.
@@ -210,21 +185,15 @@ def plot_wald(test: WaldTest, name: str = "the law", ax: Axes | None = None) -> 
     ax.stairs(density, edges, fill=True, color=SKY, alpha=0.5, label="resamples")
     middle = np.geomspace(edges[0], edges[-1], 400)
     half = test.degrees / 2
-    log_density = half * np.log(middle / 2) - middle / 2 - _log_gamma(half)
+    log_density = half * np.log(middle / 2) - middle / 2 - math.lgamma(half)
     ax.plot(middle, np.exp(log_density), color=BLACK, label=f"chi-squared, {test.degrees} degrees")
     ax.axvline(test.statistic, color=VERMILLION, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("squared Mahalanobis distance from the fit")
     ax.set_ylabel("density per unit of ln distance")
     ax.legend(loc="upper left")
-    return ax.figure  # type: ignore[return-value]
+    return ax.figure
 
 
 def _spans(limits: tuple[float, float], value: float) -> bool:
     return limits[0] <= value <= limits[1]
-
-
-def _log_gamma(value: float) -> float:
-    import math
-
-    return math.lgamma(value)

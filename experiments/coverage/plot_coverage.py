@@ -1,20 +1,16 @@
-"""Coverage of every interval method against what it promises, one panel per quantity."""
+"""Figure: coverage of every interval method against its nominal level, one panel per quantity."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLUMNS = 4
 _TOLERANCE = 0.02
@@ -24,22 +20,15 @@ _NAMES = {"highest_density": "highest\ndensity", "studentised": "student-\nised"
 
 @styled
 def plot_coverage(table: pd.DataFrame) -> Figure:
-    """Draw coverage with two standard errors, each method in its column and each level in its colour.
+    """Draw coverage with two standard errors, a column per method and a colour per level.
 
     Args:
         table: of `analysis.coverage.coverage_table`.
 
     Returns:
-        The figure. Grey bands reach two points to either side of each level.
-
-    Raises:
-        UsageError: the table is empty.
+        The figure. Grey bands extend two percentage points to either side of each level.
     """
-    from matplotlib.figure import Figure
-
     panels = list(table.groupby(["quantity", "flops"], sort=False, dropna=False))
-    if not panels:
-        raise UsageError("plot_coverage: the table is empty")
     columns = min(_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(2.9 * columns, 2.5 * rows + 0.3), layout="constrained")

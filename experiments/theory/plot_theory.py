@@ -1,23 +1,19 @@
-"""Closed forms over the fits of a study: one row of panels per family, one column per quantity."""
+"""Figure: closed forms and the fits of a study, a row of panels per family, a column per quantity."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import number_text
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.plots.style import BLUE, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.ticks import readable_axis
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_SHOWN = (("alpha", None), ("A", None), ("E", None), ("beta", None), ("tokens_per_param", 5.76e23))
+_SHOWN = (("alpha", None), ("A", None), ("E", None), ("beta", None), ("tokens_per_param", GOPHER_FLOPS))
 _LOG = ("A", "tokens_per_param")
 
 
@@ -30,15 +26,8 @@ def plot_theory(table: pd.DataFrame) -> Figure:
 
     Returns:
         The figure.
-
-    Raises:
-        UsageError: the table holds no family.
     """
-    from matplotlib.figure import Figure
-
     families = [family for family in SWEEPS if (table["family"] == family).any()]
-    if not families:
-        raise UsageError("plot_theory: the table holds no family")
     figure = Figure(figsize=(2.5 * len(_SHOWN), 2.1 * len(families) + 0.4), layout="constrained")
     grid = figure.subplots(len(families), len(_SHOWN), squeeze=False)
     for row, family in zip(grid, families, strict=True):

@@ -1,0 +1,123 @@
+"""Every figure of a study, written to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.plots.joint_map import plot_joint_map
+from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
+from chinchilla_jax.plots.parameters_by_interpretation import (
+    parameters_by_interpretation_table,
+    plot_parameters_by_interpretation,
+    published_parameters,
+)
+from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
+from chinchilla_jax.plots.relative_error import RULES, plot_relative_error, relative_error_table
+from chinchilla_jax.plots.save import save_figures
+from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.plots.tables import StudyTables, families, interpretations
+from chinchilla_jax.plots.tokens_per_param_by_family import (
+    plot_tokens_per_param_by_family,
+    tokens_per_param_by_family_table,
+)
+from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
+    plot_tokens_per_param_by_interpretation,
+    tokens_per_param_by_interpretation_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def study_figures(
+    study: StudyTables, *, method: str = "percentile", level: float | None = None
+) -> Iterator[tuple[str, Figure]]:
+    """The figures that the study has the tables for, one at a time: (name, figure).
+
+    Names, in this order: relative_error, parameters_by_interpretation, tokens_per_param_by_interpretation,
+    perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
+    two families joint_<first>_<second>. What a study does not have is left out: relative_error, which is
+    about the models of Table A9, where no count comes from a formula; the by-interpretation figures without
+    an unperturbed condition; perturbations without families.
+
+    Args:
+        study: see `StudyTables`.
+        method: of the intervals: "percentile", "gaussian" or "besiroglu2024".
+        level: share of the resamples inside an interval; None for 0.8 or what the study has nearest to it.
+
+    Raises:
+        UsageError: the study has no such method or level.
+    """
+    chosen: dict[str, Any] = {"method": method, "level": level}
+    if set(RULES) & set(study.conditions["params"].astype(str)):
+        yield "relative_error", plot_relative_error(relative_error_table())
+    if len(interpretations(study)):
+        parameters = parameters_by_interpretation_table(study, **chosen)
+        yield (
+            "parameters_by_interpretation",
+            plot_parameters_by_interpretation(parameters, _published_for(study)),
+        )
+        bands = tokens_per_param_by_interpretation_table(study, **chosen)
+        yield "tokens_per_param_by_interpretation", plot_tokens_per_param_by_interpretation(bands)
+    # A family that nobody has taught these figures to show is left out as well.
+    known = [family for family in families(study) if family in SWEEPS]
+    if known:
+        yield "perturbations", plot_perturbations(perturbation_table(study, known))
+    for family in known:
+        table = parameters_by_family_table(study, family, **chosen)
+        yield f"parameters_{family}", plot_parameters_by_family(table)
+        curves = tokens_per_param_by_family_table(study, family, **chosen)
+        yield f"tokens_per_param_{family}", plot_tokens_per_param_by_family(curves)
+    if has_pairs(study):
+        # Their intervals are percentiles of the fits, whatever the method of the summaries.
+        maps = joint_map(
+            cast(StudyFits, study), flops=_map_budget(study), level=0.8 if level is None else level
+        )
+        for (first, second), rows in maps.groupby(["first_family", "second_family"], sort=False):
+            yield f"joint_{first}_{second}", plot_joint_map(rows, runs=study.runs())
+
+
+def save_study_figures(
+    study: StudyTables,
+    out_dir: str | os.PathLike[str],
+    *,
+    method: str = "percentile",
+    level: float | None = None,
+    dpi: float = 200,
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[Path]:
+    """Write `study_figures` to `out_dir`, each in every format; the same tables give the same files.
+
+    Args:
+        study: see `StudyTables`.
+        out_dir: folder, created if need be; files of the same names are replaced.
+        method: of the intervals.
+        level: of the intervals.
+        dpi: resolution of PNG files, dots per inch.
+        formats: out of "png", "pdf" and "svg".
+
+    Returns:
+        The files, in the order of the figures.
+
+    Raises:
+        UsageError: an unknown format, or the study has no such method or level.
+    """
+    drawn = study_figures(study, method=method, level=level)
+    return save_figures(drawn, out_dir, dpi=dpi, formats=formats)
+
+
+def _map_budget(study: StudyTables) -> float:
+    """Gopher's and Chinchilla's budget, or the largest among the runs of other data."""
+    chinchilla = getattr(study.spec, "data", "chinchilla") == "chinchilla"
+    return GOPHER_FLOPS if chinchilla else float(study.runs().flops.max())
+
+
+def _published_for(study: StudyTables) -> pd.DataFrame | None:
+    """The published fits, which are of the Chinchilla runs and mean nothing beside other data."""
+    return published_parameters() if getattr(study.spec, "data", "chinchilla") == "chinchilla" else None
