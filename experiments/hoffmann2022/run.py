@@ -14,6 +14,7 @@ import numpy as np
 import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax.datasets.counting import Architecture
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 from chinchilla_jax.plots import planning as planning_figures
 
@@ -21,7 +22,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from _tables import write  # noqa: E402
 
-GOPHER = 5.76e23
 # Table A4: name, parameters, layers, d_model, ffw_size, heads, kv_size, ratio of FLOP to 6 N D.
 TABLE_A4 = (
     ("73M", 73e6, 10, 640, 2560, 10, 64, 1.03),
@@ -76,10 +76,10 @@ def main() -> None:
 
 
 def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
-    published = planning.plan(planning.LawSample.from_law(HOFFMANN_2022), flops=GOPHER).table.set_index(
+    published = planning.plan(planning.LawSample.from_law(HOFFMANN_2022), flops=GOPHER_FLOPS).table.set_index(
         "quantity"
     )
-    fitted = planning.plan(sample, flops=GOPHER).table.set_index("quantity")
+    fitted = planning.plan(sample, flops=GOPHER_FLOPS).table.set_index("quantity")
 
     def band(quantity: str, scale: float, unit: str) -> str:
         median, low, high = (scale * fitted.loc[quantity, name] for name in ("median", "low", "high"))
@@ -111,7 +111,12 @@ def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
             f"{published.loc['rule_overhead', 'point']:.1%}",
             band("rule_overhead", 100, "%"),
         ),
-        ("optimal size there, Kaplan et al. 2020", "-", f"{kaplan.optimal(GOPHER)[0] / 1e9:.0f}B", _BATCH),
+        (
+            "optimal size there, Kaplan et al. 2020",
+            "-",
+            f"{kaplan.optimal(GOPHER_FLOPS)[0] / 1e9:.0f}B",
+            _BATCH,
+        ),
         (
             "optimal size at 1e21, Kaplan et al. 2020",
             "4.68B",
@@ -150,7 +155,7 @@ def _isoflop(runs: cj.Runs, resamples: int) -> list[tuple[str, str, str, str]]:
                 f"runs read off the figure; {result.n_left_out} of {len(runs)} at none of the nine budgets",
             )
         )
-    n, d = (np.asarray(each)[:, 0] for each in result.optimal(GOPHER))
+    n, d = (np.asarray(each)[:, 0] for each in result.optimal(GOPHER_FLOPS))
     for quantity, published, values, scale, unit in (
         ("size", "63B", n, 1e-9, "B"),
         ("tokens", "1.4T", d, 1e-12, "T"),
