@@ -93,7 +93,7 @@ def test_models_known_and_a_user_s_own(tmp_path):
         (("--flops", "1e24", "--level", "80"), "level is 80, not a probability"),
         (("--flops", "1e24", "--study", "x"), "give one of them"),
         (("--flops", "1e24", "--condition", "x"), "give --study"),
-        (("--models", "absent.csv"), "absent.csv: cannot be read"),
+        (("--models", "absent.csv"), "absent.csv: no such file"),
         (("--params", "standard"), "the count of DATA is --interpretation"),
         (("chinchilla", "--flops", "1e24"), "DATA 'chinchilla' and --law"),
     ],

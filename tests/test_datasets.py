@@ -138,7 +138,7 @@ def test_wrong_names_say_what_was_meant(write):
     assert "'chinchilla' or 'llama3'" in message(load_runs, "nothing-like-it")
     text = message(load_runs, "chinchilla", params="bestfit")
     assert "did you mean 'best_fit'?" in text and "as_plotted, reported, standard" in text
-    with pytest.raises(UsageError, match="a table of your own"):
+    with pytest.raises(UsageError, match="your own table"):
         load_runs(write(table()), params="reported")
     with pytest.raises(UsageError, match="cannot read a list"):
         load_runs([1, 2])
@@ -384,11 +384,14 @@ def test_row_numbers_are_lines_of_the_file():
 
 
 COLUMN_CASES = [
-    (["params", "loss"], "no column for tokens or flops among 'params', 'loss'"),
-    (["params", "tokens"], "no column for loss among 'params', 'tokens'"),
-    (["a", "b", "x"], "no column for two of params, tokens and flops and none for loss among 'a', 'b', 'x'"),
+    (["params", "loss"], "found no column for tokens or flops; the table has 'params', 'loss'"),
+    (["params", "tokens"], "found no column for loss; the table has 'params', 'tokens'"),
+    (
+        ["a", "b", "x"],
+        "no columns for params, tokens or flops (two are needed), and none for loss; the table has 'a', 'b'",
+    ),
     (["parms", "tokens", "loss"], "--column params=parms"),
-    (["params (M)", "tokens", "loss"], "in plain counts and nats, say --column 'params=params (M)'"),
+    (["params (M)", "tokens", "loss"], "in plain counts and nats, pass --column 'params=params (M)'"),
     (["params", "tokens", "loss", "Loss"], "'loss' (column 3) and 'Loss' (column 4): both mean loss"),
     (["params", "N", "tokens", "loss"], "'params' (column 1) and 'N' (column 2): both mean params"),
     (["params", "tokens", "loss", "loss"], "(column 3) and 'loss' (column 4): the header is duplicated"),
@@ -438,7 +441,7 @@ def test_bad_files(content, expected):
 
 def test_files_that_cannot_be_opened(write, tmp_path, monkeypatch):
     assert "no such file" in message(load_runs, tmp_path / "missing.csv")
-    assert "is a directory; give one CSV" in message(load_runs, tmp_path)
+    assert "is a directory; give the path of a CSV" in message(load_runs, tmp_path)
     assert "cannot be opened" in message(load_runs, write(table()) / "below.csv")
     assert "cannot be opened" in message(load_runs, Path("a\0b.csv"))
     assert "'a\\nb.csv': no such file" in message(load_runs, "a\nb.csv")

@@ -65,7 +65,7 @@ def test_open_athena_s_isoflop_tables(tmp_path):
     assert "did you mean 'lab__text__b'?" in message(UsageError, path, experiment="lab_text_b")
     same(load_runs(isoflop_table().query("experiment == 'lab__text__a'")))
     assert "no column 'experiment'" in message(UsageError, RUNS, experiment="lab")
-    assert "tables of your own" in message(UsageError, "chinchilla", experiment="lab")
+    assert "your own tables" in message(UsageError, "chinchilla", experiment="lab")
 
 
 def wandb_table():
@@ -117,7 +117,7 @@ def test_weights_and_biases_public_api(tmp_path, dump):
     same(load_runs(path))
     records[3]["config"] = "none"
     pd.DataFrame(records).to_csv(path)
-    assert "row 5, column 'config': 'none' is no dictionary" in message(DataError, path)
+    assert "row 5, column 'config': 'none' is not a dictionary" in message(DataError, path)
     records[3]["config"] = "{'n_params': nan, 'lr': -inf}"
     pd.DataFrame(records).to_csv(path)
     assert "row 5, column 'config.n_params'" in message(DataError, path)
@@ -130,8 +130,8 @@ def test_json_lines(tmp_path):
     ]
     path = write(tmp_path / "runs.jsonl", "\n".join([*lines[:6], "", *lines[6:]]) + "\n")
     same(load_runs(path))
-    assert "row 2: no JSON object" in message(DataError, write(path, lines[0] + "\n{'loss': 1}\n"))
-    assert "row 2: [1] is no JSON object" in message(DataError, write(path, lines[0] + "\n[1]\n"))
+    assert "row 2: not a JSON object" in message(DataError, write(path, lines[0] + "\n{'loss': 1}\n"))
+    assert "row 2: [1] is not a JSON object" in message(DataError, write(path, lines[0] + "\n[1]\n"))
     gap = [*lines[:2], '{"tokens": 2e9, "loss": 3}', *lines[2:]]
     assert "row 3, column 'config.params': the cell is empty" in message(
         DataError, write(path, "\n".join(gap))
@@ -193,7 +193,7 @@ def test_suspicious_units_are_named_and_values_kept(change, likely):
 
 def test_a_run_that_stands_there_twice_is_named_and_kept(tmp_path):
     pd.concat([RUNS, RUNS[2:4]]).to_csv(tmp_path / "runs.csv", index=False)
-    with pytest.warns(DataWarning, match="rows 14, 15: the params, tokens and loss of another row"):
+    with pytest.warns(DataWarning, match="rows 14, 15: same params, tokens and loss as another row"):
         assert len(load_runs(tmp_path / "runs.csv")) == 14
     again = RUNS[2:4].assign(loss=LOSS[2:4] + 0.01)  # another seed of the same size
     assert len(load_runs(pd.concat([RUNS, again]))) == 14
@@ -222,7 +222,7 @@ MISTAKES = {
     ),
     "no flops and no tokens": (RUNS.drop(columns="tokens"), 2, "no column for tokens or flops"),
     "duplicate rows": (pd.concat([RUNS[:5], RUNS[:5]]), 2, "repeat the params and tokens"),
-    "a run twice": (pd.concat([RUNS, RUNS[:2]]), 0, "delete the copy, which weighs double"),
+    "a run twice": (pd.concat([RUNS, RUNS[:2]]), 0, "delete the copy, or the run counts twice"),
     "one model size": (RUNS.assign(params=1e9), 2, "all 12 rows have the same params (1e+09)"),
     "flops of another unit": (
         RUNS.assign(flops=N * D / 1e15),
@@ -270,7 +270,7 @@ def test_what_a_message_proposes_is_right(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     RUNS.rename(columns={"params": "Our Model Params", "loss": "Loss at the end"}).to_csv(path, index=False)
     assert main(["fit", str(path), "--starts", "16"]) == 2
-    proposed = re.search(r"say (.*) \(columns=", capsys.readouterr().err)[1]
+    proposed = re.search(r"pass (.*) \(columns=", capsys.readouterr().err)[1]
     assert main(["fit", str(path), "--starts", "16", "--quiet", *shlex.split(proposed)]) == 0
 
 

@@ -62,8 +62,8 @@ class ArchitectureTable:
     def rows(self, params: ArrayLike) -> NDArray[np.int64]:
         """Which model each parameter count belongs to.
 
-        A count belongs to the one model whose reported count it equals after rounding to whole millions. That
-        is exact for all 245 embedded runs; no nearest match is ever taken.
+        A count belongs to the model whose reported count it equals after rounding to whole millions. All 245
+        embedded runs match exactly; the nearest model is never taken instead.
 
         Args:
             params: counts, shape (n,).

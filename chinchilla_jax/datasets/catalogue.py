@@ -1,4 +1,4 @@
-"""The tables that travel with the package, and what is known about each of them."""
+"""The tables embedded in the package, and what is known about them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from chinchilla_jax._util.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What an embedded table is and where its figures come from.
+    """What an embedded table holds and where its numbers come from.
 
     Attributes:
         name: the table's name; `<name>.csv` is its file.
         title: one line about the runs.
         n_rows: rows in the file.
-        source: where the figures come from, in words.
+        source: where the numbers come from, in words.
         arxiv: identifiers of the papers on arXiv, measured first, transcribed last.
         columns: column name to meaning and unit.
         drop_highest_loss: runs of highest loss that `load_runs` leaves out unless told otherwise.
-        notes: what to know before fitting.
+        notes: what to know before a fit.
     """
 
     name: str
@@ -101,7 +101,7 @@ _RUN_TABLES = ("chinchilla", "llama3")
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Names of the embedded tables of runs, as `load_runs` takes them."""
+    """Names of the embedded tables of runs, for `load_runs`."""
     return _RUN_TABLES
 
 
@@ -118,6 +118,6 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def embedded_bytes(name: str) -> bytes:
     """The content of an embedded table's file."""
-    from importlib.resources import files  # slow to import, and `--help` has no use for it
+    from importlib.resources import files  # slow to import, and `--help` does not need it
 
     return files(__package__).joinpath("tables", f"{name}.csv").read_bytes()

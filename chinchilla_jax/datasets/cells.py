@@ -1,7 +1,7 @@
 """One cell of a table: a finite positive number, or a sentence about what it is instead.
 
-Cells are read from their text here rather than by a table library, because a library turns "NA", "1_000" or
-"1,5" into something without saying so, and then nobody can name the value that was wrong.
+Cells are parsed here and not by a table library: a library silently turns "NA", "1_000" or "1,5" into
+something else, and the message could no longer quote the value that was wrong.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ def parse_cell(value: object, quantity: str) -> float | Problem:
     """
     if isinstance(value, str):
         return _parse_text(value.strip(), quantity)
-    # pandas' own missing values raise when compared, so they are known by their type's name.
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    if _is_missing(value):
         return _missing(short(value))
     if isinstance(value, numbers.Real | decimal.Decimal) and not isinstance(value, bool):
         try:
@@ -62,6 +61,17 @@ def parse_cell(value: object, quantity: str) -> float | Problem:
         except ValueError:  # decimal's signalling NaN
             return _missing(short(value))
     return Problem("text", f"{short(value)} ({type(value).__name__})", "is not a number", _plain(quantity))
+
+
+def cell_text(value: object) -> str:
+    """The cell as text without spaces around it; "" for a missing value."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return "" if is_nan or _is_missing(value) else str(value).strip()
+
+
+def _is_missing(value: object) -> bool:
+    # The missing values of pandas raise when compared, so they are recognised by the name of their type.
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _parse_text(text: str, quantity: str) -> float | Problem:
@@ -120,7 +130,7 @@ def _text_remedy(text: str, quantity: str) -> str:
     digits = re.sub("[^0-9.+-]", "", text)
     comma = _DECIMAL_COMMA.fullmatch(text)
     thousands = _THOUSANDS.fullmatch(text)
-    # "2,345" reads both ways; as a loss it can only be 2.345, as a count its owner has to say.
+    # "2,345" reads both ways: as a loss it can only be 2.345, as a count only its owner knows.
     if comma and (quantity == "loss" or not thousands or text.lstrip("+-").startswith("0")):
         return f"use a decimal point: {comma[1]}.{comma[2]}"
     if comma and thousands:

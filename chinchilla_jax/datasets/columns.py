@@ -1,8 +1,8 @@
-"""Which column of a table is which quantity: the names people give to N, D, C and L.
+"""Which column of a table holds which quantity: the names that people give to N, D, C and L.
 
-A column name is compared without case, spaces, underscores, hyphens and punctuation, so "Model Size",
-"model_size" and "MODEL-SIZE" are one name. Names that would need a guess about the meaning are left out on
-purpose: "non-embedding params" is another count than N, and "params (M)" another unit.
+Column names are compared without case, spaces, underscores, hyphens and punctuation, so "Model Size",
+"model_size" and "MODEL-SIZE" are one name. Names whose meaning would be a guess are left out on purpose:
+"non-embedding params" is another count than N, and "params (M)" another unit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def normalise(name: str) -> str:
 _QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
 
 
-# Where experiment trackers keep a value says nothing about what it is.
+# The section in which an experiment tracker keeps a value does not say what the value is.
 _PLACE = re.compile(r"^(config|summary|metrics)[./]", re.IGNORECASE)
 
 
@@ -59,31 +59,38 @@ def quantity_of(name: str) -> str | None:
 
 
 def match_columns(
-    header: Sequence[str], where: str, columns: Mapping[str, str] | None = None
+    header: Sequence[str],
+    where: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    quantities: Sequence[str] = QUANTITIES,
 ) -> dict[str, int]:
-    """Position of the column of each quantity found in `header`.
+    """Position of the column of each quantity.
 
     Args:
         header: column names in the order of the table.
-        where: the table's name for messages.
-        columns: quantity to the name of the column that holds it, for those that names alone do not tell;
-            None for none.
+        where: the table's name in messages.
+        columns: quantity to the name of the column that holds it, where the name alone does not tell.
+        quantities: which to look for; columns of others are ignored. Of params, tokens and flops two are
+            enough.
 
     Returns:
-        Quantity to column position; "loss" and at least two of params, tokens, flops are in it.
+        Quantity to column position.
 
     Raises:
         DataError: a column is missing, or two columns hold the same quantity.
-        UsageError: `columns` names a quantity or a column that there is not.
+        UsageError: `columns` names an unknown quantity or a column that the table does not have.
     """
     positions = {quantity: [place] for quantity, place in _chosen(header, where, columns or {}).items()}
     taken = {found[0] for found in positions.values()}
     told = set(positions)
     for position, name in enumerate(header):
         quantity = quantity_of(name)
-        if quantity is not None and quantity not in told and position not in taken:
+        if quantity is None or quantity not in quantities:
+            continue
+        if quantity not in told and position not in taken:
             positions.setdefault(quantity, []).append(position)
-    # Choosing one of two candidates in silence is how a fit ends up on the wrong column.
+    # A silent choice between two candidates is how a fit ends up on the wrong column.
     for quantity, found in positions.items():
         if len(found) > 1:
             named = " and ".join(f"{short(header[position])} (column {position + 1})" for position in found)
@@ -97,7 +104,7 @@ def match_columns(
                 f"or choose it with columns={{{quantity!r}: ...}} (on the command line --column "
                 f"{quantity}=NAME)"
             )
-    missing = [quantity for quantity in QUANTITIES if quantity not in positions]
+    missing = [quantity for quantity in quantities if quantity not in positions]
     counts = [quantity for quantity in missing if quantity != "loss"]
     if len(counts) < 2:  # two of three are enough
         missing = [quantity for quantity in missing if quantity == "loss"]
@@ -114,7 +121,7 @@ def _chosen(header: Sequence[str], where: str, columns: Mapping[str, str]) -> di
             raise unknown_name("quantity in columns", quantity, QUANTITIES)
         if names.count(name) != 1:
             near = closest(name, names) if isinstance(name, str) else None
-            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(map(short, names[:8]))}"
+            hint = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
             found = "two columns are" if name in names else "no column is"
             raise UsageError(f"{where}: {found} named {short(name)}; {hint}")
         positions[quantity] = names.index(name)
@@ -126,24 +133,24 @@ def _missing_message(header: Sequence[str], where: str, missing: Sequence[str]) 
         return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
     if len(header) == 1:
         return f"{where}: a single column, {short(header[0])}; separate columns by commas, semicolons or tabs"
-    wanted = []
     counts = [quantity for quantity in missing if quantity != "loss"]
-    if len(counts) > 1:
-        wanted.append("two of params, tokens and flops" if len(counts) == 3 else " or ".join(counts))
-    if "loss" in missing:
-        wanted.append("loss")
-    found = ", ".join(short(name) for name in header[:8])
+    absent = {
+        0: "column for loss",
+        2: f"column for {' or '.join(counts)}",
+        3: "columns for params, tokens or flops (two are needed)",
+    }[len(counts)]
+    also = ", and none for loss" if counts and "loss" in missing else ""
+    listed = ", ".join(short(name) for name in header[:8])
     more = f" and {len(header) - 8} more" if len(header) > 8 else ""
-    absent = " and none for ".join(wanted)
-    return f"{where}: no column for {absent} among {found}{more}; {_remedy(header, missing)}"
+    return f"{where}: found no {absent}{also}; the table has {listed}{more}; {_remedy(header, missing)}"
 
 
 def _aliases(quantities: Sequence[str]) -> list[str]:
-    """Names of these quantities that are long enough for a misspelling to be recognised."""
+    """Names of these quantities, without those too short for a misspelling to be recognised."""
     return [name for name, quantity in _QUANTITY_OF.items() if quantity in quantities and len(name) > 2]
 
 
-# Words that say what a column holds although its whole name is none of the `ALIASES`.
+# Words that tell what a column holds although its whole name is not one of the `ALIASES`.
 _WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "params": ("param", "params", "parameter", "parameters"),
@@ -169,7 +176,7 @@ def _meant(name: str, missing: Sequence[str]) -> str | None:
 
 
 def _remedy(header: Sequence[str], missing: Sequence[str]) -> str:
-    # Nobody can type a name with a control character in it.
+    # A name with a control character cannot be typed.
     free = [name for name in header if name.isprintable() and normalise(name) and quantity_of(name) is None]
     meant: dict[str, str] = {}
     for name in free:
@@ -177,11 +184,11 @@ def _remedy(header: Sequence[str], missing: Sequence[str]) -> str:
         if quantity:
             meant.setdefault(quantity, name)
     if meant:
-        # As a shell takes it; in Python it is columns={...}.
+        # Quoted for a shell.
         told = " ".join(f"--column {shlex.quote(f'{quantity}={name}')}" for quantity, name in meant.items())
-        return f"if these hold them, in plain counts and nats, say {told} (columns=... in Python)"
+        return f"if these hold them, in plain counts and nats, pass {told} (columns=... in Python)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     return (
-        f"name the column that holds it by --column {missing[0]}=NAME, or rename it (understood are {others})"
-        "; C = 6 N D gives the third of params, tokens, flops"
+        f"pass --column {missing[0]}=NAME, or rename the column (recognised names: {others}); of params, "
+        "tokens and flops, C = 6 N D gives the third"
     )

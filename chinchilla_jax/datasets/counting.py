@@ -65,7 +65,7 @@ class Architecture:
             ) from None
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        # int64 wraps around in silence; twice the largest rule leaves room for any of them.
+        # int64 wraps around silently; the bound is twice the largest rule.
         d, f, k, h, n, v = (value.astype(np.float64) for value in fields.values())
         if np.any(2 * (2 * v * d + n * d * (5 * k * h + 3 * f)) >= 2.0**63):
             raise UsageError("Architecture: a count would exceed the range of int64; check the dimensions")
@@ -100,14 +100,14 @@ def standard(architecture: Architecture) -> Count:
 def best_fit(architecture: Architecture) -> Count:
     """V d + l (5 d k h + 2 d f): the variation of `standard` that comes closest to Table A9.
 
-    The study finds the 5 by fitting. Relative positions as in Transformer-XL (Dai et al. 2019,
+    The study found the 5 by fitting. Relative positions as in Transformer-XL (Dai et al. 2019,
     arXiv:1901.02860) would add a fifth matrix of that shape to each layer.
     """
     return _embedding(architecture) + _layers(architecture, attention=5, feed_forward=2)
 
 
 def untied(architecture: Architecture) -> Count:
-    """2 V d + l (4 d k h + 2 d f): `standard` with an output embedding of its own."""
+    """2 V d + l (4 d k h + 2 d f): `standard` with a separate output embedding."""
     return 2 * _embedding(architecture) + _layers(architecture, attention=4, feed_forward=2)
 
 
@@ -119,9 +119,8 @@ def gated(architecture: Architecture) -> Count:
 def gated_shared_kv(architecture: Architecture) -> Count:
     """V d + l (3 d k h + 3 d f): `gated`, with one matrix for keys and values together.
 
-    "Shared" is read here as keys equal to values in each head (query, key/value, output: three matrices in
-    place of four), and not as one key and one value for all heads (multi-query attention), where these two
-    would shrink to 2 d k.
+    "Shared" means keys equal to values in each head (query, key/value, output: three matrices in place of
+    four), not one key and one value for all heads (multi-query attention), where the two would take 2 d k.
     """
     return _embedding(architecture) + _layers(architecture, attention=3, feed_forward=3)
 

@@ -1,4 +1,4 @@
-"""Tables as other tools write them: exports of Weights & Biases, and tables of several experiments.
+"""Tables from other tools: exports of Weights & Biases, and tables that hold several experiments.
 
 | written by                               | columns                                                    |
 |------------------------------------------|------------------------------------------------------------|
@@ -9,7 +9,7 @@
 | Weights & Biases, public API             | name, config, summary (a dictionary as text in a cell)     |
 
 (kyo-takano/chinchilla, `chinchilla/database.py`; Open-Athena/scaling-law-analysis, `data/isoflops`;
-docs.wandb.ai, "Import and export data".) The first needs nothing but its column names.
+docs.wandb.ai, "Import and export data".) The first needs only its column names.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def unpack(table: Table) -> Table:
     """An export of Weights & Biases as a plain table; any other table as it is.
 
     Dictionaries in the columns "config" and "summary" become columns "config.<name>" and "summary.<name>".
-    Runs whose column "State" says that they did not finish are left out, with a warning that counts them.
+    Runs that did not finish according to the column "State" are left out, with a warning that counts them.
 
     Raises:
-        DataError: a cell that should hold a dictionary holds something else, or no run has finished.
+        DataError: a cell that should hold a dictionary does not, or no run has finished.
     """
     return _finished(_dictionaries(table))
 
@@ -46,14 +46,14 @@ def one_experiment(table: Table, experiment: str | None) -> Table:
 
     Args:
         table: any table.
-        experiment: the text in its column "experiment"; None for a table that has no such column, or one
-            experiment only.
+        experiment: the text in its column "experiment"; None for a table without that column, or with a
+            single experiment.
 
     Raises:
         DataError: the table has several experiments, and none was chosen.
-        UsageError: there is no such experiment, or no such column.
+        UsageError: the table has no such experiment, or no such column.
     """
-    position = _position(table, _EXPERIMENT)
+    position = table.find(_EXPERIMENT)
     if position is None:
         if experiment is None:
             return table
@@ -67,21 +67,18 @@ def one_experiment(table: Table, experiment: str | None) -> Table:
             return table
         listed = ", ".join(short(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
         raise DataError(
-            f"{table.where}: column 'experiment' names {len(names)} experiments ({listed}), and one law "
-            "cannot stand for all; choose one with experiment=... (--experiment on the command line), or "
-            "delete the column to pool them"
+            f"{table.where}: column 'experiment' names {len(names)} experiments ({listed}); choose one with "
+            "experiment=... (--experiment on the command line), or delete the column to fit one law to all"
         )
     if experiment not in names:
         near = closest(experiment, names)
-        hint = (
-            f"did you mean {near!r}?" if near else f"there are {', '.join(short(name) for name in names[:8])}"
-        )
+        hint = f"did you mean {near!r}?" if near else f"it has {', '.join(short(name) for name in names[:8])}"
         raise UsageError(f"{table.where}: no experiment {short(experiment)}; {hint}")
     return table.take([row for row, name in enumerate(cells) if name == experiment])
 
 
 def _dictionaries(table: Table) -> Table:
-    positions = {name: _position(table, name) for name in _DICTIONARIES}
+    positions = {name: table.find(name) for name in _DICTIONARIES}
     if None in positions.values():
         return table
     records: list[dict[str, object]] = [{} for _ in table.rows]
@@ -108,20 +105,20 @@ def _dictionary(cell: object, table: Table, row: int, name: str) -> Mapping[str,
             value = json.loads(cell)
         except (ValueError, RecursionError):
             try:
-                # Python's way of writing a dictionary, in which nan is a name and no literal.
+                # A dictionary as Python prints it, where nan is a name and not a literal.
                 value = ast.literal_eval(re.sub(r"(?<![\w'\"])-?(nan|inf)(?![\w'\"])", "None", cell))
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 value = None
     if not isinstance(value, Mapping):
         raise DataError(
-            f"{table.where}: {table.name_rows([row])}, column {short(name)}: {short(cell)} is no dictionary "
-            "as Weights & Biases exports it; export the runs again, or rename the column"
+            f"{table.where}: {table.name_rows([row])}, column {short(name)}: {short(cell)} is not a "
+            "dictionary as exported by Weights & Biases; export the runs again, or rename the column"
         )
     return value
 
 
 def _finished(table: Table) -> Table:
-    position = _position(table, "state")
+    position = table.find("state")
     if position is None:
         return table
     states = [str(cell).strip().casefold() for cell in table.column(position)]
@@ -137,11 +134,3 @@ def _finished(table: Table) -> Table:
         stacklevel=2,
     )
     return table.take([row for row, state in enumerate(states) if state not in _UNFINISHED])
-
-
-def _position(table: Table, name: str) -> int | None:
-    """Where the column of this name is, case aside."""
-    for position, each in enumerate(table.header):
-        if each.strip().casefold() == name:
-            return position
-    return None

@@ -17,7 +17,7 @@ def records_of(text: str, where: str) -> tuple[list[int], list[dict[str, object]
         where: its name in messages.
 
     Raises:
-        DataError: a line is no JSON object.
+        DataError: a line is not a JSON object.
     """
     rows, records = [], []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -28,12 +28,12 @@ def records_of(text: str, where: str) -> tuple[list[int], list[dict[str, object]
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
             raise DataError(
-                f"{where}: row {number}: no JSON object ({reason}); write one run per line, "
+                f"{where}: row {number}: not a JSON object ({reason}); write one run per line, "
                 'such as {"params": 1e9, "tokens": 2e10, "loss": 2.6}'
             ) from None
         if not isinstance(value, Mapping):
             raise DataError(
-                f"{where}: row {number}: {short(value)} is no JSON object; write one run per line"
+                f"{where}: row {number}: {short(value)} is not a JSON object; write one run per line"
             )
         rows.append(number)
         records.append(flattened(value))
@@ -41,9 +41,9 @@ def records_of(text: str, where: str) -> tuple[list[int], list[dict[str, object]
 
 
 def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Fields of nested objects beside the others, named "outer.inner".
+    """The fields, those of nested objects named "outer.inner".
 
-    Names that begin with "_" are left out: Weights & Biases keeps its own bookkeeping under such names.
+    Names that begin with "_" are left out: Weights & Biases uses them for its own bookkeeping.
     """
     fields: dict[str, object] = {}
     stack = [(prefix, value)]

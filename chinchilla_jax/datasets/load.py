@@ -1,4 +1,4 @@
-"""`load_runs`: one way in for embedded tables, files and DataFrames."""
+"""`load_runs`: the one way to load runs, from embedded tables, files and DataFrames."""
 
 from __future__ import annotations
 
@@ -33,17 +33,16 @@ def load_runs(
     columns: Mapping[str, str] | None = None,
     experiment: str | None = None,
 ) -> Runs:
-    """Load training runs and check everything about them that a fit relies on.
+    """Load training runs and check everything that a fit relies on.
 
-    A table needs a column for the loss and for two of params, tokens and flops; the third follows from
-    C = 6 N D, and where all three are given they stay as given. Column names are matched without case, spaces
-    and punctuation, and the usual other names are understood (N, Model Size, Training FLOP, val_loss, ...).
-    Columns that are none of these are ignored. Exports of Weights & Biases are understood
-    (`datasets.foreign`).
+    A table needs columns for the loss and for two of params, tokens and flops; the third follows from
+    C = 6 N D, and if all three are given they are kept. Column names are matched without case, spaces and
+    punctuation, and common names are recognised (N, Model Size, Training FLOP, val_loss, ...). Other columns
+    are ignored. Exports of Weights & Biases are recognised too (`datasets.foreign`).
 
     Args:
         source: "chinchilla" or "llama3" (an embedded table), the path of a CSV (separated by comma,
-            semicolon, tab or bar, in UTF-8), JSON-lines or Parquet file, or a DataFrame. An embedded
+            semicolon, tab or bar, in UTF-8), JSON Lines or Parquet file, or a DataFrame. An embedded
             name wins over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
@@ -52,19 +51,19 @@ def load_runs(
             Besiroglu et al. 2024 (arXiv:2404.10102), otherwise 0.
         rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer
             et al. 2025 (arXiv:2509.23963). "as_plotted" is never rounded, "reported" always is.
-        columns: which column holds which quantity, such as {"loss": "val/loss"}, where names alone leave it
-            open; for tables of your own.
-        experiment: which rows to take of a table whose column "experiment" names several.
+        columns: which column holds which quantity, such as {"loss": "val/loss"}, where the names do not
+            tell; for your own tables.
+        experiment: whose rows to take, where the table's column "experiment" names several.
 
     Returns:
         Runs in the order of the table. Their `interpretation` is `params` for an embedded table, otherwise
         "as_given".
 
     Raises:
-        DataError: the source cannot be read, or holds something that cannot be fitted; one line with the
-            file, rows (lines of the file, the header being line 1; counted from 1 in Parquet; index labels of
-            a DataFrame), column, value and remedy.
-        UsageError: an argument has no meaning, alone or with the others.
+        DataError: the source cannot be read, or cannot be fitted; one line with the file, the rows (lines of
+            a CSV or JSON Lines file; counted from 1 in Parquet; index labels of a DataFrame), the column, the
+            value and the remedy.
+        UsageError: an argument is invalid, alone or in combination.
 
     Warns:
         DataWarning: values look like another unit, or runs that did not finish were left out.
@@ -73,14 +72,14 @@ def load_runs(
         raise unknown_name("params", params, INTERPRETATIONS)
     embedded = isinstance(source, str) and source in dataset_names()
     if params != "as_plotted" and not (embedded and source == "chinchilla"):
-        shown = repr(source) if embedded else "a table of your own"
+        shown = repr(source) if embedded else "your own table"
         raise UsageError(
-            f"params={params!r} needs each run's architecture, which only the embedded 'chinchilla' has "
+            f"params={params!r} needs the architecture of each run, which only the embedded 'chinchilla' has "
             f"(Table A9), not {shown}; leave params out, or put your own counts in the params column"
         )
     if embedded and (columns or experiment is not None):
         raise UsageError(
-            f"columns and experiment are for tables of your own; the embedded {source!r} needs neither"
+            f"columns and experiment are for your own tables; the embedded {source!r} needs neither"
         )
     if embedded:
         name = str(source)
@@ -112,7 +111,7 @@ def _recount(runs: Runs, interpretation: str, rounded: bool) -> Runs:
 
 def _read_source(source: object) -> tuple[Table, str]:
     """The cells of a file or DataFrame, and a name for the runs."""
-    # A DataFrame can only exist once pandas has been imported, so there is no need to import it to ask.
+    # If pandas has not been imported, the source is not a DataFrame.
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return from_frame(source), "DataFrame"
@@ -124,7 +123,7 @@ def _read_source(source: object) -> tuple[Table, str]:
     path = os.path.expanduser(os.fsdecode(source))
     if isinstance(source, str) and not os.path.lexists(path):
         near = closest(source, dataset_names())
-        # Only a bare word can be a misspelt name; for a path the missing file is the whole story.
+        # Only a bare word can be a misspelt name.
         if near or not os.path.splitext(path)[1]:
             hint = f"did you mean {near!r}? " if near else ""
             raise DataError(

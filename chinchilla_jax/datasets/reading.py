@@ -1,6 +1,10 @@
-"""From a file, bytes or a DataFrame to a `Table`: a header and cells, with the row numbers its owner sees.
+"""From a file, bytes or a DataFrame to a `Table`: a header and cells, with the row numbers their owner sees.
 
-Nothing is converted here. Whatever the bytes are, the outcome is a `Table` or a one-line `DataError`.
+Every table that a user gives is read here: runs, lists of models, runs of a ladder. Nothing is converted.
+Whatever the bytes are, the outcome is a `Table` or a one-line `DataError`.
+
+CSV is split by the standard library rather than by pandas, which would lose the line on which a record starts
+(blank lines, cells with line breaks), turn "NA" into a missing value, and take longer to import than a fit.
 """
 
 from __future__ import annotations
@@ -13,13 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError, short
-from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.columns import match_columns, normalise, quantity_of
 from chinchilla_jax.datasets.json_lines import records_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Far above any table of runs; what is larger is a wrong path, and must not fill the memory.
+# Far above any table of runs: a larger file is a wrong path and must not fill the memory.
 MAX_BYTES = 128 * 2**20
 _DELIMITERS = (",", ";", "\t", "|")
 _USE_A_TABLE = "give a CSV or Parquet file with columns such as params, tokens, loss"
@@ -58,13 +62,15 @@ class Table:
 
     def take(self, positions: Sequence[int]) -> Table:
         """The rows at these positions."""
-        return Table(
-            self.where,
-            self.header,
-            lambda i: [self.column(i)[position] for position in positions],
-            [self.rows[position] for position in positions],
-            self.row_word,
+        return dataclasses.replace(
+            self,
+            column=lambda i: [self.column(i)[position] for position in positions],
+            rows=[self.rows[position] for position in positions],
         )
+
+    def find(self, *names: str) -> int | None:
+        """Position of the first column called one of `names` (as `normalise` writes them), or None."""
+        return next((i for i, name in enumerate(self.header) if normalise(name) in names), None)
 
     def name_rows(self, positions: Sequence[int], at_most: int = 5) -> str:
         """Name the rows at these positions, as in "row 7" or "rows 3, 4, 5, 6, 8 and 12 more"."""
@@ -79,14 +85,18 @@ def show_text(text: str) -> str:
     return text if text and text.isprintable() else ascii(text)
 
 
-def read_file(path: str) -> Table:
-    """Read a CSV (also semicolon- or tab-separated) or Parquet file.
+def read_file(path: str | os.PathLike[str]) -> Table:
+    """Read a CSV file (separated by comma, semicolon, tab or bar), JSON lines, or Parquet.
 
-    Parquet is known by its first bytes, so a wrong suffix does no harm.
+    Parquet is recognised by its first bytes, so a wrong suffix does no harm.
+
+    Raises:
+        DataError: the file cannot be read, or holds no table.
     """
+    path = os.path.expanduser(os.fsdecode(path))
     where = show_text(path)
     if os.path.isdir(path):
-        raise DataError(f"{where}: is a directory; give one CSV or Parquet file in it")
+        raise DataError(f"{where}: is a directory; give the path of a CSV or Parquet file")
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -133,9 +143,8 @@ def read_bytes(content: bytes, where: str, *, named_parquet: bool = False) -> Ta
 
 
 def from_frame(frame: pd.DataFrame) -> Table:
-    """A view of a DataFrame; rows are known by their index labels."""
+    """A view of a DataFrame; rows are named by their index labels."""
     header = tuple(str(name) for name in frame.columns)
-    _require_rows(len(frame), header, "DataFrame")
     return Table(
         "DataFrame", header, lambda i: frame.iloc[:, i].tolist(), frame.index.tolist(), row_word="index"
     )
@@ -157,8 +166,10 @@ def _read_csv(text: str, where: str) -> Table:
     try:
         return _csv_table(records, header, where)
     except DataError:
-        # In a text that is no table, the header is what is wrong.
-        if not {"config", "summary"} <= {name.casefold() for name in header}:
+        # Where the text is not a table at all, the header is the better thing to report.
+        if not {"config", "summary"} <= {name.casefold() for name in header} and not any(
+            map(quantity_of, header)
+        ):
             match_columns(header, where)
         raise
 
@@ -177,7 +188,6 @@ def _csv_table(records: Iterator[tuple[int, list[str]]], header: tuple[str, ...]
         )
     if repeated := [i for i, record in enumerate(cells) if tuple(map(str.strip, record)) == header]:
         raise DataError(f"{where}: {table.name_rows(repeated)}: the header again; delete the repeated line")
-    _require_rows(len(rows), header, where)
     return table
 
 
@@ -188,7 +198,7 @@ def _read_json_lines(text: str, where: str) -> Table:
 
 
 def _records(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line it starts on; blank lines are skipped."""
+    """Each record with the line that it starts on; blank lines are skipped."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
@@ -207,7 +217,7 @@ def _records(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[
 
 
 def _delimiter(text: str, where: str) -> str:
-    """The separator under which the header names the most quantities, then the most columns."""
+    """The separator for which the header names the most quantities, then the most columns."""
 
     def quality(delimiter: str) -> tuple[int, int]:
         try:
@@ -235,22 +245,15 @@ def _read_parquet(content: bytes, where: str) -> Table:
             raise _broken_parquet(where, error) from None
         return cells
 
-    # A damaged file surfaces as almost any exception (Arrow's own, OSError, UnicodeDecodeError, MemoryError).
+    # A damaged file raises almost anything (Arrow's own errors, OSError, UnicodeDecodeError, MemoryError).
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
         header = tuple(str(name) for name in table.column_names)
     except Exception as error:
         raise _broken_parquet(where, error) from None
-    _require_rows(table.num_rows, header, where)
     return Table(where, header, column, range(1, table.num_rows + 1))
 
 
 def _broken_parquet(where: str, error: Exception) -> DataError:
     reason = short(str(error).partition("\n")[0], 100) or type(error).__name__
     return DataError(f"{where}: damaged Parquet file ({reason}); write or copy it again")
-
-
-def _require_rows(count: int, header: Sequence[str], where: str) -> None:
-    if count == 0:
-        found = ", ".join(short(name) for name in header[:8])
-        raise DataError(f"{where}: no rows under the header ({found or 'no columns'}); add at least 6 runs")

@@ -1,4 +1,4 @@
-"""One set of training runs: the value that every other part of the package works on.
+"""A set of training runs, the value that the rest of the package works on.
 
 | code   | symbol | shape | unit                     |
 |--------|--------|-------|--------------------------|
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax._util.validation import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +30,14 @@ QUANTITIES = ("params", "tokens", "flops", "loss")
 class Runs:
     """n training runs, as four read-only float64 arrays of shape (n,).
 
-    The arrays are copied on construction, so a `Runs` never changes under the code that holds it.
-    Values are not judged here: a perturbation may make a count zero or negative, and such runs must travel
-    as far as the solver, which reports them as INVALID. Tables from users are checked by `load_runs`.
+    The arrays are copied on construction, so a `Runs` never changes. Values are not checked here: a
+    perturbation may make a count zero or negative, and the solver reports such runs as INVALID. `load_runs`
+    checks the tables of users.
 
     Attributes:
         params: parameters N (count), shape (n,).
         tokens: training tokens D (count), shape (n,).
-        flops: training compute C (FLOP), shape (n,). Usually 6 N D, but kept as given where a table gives it.
+        flops: training compute C (FLOP), shape (n,). Usually 6 N D; as in the table where it gives them.
         loss: final loss L (nats per token), shape (n,).
         name: where the runs come from: an embedded table's name or a file's name.
         interpretation: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
@@ -68,7 +68,7 @@ class Runs:
         return len(self.params)
 
     def __repr__(self) -> str:
-        """The ranges rather than the arrays, which would fill a screen."""
+        """Name and ranges; the arrays would fill a screen."""
         ranges = "".join(
             f", {quantity} {values.min():.3g} to {values.max():.3g}"
             for quantity in QUANTITIES
@@ -100,12 +100,12 @@ class Runs:
     def with_params(self, params: ArrayLike, interpretation: str | None = None) -> Runs:
         """The same runs with other parameter counts.
 
-        Tokens, compute and loss stay as they are: re-counting a model does not change what it was trained on.
-        (The robustness study, arXiv:2509.23963, does the same, for its re-counts and its perturbations.)
+        Tokens, compute and loss are unchanged: recounting a model does not change what it was trained on.
+        (The robustness study, arXiv:2509.23963, does the same for its recounts and perturbations.)
 
         Args:
             params: new counts, shape (n,); any finite or non-finite values.
-            interpretation: how they were counted; None keeps the present word.
+            interpretation: how they were counted; None keeps the present one.
         """
         kept = self.interpretation if interpretation is None else interpretation
         return Runs(params, self.tokens, self.flops, self.loss, name=self.name, interpretation=kept)  # type: ignore[arg-type]
@@ -118,17 +118,9 @@ class Runs:
         Raises:
             UsageError: `k` is not a whole number from 0 to n - 1.
         """
-        try:
-            count = operator.index(k)
-        except TypeError:
-            raise UsageError(
-                f"drop_highest_loss={short(k)}: give a whole number of runs to leave out"
-            ) from None
-        if not 0 <= count < max(len(self), 1):
-            raise UsageError(
-                f"drop_highest_loss={count}: there are {len(self)} runs; "
-                f"leave out from 0 to {max(len(self) - 1, 0)}"
-            )
+        most = max(len(self) - 1, 0)
+        remedy = f"there are {len(self)} runs, leave out a whole number from 0 to {most}"
+        count = whole_number("drop_highest_loss", k, high=most, remedy=remedy)
         kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
         return dataclasses.replace(
             self, **{quantity: getattr(self, quantity)[kept] for quantity in QUANTITIES}
@@ -143,7 +135,7 @@ class Runs:
 
 def _read_only(quantity: str, values: ArrayLike) -> NDArray[np.float64]:
     if np.iscomplexobj(values):
-        raise DataError(f"Runs: {quantity} holds complex numbers; give real ones")
+        raise DataError(f"Runs: {quantity} holds complex numbers; give real numbers")
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

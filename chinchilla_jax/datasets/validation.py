@@ -1,4 +1,4 @@
-"""From a `Table` to numbers that a law can be fitted to, or one line that says which cell stands in the way.
+"""From a `Table` to numbers that a law can be fitted to, or one line about the cell that prevents it.
 
 | code   | symbol | shape | unit                        |
 |--------|--------|-------|-----------------------------|
@@ -7,8 +7,7 @@
 | flops  | C      | (n,)  | training FLOP, C = 6 N D    |
 | loss   | L      | (n,)  | nats per token              |
 
-Plain NumPy rather than a schema library: the messages need the line, the text of the cell and its remedy,
-and the package must work on machines that have no schema library.
+Plain NumPy rather than a schema library: the messages name the line, the text of the cell and the remedy.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
-# The law has five parameters, so six different points are the least that says anything about the fit.
+# The law has five parameters, so six distinct points are the fewest that test a fit.
 MIN_DISTINCT_RUNS = 6
-# Counts of FLOP beyond 6 N D (embeddings, attention, experts) stay within this factor; units do not.
+# FLOP counted in full (embeddings, attention, experts) stay within this factor of 6 N D; wrong units do not.
 _FLOP_FACTOR = 3.0
 _DERIVED = {
     "params": "flops / (6 * tokens)",
@@ -41,7 +40,7 @@ _DERIVED = {
 def runs_from_table(
     table: Table, *, name: str, interpretation: str, columns: Mapping[str, str] | None = None
 ) -> Runs:
-    """Check every cell, complete the third of params, tokens and flops, and check what is left for a fit.
+    """Runs from a table whose cells, units and design were checked.
 
     Values in suspicious units are used as they are, with a `DataWarning`. `columns` is that of
     `match_columns`.
@@ -50,34 +49,65 @@ def runs_from_table(
         DataError: naming the table, the rows, the column, the value and the remedy.
     """
     positions = match_columns(table.header, table.where, columns)
-    arrays = _numbers(table, positions)
+    require_rows(table, "add at least 6 runs")
+    arrays = read_quantities(table, positions)
+    runs = Runs(**arrays, name=name, interpretation=interpretation)
+    require_fittable(runs, table.where, table)
+    warn_of_units(table.where, runs.params, runs.tokens, runs.loss, table.header[positions["loss"]])
+    _warn_of_repeats(runs, table)
+    return runs
+
+
+def require_rows(table: Table, remedy: str) -> None:
+    """Refuse a table without rows.
+
+    Raises:
+        DataError: it has none.
+    """
+    if not len(table.rows):
+        found = ", ".join(short(name) for name in table.header[:8])
+        raise DataError(f"{table.where}: no rows under the header ({found or 'no columns'}); {remedy}")
+
+
+def read_quantities(table: Table, positions: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    """The columns as numbers, (n,) each, with the third of params, tokens and flops from C = 6 N D.
+
+    Args:
+        table: the table.
+        positions: quantity to column position, as from `match_columns`.
+
+    Raises:
+        DataError: a cell is not a positive finite number, or the three do not fit together.
+    """
+    arrays = parse_columns(table, positions)
     missing = [quantity for quantity in _DERIVED if quantity not in arrays]
     for quantity in missing:
         arrays[quantity] = _derive(table, quantity, arrays)
     if not missing:
         _require_consistent(table, positions, arrays)
-    runs = Runs(**arrays, name=name, interpretation=interpretation)
-    require_fittable(runs, table.where, table)
-    warn_of_units(runs, table.where, table.header[positions["loss"]])
-    _warn_of_repeats(runs, table)
-    return runs
+    return arrays
 
 
 def _warn_of_repeats(runs: Runs, table: Table) -> None:
-    """Rows that repeat another in params, tokens and loss: most likely one run twice, and weighted so."""
+    """Warn of rows that repeat the params, tokens and loss of another: most likely one run listed twice."""
     first: dict[tuple[float, ...], int] = {}
     rows = zip(runs.params.tolist(), runs.tokens.tolist(), runs.loss.tolist(), strict=True)
     repeats = [row for row, run in enumerate(rows) if first.setdefault(run, row) != row]
     if repeats:
         warnings.warn(
-            f"{table.where}: {table.name_rows(repeats)}: the params, tokens and loss of another row; if it "
-            "is the same run, delete the copy, which weighs double",
+            f"{table.where}: {table.name_rows(repeats)}: same params, tokens and loss as another row; if it "
+            "is the same run, delete the copy, or the run counts twice",
             DataWarning,
             stacklevel=2,
         )
 
 
-def _numbers(table: Table, positions: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+def parse_columns(table: Table, positions: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    """The cells of these columns as positive finite numbers.
+
+    Raises:
+        DataError: one line about the first group of like cells that are not.
+    """
     arrays: dict[str, NDArray[np.float64]] = {}
     groups: dict[tuple[int, str], list[tuple[int, Problem]]] = {}
     for quantity, position in positions.items():
@@ -95,7 +125,7 @@ def _numbers(table: Table, positions: Mapping[str, int]) -> dict[str, NDArray[np
 
 
 def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int, Problem]]]) -> str:
-    """One line about the group of like cells that comes first in the table, and a count of all others."""
+    """One line about the first group of like cells in the table, with the number of all others."""
     (position, _), group = min(groups.items(), key=lambda item: (item[1][0][0], item[0][0]))
     first_row, problem = group[0]
     rows = table.name_rows([row for row, _ in group])
@@ -126,7 +156,7 @@ def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64
 def _require_consistent(
     table: Table, positions: Mapping[str, int], arrays: Mapping[str, NDArray[np.float64]]
 ) -> None:
-    """Refuse a FLOP column that is not of the size of 6 N D: a unit is wrong, or a column is."""
+    """Refuse FLOP that are not of the size of 6 N D: a unit or a column is wrong."""
     with np.errstate(all="ignore"):
         ratio = arrays["flops"] / training_flops(arrays["params"], arrays["tokens"])
     bad = np.flatnonzero(~((ratio <= _FLOP_FACTOR) & (ratio >= 1 / _FLOP_FACTOR)))
@@ -140,12 +170,12 @@ def _require_consistent(
 
 
 def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None:
-    """Refuse runs that cannot tell the five parameters of the law apart.
+    """Refuse runs that cannot determine the five parameters of the law.
 
     Args:
         runs: the runs, all values positive and finite.
-        where: what to call them in the message.
-        table: the table whose rows they are, one to one, to name the rows that repeat others.
+        where: their name in the message.
+        table: the table they come from, row by row, to name the rows that repeat others.
 
     Raises:
         DataError: fewer than 6 distinct (params, tokens), one model size only, or one token count only.

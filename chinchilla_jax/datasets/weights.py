@@ -1,4 +1,4 @@
-"""Weights of runs from a column of their table: how much each is to count in a fit."""
+"""Weights of runs, from a column of their table: how much each run counts in a fit."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ def load_weights(
     columns: Mapping[str, str] | None = None,
     experiment: str | None = None,
 ) -> NDArray[np.float64]:
-    """The weights (n,) of the runs that `load_runs` reads with the same arguments, in their order.
+    """The weights (n,) of the runs that `load_runs` reads with the same arguments, in the same order.
 
     Args:
-        source: path of a CSV, JSON-lines or Parquet file.
+        source: path of a CSV, JSON Lines or Parquet file.
         column: name of the column with the weights: numbers of zero or more.
         drop_highest_loss: as for `load_runs`.
         columns: as for `load_runs`.
         experiment: as for `load_runs`.
 
     Raises:
-        DataError: a cell is no number of zero or more.
-        UsageError: no such column, or an embedded table, which has no weights.
+        DataError: a cell is not a number of zero or more.
+        UsageError: the table has no such column, or is an embedded one, without weights.
     """
     if str(source) in dataset_names():
         raise UsageError(
             f"weights: the embedded table {str(source)!r} has no column of weights; give an array in Python"
         )
-    path = os.path.expanduser(os.fsdecode(source))
-    table = one_experiment(unpack(read_file(path)), experiment)
+    table = one_experiment(unpack(read_file(source)), experiment)
     names = [name.strip() for name in table.header]
     if names.count(column) != 1:
         if column in names:
@@ -52,7 +51,7 @@ def load_weights(
     dropped = drop_highest_loss or 0
     if not dropped:
         return weights
-    runs = runs_from_table(table, name=os.path.basename(path), interpretation="as_given", columns=columns)
+    runs = runs_from_table(table, name=table.where, interpretation="as_given", columns=columns)
     runs.drop_highest_loss(dropped)  # refuses what cannot be dropped
     kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - dropped])
     return weights[kept]
@@ -68,6 +67,6 @@ def _weights(table: Table, position: int) -> NDArray[np.float64]:
         if not (math.isfinite(values[row]) and values[row] >= 0):
             raise DataError(
                 f"{table.where}: {table.name_rows([row])}, column {short(table.header[position])}: "
-                f"{short(cell)} is no weight; give a number of zero or more"
+                f"{short(cell)} is not a weight; give a number of zero or more"
             )
     return values

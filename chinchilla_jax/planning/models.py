@@ -9,9 +9,9 @@
 | p_under, p_over    |        | (m,)   | share of the laws with r < r*, with r > r*                      |
 | overhead           |        | (R, m) | compute beyond what the same loss would have cost on the frontier |
 
-A model is called under-trained when its ratio lies below the central interval of r* of the chosen level, and
-over-trained when it lies above: no fixed band around 20. "Over-trained" is about training compute alone; a
-model that will serve many tokens is rightly trained beyond this optimum (see `inference.py`).
+A model is under-trained if its ratio lies below the central interval of r* of the chosen level, and
+over-trained if it lies above; there is no fixed band around 20. "Over-trained" refers to training compute
+alone: for a model that will serve many tokens, training beyond this optimum pays (see `inference.py`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import DataError
-from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.cells import cell_text
+from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.reading import Table, read_bytes, read_file
 from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.validation import read_quantities, require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.frontier import compute_overhead
 from chinchilla_jax.planning.law_sample import LawSample
-from chinchilla_jax.planning.reading import Rows, csv_rows, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,17 +41,17 @@ def known_models() -> pd.DataFrame:
     """The embedded models: model, params, tokens (counts), source."""
     from importlib.resources import files
 
-    text = files(__package__).joinpath("tables", "known_models.csv").read_text(encoding="utf-8")
-    return _models(csv_rows(text, "known models"))
+    content = files(__package__).joinpath("tables", "known_models.csv").read_bytes()
+    return _models(read_bytes(content, "known models"))
 
 
 def read_models(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A user's models from a CSV or Parquet file with the columns model, params and tokens.
+    """Models from a file with the columns model, params and tokens.
 
     Args:
-        path: the file. Columns are found under the names that tables of runs have ("N", "Model Size",
-            "Training Tokens", ...); the first column is the name if none is called model or name. Others are
-            ignored. A column for FLOP may stand in for params or tokens: C = 6 N D.
+        path: a CSV, JSON Lines or Parquet file. Columns are matched as in tables of runs ("N", "Model Size",
+            "Training Tokens", ...); without a column model or name, the first column holds the names. Other
+            columns are ignored. FLOP may stand in for params or tokens: C = 6 N D.
 
     Returns:
         Columns model, params, tokens, and source where there is one.
@@ -61,7 +62,7 @@ def read_models(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
-    return _models(read_rows(path))
+    return _models(read_file(path))
 
 
 def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8) -> pd.DataFrame:
@@ -69,8 +70,8 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
 
     Args:
         sample: the laws to judge by.
-        models: columns model, params, tokens (counts), as `known_models` and `read_models` give.
-        level: mass of the central intervals, and what "within uncertainty" means.
+        models: columns model, params, tokens (counts), as from `known_models` and `read_models`.
+        level: mass of the central intervals, which "within uncertainty" refers to.
 
     Returns:
         One row per model: model, params, tokens, flops, tokens_per_param; optimal_low, optimal_median,
@@ -80,12 +81,12 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
     """
     params, tokens = (models[name].to_numpy(dtype=np.float64) for name in ("params", "tokens"))
     laws = sample.laws[:, None]
-    flops = FLOPS_PER_PARAM_TOKEN * params * tokens
+    flops = training_flops(params, tokens)
     ratio = tokens / params
     optimum = np.asarray(sample.laws.tokens_per_param(flops))
     best_params, best_tokens = sample.laws.optimal(flops)
     low, median, high = low_median_high(optimum, level)
-    # A law whose optimum is the model itself speaks for neither side.
+    # A law whose optimum is exactly the model counts for neither side.
     under, over = (ratio < optimum).mean(axis=0), (ratio > optimum).mean(axis=0)
     overhead = low_median_high(compute_overhead(laws, params, tokens), level)
     loss = low_median_high(np.asarray(sample.laws.loss(params, tokens)), level)
@@ -107,23 +108,21 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
     )
 
 
-def _models(table: Rows) -> pd.DataFrame:
+def _models(table: Table) -> pd.DataFrame:
     import pandas as pd
 
-    places = table.quantities(("params", "tokens"), "give a table with the columns model, params, tokens")
-    count = len(table.rows)
-    if not count:
-        raise DataError(f"{table.where}: a header and no models; add a line per model")
-    name_at = table.named("model", "name", "modelname")
-    if name_at is None and 0 not in places.values():
+    positions = match_columns(table.header, table.where, quantities=("params", "tokens", "flops"))
+    require_rows(table, "add a row per model")
+    counts = read_quantities(table, positions)
+    name_at, source_at = table.find("model", "name", "modelname"), table.find("source")
+    if name_at is None and quantity_of(table.header[0]) is None:
         name_at = 0
-    source_at = table.named("source")
-    names = [f"row {row + 1}" if name_at is None else table.text(row, name_at) for row in range(count)]
-    models = pd.DataFrame({"model": names})
-    sizes = np.array([table.sizes(row, places) for row in range(count)])
-    models["params"], models["tokens"] = sizes[:, 0], sizes[:, 1]
-    params, tokens, flops = sizes.T
-    warn_of_units(Runs(params, tokens, flops, np.ones(count)), table.where)
-    if source_at is not None:
-        models["source"] = [table.text(row, source_at) for row in range(count)]
-    return models
+    count = len(table.rows)
+    names = [f"row {row + 1}" for row in range(count)] if name_at is None else _text(table, name_at)
+    warn_of_units(table.where, counts["params"], counts["tokens"])
+    models = pd.DataFrame({"model": names, "params": counts["params"], "tokens": counts["tokens"]})
+    return models if source_at is None else models.assign(source=_text(table, source_at))
+
+
+def _text(table: Table, position: int) -> list[str]:
+    return [cell_text(cell) for cell in table.column(position)]

@@ -24,15 +24,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chinchilla_jax._util.atomic_write import written_whole
 from chinchilla_jax._util.errors import DataError, UsageError
-from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.cells import cell_text
+from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.reading import Table, read_file
 from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.law_sample import positive
-from chinchilla_jax.planning.reading import read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,22 +228,29 @@ class RunStore:
         Raises:
             DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
         """
-        table = read_rows(path)
-        needed = ("params", "tokens", "loss")
-        places = table.quantities(needed, "give a table with the columns params, tokens, loss")
-        stage_at, config_at = table.named("stage"), table.named("config")
-        found = []
-        for row in range(len(table.rows)):
-            n, d, flops = table.sizes(row, places)
-            is_open = table.is_empty(row, places["loss"])
-            loss = None if is_open else table.number(row, places["loss"], "loss")
-            stage = table.text(row, stage_at) if stage_at is not None else ""
-            config = _config(table.text(row, config_at)) if config_at is not None else None
-            kept = stage if stage in STAGES else "imported"
-            found.append(Run(run=0, stage=kept, params=n, tokens=d, flops=flops, loss=loss, config=config))
-        if found:
-            columns = np.array([(run.params, run.tokens, run.flops, run.loss or 1.0) for run in found])
-            warn_of_units(Runs(*columns.T), table.where)
+        table = read_file(path)
+        positions = match_columns(table.header, table.where)
+        require_rows(table, "add a row per run")
+        loss_at = positions.pop("loss")
+        counts = read_quantities(table, positions)
+        done = [row for row, cell in enumerate(table.column(loss_at)) if cell_text(cell)]
+        losses = parse_columns(table.take(done), {"loss": loss_at})["loss"]
+        loss = dict(zip(done, losses.tolist(), strict=True))
+        params, tokens, flops = (counts[name].tolist() for name in ("params", "tokens", "flops"))
+        warn_of_units(table.where, counts["params"], counts["tokens"], losses)
+        stages, configs = (_texts(table, name) for name in ("stage", "config"))
+        found = [
+            Run(
+                run=0,
+                stage=stages[row] if stages[row] in STAGES else "imported",
+                params=params[row],
+                tokens=tokens[row],
+                flops=flops[row],
+                loss=loss.get(row),
+                config=_config(configs[row]),
+            )
+            for row in range(len(params))
+        ]
         with self.transaction() as inside:
             for run in found:
                 inside.add(run)
@@ -315,6 +322,12 @@ def _all(database: sqlite3.Connection) -> list[Run]:
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value)
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    """The column of this name as text; empty where there is none."""
+    position = table.find(name)
+    return [""] * len(table.rows) if position is None else [cell_text(c) for c in table.column(position)]
 
 
 def _config(text: str) -> dict[str, Any] | None:
