@@ -22,7 +22,7 @@ from chinchilla_jax.intervals import (
     slope_table,
     tokens_per_param_band,
 )
-from chinchilla_jax.intervals.parameters import Wanted, interval_rows
+from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
@@ -264,7 +264,7 @@ def test_several_intervals_at_once_are_what_each_is_alone():
     laws = with_garbage(LAWS, np.arange(N_LANES) % 7 > 0, np.nan)
     other = ScalingLaw(E=1.8, A=480, B=2000, alpha=0.347, beta=0.364)
     wanted = [
-        Wanted(law, level, method)
+        IntervalRequest(law, level, method)
         for method, law in zip(METHODS, (BESIROGLU_2024, BESIROGLU_2024, other), strict=True)
         for level in (0.5, 0.8, 0.95)
     ]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _PAIRS = Pairs()
-_NOT_OF_PARAMETERS = ("flops", "params", "tokens", "simultaneous")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ class BootstrapResult:
         return pd.DataFrame(
             {
                 "resample": self.resample_ids,
-                **{name: np.asarray(getattr(self.laws, name)) for name in ("E", "A", "B", "alpha", "beta")},
+                **self.laws.as_dict(),
                 "objective_value": self.objective_value,
                 "decrement": self.decrement,
                 "status": self.status,
@@ -95,7 +94,7 @@ class BootstrapResult:
         )
 
     def replicates(self) -> Replicates:
-        """What `analysis.interval_table` makes intervals from."""
+        """What `intervals.interval_table` makes intervals from."""
         from chinchilla_jax.intervals.table import Replicates
 
         return Replicates(
@@ -124,19 +123,22 @@ class BootstrapResult:
             flops: budgets (FLOP) at which to give the optimal params and tokens and tokens per parameter.
             places: (params, tokens) at which to give the predicted loss.
             levels: mass of each interval.
-            methods: out of `analysis.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+            methods: out of `intervals.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
                 "studentised" `bootstrap(..., inner=50)`.
             simultaneous: bands that hold whole curves over `flops`, and not each point by itself.
             seed: of the normal draws.
 
         Returns:
-            The table of `analysis.interval_table`: the five parameters, the exponents a and b, the slope of
-            ln tokens per parameter, then what `flops` and `places` ask for.
+            The table of `intervals.interval_table`: the parameters of the law, the exponents a and b and the
+            slope of ln tokens per parameter where its optimum is a power of compute, then what `flops` and
+            `places` ask for.
         """
         from chinchilla_jax.intervals import quantities as q
         from chinchilla_jax.intervals.table import interval_table
 
-        asked = [*q.parameter_quantities(), *q.exponent_quantities()]
+        asked = q.parameter_quantities(self.laws.as_dict())
+        if self.laws.log_ratio_line() is not None:
+            asked += q.exponent_quantities()
         if np.size(flops):
             asked += q.prescription_quantities(flops)
         asked += q.loss_quantities(places)
@@ -156,7 +158,7 @@ class BootstrapResult:
 
         Args:
             level: probability inside, in (0, 1).
-            method: out of `analysis.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+            method: out of `intervals.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
                 "studentised" `bootstrap(..., inner=50)`.
 
         Returns:
@@ -190,47 +192,15 @@ class BootstrapResult:
         self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
     ) -> tuple[dict[str, list[Any]], dict[str, int]]:
         """The columns of `tokens_per_param` as lists, without pandas; and its counts of lanes."""
-        from chinchilla_jax.intervals.quantities import prescription_quantities
-        from chinchilla_jax.intervals.table import interval_columns
-        from chinchilla_jax.intervals.tokens_per_param import band_columns
+        from chinchilla_jax.intervals import summaries
 
-        self.replicates().require(method)
-        band, counts = band_columns(
-            self.laws,
-            flops,
-            level,
-            "gaussian" if method == "gaussian" else "percentile",
-            self.point.law,
-            seed=seed,
-            converged=self.converged,
-            caller="tokens_per_param",
-        )
-        columns: dict[str, list[Any]] = {
-            name: band[name].tolist() for name in ("flops", "low", "median", "high")
-        }
-        if not self._plain(method):
-            asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
-            limits = interval_columns(self.replicates(), asked, levels=[level], methods=[method], seed=seed)
-            columns |= {name: limits[name] for name in ("low", "high")}
-        count = len(columns["flops"])
-        return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
+        return summaries.tokens_per_param_columns(self.replicates(), flops, level, method, seed=seed)
 
     def _usual(self) -> tuple[float, str]:
         """Level and method of an interval that every scheme has."""
         return 0.8, "percentile" if self.scheme.quantiles else "gaussian"
 
     def _parameter_columns(self, level: float, method: str) -> dict[str, list[Any]]:
-        from chinchilla_jax.intervals.parameters import parameter_rows
-        from chinchilla_jax.intervals.table import interval_columns
+        from chinchilla_jax.intervals import summaries
 
-        self.replicates().require(method)
-        if self._plain(method):
-            rows = parameter_rows(self.laws, self.converged, self.point.law, level, method)
-            return {name: [row[name] for row in rows] for name in rows[0]}
-        columns = interval_columns(self.replicates(), levels=[level], methods=[method])
-        named = {"parameter": columns.pop("quantity")} | columns
-        return {name: named[name] for name in named if name not in _NOT_OF_PARAMETERS}
-
-    def _plain(self, method: str) -> bool:
-        """Whether a study's tables hold this method too, on resamples as large as the data."""
-        return method in ("percentile", "gaussian") and self.scheme.factor(self.point.n_runs) == 1
+        return summaries.parameter_columns(self.replicates(), level, method)

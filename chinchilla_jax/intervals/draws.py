@@ -1,5 +1,7 @@
 """Laws drawn from the normal approximation of a bootstrap (Besiroglu et al. 2024, arXiv:2404.10102).
 
+Only for the five-parameter law.
+
 | code       | symbol | shape  | unit                                       |
 |------------|--------|--------|--------------------------------------------|
 | points     |        | (m, 4) | (ln A, ln B, alpha, beta) of each resample |
@@ -34,7 +36,7 @@ def draw_laws(
 
 
 def draw_shifts(points: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
-    """How far each draw is from the centre, wherever it is: shape (draws, 4); NaN for under two points.
+    """Offset of each draw from the centre: shape (draws, 4); NaN for fewer than two points.
 
     Raises:
         UsageError: an argument is out of range.

@@ -13,10 +13,12 @@ Arrays have one column per quantity.
 A replicate that is NaN (its fit failed, or it has no optimum) is left out of its column. An infinite one has
 a place in the order and counts in the quantile methods; the methods that add cannot use it and leave it out.
 
-Sources: Efron & Tibshirani 1993, An Introduction to the Bootstrap, sections 12.5 (studentised), 13.3
-    (percentile),
-14.3 (BCa, equations 14.9 to 14.15); Davison & Hinkley 1997, Bootstrap Methods and their Application, sections
-5.2 (basic) and 4.2.4 (envelopes); Hyndman 1996, doi:10.1080/00031305.1996.10474359 (highest density).
+Sources:
+
+- Efron & Tibshirani 1993, An Introduction to the Bootstrap: sections 12.5 (studentised), 13.3 (percentile)
+  and 14.3 (BCa, equations 14.9 to 14.15);
+- Davison & Hinkley 1997, Bootstrap Methods and their Application: sections 5.2 (basic) and 4.2.4 (envelopes);
+- Hyndman 1996, doi:10.1080/00031305.1996.10474359 (highest density).
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from __future__ import annotations
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from chinchilla_jax.intervals.quantiles import quantiles_of_known
 
 Floats = NDArray[np.float64]
 Limits = tuple[Floats, Floats]
@@ -34,7 +38,8 @@ _NORMAL = NormalDist()
 
 def percentile(replicates: Floats, tail: float) -> Limits:
     """The quantiles of the replicates."""
-    return _quantiles(replicates, tail), _quantiles(replicates, 1 - tail)
+    low, high = quantiles_of_known(replicates, (tail, 1 - tail))
+    return low, high
 
 
 def basic(replicates: Floats, estimate: Floats, tail: float) -> Limits:
@@ -56,7 +61,8 @@ def studentised(replicates: Floats, estimate: Floats, inner_se: Floats, tail: fl
     # A resample whose own resamples all agree has no scale: it says nothing about t.
     t = np.where(inner_se > 0, t, np.nan)
     se = standard_errors(replicates)
-    return estimate - _quantiles(t, 1 - tail) * se, estimate - _quantiles(t, tail) * se
+    low, high = quantiles_of_known(t, (tail, 1 - tail))
+    return estimate - high * se, estimate - low * se
 
 
 def bca(replicates: Floats, estimate: Floats, jackknife: Floats, tail: float) -> Limits:
@@ -65,9 +71,12 @@ def bca(replicates: Floats, estimate: Floats, jackknife: Floats, tail: float) ->
     NaN where every replicate lies on one side of the estimate: the bias correction is then infinite, and the
     resamples say nothing about the other side.
     """
-    shares = [bca_shares(*columns, tail) for columns in zip(replicates.T, estimate, jackknife.T, strict=True)]
-    limits = [_quantiles(column[:, None], share) for column, share in zip(replicates.T, shares, strict=True)]
-    return np.array([limit[0, 0] for limit in limits]), np.array([limit[1, 0] for limit in limits])
+    low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    for j, column in enumerate(replicates.T):
+        shares = bca_shares(column, float(estimate[j]), jackknife[:, j], tail)
+        if not np.isnan(shares).any():
+            low[j], high[j] = quantiles_of_known(column[:, None], shares)[:, 0]
+    return low, high
 
 
 def bca_shares(replicates: Floats, estimate: float, jackknife: Floats, tail: float) -> Floats:
@@ -144,19 +153,3 @@ def simultaneous_tail(replicates: Floats, tail: float) -> float:
     depth = np.minimum(rank, count - 1 - rank).min(axis=1) / (count - 1)
     # Curves of less than this depth lie outside somewhere.
     return float(min(np.quantile(depth, 2 * tail, method="lower"), tail))
-
-
-def _quantiles(values: Floats, share: ArrayLike) -> Floats:
-    """Linear quantiles over the first axis without NaN, by column; an infinity keeps its place."""
-    shares = np.asarray(share, dtype=np.float64)
-    result = np.full(shares.shape + values.shape[1:], np.nan)
-    if np.isnan(shares).any():
-        return result
-    for j, column in enumerate(values.T):
-        known = column[~np.isnan(column)]
-        if known.size:
-            # Between two equal infinities numpy's interpolation gives NaN; the infinity itself is meant.
-            ends = np.clip(known, -1e300, 1e300)
-            found = np.quantile(ends, shares)
-            result[..., j] = np.where(np.abs(found) >= 1e299, np.copysign(np.inf, found), found)
-    return result

@@ -1,4 +1,4 @@
-"""Quantiles of values among which there may be infinities."""
+"""Quantiles of values among which there may be infinities, or NaN."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.validation import probability
 
+Floats = NDArray[np.float64]
 
-def quantiles(values: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+
+def quantiles(values: ArrayLike, probabilities: ArrayLike) -> Floats:
     """Quantiles over the first axis: NumPy's linear ones, except that infinities keep their place.
 
     Args:
@@ -19,14 +21,34 @@ def quantiles(values: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64
         (p, ...). Between two equal values, infinities among them, that value.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
-    position = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)) * (len(ordered) - 1)
+    below, above, share = between_ranks(probabilities, len(ordered))
+    return interpolate(ordered[below], ordered[above], share.reshape(-1, *(1,) * (ordered.ndim - 1)))
+
+
+def quantiles_of_known(values: ArrayLike, probabilities: ArrayLike) -> Floats:
+    """`quantiles` of each column of values (R, q) without its NaN, (p, q); NaN for a column of NaN alone."""
+    columns = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(columns)
+    if len(columns) and known.all():
+        return quantiles(columns, probabilities)
+    result = np.full((np.size(probabilities), columns.shape[1]), np.nan)
+    for j in np.flatnonzero(known.any(axis=0)):
+        result[:, j] = quantiles(columns[known[:, j], j], probabilities)
+    return result
+
+
+def between_ranks(probabilities: ArrayLike, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """The two ranks of `count` values around each quantile, and its distance from the lower; (p,) each."""
+    position = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)) * (count - 1)
     below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, len(ordered) - 1)
-    left, right = ordered[below], ordered[above]
-    share = (position - below).reshape(-1, *(1,) * (ordered.ndim - 1))
-    with np.errstate(invalid="ignore"):
+    return below, np.minimum(below + 1, count - 1), position - below
+
+
+def interpolate(left: Floats, right: Floats, share: Floats) -> Floats:
+    """From `left` towards `right`, which is no less; an infinite end is the result wherever share > 0."""
+    with np.errstate(invalid="ignore", over="ignore"):
         between = left + share * (right - left)
-    return np.where((left == right) | (share == 0), left, between)
+    return np.where((left == right) | (share == 0) | np.isneginf(left), left, between)
 
 
 def central_tails(level: float) -> tuple[float, float]:
@@ -39,7 +61,7 @@ def central_tails(level: float) -> tuple[float, float]:
     return (1 - mass) / 2, (1 + mass) / 2
 
 
-def low_median_high(values: ArrayLike, level: float) -> NDArray[np.float64]:
+def low_median_high(values: ArrayLike, level: float) -> Floats:
     """The percentile interval of mass `level` and the median between its limits, shape (3, ...).
 
     Raises:

@@ -2,13 +2,13 @@
 
 | code    | symbol       | shape  | unit                                                                |
 |---------|--------------|--------|---------------------------------------------------------------------|
-| laws    |              | s      | any array of laws                                                   |
+| laws    |              | s      | any array of fitted laws (see `laws/fitted.py`)                     |
 | flops   | C            | (k,)   | training FLOP                                                       |
 | values  | g(law)       | s      | unit of the quantity                                                |
 | scaled  | h(g(law))    | s      | ln of it where it is a positive size, the quantity itself elsewhere |
 
 Methods that add and subtract (basic, studentised, Gaussian, highest density) do so on the scale h: counts,
-their ratios and the coefficients A and B range over decades and have no negative values. Quantile methods
+their ratios and coefficients such as A and B range over decades and have no negative values. Quantile methods
 (percentile, BCa) give the same limits on every scale.
 """
 
@@ -21,13 +21,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 
 EXPONENTS = ("exponent_a", "exponent_b", "ratio_slope")
 PRESCRIPTIONS = ("optimal_params", "optimal_tokens", "tokens_per_param")
 LOSS = "loss"
-_IN_LOGS = ("A", "B", *PRESCRIPTIONS)
+_IN_LOGS = (*COEFFICIENTS, *PRESCRIPTIONS)
+_DEPENDING_ON = {"flops": PRESCRIPTIONS, "params": (LOSS,), "tokens": (LOSS,)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,16 +39,16 @@ class Quantity:
     """One number that a law determines.
 
     Attributes:
-        name: a fitted parameter (E, A, B, alpha, beta); "exponent_a", "exponent_b" (of N_opt ~ C^a, D_opt ~
-            C^b); "ratio_slope", the slope of ln tokens per parameter in ln compute, (alpha - beta)/(alpha +
-            beta); "optimal_params", "optimal_tokens", "tokens_per_param" at `flops`; "loss" at (`params`,
-            `tokens`).
+        name: a parameter of the law (such as E, A, B, alpha, beta); "exponent_a", "exponent_b" (of N_opt ~
+            C^a, D_opt ~ C^b); "ratio_slope", the slope of ln tokens per parameter in ln compute, (alpha -
+            beta)/(alpha + beta); "optimal_params", "optimal_tokens", "tokens_per_param" at `flops`; "loss" at
+            (`params`, `tokens`).
         flops: training compute (FLOP) of a prescription, else NaN.
         params: parameters (count) of a predicted loss, else NaN.
         tokens: training tokens (count) of a predicted loss, else NaN.
 
     Raises:
-        UsageError: an unknown name, or a place that is missing, not positive, or of no use to the quantity.
+        UsageError: a place is missing, not positive, or of no use to the quantity.
     """
 
     name: str
@@ -54,41 +58,61 @@ class Quantity:
 
     def __post_init__(self) -> None:
         """Check that the quantity has exactly the places that it needs."""
-        known = (*PARAMETERS, *EXPONENTS, *PRESCRIPTIONS, LOSS)
-        if self.name not in known:
-            raise unknown_name("quantity", self.name, known)
-        needed = (
-            ("flops",) if self.name in PRESCRIPTIONS else ("params", "tokens") if self.name == LOSS else ()
-        )
-        for place in ("flops", "params", "tokens"):
+        for place, names in _DEPENDING_ON.items():
             value = getattr(self, place)
-            if place in needed:
-                if not 0 < value < math.inf:
-                    raise UsageError(
-                        f"quantity {self.name}: {place} = {short(value)}, give a positive number"
-                    )
+            if self.name in names:
+                positive_number(f"quantity {self.name}: {place}", value)
             elif not math.isnan(value):
-                raise UsageError(f"quantity {self.name} does not depend on {place}; leave it out")
+                raise unknown_name(f"quantity that depends on {place}", self.name, names)
 
     @property
     def in_logs(self) -> bool:
         """Whether sums and differences are taken in logarithms."""
         return self.name in _IN_LOGS
 
-    def scaled(self, laws: ScalingLaw) -> NDArray[np.float64]:
-        """The quantity of every law on its scale; an edge of the optimum is an infinity, none NaN."""
-        if self.name in PARAMETERS:
-            values = np.asarray(getattr(laws, self.name))
-            with np.errstate(divide="ignore"):
-                return np.log(values) if self.in_logs else values.copy()
-        if self.name in EXPONENTS:
-            a, b = (np.asarray(each) for each in laws.exponents)
-            return {"exponent_a": a, "exponent_b": b, "ratio_slope": b - a}[self.name]
+    def scaled(self, laws: FittedLaws) -> NDArray[np.float64]:
+        """The quantity of every law on its scale: infinite where the optimum is at an edge, NaN without one.
+
+        Raises:
+            UsageError: laws of this kind have no such quantity.
+        """
         if self.name == LOSS:
             return np.asarray(laws.loss(self.params, self.tokens))
+        if self.name in EXPONENTS:
+            return self._exponent(laws)
+        if self.name in PRESCRIPTIONS:
+            return self._log_prescription(laws)
+        parameters = laws.as_dict()
+        if self.name not in parameters:
+            raise unknown_name("quantity", self.name, (*parameters, *EXPONENTS, *PRESCRIPTIONS, LOSS))
+        values = np.asarray(parameters[self.name])
+        with np.errstate(divide="ignore"):
+            return np.log(values) if self.in_logs else values.copy()
+
+    def _exponent(self, laws: FittedLaws) -> NDArray[np.float64]:
+        line = laws.log_ratio_line()
+        if line is None:
+            raise UsageError(
+                f"quantity {self.name}: the optimum of this law is not a power of compute; "
+                "ask for 'tokens_per_param' at several budgets instead"
+            )
+        intercept, slope = line
+        slope = np.where(np.isfinite(intercept), slope, np.nan)  # nothing grows at an edge
+        a, b = (1 - slope) / 2, (1 + slope) / 2
+        return {"exponent_a": a, "exponent_b": b, "ratio_slope": b - a}[self.name]
+
+    def _log_prescription(self, laws: FittedLaws) -> NDArray[np.float64]:
+        line = laws.log_ratio_line()
+        if line is None:
+            params, tokens = laws.optimal(self.flops)
+            natural = {"optimal_params": params, "optimal_tokens": tokens}
+            if self.name == "tokens_per_param":
+                natural[self.name] = laws.tokens_per_param(self.flops)
+            with np.errstate(divide="ignore"):
+                return np.log(np.asarray(natural[self.name]))
         # From the line itself: exact in logs, where N or D may overflow.
-        intercept, slope = laws.log_ratio_line()
-        log_nd = math.log(self.flops / 6.0)
+        intercept, slope = line
+        log_nd = math.log(self.flops / FLOPS_PER_PARAM_TOKEN)
         log_ratio = intercept + slope * log_nd
         if self.name == "tokens_per_param":
             return log_ratio
@@ -100,9 +124,9 @@ class Quantity:
             return np.exp(np.asarray(scaled, float)) if self.in_logs else np.asarray(scaled, float)
 
 
-def parameter_quantities() -> list[Quantity]:
-    """The five fitted parameters."""
-    return [Quantity(name=name) for name in PARAMETERS]
+def parameter_quantities(names: Iterable[str] = PARAMETERS) -> list[Quantity]:
+    """The parameters of a law: by default of the five-parameter law."""
+    return [Quantity(name=name) for name in names]
 
 
 def exponent_quantities() -> list[Quantity]:
@@ -121,6 +145,6 @@ def loss_quantities(places: Iterable[tuple[float, float]]) -> list[Quantity]:
     return [Quantity(name=LOSS, params=float(n), tokens=float(d)) for n, d in places]
 
 
-def scaled_matrix(quantities: Sequence[Quantity], laws: ScalingLaw) -> NDArray[np.float64]:
+def scaled_matrix(quantities: Sequence[Quantity], laws: FittedLaws) -> NDArray[np.float64]:
     """Every quantity of every law on its scale; shape s + (q,)."""
     return np.stack([quantity.scaled(laws) for quantity in quantities], axis=-1)

@@ -32,10 +32,16 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.intervals import methods as methods_of
 from chinchilla_jax.intervals.draws import philox, positive_whole
-from chinchilla_jax.intervals.parameters import check_lanes, check_point, normal_coordinates
+from chinchilla_jax.intervals.parameters import (
+    check_lanes,
+    check_point,
+    five_parameter_law,
+    normal_coordinates,
+)
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.quantities import Quantity, parameter_quantities, scaled_matrix
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,19 +79,21 @@ class Replicates:
         UsageError: shapes disagree.
     """
 
-    laws: ScalingLaw
+    laws: FittedLaws
     converged: NDArray[np.bool_]
-    point: ScalingLaw
+    point: FittedLaws
     factor: float = 1.0
     quantiles: bool = True
-    jackknife: ScalingLaw | None = None
-    inner: ScalingLaw | None = None
-    huber_scale_point: ScalingLaw | None = None
+    jackknife: FittedLaws | None = None
+    inner: FittedLaws | None = None
+    huber_scale_point: FittedLaws | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes."""
         check_lanes(self.laws, self.converged)
-        check_point(self.point, "Replicates")
+        check_point(self.point, "Replicates", self.laws)
+        if self.huber_scale_point is not None:
+            check_point(self.huber_scale_point, "Replicates", self.laws)
         if self.inner is not None and (len(self.inner.shape) != 2 or len(self.inner) != len(self.laws)):
             raise UsageError(f"inner laws have shape {self.inner.shape}; give ({len(self.laws)}, K)")
 
@@ -125,7 +133,7 @@ def interval_table(
 
     Args:
         replicates: see there.
-        quantities: what to give intervals for; None for the five parameters.
+        quantities: what to give intervals for; None for the parameters of the law.
         levels: mass of each central interval, between 0 and 1.
         methods: out of `INTERVAL_METHODS`.
         simultaneous: widen the limits of a quantity that is asked for at several budgets (or places) until a
@@ -171,7 +179,8 @@ def interval_columns(
     seed: int = 0,
 ) -> dict[str, list[Any]]:
     """The columns of `interval_table`, for whom the import of pandas would take longer than the intervals."""
-    chosen = parameter_quantities() if quantities is None else list(quantities)
+    parameters = replicates.laws.as_dict()
+    chosen = parameter_quantities(parameters) if quantities is None else list(quantities)
     if not chosen or not all(isinstance(quantity, Quantity) for quantity in chosen):
         raise UsageError(f"quantities = {short(quantities)}: give one or more Quantity")
     tails = {float(level): central_tails(level)[0] for level in levels}
@@ -198,6 +207,9 @@ class _Work:
     def __init__(self, replicates: Replicates, quantities: list[Quantity], draws: int, seed: int) -> None:
         self.replicates, self.quantities = replicates, quantities
         self.draws, self.seed = draws, seed
+        # Of other laws, what is derived has a normal of its own, on the scale of the quantity.
+        self._parameters = replicates.laws.as_dict()
+        self._draws_laws = isinstance(replicates.laws, ScalingLaw)
         self.estimate = scaled_matrix(quantities, replicates.point)
         values = scaled_matrix(quantities, replicates.laws)
         values[~replicates.converged] = np.nan
@@ -213,7 +225,8 @@ class _Work:
 
     def limits(self, method: str, curve: list[int], tail: float) -> methods_of.Limits:
         values, estimate = self.values[:, curve], self.estimate[curve]
-        drawn = method in _NORMAL_METHODS and self.quantities[curve[0]].name not in PARAMETERS
+        derived = self.quantities[curve[0]].name not in self._parameters
+        drawn = self._draws_laws and derived and method in _NORMAL_METHODS
         if drawn:
             values = self._normal_draws(method)[:, curve]
         if len(curve) > 1:
@@ -267,7 +280,7 @@ class _Work:
             "n_failed": (len(self.values) - counted).tolist(),
         }
 
-    def _centre(self, method: str) -> ScalingLaw:
+    def _centre(self, method: str) -> FittedLaws:
         point = self.replicates.huber_scale_point if method == "besiroglu2024" else None
         return self.replicates.point if point is None else point
 
@@ -280,9 +293,10 @@ class _Work:
     def _inner(self) -> NDArray[np.float64]:
         """Standard error of each resample's quantities, (R, q)."""
         if self._inner_se is None:
-            assert self.replicates.inner is not None
+            inner = self.replicates.inner
+            assert inner is not None
             self._inner_se = np.stack(
-                [methods_of.standard_errors(q.scaled(self.replicates.inner).T) for q in self.quantities],
+                [methods_of.standard_errors(q.scaled(inner).T) for q in self.quantities],
                 axis=-1,
             )
         return self._inner_se
@@ -290,8 +304,8 @@ class _Work:
     def _normal_draws(self, method: str) -> NDArray[np.float64]:
         if method not in self._drawn:
             laws = _draw_five(
-                self.replicates.laws[self.replicates.converged],
-                self._centre(method),
+                five_parameter_law(self.replicates.laws, method)[self.replicates.converged],
+                five_parameter_law(self._centre(method), method),
                 self.replicates.factor,
                 self.draws,
                 self.seed,

@@ -7,12 +7,12 @@
 | ratio   | D_opt/N_opt  | (k,)   | tokens per parameter                              |
 | slope   |              | ()     | tokens per parameter per decade of compute        |
 
-For one law ln(ratio) is a line in ln(C/6) (`ScalingLaw.log_ratio_line`), so a band is R lines evaluated and
-sorted at k budgets. A ratio may be +inf or 0 (see `ScalingLaw`): both have a place in the order and count as
-such, so a limit is +inf or 0 where enough lanes are. A lane without an optimum (NaN) has no place: it is left
-out and counted.
+For most laws ln(ratio) is a line in ln(C/6) (`log_ratio_line`), so a band is R lines evaluated and sorted at
+k budgets; for the others the ratios themselves are sorted. A ratio may be +inf or 0 (see `ScalingLaw`): both
+have a place in the order, so a limit is +inf or 0 where enough lanes are. A lane without an optimum (NaN) has
+no place: it is left out and counted.
 
-The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from a normal; see `intervals.py`.
+The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from a normal; see `parameters.py`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,21 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.intervals.draws import draw_laws, draw_shifts, philox, positive_whole, shifted_laws
 from chinchilla_jax.intervals.line_order import line_order_statistics
 from chinchilla_jax.intervals.parameters import (
-    Wanted,
+    IntervalRequest,
     check_lanes,
     check_method,
     check_point,
     counted_coordinates,
-    normal_coordinates,
+    five_parameter_law,
 )
-from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.intervals.quantiles import (
+    between_ranks,
+    central_tails,
+    interpolate,
+    quantiles_of_known,
+)
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.laws.fitted import FittedLaws
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +54,11 @@ COMPUTE_GRID.setflags(write=False)
 
 
 def tokens_per_param_band(
-    laws: ScalingLaw,
+    laws: FittedLaws,
     flops: ArrayLike = COMPUTE_GRID,
     level: float = 0.8,
     method: str = "percentile",
-    point_law: ScalingLaw | None = None,
+    point_law: FittedLaws | None = None,
     draws: int = 4000,
     seed: int = 0,
     *,
@@ -65,22 +70,23 @@ def tokens_per_param_band(
         laws: the resamples' laws, shape (R,).
         flops: budgets (FLOP), positive, shape (k,) or a single one.
         level: mass of the central interval, between 0 and 1.
-        method: "percentile" (over the resamples), "gaussian" or "besiroglu2024" (over laws drawn from a
-            normal around `point_law`; the median is that of the draws).
+        method: "percentile" (over the resamples), "gaussian" or "besiroglu2024" (over five-parameter laws
+            drawn from a normal around `point_law`; the median is that of the draws).
         point_law: the point fit, needed by the two normal methods.
         draws: how many laws the normal methods draw.
         seed: seed of these draws. The standard normal numbers are the same for every call with one seed, so
             that conditions are compared on the same draws.
-        converged: which laws count, bool (R,); None says that all do.
+        converged: which laws count, bool (R,); None for all.
 
     Returns:
         One row per budget: flops, low, median, high, level, method. `frame.attrs` holds "n_converged" and
         "n_failed" (lanes of the bootstrap that counted and did not; they add up to R) and "n_without_optimum"
-        (of the lanes or draws that counted, those with no compute optimum, left out of the quantiles). low,
-        median and high are NaN where nothing is left.
+        (of the lanes or draws that counted, those without a compute optimum at some budget, left out of the
+        quantiles there). low, median and high are NaN where nothing is left.
 
     Raises:
-        UsageError: an argument is out of range, or a normal method lacks its point law.
+        UsageError: an argument is out of range, or a normal method lacks its point law or meets a law from
+            which none can be drawn.
     """
     import pandas as pd
 
@@ -101,11 +107,11 @@ def tokens_per_param_band(
 
 
 def band_columns(
-    laws: ScalingLaw,
+    laws: FittedLaws,
     flops: ArrayLike,
     level: float,
     method: str,
-    point_law: ScalingLaw | None,
+    point_law: FittedLaws | None,
     draws: int = 4000,
     seed: int = 0,
     *,
@@ -117,39 +123,38 @@ def band_columns(
     Returns:
         flops, low, median and high, each (k,); and the counts.
     """
-    wanted = [Wanted(point_law, level, method)]
-    return interval_bands(laws, flops, wanted, draws, seed, converged=converged, caller=caller)[0]
+    request = IntervalRequest(point_law, level, method)
+    return interval_bands(laws, flops, [request], draws, seed, converged=converged, caller=caller)[0]
 
 
 def interval_bands(
-    laws: ScalingLaw,
+    laws: FittedLaws,
     flops: ArrayLike,
-    wanted: Sequence[Wanted],
+    requests: Sequence[IntervalRequest],
     draws: int = 4000,
     seed: int = 0,
     *,
     converged: ArrayLike | None,
     caller: str = "interval_bands",
 ) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, int]]]:
-    """`band_columns` of each that is wanted; what they share is computed once."""
-    for each in wanted:
+    """`band_columns` of each request; what they share is computed once."""
+    for each in requests:
         check_method(each.method)
         central_tails(each.level)
     budgets = _budgets(flops)
     mask = check_lanes(laws, converged)
     drawn: tuple[NDArray[np.float64], int] | None = None
     bands = []
-    for (point_law, method), group in itertools.groupby(wanted, lambda each: (each.point_law, each.method)):
+    for (point_law, method), group in itertools.groupby(requests, lambda each: (each.point_law, each.method)):
+        sample: FittedLaws
         if method == "percentile":
-            # A NaN, or an A beyond float64, is a failure whatever the mask says; A = 0 is an edge with a
-            # ratio.
-            kept = mask & np.isfinite(np.stack([laws.A, laws.B, laws.alpha, laws.beta])).all(axis=0)
+            kept = mask & _finite(laws)
             sample = laws if kept.all() else laws[kept]
             counted = len(sample)
         else:
-            centre = check_point(point_law, caller)
+            centre = five_parameter_law(check_point(point_law, caller, laws), method)
             if drawn is None:
-                points = counted_coordinates(laws, mask)
+                points = counted_coordinates(five_parameter_law(laws, method), mask)
                 drawn = draw_shifts(points, draws, seed), len(points)
             shifts, counted = drawn
             sample = shifted_laws(centre, shifts)
@@ -249,8 +254,8 @@ class SlopeError:
 
 
 def slope_monte_carlo_error(
-    laws: ScalingLaw,
-    point_law: ScalingLaw | None = None,
+    laws: FittedLaws,
+    point_law: FittedLaws | None = None,
     flops: ArrayLike = COMPUTE_GRID,
     method: str = "besiroglu2024",
     *,
@@ -261,14 +266,14 @@ def slope_monte_carlo_error(
 ) -> SlopeError:
     """How far the slope of the median would move with other random numbers; the data stay the same.
 
-    Fresh bootstrap resamples are stood in for by resampling the R laws with replacement.
+    Resampling the R laws with replacement takes the place of fresh bootstrap resamples.
 
     Args:
         laws: the resamples' laws, shape (R,).
         point_law: the point fit, needed by the normal methods.
         flops: budgets (FLOP), shape (k,).
         method: the method of the band.
-        converged: which laws count, bool (R,); None says that all do.
+        converged: which laws count, bool (R,); None for all.
         draws: laws drawn per repeat by the normal methods.
         repeats: number of repeats, 2 or more.
         seed: seed of everything here; repeat i draws with seed + 1 + i.
@@ -276,8 +281,8 @@ def slope_monte_carlo_error(
     Raises:
         UsageError: an argument is out of range, or fewer than two laws count.
     """
-    kept = laws[check_lanes(laws, converged) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
     check_method(method)
+    kept = laws[check_lanes(laws, converged) & _finite(laws)]
     budgets = _budgets(flops)
     if positive_whole("repeats", repeats) < 2 or len(kept) < 2:
         raise UsageError(
@@ -285,10 +290,16 @@ def slope_monte_carlo_error(
         )
     everyone = np.ones(len(kept), dtype=np.bool_)
 
-    def slope(sample: ScalingLaw, draw_seed: int) -> float:
+    def slope(sample: FittedLaws, draw_seed: int) -> float:
         if method != "percentile":
-            centre = check_point(point_law, "slope_monte_carlo_error")
-            sample = draw_laws(sample, everyone, centre, draws, draw_seed)
+            centre = check_point(point_law, "slope_monte_carlo_error", laws)
+            sample = draw_laws(
+                five_parameter_law(sample, method),
+                everyone,
+                five_parameter_law(centre, method),
+                draws,
+                draw_seed,
+            )
         medians, _ = _ratio_quantiles(sample, budgets, (0.5,))
         return float(slope_per_decade(budgets, medians[0]))
 
@@ -304,34 +315,40 @@ def slope_monte_carlo_error(
     )
 
 
-def _ratio_quantiles(
-    laws: ScalingLaw, budgets: NDArray[np.float64], probabilities: Sequence[float]
-) -> tuple[NDArray[np.float64], int]:
-    """Quantiles (p, k) of the ratio over the laws (linear interpolation), and how many laws had no optimum.
+def _finite(laws: FittedLaws) -> NDArray[np.bool_]:
+    """Which laws have finite parameters, (R,): NaN, or an A beyond float64, is a failed lane.
 
-    The order is found in logs, the interpolation is done on the ratios; this is what numpy.quantile of the
-    ratios gives, except that between two equal values, two infinities among them, the value itself is
-    returned.
+    E is not asked about: no optimum depends on it.
     """
-    intercept, slope = laws.log_ratio_line()
+    fields = [np.asarray(values) for name, values in laws.as_dict().items() if name != "E"]
+    return np.asarray(np.isfinite(np.stack(fields)).all(axis=0))
+
+
+def _ratio_quantiles(
+    laws: FittedLaws, budgets: NDArray[np.float64], probabilities: Sequence[float]
+) -> tuple[NDArray[np.float64], int]:
+    """Quantiles (p, k) of the ratio over the laws, and how many laws have no optimum at some budget.
+
+    As `quantiles` of the ratios; along lines the order is found in logs, and the ratios are interpolated.
+    """
+    line = laws.log_ratio_line()
+    if line is None:
+        ratios = np.asarray(laws.tokens_per_param(budgets))
+        return quantiles_of_known(ratios, probabilities), int(np.isnan(ratios).any(axis=1).sum())
+    intercept, slope = line
     kept = ~np.isnan(intercept)
     without = int(kept.size - kept.sum())
     if without:
         intercept, slope = intercept[kept], slope[kept]
     if without == kept.size:
         return np.full((len(probabilities), budgets.size), np.nan), without
-    n = kept.size - without
-    position = np.asarray(probabilities) * (n - 1)
-    below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, n - 1)
+    below, above, share = between_ranks(probabilities, kept.size - without)
     ranks = sorted({*below.tolist(), *above.tolist()})
     ordered = line_order_statistics(slope, intercept, np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks)
-    weight = (position - below)[:, None]
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore"):
         ratios = np.exp(ordered)
-        left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
-        between = left + weight * (right - left)
-    return np.where((left == right) | (weight == 0), left, between), without
+    left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
+    return interpolate(left, right, share[:, None]), without
 
 
 def _budgets(flops: ArrayLike) -> NDArray[np.float64]:

@@ -228,25 +228,25 @@ def summarise(
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    from chinchilla_jax.intervals.parameters import METHODS, Wanted, interval_rows
+    from chinchilla_jax.intervals.parameters import METHODS, IntervalRequest, interval_rows
     from chinchilla_jax.intervals.tokens_per_param import interval_bands
 
     centres = {method: points[spec.objective] for method in METHODS}
     centres["besiroglu2024"] = points["huber_scale"]
-    wanted = [
-        Wanted(law, level, method)
+    requests = [
+        IntervalRequest(law, level, method)
         for method, law in centres.items()
         if method != "besiroglu2024" or spec.objective == "huber"
         for level in spec.levels
     ]
-    parameters = interval_rows(laws, converged, wanted)
+    parameters = interval_rows(laws, converged, requests)
     bands = [
-        band for band, _ in interval_bands(laws, spec.flops, wanted, seed=spec.seed, converged=converged)
+        band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, converged=converged)
     ]
     tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
     n_budgets = len(spec.flops)
-    tokens_per_param["level"] = np.repeat([each.level for each in wanted], n_budgets)
-    tokens_per_param["method"] = np.repeat([each.method for each in wanted], n_budgets)
+    tokens_per_param["level"] = np.repeat([each.level for each in requests], n_budgets)
+    tokens_per_param["method"] = np.repeat([each.method for each in requests], n_budgets)
     return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
 
 

@@ -1,0 +1,80 @@
+"""The two tables that a bootstrap is asked for most, by any method, as columns without pandas.
+
+| code       | shape | meaning                                                       |
+|------------|-------|---------------------------------------------------------------|
+| replicates | (R,)  | the fits of a bootstrap and what else its intervals need      |
+| flops      | (k,)  | training FLOP                                                 |
+
+A study's tables hold "percentile" and "gaussian" too. On resamples as large as the data both are computed as
+there, so that a bootstrap and a study of the same runs agree in every digit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from chinchilla_jax.intervals.parameters import parameter_rows
+from chinchilla_jax.intervals.quantities import prescription_quantities
+from chinchilla_jax.intervals.table import Replicates, interval_columns
+from chinchilla_jax.intervals.tokens_per_param import band_columns
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+_OF_DERIVED = ("flops", "params", "tokens", "simultaneous")
+
+
+def parameter_columns(replicates: Replicates, level: float, method: str) -> dict[str, list[Any]]:
+    """Interval of each parameter.
+
+    Returns:
+        Columns parameter, estimate, standard_error, low, high, level, method, n_converged, n_failed; a row
+        per parameter.
+
+    Raises:
+        UsageError: `level` is not a probability, or `method` is unknown or lacks what it needs.
+    """
+    replicates.require(method)
+    if _as_in_a_study(replicates, method):
+        rows = parameter_rows(replicates.laws, replicates.converged, replicates.point, level, method)
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    columns = interval_columns(replicates, levels=[level], methods=[method])
+    named = {"parameter": columns.pop("quantity")} | columns
+    return {name: named[name] for name in named if name not in _OF_DERIVED}
+
+
+def tokens_per_param_columns(
+    replicates: Replicates, flops: ArrayLike, level: float, method: str, *, seed: int = 0
+) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    """Compute-optimal tokens per parameter at each budget.
+
+    Returns:
+        Columns flops, low, median, high, level, method, a row per budget; and the counts of lanes that
+        `tokens_per_param_band` puts into `attrs`. The median is that of the resamples, or of the laws drawn.
+
+    Raises:
+        UsageError: as `parameter_columns`, or a budget is not positive and finite.
+    """
+    replicates.require(method)
+    draws_laws = method == "gaussian" and isinstance(replicates.laws, ScalingLaw)
+    band, counts = band_columns(
+        replicates.laws,
+        flops,
+        level,
+        "gaussian" if draws_laws else "percentile",
+        replicates.point,
+        seed=seed,
+        converged=replicates.converged,
+        caller="tokens_per_param",
+    )
+    columns: dict[str, list[Any]] = {name: band[name].tolist() for name in ("flops", "low", "median", "high")}
+    if not (_as_in_a_study(replicates, method) and (draws_laws or method == "percentile")):
+        asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
+        limits = interval_columns(replicates, asked, levels=[level], methods=[method], seed=seed)
+        columns |= {name: limits[name] for name in ("low", "high")}
+    count = len(columns["flops"])
+    return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
+
+
+def _as_in_a_study(replicates: Replicates, method: str) -> bool:
+    return method in ("percentile", "gaussian") and replicates.factor == 1
