@@ -1,6 +1,8 @@
 """Interval methods, schemes and quantities against SciPy, brute force, closed forms and least-squares
 theory."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,9 +23,11 @@ from chinchilla_jax.intervals import (
     loss_quantities,
     parameter_table,
     prescription_quantities,
+    summaries,
     tokens_per_param_band,
 )
 from chinchilla_jax.intervals import methods as m
+from chinchilla_jax.intervals.quantiles import quantiles_of_known
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
 TRUTH = ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
@@ -213,12 +217,118 @@ def test_what_cannot_be_asked_for(arguments, message):
 @given(st.sampled_from(["alpha", "loss", "tokens_per_param", "speed"]), st.floats(allow_nan=True))
 def test_a_quantity_is_whole_or_refused(name, flops):
     try:
-        quantity = Quantity(name=name, flops=flops)
+        scaled = Quantity(name=name, flops=flops).scaled(TRUTH)
     except cj.UsageError as error:
         assert "\n" not in str(error)
     else:
         assert (name == "tokens_per_param" and flops > 0) or (name == "alpha" and np.isnan(flops))
-        assert np.isfinite(quantity.scaled(TRUTH))
+        assert np.isfinite(scaled)
+
+
+# --- laws of another kind -----------------------------------------------------------------------------------
+
+
+class Renamed:
+    """The five-parameter law under other names, whose optimum is not known to be a power of compute."""
+
+    names: ClassVar = dict(zip(PARAMETERS, ("floor", "N_c", "D_c", "a", "b"), strict=True))
+
+    def __init__(self, law):
+        self.law = law
+
+    shape = property(lambda self: self.law.shape)
+    __len__ = lambda self: len(self.law)  # noqa: E731
+    __getitem__ = lambda self, index: Renamed(self.law[index])  # noqa: E731
+    as_dict = lambda self: {self.names[k]: v for k, v in self.law.as_dict().items()}  # noqa: E731
+    map = lambda self, function: Renamed(self.law.map(function))  # noqa: E731
+    loss = lambda self, params, tokens: self.law.loss(params, tokens)  # noqa: E731
+    optimal = lambda self, flops: self.law.optimal(flops)  # noqa: E731
+    tokens_per_param = lambda self, flops: self.law.tokens_per_param(flops)  # noqa: E731
+    log_ratio_line = lambda self: None  # noqa: E731
+
+
+def with_edges(laws):
+    """The same laws; some prescribe no parameters, some no tokens, some nothing, some are missing."""
+    rank = np.arange(len(laws))
+    alpha = np.where(rank % 50 == 1, -laws.alpha, laws.alpha)
+    beta = np.where(rank % 60 == 1, -laws.beta, laws.beta)
+    return ScalingLaw(E=laws.E, A=np.where(rank % 90 == 5, np.nan, laws.A), B=laws.B, alpha=alpha, beta=beta)
+
+
+@pytest.mark.parametrize("laws", [laws_about(), with_edges(laws_about())], ids=["plain", "edges"])
+def test_laws_of_another_kind_have_the_same_intervals(laws):
+    converged = np.arange(400) % 9 > 0
+    known = Replicates(laws=laws, converged=converged, point=TRUTH, jackknife=laws[:40])
+    other = Replicates(
+        laws=Renamed(laws), converged=converged, point=Renamed(TRUTH), jackknife=Renamed(laws[:40])
+    )
+    methods, flops = ["percentile", "basic", "bca", "highest_density"], [1e20, 1e24]
+    derived = [*prescription_quantities(flops), *loss_quantities([(1e9, 1e11)])]
+    numbers = ["estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
+    for simultaneous in (False, True):
+        table, expected = (
+            interval_table(each, derived, methods=methods, simultaneous=simultaneous)
+            for each in (other, known)
+        )
+        assert table[numbers].to_numpy() == pytest.approx(
+            expected[numbers].to_numpy(), rel=1e-11, nan_ok=True
+        )
+    table = parameter_table(other.laws, converged, other.point, 0.8, "gaussian")
+    expected = parameter_table(laws, converged, TRUTH, 0.8, "gaussian")
+    assert table["parameter"].tolist() == list(Renamed.names.values())
+    assert table[numbers].to_numpy() == pytest.approx(expected[numbers].to_numpy(), rel=1e-12)
+    for level in (0.5, 0.8):
+        band = tokens_per_param_band(other.laws, flops, level, converged=converged)
+        expected = tokens_per_param_band(laws, flops, level, converged=converged)
+        assert band.attrs == expected.attrs
+        limits = ["low", "median", "high"]
+        assert band[limits].to_numpy() == pytest.approx(expected[limits].to_numpy(), rel=1e-11)
+
+
+def test_a_normal_of_laws_that_cannot_be_drawn_is_that_of_the_quantity():
+    other = Replicates(laws=Renamed(laws_about()), converged=np.ones(400, bool), point=Renamed(TRUTH))
+    row = interval_table(other, prescription_quantities(1e22, ["tokens_per_param"]), methods=["gaussian"])
+    logs = np.log(laws_about().tokens_per_param(1e22))
+    expected = stats.lognorm(s=logs.std(ddof=1), scale=TRUTH.tokens_per_param(1e22)).interval(0.8)
+    assert tuple(row.loc[0, ["low", "high"]]) == pytest.approx(expected, rel=1e-9)
+    columns, _ = summaries.tokens_per_param_columns(other, [1e22], 0.8, "gaussian")
+    assert (columns["low"][0], columns["high"][0]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda laws: tokens_per_param_band(laws, method="gaussian", point_law=Renamed(TRUTH)), "floor, N_c"),
+        (lambda laws: parameter_table(laws, np.ones(400, bool), TRUTH), "point fit of the same law"),
+        (
+            lambda laws: Replicates(laws=laws, converged=np.ones(400, bool), point=TRUTH),
+            "point fit of the same law",
+        ),
+        (lambda laws: Quantity(name="exponent_a").scaled(laws), "not a power of compute"),
+        (lambda laws: Quantity(name="alpha").scaled(laws), "allowed: floor, N_c, D_c, a, b"),
+    ],
+)
+def test_what_laws_of_another_kind_do_not_have(call, message):
+    with pytest.raises(cj.UsageError, match=message):
+        call(Renamed(laws_about()))
+
+
+@given(
+    hnp.arrays(float, st.integers(1, 30), elements=st.floats(allow_nan=False)),
+    st.floats(0, 1),
+    st.integers(0, 5),
+)
+def test_quantiles_are_ordered_values_or_between_them(values, probability, missing):
+    columns = np.concatenate([values, np.full(missing, np.nan)])[:, None]
+    found = quantiles_of_known(columns, (probability, 1.0))[:, 0]
+    position, ordered = probability * (values.size - 1), np.sort(values)
+    left, right = ordered[int(position)], ordered[min(int(position) + 1, values.size - 1)]
+    assert left <= found[0] <= right or found[0] == pytest.approx(right, rel=1e-15)
+    assert found[1] == ordered[-1]
+    if np.isfinite(right - left):
+        assert found[0] == pytest.approx(np.quantile(values[np.isfinite(values)], probability)) or (
+            np.isinf(values).any()
+        )
 
 
 # --- schemes ------------------------------------------------------------------------------------------------
