@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""What all tests share: settings of the process, and a small finished study."""
 
 import os
 import tempfile
@@ -6,16 +6,16 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-# Figures are written to files, never shown.
+# Figures are written to files, never shown on a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Compiled once for all tests and the processes they start, and nothing left in the home of whoever runs them.
+# Compiled code is kept for this run and the processes it starts, and nothing is left in the user's home.
 _compiled = tempfile.TemporaryDirectory(prefix="chinchilla_jax-tests-")
 os.environ.setdefault("CHINCHILLA_JAX_CACHE", _compiled.name)
 
-# How long an example takes says how busy the machine is. The gate tries the same examples every time, so
-# that it judges the change and not the draw; runs by hand search on.
+# Property tests draw new examples in every run, in CI too. A failure prints the decorator that reproduces it;
+# once it is mended, @example pins it. No deadline, since the time of an example depends on the machine.
 settings.register_profile(
-    "project", parent=settings.default, deadline=None, derandomize=bool(os.environ.get("CI"))
+    "project", parent=settings.default, deadline=None, derandomize=False, print_blob=True
 )
 settings.load_profile("project")
 
@@ -25,9 +25,9 @@ HOSTILE_NAME = '<img src=x onerror=alert(1)> & "quoted" {{ 7*7 }} </script>'.rep
 
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory):
-    """A finished study of a table of a user's own, whose name no page may take for markup.
+    """A finished study of a user's own table, whose name a page must not take for markup.
 
-    One condition cannot be fitted (its counts are negative), one family is random with repeats.
+    One condition cannot be fitted (its counts are negative); one family is random, with repeats.
     """
     import chinchilla_jax as cj
 

@@ -88,7 +88,7 @@ def contents(path):
 # --- the directory -----------------------------------------------------------------------------------------
 
 
-def test_the_directory_is_that_of_the_design(study):
+def test_the_directory_holds_the_documented_files(study):
     names = {file.relative_to(study.path).as_posix() for file in study.path.rglob("*") if file.is_file()}
     tables = {name for name in names if not name.startswith("figures/")}
     parts = sorted(tables - {"study.json", "report.html", *FILES.values()})
@@ -100,7 +100,7 @@ def test_the_directory_is_that_of_the_design(study):
 
 
 @pytest.mark.parametrize("kind", list(COLUMNS))
-def test_every_table_has_the_columns_and_types_of_the_design(study, kind):
+def test_every_table_has_the_documented_columns_and_types(study, kind):
     frame = study.fits() if kind == "fits" else getattr(study, kind)
     assert list(frame.columns) == list(COLUMNS[kind])
     for name, dtype in COLUMNS[kind].items():
@@ -112,16 +112,16 @@ def test_every_table_has_the_columns_and_types_of_the_design(study, kind):
     assert list(dict.fromkeys(frame["condition"])) == ids, "in the order of the plan"
 
 
-def test_columns_are_exactly_those_written_in_the_design():
-    """Copied from DESIGN.md by hand: other people's checks use them."""
-    design = {
+def test_columns_are_exactly_those_that_users_rely_on():
+    """Written out by hand: other people's code and checks use them."""
+    documented = {
         "conditions": "condition family value repeat params n_runs",
         "point": "condition objective E A B alpha beta objective_value status steps",
         "fits": "condition resample E A B alpha beta objective_value decrement status steps",
         "params": "condition parameter estimate standard_error low high level method n_converged n_failed",
         "tokens_per_param": "condition flops low median high level method",
     }
-    assert {kind: " ".join(columns) for kind, columns in COLUMNS.items()} == design
+    assert {kind: " ".join(columns) for kind, columns in COLUMNS.items()} == documented
 
 
 def test_every_combination_has_its_row(study):

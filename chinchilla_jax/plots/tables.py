@@ -21,7 +21,7 @@ BANDS = ["low", "median", "high"]
 
 
 class StudyTables(Protocol):
-    """The part of a study that figures read: its tables (see DESIGN, "Study directory") and its runs.
+    """The part of a study that figures read: its tables and its runs.
 
     `spec.seed` is the seed of the study's random perturbations; `runs()` gives the unperturbed runs, those of
     the condition `identity`.
