@@ -3,7 +3,7 @@
     python benchmarks/executors.py
     python benchmarks/executors.py --smoke         # seconds, for the gate
 
-The store: CPU time of encoding and writing a piece over that of computing it, for pieces of every kind, and
+The store: CPU time of encoding and writing a chunk over that of computing it, for chunks of every kind, and
 the time that passes meanwhile, which the disk and other processes have a part in. Dask: the same study by
 threads of this process and by as many Dask workers, in turn, as ratios of their rates, in which other work on
 the machine has a large part, and of the CPU time that they take. What Dask needs to start is printed apart.
@@ -26,21 +26,21 @@ import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.cli.compilation_cache import keep_compiled_programs  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
-from chinchilla_jax.study.executors import open_executor  # noqa: E402
-from chinchilla_jax.study.files import LocalDirectory  # noqa: E402
-from chinchilla_jax.study.pieces import PieceStore  # noqa: E402
-from chinchilla_jax.study.plan import plan_blocks, plan_pieces  # noqa: E402
-from chinchilla_jax.study.store import load_spec_runs  # noqa: E402
-from chinchilla_jax.study.work import Job, run_job  # noqa: E402
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
+from chinchilla_jax.study.execution.executors import open_executor  # noqa: E402
+from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
+from chinchilla_jax.study.spec.data import load_spec_runs  # noqa: E402
+from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
+from chinchilla_jax.study.storage.directories import LocalDirectory  # noqa: E402
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--every", type=int, default=8, help="take every k-th piece of the paper's study")
+    parser.add_argument("--every", type=int, default=8, help="take every k-th chunk of the paper's study")
     parser.add_argument("--rounds", type=int, default=5, help="of threads and Dask in turn")
-    parser.add_argument("--smoke", action="store_true", help="a few small pieces, once")
+    parser.add_argument("--smoke", action="store_true", help="a few small chunks, once")
     args = parser.parse_args()
     keep_compiled_programs()
     if args.smoke:
@@ -52,24 +52,24 @@ def main() -> None:
 
 
 def store(folder: Path, resamples: int, every: int) -> None:
-    """Print the share of the store in the work of pieces."""
+    """Print the share of the store in the work of chunks."""
     spec = cj.paper_study(resamples=resamples)
     runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
     hashes = {name: found.data_hash for name, found in runs.items()}
-    pieces = plan_pieces(spec, hashes, plan_blocks(resamples, 240))[::every]
-    kept = PieceStore(LocalDirectory(folder), pieces)
-    kept.put(pieces[-1], run_job(Job(spec, pieces[-1], runs[pieces[-1].condition.params])))
+    chunks = plan_chunks(spec, hashes, plan_ranges(resamples, 240))[::every]
+    kept = ChunkStore(LocalDirectory(folder), chunks)
+    kept.write(chunks[-1], run_job(Job(spec, chunks[-1], runs[chunks[-1].condition.params])))
     work, keep, passed = [], [], []
-    for piece in pieces[:-1]:
+    for chunk in chunks[:-1]:
         begun = time.process_time()
-        result = run_job(Job(spec, piece, runs[piece.condition.params]))
+        result = run_job(Job(spec, chunk, runs[chunk.condition.params]))
         work.append(time.process_time() - begun)
         begun, clock = time.process_time(), time.perf_counter()
-        kept.put(piece, result)
+        kept.write(chunk, result)
         keep.append(time.process_time() - begun)
         passed.append(time.perf_counter() - clock)
     print(
-        f"store: {len(keep)} pieces of {resamples:,} fits; {statistics.mean(work):.3f} s of CPU each, kept "
+        f"store: {len(keep)} chunks of {resamples:,} fits; {statistics.mean(work):.3f} s of CPU each, kept "
         f"with {1e3 * statistics.mean(keep):.1f} ms of CPU: {100 * sum(keep) / sum(work):.1f}% "
         f"({1e3 * statistics.median(passed):.1f} ms pass, median)"
     )
@@ -96,8 +96,8 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
             return time.process_time() + sum(client.run(time.process_time).values())
 
         def measure(name: str, executor: Executor, seed: int) -> tuple[float, float]:
-            """Fits per second while pieces are computed and kept, and per CPU second of the whole study."""
-            # Another seed has other pieces: nothing that is kept in memory serves twice.
+            """Fits per second while chunks are computed and kept, and per CPU second of the whole study."""
+            # Another seed has other chunks: nothing that is kept in memory serves twice.
             spec = cj.StudySpec(sweeps=sweeps, resamples=resamples, flops=(1e20, 1e22), seed=seed)
             out, used = folder / f"{name}{seed}", cpu()
             study = cj.run_study(spec, out, executor=executor, workers=workers, figures=False, progress=None)

@@ -74,14 +74,14 @@ class Faults:
         out = self.folder / "reference"
         self.complete(out)
         self.reference = digests(out)
-        pieces = sum(name.startswith("fits/") for name in self.reference)
+        chunks = sum(name.startswith("fits/") for name in self.reference)
         print(f"{datetime.date.today()}, {', '.join(f'{name} {text}' for name, text in _versions())}")
-        print(f"reference: {pieces} pieces in {time.perf_counter() - begun:.0f} s", flush=True)
+        print(f"reference: {chunks} chunks in {time.perf_counter() - begun:.0f} s", flush=True)
         failed = []
         faults: dict[str, Callable[[Path], str]] = {
             "SIGKILL of the process": self.kills,
             "Ctrl-C": self.interrupts,
-            "damaged pieces, unfinished study": self.damage_unfinished,
+            "damaged chunks, unfinished study": self.damage_unfinished,
             "damaged files, finished study": self.damage_finished,
             "two writers": self.two_writers,
             "disk full": self.full_disk,
@@ -128,7 +128,7 @@ class Faults:
     def kills(self, out: Path) -> str:
         """One process after the other, each killed at a moment in its life.
 
-        Every second one is killed at any moment from its start, the others soon after a piece of theirs.
+        Every second one is killed at any moment from its start, the others soon after a chunk of theirs.
         """
         wanted = 2 if self.smoke else 30
         kept: list[int] = []
@@ -150,7 +150,7 @@ class Faults:
             process.communicate()
             kept.append(len(list(out.glob("fits/part-*"))))
         self.complete(out)
-        return f"{wanted} kills in a row; pieces after each: {' '.join(map(str, kept))}"
+        return f"{wanted} kills in a row; chunks after each: {' '.join(map(str, kept))}"
 
     def interrupts(self, out: Path) -> str:
         """Ctrl-C, as a terminal sends it, at any moment after the start."""
@@ -188,7 +188,7 @@ class Faults:
         process.communicate()
         self.damage(out, sorted(out.glob("fits/part-*")))
         self.complete(out)
-        return "one piece truncated, one bit flipped in another, one deleted"
+        return "one chunk truncated, one bit flipped in another, one deleted"
 
     def damage_finished(self, out: Path) -> str:
         """Spoil a study that is complete, and complete it again."""
@@ -236,11 +236,11 @@ class Faults:
                 os.kill(self.draw.choice(workers), signal.SIGKILL)
                 killed += 1
         seconds = time.perf_counter() - begun
-        pieces = len(list(out.glob("fits/part-*")))
+        chunks = len(list(out.glob("fits/part-*")))
         said = process.communicate()[1]
         if process.returncode:
             raise SystemExit(f"the study does not complete: {said}")
-        return f"2 workers, {killed} kills in {seconds:.0f} s, {pieces} pieces at the last"
+        return f"2 workers, {killed} kills in {seconds:.0f} s, {chunks} chunks at the last"
 
 
 def _dask_workers(parent: int) -> list[int]:
@@ -270,12 +270,12 @@ def fill(spec: str, out: str, size: str) -> None:
         [*command, str(target), "--no-figures"], capture_output=True, text=True, preexec_fn=limit, check=False
     )
     lines = done.stderr.splitlines()
-    if done.returncode != 1 or len(lines) != 1 or "run the same command again" not in lines[0]:
+    if done.returncode != 1 or len(lines) != 1 or "rerun the same command" not in lines[0]:
         raise SystemExit(f"exit code {done.returncode}, said {done.stderr!r}")
-    pieces = len(list(target.glob("fits/part-*")))
+    chunks = len(list(target.glob("fits/part-*")))
     if target != Path(out):
         shutil.copytree(target, out)
-    print(f"{how}, {pieces} pieces kept: {lines[0].partition(': error: ')[2].partition(': ')[2]}")
+    print(f"{how}, {chunks} chunks kept: {lines[0].partition(': error: ')[2].partition(': ')[2]}")
 
 
 def _limit_files() -> None:

@@ -29,7 +29,7 @@ from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.published_grid import grid_starts
-from chinchilla_jax.study.plan import Condition, plan_conditions
+from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 
 FAMILIES = ("log_normal_noise", "additive", "multiplicative", "systematic_bias")
 # The first twelve: three with noise, three additive, three multiplicative, two of bias, one unperturbed.

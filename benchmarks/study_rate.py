@@ -26,7 +26,7 @@ from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition  # noqa: E402
 from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers import SolverOptions  # noqa: E402
-from chinchilla_jax.study.plan import plan_conditions  # noqa: E402
+from chinchilla_jax.study.spec.conditions import plan_conditions  # noqa: E402
 
 SHOWN = 28  # conditions in the table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chinchilla_jax.study.dask_cluster import local_cluster
+from chinchilla_jax.study.execution.dask_cluster import local_cluster
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 

@@ -276,7 +276,7 @@ def test_tokens_that_would_be_recomputed_are_refused():
     tokens = Sweep(family="tokens_additive", values=(1e8,))
     coupled = Sweep(family="coupled_additive", values=(1e6,))
     Product(first=coupled, second=tokens)
-    with pytest.raises(cj.UsageError, match=r"computes the tokens anew.*put coupled_additive first"):
+    with pytest.raises(cj.UsageError, match=r"recomputes the tokens.*put coupled_additive first"):
         Product(first=tokens, second=coupled)
 
 

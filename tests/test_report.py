@@ -18,7 +18,7 @@ from chinchilla_jax.report import add_report, render, write_report
 from chinchilla_jax.report.answer import Linked, _mildest, answer, in_words, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
-from chinchilla_jax.report.reproduce import command, spec_toml
+from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -231,9 +231,11 @@ def test_spec_is_reproduced(small_study, tmp_path):
         path = tmp_path / "spec.toml"
         path.write_text(spec_toml(spec), encoding="utf-8")
         assert StudySpec.from_toml(path) == spec
-    assert command(paper_study(resamples=7, seed=3)).endswith("--resamples 7 --seed 3")
+    assert study_command(paper_study(resamples=7, seed=3)).endswith("--resamples 7 --seed 3")
     other = dataclasses.replace(paper_study(), delta=1e-2)
-    assert command(other) == "chinchilla-jax study spec.toml --out results/study"
+    assert study_command(other) == (
+        "chinchilla-jax study spec.toml --out results/study --resamples 4000 --seed 0"
+    )
 
 
 def copy(study, folder):

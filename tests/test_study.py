@@ -20,8 +20,9 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
 from chinchilla_jax.report import run_study
-from chinchilla_jax.study import StudySpec, Sweep, executors, open_study, plan_conditions
-from chinchilla_jax.study.tables import COLUMNS, FILES
+from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
+from chinchilla_jax.study.execution import executors
+from chinchilla_jax.study.storage.tables import COLUMNS, FILES
 
 SPEC = StudySpec(
     interpretations=("standard", "reported"),
@@ -263,7 +264,7 @@ def test_another_spec_is_refused_with_what_differs(study):
     assert "seed: 0 there, 1 asked for" in said and "another directory" in said
     assert "resamples" not in said, "more of them is the same study"
     fewer = StudySpec.from_dict(SPEC.to_dict() | {"resamples": 19})
-    assert "has 20 resamples already" in message(run_study, fewer, study.path, kind=UsageError)
+    assert "already has 20 resamples" in message(run_study, fewer, study.path, kind=UsageError)
 
 
 def test_another_table_under_the_same_name_is_refused(tmp_path, own_table):
@@ -302,7 +303,7 @@ def test_a_directory_with_something_of_ours_but_no_record_is_refused(tmp_path, n
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
     (tmp_path / "out").write_text("x")
-    assert "a file is there" in message(run_study, SPEC, tmp_path / "out", kind=UsageError)
+    assert "this is a file" in message(run_study, SPEC, tmp_path / "out", kind=UsageError)
     assert "cannot be written" in message(run_study, SPEC, tmp_path / "out" / "in", kind=UsageError)
     assert (tmp_path / "out").read_text() == "x"
 
@@ -373,7 +374,7 @@ def test_a_torn_or_foreign_record_is_named(tmp_path, content):
 
 @pytest.mark.parametrize("pattern", ["fits/part-00003-*.parquet", "summary/params.parquet", "point.parquet"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "one bit"])
-def test_a_damaged_file_is_named_and_made_anew(study, copy, pattern, damage):
+def test_a_damaged_file_is_named_and_repaired(study, copy, pattern, damage):
     (file,) = copy.glob(pattern)
     name = str(file.relative_to(copy))
     content = bytearray(file.read_bytes())
@@ -390,7 +391,7 @@ def test_a_damaged_file_is_named_and_made_anew(study, copy, pattern, damage):
         return opened.params, opened.point, opened.fits()
 
     said = message(read, kind=DataError)
-    assert name in said and "repairs it" in said
+    assert name in said and "to repair it" in said
     listener = Recorder()
     repaired = run_study(SPEC, copy, progress=listener, figures=False)
     if damage != "missing" or "part" not in name:
@@ -411,7 +412,7 @@ def test_an_unknown_condition_gets_the_nearest_name(study):
 def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
     code = f"""
         import sys
-        for name in ("typer", "rich", "pydantic", "pandera", "jinja2", "scipy", "jaxopt"):
+        for name in ("typer", "rich", "pydantic", "jinja2", "scipy", "jaxopt"):
             sys.modules[name] = None
         from chinchilla_jax.report import run_study
         from chinchilla_jax.study import StudySpec

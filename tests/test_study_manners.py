@@ -21,12 +21,19 @@ from hypothesis import strategies as st
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_study
-from chinchilla_jax.study import StudySpec, Sweep, open_study, pieces, plan, study_status
-from chinchilla_jax.study.at_work import anybody_at_work, at_work
-from chinchilla_jax.study.differences import differences
+from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_status
 from chinchilla_jax.study.estimate import estimate
-from chinchilla_jax.study.files import host_name, open_directory
-from chinchilla_jax.study.tables import COLUMNS, parse_table
+from chinchilla_jax.study.spec.differences import differences
+from chinchilla_jax.study.storage.chunk_files import checksum
+from chinchilla_jax.study.storage.directories import host_name, open_directory
+from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
+from chinchilla_jax.study.storage.tables import (
+    COLUMNS,
+    DictionaryColumn,
+    fits_bytes,
+    parse_table,
+    to_table,
+)
 
 SPEC = StudySpec(
     sweeps=(
@@ -92,16 +99,14 @@ def test_pieces_as_they_were_encoded_before_are_opened_and_gone_on_with(study, c
         pq.write_table(table, stream, compression="zstd", use_dictionary=["condition", "status"])
         file.unlink()
         stem = file.name.rpartition("-")[0]
-        (copy / "fits" / f"{stem}-{pieces.checksum(stream.getvalue())}.parquet").write_bytes(
-            stream.getvalue()
-        )
+        (copy / "fits" / f"{stem}-{checksum(stream.getvalue())}.parquet").write_bytes(stream.getvalue())
     for file in (copy / "point.parquet", *sorted((copy / "fits").iterdir())[3:]):
         file.unlink()
     fields = record(copy, state="running")
     for name in ("parts", "checksums", "tables"):
         del fields[name]
     (copy / "study.json").write_text(json.dumps(fields))
-    assert study_status(copy).pieces_done == 3
+    assert study_status(copy).chunks_done == 3
     again = run_study(SPEC, copy, **QUIET)
     pd.testing.assert_frame_equal(again.fits(), study.fits(), check_exact=True)
     for name in ("params", "tokens_per_param", "point", "conditions"):
@@ -146,8 +151,8 @@ def test_a_study_through_a_link_is_the_study(study, tmp_path):
 
 def test_an_empty_name_is_no_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "empty name" in refused(run_study, SPEC, "", **QUIET)
-    assert "empty name" in refused(open_study, "")
+    assert "the name is empty" in refused(run_study, SPEC, "", **QUIET)
+    assert "the name is empty" in refused(open_study, "")
     assert not list(tmp_path.iterdir())
 
 
@@ -180,12 +185,12 @@ def study_runs():
 
 
 def test_a_version_with_other_digits_is_not_gone_on_with(study, copy, monkeypatch):
-    monkeypatch.setattr("chinchilla_jax.study.claim.NUMERICS", plan.NUMERICS + 1)
+    monkeypatch.setattr("chinchilla_jax.study.storage.ownership.NUMERICS", chunks.NUMERICS + 1)
     before = contents(copy)
     said = refused(run_study, SPEC, copy, **QUIET)
     assert "chinchilla_jax" in said and "another directory" in said
     assert contents(copy) == before
-    assert study_status(copy).pieces_done == 5, "what is there can be looked at still"
+    assert study_status(copy).chunks_done == 5, "what is there can be looked at still"
     assert open_study(copy).fits().equals(study.fits())
 
 
@@ -195,14 +200,14 @@ def test_a_process_with_fewer_resamples_that_ends_meanwhile_costs_nothing(study,
 
     more = StudySpec.from_dict(SPEC.to_dict() | {"resamples": 20})
     shorter = (copy / "study.json").read_bytes()
-    write = session.Finisher.write
+    write = session.Summariser.write
 
     def late(self):
         fields = write(self)
         (copy / "study.json").write_bytes(shorter)
         return fields
 
-    monkeypatch.setattr(session.Finisher, "write", late)
+    monkeypatch.setattr(session.Summariser, "write", late)
     found = run_study(more, copy, **QUIET)
     assert found.info["n_fits"] == 100 and len(found.fits()) == 100
     assert open_study(copy).fits("identity").iloc[:12].equals(study.fits("identity"))
@@ -258,24 +263,24 @@ def test_there_is_a_difference_if_and_only_if_specs_differ(first, second, seed, 
 
 def test_somebody_is_at_work_within_the_block_and_nobody_after(tmp_path):
     directory = open_directory(tmp_path)
-    assert anybody_at_work(directory) is False
-    with at_work(directory):
-        assert anybody_at_work(directory) is True
-        with at_work(directory):
+    assert is_running(directory) is False
+    with heartbeat(directory):
+        assert is_running(directory) is True
+        with heartbeat(directory):
             pass
-        assert anybody_at_work(directory) is True, "the other one is still there"
-    assert anybody_at_work(directory) is False
+        assert is_running(directory) is True, "the other one is still there"
+    assert is_running(directory) is False
     assert not list(tmp_path.iterdir())
-    assert anybody_at_work(open_directory("memory://nobody/knows")) is None
+    assert is_running(open_directory("memory://nobody/knows")) is None
 
 
 def test_a_process_elsewhere_is_at_work_as_long_as_it_says_so(tmp_path):
     file = tmp_path / ".at-work.another-machine.1.0"
     file.touch()
-    assert anybody_at_work(open_directory(tmp_path)) is True
+    assert is_running(open_directory(tmp_path)) is True
     os.utime(file, (0, time.time() - 3600))
-    assert anybody_at_work(open_directory(tmp_path)) is False
-    with at_work(open_directory(tmp_path)):
+    assert is_running(open_directory(tmp_path)) is False
+    with heartbeat(open_directory(tmp_path)):
         assert file.exists(), "not this machine's to tidy up"
 
 
@@ -283,11 +288,11 @@ def test_a_killed_study_is_stopped_and_says_how_to_go_on(study, tmp_path, capsys
     out = tmp_path / "o u t"
     code = (
         "import sys, time\n"
-        "from chinchilla_jax.study import executors\n"
+        "from chinchilla_jax.study.execution import executors\n"
         "from test_study_manners import SPEC, QUIET, run_study\n"
         "fast = executors.run_job\n"
         "def slow(job, *rest):\n"
-        "    time.sleep(0 if job.piece.index < 2 else 60)\n"
+        "    time.sleep(0 if job.chunk.index < 2 else 60)\n"
         "    return fast(job, *rest)\n"
         "executors.run_job = slow\n"
         "run_study(SPEC, sys.argv[1], workers=1, **QUIET)\n"
@@ -301,7 +306,7 @@ def test_a_killed_study_is_stopped_and_says_how_to_go_on(study, tmp_path, capsys
     process.send_signal(signal.SIGKILL)
     process.wait()
     status = study_status(out)
-    assert (status.state, status.pieces_done, status.spec) == ("stopped", 2, SPEC)
+    assert (status.state, status.chunks_done, status.spec) == ("stopped", 2, SPEC)
     assert main(["study", "status", str(out)]) == 0
     said = capsys.readouterr().out
     assert ": stopped (no process is at work on it)\n" in said
@@ -318,7 +323,7 @@ def test_a_study_whose_tables_are_missing_names_the_command_that_writes_them(cop
     record(copy, state="running")
     assert main(["study", "status", str(copy)]) == 0
     assert f"chinchilla-jax study finish {copy}\n" in capsys.readouterr().out
-    with at_work(open_directory(copy)):
+    with heartbeat(open_directory(copy)):
         assert main(["study", "status", str(copy)]) == 0
     said = capsys.readouterr().out
     assert "tables, figures and page are being made" in said and "left" not in said
@@ -352,7 +357,7 @@ def test_check_names_the_data_and_what_cannot_be_fitted(tmp_path, monkeypatch, c
     (tmp_path / "b.toml").write_text("data = 'chinchilla'\nresamples = 3\n")
     assert main(["study", "check", "b.toml"]) == 0
     said = capsys.readouterr().out
-    assert "in 1 piece\n" in said and "default" not in said and "INVALID" not in said
+    assert "in 1 chunk\n" in said and "default" not in said and "INVALID" not in said
 
 
 def test_what_is_said_to_be_invalid_is_what_turns_out_so(study):
@@ -392,10 +397,12 @@ def test_a_missing_table_is_the_cause_and_not_its_interpretation(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('resamples = 4\ndata = "chinchila"\ninterpretations = ["standard"]\n')
     said = refused(StudySpec.from_toml, path)
-    assert "line 2: data: 'chinchila' is no embedded table and no file; did you mean 'chinchilla'?" in said
+    assert (
+        "line 2: data 'chinchila' is neither an embedded table nor a file; did you mean 'chinchilla'?" in said
+    )
     study_runs().to_frame().to_csv(tmp_path / "mine.csv")
     said = refused(StudySpec, data=str(tmp_path / "mine.csv"), interpretations=["standard"])
-    assert "interpretations: 'standard' does not exist" in said and "as_given" in said
+    assert "unknown interpretation 'standard'" in said and "as_given" in said
 
 
 def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
@@ -418,14 +425,12 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
 
 
 def test_codes_are_the_names_of_the_statuses():
-    from chinchilla_jax.study.tables import Words, fits_bytes, to_table
-
     numbers = np.linspace(0.1, 1.0, 4)
     columns = {name: numbers for name in COLUMNS["fits"]} | {
         "resample": np.arange(4),
         "steps": np.array([5, 5, 6, 0]),
-        "condition": Words(np.zeros(4, np.int8), ["identity"]),
-        "status": Words(np.array([0, 2, 0, 1], np.int8), ["A", "B", "C"]),
+        "condition": DictionaryColumn(np.zeros(4, np.int8), ["identity"]),
+        "status": DictionaryColumn(np.array([0, 2, 0, 1], np.int8), ["A", "B", "C"]),
     }
     content = fits_bytes(to_table("fits", columns), {b"key": b"value"})
     assert content == fits_bytes(to_table("fits", columns), {b"key": b"value"})

@@ -23,16 +23,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chinchilla_jax import plots
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.bootstrapping import bootstrap as bootstrapping
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import finish_study, run_shard, run_study
-from chinchilla_jax.study import Shard, StudySpec, Sweep, files, open_study, plan, work
-from chinchilla_jax.study.files import open_directory
-from chinchilla_jax.study.memo import Memo
-from chinchilla_jax.study.plan import Block, plan_blocks
+from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
+from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
+from chinchilla_jax.study.execution import jobs
+from chinchilla_jax.study.execution.cache import SingleFlightCache
+from chinchilla_jax.study.storage.directories import host_name, open_directory
 
 SPEC = StudySpec(
     sweeps=(
@@ -62,7 +62,7 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*.parquet"))}
 
 
-def pieces(path):
+def chunk_files(path):
     return sorted((path / "fits").glob("part-*.parquet"))
 
 
@@ -73,27 +73,27 @@ def refused(action, *arguments, kind=UsageError, **options):
     return str(caught.value)
 
 
-# --- blocks ------------------------------------------------------------------------------------------------
+# --- ranges ------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(2, 10**6), st.integers(1, 10**7), st.lists(st.integers(1, 30_000), max_size=3))
-def test_blocks_cover_every_resample_once_however_the_study_grew(resamples, n_runs, steps):
-    blocks = ()
+def test_ranges_cover_every_resample_once_however_the_study_grew(resamples, n_runs, steps):
+    ranges = ()
     for more in (*steps, resamples):
-        wanted = max(more, blocks[-1].stop if blocks else 0)
-        grown = plan_blocks(wanted, n_runs, kept=blocks)
-        assert grown[: len(blocks)] == blocks, "what is there stays"
+        wanted = max(more, ranges[-1].stop if ranges else 0)
+        grown = plan_ranges(wanted, n_runs, kept=ranges)
+        assert grown[: len(ranges)] == ranges, "what is there stays"
         assert grown[0].first == 0 and grown[-1].stop == wanted
         assert all(one.stop == other.first for one, other in itertools.pairwise(grown))
-        assert all(len(block) > 0 for block in grown)
-        blocks = grown
+        assert all(len(each) > 0 for each in grown)
+        ranges = grown
 
 
 def test_the_default_study_is_one_file_to_a_condition():
-    assert plan_blocks(4000, 240) == (Block(0, 4000),)
-    assert plan_blocks(20_000, 240)[0] == Block(0, 4000)
-    assert len(plan_blocks(20_000, 240)) == 5
-    assert len(plan_blocks(4000, 10**6)) == 32, "weights of a large table are held in parts"
+    assert plan_ranges(4000, 240) == (ResampleRange(0, 4000),)
+    assert plan_ranges(20_000, 240)[0] == ResampleRange(0, 4000)
+    assert len(plan_ranges(20_000, 240)) == 5
+    assert len(plan_ranges(4000, 10**6)) == 32, "weights of a large table are held in parts"
 
 
 # --- who does the work -------------------------------------------------------------------------------------
@@ -163,14 +163,16 @@ def test_every_executor_gives_the_same_bytes(study, tmp_path, kept_programs, nam
 def test_an_executor_that_is_none_is_refused(tmp_path):
     assert "did you mean 'dask'" in refused(run_study, SPEC, tmp_path / "a", executor="dsk", **QUIET)
     assert "concurrent.futures.Executor" in refused(run_study, SPEC, tmp_path / "b", executor=3, **QUIET)
-    assert "executor dask" in refused(run_study, SPEC, tmp_path / "c", scheduler="tcp://x:1", **QUIET)
+    assert "needs the executor dask" in refused(
+        run_study, SPEC, tmp_path / "c", scheduler="tcp://x:1", **QUIET
+    )
     assert not list(tmp_path.iterdir()), "before anything is written"
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9])
-def test_shards_have_no_piece_in_common_and_are_the_study(count):
-    blocks = (Block(0, 10), Block(10, 20))
-    every = plan.plan_pieces(SPEC, {"standard": "x"}, blocks)
+def test_shards_have_no_chunk_in_common_and_are_the_study(count):
+    ranges = (ResampleRange(0, 10), ResampleRange(10, 20))
+    every = chunks.plan_chunks(SPEC, {"standard": "x"}, ranges)
     parts = [Shard(i + 1, count).of(every) for i in range(count)]
     assert sorted((p for part in parts for p in part), key=every.index) == list(every)
     sizes = [len(part) for part in parts]
@@ -182,9 +184,9 @@ def test_shards_in_any_order_make_the_same_study(study, tmp_path):
     for number in (3, 1):
         status = run_shard(SPEC, out, Shard(number, 3), **QUIET)
         assert status.state == "stopped"
-        assert "pieces are missing" in refused(finish_study, out)
+        assert "chunks are missing" in refused(finish_study, out)
         assert "not complete" in refused(open_study, out)
-    assert (status.pieces, status.pieces_done, status.fits, status.fits_done) == (6, 4, 120, 80)
+    assert (status.chunks, status.chunks_done, status.fits, status.fits_done) == (6, 4, 120, 80)
     assert status.failures["additive=-1000000000.0"] == 20
     assert run_shard(SPEC, out, Shard(2, 3), **QUIET).state == "complete"
     assert contents(out) == contents(study.path)
@@ -249,7 +251,7 @@ def test_two_studies_at_once_are_those_one_after_the_other(study, tmp_path):
 
 
 def test_more_resamples_keep_the_first_bit_for_bit(study, copy, monkeypatch):
-    monkeypatch.setattr(plan, "_LENGTH", 16)
+    monkeypatch.setattr(chunks, "_LENGTH", 16)
     before = contents(copy)
     spec = StudySpec.from_dict(SPEC.to_dict() | {"resamples": 50})
     longer = run_study(spec, copy, **QUIET)
@@ -257,7 +259,7 @@ def test_more_resamples_keep_the_first_bit_for_bit(study, copy, monkeypatch):
     assert {name: after[name] for name in before if name.startswith("fits/")} == {
         name: content for name, content in before.items() if name.startswith("fits/")
     }
-    assert len(pieces(copy)) == N_CONDITIONS * 4, "0-20, 20-32, 32-48, 48-50"
+    assert len(chunk_files(copy)) == N_CONDITIONS * 4, "0-20, 20-32, 32-48, 48-50"
     fits = longer.fits("identity")
     assert fits["resample"].tolist() == list(range(50))
     assert fits.iloc[:20].equals(study.fits("identity"))
@@ -265,7 +267,7 @@ def test_more_resamples_keep_the_first_bit_for_bit(study, copy, monkeypatch):
     for name in ("E", "A", "B", "alpha", "beta", "objective_value"):
         np.testing.assert_allclose(longer.fits()[name], fresh.fits()[name], rtol=1e-7)
     assert (longer.params["n_converged"] + longer.params["n_failed"] == 50).all()
-    assert "has 50 resamples already" in refused(run_study, SPEC, copy, **QUIET)
+    assert "already has 50 resamples" in refused(run_study, SPEC, copy, **QUIET)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -276,7 +278,7 @@ def test_a_process_that_is_stopped_loses_nothing_it_has_written(study, tmp_path,
         "import signal, sys, time\n"
         # A shell that runs tests in the background has its children ignore Ctrl-C.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from chinchilla_jax.study import executors\n"
+        "from chinchilla_jax.study.execution import executors\n"
         "from chinchilla_jax.cli import study\n"
         "from test_study_survives import SPEC\n"
         "study._read_spec = lambda *_: SPEC\n"
@@ -292,7 +294,7 @@ def test_a_process_that_is_stopped_loses_nothing_it_has_written(study, tmp_path,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while len(pieces(out)) < 2 and process.poll() is None:
+    while len(chunk_files(out)) < 2 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(blow)
     said = process.communicate(timeout=120)[1]
@@ -300,12 +302,12 @@ def test_a_process_that_is_stopped_loses_nothing_it_has_written(study, tmp_path,
     assert 2 <= len(kept) < N_CONDITIONS, said
     if blow == signal.SIGINT:
         assert process.returncode == 1
-        assert "pieces are kept; run the same command again to go on" in said
+        assert "chunks are kept; run the same command again to go on" in said
         assert said.count("\n") == 1
     else:
         assert process.returncode == -signal.SIGKILL
         # What a kill within a write leaves behind.
-        (out / "fits" / f".0.{files.host_name()}.{process.pid}.tmp").touch()
+        (out / "fits" / f".0.{host_name()}.{process.pid}.tmp").touch()
     listener = Counting()
     run_study(SPEC, out, progress=listener, figures=False)
     assert listener.done == 20 * (N_CONDITIONS - len(kept)), "only what was missing"
@@ -325,8 +327,8 @@ class Counting(Progress):
         self.notes.append(text)
 
 
-def test_a_full_disk_costs_one_line_and_no_piece(study, tmp_path, monkeypatch):
-    real, left = os.fsync, [6]  # study.json and its folder, then pieces with theirs
+def test_a_full_disk_costs_one_line_and_no_chunk(study, tmp_path, monkeypatch):
+    real, left = os.fsync, [6]  # study.json and its folder, then chunks with theirs
 
     def full(handle):
         left[0] -= 1
@@ -337,18 +339,18 @@ def test_a_full_disk_costs_one_line_and_no_piece(study, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         said = refused(run_study, SPEC, tmp_path / "out", workers=1, kind=ChinchillaError, **QUIET)
-    assert "No space left" in said and "run the same command again" in said
-    assert len(pieces(tmp_path / "out")) == 2
+    assert "No space left" in said and "rerun the same command" in said
+    assert len(chunk_files(tmp_path / "out")) == 2
     assert not list((tmp_path / "out").rglob("*.tmp"))
     run_study(SPEC, tmp_path / "out", **QUIET)
     assert contents(tmp_path / "out") == contents(study.path)
 
 
-def test_a_foreign_copy_of_a_piece_is_not_counted_twice(study, copy):
-    first = pieces(copy)[0]
+def test_a_foreign_copy_of_a_chunk_is_not_counted_twice(study, copy):
+    first = chunk_files(copy)[0]
     stem = first.name.rpartition("-")[0]
     other = first.with_name(f"{stem}-{'f' * 32}.parquet")
-    other.write_bytes(b"the same piece, another machine's digits")
+    other.write_bytes(b"the same chunk, another machine's digits")
     (copy / "study.json").unlink()
     refused(run_study, SPEC, copy, **QUIET)  # without a record nothing is touched
     shutil.copy(study.path / "study.json", copy)
@@ -357,9 +359,9 @@ def test_a_foreign_copy_of_a_piece_is_not_counted_twice(study, copy):
     assert contents(copy) == contents(study.path)
 
 
-def test_too_little_device_memory_halves_the_block(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "_LEAST_LANES", 2)
-    monkeypatch.setattr(work, "_conditions", Memo(4))
+def test_too_little_device_memory_halves_the_chunk(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_LEAST_LANES", 2)
+    monkeypatch.setattr(jobs, "_conditions", SingleFlightCache(4))
     real = bootstrapping.resample_fitter
 
     def small(*arguments, **options):
@@ -389,11 +391,11 @@ def test_other_errors_are_not_taken_for_memory():
         raise RuntimeError("INTERNAL: something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        work.fit_in_halves(fitter, np.ones((200, 3)), np.arange(200))
+        jobs.fit_in_halves(fitter, np.ones((200, 3)), np.arange(200))
 
 
 def test_what_is_shared_is_computed_once_and_a_failure_is_not_kept():
-    memo, calls = Memo(2), []
+    cache, calls = SingleFlightCache(2), []
     gate = threading.Barrier(4)
 
     def compute():
@@ -403,14 +405,14 @@ def test_what_is_shared_is_computed_once_and_a_failure_is_not_kept():
 
     def ask():
         gate.wait()
-        return memo.get("key", compute)
+        return cache.get("key", compute)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         values = {done.result() for done in [pool.submit(ask) for _ in range(4)]}
     assert len(calls) == 1 and len(values) == 1
     with pytest.raises(ZeroDivisionError):
-        memo.get("bad", lambda: 1 / 0)
-    assert memo.get("bad", lambda: 3) == 3
+        cache.get("bad", lambda: 1 / 0)
+    assert cache.get("bad", lambda: 3) == 3
 
 
 # --- places ------------------------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ REMOTE_WARNINGS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "igno
 def test_every_directory_keeps_the_contract(place):
     directory = open_directory(place)
     assert directory.location == place
-    assert not directory.exists("a") and directory.entries("fits") == {}
+    assert not directory.exists("a") and directory.list_files("fits") == {}
     with pytest.raises(FileNotFoundError):
         directory.read("a")
     assert directory.create("a", b"first") and not directory.create("a", b"second")
@@ -465,13 +467,13 @@ def test_every_directory_keeps_the_contract(place):
     directory.write("fits/b", b"x" * 1000)
     directory.write("fits/b", b"y" * 10)
     directory.write("fits/c", b"")
-    assert {name: entry.size for name, entry in directory.entries("fits").items()} == {"b": 10, "c": 0}
-    assert abs(directory.entries("fits")["b"].modified - time.time()) < 100
-    assert set(directory.entries("")) == {"a"}
+    assert {name: info.size for name, info in directory.list_files("fits").items()} == {"b": 10, "c": 0}
+    assert abs(directory.list_files("fits")["b"].modified - time.time()) < 100
+    assert set(directory.list_files("")) == {"a"}
     directory.remove("fits/b")
     directory.remove("fits/b")
     assert directory.exists("fits/c") and not directory.exists("fits/b")
-    directory.tidy()
+    directory.clean_up()
 
 
 @REMOTE_WARNINGS
@@ -481,7 +483,7 @@ def test_a_study_elsewhere_is_the_same_and_goes_on(study, place, monkeypatch):
         (Path(folder) / "one.png").write_bytes(study.location.encode())
         return [Path(folder) / "one.png"]
 
-    monkeypatch.setattr(plots, "save_study_figures", one_figure)
+    monkeypatch.setattr("chinchilla_jax.report.run.save_study_figures", one_figure)
     run_shard(SPEC, place, Shard(1, 2), **QUIET)
     found = run_study(SPEC, place, progress=None)
     assert found.fits().equals(study.fits()) and found.params.equals(study.params)
@@ -521,13 +523,13 @@ def test_the_example_is_checked_run_in_shards_and_shown(tmp_path, monkeypatch, c
         assert main(arguments) == 0
         assert main(["study", "status", "out"]) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 pieces, 20 of 40 fits (50%)" in out and "2 of 2 pieces" in out and "complete" in out
+    assert "1 of 2 chunks, 20 of 40 fits (50%)" in out and "2 of 2 chunks" in out and "complete" in out
     assert main(["study", "finish", "out", "--no-figures"]) == 0
     assert "nothing computed" in capsys.readouterr().out
     assert main(["study", "finish", "elsewhere"]) == 2
     assert "no such directory" in capsys.readouterr().err
     assert main(["study", "check", "study.toml", "--workers", "0"]) == 2
-    assert "workers: 0" in capsys.readouterr().err
+    assert "workers is 0" in capsys.readouterr().err
     assert main(["study", "paper", "--out", "x", "--executor", "jx"]) == 2
     assert "did you mean 'jax'" in capsys.readouterr().err
     assert main(["study", "chek", "study.toml"]) == 2
@@ -552,7 +554,7 @@ def test_a_smaller_number_of_resamples_than_there_are_is_told_so(tmp_path):
     run_study(SPEC, tmp_path / "out", **QUIET)
     fewer = dataclasses.replace(SPEC, resamples=SPEC.resamples - 5)
     said = refused(run_study, fewer, tmp_path / "out")
-    assert f"has {SPEC.resamples} resamples already; give --resamples {SPEC.resamples} or more" in said
+    assert f"already has {SPEC.resamples} resamples; give --resamples {SPEC.resamples} or more" in said
 
 
 def test_sigterm_ends_a_study_as_ctrl_c_does(tmp_path):

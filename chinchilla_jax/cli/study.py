@@ -44,7 +44,7 @@ SeedOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(metavar="W", help="Pieces in work at the same time.", show_default=False),
+    typer.Option(metavar="W", help="Chunks in work at the same time.", show_default=False),
 ]
 FiguresOption = Annotated[bool, typer.Option(help="Draw the figures.")]
 
@@ -115,7 +115,7 @@ def run_command(
     options["progress"] = _Announced(_plan_line(spec, asked))
     try:
         if executor == "jax":
-            from chinchilla_jax.study.multihost import join
+            from chinchilla_jax.study.execution.multihost import join
 
             part = join(part)
             executor = "threads"
@@ -138,7 +138,7 @@ def init_command(
     experiment: table_options.ExperimentOption = None,
 ) -> None:
     """Write a commented example of a spec, for a table of your own if you like."""
-    from chinchilla_jax.study.example import example_for, example_toml
+    from chinchilla_jax.study.spec.example import example_for, example_toml
 
     if data == "chinchilla":
         text = example_toml()
@@ -163,7 +163,7 @@ def check_command(
     seed: SeedOption = None,
     workers: WorkersOption = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Time a piece on this machine (some 20 s) for the estimate.")
+        bool, typer.Option("--measure", help="Time a chunk on this machine (some 20 s) for the estimate.")
     ] = False,
 ) -> None:
     """Say what a study would do: conditions, fits, time, size."""
@@ -255,13 +255,13 @@ class _Announced(Progress):
 
 
 def _interrupted(out: str) -> None:
-    """Say how to go on and end at once: pieces in work are dropped, and nobody waits for them."""
+    """Say how to go on and end at once: chunks in work are dropped, and nobody waits for them."""
     from chinchilla_jax.study import study_status
 
     text = f"{out}: interrupted"
     try:
         status = study_status(out)
-        text += f"; {status.pieces_done:,} of {status.pieces:,} pieces are kept"
+        text += f"; {status.chunks_done:,} of {status.chunks:,} chunks are kept"
     except (ChinchillaError, OSError):
         pass
     error = ChinchillaError(f"{text}; run the same command again to go on")
@@ -276,6 +276,7 @@ def _say_status(status: StudyStatus, opening: str | None) -> None:
     import time
 
     from chinchilla_jax._util.text import speed_text, time_left_text
+    from chinchilla_jax.study.spec.reproduce import study_command
 
     why = {"stopped": "no process is at work on it", "failed": status.error}.get(status.state)
     if opening:
@@ -283,23 +284,24 @@ def _say_status(status: StudyStatus, opening: str | None) -> None:
     output.say(f"{status.location}: {status.state}{f' ({why})' if why else ''}")
     share = 100.0 * status.fits_done / max(status.fits, 1)
     output.say(
-        f"{status.pieces_done:,} of {status.pieces:,} pieces, {status.fits_done:,} of {status.fits:,} fits "
+        f"{status.chunks_done:,} of {status.chunks:,} chunks, {status.fits_done:,} of {status.fits:,} fits "
         f"({share:.0f}%): {output.status_line(status.status_counts)}"
     )
     if status.state == "running":
-        if status.pieces_done == status.pieces:
+        if status.chunks_done == status.chunks:
             output.say("every fit is there; tables, figures and page are being made")
         elif status.rate is not None and status.last is not None:
             left = time_left_text(status.fits - status.fits_done, status.rate)
             ago = max(0.0, time.time() - status.last)
-            output.say(f"{speed_text(status.rate, 'fits')}, {left}; last piece {ago:,.0f} s ago")
+            output.say(f"{speed_text(status.rate, 'fits')}, {left}; last chunk {ago:,.0f} s ago")
     elif status.state != "complete":
-        if status.pieces_done == status.pieces:
-            output.say("every piece is there, the tables are not; to write them:")
+        if status.chunks_done == status.chunks:
+            output.say("every chunk is there, the tables are not; to write them:")
             output.say(f"  chinchilla-jax study finish {shlex.quote(status.location)}")
         else:
             output.say("to go on (or by the other shards):" if opening else "to go on:")
-            output.say(f"  {_command(status)}")
+            command = study_command(status.spec, out=status.location, file="SPEC.toml")
+            output.say(f"  {command}")
     for name in status.damaged:
         output.say(f"damaged: {name}; run the study again and it is computed anew")
     worst = sorted(status.failures.items(), key=lambda item: -item[1])
@@ -308,16 +310,6 @@ def _say_status(status: StudyStatus, opening: str | None) -> None:
         output.say_table(("condition", "not converged"), worst[:_MOST_FAILURES])
         if len(worst) > _MOST_FAILURES:
             output.say(f"and {len(worst) - _MOST_FAILURES} more conditions")
-
-
-def _command(status: StudyStatus) -> str:
-    """The command that goes on with a study; SPEC.toml stands for a file that is not known here."""
-    from chinchilla_jax import paper_study
-
-    spec, out = status.spec, shlex.quote(status.location)
-    if spec != paper_study(spec.resamples, spec.seed):
-        return f"chinchilla-jax study SPEC.toml --out {out} --resamples {spec.resamples} --seed {spec.seed}"
-    return f"chinchilla-jax study paper --out {out} --resamples {spec.resamples} --seed {spec.seed}"
 
 
 def _say(study: Study) -> None:

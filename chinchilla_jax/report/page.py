@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.atomic_write import written_whole
-from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.text import duration_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
-from chinchilla_jax.report.reproduce import command, spec_toml
 from chinchilla_jax.study import Study
+from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
 PAGE = "report.html"
 
@@ -48,27 +46,6 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
         # The name of a table need not be UTF-8.
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return target
-
-
-def add_report(study: Study, reporter: Progress) -> None:
-    """`write_report`, unless the page is there and as new as the figures.
-
-    A study is complete without its page, so nothing here makes a study fail: a missing jinja2 is a note,
-    anything else a RuntimeWarning.
-    """
-    page = study.path / PAGE
-    try:
-        newest = max((path.stat().st_mtime for path in study.figures), default=0.0)
-        if not page.exists() or page.stat().st_mtime < newest:
-            write_report(study)
-    except ImportError as error:
-        reporter.note(f"{page}: not written ({error})")
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        warnings.warn(f"{page}: not written ({reason}); the study is complete", RuntimeWarning, stacklevel=3)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        warnings.warn(f"{page}: not written ({reason}); the study is complete", RuntimeWarning, stacklevel=3)
 
 
 def render(study: Study, base: str = "") -> str:
@@ -144,7 +121,7 @@ def _context(study: Study) -> dict[str, Any]:
         "trends": trends if trends is not None and trends.rows else None,
         "other_figures": placed.get("others", []),
         "other_tables": tables.other_tables(facts),
-        "command": command(study.spec),
+        "command": study_command(study.spec),
         "spec_toml": spec_toml(study.spec),
         "css": _asset("page.css"),
         "js": _asset("page.js"),

@@ -1,16 +1,18 @@
-"""Run a study: the engine computes its tables; its figures and its page are made from them here."""
+"""Run a study with its figures and its page: the engine makes the tables, this adds the rest."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
+import warnings
 from concurrent.futures import Executor
 from pathlib import Path
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
-from chinchilla_jax.report.page import add_report
+from chinchilla_jax.plots import save_study_figures
+from chinchilla_jax.report.page import PAGE, write_report
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -20,8 +22,8 @@ from chinchilla_jax.study import (
     compute_study,
     study_status,
 )
-from chinchilla_jax.study.claim import write_record
-from chinchilla_jax.study.files import Directory, LocalDirectory, open_directory
+from chinchilla_jax.study.storage.directories import LocalDirectory, one_line_disk_errors
+from chinchilla_jax.study.storage.record import write_record
 
 
 def run_study(
@@ -34,39 +36,35 @@ def run_study(
     executor: Executor | str | None = None,
     scheduler: str | None = None,
 ) -> Study:
-    """Run `spec` and write the result to the directory `out`, or go on with what is there.
+    """Run `spec` and write the result to the directory `out`, or resume what is there.
 
-    The numbers depend on the spec, the data and the versions of the libraries, and on nothing else: not on
-    who does the work, nor on how often it was broken off. Several processes may run one study into one
-    directory.
+    The numbers depend on the spec, the data and the versions of the libraries alone: not on the executor, nor
+    on how often the run was interrupted. Several processes may run one study into one directory.
 
     Args:
         spec: what to run.
-        out: a directory that is new, empty, or holds this study: unfinished, which is gone on with; with
-            fewer resamples, which are kept; or finished, which is opened (`Study.reused`). A path, or a URL
-            that fsspec knows, such as "s3://bucket/study".
-        progress: None is silent, "auto" shows a bar where stderr is a terminal.
+        out: a directory that is new, empty, or holds this study. If that is unfinished, the run resumes; if
+            it has fewer resamples, the missing ones are added; if it is finished, it is opened
+            (`Study.reused`). A path, or a URL that fsspec knows, such as "s3://bucket/study".
+        progress: None is silent, "auto" shows a bar if stderr is a terminal.
         figures: whether to draw the figures.
-        workers: pieces in work at the same time; None for one per core.
-        executor: who does the work: "threads" of this process (None), "dask", or any
-            `concurrent.futures.Executor`, which is left open.
+        workers: chunks computed at the same time; None for one per core.
+        executor: where chunks are computed: "threads" of this process (None), "dask", or any
+            `concurrent.futures.Executor`, which is not shut down.
         scheduler: address of a Dask scheduler; None starts one on this machine.
 
     Raises:
         UsageError: `out` holds something else, or an argument has no meaning.
         DataError: the data cannot be read or used.
-        ChinchillaError: the directory cannot be written; what has been written stays.
+        ChinchillaError: the directory cannot be written; everything written so far is kept.
     """
-    reporter = resolve(progress)
-    with reporter:
-        study, session = compute_study(
-            spec, out, reporter, workers=workers, executor=executor, scheduler=scheduler
-        )
+    with resolve(progress) as reporter:
+        study = compute_study(spec, out, reporter, workers=workers, executor=executor, scheduler=scheduler)
         if figures and "figures" not in study.info["timing"]:
-            reporter.note(f"{session.directory}: tables complete, drawing figures")
-            with session.explaining():
-                _draw_figures(study, session.directory)
-        if isinstance(session.directory, LocalDirectory):
+            reporter.note(f"{study.directory}: tables complete, drawing figures")
+            with one_line_disk_errors(study.directory):
+                _draw_figures(study)
+        if isinstance(study.directory, LocalDirectory):
             add_report(study, reporter)
     return study
 
@@ -82,19 +80,18 @@ def run_shard(
     executor: Executor | str | None = None,
     scheduler: str | None = None,
 ) -> StudyStatus:
-    """Do one part of a study; the shard that ends last also summarises it.
+    """Run one shard of a study; the shard that ends last also summarises the study.
 
-    Shards need not know of each other, nor run at the same time; they share the directory alone. The
+    Shards need not know of each other, nor run at the same time; all they share is the directory. The
     arguments are those of `run_study`.
 
     Returns:
         How far the whole study has come.
     """
-    reporter = resolve(progress)
-    with reporter:
+    with resolve(progress) as reporter:
         compute_shard(spec, out, shard, reporter, workers=workers, executor=executor, scheduler=scheduler)
     status = study_status(out)
-    if status.pieces_done == status.pieces and status.state != "complete":
+    if status.chunks_done == status.chunks and status.state != "complete":
         run_study(spec, out, progress=progress, figures=figures, workers=workers)
         status = study_status(out)
     return status
@@ -107,32 +104,48 @@ def finish_study(
     figures: bool = True,
     workers: int | None = None,
 ) -> Study:
-    """Summarise a study of which all pieces are there, as after the last of its shards.
+    """Summarise a study whose chunks are all there, as after the last of its shards.
 
     Raises:
-        UsageError: no study is there, or pieces are missing.
-        DataError: a piece is damaged, or the data have changed.
+        UsageError: there is no study, or chunks are missing.
+        DataError: a chunk is damaged, or the data have changed.
     """
-    directory = open_directory(out)
     status = study_status(out)
-    if status.pieces_done < status.pieces:
+    if status.chunks_done < status.chunks:
         raise UsageError(
-            f"{directory}: {status.pieces - status.pieces_done:,} of {status.pieces:,} pieces are missing; "
-            "run the study into this directory, all of it or the missing shards"
+            f"{status.location}: {status.chunks - status.chunks_done:,} of {status.chunks:,} chunks are "
+            "missing; run the study into this directory, all of it or the missing shards"
         )
     return run_study(status.spec, out, progress=progress, figures=figures, workers=workers)
 
 
-def _draw_figures(study: Study, directory: Directory) -> None:
-    from chinchilla_jax.plots import save_study_figures
+def add_report(study: Study, reporter: Progress) -> None:
+    """`write_report`, unless the page is there and as new as the figures.
 
+    A study is complete without its page, so nothing here makes a study fail: a missing jinja2 is a note,
+    anything else a RuntimeWarning.
+    """
+    page = study.path / PAGE
+    try:
+        newest = max((path.stat().st_mtime for path in study.figures), default=0.0)
+        if not page.exists() or page.stat().st_mtime < newest:
+            write_report(study)
+    except ImportError as error:
+        reporter.note(f"{page}: not written ({error})")
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        warnings.warn(f"{page}: not written ({reason}); the study is complete", RuntimeWarning, stacklevel=3)
+
+
+def _draw_figures(study: Study) -> None:
     begun = time.perf_counter()
-    if isinstance(directory, LocalDirectory):
-        save_study_figures(study, directory.path / "figures")
+    if isinstance(study.directory, LocalDirectory):
+        save_study_figures(study, study.path / "figures")
     else:
         with tempfile.TemporaryDirectory() as folder:
             for file in save_study_figures(study, Path(folder)):
-                directory.write(f"figures/{file.name}", file.read_bytes())
+                study.directory.write(f"figures/{file.name}", file.read_bytes())
     study.info["timing"]["figures"] = time.perf_counter() - begun
     study.info["wall_time"] += study.info["timing"]["figures"]
-    write_record(directory, study.info)
+    write_record(study.directory, study.info)

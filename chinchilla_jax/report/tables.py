@@ -14,7 +14,7 @@ from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.plots.tables import BANDS, select
 from chinchilla_jax.report.facts import METHOD, Facts
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
-from chinchilla_jax.study.tables import FILES
+from chinchilla_jax.study.storage.tables import FILES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,10 +1,13 @@
-"""Robustness studies: what to run (spec, plan), running it, and the directory that holds the result."""
+"""Robustness studies: the spec, computing one into a directory, and the directory as a result."""
 
-from chinchilla_jax.study.plan import Condition, Shard, plan_conditions
+from chinchilla_jax.study.chunks import Shard
+from chinchilla_jax.study.result import Study, open_study
 from chinchilla_jax.study.run import compute_shard, compute_study
-from chinchilla_jax.study.spec import Product, StudySpec, Sweep, available_interpretations, paper_study
+from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
+from chinchilla_jax.study.spec.paper import paper_study
+from chinchilla_jax.study.spec.study_spec import StudySpec, available_interpretations
+from chinchilla_jax.study.spec.sweeps import Product, Sweep
 from chinchilla_jax.study.status import StudyStatus, study_status
-from chinchilla_jax.study.store import Study, open_study
 
 __all__ = [
     "Condition",

@@ -1,4 +1,4 @@
-"""Where a study ran: versions and devices, for study.json."""
+"""What a study ran on: versions and devices, for study.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "llvmlite", "optax", "numpy", "p
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what a result can depend on; "unknown" where none is recorded."""
+    """Versions of Python and of the packages that a result can depend on; "unknown" if not installed."""
     return dict(_versions())
 
 
@@ -30,7 +30,7 @@ def _versions() -> dict[str, str]:
 
 
 def device() -> dict[str, Any]:
-    """The devices that do the work, and the cores of the host that this process may use."""
+    """The devices that compute, and the cores of the host that this process may use."""
     found: dict[str, Any] = {"platform": "cpu", "kind": "cpu", "count": 1}
     if accelerated():
         import jax
@@ -42,7 +42,7 @@ def device() -> dict[str, Any]:
 
 
 def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None where the system is not Linux."""
+    """Largest resident memory of this process so far, in bytes; None on systems other than Linux."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a study would do, before it does it: conditions, fits, time and size."""
+"""What a study would take, before it runs: conditions, fits, time and size."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.text import count_text, duration_text, list_text, size_text
+from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.datasets import Runs, dataset_names
-from chinchilla_jax.study.checks import whole
-from chinchilla_jax.study.plan import Condition, plan_blocks, plan_conditions, plan_pieces
-from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.store import load_spec_runs
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
+from chinchilla_jax.study.execution.jobs import Job, run_job
+from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
+from chinchilla_jax.study.spec.data import load_spec_runs
+from chinchilla_jax.study.spec.study_spec import StudySpec
 
-# Of the published study with its 240 runs, point fits and summaries included, one core of an AMD EPYC
-# (benchmarks/RESULTS.md); a fit takes time in proportion to the runs.
+# Measured for the published study with its 240 runs, point fits and summaries included, on one core of an AMD
+# EPYC (benchmarks/RESULTS.md). The time of a fit is proportional to the runs.
 _FITS_PER_SECOND_AND_CORE = 12_000.0
 _RUNS = 240
-_BYTES_PER_FIT = 58.0  # in Parquet: of the same study
+_BYTES_PER_FIT = 58.0  # in Parquet, for the same study
 _MOST_NAMES = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a study comes to.
+    """What a study takes.
 
     Attributes:
         data: name of the table.
         n_runs: runs that are fitted.
-        conditions: how many, by family.
+        conditions: number of conditions by family.
         resamples: per condition.
-        pieces: units of work.
+        chunks: units of work.
         fits: bootstrap fits.
-        workers: pieces in work at the same time.
+        workers: chunks computed at the same time.
         rate: fits per second and worker.
-        measured: whether the rate was measured here and now.
-        size: bytes on the disk, without figures.
+        measured: whether the rate was measured now, on this machine.
+        size: bytes on disk, without figures.
         invalid: ids of the conditions under which a count or a loss is not positive: every fit is INVALID.
     """
 
@@ -46,7 +48,7 @@ class Estimate:
     n_runs: int
     conditions: dict[str, int]
     resamples: int
-    pieces: int
+    chunks: int
     fits: int
     workers: int
     rate: float
@@ -56,11 +58,11 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Time of the fits."""
+        """Estimated wall time of the fits."""
         return self.fits / (self.rate * self.workers)
 
     def lines(self) -> list[tuple[str, str]]:
-        """As a table of two columns for reading."""
+        """Name and text of each line of the estimate."""
         families = ", ".join(f"{count:,} {family}" for family, count in self.conditions.items())
         source = "measured just now" if self.measured else "as on the machine of benchmarks/RESULTS.md"
         embedded = " (embedded)" if self.data in dataset_names() else ""
@@ -69,13 +71,13 @@ class Estimate:
             ("conditions", f"{sum(self.conditions.values()):,}: {families}"),
             (
                 "fits",
-                f"{self.fits:,} ({self.resamples:,} resamples each), in {count_text(self.pieces, 'piece')}",
+                f"{self.fits:,} ({self.resamples:,} resamples each), in {count_text(self.chunks, 'chunk')}",
             ),
             (
                 "time",
                 f"about {duration_text(self.seconds)} for {count_text(self.workers, 'worker')} at "
                 f"{self.rate:,.0f} fits per second each ({source}); start, tables, figures "
-                "and page take some 12 s more",
+                "and page take about 12 s more",
             ),
             ("size", f"about {size_text(self.size)}"),
         ]
@@ -88,40 +90,38 @@ class Estimate:
 
 
 def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = False) -> Estimate:
-    """Estimate what `spec` comes to.
+    """Estimate what `spec` takes.
 
     Args:
         spec: the study.
-        workers: pieces in work at the same time; None for one per core.
-        measure: time the first piece on this machine; otherwise a recorded rate is taken.
+        workers: chunks computed at the same time; None for one per core.
+        measure: time one chunk on this machine instead of using a recorded rate.
 
     Raises:
         DataError: the data cannot be read or used.
     """
-    workers = available_cores() if workers is None else whole("workers", workers, low=1)
+    workers = available_cores() if workers is None else whole_number("workers", workers, low=1)
     runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
     first = runs[spec.interpretations[0]]
     conditions = plan_conditions(spec)
-    blocks = plan_blocks(spec.resamples, len(first))
+    ranges = plan_ranges(spec.resamples, len(first))
     fits = len(conditions) * spec.resamples
     rate = _FITS_PER_SECOND_AND_CORE * _RUNS / len(first)
     if measure:
-        from chinchilla_jax.study.work import Job, run_job
-
-        pieces = plan_pieces(spec, {name: found.data_hash for name, found in runs.items()}, blocks)
-        # The middle of the plan, after a first run that compiles.
-        piece = pieces[len(pieces) // 2]
-        job = Job(spec, piece, runs[piece.condition.params])
+        chunks = plan_chunks(spec, {name: found.data_hash for name, found in runs.items()}, ranges)
+        # A chunk from the middle, after a first run that compiles.
+        chunk = chunks[len(chunks) // 2]
+        job = Job(spec, chunk, runs[chunk.condition.params])
         run_job(job)
         begun = time.perf_counter()
         run_job(job)
-        rate = len(piece.block) / (time.perf_counter() - begun)
+        rate = len(chunk.resamples) / (time.perf_counter() - begun)
     return Estimate(
         data=spec.data,
         n_runs=len(first),
         conditions=dict(Counter(condition.family for condition in conditions)),
         resamples=spec.resamples,
-        pieces=len(conditions) * len(blocks),
+        chunks=len(conditions) * len(ranges),
         fits=fits,
         workers=workers,
         rate=rate,
@@ -134,7 +134,7 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
 
 
 def _usable(condition: Condition, runs: Runs, spec: StudySpec) -> bool:
-    """Whether every number that a fit takes the logarithm of has one."""
+    """Whether every number whose logarithm a fit takes is positive and finite."""
     fitted = condition.apply(runs, seed=spec.seed)
     columns = (fitted.params, fitted.tokens, fitted.loss)
     return all(bool(np.all(np.isfinite(column) & (column > 0))) for column in columns)

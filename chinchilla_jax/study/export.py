@@ -1,4 +1,4 @@
-"""Bootstrap fits as an xarray Dataset, which arviz reads.
+"""Bootstrap fits as an xarray Dataset, for arviz.
 
 | code  | symbol               | dims          | unit                                     |
 |-------|----------------------|---------------|------------------------------------------|
@@ -7,8 +7,8 @@
 | B     | B                    | (chain, draw) | nats per token, tokens^beta              |
 | alpha, beta | alpha, beta    | (chain, draw) | pure numbers                             |
 
-Resamples are independent draws and not a Markov chain: there is one chain, and what arviz says about mixing
-(r_hat, effective sample size) has nothing to say here.
+Resamples are independent draws and not a Markov chain: there is one chain, and arviz's diagnostics of mixing
+(r_hat, effective sample size) do not apply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
 from chinchilla_jax.laws.scaling_law import PARAMETERS
-from chinchilla_jax.study import Study
+from chinchilla_jax.study.result import Study
 
 if TYPE_CHECKING:
     import xarray
@@ -31,14 +31,14 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
 
     Args:
         source: a bootstrap, or a study with its condition.
-        condition: an id out of `study.conditions`; for a study only.
+        condition: an id from `study.conditions`; for a study only.
 
     Returns:
         Variables E, A, B, alpha, beta with dimensions chain (one) and draw (the certified resamples, labelled
         by their ids); attributes condition, n_converged, n_failed. Fits that are not CONVERGED are left out.
 
     Raises:
-        UsageError: a condition without a study, a study without one, or one that it does not have.
+        UsageError: a condition for a bootstrap, none for a study, or one that the study does not have.
         ImportError: xarray is not installed; it comes with arviz.
     """
     try:
@@ -54,7 +54,7 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
             raise UsageError(f"to_arviz: condition={short(condition)} is for a study; leave it out")
         fits = source.to_frame()
     else:
-        raise UsageError(f"to_arviz: {short(source)} is no bootstrap and no study")
+        raise UsageError(f"to_arviz: {short(source)} is neither a bootstrap nor a study")
     certified = fits[fits["status"] == "CONVERGED"]
     values = {
         name: (("chain", "draw"), certified[name].to_numpy(dtype=np.float64)[None]) for name in PARAMETERS

@@ -1,4 +1,4 @@
-"""One process at work on one study directory: what is missing, computing it, and declaring it complete."""
+"""One process working on one study directory: finds what is missing, computes it, declares it complete."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.progress_bar import Progress
-from chinchilla_jax.study.at_work import at_work
-from chinchilla_jax.study.claim import claim, record_blocks, write_record
+from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
-from chinchilla_jax.study.executors import complete, open_executor
-from chinchilla_jax.study.files import Directory, open_directory
-from chinchilla_jax.study.finish import Finisher
-from chinchilla_jax.study.pieces import DamagedPieceError, PieceStore, checksum, named_checksum
-from chinchilla_jax.study.plan import Piece, plan_pieces
-from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.stage_clocks import StageClocks
-from chinchilla_jax.study.store import load_spec_runs, read_record
-from chinchilla_jax.study.work import Job, PieceResult
+from chinchilla_jax.study.execution.executors import open_executor, run_jobs
+from chinchilla_jax.study.execution.jobs import ChunkResult, Job
+from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.spec.data import load_spec_runs
+from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
+from chinchilla_jax.study.storage.directories import one_line_disk_errors, open_directory
+from chinchilla_jax.study.storage.heartbeat import heartbeat
+from chinchilla_jax.study.storage.ownership import claim
+from chinchilla_jax.study.storage.record import read_record, record_ranges, write_record
+from chinchilla_jax.study.summarise import Summariser
 
-_ROUNDS = 3  # of computing and summarising, where pieces go bad in between
-_LOOK_AGAIN = 5.0  # seconds between looks at what other writers have done
+_ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
+_LOOK_SECONDS = 5.0  # between looks at what other writers have done
 
 
 class Session:
-    """One process at work on one study directory, which it claims.
+    """One process working on one study directory, which it claims.
 
     Args:
         spec: the study.
-        out: where.
-        reporter: told what is found and done.
+        out: the directory.
+        reporter: shows progress and notes.
 
     Raises:
         UsageError: the directory holds something else.
@@ -42,10 +43,10 @@ class Session:
     """
 
     def __init__(self, spec: StudySpec, out: str | os.PathLike[str], reporter: Progress) -> None:
-        """Read the data, claim the directory, plan."""
+        """Read the data, claim the directory, plan the chunks."""
         if not isinstance(spec, StudySpec):
             raise UsageError(
-                f"run_study: {short(spec)} is no StudySpec; see paper_study() and StudySpec.from_toml"
+                f"run_study: {short(spec)} is not a StudySpec; see paper_study() and StudySpec.from_toml"
             )
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
@@ -53,29 +54,25 @@ class Session:
         self.directory = open_directory(out)
         self.runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
         self.hashes = {name: runs.data_hash for name, runs in self.runs.items()}
-        with self.explaining():
-            self.directory.tidy()
+        with one_line_disk_errors(self.directory):
+            self.directory.clean_up()
             self.record = claim(self.directory, spec, self.hashes, len(self.runs[spec.interpretations[0]]))
-        self.store = PieceStore(self.directory, plan_pieces(spec, self.hashes, record_blocks(self.record)))
+        self.store = ChunkStore(self.directory, plan_chunks(spec, self.hashes, record_ranges(self.record)))
 
-    def explaining(self) -> Explaining:
-        """Errors of the file system as one line that says what to do."""
-        return Explaining(self.directory)
-
-    def missing(self) -> list[Piece]:
-        """Pieces that are not there, or damaged; the latter are named and removed."""
+    def missing(self) -> list[Chunk]:
+        """Chunks that are missing or damaged; damaged ones are reported and removed."""
         names = self.store.names()
-        for piece, name in list(names.items()):
+        for chunk, name in list(names.items()):
             try:
-                self.store.check(name)
-            except DamagedPieceError:
-                self.reporter.note(f"{self.directory.at(name)}: damaged, will be computed anew")
+                self.store.verify(name)
+            except DamagedChunkError:
+                self.reporter.note(f"{self.directory.at(name)}: damaged, will be recomputed")
                 self.directory.remove(name)
-                del names[piece]
-        return [piece for piece in self.store.pieces if piece not in names]
+                del names[chunk]
+        return [chunk for chunk in self.store.chunks if chunk not in names]
 
     def is_complete(self) -> bool:
-        """Whether the record says so, and every table is what was written."""
+        """Whether the record says so and every table is as it was written."""
         if self.record["state"] != "complete":
             return False
         for name, expected in self.record["checksums"].items():
@@ -84,24 +81,24 @@ class Session:
                     continue
             except FileNotFoundError:
                 pass
-            self.reporter.note(f"{self.directory.at(name)}: missing or damaged, will be written anew")
+            self.reporter.note(f"{self.directory.at(name)}: missing or damaged, will be rewritten")
             return False
         return True
 
     def run(
         self,
-        missing: Sequence[Piece],
+        missing: Sequence[Chunk],
         *,
         executor: Executor | str | None,
         scheduler: str | None,
         workers: int,
         finish: bool,
     ) -> None:
-        """Compute what is `missing` and, if asked to, summarise the whole study."""
+        """Compute what is `missing` and, if `finish`, summarise the whole study."""
         try:
-            with self.explaining(), at_work(self.directory):
+            with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):
-                    finisher = Finisher(self.spec, self.store, workers) if finish else None
+                    finisher = Summariser(self.spec, self.store, workers) if finish else None
                     try:
                         if self._round(missing, finisher, executor, scheduler, workers):
                             return
@@ -110,23 +107,23 @@ class Session:
                             finisher.close()
                     missing = self.missing()
                 raise ChinchillaError(
-                    f"{self.directory}: pieces are damaged again and again; look at the disk, or give "
-                    "another directory"
+                    f"{self.directory}: chunks keep getting damaged; check the disk, or give another "
+                    "directory"
                 )
         except BaseException as error:
             if finish:
-                self._leave(error)
+                self._record_end(error)
             raise
 
     def _round(
         self,
-        missing: Sequence[Piece],
-        finisher: Finisher | None,
+        missing: Sequence[Chunk],
+        finisher: Summariser | None,
         executor: Executor | str | None,
         scheduler: str | None,
         workers: int,
     ) -> bool:
-        """Compute and summarise once; returns whether all went well."""
+        """Compute and summarise once; returns False if chunks are missing or damaged afterwards."""
         begun = time.perf_counter()
         names = self.store.names()
         if finisher is not None:
@@ -141,12 +138,12 @@ class Session:
             return True
         computed = time.perf_counter()
         names = self.store.names()
-        if len(names) < len(self.store.pieces):
+        if len(names) < len(self.store.chunks):
             return False
         finisher.start(names)
         try:
             fields = finisher.write()
-        except DamagedPieceError:
+        except DamagedChunkError:
             return False
         fields["notes"] += remarks
         self._finish(
@@ -158,7 +155,7 @@ class Session:
                 "timing": {
                     "conditions": computed - begun,
                     "tables": time.perf_counter() - computed,
-                    # What passes in a thread is mostly waiting, where threads outnumber cores.
+                    # Where threads outnumber cores, their wall time is mostly waiting.
                     "thread_seconds": dict(seconds),
                     "cpu_seconds": dict(cpu_seconds) | {"summaries": finisher.cpu_seconds()},
                 },
@@ -168,68 +165,68 @@ class Session:
 
     def _compute(
         self,
-        missing: Sequence[Piece],
-        names: dict[Piece, str],
+        missing: Sequence[Chunk],
+        names: dict[Chunk, str],
         pool: Executor,
         in_flight: int,
-        finisher: Finisher | None,
+        finisher: Summariser | None,
         totals: tuple[Counter[str], Counter[str]],
         remarks: list[dict[str, str]],
     ) -> None:
-        """Have the missing pieces computed and write each as it comes."""
-        self.reporter.begin("study", sum(len(piece.block) for piece in missing))
+        """Compute the missing chunks and write each as it arrives."""
+        self.reporter.begin("study", sum(len(chunk.resamples) for chunk in missing))
 
         def jobs() -> Iterator[Job]:
             looked = time.monotonic()
-            for piece in missing:
-                if time.monotonic() - looked > _LOOK_AGAIN:
+            for chunk in missing:
+                if time.monotonic() - looked > _LOOK_SECONDS:
                     looked = time.monotonic()
                     names.update(self.store.names())
-                if piece in names:  # another writer was faster
-                    self.reporter.advance(len(piece.block))
+                if chunk in names:  # another writer was faster
+                    self.reporter.advance(len(chunk.resamples))
                 else:
-                    yield Job(self.spec, piece, self.runs[piece.condition.params])
+                    yield Job(self.spec, chunk, self.runs[chunk.condition.params])
 
-        def receive(job: Job, result: PieceResult) -> None:
+        def receive(job: Job, result: ChunkResult) -> None:
             clocks = StageClocks()
-            names[job.piece] = self.store.put(job.piece, result)
+            names[job.chunk] = self.store.write(job.chunk, result)
             clocks.end("write")
             self.device = dict(result.device)
             totals[0].update({**result.seconds, **clocks.seconds})
             totals[1].update({**result.cpu_seconds, **clocks.cpu_seconds})
             for remark in result.remarks:
-                remarks.append({"condition": job.piece.condition.id, "note": remark})
-                self.reporter.note(f"{job.piece.condition.id}: {remark}")
-            self.reporter.advance(len(job.piece.block))
+                remarks.append({"condition": job.chunk.condition.id, "note": remark})
+                self.reporter.note(f"{job.chunk.condition.id}: {remark}")
+            self.reporter.advance(len(job.chunk.resamples))
             if finisher is not None:
-                finisher.start(names, job.piece.index)
+                finisher.start(names, job.chunk.index)
 
-        complete(pool, jobs(), in_flight=in_flight, receive=receive)
+        run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
 
-    def _finish(self, names: Mapping[Piece, str], fields: dict[str, Any]) -> None:
-        """Declare the study complete, unless somebody has given it more resamples meanwhile."""
+    def _finish(self, names: Mapping[Chunk, str], fields: dict[str, Any]) -> None:
+        """Declare the study complete, unless another process has extended it meanwhile."""
         record = read_record(self.directory)
-        if len(record_blocks(record)) < len(record_blocks(self.record)):
-            # Another process, with fewer resamples, was about to end when this one claimed the study.
+        if len(record_ranges(record)) < len(record_ranges(self.record)):
+            # A process with fewer resamples was about to finish when this one claimed the study.
             record = self.record
-        if record_blocks(record) != record_blocks(self.record):
+        if record_ranges(record) != record_ranges(self.record):
             raise UsageError(
-                f"{self.directory}: another process has made this study larger meanwhile; all pieces are "
-                "kept, and that process summarises them"
+                f"{self.directory}: another process has extended this study meanwhile; all chunks are kept, "
+                "and that process summarises them"
             )
-        for name in self.store.others():
+        for name in self.store.superfluous():
             self.directory.remove(name)
-        entries = {name: entry for name, entry in self.store.entries().values()}
+        sizes = {name: info.size for name, info in self.store.files().values()}
         parts = [
             {
-                "file": names[piece],
-                "condition": piece.condition.id,
-                "first": piece.block.first,
-                "stop": piece.block.stop,
-                "bytes": entries[names[piece]].size,
-                "checksum": named_checksum(names[piece]),
+                "file": names[chunk],
+                "condition": chunk.condition.id,
+                "first": chunk.resamples.first,
+                "stop": chunk.resamples.stop,
+                "bytes": sizes[names[chunk]],
+                "checksum": named_checksum(names[chunk]),
             }
-            for piece in self.store.pieces
+            for chunk in self.store.chunks
         ]
         write_record(
             self.directory,
@@ -245,8 +242,8 @@ class Session:
             },
         )
 
-    def _leave(self, error: BaseException) -> None:
-        """Write down how the session ended, if that is still possible."""
+    def _record_end(self, error: BaseException) -> None:
+        """Write into study.json how the session ended, if that is still possible."""
         stopped = isinstance(error, KeyboardInterrupt)
         try:
             record = read_record(self.directory)
@@ -259,27 +256,7 @@ class Session:
             }
             write_record(self.directory, record)
         except (OSError, ChinchillaError):
-            pass  # the disk may be what has failed; nothing depends on this
-
-
-class Explaining:
-    """A context in which an error of the file system becomes one line that says what to do."""
-
-    def __init__(self, directory: Directory) -> None:
-        """Remember where."""
-        self._directory = directory
-
-    def __enter__(self) -> None:
-        """Nothing to set up."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Replace an OSError."""
-        if isinstance(error, OSError) and not isinstance(error, ChinchillaError | ConnectionError):
-            reason = error.strerror or " ".join(str(error).split())[:160]
-            raise ChinchillaError(
-                f"{self._directory}: cannot be written ({reason}); what is written stays: put that right and "
-                "run the same command again to go on"
-            ) from error
+            pass  # the disk may be what failed; nothing depends on this
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
-from chinchilla_jax.datasets import Runs, load_runs
-from chinchilla_jax.study.files import Directory, LocalDirectory, open_directory
-from chinchilla_jax.study.pieces import checksum
-from chinchilla_jax.study.plan import Condition, plan_conditions
-from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.tables import FILES, REPAIR, parse_table, torn
+from chinchilla_jax.datasets import Runs
+from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
+from chinchilla_jax.study.spec.data import load_spec_runs
+from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.chunk_files import checksum
+from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, open_directory
+from chinchilla_jax.study.storage.record import RECORD, read_existing, require_files
+from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD = "study.json"
-FORMAT = 1
-
 
 class Study:
-    """A finished study; its files are read when they are asked for, and never changed.
+    """A finished study; its files are read on demand and never changed.
 
-    Every table is a new DataFrame with the columns of docs/studies.md, rows in the order of the plan; numbers
-    are float64 (counts int64), conditions and statuses strings.
+    Every table is a new DataFrame with the columns of docs/studies.md, rows in the order of the conditions;
+    numbers are float64 (counts int64), conditions and statuses strings.
 
     Attributes:
-        location: the directory, a path or a URL.
+        directory: the files.
+        location: where the directory is, a path or a URL.
         info: the content of study.json: spec, seed, data_hash, versions, device, state, wall_time (s),
             status_counts, timing (s), notes, ...
         reused: whether `run_study` found it finished and computed nothing.
@@ -39,35 +38,35 @@ class Study:
 
     def __init__(self, directory: Directory, info: dict[str, Any], *, reused: bool = False) -> None:
         """Keep what `open_study` has checked."""
-        self._directory = directory
+        self.directory = directory
         self.location = directory.location
         self.info = info
         self.reused = reused
 
     @property
     def path(self) -> Path:
-        """The directory, if it is one of this machine.
+        """The directory, if it is on this machine.
 
         Raises:
-            UsageError: the study is kept elsewhere; see `location`.
+            UsageError: the study is stored elsewhere; see `location`.
         """
-        if not isinstance(self._directory, LocalDirectory):
-            raise UsageError(f"{self.location}: not a path of this machine; use study.location")
-        return self._directory.path
+        if not isinstance(self.directory, LocalDirectory):
+            raise UsageError(f"{self.location}: not a path on this machine; use study.location")
+        return self.directory.path
 
     def __repr__(self) -> str:
-        """Where it is and how large it is."""
+        """Its place and size."""
         size = f"{self.info['n_conditions']} conditions, {self.info['n_fits']:,} fits"
         return f"<Study {self.location!r}: {size}>"
 
     @functools.cached_property
     def spec(self) -> StudySpec:
-        """What was asked for."""
+        """The spec that was run."""
         try:
             return StudySpec.from_dict(self.info["spec"])
         except UsageError as error:
             raise DataError(
-                f"{self._directory.at(RECORD)}: its spec cannot be used ({error}); written by chinchilla_jax "
+                f"{self.directory.at(RECORD)}: its spec cannot be used ({error}); written by chinchilla_jax "
                 f"{self.info.get('versions', {}).get('chinchilla_jax', '?')}"
             ) from None
 
@@ -106,11 +105,11 @@ class Study:
     def fits(self, condition: str | None = None) -> pd.DataFrame:
         """Every bootstrap fit, or those of one condition; one row per resample.
 
-        Columns condition, resample, E, A, B, alpha, beta, objective_value, decrement, status, steps. Lanes
-        that did not converge are there, with their status.
+        Columns condition, resample, E, A, B, alpha, beta, objective_value, decrement, status, steps. Fits
+        that did not converge are included, with their status.
 
         Args:
-            condition: an id out of `conditions`; None for all (about 100 bytes of memory per fit).
+            condition: an id from `conditions`; None for all (about 100 bytes of memory per fit).
 
         Raises:
             UsageError: no condition has this id.
@@ -126,13 +125,13 @@ class Study:
 
     @property
     def figures(self) -> tuple[Path, ...]:
-        """The files in figures/, by name, where `path` is."""
+        """The files in figures/, by name."""
         return tuple(
             sorted(path for path in (self.path / "figures").glob("*") if path.suffix in (".png", ".pdf"))
         )
 
     def _table(self, kind: str) -> pd.DataFrame:
-        # A shallow copy of a frame is copied on its first change, so what is kept here stays as it was read.
+        # pandas copies a shallow copy on its first change, so the cached frame stays as it was read.
         return self._tables(kind).copy(deep=False)
 
     @functools.cached_property
@@ -141,7 +140,7 @@ class Study:
 
     def _read(self, names: Sequence[str]) -> pd.DataFrame:
         parts = {part["file"]: part["checksum"] for part in self.info["parts"] if "checksum" in part}
-        return read_tables(self._directory, names, parts | self.info.get("checksums", {}))
+        return read_tables(self.directory, names, parts | self.info.get("checksums", {}))
 
 
 def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[str, str]) -> pd.DataFrame:
@@ -150,7 +149,7 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
     Args:
         directory: of the study.
         names: of the files.
-        checksums: what `checksum` is to give, by name; files without one are read as they are.
+        checksums: what `checksum` must give, by name; files without one are not checked.
 
     Raises:
         DataError: a file is missing or not what was written.
@@ -167,65 +166,9 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
             raise torn(directory.at(name), error) from None
         if name in checksums and checksum(content) != checksums[name]:
             raise torn(directory.at(name), ValueError("wrong checksum"))
-        # What a piece says of itself is not said of all of them together.
+        # The metadata of one chunk does not describe all of them together.
         tables.append(parse_table(directory.at(name), content).replace_schema_metadata(None))
     return pa.concat_tables(tables).to_pandas()
-
-
-def load_spec_runs(spec: StudySpec, interpretation: str, data_hash: str | None = None) -> Runs:
-    """The runs that `spec` names, counted as `interpretation` says.
-
-    Args:
-        spec: the study.
-        interpretation: one of the spec's interpretations.
-        data_hash: the hash that the runs must have; None for any.
-
-    Raises:
-        DataError: the table cannot be read or used, or has another hash.
-    """
-    runs = load_runs(
-        spec.data,
-        params="as_plotted" if interpretation == "as_given" else interpretation,
-        drop_highest_loss=spec.drop_highest_loss,
-        rounded=spec.rounded,
-        columns=dict(spec.columns) or None,
-        experiment=spec.experiment,
-    )
-    if data_hash is not None and runs.data_hash != data_hash:
-        raise DataError(
-            f"{spec.data}: these are not the runs that the study fitted (hash {runs.data_hash[:12]}, "
-            f"study.json says {data_hash[:12]}); restore the table, or run the study into another directory"
-        )
-    return runs
-
-
-def read_record(directory: Directory) -> dict[str, Any]:
-    """The content of a study.json.
-
-    Raises:
-        FileNotFoundError: there is none.
-        DataError: torn, or not the record of a study.
-    """
-    where = directory.at(RECORD)
-    try:
-        record = json.loads(directory.read(RECORD).decode("utf-8"))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())[:120]
-        raise DataError(f"{where}: cannot be read ({reason}); put that right, or give another") from None
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(
-            f"{where}: torn or not what was written ({reason}); restore it, or remove the directory and run "
-            "the study again"
-        ) from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT or "state" not in record:
-        raise DataError(
-            f"{where}: not the record of a study that this version reads (format {FORMAT}); "
-            "open it with the version that wrote it"
-        )
-    return record
 
 
 def open_study(path: str | os.PathLike[str]) -> Study:
@@ -242,45 +185,10 @@ def open_study(path: str | os.PathLike[str]) -> Study:
     record = read_existing(directory)
     if record["state"] != "complete":
         reason = f" ({record['error']})" if record.get("error") else ""
-        # The state of the record is no news: a process that is killed leaves "running" there.
+        # The state in the record would mislead: a process that was killed has left "running" there.
         raise UsageError(
             f"{directory}: this study is not complete{reason}; see `chinchilla-jax study status`, or run it "
-            "again into the same directory and it goes on"
+            "again into the same directory to resume it"
         )
     require_files(directory, record)
     return Study(directory, record)
-
-
-def read_existing(directory: Directory) -> dict[str, Any]:
-    """`read_record`, where there must be a study.
-
-    Raises:
-        UsageError: there is none.
-        DataError: its record cannot be read.
-    """
-    try:
-        return read_record(directory)
-    except FileNotFoundError:
-        pass
-    there = isinstance(directory, LocalDirectory) and not directory.path.is_dir()
-    what = "no such directory" if there else "not a study directory (no study.json)"
-    raise UsageError(f"{directory}: {what}; give the directory that a study was written to")
-
-
-def require_files(directory: Directory, record: Mapping[str, Any]) -> None:
-    """Compare the sizes of the files of a finished study with its record.
-
-    Raises:
-        DataError: a file is missing, or of another size.
-    """
-    sizes = {part["file"]: part["bytes"] for part in record["parts"]} | record["tables"]
-    found = {
-        f"{folder}/{name}" if folder else name: entry.size
-        for folder in sorted({name.rpartition("/")[0] for name in sizes})
-        for name, entry in directory.entries(folder).items()
-    }
-    for name, size in sizes.items():
-        if name not in found:
-            raise DataError(f"{directory.at(name)}: missing; {REPAIR}")
-        if found[name] != size:
-            raise torn(directory.at(name), ValueError(f"{found[name]} bytes, {size} were written"))

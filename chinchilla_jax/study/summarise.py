@@ -1,4 +1,4 @@
-"""From the pieces of a study to its tables: a function of the pieces alone, whoever computed them."""
+"""From the chunks of a study to its tables; these depend on the chunks alone, whoever computed them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.intervals.parameters import METHODS, IntervalRequest, interval_rows
+from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.solvers.status import STATUS_NAMES
-from chinchilla_jax.study.pieces import PieceRecord, PieceStore, checksum
-from chinchilla_jax.study.plan import Condition, Piece
-from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.stage_clocks import StageClocks
-from chinchilla_jax.study.tables import COLUMNS, FILES, table_bytes, to_table
-from chinchilla_jax.study.work import summarise
+from chinchilla_jax.study.chunks import Chunk
+from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.spec.conditions import Condition
+from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore, checksum
+from chinchilla_jax.study.storage.tables import COLUMNS, FILES, table_bytes, to_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,38 +27,38 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ConditionSummary:
-    """What the tables say of one condition.
+    """The rows of the tables for one condition.
 
     Attributes:
-        condition: which.
-        records: what each of its pieces says, in the order of the blocks.
+        condition: the condition.
+        records: one per chunk, in the order of the resamples.
         params: columns of the params table, without `condition`.
         tokens_per_param: columns of the tokens-per-parameter table, without `condition`.
-        cpu_seconds: CPU time of making this.
+        cpu_seconds: CPU time that the summary took.
     """
 
     condition: Condition
-    records: tuple[PieceRecord, ...]
+    records: tuple[ChunkRecord, ...]
     params: Mapping[str, Any]
     tokens_per_param: Mapping[str, Any]
     cpu_seconds: float
 
 
 def summarise_condition(
-    spec: StudySpec, store: PieceStore, pieces: Sequence[Piece], names: Mapping[Piece, str]
+    spec: StudySpec, store: ChunkStore, chunks: Sequence[Chunk], names: Mapping[Chunk, str]
 ) -> ConditionSummary:
-    """Read all pieces of one condition and summarise them.
+    """Read all chunks of one condition and summarise them.
 
     Raises:
-        DamagedPieceError: a piece is not what was written.
+        DamagedChunkError: the content of a chunk is not what its name says.
     """
     import pyarrow.compute as pc
 
     clocks = StageClocks()
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "converged")}
     records = []
-    for piece in pieces:
-        table, record = store.load(names[piece])
+    for chunk in chunks:
+        table, record = store.read(names[chunk])
         records.append(record)
         for name in PARAMETERS:
             columns[name].append(table[name].to_numpy())
@@ -66,10 +68,10 @@ def summarise_condition(
         row["objective"]: ScalingLaw(**{name: row[name] for name in PARAMETERS}) for row in records[0].points
     }
     laws = ScalingLaw(**{name: joined[name] for name in PARAMETERS})
-    params, tokens_per_param = summarise(spec, laws, joined["converged"], points)
+    params, tokens_per_param = summary_columns(spec, laws, joined["converged"], points)
     clocks.end("summary")
     return ConditionSummary(
-        condition=pieces[0].condition,
+        condition=chunks[0].condition,
         records=tuple(records),
         params=params,
         tokens_per_param=tokens_per_param,
@@ -77,31 +79,67 @@ def summarise_condition(
     )
 
 
-class Finisher:
-    """Summarises conditions in the background as their pieces come in, and writes the tables at the end.
+def summary_columns(
+    spec: StudySpec, laws: ScalingLaw, converged: NDArray[np.bool_], points: Mapping[str, ScalingLaw]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two summary tables of one condition, for every method and level, as columns.
+
+    "percentile" and "gaussian" use the point fit of the bootstrap's own estimator; "besiroglu2024", for a
+    bootstrap of `Huber`, uses the `HuberScale` point fit, as published.
+
+    Args:
+        spec: gives the levels, the budgets and the seed of the normal draws.
+        laws: the bootstrap fits, fields (R,).
+        converged: which of them are certified, (R,).
+        points: the point fits by the name of their objective.
+
+    Returns:
+        Rows of params and of tokens_per_param, without the column condition.
+    """
+    centres = {method: points[spec.objective] for method in METHODS}
+    centres["besiroglu2024"] = points["huber_scale"]
+    requests = [
+        IntervalRequest(law, level, method)
+        for method, law in centres.items()
+        if method != "besiroglu2024" or spec.objective == "huber"
+        for level in spec.levels
+    ]
+    parameters = interval_rows(laws, converged, requests)
+    bands = [
+        band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, converged=converged)
+    ]
+    tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
+    n_budgets = len(spec.flops)
+    tokens_per_param["level"] = np.repeat([each.level for each in requests], n_budgets)
+    tokens_per_param["method"] = np.repeat([each.method for each in requests], n_budgets)
+    return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
+
+
+class Summariser:
+    """Summarises conditions in the background as their chunks come in, and writes the tables at the end.
 
     Args:
         spec: the study.
-        store: its pieces.
-        workers: threads.
+        store: its chunks.
+        workers: number of threads.
     """
 
-    def __init__(self, spec: StudySpec, store: PieceStore, workers: int) -> None:
+    def __init__(self, spec: StudySpec, store: ChunkStore, workers: int) -> None:
         """Nothing is read yet."""
         self._spec, self._store = spec, store
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="summary")
-        self._conditions: dict[int, list[Piece]] = {}
-        for piece in store.pieces:
-            self._conditions.setdefault(piece.index, []).append(piece)
+        self._conditions: dict[int, list[Chunk]] = {}
+        for chunk in store.chunks:
+            self._conditions.setdefault(chunk.index, []).append(chunk)
         self._summaries: dict[int, Future[ConditionSummary]] = {}
 
-    def start(self, names: Mapping[Piece, str], index: int | None = None) -> None:
-        """Begin with the conditions (or the one) of which all pieces are in `names`."""
+    def start(self, names: Mapping[Chunk, str], index: int | None = None) -> None:
+        """Start on the conditions (or the one) of which all chunks are in `names`."""
         for number in self._conditions if index is None else (index,):
-            pieces = self._conditions[number]
-            if number not in self._summaries and all(piece in names for piece in pieces):
+            chunks = self._conditions[number]
+            if number not in self._summaries and all(chunk in names for chunk in chunks):
                 self._summaries[number] = self._pool.submit(
-                    summarise_condition, self._spec, self._store, pieces, names
+                    summarise_condition, self._spec, self._store, chunks, names
                 )
 
     def write(self) -> dict[str, Any]:
@@ -122,7 +160,7 @@ class Finisher:
         return sum(summary.result().cpu_seconds for summary in self._summaries.values())
 
     def close(self) -> None:
-        """Drop what has not begun; what has is waited for by nobody."""
+        """Cancel what has not started, without waiting for the rest."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -167,8 +205,8 @@ def _counts(summaries: Sequence[ConditionSummary]) -> dict[str, Any]:
         notes.append(
             {
                 "condition": "all",
-                "note": f"pieces were computed by different versions of {', '.join(differing)}; their last "
-                "digits may differ from those of a study computed by one",
+                "note": f"chunks were computed by different versions of {', '.join(differing)}; their last "
+                "digits may differ from those of a study computed by one version",
             }
         )
     return {

@@ -1,6 +1,6 @@
-"""JAX's own multi-host runtime: each of its processes takes its share of a study.
+"""JAX's own multi-host runtime: each of its processes takes one shard of a study.
 
-Pieces need nothing from each other, so the runtime says only how many processes there are and which one this
+Chunks need nothing from each other, so the runtime only says how many processes there are and which one this
 is. Every process works on its own devices and writes to the shared directory; the last one summarises.
 """
 
@@ -9,27 +9,29 @@ from __future__ import annotations
 import os
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
-from chinchilla_jax.study.plan import Shard
+from chinchilla_jax.study.chunks import Shard
 
-# Processes end when their share is done, and the first must not take the last down with it.
-_PATIENCE = 7 * 24 * 3600  # seconds
+# Processes end when their shard is done, and the first to end must not take the others down.
+_SHUTDOWN_SECONDS = 7 * 24 * 3600
 
 
 def join(given: Shard | None = None) -> Shard:
-    """Join the runtime if that has not happened, and return the share of this process.
+    """Join the runtime unless this process already has, and return the shard of this process.
 
-    On clusters that JAX knows (SLURM, MPI, Cloud TPU) it finds out by itself; elsewhere
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say where it is, as in JAX's documentation.
+    On clusters that JAX knows (SLURM, MPI, Cloud TPU) nothing needs to be set; elsewhere set
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, as in JAX's documentation.
 
     Args:
-        given: a shard asked for besides, which contradicts the runtime's.
+        given: a shard asked for as well, which would contradict the runtime's.
 
     Raises:
         UsageError: `given` is not None.
         ChinchillaError: the runtime cannot be joined.
     """
     if given is not None:
-        raise UsageError(f"shard {given}: the executor jax has shards of its own; leave one of the two out")
+        raise UsageError(
+            f"shard {given}: the executor jax makes its own shards; leave out --shard or --executor"
+        )
     import jax
 
     if not jax.distributed.is_initialized():
@@ -45,9 +47,9 @@ def join(given: Shard | None = None) -> Shard:
         try:
             jax.distributed.initialize(
                 coordinator_address=address,
-                # Left to itself, the coordinator listens on every network of the machine.
+                # By default the coordinator listens on every network interface.
                 coordinator_bind_address=address if local else None,
-                shutdown_timeout_seconds=_PATIENCE,
+                shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
                 num_processes=numbers["num_processes"],
                 process_id=numbers["process_id"],
             )

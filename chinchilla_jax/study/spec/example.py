@@ -1,12 +1,12 @@
-"""A commented spec to begin with, for the embedded runs or for a table of one's own."""
+"""A commented spec to start from, for the embedded runs or for a table of your own."""
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.resources import files
 
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.study.spec.toml_file import toml_assignments
 
 # Of the smallest model: up to twice the documented miscount, and all counts stay positive.
 _SHARES = (0.1, 0.2, 0.3)
@@ -14,7 +14,7 @@ _SHARES = (0.1, 0.2, 0.3)
 
 def example_toml() -> str:
     """The example, for the embedded table chinchilla."""
-    return files("chinchilla_jax.study").joinpath("example.toml").read_text(encoding="utf-8")
+    return files("chinchilla_jax.study.spec").joinpath("example.toml").read_text(encoding="utf-8")
 
 
 def example_for(
@@ -28,20 +28,10 @@ def example_for(
         columns: as given to `load_runs`.
         experiment: as given to `load_runs`.
     """
-    lines = [f"data = {_text(data)}"]
-    if columns:
-        pairs = ", ".join(f"{quantity} = {_text(name)}" for quantity, name in columns.items())
-        lines.append(f"columns = {{ {pairs} }}")
-    if experiment is not None:
-        lines.append(f"experiment = {_text(experiment)}")
+    lines = toml_assignments({"data": data, "columns": columns or None, "experiment": experiment})
     text = re.sub(r"^data = .*$", lambda _: "\n".join(lines), example_toml(), count=1, flags=re.MULTILINE)
     text = re.sub(r"^interpretations = ", "# interpretations = ", text, count=1, flags=re.MULTILINE)
     sizes = [float(f"{share * float(runs.params.min()):.2g}") for share in _SHARES]
     values = ", ".join(f"{size:g}" for size in (*(-size for size in reversed(sizes)), 0, *sizes))
     additive = f"# Up to {_SHARES[-1]:.0%} of the smallest model.\nvalues = [{values}]"
     return re.sub(r"^# Ranges and numbers mix;.*\nvalues = .*$", additive, text, count=1, flags=re.MULTILINE)
-
-
-def _text(value: str) -> str:
-    # JSON's strings are TOML's basic strings, but for DEL, which TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,13 +1,13 @@
-"""The unit of work of a study: one piece, from runs to fits, and the summary of a condition. Pure.
+"""The job of a study: one chunk, from runs to fits. Pure.
 
 | code      | symbol | shape  | unit                                            |
 |-----------|--------|--------|-------------------------------------------------|
 | runs      | N, D, L | (n,)  | counts, counts, nats per token                  |
-| weights   | w      | (R, n) | how often a run is in a resample, shared by all |
+| weights   | w      | (R, n) | weight of each run in each resample             |
 | laws      |        | (R,)   | natural units                                   |
 
-Pieces of one condition share its point fits and its scouting, pieces of one block its weights: a process that
-does several keeps them, as it keeps the compiled solver.
+Chunks of one condition share its point fits and its scouting, chunks of one range its weights: a process that
+does several chunks keeps them, as it keeps the compiled solver.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import status_counts
+from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.environment import device, versions
-from chinchilla_jax.study.memo import Memo
-from chinchilla_jax.study.plan import Piece
-from chinchilla_jax.study.spec import StudySpec
-from chinchilla_jax.study.stage_clocks import StageClocks
+from chinchilla_jax.study.execution.cache import SingleFlightCache
+from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,40 +39,40 @@ if TYPE_CHECKING:
 # the noisiest, 16 found every certified optimum that 128 found; 32 leave a margin at little cost.
 _POINT_STARTS = 32
 _POINT_STEPS = 60
-# One thread to a piece, always: how lanes are shared out over calls must not depend on the machine.
+# One thread per chunk, always: how lanes are divided into calls must not depend on the machine.
 _THREADS = 1
-_LEAST_LANES = 64  # to which a block is halved when a device has too little memory
+_LEAST_LANES = 64  # smallest part into which a chunk is halved when a device has too little memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that a worker needs for one piece: plain values, which can be sent to another machine.
+    """Everything that a worker needs for one chunk: plain values, which can be sent to another machine.
 
     Attributes:
         spec: the study.
-        piece: which piece of it.
-        runs: the unperturbed runs, counted as `piece.condition.params` says.
+        chunk: what to compute.
+        runs: the unperturbed runs, counted as `chunk.condition.params` says.
     """
 
     spec: StudySpec
-    piece: Piece
+    chunk: Chunk
     runs: Runs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PieceResult:
-    """What comes of a piece.
+class ChunkResult:
+    """What a job returns.
 
     Attributes:
         n_runs: runs that were fitted.
         points: rows of the point table, one per objective.
         fits: columns of the table of fits (but `condition`), each of shape (R,); "status" as codes, int8.
         notes: sentences about what is wrong with the condition, for study.json.
-        remarks: sentences about how this piece was come by, which change no number.
+        remarks: sentences about how this chunk was computed; they affect no number.
         versions: of Python and the libraries where it was computed.
-        device: where that was, see `environment.device`.
-        seconds: time that passed by stage: "point", "bootstrap".
-        cpu_seconds: CPU time of the thread that did it, by stage.
+        device: which one computed it, see `environment.device`.
+        seconds: wall time by stage: "point", "bootstrap".
+        cpu_seconds: CPU time of the computing thread, by stage.
     """
 
     n_runs: int
@@ -92,7 +92,7 @@ class PieceResult:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Prepared:
-    """What the pieces of one condition share."""
+    """What the chunks of one condition share."""
 
     n_runs: int
     points: tuple[Mapping[str, Any], ...]
@@ -100,34 +100,34 @@ class _Prepared:
     fitter: Callable[[NDArray[Any], NDArray[np.int64]], BootstrapResult]
 
 
-_conditions: Memo[_Prepared] = Memo(32)
-_weights: Memo[NDArray[Any]] = Memo(16)
+_conditions: SingleFlightCache[_Prepared] = SingleFlightCache(32)
+_weights: SingleFlightCache[NDArray[Any]] = SingleFlightCache(16)
 
 
-def run_job(job: Job, attempt: int = 0) -> PieceResult:
-    """Fit one piece.
+def run_job(job: Job, attempt: int = 0) -> ChunkResult:
+    """Fit one chunk.
 
     Args:
-        job: which, and on what.
-        attempt: which time it is submitted. It changes nothing here, but executors that keep results (and
-            failures) by their arguments, as Dask can, see another job.
+        job: what to fit.
+        attempt: how often it was submitted before. It changes nothing here, but executors that cache results
+            (and failures) by their arguments, as Dask can, see another job.
 
     Returns:
-        The result, which depends on nothing but the job. A condition whose perturbed counts or losses are
-        not all positive has only INVALID fits, and a note that says so.
+        The result, which depends on the job alone. A condition whose perturbed counts or losses are not all
+        positive has only INVALID fits, and a note that says so.
     """
     from chinchilla_jax.bootstrapping.schemes import read_scheme
 
-    spec, condition, block = job.spec, job.piece.condition, job.piece.block
+    spec, condition, resamples = job.spec, job.chunk.condition, job.chunk.resamples
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
     key = (spec.seed, spec.objective, spec.delta, spec.solver, spec.precision, condition.id, job.runs)
     prepared = _conditions.get(key, functools.partial(_prepare, job))
     clocks.end("point")
-    ids = np.arange(block.first, block.stop)
-    # Drawn for the runs as they are: a resample is the same one under every perturbation of them.
+    ids = np.arange(resamples.first, resamples.stop)
+    # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
     weights = _weights.get(
-        (spec.scheme, block, spec.seed, job.runs),
+        (spec.scheme, resamples, spec.seed, job.runs),
         lambda: read_scheme(spec.scheme).weights(job.runs, ids, spec.seed),
     )
     boot, least = fit_in_halves(prepared.fitter, weights, ids)
@@ -137,7 +137,7 @@ def run_job(job: Job, attempt: int = 0) -> PieceResult:
         if least < len(ids)
         else []
     )
-    return PieceResult(
+    return ChunkResult(
         n_runs=prepared.n_runs,
         points=prepared.points,
         fits={name: np.concatenate([columns[name] for columns in boot]) for name in boot[0]},
@@ -155,13 +155,13 @@ def fit_in_halves(
     weights: NDArray[Any],
     ids: NDArray[np.int64],
 ) -> tuple[list[dict[str, NDArray[Any]]], int]:
-    """Fit resamples; where the device has too little memory, one half and then the other, and so on.
+    """Fit resamples; if the device has too little memory, one half and then the other, recursively.
 
     Returns:
         Columns of the table of fits, one dict for each part, and the length of the shortest part.
 
     Raises:
-        Exception: what the fitter raises for any other reason, or for the smallest part.
+        Exception: any other error of the fitter, or one for the smallest part.
     """
     try:
         return [_fit_columns(fitter(weights, ids))], len(ids)
@@ -186,7 +186,7 @@ def _prepare(job: Job) -> _Prepared:
     from chinchilla_jax.solvers import SolverOptions
 
     spec = job.spec
-    fitted = job.piece.condition.apply(job.runs, seed=spec.seed)
+    fitted = job.chunk.condition.apply(job.runs, seed=spec.seed)
     huber, huber_scale = Huber(spec.delta), HuberScale(spec.delta)
     plain = SolverOptions(precision=spec.precision, workers=_THREADS)
     wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
@@ -211,45 +211,6 @@ def _prepare(job: Job) -> _Prepared:
     )
 
 
-def summarise(
-    spec: StudySpec, laws: ScalingLaw, converged: NDArray[np.bool_], points: Mapping[str, ScalingLaw]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two summary tables of one condition, for every method and level, as columns.
-
-    "percentile" and "gaussian" stand on the point fit of the bootstrap's own estimator; "besiroglu2024", for
-    a bootstrap of `Huber`, on the `HuberScale` point fit, as published.
-
-    Args:
-        spec: gives levels, budgets and the seed of the normal draws.
-        laws: of the bootstrap, fields (R,).
-        converged: which of them are certified, (R,).
-        points: the point fits by the name of their objective.
-
-    Returns:
-        Rows of params and of tokens_per_param, without the column condition.
-    """
-    from chinchilla_jax.intervals.parameters import METHODS, IntervalRequest, interval_rows
-    from chinchilla_jax.intervals.tokens_per_param import interval_bands
-
-    centres = {method: points[spec.objective] for method in METHODS}
-    centres["besiroglu2024"] = points["huber_scale"]
-    requests = [
-        IntervalRequest(law, level, method)
-        for method, law in centres.items()
-        if method != "besiroglu2024" or spec.objective == "huber"
-        for level in spec.levels
-    ]
-    parameters = interval_rows(laws, converged, requests)
-    bands = [
-        band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, converged=converged)
-    ]
-    tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
-    n_budgets = len(spec.flops)
-    tokens_per_param["level"] = np.repeat([each.level for each in requests], n_budgets)
-    tokens_per_param["method"] = np.repeat([each.method for each in requests], n_budgets)
-    return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
-
-
 def _point_row(point: FitResult) -> dict[str, Any]:
     return {
         "objective": point.objective.name,
@@ -272,7 +233,7 @@ def _fit_columns(boot: BootstrapResult) -> dict[str, NDArray[Any]]:
 
 
 def _notes(runs: Runs, points: Mapping[str, FitResult]) -> list[str]:
-    """What a reader of the tables has to know about a condition that cannot be fitted, or not quite."""
+    """Sentences about a condition whose fits are INVALID or whose point fit did not converge."""
     for name, values in (
         ("parameter counts", runs.params),
         ("token counts", runs.tokens),

@@ -1,7 +1,7 @@
-"""A Dask cluster on this machine's loopback that keeps its number of workers, whatever happens to them.
+"""A Dask cluster on this machine's loopback that replaces every worker it loses.
 
-Dask starts a worker again that dies. But one that is not back 15 s later, since it was killed once more or
-the machine is slow, it drops for good, and a study would wait for ever for workers that nobody starts.
+Dask restarts a worker that dies. But if the worker is not back after 15 s, because it was killed again or the
+machine is slow, Dask drops it for good, and a study would wait forever for workers that never start.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
-from chinchilla_jax.study.dask_worker import COUNT
+from chinchilla_jax.study.execution.dask_worker import COUNT
 
-_LOOK = 1.0  # seconds between looks at the workers
+_LOOK_SECONDS = 1.0  # between looks at the workers
 
 
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[Any]:
-    """A `LocalCluster` of so many worker processes; it ends with the block. Needs the extra `dask`.
+    """A `LocalCluster` of `workers` processes, for the duration of the block. Needs the extra `dask`.
 
     Raises:
         UsageError: Dask is not installed.
@@ -36,7 +36,7 @@ def local_cluster(workers: int) -> Iterator[Any]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
-            preload=["chinchilla_jax.study.dask_worker"],
+            preload=["chinchilla_jax.study.execution.dask_worker"],
             env={COUNT: str(workers)},
         )
     except RuntimeError as error:
@@ -48,7 +48,7 @@ def local_cluster(workers: int) -> Iterator[Any]:
     done = threading.Event()
 
     def look() -> None:
-        while not done.wait(_LOOK):
+        while not done.wait(_LOOK_SECONDS):
             loop.add_callback(_replace_the_dead, cluster)
 
     with cluster:
@@ -60,7 +60,7 @@ def local_cluster(workers: int) -> Iterator[Any]:
 
 
 async def _replace_the_dead(cluster: Any) -> None:
-    """Start those workers of a `SpecCluster` again that were dropped or gave up, in its event loop."""
+    """Restart the workers of a `SpecCluster` that were dropped or gave up; runs in its event loop."""
     from distributed.core import Status
 
     if cluster.status != Status.running:
@@ -69,6 +69,6 @@ async def _replace_the_dead(cluster: Any) -> None:
         if nanny.status in (Status.closed, Status.failed):
             del cluster.workers[name]
     if set(cluster.worker_spec) - set(cluster.workers):
-        # One that dies while it starts is met again at the next look.
+        # A worker that dies while it starts is found again at the next look.
         with contextlib.suppress(Exception):
             await cluster

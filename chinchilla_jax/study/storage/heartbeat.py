@@ -1,7 +1,7 @@
-"""Whether anybody is at work on a study: a file that a process holds for as long as it computes.
+"""Whether a process is computing a study: a lock file that it holds and touches while it does.
 
-The file .at-work.<host>.<process> carries a lock, which the system takes back when the process ends, however
-it ends, and a time, which the process renews. A lock may be invisible to other machines, a time is not.
+The file .at-work.<host>.<process> carries a lock, which the system releases when the process ends, however it
+ends, and a time, which the process renews. Other machines may not see a lock; they see the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from chinchilla_jax.study.files import Directory, LocalDirectory, host_name
+from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, host_name
 
 try:
     import fcntl
@@ -23,40 +23,43 @@ except ImportError:  # not on every system
     fcntl = None  # type: ignore[assignment]
 
 _NAME = re.compile(r"\.at-work\.([A-Za-z0-9-]+)\.\d+\.\d+")
-_RENEWED = 60.0  # seconds between renewals
-_SILENCE = 300.0  # seconds after which a process of another machine is taken for dead
+_BEAT_SECONDS = 60.0
+_SILENCE_SECONDS = 300.0  # after which a process of another machine is taken for dead
 _counter = itertools.count()
 
 
 @contextlib.contextmanager
-def at_work(directory: Directory) -> Iterator[None]:
-    """Be seen to be at work on `directory` until the block ends. Where that cannot be shown, it is not."""
+def heartbeat(directory: Directory) -> Iterator[None]:
+    """Show that this process is computing in `directory`, until the block ends.
+
+    Does nothing where that cannot be shown: on remote directories and systems without `fcntl`.
+    """
     if not isinstance(directory, LocalDirectory) or fcntl is None:
         yield
         return
     file = directory.path / f".at-work.{host_name()}.{os.getpid()}.{next(_counter)}"
     for left in _files(directory.path):
-        if _from_here(left) and not _held(left):
+        if _from_here(left) and not _locked(left):
             with contextlib.suppress(OSError):
                 left.unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            # It is locked when it gets its name, so that nobody takes it for a dead process's.
+            # Locked before it gets its name, so that it is never taken for a dead process's.
             nameless = file.with_name(f"{file.name}.tmp")
             handle = os.open(nameless, os.O_RDWR | os.O_CREAT, 0o666)
             stack.callback(_end, (nameless, file), handle)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
             nameless.rename(file)
-            stack.enter_context(_renewing(file))
+            stack.enter_context(_beating(file))
         yield
 
 
-def anybody_at_work(directory: Directory) -> bool | None:
-    """Whether a process computes this study now; None where that cannot be known."""
+def is_running(directory: Directory) -> bool | None:
+    """Whether a process is computing this study now; None where that cannot be known."""
     if not isinstance(directory, LocalDirectory) or fcntl is None:
         return None
-    return any(_held(file) or (not _from_here(file) and _renewed(file)) for file in _files(directory.path))
+    return any(_locked(file) or (not _from_here(file) and _recent(file)) for file in _files(directory.path))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -68,42 +71,42 @@ def _from_here(file: Path) -> bool:
     return match is not None and match[1] == host_name()
 
 
-def _held(file: Path) -> bool:
-    """Whether a process that this machine knows of has the file locked."""
+def _locked(file: Path) -> bool:
+    """Whether a process that this machine knows of holds the lock."""
     try:
         handle = os.open(file, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    except OSError:  # somebody else's, and not to be looked into
-        return _renewed(file)
+    except OSError:  # another user's, and not readable
+        return _recent(file)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:  # a file system without locks
-        return _renewed(file)
+        return _recent(file)
     finally:
         os.close(handle)
     return False
 
 
-def _renewed(file: Path) -> bool:
+def _recent(file: Path) -> bool:
     try:
-        return time.time() - file.stat().st_mtime < _SILENCE
+        return time.time() - file.stat().st_mtime < _SILENCE_SECONDS
     except OSError:
         return False
 
 
 @contextlib.contextmanager
-def _renewing(file: Path) -> Iterator[None]:
+def _beating(file: Path) -> Iterator[None]:
     done = threading.Event()
 
-    def renew() -> None:
-        while not done.wait(_RENEWED):
+    def beat() -> None:
+        while not done.wait(_BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(file)
 
-    threading.Thread(target=renew, name="at-work", daemon=True).start()
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Values that several pieces of work share, computed once in a process however many threads ask."""
+"""A cache of values that several chunks share: each is computed once, however many threads ask for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Memo(Generic[T]):
-    """The last few values by key. A thread that asks for what another computes waits for it.
+class SingleFlightCache(Generic[T]):
+    """The most recently used values by key. A thread that asks for a value in the making waits for it.
 
     Args:
-        capacity: how many values are kept, at least 1; the one not asked for longest goes first.
+        capacity: how many values are kept, at least 1; the least recently used goes first.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -25,7 +25,7 @@ class Memo(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The value of `key`, by `compute` if need be; what it raises is raised here and not kept."""
+        """The value of `key`, from `compute` if it is not cached; exceptions are raised and not cached."""
         with self._lock:
             known = self._kept.get(key)
             future: Future[T] = known or Future()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-REPAIR = "run the study again into the same directory, which repairs it"
+REPAIR = "run the study again into the same directory to repair it"
 
 FILES: Mapping[str, str] = {
     "conditions": "conditions.parquet",
@@ -70,16 +69,16 @@ FILES: Mapping[str, str] = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Words:
+class DictionaryColumn:
     """A column of few different strings, without an object per row.
 
     Attributes:
-        codes: (rows,) int8, the number of each row's word.
-        words: at most 127.
+        codes: (rows,) int8, the index of each row's string.
+        strings: at most 127.
     """
 
     codes: NDArray[Any]
-    words: Sequence[str]
+    strings: Sequence[str]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -87,11 +86,11 @@ class Words:
 
 
 def to_table(kind: str, columns: Mapping[str, Any]) -> pa.Table:
-    """An Arrow table of one of the `COLUMNS`, in their order and types; `Words` become dictionaries.
+    """An Arrow table of one of the `COLUMNS`, in their order and types.
 
     Args:
         kind: a key of `COLUMNS`.
-        columns: column name to its values, all of one length.
+        columns: column name to its values (an array or a `DictionaryColumn`), all of one length.
 
     Raises:
         KeyError: a column is missing.
@@ -102,8 +101,8 @@ def to_table(kind: str, columns: Mapping[str, Any]) -> pa.Table:
     arrays = []
     for name, dtype in COLUMNS[kind].items():
         values = columns[name]
-        if isinstance(values, Words):
-            array = pa.DictionaryArray.from_arrays(values.codes, pa.array(values.words, pa.string()))
+        if isinstance(values, DictionaryColumn):
+            array = pa.DictionaryArray.from_arrays(values.codes, pa.array(values.strings, pa.string()))
         elif dtype == "string":
             array = pa.array(np.asarray(values, dtype=object), pa.string())
         else:
@@ -127,9 +126,9 @@ def table_bytes(table: pa.Table) -> bytes:
 def fits_bytes(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
     """A table of fits as a Parquet file with `metadata`; the same arguments give the same bytes.
 
-    The digits of fits are as good as random: compression takes more than half of the time for 5% of the size.
-    What does repeat or count up is stored as that, and readers that look for a condition find its name in the
-    statistics.
+    The digits of fits are as good as random: compression would take more than half of the time to save 5% of
+    the size. Columns that repeat or count up are encoded as such. The statistics of the column condition let
+    readers skip files of other conditions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -143,7 +142,7 @@ def fits_bytes(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
         use_dictionary=["condition", "status", "steps"],
         column_encoding=counted | {name: "PLAIN" for name in (*_LAW, "objective_value", "decrement")},
         write_statistics=["condition", "resample"],
-        store_schema=False,  # so that a dictionary is read as the strings it stands for
+        store_schema=False,  # so that a dictionary is read back as strings
     ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata(dict(metadata))
@@ -154,7 +153,7 @@ def parse_table(where: str, content: bytes) -> pa.Table:
     """The table in a Parquet file that `table_bytes` made.
 
     Raises:
-        DataError: torn or something else; `where` says in the message which file it is.
+        DataError: torn, or not a Parquet file; the message names it as `where`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -170,9 +169,3 @@ def torn(where: str, error: Exception) -> DataError:
     """Build (not raise) the error for a file that was cut off or overwritten."""
     reason = " ".join(str(error).split())[:120]
     return DataError(f"{where}: torn or not what was written ({reason}); {REPAIR}")
-
-
-def json_text(fields: Mapping[str, Any]) -> str:
-    """`fields` as JSON, one field to a line; numbers only finite, as JSON has no others."""
-    lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in fields.items())
-    return "{\n" + ",\n".join(lines) + "\n}\n"

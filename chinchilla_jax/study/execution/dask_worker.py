@@ -1,7 +1,7 @@
-"""What every worker of the Dask cluster that a study starts does first: keep to its share of the cores.
+"""Preloaded by every worker of a study's own Dask cluster: confines it to its share of the cores.
 
-The compiler's runtime has threads of its own for every core that it may use. Workers that may all use every
-core spend a good part of their time on handing work around (benchmarks/RESULTS.md).
+XLA's runtime starts threads for every core that it may use. Workers that may all use every core spend a good
+part of their time handing work around (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ COUNT = "CHINCHILLA_JAX_DASK_WORKERS"  # environment variable: how many workers 
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask in a worker that is starting; its name is its number."""
+    """Called by Dask in a starting worker, whose name is its number."""
     count = int(os.environ.get(COUNT, "0"))
     if not (count and hasattr(os, "sched_setaffinity") and str(worker.name).isdigit()):
         return
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // count)
     first = int(worker.name) % count * share % len(cores)
-    # Threads that are there already, and by inheritance those to come.
+    # The threads that exist already; later ones inherit this.
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), cores[first : first + share])

@@ -1,10 +1,9 @@
-"""Who does the work: anything that is a `concurrent.futures.Executor`.
+"""Where jobs run: any `concurrent.futures.Executor`.
 
 The contract is small. `submit(function, job)` takes a function of this package and a value that can be
 pickled, and returns a `concurrent.futures.Future`; the function may run anywhere, more than once, and in any
-order. Nothing else is asked of an executor: results come back to this process, which alone writes. Workers
-that live from one job to the next keep their compiled solver. What a lost worker had in hand is submitted
-again.
+order. Results come back to this process, which alone writes. Workers that live from one job to the next keep
+their compiled solver. The jobs of a lost worker are submitted again.
 """
 
 from __future__ import annotations
@@ -16,38 +15,38 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
-from chinchilla_jax.study.dask_cluster import local_cluster
-from chinchilla_jax.study.work import Job, PieceResult, run_job
+from chinchilla_jax.study.execution.dask_cluster import local_cluster
+from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
 
 EXECUTORS = ("threads", "dask")
 
-# Jobs handed to an executor whose size is not known; enough to keep a thousand workers busy.
-MANY = 2048
-_MOST_LOSSES = 20  # of one job, with the worker that had it in hand
+# Jobs in flight where the number of workers is not known; enough to keep a thousand workers busy.
+_MANY_JOBS = 2048
+_MOST_LOSSES = 20  # of one job together with its worker
 _LOST = {"KilledWorker", "CancelledError", "FutureCancelledError", "FuturesCancelledError"}
 
 
-def complete(
+def run_jobs(
     executor: Executor,
     jobs: Iterable[Job],
     *,
     in_flight: int,
-    receive: Callable[[Job, PieceResult], None],
+    receive: Callable[[Job, ChunkResult], None],
 ) -> None:
-    """Have every job done, no more than `in_flight` of them submitted at any time.
+    """Run every job, with at most `in_flight` of them submitted at any time.
 
     Args:
-        executor: who does them; it is left as it is.
-        jobs: taken one by one as there is room.
+        executor: where they run; it is not shut down.
+        jobs: taken one by one as slots become free.
         in_flight: at least 1.
-        receive: called in this thread with each result, in the order in which they come.
+        receive: called in this thread with each result as it arrives.
 
     Raises:
-        Exception: what a job raised. What has not begun is cancelled; what has is waited for by nobody.
+        Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.
     """
     todo = iter(jobs)
     losses: Counter[Job] = Counter()
-    pending: dict[Future[PieceResult], Job] = {}
+    pending: dict[Future[ChunkResult], Job] = {}
     try:
         while True:
             for job in itertools.islice(todo, in_flight - len(pending)):
@@ -72,11 +71,11 @@ def complete(
 
 @contextlib.contextmanager
 def threads(workers: int) -> Iterator[Executor]:
-    """Threads of this process: the solver leaves Python's lock alone while it works.
+    """Threads of this process; the solver releases the GIL.
 
-    On the way out nothing is waited for, so that an interrupt is heard at once.
+    Leaving the block waits for nothing, so that an interrupt takes effect at once.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="piece")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="chunk")
     try:
         yield pool
     finally:
@@ -89,7 +88,7 @@ def dask(scheduler: str | None, workers: int) -> Iterator[Executor]:
 
     Args:
         scheduler: address, such as "tcp://10.0.0.1:8786" or "tls://..."; None starts a cluster on this
-            machine's loopback, which ends with the study.
+            machine's loopback for the duration of the study.
         workers: processes of that cluster.
 
     Raises:
@@ -114,7 +113,7 @@ def check_executor(given: Executor | str | None, scheduler: str | None) -> None:
     """Refuse what `open_executor` cannot open.
 
     Raises:
-        UsageError: no such executor, or a scheduler for another than Dask.
+        UsageError: an unknown executor, or a scheduler without Dask.
     """
     if isinstance(given, str) and given not in EXECUTORS:
         raise unknown_name("executor", given, EXECUTORS)
@@ -124,24 +123,24 @@ def check_executor(given: Executor | str | None, scheduler: str | None) -> None:
             f"{', '.join(EXECUTORS)}"
         )
     if scheduler is not None and given != "dask":
-        raise UsageError(f"scheduler {scheduler!r} is for the executor dask; give that too")
+        raise UsageError(f"scheduler {scheduler!r} needs the executor dask; give that too")
 
 
 @contextlib.contextmanager
 def open_executor(
     given: Executor | str | None, *, scheduler: str | None, workers: int
 ) -> Iterator[tuple[Executor, int]]:
-    """The executor that `given` names, and how many jobs it is handed at a time.
+    """The executor that `given` names, and how many jobs it takes at a time.
 
     Raises:
         UsageError: see `check_executor`.
     """
     check_executor(given, scheduler)
     if isinstance(given, Executor):
-        yield given, MANY
+        yield given, _MANY_JOBS
     elif given == "dask":
         with dask(scheduler, workers) as executor:
-            yield executor, MANY
+            yield executor, _MANY_JOBS
     else:
         with threads(workers) as executor:
             yield executor, 2 * workers

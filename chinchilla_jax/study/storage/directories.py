@@ -1,11 +1,11 @@
-"""The files of a study directory, wherever it is: this machine's file system, or what fsspec reaches.
+"""The files of a study directory, on this machine's file system or wherever fsspec reaches.
 
 The contract, the same for both:
 
 - `write` leaves the whole content under the name or, whatever happens, what was there before. On the local
   file system the content is on the disk (synced) when the name appears.
-- `create` is `write` for a name that does not exist yet; of several who try, one succeeds (local), or the
-  last one wins and the others can see it by reading (elsewhere, and where there are no links).
+- `create` is `write` for a name that does not exist yet. Of several writers, one succeeds (local), or the
+  last one wins and the others can see that by reading (elsewhere, and on file systems without links).
 - Names are relative, with "/" between folders, which need not exist. Errors of the system are `OSError`.
 """
 
@@ -19,19 +19,39 @@ import itertools
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _counter = itertools.count()
-# What file systems without links answer: FAT, and some that are reached over a network.
+# Errors of file systems without links: FAT, and some network file systems.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
+@contextlib.contextmanager
+def one_line_disk_errors(directory: Directory) -> Iterator[None]:
+    """Replace an error of the file system by one line that says what to do.
+
+    Raises:
+        ChinchillaError: in place of the `OSError`.
+    """
+    try:
+        yield
+    except (ChinchillaError, ConnectionError):
+        raise
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:160]
+        raise ChinchillaError(
+            f"{directory}: cannot be written ({reason}); everything written so far is kept: fix that and "
+            "rerun the same command to resume"
+        ) from error
+
+
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class FileInfo:
     """A file: its size in bytes, and when it was written (seconds since the epoch) where that is known."""
 
     size: int
@@ -39,10 +59,10 @@ class Entry:
 
 
 class Directory(abc.ABC):
-    """Where a study is kept.
+    """A place that holds the files of a study.
 
     Attributes:
-        location: as the user wrote it, but for "~".
+        location: as the user wrote it, with "~" expanded.
     """
 
     location: str
@@ -61,34 +81,34 @@ class Directory(abc.ABC):
 
     @abc.abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Put `content` there, whole or not at all."""
+        """Write `content`, whole or not at all."""
 
     @abc.abstractmethod
     def create(self, name: str, content: bytes) -> bool:
-        """Put `content` there unless something is; returns whether it was done."""
+        """Write `content` unless the name exists; returns whether it was written."""
 
     @abc.abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether a file or a folder of this name is there."""
+        """Whether there is a file or a folder of this name."""
 
     @abc.abstractmethod
-    def entries(self, folder: str) -> dict[str, Entry]:
-        """The files of a folder by their name in it; none where there is no such folder."""
+    def list_files(self, folder: str) -> dict[str, FileInfo]:
+        """The files of a folder by their name in it; empty if there is no such folder."""
 
     @abc.abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file, if it exists."""
 
     @abc.abstractmethod
-    def tidy(self) -> None:
-        """Remove what writers that are dead have left half written."""
+    def clean_up(self) -> None:
+        """Remove the temporary files of writers that have died."""
 
 
 class LocalDirectory(Directory):
     """A folder on this machine, or on a file system that it has mounted."""
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
-        """Nothing is looked at yet."""
+        """Keep the path; nothing is read yet."""
         self.path = Path(location).expanduser()
         self.location = str(self.path)
 
@@ -98,13 +118,13 @@ class LocalDirectory(Directory):
 
     def write(self, name: str, content: bytes) -> None:
         """See `Directory`."""
-        self._put(name, content, os.replace)
+        self._write(name, content, os.replace)
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Directory`."""
         try:
-            # A link is the one way to make a whole file appear only where there is none.
-            self._put(name, content, os.link)
+            # A link is the only way to make a whole file appear if and only if the name is free.
+            self._write(name, content, os.link)
         except FileExistsError:
             return False
         except OSError as error:
@@ -115,14 +135,14 @@ class LocalDirectory(Directory):
             self.write(name, content)
         return True
 
-    def _put(self, name: str, content: bytes, give_name: Any) -> None:
+    def _write(self, name: str, content: bytes, give_name: Any) -> None:
         try:
-            self._put_once(name, content, give_name)
+            self._write_once(name, content, give_name)
         except FileNotFoundError:
-            # Somebody took this process for dead and tidied up: containers can share a host's name.
-            self._put_once(name, content, give_name)
+            # Another process took this one for dead and cleaned up: containers can share a host name.
+            self._write_once(name, content, give_name)
 
-    def _put_once(self, name: str, content: bytes, give_name: Any) -> None:
+    def _write_once(self, name: str, content: bytes, give_name: Any) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{next(_counter)}.{host_name()}.{os.getpid()}.tmp")
@@ -140,17 +160,17 @@ class LocalDirectory(Directory):
         """See `Directory`."""
         return os.path.lexists(self.path / name)
 
-    def entries(self, folder: str) -> dict[str, Entry]:
+    def list_files(self, folder: str) -> dict[str, FileInfo]:
         """See `Directory`."""
         found = {}
         try:
             with os.scandir(self.path / folder) as items:
                 for item in items:
-                    # Another writer's temporary file can vanish between the listing and the look at it.
+                    # Another writer's temporary file can vanish after it was listed.
                     with contextlib.suppress(FileNotFoundError):
                         if item.is_file() and not item.name.startswith("."):
                             status = item.stat()
-                            found[item.name] = Entry(status.st_size, status.st_mtime)
+                            found[item.name] = FileInfo(status.st_size, status.st_mtime)
         except FileNotFoundError:
             pass
         return found
@@ -159,8 +179,8 @@ class LocalDirectory(Directory):
         """See `Directory`."""
         (self.path / name).unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Only files of processes of this machine that have ended: a living writer's are its own."""
+    def clean_up(self) -> None:
+        """Remove temporary files of processes of this machine that have ended."""
         for folder in (self.path, self.path / "fits", self.path / "summary"):
             for file in folder.glob(".*.tmp"):
                 host, pid = file.name.split(".")[2:4] if file.name.count(".") == 4 else ("", "")
@@ -198,7 +218,7 @@ class RemoteDirectory(Directory):
 
     def write(self, name: str, content: bytes) -> None:
         """See `Directory`."""
-        # An object appears whole or not at all; where the file system is none of objects, checksums tell.
+        # An object appears whole or not at all; on other remote file systems, checksums tell.
         with contextlib.suppress(NotImplementedError):
             self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
         self._fs.pipe_file(self._path(name), content)
@@ -215,7 +235,7 @@ class RemoteDirectory(Directory):
         self._fs.invalidate_cache()
         return bool(self._fs.exists(self._path(name)))
 
-    def entries(self, folder: str) -> dict[str, Entry]:
+    def list_files(self, folder: str) -> dict[str, FileInfo]:
         """See `Directory`."""
         self._fs.invalidate_cache()
         try:
@@ -223,7 +243,7 @@ class RemoteDirectory(Directory):
         except FileNotFoundError:
             return {}
         return {
-            item["name"].rsplit("/", 1)[1]: Entry(int(item["size"] or 0), _modified(item))
+            item["name"].rsplit("/", 1)[1]: FileInfo(int(item["size"] or 0), _modified(item))
             for item in items
             if item["type"] == "file"
         }
@@ -233,19 +253,21 @@ class RemoteDirectory(Directory):
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(name))
 
-    def tidy(self) -> None:
-        """Nothing: what is not whole has no name."""
+    def clean_up(self) -> None:
+        """Nothing to do: a partial upload has no name."""
 
 
 def open_directory(location: str | os.PathLike[str]) -> Directory:
-    """The directory at a path or URL; nothing is read or made.
+    """The directory at a path or URL; nothing is read or created.
 
     Raises:
-        UsageError: a URL that cannot be used, or no place at all.
+        UsageError: an empty name, or a URL that cannot be used.
     """
     text = os.fsdecode(location)
     if not text:
-        raise UsageError("directory '': an empty name; give a path (a single dot for this folder) or a URL")
+        raise UsageError(
+            "directory '': the name is empty; give a path (a single dot for this folder) or a URL"
+        )
     if isinstance(location, str) and _URL.match(text) and not text.startswith("file://"):
         return RemoteDirectory(text)
     return LocalDirectory(text.removeprefix("file://"))
@@ -262,22 +284,24 @@ def _modified(item: dict[str, Any]) -> float | None:
 
 
 def host_name() -> str:
-    """This machine's name, without what could not stand in a file's name."""
+    """This machine's name, with what a file name could not hold replaced by dashes."""
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":  # where os.kill would end the process
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's
         return True
     return True
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk too; file systems that cannot do that need not."""
+    """Sync the new name to the disk too, where the file system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,0 +1,1 @@
+"""Computing chunks: the job, and the threads, processes and machines that can do it."""

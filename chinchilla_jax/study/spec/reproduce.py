@@ -1,0 +1,36 @@
+"""How to run a study again: its spec as a TOML file, and the command line."""
+
+from __future__ import annotations
+
+import shlex
+
+from chinchilla_jax.study.spec.paper import paper_study
+from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.spec.toml_file import toml_assignments
+
+
+def study_command(spec: StudySpec, *, out: str | None = None, file: str = "spec.toml") -> str:
+    """The command line that runs or resumes `spec`.
+
+    Args:
+        spec: the study; the published one goes by its name.
+        out: the directory; None for one in results/.
+        file: the TOML file of any other study.
+    """
+    published = spec == paper_study(spec.resamples, spec.seed)
+    source = "paper" if published else shlex.quote(file)
+    out = out or f"results/{'paper' if published else 'study'}"
+    return (
+        f"chinchilla-jax study {source} --out {shlex.quote(out)} "
+        f"--resamples {spec.resamples} --seed {spec.seed}"
+    )
+
+
+def spec_toml(spec: StudySpec) -> str:
+    """`spec` as TOML that `StudySpec.from_toml` reads back as an equal spec; every default is spelled out."""
+    fields = spec.to_dict()
+    sweeps = fields.pop("sweeps")
+    lines = toml_assignments(fields)
+    for sweep in sweeps:
+        lines += ["", "[[sweeps]]", *toml_assignments(sweep)]
+    return "\n".join(lines) + "\n"

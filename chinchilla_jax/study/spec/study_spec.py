@@ -1,0 +1,264 @@
+"""What a study is: data, conditions, estimator, resamples. A value to compare, to store and to read back.
+
+| code              | symbol | shape | unit                                             |
+|-------------------|--------|-------|--------------------------------------------------|
+| resamples         | R      | ()    | bootstrap fits per condition                     |
+| levels            |        | (k,)  | share of the resamples that an interval covers   |
+| flops             | C      | (m,)  | training FLOP at which prescriptions are wanted  |
+| delta             | delta  | ()    | half-width of Huber's quadratic zone, log loss   |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
+from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets.load import INTERPRETATIONS
+from chinchilla_jax.datasets.runs import QUANTITIES
+from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
+from chinchilla_jax.solvers import SOLVER_NAMES
+from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
+from chinchilla_jax.study.spec.ranges import expand_ranges
+from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
+from chinchilla_jax.study.spec.toml_file import TomlFile
+
+_DEFAULT_FLOPS = tuple(float(c) for c in COMPUTE_GRID)
+_CHOICES = {
+    "objective": ("huber", "huber_scale"),
+    "precision": ("mixed", "float64", "float32"),
+    # Those that are weights on the same runs, and need no correction for their size.
+    "scheme": ("pairs", "bayesian", "cluster"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A robustness study: every condition is fitted on the same resamples of the same runs.
+
+    Attributes:
+        data: an embedded name ("chinchilla", "llama3") or the path of a table that `load_runs` reads, kept as
+            written. As in `load_runs`, an embedded name wins over a file of that name.
+        columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose names
+            leave it open; kept as pairs, sorted.
+        experiment: which rows of a table whose column "experiment" names several; None for all.
+        interpretations: counts of the parameters to fit unperturbed; the first is the one the sweeps perturb.
+            "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
+            table of your own has "as_given". Empty: the first of these.
+        sweeps: the perturbations, `Sweep` or `Product`, in the order in which they are to appear.
+        objective: what the bootstrap minimises, "huber" or "huber_scale" (which needs the solver "newton");
+            point fits are of both.
+        delta: half-width of the quadratic zone of both estimators.
+        solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
+        precision: of "newton": "mixed", "float64" or "float32", see `SolverOptions`; the other solvers have
+            "mixed", which is to say their own.
+        scheme: how resamples are drawn: "pairs", runs with replacement (Efron 1979); "bayesian", Dirichlet
+            weights (Rubin 1981); "cluster", whole model sizes with replacement.
+        resamples: bootstrap fits per condition, at least 2.
+        seed: of the resamples and of random perturbations, from 0 to 2^32 - 1.
+        levels: of the intervals and bands in the summary tables, each in (0, 1).
+        flops: training compute (FLOP) of the tokens-per-parameter table; default 10^18 to 10^28 in steps of
+            0.05 decades.
+        drop_highest_loss: runs of highest loss to leave out. None: 5 for "chinchilla", otherwise 0.
+        rounded: whether "standard" and "best_fit" counts are rounded to whole millions, as in
+            arXiv:2509.23963.
+
+    Defaults that depend on the data are filled in, so two specs are equal if and only if they mean the same.
+
+    Raises:
+        UsageError: a field cannot be used; one line with the field, what was found and what is allowed.
+    """
+
+    data: str = "chinchilla"
+    columns: tuple[tuple[str, str], ...] = ()
+    experiment: str | None = None
+    interpretations: tuple[str, ...] = ()
+    sweeps: tuple[Sweep | Product, ...] = ()
+    objective: str = "huber"
+    delta: float = 1e-3
+    solver: str = "newton"
+    precision: str = "mixed"
+    scheme: str = "pairs"
+    resamples: int = 4000
+    seed: int = 0
+    levels: tuple[float, ...] = (0.8,)
+    flops: tuple[float, ...] = _DEFAULT_FLOPS
+    drop_highest_loss: int | None = None
+    rounded: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every field and fill in what depends on the data."""
+        with field("data"):
+            data = _data(self.data)
+        embedded = data in dataset_names()
+        with field("columns"):
+            columns = _columns(self.columns)
+            if embedded and columns:
+                raise UsageError(
+                    f"columns is for tables of your own; leave it out, as {data!r} is an embedded table"
+                )
+        with field("experiment"):
+            if self.experiment is not None and (not isinstance(self.experiment, str) or not self.experiment):
+                raise UsageError(f"experiment is {short(self.experiment)}; give its name as text")
+            if embedded and self.experiment is not None:
+                raise UsageError(
+                    f"experiment is for tables of your own; leave it out, as {data!r} is an embedded table"
+                )
+        with field("solver"):
+            if self.solver not in SOLVER_NAMES:
+                raise unknown_name("solver", self.solver, SOLVER_NAMES)
+        for name, allowed in _CHOICES.items():
+            with field(name):
+                if getattr(self, name) not in allowed:
+                    raise unknown_name(name, getattr(self, name), allowed)
+                if self.solver != "newton" and name != "scheme" and getattr(self, name) != allowed[0]:
+                    raise UsageError(
+                        f"{name} {getattr(self, name)!r} is not for solver {self.solver!r}, which minimises "
+                        "huber in its own precision; use 'newton'"
+                    )
+        with field("rounded"):
+            if not isinstance(self.rounded, bool):
+                raise UsageError(f"rounded is {short(self.rounded)}; give true or false")
+        drop = self.drop_highest_loss
+        with field("drop_highest_loss"):
+            if drop is None:
+                drop = dataset_info(data).drop_highest_loss if embedded else 0
+            drop = whole_number("drop_highest_loss", drop)
+        with field("delta"):
+            delta = positive_number("delta", self.delta)
+        with field("resamples"):
+            resamples = whole_number("resamples", self.resamples, low=2)
+        with field("seed"):
+            seed = seed_number(self.seed)
+        with field("levels"):
+            levels = increasing("levels", number_list("levels", self.levels, low=0.0, high=1.0))
+        with field("flops"):
+            flops = increasing("flops", number_list("flops", self.flops, low=0.0))
+        interpretations = _interpretations(data, self.interpretations)
+        with field("sweeps"):
+            sweeps = read_sweeps(self.sweeps)
+        set_fields(
+            self,
+            data=data,
+            columns=columns,
+            interpretations=interpretations,
+            sweeps=sweeps,
+            delta=delta,
+            resamples=resamples,
+            seed=seed,
+            levels=levels,
+            flops=flops,
+            drop_highest_loss=drop,
+        )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:
+        """A spec from plain values, as `to_dict` gives them or as a TOML file holds them.
+
+        In lists of numbers a range stands for its numbers: `{"logspace": [first, last, count]}` (exponents of
+        ten) or `linspace`, with `"negative": True` for their negatives.
+
+        Raises:
+            UsageError: an unknown field (with the nearest spelling), or one that cannot be used.
+        """
+        known = [each.name for each in dataclasses.fields(cls)]
+        values = dict(fields)
+        for name in values:
+            if name not in known:
+                with field(name):
+                    raise unknown_name("field", name, known)
+        for name in ("levels", "flops"):
+            if name in values:
+                with field(name):
+                    values[name] = expand_ranges(values[name])
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> StudySpec:
+        """Read a spec from a TOML file with the fields of this class; `sweeps` is an array of tables.
+
+        Lists of numbers may hold ranges, see `from_dict`.
+
+        Raises:
+            UsageError: one line with the file, the line, the field, what was found and what is allowed.
+        """
+        file = TomlFile(path)
+        try:
+            return cls.from_dict(file.fields)
+        except FieldError as error:
+            raise UsageError(f"{file.locate(error.place)}{error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, for JSON; every default spelled out.
+
+        `columns` and `experiment` are left out where the table needs neither.
+        """
+        fields = dataclasses.asdict(self)
+        for name in ("columns", "experiment"):
+            if not fields[name]:
+                del fields[name]
+        lists: dict[str, Any] = {
+            name: list(value) for name, value in fields.items() if isinstance(value, tuple)
+        }
+        if self.columns:
+            lists["columns"] = dict(self.columns)
+        return fields | lists | {"sweeps": [sweep.to_dict() for sweep in self.sweeps]}
+
+
+def available_interpretations(data: str) -> tuple[str, ...]:
+    """The parameter counts that `data` has, the plain one (without @ in a condition's id) first."""
+    if data not in dataset_names():
+        return ("as_given",)
+    if data == "chinchilla":
+        return ("standard", *(name for name in INTERPRETATIONS if name != "standard"))
+    return ("as_plotted",)
+
+
+def _data(given: Any) -> str:
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise UsageError(f"data is {short(given)}; give an embedded name or the path of a table")
+    data = os.fsdecode(given)
+    # Path("chinchilla") is a file to load_runs, and has to stay one when only its text is stored.
+    if not isinstance(given, str) and data in dataset_names():
+        return os.path.join(os.curdir, data)
+    return data
+
+
+def _columns(given: Any) -> tuple[tuple[str, str], ...]:
+    try:
+        columns = {} if given is None else dict(given)
+    except (TypeError, ValueError):
+        columns = {None: None}
+    for quantity, name in columns.items():
+        if not isinstance(quantity, str) or not isinstance(name, str):
+            raise UsageError(f"columns is {short(given)}; give the name of a column for each quantity")
+        if quantity not in QUANTITIES:
+            raise unknown_name("quantity in columns", quantity, QUANTITIES)
+    return tuple(sorted(columns.items()))
+
+
+def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
+    allowed = available_interpretations(data)
+    with field("interpretations"):
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise UsageError(f"interpretations is {short(given)}; give a list out of: {', '.join(allowed)}")
+        if any(given.count(name) > 1 for name in given):
+            raise UsageError(f"interpretations is {short(list(given), 80)}; list each name once")
+    unknown = [name for name in given if name not in allowed]
+    if unknown and unknown[0] in INTERPRETATIONS and data not in dataset_names() and not os.path.exists(data):
+        # The name would be right for the embedded table that was probably meant.
+        near = closest(data, dataset_names())
+        hint = f"; did you mean {near!r}?" if near else ";"
+        raise FieldError(
+            f"data {short(data)} is neither an embedded table nor a file{hint} give one of "
+            f"{', '.join(dataset_names())}, or a path that exists",
+            ("data",),
+        )
+    if unknown:
+        with field("interpretations"):
+            raise unknown_name("interpretation", unknown[0], allowed)
+    return tuple(given) or allowed[:1]

@@ -1,0 +1,180 @@
+"""Chunks on disk: one immutable Parquet file each, whose name tells whether it is whole.
+
+A file is called fits/part-<condition>-<first resample>-<key>-<checksum>.parquet. The key is a hash of
+everything that the numbers depend on, the checksum one of the bytes of the file. So the name alone says
+whether a chunk is there, belongs to this study, and is whole. Two writers of one chunk write one file.
+
+The point fits of the condition, and what else a summary needs, are in the file's metadata, as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.solvers.status import STATUS_NAMES
+from chinchilla_jax.study.chunks import Chunk, ResampleRange
+from chinchilla_jax.study.storage.directories import Directory, FileInfo
+from chinchilla_jax.study.storage.tables import DictionaryColumn, fits_bytes, parse_table, to_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from chinchilla_jax.study.execution.jobs import ChunkResult
+
+FOLDER = "fits"
+_METADATA = b"chinchilla_jax"
+_NAME = re.compile(r"(part-\d{5,}-\d{10,}-[0-9a-f]{16})-([0-9a-f]{32})\.parquet")
+_NUMBERS = (*PARAMETERS, "objective_value")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChunkRecord:
+    """What a chunk's file holds beside its fits.
+
+    Attributes:
+        condition: id.
+        resamples: the range.
+        n_runs: runs that were fitted.
+        points: rows of the point table, one per objective.
+        notes: sentences about what went wrong with the condition.
+        versions: of Python and the libraries that computed it.
+        status_counts: fits by status, without those that do not occur.
+    """
+
+    condition: str
+    resamples: ResampleRange
+    n_runs: int
+    points: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
+    versions: Mapping[str, str]
+    status_counts: Mapping[str, int]
+
+
+class DamagedChunkError(DataError):
+    """A file whose content is not what its name says."""
+
+
+def checksum(content: bytes) -> str:
+    """32 hex digits of SHA-256 (128 bits)."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def named_checksum(name: str) -> str | None:
+    """The checksum in the name of a chunk's file; None for any other name."""
+    match = _NAME.fullmatch(name.removeprefix(f"{FOLDER}/"))
+    return match[2] if match else None
+
+
+def encode(chunk: Chunk, result: ChunkResult) -> bytes:
+    """The file of a chunk; the same result gives the same bytes (with the same version of pyarrow)."""
+    record = {
+        "condition": chunk.condition.id,
+        "block": [chunk.resamples.first, chunk.resamples.stop],
+        "n_runs": result.n_runs,
+        # JSON has no NaN, and the repr of a float is read back to the same bits.
+        "points": [dict(row) | {name: repr(float(row[name])) for name in _NUMBERS} for row in result.points],
+        "notes": list(result.notes),
+        "versions": dict(result.versions),
+        "status_counts": {name: count for name, count in sorted(result.status_counts().items()) if count},
+    }
+    codes = result.fits["status"]
+    columns = {
+        **result.fits,
+        "condition": DictionaryColumn(np.zeros_like(codes), [chunk.condition.id]),
+        "status": DictionaryColumn(codes, STATUS_NAMES),
+    }
+    return fits_bytes(to_table("fits", columns), {_METADATA: json.dumps(record).encode()})
+
+
+def decode(table: pa.Table) -> ChunkRecord:
+    """The record in the metadata of a chunk's table."""
+    fields = json.loads(table.schema.metadata[_METADATA])
+    return ChunkRecord(
+        condition=fields["condition"],
+        resamples=ResampleRange(*fields["block"]),
+        n_runs=fields["n_runs"],
+        points=tuple(row | {name: float(row[name]) for name in _NUMBERS} for row in fields["points"]),
+        notes=tuple(fields["notes"]),
+        versions=fields["versions"],
+        status_counts=fields["status_counts"],
+    )
+
+
+class ChunkStore:
+    """The chunks of one study in one directory. May be used from several threads, processes and machines.
+
+    Args:
+        directory: of the study.
+        chunks: all chunks of the study.
+    """
+
+    def __init__(self, directory: Directory, chunks: Sequence[Chunk]) -> None:
+        """Nothing is read yet."""
+        self.directory = directory
+        self.chunks = chunks
+
+    def names(self) -> dict[Chunk, str]:
+        """The chunks that are there, with the names of their files."""
+        return {chunk: name for chunk, (name, _) in self.files().items()}
+
+    def files(self) -> dict[Chunk, tuple[str, FileInfo]]:
+        """The chunks that are there, each with the name, size and time of its file."""
+        found: dict[str, tuple[str, FileInfo]] = {}
+        for name, info in sorted(self.directory.list_files(FOLDER).items()):
+            match = _NAME.fullmatch(name)
+            if match:
+                # Two machines may have computed the same chunk to other bits: every reader takes the first.
+                found.setdefault(match[1], (f"{FOLDER}/{name}", info))
+        return {chunk: found[chunk.stem] for chunk in self.chunks if chunk.stem in found}
+
+    def superfluous(self) -> list[str]:
+        """Files of chunks that this study does not use; files that are not chunks are ignored."""
+        ours = set(self.names().values())
+        names = (f"{FOLDER}/{name}" for name in self.directory.list_files(FOLDER))
+        return [name for name in names if named_checksum(name) and name not in ours]
+
+    def write(self, chunk: Chunk, result: ChunkResult) -> str:
+        """Write a chunk; returns the name of its file."""
+        content = encode(chunk, result)
+        name = f"{FOLDER}/{chunk.stem}-{checksum(content)}.parquet"
+        self.directory.write(name, content)
+        return name
+
+    def verify(self, name: str) -> None:
+        """Compare the content of a chunk with its name.
+
+        Raises:
+            DamagedChunkError: they do not agree.
+        """
+        self._content(name)
+
+    def read(self, name: str) -> tuple[pa.Table, ChunkRecord]:
+        """The fits and the record of a chunk.
+
+        Raises:
+            DamagedChunkError: the content is not what the name says.
+        """
+        table = parse_table(self.directory.at(name), self._content(name))
+        return table, decode(table)
+
+    def _content(self, name: str) -> bytes:
+        try:
+            content = self.directory.read(name)
+        except FileNotFoundError:
+            content = None
+        if content is None or checksum(content) != named_checksum(name):
+            what = "is missing" if content is None else f"is damaged ({len(content):,} bytes, wrong checksum)"
+            raise DamagedChunkError(
+                f"{self.directory.at(name)}: this chunk {what}; run the study again into the same directory "
+                "to recompute it"
+            )
+        return content

@@ -1,0 +1,95 @@
+"""study.json: the record of a study directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax.study.chunks import ResampleRange
+from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
+from chinchilla_jax.study.storage.tables import REPAIR, torn
+
+RECORD = "study.json"
+FORMAT = 1
+
+
+def read_record(directory: Directory) -> dict[str, Any]:
+    """The content of a study.json.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: torn, or not the record of a study.
+    """
+    where = directory.at(RECORD)
+    try:
+        record = json.loads(directory.read(RECORD).decode("utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:120]
+        raise DataError(f"{where}: cannot be read ({reason}); fix that, or give another directory") from None
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(
+            f"{where}: torn or not what was written ({reason}); restore it, or remove the directory and run "
+            "the study again"
+        ) from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or "state" not in record:
+        raise DataError(
+            f"{where}: not the record of a study that this version reads (format {FORMAT}); "
+            "open it with the version that wrote it"
+        )
+    return record
+
+
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    """`record` as JSON, one field to a line; numbers only finite, as JSON has no others."""
+    lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in record.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def write_record(directory: Directory, record: Mapping[str, Any]) -> None:
+    """Replace study.json, atomically."""
+    directory.write(RECORD, record_bytes(record))
+
+
+def record_ranges(record: Mapping[str, Any]) -> tuple[ResampleRange, ...]:
+    """The ranges of resamples in a record."""
+    return tuple(ResampleRange(first, stop) for first, stop in record["blocks"])
+
+
+def read_existing(directory: Directory) -> dict[str, Any]:
+    """`read_record`, where there must be a study.
+
+    Raises:
+        UsageError: there is none.
+        DataError: its record cannot be read.
+    """
+    try:
+        return read_record(directory)
+    except FileNotFoundError:
+        pass
+    there = isinstance(directory, LocalDirectory) and not directory.path.is_dir()
+    what = "no such directory" if there else "not a study directory (no study.json)"
+    raise UsageError(f"{directory}: {what}; give the directory that a study was written to")
+
+
+def require_files(directory: Directory, record: Mapping[str, Any]) -> None:
+    """Compare the sizes of the files of a finished study with its record.
+
+    Raises:
+        DataError: a file is missing, or of another size.
+    """
+    sizes = {part["file"]: part["bytes"] for part in record["parts"]} | record["tables"]
+    found = {
+        f"{folder}/{name}" if folder else name: info.size
+        for folder in sorted({name.rpartition("/")[0] for name in sizes})
+        for name, info in directory.list_files(folder).items()
+    }
+    for name, size in sizes.items():
+        if name not in found:
+            raise DataError(f"{directory.at(name)}: missing; {REPAIR}")
+        if found[name] != size:
+            raise torn(directory.at(name), ValueError(f"{found[name]} bytes, {size} were written"))
