@@ -21,7 +21,7 @@ _MINIMUM_TOLERANCE = 1e-8  # relative; the known value has nine digits
 _IDENTITY_TOLERANCE = 1e-8  # relative, between fits of the counts and of the doubled counts
 _RESAMPLES = 4000
 _SECONDS = 2.0
-_OPTIONAL = ("typer", "rich", "pydantic", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
+_OPTIONAL = ("typer", "rich", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
 
 
 def doctor_command(as_json: options.JsonOption = False) -> None:

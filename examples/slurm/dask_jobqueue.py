@@ -1,10 +1,10 @@
-"""One study on workers that Dask submits to SLURM by itself: as many as the queue gives.
+"""One study on workers that Dask submits to SLURM: as many as the queue allows.
 
     python examples/slurm/dask_jobqueue.py study.toml /shared/results/study
 
-Run it where it may stay, such as a small job of its own: this process hands out the pieces and writes them.
+Run it where it can stay, such as in a small job: this process hands out the chunks and writes them.
 Needs the extra "dask". Between scheduler and workers the connection is encrypted and authenticated by TLS,
-with certificates made for this run, in a folder that all nodes see; see README.md for why.
+with certificates made for this run, in a folder that all nodes see; docs/studies.md says why.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
             walltime="01:00:00",
             job_cpu=8,
             job_extra_directives=["--gpus=1"],
-            # Workers end before their job does, and what they have in hand goes to others.
+            # Workers end before their job does; their chunks go to other workers.
             worker_extra_args=["--lifetime", "55m", "--lifetime-stagger", "4m"],
             protocol="tls",
             security=True,
