@@ -1,6 +1,7 @@
 from chinchilla_jax._util.errors import ChinchillaError as ChinchillaError
 from chinchilla_jax._util.errors import DataError as DataError
 from chinchilla_jax._util.errors import DataWarning as DataWarning
+from chinchilla_jax._util.errors import EngineWarning as EngineWarning
 from chinchilla_jax._util.errors import UsageError as UsageError
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap as bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult as BootstrapResult

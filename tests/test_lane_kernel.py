@@ -1,19 +1,11 @@
 """The kernel for CPUs: its arithmetic against NumPy, its results against slower ways to them."""
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from chinchilla_jax._util import devices
-from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.bootstrapping.random_bits import _by_jax, random_bits, random_counts
 from chinchilla_jax.bootstrapping.weights import resample_weights
@@ -22,11 +14,14 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import Additive, LogNormalNoise
-from chinchilla_jax.solvers import SolverOptions, Status, status, thresholds
+from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
-from chinchilla_jax.solvers.lane_kernel import algebra, elementary, generate, object_code, passes
-from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
+from chinchilla_jax.solvers.lane_kernel import (
+    algebra,
+    elementary,
+    passes,
+)
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
 from chinchilla_jax.solvers.thresholds import PROBES
 
@@ -313,121 +308,3 @@ def test_the_scale_of_the_weights_does_not_matter(engine):
         options = SolverOptions(engine=engine)
         found = solve_newton(design, weights * scale, starts, objective=HUBER, options=options)
         assert (found.status == Status.CONVERGED).all(), scale
-
-
-# --- the compiled code, shipped and kept -------------------------------------------------------------------
-
-
-REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
-
-
-def test_the_shipped_assembly_is_that_of_the_sources():
-    shipped = object_code.assembly()
-    sources, compilers = shipped.splitlines()[:2]
-    assert sources == generate.header(), REMEDY
-    assert not re.search(r"<\d+ x (double|float|i32)>|target ", shipped), "made for one processor"
-    if compilers == f"; {generate.compilers()}":
-        # In a process of its own: what Numba has compiled before is lowered otherwise.
-        code = "from chinchilla_jax.solvers.lane_kernel import generate; print(generate.assembly(), end='')"
-        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert made.stdout == shipped, REMEDY
-
-
-@pytest.fixture
-def copied_sources(tmp_path):
-    """A copy of the kernel's sources, and a function that edits one of them."""
-    for path in HERE.glob("*.py"):
-        shutil.copy(path, tmp_path)
-
-    def edit(name, old, new):
-        text = (tmp_path / name).read_text()
-        assert old in text
-        (tmp_path / name).write_text(text.replace(old, new))
-
-    return tmp_path, edit
-
-
-def test_words_and_layout_do_not_make_the_kernel_stale(copied_sources):
-    folder, edit = copied_sources
-    assert fingerprint(folder) == fingerprint()
-    edit("compiling.py", '"""The larger of two', '"""Larger of two')
-    edit("lane.py", "# A narrower zone", "# Another zone")
-    edit("shapes.py", "PAD = 8", "\nPAD = (8)")
-    edit("passes.py", "import inner, larger, smaller", "import smaller, larger, inner")
-    edit("engine.py", "_BRIEF = 64", "_BRIEF = 65")
-    assert fingerprint(folder) == fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [
-        ("shapes.py", "PAD = 8", "PAD = 16"),
-        ("passes.py", "_NEAR = 1e-3", "_NEAR = 2e-3"),
-        ("elementary.py", "0.6931471805599453, 0.24", "0.6931471805599454, 0.24"),
-        ("algebra.py", "fastmath=_FAST)\ndef frame", "fastmath=set())\ndef frame"),
-        ("lane.py", "done = 0", "done = 1"),
-        ("generate.py", "vectorise=False", "vectorise=True"),
-    ],
-)
-def test_changed_code_makes_the_kernel_stale(copied_sources, name, old, new):
-    folder, edit = copied_sources
-    edit(name, old, new)
-    assert fingerprint(folder) != fingerprint()
-
-
-def test_a_changed_constant_of_the_solver_makes_the_kernel_stale_and_a_sentence_does_not(monkeypatch):
-    before = fingerprint()
-    monkeypatch.setitem(status._SENTENCES, Status.INVALID, "Another sentence.")
-    assert fingerprint() == before
-    monkeypatch.setattr(thresholds, "NOT_OF_THE_KERNEL", 1.0, raising=False)
-    assert fingerprint() == before
-    monkeypatch.setattr(thresholds, "HOPE", 4.0)
-    assert fingerprint() != before
-    monkeypatch.undo()
-    monkeypatch.setattr(thresholds, "HOPE", np.ones(2))
-    with pytest.raises(TypeError, match="HOPE, which is not a constant"):
-        fingerprint()
-
-
-def test_the_kernel_is_loaded_without_its_sources_or_numba():
-    code = """
-import sys
-from chinchilla_jax.solvers.lane_kernel import object_code
-from chinchilla_jax.solvers.lane_kernel.entries import FIT_LANES
-object_code.load(FIT_LANES)
-names = "generate", "fingerprint", "lane", "passes"
-print([name for name in sys.modules if name == "numba" or name.rpartition(".")[2] in names])
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
-
-
-PROGRAM = """
-import sys, chinchilla_jax as cj
-found = cj.fit(cj.load_runs("chinchilla"), starts=4, options=cj.SolverOptions(engine="lanes"))
-print(found.objective_value.hex(), "numba" in sys.modules)
-"""
-
-
-def run(folder):
-    environment = {**os.environ, VARIABLE: str(folder)}
-    command = [sys.executable, "-c", PROGRAM]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-
-
-def test_kept_code_is_used_and_damaged_code_is_not(tmp_path):
-    value, generated = run(tmp_path)
-    assert generated == "False"
-    (kept,) = tmp_path.rglob("kernel-*.o")
-    code, made = kept.read_bytes(), kept.stat().st_mtime_ns
-    assert run(tmp_path)[0] == value
-    assert kept.stat().st_mtime_ns == made
-    kept.write_bytes(code[:-1] + bytes([code[-1] ^ 1]))
-    assert run(tmp_path)[0] == value
-    assert kept.read_bytes() == code, "mended"
-
-
-@pytest.mark.parametrize(("version", "expected"), [("0.44.0", False), ("0.45.1", True), ("1.0", True)])
-def test_a_compiler_that_is_too_old_is_not_used(monkeypatch, version, expected):
-    monkeypatch.setattr("llvmlite.__version__", version)
-    assert devices.can_compile_kernels.__wrapped__() is expected

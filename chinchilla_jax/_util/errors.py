@@ -26,6 +26,10 @@ class DataWarning(UserWarning):
     """A table that is used, and may not hold what its owner believes; its text is one line."""
 
 
+class EngineWarning(RuntimeWarning):
+    """The fast engine cannot be used, and a slower one computes the same; the text is one line."""
+
+
 def closest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name nearest in spelling to `name`, or None when none is near."""
     import difflib

@@ -1,7 +1,7 @@
-"""Random numbers that are functions of (seed, stream, id) alone, whatever draws them.
+"""Random numbers that are functions of (seed, stream, id) alone.
 
-On a CPU with llvmlite a compiled loop, elsewhere JAX; the bits are the same, those of Threefry-2x32 in JAX's
-partitionable layout, and a caller's JAX configuration changes nothing.
+The CPU kernel draws them where it can be used, JAX elsewhere. The bits are the same, those of Threefry-2x32
+in JAX's partitionable layout, whatever the caller's JAX configuration.
 
 Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (SC11); `jax.random`.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.devices import can_compile_kernels
+from chinchilla_jax.solvers.engine_choice import drawing_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,16 +23,10 @@ _CHUNK = 1024
 
 def random_bits(width: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint32]:
     """Bits (R, width) for the ids (R,)."""
-    found = np.empty((len(ids), width), np.uint32)
-    if can_compile_kernels():
-        from chinchilla_jax.solvers.lane_kernel.entries import DRAW_BITS
-        from chinchilla_jax.solvers.lane_kernel.object_code import load
-
-        ids, scratch = np.ascontiguousarray(ids, np.uint32), np.empty(width, np.uint32)
-        addresses = (ids.ctypes.data, scratch.ctypes.data, found.ctypes.data)
-        load(DRAW_BITS)(len(ids), width, seed, stream, *addresses)
-        return found
-    return _by_jax(found, ids, seed, stream, False)
+    kernel = drawing_kernel()
+    if kernel is not None:
+        return kernel.random_bits(width, ids, seed, stream)
+    return _by_jax(np.empty((len(ids), width), np.uint32), ids, seed, stream, False)
 
 
 def random_counts(n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint8]:
@@ -40,16 +34,10 @@ def random_counts(n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) 
 
     A run is the high half of bits times n_runs: uniform to n_runs / 2^32, without a second draw.
     """
-    found = np.empty((len(ids), n_runs), np.uint8)
-    if can_compile_kernels():
-        from chinchilla_jax.solvers.lane_kernel.entries import DRAW_COUNTS
-        from chinchilla_jax.solvers.lane_kernel.object_code import load
-
-        ids, scratch = np.ascontiguousarray(ids, np.uint32), np.empty((2, n_runs), np.uint32)
-        addresses = (ids.ctypes.data, scratch.ctypes.data, found.ctypes.data)
-        load(DRAW_COUNTS)(len(ids), n_runs, seed, stream, *addresses)
-        return found
-    return _by_jax(found, ids, seed, stream, True)
+    kernel = drawing_kernel()
+    if kernel is not None:
+        return kernel.random_counts(n_runs, ids, seed, stream)
+    return _by_jax(np.empty((len(ids), n_runs), np.uint8), ids, seed, stream, True)
 
 
 def _by_jax(

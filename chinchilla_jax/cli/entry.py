@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
 from chinchilla_jax._util.progress_bar import announce_in_logs
 
 PROGRAM = "chinchilla-jax"
@@ -97,15 +97,16 @@ def _named(error: Any) -> str:
 
 @contextlib.contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Say a `DataWarning` as a line on stderr, each text once, and leave all other warnings alone."""
+    """Print this package's own warnings as one line on stderr, each text once; leave all others alone."""
     said = set()
     with warnings.catch_warnings():
-        warnings.simplefilter("always", DataWarning)
+        for own in (DataWarning, EngineWarning):
+            warnings.simplefilter("always", own)
         other = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
             text = " ".join(str(message).split())
-            if not issubclass(category, DataWarning):
+            if not issubclass(category, DataWarning | EngineWarning):
                 other(message, category, *rest)
             elif text not in said:
                 said.add(text)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.devices import accelerated, can_compile_kernels
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ENGINES, Ends, Engine, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Ends, Engine, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
+from chinchilla_jax.solvers.engine_choice import chosen_kernel
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import RUNNING
 
@@ -156,20 +156,12 @@ def _solve(
 
 
 def _engine(design: Design, options: SolverOptions) -> Engine:
-    """What runs the steps: lanes on a CPU, XLA on accelerators and where llvmlite is not installed."""
-    name = options.engine
-    if name not in ENGINES:
-        raise unknown_name("engine", name, ENGINES)
-    if name == "auto":
-        name = "lanes" if can_compile_kernels() and not accelerated() else "xla"
-    if name == "lanes":
-        if not can_compile_kernels():
-            raise UsageError(
-                "engine 'lanes' needs llvmlite (pip install 'llvmlite>=0.45'); or use engine 'xla'"
-            )
+    """What takes the steps."""
+    kernel = chosen_kernel(options.engine)
+    if kernel is not None:
         from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
 
-        return LaneEngine(design, options)
+        return LaneEngine(kernel, design.columns, options)
     from chinchilla_jax.solvers.xla.engine import XlaEngine
 
     return XlaEngine(design, options, _MOST_RANKS)

@@ -2,6 +2,15 @@
 
 XLA cuts a step of many lanes into some sixty kernels with arrays between them, and threads hand them to each
 other; on a CPU that costs more than the arithmetic. Here a lane stays in registers and in the first-level
-cache from its first step to its certificate. The method is that of solvers/newton.py, which runs on
-accelerators and wherever llvmlite is not installed; tests/test_lane_kernel.py holds the two together.
+cache from its first step to its certificate. The method is that of solvers/xla, which runs on accelerators
+and wherever this cannot; tests/test_lane_kernel.py compares the two.
+
+| module                                              | part                                               |
+|-----------------------------------------------------|----------------------------------------------------|
+| lane, passes, algebra, elementary, draws, compiling | the kernel's sources, compiled by Numba            |
+| shapes, entry_points                                | what the kernel and its callers agree on           |
+| generate, fingerprint                               | for developers: make kernel.ll.xz, tell its age    |
+| object_code, llvm_tools                             | from kernel.ll.xz to machine code that is kept     |
+| loading, self_test                                  | once per process: load it, or say why not          |
+| kernel, engine                                      | call it                                            |
 """

@@ -8,33 +8,35 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.base import Ends
-from chinchilla_jax.solvers.lane_kernel.entries import FIT_LANES
-from chinchilla_jax.solvers.lane_kernel.object_code import load
+from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.laws.design import Design
     from chinchilla_jax.solvers.base import SolverOptions
+    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
-# Lanes of a call. Among threads of one batch some milliseconds' worth, so that they finish together; alone as
-# many as there are, since coming back into Python costs a wait for the other threads of the process.
+# Lanes per call. With several threads, a few milliseconds' worth, so that they finish together; with one, as
+# many as there are, since returning to Python means waiting for the other threads of the process.
 _LANES, _LANES_ALONE = 1024, 8192
-_BRIEF = 64  # starts of a call that keeps Python's lock: a millisecond or a few
+_BRIEF = 64  # starts of a call that keeps the GIL: a few milliseconds at most
 
 
 class LaneEngine:
-    """Fits lanes one after the other; a lane's result does not depend on the others."""
+    """Fits lanes one after the other; a lane's result does not depend on the others.
 
-    def __init__(self, design: Design, options: SolverOptions) -> None:
-        """Take the runs and the limits; the kernel is loaded, or compiled, here."""
-        self.columns = design.columns
-        self.limits = (options.float32_steps, options.float64_steps, options.search_after)
-        self.tolerance = options.tolerance
+    Args:
+        kernel: the compiled code.
+        columns: standardised log params and log tokens, and log loss; (3, n).
+        options: how hard to try.
+    """
+
+    def __init__(self, kernel: Kernel, columns: NDArray[np.float64], options: SolverOptions) -> None:
+        """Keep the arguments."""
+        self.kernel, self.columns, self.options = kernel, columns, options
         self.workers = options.workers or available_cores()
-        load(FIT_LANES)
 
     def lanes_per_call(self, count: int) -> int:
         """See `Engine`."""
@@ -51,7 +53,7 @@ class LaneEngine:
         """Fit R lanes. See `Engine`."""
         ranks, lanes = starts.shape[:2]
         n_runs = self.columns.shape[1]
-        # Counts of a bootstrap stay bytes: the kernel makes numbers of them lane by lane.
+        # Bootstrap counts stay bytes: the kernel converts them lane by lane.
         if weights.dtype == np.uint8:
             real, counts = np.empty((0, n_runs)), np.ascontiguousarray(weights)
         else:
@@ -62,22 +64,33 @@ class LaneEngine:
             decrement=np.empty(lanes), width=np.empty(lanes), status=np.empty(lanes, np.int64),
             steps=np.empty(lanes, np.int64),
         )  # fmt: skip
-        inputs = (starts, widths, first_width)
-        scratch = (
-            np.empty(n_runs), np.empty(n_runs, np.int64), np.empty(room), np.empty(room, np.float32),
-            np.empty((N_VECTORS, SIZE)), np.empty((SIZE, SIZE)), np.empty(N_SUMS), np.empty(len(PROBES)),
-        )  # fmt: skip
-        arrays = [
-            self.columns,
-            real,
-            counts,
-            *(np.ascontiguousarray(x, np.float64) for x in inputs),
-            *scratch,
-            *ends,
-        ]
-        brief = lanes * ranks <= _BRIEF
-        load(FIT_LANES, brief=brief)(
-            n_runs, lanes, ranks, len(real), len(counts), *self.limits, room, self.tolerance,
-            *(array.ctypes.data for array in arrays),
-        )  # fmt: skip
+        self.kernel.call(
+            FIT_LANES,
+            brief=lanes * ranks <= _BRIEF,
+            n_runs=n_runs,
+            lanes=lanes,
+            ranks=ranks,
+            n_weights=len(real),
+            n_counts=len(counts),
+            float32_steps=self.options.float32_steps,
+            float64_steps=self.options.float64_steps,
+            search_after=self.options.search_after,
+            room=room,
+            tolerance=self.options.tolerance,
+            columns=self.columns,
+            weights=real,
+            counts=counts,
+            starts=np.ascontiguousarray(starts, np.float64),
+            target_width=np.ascontiguousarray(widths, np.float64),
+            first_width=np.ascontiguousarray(first_width, np.float64),
+            row=np.empty(n_runs),
+            index=np.empty(n_runs, np.int64),
+            runs=np.empty(room),
+            runs32=np.empty(room, np.float32),
+            vectors=np.empty((N_VECTORS, SIZE)),
+            matrix=np.empty((SIZE, SIZE)),
+            sums=np.empty(N_SUMS),
+            found=np.empty(len(PROBES)),
+            **ends._asdict(),
+        )
         return ends

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-# Run in Python, by users (the loader and its caller) and by developers (this file).
-_NOT_COMPILED = {"__init__", "engine", "fingerprint", "object_code"}
+# What runs in Python, when the kernel is used (all but this file) and when it is made.
+_NOT_COMPILED = {"__init__", "engine", "fingerprint", "kernel", "loading", "object_code", "self_test"}
 _PACKAGE = __name__.split(".")[0]
 _KERNEL = __name__.rpartition(".")[0]
 

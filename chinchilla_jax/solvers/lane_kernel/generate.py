@@ -11,6 +11,7 @@ turns the assembly into machine code within a second or two.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import lzma
 import platform
 import re
@@ -23,7 +24,7 @@ from numba import carray, cfunc, types
 from numba.core import config
 
 from chinchilla_jax.solvers.lane_kernel.draws import count, draw_bits
-from chinchilla_jax.solvers.lane_kernel.entries import ENTRIES, Entry
+from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, EntryPoint
 from chinchilla_jax.solvers.lane_kernel.fingerprint import fingerprint
 from chinchilla_jax.solvers.lane_kernel.lane import fit_lanes
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import optimise
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TYPES = {
-    "i": types.int64,
-    "d": types.float64,
-    "u": types.uint32,
-    "I": types.CPointer(types.int64),
-    "D": types.CPointer(types.float64),
-    "F": types.CPointer(types.float32),
-    "U": types.CPointer(types.uint32),
-    "B": types.CPointer(types.uint8),
+    "i64": types.int64,
+    "f64": types.float64,
+    "u32": types.uint32,
+    "i64*": types.CPointer(types.int64),
+    "f64*": types.CPointer(types.float64),
+    "f32*": types.CPointer(types.float32),
+    "u32*": types.CPointer(types.uint32),
+    "u8*": types.CPointer(types.uint8),
 }
 _DECLARED = re.compile(r"^declare (.+? @(?!llvm\.)[\w.]+\(.*?\))[^\n{]*$", re.MULTILINE)
 _EXTERNAL = re.compile(r"= external global (\S+)")
@@ -64,7 +65,7 @@ def assembly() -> str:
     The first line is the fingerprint of the sources, the second names the compilers.
     """
     kernel = llvm.parse_assembly("")
-    for entry in ENTRIES:
+    for entry in ENTRY_POINTS:
         kernel.link_in(_simplified(_lowered(entry)))
     text = _OF_HERE.sub("", str(kernel))
     names = {name: f"f{k}" for k, name in enumerate(dict.fromkeys(_MANGLED.findall(text)))}
@@ -83,11 +84,14 @@ def compilers() -> str:
     return f"Numba {numba.__version__}, llvmlite {llvmlite.__version__}, Python {python}"
 
 
-def _lowered(entry: Entry) -> str:
+def _lowered(entry: EntryPoint) -> str:
     """What Numba makes of the entry and all it calls, not optimised, with nothing of Python in it."""
-    signature = types.void(*(_TYPES[letter] for letter in entry.parameters))
+    function = globals()[entry.name]
+    if list(inspect.signature(function).parameters) != list(entry.parameters):
+        raise TypeError(f"{entry.name} here and in entry_points.py have different parameters")
+    signature = types.void(*(_TYPES[kind] for kind in entry.parameters.values()))
     with _not_optimised():
-        compiled = cfunc(signature, error_model="numpy")(globals()[entry.name])
+        compiled = cfunc(signature, error_model="numpy")(function)
         text = str(compiled.inspect_llvm()).replace(compiled.native_name, entry.name)
     # Nothing here raises, but the ways to Python's exceptions are there. Cut off, the code stands by itself.
     text = _DECLARED.sub(r"define \1 { call void @llvm.trap() unreachable }", text)
@@ -121,7 +125,7 @@ def fit_lanes_of(
     n_runs, lanes, ranks, n_weights, n_counts, float32_steps, float64_steps, search_after, room, tolerance,
     columns, weights, counts, starts, target_width, first_width,
     row, index, runs, runs32, vectors, matrix, sums, found,
-    theta, anchor, value, decrement, width, status, steps,
+    theta, anchor, anchor_value, decrement, width, status, steps,
 ):  # fmt: skip
     """See `fit_lanes`."""
     fit_lanes(
@@ -134,24 +138,24 @@ def fit_lanes_of(
             carray(vectors, (N_VECTORS, SIZE)), carray(matrix, (SIZE, SIZE)), carray(sums, N_SUMS),
             carray(found, len(PROBES)),
         ),
-        carray(theta, (lanes, SIZE)), carray(anchor, (lanes, SIZE)), carray(value, lanes),
+        carray(theta, (lanes, SIZE)), carray(anchor, (lanes, SIZE)), carray(anchor_value, lanes),
         carray(decrement, lanes), carray(width, lanes), carray(status, lanes), carray(steps, lanes),
     )  # fmt: skip
 
 
-def bits_of(n_ids, width, seed, stream, ids, scratch, bits):
-    """Random bits (n_ids, width) of every id."""
+def bits_of(n_ids, n_runs, seed, stream, ids, scratch, bits):
+    """Random bits (n_ids, n_runs) of every id."""
     for k in range(n_ids):
-        row = carray(bits, (n_ids, width))[k]
-        draw_bits(seed, stream, carray(ids, n_ids)[k], row, carray(scratch, width))
+        row = carray(bits, (n_ids, n_runs))[k]
+        draw_bits(seed, stream, carray(ids, n_ids)[k], row, carray(scratch, n_runs))
 
 
-def counts_of(n_ids, width, seed, stream, ids, scratch, counts):
-    """How often each of `width` runs is drawn for every id, (n_ids, width)."""
-    rows = carray(scratch, (2, width))
+def counts_of(n_ids, n_runs, seed, stream, ids, scratch, counts):
+    """How often each run is drawn for every id, (n_ids, n_runs)."""
+    rows = carray(scratch, (2, n_runs))
     for k in range(n_ids):
         draw_bits(seed, stream, carray(ids, n_ids)[k], rows[0], rows[1])
-        count(rows[0], carray(counts, (n_ids, width))[k])
+        count(rows[0], carray(counts, (n_ids, n_runs))[k])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""Which engine takes the Newton steps of the five-parameter law, and what happens where LLVM fails.
+
+| engine | takes the steps                                                                                |
+|--------|------------------------------------------------------------------------------------------------|
+| lanes  | lane_kernel/, on CPUs; compiled by LLVM through llvmlite                                       |
+| xla    | xla/, on any device; compiled by JAX                                                           |
+| auto   | lanes; xla where JAX has an accelerator, llvmlite is not installed, or LLVM refuses the kernel |
+
+Both give the same statuses and, to rounding, the same numbers. The environment variable
+CHINCHILLA_JAX_ENGINE sets what "auto" means. With "xla" there, llvmlite is never loaded, not even for random
+numbers: the way out if it crashes the process.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from chinchilla_jax._util.devices import accelerated
+from chinchilla_jax._util.errors import EngineWarning, UsageError, unknown_name
+from chinchilla_jax._util.user_warning import warn_user
+from chinchilla_jax.solvers.base import ENGINES
+from chinchilla_jax.solvers.lane_kernel.loading import KernelRefused, load_kernel
+
+if TYPE_CHECKING:
+    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
+
+VARIABLE = "CHINCHILLA_JAX_ENGINE"
+_warned = False
+
+
+def chosen_kernel(engine: str) -> Kernel | None:
+    """The kernel if it is to take the steps, None if XLA is.
+
+    Raises:
+        UsageError: no such engine, or "lanes" where the kernel cannot be used.
+    """
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if engine == "auto":
+        engine = _default()
+    if engine == "auto":
+        return None if accelerated() else _kernel_or_warning()
+    if engine == "xla":
+        return None
+    try:
+        return load_kernel()
+    except KernelRefused as refusal:
+        raise UsageError(f"engine 'lanes' cannot be used here ({refusal}); use 'auto' or 'xla'") from None
+
+
+def drawing_kernel() -> Kernel | None:
+    """The kernel if it can draw random numbers, None if JAX must; the bits are the same."""
+    return None if _default() == "xla" else _kernel_or_warning()
+
+
+def _default() -> str:
+    """What the environment says "auto" means."""
+    name = os.environ.get(VARIABLE, "auto")
+    if name not in ENGINES:
+        raise unknown_name(f"engine in {VARIABLE}", name, ENGINES)
+    return name
+
+
+def _kernel_or_warning() -> Kernel | None:
+    """The kernel; where LLVM refuses it None, and one warning per process.
+
+    A missing llvmlite is not worth one: whoever left it out knows.
+    """
+    global _warned
+    try:
+        return load_kernel()
+    except KernelRefused as refusal:
+        if refusal.installed and not _warned:
+            _warned = True
+            warn_user(
+                f"the compiled solver cannot be used ({refusal}); using XLA instead: the same results, but "
+                f"about 6 times slower on a CPU ({VARIABLE}=xla silences this)",
+                EngineWarning,
+            )
+        return None

@@ -1,0 +1,98 @@
+"""The compiled functions in this process, called with named arguments."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS, DRAW_COUNTS, ENTRY_POINTS, EntryPoint
+from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_NUMBERS: dict[str, Any] = {"i64": ctypes.c_int64, "f64": ctypes.c_double, "u32": ctypes.c_uint32}
+_ARRAYS = {
+    "f64*": np.dtype(np.float64),
+    "f32*": np.dtype(np.float32),
+    "i64*": np.dtype(np.int64),
+    "u32*": np.dtype(np.uint32),
+    "u8*": np.dtype(np.uint8),
+}
+
+
+class Kernel:
+    """Machine code, for as long as this object lives. Threads may share it."""
+
+    def __init__(self, code: bytes) -> None:
+        """Load the object file `code`.
+
+        Raises:
+            RuntimeError: LLVM cannot load it, or a function is missing.
+        """
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host_machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self._functions = {
+            (entry.name, brief): self._function(entry, brief)
+            for entry in ENTRY_POINTS
+            for brief in (False, True)
+        }
+
+    def _function(self, entry: EntryPoint, brief: bool) -> Callable[..., None]:
+        address = self._engine.get_function_address(entry.name)
+        if not address:
+            raise RuntimeError(f"the object file has no function {entry.name}")
+        types = (_NUMBERS.get(kind, ctypes.c_void_p) for kind in entry.parameters.values())
+        return (ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE)(None, *types)(address)
+
+    def call(
+        self, entry: EntryPoint, *, brief: bool = False, **arguments: int | float | NDArray[Any]
+    ) -> None:
+        """Call an entry point.
+
+        Args:
+            entry: which one.
+            brief: keep the GIL. Reacquiring it can take 5 ms when another thread is running Python.
+            **arguments: all its parameters by name: numbers, and contiguous arrays of the declared types.
+        """
+        passed = [_passed(name, kind, arguments.pop(name)) for name, kind in entry.parameters.items()]
+        if arguments:
+            raise TypeError(f"{entry.name} has no parameter {', '.join(arguments)}")
+        self._functions[entry.name, brief](*passed)
+
+    def random_bits(self, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint32]:
+        """Random bits of the resamples `ids` (R,), the same as JAX's; (R, n_runs)."""
+        bits = np.empty((len(ids), n_runs), np.uint32)
+        scratch = np.empty(n_runs, np.uint32)
+        self._draw(DRAW_BITS, n_runs, ids, seed, stream, scratch=scratch, bits=bits)
+        return bits
+
+    def random_counts(
+        self, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int
+    ) -> NDArray[np.uint8]:
+        """How often each run comes up in `n_runs` draws with these bits, (R, n_runs)."""
+        counts = np.empty((len(ids), n_runs), np.uint8)
+        scratch = np.empty((2, n_runs), np.uint32)
+        self._draw(DRAW_COUNTS, n_runs, ids, seed, stream, scratch=scratch, counts=counts)
+        return counts
+
+    def _draw(
+        self, entry: EntryPoint, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int, **arrays: Any
+    ) -> None:
+        ids = np.ascontiguousarray(ids, np.uint32)
+        self.call(entry, n_ids=len(ids), n_runs=n_runs, seed=seed, stream=stream, ids=ids, **arrays)
+
+
+def _passed(name: str, kind: str, argument: Any) -> Any:
+    """The argument as C takes it: a number, or the address of an array."""
+    if kind in _NUMBERS:
+        return argument
+    if argument.dtype != _ARRAYS[kind] or not argument.flags.c_contiguous:
+        raise TypeError(f"{name} is not a contiguous array of {_ARRAYS[kind]}")
+    return argument.ctypes.data

@@ -1,0 +1,161 @@
+"""The kernel as a file: when it is out of date, what is compiled from it and kept."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from chinchilla_jax._util.cache_dir import VARIABLE
+from chinchilla_jax.bootstrapping.random_bits import _by_jax
+from chinchilla_jax.solvers import Status, status, thresholds
+from chinchilla_jax.solvers.lane_kernel import generate, object_code, self_test
+from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS
+from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
+
+REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
+
+
+def test_the_shipped_assembly_is_that_of_the_sources():
+    shipped = object_code.assembly()
+    sources, compilers = shipped.splitlines()[:2]
+    assert sources == generate.header(), REMEDY
+    assert not re.search(r"<\d+ x (double|float|i32)>|target ", shipped), "made for one processor"
+    if compilers == f"; {generate.compilers()}":
+        # In a process of its own: what Numba has compiled before is lowered otherwise.
+        code = "from chinchilla_jax.solvers.lane_kernel import generate; print(generate.assembly(), end='')"
+        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert made.stdout == shipped, REMEDY
+
+
+@pytest.fixture
+def copied_sources(tmp_path):
+    """A copy of the kernel's sources, and a function that edits one of them."""
+    for path in HERE.glob("*.py"):
+        shutil.copy(path, tmp_path)
+
+    def edit(name, old, new):
+        text = (tmp_path / name).read_text()
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new))
+
+    return tmp_path, edit
+
+
+def test_words_and_layout_do_not_make_the_kernel_stale(copied_sources):
+    folder, edit = copied_sources
+    assert fingerprint(folder) == fingerprint()
+    edit("compiling.py", '"""The larger of two', '"""Larger of two')
+    edit("lane.py", "# A narrower zone", "# Another zone")
+    edit("shapes.py", "PAD = 8", "\nPAD = (8)")
+    edit("passes.py", "import inner, larger, smaller", "import smaller, larger, inner")
+    edit("engine.py", "_BRIEF = 64", "_BRIEF = 65")
+    assert fingerprint(folder) == fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("shapes.py", "PAD = 8", "PAD = 16"),
+        ("passes.py", "_NEAR = 1e-3", "_NEAR = 2e-3"),
+        ("elementary.py", "0.6931471805599453, 0.24", "0.6931471805599454, 0.24"),
+        ("algebra.py", "fastmath=_FAST)\ndef frame", "fastmath=set())\ndef frame"),
+        ("lane.py", "done = 0", "done = 1"),
+        ("generate.py", "vectorise=False", "vectorise=True"),
+    ],
+)
+def test_changed_code_makes_the_kernel_stale(copied_sources, name, old, new):
+    folder, edit = copied_sources
+    edit(name, old, new)
+    assert fingerprint(folder) != fingerprint()
+
+
+def test_a_changed_constant_of_the_solver_makes_the_kernel_stale_and_a_sentence_does_not(monkeypatch):
+    before = fingerprint()
+    monkeypatch.setitem(status._SENTENCES, Status.INVALID, "Another sentence.")
+    assert fingerprint() == before
+    monkeypatch.setattr(thresholds, "NOT_OF_THE_KERNEL", 1.0, raising=False)
+    assert fingerprint() == before
+    monkeypatch.setattr(thresholds, "HOPE", 4.0)
+    assert fingerprint() != before
+    monkeypatch.undo()
+    monkeypatch.setattr(thresholds, "HOPE", np.ones(2))
+    with pytest.raises(TypeError, match="HOPE, which is not a constant"):
+        fingerprint()
+
+
+def test_the_kernel_is_loaded_without_its_sources_or_numba():
+    code = """
+import sys
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
+load_kernel()
+names = "generate", "fingerprint", "lane", "passes"
+print([name for name in sys.modules if name == "numba" or name.rpartition(".")[2] in names])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+PROGRAM = """
+import sys, chinchilla_jax as cj
+found = cj.fit(cj.load_runs("chinchilla"), starts=4, options=cj.SolverOptions(engine="lanes"))
+print(found.objective_value.hex(), "numba" in sys.modules)
+"""
+
+
+def run(folder):
+    environment = {**os.environ, VARIABLE: str(folder)}
+    command = [sys.executable, "-c", PROGRAM]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_kept_code_is_used_and_damaged_code_is_not(tmp_path):
+    value, generated = run(tmp_path)
+    assert generated == "False"
+    (kept,) = tmp_path.rglob("kernel-*.o")
+    code, made = kept.read_bytes(), kept.stat().st_mtime_ns
+    assert run(tmp_path)[0] == value
+    assert kept.stat().st_mtime_ns == made
+    kept.write_bytes(code[:-1] + bytes([code[-1] ^ 1]))
+    assert run(tmp_path)[0] == value
+    assert kept.read_bytes() == code, "mended"
+
+
+def test_arguments_of_the_wrong_kind_never_reach_the_kernel():
+    kernel, ids = load_kernel(), np.arange(2, dtype=np.uint32)
+    named = {"n_ids": 2, "n_runs": 3, "seed": 0, "stream": 0, "ids": ids}
+    bits, scratch = np.empty((2, 3), np.uint32), np.empty(3, np.uint32)
+    kernel.call(DRAW_BITS, **named, bits=bits, scratch=scratch)
+    for wrong in (bits.astype(np.int64), bits[:, ::-1], bits.T):
+        with pytest.raises(TypeError, match="bits is not a contiguous array of uint32"):
+            kernel.call(DRAW_BITS, **named, bits=wrong, scratch=scratch)
+    with pytest.raises(KeyError, match="bits"):
+        kernel.call(DRAW_BITS, **named, scratch=scratch)
+    with pytest.raises(TypeError, match="bits_of has no parameter width"):
+        kernel.call(DRAW_BITS, **named, bits=bits, scratch=scratch, width=3)
+
+
+def test_the_answers_of_the_self_test_are_right(monkeypatch):
+    expected = _by_jax(np.empty((2, 3), np.uint32), self_test.IDS, self_test.SEED, self_test.STREAM, False)
+    assert expected.tolist() == self_test.BITS
+    columns, weights = self_test.example()
+    u, v, y = columns.astype(np.longdouble)
+    a, b, e, alpha, beta = np.array(self_test.THETA, np.longdouble)
+    first, second = np.exp(a - alpha * u), np.exp(b - beta * v)
+    residual = np.log(first + second + e) - y
+    psi = np.clip(residual, -self_test.DELTA, self_test.DELTA)
+    assert 0 < np.count_nonzero((psi == residual) & (weights[0] > 0)) < np.count_nonzero(weights)
+    assert np.sum(weights * psi * (residual - psi / 2)) == pytest.approx(self_test.OBJECTIVE, rel=1e-14)
+    terms = np.stack([first, second, np.ones_like(u), -u * first, -v * second])
+    gradient = terms / (first + second + e) @ (weights[0] * psi)
+    assert np.abs(gradient).max() < 1e-15
+    self_test.require_right_answers(load_kernel())
+    for name, value in (("BITS", [[0] * 3] * 2), ("OBJECTIVE", 8.472e-6), ("THETA", [0.0] * 5)):
+        with monkeypatch.context() as changed:
+            changed.setattr(self_test, name, value)
+            with pytest.raises(RuntimeError, match="the compiled code"):
+                self_test.require_right_answers(load_kernel())
