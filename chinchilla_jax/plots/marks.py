@@ -15,6 +15,7 @@ from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.contour import QuadContourSet
 
 _CROSS: Mapping[str, Any] = MappingProxyType(
     {"color": VERMILLION, "linestyle": "none", "marker": "x", "markersize": 6.0, "markeredgewidth": 1.6}
@@ -84,3 +85,11 @@ def mark_missing(axes: Axes, values: ArrayLike, label: str) -> None:
             zorder=4,
             **_CROSS,
         )
+
+
+def label_contours(axes: Axes, contours: QuadContourSet) -> None:
+    """Write the level on each contour, on a white edge that keeps it readable on any colour."""
+    from matplotlib.patheffects import withStroke
+
+    for text in axes.clabel(contours, fontsize=7, fmt=lambda level: f"{level:g}", colors=BLACK):
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])

@@ -14,8 +14,8 @@ from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.planning.contour_labels import label_contours
 from chinchilla_jax.plots.style import BLUE, GREY, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -132,7 +132,7 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
     beside.set_ylim(table.best[:, 1].min() - 0.1, table.best[:, 1].max() + 1.0)
     axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel("parameters")
-    label_contours(axes, contours, lambda value: f"{value:g}", falling=True)
+    label_contours(axes, contours)
     axes.set_title("predicted loss (nats per token)")
     beside.set_xlabel("parameters")
     beside.set_ylabel("predicted loss (nats per token)")
@@ -140,7 +140,7 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
     readable_axis(axes, "x")
     readable_axis(axes, "y")
     readable_axis(beside, "x")
-    axes.legend(loc="lower right", framealpha=0.95)
+    axes.legend(loc="upper left", framealpha=0.95)
     beside.legend(loc="upper right", framealpha=0.95)
     return where.figure
 

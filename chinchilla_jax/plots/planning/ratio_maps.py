@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.planning.contour_labels import label_contours
 from chinchilla_jax.plots.style import BLACK, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -68,7 +67,7 @@ def plot_ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, a
             )
         marks = [each for each in _marks(high) if low < each < high]
         lines = axes.contour(table.demand, table.loss, ratio, levels=marks, colors=BLACK, linewidths=0.7)
-        label_contours(axes, lines, lambda value: number_text(float(value)))
+        label_contours(axes, lines)
         axes.set_title(f"{_TITLES[name]}, cheapest / compute-optimal")
         axes.set_xlabel("inference demand (tokens)")
         axes.grid(False)
