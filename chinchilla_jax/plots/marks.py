@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, number_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB
 from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +24,19 @@ _CROSS: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def mark_rule_of_thumb(axes: Axes) -> None:
-    """The line of 20 tokens per parameter, named beside the Axes, where no curve can run through the name."""
+def finish_ratio_axes(axes: Axes, flops: ArrayLike) -> None:
+    """Limits, reference lines, ticks and labels of tokens per parameter against compute (FLOP)."""
+    axes.set_xlim(float(np.min(flops)), float(np.max(flops)))
+    _mark_rule_of_thumb(axes)
+    _mark_budget(axes)
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
+    axes.set_xlabel(quantity_label("flops"))
+    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
+
+
+def _mark_rule_of_thumb(axes: Axes) -> None:
+    """The line of 20 tokens per parameter, labelled beside the Axes, where no curve crosses the label."""
     axes.axhline(RULE_OF_THUMB, color=BLACK, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1.5)
     axes.annotate(
         "20:1",
@@ -38,8 +51,8 @@ def mark_rule_of_thumb(axes: Axes) -> None:
     )
 
 
-def mark_budget(axes: Axes) -> None:
-    """The budget of Gopher and Chinchilla, named above the Axes, if it is within the limits of the x-axis."""
+def _mark_budget(axes: Axes) -> None:
+    """The budget of Gopher and Chinchilla, labelled above the Axes, if it is within the x limits."""
     low, high = sorted(axes.get_xlim())
     if not low <= GOPHER_FLOPS <= high:
         return

@@ -36,7 +36,9 @@ from chinchilla_jax.plots.sweeps import (
     sweep_of,
 )
 from chinchilla_jax.plots.tables import (
+    PARAMETER_COLUMNS,
     StudyTables,
+    complete,
     conditions_of,
     interval_name,
     select,
@@ -94,11 +96,8 @@ def parameters_by_family_table(
     """
     rows = select(study.params, method=method, level=level)
     rows = rows[rows["parameter"].isin(PARAMETERS)]
-    grid = conditions_of(study, family).drop(columns="params")
-    grid = grid.merge(rows[["parameter"]].drop_duplicates(), how="cross")
-    columns = ["condition", "parameter", *_VALUES, "n_converged", "n_failed"]
-    conditions = grid.merge(rows[columns], how="left", on=["condition", "parameter"])
-    conditions = conditions.assign(level=rows["level"].iloc[0], method=method)
+    members = conditions_of(study, family).drop(columns="params")
+    conditions = complete(members, rows, "parameter", PARAMETER_COLUMNS)
     conditions["certified"] = ~conditions["condition"].isin(_uncertified(study, method))
     grouped = conditions.groupby(["parameter", "value"], sort=True)
     over_repeats = grouped[_VALUES].median().reset_index()

@@ -18,7 +18,9 @@ from chinchilla_jax.plots.style import (
     styled,
 )
 from chinchilla_jax.plots.tables import (
+    PARAMETER_COLUMNS,
     StudyTables,
+    complete,
     interpretations,
     interval_name,
     select,
@@ -47,12 +49,8 @@ def parameters_by_interpretation_table(
         UsageError: the study has no such method or level.
     """
     rows = select(study.params, method=method, level=level)
-    found = interpretations(study)
-    grid = found.merge(rows[["parameter"]].drop_duplicates(), how="cross")
-    grid = grid[grid["parameter"].isin(PARAMETERS)]
-    columns = ["condition", "parameter", "estimate", "low", "high", "n_converged", "n_failed"]
-    table = grid.merge(rows[columns], how="left", on=["condition", "parameter"])
-    return table.assign(level=rows["level"].iloc[0], method=method)
+    rows = rows[rows["parameter"].isin(PARAMETERS)]
+    return complete(interpretations(study), rows, "parameter", PARAMETER_COLUMNS)
 
 
 def published_parameters() -> pd.DataFrame:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 BANDS = ["low", "median", "high"]
+PARAMETER_COLUMNS = ["estimate", "low", "high", "n_converged", "n_failed"]
 
 
 class StudyTables(Protocol):
@@ -96,6 +97,23 @@ def as_array(
     array = np.full((*map(len, indexes.values()), len(columns)), np.nan)
     array[tuple(place[wanted] for place in places)] = table[list(columns)].to_numpy(np.float64)[wanted]
     return array
+
+
+def complete(conditions: pd.DataFrame, rows: pd.DataFrame, key: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A summary table with a row for every condition and key, NaN where it has none.
+
+    Args:
+        conditions: one row per condition, with a column `condition`; its other columns are kept.
+        rows: of one method and level, from `select`.
+        key: "parameter" or "flops".
+        columns: of `rows` to take.
+
+    Returns:
+        The columns of `conditions`, the key, `columns`, level and method.
+    """
+    grid = conditions.merge(rows[[key]].drop_duplicates(), how="cross")
+    table = grid.merge(rows[["condition", key, *columns]], how="left", on=["condition", key])
+    return table.assign(level=rows["level"].iloc[0], method=rows["method"].iloc[0])
 
 
 def median_over(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
-from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
+from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.style import BLACK, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
@@ -39,7 +38,6 @@ from chinchilla_jax.plots.tables import (
     median_over,
     select,
 )
-from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,13 +192,7 @@ def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: A
     if len(table.documented):
         span = table.documented
         axes.fill_between(span["flops"], span["low"], span["high"], **_DOCUMENTED_SPAN)
-    axes.set_xlim(table.curves["flops"].min(), table.curves["flops"].max())
-    mark_rule_of_thumb(axes)
-    mark_budget(axes)
-    readable_axis(axes, "x")
-    readable_axis(axes, "y")
-    axes.set_xlabel(quantity_label("flops"))
-    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
+    finish_ratio_axes(axes, table.curves["flops"])
     axes.set_title(sweep.title, pad=16)
     _legend(where.figure, axes, table, missing, _banded_text(sweep, banded))
     _colour_bar(where.figure, axes, table, sweep, colours)

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
+from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.plots.marks import mark_budget, mark_rule_of_thumb, missing_entry
+from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.style import INTERPRETATION_STYLES, styled
 from chinchilla_jax.plots.tables import (
+    BANDS,
     StudyTables,
+    complete,
     drawable,
     interpretations,
     interval_name,
     select,
 )
-from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +42,8 @@ def tokens_per_param_by_interpretation_table(
     Raises:
         UsageError: the study has no such method or level.
     """
-    rows = select(study.tokens_per_param, method=method, level=level)
-    grid = interpretations(study).merge(rows[["flops"]].drop_duplicates().sort_values("flops"), how="cross")
-    columns = ["condition", "flops", "low", "median", "high"]
-    table = grid.merge(rows[columns], how="left", on=["condition", "flops"])
-    return table.assign(level=rows["level"].iloc[0], method=method)
+    rows = select(study.tokens_per_param, method=method, level=level).sort_values("flops", kind="stable")
+    return complete(interpretations(study), rows, "flops", BANDS)
 
 
 @styled
@@ -88,13 +86,7 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
             linewidth=1.8,
             label=words,
         )
-    axes.set_xlim(table["flops"].min(), table["flops"].max())
-    mark_rule_of_thumb(axes)
-    mark_budget(axes)
-    readable_axis(axes, "x")
-    readable_axis(axes, "y")
-    axes.set_xlabel(quantity_label("flops"))
-    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
+    finish_ratio_axes(axes, table["flops"])
     # Bands are narrow at the left and widen to the right, so one corner there is free.
     title = f"median and {interval_name(table)}"
     if len(title) > _WIDEST_TITLE:
