@@ -69,3 +69,19 @@ def low_median_high(values: ArrayLike, level: float) -> Floats:
     """
     low, high = central_tails(level)
     return quantiles(values, (low, 0.5, high))
+
+
+def nan_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Medians over the first axis, ignoring NaN; infinities keep their place.
+
+    Args:
+        values: (R, ...), R at least 1.
+
+    Returns:
+        (...): NaN where all values are.
+    """
+    ordered = np.sort(values, axis=0)  # NaNs last
+    n = np.maximum(len(ordered) - np.isnan(ordered).sum(axis=0), 1)[None]
+    low, high = (np.take_along_axis(ordered, place, axis=0)[0] for place in ((n - 1) // 2, n // 2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(low == high, low, (low + high) / 2)

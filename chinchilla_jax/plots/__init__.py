@@ -1,7 +1,7 @@
-"""Figures of a study: for each, a function that computes a small table and one that draws it.
+"""Figures of a study: for each, a function that makes a small table and one that draws it.
 
-Drawing functions take `ax` (an Axes, or one per panel), return the Figure, compute no statistics and leave no
-setting of matplotlib changed. `save_study_figures` writes all of them.
+Drawing functions take `ax` (one Axes, or one per panel), return the Figure, compute no statistics and change
+no matplotlib settings. `save_study_figures` writes all of them.
 """
 
 from chinchilla_jax.plots.joint_map import plot_joint_map

@@ -3,10 +3,10 @@
 | code          | symbol | shape  | unit                                                            |
 |---------------|--------|--------|-----------------------------------------------------------------|
 | first, second |        | (m,), (k,) | sizes, ascending; the first family along x, the second along y |
-| cells         |        | (k, m) | one per pair of sizes; repeats of a size are summed up by their median |
+| cells         |        | (k, m) | one per pair of sizes; medians over repeats                     |
 
 Cells meet half-way between their sizes (on a logarithmic axis, half-way in the logarithm). A cell is grey
-where fewer than half of the resamples could be certified: its colour would speak for the others alone.
+where fewer than half of the resamples could be certified, since its colour would describe only those.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 RATIO, SLOPE = "tokens per parameter", "slope"
 _CENTRE = 20.0  # tokens per parameter
-_FEWEST = 0.5  # share of the resamples that must be certified for a cell to have a colour
+_FEWEST = 0.5  # share of certified resamples that a cell needs to be coloured
 _WIDEST, _STEEPEST = math.log(8.0), 0.5  # ends of the colour scales
 _UNKNOWN = "#BFBFBF"
 
@@ -57,7 +57,7 @@ class _Grid:
 
 @styled
 def plot_joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLike = None) -> Figure:
-    """Draw the rows of one pair of families out of `analysis.joint_maps.joint_map`.
+    """Draw the rows of one pair of families of `analysis.joint_maps.joint_map`.
 
     Tokens per parameter are coloured around 20 and slopes around 0. Hatched: the whole interval of tokens per
     parameter lies outside 10 to 40; outlined: all of it lies within; in the map of the slopes, hatched: its
@@ -66,7 +66,7 @@ def plot_joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLik
 
     Args:
         table: rows of one first and one second family.
-        runs: the unperturbed runs, for the documented miscount; without them it is not marked.
+        runs: the unperturbed runs, for the documented miscount; None leaves it unmarked.
         ax: two Axes, tokens per parameter and slope (colour bars take some of their room); None for a new
             figure.
 
@@ -109,7 +109,7 @@ def _grid(table: pd.DataFrame) -> _Grid:
     )
     medians = numbers.groupby(["second", "first"]).median()
     cells = {name: medians[name].unstack("first").to_numpy(dtype=np.float64) for name in medians}
-    # A pair that the table does not have is not known either.
+    # A pair that is not in the table is unknown too.
     cells["unknown"] = np.where(np.isnan(cells["unknown"]), 1.0, cells["unknown"])
     first, second = (np.unique(placed[name].to_numpy(dtype=np.float64)) for name in ("first", "second"))
     return _Grid(x=x, y=y, x_edges=_edges(x, first), y_edges=_edges(y, second), cells=cells)
@@ -128,7 +128,7 @@ def _draw_ratio(axes: Axes, grid: _Grid, flops: float) -> None:
     from matplotlib.colors import LogNorm
 
     values = grid.cells["median"]
-    # Zero and infinity are what a law without an inner optimum prescribes: beyond either end of the scale.
+    # Zero and infinity, from laws without an interior optimum, lie beyond the ends of the scale.
     shown = np.clip(values, 1e-300, 1e300)
     finite = np.abs(np.log(shown[np.isfinite(values) & (values > 0)] / _CENTRE))
     reach = math.exp(min(max(float(finite.max(initial=0.0)), math.log(2.0)), _WIDEST))
@@ -169,7 +169,7 @@ def _draw_slope(axes: Axes, grid: _Grid) -> None:
 
 
 def _settle(axes: Axes, grid: _Grid) -> None:
-    """Scales and limits, which the ticks are made from."""
+    """Set the scales and limits, then the ticks that depend on them."""
     axes.set_facecolor(_UNKNOWN)
     for which, sweep, edges in (("x", grid.x, grid.x_edges), ("y", grid.y, grid.y_edges)):
         getattr(axes, f"set_{which}scale")(sweep.scale)
@@ -178,7 +178,7 @@ def _settle(axes: Axes, grid: _Grid) -> None:
 
 
 def _hatch(axes: Axes, grid: _Grid, cells: NDArray[np.bool_]) -> None:
-    """One path for all cells: the hatching runs through, and a PDF holds one object."""
+    """Hatch all cells as one path, so that the lines continue across cells and a PDF has one object."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -196,7 +196,7 @@ def _hatch(axes: Axes, grid: _Grid, cells: NDArray[np.bool_]) -> None:
 
 
 def _outline(axes: Axes, grid: _Grid, cells: NDArray[np.bool_]) -> None:
-    """The line between cells that are in the set and cells that are not."""
+    """Draw the boundary of a set of cells."""
     from matplotlib.collections import LineCollection
 
     x, y = grid.x_edges, grid.y_edges

@@ -1,4 +1,4 @@
-"""Marks that several figures share: the 20:1 line, the budget of Chinchilla, and what could not be fitted."""
+"""Marks that several figures share: the 20:1 line, Chinchilla's budget, failed fits, contour labels."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _mark_budget(axes: Axes) -> None:
 
 
 def missing_entry(names: Sequence[str]) -> list[Any]:
-    """The legend entry for curves that are not there because no fit of theirs converged; empty for none."""
+    """The legend entry for curves left out because none of their fits converged; empty for none."""
     from matplotlib.lines import Line2D
 
     if not names:
@@ -80,7 +80,7 @@ def missing_entry(names: Sequence[str]) -> list[Any]:
 
 
 def mark_missing(axes: Axes, values: ArrayLike, label: str) -> None:
-    """A cross on the x-axis at each size that has nothing to show, with a legend entry that says why.
+    """A cross on the x-axis at each size without a value, with a legend entry that says why.
 
     Args:
         axes: the Axes.

@@ -1,4 +1,4 @@
-"""Where to draw: the caller's Axes, or the panels of a new figure, and the place of the legend."""
+"""Where to draw: the caller's Axes, or the panels of a new figure, and where the legend goes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _new_panels(names: Sequence[str], *, columns: int, size: tuple[float, float]
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    # A little more air between rows than the default, for labels that stand above their panel.
+    # More space between rows than the default, for labels above their panel.
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
     cells = len(names) + legend
     columns = min(columns, cells)
@@ -78,12 +78,12 @@ def _new_panels(names: Sequence[str], *, columns: int, size: tuple[float, float]
 
 
 def finish_legend(where: Panels, handles: Sequence[Any] | None = None, **options: Any) -> None:
-    """Put the legend of the first panel into the cell kept for it, or into that panel.
+    """Put the legend of the first panel into the cell reserved for it, or into that panel.
 
     Args:
         where: the panels.
         handles: artists to list; None for all labelled ones of the first panel.
-        **options: of `Axes.legend`, for the case that it goes into the panel.
+        **options: of `Axes.legend`, used where it goes into the panel.
     """
     first = next(iter(where.axes.values()))
     listed = list(handles) if handles is not None else first.get_legend_handles_labels()[0]
@@ -96,6 +96,6 @@ def finish_legend(where: Panels, handles: Sequence[Any] | None = None, **options
 
 
 def label_above(axes: Axes, text: str) -> None:
-    """Put the label of the y-axis above it, where it reads without a turn of the head and costs no width."""
+    """Put the y label above the axis, horizontally, where it takes no width."""
     axes.set_ylabel(text, rotation=0, ha="left", va="bottom")
     axes.yaxis.set_label_coords(0.0, 1.02)

@@ -1,4 +1,4 @@
-"""Figures: the fitted parameters against the size of one family of perturbation.
+"""Figure: the fitted parameters against the size of one family of perturbation.
 
 | code       | symbol      | shape | unit                                              |
 |------------|-------------|-------|---------------------------------------------------|
@@ -7,9 +7,8 @@
 | low, high  |             | ()    | ends of its interval                              |
 | mu         | mu          | ()    | parameters (count): geometric mean of the counts  |
 
-Exact identities drawn as lines, from the fit of the unperturbed condition (they hold for any objective on
-the law): see `analysis/identities.py`. A coupled factor is one of them where the tokens of the runs were
-derived from their compute.
+Lines show the exact identities of `analysis/identities.py`, applied to the unperturbed fit; they hold for any
+objective. A coupled factor has one where the tokens of the runs were derived from their compute.
 """
 
 from __future__ import annotations
@@ -59,21 +58,21 @@ _LOGARITHMIC = frozenset({"A", "B"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FamilyParameters:
-    """The fitted parameters of one family, as drawn.
+    """The fitted parameters of one family, ready to draw.
 
     Attributes:
         family: its name.
         conditions: condition, value, repeat, parameter, estimate, low, high, n_converged, n_failed, level,
-            method, certified (whether the point fit is; True where the study does not say); one row per
-            condition and parameter, NaN where no fit converged.
+            method, certified (whether the point fit has a certificate; True where the study does not say);
+            one row per condition and parameter, NaN where no fit converged.
         over_repeats: parameter, value and the medians over repeats of estimate, low and high, with n_repeats
             and n_missing (repeats without a converged fit, which the medians leave out).
         unperturbed: parameter, estimate of the unperturbed condition; empty if the study has none.
-        exact: parameter, value, expected: what the identities say, on a fine grid of sizes; empty for the
-            families without an identity.
+        exact: parameter, value, expected: the values that the identities predict, on a fine grid of sizes;
+            empty for families without an identity.
         documented: sizes up to the documented miscount (`perturbations.documented_sizes`), or None.
-        n_fits: bootstrap fits behind the intervals, of all conditions together.
-        n_failed: those of them that did not converge, which the intervals leave out.
+        n_fits: bootstrap fits of all conditions together.
+        n_failed: how many of them did not converge; the intervals leave these out.
     """
 
     family: str
@@ -89,7 +88,7 @@ class FamilyParameters:
 def parameters_by_family_table(
     study: StudyTables, family: str, *, method: str = "percentile", level: float | None = None
 ) -> FamilyParameters:
-    """The fitted parameters of one family of the study, and what is drawn behind them.
+    """The fitted parameters of one family of the study, with identities and documented sizes.
 
     Raises:
         UsageError: the study has no such family, method or level.
@@ -122,7 +121,7 @@ def parameters_by_family_table(
 
 
 def _uncertified(study: StudyTables, method: str) -> list[str]:
-    """Conditions whose point fit, of the estimator that the method shows, has no certificate."""
+    """Conditions whose point fit, by the estimator that belongs to `method`, has no certificate."""
     point = getattr(study, "point", None)
     if point is None:
         return []
@@ -132,7 +131,7 @@ def _uncertified(study: StudyTables, method: str) -> list[str]:
 
 
 def _exact(family: str, unperturbed: pd.DataFrame, values: Any, runs: Runs) -> pd.DataFrame:
-    """The identities at 101 sizes over the sweep: parameter, value, expected."""
+    """What the identities predict at 101 sizes over the sweep: parameter, value, expected."""
     import pandas as pd
 
     known = {str(row.parameter): float(row.estimate) for row in unperturbed.itertuples()}
@@ -154,7 +153,7 @@ def _exact(family: str, unperturbed: pd.DataFrame, values: Any, runs: Runs) -> p
 
 
 def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:
-    """The exact rule of one size on these runs, if there is one."""
+    """The identity of one size on these runs; None if there is none."""
     if family == "coupled_multiplicative" and tokens_derived(runs):
         return ExactMap(log_k=math.log(value), log_tokens=-math.log(value))
     return exact_map(FAMILIES[family](value), geometric_mean(runs.params))
@@ -164,10 +163,10 @@ def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:
 def plot_parameters_by_family(
     table: FamilyParameters, *, parameters: Sequence[str] = PARAMETERS, ax: AxesLike = None
 ) -> Figure:
-    """Draw `parameters_by_family_table`: one panel per parameter, against the size of the perturbation.
+    """Draw `parameters_by_family_table`: a panel per parameter, against the size of the perturbation.
 
-    Without repeats, each condition is a mark with its interval. With repeats, each is a small mark, and a
-    line with a band gives the medians over repeats of the estimate and of the interval's ends.
+    Without repeats, each condition is a marker with its interval. With repeats, each is a small marker, and a
+    line and a band show the medians over repeats of the estimate and of the interval's ends.
 
     Args:
         table: as above.
@@ -210,14 +209,14 @@ def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter
             x, exact["expected"], "--", color=VERMILLION, linewidth=1.1, zorder=2.5, label="exact identity"
         )
     elif len(unperturbed):
-        # Where tokens are recomputed, the neutral size need not be the unperturbed runs.
+        # Where tokens are recomputed, the neutral size can differ from the unperturbed runs.
         label = "unperturbed,\ntokens kept" if FAMILIES[table.family].coupled else "unperturbed"
         axes.axhline(unperturbed.iloc[0], linestyle=":", color=BLACK, linewidth=0.9, zorder=1.5, label=label)
     if table.documented is not None:
         axes.axvspan(
             *sweep.shown(table.documented), label=DOCUMENTED_LABELS[table.family], **DOCUMENTED_STYLE
         )
-    # A size that the axis cannot show (a factor c <= 0) is counted, but has no place for its cross.
+    # A size that the axis cannot show (a factor c <= 0) is counted but gets no cross.
     missing = rows.loc[~np.isfinite(rows["estimate"]), "value"]
     places = np.where(np.isfinite(sweep.coordinate(missing)), sweep.shown(missing), np.nan)
     mark_missing(axes, np.unique(places), f"no converged fit\n({count_text(len(missing), 'condition')})")
@@ -231,7 +230,7 @@ def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter
 
 
 def _draw_uncertified(axes: Axes, sweep: SweepAxis, points: pd.DataFrame) -> None:
-    """Point fits without a certificate, such as those with E = 0: hollow, in the colour of failure."""
+    """Point fits without a certificate, such as those with E = 0: hollow, in the colour of failures."""
     if len(points):
         axes.plot(
             sweep.shown(points["value"]),

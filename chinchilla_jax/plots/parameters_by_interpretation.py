@@ -1,4 +1,4 @@
-"""Figure: the fitted law under each interpretation of the parameter count, with the published fits."""
+"""Figure: the fitted parameters under each way to count the models' parameters, and the published fits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parameters_by_interpretation_table(
 
     Returns:
         interpretation, condition, parameter (E, A, B, alpha, beta), estimate, low, high, level, method,
-        n_converged, n_failed; one row per interpretation and parameter, also where no fit converged (NaN).
+        n_converged, n_failed; one row per interpretation and parameter, NaN where no fit converged.
 
     Raises:
         UsageError: the study has no such method or level.
@@ -79,11 +79,11 @@ def plot_parameters_by_interpretation(
     parameters: Sequence[str] = PARAMETERS,
     ax: AxesLike = None,
 ) -> Figure:
-    """Draw `parameters_by_interpretation_table`: estimates as marks, intervals as bars, one panel each.
+    """Draw `parameters_by_interpretation_table`: estimates as markers, intervals as bars.
 
     Args:
         table: as above.
-        published: `published_parameters()`, drawn as vertical lines; None for none.
+        published: `published_parameters()`, drawn as vertical lines; None to omit them.
         parameters: the panels.
         ax: one Axes per parameter (in this order, or by name); None for a new figure.
 
@@ -102,7 +102,7 @@ def plot_parameters_by_interpretation(
         readable_axis(axes, "x", most=4)
         axes.set_xlabel(quantity_label(parameter))
         axes.set_ylim(len(names) - 0.4, -0.6)
-        # In a new figure the names stand once per row of panels.
+        # In a new figure each row of panels shows the names once.
         shown = names if where.legend is None or i % 3 == 0 else [""] * len(names)
         axes.set_yticks(range(len(names)), [COUNTING_NAMES.get(name, name) for name in shown])
         axes.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""Figure: what each family of perturbation does to counts or losses, on the runs that the study fitted."""
+"""Figure: how each family of perturbation changes the counts or losses of the study's runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN = 5
-# Labels of the values before and after; of the three symbols only one has a letter with a tilde of its own.
+# Labels before and after. Of the three symbols, only N exists with a tilde as a single character.
 _AXES = {
     "params": ("true parameters N", "perturbed parameters \u00d1"),
     "tokens": ("true tokens D", "perturbed tokens"),
@@ -37,12 +37,12 @@ _AXES = {
 def perturbation_table(study: StudyTables, shown: Sequence[str] | None = None) -> pd.DataFrame:
     """Counts (or losses) before and after each perturbation of the study, for the first repeat of each size.
 
-    Random perturbations are drawn again from the study's seed and the condition's id, which gives the numbers
-    that were fitted.
+    Random perturbations are redrawn from the study's seed and the condition's id, which reproduces the
+    numbers that were fitted.
 
     Args:
         study: its `runs()` and `spec.seed` are used.
-        shown: families; None for all of the study.
+        shown: families; None for all families of the study.
 
     Returns:
         family, condition, value, run (position), quantity ("params", "tokens" or "loss": what the family
@@ -50,7 +50,7 @@ def perturbation_table(study: StudyTables, shown: Sequence[str] | None = None) -
         is shown by its parameters.
 
     Raises:
-        UsageError: the study lacks a family asked for.
+        UsageError: the study does not have one of the families.
     """
     import pandas as pd
 
@@ -119,7 +119,7 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
             markeredgewidth=0,
             color=colour,
             label=f"{sweep.text(value)}",
-            # The widest scatter at the bottom, so that narrow ones stay visible on top of it.
+            # Draw the widest scatter first, so that narrower ones stay visible.
             zorder=2.9 - 0.5 * strength[value] / max(max(strength.values()), 1e-300),
         )
     readable_axis(axes, "x")
@@ -129,7 +129,7 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
     axes.set_xlabel(before)
     axes.set_ylabel(after)
     others = axes.get_legend_handles_labels()[0][: 1 + (family in DOCUMENTED_LABELS)]
-    # Largest size on top, as the points are; beside the Axes, where it hides none of them.
+    # Largest size first, in the order of the points; beside the Axes, where it hides none of them.
     listed = [handles[value] for value in reversed(chosen)]
     axes.legend(
         handles=[*listed, *others],

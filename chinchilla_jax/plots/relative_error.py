@@ -1,4 +1,4 @@
-"""Figure: how far the two formulas for the parameter count are from the reported counts (Table A9)."""
+"""Figure: relative error of the two formulas for the parameter count (Table A9)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def relative_error_table(*, rounded: bool = True) -> pd.DataFrame:
     Returns:
         One row per rule and model: rule, model (row of Table A9), reported_params and params (counts),
         relative_error_percent = 100 (reported - params)/reported, and the rule's mean_percent, max_percent
-        and max_absolute_percent, the same in all of its rows.
+        and max_absolute_percent, repeated in all of its rows.
     """
     table = relative_errors(RULES, rounded=rounded)
     summary = relative_error_summary(RULES, rounded=rounded)
@@ -35,7 +35,7 @@ def relative_error_table(*, rounded: bool = True) -> pd.DataFrame:
 
 @styled
 def plot_relative_error(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
-    """Draw `relative_error_table()`: relative error (percent) against reported counts, one mark per model.
+    """Draw `relative_error_table()`: relative error (percent) against reported counts, a marker per model.
 
     Args:
         table: as above.
@@ -68,6 +68,6 @@ def plot_relative_error(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     axes.set_xlabel("reported parameters")
     readable_axis(axes, "y")
     axes.set_ylabel("reported \N{MINUS SIGN} formula (% of reported)")
-    # Above the Axes: inside it would lie over the largest errors.
+    # Above the Axes: inside, it would cover the largest errors.
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0)
     return where.figure

@@ -1,4 +1,4 @@
-"""Every figure of a study, written to files."""
+"""All figures of a study, drawn one by one or written to files."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
 def study_figures(
     study: StudyTables, *, method: str = "percentile", level: float | None = None
 ) -> Iterator[tuple[str, Figure]]:
-    """The figures that the study has the tables for, one at a time: (name, figure).
+    """Yield (name, figure) for every figure that the study has tables for.
 
     Names, in this order: relative_error, parameters_by_interpretation, tokens_per_param_by_interpretation,
     perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
-    two families joint_<first>_<second>. What a study does not have is left out: relative_error, which is
-    about the models of Table A9, where no count comes from a formula; the by-interpretation figures without
-    an unperturbed condition; perturbations without families.
+    two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9) where no
+    count comes from a formula; the by-interpretation figures without an unperturbed condition; perturbations
+    without families; families that have no axis in `sweeps.SWEEPS`.
 
     Args:
         study: see `StudyTables`.
         method: of the intervals: "percentile", "gaussian" or "besiroglu2024".
-        level: share of the resamples inside an interval; None for 0.8 or what the study has nearest to it.
+        level: share of the resamples inside an interval; None for 0.8 or the nearest level of the study.
 
     Raises:
         UsageError: the study has no such method or level.
@@ -65,7 +65,6 @@ def study_figures(
         )
         bands = tokens_per_param_by_interpretation_table(study, **chosen)
         yield "tokens_per_param_by_interpretation", plot_tokens_per_param_by_interpretation(bands)
-    # A family that nobody has taught these figures to show is left out as well.
     known = [family for family in families(study) if family in SWEEPS]
     if known:
         yield "perturbations", plot_perturbations(perturbation_table(study, known))
@@ -75,7 +74,7 @@ def study_figures(
         curves = tokens_per_param_by_family_table(study, family, **chosen)
         yield f"tokens_per_param_{family}", plot_tokens_per_param_by_family(curves)
     if has_pairs(study):
-        # Their intervals are percentiles of the fits, whatever the method of the summaries.
+        # Their intervals are percentiles of the fits, whatever `method` is.
         maps = joint_map(
             cast(StudyFits, study), flops=_map_budget(study), level=0.8 if level is None else level
         )
@@ -92,15 +91,15 @@ def save_study_figures(
     dpi: float = 200,
     formats: Sequence[str] = ("png", "pdf"),
 ) -> list[Path]:
-    """Write `study_figures` to `out_dir`, each in every format; the same tables give the same files.
+    """Write `study_figures` to `out_dir` in every format; the same tables give the same files.
 
     Args:
         study: see `StudyTables`.
-        out_dir: folder, created if need be; files of the same names are replaced.
-        method: of the intervals.
-        level: of the intervals.
+        out_dir: created if missing; existing files of the same name are replaced.
+        method: see `study_figures`.
+        level: see `study_figures`.
         dpi: resolution of PNG files, dots per inch.
-        formats: out of "png", "pdf" and "svg".
+        formats: any of "png", "pdf" and "svg".
 
     Returns:
         The files, in the order of the figures.
@@ -113,11 +112,11 @@ def save_study_figures(
 
 
 def _map_budget(study: StudyTables) -> float:
-    """Gopher's and Chinchilla's budget, or the largest among the runs of other data."""
+    """Budget of the joint maps: Gopher's for the Chinchilla runs, else the largest of the runs."""
     chinchilla = getattr(study.spec, "data", "chinchilla") == "chinchilla"
     return GOPHER_FLOPS if chinchilla else float(study.runs().flops.max())
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:
-    """The published fits, which are of the Chinchilla runs and mean nothing beside other data."""
+    """The published fits; None where the data are not the Chinchilla runs that they describe."""
     return published_parameters() if getattr(study.spec, "data", "chinchilla") == "chinchilla" else None

@@ -1,10 +1,9 @@
 """The one style of every figure: settings and colours.
 
-Nothing here outlives a call: the style is applied through `matplotlib.rc_context` only, and figures are made
-as `matplotlib.figure.Figure`, without pyplot, so that neither the caller's settings nor a window system are
-touched. Categories use the palette of Okabe and Ito (2008, "Color Universal Design"), sweeps use viridis
-without its palest end; both read without colour vision and in grey, and markers or line styles repeat what
-colours say.
+The style is applied only inside `matplotlib.rc_context`, and figures are made as `matplotlib.figure.Figure`
+without pyplot, so the caller's settings and window system are not touched. Categories use the palette of
+Okabe and Ito (2008, "Color Universal Design"), sweeps use viridis without its palest end. Both remain
+readable without colour vision and in grey; markers or line styles repeat the information of the colours.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# Okabe and Ito (2008); its yellow is left out, too pale for lines on white.
+# Okabe and Ito (2008), without its yellow, which is too pale for lines on white.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
     "#000000",
     "#E69F00",
@@ -39,7 +38,7 @@ CORNER_RIGHT: Mapping[str, Any] = MappingProxyType({**MISSING_TEXT, "ha": "right
 
 
 class Look(NamedTuple):
-    """How one category is drawn: colour, marker and dashes all tell it apart."""
+    """Colour, marker and dashes of one category; each alone identifies it."""
 
     colour: str
     marker: str
@@ -81,27 +80,27 @@ _STYLE: Mapping[Any, Any] = MappingProxyType(
         "hatch.linewidth": 0.6,
         "text.usetex": False,
         "axes.unicode_minus": True,
-        # TrueType, so that text in a PDF stays text that can be searched and edited.
+        # TrueType, so that text in a PDF can be searched and edited.
         "pdf.fonttype": 42,
         "svg.fonttype": "none",
-        # Fixed identifiers: the same tables give the same file.
+        # Fixed identifiers, so that the same tables give the same file.
         "svg.hashsalt": "chinchilla_jax",
     }
 )
-# The settings are of the process: threads would put back each other's.
+# matplotlib's settings belong to the process; two threads would restore each other's.
 _one_thread = threading.RLock()
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply the style inside a `with` block; on leaving, the caller's settings are back as they were.
+    """Apply the style inside a `with` block and restore the caller's settings afterwards.
 
-    Another thread that wants the style waits.
+    Other threads wait for the style.
     """
     import matplotlib
 
     with _one_thread, matplotlib.rc_context():
-        # From the defaults and not from the caller's settings: a dark or a LaTeX style would shine through.
+        # Start from the defaults, or a dark or LaTeX style of the caller would show through.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -119,7 +118,7 @@ def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def sweep_colours(n: int) -> list[tuple[float, float, float, float]]:
-    """Colours for n sizes, from dark to light, told apart in grey too."""
+    """Colours for n sizes, from dark to light, distinguishable in grey."""
     from matplotlib import colormaps
 
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.88, max(n, 1)))]

@@ -1,4 +1,4 @@
-"""How each family of perturbation is shown: its axis, its names, and the label of its documented sizes.
+"""How each family of perturbation is shown: axis, names, and the label of its documented sizes.
 
 | code     | symbol | unit                                    |
 |----------|--------|-----------------------------------------|
@@ -49,17 +49,17 @@ DOCUMENTED_LABELS: Mapping[str, str] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepAxis:
-    """One family on an axis.
+    """How one family is shown on an axis.
 
     Attributes:
         family: name in the tables.
         of: the quantity that it changes: "params", "tokens" or "loss".
-        title: name in words, with the formula (z is standard normal, mu the geometric mean of the counts).
+        title: name in words, and the formula (z is standard normal, mu the geometric mean of the counts).
         symbol: of the size, as text.
         label: axis label, with its unit.
         scale: "log" or "linear".
-        unit: what one step of the axis stands for: 1e6 for counts shown in millions.
-        suffix: what follows a size in running text: " million".
+        unit: one step of the axis: 1e6 for counts shown in millions.
+        suffix: follows a size in running text: " million".
         neutral: the size that changes nothing.
     """
 
@@ -88,7 +88,7 @@ class SweepAxis:
         return f"{self.symbol} ({self.suffix.strip()}s)" if self.unit > 1 else self.symbol
 
     def coordinate(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Where sizes stand along the axis, any shape: their logarithm if it is logarithmic.
+        """Positions of sizes along the axis, any shape: their logarithm if it is logarithmic.
 
         NaN for a size that the axis cannot show.
         """
@@ -98,12 +98,12 @@ class SweepAxis:
         return np.log(np.where(shown > 0, shown, np.nan))
 
     def text(self, value: float) -> str:
-        """One size with as many digits as a legend needs."""
+        """One size with two digits, for a legend."""
         shown = float(self.shown(value))
         return number_text(shown, 2)
 
 
-# What sizes of amounts are shown in: one step of the axis, what follows a number, and the axis label.
+# Units of amounts: one step of the axis, suffix of a number, axis label.
 _AMOUNTS = {
     "params": (1e6, " million", "c (million parameters)"),
     "tokens": (1e9, " billion", "c (billion tokens)"),
@@ -146,7 +146,7 @@ SWEEPS: Mapping[str, SweepAxis] = MappingProxyType({name: _sweep(each) for name,
 
 
 def sweep_of(family: str) -> SweepAxis:
-    """How this family is shown.
+    """The axis of a family.
 
     Raises:
         UsageError: there is no such family.
@@ -157,7 +157,7 @@ def sweep_of(family: str) -> SweepAxis:
 
 
 def spread(sweep: SweepAxis, values: ArrayLike, n: int) -> list[float]:
-    """Up to n of the sizes, ascending: the ends, the neutral one, and others between, evenly by rank."""
+    """Up to n of the sizes, ascending: the ends, the neutral one, and others evenly by rank."""
     distinct = np.unique(np.asarray(values, dtype=np.float64))
     if len(distinct) <= n:
         return [float(value) for value in distinct]

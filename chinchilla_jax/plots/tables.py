@@ -1,4 +1,4 @@
-"""What the figures read of a study, and the selections that they share."""
+"""The tables that figures read from a study, and selections from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARAMETER_COLUMNS = ["estimate", "low", "high", "n_converged", "n_failed"]
 class StudyTables(Protocol):
     """The part of a study that figures read: its tables and its runs.
 
-    `spec.seed` is the seed of the study's random perturbations; `runs()` gives the unperturbed runs, those of
+    `spec.seed` is the seed of the study's random perturbations; `runs()` are the unperturbed runs, those of
     the condition `identity`.
     """
 
@@ -49,13 +49,13 @@ class StudyTables(Protocol):
 
 
 def select(table: pd.DataFrame, *, method: str, level: float | None = None) -> pd.DataFrame:
-    """The rows of one method and one level out of a summary table.
+    """The rows of one method and one level of a summary table.
 
     Args:
         table: `study.params` or `study.tokens_per_param`.
         method: "percentile", "gaussian" or "besiroglu2024".
-        level: share of the resamples inside an interval; None for 0.8 or, where the study has no such
-            intervals, the level nearest to it.
+        level: share of the resamples inside an interval; None for 0.8 or the nearest level of the
+            study.
 
     Raises:
         UsageError: the table has no such method or level.
@@ -79,7 +79,7 @@ def as_array(
 
     Args:
         table: one row for each combination of the keys, in any order; some may be missing.
-        axes: columns that hold keys, with the distinct keys to take, in order; rows of others are left out.
+        axes: key columns, with the distinct keys to take, in order; rows with other keys are left out.
         columns: to take.
 
     Returns:
@@ -90,7 +90,7 @@ def as_array(
     indexes = {name: pd.Index(keys) for name, keys in axes.items()}
     places = []
     for name, index in indexes.items():
-        # Text is slow to look up: once per distinct key is enough.
+        # Looking up text is slow, so look up each distinct key once.
         codes, present = pd.factorize(table[name], use_na_sentinel=False)
         places.append(index.get_indexer(present)[codes])
     wanted = np.all([place >= 0 for place in places], axis=0)
@@ -116,24 +116,8 @@ def complete(conditions: pd.DataFrame, rows: pd.DataFrame, key: str, columns: Se
     return table.assign(level=rows["level"].iloc[0], method=rows["method"].iloc[0])
 
 
-def median_over(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Medians over the first axis, without its NaNs; an infinity has its place in the order.
-
-    Args:
-        values: shape (n, ...), n at least 1.
-
-    Returns:
-        Shape (...): NaN where all are.
-    """
-    ordered = np.sort(values, axis=0)  # NaNs last
-    n = np.maximum(len(ordered) - np.isnan(ordered).sum(axis=0), 1)[None]
-    low, high = (np.take_along_axis(ordered, place, axis=0)[0] for place in ((n - 1) // 2, n // 2))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.where(low == high, low, (low + high) / 2)
-
-
 def interpretations(study: StudyTables) -> pd.DataFrame:
-    """The unperturbed conditions: condition and interpretation, known names first, in a fixed order."""
+    """The unperturbed conditions: condition and interpretation, known interpretations first."""
     conditions = study.conditions
     found = conditions.loc[conditions["family"] == "identity", ["condition", "params"]]
     found = found.rename(columns={"params": "interpretation"})
@@ -143,7 +127,7 @@ def interpretations(study: StudyTables) -> pd.DataFrame:
 
 
 def families(study: StudyTables) -> list[str]:
-    """The families of perturbation in the study, in its order; without compositions, which have two sizes."""
+    """The families of perturbation, in the study's order, without compositions (these have two sizes)."""
     left_out = (Identity.family, Composition.family)
     return [str(family) for family in dict.fromkeys(study.conditions["family"]) if family not in left_out]
 
@@ -162,21 +146,21 @@ def conditions_of(study: StudyTables, family: str) -> pd.DataFrame:
 
 
 def unperturbed_condition(study: StudyTables, family: str) -> str | None:
-    """The unperturbed condition on the counts that this family perturbs; None if not in the study."""
+    """The unperturbed condition with the counts that this family perturbs; None if not in the study."""
     interpretation = conditions_of(study, family)["params"].iloc[0]
     identity = interpretations(study).set_index("interpretation")["condition"]
     return str(identity[interpretation]) if interpretation in identity.index else None
 
 
 def interval_name(table: pd.DataFrame) -> str:
-    """What an interval of a selected table is, for a legend: "80% interval (percentile)"."""
+    """Level and method of a selected table, for a legend: "80% interval (percentile)"."""
     return interval_text(float(table["level"].iloc[0]), str(table["method"].iloc[0]))
 
 
 def drawable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with every low, median and high that a logarithmic axis cannot show replaced by NaN.
+    """The table with NaN in place of every low, median and high that a logarithmic axis cannot show.
 
-    NaN leaves a gap in a line. Zero and infinity are what a law without an inner optimum prescribes.
+    Zero and infinity are the prescriptions of a law without an interior optimum; NaN leaves a gap in a line.
     """
     values = table[BANDS].to_numpy(dtype=np.float64)
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def readable_axis(axes: Axes, which: str, most: int = 7) -> None:
-    """A few ticks, none of them with an offset or a shared power; call it when everything is drawn.
+    """Set a few round ticks, without offset or shared exponent; call it after drawing.
 
     Args:
         axes: the Axes.
         which: "x" or "y".
-        most: how many labels it has room for.
+        most: how many labels fit.
     """
     from matplotlib import ticker
 
@@ -36,14 +36,14 @@ def readable_axis(axes: Axes, which: str, most: int = 7) -> None:
 
 
 def _readable_log_axis(axes: Axes, which: str, most: int) -> None:
-    """Ticks from the present limits: powers of ten over several decades, over fewer numbers like 1, 2, 5."""
+    """Ticks within the current limits: powers of ten over several decades, else numbers like 1, 2, 5."""
     from matplotlib import ticker
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
     ticks = log_ticks(low, high, most)
     axis.set_major_locator(ticker.FixedLocator(ticks))
-    # One way of writing for all ticks of an axis: 10,000 next to 10^6 would be read twice.
+    # One notation for all ticks of an axis: 10,000 beside 10^6 is hard to read.
     as_powers = any(tick < 1e-3 or tick >= 1e5 for tick in ticks)
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(value, as_power=as_powers)))
     axis.set_minor_formatter(ticker.NullFormatter())
@@ -54,12 +54,12 @@ def _readable_log_axis(axes: Axes, which: str, most: int) -> None:
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
-    """Round numbers for a logarithmic axis: at least three where there are any, at most `most`.
+    """Round numbers for a logarithmic axis: at least three where possible, at most `most`.
 
     Args:
         low: lower limit of the axis, positive.
         high: upper limit, above `low`.
-        most: how many labels the axis has room for.
+        most: how many labels fit.
     """
     from matplotlib import ticker
 
@@ -79,7 +79,7 @@ def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
 
 
 def _thinned_powers(powers: list[float], most: int) -> list[float]:
-    """Every k-th power of ten, with exponents divisible by k so that 1 stays among them."""
+    """Every k-th power of ten, with exponents divisible by k so that 1 is kept."""
     exponents = [round(math.log10(power)) for power in powers]
     step = math.ceil(len(powers) / most)
     return [power for power, exponent in zip(powers, exponents, strict=True) if exponent % step == 0]

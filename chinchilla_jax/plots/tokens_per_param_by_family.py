@@ -1,4 +1,4 @@
-"""Figures: compute-optimal tokens per parameter under one family of perturbation, coloured by its size.
+"""Figure: compute-optimal tokens per parameter under one family of perturbation, coloured by its size.
 
 | code              | symbol      | shape | unit                                        |
 |-------------------|-------------|-------|---------------------------------------------|
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
@@ -35,7 +36,6 @@ from chinchilla_jax.plots.tables import (
     conditions_of,
     drawable,
     interval_name,
-    median_over,
     select,
 )
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LABELS = 11
-# Stronger than elsewhere, as it lies among coloured bands, but below the lines.
+# Stronger than elsewhere, because it lies among coloured bands; below the lines.
 _DOCUMENTED_SPAN = {**DOCUMENTED_STYLE, "alpha": 0.6, "zorder": 1.4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FamilyBands:
-    """Tokens per parameter of one family, as drawn.
+    """Tokens per parameter of one family, ready to draw.
 
     Attributes:
         family: its name.
@@ -63,7 +63,7 @@ class FamilyBands:
         realistic_range: lowest and highest realistic size (`sweeps.realistic_range`); None if none is
             documented.
         n_conditions: conditions of the family.
-        n_missing: those of them without a converged fit.
+        n_missing: how many of them have no converged fit.
     """
 
     family: str
@@ -77,7 +77,7 @@ class FamilyBands:
 def tokens_per_param_by_family_table(
     study: StudyTables, family: str, *, method: str = "percentile", level: float | None = None
 ) -> FamilyBands:
-    """The bands of one family of the study, repeats of one size taken together.
+    """The bands of one family of the study, summarised over repeats of the same size.
 
     Raises:
         UsageError: the study has no such family, method or level.
@@ -99,7 +99,7 @@ def tokens_per_param_by_family_table(
 
 
 def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64]) -> pd.DataFrame:
-    """`FamilyBands.curves` out of the bands of the conditions, without level and method.
+    """`FamilyBands.curves` from the bands of the conditions, without level and method.
 
     Args:
         values: size of the perturbation of each condition, shape (n,).
@@ -113,8 +113,8 @@ def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64
     sizes = np.unique(values[~np.isnan(values)])
     groups = [bands[values == size] for size in sizes]
     missing = [np.isnan(group[:, :, BANDS.index("median")]).sum(axis=0) for group in groups]
-    # An infinite ratio of one repeat counts in the median; only a median that is infinite cannot be drawn.
-    medians = np.array([median_over(group) for group in groups]).reshape(-1, len(BANDS))
+    # An infinite ratio of one repeat counts in the median; only an infinite median cannot be drawn.
+    medians = np.array([nan_median(group) for group in groups]).reshape(-1, len(BANDS))
     n_budgets = bands.shape[1]
     return drawable(
         pd.DataFrame(
@@ -161,7 +161,7 @@ def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: A
 
     Args:
         table: as above.
-        bands: how many sizes get their band: the ends, the neutral one, and others evenly between.
+        bands: how many sizes get a band: the ends, the neutral one, and others evenly between.
         ax: an Axes to draw on (the colour bar takes some of its room); None for a new figure.
 
     Returns:
@@ -217,7 +217,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
     documented = DOCUMENTED_LABELS.get(table.family, "").replace("\n", " ")
     span = {"color": _DOCUMENTED_SPAN["color"], "alpha": 0.6, "linewidth": 0}
     sweep = sweep_of(table.family)
-    # With tokens recomputed, the size that changes nothing is not always the unperturbed runs.
+    # With tokens recomputed, the neutral size can differ from the unperturbed runs.
     recomputed = f"{sweep.symbol} = {sweep.text(sweep.neutral)}, tokens recomputed"
     neutral = recomputed if FAMILIES[table.family].coupled else "unperturbed"
     handles: list[Any] = [
@@ -226,7 +226,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
         *([Patch(**span, label=documented)] if documented else []),
         *missing_entry(missing),
     ]
-    # Below the label of the x-axis, 36 points down: inside, no corner is free of curves for every family.
+    # 36 points down, below the x label: inside, no corner is free of curves for every family.
     below = axes.transAxes + ScaledTranslation(0.0, -36.0 / 72.0, figure.dpi_scale_trans)
     axes.legend(
         handles=handles,
@@ -250,7 +250,7 @@ def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)
     bar.set_label(sweep.label)
-    # A size between two of the study's stands between their blocks, in proportion.
+    # Interpolate a size between two of the study's between their blocks.
     at = sweep.coordinate(values)
     usable = np.isfinite(at)
     if not usable.any() or table.documented_sizes is None:

@@ -1,4 +1,4 @@
-"""Figure: compute-optimal tokens per parameter under each interpretation of the parameter count."""
+"""Figure: compute-optimal tokens per parameter under each way to count the models' parameters."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CORNER = 0.35  # of the height of the axes: what the legend may need
-_WIDEST_TITLE = 40  # characters of the legend's title; a wider one reaches into the bands
+_CORNER = 0.35  # share of the axes' height that the legend may need
+_WIDEST_TITLE = 40  # characters; a wider title would reach into the bands
 
 
 def tokens_per_param_by_interpretation_table(
@@ -37,7 +37,7 @@ def tokens_per_param_by_interpretation_table(
 
     Returns:
         interpretation, condition, flops, low, median, high, level, method; flops ascending within an
-        interpretation. An interpretation without bands keeps its rows, with NaN.
+        interpretation. NaN where an interpretation has no bands.
 
     Raises:
         UsageError: the study has no such method or level.
@@ -87,7 +87,7 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
             label=words,
         )
     finish_ratio_axes(axes, table["flops"])
-    # Bands are narrow at the left and widen to the right, so one corner there is free.
+    # Bands are narrow at the left and widen to the right, so one corner at the left is free.
     title = f"median and {interval_name(table)}"
     if len(title) > _WIDEST_TITLE:
         title = title.replace(" (", "\n(", 1)
@@ -98,14 +98,14 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
         title=title,
         title_fontsize=8.0,
         alignment="left",
-        # Two dashes and the gap between: a key that is cut within a dash reads as dash-dot.
+        # Room for two whole dashes: a key cut within a dash would read as dash-dot.
         handlelength=3.04,
     )
     return where.figure
 
 
 def _free_corner(axes: Axes, table: pd.DataFrame) -> str:
-    """Where the legend goes: below the curves, or above where the rule of thumb runs along the bottom."""
+    """Where the legend goes: below the curves, or above them where the 20:1 line runs along the bottom."""
     low, high = np.log(axes.get_ylim())
     left = table.loc[table["flops"] == table["flops"].min(), ["low", "high"]].to_numpy(dtype=np.float64)
     left = left[np.isfinite(left) & (left > 0)]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, QUANTITIES
+from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import BANDS, median_over
+from chinchilla_jax.plots.tables import BANDS
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 
@@ -72,7 +73,7 @@ def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
 
 def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
     """Bands and parameters of one condition in every view; medians where there are several."""
-    views = zip(median_over(facts.bands_by_view[of]), median_over(facts.params_by_view[of]), strict=True)
+    views = zip(nan_median(facts.bands_by_view[of]), nan_median(facts.params_by_view[of]), strict=True)
     return {"name": name, "views": [_bands(bands) | _params(params) for bands, params in views]}
 
 

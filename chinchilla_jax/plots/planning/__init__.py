@@ -1,4 +1,4 @@
-"""Figures of decisions: for each, a function that computes a small table and one that draws it."""
+"""Figures about what to train: for each, a function that makes a small table and one that draws it."""
 
 from chinchilla_jax.plots.planning.flop_ratio import context_cost_table, plot_flop_ratio
 from chinchilla_jax.plots.planning.isoflop_minima import (

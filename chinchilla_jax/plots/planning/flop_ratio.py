@@ -1,4 +1,4 @@
-"""Figure: full training FLOP over 6 N D for the models of Table A9, and attention against context length."""
+"""Figure: training FLOP over 6 N D for the models of Table A9, and attention by context length."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 2**20
 
 
 def context_cost_table(models: tuple[int, ...] = (1, 15, 30, 50)) -> pd.DataFrame:
-    """Attention over feed-forward FLOP as the context grows, for some models of Table A9.
+    """FLOP of attention over those of the feed-forward layers by context length, for models of Table A9.
 
     Args:
         models: rows of Table A9, from 1.

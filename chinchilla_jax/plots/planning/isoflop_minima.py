@@ -1,4 +1,4 @@
-"""Figures: IsoFLOP parabolas, their power law beside the parametric fit, and what a parabola gets wrong."""
+"""Figures: IsoFLOP parabolas, their power law and the parametric fit, and the bias of a parabola."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def isoflop_bands_table(
 
 @styled
 def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
-    """Draw the parabolas on the runs, and the optimal size by both methods.
+    """Draw the parabolas over the runs, and the optimal size by both methods.
 
     Args:
         result: of `planning.isoflop`.
@@ -127,7 +127,7 @@ def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: 
 def parabola_bias_table(
     *, total: float = 0.65, decades: tuple[float, ...] = (0.5, 1.0, 1.5), points: int = 15
 ) -> pd.DataFrame:
-    """Size by a parabola over true size, on noise-free laws.
+    """Ratio of the parabola's optimal size to the true one, on noise-free laws.
 
     Args:
         total: alpha + beta, held fixed.

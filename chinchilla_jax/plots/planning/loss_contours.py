@@ -1,4 +1,4 @@
-"""Figure: predicted loss over size and compute, with IsoFLOP slices and the efficient frontier."""
+"""Figure: predicted loss by size and compute, with IsoFLOP slices and the efficient frontier."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossContours:
-    """What the figure shows, computed from the point law and the sample.
+    """The loss surface of the point law, and the frontier with the uncertainty of the sample.
 
     Attributes:
         flops: (k,) budgets, FLOP.
         params: (m,) sizes.
-        loss: (m, k) predicted by the point law, nats per token; NaN where under one token is left.
+        loss: (m, k) predicted by the point law, nats per token; NaN below one token.
         frontier: (3, k) low, median, high of the optimal size.
         slices: (j,) budgets of the IsoFLOP curves.
         slice_loss: (j, m) the loss along them.
@@ -94,7 +94,7 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
 
     Args:
         table: as above.
-        runs: the runs that were fitted, as points on the contours; None for none.
+        runs: the fitted runs, drawn as points on the contours; None to omit them.
         ax: two Axes (contours, slices), or None for a new figure.
 
     Returns:
@@ -105,7 +105,7 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
     for each in (axes, beside):
         each.set_xscale("log")
     axes.set_yscale("log")
-    # Losses of the frontier at even steps of ln C, and two above it: round, and apart from each other.
+    # Rounded losses on the frontier at even steps of ln C, and two higher ones.
     lowest = np.nanmin(table.loss, axis=0)[:: max(len(table.flops) // 8, 1)]
     spread = [*lowest, 1.25 * lowest.max(), 1.6 * lowest.max()]
     levels = np.unique([level for each in spread if (level := float(f"{each:.2g}")) > lowest.min()])

@@ -1,4 +1,4 @@
-"""Figure: tokens per parameter of trained models beside the interval of the optimum."""
+"""Figure: tokens per parameter of trained models, with the interval of the optimum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, "..")), str
 
 @styled
 def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
-    """Draw `planning.place_models`: a bar per model, coloured by its verdict, and the optimum at its compute.
+    """Draw `planning.place_models`: a bar per model, coloured by verdict, and the optimum at its compute.
 
     Args:
         placed: the table of `place_models`.

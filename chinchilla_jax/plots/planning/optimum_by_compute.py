@@ -1,4 +1,4 @@
-"""Figure: optimal size and tokens against compute, fitted with band and as published, with trained models."""
+"""Figure: optimal size and tokens against compute, fitted and published, with trained models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS = ("params", "tokens")
-_LINE_DECADES = 0.27  # height of a name on these axes
+_LINE_DECADES = 0.27  # vertical room that a name needs
 _LOOKS = {
     "fitted": (BLUE, "-", "fitted"),
     "hoffmann2022": (VERMILLION, (0, (6, 1.5)), "Hoffmann et al. 2022"),
@@ -38,7 +38,7 @@ def optimum_by_compute_table(
 
     Returns:
         law ("fitted", "hoffmann2022", "kaplan2020"), quantity ("params", "tokens"), flops, low, median,
-        high, level. Published laws have no interval: their limits are NaN.
+        high, level. Published laws have no interval; their limits are NaN.
     """
     import pandas as pd
 
@@ -65,7 +65,7 @@ def plot_optimum_by_compute(
 
     Args:
         table: as above.
-        models: columns model, params, tokens; None for none.
+        models: columns model, params, tokens; None to omit them.
         ax: two Axes (params, tokens), or None for a new figure.
 
     Returns:
@@ -97,7 +97,7 @@ def plot_optimum_by_compute(
 
 
 def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
-    """Points, and their names in a column to the right of them, apart from each other."""
+    """Points, with their names in a column to the right, spaced so that none overlap."""
     flops = (FLOPS_PER_PARAM_TOKEN * models["params"] * models["tokens"]).to_numpy()
     heights = models[quantity].to_numpy(dtype=np.float64)
     axes.plot(flops, heights, color=BLACK, linestyle="none", marker="o", markersize=3.5, zorder=4)
@@ -116,7 +116,7 @@ def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
 
 
 def _spread(places: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
-    """Ascending places moved as little as keeps them `apart`, by least squares (pool adjacent violators)."""
+    """Move ascending places at least `apart`, by least squares (pool adjacent violators)."""
     steps = apart * np.arange(len(places))
     blocks: list[list[float]] = []
     for value in places - steps:

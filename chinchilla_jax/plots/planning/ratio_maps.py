@@ -1,4 +1,4 @@
-"""Figure: the model that is cheapest when served, against the compute-optimal one, over loss and demand."""
+"""Figure: the cheapest model to train and serve relative to the compute-optimal one, by loss and demand."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _TITLES = {
 
 @styled
 def plot_ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, ax: AxesLike = None) -> Figure:
-    """Draw `planning.ratio_map`: three maps of cheapest over compute-optimal, demand across and loss upwards.
+    """Draw `planning.ratio_map`: ratios of cheapest to compute-optimal, by demand (x) and loss (y).
 
-    The ratios that Sardana & Frankle 2023 (arXiv:2401.00448) map.
+    These are the maps of Sardana & Frankle 2023 (arXiv:2401.00448).
 
     Args:
         table: as above; losses ascending, demands ascending and positive.
-        sizes: name of a compute-optimal size to its loss, marked at the right.
+        sizes: loss by name of a compute-optimal size, marked at the right.
         ax: three Axes (cost, params, tokens), or None for a new figure.
 
     Returns:
@@ -77,7 +77,7 @@ def plot_ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, a
 
 
 def _marks(high: float) -> list[float]:
-    """Round ratios to label for a map that lies on one side of 1."""
+    """Round ratios to label, for a map that lies on one side of 1."""
     return (
         [0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99] if high <= 1.001 else [1.01, 1.1, 1.5, 2, 3, 5, 10, 20, 50, 100]
     )

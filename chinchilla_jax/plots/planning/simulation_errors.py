@@ -1,4 +1,4 @@
-"""Figure: error of the optimum at the end of simulated progressive scaling, by scenario."""
+"""Figure: error of the estimated optimum after simulated progressive scaling, by scenario."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @styled
 def plot_simulation_errors(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
-    """Draw `planning.compare`: size estimated over true, and the compute wasted by it.
+    """Draw the estimated size over the true one, and the compute wasted by the error.
 
-    Behind each scenario stand what its runs cost and how many repetitions counted.
+    The label of each scenario gives the cost of its runs and the number of repetitions that count.
 
     Args:
-        table: as above.
+        table: of `planning.compare`.
         level: mass of its intervals, for the title.
         ax: two Axes (size, overhead), or None for a new figure.
 
