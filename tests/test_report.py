@@ -15,7 +15,7 @@ from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import add_report, render, write_report
-from chinchilla_jax.report.answer import Linked, _mildest, answer, in_words, plain_text
+from chinchilla_jax.report.answer import Linked, answer, in_words, mildest_condition, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
@@ -131,7 +131,7 @@ def test_what_failed_is_there_with_its_condition(small_study, page):
     counts = page.frame("statuses").set_index("status")["bootstrap fits"].astype(int).to_dict()
     assert counts == small_study.info["status_counts"]
     row = page.frame("at-budget").set_index("condition").loc["additive=-1000000000.0"]
-    assert row["median"] == "" and row["holds_unperturbed"] == "false"
+    assert row["median"] == "" and row["contains_unperturbed"] == "false"
 
 
 def test_answer_is_filled_from_the_tables(small_study):
@@ -151,13 +151,13 @@ def test_answer_is_filled_from_the_tables(small_study):
         f"{row['low']:.3g}",
         f"{row['high']:.3g}",
     ]
-    holds = "holds" if row["low"] <= 20 <= row["high"] else "does not hold"
-    assert f"the interval {holds} the rule of thumb of 20" in plain_text(sentences[0])
+    contains = "contains" if row["low"] <= 20 <= row["high"] else "does not contain"
+    assert f"the interval {contains} the rule of thumb of 20" in plain_text(sentences[0])
     # The largest of these runs has 1.3e22 FLOP, and the study has whole decades.
     assert facts.budget == 1e22
     failed = small_study.info["n_fits"] - small_study.info["status_counts"]["CONVERGED"]
     assert f"{failed} ({shown(100 * failed / small_study.info['n_fits'], 2)}%)" in plain_text(sentences[2])
-    assert "Of the 9 perturbed conditions with a certified fit" in plain_text(sentences[2])
+    assert "of the 9 perturbed conditions with a certified fit" in plain_text(sentences[2])
 
 
 def test_documented_range_of_the_answer_is_that_of_the_figure(small_study):
@@ -205,21 +205,23 @@ def test_perturbations_are_named_for_people():
     assert all(str(in_words(family, 2e6)) for family in SWEEPS), "families that have no phrase of their own"
 
 
-def test_the_mildest_perturbation_is_the_least_of_those_that_most_draws_agree_on():
+def test_themildest_condition_perturbation_is_the_least_of_those_that_most_draws_agree_on():
     rows = pd.DataFrame(
         {
             "condition": list("abcdef"),
             "value": [0.1, 0.1, 0.1, 0.3, 0.3, 0.3],
-            "holds_unperturbed": [True, True, False, False, True, False],
+            "contains_unperturbed": [True, True, False, False, True, False],
         }
     )
-    assert _mildest(rows, "log_normal_noise")["condition"] == "d"
+    assert mildest_condition(rows, "log_normal_noise")["condition"] == "d"
     factors = pd.DataFrame(
-        {"condition": list("abc"), "value": [0.5, 1.5, 100.0], "holds_unperturbed": [False, False, False]}
+        {"condition": list("abc"), "value": [0.5, 1.5, 100.0], "contains_unperturbed": [False, False, False]}
     )
-    assert _mildest(factors, "multiplicative")["condition"] == "b", "nearest to 1 on the axis of factors"
-    assert _mildest(factors.assign(holds_unperturbed=True), "multiplicative") is None
-    assert _mildest(factors, "unheard of") is None
+    assert mildest_condition(factors, "multiplicative")["condition"] == "b", (
+        "nearest to 1 on the axis of factors"
+    )
+    assert mildest_condition(factors.assign(contains_unperturbed=True), "multiplicative") is None
+    assert mildest_condition(factors, "unheard of") is None
 
 
 def test_spec_is_reproduced(small_study, tmp_path):

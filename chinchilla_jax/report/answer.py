@@ -1,4 +1,4 @@
-"""The answer in three sentences: every number out of a table of the page, and linked to it."""
+"""The answer in three sentences, whose numbers come from the page's tables and link to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Linked:
-    """A number with the anchor of the table or row that it stands in, and what to show on hovering."""
+    """A number with the anchor of its table or row, and a text shown on hovering."""
 
     text: str
     anchor: str
@@ -33,7 +33,7 @@ Sentence: TypeAlias = Sequence[str | Linked]
 
 
 def answer(facts: Facts) -> list[Sentence]:
-    """Three sentences: the prescription, how far miscounting moves it, and how much stands behind it."""
+    """Three sentences: the prescription, how far miscounting moves it, and the evidence for both."""
     return [_prescription(facts), _movement(facts), _evidence(facts)]
 
 
@@ -45,24 +45,24 @@ def plain_text(sentence: Sentence) -> str:
 def _prescription(facts: Facts) -> Sentence:
     table = facts.at_budget.set_index("condition")
     if facts.reference is None:
-        return ["The study has no unperturbed condition, so it makes no prescription of its own."]
+        return ["The study has no unperturbed condition and so no prescription of its own."]
     row = table.loc[facts.reference]
     anchor = condition_anchors(facts)[facts.reference]
     count = COUNTING_NAMES.get(str(row["params"]), str(row["params"]))
     n_runs = int(facts.conditions.set_index("condition").loc[facts.reference, "n_runs"])
-    whose = f"the {n_runs:,} runs of {facts.study.spec.data}, their parameters counted {_how(count)},"
+    whose = f"the {n_runs:,} runs of {facts.study.spec.data} (parameters counted {_how(count)})"
     wanted, what = facts.wanted_budget
     exact = np.isclose(wanted, facts.budget)
     place = (
-        f"At {shown(facts.budget)} FLOP ({what if exact else f'next to {shown(wanted)}, {what}'}), {whose}"
+        f"At {shown(facts.budget)} FLOP ({what if exact else f'nearest to {shown(wanted)}, {what}'}), {whose}"
     )
     if not np.isfinite(row["median"]):
         return [
-            f"{place} give no prescription: none of their fits could be certified (",
+            f"{place} give no prescription, because none of their fits could be certified (",
             Linked("see the row", anchor),
             ").",
         ]
-    holds = row["low"] <= RULE_OF_THUMB <= row["high"]
+    contains = row["low"] <= RULE_OF_THUMB <= row["high"]
     return [
         f"{place} call for ",
         Linked(f"{shown(float(row['median']), 3)} training tokens per parameter", anchor),
@@ -71,7 +71,7 @@ def _prescription(facts: Facts) -> Sentence:
         " to ",
         Linked(shown(float(row["high"]), 3), anchor),
         f" over {int(row['n_converged']):,} certified resamples; the interval "
-        f"{'holds' if holds else 'does not hold'} the rule of thumb of 20.",
+        f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}.",
     ]
 
 
@@ -87,7 +87,7 @@ def _movement(facts: Facts) -> Sentence:
     if len(medians) > 1:
         ordered = medians.sort_values("median")
         parts += [
-            f"Over the {len(medians)} ways to count the parameters this median ranges from ",
+            f"Across the {len(medians)} ways to count the parameters, this median ranges from ",
             _median_of(facts, ordered["condition"].iloc[0]),
             " to ",
             _median_of(facts, ordered["condition"].iloc[-1]),
@@ -99,15 +99,15 @@ def _movement(facts: Facts) -> Sentence:
         lead = "; perturbations" if parts else "Perturbations"
         parts += [
             f"{lead} up to the documented miscount of {DOCUMENTED_MISCOUNT:.1%} (interpolated between the "
-            "sizes of the study) move it to no less than ",
+            "sizes of the study) keep it between ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
-            f" ({_words(lowest)}) and no more than ",
+            f" ({_words(lowest)}) and ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
             f" ({_words(highest)})",
         ]
     if not parts:
         return [
-            "The study compares no other counts of the parameters, and no perturbations as small as the "
+            "The study compares neither ways to count the parameters nor perturbations as small as the "
             "documented miscount."
         ]
     return [*parts, "."]
@@ -127,17 +127,17 @@ def _evidence(facts: Facts) -> Sentence:
     table = facts.at_budget
     perturbed = table[(table["family"] != "identity") & np.isfinite(table["median"])]
     fits: list[str | Linked] = [
-        f"{info['n_fits']:,} bootstrap fits stand behind this page, of which ",
+        f"{info['n_fits']:,} bootstrap fits, of which ",
         Linked(f"{failed:,}", "statuses"),
         f" ({shown(100 * failed / info['n_fits'], 2)}%) could not be certified and enter no number",
     ]
     if perturbed.empty or not np.isfinite(facts.median(facts.reference, table)):
-        return [*fits, "."]
-    moved = perturbed[~perturbed["holds_unperturbed"]]
+        return ["This page rests on ", *fits, "."]
+    moved = perturbed[~perturbed["contains_unperturbed"]]
     anchors = condition_anchors(facts)
     mildest: list[str | Linked] = []
     for family in facts.families:
-        row = _mildest(perturbed[perturbed["family"] == family], family)
+        row = mildest_condition(perturbed[perturbed["family"] == family], family)
         if row is not None:
             mildest += [", " if mildest else ", beginning with "]
             name = Linked(in_words(family, float(row["value"])), anchors[row["condition"]], row["condition"])
@@ -145,37 +145,42 @@ def _evidence(facts: Facts) -> Sentence:
     if len(mildest) > 2:
         mildest[-2] = " and "
     return [
-        "Of the ",
-        Linked(f"{len(perturbed):,} perturbed conditions", "at-budget"),
-        " with a certified fit, ",
         Linked(f"{len(moved):,}", "at-budget"),
-        " have an interval that leaves out the unperturbed median",
+        " of the ",
+        Linked(f"{len(perturbed):,} perturbed conditions", "at-budget"),
+        " with a certified fit have an interval that excludes the unperturbed median",
         *mildest,
-        "; ",
+        "; this page rests on ",
         *fits,
         ".",
     ]
 
 
-def _mildest(rows: pd.DataFrame, family: str) -> pd.Series[Any] | None:
-    """The condition of least size that leaves the unperturbed median out, as most draws of its size do.
+def mildest_condition(rows: pd.DataFrame, family: str) -> pd.Series[Any] | None:
+    """The condition of smallest size whose interval excludes the unperturbed median.
 
-    None where no size does, or the family has no axis to measure sizes on.
+    Args:
+        rows: the conditions of one family out of `Facts.at_budget`.
+        family: its name.
+
+    Returns:
+        One row; of several draws of a size, most must exclude the median. None if no size does, or the
+        family has no axis to measure sizes on.
     """
     if family not in SWEEPS or rows.empty:
         return None
     sweep = SWEEPS[family]
-    leaves = ~rows.groupby("value")["holds_unperturbed"].mean().gt(0.5)
-    sizes = leaves.index[leaves].to_numpy(dtype=np.float64)
+    excludes = ~rows.groupby("value")["contains_unperturbed"].mean().gt(0.5)
+    sizes = excludes.index[excludes].to_numpy(dtype=np.float64)
     distance = np.abs(sweep.coordinate(sizes) - float(sweep.coordinate(sweep.neutral)))
     if not np.isfinite(distance).any():
         return None
     size = sizes[np.nanargmin(distance)]
-    return rows[(rows["value"] == size) & ~rows["holds_unperturbed"]].iloc[0]
+    return rows[(rows["value"] == size) & ~rows["contains_unperturbed"]].iloc[0]
 
 
 def in_words(family: str, value: float) -> str:
-    """A perturbation as a reader would say it: "a factor of 0.25", "\u221213 million parameters"."""
+    """A perturbation in words: "a factor of 0.25", "\u221213 million parameters"."""
     if family not in SWEEPS:
         return f"{family} {shown(value, 3)}"
     sweep, made = SWEEPS[family], FAMILIES[family]
@@ -184,7 +189,7 @@ def in_words(family: str, value: float) -> str:
         what = {"params": " parameters", "tokens": " tokens", "loss": " on the loss"}[made.of]
         words = f"{text if value < 0 else '+' + text}{sweep.suffix}{what}"
     else:
-        # Parameters are what a study is about unless it says otherwise.
+        # Parameters go without saying.
         what = {"params": "", "tokens": " on the tokens", "loss": " on the loss"}[made.of]
         words = {
             "multiplicative": f"a factor of {text}{what}",
@@ -195,7 +200,7 @@ def in_words(family: str, value: float) -> str:
 
 
 def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
-    """The numbers to see first, each with what it is; fewer where the study has fewer."""
+    """The numbers to see first, each with its meaning; fewer if the study has fewer."""
     found: list[tuple[Linked, str]] = []
     row = None if facts.reference is None else facts.at_budget.set_index("condition").loc[facts.reference]
     if row is not None and np.isfinite(row["median"]):
@@ -212,7 +217,7 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
             found.append((Linked(text, "perturbed"), what))
     info = facts.study.info
     share = 100 * info["status_counts"]["CONVERGED"] / max(info["n_fits"], 1)
-    # Never rounded up to all.
+    # Never rounded up to 100%.
     text = "100%" if share == 100 else f"{min(float(format(share, '.3g')), 99.9):g}%"
     found.append((Linked(text, "statuses"), f"of {info['n_fits']:,} bootstrap fits certified"))
     return found

@@ -1,7 +1,7 @@
 """What the page's explorers draw: bands over the training compute, as plain lists for JSON.
 
-Numbers are rounded to five digits, for the eye; the tables of the study hold all of them. A value that a
-logarithmic axis cannot show is null.
+Numbers are rounded to five digits; the tables of the study have all digits. A value that a logarithmic axis
+cannot show is null.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, QUANTITIES
 from chinchilla_jax.intervals.quantiles import nan_median
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS
@@ -23,7 +24,7 @@ from chinchilla_jax.report.numbers import shown
 
 
 def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
-    """The unperturbed conditions, each to be shown or hidden; None where none has a band to show."""
+    """The unperturbed conditions, each to be shown or hidden; None if no condition has a band."""
     series = []
     for row in facts.interpretations.itertuples():
         name = str(row.interpretation)
@@ -32,7 +33,7 @@ def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
 
 
 def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
-    """One family by size, with the unperturbed curve first; None where nothing can be shown."""
+    """One family by size, with the unperturbed curve first; None if there is nothing to show."""
     sweep = SWEEPS.get(family)
     members = (facts.conditions["family"] == family).to_numpy()
     values = facts.conditions["value"].to_numpy(np.float64)
@@ -47,7 +48,7 @@ def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
     if facts.reference is not None:
         reference = _condition(facts, "unperturbed", facts.reference)
     neutral = sweep.neutral if sweep else 0.0
-    # One step from the size that changes nothing, which would lie on the unperturbed curve.
+    # One step from the neutral size, whose curve would coincide with the unperturbed one.
     nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - neutral))
     start = min(nearest + 1, len(sizes) - 1)
     return _explorer(facts, family, series, reference=reference, start=start)
@@ -61,6 +62,7 @@ def _explorer(facts: Facts, name: str, series: list[dict[str, Any]], **more: Any
         "id": name,
         "flops": [float(f"{value:.5g}") for value in facts.budgets],
         "start_budget": facts.budgets.tolist().index(facts.budget),
+        "rule_of_thumb": RULE_OF_THUMB,
         "views": [view.name for view in facts.views],
         "series": series,
         **more,
@@ -72,7 +74,7 @@ def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
 
 
 def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
-    """Bands and parameters of one condition in every view; medians where there are several."""
+    """Bands and parameters of some conditions in every view; the median over them if there are several."""
     views = zip(nan_median(facts.bands_by_view[of]), nan_median(facts.params_by_view[of]), strict=True)
     return {"name": name, "views": [_bands(bands) | _params(params) for bands, params in views]}
 

@@ -1,4 +1,4 @@
-"""What the page says is computed from: one study, one level, one method, one budget.
+"""The facts behind the page: one study at one level, by one method, at one budget.
 
 | code   | symbol | shape | unit                                                              |
 |--------|--------|-------|-------------------------------------------------------------------|
@@ -36,7 +36,7 @@ METHOD = "percentile"
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One kind of interval of a study: how it was made, and the share of the resamples that it covers."""
+    """One kind of interval of a study: its method, and the share of the resamples that it covers."""
 
     method: str
     level: float
@@ -59,7 +59,7 @@ class Facts:
 
     @functools.cached_property
     def runs(self) -> Runs | None:
-        """The runs that were fitted; None where the table has gone since, or is another one now."""
+        """The runs that were fitted; None if the table is gone or has changed since."""
         try:
             return self.study.runs()
         except DataError:
@@ -87,7 +87,7 @@ class Facts:
 
     @functools.cached_property
     def views(self) -> list[View]:
-        """Every kind of interval that the study has; the page's own first."""
+        """Every kind of interval in the study; the page's own first."""
         pairs = self.study.params[["method", "level"]].drop_duplicates()
         found = [View(str(row.method), float(row.level)) for row in pairs.itertuples()]
         return sorted(found, key=lambda view: (view.level != self.level, view.method != METHOD))
@@ -117,7 +117,7 @@ class Facts:
 
     @functools.cached_property
     def wanted_budget(self) -> tuple[float, str]:
-        """The budget to compare conditions at, and what it is: Chinchilla's own, or the largest run's."""
+        """The budget to compare conditions at, and what it is: Chinchilla's, or that of the largest run."""
         if self.study.spec.data == "chinchilla":
             return GOPHER_FLOPS, "the budget of Gopher and Chinchilla"
         if self.runs is not None:
@@ -143,7 +143,7 @@ class Facts:
 
     @functools.cached_property
     def reference(self) -> str | None:
-        """The unperturbed condition that the perturbed ones are compared with; None if there is none."""
+        """The unperturbed condition to compare the perturbed ones with; None if there is none."""
         unperturbed = self.conditions.loc[self.conditions["family"] == "identity", "condition"]
         return str(unperturbed.iloc[0]) if len(unperturbed) else None
 
@@ -152,18 +152,18 @@ class Facts:
         """Every condition at `budget`, in the study's order.
 
         Columns condition, family, value, repeat, params, low, median, high (tokens per parameter),
-        holds_unperturbed (whether the interval holds the median of `reference`; False without one),
+        contains_unperturbed (whether the interval contains the median of `reference`; False without one),
         n_converged, n_failed.
         """
         at = self.bands_by_view[:, 0, self.budgets.searchsorted(self.budget)]
         table = self.conditions.drop(columns="n_runs").assign(**dict(zip(BANDS, at.T, strict=True)))
         median = self.median(self.reference, table)
-        table["holds_unperturbed"] = (table["low"] <= median) & (median <= table["high"])
+        table["contains_unperturbed"] = (table["low"] <= median) & (median <= table["high"])
         counts = self.params.drop_duplicates("condition")[["condition", "n_converged", "n_failed"]]
         return table.merge(counts, how="left", on="condition")
 
     def median(self, condition: str | None, table: pd.DataFrame) -> float:
-        """The median of one condition out of `at_budget`; NaN where there is none."""
+        """The median of one condition in `at_budget`; NaN if there is none."""
         found = table.loc[table["condition"] == condition, "median"]
         return float(found.iloc[0]) if len(found) else float("nan")
 

@@ -1,4 +1,4 @@
-"""The figures of a study for the page, inline: what each shows, its number of fits and its interval."""
+"""The figures of a study, inline for the page, with captions: content, number of fits and interval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PageFigure:
         source: a data URI that holds the picture.
         width: in pixels.
         height: in pixels.
-        caption: what it shows, how many fits stand behind it, and of what interval.
+        caption: what it shows, from how many fits, with which interval.
         vector: its PDF in the study directory; "" if there is none.
     """
 
@@ -36,7 +36,7 @@ class PageFigure:
 
 
 def page_figures(facts: Facts) -> dict[str, PageFigure]:
-    """The PNG files of the study by name; those that are no picture are left out."""
+    """The PNG files of the study by name; files that are not PNG images are left out."""
     found = {}
     for path in facts.study.figures:
         if path.suffix != ".png":
@@ -62,12 +62,12 @@ def caption(name: str, facts: Facts) -> str:
     if name == "relative_error":
         return (
             "How far the counts of the standard and the best-fit formula lie from the reported counts of the "
-            "50 models of Table A9 of Hoffmann et al. 2022. No fits are behind it."
+            "50 models of Table A9 of Hoffmann et al. 2022. It uses no fits."
         )
     if name == "perturbations":
         return (
-            "What each family of perturbation does to the counts of the parameters that were fitted, for "
-            "up to five of its sizes. No fits are behind it."
+            "What each family of perturbation does to the parameter counts, for up to five of its sizes. It "
+            "uses no fits."
         )
     unperturbed = facts.interpretations["condition"]
     if name == "parameters_by_interpretation":
@@ -87,23 +87,23 @@ def caption(name: str, facts: Facts) -> str:
 
 def _of_pair(name: str, facts: Facts) -> str:
     pairs = facts.conditions.loc[facts.conditions["family"] == Composition.family, "condition"]
-    # "additive=1.0|tokens_additive=2.0@reported" is drawn in "joint_additive_tokens_additive".
+    # The figure of "additive=1.0|tokens_additive=2.0@reported" is "joint_additive_tokens_additive".
     drawn = pairs.map(
         lambda condition: _JOINT + "_".join(part.split("=")[0] for part in condition.split("|"))
     )
     members = pairs[drawn == name]
     behind = f"the certified of {facts.n_fits(members):,} bootstrap fits of {len(members):,} conditions"
     return (
-        "Tokens per parameter, and the slope of their logarithm in that of the compute, under two "
-        f"perturbations at every pair of their sizes: medians over {behind}. Outlines and hatching tell "
-        "where intervals lie, as the legend says."
+        "Tokens per parameter, and the slope of their logarithm in the logarithm of compute, under two "
+        f"perturbations at every pair of their sizes: medians over {behind}. Outlines and hatching show "
+        "where intervals lie, see the legend."
     )
 
 
 def _of_family(prefix: str, family: str, facts: Facts) -> str:
     members = facts.conditions.loc[facts.conditions["family"] == family]
     title = SWEEPS[family].title if family in SWEEPS else family
-    over = " Repeats of a size are summed up by their median." if members["repeat"].max() > 0 else ""
+    over = " Repeats of a size are summarised by their median." if members["repeat"].max() > 0 else ""
     behind = _behind(facts, facts.n_fits(members["condition"]))
     what = (
         "the five parameters of the law against the size of the perturbation, estimates and"
@@ -118,7 +118,7 @@ def _behind(facts: Facts, n_fits: int) -> str:
 
 
 def section_of(name: str, facts: Facts) -> str:
-    """Where on the page the figure goes: "unperturbed", "perturbations", a family, or "others"."""
+    """The section of the page for a figure: "unperturbed", "perturbations", a family, or "others"."""
     if name == "perturbations":
         return name
     if name == "relative_error" or name.endswith("_by_interpretation"):

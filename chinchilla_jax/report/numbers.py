@@ -1,4 +1,4 @@
-"""Numbers as they stand on the page: few digits for reading, all of them for the CSV."""
+"""Numbers on the page: few digits to read, all digits for the CSV."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text
 
-_ALIKE = 100.0  # how far numbers of one column may be apart to have the same decimals
+_ALIKE = 100.0  # largest ratio of numbers of a column that get the same number of decimals
 
 
 def shown(value: Any, digits: int = 4) -> str:
-    """A cell for reading: numbers to `digits` significant digits, no value as a dash, text as it is."""
+    """A cell to read: numbers to `digits` significant digits, a missing value as a dash, text unchanged."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
@@ -22,7 +22,7 @@ def shown(value: Any, digits: int = 4) -> str:
 
 
 def shown_column(values: Sequence[Any], digits: int = 4) -> list[str]:
-    """Cells that stand below each other: as many decimals in all, where numbers are of one size."""
+    """The cells of a column: the same number of decimals in all if the numbers are of similar size."""
     sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
     alike = sizes and min(sizes) >= 1e-3 and max(sizes) < 1e5 and max(sizes) <= _ALIKE * min(sizes)
     if not alike:
@@ -38,7 +38,7 @@ def shown_column(values: Sequence[Any], digits: int = 4) -> list[str]:
 
 
 def exact(value: Any) -> str:
-    """A cell for a file: every digit of a float64, nothing for no value."""
+    """A cell for a file: every digit of a float64, empty for a missing value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -52,5 +52,5 @@ def plain(value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    # pandas' own missing values.
+    # Missing values of pandas.
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)

@@ -1,4 +1,4 @@
-"""report.html: one file with everything in it, made from a finished study directory and nothing else."""
+"""report.html: one self-contained file, made from a finished study directory alone."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ PAGE = "report.html"
 def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path:
     """Write the page of a finished study.
 
-    The page needs no network: pictures, style and scripts are inside. It shows the figures that the study
-    directory has, the study's tables, and any further table in its summary folder. The same directory gives
-    the same page.
+    The page needs no network: pictures, style and scripts are embedded. It shows the figures and tables of
+    the study directory, and any further table in its summary folder. The same directory gives the same page.
 
     Args:
         study: as from `open_study` or `run_study`.
-        path: the file to write, replaced if it is there; None for report.html in the study directory. Links
-            to tables and vector figures lead from there to the study directory's files.
+        path: the file to write or replace; None for report.html in the study directory. Links to tables and
+            vector figures are relative to this path.
 
     Returns:
         The file.
@@ -43,7 +42,7 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
     target = study.path / PAGE if path is None else Path(path).expanduser()
     text = render(study, _relative(study.path, target.parent))
     with written_whole(target) as aside:
-        # The name of a table need not be UTF-8.
+        # The file name of a table need not be UTF-8.
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return target
 
@@ -53,7 +52,7 @@ def render(study: Study, base: str = "") -> str:
 
     Args:
         study: as in `write_report`.
-        base: what leads from the page to the study directory, "" or with a slash at its end.
+        base: the relative path from the page to the study directory, "" or with a trailing slash.
 
     Raises:
         ImportError: jinja2 is not installed.
@@ -65,7 +64,7 @@ def render(study: Study, base: str = "") -> str:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
-        # Everything that comes from a user's file is text on the page, whatever it holds.
+        # Whatever a user's file contains is text on the page, never markup.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -110,7 +109,7 @@ def _context(study: Study) -> dict[str, Any]:
             "tables": [
                 tables.unperturbed_params(facts),
                 tables.unperturbed_ratios(facts),
-                # A trend needs two budgets.
+                # A slope needs two budgets.
                 *([tables.slopes(facts)] if len(set(study.spec.flops)) > 1 else []),
             ],
         }
@@ -139,5 +138,5 @@ def _family(facts: Facts, family: str, figures: list[Any]) -> dict[str, Any]:
 
 
 def _in_order(figures: list[Any]) -> list[Any]:
-    """The prescriptions first, which people look for."""
+    """The prescriptions first, which readers look for."""
     return sorted(figures, key=lambda figure: not figure.name.startswith("tokens_per_param"))

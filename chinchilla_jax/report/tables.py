@@ -1,4 +1,4 @@
-"""The tables of the page, each out of one file of the study directory, with what its columns mean."""
+"""The tables of the page, each from one file of the study directory, and the meanings of their columns."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from chinchilla_jax.study.storage.tables import FILES
 if TYPE_CHECKING:
     import pandas as pd
 
-# A table with more rows is folded; the reader opens it.
+# A longer table is folded until the reader opens it.
 _FOLDED_ABOVE = 24
-_MOST_ROWS = 2000  # of a table that is not the page's own
+_MOST_ROWS = 2000  # shown of a table that is not the study's own
 _STANDARD_ERROR_DIGITS = 2
-_ROUNDING = 1e-12  # of a slope between two of order 1
+_ROUNDING = 1e-12  # rounding error of a slope between values of order 1
 
 MEANINGS: Mapping[str, str] = {
     "condition": "name of the condition in every table",
     "family": "family of perturbation; identity is the unperturbed one",
     "value": "size of the perturbation, in the unit of its family",
-    "repeat": "which draw of a random perturbation",
+    "repeat": "number of the draw of a random perturbation",
     "params": "how the parameters of the models are counted",
     "parameter": "parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token",
     "estimate": "point fit on all runs",
@@ -41,20 +41,20 @@ MEANINGS: Mapping[str, str] = {
     "method": "how the interval was made",
     "n_converged": "resamples with a certified fit",
     "n_failed": "resamples without a certified fit, left out of every number",
-    "n_repeats": "draws whose medians are shown",
+    "n_repeats": "draws that the median is taken over",
     "n_missing": "draws without a certified fit",
     "flops": "training compute C in FLOP",
-    "holds_unperturbed": "whether the interval holds the median of the unperturbed runs",
+    "contains_unperturbed": "whether the interval contains the median of the unperturbed runs",
     "slope": "change of the transformed parameter per unit of the transformed size",
     "r_squared": "share of the variance that the line explains",
     "slope_per_decade": "change of the median tokens per parameter per factor of ten in compute",
     "status": "how the fits ended",
-    "objective": "which estimator",
+    "objective": "estimator",
 }
 
 
 class Cell(NamedTuple):
-    """One cell: as it is read, as it goes into a file, and whether its column is of numbers."""
+    """One cell: its text, its value in the CSV, and whether its column is numeric."""
 
     text: str
     value: str
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column: its name, whether its cells are numbers, and what it means ("" if the name says it)."""
+    """One column: its name, whether it is numeric, and its meaning ("" if the name says it)."""
 
     name: str
     numeric: bool
@@ -76,9 +76,9 @@ class PageTable:
 
     Attributes:
         id: its anchor on the page, and the name of its CSV file.
-        title: what stands above it.
+        title: the heading.
         caption: what it shows.
-        source: file in the study directory that holds its numbers; "" if none does.
+        source: file in the study directory that its numbers come from; "" if none.
         columns: in the order of the cells.
         rows: anchor of the row ("" for none) and its cells.
     """
@@ -92,14 +92,14 @@ class PageTable:
 
     @property
     def folded(self) -> bool:
-        """Whether it is too long to stand open."""
+        """Whether it is too long to be shown open."""
         return len(self.rows) > _FOLDED_ABOVE
 
 
 def page_table(
     frame: pd.DataFrame, *, id: str, title: str, caption: str, source: str = "", anchors: Sequence[str] = ()
 ) -> PageTable:
-    """A DataFrame as a table of the page, its index left out.
+    """A DataFrame as a table of the page, without its index.
 
     Args:
         frame: columns of numbers, booleans or strings.
@@ -156,7 +156,7 @@ def statuses(facts: Facts) -> PageTable:
         frame,
         id="statuses",
         title="How the fits ended",
-        caption="Only CONVERGED fits, each with its certificate of optimality, enter a number on this page.",
+        caption="Only CONVERGED fits, which are certified optima, enter a number on this page.",
         source="study.json",
     )
 
@@ -165,7 +165,7 @@ def failures(facts: Facts) -> PageTable | None:
     """Conditions with fits that were not certified; None if there are none."""
     import pandas as pd
 
-    # Two point fits may both have something to say; one row per condition keeps counts from repeating.
+    # A condition may have a note for each of its two point fits; both go into its one row.
     notes: dict[str, list[str]] = {}
     for note in facts.study.info["notes"]:
         notes.setdefault(note["condition"], []).append(note["note"])
@@ -272,14 +272,14 @@ def trends(facts: Facts) -> PageTable:
         id="trends",
         title="Trends of the parameters",
         caption="A straight line through the estimates of each family, on the transformed axes that the "
-        "table names; R² is left out where the parameter does not move or there are only two sizes, and what "
-        "is rounding stands as 0.",
+        "table names; R² is left out where the parameter does not move or there are only two sizes, and "
+        "slopes within rounding error are shown as 0.",
         source=FILES["params"],
     )
 
 
 def other_tables(facts: Facts) -> list[PageTable]:
-    """The tables in summary/ that this page has no section for, as they are."""
+    """Tables in summary/ that are not the study's own, shown unchanged."""
     import pandas as pd
 
     tables = []
@@ -289,7 +289,7 @@ def other_tables(facts: Facts) -> list[PageTable]:
             continue
         try:
             frame = pd.read_parquet(path)
-        except (OSError, ValueError):  # still being written, or not a table: the study's own are whole
+        except (OSError, ValueError):  # still being written, or not a table
             continue
         cut = f" The first {_MOST_ROWS:,} of {len(frame):,} rows." if len(frame) > _MOST_ROWS else ""
         tables.append(
@@ -297,7 +297,7 @@ def other_tables(facts: Facts) -> list[PageTable]:
                 frame.head(_MOST_ROWS),
                 id=f"table-{path.stem}",
                 title=path.stem.replace("_", " ").capitalize(),
-                caption=f"As the study's analysis wrote it.{cut}",
+                caption=f"As found in the study's directory.{cut}",
                 source=f"summary/{path.name}",
             )
         )
@@ -309,7 +309,7 @@ def _unperturbed(facts: Facts, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _few_budgets(facts: Facts) -> np.ndarray:
-    """The study's budgets at whole decades, with the page's own; all of them if they are few."""
+    """The study's budgets at whole decades and the page's own; all of them if there are few."""
     if len(facts.budgets) <= 12:
         return facts.budgets
     logs = np.log10(facts.budgets)

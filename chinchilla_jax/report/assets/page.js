@@ -72,7 +72,7 @@
     button.addEventListener("click", () =>
       save(button.dataset.file, document.getElementById(button.dataset.text).textContent, "text/plain;charset=utf-8"));
 
-  // ---- pictures that are wider than a phone can be scrolled by keyboard too
+  // ---- pictures wider than the screen can be scrolled by keyboard too
   const pictures = [...document.querySelectorAll(".picture")];
   new ResizeObserver(() => {
     for (const picture of pictures) {
@@ -94,7 +94,7 @@
   addEventListener("hashchange", reveal);
   reveal();
 
-  // ---- explorers: curves to look into
+  // ---- explorers: interactive curves
   const SVG = "http://www.w3.org/2000/svg";
   const DASHES = ["", "9 3", "7 2.5 2 2.5", "2.5 2.5"];
   const SUPERSCRIPT = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
@@ -155,7 +155,7 @@
       return shown;
     };
 
-    // Limits of all that can be shown, so that curves move and axes do not.
+    // Limits of everything that can be shown, so that the axes stay fixed.
     const every = [...data.series, ...(data.reference ? [data.reference] : [])].flatMap((series) => series.views);
     const medians = every.flatMap((view) => view.median).filter((x) => x !== null);
     const bands = (sweep ? (data.reference ?? data.series[0]).views : every)
@@ -245,9 +245,10 @@
       const group = shape(svg, "g", { "clip-path": `url(#${clip})`, fill: "none" });
       if (sweep && state.all) for (const series of data.series)
         shape(group, "path", { d: path(of(series).median), stroke: "var(--soft)", "stroke-opacity": 0.45, "stroke-width": 1 });
-      if (20 > yLow && 20 < yHigh) {
-        shape(group, "line", { x1: left, x2: right, y1: y(20), y2: y(20), stroke: "var(--soft)", "stroke-dasharray": "4 3" });
-        shape(svg, "text", { x: right + 5, y: y(20) + 4 }, "20:1");
+      const rule = data.rule_of_thumb;
+      if (rule > yLow && rule < yHigh) {
+        shape(group, "line", { x1: left, x2: right, y1: y(rule), y2: y(rule), stroke: "var(--soft)", "stroke-dasharray": "4 3" });
+        shape(svg, "text", { x: right + 5, y: y(rule) + 4 }, `${rule}:1`);
       }
       for (const { series, c, dash } of lines()) {
         const part = shape(group, "g", { class: c });
