@@ -20,7 +20,9 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
 from chinchilla_jax.report import run_study
+from chinchilla_jax.solvers import batch, engine_choice
 from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
 from chinchilla_jax.study.execution import executors
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES
 
@@ -265,6 +267,32 @@ def test_another_spec_is_refused_with_what_differs(study):
     assert "resamples" not in said, "more of them is the same study"
     fewer = StudySpec.from_dict(SPEC.to_dict() | {"resamples": 19})
     assert "already has 20 resamples" in message(run_study, fewer, study.path, kind=UsageError)
+
+
+def test_the_engine_is_part_of_a_study_and_auto_goes_without_saying(tmp_path, monkeypatch):
+    # Records and chunks of studies from before the field was there keep their meaning.
+    assert "engine" not in SPEC.to_dict()
+    hashes = {"standard": "of the runs"}
+    chunks = {}
+    for engine in ("auto", "lanes", "xla"):
+        spec = StudySpec(resamples=20, flops=(1e20,), engine=engine)
+        assert StudySpec.from_dict(spec.to_dict()) == spec
+        (chunk,) = plan_chunks(spec, hashes, plan_ranges(20, 240))
+        chunks[engine] = chunk.key
+    assert len(set(chunks.values())) == 3
+    used = set()
+    chosen = engine_choice.chosen_kernel
+    monkeypatch.setattr(batch, "chosen_kernel", lambda engine: used.add(engine) or chosen(engine))
+    found = {}
+    for engine in ("lanes", "xla"):
+        spec = StudySpec(resamples=20, flops=(1e20,), engine=engine)
+        found[engine] = run_study(spec, tmp_path / engine, progress=None, figures=False).fits()
+        assert used == {engine}
+        used.clear()
+    assert (found["lanes"].status == found["xla"].status).all()
+    np.testing.assert_allclose(found["lanes"].objective_value, found["xla"].objective_value, rtol=1e-9)
+    said = message(run_study, spec, tmp_path / "lanes", kind=UsageError)
+    assert "engine: 'lanes' there, 'xla' asked for" in said
 
 
 def test_another_table_under_the_same_name_is_refused(tmp_path, own_table):

@@ -227,6 +227,7 @@ def test_differences_are_told_by_their_first_entry():
     old, new = SPEC.to_dict(), SPEC.to_dict() | {"columns": {"loss": "ce"}}
     assert differences(old, new) == ["columns: nothing there, {'loss': 'ce'} asked for"]
     assert differences(new, old) == ["columns: {'loss': 'ce'} there, nothing asked for"]
+    assert differences(*specs_of(engine="xla")) == ["engine: 'auto' there, 'xla' asked for"]
     (said,) = differences(*specs_of(sweeps=sweeps[:1]))
     assert said == "sweep log_normal_noise: there, not asked for"
     (said,) = differences(*specs_of(sweeps=sweeps[::-1]))

@@ -146,6 +146,7 @@ SOLVERS = st.fixed_dictionaries(
         "solver": st.just("newton"),
         "objective": st.sampled_from(["huber", "huber_scale"]),
         "precision": st.sampled_from(["mixed", "float64", "float32"]),
+        "engine": st.sampled_from(["auto", "lanes", "xla"]),
     }
 )
 PRODUCTS = st.lists(
@@ -306,6 +307,8 @@ SWEEP = '[[sweeps]]\nfamily = "additive"\n'
         ('[[sweeps]]\nfamily = "log_normal_noise"\nvalues = [-1]', ["LogNormalNoise", "zero or more"]),
         ('objective = "hubr"', ["objective 'hubr'", "did you mean 'huber'"]),
         ('precision = "double"', ["precision 'double'", "float64"]),
+        ('engine = "lane"', ["engine 'lane'", "did you mean 'lanes'"]),
+        ('engine = "xla"\nsolver = "optax-lbfgs"', ["engine 'xla' is not for solver", "use 'newton'"]),
         ('scheme = "blocks"', ["scheme 'blocks'", "pairs"]),
         ('solver = "jaxopt-bfgs"\nobjective = "huber_scale"', ["use 'newton'"]),
         ('[[sweeps]]\nproduct = [{ family = "additive", values = [1] }]', ["product", "two sweeps"]),

@@ -100,6 +100,8 @@ def plan_chunks(
         "precision": spec.precision,
         "scheme": spec.scheme,
     }
+    if spec.engine != "auto":  # which leaves open what computes each chunk
+        shared["engine"] = spec.engine
     chunks = []
     for index, condition in enumerate(plan_conditions(spec)):
         for resamples in ranges:

@@ -121,7 +121,8 @@ def run_job(job: Job, attempt: int = 0) -> ChunkResult:
     spec, condition, resamples = job.spec, job.chunk.condition, job.chunk.resamples
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
-    key = (spec.seed, spec.objective, spec.delta, spec.solver, spec.precision, condition.id, job.runs)
+    estimator = (spec.objective, spec.delta, spec.solver, spec.precision, spec.engine)
+    key = (spec.seed, estimator, condition.id, job.runs)
     prepared = _conditions.get(key, functools.partial(_prepare, job))
     clocks.end("point")
     ids = np.arange(resamples.first, resamples.stop)
@@ -188,7 +189,7 @@ def _prepare(job: Job) -> _Prepared:
     spec = job.spec
     fitted = job.chunk.condition.apply(job.runs, seed=spec.seed)
     huber, huber_scale = Huber(spec.delta), HuberScale(spec.delta)
-    plain = SolverOptions(precision=spec.precision, workers=_THREADS)
+    plain = SolverOptions(precision=spec.precision, engine=spec.engine, workers=_THREADS)
     wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
     point = fit(fitted, objective=huber, solver=spec.solver, starts=_POINT_STARTS, options=wide)
     near = dataclasses.replace(plain, max_steps=_POINT_STEPS)

@@ -8,6 +8,7 @@ from typing import Any
 from chinchilla_jax._util.errors import short
 
 _MOST = 4  # differences that are told one by one
+_IMPLIED = {"engine": "auto"}  # what a field means that is left out
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -19,7 +20,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for name in dict.fromkeys((*here, *there)):  # some are left out where they say nothing
-        old, new = there.get(name), here.get(name)
+        old, new = (spec.get(name, _IMPLIED.get(name)) for spec in (there, here))
         if name == "sweeps":
             found += _of_sweeps(old or [], new or [])
         elif old != new:

@@ -22,6 +22,7 @@ from chinchilla_jax.datasets.load import INTERPRETATIONS
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.solvers import SOLVER_NAMES
+from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
 from chinchilla_jax.study.spec.ranges import expand_ranges
 from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
@@ -31,6 +32,7 @@ _DEFAULT_FLOPS = tuple(float(c) for c in COMPUTE_GRID)
 _CHOICES = {
     "objective": ("huber", "huber_scale"),
     "precision": ("mixed", "float64", "float32"),
+    "engine": ENGINES,
     # Those that are weights on the same runs, and need no correction for their size.
     "scheme": ("pairs", "bayesian", "cluster"),
 }
@@ -56,6 +58,9 @@ class StudySpec:
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
         precision: of "newton": "mixed", "float64" or "float32", see `SolverOptions`; the other solvers have
             "mixed", which is to say their own.
+        engine: what runs "newton": "lanes" (compiled for CPUs), "xla" (any device), or "auto" for whichever
+            suits each machine; the other solvers have "auto". They agree to rounding, not bit for bit, so a
+            study that names one is another study than the same with "auto".
         scheme: how resamples are drawn: "pairs", runs with replacement (Efron 1979); "bayesian", Dirichlet
             weights (Rubin 1981); "cluster", whole model sizes with replacement.
         resamples: bootstrap fits per condition, at least 2.
@@ -82,6 +87,7 @@ class StudySpec:
     delta: float = 1e-3
     solver: str = "newton"
     precision: str = "mixed"
+    engine: str = "auto"
     scheme: str = "pairs"
     resamples: int = 4000
     seed: int = 0
@@ -118,7 +124,7 @@ class StudySpec:
                 if self.solver != "newton" and name != "scheme" and getattr(self, name) != allowed[0]:
                     raise UsageError(
                         f"{name} {getattr(self, name)!r} is not for solver {self.solver!r}, which minimises "
-                        "huber in its own precision; use 'newton'"
+                        "huber in its own way; use 'newton'"
                     )
         with field("rounded"):
             if not isinstance(self.rounded, bool):
@@ -195,9 +201,11 @@ class StudySpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, for JSON; every default spelled out.
 
-        `columns` and `experiment` are left out where the table needs neither.
+        `columns` and `experiment` are left out where the table needs neither, `engine` where it is "auto".
         """
         fields = dataclasses.asdict(self)
+        if self.engine == "auto":
+            del fields["engine"]
         for name in ("columns", "experiment"):
             if not fields[name]:
                 del fields[name]
