@@ -13,8 +13,11 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis import identity_errors, power_map, trend_table
 from chinchilla_jax.intervals import (
     COMPUTE_GRID,
-    METHODS,
+    STUDY_METHODS,
+    IntervalRequest,
     draw_laws,
+    interval_bands,
+    interval_rows,
     law_covariance,
     parameter_table,
     slope_monte_carlo_error,
@@ -22,8 +25,6 @@ from chinchilla_jax.intervals import (
     slope_table,
     tokens_per_param_band,
 )
-from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
-from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
     Additive,
@@ -102,7 +103,7 @@ def test_normal_table(method):
 @settings(max_examples=20, deadline=None)
 def test_failed_lanes_never_enter_whatever_they_hold(mask):
     mask = np.array(mask)
-    for method in METHODS:
+    for method in STUDY_METHODS:
         clean = parameter_table(LAWS[mask], ALL[mask], BESIROGLU_2024, 0.8, method)
         band = tokens_per_param_band(LAWS[mask], COMPUTE_GRID[::50], 0.8, method, BESIROGLU_2024, draws=50)
         for garbage in (np.nan, np.inf, 0.0, 1e5):
@@ -122,7 +123,7 @@ def test_failed_lanes_never_enter_whatever_they_hold(mask):
 
 def test_a_nan_that_claims_to_have_converged_is_counted_as_failed():
     broken = with_garbage(LAWS, np.arange(N_LANES) != 7, np.nan)
-    for method in METHODS:
+    for method in STUDY_METHODS:
         table = parameter_table(broken, ALL, BESIROGLU_2024, 0.8, method)
         assert (table["n_failed"] == 1).all()
         assert table.notna().all(axis=None)
@@ -134,7 +135,7 @@ def test_a_nan_that_claims_to_have_converged_is_counted_as_failed():
 def test_E_at_its_boundary_is_a_value_like_any_other():
     E = np.where(np.arange(N_LANES) < 100, 0.0, LAWS.E)
     laws = ScalingLaw(E=E, A=LAWS.A, B=LAWS.B, alpha=LAWS.alpha, beta=LAWS.beta)
-    for method in METHODS:
+    for method in STUDY_METHODS:
         row = parameter_table(laws, ALL, BESIROGLU_2024, 0.8, method).set_index("parameter").loc["E"]
         assert (row["n_converged"], row["n_failed"]) == (N_LANES, 0)
         assert 0 <= row["low"] < row["high"] < 10
@@ -145,7 +146,7 @@ def test_E_at_its_boundary_is_a_value_like_any_other():
 
 
 @pytest.mark.parametrize("kept", [0, 1])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", STUDY_METHODS)
 def test_hardly_any_lane_left(kept, method):
     mask = np.arange(N_LANES) < kept
     table = parameter_table(LAWS, mask, BESIROGLU_2024, 0.8, method)
@@ -242,8 +243,8 @@ def test_one_budget_and_bad_arguments():
     assert len(tokens_per_param_band(LAWS, 5.76e23)) == 1
     point = BESIROGLU_2024
     for call, message in (
-        (lambda: tokens_per_param_band(LAWS, [1e20, -1.0]), "positive, finite budgets"),
-        (lambda: tokens_per_param_band(LAWS, []), "positive, finite budgets"),
+        (lambda: tokens_per_param_band(LAWS, [1e20, -1.0]), "1 of 2 not positive and finite"),
+        (lambda: tokens_per_param_band(LAWS, []), "one or more budgets"),
         (lambda: tokens_per_param_band(LAWS, method="gausian"), "did you mean 'gaussian'"),
         (lambda: tokens_per_param_band(LAWS, method="gaussian"), "give the single law of the point fit"),
         (lambda: tokens_per_param_band(LAWS, level=80), "give a number between 0 and 1"),
@@ -265,7 +266,7 @@ def test_several_intervals_at_once_are_what_each_is_alone():
     other = ScalingLaw(E=1.8, A=480, B=2000, alpha=0.347, beta=0.364)
     wanted = [
         IntervalRequest(law, level, method)
-        for method, law in zip(METHODS, (BESIROGLU_2024, BESIROGLU_2024, other), strict=True)
+        for method, law in zip(STUDY_METHODS, (BESIROGLU_2024, BESIROGLU_2024, other), strict=True)
         for level in (0.5, 0.8, 0.95)
     ]
     flops = COMPUTE_GRID[::4]
@@ -323,7 +324,7 @@ def test_slopes_of_the_point_fits_are_near_the_published_ones(published, A, B, a
 def test_slope_table():
     bands = []
     for name, laws in (("identity", LAWS), ("additive=1.0", resamples(seed=1))):
-        for method in METHODS:
+        for method in STUDY_METHODS:
             band = tokens_per_param_band(laws, COMPUTE_GRID, 0.8, method, BESIROGLU_2024)
             bands.append(band.assign(condition=name))
     broken = bands[0].assign(condition="broken", median=np.inf)
@@ -331,7 +332,7 @@ def test_slope_table():
     columns = ["condition", "method", "level", "slope_per_decade", "n_flops", "n_not_finite"]
     assert list(table) == columns
     assert table["condition"].tolist() == ["identity"] * 3 + ["additive=1.0"] * 3 + ["broken"]
-    assert table["method"].tolist() == [*METHODS, *METHODS, "percentile"]
+    assert table["method"].tolist() == [*STUDY_METHODS, *STUDY_METHODS, "percentile"]
     for band, slope in zip(bands, table["slope_per_decade"], strict=False):
         assert slope == pytest.approx(stats.linregress(np.log10(band["flops"]), band["median"]).slope)
     assert np.isnan(table["slope_per_decade"].iloc[-1])

@@ -268,7 +268,7 @@ def test_the_module_runs_as_the_script_does():
         (["bootstrap", "chinchilla", "--seed", "-1"], "seed"),
         (["bootstrap", "chinchilla", "--level", "80"], "between 0 and 1"),
         (["bootstrap", "chinchilla", "--method", "gausian"], "did you mean 'gaussian'?"),
-        (["bootstrap", "chinchilla", "--method", "besiroglu2024"], "allowed: percentile, gaussian"),
+        (["bootstrap", "chinchilla", "--method", "besiroglu2024"], "allowed: percentile, basic"),
         (["bootstrap", "chinchilla", "--flops", "-1"], "positive"),
         (["study", "papr", "--out", "x"], "did you mean 'paper'?"),
         (["study", "paper"], "'--out'"),

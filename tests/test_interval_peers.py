@@ -7,7 +7,7 @@ from test_intervals import runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
-from chinchilla_jax.intervals import methods as m
+from chinchilla_jax.intervals import limits as m
 
 REPS = 499
 GAMMA = np.random.default_rng(1).gamma(2.0, size=40)

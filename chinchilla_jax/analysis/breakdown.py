@@ -35,8 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
-from chinchilla_jax.intervals.draws import positive_whole
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
@@ -102,8 +102,8 @@ def breakdown(
     central_tails(level)
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance = {short(tolerance)}, give a number between 0 and 1")
-    positive_whole("repeats", repeats)
-    weights = resample_weights(len(runs), np.arange(positive_whole("resamples", resamples)), seed)
+    whole_number("repeats", repeats, low=1)
+    weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
     sizes = _Sizes(runs, weights, objective, flops, seed)
     none = sizes.at(None)
     if not none.known.sum() > 1:

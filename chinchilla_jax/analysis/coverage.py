@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.analysis.coverage_store import claim, coverage_rows, read_part, write_part
+from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
 from chinchilla_jax.intervals.table import interval_table
 from chinchilla_jax.laws.objectives import Huber
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.point_fit import FitResult
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
-COVERAGE_METHODS = ("percentile", "basic", "bca", "studentised", "gaussian", "highest_density")
 NOISES = ("residuals", "signed")
 _PART = 20  # data sets in a file: what an interruption can lose
 _KEYS = ["quantity", "flops", "level", "method"]
@@ -57,7 +57,7 @@ class CoverageSpec:
         resamples: of each.
         inner: resamples of each resample, for "studentised"; 0 leaves that method out.
         levels: of the intervals.
-        methods: out of `COVERAGE_METHODS`; None for all that `inner` allows.
+        methods: out of `intervals.BOOTSTRAP_METHODS`; None for all that `inner` allows.
         flops: budgets (FLOP) of the tokens per parameter.
         noise: "residuals" or "signed", see above.
         seed: whole number; data set i and its resamples are functions of the seed and i alone.
@@ -85,10 +85,9 @@ class CoverageSpec:
             raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
         if self.noise not in NOISES:
             raise unknown_name("noise", self.noise, NOISES)
-        possible = [name for name in COVERAGE_METHODS if name != "studentised" or self.inner]
+        possible = tuple(name for name in BOOTSTRAP_METHODS if METHODS[name].needs != "inner" or self.inner)
         for method in self.methods or ():
-            if method not in possible:
-                raise unknown_name("coverage method", method, possible)
+            read_method(method, possible)
         object.__setattr__(self, "methods", tuple(self.methods or possible))
 
     @property
@@ -311,14 +310,15 @@ class _Simulation:
         losses = simulated_losses(self.runs, self.law, self.errors, np.array([number]), spec.seed, spec.noise)
         simulated = dataclasses.replace(self.runs, loss=losses[0], name=f"simulated {number}")
         wide = SolverOptions(wide_start=True, max_steps=_POINT_STEPS, workers=1)
+        needs = {METHODS[name].needs for name in spec.methods or ()}
         point = fit(simulated, objective=self.objective, starts=_POINT_STARTS, options=wide)
         boot = bootstrap(
             simulated,
             resamples=spec.resamples,
             seed=spec.seed + 1 + number,
             objective=self.objective,
-            jackknife="bca" in (spec.methods or ()),
-            inner=spec.inner if "studentised" in (spec.methods or ()) else 0,
+            jackknife="jackknife" in needs,
+            inner=spec.inner if "inner" in needs else 0,
             point=point,
             options=SolverOptions(workers=1),
         )
@@ -351,7 +351,6 @@ def _certified_fit(runs: Runs, objective: Huber) -> FitResult:
 
 __all__ = [
     "COVERAGE_FLOPS",
-    "COVERAGE_METHODS",
     "CoverageSpec",
     "coverage",
     "coverage_error",

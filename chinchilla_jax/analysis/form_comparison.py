@@ -197,7 +197,7 @@ def make_splits(
 
 def _balanced(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """Fold of each run: groups in random order, each to the fold with the fewest runs so far; (n,)."""
-    from chinchilla_jax.intervals.draws import philox
+    from chinchilla_jax.intervals.normal import philox
 
     sizes = np.bincount(groups)
     order = philox(seed).permutation(len(sizes))

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.intervals.parameters import check_method
+from chinchilla_jax.intervals.methods import STUDY_METHODS, read_method
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import FAMILIES
 
@@ -82,7 +82,7 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
     """
     import pandas as pd
 
-    check_method(method)
+    read_method(method, STUDY_METHODS)
     for table, label, columns in (
         (conditions, "conditions", ("condition", "family", "value")),
         (params, "params", ("condition", "parameter", "estimate", "method")),

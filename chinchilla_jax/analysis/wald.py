@@ -224,11 +224,11 @@ def null_p_values(
     import pandas as pd
 
     from chinchilla_jax._util.errors import unknown_name
+    from chinchilla_jax._util.validation import whole_number
     from chinchilla_jax.analysis.coverage import NOISES, simulated_losses
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
     from chinchilla_jax.bootstrapping.schemes import huber_location
     from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.intervals.draws import positive_whole
     from chinchilla_jax.solvers import SolverOptions
 
     if noise not in NOISES:
@@ -237,7 +237,7 @@ def null_p_values(
     if truth.status.name != "CONVERGED":
         raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
     errors = -(truth.residuals - huber_location(truth.residuals, 1e-3))
-    count = positive_whole("datasets", datasets)
+    count = whole_number("datasets", datasets, low=1)
     rows = []
     for number in range(count):
         losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.fitting.point_fit import FitResult
-    from chinchilla_jax.intervals.table import Replicates
+    from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _PAIRS = Pairs()
@@ -95,7 +95,7 @@ class BootstrapResult:
 
     def replicates(self) -> Replicates:
         """What `intervals.interval_table` makes intervals from."""
-        from chinchilla_jax.intervals.table import Replicates
+        from chinchilla_jax.intervals.replicates import Replicates
 
         return Replicates(
             laws=self.laws,
@@ -123,7 +123,7 @@ class BootstrapResult:
             flops: budgets (FLOP) at which to give the optimal params and tokens and tokens per parameter.
             places: (params, tokens) at which to give the predicted loss.
             levels: mass of each interval.
-            methods: out of `intervals.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+            methods: out of `intervals.BOOTSTRAP_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
                 "studentised" `bootstrap(..., inner=50)`.
             simultaneous: bands that hold whole curves over `flops`, and not each point by itself.
             seed: of the normal draws.
@@ -158,7 +158,7 @@ class BootstrapResult:
 
         Args:
             level: probability inside, in (0, 1).
-            method: out of `intervals.INTERVAL_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
+            method: out of `intervals.BOOTSTRAP_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
                 "studentised" `bootstrap(..., inner=50)`.
 
         Returns:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.cli import options, output
 from chinchilla_jax.cli.fit import point_fields, require_certified
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     Columns: TypeAlias = dict[str, list[Any]]
 
 _DEFAULT_FLOPS = [1e20, 1e22, 1e24, 1e26]
-_METHODS = ("percentile", "gaussian", "basic", "bca", "studentised", "highest_density")
 _PARAMETER_COLUMNS = ["parameter", "estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
 _BAND_COLUMNS = ["flops", "low", "median", "high"]
 
@@ -108,12 +107,12 @@ def bootstrap_command(
 def _check(level: float, method: str, scheme: str, inner: int, flops: list[float]) -> None:
     """Refuse now what would be refused after the fits."""
     from chinchilla_jax.bootstrapping.schemes import read_scheme
+    from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, read_method
     from chinchilla_jax.intervals.quantiles import central_tails
 
     central_tails(level)
-    if method not in _METHODS:
-        raise unknown_name("method", method, _METHODS)
-    if not read_scheme(scheme).quantiles and method != "gaussian":
+    normal = read_method(method, BOOTSTRAP_METHODS).normal
+    if not read_scheme(scheme).quantiles and not normal:
         raise UsageError(f"--scheme {scheme} gives a spread and no quantiles; add --method gaussian")
     if method == "studentised" and inner < 2:
         raise UsageError(f"--inner {inner}: --method studentised needs 2 or more resamples of each resample")

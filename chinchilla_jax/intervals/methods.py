@@ -1,155 +1,131 @@
-"""The interval methods, on plain arrays: from replicates of an estimate to two limits.
+"""The interval methods: what each one needs of a bootstrap, and which formula gives its limits.
 
-Arrays have one column per quantity.
-
-| code       | symbol     | shape  | meaning                                                                 |
-|------------|------------|--------|-------------------------------------------------------------------------|
-| replicates | t*         | (R, q) | the estimate of every resample, on the quantity's scale                 |
-| estimate   | t^         | (q,)   | the point estimate, of the same estimator                               |
-| tail       | (1-level)/2 | ()    | probability outside on each side                                        |
-| jackknife  | t_(i)      | (m, q) | the estimate without run (or cluster) i                                 |
-| inner_se   | se*        | (R, q) | standard error of each resample's own estimate, by resampling it again  |
-
-A replicate that is NaN (its fit failed, or it has no optimum) is left out of its column. An infinite one has
-a place in the order and counts in the quantile methods; the methods that add cannot use it and leave it out.
-
-Sources:
-
-- Efron & Tibshirani 1993, An Introduction to the Bootstrap: sections 12.5 (studentised), 13.3 (percentile)
-  and 14.3 (BCa, equations 14.9 to 14.15);
-- Davison & Hinkley 1997, Bootstrap Methods and their Application: sections 5.2 (basic) and 4.2.4 (envelopes);
-- Hyndman 1996, doi:10.1080/00031305.1996.10474359 (highest density).
+A new method is an entry of `METHODS` and a formula in `limits.py`.
 """
 
 from __future__ import annotations
 
-from statistics import NormalDist
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from chinchilla_jax.intervals.quantiles import quantiles_of_known
-
-Floats = NDArray[np.float64]
-Limits = tuple[Floats, Floats]
-
-_NORMAL = NormalDist()
+from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax.intervals import limits
+from chinchilla_jax.intervals.limits import Floats, Limits
 
 
-def percentile(replicates: Floats, tail: float) -> Limits:
-    """The quantiles of the replicates."""
-    low, high = quantiles_of_known(replicates, (tail, 1 - tail))
-    return low, high
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Replicates of q quantities, and what else a method may need of them; symbols as in `limits.py`.
 
-
-def basic(replicates: Floats, estimate: Floats, tail: float) -> Limits:
-    """The quantiles mirrored at the estimate: 2 t^ - t*."""
-    low, high = percentile(replicates, tail)
-    return 2 * estimate - high, 2 * estimate - low
-
-
-def gaussian(replicates: Floats, estimate: Floats, tail: float) -> Limits:
-    """The estimate plus and minus a normal quantile of the replicates' standard deviation."""
-    reach = _NORMAL.inv_cdf(1 - tail) * standard_errors(replicates)
-    return estimate - reach, estimate + reach
-
-
-def studentised(replicates: Floats, estimate: Floats, inner_se: Floats, tail: float) -> Limits:
-    """Quantiles of (t* - t^)/se*, times the standard error of t^ itself (bootstrap-t)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (replicates - estimate) / inner_se
-    # A resample whose own resamples all agree has no scale: it says nothing about t.
-    t = np.where(inner_se > 0, t, np.nan)
-    se = standard_errors(replicates)
-    low, high = quantiles_of_known(t, (tail, 1 - tail))
-    return estimate - high * se, estimate - low * se
-
-
-def bca(replicates: Floats, estimate: Floats, jackknife: Floats, tail: float) -> Limits:
-    """Bias-corrected and accelerated quantiles, with the acceleration of the jackknife.
-
-    NaN where every replicate lies on one side of the estimate: the bias correction is then infinite, and the
-    resamples say nothing about the other side.
+    Attributes:
+        replicates: (R, q).
+        estimate: (q,).
+        jackknife: (m, q) for a method that needs it, else None.
+        inner_se: (R, q) for a method that needs it, else None.
     """
-    low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
-    for j, column in enumerate(replicates.T):
-        shares = bca_shares(column, float(estimate[j]), jackknife[:, j], tail)
-        if not np.isnan(shares).any():
-            low[j], high[j] = quantiles_of_known(column[:, None], shares)[:, 0]
-    return low, high
+
+    replicates: Floats
+    estimate: Floats
+    jackknife: Floats | None = None
+    inner_se: Floats | None = None
 
 
-def bca_shares(replicates: Floats, estimate: float, jackknife: Floats, tail: float) -> Floats:
-    """The two probabilities whose quantiles BCa takes, shape (2,); NaN where it has none."""
-    known = replicates[~np.isnan(replicates)]
-    if not known.size:
-        return np.full(2, np.nan)
-    # Ties with the estimate count half: a resample can reproduce a boundary exactly.
-    below = float(np.mean(known < estimate) + 0.5 * np.mean(known == estimate))
-    if not 0 < below < 1:
-        return np.full(2, np.nan)
-    bias = _NORMAL.inv_cdf(below)
-    acceleration = jackknife_acceleration(jackknife)
-    z = np.array([_NORMAL.inv_cdf(tail), _NORMAL.inv_cdf(1 - tail)])
-    shifted = bias + (bias + z) / (1 - acceleration * (bias + z))
-    return (
-        np.array([_NORMAL.cdf(each) for each in shifted]) if np.isfinite(shifted).all() else shifted * np.nan
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way of taking an interval from a bootstrap.
+
+    Attributes:
+        name: in tables and on the command line.
+        limits: from a sample and the tail probability to the two limits, on the quantity's scale.
+        needs: the field of `Replicates` that it needs besides the resamples; or None.
+        remedy: one line for a bootstrap without that field.
+        normal: whether it takes a normal around a point, from the resamples' covariance alone. Quantities
+            derived from the five-parameter law then come from laws drawn from that normal.
+        adds: whether it adds and subtracts, and so can leave the range of the quantity.
+        in_studies: whether the summary tables of a study hold it.
+    """
+
+    name: str
+    limits: Callable[[Sample, float], Limits]
+    needs: str | None = None
+    remedy: str = ""
+    normal: bool = False
+    adds: bool = False
+    in_studies: bool = False
+
+
+def _present(values: Floats | None) -> Floats:
+    assert values is not None  # `Replicates.require` has looked
+    return values
+
+
+def _gaussian(sample: Sample, tail: float) -> Limits:
+    return limits.gaussian(sample.replicates, sample.estimate, tail)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="percentile",
+            limits=lambda sample, tail: limits.percentile(sample.replicates, tail),
+            in_studies=True,
+        ),
+        Method(
+            name="basic",
+            limits=lambda sample, tail: limits.basic(sample.replicates, sample.estimate, tail),
+            adds=True,
+        ),
+        Method(
+            name="bca",
+            limits=lambda sample, tail: limits.bca(
+                sample.replicates, sample.estimate, _present(sample.jackknife), tail
+            ),
+            needs="jackknife",
+            remedy="needs the fits without each run: bootstrap(..., jackknife=True)",
+        ),
+        Method(
+            name="studentised",
+            limits=lambda sample, tail: limits.studentised(
+                sample.replicates, sample.estimate, _present(sample.inner_se), tail
+            ),
+            needs="inner",
+            remedy="needs resamples of the resamples: bootstrap(..., inner=50)",
+            adds=True,
+        ),
+        Method(name="gaussian", limits=_gaussian, normal=True, adds=True, in_studies=True),
+        Method(
+            name="highest_density",
+            limits=lambda sample, tail: limits.highest_density(sample.replicates, tail),
+        ),
+        Method(
+            name="besiroglu2024",
+            limits=_gaussian,
+            needs="huber_scale_point",
+            remedy="mixes two estimators (a HuberScale point with a Huber bootstrap); a bootstrap has one: "
+            "use 'percentile' or 'gaussian', or run_study, which fits both",
+            normal=True,
+            adds=True,
+            in_studies=True,
+        ),
     )
+}
+"""Every method by name."""
+
+BOOTSTRAP_METHODS = tuple(name for name, method in METHODS.items() if method.needs != "huber_scale_point")
+"""Methods for which the bootstrap of one estimator is enough."""
+
+STUDY_METHODS = tuple(name for name, method in METHODS.items() if method.in_studies)
+"""Methods of a study's summary tables."""
 
 
-def jackknife_acceleration(jackknife: Floats) -> float:
-    """A sixth of the skewness of the jackknife's deviations (Efron & Tibshirani 1993, equation 14.15)."""
-    known = jackknife[np.isfinite(jackknife)]
-    if known.size < 2:
-        return float("nan")
-    deviation = known.mean() - known
-    spread = float(np.sum(deviation**2))
-    return float(np.sum(deviation**3) / (6 * spread**1.5)) if spread > 0 else 0.0
+def read_method(name: Any, allowed: tuple[str, ...] = tuple(METHODS)) -> Method:
+    """The method of that name.
 
-
-def highest_density(replicates: Floats, tail: float) -> Limits:
-    """The shortest interval that holds a share 1 - 2 tail of the finite replicates."""
-    low, high = np.full(replicates.shape[1], np.nan), np.full(replicates.shape[1], np.nan)
-    for j, column in enumerate(replicates.T):
-        ordered = np.sort(column[np.isfinite(column)])
-        # As many steps between the limits as the central quantiles have: the two agree on a symmetric sample.
-        inside = int(np.ceil((1 - 2 * tail) * (ordered.size - 1)))
-        if ordered.size >= 2:
-            widths = ordered[inside:] - ordered[: ordered.size - inside]
-            first = int(np.argmin(widths))
-            low[j], high[j] = ordered[first], ordered[first + inside]
-    return low, high
-
-
-def standard_errors(replicates: Floats) -> Floats:
-    """Standard deviation of the finite replicates, 1/(R-1), over the first axis; NaN for fewer than two."""
-    finite = np.isfinite(replicates)
-    count = finite.sum(axis=0)
-    values = np.where(finite, replicates, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = values.sum(axis=0) / count
-        squares = np.where(finite, (replicates - mean) ** 2, 0.0).sum(axis=0)
-        return np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
-
-
-def simultaneous_tail(replicates: Floats, tail: float) -> float:
-    """The tail at which pointwise percentile limits hold a share 1 - 2 tail of whole curves.
-
-    The envelope of Davison & Hinkley 1997, section 4.2.4: each replicate's curve has a depth, the smallest
-    tail probability of its values over the q places; the limits are set where a share 2 tail of the curves
-    leave them anywhere.
-
-    Args:
-        replicates: (R, q), one curve a row, without NaN.
-        tail: of the simultaneous band.
-
-    Returns:
-        A tail between 0 and `tail`; NaN for fewer than two curves.
+    Raises:
+        UsageError: `name` is not one of `allowed`.
     """
-    count = len(replicates)
-    if count < 2:
-        return float("nan")
-    rank = np.argsort(np.argsort(replicates, axis=0, kind="stable"), axis=0, kind="stable")
-    depth = np.minimum(rank, count - 1 - rank).min(axis=1) / (count - 1)
-    # Curves of less than this depth lie outside somewhere.
-    return float(min(np.quantile(depth, 2 * tail, method="lower"), tail))
+    if not isinstance(name, str) or name not in allowed:
+        raise unknown_name("interval method", name, allowed)
+    return METHODS[name]

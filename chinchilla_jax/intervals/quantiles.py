@@ -47,7 +47,9 @@ def between_ranks(probabilities: ArrayLike, count: int) -> tuple[NDArray[np.intp
 def interpolate(left: Floats, right: Floats, share: Floats) -> Floats:
     """From `left` towards `right`, which is no less; an infinite end is the result wherever share > 0."""
     with np.errstate(invalid="ignore", over="ignore"):
-        between = left + share * (right - left)
+        width = right - left
+        apart = (1 - share) * left + share * right  # where the width is beyond float64
+        between = np.where(np.isfinite(width), left + share * width, apart)
     return np.where((left == right) | (share == 0) | np.isneginf(left), left, between)
 
 

@@ -5,8 +5,8 @@
 | replicates | (R,)  | the fits of a bootstrap and what else its intervals need      |
 | flops      | (k,)  | training FLOP                                                 |
 
-A study's tables hold "percentile" and "gaussian" too. On resamples as large as the data both are computed as
-there, so that a bootstrap and a study of the same runs agree in every digit.
+Methods that a study's tables hold too are computed as there on resamples as large as the data, so that a
+bootstrap and a study of the same runs agree in every digit.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.parameters import parameter_rows
 from chinchilla_jax.intervals.quantities import prescription_quantities
-from chinchilla_jax.intervals.table import Replicates, interval_columns
+from chinchilla_jax.intervals.replicates import Replicates
+from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.intervals.tokens_per_param import band_columns
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -36,9 +38,9 @@ def parameter_columns(replicates: Replicates, level: float, method: str) -> dict
     """
     replicates.require(method)
     if _as_in_a_study(replicates, method):
-        rows = parameter_rows(replicates.laws, replicates.converged, replicates.point, level, method)
+        rows = parameter_rows(replicates.laws, replicates.converged, replicates.centre(method), level, method)
         return {name: [row[name] for row in rows] for name in rows[0]}
-    columns = interval_columns(replicates, levels=[level], methods=[method])
+    columns = Intervals(replicates).columns(level, method)
     named = {"parameter": columns.pop("quantity")} | columns
     return {name: named[name] for name in named if name not in _OF_DERIVED}
 
@@ -56,13 +58,13 @@ def tokens_per_param_columns(
         UsageError: as `parameter_columns`, or a budget is not positive and finite.
     """
     replicates.require(method)
-    draws_laws = method == "gaussian" and isinstance(replicates.laws, ScalingLaw)
+    draws_laws = METHODS[method].normal and isinstance(replicates.laws, ScalingLaw)
     band, counts = band_columns(
         replicates.laws,
         flops,
         level,
-        "gaussian" if draws_laws else "percentile",
-        replicates.point,
+        method if draws_laws else "percentile",
+        replicates.centre(method),
         seed=seed,
         converged=replicates.converged,
         caller="tokens_per_param",
@@ -70,11 +72,11 @@ def tokens_per_param_columns(
     columns: dict[str, list[Any]] = {name: band[name].tolist() for name in ("flops", "low", "median", "high")}
     if not (_as_in_a_study(replicates, method) and (draws_laws or method == "percentile")):
         asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
-        limits = interval_columns(replicates, asked, levels=[level], methods=[method], seed=seed)
+        limits = Intervals(replicates, asked, seed=seed).columns(level, method)
         columns |= {name: limits[name] for name in ("low", "high")}
     count = len(columns["flops"])
     return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
 
 
 def _as_in_a_study(replicates: Replicates, method: str) -> bool:
-    return method in ("percentile", "gaussian") and replicates.factor == 1
+    return METHODS[method].in_studies and replicates.factor == 1

@@ -1,23 +1,21 @@
-"""Compute-optimal tokens per parameter over a range of budgets, with its band, and its slope per decade.
+"""Compute-optimal tokens per parameter over a range of budgets, with its band.
 
 | code    | symbol       | shape  | unit                                              |
 |---------|--------------|--------|---------------------------------------------------|
 | flops   | C            | (k,)   | training FLOP                                     |
 | laws    |              | (R,)   | the resamples' laws                               |
 | ratio   | D_opt/N_opt  | (k,)   | tokens per parameter                              |
-| slope   |              | ()     | tokens per parameter per decade of compute        |
 
 For most laws ln(ratio) is a line in ln(C/6) (`log_ratio_line`), so a band is R lines evaluated and sorted at
 k budgets; for the others the ratios themselves are sorted. A ratio may be +inf or 0 (see `ScalingLaw`): both
 have a place in the order, so a limit is +inf or 0 where enough lanes are. A lane without an optimum (NaN) has
 no place: it is left out and counted.
 
-The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from a normal; see `parameters.py`.
+The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from a normal; see `normal.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,22 +24,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.intervals.draws import draw_laws, draw_shifts, philox, positive_whole, shifted_laws
+from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.intervals.line_order import line_order_statistics
-from chinchilla_jax.intervals.parameters import (
-    IntervalRequest,
-    check_lanes,
-    check_method,
-    check_point,
-    counted_coordinates,
-    five_parameter_law,
-)
+from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
+from chinchilla_jax.intervals.normal import counted_coordinates, draw_shifts, five_parameter_law, shifted_laws
+from chinchilla_jax.intervals.parameters import IntervalRequest
 from chinchilla_jax.intervals.quantiles import (
     between_ranks,
     central_tails,
     interpolate,
     quantiles_of_known,
 )
+from chinchilla_jax.intervals.replicates import check_lanes, check_point
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.fitted import FittedLaws
 
@@ -139,28 +133,28 @@ def interval_bands(
 ) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, int]]]:
     """`band_columns` of each request; what they share is computed once."""
     for each in requests:
-        check_method(each.method)
+        read_method(each.method, STUDY_METHODS)
         central_tails(each.level)
-    budgets = _budgets(flops)
+    budgets = positive_budgets(flops)
     mask = check_lanes(laws, converged)
     drawn: tuple[NDArray[np.float64], int] | None = None
     bands = []
     for (point_law, method), group in itertools.groupby(requests, lambda each: (each.point_law, each.method)):
         sample: FittedLaws
-        if method == "percentile":
-            kept = mask & _finite(laws)
-            sample = laws if kept.all() else laws[kept]
-            counted = len(sample)
-        else:
+        if METHODS[method].normal:
             centre = five_parameter_law(check_point(point_law, caller, laws), method)
             if drawn is None:
-                points = counted_coordinates(five_parameter_law(laws, method), mask)
-                drawn = draw_shifts(points, draws, seed), len(points)
+                coordinates = counted_coordinates(five_parameter_law(laws, method), mask)
+                drawn = draw_shifts(coordinates, draws, seed), len(coordinates)
             shifts, counted = drawn
             sample = shifted_laws(centre, shifts)
+        else:
+            kept = mask & finite_laws(laws)
+            sample = laws if kept.all() else laws[kept]
+            counted = len(sample)
         tails = [central_tails(each.level) for each in group]
         probabilities = sorted({0.5}.union(*tails))
-        quantiles, without = _ratio_quantiles(sample, budgets, probabilities)
+        quantiles, without = ratio_quantiles(sample, budgets, probabilities)
         at = dict(zip(probabilities, quantiles, strict=True))
         counts = {
             "n_converged": counted,
@@ -174,148 +168,7 @@ def interval_bands(
     return bands
 
 
-def slope_per_decade(flops: ArrayLike, ratio: ArrayLike) -> NDArray[np.float64]:
-    """Least-squares slope of tokens per parameter on log10 compute: the published measure of the trend.
-
-    Schaeffer et al. 2025 (arXiv:2509.23963) apply it to the median of the band: -0.572 (standard), -1.049
-    (best fit), -1.248 (reported).
-
-    Args:
-        flops: budgets (FLOP), positive, shape (k,), at least two distinct ones.
-        ratio: tokens per parameter, shape (..., k).
-
-    Returns:
-        Tokens per parameter per decade, shape (...). NaN where a ratio is infinite or NaN: no line passes
-        there.
-
-    Raises:
-        UsageError: shapes disagree, or the budgets do not span a range.
-    """
-    x = np.log10(_budgets(flops))
-    y = np.asarray(ratio, dtype=np.float64)
-    if y.shape[-1:] != x.shape or np.ptp(x) == 0:
-        raise UsageError(
-            f"slope_per_decade: {x.size} budgets and ratios of shape {y.shape}; "
-            "give one ratio per budget, for two or more distinct budgets"
-        )
-    centred = x - x.mean()
-    with np.errstate(invalid="ignore"):
-        slope = (y - y.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
-    return np.where(np.isfinite(y).all(axis=-1), slope, np.nan)
-
-
-def slope_table(tokens_per_param: pd.DataFrame) -> pd.DataFrame:
-    """Slope per decade of the median tokens per parameter, per condition and method.
-
-    Args:
-        tokens_per_param: rows of `tokens_per_param_band`, with a column `condition` if there are several.
-
-    Returns:
-        Columns condition (if given), method, level, slope_per_decade (NaN where a median is not finite),
-        n_flops, n_not_finite (budgets whose median is not finite), in the order of first appearance.
-
-    Raises:
-        UsageError: a column is missing.
-    """
-    import pandas as pd
-
-    missing = [name for name in ("method", "level", "flops", "median") if name not in tokens_per_param]
-    if missing:
-        raise UsageError(
-            f"slope_table: column {missing[0]!r} is missing; give the rows of tokens_per_param_band"
-        )
-    keys = [key for key in ("condition", "method", "level") if key in tokens_per_param]
-    rows = []
-    for group, band in tokens_per_param.groupby(keys, sort=False, observed=True):
-        median = band["median"].to_numpy()
-        slope = float(slope_per_decade(band["flops"].to_numpy(), median))
-        bad = int((~np.isfinite(median)).sum())
-        rows.append((*group, slope, len(band), bad))
-    return pd.DataFrame(rows, columns=[*keys, "slope_per_decade", "n_flops", "n_not_finite"])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SlopeError:
-    """Monte-Carlo error of a slope per decade (all three in tokens per parameter per decade).
-
-    Attributes:
-        slope: mean slope over the repeats that vary only the draws (for "percentile": the slope).
-        draws_error: standard deviation of the slope when only the seed of the draws changes (0 for
-            "percentile").
-        total_error: the same when the bootstrap's resamples change too. Another group's slope from its own
-            resamples and draws differs from ours by about sqrt(2) times this.
-        repeats: how many repeats each standard deviation is taken over.
-    """
-
-    slope: float
-    draws_error: float
-    total_error: float
-    repeats: int
-
-
-def slope_monte_carlo_error(
-    laws: FittedLaws,
-    point_law: FittedLaws | None = None,
-    flops: ArrayLike = COMPUTE_GRID,
-    method: str = "besiroglu2024",
-    *,
-    converged: ArrayLike | None = None,
-    draws: int = 4000,
-    repeats: int = 100,
-    seed: int = 0,
-) -> SlopeError:
-    """How far the slope of the median would move with other random numbers; the data stay the same.
-
-    Resampling the R laws with replacement takes the place of fresh bootstrap resamples.
-
-    Args:
-        laws: the resamples' laws, shape (R,).
-        point_law: the point fit, needed by the normal methods.
-        flops: budgets (FLOP), shape (k,).
-        method: the method of the band.
-        converged: which laws count, bool (R,); None for all.
-        draws: laws drawn per repeat by the normal methods.
-        repeats: number of repeats, 2 or more.
-        seed: seed of everything here; repeat i draws with seed + 1 + i.
-
-    Raises:
-        UsageError: an argument is out of range, or fewer than two laws count.
-    """
-    check_method(method)
-    kept = laws[check_lanes(laws, converged) & _finite(laws)]
-    budgets = _budgets(flops)
-    if positive_whole("repeats", repeats) < 2 or len(kept) < 2:
-        raise UsageError(
-            f"slope_monte_carlo_error: {repeats} repeats of {len(kept)} laws; give two or more of both"
-        )
-    everyone = np.ones(len(kept), dtype=np.bool_)
-
-    def slope(sample: FittedLaws, draw_seed: int) -> float:
-        if method != "percentile":
-            centre = check_point(point_law, "slope_monte_carlo_error", laws)
-            sample = draw_laws(
-                five_parameter_law(sample, method),
-                everyone,
-                five_parameter_law(centre, method),
-                draws,
-                draw_seed,
-            )
-        medians, _ = _ratio_quantiles(sample, budgets, (0.5,))
-        return float(slope_per_decade(budgets, medians[0]))
-
-    generator = philox(seed)
-    seeds = [seed + 1 + i for i in range(repeats)]
-    fixed = [slope(kept, s) for s in (seeds if method != "percentile" else seeds[:1])]
-    fresh = [slope(kept[generator.integers(0, len(kept), len(kept))], s) for s in seeds]
-    return SlopeError(
-        slope=float(np.mean(fixed)),
-        draws_error=float(np.std(fixed, ddof=1)) if len(fixed) > 1 else 0.0,
-        total_error=float(np.std(fresh, ddof=1)),
-        repeats=repeats,
-    )
-
-
-def _finite(laws: FittedLaws) -> NDArray[np.bool_]:
+def finite_laws(laws: FittedLaws) -> NDArray[np.bool_]:
     """Which laws have finite parameters, (R,): NaN, or an A beyond float64, is a failed lane.
 
     E is not asked about: no optimum depends on it.
@@ -324,7 +177,7 @@ def _finite(laws: FittedLaws) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(np.stack(fields)).all(axis=0))
 
 
-def _ratio_quantiles(
+def ratio_quantiles(
     laws: FittedLaws, budgets: NDArray[np.float64], probabilities: Sequence[float]
 ) -> tuple[NDArray[np.float64], int]:
     """Quantiles (p, k) of the ratio over the laws, and how many laws have no optimum at some budget.
@@ -351,8 +204,13 @@ def _ratio_quantiles(
     return interpolate(left, right, share[:, None]), without
 
 
-def _budgets(flops: ArrayLike) -> NDArray[np.float64]:
-    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
-    if budgets.ndim != 1 or not budgets.size or not ((budgets > 0) & np.isfinite(budgets)).all():
-        raise UsageError(f"flops = {short(flops)}: give one or more positive, finite budgets, shape (k,)")
+def positive_budgets(flops: ArrayLike) -> NDArray[np.float64]:
+    """`flops` as an array of shape (k,), k at least 1.
+
+    Raises:
+        UsageError: a budget is not positive and finite, or there is none.
+    """
+    budgets = np.atleast_1d(positive_array("flops", flops))
+    if budgets.ndim != 1 or not budgets.size:
+        raise UsageError(f"flops = {short(flops)}: give one or more budgets, shape (k,)")
     return budgets

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.intervals.parameters import METHODS, IntervalRequest, interval_rows
+from chinchilla_jax.intervals.methods import STUDY_METHODS
+from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.solvers.status import STATUS_NAMES
@@ -96,7 +97,7 @@ def summary_columns(
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    centres = {method: points[spec.objective] for method in METHODS}
+    centres = {method: points[spec.objective] for method in STUDY_METHODS}
     centres["besiroglu2024"] = points["huber_scale"]
     requests = [
         IntervalRequest(law, level, method)

@@ -18,7 +18,7 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis.identities import identity_errors
 from chinchilla_jax.analysis.trends import trend_table
 from chinchilla_jax.datasets.architectures import relative_error_summary
-from chinchilla_jax.intervals.tokens_per_param import slope_monte_carlo_error, slope_table
+from chinchilla_jax.intervals.slopes import slope_monte_carlo_error, slope_table
 from chinchilla_jax.perturbations import geometric_mean
 from chinchilla_jax.plots import save_study_figures
 

@@ -1,0 +1,132 @@
+"""The normal approximation of a bootstrap of five-parameter laws, and laws drawn from it.
+
+| code        | symbol | shape  | unit                                                   |
+|-------------|--------|--------|--------------------------------------------------------|
+| coordinates |        | (m, 4) | (ln A, ln B, alpha, beta) of each resample             |
+| shifts      |        | (d, 4) | the same of each draw, less the centre                 |
+| covariance  | S      | (4, 4) | of the same, over the resamples                        |
+| z           | z      | (d, 4) | standard normal                                        |
+
+Besiroglu et al. 2024 (arXiv:2404.10102) take their bands from such draws. The compute optimum depends on
+these four coordinates alone; `draw_with_floor` adds E for quantities that contain it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.intervals.replicates import check_lanes
+from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+Floats = NDArray[np.float64]
+_E_STREAM = 1  # of the draws of E, beside those of the coordinates
+
+
+def five_parameter_law(law: FittedLaws, method: str) -> ScalingLaw:
+    """`law` if laws can be drawn from a normal around it; otherwise `UsageError`."""
+    if not isinstance(law, ScalingLaw):
+        raise UsageError(
+            f"method {method!r} draws five-parameter laws (E, A, B, alpha, beta), and this law has "
+            f"{', '.join(law.as_dict())}; use 'percentile'"
+        )
+    return law
+
+
+def normal_coordinates(laws: ScalingLaw) -> Floats:
+    """(ln A, ln B, alpha, beta) of each law, shape s + (4,): what the compute optimum depends on."""
+    with np.errstate(divide="ignore"):
+        columns = (np.log(laws.A), np.log(laws.B), laws.alpha, laws.beta)
+    return np.stack([np.asarray(column) for column in columns], axis=-1)
+
+
+def counted_coordinates(laws: ScalingLaw, converged: ArrayLike | None) -> Floats:
+    """The finite `normal_coordinates` among the lanes that count, shape (m, 4)."""
+    coordinates = normal_coordinates(laws)
+    return coordinates[check_lanes(laws, converged) & np.isfinite(coordinates).all(axis=-1)]
+
+
+def law_covariance(laws: ScalingLaw, converged: ArrayLike) -> Floats:
+    """Covariance of (ln A, ln B, alpha, beta) over the lanes that count, shape (4, 4), 1/(n-1).
+
+    Lanes count when they converged and all four coordinates are finite. All NaN where fewer than two do.
+
+    Raises:
+        UsageError: shapes disagree.
+    """
+    return _covariance(counted_coordinates(laws, converged))
+
+
+def draw_laws(
+    laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, draws: int, seed: int
+) -> ScalingLaw:
+    """Laws from a normal around `point_law`, with the covariance of the laws that count: shape (draws,).
+
+    The normal is in (ln A, ln B, alpha, beta); E, which the optimum does not contain, stays at the point's
+    value. The draws are z S^(1/2) with the symmetric root, which unlike a Cholesky factor exists for a
+    singular S too.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    return shifted_laws(point_law, draw_shifts(counted_coordinates(laws, converged), draws, seed))
+
+
+def draw_with_floor(
+    laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, factor: float, draws: int, seed: int
+) -> ScalingLaw:
+    """`draw_laws`, with E from its normal given the other four, and all deviations times `factor`."""
+    counted = laws[check_lanes(laws, converged) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
+    coordinates, E = normal_coordinates(counted), np.asarray(counted.E)
+    shifts = factor * draw_shifts(coordinates, draws, seed)
+    if len(E) < 2:
+        return shifted_laws(point_law, shifts, np.full(draws, np.nan))
+    # E given the rest: its regression on them, and what that leaves.
+    centred = coordinates - coordinates.mean(axis=0)
+    slopes = np.linalg.lstsq(centred, E - E.mean(), rcond=None)[0]
+    rest = float(np.std(E - E.mean() - centred @ slopes, ddof=1))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _E_STREAM])))
+    floor = point_law.E + shifts @ slopes + factor * rest * generator.standard_normal(draws)
+    return shifted_laws(point_law, shifts, floor)
+
+
+def draw_shifts(coordinates: Floats, draws: int, seed: int) -> Floats:
+    """Offset of each draw from the centre: shape (draws, 4); NaN for fewer than two resamples.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    covariance = _covariance(coordinates)
+    z = philox(seed).standard_normal((whole_number("draws", draws, low=1), 4))
+    if not np.isfinite(covariance).all():
+        return np.full(z.shape, np.nan)
+    variances, axes = np.linalg.eigh(covariance)
+    return z @ ((axes * np.sqrt(np.maximum(variances, 0.0))) @ axes.T)
+
+
+def shifted_laws(point_law: ScalingLaw, shifts: Floats, floor: Floats | None = None) -> ScalingLaw:
+    """The laws at `shifts` from `point_law` in (ln A, ln B, alpha, beta): shape (draws,).
+
+    E is `floor`, or that of the point.
+    """
+    points = normal_coordinates(point_law) + shifts
+    with np.errstate(over="ignore"):
+        A, B = np.exp(points[:, 0]), np.exp(points[:, 1])
+    E = point_law.E if floor is None else floor
+    return ScalingLaw(E=E, A=A, B=B, alpha=points[:, 2], beta=points[:, 3])
+
+
+def philox(seed: int) -> np.random.Generator:
+    """A counter-based generator keyed by the seed alone.
+
+    Raises:
+        UsageError: `seed` is not a whole number >= 0.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(whole_number("seed", seed))))
+
+
+def _covariance(coordinates: Floats) -> Floats:
+    return np.cov(coordinates, rowvar=False) if len(coordinates) > 1 else np.full((4, 4), np.nan)
