@@ -451,10 +451,10 @@ def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == done.stderr == "", "quiet when nobody watches"
+    assert done.stdout == done.stderr == "", "quiet unless stderr is a terminal"
 
 
-def test_a_study_without_one_usable_size_is_drawn_all_the_same(tmp_path):
+def test_a_study_without_a_usable_size_is_still_drawn(tmp_path):
     spec = StudySpec(
         sweeps=(Sweep(family="multiplicative", values=(-0.5,)),), resamples=5, flops=(1e20, 1e22)
     )

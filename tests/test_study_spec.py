@@ -1,4 +1,4 @@
-"""What a study is (spec, TOML) and what it runs (plan): meaning, round trips, every way to get it wrong."""
+"""Specs and their conditions: meaning, round trips, and every way to get a spec wrong."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def test_the_paper_has_221_conditions_and_three_more():
     }
 
 
-def test_conditions_have_the_ids_of_the_design_in_its_order():
+def test_conditions_have_the_documented_ids_and_order():
     conditions = plan_conditions(paper_study())
     ids = [condition.id for condition in conditions]
     assert ids[:4] == ["identity", "identity@reported", "identity@best_fit", "identity@as_plotted"]
@@ -94,7 +94,7 @@ def test_the_papers_sweeps_are_those_of_the_reference():
     assert paper_study().flops == tuple(COMPUTE_GRID)
 
 
-def test_the_experiments_toml_can_say_the_paper(tmp_path):
+def test_the_published_study_can_be_written_in_toml(tmp_path):
     text = """
         data = "chinchilla"
         interpretations = ["standard", "reported", "best_fit", "as_plotted"]
@@ -351,7 +351,7 @@ def test_a_wrong_toml_gets_one_line_with_file_field_and_remedy(tmp_path, text, p
         ('data = "runs.csv"\ncolumns = { loss = "ce" }\nsolver = "nwton"', 3),
     ],
 )
-def test_a_wrong_toml_is_told_its_line(tmp_path, text, line):
+def test_a_wrong_toml_gets_its_line(tmp_path, text, line):
     assert f": line {line}: " in message(toml, tmp_path, text)
 
 
@@ -394,7 +394,7 @@ def test_the_example_means_what_its_comments_say():
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_is_no_text(tmp_path, content):
+def test_a_file_that_is_not_text(tmp_path, content):
     path = tmp_path / "spec.toml"
     assert "No such file" in message(StudySpec.from_toml, path)
     if content:

@@ -1,4 +1,4 @@
-"""A study broken off, shared out, damaged or extended is the study that nothing happened to."""
+"""Executors, shards, interruptions, places: whatever happens to a study, its bytes are the same."""
 
 import concurrent.futures
 import dataclasses
@@ -32,6 +32,7 @@ from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
 from chinchilla_jax.study.execution import jobs
 from chinchilla_jax.study.execution.cache import SingleFlightCache
+from chinchilla_jax.study.spec.reproduce import spec_toml
 from chinchilla_jax.study.storage.directories import host_name, open_directory
 
 SPEC = StudySpec(
@@ -55,6 +56,13 @@ def study(tmp_path_factory):
 @pytest.fixture
 def copy(study, tmp_path):
     return shutil.copytree(study.path, tmp_path / "copy")
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text(spec_toml(SPEC), encoding="utf-8")
+    return str(path)
 
 
 def contents(path):
@@ -89,18 +97,18 @@ def test_ranges_cover_every_resample_once_however_the_study_grew(resamples, n_ru
         ranges = grown
 
 
-def test_the_default_study_is_one_file_to_a_condition():
+def test_the_default_study_has_one_chunk_per_condition():
     assert plan_ranges(4000, 240) == (ResampleRange(0, 4000),)
     assert plan_ranges(20_000, 240)[0] == ResampleRange(0, 4000)
     assert len(plan_ranges(20_000, 240)) == 5
     assert len(plan_ranges(4000, 10**6)) == 32, "weights of a large table are held in parts"
 
 
-# --- who does the work -------------------------------------------------------------------------------------
+# --- executors and shards ----------------------------------------------------------------------------------
 
 
 class Contrary(concurrent.futures.Executor):
-    """Does the latest job first and twice, on copies that have been through pickle, and loses one for good.
+    """Runs the latest job first and twice, on pickled copies, and loses one submission for good.
 
     Like Dask, it takes two calls with equal arguments for one.
     """
@@ -130,7 +138,7 @@ class Contrary(concurrent.futures.Executor):
 
 @pytest.fixture
 def kept_programs(tmp_path_factory, monkeypatch):
-    """Processes that are started take the compiled solver from one another."""
+    """Processes started by a test share one cache of compiled programs."""
     folder = tmp_path_factory.getbasetemp() / "programs"
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
@@ -160,7 +168,7 @@ def test_every_executor_gives_the_same_bytes(study, tmp_path, kept_programs, nam
         executor.shutdown()
 
 
-def test_an_executor_that_is_none_is_refused(tmp_path):
+def test_what_is_not_an_executor_is_refused(tmp_path):
     assert "did you mean 'dask'" in refused(run_study, SPEC, tmp_path / "a", executor="dsk", **QUIET)
     assert "concurrent.futures.Executor" in refused(run_study, SPEC, tmp_path / "b", executor=3, **QUIET)
     assert "needs the executor dask" in refused(
@@ -170,7 +178,7 @@ def test_an_executor_that_is_none_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9])
-def test_shards_have_no_chunk_in_common_and_are_the_study(count):
+def test_shards_have_no_chunk_in_common_and_make_up_the_study(count):
     ranges = (ResampleRange(0, 10), ResampleRange(10, 20))
     every = chunks.plan_chunks(SPEC, {"standard": "x"}, ranges)
     parts = [Shard(i + 1, count).of(every) for i in range(count)]
@@ -193,23 +201,20 @@ def test_shards_in_any_order_make_the_same_study(study, tmp_path):
     assert finish_study(out, **QUIET).reused
 
 
-def test_two_processes_of_jaxs_runtime_make_the_same_study(study, tmp_path, kept_programs):
-    """They find each other through a coordinator on loopback, and know their shares from it."""
+def test_two_processes_of_jaxs_runtime_make_the_same_study(study, spec_file, tmp_path, kept_programs):
+    """They find each other through a coordinator on loopback, which also gives them their shards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     code = (
         "import sys\n"
-        "from chinchilla_jax.cli import main, study\n"
-        "from test_study_survives import SPEC\n"
-        "study._read_spec = lambda *_: SPEC\n"
-        f"arguments = ['study', 'paper', '--out', {str(tmp_path / 'out')!r}, '--no-figures']\n"
+        "from chinchilla_jax.cli import main\n"
+        f"arguments = ['study', {spec_file!r}, '--out', {str(tmp_path / 'out')!r}, '--no-figures']\n"
         "sys.exit(main([*arguments, '--executor', 'jax']))\n"
     )
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code],
-            cwd=os.path.dirname(__file__),
             env=os.environ
             | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)},
             stdout=subprocess.PIPE,
@@ -225,7 +230,7 @@ def test_two_processes_of_jaxs_runtime_make_the_same_study(study, tmp_path, kept
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/3", "4/3", "1/0", "-1/3", "a/b", "1/2/3", "²/3"])
-def test_a_shard_that_is_none_is_refused(text):
+def test_what_is_not_a_shard_is_refused(text):
     assert "I/N" in refused(Shard.parse, text)
 
 
@@ -237,7 +242,7 @@ def test_two_writers_at_once_make_one_study(study, tmp_path):
     assert contents(tmp_path / "out") == contents(study.path)
 
 
-def test_two_studies_at_once_are_those_one_after_the_other(study, tmp_path):
+def test_two_studies_at_once_are_the_same_as_in_turn(study, tmp_path):
     other = StudySpec(resamples=20, seed=3, flops=SPEC.flops)
     alone = run_study(other, tmp_path / "alone", **QUIET)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -247,7 +252,7 @@ def test_two_studies_at_once_are_those_one_after_the_other(study, tmp_path):
     assert contents(second.path) == contents(alone.path)
 
 
-# --- broken off, and gone on with --------------------------------------------------------------------------
+# --- interruptions -----------------------------------------------------------------------------------------
 
 
 def test_more_resamples_keep_the_first_bit_for_bit(study, copy, monkeypatch):
@@ -272,25 +277,21 @@ def test_more_resamples_keep_the_first_bit_for_bit(study, copy, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "Ctrl-C"])
-def test_a_process_that_is_stopped_loses_nothing_it_has_written(study, tmp_path, kept_programs, blow):
+def test_a_stopped_process_loses_nothing_that_it_has_written(study, spec_file, tmp_path, kept_programs, blow):
     out = tmp_path / "out"
     code = (
         "import signal, sys, time\n"
         # A shell that runs tests in the background has its children ignore Ctrl-C.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from chinchilla_jax.study.execution import executors\n"
-        "from chinchilla_jax.cli import study\n"
-        "from test_study_survives import SPEC\n"
-        "study._read_spec = lambda *_: SPEC\n"
-        # Slow enough to be met at work.
+        # Slow enough to be stopped halfway.
         "fast = executors.run_job\n"
         "executors.run_job = lambda *job: (time.sleep(0.3), fast(*job))[1]\n"
         "from chinchilla_jax.cli import main\n"
-        f"sys.exit(main(['study', 'paper', '--out', {str(out)!r}, '--workers', '1', '--no-figures']))\n"
+        f"sys.exit(main(['study', {spec_file!r}, '--out', {str(out)!r}, '--workers', '1', '--no-figures']))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=os.path.dirname(__file__),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -327,7 +328,7 @@ class Counting(Progress):
         self.notes.append(text)
 
 
-def test_a_full_disk_costs_one_line_and_no_chunk(study, tmp_path, monkeypatch):
+def test_a_full_disk_gives_one_line_and_loses_no_chunk(study, tmp_path, monkeypatch):
     real, left = os.fsync, [6]  # study.json and its folder, then chunks with theirs
 
     def full(handle):
@@ -346,7 +347,7 @@ def test_a_full_disk_costs_one_line_and_no_chunk(study, tmp_path, monkeypatch):
     assert contents(tmp_path / "out") == contents(study.path)
 
 
-def test_a_foreign_copy_of_a_chunk_is_not_counted_twice(study, copy):
+def test_a_second_copy_of_a_chunk_is_not_counted(study, copy):
     first = chunk_files(copy)[0]
     stem = first.name.rpartition("-")[0]
     other = first.with_name(f"{stem}-{'f' * 32}.parquet")
@@ -394,7 +395,7 @@ def test_other_errors_are_not_taken_for_memory():
         jobs.fit_in_halves(fitter, np.ones((200, 3)), np.arange(200))
 
 
-def test_what_is_shared_is_computed_once_and_a_failure_is_not_kept():
+def test_shared_values_are_computed_once_and_failures_are_not_cached():
     cache, calls = SingleFlightCache(2), []
     gate = threading.Barrier(4)
 
@@ -477,7 +478,7 @@ def test_every_directory_keeps_the_contract(place):
 
 
 @REMOTE_WARNINGS
-def test_a_study_elsewhere_is_the_same_and_goes_on(study, place, monkeypatch):
+def test_a_study_in_any_place_is_the_same_and_resumes(study, place, monkeypatch):
     def one_figure(study, folder):
         Path(folder).mkdir(exist_ok=True)
         (Path(folder) / "one.png").write_bytes(study.location.encode())
@@ -502,14 +503,14 @@ def test_a_study_elsewhere_is_the_same_and_goes_on(study, place, monkeypatch):
         assert [file.name for file in found.figures] == ["one.png"]
 
 
-def test_an_address_that_nothing_reaches_is_refused():
+def test_an_unknown_protocol_is_refused():
     assert "nosuch://x" in refused(open_directory, "nosuch://x")
 
 
 # --- the command line --------------------------------------------------------------------------------------
 
 
-def test_the_example_is_checked_run_in_shards_and_shown(tmp_path, monkeypatch, capsys):
+def test_the_commands_init_check_run_status_and_finish(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["study", "init"]) == 0
     assert main(["study", "init"]) == 2
@@ -536,7 +537,7 @@ def test_the_example_is_checked_run_in_shards_and_shown(tmp_path, monkeypatch, c
     assert "did you mean 'check'" in capsys.readouterr().err.lower()
 
 
-def test_a_finished_study_is_found_without_the_solver(copy):
+def test_a_finished_study_is_opened_without_the_solver(copy):
     code = (
         "import json, sys\n"
         "from chinchilla_jax.report import run_study\n"
@@ -550,7 +551,7 @@ def test_a_finished_study_is_found_without_the_solver(copy):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_a_smaller_number_of_resamples_than_there_are_is_told_so(tmp_path):
+def test_fewer_resamples_than_there_are_get_the_number(tmp_path):
     run_study(SPEC, tmp_path / "out", **QUIET)
     fewer = dataclasses.replace(SPEC, resamples=SPEC.resamples - 5)
     said = refused(run_study, fewer, tmp_path / "out")

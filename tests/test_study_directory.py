@@ -1,4 +1,4 @@
-"""What a study says of itself, and what it does where places and files are not as it would have them."""
+"""The directory of a study: its files, its owner, its heartbeat, its status and its messages."""
 
 import errno
 import io
@@ -77,7 +77,7 @@ def refused(action, *arguments, **options):
 # --- the files ---------------------------------------------------------------------------------------------
 
 
-def test_a_piece_is_strings_and_numbers_to_any_reader(study):
+def test_a_chunk_is_strings_and_numbers_to_any_reader(study):
     (file,) = (study.path / "fits").glob("part-00002-*")
     frame = pd.read_parquet(file)
     assert list(frame.columns) == list(COLUMNS["fits"])
@@ -91,8 +91,8 @@ def test_a_piece_is_strings_and_numbers_to_any_reader(study):
     assert set(found["status"]) == {"INVALID"} and len(found) == 12
 
 
-def test_pieces_as_they_were_encoded_before_are_opened_and_gone_on_with(study, copy):
-    """Once they were compressed, with strings as strings. The checksum in the name is of the bytes."""
+def test_chunks_in_the_older_encoding_are_opened_and_resumed(study, copy):
+    """They were compressed, with plain strings. The checksum in the name is of the bytes."""
     for file in sorted((copy / "fits").iterdir())[:3]:
         table = parse_table("", file.read_bytes())
         stream = io.BytesIO()
@@ -120,7 +120,7 @@ def test_the_time_of_the_stages_is_in_the_record(study):
     assert all(value > 0 for value in timing["cpu_seconds"].values())
 
 
-def test_files_of_others_among_the_pieces_are_left_alone(copy):
+def test_other_files_among_the_chunks_are_left_alone(copy):
     (copy / "fits" / "mine.parquet").write_bytes(b"something of the user's")
     (copy / "point.parquet").unlink()
     run_study(SPEC, copy, **QUIET)
@@ -128,7 +128,7 @@ def test_files_of_others_among_the_pieces_are_left_alone(copy):
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
-def test_a_file_system_without_links_will_do(tmp_path, monkeypatch, code):
+def test_a_file_system_without_links_is_enough(tmp_path, monkeypatch, code):
     def refuse(*_):
         raise OSError(code, os.strerror(code))
 
@@ -149,15 +149,15 @@ def test_a_study_through_a_link_is_the_study(study, tmp_path):
     assert "a link to nothing" in refused(run_study, SPEC, tmp_path / "nowhere", **QUIET)
 
 
-def test_an_empty_name_is_no_directory(tmp_path, monkeypatch):
+def test_an_empty_name_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "the name is empty" in refused(run_study, SPEC, "", **QUIET)
     assert "the name is empty" in refused(open_study, "")
     assert not list(tmp_path.iterdir())
 
 
-def test_another_folder_of_work_finds_the_study_and_misses_the_table(tmp_path, monkeypatch):
-    """Paths stay as they were written: relative ones are from where the command runs."""
+def test_from_another_folder_the_study_opens_and_the_table_is_missing(tmp_path, monkeypatch):
+    """Paths are kept as written: relative ones start from where the command runs."""
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -181,10 +181,10 @@ def study_runs():
     return load_runs("chinchilla")
 
 
-# --- whose it is -------------------------------------------------------------------------------------------
+# --- ownership ---------------------------------------------------------------------------------------------
 
 
-def test_a_version_with_other_digits_is_not_gone_on_with(study, copy, monkeypatch):
+def test_a_study_of_a_version_with_other_digits_is_not_resumed(study, copy, monkeypatch):
     monkeypatch.setattr("chinchilla_jax.study.storage.ownership.NUMERICS", chunks.NUMERICS + 1)
     before = contents(copy)
     said = refused(run_study, SPEC, copy, **QUIET)
@@ -194,8 +194,8 @@ def test_a_version_with_other_digits_is_not_gone_on_with(study, copy, monkeypatc
     assert open_study(copy).fits().equals(study.fits())
 
 
-def test_a_process_with_fewer_resamples_that_ends_meanwhile_costs_nothing(study, copy, monkeypatch):
-    """It has compared the record before it grew, and writes the shorter one after."""
+def test_a_process_with_fewer_resamples_that_ends_meanwhile_does_no_harm(study, copy, monkeypatch):
+    """It read the record before the study was extended, and writes the shorter one afterwards."""
     from chinchilla_jax.study import session
 
     more = StudySpec.from_dict(SPEC.to_dict() | {"resamples": 20})
@@ -217,7 +217,7 @@ def specs_of(**changes):
     return SPEC.to_dict(), StudySpec.from_dict(SPEC.to_dict() | changes).to_dict()
 
 
-def test_differences_are_told_by_their_first_entry():
+def test_a_difference_is_named_by_its_first_entry():
     sweeps = SPEC.to_dict()["sweeps"]
     (said,) = differences(*specs_of(flops=[1e20, 1e22, 1e24]))
     assert said == "flops: 2 there, 3 asked for; number 2 is 1e+24 there, 1e+22 asked for"
@@ -259,10 +259,10 @@ def test_there_is_a_difference_if_and_only_if_specs_differ(first, second, seed, 
     assert sum(map(len, found)) < 400 and all(text.isprintable() for text in found)
 
 
-# --- who is at work ----------------------------------------------------------------------------------------
+# --- heartbeat ---------------------------------------------------------------------------------------------
 
 
-def test_somebody_is_at_work_within_the_block_and_nobody_after(tmp_path):
+def test_a_study_is_running_within_the_block_and_not_after(tmp_path):
     directory = open_directory(tmp_path)
     assert is_running(directory) is False
     with heartbeat(directory):
@@ -272,10 +272,10 @@ def test_somebody_is_at_work_within_the_block_and_nobody_after(tmp_path):
         assert is_running(directory) is True, "the other one is still there"
     assert is_running(directory) is False
     assert not list(tmp_path.iterdir())
-    assert is_running(open_directory("memory://nobody/knows")) is None
+    assert is_running(open_directory("memory://un/known")) is None
 
 
-def test_a_process_elsewhere_is_at_work_as_long_as_it_says_so(tmp_path):
+def test_a_process_on_another_machine_is_running_while_it_beats(tmp_path):
     file = tmp_path / ".at-work.another-machine.1.0"
     file.touch()
     assert is_running(open_directory(tmp_path)) is True
@@ -285,12 +285,12 @@ def test_a_process_elsewhere_is_at_work_as_long_as_it_says_so(tmp_path):
         assert file.exists(), "not this machine's to tidy up"
 
 
-def test_a_killed_study_is_stopped_and_says_how_to_go_on(study, tmp_path, capsys):
+def test_a_killed_study_is_stopped_and_says_how_to_resume(study, tmp_path, capsys):
     out = tmp_path / "o u t"
     code = (
         "import sys, time\n"
         "from chinchilla_jax.study.execution import executors\n"
-        "from test_study_manners import SPEC, QUIET, run_study\n"
+        "from test_study_directory import SPEC, QUIET, run_study\n"
         "fast = executors.run_job\n"
         "def slow(job, *rest):\n"
         "    time.sleep(0 if job.chunk.index < 2 else 60)\n"
@@ -330,7 +330,7 @@ def test_a_study_whose_tables_are_missing_names_the_command_that_writes_them(cop
     assert "tables, figures and page are being made" in said and "left" not in said
 
 
-def test_where_nobody_can_be_seen_a_long_silence_tells(study):
+def test_without_a_heartbeat_a_long_silence_means_stopped(study):
     directory = open_directory(f"memory://silence/{time.time()}")
     fields = study.info | {"state": "running", "started": "2020-01-01T00:00:00+00:00"}
     directory.write("study.json", json.dumps(fields).encode())
@@ -361,13 +361,13 @@ def test_check_names_the_data_and_what_cannot_be_fitted(tmp_path, monkeypatch, c
     assert "in 1 chunk\n" in said and "default" not in said and "INVALID" not in said
 
 
-def test_what_is_said_to_be_invalid_is_what_turns_out_so(study):
+def test_the_conditions_announced_as_invalid_are_invalid(study):
     fits = study.fits()
     bad = fits.groupby("condition", sort=False)["status"].agg(lambda column: (column == "INVALID").all())
     assert estimate(SPEC).invalid == tuple(bad.index[bad]) == ("multiplicative=-0.5",)
 
 
-def test_a_run_says_first_what_it_fits_and_last_what_failed(tmp_path, monkeypatch, capsys):
+def test_a_run_begins_with_what_it_fits_and_ends_with_what_failed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.toml").write_text(
         "resamples = 12\nflops = [1e20, 1e24]\n"
@@ -388,7 +388,7 @@ def test_a_run_says_first_what_it_fits_and_last_what_failed(tmp_path, monkeypatc
     assert line.startswith(f"note: {failed.sum()} fits ({100 * failed.sum() / 60:.2g}%)")
 
 
-def test_nothing_failed_is_not_worth_a_line(tmp_path, capsys):
+def test_no_failures_get_no_line(tmp_path, capsys):
     (tmp_path / "a.toml").write_text("data = 'chinchilla'\nresamples = 5\nflops = [1e20]\n")
     assert main(["study", str(tmp_path / "a.toml"), "--out", str(tmp_path / "out"), "--no-figures"]) == 0
     assert "certificate" not in capsys.readouterr().out
@@ -425,7 +425,7 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
     assert done.stdout == "False\n", "before NumPy reads it"
 
 
-def test_codes_are_the_names_of_the_statuses():
+def test_dictionary_columns_are_read_back_as_strings():
     numbers = np.linspace(0.1, 1.0, 4)
     columns = {name: numbers for name in COLUMNS["fits"]} | {
         "resample": np.arange(4),
