@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import Problem, to_logs
@@ -318,6 +318,7 @@ def test_what_laws_of_another_kind_do_not_have(call, message):
     st.floats(0, 1),
     st.integers(0, 5),
 )
+@example(np.array([np.inf]), 0.0, 0)
 def test_quantiles_are_ordered_values_or_between_them(values, probability, missing):
     columns = np.concatenate([values, np.full(missing, np.nan)])[:, None]
     found, largest = quantiles_of_known(columns, (probability, 1.0))[:, 0]

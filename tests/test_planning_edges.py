@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from planning_laws import spread_sample
 from scipy.optimize import minimize_scalar
@@ -62,9 +62,14 @@ def test_budgets_beyond_float64_are_infinite_and_not_unreachable(law, target, va
 
 @settings(max_examples=30)
 @given(lawful, st.floats(1e9, 1e17))
+@example(ScalingLaw(E=0.0, A=4653.0, B=50.0, alpha=0.21875, beta=0.21875), 1e9)
 def test_quality_as_a_size_gives_that_size_back_without_demand(law, size):
     """The excess over E of a very large model has no digits left in its loss, and needs none."""
     sample = planning.LawSample.from_law(law)
+    if law.alpha * law.A * size**-law.alpha > law.beta * law.B:  # at the optimum: beta B D^-beta, so D < 1
+        with pytest.raises(UsageError, match="leaves no room"):
+            planning.inference_plan(sample, like_params=size, demand=planning.Demand())
+        return
     table = planning.inference_plan(sample, like_params=size, demand=planning.Demand()).table
     point = table.set_index("quantity")["point"]
     assert point["params"] == pytest.approx(size, rel=1e-9)

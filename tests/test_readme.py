@@ -1,4 +1,4 @@
-"""What the README and the pages in docs/ show is what there is."""
+"""The README and the pages in docs/ are true: their code runs, their commands and links exist."""
 
 import ast
 import contextlib
@@ -18,7 +18,7 @@ from chinchilla_jax.cli import main
 
 HERE = Path(__file__).parent.parent
 README = HERE / "README.md"
-PAGES = (README, *sorted((HERE / "docs").glob("*.md")))
+PAGES = (README, *sorted((HERE / "docs").glob("*.md")), HERE / "CONTRIBUTING.md")
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
@@ -51,21 +51,33 @@ def test_its_python_uses_public_names_only():
             assert all(hasattr(import_module(node.module), name.name) for name in node.names)
 
 
+def anchors(page):
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_its_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
     assert links
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
-def test_it_is_short_enough_to_be_read_and_names_every_page():
+def test_it_is_short_and_names_every_page():
+    """Two minutes to read, with Python on the first screen; the rest is a link away."""
     text = README.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
-    assert all(f"(docs/{page.name})" in text for page in PAGES[1:])
+    assert len(text.splitlines()) <= 120
+    assert "```python" in "\n".join(text.splitlines()[:20])
+    assert all(f"({page.relative_to(HERE).as_posix()})" in text for page in PAGES[1:])
 
 
 def test_its_python_runs(tmp_path, monkeypatch):
-    """As it stands, one block after the other, but for the sizes, which take minutes there."""
+    """One block after the other, as they are written but with smaller numbers of resamples."""
     breakdown = import_module("chinchilla_jax.analysis.breakdown")  # not the functions of the same names
     coverage = import_module("chinchilla_jax.analysis.coverage")
     monkeypatch.chdir(tmp_path)
@@ -130,8 +142,17 @@ def test_its_shell_blocks_are_shell_and_its_commands_exist():
     assert checked >= 5
 
 
-def test_its_inline_commands_exist():
+def test_the_page_about_the_command_line_names_every_command():
     from chinchilla_jax.cli.app import COMMANDS
 
-    named = re.findall(r"`chinchilla-jax ([a-z]+)", README.read_text(encoding="utf-8"))
-    assert set(named) == set(COMMANDS)
+    text = (HERE / "docs" / "command_line.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`chinchilla-jax ([a-z]+)", text)) == set(COMMANDS)
+    named = re.findall(r"`chinchilla-jax ([a-z]+)", TEXT)
+    assert set(named) <= set(COMMANDS)
+
+
+def test_every_room_is_on_the_map():
+    """CONTRIBUTING.md has a row for each package; tests/test_imports.py checks the direction between them."""
+    rooms = {path.parent.name for path in (HERE / "chinchilla_jax").glob("*/__init__.py")}
+    text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)/`", text, re.MULTILINE)) == rooms

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from test_intervals import TRUTH, classical_errors, runs_with_noise
@@ -180,6 +180,7 @@ def test_coupled_noise_has_no_closed_form_and_says_so():
 
 
 @given(st.sampled_from(sorted(FAMILIES)), st.floats(allow_nan=True, allow_infinity=True))
+@example("loss_multiplicative", 8.988465674311579e304)
 def test_a_size_has_a_law_or_one_line(family, size):
     theory = theory_of(RUNS, TRUTH)
     try:

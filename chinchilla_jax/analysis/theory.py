@@ -174,7 +174,10 @@ class Theory:
         if made.form == "multiplicative":
             if size <= 0:
                 raise UsageError(f"theory: a factor of {size!r} leaves no losses")
-            E, A, B = size * E, size * A, size * B
+            with np.errstate(over="ignore"):
+                E, A, B = (size * before for before in (E, A, B))
+            if not np.all(np.isfinite([E, A, B]) | ~np.isfinite([laws.E, laws.A, laws.B])):
+                raise UsageError(f"theory: a factor of {size!r} on the losses overflows; use a smaller one")
         elif made.form == "additive":
             if not self.runs.loss.min() + size > 0 or np.any(E + size < 0):
                 raise UsageError(f"theory: an offset of {size!r} leaves losses or a floor below zero")
