@@ -29,7 +29,7 @@ FIXED_NAMES = (
 )
 # Fits and studies work without these: they need jax, optax, numpy, pandas, pyarrow and matplotlib alone.
 # (scipy is not listed, since jax itself needs it.)
-OPTIONAL = ("typer", "rich", "pydantic", "jinja2", "jaxopt", "numba", "llvmlite")
+OPTIONAL = ("typer", "rich", "jinja2", "jaxopt", "numba", "llvmlite")
 
 WITHOUT_OPTIONAL = f"""
 import sys
