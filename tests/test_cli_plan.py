@@ -152,8 +152,8 @@ def test_one_name_for_the_count_of_the_parameters_fits_every_command():
 
 def test_budgets_to_prescribe_for_are_named_in_errors():
     for command in ("bootstrap", "isoflop"):
-        assert "--flops is -1, expected a positive number" in refused(command, "chinchilla", "--flops", "-1")
-    assert "--budget is 0, expected a positive number" in refused("isoflop", "--budget", "0")
+        assert "--flops is -1; give a number such as 1e24" in refused(command, "chinchilla", "--flops", "-1")
+    assert "--budget is 0; give a number such as 1e24" in refused("isoflop", "--budget", "0")
 
 
 def test_a_law_has_five_numbers():

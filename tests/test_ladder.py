@@ -20,24 +20,23 @@ from chinchilla_jax import DataError, UsageError
 from chinchilla_jax.datasets.counting import COUNTING_RULES, Architecture
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 from chinchilla_jax.planning.ladder import (
-    ConfigGrid,
-    ProgressiveScaling,
-    ProgressiveSettings,
+    Ladder,
+    LadderSettings,
+    ModelGrid,
     Run,
     RunStore,
+    export_runs,
+    import_runs,
     tokens_for_params,
-    transformer_size,
 )
 
-SETTINGS = ProgressiveSettings(
-    flops_range=(1e17, 1e19), ratio_range=(5, 80), seeds=12, factor=4.0, resamples=20
-)
+SETTINGS = LadderSettings(flops_range=(1e17, 1e19), ratio_range=(5, 80), seeds=12, factor=4.0, resamples=20)
 GRID = {"d_model": [256, 512, 768, 1024], "n_heads": [8], "n_layers": list(range(2, 20))}
 
 
 @pytest.fixture
 def study(tmp_path):
-    return ProgressiveScaling.create(tmp_path / "study.db", SETTINGS)
+    return Ladder.create(tmp_path / "study.db", SETTINGS)
 
 
 def train(run):
@@ -54,7 +53,7 @@ def test_seeds_lie_in_their_ranges_and_repeat(tmp_path, study):
     assert all(5 <= run.tokens / run.params <= 80 for run in runs)
     assert [run.flops for run in runs] == pytest.approx([6 * run.params * run.tokens for run in runs])
     assert {run.stage for run in runs} == {"seed"}
-    again = ProgressiveScaling.create(tmp_path / "again.db", SETTINGS)
+    again = Ladder.create(tmp_path / "again.db", SETTINGS)
     assert [again.next(another=True).params for _ in runs] == [run.params for run in runs]
 
 
@@ -72,7 +71,7 @@ def test_seeds_are_log_uniform(study):
 def test_a_proposal_stays_open_until_its_loss(study):
     first = study.next()
     assert study.next() == first
-    assert ProgressiveScaling.open(study.store.path).next() == first
+    assert Ladder.open(study.store.path).next() == first
     other = study.next(another=True)
     assert other.run == first.run + 1
     with pytest.raises(UsageError, match="runs 1, 2 are open"):
@@ -93,8 +92,8 @@ def test_a_proposal_stays_open_until_its_loss(study):
 
 CRASH = """
 import os, signal, sys
-from chinchilla_jax.planning.ladder import ProgressiveScaling
-study = ProgressiveScaling.open(sys.argv[1])
+from chinchilla_jax.planning.ladder import Ladder
+study = Ladder.open(sys.argv[1])
 print(study.next().params.hex(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -105,7 +104,7 @@ def test_a_crash_between_proposal_and_append_loses_nothing(study):
         [sys.executable, "-c", CRASH, str(study.store.path)], capture_output=True, text=True, check=False
     )
     assert result.returncode == -signal.SIGKILL, result.stderr
-    found = ProgressiveScaling.open(study.store.path).next()
+    found = Ladder.open(study.store.path).next()
     assert found.run == 1
     assert found.params.hex() == result.stdout.strip()
 
@@ -113,13 +112,13 @@ def test_a_crash_between_proposal_and_append_loses_nothing(study):
 def test_a_crash_inside_a_transaction_leaves_the_file_as_it_was(study):
     study.next()
     with pytest.raises(KeyboardInterrupt), study.store.transaction() as inside:
-        inside.add(Run(run=0, stage="seed", params=1.0, tokens=1.0, flops=6.0))
+        inside.put(Run(run=0, stage="seed", params=1.0, tokens=1.0, flops=6.0))
         raise KeyboardInterrupt
     assert len(study.store.runs()) == 1
 
 
 def _propose(path):
-    return ProgressiveScaling.open(path).next(another=True).run
+    return Ladder.open(path).next(another=True).run
 
 
 def test_processes_that_propose_together_get_different_runs(study):
@@ -136,7 +135,7 @@ def test_the_next_budget_is_spent_at_the_fitted_optimum(study, tmp_path):
     seeds = [study.seed_run(i) for i in range(240)]
     lines = [f"{run.params!r},{run.tokens!r},{train(run)!r}" for run in seeds]
     (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *lines]))
-    assert study.store.import_runs(tmp_path / "runs.csv") == 240
+    assert import_runs(study.store, tmp_path / "runs.csv") == 240
     largest = max(run.flops for run in study.store.runs())
     run = study.next()
     assert run.stage == "scaled"
@@ -153,7 +152,7 @@ def test_the_next_budget_is_spent_at_the_fitted_optimum(study, tmp_path):
 def test_a_proposal_takes_the_nearest_model_and_its_tokens(tmp_path):
     import dataclasses
 
-    study = ProgressiveScaling.create(tmp_path / "grid.db", dataclasses.replace(SETTINGS, grid=GRID))
+    study = Ladder.create(tmp_path / "grid.db", dataclasses.replace(SETTINGS, grid=GRID))
     seed = study.next()
     architecture = Architecture(
         **seed.config,
@@ -165,7 +164,7 @@ def test_a_proposal_takes_the_nearest_model_and_its_tokens(tmp_path):
     assert 6 * seed.params * seed.tokens == pytest.approx(seed.flops)
     sample = spread_sample(50)
     scaled = study.scaled_run(sample, 2e18)
-    assert scaled.params == ConfigGrid(GRID).nearest(scaled.proposal["params"]["point"])[1]
+    assert scaled.params == ModelGrid(GRID).nearest(scaled.proposal["params"]["point"])[1]
     # These tokens make this size optimal: at their joint budget the law asks for exactly this model.
     assert sample.point.optimal(scaled.flops)[0] == pytest.approx(scaled.params)
     assert tokens_for_params(sample.point, scaled.params) == pytest.approx(scaled.tokens)
@@ -176,7 +175,7 @@ def test_budgets_grow_on_a_coarse_grid_until_it_has_no_larger_model(tmp_path):
 
     grid = {"n": [3e7, 1e8, 3e8, 1e9, 3e9]}
     settings = dataclasses.replace(SETTINGS, grid=grid)
-    study = ProgressiveScaling.create(tmp_path / "coarse.db", settings, size=lambda n: n)
+    study = Ladder.create(tmp_path / "coarse.db", settings, size=lambda n: n)
     sample = spread_sample(5)
     largest, sizes = 1e19, []
     # 1e8 and 3e8 are so far apart that the nearest to the optimum of twice a budget can be the model before.
@@ -203,7 +202,7 @@ def test_the_nearest_configuration_is_the_one_a_search_of_all_finds(grid, wanted
     def size(**config):
         return float(math.prod(config.values()))
 
-    found, params = ConfigGrid(grid, size).nearest(wanted)
+    found, params = ModelGrid(grid, size).nearest(wanted)
     every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     least = min(abs(math.log(size(**each) / wanted)) for each in every)
     assert abs(math.log(params / wanted)) == pytest.approx(least, abs=1e-12)
@@ -211,8 +210,15 @@ def test_the_nearest_configuration_is_the_one_a_search_of_all_finds(grid, wanted
 
 
 def test_the_built_in_counter_counts_as_one_by_one():
-    grid = ConfigGrid(GRID)
-    one_by_one = ConfigGrid(GRID, transformer_size("standard"))
+    grid = ModelGrid(GRID)
+
+    def size(d_model, n_heads, n_layers):
+        shape = {"ffw_size": 4 * d_model, "kv_size": d_model // n_heads, "vocab_size": 32168}
+        return COUNTING_RULES["standard"](
+            Architecture(d_model=d_model, n_heads=n_heads, n_layers=n_layers, **shape)
+        )
+
+    one_by_one = ModelGrid(GRID, size)
     for wanted in np.geomspace(1e6, 1e9, 30):
         assert grid.nearest(wanted) == one_by_one.nearest(wanted)
 
@@ -224,14 +230,14 @@ def test_the_built_in_counter_counts_as_one_by_one():
         ({"d_model": []}, None, "empty"),
         ({"d_model": [8], "n_heads": [1]}, None, "lacks n_layers"),
         ({"width": [8]}, None, "unknown dimension"),
-        ({"a": [1]}, lambda a: -a, "expected a positive number"),
-        ({"a": [1]}, lambda a: "big", "expected a positive number"),
+        ({"a": [1]}, lambda a: -a, "give a positive number"),
+        ({"a": [1]}, lambda a: "big", "give a positive number"),
         ({"a": range(2000), "b": range(2000)}, lambda a, b: 1, "4,000,000 configurations"),
     ],
 )
 def test_a_grid_that_cannot_be_counted_is_refused(grid, size, message):
     with pytest.raises(UsageError, match=message):
-        ConfigGrid(grid, size)
+        ModelGrid(grid, size)
 
 
 runs = st.lists(
@@ -245,11 +251,11 @@ runs = st.lists(
 @given(runs, st.sampled_from(["csv", "parquet"]))
 def test_export_and_import_are_inverse(tmp_path_factory, found, suffix):
     folder = tmp_path_factory.mktemp("runs")
-    study = ProgressiveScaling.create(folder / "one.db", SETTINGS)
+    study = Ladder.create(folder / "one.db", SETTINGS)
     with study.store.transaction() as inside:
         for params, tokens, loss in found:
             config = {"d_model": 8} if loss else None
-            inside.add(
+            inside.put(
                 Run(
                     run=0,
                     stage="seed",
@@ -260,9 +266,9 @@ def test_export_and_import_are_inverse(tmp_path_factory, found, suffix):
                     config=config,
                 )
             )
-    assert study.store.export(folder / f"runs.{suffix}") == len(found)
-    other = ProgressiveScaling.create(folder / "two.db", SETTINGS)
-    assert other.store.import_runs(folder / f"runs.{suffix}") == len(found)
+    assert export_runs(study.store, folder / f"runs.{suffix}") == len(found)
+    other = Ladder.create(folder / "two.db", SETTINGS)
+    assert import_runs(other.store, folder / f"runs.{suffix}") == len(found)
     assert other.store.runs() == study.store.runs()
 
 
@@ -270,10 +276,10 @@ def test_an_import_is_whole_or_not_at_all(tmp_path, study):
     path = tmp_path / "runs.csv"
     path.write_text("N,D,loss\n1e8,1e9,3.2\n1e8,1e9,none\n")
     with pytest.raises(DataError, match=r"row 3, column 'loss': 'none' marks a missing value"):
-        study.store.import_runs(path)
+        import_runs(study.store, path)
     assert study.store.runs() == []
     path.write_text("N,D,loss\n1e8,1e9,3.2\n1e8,2e9,\n")
-    assert study.store.import_runs(path) == 2
+    assert import_runs(study.store, path) == 2
     assert [(run.stage, run.loss) for run in study.store.runs()] == [("imported", 3.2), ("imported", None)]
 
 
@@ -290,23 +296,23 @@ def test_an_import_is_whole_or_not_at_all(tmp_path, study):
 )
 def test_settings_are_checked_before_a_file_is_made(change, message):
     with pytest.raises(UsageError, match=message):
-        ProgressiveSettings(**{"flops_range": (1e17, 1e19), **change})
+        LadderSettings(**{"flops_range": (1e17, 1e19), **change})
 
 
 def test_what_is_no_database_is_one_line(tmp_path, study):
     with pytest.raises(DataError, match="no such database"):
         RunStore(tmp_path / "absent.db")
     (tmp_path / "text.db").write_text("hello, this is no database")
-    with pytest.raises(DataError, match="not a database"):
+    with pytest.raises(DataError, match="not a usable database"):
         RunStore(tmp_path / "text.db")
     sqlite3.connect(tmp_path / "other.db").close()
     (tmp_path / "other.db").touch()
     with pytest.raises(DataError, match="no such table"):
         RunStore(tmp_path / "other.db")
     with pytest.raises(UsageError, match="exists already"):
-        ProgressiveScaling.create(study.store.path, SETTINGS)
+        Ladder.create(study.store.path, SETTINGS)
     with pytest.raises(UsageError, match="cannot be made"):
-        ProgressiveScaling.create(tmp_path / "no" / "folder.db", SETTINGS)
+        Ladder.create(tmp_path / "no" / "folder.db", SETTINGS)
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 

@@ -80,7 +80,7 @@ def test_the_50_models():
     assert (table["ratio"] > table["ratio_layers"]).all()
     assert (table["ratio_layers"].between(0.9, 1.2)).all()
     np.testing.assert_allclose(
-        planning.flop_ratio_table(params="standard", seq_len=4096)["feed_forward"], table["feed_forward"]
+        planning.flop_ratio_table(counting="standard", seq_len=4096)["feed_forward"], table["feed_forward"]
     )
     # With f = 4 d and k h = d: attention passes the feed-forward layer near 2 d, its quadratic part near 4 d.
     usual = Architecture(d_model=1024, ffw_size=4096, kv_size=64, n_heads=16, n_layers=1, vocab_size=1)

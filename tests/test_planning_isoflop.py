@@ -10,9 +10,9 @@ from test_cli import refused
 from chinchilla_jax import DataError, UsageError, load_runs
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.planning.isoflop_comparison import compare_methods
 from chinchilla_jax.planning.isoflop_minima import (
     CHINCHILLA_BUDGETS,
-    compare_methods,
     isoflop,
     parabola_shift,
 )
@@ -147,7 +147,7 @@ def test_both_methods_side_by_side():
     ("options", "error", "message"),
     [
         ({"tolerance": 0.0}, UsageError, "tolerance is 0"),
-        ({"budgets": [-1.0, 1e20]}, UsageError, "positive, finite FLOP"),
+        ({"budgets": [-1.0, 1e20]}, UsageError, "budgets: 1 of 2 not positive and finite"),
         ({"budgets": [1e30, 1e31]}, DataError, "0 budgets have 4 runs"),
         ({"budgets": [1e20]}, DataError, "needs 2"),
         ({"resamples": -1}, UsageError, "resamples"),

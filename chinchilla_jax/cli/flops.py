@@ -62,7 +62,7 @@ def flops_command(
 def _table(params: str, seq_len: int, figures: str | None, as_json: bool) -> None:
     from chinchilla_jax.planning import flop_ratio_table
 
-    table = flop_ratio_table(params=params, seq_len=seq_len)
+    table = flop_ratio_table(counting=params, seq_len=seq_len)
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
 

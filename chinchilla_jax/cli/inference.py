@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
 
@@ -144,11 +145,10 @@ def _costs(
     """FLOP without prices; money with both, and then every output token has a utilisation of its own."""
     from chinchilla_jax.planning import FLOP_COSTS, Costs, Machine, find_device
     from chinchilla_jax.planning.hardware import utilisation
-    from chinchilla_jax.planning.law_sample import positive
 
     prices = {"--train-price": train_price, "--inference-price": inference_price}
     given = {
-        name: positive(name, price, "give the price of one device for one hour")
+        name: positive_number(name, price, remedy="give the price of one device for one hour")
         for name, price in prices.items()
         if price is not None
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import positive_number
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
@@ -106,10 +107,8 @@ def require_positive(option: str, values: Iterable[float]) -> None:
     Raises:
         UsageError: one of `values` is not.
     """
-    from chinchilla_jax.planning.law_sample import positive
-
     for value in values:
-        positive(option, value, "give a number such as 1e24")
+        positive_number(option, value, remedy="give a number such as 1e24")
 
 
 def read_columns(given: list[str] | None, option: str = "--column") -> dict[str, str] | None:

@@ -8,8 +8,10 @@ import typer
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.cli import laws, options, output
 from chinchilla_jax.cli.options import optional
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,11 +163,9 @@ def _what_is_asked(
     flops: _Number, params: _Number, tokens: _Number, loss: _Number
 ) -> tuple[dict[str, float] | None, tuple[float, float] | None]:
     """The one target of the plan, and (params, tokens) where two numbers fix a run."""
-    from chinchilla_jax.planning.law_sample import positive
-
     named = {"flops": flops, "params": params, "tokens": tokens, "loss": loss}
     given = {
-        name: positive(f"--{name}", value, "give a number such as 1e24")
+        name: positive_number(f"--{name}", value, remedy="give a number such as 1e24")
         for name, value in named.items()
         if value is not None
     }
@@ -178,9 +178,9 @@ def _what_is_asked(
         )
     if "flops" not in given:
         chosen = given["params"], given["tokens"]
-        return {"flops": 6 * chosen[0] * chosen[1]}, chosen
+        return {"flops": training_flops(*chosen)}, chosen
     known = "params" if "params" in given else "tokens"
-    other = given["flops"] / (6 * given[known])
+    other = given["flops"] / (FLOPS_PER_PARAM_TOKEN * given[known])
     if other < 1:
         left = "tokens" if known == "params" else "parameters"
         raise UsageError(

@@ -44,9 +44,9 @@ def init_command(
     ] = None,
 ) -> None:
     """Begin a study: a new database."""
-    from chinchilla_jax.planning.ladder import ProgressiveScaling, ProgressiveSettings
+    from chinchilla_jax.planning.ladder import Ladder, LadderSettings
 
-    settings = ProgressiveSettings(
+    settings = LadderSettings(
         flops_range=flops_range,
         ratio_range=ratio_range,
         seeds=seeds,
@@ -56,7 +56,7 @@ def init_command(
         level=level,
         grid=None if grid is None else _read_grid(grid),
     )
-    made = ProgressiveScaling.create(database, settings)
+    made = Ladder.create(database, settings)
     output.say(f"{made.store.path}: made; `chinchilla-jax progress next` gives the first run")
 
 
@@ -71,9 +71,9 @@ def next_command(
 
     An open run is shown again until its loss is appended, so nothing is lost when the training crashes.
     """
-    from chinchilla_jax.planning.ladder import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import Ladder
 
-    run = ProgressiveScaling.open(database).next(another=another)
+    run = Ladder.open(database).next(another=another)
     if as_json:
         output.say_json(dataclasses.asdict(run))
         return
@@ -104,9 +104,9 @@ def append_command(
     as_json: options.JsonOption = False,
 ) -> None:
     """Append the loss of an open run."""
-    from chinchilla_jax.planning.ladder import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import Ladder
 
-    closed = ProgressiveScaling.open(database).append(loss, run=run, params=params, tokens=tokens)
+    closed = Ladder.open(database).append(loss, run=run, params=params, tokens=tokens)
     if as_json:
         output.say_json(dataclasses.asdict(closed))
     else:
@@ -115,9 +115,9 @@ def append_command(
 
 def show_command(database: DatabaseArgument, as_json: options.JsonOption = False) -> None:
     """List the runs of a study."""
-    from chinchilla_jax.planning.ladder import ProgressiveScaling
+    from chinchilla_jax.planning.ladder import Ladder
 
-    study = ProgressiveScaling.open(database)
+    study = Ladder.open(database)
     runs = study.store.runs()
     if as_json:
         settings = dataclasses.asdict(study.settings)
@@ -142,10 +142,9 @@ def import_command(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet with params, tokens, loss.")],
 ) -> None:
     """Add the runs of a table; rows without a loss are open."""
-    from chinchilla_jax.planning.ladder import RunStore
+    from chinchilla_jax.planning.ladder import RunStore, import_runs
 
-    store = RunStore(database)
-    output.say(f"{store.path}: {store.import_runs(table):,} runs added")
+    output.say(f"{database}: {import_runs(RunStore(database), table):,} runs added")
 
 
 def export_command(
@@ -153,9 +152,9 @@ def export_command(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV, or Parquet by its suffix, to write.")],
 ) -> None:
     """Write the runs to a table."""
-    from chinchilla_jax.planning.ladder import RunStore
+    from chinchilla_jax.planning.ladder import RunStore, export_runs
 
-    output.say(f"{table}: {RunStore(database).export(table):,} runs written")
+    output.say(f"{table}: {export_runs(RunStore(database), table):,} runs written")
 
 
 app = typer.Typer(

@@ -44,7 +44,12 @@ def simulate_command(
     next budget is then from the true one.
     """
     from chinchilla_jax.intervals.quantiles import central_tails
-    from chinchilla_jax.planning.ladder.simulation import Scenario, exponential_noise, normal_noise, simulate
+    from chinchilla_jax.planning.ladder.simulation import (
+        Scenario,
+        compare_scenarios,
+        exponential_noise,
+        normal_noise,
+    )
 
     kinds = {"exponential": exponential_noise, "normal": normal_noise}
     if noise not in kinds:
@@ -61,14 +66,13 @@ def simulate_command(
     )
     if flops is not None:
         options.require_positive("--flops", [flops])
-    result = simulate(scenario, replicas=replicas, seed=seed, flops=flops)
-    table = result.summary(level)
-    counted = int(result.counted.sum())
+    name = f"{seeds:,} seeds, {steps:,} steps"
+    table = compare_scenarios({name: scenario}, replicas=replicas, seed=seed, flops=flops, level=level)
+    counted = int(table["n"].iloc[0])
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
 
-        name = f"{seeds:,} seeds, {steps:,} steps"
-        figure = planning_figures.plot_simulation_errors(result.described(name, level), level=level)
+        figure = planning_figures.plot_simulation_errors(table, level=level)
         planning_figures.save_figures([("simulation_errors", figure)], figures)
     if as_json:
         output.say_json(
@@ -77,7 +81,7 @@ def simulate_command(
                 "n_counted": counted,
                 "level": level,
                 "flops": flops,
-                "summary": laws.records(table),
+                "summary": laws.records(table[["quantity", "low", "median", "high", "n"]]),
             }
         )
         return

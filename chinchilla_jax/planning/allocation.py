@@ -1,4 +1,4 @@
-"""What to train with a budget, how sure that is, and what others would have said.
+"""What to train with a budget, how certain that is, and what published laws prescribe.
 
 | code             | symbol      | shape | unit                                             |
 |------------------|-------------|-------|--------------------------------------------------|
@@ -8,9 +8,8 @@
 | loss             | L           | (R,)  | nats per token                                   |
 | rule_overhead    | C/C' - 1    | (R,)  | 1; C' reaches the loss of the rule of thumb at C |
 
-One of budget, size, tokens and loss is given; the others follow per law from the closed forms of
-`frontier.py` (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4), and their quantiles over the laws are the
-intervals.
+Given a budget, a size, tokens or a loss, the others follow per law from the closed forms of `frontier.py`
+(Hoffmann et al. 2022, arXiv:2203.15556, eq. 4); their quantiles over the laws are the intervals.
 """
 
 from __future__ import annotations
@@ -23,11 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.frontier import log_budget, log_compute_overhead, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, positive, summary
+from chinchilla_jax.planning.law_sample import LawSample, summary
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TARGETS = ("flops", "params", "tokens", "loss")
 QUANTITIES = ("flops", "params", "tokens", "tokens_per_param", "loss", "rule_overhead")
-RULE_OF_THUMB = 20.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,15 +43,15 @@ class Plan:
 
     Attributes:
         target: what was given: "flops", "params", "tokens" or "loss".
-        value: how much of it.
+        value: its value.
         level: mass of the intervals.
         ratio: tokens per parameter of the rule of thumb.
         table: rows `QUANTITIES`; columns quantity, point (of the point fit), low, median, high. The row of
             the target repeats its value. A loss that some laws cannot reach costs +inf under them; the rows
             tokens_per_param and rule_overhead are over the other laws.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
-        n_unreachable: laws under which the loss asked for is not above E.
-        sample: what it rests on.
+        n_unreachable: laws whose E is at or above the loss asked for.
+        sample: the laws behind it.
     """
 
     target: str
@@ -83,8 +82,8 @@ def plan(
     import pandas as pd
 
     name, value = _one_target(target)
-    ratio = positive("ratio", ratio, "give tokens per parameter such as 20")
-    low_median_high(np.zeros(1), level)  # a wrong level fails before any work
+    ratio = positive_number("ratio", ratio, remedy="give tokens per parameter such as 20")
+    central_tails(level)  # a wrong level fails before any work
     if name == "loss":
         require_reachable(sample, value)
     point = allocation(sample.point, name, value, ratio)
@@ -115,8 +114,8 @@ def allocation(
         ratio: tokens per parameter of the rule of thumb.
 
     Returns:
-        Arrays of the broadcast shape. Where a loss is not above E, flops, params and tokens are +inf, and the
-        two ratios, which no budget has, NaN. Counts beyond float64 are +inf too.
+        Arrays of the broadcast shape. Where a loss is not above E, flops, params and tokens are +inf and the
+        two ratios NaN. Counts beyond float64 are +inf too.
     """
     log_flops = log_budget(law, target, value)
     intercept, slope = law.log_ratio_line()
@@ -141,7 +140,7 @@ def allocation(
 
 
 def require_reachable(sample: LawSample, loss: float) -> None:
-    """Refuse a loss that the point fit says no amount of compute reaches.
+    """Refuse a loss that no amount of compute reaches under the point fit.
 
     Raises:
         UsageError: the loss is not above the point fit's E.
@@ -155,14 +154,14 @@ def require_reachable(sample: LawSample, loss: float) -> None:
 
 
 def require_room(asked: str, point: dict[str, NDArray[np.float64]]) -> None:
-    """Refuse what is so little that its optimum has less than one parameter or token.
+    """Refuse a target whose optimum has less than one parameter or token.
 
     Args:
-        asked: what was asked for, in words.
+        asked: the target in words.
         point: "params" and "tokens" of the point fit.
 
     Raises:
-        UsageError: there is no room.
+        UsageError: one of them is below 1.
     """
     for name in ("params", "tokens"):
         if point[name] < 1:
@@ -181,7 +180,7 @@ def _one_target(target: dict[str, float | None]) -> tuple[str, float]:
         )
     ((name, value),) = given.items()
     example = {"flops": "1e24", "params": "7e10", "tokens": "1.4e12", "loss": "2.1"}[name]
-    return name, positive(name, value, f"give a number such as {example}")
+    return name, positive_number(name, value, remedy=f"give a number such as {example}")
 
 
 def _reference_table(target: str, value: float) -> pd.DataFrame:

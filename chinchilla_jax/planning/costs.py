@@ -1,16 +1,16 @@
-"""What a model costs over its life: training and inference, in FLOP or in money.
+"""The lifetime cost of a model: training and inference, in FLOP or in money.
 
 | code          | symbol | unit                                                                     |
 |---------------|--------|--------------------------------------------------------------------------|
 | params        | N      | parameters                                                               |
 | tokens        | D      | training tokens                                                          |
-| input_tokens  | D_in   | tokens read by the model over its life                                   |
-| output_tokens | D_out  | tokens written by it                                                     |
+| input_tokens  | D_in   | tokens that the model reads over its life                                |
+| output_tokens | D_out  | tokens that it writes                                                    |
 | train, read, write | p | cost per FLOP: 1 in FLOP; price / (3600 s x peak rate x utilisation) in money |
 
     cost = N (6 p_train D + 2 p_read D_in + 2 p_write D_out)      Sardana & Frankle 2023, arXiv:2401.00448
 
-Only b/a of cost = N (a D + b) matters for where the optimum is: the demand in units of training tokens.
+The optimum depends only on b/a of cost = N (a D + b): the demand in units of training tokens.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import non_negative_number, positive_number
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.hardware import SECONDS_PER_HOUR, utilisation
-from chinchilla_jax.planning.law_sample import positive
 
-TRAINING_FLOPS, INFERENCE_FLOPS = 6.0, 2.0  # per parameter and token
+INFERENCE_FLOPS = 2.0  # per parameter and token
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,13 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Check the three numbers."""
-        positive("peak_flops", self.peak_flops, "give FLOP per second such as 989e12")
-        positive("price_per_hour", self.price_per_hour, "give the price of one device for one hour")
+        positive_number("peak_flops", self.peak_flops, remedy="give FLOP per second such as 989e12")
+        positive_number("price_per_hour", self.price_per_hour, remedy="give the price of one device per hour")
         utilisation("utilisation", self.utilisation)
 
     @property
     def price_per_flop(self) -> float:
-        """Currency per FLOP that counts."""
+        """Price of one FLOP at this utilisation."""
         return self.price_per_hour / (SECONDS_PER_HOUR * self.peak_flops * self.utilisation)
 
 
@@ -64,10 +64,10 @@ class Costs:
         train: per FLOP of training.
         read: per FLOP of input tokens.
         write: per FLOP of output tokens.
-        unit: what a cost is counted in: "FLOP" or a currency.
+        unit: unit of the costs: "FLOP" or a currency.
 
     Raises:
-        UsageError: training costs nothing, or a cost is negative or not finite.
+        UsageError: training is free, or a cost is negative or not finite.
     """
 
     train: float = 1.0
@@ -77,11 +77,9 @@ class Costs:
 
     def __post_init__(self) -> None:
         """Check the three costs."""
-        positive("train", self.train, "give the cost per FLOP of training")
+        positive_number("train", self.train, remedy="give the cost per FLOP of training")
         for name in ("read", "write"):
-            cost = getattr(self, name)
-            if not 0 <= cost < float("inf"):
-                raise UsageError(f"{name} is {cost!r}; give a cost per FLOP, 0 or more")
+            non_negative_number(name, getattr(self, name), remedy="give a cost per FLOP, 0 or more")
 
     @classmethod
     def rented(cls, *, train: Machine, read: Machine, write: Machine, unit: str = "USD") -> Costs:
@@ -92,15 +90,15 @@ class Costs:
 
     def training(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """Cost of training."""
-        return np.asarray(TRAINING_FLOPS * self.train * np.asarray(params) * np.asarray(tokens))
+        return np.asarray(FLOPS_PER_PARAM_TOKEN * self.train * np.asarray(params) * np.asarray(tokens))
 
     def inference(self, params: ArrayLike, demand: Demand) -> NDArray[np.float64]:
-        """Cost of inference over the model's life."""
+        """Lifetime cost of inference."""
         return np.asarray(self._per_param(demand) * np.asarray(params))
 
     def demand_in_training_tokens(self, demand: Demand) -> float:
-        """b/a: how many training tokens cost what the demand costs, whatever the size of the model."""
-        return self._per_param(demand) / (TRAINING_FLOPS * self.train)
+        """b/a: how many training tokens cost as much as the demand, at any size of the model."""
+        return self._per_param(demand) / (FLOPS_PER_PARAM_TOKEN * self.train)
 
     def _per_param(self, demand: Demand) -> float:
         return INFERENCE_FLOPS * (self.read * demand.input_tokens + self.write * demand.output_tokens)
@@ -120,9 +118,8 @@ class Demand:
     def __post_init__(self) -> None:
         """Check the two numbers."""
         for name in ("input_tokens", "output_tokens"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise UsageError(f"{name} is {value!r}; give how many tokens will be served, 0 or more")
+            remedy = "give how many tokens will be served, 0 or more"
+            non_negative_number(name, getattr(self, name), remedy=remedy)
 
 
 FLOP_COSTS = Costs()

@@ -10,7 +10,7 @@
 Per token, after Hoffmann et al. 2022 (arXiv:2203.15556, appendix F), a multiplication and an addition being
 two FLOP, with the dimensions of `counting.py` (V, d, f, k, h, l):
 
-    embedding              2 V d                  a look-up counted as the product that it stands for
+    embedding              2 V d                  the look-up, counted as a matrix product
     attention projections  l (6 d k h + 2 k h d)  queries, keys, values; output
     attention over context l (4 S k h + 3 h S)    logits, softmax, reduction: quadratic in S per sequence
     feed-forward           l (4 d f)
@@ -19,7 +19,7 @@ two FLOP, with the dimensions of `counting.py` (V, d, f, k, h, l):
 
 The paper's own ratios (its Table A4: 1.03, 1.10, 1.08, 1.04, 1.03, 0.99 for models of 73M to 6.8B parameters
 at S = 2,048) are those of the layers alone, over 6 N D with N as reported: with embedding and logits, which
-the appendix lists too, the same six ratios are 1.60 to 1.03. Both are given here.
+the appendix lists too, the same six ratios are 1.60 to 1.03. This module gives both.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class FlopCount:
 
     @property
     def forward(self) -> Array:
-        """Everything."""
+        """All terms."""
         return self.embedding + self.layers + self.logits
 
     @property
     def training(self) -> Array:
-        """Everything, forward and backward."""
+        """All terms, forward and backward."""
         return _FORWARD_AND_BACKWARD * self.forward
 
     @property
@@ -118,11 +118,11 @@ def attention_crossover(architecture: Architecture, *, context_only: bool = Fals
 
     Args:
         architecture: one, or m of them.
-        context_only: whether only the part over the context counts as attention, without its projections.
+        context_only: whether to leave the projections out of attention.
 
     Returns:
         S = (4 d f - 8 d k h) / (4 k h + 3 h), or 4 d f / (4 k h + 3 h) for the context alone; 0 where
-        attention is dearer at any length.
+        attention costs more at every length.
     """
     d, f, k, h = (
         np.asarray(getattr(architecture, name), dtype=np.float64)
@@ -139,7 +139,7 @@ def flop_ratio(
 
     Args:
         architecture: one, or m of them.
-        params: N by whatever rule, positive.
+        params: N by any counting rule, positive.
         seq_len: tokens per sequence.
     """
     count = flop_count(architecture, seq_len)
@@ -147,11 +147,11 @@ def flop_ratio(
     return count.training / six_n, count.layers_training / six_n
 
 
-def flop_ratio_table(*, params: str = "reported", seq_len: int = CHINCHILLA_SEQ_LEN) -> pd.DataFrame:
+def flop_ratio_table(*, counting: str = "reported", seq_len: int = CHINCHILLA_SEQ_LEN) -> pd.DataFrame:
     """The 50 architectures of Table A9 of Hoffmann et al. 2022: full count against 6 N D.
 
     Args:
-        params: which N: "reported" or a rule of `counting.COUNTING_RULES`.
+        counting: how N is counted: "reported" or a rule of `datasets.counting.COUNTING_RULES`.
         seq_len: tokens per sequence.
 
     Returns:
@@ -160,14 +160,15 @@ def flop_ratio_table(*, params: str = "reported", seq_len: int = CHINCHILLA_SEQ_
         the paper's Table A4); crossover and crossover_context (tokens, see `attention_crossover`).
 
     Raises:
-        UsageError: `params` or `seq_len` is none of these.
+        UsageError: an unknown counting, or a sequence length that is not a positive whole number.
     """
     import pandas as pd
 
     models = chinchilla_architectures()
-    if params != "reported" and params not in COUNTING_RULES:
-        raise unknown_name("count of the parameters", params, ("reported", *COUNTING_RULES))
-    counted = models.reported_params if params == "reported" else COUNTING_RULES[params](models.architecture)
+    if counting != "reported" and counting not in COUNTING_RULES:
+        raise unknown_name("counting", counting, ("reported", *COUNTING_RULES))
+    reported = counting == "reported"
+    counted = models.reported_params if reported else COUNTING_RULES[counting](models.architecture)
     n = np.asarray(counted, dtype=np.float64)
     count = flop_count(models.architecture, seq_len)
     whole, layers = flop_ratio(models.architecture, n, seq_len)

@@ -1,4 +1,4 @@
-"""The efficient frontier of a law in closed form, and what it costs to be off it.
+"""The efficient frontier of a law in closed form, and the cost of being off it.
 
 | code   | symbol | shape | unit                                                     |
 |--------|--------|-------|----------------------------------------------------------|
@@ -12,8 +12,8 @@ frontier is itself a power law,
     L_opt(C) - E = K (C/6)^-gamma,   K = A G^-alpha + B G^beta,   G = (alpha A / (beta B))^(1/(alpha+beta)),
 
 so budget, size, tokens and loss determine each other without a search. The shape s of the laws and the shape
-t of the argument are broadcast against each other: one value per law for t = s, every law at every value for
-laws `law[:, None]`. Laws must have an optimum (`sample.has_optimum`).
+t of the argument are broadcast: one value per law for t = s, every law at every value for laws
+`law[:, None]`. Laws must have an optimum (`law_sample.has_optimum`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def frontier_line(law: ScalingLaw) -> tuple[Array, Array]:
 def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
     """Logarithm of the budget (FLOP) at which `target` is `value` on the frontier.
 
-    In logs, since laws with a small exponent ask for budgets beyond float64.
+    In logs, because laws with a small exponent need budgets beyond float64.
 
     Args:
         law: laws with an optimum, shape s.
@@ -50,7 +50,7 @@ def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
         value: positive, shape t.
 
     Returns:
-        ln C, C in FLOP, broadcast; +inf for a loss at E and below, which no budget reaches.
+        ln C, C in FLOP, broadcast; +inf for a loss at or below E, which no budget reaches.
     """
     wanted = np.asarray(value, dtype=np.float64)
     if target == "flops":
@@ -67,14 +67,9 @@ def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
 
 
 def log_optimal_excess(law: ScalingLaw, log_flops: ArrayLike) -> Array:
-    """What the frontier leaves above the floor, ln(L_opt - E) in ln of nats per token, at each ln C."""
+    """ln(L_opt - E), L in nats per token, at each ln C: the frontier above the irreducible loss."""
     log_k, gamma = frontier_line(law)
     return np.asarray(log_k - gamma * (np.asarray(log_flops) - _LOG_6))
-
-
-def optimal_loss(law: ScalingLaw, flops: ArrayLike) -> Array:
-    """Loss on the frontier at each budget (FLOP), nats per token."""
-    return np.asarray(law.E + np.exp(log_optimal_excess(law, np.log(flops))))
 
 
 def flops_for_params(law: ScalingLaw, params: ArrayLike) -> Array:
@@ -88,25 +83,24 @@ def flops_for_tokens(law: ScalingLaw, tokens: ArrayLike) -> Array:
 
 
 def flops_for_loss(law: ScalingLaw, loss: ArrayLike) -> Array:
-    """Least budget (FLOP) that reaches a loss (nats per token); +inf at E and below."""
+    """Least budget (FLOP) that reaches a loss (nats per token); +inf at or below E."""
     return _exp(log_budget(law, "loss", loss))
 
 
 def compute_overhead(law: ScalingLaw, params: ArrayLike, tokens: ArrayLike) -> Array:
-    """Share of compute that a model (params, tokens) costs above the cheapest of the same loss.
+    """Compute of a model (params, tokens) over that of the cheapest with the same loss, less 1.
 
-    0 on the frontier, 0.5 where the frontier reaches the same loss with two thirds of the FLOP. E does not
-    enter: both losses stand on the same floor.
+    0 on the frontier, 0.5 where the frontier reaches the same loss with two thirds of the FLOP. E cancels.
     """
     return log_compute_overhead(law, np.log(params), np.log(tokens))
 
 
 def log_compute_overhead(law: ScalingLaw, log_params: ArrayLike, log_tokens: ArrayLike) -> Array:
-    """`compute_overhead` of ln N and ln D (the overhead itself is no log)."""
+    """`compute_overhead` from ln N and ln D; the overhead itself is not a log."""
     log_n, log_d = np.asarray(log_params), np.asarray(log_tokens)
     log_excess = np.logaddexp(np.log(law.A) - law.alpha * log_n, np.log(law.B) - law.beta * log_d)
     log_k, gamma = frontier_line(law)
-    # On the frontier the two budgets are the same number up to rounding, of either sign.
+    # On the frontier the two budgets agree up to rounding of either sign.
     with np.errstate(over="ignore"):
         return np.maximum(np.expm1(log_n + log_d - (log_k - log_excess) / gamma), 0.0)
 

@@ -3,9 +3,9 @@
 | code       | unit                                                                     |
 |------------|--------------------------------------------------------------------------|
 | peak_flops | FLOP per second and device, dense (without structured sparsity)          |
-| mfu        | 1, model FLOP utilisation: the share of the peak that C = 6 N D sees     |
+| mfu        | 1, model FLOP utilisation: the share of the peak that goes into 6 N D    |
 
-`tables/devices.csv` holds one row per device and precision with the document that its rate is from.
+`tables/devices.csv` has one row per device and precision, with the source of the rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import io
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.planning.law_sample import positive
+from chinchilla_jax._util.validation import positive_number
 
 SECONDS_PER_HOUR = 3600.0
 _TRAINING_PRECISIONS = ("bf16", "fp16")
@@ -32,7 +32,7 @@ class Device:
         peak_flops: FLOP per second, dense.
         title: full name.
         source: where the rate is published.
-        checked: against what it was checked: "page of the maker", "copy of the data sheet", or only "figures
+        checked: what it was checked against: "page of the maker", "copy of the data sheet", or only "figures
             of others".
     """
 
@@ -64,10 +64,10 @@ def devices() -> tuple[Device, ...]:
 
 
 def find_device(name: str, precision: str | None = None) -> Device:
-    """The row of a device; without a precision that of training (bf16, or fp16 where there is no bf16).
+    """The row of a device; by default at the precision of training (bf16, or else fp16).
 
     Raises:
-        UsageError: the table has no such device, or not at this precision.
+        UsageError: the table does not have the device, or not at this precision.
     """
     known = list(dict.fromkeys(row.device for row in devices()))
     wanted = name.casefold() if isinstance(name, str) else name
@@ -77,7 +77,7 @@ def find_device(name: str, precision: str | None = None) -> Device:
     if precision is None:
         precision = next(each for each in _TRAINING_PRECISIONS if each in rows)
     if precision not in rows:
-        raise UsageError(f"{wanted} has no {short(precision)} rate in the table; there is {', '.join(rows)}")
+        raise UsageError(f"{wanted} has no {short(precision)} rate in the table; it has {', '.join(rows)}")
     return rows[precision]
 
 
@@ -87,8 +87,8 @@ def hardware_flops(gpus: float, hours: float, device: Device, mfu: float) -> flo
     Raises:
         UsageError: a number is not positive, or `mfu` is above 1.
     """
-    count = positive("gpus", gpus, "give how many devices train")
-    time = positive("hours", hours, "give the hours of training")
+    count = positive_number("gpus", gpus, remedy="give the number of devices")
+    time = positive_number("hours", hours, remedy="give the hours of training")
     return count * time * SECONDS_PER_HOUR * device.peak_flops * utilisation("mfu", mfu)
 
 
@@ -98,7 +98,7 @@ def utilisation(what: str, value: float) -> float:
     Raises:
         UsageError: it is not.
     """
-    share = positive(what, value, "give a share of the peak rate such as 0.4")
+    share = positive_number(what, value, remedy="give a share of the peak rate such as 0.4")
     if share > 1:
         raise UsageError(f"{what} is {share:g}, above the peak rate; give a share such as 0.4")
     return share

@@ -1,4 +1,4 @@
-"""The cheapest model of a given quality when it will also be served, for whole batches of laws at once.
+"""The cheapest model of a given quality that will also be served, for whole batches of laws at once.
 
 | code     | symbol  | shape | unit                                                                  |
 |----------|---------|-------|-----------------------------------------------------------------------|
@@ -14,10 +14,10 @@ alpha s = beta (1 - s) (1 + T/D) reads, in logs,
 
     h(t) = t - ln(beta / alpha) - ln(1 + T / D(t)) = 0.
 
-h increases strictly, since D(t) does, so there is one root. h(t_0) <= 0 at the compute optimum
+h increases strictly, because D(t) does, so there is one root. h(t_0) <= 0 at the compute optimum
 t_0 = ln(beta/alpha), and h(t_1) >= 0 at t_1 = t_0 + ln(1 + T / D(t_0)): a bracket in closed form, with
-t_0 = t_1 for T = 0. Newton steps inside it, a bisection where one would leave it or does not halve |h|; the
-last |h| is the certificate.
+t_0 = t_1 for T = 0. Newton steps stay inside it; a step that would leave it, or does not halve |h|, becomes a
+bisection. The last |h| is the certificate.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, positive, summary
+from chinchilla_jax.planning.law_sample import LawSample, summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-11  # of |h|, in units of ln s
-_STEPS = 120  # enough for bisection alone, at every other step, from the widest bracket of float64 laws
+_STEPS = 120  # enough for bisection at every other step, from the widest bracket of float64 laws
 Array = NDArray[np.float64]
 
 
@@ -55,7 +56,7 @@ class ServedOptimum:
     Attributes:
         params: N; +inf where the loss is not above E.
         tokens: D; +inf there too.
-        residual: |h|, by how much the first-order condition is missed; 0 where there is nothing to solve.
+        residual: |h|, the error in the first-order condition; 0 where there is nothing to solve.
     """
 
     params: Array
@@ -71,13 +72,13 @@ class InferencePlan:
         table: rows loss, params, tokens, tokens_per_param, training_cost, inference_cost, total_cost,
             baseline_params, baseline_tokens, baseline_cost, saved (cost), saving (share of baseline_cost);
             columns quantity, point, low, median, high.
-        demand: what is served.
-        costs: what it costs; `costs.unit` is the unit of the cost rows.
+        demand: tokens served.
+        costs: per FLOP; `costs.unit` is the unit of the cost rows.
         level: mass of the intervals.
         residual: largest residual of the first-order condition over the laws.
-        n_unreachable: laws under which the loss asked for is not above E. Sizes, tokens and costs of theirs
-            are +inf; tokens_per_param, saved and saving are over the other laws.
-        sample: what it rests on.
+        n_unreachable: laws whose E is at or above the loss asked for. Their sizes, tokens and costs are
+            +inf; tokens_per_param, saved and saving are over the other laws.
+        sample: the laws behind it.
     """
 
     table: pd.DataFrame
@@ -103,20 +104,20 @@ def inference_plan(
     Args:
         sample: the laws to decide by.
         demand: tokens served over the model's life.
-        loss: quality as a loss (nats per token), or
-        like_params: quality as that of the compute-optimal model of this size, which under each law is
-            another loss. Give one of the two.
-        costs: per FLOP; FLOP themselves by default.
+        loss: quality as a loss (nats per token). Give either this or `like_params`.
+        like_params: quality as that of the compute-optimal model of this size: a different loss under each
+            law.
+        costs: per FLOP; by default cost is counted in FLOP.
         level: mass of the central percentile intervals.
 
     Raises:
-        UsageError: not one quality, a loss that the point fit cannot reach or that asks for less than one
-            parameter, or a demand that costs more than float64 counts.
-        ChinchillaError: a root is not certified (no law is known for which that happens).
+        UsageError: not exactly one quality, a loss that the point fit cannot reach or whose model has less
+            than one parameter, or a demand whose cost exceeds float64.
+        ChinchillaError: a root is not certified (not known to happen).
     """
     import pandas as pd
 
-    low_median_high(np.zeros(1), level)
+    central_tails(level)  # a wrong level fails before any work
     target, value = _one_quality(loss, like_params)
     if target == "loss":
         require_reachable(sample, value)
@@ -124,14 +125,14 @@ def inference_plan(
     require_room(f"{target} {value:g} with this demand", point)
     if not np.isfinite(point["baseline_cost"]):
         raise UsageError(
-            f"inference plan: serving {demand.input_tokens + demand.output_tokens:g} tokens costs more than "
-            "can be counted; give a demand such as 2e12 tokens"
+            f"inference plan: the cost of serving {demand.input_tokens + demand.output_tokens:g} tokens "
+            "exceeds float64; give a demand such as 2e12 tokens"
         )
     every = _plan_of(sample.laws, target, value, demand, costs)
     residual = float(max(np.max(point["residual"]), np.max(every["residual"])))
     if not residual <= TOLERANCE:
         raise ChinchillaError(
-            f"inference plan: the first-order condition is missed by {residual:.2g} (tolerance {TOLERANCE:g})"
+            f"inference plan: the first-order condition is off by {residual:.2g} (tolerance {TOLERANCE:g})"
         )
     rows = [
         (name, *summary(point[name], values, level)) for name, values in every.items() if name != "residual"
@@ -167,13 +168,13 @@ def served_optimum(law: ScalingLaw, loss: ArrayLike, served: ArrayLike) -> Serve
 
 
 def _served(law: ScalingLaw, log_excess: Array, served: ArrayLike) -> ServedOptimum:
-    """`served_optimum` for ln(loss - E), in which a small excess keeps its digits; -inf is unreachable."""
+    """`served_optimum` from ln(loss - E), which keeps the digits of a small excess; -inf is unreachable."""
     with np.errstate(divide="ignore"):
         log_a, log_b, log_served = np.log(law.A), np.log(law.B), np.log(served)
     fields = np.broadcast_arrays(log_a - log_excess, log_b - log_excess, law.alpha, law.beta, log_served)
     shape = fields[0].shape
     reachable = np.isfinite(fields[0])
-    # Lanes with nothing to solve go through the same program on harmless numbers.
+    # Unreachable lanes run through the same program with harmless numbers.
     lanes = [np.where(reachable, field, 1.0).ravel() for field in fields]
     with float64_scope():
         found = _solve(*(jnp.asarray(lane) for lane in lanes))
@@ -204,9 +205,9 @@ def _solve(log_a: Any, log_b: Any, alpha: Any, beta: Any, log_served: Any) -> tu
         low, high = jnp.where(value <= 0, split, low), jnp.where(value >= 0, split, high)
         weight = jax.nn.sigmoid(log_served - log_tokens(split))
         newton = split - value / (1.0 + weight * jax.nn.sigmoid(split) / beta)
-        # Newton alone can jump back and forth over the bend of h for ever.
+        # Newton alone can jump back and forth over the bend of h without end.
         trusted = (newton >= low) & (newton <= high) & (2.0 * jnp.abs(value) <= before)
-        # After a bisection the next step may be Newton's again, so that at most every other one is lost.
+        # After a bisection the next step may be Newton's again, so at most every other step is a bisection.
         before = jnp.where(trusted, jnp.abs(value), jnp.inf)
         return jnp.where(trusted, newton, 0.5 * (low + high)), low, high, before
 
@@ -257,75 +258,12 @@ def _plan_of(law: ScalingLaw, target: str, value: float, demand: Demand, costs: 
 
 def _one_quality(loss: float | None, like_params: float | None) -> tuple[str, float]:
     if (loss is None) == (like_params is None):
-        raise UsageError("inference plan: give the quality once, as loss or as like_params")
+        raise UsageError("inference plan: give the quality either as loss or as like_params")
     if loss is not None:
-        return "loss", positive("loss", loss, "give nats per token such as 2.1")
+        return "loss", positive_number("loss", loss, remedy="give nats per token such as 2.1")
     assert like_params is not None
-    return "like_params", positive("like_params", like_params, "give a size such as 13e9")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RatioMap:
-    """The cheapest model against the compute-optimal one of the same loss, over loss and demand.
-
-    Attributes:
-        loss: (k,) nats per token.
-        demand: (m,) inference tokens.
-        params_ratio, tokens_ratio, cost_ratio: (m, k), cheapest over compute-optimal.
-        residual: largest residual of the first-order condition.
-    """
-
-    loss: Array
-    demand: Array
-    params_ratio: Array
-    tokens_ratio: Array
-    cost_ratio: Array
-    residual: float
-
-
-def ratio_map(
-    law: ScalingLaw,
-    loss: ArrayLike,
-    demand: ArrayLike,
-    *,
-    costs: Costs = FLOP_COSTS,
-    output_share: float = 0.0,
-) -> RatioMap:
-    """The published maps (Sardana & Frankle 2023, arXiv:2401.00448), for one law.
-
-    Args:
-        law: a single law.
-        loss: (k,) losses, all above E.
-        demand: (m,) inference tokens, 0 or more.
-        costs: per FLOP.
-        output_share: share of the demand that the model writes.
-
-    Raises:
-        UsageError: a loss is not above E, the law is not a single one, or the demand is no demand.
-    """
-    losses, tokens = np.atleast_1d(np.asarray(loss, float)), np.atleast_1d(np.asarray(demand, float))
-    if law.shape or not (losses > law.E).all():
-        raise UsageError(f"ratio_map: give a single law and losses above its E = {law.E}")
-    if not ((tokens >= 0) & np.isfinite(tokens)).all():
-        raise UsageError("ratio_map: demand: give tokens, 0 or more, finite")
-    if not 0 <= output_share <= 1:
-        raise UsageError(f"ratio_map: output_share is {output_share:g}; give a share of the demand, 0 to 1")
-    per_token = costs.demand_in_training_tokens(
-        Demand(input_tokens=1.0 - output_share, output_tokens=output_share)
-    )
-    served = per_token * tokens[:, None]
-    best = served_optimum(law, losses[None, :], served)
-    base = served_optimum(law, losses[None, :], 0.0)
-    cost, base_cost = best.params * (best.tokens + served), base.params * (base.tokens + served)
-    return RatioMap(
-        loss=losses,
-        demand=tokens,
-        params_ratio=best.params / base.params,
-        tokens_ratio=best.tokens / base.tokens,
-        cost_ratio=cost / base_cost,
-        residual=float(max(best.residual.max(), base.residual.max())),
-    )
+    return "like_params", positive_number("like_params", like_params, remedy="give a size such as 13e9")
 
 
 SARDANA_2023 = ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=0.336, beta=0.283)
-"""The law as Sardana & Frankle 2023 (arXiv:2401.00448) use it."""
+"""The law used by Sardana & Frankle 2023 (arXiv:2401.00448)."""

@@ -1,4 +1,4 @@
-"""The IsoFLOP estimate: a parabola per compute budget, and a power law through their minima.
+"""The IsoFLOP estimate: one parabola per compute budget, and a power law through their minima.
 
 | code       | symbol | shape  | unit                                                                  |
 |------------|--------|--------|-----------------------------------------------------------------------|
@@ -11,11 +11,11 @@
 Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2), which publishes a = 0.49 (0.462 to 0.534).
 Resamples draw runs with replacement within each budget.
 
-What it does on a noise-free law is known (Czech et al. 2026, arXiv:2603.22339). Around the optimum of its
-budget the excess loss is proportional to beta exp(-alpha x) + alpha exp(beta x) at every budget. Symmetric
-exponents on grids centred on the optimum give the exact minimum. Otherwise a parabola misses it by a factor
-that is the same at every budget as long as the grid lies the same way around the optimum: the exponents are
-then exact and the sizes are not. Where the centre of the grid drifts with compute, the exponents are off too.
+Its bias on a noise-free law is known (Czech et al. 2026, arXiv:2603.22339). Around the optimum of its budget
+the excess loss is proportional to beta exp(-alpha x) + alpha exp(beta x) at every budget. Equal exponents on
+grids centred on the optimum give the exact minimum. Otherwise a parabola misses it by a factor that is the
+same at every budget as long as the grid lies the same way around the optimum: the exponents are then exact
+and the sizes are not. If the centre of the grid drifts with compute, the exponents are off too.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError, whole_number
-from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.validation import positive_array, seed_number, whole_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.planning.law_sample import summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,19 +45,19 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IsoflopResult:
-    """Minima and their power law, with the resamples behind the intervals.
+    """Minima and their power law, for all runs and for each resample.
 
     Attributes:
         flops: budgets, (k,).
         n_runs: runs per budget, (k,).
         n_left_out: runs that belong to no budget, or to one with too few runs.
-        params: optimal sizes, row 0 from all runs and then one per resample, (1 + R, k); NaN where the
-            parabola has no minimum.
+        params: optimal sizes, row 0 from all runs, then one per resample, (1 + R, k); NaN where the parabola
+            has no minimum.
         loss: loss at the minima, (1 + R, k).
         exponent: a of params ~ C^a, (1 + R,); NaN where fewer than two budgets have a minimum.
         log_coefficient: ln of the size at C = 1, (1 + R,).
-        outside: budgets whose minimum on all runs lies outside the sizes that were trained, (k,); not
-            those that have none.
+        outside: whether the minimum on all runs lies outside the sizes that were trained, (k,); False
+            without a minimum.
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
         members: positions of the runs of each budget, k arrays.
     """
@@ -87,15 +87,15 @@ class IsoflopResult:
         """
         import pandas as pd
 
-        limits = [self._limits(self.params[1:, i], level) for i in range(len(self.flops))]
+        limits = [summary(np.nan, self.params[1:, i], level) for i in range(len(self.flops))]
         tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * self.params[0])
         return pd.DataFrame(
             {
                 "flops": self.flops,
                 "n_runs": self.n_runs,
                 "params": self.params[0],
-                "low": [each[0] for each in limits],
-                "high": [each[2] for each in limits],
+                "low": [low for _, low, _, _ in limits],
+                "high": [high for *_, high in limits],
                 "tokens": tokens,
                 "tokens_per_param": tokens / self.params[0],
                 "loss": self.loss[0],
@@ -108,9 +108,8 @@ class IsoflopResult:
         """Rows params and tokens; columns quantity, exponent (all runs), low, median, high."""
         import pandas as pd
 
-        rows = []
-        for name, values in (("params", self.exponent), ("tokens", 1 - self.exponent)):
-            rows.append((name, float(values[0]), *self._limits(values[1:], level)))
+        exponents = {"params": self.exponent, "tokens": 1 - self.exponent}
+        rows = [(name, *summary(values[0], values[1:], level)) for name, values in exponents.items()]
         return pd.DataFrame(rows, columns=["quantity", "exponent", "low", "median", "high"])
 
     def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
@@ -121,14 +120,6 @@ class IsoflopResult:
         log_tokens = log_flops - math.log(FLOPS_PER_PARAM_TOKEN) - log_params
         with np.errstate(over="ignore", under="ignore"):
             return np.exp(log_params), np.exp(log_tokens)
-
-    @staticmethod
-    def _limits(values: Array, level: float) -> tuple[float, float, float]:
-        known = values[~np.isnan(values)]
-        if not known.size:
-            return (float("nan"),) * 3
-        low, median, high = low_median_high(known, level)
-        return float(low), float(median), float(high)
 
 
 def isoflop(
@@ -142,21 +133,21 @@ def isoflop(
     """Estimate the optimum by IsoFLOP parabolas.
 
     Args:
-        runs: the runs; their `flops` say which budget they belong to.
+        runs: the runs; `flops` tells their budget.
         budgets: budgets (FLOP); None for the values of `runs.flops` that at least four runs share (to one
             part in a thousand), or for "chinchilla" its nine published ones.
-        tolerance: a run belongs to the nearest budget if it is within this share of it.
+        tolerance: a run belongs to the nearest budget if its compute differs by at most this share.
         resamples: bootstrap resamples, 0 or more.
         seed: of the resamples.
 
     Raises:
         UsageError: an argument is out of range.
-        DataError: fewer than two budgets have four runs of three sizes, or no minimum is found.
+        DataError: fewer than two budgets have four runs of three sizes, or have a minimum.
     """
     if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance is {tolerance!r}; give the share by which a run may miss its budget")
+        raise UsageError(f"tolerance is {tolerance!r}; give a share between 0 and 1")
     whole_number("resamples", resamples)
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(whole_number("seed", seed))))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed_number(seed))))
     groups = _grouped(runs, budgets, tolerance)
     flops = np.array([budget for budget, _ in groups])
     minima = [_minima(np.log(runs.params[rows]), runs.loss[rows], resamples, generator) for _, rows in groups]
@@ -182,56 +173,8 @@ def isoflop(
     )
 
 
-def compare_methods(
-    result: IsoflopResult, sample: LawSample, flops: ArrayLike, *, level: float = 0.8
-) -> pd.DataFrame:
-    """The IsoFLOP estimate beside the parametric fit.
-
-    Args:
-        result: of `isoflop`.
-        sample: laws fitted to the same runs.
-        flops: budgets (FLOP) to prescribe for.
-        level: mass of the intervals.
-
-    Returns:
-        Columns method ("isoflop", "parametric"), quantity ("exponent_params", "params", "tokens_per_param"),
-        flops (NaN for the exponent), point, low, median, high.
-    """
-    import pandas as pd
-
-    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
-    kept = ~np.isnan(result.exponent)
-    kept[0] = True
-    n, d = result.optimal(budgets)
-    laws_n, laws_d = sample.laws.optimal(budgets)
-    point_n, point_d = sample.point.optimal(budgets)
-    rows: list[tuple[object, ...]] = []
-
-    def add(method: str, quantity: str, at: float, point: float, every: Array) -> None:
-        limits = low_median_high(every, level) if len(every) else np.full(3, np.nan)
-        rows.append((method, quantity, at, float(point), *(float(each) for each in limits)))
-
-    every = result.exponent[kept][1:]
-    add("isoflop", "exponent_params", np.nan, result.exponent[0], every)
-    add(
-        "parametric",
-        "exponent_params",
-        np.nan,
-        float(sample.point.exponents[0]),
-        np.asarray(sample.laws.exponents[0]),
-    )
-    for i, budget in enumerate(budgets):
-        at = float(budget)
-        add("isoflop", "params", at, n[0, i], n[kept][1:, i])
-        add("parametric", "params", at, np.asarray(point_n)[i], np.asarray(laws_n)[:, i])
-        add("isoflop", "tokens_per_param", at, d[0, i] / n[0, i], (d / n)[kept][1:, i])
-        ratio = np.asarray(laws_d) / np.asarray(laws_n)
-        add("parametric", "tokens_per_param", at, np.asarray(point_d / point_n)[i], ratio[:, i])
-    return pd.DataFrame(rows, columns=["method", "quantity", "flops", "point", "low", "median", "high"])
-
-
 def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
-    """ln(N* of the parabola / true N*) on a noise-free law, whose budget does not matter.
+    """ln(N* of the parabola / true N*) on a noise-free law, the same at every budget.
 
     Args:
         alpha: exponent of the parameters, positive.
@@ -249,14 +192,12 @@ def _grouped(runs: Runs, budgets: ArrayLike | None, tolerance: float) -> list[tu
     if budgets is None:
         nominal = np.array(CHINCHILLA_BUDGETS) if runs.name == "chinchilla" else _shared(runs.flops)
     else:
-        nominal = np.sort(np.atleast_1d(np.asarray(budgets, dtype=np.float64)))
-        if not ((nominal > 0) & np.isfinite(nominal)).all():
-            raise UsageError("budgets: give positive, finite FLOP")
+        nominal = np.sort(np.atleast_1d(positive_array("budgets", budgets)))
     name = runs.name or "runs"
     if nominal.size < _LEAST_BUDGETS:
         raise DataError(
             f"{name}: an IsoFLOP estimate needs {_LEAST_BUDGETS} budgets, each shared by {_LEAST_POINTS} or "
-            f"more runs, and finds {nominal.size}; where runs only lie near them, give them (--budget, or "
+            f"more runs; found {nominal.size}. If runs only lie near the budgets, give these (--budget, or "
             "budgets= in Python)"
         )
     nearest = np.abs(np.log(runs.flops[:, None] / nominal)).argmin(axis=1)
@@ -275,7 +216,7 @@ def _grouped(runs: Runs, budgets: ArrayLike | None, tolerance: float) -> list[tu
 
 
 def _shared(flops: Array) -> Array:
-    """Budgets that several runs share to one part in a thousand."""
+    """Budgets shared by several runs to one part in a thousand."""
     ordered = np.sort(flops)
     splits = np.flatnonzero(np.diff(np.log(ordered)) > 1e-3) + 1
     groups = np.split(ordered, splits)
@@ -296,7 +237,7 @@ def _minima(
     design = np.vander((log_params - mean) / scale, 3, increasing=True)
     normal = np.einsum("rn,ni,nj->rij", weights, design, design)
     right = np.einsum("rn,ni,n->ri", weights, design, loss)
-    # Fewer than three sizes drawn leave the parabola open: its determinant is zero up to rounding.
+    # With fewer than three sizes drawn the parabola is undetermined: its determinant is zero up to rounding.
     solvable = np.linalg.det(normal) > 1e-9
     normal[~solvable] = np.eye(3)
     c0, c1, c2 = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
@@ -312,7 +253,7 @@ def _minima(
 
 
 def _power_law(log_flops: Array, log_params: Array) -> tuple[Array, Array]:
-    """Slope and intercept of ln N* on ln C per row, over the budgets that have a minimum; NaN under two."""
+    """Slope and intercept of ln N* on ln C per row, over budgets with a minimum; NaN with fewer than two."""
     known = ~np.isnan(log_params)
     weights, y = known.astype(np.float64), np.where(known, log_params, 0.0)
     total = np.maximum(weights.sum(axis=1), 1.0)

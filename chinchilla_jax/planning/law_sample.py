@@ -1,10 +1,10 @@
-"""What a decision rests on: the laws of a bootstrap that count, and quantiles over them.
+"""The laws behind a decision: those of a bootstrap that count, and quantiles over them.
 
 | code   | shape    | what                                                              |
 |--------|----------|-------------------------------------------------------------------|
 | laws   | (R,)     | laws with a certificate and an optimum inside the plane           |
 | point  | ()       | the point fit                                                     |
-| values | (R, ...) | any quantity computed per law; +inf and 0 have a place in order   |
+| values | (R, ...) | any quantity computed per law; may be +inf                        |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LawSample:
-    """Laws to decide by; made by one of the `from_` methods.
+    """Laws to decide by; use one of the `from_` methods.
 
     Attributes:
         laws: the laws that count, fields (R,), R at least 1.
         point: the point fit, a single law.
         source: where they come from, in a few words.
-        n_failed: resamples whose fit has no certificate, left out.
-        n_without_optimum: certified laws left out because more parameters or more tokens do not help under
-            them (alpha, beta, A or B is not positive), so that no budget has a best allocation.
+        n_failed: resamples left out because their fit has no certificate.
+        n_without_optimum: certified laws left out because more parameters or more tokens do not help
+            (alpha, beta, A or B is not positive), so that no budget has a best allocation.
     """
 
     laws: ScalingLaw
@@ -49,7 +49,7 @@ class LawSample:
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one law that was given, so that an interval would say nothing."""
+        """Whether it is a single law, for which intervals are meaningless."""
         return len(self) == 1
 
     @classmethod
@@ -63,7 +63,7 @@ class LawSample:
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
-        """The certified laws of one condition of a study; its first unperturbed condition by default.
+        """The certified laws of one condition of a study, by default its first unperturbed one.
 
         Raises:
             UsageError: the study has no such condition.
@@ -83,12 +83,12 @@ class LawSample:
 
     @classmethod
     def from_law(cls, law: ScalingLaw, source: str = "one law") -> LawSample:
-        """A single law that is taken at its word, or an array of laws of which the first is the point.
+        """A single law taken as exact, or an array of laws of which the first is the point.
 
         Raises:
             DataError: none has an optimum.
         """
-        laws = law if law.shape else ScalingLaw(**{n: np.atleast_1d(getattr(law, n)) for n in PARAMETERS})
+        laws = law if law.shape else law.map(np.atleast_1d)
         return cls._filtered(laws, np.ones(laws.shape, np.bool_), law[0] if law.shape else law, source)
 
     @classmethod
@@ -99,9 +99,9 @@ class LawSample:
         kept = converged & inside
         if not kept.any() or not has_optimum(point):
             raise DataError(
-                f"{source}: {int(converged.sum())} laws count and {int(kept.sum())} of them have an optimum "
-                f"(the point fit: alpha {point.alpha:.4g}, beta {point.beta:.4g}); a decision needs runs "
-                "that vary in params and in tokens"
+                f"{source}: {int(converged.sum())} laws are certified and {int(kept.sum())} of them have an "
+                f"optimum (the point fit: alpha {point.alpha:.4g}, beta {point.beta:.4g}); a decision needs "
+                "runs that vary in params and in tokens"
             )
         return cls(
             laws=laws[kept],
@@ -119,23 +119,17 @@ def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
 
 
 def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, float, float, float]:
-    """(point, low, median, high) of one quantity; NaN in `values` (R,) are laws that have none of it.
+    """(point, low, median, high) of one quantity.
 
-    low, median and high are NaN where no law has any.
+    Args:
+        point: value of the point fit.
+        values: values of the laws, (R,); laws with NaN are left out.
+        level: mass of the interval.
+
+    Returns:
+        low, median and high are NaN if all values are.
     """
     every = np.atleast_1d(np.asarray(values, dtype=np.float64))
     known = every[~np.isnan(every)]
     limits = low_median_high(known, level) if known.size else np.full(3, np.nan)
     return float(np.asarray(point)), float(limits[0]), float(limits[1]), float(limits[2])
-
-
-def positive(what: str, value: object, remedy: str) -> float:
-    """`value` as a positive finite float.
-
-    Raises:
-        UsageError: it is not; the message ends with `remedy`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
-        shown = f"{value:g}" if isinstance(value, int | float | np.number) else short(value)
-        raise UsageError(f"{what} is {shown}, expected a positive number; {remedy}")
-    return float(value)

@@ -1,4 +1,4 @@
-"""What others prescribe: the published law of Hoffmann et al. 2022, and Kaplan et al. 2020.
+"""Published prescriptions: the law of Hoffmann et al. 2022, and Kaplan et al. 2020.
 
 | code   | symbol | unit                                                              |
 |--------|--------|-------------------------------------------------------------------|
@@ -13,8 +13,8 @@ C_min = 1 PF-day (appendix A), and the 4.68 billion parameters that Hoffmann et 
 section D.4) get from them at 1e21 FLOP. Tokens follow from C = 6 N D, hence grow as C^0.27.
 
 The loss is their L(N, D) = ((N_c/N)^(a_N/a_D) + D_c/D)^a_D with N_c 6.4e13, D_c 1.8e13, a_N 0.076, a_D 0.103
-(eq. 1.5, table 2). It is in nats per token of another tokenizer and another text, so it does not compare with
-the losses of the other laws, and it is that of training to convergence.
+(eq. 1.5, table 2), for training to convergence. It is in nats per token of another tokenizer and another
+text, and cannot be compared with the losses of other laws.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class KaplanLaw:
         return params, budget / (FLOPS_PER_PARAM_TOKEN * params)
 
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        """L(N, D), nats per token of their own data."""
+        """L(N, D), nats per token of their data."""
         n, d = np.asarray(params, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
         return np.asarray(((self.n_c / n) ** (self.a_n / self.a_d) + self.d_c / d) ** self.a_d)
 
@@ -75,7 +75,7 @@ class KaplanLaw:
 
     @property
     def _flops_of_a_pf_day(self) -> float:
-        """What is spent (FLOP) where C_min is one PF-day."""
+        """The budget C (FLOP) for a C_min of one PF-day."""
         return PF_DAY * (1.0 + self.batch_ratio)
 
 
@@ -86,7 +86,7 @@ KAPLAN_2020 = KaplanLaw()
 def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float) -> float:
     """Budget (FLOP) at which `law` gives `value` of `target`: flops, params, tokens or loss.
 
-    NaN for a loss under Kaplan et al., whose unit is another one.
+    NaN for a loss under Kaplan et al., whose unit differs.
     """
     if target == "flops":
         return value
@@ -98,4 +98,4 @@ def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float) -> f
 
 
 REFERENCES: dict[str, ScalingLaw | KaplanLaw] = {"hoffmann2022": HOFFMANN_2022, "kaplan2020": KAPLAN_2020}
-"""The published prescriptions that every plan is shown beside, by name."""
+"""The published prescriptions shown beside every plan, by name."""

@@ -47,7 +47,7 @@ def main() -> None:
     args.tables.mkdir(parents=True, exist_ok=True)
     tables = []
     for name, scenario in scenarios().items():
-        tables.append(planning.compare({name: scenario}, replicas=args.replicas, flops=AT))
+        tables.append(planning.compare_scenarios({name: scenario}, replicas=args.replicas, flops=AT))
         print(
             tables[-1][["scenario", "spent", "quantity", "low", "median", "high", "n"]].to_string(index=False)
         )

@@ -1,77 +1,73 @@
-"""Progressive scaling on a known law with noise: how far off is the optimum it ends with.
+"""Progressive scaling on a known law with noise: how far off is the optimum at the end?
 
 | code        | symbol | shape      | unit                                                              |
 |-------------|--------|------------|-------------------------------------------------------------------|
 | target      |        | ()         | the true law                                                      |
-| replicas    | R      |            | independent repetitions of the whole loop                         |
+| replicas    | R      |            | independent repetitions of the whole ladder                       |
 | params, ... | N, D   | (R, n)     | runs of each replica: seeds first, then one per scaling step      |
-| noise       |        | (R,)       | what is added to the loss of one run of every replica             |
+| noise       |        | (n,)       | nats per token, added to the losses of n runs                     |
 | error       |        | (R,)       | ln of estimated over true optimal size at the last budget         |
 
-All replicas are fitted by the certified solver of the bootstrap in the same calls. Its lanes share their
-runs, so a group of replicas is put into one table, and a lane weighs the runs of its own replica with one and
-all others with nought: exactly the fit of that replica, at the price of the group's size.
+The certified solver of the bootstrap fits all replicas in the same calls. Its lanes share their runs, so a
+group of replicas becomes one table, and a lane gives weight 1 to the runs of its replica and 0 to all others:
+exactly the fit of that replica, at the price of the group's size.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, whole_number
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.validation import non_negative_number, positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.allocation import allocation
 from chinchilla_jax.planning.frontier import compute_overhead
-from chinchilla_jax.planning.law_sample import has_optimum, positive
+from chinchilla_jax.planning.ladder.seeding import Seeding
+from chinchilla_jax.planning.law_sample import has_optimum
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Floats: TypeAlias = NDArray[np.float64]
 Noise: TypeAlias = Callable[[np.random.Generator, int], Any]
-_GROUP = 8  # replicas per table: more cost more than they save
+_GROUP = 8  # replicas per table; larger groups cost more than they save
 _STARTS = 4
-_LEAST_RUNS = 6
 
 
 def normal_noise(scale: float) -> Noise:
     """Normal noise of mean 0 and standard deviation `scale` (nats per token) on the loss."""
-    width = _not_negative("scale", scale)
+    width = non_negative_number("scale of the noise", scale, remedy="give 0 or more nats per token")
     return lambda generator, count: width * generator.standard_normal(count)
 
 
 def exponential_noise(mean: float) -> Noise:
     """Exponential noise of this mean (nats per token): training is never better than the law."""
-    width = _not_negative("mean", mean)
+    width = non_negative_number("mean of the noise", mean, remedy="give 0 or more nats per token")
     return lambda generator, count: width * generator.standard_exponential(count)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """One way to go about progressive scaling, to be simulated.
+class Scenario(Seeding):
+    """A ladder to be simulated. The fields of `Seeding`, and those below.
 
-    The defaults are those that the `chinchilla` toolkit documents (github.com/kyo-takano/chinchilla): 401
-    seeds of 1e15 to 1e16 FLOP and 10 to 100 tokens per parameter, one step of factor 10, the published law
-    of Hoffmann et al. 2022, exponential noise of mean 0.1.
+    The defaults are those documented by the `chinchilla` toolkit (github.com/kyo-takano/chinchilla).
 
     Attributes:
-        flops_range: compute of the seeds (FLOP), log-uniform.
-        ratio_range: tokens per parameter of the seeds, log-uniform.
-        seeds: number of seed runs, 6 or more.
         steps: scaling steps, each at `factor` times the largest budget so far; 0 or more.
-        factor: above 1.
         target: the true law.
-        noise: a function of (generator, count) that gives what is added to `count` losses; see
+        noise: a function of (generator, count) that returns what is added to `count` losses, such as
             `normal_noise` and `exponential_noise`.
 
     Raises:
@@ -87,32 +83,24 @@ class Scenario:
     noise: Noise = dataclasses.field(default_factory=lambda: exponential_noise(0.1))
 
     def __post_init__(self) -> None:
-        """Check everything before hundreds of fits."""
-        for name in ("flops_range", "ratio_range"):
-            low, high = (positive(name, value, "give two positive limits") for value in getattr(self, name))
-            if low >= high:
-                raise UsageError(f"{name} is {low:g} to {high:g}; give a lower limit below the upper one")
-        if whole_number("seeds", self.seeds) < _LEAST_RUNS:
-            raise UsageError(f"seeds is {self.seeds}; a fit of five parameters needs {_LEAST_RUNS} or more")
+        """Check the fields."""
+        super().__post_init__()
         whole_number("steps", self.steps)
-        if positive("factor", self.factor, "give a number above 1") <= 1:
-            raise UsageError(f"factor is {self.factor:g}; the next budget is larger, give a number above 1")
         if self.target.shape or not has_optimum(self.target):
             raise UsageError(f"target is {short(self.target)}; give a single law that has an optimum")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimulationResult:
-    """What became of the replicas of one scenario.
+    """The replicas of one scenario; NaN where a replica does not count.
 
     Attributes:
         scenario: what was simulated.
-        laws: the last fit of each replica, (R,); NaN-free where `counted`.
-        counted: replicas whose every fit was certified and had an optimum, (R,).
-        flops: the budget at which the error is taken, (R,).
+        laws: the last fit of each replica, (R,).
+        counted: whether every fit of a replica is certified and has an optimum, (R,).
+        flops: the budget at which the errors are taken, (R,).
         spent: training compute of all runs of a replica (FLOP), (R,).
-        params, tokens: estimated optimum at that budget, (R,); NaN where not counted.
-        error: ln(params / true optimal params), (R,).
+        error: ln(estimated / true optimal params), (R,).
         overhead: compute wasted by training the estimated optimum, under the true law, (R,).
         loss_error: loss predicted at the estimated optimum less the true loss there, (R,).
     """
@@ -120,102 +108,84 @@ class SimulationResult:
     scenario: Scenario
     laws: ScalingLaw
     counted: NDArray[np.bool_]
-    flops: NDArray[np.float64]
-    spent: NDArray[np.float64]
-    params: NDArray[np.float64]
-    tokens: NDArray[np.float64]
-    error: NDArray[np.float64]
-    overhead: NDArray[np.float64]
-    loss_error: NDArray[np.float64]
+    flops: Floats
+    spent: Floats
+    error: Floats
+    overhead: Floats
+    loss_error: Floats
 
     def summary(self, level: float = 0.8) -> pd.DataFrame:
         """Rows params_error, overhead, loss_error, alpha_error, beta_error; columns low, median, high, n.
 
-        params_error is estimated over true size less 1; n the replicas that counted.
+        params_error is estimated over true size less 1; n is the number of replicas that count.
         """
         import pandas as pd
 
-        kept, target = self.counted, self.scenario.target
-        columns = {
-            "params_error": np.expm1(self.error[kept]),
-            "overhead": self.overhead[kept],
-            "loss_error": self.loss_error[kept],
-            "alpha_error": np.asarray(self.laws.alpha)[kept] - target.alpha,
-            "beta_error": np.asarray(self.laws.beta)[kept] - target.beta,
+        errors = {
+            "params_error": np.expm1(self.error),
+            "overhead": self.overhead,
+            "loss_error": self.loss_error,
+            "alpha_error": np.asarray(self.laws.alpha) - self.scenario.target.alpha,
+            "beta_error": np.asarray(self.laws.beta) - self.scenario.target.beta,
         }
-        rows = []
-        for name, values in columns.items():
-            limits = low_median_high(values, level) if kept.any() else np.full(3, np.nan)
-            rows.append((name, *limits, int(kept.sum())))
+        n = int(self.counted.sum())
+        rows = [
+            (name, *(low_median_high(values[self.counted], level) if n else np.full(3, np.nan)), n)
+            for name, values in errors.items()
+        ]
         return pd.DataFrame(rows, columns=["quantity", "low", "median", "high", "n"])
-
-    def described(self, name: str, level: float = 0.8) -> pd.DataFrame:
-        """`summary` with what was simulated, under a name: the rows of `compare`."""
-        table, scenario = self.summary(level), self.scenario
-        settings = {
-            "scenario": name,
-            "seeds": scenario.seeds,
-            "flops_low": scenario.flops_range[0],
-            "flops_high": scenario.flops_range[1],
-            "factor": scenario.factor,
-            "steps": scenario.steps,
-            "spent": float(np.median(self.spent)),
-        }
-        described = table.assign(**settings)[[*settings, *table.columns]]
-        return described.assign(replicas=len(self.counted))
 
 
 def simulate(
     scenario: Scenario, *, replicas: int = 400, seed: int = 0, flops: float | None = None
 ) -> SimulationResult:
-    """Run the loop `replicas` times on the known law.
+    """Climb the ladder `replicas` times on the known law.
 
     Args:
         scenario: what to simulate.
         replicas: how many, 1 or more.
-        seed: replica i depends on (seed, i) alone, however many there are.
+        seed: replica i depends on (seed, i) alone.
         flops: budget (FLOP) at which the error of the optimum is taken; None for the next one, the factor
             times the largest trained.
 
     Raises:
-        UsageError: an argument is out of range, or the noise gives no usable loss.
+        UsageError: an argument is out of range, or the noise gives an unusable loss.
     """
-    if whole_number("replicas", replicas) < 1:
-        raise UsageError("replicas = 0: give 1 or more")
-    whole_number("seed", seed)
-    fixed = None if flops is None else positive("flops", flops, "give a budget such as 1e20")
-    parts = [
-        _Group(scenario, range(first, min(first + _GROUP, replicas)), seed).run()
+    whole_number("replicas", replicas, low=1)
+    seed_number(seed)
+    fixed = None if flops is None else positive_number("flops", flops, remedy="give a budget such as 1e20")
+    groups = [
+        _Group(scenario, range(first, min(first + _GROUP, replicas)), seed)
         for first in range(0, replicas, _GROUP)
     ]
-    theta = np.concatenate([part[0] for part in parts])
-    counted = np.concatenate([part[1] for part in parts])
-    budgets = np.concatenate([part[2] for part in parts])
-    laws = ScalingLaw(**{name: theta[:, i] for i, name in enumerate(PARAMETERS)})
-    at = scenario.factor * budgets if flops is None else np.full(replicas, fixed, dtype=np.float64)
+    fits = [group.run() for group in groups]
+    laws = ScalingLaw(
+        **{name: np.concatenate([getattr(law, name) for law, _ in fits]) for name in PARAMETERS}
+    )
+    counted = np.concatenate([each for _, each in fits])
+    at = np.concatenate([scenario.factor * group.flops.max(axis=1) for group in groups])
+    at = at if fixed is None else np.full(replicas, fixed)
+    # Laws that do not count get harmless numbers.
+    found = allocation(laws.map(lambda values: np.where(counted, values, 1.0)), "flops", at)
+    params, tokens = (np.where(counted, found[name], 1e9) for name in ("params", "tokens"))
     target = scenario.target
-    usable = _usable(laws, counted)
-    found = allocation(usable, "flops", at)
-    params, tokens = (np.where(counted, found[name], np.nan) for name in ("params", "tokens"))
-    safe_n, safe_d = np.where(counted, params, 1e9), np.where(counted, tokens, 1e9)
-    predicted = np.where(counted, found["loss"], np.nan)
-    best = np.asarray(target.optimal(at)[0])
+    errors = {
+        "error": np.log(params / np.asarray(target.optimal(at)[0])),
+        "overhead": compute_overhead(target, params, tokens),
+        "loss_error": found["loss"] - np.asarray(target.loss(params, tokens)),
+    }
     return SimulationResult(
         scenario=scenario,
         laws=laws,
         counted=counted,
         flops=at,
-        spent=np.concatenate([part[3] for part in parts]),
-        params=params,
-        tokens=tokens,
-        error=np.log(params / best),
-        overhead=np.where(counted, compute_overhead(target, safe_n, safe_d), np.nan),
-        loss_error=predicted - np.where(counted, np.asarray(target.loss(safe_n, safe_d)), np.nan),
+        spent=np.concatenate([group.flops.sum(axis=1) for group in groups]),
+        **{name: np.where(counted, values, np.nan) for name, values in errors.items()},
     )
 
 
-def compare(
-    scenarios: dict[str, Scenario],
+def compare_scenarios(
+    scenarios: Mapping[str, Scenario],
     *,
     replicas: int = 400,
     seed: int = 0,
@@ -230,10 +200,21 @@ def compare(
     """
     import pandas as pd
 
-    frames = [
-        simulate(scenario, replicas=replicas, seed=seed, flops=flops).described(name, level)
-        for name, scenario in scenarios.items()
-    ]
+    frames = []
+    for name, scenario in scenarios.items():
+        result = simulate(scenario, replicas=replicas, seed=seed, flops=flops)
+        table = result.summary(level)
+        described = {
+            "scenario": name,
+            "seeds": scenario.seeds,
+            "flops_low": scenario.flops_range[0],
+            "flops_high": scenario.flops_range[1],
+            "factor": scenario.factor,
+            "steps": scenario.steps,
+            "spent": float(np.median(result.spent)),
+        }
+        columns = [*described, *table.columns, "replicas"]
+        frames.append(table.assign(**described, replicas=replicas)[columns])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -247,38 +228,34 @@ class _Group:
             np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, replica])))
             for replica in replicas
         ]
-        self.runs = scenario.seeds + scenario.steps
-        shape = (self.count, self.runs)
-        # Steps not yet taken stand in the table with harmless numbers and weigh nothing.
-        self.params, self.tokens, self.loss = np.ones(shape), np.ones(shape), np.ones(shape)
-        low_high = np.log([scenario.flops_range, scenario.ratio_range])
+        # Steps not yet taken hold the first run, with no weight.
+        self.params, self.tokens, self.loss = np.empty((3, self.count, scenario.seeds + scenario.steps))
         for row, generator in enumerate(self.generators):
-            uniform = generator.random((scenario.seeds, 2))
-            flops, ratio = np.exp(low_high[:, 0] + uniform * (low_high[:, 1] - low_high[:, 0])).T
+            flops, ratio = scenario.seed_runs(generator.random((scenario.seeds, 2)))
             n = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * ratio))
             self._train(row, slice(0, scenario.seeds), n, ratio * n)
         for array in (self.params, self.tokens, self.loss):
             array[:, scenario.seeds :] = array[:, :1]
 
-    def run(self) -> tuple[NDArray[Any], ...]:
-        """Last laws (R, 5), counted (R,), largest budget trained (R,), and all that was spent (R,)."""
-        counted = np.ones(self.count, np.bool_)
-        for step in range(self.scenario.steps + 1):
-            done = self.scenario.seeds + step
-            law, certified = self._fit(done)
-            counted &= certified & has_optimum(law)
-            budgets = self._largest(done)
-            if step == self.scenario.steps:
-                break
-            flops = self.scenario.factor * budgets
-            for row in np.flatnonzero(counted):
-                n, d = law[int(row)].optimal(flops[row])
-                self._train(int(row), slice(done, done + 1), np.array([n]), np.array([d]))
-        fields = [np.asarray(getattr(law, name)) for name in PARAMETERS]
-        spent = FLOPS_PER_PARAM_TOKEN * (self.params * self.tokens).sum(axis=1)
-        return np.stack(fields, axis=1), counted, budgets, spent
+    @property
+    def flops(self) -> Floats:
+        """Compute of every run, (R, n)."""
+        return training_flops(self.params, self.tokens)
 
-    def _train(self, row: int, place: slice, n: NDArray[np.float64], d: NDArray[np.float64]) -> None:
+    def run(self) -> tuple[ScalingLaw, NDArray[np.bool_]]:
+        """Take every step: the last laws (R,), and whether each replica counts."""
+        seeds, steps = self.scenario.seeds, self.scenario.steps
+        law, counted = self._fit(seeds)
+        for done in range(seeds, seeds + steps):
+            budgets = self.scenario.factor * self.flops[:, :done].max(axis=1)
+            for row in np.flatnonzero(counted).tolist():
+                n, d = law[row].optimal(budgets[row])
+                self._train(row, slice(done, done + 1), np.array([n]), np.array([d]))
+            law, usable = self._fit(done + 1)
+            counted &= usable
+        return law, counted
+
+    def _train(self, row: int, place: slice, n: Floats, d: Floats) -> None:
         added = np.asarray(self.scenario.noise(self.generators[row], len(n)), dtype=np.float64)
         fits = added.shape in ((), (len(n),))
         loss = np.asarray(self.scenario.target.loss(n, d)) + (added if fits else np.nan)
@@ -289,17 +266,14 @@ class _Group:
             )
         self.params[row, place], self.tokens[row, place], self.loss[row, place] = n, d, loss
 
-    def _largest(self, done: int) -> NDArray[np.float64]:
-        return FLOPS_PER_PARAM_TOKEN * (self.params * self.tokens)[:, :done].max(axis=1)
-
     def _fit(self, done: int) -> tuple[ScalingLaw, NDArray[np.bool_]]:
-        """The best of a few starts for every replica, over its first `done` runs."""
+        """The best of a few starts for every replica over its first `done` runs, and whether it is usable."""
         from chinchilla_jax.solvers.batch import solve_newton
 
         # A group that is not full is filled up, so that all groups share one compiled program.
         n, d, loss = (_filled(array).ravel() for array in (self.params, self.tokens, self.loss))
-        design = Design.from_runs(Runs(n, d, FLOPS_PER_PARAM_TOKEN * n * d, loss))
-        weights = np.zeros((self.count, _GROUP, self.runs), np.uint8)
+        design = Design.from_runs(Runs(n, d, training_flops(n, d), loss))
+        weights = np.zeros((self.count, _GROUP, self.params.shape[1]), np.uint8)
         weights[np.arange(self.count), np.arange(self.count), :done] = 1
         starts = design.theta_from_logs(grid_starts(_STARTS))
         solution = solve_newton(
@@ -311,32 +285,13 @@ class _Group:
         )
         value = np.where(np.isfinite(solution.objective_value), solution.objective_value, np.inf)
         value, status = value.reshape(self.count, _STARTS), solution.status.reshape(self.count, _STARTS)
+        # Among starts that reached the same lowest value, one with a certificate.
         lowest = value.min(axis=1, keepdims=True)
-        # Among starts that reached the same lowest value, one that holds the certificate.
         rank = np.where(value <= lowest * (1 + 1e-9), status, np.iinfo(np.int8).max)
-        best = rank.argmin(axis=1)
-        chosen = np.arange(self.count)
-        law = design.law(solution.theta.reshape(self.count, _STARTS, 5)[chosen, best])
-        return law, status[chosen, best] == Status.CONVERGED
+        best = np.arange(self.count), rank.argmin(axis=1)
+        law = design.law(solution.theta.reshape(self.count, _STARTS, 5)[best])
+        return law, (status[best] == Status.CONVERGED) & has_optimum(law)
 
 
-def _filled(array: NDArray[np.float64]) -> NDArray[np.float64]:
+def _filled(array: Floats) -> Floats:
     return np.concatenate([array, np.repeat(array[:1], _GROUP - len(array), axis=0)])
-
-
-def _usable(laws: ScalingLaw, counted: NDArray[np.bool_]) -> ScalingLaw:
-    """The laws, with 1 in every field of those that do not count."""
-    return ScalingLaw(**{name: np.where(counted, getattr(laws, name), 1.0) for name in PARAMETERS})
-
-
-def _not_negative(what: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
-        raise UsageError(f"{what} of the noise is {short(value)}; give 0 or more nats per token")
-    return float(value)
-
-
-def scenario_grid(base: Scenario, **values: Any) -> Iterator[tuple[str, Scenario]]:
-    """(name, scenario) for every value of one field of `base` at a time."""
-    for name, every in values.items():
-        for value in every:
-            yield f"{name}={value}", dataclasses.replace(base, **{name: value})

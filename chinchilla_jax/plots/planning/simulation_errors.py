@@ -23,7 +23,7 @@ def plot_simulation_errors(table: pd.DataFrame, *, level: float = 0.8, ax: AxesL
     The label of each scenario gives the cost of its runs and the number of repetitions that count.
 
     Args:
-        table: of `planning.compare`.
+        table: of `planning.compare_scenarios`.
         level: mass of its intervals, for the title.
         ax: two Axes (size, overhead), or None for a new figure.
 

@@ -1,0 +1,53 @@
+"""The IsoFLOP estimate beside the parametric fit of the same runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax.planning.isoflop_minima import IsoflopResult
+from chinchilla_jax.planning.law_sample import LawSample, summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+
+def compare_methods(
+    result: IsoflopResult, sample: LawSample, flops: ArrayLike, *, level: float = 0.8
+) -> pd.DataFrame:
+    """Exponents, sizes and ratios from parabolas and from laws.
+
+    Args:
+        result: of `isoflop`.
+        sample: laws fitted to the same runs.
+        flops: budgets (FLOP) to prescribe for.
+        level: mass of the intervals.
+
+    Returns:
+        Columns method ("isoflop", "parametric"), quantity ("exponent_params", "params", "tokens_per_param"),
+        flops (NaN for the exponent), point, low, median, high.
+    """
+    import pandas as pd
+
+    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+    # NaN in resamples without a power law; `summary` leaves them out.
+    params, tokens = result.optimal(budgets)
+    point_params, point_tokens = (np.asarray(each) for each in sample.point.optimal(budgets))
+    laws_params, laws_tokens = (np.asarray(each) for each in sample.laws.optimal(budgets))
+    rows: list[tuple[object, ...]] = []
+
+    def add(quantity: str, at: float, isoflop: Array, point: ArrayLike, laws: ArrayLike) -> None:
+        rows.append(("isoflop", quantity, at, *summary(isoflop[0], isoflop[1:], level)))
+        rows.append(("parametric", quantity, at, *summary(point, laws, level)))
+
+    add("exponent_params", np.nan, result.exponent, sample.point.exponents[0], sample.laws.exponents[0])
+    ratios, point_ratios = tokens / params, point_tokens / point_params
+    laws_ratios = laws_tokens / laws_params
+    for i, budget in enumerate(budgets.tolist()):
+        add("params", budget, params[:, i], point_params[i], laws_params[:, i])
+        add("tokens_per_param", budget, ratios[:, i], point_ratios[i], laws_ratios[:, i])
+    return pd.DataFrame(rows, columns=["method", "quantity", "flops", "point", "low", "median", "high"])

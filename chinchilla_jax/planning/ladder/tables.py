@@ -1,0 +1,107 @@
+"""Runs of a ladder to and from tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.datasets.cells import cell_text
+from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.reading import Table, read_file
+from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
+from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
+
+COLUMNS = ("run", "stage", "params", "tokens", "flops", "loss", "config")
+
+
+def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
+    """Write every run to a CSV or (by its suffix) Parquet file.
+
+    Args:
+        store: the runs.
+        path: of the table: one row per run, columns `COLUMNS`. The loss of an open run is missing; config is
+            JSON text.
+
+    Returns:
+        The number of runs.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    import pandas as pd
+
+    runs, target = store.runs(), Path(path)
+    frame = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in COLUMNS})
+    frame = frame.astype({"loss": "float64"})  # an open run has None
+    frame["config"] = [json.dumps(run.config) if run.config else None for run in runs]
+    try:
+        with written_whole(target) as aside:
+            if target.suffix in (".parquet", ".pq"):
+                frame.to_parquet(aside, index=False)
+            else:
+                frame.to_csv(aside, index=False)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror}); check the folder") from None
+    return len(runs)
+
+
+def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
+    """Add the runs of a table, all or none.
+
+    Args:
+        store: gets the runs.
+        path: a CSV, JSON Lines or Parquet file with the columns that `load_runs` needs. Rows without a loss
+            become open runs. The column stage is kept where it names one; other runs are "imported". The
+            column config may hold JSON.
+
+    Returns:
+        The number of runs.
+
+    Warns:
+        DataWarning: sizes, tokens or losses look like another unit.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
+    """
+    table = read_file(path)
+    positions = match_columns(table.header, table.where)
+    require_rows(table, "add a row per run")
+    loss_at = positions.pop("loss")
+    counts = read_quantities(table, positions)
+    done = [row for row, cell in enumerate(table.column(loss_at)) if cell_text(cell)]
+    losses = parse_columns(table.take(done), {"loss": loss_at})["loss"]
+    warn_of_units(table.where, counts["params"], counts["tokens"], losses)
+    columns = {name: counts[name].tolist() for name in ("params", "tokens", "flops")}
+    loss = dict(zip(done, losses.tolist(), strict=True))
+    stages, configs = _texts(table, "stage"), _texts(table, "config")
+    with store.transaction() as inside:
+        for row, (stage, config) in enumerate(zip(stages, configs, strict=True)):
+            inside.put(
+                Run(
+                    **{name: column[row] for name, column in columns.items()},
+                    stage=stage if stage in STAGES else "imported",
+                    loss=loss.get(row),
+                    config=_config(config),
+                )
+            )
+    return len(table.rows)
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    """The column of this name as text; empty texts if there is none."""
+    position = table.find(name)
+    cells = [""] * len(table.rows) if position is None else table.column(position)
+    return [cell_text(cell) for cell in cells]
+
+
+def _config(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
