@@ -1,6 +1,6 @@
-"""Fits by SciPy alone, for the benchmarks to compare with: imports neither JAX nor this library.
+"""Fits by SciPy alone, as a baseline for the benchmarks: imports neither JAX nor this library.
 
-Notation: u, v, y, w as in chinchilla_jax/solvers/design.py;
+Notation: u, v, y, w as in chinchilla_jax/laws/design.py;
     x = (a', b', ln E, alpha', beta'), the law exp(a' - alpha' u) + exp(b' - beta' v) + E.
 """
 
@@ -16,7 +16,7 @@ from scipy import optimize
 
 
 def start_pool(processes: int) -> Any:
-    """A pool of processes with one BLAS thread each: with more, SciPy's tiny products wait for each other."""
+    """A pool of processes with one BLAS thread each: more would contend over SciPy's tiny products."""
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = "1"
     return multiprocessing.get_context("spawn").Pool(processes)
@@ -24,7 +24,7 @@ def start_pool(processes: int) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What one resample is fitted to.
+    """The data of one resample.
 
     Attributes:
         columns: (2, n) standardised logarithms u of the parameters and v of the tokens.
@@ -40,12 +40,12 @@ class Table:
 
     @property
     def unit(self) -> float:
-        """What the objective is divided by for SciPy, so that its gradient is of order one."""
+        """Divides the objective for SciPy, so that its gradient is of order one."""
         return self.delta * float(self.weights.sum())
 
 
 def value_and_gradient(x: np.ndarray, table: Table) -> tuple[float, np.ndarray]:
-    """Objective and gradient, by hand and in as few NumPy calls as will do."""
+    """Objective and gradient, by hand and in as few NumPy calls as possible."""
     columns, delta = table.columns, table.delta
     terms = np.exp(np.minimum(x[:2, None] - x[3:, None] * columns, 300.0))
     floor = np.exp(min(x[2], 300.0))
@@ -63,7 +63,7 @@ def value_and_gradient(x: np.ndarray, table: Table) -> tuple[float, np.ndarray]:
 
 
 def minimise(start: np.ndarray, table: Table, method: str = "BFGS", gtol: float = 1e-8) -> Any:
-    """One fit from one start, with the gradient by hand; the result's objective is in `unit`s."""
+    """One fit from one start, with the gradient by hand; the objective in the result is in `unit`s."""
     unit = table.unit
 
     def scaled(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -93,7 +93,7 @@ def search(task: tuple[np.ndarray, Table]) -> tuple[np.ndarray, float]:
     best = values.min()
     for lane in np.argsort(values)[:3]:
         x = reached[lane].x
-        for _ in range(2):  # fresh memory: curvature from beyond a kink misleads
+        for _ in range(2):  # restart: curvature estimated across a kink misleads
             result = minimise(x, table, gtol=1e-10)
             x = result.x
         best = min(best, result.fun * table.unit)

@@ -1,12 +1,12 @@
-"""What several devices gain: the same bootstrap on 1, 2 and 8 of them, and whether the numbers are the same.
+"""Speed-up by several devices: the same bootstrap on 1, 2 and 8 of them, and whether the numbers agree.
 
     python benchmarks/devices.py                    # host devices, forced: 1, 2 and 8
     python benchmarks/devices.py --devices local    # the accelerators of this machine: 1, 2, 4, ... of them
     python benchmarks/devices.py --smoke            # seconds, for the gate
 
-Every row is a process of its own. k host devices are given k cores, as far as there are that many; the
-efficiency is the rate over that of one device and its core, per core: 8 devices on two cores should be as
-fast as 2. Accelerators are hidden by CUDA_VISIBLE_DEVICES. Compilation is apart.
+Every row runs in its own process. k host devices get k cores, as far as the machine has them. The efficiency
+is the rate relative to one device on one core, per core: 8 devices on two cores should be as fast as 2.
+CUDA_VISIBLE_DEVICES limits the accelerators. Compilation does not count.
 """
 
 from __future__ import annotations

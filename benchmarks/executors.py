@@ -1,12 +1,12 @@
-"""What it costs to keep a study and to share it out: the store, and Dask workers beside threads.
+"""What it costs to store a study and to distribute it: the store, and Dask workers against threads.
 
     python benchmarks/executors.py
     python benchmarks/executors.py --smoke         # seconds, for the gate
 
-The store: CPU time of encoding and writing a chunk over that of computing it, for chunks of every kind, and
-the time that passes meanwhile, which the disk and other processes have a part in. Dask: the same study by
-threads of this process and by as many Dask workers, in turn, as ratios of their rates, in which other work on
-the machine has a large part, and of the CPU time that they take. What Dask needs to start is printed apart.
+The store: CPU time of encoding and writing a chunk relative to computing it, for chunks of every kind,
+and the elapsed time, which also depends on the disk and on other processes. Dask: the same study by threads
+of this process and by as many Dask workers, alternating, as ratios of their rates (other work on the machine
+affects these strongly) and of their CPU times. Dask's start-up time is printed separately.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--every", type=int, default=8, help="take every k-th chunk of the paper's study")
-    parser.add_argument("--rounds", type=int, default=5, help="of threads and Dask in turn")
+    parser.add_argument("--rounds", type=int, default=5, help="threads and Dask alternating")
     parser.add_argument("--smoke", action="store_true", help="a few small chunks, once")
     args = parser.parse_args()
     keep_compiled_programs()
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def store(folder: Path, resamples: int, every: int) -> None:
-    """Print the share of the store in the work of chunks."""
+    """Print the cost of storing chunks relative to that of computing them."""
     spec = cj.paper_study(resamples=resamples)
     runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
     hashes = {name: found.data_hash for name, found in runs.items()}
@@ -76,7 +76,7 @@ def store(folder: Path, resamples: int, every: int) -> None:
 
 
 def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
-    """Print the rate of Dask workers over that of as many threads."""
+    """Print the rate of Dask workers relative to that of as many threads."""
     workers = available_cores()
     values = tuple(0.5 + i / conditions for i in range(conditions))
     sweeps = (Sweep(family="systematic_bias", values=values),)
@@ -90,14 +90,14 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
 
         client = default_client()
         client.wait_for_workers(workers)
-        print(f"dask: {workers} workers stand ready after {time.perf_counter() - begun:.1f} s")
+        print(f"dask: {workers} workers ready after {time.perf_counter() - begun:.1f} s")
 
         def cpu() -> float:
             return time.process_time() + sum(client.run(time.process_time).values())
 
         def measure(name: str, executor: Executor, seed: int) -> tuple[float, float]:
             """Fits per second while chunks are computed and kept, and per CPU second of the whole study."""
-            # Another seed has other chunks: nothing that is kept in memory serves twice.
+            # A different seed gives different chunks, so nothing kept in memory is reused.
             spec = cj.StudySpec(sweeps=sweeps, resamples=resamples, flops=(1e20, 1e22), seed=seed)
             out, used = folder / f"{name}{seed}", cpu()
             study = cj.run_study(spec, out, executor=executor, workers=workers, figures=False, progress=None)
@@ -108,7 +108,7 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
         print(f"{'round':>9} {'threads':>20} {'dask':>20} {'ratio':>12}")
         ratios = []
         for number in range(rounds + 1):
-            # The first round has the workers import and load what they need, and is not counted.
+            # In the first round the workers import and load; it does not count.
             order = list(pools) if number % 2 else list(reversed(pools))
             found = {name: measure(name, pools[name], number) for name in order}
             ratio = [found["dask"][k] / found["threads"][k] for k in range(2)]

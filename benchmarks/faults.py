@@ -1,12 +1,12 @@
-"""Everything that can happen to a study, done to it for real: how often, and what is different afterwards.
+"""Inject real faults into studies, and compare the results with those of an undisturbed study.
 
     python benchmarks/faults.py                    # 30 SIGKILLs and so on; a quarter of an hour on two cores
     python benchmarks/faults.py --smoke            # each kind once, for the gate
 
 A reference is computed without interruption. Then studies of the same spec are killed, damaged, starved of
-disk space and written twice, completed by the ordinary command, and compared with it: every Parquet file,
-byte by byte. The kills come at moments drawn by the seed. The disk that is full is a small tmpfs in a mount
-namespace of its own where the system allows that (unshare), otherwise a limit on the size of files.
+disk space and written by two processes, completed by the ordinary command, and compared with the reference:
+every Parquet file, byte by byte. The seed draws the moments of the kills. The full disk is a small tmpfs in
+its own mount namespace where the system allows that (unshare), otherwise a limit on the size of files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--smoke", action="store_true", help="each fault once, on a small study")
     parser.add_argument("--resamples", type=int, default=16000, help="per condition")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="draws the moments of the kills")
     parser.add_argument("--only", default="", help="run only the faults whose name contains this")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 class Faults:
-    """The faults, each a method that spoils a study, completes it and says what it did."""
+    """The faults: each method damages a study, completes it and returns what it did."""
 
     def __init__(self, folder: Path, draw: random.Random, smoke: bool, resamples: int) -> None:
         """Write the spec."""
@@ -69,7 +69,7 @@ class Faults:
         os.environ.setdefault("CHINCHILLA_JAX_CACHE", str(folder / "programs"))
 
     def run(self, only: str) -> list[str]:
-        """Do all whose name contains `only`; returns the names of those after which something differs."""
+        """Run the faults whose name contains `only`; returns the names of those that left a difference."""
         begun = time.perf_counter()
         out = self.folder / "reference"
         self.complete(out)
@@ -108,7 +108,7 @@ class Faults:
         return failed
 
     def start(self, out: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Run the study's command, to be completed or killed."""
+        """Start the study's command."""
         command = [sys.executable, "-m", "chinchilla_jax", "study", str(self.spec), "--out", str(out)]
         return subprocess.Popen(
             [*command, "--no-figures", *arguments],
@@ -126,9 +126,9 @@ class Faults:
             raise SystemExit(f"the study does not complete: {said}")
 
     def kills(self, out: Path) -> str:
-        """One process after the other, each killed at a moment in its life.
+        """Kill one process after the other.
 
-        Every second one is killed at any moment from its start, the others soon after a chunk of theirs.
+        Every second one is killed at any moment from its start, the others soon after they wrote a chunk.
         """
         wanted = 2 if self.smoke else 30
         kept: list[int] = []
@@ -153,7 +153,7 @@ class Faults:
         return f"{wanted} kills in a row; chunks after each: {' '.join(map(str, kept))}"
 
     def interrupts(self, out: Path) -> str:
-        """Ctrl-C, as a terminal sends it, at any moment after the start."""
+        """Send Ctrl-C as a terminal does, at any moment after the start."""
         times = []
         for _ in range(1 if self.smoke else 5):
             process = self.start(
@@ -170,7 +170,7 @@ class Faults:
         return f"{len(times)} interrupts, the slowest to end took {max(times):.2f} s"
 
     def damage(self, out: Path, files: list[Path]) -> None:
-        """Spoil three of `files`."""
+        """Truncate one of `files`, flip a bit in another, delete a third."""
         truncated, flipped, deleted = self.draw.sample(files, 3)
         content = truncated.read_bytes()
         truncated.write_bytes(content[: self.draw.randrange(len(content))])
@@ -180,7 +180,7 @@ class Faults:
         deleted.unlink()
 
     def damage_unfinished(self, out: Path) -> str:
-        """Kill a study and spoil what it has written."""
+        """Kill a study and damage what it has written."""
         process = self.start(out)
         while len(list(out.glob("fits/part-*"))) < 4 and process.poll() is None:
             time.sleep(0.005)
@@ -191,7 +191,7 @@ class Faults:
         return "one chunk truncated, one bit flipped in another, one deleted"
 
     def damage_finished(self, out: Path) -> str:
-        """Spoil a study that is complete, and complete it again."""
+        """Damage a complete study and complete it again."""
         rounds = 1 if self.smoke else 5
         self.complete(out)
         for _ in range(rounds):
@@ -206,7 +206,7 @@ class Faults:
         return f"both at the same time; exit codes {codes}"
 
     def full_disk(self, out: Path) -> str:
-        """In a namespace of its own, since a mount is otherwise seen by all."""
+        """Fill the disk in a separate namespace, because other processes would see the mount."""
         code = (
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import faults; "
             f"faults.fill({str(self.spec)!r}, {str(out)!r}, {'64k' if self.smoke else '1m'!r})"
@@ -221,7 +221,7 @@ class Faults:
         return done.stdout.strip()
 
     def worker_kills(self, out: Path) -> str:
-        """Kill workers of the Dask cluster that a study has started, at work or while they start."""
+        """Kill workers of the Dask cluster that a study starts, at work or while they start."""
         wanted = 1 if self.smoke else 10
         process = self.start(out, "--executor", "dask", "--workers", "2")
         while not list(out.glob("fits/part-*")) and process.poll() is None:
@@ -244,18 +244,18 @@ class Faults:
 
 
 def _dask_workers(parent: int) -> list[int]:
-    """The processes that `parent` has spawned, in /proc."""
+    """The processes that `parent` has spawned, from /proc."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     tasks = children.parent.parent.glob("*/children")
     found = []
-    with contextlib.suppress(OSError):  # what has ended meanwhile
+    with contextlib.suppress(OSError):  # some may have ended meanwhile
         for pid in [int(pid) for task in tasks for pid in task.read_text().split()]:
             found += [pid] if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
     return found
 
 
 def fill(spec: str, out: str, size: str) -> None:
-    """Run the study with too little space, check what it says, and leave what it has written in `out`."""
+    """Run the study with too little space, check its message, and keep what it wrote in `out`."""
     command = [sys.executable, "-m", "chinchilla_jax", "study", spec, "--out"]
     if _can_mount():
         place = Path(out + "-small")

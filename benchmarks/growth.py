@@ -1,11 +1,11 @@
-"""Time and memory as a bootstrap grows: in the number of resamples, and in the number of runs.
+"""Time and memory of a bootstrap by number of resamples and by number of runs.
 
     python benchmarks/growth.py                        # 10^5 and 10^6 resamples; 50 to 5,000 runs; 10^5 runs
     python benchmarks/growth.py --resamples 10000000   # one size of bootstrap only, here 10^7
     python benchmarks/growth.py --smoke                # seconds, for the gate
 
-Every row is a process of its own, so that its peak memory is its own; a bootstrap of the same shapes before
-it compiles. Ratios are to the first row of each table: 1.0 throughout would be exactly linear.
+Every row runs in its own process, so that peak memory is per row; a bootstrap of the same shapes runs first
+to compile. Ratios are to the first row of each table: 1.0 throughout would be exactly linear.
 """
 
 from __future__ import annotations

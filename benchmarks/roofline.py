@@ -1,11 +1,11 @@
-"""How near a certified fit comes to what the machine can do, and where the time of a bootstrap goes.
+"""How close a certified fit comes to the limit of the machine, and where the time of a bootstrap goes.
 
     python benchmarks/roofline.py                                  # the unperturbed runs and one noisy set
     python benchmarks/roofline.py --smoke                          # for the gate
 
-The floor of a fit is the arithmetic that its passes over the runs cannot do without, each operation at the
-rate that this machine sustains for it in a plain loop, compiled by the same library, over numbers that stay
-in the first-level cache: one core, one thread. A pass is counted as
+The floor of a fit is the time of the arithmetic that its passes over the runs need, each operation at the
+rate that this machine sustains for it in a plain loop, compiled by the same library, over numbers in the
+first-level cache: one core, one thread. A pass is counted as
 
     evaluate   2 exponentials, 1 logarithm, 1 division and 10 multiply-adds per run
     advance    1 division and 30 multiply-adds per run, in place of evaluate: on CPUs, from the second float64
@@ -13,13 +13,13 @@ in the first-level cache: one core, one thread. A pass is counted as
     moments    44 multiply-adds per run: 21 sums and what goes into them
     slopes     43 multiply-adds per run: 9 probes and what goes into them
 
-over the runs that the resample holds, about 63 in 100 of them. Everything else (packing the runs, the 5 x 5
-systems, the choice of starts, NumPy around the kernel) is not in the floor: it is what the ratio shows.
+over the distinct runs of the resample, about 63 in 100. Everything else (packing the runs, the 5 x 5 systems,
+the choice of starts, NumPy around the kernel) is not part of the floor and lowers the ratio.
 
     achieved   CPU time of one thread per fit
-    ratio      floor over achieved; 1 would be a loop of nothing but arithmetic
+    ratio      floor over achieved; 1 would be nothing but arithmetic
 
-On an accelerator the operations are measured by XLA in large arrays, and time is that of the device.
+On an accelerator, XLA measures the operations on large arrays, and times are those of the device.
 """
 
 from __future__ import annotations
@@ -135,11 +135,11 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
 def counted(
     first_stage: Any, weights: np.ndarray, starts: np.ndarray, widths: np.ndarray, ends: list[Any]
 ) -> Passes:
-    """Passes of the fits that ended as `ends`; an engine of the first stage alone tells the stages apart."""
+    """Passes of the fits with results `ends`; `first_stage`, which has no float64, separates the stages."""
     both = np.concatenate([end.steps for end in ends])
     whole, runs = float(both.mean()), float(np.count_nonzero(weights, axis=1).mean())
     single = float(first_stage(weights, starts, widths, widths).steps.mean())
-    # The last float32 step of a start, certified there, searches no further.
+    # The last float32 step of a start is certified without a line search.
     return Passes(single=single, double=whole - single, searches=max(single - len(starts), 0.0), runs=runs)
 
 
@@ -157,7 +157,7 @@ def floor_of(passes: Passes, costs: dict[str, dict[str, float]]) -> float:
 
 
 def timed(stages: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
-    """Result of `work`, and in `stages` the least CPU time that it took."""
+    """Result of `work`; its least CPU time goes into `stages`."""
     clock = time.perf_counter if accelerated() else time.process_time
     best = np.inf
     for _ in range(3):
@@ -201,7 +201,7 @@ def kernel_costs(kind: np.dtype[Any]) -> dict[str, float]:
 
     @njit(**how)
     def multiply_adds(x: Any, y: Any, turns: Any) -> None:
-        # Sixteen chains, as many as hide the latency; the sum is stored so that nothing is left out.
+        # Sixteen chains hide the latency; storing the sum keeps the compiler from removing the loop.
         for _ in range(turns):
             for i in range(len(x)):
                 u = x[i]

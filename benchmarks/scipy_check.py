@@ -1,15 +1,15 @@
-"""Does SciPy, from many starts, find a lower objective than the study's fits anywhere?
+"""Check whether SciPy, from many starts, finds a lower objective than the study's fits.
 
     python benchmarks/scipy_check.py                     # 12 conditions x 100 resamples x 50 starts
-    python benchmarks/scipy_check.py --study results/paper   # the fits of a finished study, as stored
+    python benchmarks/scipy_check.py --study results/paper   # the stored fits of a finished study
     python benchmarks/scipy_check.py --time-limit 300        # as many resamples as fit into 300 seconds
     python benchmarks/scipy_check.py --smoke                 # seconds, for the gate
 
 Conditions are drawn by seed from the families in turn, resamples at random. Every resample is refitted from
 spread-out starts by L-BFGS-B, half from the published grid of Hoffmann et al. 2022, half drawn around
-plausible laws; the best three are finished by BFGS with a fresh memory, twice. "SciPy lower" counts the lanes
-that the engine calls CONVERGED; one that it calls UNIDENTIFIED claims no optimum, and is counted apart. Exit
-code 1 if SciPy is lower by more than 1e-6 (relative) in a CONVERGED lane.
+plausible laws; BFGS then refines the best three, twice, restarting each time. "SciPy lower" counts CONVERGED
+lanes; UNIDENTIFIED lanes claim no optimum and are counted as "elsewhere". Exit code 1 if SciPy is lower by
+more than 1e-6 (relative) in a CONVERGED lane.
 """
 
 from __future__ import annotations

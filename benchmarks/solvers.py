@@ -1,17 +1,17 @@
-"""The solvers side by side on the same resamples: fits per second, how good, and how many fail.
+"""The solvers side by side on the same resamples: fits per second, quality and failures.
 
     python benchmarks/solvers.py                                   # identity of the paper study
     python benchmarks/solvers.py --condition "additive=1e7"        # any condition of a study
     python benchmarks/solvers.py --smoke                           # for the gate, under a minute
 
-Every row fits the first resamples of one list, from one start (the point fit, as the published pipeline
-does), with all cores, compile time apart; slow rows fit fewer. The baseline is that pipeline (Besiroglu et
+Every row fits the first resamples of the same list, from one start (the point fit, as the published pipeline
+does), on all cores, without compile time; slow rows fit fewer. The baseline is that pipeline (Besiroglu et
 al. 2024): SciPy's BFGS on (ln A, ln B, ln E, alpha, beta) with a gradient by automatic differentiation, in a
-process pool. Beside it the best that SciPy gives: centred and scaled coordinates, a gradient by hand. The
-rates of the other libraries are those of this library's use of them, see solvers/quasi_newton.py.
+process pool. The second row is the best that SciPy can do: centred and scaled coordinates, a gradient by
+hand. The other libraries are measured as this library uses them, see solvers/libraries/quasi_newton.py.
 
     excess     objective relative to the lowest that any row found for that resample, less one
-    failures   lanes without a certificate (library rows); excess above 1e-6 (SciPy rows, which know none)
+    failures   lanes without a certificate (library rows); excess above 1e-6 (SciPy rows, which have none)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BAD = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one solver did: objective (R,), lanes with a certificate or None, mean steps, seconds."""
+    """Result of one solver: objective (R,), certified lanes (R,) or None, mean steps, seconds."""
 
     name: str
     objective_value: np.ndarray
@@ -111,7 +111,7 @@ def library_row(
 
 
 def optimistix_bfgs(function: Callable[[Any], Any], start: Any, steps: Any, tolerance: float) -> Any:
-    """BFGS of optimistix, as quasi_newton.py takes a minimiser; its number of steps has to be static."""
+    """BFGS of optimistix as a minimiser for quasi_newton.py; its number of steps must be static."""
     import optimistix
 
     solver = optimistix.BFGS(rtol=tolerance, atol=tolerance)

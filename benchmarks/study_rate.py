@@ -1,11 +1,11 @@
-"""Certified fits per second over the paper study, compile time apart, beside SciPy.
+"""Certified fits per second over the paper study, without compile time, against SciPy.
 
     python benchmarks/study_rate.py                 # all 224 conditions, 4,000 resamples
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
 
-Conditions go through as the study runs them, one per core at a time: scouting, every fit, certificates; the
-point fits, before, are timed apart. The baseline is SciPy's BFGS with a hand-written gradient, started at the
-point fit, on resamples of the first condition, one process.
+Conditions run as in a study, one per core at a time: scouting, every fit, certificates. The point fits come
+first and are timed separately. The baseline is SciPy's BFGS with a hand-written gradient, started at the
+point fit, on resamples of the first condition, in one process.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _point(runs: cj.Runs) -> cj.FitResult:
-    options = SolverOptions(wide_start=True, max_steps=60, workers=1)  # as in study/work.py
+    options = SolverOptions(wide_start=True, max_steps=60, workers=1)  # as in study/execution/jobs.py
     return cj.fit(runs, starts=32, options=options)
 
 
