@@ -1,8 +1,8 @@
-"""Where each conclusion about the Chinchilla runs breaks, for every kind of miscount.
+"""The size at which every kind of miscount changes each conclusion about the Chinchilla runs.
 
     python experiments/breakdown/run.py
 
-Writes breakdown.csv and the figure beside this file, or into `--tables`. Takes some minutes.
+Writes breakdown.csv and the figure beside this file, or into `--tables`. Takes a few minutes.
 """
 
 from __future__ import annotations

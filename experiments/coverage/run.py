@@ -3,8 +3,8 @@
     python experiments/coverage/run.py                                             # the full run, hours
     python experiments/coverage/run.py --datasets 100 --resamples 200 --inner 10   # minutes
 
-Goes on from what `--out` already holds, so it can be stopped at any time. Writes coverage.csv, methods.csv
-and the figure beside this file, or into `--tables`.
+Resumes from the contents of `--out`, so it can be stopped at any time. Writes coverage.csv, methods.csv and
+the figure beside this file, or into `--tables`.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SURFACES = {
 }
 
 
-# Exponents, then how far the grids lie off (in factors of 3) at the lowest and at the highest budget.
+# Exponents, then the offset of the grids (in factors of 3) at the lowest and at the highest budget.
 PRINTED = (
     ("chinchilla surface", (0.34, 0.28, 0, 0), {2: -0.326938, 4: -1.301125, 8: -2.902905, 16: -5.100245}),
     ("asymmetric surface", (0.465, 0.155, 0, 0), {2: -1.674748, 4: -6.497779, 8: -13.910419, 16: -23.116308}),
@@ -132,7 +132,7 @@ def _published_surfaces() -> list[tuple[str, str, str, str]]:
 
 
 def _surfaces() -> list[tuple[str, str, str, str]]:
-    """Noise-free runs, and what each method makes of them."""
+    """Noise-free runs, and the estimates of each method."""
     rows = []
     for name, (skew, start, span) in SURFACES.items():
         alpha = 0.65 / (1 + skew)

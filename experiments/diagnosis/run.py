@@ -1,4 +1,4 @@
-"""Plant every kind of miscount and see what is diagnosed; then diagnose the published counts.
+"""Plant every kind of miscount and diagnose it; then diagnose the published counts.
 
     python experiments/diagnosis/run.py
 

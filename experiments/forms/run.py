@@ -1,9 +1,9 @@
-"""Other objectives, other forms, and a published law: what they predict and prescribe, and whether it holds.
+"""Other objectives, other functional forms, and a test of a published law.
 
     python experiments/forms/run.py
 
 Writes comparison.csv, sentences.txt, forms.csv, objectives.csv, wald.csv, null_p_values.csv and the figures
-beside this file, or into `--tables`. `--only` runs some of the four parts. Takes some minutes.
+beside this file, or into `--tables`. `--only` runs some of the four parts. Takes a few minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Hoffmann et al. 2022 (arXiv:2203.15556) prescribe, and what the fit of their runs does.
+"""The prescriptions of Hoffmann et al. 2022 (arXiv:2203.15556) and those of a fit to their runs.
 
 python experiments/hoffmann2022/run.py
 """
@@ -34,7 +34,7 @@ TABLE_A4 = (
 
 
 # Table A3, approach 3: compute and tokens that make a size optimal. Its FLOP for 175B (1.26e24) is not
-# 6 N D of its own tokens (1.26e25) and stands here as the latter.
+# 6 N D of its own tokens (1.26e25), which is listed here.
 TABLE_A3 = (
     ("1B", 1e9, 1.62e20, 27.1e9),
     ("10B", 1e10, 2.46e22, 410.1e9),
@@ -134,7 +134,7 @@ def _table_a3() -> list[tuple[str, str, str, str]]:
         point = planning.plan(law, params=params).table.set_index("quantity")["point"]
         ours = f"{point['flops']:.3g} FLOP, {point['tokens']:.3g}"
         away = f"{point['flops'] / flops - 1:+.0%} FLOP"
-        note = f"{away}; Table A3 does not lie on the law as published, here with its unrounded parameters"
+        note = f"{away}; Table A3 does not follow from the published law, here with unrounded parameters"
         rows.append(
             (f"compute and tokens for {name}, approach 3", f"{flops:.3g} FLOP, {tokens:.3g}", ours, note)
         )

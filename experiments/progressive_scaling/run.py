@@ -1,4 +1,4 @@
-"""Progressive scaling on the published law with noise: what seeds, ranges and factors are worth.
+"""Progressive scaling on the published law with noise: the effect of seeds, ranges and factors.
 
 python experiments/progressive_scaling/run.py
 """
@@ -19,7 +19,7 @@ AT = 1e20  # FLOP, where every scenario is judged
 
 
 def scenarios() -> dict[str, Scenario]:
-    """The documented default, and what changes one thing about it."""
+    """The documented default, and scenarios that change one setting."""
     return {
         "default: 401 seeds of 1e15 to 1e16, factor 10": Scenario(),
         "25 seeds": Scenario(seeds=25),

@@ -2,7 +2,7 @@
 
     python experiments/robustness2025/run.py
 
-Runs the study into results/paper unless it is there, checks the exact identities on every resample, and
+Runs the study into results/paper unless it exists already, checks the exact identities on every resample, and
 writes the tables and figures beside this file.
 """
 

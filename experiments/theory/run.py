@@ -1,8 +1,8 @@
-"""Closed forms for every family beside the fits of the robustness study.
+"""Closed forms of every family compared with the fits of the robustness study.
 
     python experiments/theory/run.py
 
-Reads the study in `--study`, which is run first if it is not there, and writes theory.csv (every condition),
+Reads the study in `--study`, running it first if necessary, and writes theory.csv (every condition),
 summary.csv (by family and quantity) and the figure beside this file, or into `--tables`.
 """
 
