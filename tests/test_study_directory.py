@@ -25,8 +25,9 @@ from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_sta
 from chinchilla_jax.study.estimate import estimate
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.storage.chunk_files import checksum
-from chinchilla_jax.study.storage.directories import host_name, open_directory
+from chinchilla_jax.study.storage.directories import open_directory
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
+from chinchilla_jax.study.storage.processes import host_name
 from chinchilla_jax.study.storage.tables import (
     COLUMNS,
     DictionaryColumn,

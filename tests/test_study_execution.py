@@ -33,7 +33,8 @@ from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
 from chinchilla_jax.study.execution import jobs
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.spec.reproduce import spec_toml
-from chinchilla_jax.study.storage.directories import host_name, open_directory
+from chinchilla_jax.study.storage.directories import open_directory
+from chinchilla_jax.study.storage.processes import host_name
 
 SPEC = StudySpec(
     sweeps=(

@@ -18,12 +18,12 @@ import errno
 import itertools
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
+from chinchilla_jax.study.storage.processes import host_name, is_alive
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _counter = itertools.count()
@@ -184,7 +184,7 @@ class LocalDirectory(Directory):
         for folder in (self.path, self.path / "fits", self.path / "summary"):
             for file in folder.glob(".*.tmp"):
                 host, pid = file.name.split(".")[2:4] if file.name.count(".") == 4 else ("", "")
-                if host == host_name() and pid.isdigit() and not _alive(int(pid)):
+                if host == host_name() and pid.isdigit() and not is_alive(int(pid)):
                     file.unlink(missing_ok=True)
 
 
@@ -281,23 +281,6 @@ def _modified(item: dict[str, Any]) -> float | None:
         if value is not None and hasattr(value, "timestamp"):
             return float(value.timestamp())
     return None
-
-
-def host_name() -> str:
-    """This machine's name, with what a file name could not hold replaced by dashes."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # where os.kill would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def _sync_folder(folder: Path) -> None:

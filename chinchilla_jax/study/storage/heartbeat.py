@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, host_name
+from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
+from chinchilla_jax.study.storage.processes import host_name
 
 try:
     import fcntl
