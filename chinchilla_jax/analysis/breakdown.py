@@ -38,6 +38,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 CRITERIA = ("ratio_leaves_interval", "slope_excludes_zero", "ratio_leaves_range")
-GOPHER_FLOPS = 5.76e23
 RANGE_FLOPS = (1e20, 1e26)
 RANGE_RATIO = (10.0, 40.0)
 _BUDGETS_PER_DECADE = 4

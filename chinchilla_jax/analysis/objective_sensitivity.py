@@ -16,6 +16,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.fitting.form_fitting import bootstrap_form, prepared
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.base import Form
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.form_objectives import AsymmetricError, FormObjective, Squared
 from chinchilla_jax.laws.objectives import Huber
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 DELTAS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-4, 0.01, 0.5))
 """From a tenth of the published 1e-3 to 1, half a decade apart."""
-FLOPS = (1e20, 1e22, 5.76e23, 1e26)
+FLOPS = (1e20, 1e22, GOPHER_FLOPS, 1e26)
 
 
 def objective_sensitivity(

@@ -70,6 +70,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, Values
 from chinchilla_jax.perturbations import FAMILIES, Family
 
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
 
-THEORY_FLOPS = (1e20, 5.76e23, 1e26)
+THEORY_FLOPS = (1e20, GOPHER_FLOPS, 1e26)
 CLOSED_FORMS = tuple(name for name, each in FAMILIES.items() if not (each.coupled and each.random))
 """The families with a closed form: all but coupled noise."""
 
