@@ -40,7 +40,7 @@ def with_cell(row, column, text):
 def parse(content):
     """What `load_runs` does with a file's content, without the file."""
     content = content.encode() if isinstance(content, str) else content
-    return runs_from_table(read_bytes(content, "t.csv"), name="t.csv", interpretation="as_given")
+    return runs_from_table(read_bytes(content, "t.csv"), name="t.csv", counting="as_given")
 
 
 def message(action, *arguments, **options):
@@ -91,7 +91,7 @@ def test_chinchilla_figures_are_pinned(options, n, data_hash):
     """A changed figure changes every published number downstream: this is where it shows."""
     runs = load_runs("chinchilla", **options)
     assert (len(runs), runs.data_hash[:12]) == (n, data_hash)
-    assert (runs.name, runs.interpretation) == ("chinchilla", options.get("params", "as_plotted"))
+    assert (runs.name, runs.counting) == ("chinchilla", options.get("params", "as_plotted"))
 
 
 def test_chinchilla_leaves_out_the_five_runs_of_highest_loss_unless_told_otherwise():
@@ -186,8 +186,8 @@ def test_runs_compare_by_value():
 def test_runs_carry_counts_that_a_perturbation_made_non_positive():
     runs = small_runs().with_params([-1.0, 0.0, np.inf], "shifted")
     assert runs.params.tolist() == [-1, 0, np.inf]
-    assert (runs.interpretation, runs.tokens.tolist()) == ("shifted", [4, 5, 6])
-    assert small_runs(interpretation="reported").with_params([1, 1, 1]).interpretation == "reported"
+    assert (runs.counting, runs.tokens.tolist()) == ("shifted", [4, 5, 6])
+    assert small_runs(counting="reported").with_params([1, 1, 1]).counting == "reported"
 
 
 @pytest.mark.parametrize("bad", [[1, 2], [[1, 2, 3]], 5, "abc", ["a", "b", "c"], [1j, 2, 3], None])
@@ -306,7 +306,7 @@ def test_files_leave_nothing_out_unless_told(write):
     path = write(table())
     assert len(load_runs(str(path))) == 12
     assert len(load_runs(path, drop_highest_loss=2)) == 10
-    assert load_runs(path).interpretation == "as_given"
+    assert load_runs(path).counting == "as_given"
     text = message(load_runs, path, drop_highest_loss=8)
     assert "without its 8 runs of highest loss" in text and "at least 6" in text
 

@@ -88,7 +88,7 @@ def test_only_what_a_family_is_of_changes(counts, perturbation):
     after = perturbation.apply(runs, seed=3)
     for quantity in {"params", "tokens", "flops", "loss"} - changed_by(perturbation):
         assert np.array_equal(getattr(after, quantity), getattr(runs, quantity))
-    assert (after.name, after.interpretation) == (runs.name, runs.interpretation)
+    assert (after.name, after.counting) == (runs.name, runs.counting)
     for quantity, values in zip(("params", "tokens", "flops", "loss"), before, strict=True):
         assert np.array_equal(getattr(runs, quantity), values)
 

@@ -50,10 +50,10 @@ def diagnose_command(
     """
     from chinchilla_jax import load_runs
     from chinchilla_jax.analysis.diagnosis import diagnose_counts
-    from chinchilla_jax.datasets.load import INTERPRETATIONS
+    from chinchilla_jax.datasets.load import COUNTINGS
 
     runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    if other in INTERPRETATIONS:
+    if other in COUNTINGS:
         if other_column:
             raise UsageError(f"--other-column is for a table; {other} is a count of the embedded chinchilla")
         second = options.read_runs(data, other, drop_highest_loss)

@@ -144,7 +144,7 @@ def runs_fields(runs: Runs) -> dict[str, Any]:
     """What JSON says about the data of a fit."""
     return {
         "name": runs.name,
-        "params": runs.interpretation,
+        "params": runs.counting,
         "n_runs": len(runs),
         "hash": runs.data_hash,
     }
@@ -152,7 +152,7 @@ def runs_fields(runs: Runs) -> dict[str, Any]:
 
 def runs_line(runs: Runs) -> str:
     """What a reader of the text is told about the data of a fit."""
-    return f"{runs.name}, params {runs.interpretation}: {len(runs)} runs"
+    return f"{runs.name}, params {runs.counting}: {len(runs)} runs"
 
 
 def status_line(counts: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-INTERPRETATIONS = ("as_plotted", "reported", "standard", "best_fit")
+COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 
 
 def load_runs(
@@ -46,7 +46,7 @@ def load_runs(
             name wins over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
-            (see `chinchilla_jax.datasets.counting`). Tokens are the same under all of them.
+            (see `chinchilla_jax.datasets.counting`). All give the same tokens.
         drop_highest_loss: how many runs of highest loss to leave out. None: 5 for "chinchilla", as in
             Besiroglu et al. 2024 (arXiv:2404.10102), otherwise 0.
         rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer
@@ -56,7 +56,7 @@ def load_runs(
         experiment: whose rows to take, where the table's column "experiment" names several.
 
     Returns:
-        Runs in the order of the table. Their `interpretation` is `params` for an embedded table, otherwise
+        Runs in the order of the table. Their `counting` is `params` for an embedded table, otherwise
         "as_given".
 
     Raises:
@@ -68,8 +68,8 @@ def load_runs(
     Warns:
         DataWarning: values look like another unit, or runs that did not finish were left out.
     """
-    if params not in INTERPRETATIONS:
-        raise unknown_name("params", params, INTERPRETATIONS)
+    if params not in COUNTINGS:
+        raise unknown_name("params", params, COUNTINGS)
     embedded = isinstance(source, str) and source in dataset_names()
     if params != "as_plotted" and not (embedded and source == "chinchilla"):
         shown = repr(source) if embedded else "your own table"
@@ -83,14 +83,14 @@ def load_runs(
         )
     if embedded:
         name = str(source)
-        runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, interpretation=params)
+        runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, counting=params)
         if params != "as_plotted":
             runs = _recount(runs, params, rounded)
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
         table = one_experiment(unpack(table), experiment)
-        runs = runs_from_table(table, name=name, interpretation="as_given", columns=columns)
+        runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
         default_drop = 0
     dropped = default_drop if drop_highest_loss is None else drop_highest_loss
     kept = runs.drop_highest_loss(dropped)
@@ -99,14 +99,14 @@ def load_runs(
     return kept
 
 
-def _recount(runs: Runs, interpretation: str, rounded: bool) -> Runs:
+def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
     models = chinchilla_architectures()
-    if interpretation == "reported":
+    if counting == "reported":
         counts = models.reported_params
     else:
-        exact = COUNTING_RULES[interpretation](models.architecture)
+        exact = COUNTING_RULES[counting](models.architecture)
         counts = np.asarray(round_to_millions(exact) if rounded else exact)
-    return runs.with_params(counts[models.rows(runs.params)], interpretation)
+    return runs.with_params(counts[models.rows(runs.params)], counting)
 
 
 def _read_source(source: object) -> tuple[Table, str]:

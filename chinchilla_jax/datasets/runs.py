@@ -40,7 +40,7 @@ class Runs:
         flops: training compute C (FLOP), shape (n,). Usually 6 N D; as in the table where it gives them.
         loss: final loss L (nats per token), shape (n,).
         name: where the runs come from: an embedded table's name or a file's name.
-        interpretation: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
+        counting: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
             "best_fit".
 
     Raises:
@@ -52,7 +52,7 @@ class Runs:
     flops: NDArray[np.float64]
     loss: NDArray[np.float64]
     name: str = ""
-    interpretation: str = "as_given"
+    counting: str = "as_given"
 
     def __post_init__(self) -> None:
         """Replace the four arrays by read-only float64 copies and compare their lengths."""
@@ -74,10 +74,10 @@ class Runs:
             for quantity in QUANTITIES
             if (values := getattr(self, quantity)).size
         )
-        return f"<Runs {self.name!r} ({self.interpretation}): {len(self)} runs{ranges}>"
+        return f"<Runs {self.name!r} ({self.counting}): {len(self)} runs{ranges}>"
 
     def __eq__(self, other: object) -> bool:
-        """Equal bit for bit, name and interpretation included."""
+        """Equal bit for bit, name and counting included."""
         if not isinstance(other, Runs):
             return NotImplemented
         return self._identity() == other._identity()
@@ -87,7 +87,7 @@ class Runs:
         return hash(self._identity())
 
     def _identity(self) -> tuple[str, str, str]:
-        return self.name, self.interpretation, self.data_hash
+        return self.name, self.counting, self.data_hash
 
     @property
     def data_hash(self) -> str:
@@ -97,7 +97,7 @@ class Runs:
             digest.update(getattr(self, quantity).astype("<f8").tobytes())
         return digest.hexdigest()
 
-    def with_params(self, params: ArrayLike, interpretation: str | None = None) -> Runs:
+    def with_params(self, params: ArrayLike, counting: str | None = None) -> Runs:
         """The same runs with other parameter counts.
 
         Tokens, compute and loss are unchanged: recounting a model does not change what it was trained on.
@@ -105,10 +105,10 @@ class Runs:
 
         Args:
             params: new counts, shape (n,); any finite or non-finite values.
-            interpretation: how they were counted; None keeps the present one.
+            counting: how they were counted; None keeps the present one.
         """
-        kept = self.interpretation if interpretation is None else interpretation
-        return Runs(params, self.tokens, self.flops, self.loss, name=self.name, interpretation=kept)  # type: ignore[arg-type]
+        kept = self.counting if counting is None else counting
+        return Runs(params, self.tokens, self.flops, self.loss, name=self.name, counting=kept)  # type: ignore[arg-type]
 
     def drop_highest_loss(self, k: int) -> Runs:
         """The runs without the `k` of highest loss, in their present order.

@@ -38,7 +38,7 @@ _DERIVED = {
 
 
 def runs_from_table(
-    table: Table, *, name: str, interpretation: str, columns: Mapping[str, str] | None = None
+    table: Table, *, name: str, counting: str, columns: Mapping[str, str] | None = None
 ) -> Runs:
     """Runs from a table whose cells, units and design were checked.
 
@@ -51,7 +51,7 @@ def runs_from_table(
     positions = match_columns(table.header, table.where, columns)
     require_rows(table, "add at least 6 runs")
     arrays = read_quantities(table, positions)
-    runs = Runs(**arrays, name=name, interpretation=interpretation)
+    runs = Runs(**arrays, name=name, counting=counting)
     require_fittable(runs, table.where, table)
     warn_of_units(table.where, runs.params, runs.tokens, runs.loss, table.header[positions["loss"]])
     _warn_of_repeats(runs, table)

@@ -51,7 +51,7 @@ def load_weights(
     dropped = drop_highest_loss or 0
     if not dropped:
         return weights
-    runs = runs_from_table(table, name=table.where, interpretation="as_given", columns=columns)
+    runs = runs_from_table(table, name=table.where, counting="as_given", columns=columns)
     runs.drop_highest_loss(dropped)  # refuses what cannot be dropped
     kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - dropped])
     return weights[kept]

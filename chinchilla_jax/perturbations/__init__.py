@@ -1,8 +1,8 @@
-"""Controlled errors in what is known about the runs, their composition, and their names in tables.
+"""Controlled errors in the data about the runs, their composition, and their names in tables.
 
 A perturbation is a frozen value that maps runs to runs. `.condition` names it ("multiplicative=0.001",
 "log_normal_noise=0.31622776601683794#3"; a composition joins its parts by "|"), and `parse_condition` reads
-it back. `params`, `tokens` and `losses` hold the families by what they change; `FAMILIES` lists all of them.
+it back. `FAMILIES` lists all families; `params` and `tokens_and_loss` define them.
 """
 
 from chinchilla_jax.perturbations.base import Composition, Identity, Perturbation

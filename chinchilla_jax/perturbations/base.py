@@ -1,4 +1,4 @@
-"""What every perturbation is, the one that changes nothing, and composition."""
+"""The contract of a perturbation, the identity, and composition."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class Perturbation(abc.ABC):
     """A named map from runs to runs, with a size.
 
-    A result may hold counts that are zero, negative, NaN or infinite: such runs travel on to the solver,
-    which reports them as INVALID. Subclasses are frozen dataclasses.
+    The result may hold counts that are zero, negative, NaN or infinite; the solver reports such runs as
+    INVALID. Subclasses are frozen dataclasses.
     """
 
     family: ClassVar[str]
     repeat: int = 0
-    """Which of several random draws of one size this is; 0 where nothing is random."""
+    """Which of several random draws of one size this is; 0 for families without randomness."""
 
     @property
     @abc.abstractmethod
@@ -40,10 +40,10 @@ class Perturbation(abc.ABC):
 
         Args:
             runs: the runs before.
-            seed: seed of the random families, a whole number >= 0; the others do not depend on it.
+            seed: seed of the random families, a whole number from 0 to 2^32 - 1; the others ignore it.
 
         Raises:
-            UsageError: `seed` is not a whole number >= 0.
+            UsageError: `seed` is not such a number.
         """
 
     def __or__(self, other: Perturbation) -> Perturbation:
@@ -56,7 +56,7 @@ class Perturbation(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Perturbation):
-    """No error: the runs as they are."""
+    """No error: the runs unchanged."""
 
     family: ClassVar[str] = "identity"
 
@@ -98,7 +98,7 @@ class Composition(Perturbation):
         return "|".join(part.condition for part in self.parts)
 
     def apply(self, runs: Runs, seed: int = 0) -> Runs:
-        """The runs after every part in turn; each part sees the result of those before it."""
+        """The runs after every part in turn; each part gets the result of those before it."""
         for part in self.parts:
             runs = part.apply(runs, seed)
         return runs

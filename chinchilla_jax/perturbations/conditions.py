@@ -8,13 +8,12 @@ from chinchilla_jax.perturbations.families import FAMILIES
 
 
 def parse_condition(condition: str) -> Perturbation:
-    """The perturbation with this id: the inverse of `.condition`.
+    """The perturbation with this id, a composition included: the inverse of `.condition`.
 
-    A composition is read too, and a number in any form that `float` understands. Noise without "#repeat" is
-    repeat 0.
+    Numbers may be in any form that `float` accepts. Noise without "#repeat" is repeat 0.
 
     Args:
-        condition: an id as in the study's tables, without the "@interpretation" of a re-count.
+        condition: an id as in the study's tables, without the "@" and counting of an unperturbed condition.
 
     Raises:
         UsageError: the id names no known family, or its numbers cannot be read or are out of range.
@@ -28,7 +27,7 @@ def parse_condition(condition: str) -> Perturbation:
 def _parse_one(part: str, condition: str) -> Perturbation:
     if "@" in part:
         raise UsageError(
-            f"condition {short(condition)}: '@' names an interpretation of the counts, not a perturbation; "
+            f"condition {short(condition)}: '@' names a counting of the parameters, not a perturbation; "
             "choose it with load_runs(params=...)"
         )
     if part == Identity.family:

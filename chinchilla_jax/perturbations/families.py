@@ -1,7 +1,7 @@
-"""Every family of perturbation, once: what it changes, its form, symbol, unit and neutral size.
+"""The table of all families of perturbations: what each changes, its form, symbol, unit and neutral size.
 
-Ids, specs, trends, figures, theory and the page of a study look here, so that a new family is one class and
-one line of this table.
+Ids, specs, trends, figures, theory and the page of a study use it, so a new family is one class and one line
+of this table.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _UNITS = {"params": "parameters", "tokens": "tokens", "loss": "nats per token"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """One family: called with a size (and for noise a repeat) it gives the perturbation.
+    """One family; call it with a size (and for noise a repeat) to get the perturbation.
 
     Attributes:
-        name: opens the condition ids.
+        name: the beginning of its condition ids.
         of: the quantity that it changes: "params", "tokens" or "loss".
         form: what it does to it: "multiplicative" (c x), "additive" (x + c), "systematic_bias"
             (mu (x/mu)^s) or "log_normal_noise" (x exp(sigma z)).
@@ -56,7 +56,7 @@ class Family:
 
         Args:
             value: the size: c, s or sigma.
-            repeat: which draw; 0 for a family that draws nothing.
+            repeat: which draw; 0 for a family without randomness.
 
         Raises:
             UsageError: the size or the repeat is out of range.
@@ -66,7 +66,7 @@ class Family:
             more["repeat"] = repeat
         elif repeat != 0:
             raise UsageError(
-                f"{self.name}: repeat = {short(repeat)}; it draws no random numbers, leave it out"
+                f"{self.name}: repeat is {short(repeat)}; it draws no random numbers, leave it out"
             )
         perturbation: Perturbation = self.kind(value, **more)
         return perturbation
@@ -78,12 +78,12 @@ class Family:
 
     @property
     def symbol(self) -> str:
-        """Of the size, as its field is called: "c", "s" or "sigma"."""
+        """Symbol of the size, which is also the name of its field: "c", "s" or "sigma"."""
         return {"systematic_bias": "s", "log_normal_noise": "sigma"}.get(self.form, "c")
 
     @property
     def unit(self) -> str:
-        """Of the size: "parameters", "tokens" or "nats per token" for an amount, "1" for a pure number."""
+        """Unit of the size: "parameters", "tokens" or "nats per token" for an amount, "1" otherwise."""
         return _UNITS[self.of] if self.form == "additive" else "1"
 
     @property
@@ -120,13 +120,13 @@ def _families() -> Mapping[str, Family]:
         for family in plain
         if family.of == "params"
     ]
-    # Beside those without, in figures and lists.
+    # After the plain families of the parameters, in figures and lists.
     ordered = [*plain[: len(coupled)], *coupled, *plain[len(coupled) :]]
     return MappingProxyType({family.name: family for family in ordered})
 
 
 FAMILIES: Mapping[str, Family] = _families()
-"""The families by the name that opens their condition ids; each is called as FAMILIES[name](value)."""
+"""The families by name; call them as FAMILIES[name](value)."""
 
 PARAMS_FAMILIES = tuple(f.name for f in FAMILIES.values() if f.of == "params" and not f.coupled)
-"""The four of the published study: parameters miscounted, tokens kept."""
+"""The four families of the published study: miscounted parameters, unchanged tokens."""

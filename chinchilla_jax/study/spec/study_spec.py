@@ -18,7 +18,7 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
-from chinchilla_jax.datasets.load import INTERPRETATIONS
+from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.solvers import SOLVER_NAMES
@@ -222,7 +222,7 @@ def available_interpretations(data: str) -> tuple[str, ...]:
     if data not in dataset_names():
         return ("as_given",)
     if data == "chinchilla":
-        return ("standard", *(name for name in INTERPRETATIONS if name != "standard"))
+        return ("standard", *(name for name in COUNTINGS if name != "standard"))
     return ("as_plotted",)
 
 
@@ -257,7 +257,7 @@ def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
         if any(given.count(name) > 1 for name in given):
             raise UsageError(f"interpretations is {short(list(given), 80)}; list each name once")
     unknown = [name for name in given if name not in allowed]
-    if unknown and unknown[0] in INTERPRETATIONS and data not in dataset_names() and not os.path.exists(data):
+    if unknown and unknown[0] in COUNTINGS and data not in dataset_names() and not os.path.exists(data):
         # The name would be right for the embedded table that was probably meant.
         near = closest(data, dataset_names())
         hint = f"; did you mean {near!r}?" if near else ";"
