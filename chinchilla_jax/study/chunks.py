@@ -1,4 +1,4 @@
-"""From a spec to its chunks: the units of work, the same whoever computes them and whenever.
+"""From a spec to its chunks, the units of work; they do not depend on who computes them, or when.
 
 A chunk is one condition on one range of resamples. The ranges are the same for every condition. They begin at
 multiples of one length, and a study that is given more resamples keeps the ranges that it has.

@@ -204,14 +204,14 @@ class Session:
         run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
 
     def _finish(self, names: Mapping[Chunk, str], fields: dict[str, Any]) -> None:
-        """Declare the study complete, unless another process has extended it meanwhile."""
+        """Declare the study complete, unless another process has extended it in the meantime."""
         record = read_record(self.directory)
         if len(record_ranges(record)) < len(record_ranges(self.record)):
             # A process with fewer resamples was about to finish when this one claimed the study.
             record = self.record
         if record_ranges(record) != record_ranges(self.record):
             raise UsageError(
-                f"{self.directory}: another process has extended this study meanwhile; all chunks are kept, "
+                f"{self.directory}: another process has extended this study; all chunks are kept, "
                 "and that process summarises them"
             )
         for name in self.store.superfluous():

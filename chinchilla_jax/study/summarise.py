@@ -1,4 +1,4 @@
-"""From the chunks of a study to its tables; these depend on the chunks alone, whoever computed them."""
+"""From the chunks of a study to its tables, which depend on the chunks alone."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a study is: its spec, how one is read and written, and the conditions that it stands for."""
+"""What a study is: the spec, reading and writing one, and the conditions that follow from it."""

@@ -1,4 +1,4 @@
-"""What distinguishes two specs, in words short enough for one line."""
+"""The differences between two specs, short enough for one line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from chinchilla_jax._util.errors import short
 
-_MOST = 4  # differences that are told one by one
-_IMPLIED = {"engine": "auto"}  # what a field means that is left out
+_MOST = 4  # differences that are listed one by one
+_IMPLIED = {"engine": "auto"}  # the meaning of a field that is left out
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -19,7 +19,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         here: the spec that was asked for.
     """
     found = []
-    for name in dict.fromkeys((*here, *there)):  # some are left out where they say nothing
+    for name in dict.fromkeys((*here, *there)):  # some fields are left out at their defaults
         old, new = (spec.get(name, _IMPLIED.get(name)) for spec in (there, here))
         if name == "sweeps":
             found += _of_sweeps(old or [], new or [])

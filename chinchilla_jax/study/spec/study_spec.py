@@ -45,19 +45,19 @@ class StudySpec:
     Attributes:
         data: an embedded name ("chinchilla", "llama3") or the path of a table that `load_runs` reads, kept as
             written. As in `load_runs`, an embedded name wins over a file of that name.
-        columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose names
-            leave it open; kept as pairs, sorted.
-        experiment: which rows of a table whose column "experiment" names several; None for all.
-        interpretations: counts of the parameters to fit unperturbed; the first is the one the sweeps perturb.
+        columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose column
+            names do not say; kept as sorted pairs.
+        experiment: which rows to use of a table whose column "experiment" names several; None for all.
+        interpretations: parameter counts to fit unperturbed; the sweeps perturb the first.
             "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
             table of your own has "as_given". Empty: the first of these.
-        sweeps: the perturbations, `Sweep` or `Product`, in the order in which they are to appear.
+        sweeps: the perturbations, `Sweep` or `Product`, in the order of the tables.
         objective: what the bootstrap minimises, "huber" or "huber_scale" (which needs the solver "newton");
             point fits are of both.
         delta: half-width of the quadratic zone of both estimators.
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
-        precision: of "newton": "mixed", "float64" or "float32", see `SolverOptions`; the other solvers have
-            "mixed", which is to say their own.
+        precision: of "newton": "mixed", "float64" or "float32", see `SolverOptions`; "mixed" for the other
+            solvers, which have their own.
         engine: what runs "newton": "lanes" (compiled for CPUs), "xla" (any device), or "auto" for whichever
             suits each machine; the other solvers have "auto". They agree to rounding, not bit for bit, so a
             study that names one is another study than the same with "auto".
@@ -165,7 +165,7 @@ class StudySpec:
     def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:
         """A spec from plain values, as `to_dict` gives them or as a TOML file holds them.
 
-        In lists of numbers a range stands for its numbers: `{"logspace": [first, last, count]}` (exponents of
+        Lists of numbers may hold ranges: `{"logspace": [first, last, count]}` (exponents of
         ten) or `linspace`, with `"negative": True` for their negatives.
 
         Raises:

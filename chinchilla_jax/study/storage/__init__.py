@@ -1,1 +1,1 @@
-"""The directory of a study: its files, who owns it, who is at work on it."""
+"""The directory of a study: its files, its owner and its heartbeat."""
