@@ -66,6 +66,7 @@ def test_another_processor_has_its_own_folder(environment, tmp_path):
 FIT = [sys.executable, "-m", "chinchilla_jax", "fit", "chinchilla", "--starts", "2", "--json"]
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     # A program of XLA's: the kernel for CPUs is kept as well, see test_lane_kernel.py.
     environment = {**os.environ, VARIABLE: str(tmp_path)}

@@ -23,6 +23,7 @@ def spawned():
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+@pytest.mark.slow
 def test_a_worker_that_is_slow_to_come_back_is_started_again():
     """Dask waits 15 s for it, here a tenth of one, then drops it and its nanny for good."""
     dask = pytest.importorskip("dask")

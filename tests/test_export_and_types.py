@@ -19,6 +19,7 @@ def boot():
     return cj.bootstrap(cj.load_runs("chinchilla"), resamples=20, seed=0)
 
 
+@pytest.mark.slow
 def test_certified_fits_and_no_others(boot, small_study):
     pytest.importorskip("xarray", reason="no export without xarray: pip install arviz")
     dataset = cj.to_arviz(boot)
@@ -45,6 +46,7 @@ def test_misuse_is_named(boot, small_study):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_arviz_reads_it(boot):
     arviz = pytest.importorskip("arviz", reason="no arviz here: pip install arviz")
     summary = arviz.summary(cj.to_arviz(boot), round_to="none")
@@ -73,6 +75,7 @@ cj.bootstrap(runs, resample=100)
 """
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_the_public_names(tmp_path):
     if importlib.util.find_spec("pyright") is None:
         pytest.skip("no check of types from outside without pyright: pip install pyright")

@@ -1,4 +1,4 @@
-"""Several users of one library: nothing of a process is changed by importing it, nor by a study."""
+"""Neither importing the library nor running studies changes the state of the process."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import threading
 import time
 
 import matplotlib
+import pytest
 
 from chinchilla_jax.plots.style import style
 
@@ -50,6 +51,7 @@ def in_python(code, *arguments):
     ).stdout
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_nothing():
     found = in_python("""
         before = state()
@@ -63,6 +65,7 @@ def test_importing_every_module_changes_nothing():
     assert found == "True {}\n"
 
 
+@pytest.mark.slow
 def test_studies_in_threads_change_nothing(tmp_path):
     found = in_python(
         """

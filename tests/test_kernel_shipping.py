@@ -20,6 +20,7 @@ from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
 
 
+@pytest.mark.slow
 def test_the_shipped_assembly_is_that_of_the_sources():
     shipped = object_code.assembly()
     sources, compilers = shipped.splitlines()[:2]
@@ -113,6 +114,7 @@ def run(folder):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_kept_code_is_used_and_damaged_code_is_not(tmp_path):
     value, generated = run(tmp_path)
     assert generated == "False"

@@ -195,6 +195,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.slow
 def test_both_engines_end_alike(name):
     design = Design.from_runs(CONDITIONS[name](load_runs("chinchilla", params="standard")))
     weights = resample_weights(len(design), np.arange(200), 0)
@@ -253,6 +254,7 @@ def test_fractional_weights_are_weights():
 
 @given(seed=st.integers(0, 2**32 - 1), stream=st.sampled_from([0, 3, 20]), first=st.integers(0, 2**32 - 5))
 @settings(max_examples=20)
+@pytest.mark.slow
 def test_random_bits_and_counts_are_those_of_jax(seed, stream, first):
     ids = np.arange(first, first + 5).astype(np.uint32)
     for width in (7, 240):

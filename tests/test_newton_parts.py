@@ -270,5 +270,6 @@ def on_devices(count):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="host devices are made, others are not")
+@pytest.mark.slow
 def test_any_number_of_devices_gives_the_same_bits():
     assert on_devices(1) == on_devices(2) == on_devices(8)

@@ -9,6 +9,7 @@ NOTEBOOK = Path(__file__).parent.parent / "experiments" / "own_table.ipynb"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.slow
 def test_it_runs_and_ends_with_a_page(tmp_path, monkeypatch):
     nbformat = pytest.importorskip(
         "nbformat", reason="no notebook test without nbclient: pip install nbclient"

@@ -133,6 +133,7 @@ def test_importing_is_light():
     assert in_python(code).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_fits_and_studies_need_no_optional_package_and_leave_jax_as_it_was(tmp_path):
     result = in_python(WITHOUT_OPTIONAL, tmp_path / "study")
     assert result.stdout.endswith("ok\n"), result.stderr

@@ -76,6 +76,7 @@ def test_it_is_short_and_names_every_page():
     assert all(f"({page.relative_to(HERE).as_posix()})" in text for page in PAGES[1:])
 
 
+@pytest.mark.slow
 def test_its_python_runs(tmp_path, monkeypatch):
     """One block after the other, as they are written but with smaller numbers of resamples."""
     breakdown = import_module("chinchilla_jax.analysis.breakdown")  # not the functions of the same names

@@ -19,6 +19,8 @@ pytest.importorskip(
     "playwright.sync_api", reason="no browser test without playwright: pip install playwright"
 )
 
+pytestmark = pytest.mark.slow
+
 AXE_VERSION = "4.10.3"
 
 

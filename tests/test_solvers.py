@@ -35,7 +35,7 @@ WEIGHTS = resample_weights(len(RUNS), np.arange(LANES), 0)
 PUBLISHED_OBJECTIVE = 0.0010182740175
 # The standardised coordinates of a plausible law: a start that knows nothing of the data.
 CRUDE = np.array([-1.0, -1.0, 1.8, 0.4, 0.4])
-LIBRARY_SOLVERS = [name for name in SOLVER_NAMES if name != "newton"]
+LIBRARY_SOLVERS = [pytest.param(name, marks=pytest.mark.slow) for name in SOLVER_NAMES if name != "newton"]
 SOLVERS = ["newton/lanes", "newton/xla", *LIBRARY_SOLVERS]
 
 
@@ -72,7 +72,7 @@ def newton():
     return solve("newton")
 
 
-@pytest.fixture(scope="module", params=SOLVER_NAMES)
+@pytest.fixture(scope="module", params=["newton", *LIBRARY_SOLVERS])
 def solved(request):
     """(name, solution of the resamples in WEIGHTS)."""
     return request.param, solve(request.param)

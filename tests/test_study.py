@@ -437,6 +437,7 @@ def test_an_unknown_condition_gets_the_nearest_name(study):
 # --- a bare machine ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
     code = f"""
         import sys

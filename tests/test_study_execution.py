@@ -158,6 +158,7 @@ EXECUTORS = {
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", list(EXECUTORS))
+@pytest.mark.slow
 def test_every_executor_gives_the_same_bytes(study, tmp_path, kept_programs, name):
     executor = EXECUTORS[name]()
     run_study(SPEC, tmp_path / "out", executor=executor, workers=1, **QUIET)
@@ -202,6 +203,7 @@ def test_shards_in_any_order_make_the_same_study(study, tmp_path):
     assert finish_study(out, **QUIET).reused
 
 
+@pytest.mark.slow
 def test_two_processes_of_jaxs_runtime_make_the_same_study(study, spec_file, tmp_path, kept_programs):
     """They find each other through a coordinator on loopback, which also gives them their shards."""
     with socket.socket() as probe:
