@@ -41,7 +41,7 @@ def test_misuse_is_named(boot, small_study):
         cj.to_arviz(small_study)
     with pytest.raises(cj.UsageError, match=r"did you mean 'multiplicative=2\.0'"):
         cj.to_arviz(small_study, "multiplicative=2")
-    with pytest.raises(cj.UsageError, match="no bootstrap and no study"):
+    with pytest.raises(cj.UsageError, match="neither a bootstrap nor a study"):
         cj.to_arviz("identity")
 
 

@@ -85,6 +85,7 @@ def test_the_table(comparison):
 
 
 @pytest.mark.parametrize("planted", ["kaplan", "broken"])
+@pytest.mark.slow
 def test_planted_forms_win_out_of_sample(planted):
     rng = np.random.default_rng(0)
     if planted == "kaplan":  # constants of Kaplan et al. 2020

@@ -159,7 +159,7 @@ def test_what_is_no_joint_map():
         joint_map(single)
     with pytest.raises(cj.UsageError, match="level is 80, not a probability"):
         joint_map(fake(CELLS), level=80)
-    with pytest.raises(cj.UsageError, match="positive, finite budgets"):
+    with pytest.raises(cj.UsageError, match="not positive and finite"):
         joint_map(fake(CELLS), flops=-1.0)
     other = fake(CELLS | {"multiplicative=1.0|loss_offset=0.1": resampled()})
     with pytest.raises(cj.UsageError, match="2 pairs of families"):
@@ -243,6 +243,7 @@ def test_what_is_not_positive_is_invalid_and_says_so(study):
     assert "240 of 240 losses are not positive and finite (the first: 0.0)" in notes
 
 
+@pytest.mark.slow
 def test_tables_figures_and_page_of_a_study_with_every_kind(study):
     table = joint_map(study)
     assert len(table) == 4 and table["median"].isna().sum() == 2
@@ -258,6 +259,7 @@ def test_tables_figures_and_page_of_a_study_with_every_kind(study):
     assert '<section id="tokens_multiplicative">' in page and '<section id="composition">' not in page
 
 
+@pytest.mark.slow
 def test_a_study_of_nothing_but_pairs_has_its_page(tmp_path):
     product = Product(
         first=Sweep(family="loss_offset", values=(0.0, 0.1)),

@@ -135,6 +135,7 @@ def by_the_kernel(tmp_path_factory):
 
 
 @pytest.mark.parametrize("refusal", [refuse_assembly, truncate_file, age_bindings], indirect=True)
+@pytest.mark.slow
 def test_where_llvm_refuses_the_kernel_all_ends_right(refusal, by_the_kernel, tmp_path, capsys):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -99,6 +99,7 @@ def test_powers_of_two_saturate_and_do_not_wrap_around():
 
 
 @pytest.mark.parametrize("n_runs", [5, 240, ROW, ROW + 1, 3 * ROW - PAD + 1, 1000])
+@pytest.mark.slow
 def test_sums_over_the_runs_against_numpy(n_runs):
     design = Design.from_runs(of_size(n_runs))
     weights = resample_weights(n_runs, np.arange(1), 3).astype(np.float64)
@@ -279,7 +280,7 @@ def test_shapes_that_do_not_fit_are_refused_before_memory_is_read():
     assert len(one.status) == 3
 
 
-@pytest.mark.parametrize("engine", ["lanes", "xla"])
+@pytest.mark.parametrize("engine", ["lanes", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("tolerance", [1e-6, 1e-5])
 def test_a_loose_certificate_is_that_of_the_law_returned(engine, tolerance):
     rng = np.random.default_rng(5)
@@ -297,7 +298,7 @@ def test_a_loose_certificate_is_that_of_the_law_returned(engine, tolerance):
     np.testing.assert_allclose(check.objective_value, found.objective_value[sound], rtol=1e-9)
 
 
-@pytest.mark.parametrize("engine", ["lanes", "xla"])
+@pytest.mark.parametrize("engine", ["lanes", pytest.param("xla", marks=pytest.mark.slow)])
 def test_the_scale_of_the_weights_does_not_matter(engine):
     rng = np.random.default_rng(2)
     runs = of_size(60)

@@ -531,6 +531,7 @@ def test_the_nearest_level_stands_in_for_80_percent(study: FakeStudy) -> None:
     assert set(table["level"]) == {0.5}
 
 
+@pytest.mark.slow
 def test_every_figure_is_written(study: FakeStudy, tmp_path) -> None:
     small = study.without("additive", "systematic_bias", "log_normal_noise")
     before = dict(matplotlib.rcParams)
@@ -544,6 +545,7 @@ def test_every_figure_is_written(study: FakeStudy, tmp_path) -> None:
         assert start == b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else start[:5] == b"%PDF-"
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_files(study: FakeStudy, tmp_path) -> None:
     small = study.without(*FAMILIES)
     kinds = ["png", "pdf", "svg"]
