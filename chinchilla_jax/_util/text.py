@@ -60,18 +60,19 @@ def count_text(n: int, noun: str, plural: str | None = None) -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
-def list_text(items: Sequence[str], most: int | None = None) -> str:
+def list_text(items: Sequence[str], most: int | None = None, *, conjunction: str = "and") -> str:
     """A list in a sentence: "a", "a and b", "a, b and c".
 
     Args:
         items: at least one.
         most: if given, name at most this many: "a, b and 3 more".
+        conjunction: the word before the last item.
     """
     items = list(items)
     if most is not None and len(items) > most:
         items = [*items[:most], f"{len(items) - most:,} more"]
     *others, last = items
-    return f"{', '.join(others)} and {last}" if others else last
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def duration_text(seconds: float) -> str:

@@ -1,124 +1,105 @@
-"""The commands, and what they have in common. Importing this imports typer and nothing heavier."""
+"""The root command. Importing this imports click and nothing heavier; commands are imported when needed."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from typing import Annotated, Any
+from collections.abc import Sequence
 
-import typer
-import typer.main
-from typer.core import TyperGroup
+import click
 
-from chinchilla_jax.cli.values import take_plain_values
+from chinchilla_jax.cli.groups import LazyGroup
 
-# In the order of --help: those about one table, about decisions, and the rest. Each is a module of this
-# folder with a function NAME_command, or with `app`, a group of commands.
+COMPLETE_VARIABLE = "_CHINCHILLA_JAX_COMPLETE"
+# In the order of --help: about one table, about decisions, the rest.
 COMMANDS = (
     "fit", "bootstrap", "study", "report", "coverage", "breakdown", "diagnose", "forms", "objectives", "wald",
     "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
 )  # fmt: skip
 
+_HELP = """Scaling laws with intervals: fit, bootstrap, stress, decide.
 
-# Rich's help doubles the time that --help takes (0.32 s against 0.15 s).
-_PLAIN_HELP: dict[str, Any] = {"rich_markup_mode": None}
+\b
+First look:     chinchilla-jax fit chinchilla
+Your own runs:  chinchilla-jax bootstrap runs.csv
 
-
-class _Commands(Mapping[str, Any]):
-    """The commands by name, each imported and made when it is first looked up: a run needs one of them."""
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        return _made(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
+Exit codes: 0 done, 1 something failed, 2 bad input or usage.
+"""
 
 
-class _Group(TyperGroup):
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**(settings | {"commands": _Commands()}))
-
-
-def build() -> Any:
-    """The command line as a command of the parser: to be called, or asked for its `commands`."""
-    app = typer.Typer(cls=_Group, pretty_exceptions_enable=False, **_PLAIN_HELP)
-    app.callback(invoke_without_command=True)(_start)
-    return take_plain_values(typer.main.get_command(app))
-
-
-@functools.cache
-def _made(name: str) -> Any:
-    module = import_module(f"{__package__}.{name}")
-    group = getattr(module, "app", None)
-    if group is None:
-        group = typer.Typer(add_completion=False, **_PLAIN_HELP)
-        group.command()(getattr(module, f"{name}_command"))
-    for each in group.registered_commands:
-        each.callback = _with_quiet(each.callback)
-    command = typer.main.get_command(group)
-    command.name = name
-    return take_plain_values(command)
-
-
-def _with_quiet(command: Any) -> Callable[..., None]:
-    """The command with an option --quiet: no progress, no text; --json and errors are printed still."""
-    from chinchilla_jax._util.progress_bar import silenced
-    from chinchilla_jax.cli import output
-
-    kind = Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no text; errors and --json stay.")
-    ]
-
-    @functools.wraps(command)
-    def run(*arguments: Any, quiet: bool = False, **given: Any) -> None:
-        with output.quietly(quiet), silenced(quiet):
-            command(*arguments, **given)
-
-    # The annotations as values: as text they would be looked up in this module.
-    signature = inspect.signature(command, eval_str=True)
-    option = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()} | {
-        "quiet": kind
-    }
-    return run
-
-
-def parser_error() -> type[typer.BadParameter]:
-    """The base of what the parser raises about arguments (click's `ClickException`).
-
-    Newer versions of typer keep their click to themselves, older ones import it; a public subclass leads to
-    the class in both.
-    """
-    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
         from chinchilla_jax import __version__
 
-        typer.echo(f"chinchilla-jax {__version__}")
-        raise typer.Exit()
+        click.echo(f"{context.info_name} {__version__}")
+        context.exit()
 
 
-def _start(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Scaling laws with intervals: fit, bootstrap, stress, decide.
+def _show_completion(context: click.Context, parameter: click.Parameter, shell: str | None) -> None:
+    if shell and not context.resilient_parsing:
+        from click.shell_completion import get_completion_class
 
-    A first look: chinchilla-jax fit chinchilla. A table of your own: chinchilla-jax bootstrap runs.csv.
+        kind = get_completion_class(shell)
+        assert kind is not None, "the option allows the shells that click knows"
+        click.echo(kind(context.command, {}, str(context.info_name), COMPLETE_VARIABLE).source())
+        context.exit()
 
-    Exit codes: 0 done, 1 something failed, 2 bad input or usage.
+
+def complete(program: str, instruction: str) -> int:
+    """Answer a shell that asks for completions, as click does; gives the exit code.
+
+    Args:
+        program: name of the program.
+        instruction: the value of `COMPLETE_VARIABLE`, such as "bash_complete".
     """
+    from click.shell_completion import shell_complete
+
+    return shell_complete(chinchilla_jax_command, {}, program, COMPLETE_VARIABLE, instruction)
+
+
+def run(program: str, arguments: Sequence[str]) -> int:
+    """Parse the arguments and run the command that they name; gives the exit code.
+
+    Args:
+        program: name of the program.
+        arguments: what follows it.
+
+    Raises:
+        click.ClickException: the arguments cannot be parsed.
+    """
+    # Not `Command.main`: it writes to stderr itself on Ctrl-C and exits by itself when stdout is closed.
+    try:
+        with chinchilla_jax_command.make_context(program, list(arguments)) as context:
+            chinchilla_jax_command.invoke(context)
+    except click.exceptions.Exit as end:  # --help and --version
+        return end.exit_code
+    return 0
+
+
+@click.group(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"show_default": True},
+    help=_HELP,
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print the version.",
+)
+@click.option(
+    "--show-completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_show_completion,
+    help="Print a completion script for this shell.",
+)
+@click.pass_context
+def chinchilla_jax_command(context: click.Context) -> None:
+    """Point to the commands if none is given."""
     if context.invoked_subcommand is None:
-        context.fail("missing command; give one of: " + ", ".join(COMMANDS))
+        context.fail(f"missing command; give one of: {', '.join(COMMANDS)}")

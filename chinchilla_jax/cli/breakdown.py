@@ -2,71 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
-
-from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.table_options import Table, table_options
 
 _COLUMNS = ["family", "direction", "criterion", "size", "low", "high", "documented", "times_documented"]
 _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "times documented"]
 
 
+@click.command("breakdown")
+@table_options()
+@click.option(
+    "--family",
+    metavar="NAME",
+    multiple=True,
+    help="Family of perturbations, such as multiplicative; repeatable.  "
+    "[default: the four that miscount parameters]",
+)
+@resamples_option(400, "Bootstrap resamples at every size tried.")
+@click.option(
+    "--repeats",
+    type=choices.WholeNumber(1),
+    metavar="K",
+    default=5,
+    help="Draws of the noise of random families.",
+)
+@level_option
+@seed_option("Seed of the resamples and noise.")
+@output_options
 def breakdown_command(
-    data: options.DataArgument,
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    family: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of a family of perturbations; may be repeated.  [default: the four of parameters]",
-            show_default=False,
-        ),
-    ] = None,
-    resamples: Annotated[int, typer.Option(metavar="R", help="Resamples of every size tried.")] = 400,
-    repeats: Annotated[int, typer.Option(metavar="K", help="Draws of the noise.")] = 5,
-    level: options.LevelOption = 0.8,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of resamples and noise.")] = 0,
-    as_json: options.JsonOption = False,
+    table: Table,
+    family: tuple[str, ...],
+    resamples: int,
+    repeats: int,
+    level: float,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Find the smallest miscount that changes each conclusion.
 
-    Found by bisection, each with its bootstrap interval and its distance in documented miscounts (15.2%).
-    Takes some minutes.
+    Each is found by bisection and given with its bootstrap interval and as a multiple of the documented
+    miscount (15.2%). Takes several minutes.
     """
-    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.breakdown import breakdown, n_searches
     from chinchilla_jax.perturbations import PARAMS_FAMILIES
 
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    families = tuple(family or PARAMS_FAMILIES)
-    with resolve("auto") as reporter:
-        reporter.begin("breakdown", n_searches(runs, families, repeats), "searches")
-        table = breakdown(
+    runs = table.read()
+    families = family or PARAMS_FAMILIES
+    with output.progress("breakdown", n_searches(runs, families, repeats), "searches") as advance:
+        found = breakdown(
             runs,
             families=families,
             resamples=resamples,
             repeats=repeats,
             level=level,
             seed=seed,
-            progress=reporter.advance,
+            progress=advance,
         )
     if as_json:
-        output.say_json(
+        output.print_json(
             {
                 "data": output.runs_fields(runs),
                 "resamples": resamples,
                 "repeats": repeats,
                 "level": level,
                 "seed": seed,
-                "breakdown": table.to_dict("records"),
+                "breakdown": output.records(found),
             }
         )
         return
-    output.say(output.runs_line(runs))
-    output.say(f"smallest miscount that changes a conclusion, interval {level:g}; - where none does")
-    output.say()
-    output.say_table(_HEADER, table[_COLUMNS].itertuples(index=False), keys=3, digits=3)
+    output.echo(output.runs_line(runs))
+    output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
+    output.echo()
+    output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=3, digits=3)

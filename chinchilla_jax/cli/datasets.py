@@ -1,23 +1,17 @@
-"""`chinchilla-jax datasets`: the embedded tables and where their figures come from."""
+"""`chinchilla-jax datasets`: the embedded tables and the sources of their numbers."""
 
 from __future__ import annotations
 
-import textwrap
-from typing import Annotated
-
-import typer
+import click
 
 from chinchilla_jax.cli import output
+from chinchilla_jax.cli.options import quiet_option
 
 
-def datasets_command(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="A table to show with its columns and sources.", show_default=False
-        ),
-    ] = None,
-) -> None:
+@click.command("datasets")
+@click.argument("name", required=False, help="A table to show with its columns and sources.")
+@quiet_option
+def datasets_command(name: str | None) -> None:
     """List the embedded tables, or show one with its sources."""
     if name is None:
         _list()
@@ -29,26 +23,26 @@ def _list() -> None:
     from chinchilla_jax.datasets import dataset_info, dataset_names
 
     infos = [dataset_info(name) for name in (*dataset_names(), "chinchilla_architectures")]
-    output.say_table(("name", "rows", "what"), [(info.name, info.n_rows, info.title) for info in infos])
+    output.print_table(("name", "rows", "what"), [(info.name, info.n_rows, info.title) for info in infos])
 
 
 def _show(name: str) -> None:
     from chinchilla_jax.datasets import dataset_info, dataset_names, load_runs
 
     info = dataset_info(name)
-    output.say(info.title)
-    output.say()
-    output.say(f"source   {info.source} ({', '.join(f'arXiv:{number}' for number in info.arxiv)})")
-    output.say(f"rows     {info.n_rows}")
+    output.echo(info.title)
+    output.echo()
+    output.echo(f"source   {info.source} ({', '.join(f'arXiv:{number}' for number in info.arxiv)})")
+    output.echo(f"rows     {info.n_rows}")
     if name in dataset_names():
         runs = load_runs(name)
-        output.say(f"fitted   {len(runs)} ({info.drop_highest_loss} of highest loss left out)")
-        output.say(f"hash     {runs.data_hash}")
-    output.say()
-    output.say_table(("column", "meaning"), info.columns.items())
+        output.echo(f"fitted   {len(runs)} ({info.drop_highest_loss} with the highest loss left out)")
+        output.echo(f"hash     {runs.data_hash}")
+    output.echo()
+    output.print_table(("column", "meaning"), info.columns.items())
     if name in dataset_names():
-        output.say()
-        output.say_table(
+        output.echo()
+        output.print_table(
             ("fitted", "lowest", "highest"),
             [
                 (quantity, float(values.min()), float(values.max()))
@@ -57,5 +51,5 @@ def _show(name: str) -> None:
             ],
         )
     if info.notes:
-        output.say()
-        output.say(textwrap.fill(info.notes, width=100))
+        output.echo()
+        output.print_paragraph(info.notes)

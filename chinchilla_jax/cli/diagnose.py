@@ -2,73 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
 
-import typer
+import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.table_options import Table, read_columns, table_options
 
 _COLUMNS = ["family", "size", "low", "high", "support", "distance"]
 
 
+@click.command("diagnose")
+@table_options()
+@click.argument(
+    "other",
+    help="Another count of the same runs: reported, standard, best_fit, as_plotted, or a table; DATA again, "
+    "with --other-column naming its other count.",
+)
+@click.option(
+    "--other-column",
+    metavar="QUANTITY=NAME",
+    multiple=True,
+    help="As --column, for OTHER.  [default: as for DATA]",
+)
+@click.option(
+    "--use",
+    type=choices.Name(("law", "curve")),
+    metavar="NAME",
+    default="law",
+    help="What to compare: law (all five parameters) or curve (tokens per parameter).",
+)
+@resamples_option(400, "Bootstrap resamples of each count.")
+@seed_option()
+@level_option
+@output_options
 def diagnose_command(
-    data: options.DataArgument,
-    other: Annotated[
-        str,
-        typer.Argument(
-            metavar="OTHER",
-            help="Another count: reported, standard, best_fit, as_plotted, or a table of the same runs; DATA "
-            "again, if --other-column names its other count.",
-        ),
-    ],
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    other_column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--other-column",
-            metavar="QUANTITY=NAME",
-            help="As --column, for OTHER.  [default: that of DATA]",
-            show_default=False,
-        ),
-    ] = None,
-    use: Annotated[
-        str, typer.Option(metavar="NAME", help="law (all that is fitted) or curve (tokens per parameter).")
-    ] = "law",
-    resamples: Annotated[int, typer.Option(metavar="R", help="Resamples of either count.")] = 400,
-    seed: options.SeedOption = 0,
-    level: options.LevelOption = 0.8,
-    as_json: options.JsonOption = False,
+    table: Table,
+    other: str,
+    other_column: tuple[str, ...],
+    use: str,
+    resamples: int,
+    seed: int,
+    level: float,
+    as_json: bool,
 ) -> None:
     """Name the miscount that leads from one count to another.
 
-    Both counts are bootstrapped on the same resamples; families are ranked by how near their closed form
-    comes to the difference.
+    Bootstraps both counts on the same resamples, and ranks families of miscounts by how well their closed
+    form explains the difference.
     """
-    from chinchilla_jax import load_runs
     from chinchilla_jax.analysis.diagnosis import diagnose_counts
-    from chinchilla_jax.datasets.load import COUNTINGS
 
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    if other in COUNTINGS:
-        if other_column:
-            raise UsageError(f"--other-column is for a table; {other} is a count of the embedded chinchilla")
-        second = options.read_runs(data, other, drop_highest_loss)
-    else:
-        # A column that is not named again is the same one in both tables.
-        columns = {
-            **(options.read_columns(column) or {}),
-            **(options.read_columns(other_column, "--other-column") or {}),
-        }
-        second = load_runs(
-            other, drop_highest_loss=drop_highest_loss, columns=columns or None, experiment=experiment
-        )
+    runs = table.read()
+    second = _other_table(table, other, other_column).read()
     found = diagnose_counts(runs, second, resamples=resamples, seed=seed, use=use, level=level)
     if as_json:
-        output.say_json(
+        output.print_json(
             {
                 "data": output.runs_fields(runs),
                 "other": output.runs_fields(second),
@@ -77,13 +68,24 @@ def diagnose_command(
                 "n_resamples": found.n_resamples,
                 "seed": seed,
                 "sentence": found.sentence,
-                "families": found.table.to_dict("records"),
+                "families": output.records(found.table),
             }
         )
         return
-    output.say(output.runs_line(runs))
-    output.say(f"against {output.runs_line(second)}")
-    output.say()
-    output.say_sentence(found.sentence)
-    output.say()
-    output.say_table(_COLUMNS, found.table[_COLUMNS].itertuples(index=False))
+    output.echo(output.runs_line(runs))
+    output.echo(f"against {output.runs_line(second)}")
+    output.echo()
+    output.print_paragraph(found.sentence)
+    output.echo()
+    output.print_table(_COLUMNS, output.rows(found.table, _COLUMNS))
+
+
+def _other_table(table: Table, other: str, other_column: tuple[str, ...]) -> Table:
+    if other in choices.COUNTINGS:
+        if other_column:
+            raise UsageError(f"--other-column is for a table; {other} is a count of the embedded chinchilla")
+        return dataclasses.replace(table, counting=other, column=(), experiment=None)
+    # A column that is not named again is the same one in both tables.
+    columns = (read_columns(table.column) or {}) | (read_columns(other_column, "--other-column") or {})
+    column = tuple(f"{quantity}={name}" for quantity, name in columns.items())
+    return dataclasses.replace(table, data=other, counting="as_plotted", column=column)

@@ -2,7 +2,7 @@
 
 The self-check needs no reference installation: its runs are embedded, the value of their exact minimum is
 known (Besiroglu et al. 2024, arXiv:2404.10102, solved to the last digit; SciPy finds the same), and a law
-fitted to doubled counts has the same exponents, whatever the data.
+fitted to doubled parameters has the same exponents, whatever the data.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import os
 import time
 from typing import Any
 
+import click
+
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.options import output_options
 
 # The Huber objective (delta = 1e-3) at its minimum on the 240 embedded runs, parameters as plotted.
 KNOWN_MINIMUM = 0.00101827402
@@ -21,27 +24,29 @@ _MINIMUM_TOLERANCE = 1e-8  # relative; the known value has nine digits
 _IDENTITY_TOLERANCE = 1e-8  # relative, between fits of the counts and of the doubled counts
 _RESAMPLES = 4000
 _SECONDS = 2.0
-_OPTIONAL = ("typer", "rich", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
+_OPTIONAL = ("click", "rich", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
 
 
-def doctor_command(as_json: options.JsonOption = False) -> None:
+@click.command("doctor")
+@output_options
+def doctor_command(as_json: bool) -> None:
     """Check this installation: versions, devices, numbers, speed.
 
     Fits embedded runs whose minimum is known, and times certified bootstrap fits for two seconds. Exits with
-    1 when a number is wrong.
+    1 if a number is wrong.
     """
     found = examine()
     if as_json:
-        output.say_json(found)
+        output.print_json(found)
     else:
-        _say(found)
+        _print(found)
     wrong = [check["name"] for check in found["checks"] if not check["passed"]]
     if wrong:
         raise ChinchillaError(f"self-check failed: {', '.join(wrong)}; the numbers above say by how much")
 
 
 def examine() -> dict[str, Any]:
-    """Everything that the command says, as plain values."""
+    """Everything that the command prints, as plain values."""
     from chinchilla_jax.study.environment import device, versions
 
     begun = time.perf_counter()
@@ -112,25 +117,25 @@ def _check(name: str, found: float, allowed: float) -> dict[str, Any]:
     return {"name": name, "found": found, "allowed": allowed, "passed": bool(found <= allowed)}
 
 
-def _say(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any]) -> None:
     device, cache = found["device"], found["cache"]
     versions = [f"{name} {version}" for name, version in found["versions"].items()]
     missing = [name for name, there in found["optional"].items() if not there]
-    output.say_wrapped("versions", ", ".join(versions))
-    output.say_wrapped("not installed", ", ".join(missing) or "nothing optional is missing")
-    output.say_wrapped(
+    output.print_field("versions", ", ".join(versions))
+    output.print_field("not installed", ", ".join(missing) or "nothing optional is missing")
+    output.print_field(
         "devices", f"{device['count']} x {device['kind']} ({device['platform']}), {device['cores']} cores"
     )
-    output.say_wrapped("precision", "; ".join(f"{name}: {kind}" for name, kind in found["precision"].items()))
-    output.say_wrapped("cache", cache or "off: programs are compiled again in every run")
-    output.say()
-    output.say_table(
+    output.print_field("precision", "; ".join(f"{name}: {kind}" for name, kind in found["precision"].items()))
+    output.print_field("cache", cache or "off: programs are recompiled in every run")
+    output.echo()
+    output.print_table(
         ("self-check", "found", "allowed", "verdict"),
         [
             (check["name"], check["found"], check["allowed"], "right" if check["passed"] else "WRONG")
             for check in found["checks"]
         ],
     )
-    output.say()
+    output.echo()
     for name, value in found["speed"].items():
-        output.say(f"{name}: {value:,.4g}" if value < 1e4 else f"{name}: {value:,.0f}")
+        output.echo(f"{name}: {value:,.4g}" if value < 1e4 else f"{name}: {value:,.0f}")

@@ -1,9 +1,9 @@
-"""Where every run of the command line begins and ends: the one place that turns errors into exit codes.
+"""Start and end of every run of the command line: the one place that turns errors into exit codes.
 
 | exit code | meaning                                                                        |
 |-----------|--------------------------------------------------------------------------------|
 | 0         | done                                                                           |
-| 1         | something failed: a fit that is not certified, a full disk, an error in here   |
+| 1         | something failed: a fit that is not certified, a full disk, an internal error  |
 | 2         | bad input or usage: a table, a name or an option that cannot be used           |
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import warnings
@@ -23,8 +22,7 @@ from chinchilla_jax._util.progress_bar import announce_in_logs
 
 PROGRAM = "chinchilla-jax"
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
-DONE, FAILED, BAD_INPUT = 0, 1, 2
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
+FAILED, BAD_INPUT = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,68 +35,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. Errors are one line on stderr; nothing is raised.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A table's name may hold what the terminal's encoding does not: better escaped than refused.
+        # The name of a table may contain characters that the terminal's encoding lacks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
         if arguments is None:
-            _stop_as_by_ctrl_c()
+            _treat_sigterm_as_ctrl_c()
             announce_in_logs()
         with _warnings_in_a_line():
-            code = _run(sys.argv[1:] if arguments is None else list(arguments))
+            code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        return _fail("interrupted", FAILED)
     except OSError as error:
-        _abandon_stdout()
-        # A reader such as `| head` that has seen enough makes no failure.
-        return DONE if isinstance(error, BrokenPipeError) else _report(error)
+        _discard_stdout()
+        # A reader that has seen enough, such as `| head`, needs no message.
+        return FAILED if isinstance(error, BrokenPipeError) else _report(error)
     except Exception as error:
         return _report(error)
-    return _fail("interrupted", FAILED) if code == _INTERRUPTED else code
 
 
-def _stop_as_by_ctrl_c() -> None:
-    """Have SIGTERM, which batch systems send, end the program as Ctrl-C does: with a word on how to go on."""
+def _treat_sigterm_as_ctrl_c() -> None:
+    """Have SIGTERM, which batch systems send, end the program as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     try:
-        from chinchilla_jax.cli.app import build, parser_error
+        import click
+
+        from chinchilla_jax.cli import app
         from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
         from chinchilla_jax.cli.compilation_cache import keep_compiled_programs
     except ModuleNotFoundError as error:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error
+    if instruction := os.environ.get(app.COMPLETE_VARIABLE):
+        return app.complete(PROGRAM, instruction)
     keep_compiled_programs()
     keep_blas_to_one_thread()
     try:
-        code = build()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
-    except parser_error() as error:
-        text = " ".join(_named(error).split()).rstrip(".")
+        return app.run(PROGRAM, arguments)
+    except click.ClickException as error:
+        text = " ".join(error.format_message().split()).rstrip(".")
         context = getattr(error, "ctx", None)
         see = f"see {context.command_path if context else PROGRAM} --help"
         return _fail(f"{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else ';'} {see}", BAD_INPUT)
-    except SystemExit as error:  # typer's answer to a reader that left
-        return error.code if isinstance(error.code, int) else FAILED
-    return code if isinstance(code, int) else DONE
-
-
-def _named(error: Any) -> str:
-    """The parser's message; where it came from pydantic, which leaves out what was found, with that."""
-    text = str(error.format_message())
-    with contextlib.suppress(AttributeError, LookupError, TypeError):
-        found = error.__context__.errors()[0]["input"]
-        kind = r"Input should be (a valid \w+).*"
-        text = re.sub(kind, lambda match: f"{found!r} is not {match[1]}", text)
-    return text
 
 
 @contextlib.contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Print this package's own warnings as one line on stderr, each text once; leave all others alone."""
-    said = set()
+    printed = set()
     with warnings.catch_warnings():
         for own in (DataWarning, EngineWarning):
             warnings.simplefilter("always", own)
@@ -108,8 +97,8 @@ def _warnings_in_a_line() -> Iterator[None]:
             text = " ".join(str(message).split())
             if not issubclass(category, DataWarning | EngineWarning):
                 other(message, category, *rest)
-            elif text not in said:
-                said.add(text)
+            elif text not in printed:
+                printed.add(text)
                 print(f"{PROGRAM}: warning: {text}", file=sys.stderr)
 
         warnings.showwarning = show  # type: ignore[assignment]
@@ -129,12 +118,11 @@ def _report(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    # On one line whatever the message holds.
     print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
-def _abandon_stdout() -> None:
-    """Let nothing that is still buffered be written at exit to where it cannot be written."""
+def _discard_stdout() -> None:
+    """Discard what is still buffered, which cannot be written, so that the flush at exit does not fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

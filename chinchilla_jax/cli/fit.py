@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.fit_options import Solver, objective_options, solver_options
+from chinchilla_jax.cli.options import output_options
+from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax import FitResult, Runs
+    from chinchilla_jax.laws.objectives import Objective
 
 
-def fit_command(
-    data: options.DataArgument,
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    objective: options.ObjectiveOption = "huber",
-    delta: options.DeltaOption = 1e-3,
-    solver: options.SolverOption = "newton",
-    starts: Annotated[
-        str, typer.Option(metavar="N", help="grid (the published 4,500 starts), or how many of them.")
-    ] = "grid",
-    as_json: options.JsonOption = False,
-) -> None:
+@click.command("fit")
+@table_options()
+@objective_options(("huber", "huber_scale"))
+@solver_options
+@click.option(
+    "--starts",
+    metavar="N",
+    default="grid",
+    help="Starting points: grid (the 4,500 of the published fit), or N spread over that grid.",
+)
+@output_options
+def fit_command(table: Table, objective: Objective, solver: Solver, starts: str, as_json: bool) -> None:
     """Fit L(N, D) = E + A N^-alpha + B D^-beta to a table of runs.
 
-    Exits with 1 when the fit is not certified as an optimum.
+    Exits with 1 if the fit is not certified as an optimum.
     """
-    chosen = options.read_objective(objective, delta)
     count = int(starts) if starts.isascii() and starts.isdigit() else starts
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
+    runs = table.read()
 
     from chinchilla_jax import fit
 
-    result = fit(runs, objective=chosen, solver=solver, starts=count)
+    result = fit(runs, objective=objective, solver=solver.name, starts=count, options=solver.options)
     if as_json:
-        output.say_json(_fields(runs, result, solver))
+        output.print_json(_fields(runs, result, solver.name))
     else:
-        _say(runs, result, solver)
+        _print(runs, result, solver.name)
     require_certified(result)
 
 
 def require_certified(result: FitResult) -> None:
-    """Raise `ChinchillaError`, which ends the command with exit code 1, unless the point fit is certified."""
+    """End the command with exit code 1 unless the point fit is certified.
+
+    Raises:
+        ChinchillaError: it is not.
+    """
     if result.status.name != "CONVERGED":
         raise ChinchillaError(f"the fit ended as {result.status.name}: {result.status.sentence}")
 
@@ -54,7 +59,7 @@ def require_certified(result: FitResult) -> None:
 def point_fields(result: FitResult) -> dict[str, Any]:
     """A point fit for JSON."""
     return {
-        "law": output.law_fields(result.law),
+        "law": result.law.as_dict(),
         "objective_value": result.objective_value,
         "status": result.status.name,
         "certificate": {
@@ -83,18 +88,18 @@ def _fields(runs: Runs, result: FitResult, solver: str) -> dict[str, Any]:
     }
 
 
-def _say(runs: Runs, result: FitResult, solver: str) -> None:
+def _print(runs: Runs, result: FitResult, solver: str) -> None:
     a, b = result.law.exponents
     starts, certificate = result.starts, result.certificate
     objective = f"{result.objective.name}, delta {result.objective.delta:g}"
     proof = f"{certificate.kind} {certificate.value:.2g} (tolerance {certificate.tolerance:g})"
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
-    output.say(output.runs_line(runs))
-    output.say()
-    output.say_table(("parameter", "estimate"), output.law_fields(result.law).items())
-    output.say()
-    output.say(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
-    output.say(f"objective    {result.objective_value:.13g} ({objective})")
-    output.say_wrapped("status", f"{result.status.name}: {result.status.sentence}", indent=13)
-    output.say_wrapped("certificate", proof, indent=13)
-    output.say_wrapped("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)
+    output.echo(output.runs_line(runs))
+    output.echo()
+    output.print_table(("parameter", "estimate"), result.law.as_dict().items())
+    output.echo()
+    output.echo(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
+    output.echo(f"objective    {result.objective_value:.13g} ({objective})")
+    output.print_field("status", f"{result.status.name}: {result.status.sentence}", indent=13)
+    output.print_field("certificate", proof, indent=13)
+    output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)

@@ -1,44 +1,56 @@
-"""`chinchilla-jax flops`: training FLOP from an architecture, against 6 N D."""
+"""`chinchilla-jax flops`: training FLOP from an architecture, compared with 6 N D."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.cli import laws, options, output
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.options import Decorator, figures_option, output_options
 
 _COLUMNS = ("model", "params", "d_model", "n_layers", "ratio", "ratio_layers", "crossover")
 
 
-def _dimension(what: str) -> Any:
-    return typer.Option(metavar="N", help=what, show_default=False)
+def _size(name: str, help: str, default: int | None = None) -> Decorator[Any]:
+    return click.option(name, type=choices.WholeNumber(1), metavar="N", default=default, help=help)
 
 
+@click.command("flops")
+@_size("--d-model", "Width of the residual stream.")
+@_size("--ffw-size", "Width of the feed-forward layer.")
+@_size("--kv-size", "Width of one attention head.")
+@_size("--n-heads", "Attention heads per layer.")
+@_size("--n-layers", "Layers.")
+@_size("--vocab-size", "Tokens in the vocabulary of the architecture.", 32168)
+@_size("--seq-len", "Tokens per sequence.", 2048)
+@click.option(
+    "--counting",
+    type=choices.Name(("reported", *choices.COUNTING_RULES)),
+    metavar="NAME",
+    show_default="reported for the 50 models, standard for an architecture",
+    help=f"How N of 6 N D is counted: {choices.or_text(('reported', *choices.COUNTING_RULES))}.",
+)
+@figures_option
+@output_options
 def flops_command(
-    d_model: Annotated[int | None, _dimension("Width of the residual stream.")] = None,
-    ffw_size: Annotated[int | None, _dimension("Width of the feed-forward layer.")] = None,
-    kv_size: Annotated[int | None, _dimension("Width of one head.")] = None,
-    n_heads: Annotated[int | None, _dimension("Heads per layer.")] = None,
-    n_layers: Annotated[int | None, _dimension("Layers.")] = None,
-    vocab_size: Annotated[
-        int, typer.Option(metavar="N", help="Tokens in the vocabulary (your architecture).")
-    ] = 32168,
-    seq_len: Annotated[int, typer.Option(metavar="S", help="Tokens per sequence.")] = 2048,
-    params: Annotated[
-        str, typer.Option(metavar="NAME", help="N of 6 N D: reported (table only), standard, best_fit, ...")
-    ] = "reported",
-    figures: Annotated[
-        str | None, options.optional("DIR", "Also draw the table of the 50 models into a directory.")
-    ] = None,
-    as_json: options.JsonOption = False,
+    d_model: int | None,
+    ffw_size: int | None,
+    kv_size: int | None,
+    n_heads: int | None,
+    n_layers: int | None,
+    vocab_size: int,
+    seq_len: int,
+    counting: str | None,
+    figures: str | None,
+    as_json: bool,
 ) -> None:
     """Count training FLOP from an architecture.
 
-    Every term of Hoffmann et al. 2022 (appendix F) against 6 N D: for one architecture, or without any for
-    the 50 models of that paper's Table A9.
+    Compares every term of Hoffmann et al. 2022 (appendix F) with 6 N D: for the architecture given, or for
+    the 50 models of that paper's Table A9 if none is.
     """
     dimensions = {
         "d_model": d_model,
@@ -49,42 +61,43 @@ def flops_command(
     }
     missing = [name for name, value in dimensions.items() if value is None]
     if len(missing) == len(dimensions):
-        _table(params, seq_len, figures, as_json)
+        _table(counting or "reported", seq_len, figures, as_json)
     elif missing:
-        raise UsageError(f"--{missing[0].replace('_', '-')} is missing: an architecture has all five")
+        raise UsageError(f"--{missing[0].replace('_', '-')} is missing: an architecture needs all five sizes")
     elif figures is not None:
         raise UsageError("--figures draws the 50 models of the paper; leave the architecture out")
+    elif counting == "reported":
+        raise UsageError(
+            "--counting reported is for the 50 models of the paper; give standard, best_fit, ..."
+        )
     else:
-        rule = "standard" if params == "reported" else params
-        _one({**dimensions, "vocab_size": vocab_size}, rule, seq_len, as_json)
+        _one({**dimensions, "vocab_size": vocab_size}, counting or "standard", seq_len, as_json)
 
 
-def _table(params: str, seq_len: int, figures: str | None, as_json: bool) -> None:
+def _table(counting: str, seq_len: int, figures: str | None, as_json: bool) -> None:
     from chinchilla_jax.planning import flop_ratio_table
 
-    table = flop_ratio_table(counting=params, seq_len=seq_len)
+    table = flop_ratio_table(counting=counting, seq_len=seq_len)
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
 
         figure = planning_figures.plot_flop_ratio(table, planning_figures.context_cost_table())
         planning_figures.save_figures([("flop_ratio", figure)], figures)
     if as_json:
-        output.say_json({"params": params, "seq_len": seq_len, "models": laws.records(table)})
+        output.print_json({"params": counting, "seq_len": seq_len, "models": output.records(table)})
         return
-    output.say(f"training FLOP / (6 N D), N {params}, {seq_len:,} tokens per sequence")
-    output.say("ratio: whole model; ratio_layers: without embedding and logits, as published")
-    output.say("crossover: context at which attention costs as much as the feed-forward layer (tokens)")
-    output.say()
-    output.say_table(_COLUMNS, table[list(_COLUMNS)].itertuples(index=False))
+    output.echo(f"training FLOP / (6 N D), N {counting}, {seq_len:,} tokens per sequence")
+    output.echo("ratio: whole model; ratio_layers: without embedding and logits, as published")
+    output.echo("crossover: context at which attention costs as much as the feed-forward layer (tokens)")
+    output.echo()
+    output.print_table(_COLUMNS, output.rows(table, _COLUMNS))
 
 
 def _one(dimensions: dict[str, Any], rule: str, seq_len: int, as_json: bool) -> None:
-    from chinchilla_jax._util.errors import unknown_name
     from chinchilla_jax.datasets.counting import COUNTING_RULES, Architecture
+    from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
     from chinchilla_jax.planning import attention_crossover, flop_count, flop_ratio
 
-    if rule not in COUNTING_RULES:
-        raise unknown_name("count of the parameters", rule, COUNTING_RULES)
     architecture = Architecture(**dimensions)
     count = flop_count(architecture, seq_len)
     n = int(COUNTING_RULES[rule](architecture))
@@ -102,19 +115,20 @@ def _one(dimensions: dict[str, Any], rule: str, seq_len: int, as_json: bool) -> 
         "crossover_context": float(attention_crossover(architecture, context_only=True)),
     }
     if as_json:
-        output.say_json(fields)
+        output.print_json(fields)
         return
     total = float(count.forward)
-    output.say(f"{n:,} parameters ({rule}), {seq_len:,} tokens per sequence")
-    output.say()
+    output.echo(f"{n:,} parameters ({rule}), {seq_len:,} tokens per sequence")
+    output.echo()
     rows = [(name, value, f"{value / total:.1%}") for name, value in terms.items()]
-    output.say_table(("forward", "FLOP per token", "share"), rows)
-    output.say()
-    output.say(f"training     {fields['training_flops_per_token']:.6g} FLOP per token, 6 N is {6 * n:.6g}")
-    output.say(
+    output.print_table(("forward", "FLOP per token", "share"), rows)
+    output.echo()
+    six_n = FLOPS_PER_PARAM_TOKEN * n
+    output.echo(f"training     {fields['training_flops_per_token']:.6g} FLOP per token, 6 N is {six_n:.6g}")
+    output.echo(
         f"ratio        {fields['ratio']:.4f}; without embedding and logits {fields['ratio_layers']:.4f}"
     )
-    output.say(
+    output.echo(
         f"crossover    attention passes the feed-forward layer at {fields['crossover']:,.0f} tokens of "
         f"context ({fields['crossover_context']:,.0f} without its projections)"
     )

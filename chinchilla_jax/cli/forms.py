@@ -1,118 +1,147 @@
-"""`chinchilla-jax forms`: functional forms, by what they predict of runs they have not seen."""
+"""`chinchilla-jax forms`: laws compared by what they predict of runs that they were not fitted to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.cli import objective_options, options, output
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import WEIGHT_SCHEMES, objective_options, scheme_option, weights_option
+from chinchilla_jax.cli.options import (
+    flops_option,
+    level_option,
+    output_options,
+    resamples_option,
+    seed_option,
+)
+from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax.fitting.forms import FormFit
+    from chinchilla_jax.laws.form_objectives import FormObjective
 
 
+@click.command("forms")
+@table_options()
+@click.option(
+    "--form",
+    type=choices.Name(choices.LAWS),
+    metavar="NAME",
+    multiple=True,
+    show_default="all",
+    help=f"Law to compare: {choices.or_text(choices.LAWS)}; repeatable.",
+)
+@click.option(
+    "--reference",
+    type=choices.Name(choices.LAWS),
+    metavar="NAME",
+    default="chinchilla",
+    help="The law that the others are compared with.",
+)
+@click.option(
+    "--floor",
+    type=choices.NON_NEGATIVE,
+    metavar="E",
+    default=1.69,
+    help="Irreducible loss of fixed_floor (nats per token).",
+)
+@objective_options(("huber", "squared", "asymmetric"))
+@weights_option
+@click.option(
+    "--split",
+    type=choices.Name(choices.SPLITS),
+    metavar="NAME",
+    multiple=True,
+    show_default="all",
+    help="How runs are held out: runs (at random), params (whole model sizes) or flops (above a budget); "
+    "repeatable.",
+)
+@click.option(
+    "--folds",
+    type=choices.WholeNumber(2),
+    metavar="K",
+    default=5,
+    help="Folds of the splits runs and params.",
+)
+@click.option(
+    "--budget",
+    type=choices.POSITIVE,
+    metavar="C",
+    multiple=True,
+    show_default="those that hold out the largest 40% and 20%",
+    help="Training compute (FLOP) above which runs are held out; repeatable.",
+)
+@flops_option("Training compute (FLOP) at which to show tokens per parameter", (1e20, 5.76e23))
+@resamples_option(40, "Bootstrap resamples of the comparison.")
+@seed_option("Seed of the resamples and folds.")
+@scheme_option(WEIGHT_SCHEMES)
+@level_option
+@output_options
 def forms_command(
-    data: options.DataArgument,
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    form: Annotated[
-        list[str] | None,
-        options.optional(
-            "NAME",
-            "chinchilla, equal_exponents, fixed_floor, kaplan or broken; may be repeated.  [default: all]",
-        ),
-    ] = None,
-    reference: Annotated[
-        str, typer.Option(metavar="NAME", help="The form that others are compared with.")
-    ] = "chinchilla",
-    floor: Annotated[
-        float, typer.Option(metavar="E", help="Irreducible loss of fixed_floor (nats per token).")
-    ] = 1.69,
-    objective: objective_options.ObjectiveOption = "huber",
-    delta: objective_options.DeltaOption = 1e-3,
-    penalty: objective_options.PenaltyOption = 10.0,
-    weights: objective_options.WeightsOption = None,
-    split: Annotated[
-        list[str] | None,
-        options.optional(
-            "NAME",
-            "How runs are held out: runs, params (whole sizes) or flops (above a budget); may be repeated.  "
-            "[default: all]",
-        ),
-    ] = None,
-    folds: Annotated[int, typer.Option(metavar="K", help="Folds of the first two.")] = 5,
-    budget: Annotated[
-        list[float] | None,
-        options.optional(
-            "C", "FLOP above which runs are held out; may be repeated.  [default: the upper 40% and 20%]"
-        ),
-    ] = None,
-    flops: Annotated[
-        list[float] | None,
-        options.optional(
-            "C", "FLOP at which to give tokens per parameter; may be repeated.  [default: 1e20, 5.76e23]"
-        ),
-    ] = None,
-    resamples: Annotated[int, typer.Option(metavar="R", help="Resamples of the comparison.")] = 40,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of resamples and folds.")] = 0,
-    scheme: objective_options.SchemeOption = "pairs",
-    level: options.LevelOption = 0.8,
-    as_json: options.JsonOption = False,
+    table: Table,
+    form: tuple[str, ...],
+    reference: str,
+    floor: float,
+    objective: FormObjective,
+    weights: str | None,
+    split: tuple[str, ...],
+    folds: int,
+    budget: tuple[float, ...],
+    flops: tuple[float, ...],
+    resamples: int,
+    seed: int,
+    scheme: str,
+    level: float,
+    as_json: bool,
 ) -> None:
-    """Which functional form predicts best the runs it was not fitted to.
+    """Compare laws by how well they predict held-out runs.
 
-    Forms are compared by k-fold cross-validation and by extrapolation to larger budgets, with bootstrap
-    intervals of the differences. Takes a minute or some.
+    Uses k-fold cross-validation and extrapolation to larger budgets, with bootstrap intervals of the
+    differences. Takes about a minute.
     """
-    from chinchilla_jax._util.progress_bar import resolve
-    from chinchilla_jax.analysis.form_comparison import SPLITS, compare_forms, make_splits
-    from chinchilla_jax.fitting.forms import FORMS, FixedFloor, fit_form, read_form
+    from chinchilla_jax.analysis.form_comparison import compare_forms, make_splits
+    from chinchilla_jax.fitting.forms import FixedFloor, fit_form, read_form
 
     def named(name: str) -> Any:
         return FixedFloor(floor) if name == FixedFloor.name else read_form(name)
 
-    chosen = [named(name) for name in (form or FORMS)]
     base = named(reference)
-    chosen = [base, *(each for each in chosen if each != base)]
-    minimised = objective_options.read_objective(objective, delta, penalty)
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    own = objective_options.read_weights(data, weights, drop_highest_loss, column, experiment, runs)
-    budgets = list(flops or (1e20, 5.76e23))
+    chosen = [base, *(each for each in map(named, form or choices.LAWS) if each != base)]
     if len(chosen) < 2:
         raise UsageError(f"forms: {base.name} has nothing to be compared with; give another --form")
+    splits, budgets = split or choices.SPLITS, budget or None
+    runs = table.read()
+    own = table.read_weights(weights, runs)
     parts = sum(
         len(each.masks)
-        for kind in split or SPLITS
-        for each in make_splits(runs, kind, folds=folds, budgets=budget or None, seed=seed)
+        for kind in splits
+        for each in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
     )
-    with resolve("auto") as reporter:
-        reporter.begin("forms", len(chosen) * parts * (resamples + 1))
+    with output.progress("forms", len(chosen) * parts * (resamples + 1)) as advance:
         comparison = compare_forms(
             runs,
             chosen,
             reference=base,
-            objective=minimised,
+            objective=objective,
             weights=own,
-            splits=split or SPLITS,
+            splits=splits,
             folds=folds,
-            budgets=budget or None,
+            budgets=budgets,
             resamples=resamples,
             seed=seed,
             scheme=scheme,
             level=level,
-            progress=reporter.advance,
+            progress=advance,
         )
-        fits = [fit_form(runs, each, objective=minimised, weights=own) for each in chosen]
+        fits = [fit_form(runs, each, objective=objective, weights=own) for each in chosen]
     if as_json:
-        output.say_json(
+        output.print_json(
             {
                 "data": output.runs_fields(runs),
-                **{key: value for key, value in vars(minimised).items()},
-                "objective": minimised.name,
+                **{key: value for key, value in vars(objective).items()},
+                "objective": objective.name,
                 "weights": weights,
                 "folds": folds,
                 "resamples": resamples,
@@ -120,41 +149,41 @@ def forms_command(
                 "scheme": scheme,
                 "level": level,
                 "method": comparison.method,
-                "fits": [_fit_fields(fit, budgets) for fit in fits],
-                "comparison": comparison.table.to_dict("records"),
+                "fits": [_fit_fields(fit, flops) for fit in fits],
+                "comparison": output.records(comparison.table),
                 "sentences": comparison.sentences,
             }
         )
         return
-    output.say(output.runs_line(runs))
-    output.say(f"{minimised.name}{f', weights from {weights}' if weights else ''}")
-    output.say()
-    output.say_table(
-        ["form", "p", "objective", "status", *(f"D/N at {budget:.3g}" for budget in budgets)],
+    output.echo(output.runs_line(runs))
+    output.echo(f"{objective.name}{f', weights from {weights}' if weights else ''}")
+    output.echo()
+    output.print_table(
+        ["form", "p", "objective", "status", *(f"D/N at {c:.3g}" for c in flops)],
         (
             [
                 fit.form.name,
                 fit.form.size,
                 fit.objective_value,
                 fit.status.name,
-                *map(float, fit.tokens_per_param(budgets)),
+                *map(float, fit.tokens_per_param(flops)),
             ]
             for fit in fits
         ),
     )
     for name, group in comparison.table.groupby("split", sort=False):
-        output.say()
-        output.say(f"held out {name}: error (%), difference with {level:g} {comparison.method} interval")
+        output.echo()
+        output.echo(f"held out {name}: error (%), difference with {level:g} {comparison.method} interval")
         shown = group[["form", "error", "difference", "low", "high"]].copy()
         shown[["error", "difference", "low", "high"]] *= 100
         shown["resamples"] = group["n_resamples"]
-        output.say_table(list(shown.columns), shown.itertuples(index=False))
+        output.print_table(list(shown), output.rows(shown))
     for sentence in comparison.sentences:
-        output.say()
-        output.say_sentence(sentence)
+        output.echo()
+        output.print_paragraph(sentence)
 
 
-def _fit_fields(fit: FormFit, budgets: list[float]) -> dict[str, Any]:
+def _fit_fields(fit: FormFit, budgets: tuple[float, ...]) -> dict[str, Any]:
     ratios = fit.tokens_per_param(budgets)
     return {
         "form": fit.form.name,

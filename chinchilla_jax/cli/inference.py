@@ -1,118 +1,143 @@
-"""`chinchilla-jax inference`: the cheapest model of a quality when it will also be served."""
+"""`chinchilla-jax inference`: the cheapest model of a given quality, counting training and serving."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax._util.validation import positive_number
-from chinchilla_jax.cli import laws, options, output
-from chinchilla_jax.cli.options import optional
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.cli import choices, law_options, output
+from chinchilla_jax.cli.options import Decorator, bundle, figures_option, output_options
 
 if TYPE_CHECKING:
-    from chinchilla_jax.planning import Costs, InferencePlan
+    from chinchilla_jax.planning import Costs, Device, InferencePlan
 
-_Number = float | None
 _DEVICE, _MFU = "h100", 0.4
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rent:
+    """Prices of devices and how well they are used; None for what is not given."""
+
+    train_price: float | None
+    inference_price: float | None
+    train_device: str | None
+    train_precision: str | None
+    inference_device: str | None
+    inference_precision: str | None
+    train_mfu: float | None
+    input_mfu: float | None
+    output_mfu: float | None
+
+
+def _positive(name: str, metavar: str, help: str) -> Decorator[Any]:
+    return click.option(name, type=choices.POSITIVE, metavar=metavar, help=help)
+
+
+def _mfu(name: str, help: str, **settings: Any) -> Decorator[Any]:
+    return click.option(name, type=choices.FRACTION, metavar="U", help=help, **settings)
+
+
+rent_options = bundle(
+    "rent",
+    Rent,
+    {
+        "train_price": _positive(
+            "--train-price", "P", "Price of a device-hour of training; costs are then money instead of FLOP."
+        ),
+        "inference_price": _positive("--inference-price", "P", "Price of a device-hour of inference."),
+        "train_device": click.option(
+            "--train-device", metavar="NAME", show_default=_DEVICE, help="Device for training."
+        ),
+        "train_precision": click.option(
+            "--train-precision", metavar="NAME", show_default="bf16", help="Number format for training."
+        ),
+        "inference_device": click.option(
+            "--inference-device", metavar="NAME", show_default=_DEVICE, help="Device for serving."
+        ),
+        "inference_precision": click.option(
+            "--inference-precision",
+            metavar="NAME",
+            show_default="bf16",
+            help="Number format for serving; fp8 or int8 for a quantised model.",
+        ),
+        "train_mfu": _mfu(
+            "--train-mfu", "Fraction of the peak rate used in training.", show_default=str(_MFU)
+        ),
+        "input_mfu": _mfu(
+            "--input-mfu", "Fraction of the peak rate used on input tokens.", show_default=str(_MFU)
+        ),
+        "output_mfu": _mfu(
+            "--output-mfu", "Fraction of the peak rate used on output tokens; far below --input-mfu."
+        ),
+    },
+)
+
+
+@click.command("inference")
+@click.option(
+    "--input-tokens",
+    type=choices.NON_NEGATIVE,
+    metavar="T",
+    help="Input tokens over the model's life; 0 for none.",
+)
+@click.option(
+    "--output-tokens",
+    type=choices.NON_NEGATIVE,
+    metavar="T",
+    help="Output tokens over the model's life; 0 for none.",
+)
+@_positive("--like-params", "N", "Quality: the loss of the compute-optimal model with N parameters.")
+@_positive("--loss", "L", "Quality: this loss (nats per token).")
+@rent_options
+@figures_option
+@law_options.law_options
+@output_options
 def inference_command(
-    data: laws.DataArgument = None,
-    input_tokens: Annotated[_Number, optional("T", "Tokens read over the model's life; 0 for none.")] = None,
-    output_tokens: Annotated[
-        _Number, optional("T", "Tokens written over the model's life; 0 for none.")
-    ] = None,
-    like_params: Annotated[
-        _Number, optional("N", "Quality: that of the compute-optimal model of this size.")
-    ] = None,
-    loss: Annotated[_Number, optional("L", "Quality: this loss (nats per token).")] = None,
-    train_price: Annotated[
-        _Number, optional("P", "Price of a device-hour of training: count money, not FLOP.")
-    ] = None,
-    inference_price: Annotated[_Number, optional("P", "Price of a device-hour of inference.")] = None,
-    train_device: Annotated[str | None, optional("NAME", "Device that trains.  [default: h100]")] = None,
-    train_precision: Annotated[
-        str | None, optional("NAME", "Number format when training.  [default: bf16]")
-    ] = None,
-    inference_device: Annotated[str | None, optional("NAME", "Device that serves.  [default: h100]")] = None,
-    inference_precision: Annotated[
-        str | None, optional("NAME", "Number format when serving; fp8 or int8 for a quantised model.")
-    ] = None,
-    train_mfu: Annotated[_Number, optional("U", "Share of the peak in training.  [default: 0.4]")] = None,
-    input_mfu: Annotated[_Number, optional("U", "Share of the peak when reading.  [default: 0.4]")] = None,
-    output_mfu: Annotated[
-        _Number, optional("U", "Share of the peak when writing; far below reading.")
-    ] = None,
-    figures: Annotated[
-        str | None, optional("DIR", "Also draw the maps over loss and demand into a directory.")
-    ] = None,
-    interpretation: options.InterpretationOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    study: laws.StudyOption = None,
-    condition: laws.ConditionOption = None,
-    law: laws.LawOption = None,
-    resamples: options.ResamplesOption = 4000,
-    seed: options.SeedOption = 0,
-    level: options.LevelOption = 0.8,
-    as_json: options.JsonOption = False,
+    input_tokens: float | None,
+    output_tokens: float | None,
+    like_params: float | None,
+    loss: float | None,
+    rent: Rent,
+    figures: str | None,
+    laws: law_options.LawSource,
+    as_json: bool,
 ) -> None:
     """Find the cheapest model, inference included.
 
-    Of all models that reach a quality, the one whose training and inference together cost least (Sardana and
-    Frankle 2023), with intervals over the laws. Costs are FLOP; with prices they are money.
+    Of all models that reach the given quality, finds the one whose training and inference together cost
+    least (Sardana and Frankle 2023), with intervals over the laws. Costs are FLOP, or money if prices are
+    given.
     """
     from chinchilla_jax.planning import Demand, inference_plan
 
     if input_tokens is None and output_tokens is None:
         raise UsageError("--input-tokens or --output-tokens is missing: give what is served, 0 for nothing")
     demand = Demand(input_tokens=input_tokens or 0.0, output_tokens=output_tokens or 0.0)
-    hired = {
-        "--train-device": train_device,
-        "--train-precision": train_precision,
-        "--train-mfu": train_mfu,
-        "--inference-device": inference_device,
-        "--inference-precision": inference_precision,
-        "--input-mfu": input_mfu,
-        "--output-mfu": output_mfu,
-    }
-    costs = _costs(train_price, inference_price, hired, writes=demand.output_tokens > 0)
+    costs = _costs(rent, writes=demand.output_tokens > 0)
     if (loss is None) == (like_params is None):
         raise UsageError("give the quality once: --like-params N or --loss L")
-    sample = laws.read_sample(
-        data,
-        interpretation,
-        study,
-        condition,
-        law,
-        resamples,
-        seed,
-        level,
-        drop_highest_loss=drop_highest_loss,
-        column=column,
-        experiment=experiment,
-    )
+    sample, level = laws.read(), laws.level
     made = inference_plan(sample, demand=demand, loss=loss, like_params=like_params, costs=costs, level=level)
     if figures is not None:
         _draw(made, figures)
     if as_json:
-        output.say_json(
+        output.print_json(
             {
-                **laws.sample_fields(sample, level),
+                **law_options.sample_fields(sample, level),
                 "demand": {"input_tokens": demand.input_tokens, "output_tokens": demand.output_tokens},
                 "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit},
-                "plan": {
-                    row["quantity"]: {key: value for key, value in row.items() if key != "quantity"}
-                    for row in laws.records(made.table)
-                },
+                "plan": {row.pop("quantity"): row for row in output.records(made.table)},
                 "n_unreachable": made.n_unreachable,
                 "residual": made.residual,
             }
         )
     else:
-        _say(made)
+        _print(made)
 
 
 def _draw(made: InferencePlan, folder: str) -> None:
@@ -139,58 +164,45 @@ def _draw(made: InferencePlan, folder: str) -> None:
     )
 
 
-def _costs(
-    train_price: float | None, inference_price: float | None, hired: dict[str, Any], *, writes: bool
-) -> Costs:
-    """FLOP without prices; money with both, and then every output token has a utilisation of its own."""
+def _costs(rent: Rent, *, writes: bool) -> Costs:
+    """FLOP without prices; money with both, and then output tokens need a utilisation of their own."""
     from chinchilla_jax.planning import FLOP_COSTS, Costs, Machine, find_device
-    from chinchilla_jax.planning.hardware import utilisation
 
-    prices = {"--train-price": train_price, "--inference-price": inference_price}
-    given = {
-        name: positive_number(name, price, remedy="give the price of one device for one hour")
-        for name, price in prices.items()
-        if price is not None
-    }
-    if not given:
-        if idle := [name for name, value in hired.items() if value is not None]:
-            raise UsageError(f"{idle[0]} changes costs in money alone; give {' and '.join(prices)} with it")
+    given = {f"--{name.replace('_', '-')}": value for name, value in vars(rent).items() if value is not None}
+    prices = ("--train-price", "--inference-price")
+    missing = [name for name in prices if name not in given]
+    if missing == list(prices):
+        if given:
+            raise UsageError(f"{next(iter(given))} changes costs in money only; add {list_text(prices)}")
         return FLOP_COSTS
-    if len(given) < 2:
-        (missing,) = prices.keys() - given
-        raise UsageError(f"{missing} is missing: money needs the price of training and of inference")
-    shares = {
-        name: utilisation(name, _MFU if value is None else value)
-        for name, value in hired.items()
-        if name.endswith("-mfu")
-    }
-    if hired["--output-mfu"] is None:
-        if writes:
-            raise UsageError(
-                "--output-mfu is missing: tokens are written at a far lower utilisation than read"
-            )
-        shares["--output-mfu"] = shares["--input-mfu"]
-    trains = find_device(hired["--train-device"] or _DEVICE, hired["--train-precision"])
-    serves = find_device(hired["--inference-device"] or _DEVICE, hired["--inference-precision"])
-    train_hour, serve_hour = given["--train-price"], given["--inference-price"]
+    if missing:
+        raise UsageError(f"{missing[0]} is missing: costs in money need both prices")
+    if rent.output_mfu is None and writes:
+        raise UsageError(
+            "--output-mfu is missing: output tokens are generated at a far lower utilisation than input "
+            "tokens are read"
+        )
+    trains = find_device(rent.train_device or _DEVICE, rent.train_precision)
+    serves = find_device(rent.inference_device or _DEVICE, rent.inference_precision)
+    input_mfu = rent.input_mfu or _MFU
 
-    def machine(peak: float, share: str, price: float) -> Machine:
-        return Machine(peak_flops=peak, utilisation=shares[share], price_per_hour=price)
+    def machine(device: Device, mfu: float, price_option: str) -> Machine:
+        return Machine(peak_flops=device.peak_flops, utilisation=mfu, price_per_hour=given[price_option])
 
     return Costs.rented(
-        train=machine(trains.peak_flops, "--train-mfu", train_hour),
-        read=machine(serves.peak_flops, "--input-mfu", serve_hour),
-        write=machine(serves.peak_flops, "--output-mfu", serve_hour),
+        train=machine(trains, rent.train_mfu or _MFU, "--train-price"),
+        read=machine(serves, input_mfu, "--inference-price"),
+        write=machine(serves, rent.output_mfu or input_mfu, "--inference-price"),
         unit="currency",
     )
 
 
-def _say(made: InferencePlan) -> None:
-    laws.say_sample(made.sample, made.level)
+def _print(made: InferencePlan) -> None:
+    law_options.print_sample(made.sample, made.level)
     served = f"{made.demand.input_tokens:g} tokens read, {made.demand.output_tokens:g} written"
-    output.say(f"served over its life: {served}; costs in {made.costs.unit}")
-    output.say()
-    columns = laws.interval_columns(made.sample)
+    output.echo(f"served over its life: {served}; costs in {made.costs.unit}")
+    output.echo()
+    columns = law_options.interval_columns(made.sample)
     rows = [
         (
             quantity_label(str(row["quantity"])),
@@ -198,11 +210,11 @@ def _say(made: InferencePlan) -> None:
         )
         for row in made.table.to_dict("records")
     ]
-    output.say_table(("cheapest", *columns), rows)
+    output.print_table(("cheapest", *columns), rows)
     if made.n_unreachable:
-        output.say(
-            f"{made.n_unreachable:,} of {len(made.sample):,} laws reach this loss with no amount of compute "
-            "(E is above it): they count as infinite in sizes, tokens and costs, and not at all in tokens "
-            "per parameter, saved and saving"
+        output.echo(
+            f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
+            "compute (their E is above it): they count as infinite in sizes, tokens and costs, and are left "
+            "out of tokens per parameter, saved and saving"
         )
-    output.say(f"first-order condition met to {made.residual:.1g}")
+    output.echo(f"first-order condition met to {made.residual:.1g}")

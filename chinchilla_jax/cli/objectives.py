@@ -2,71 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import WEIGHT_SCHEMES, penalty_option, scheme_option, weights_option
+from chinchilla_jax.cli.options import (
+    flops_option,
+    level_option,
+    output_options,
+    resamples_option,
+    seed_option,
+)
+from chinchilla_jax.cli.table_options import Table, table_options
 
-from chinchilla_jax.cli import objective_options, options, output
 
-
+@click.command("objectives")
+@table_options()
+@click.option(
+    "--form",
+    type=choices.Name(choices.LAWS),
+    metavar="NAME",
+    default="chinchilla",
+    help=f"Law to fit: {choices.or_text(choices.LAWS)}.",
+)
+@click.option(
+    "--delta",
+    type=choices.POSITIVE,
+    metavar="X",
+    multiple=True,
+    show_default="1e-4 to 1",
+    help="Residual (in log loss) up to which Huber's objective is quadratic; repeatable.",
+)
+@penalty_option
+@weights_option
+@flops_option("Training compute (FLOP) at which to show tokens per parameter", (1e20, 1e22, 5.76e23, 1e26))
+@resamples_option(400, "Bootstrap resamples for each objective.")
+@seed_option()
+@scheme_option(WEIGHT_SCHEMES)
+@level_option
+@output_options
 def objectives_command(
-    data: options.DataArgument,
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    form: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="chinchilla, equal_exponents, fixed_floor, kaplan or broken."),
-    ] = "chinchilla",
-    delta: Annotated[
-        list[float] | None,
-        options.optional("X", "Half-width of huber's quadratic zone; may be repeated.  [default: 1e-4 to 1]"),
-    ] = None,
-    penalty: objective_options.PenaltyOption = 10.0,
-    weights: objective_options.WeightsOption = None,
-    flops: Annotated[
-        list[float] | None,
-        options.optional(
-            "C", "FLOP at which to give tokens per parameter; may be repeated.  [default: 1e20 to 1e26]"
-        ),
-    ] = None,
-    resamples: Annotated[int, typer.Option(metavar="R", help="Resamples of each objective.")] = 400,
-    seed: options.SeedOption = 0,
-    scheme: objective_options.SchemeOption = "pairs",
-    level: options.LevelOption = 0.8,
-    as_json: options.JsonOption = False,
+    table: Table,
+    form: str,
+    delta: tuple[float, ...],
+    penalty: float,
+    weights: str | None,
+    flops: tuple[float, ...],
+    resamples: int,
+    seed: int,
+    scheme: str,
+    level: float,
+    as_json: bool,
 ) -> None:
-    """How much the law and its tokens per parameter depend on what is minimised.
+    """Show how the law depends on the objective.
 
-    Huber with every delta, squared error, and absolute error that punishes overestimates, all on the same
-    resamples.
+    Fits Huber's objective with every delta, squared error, and absolute error that penalises overestimates,
+    all to the same resamples.
     """
-    from chinchilla_jax._util.progress_bar import resolve
-    from chinchilla_jax.analysis.objective_sensitivity import DELTAS, FLOPS, objective_sensitivity
+    from chinchilla_jax.analysis.objective_sensitivity import DELTAS, objective_sensitivity
     from chinchilla_jax.fitting.forms import AsymmetricError, Squared
 
-    deltas = tuple(delta or DELTAS)
+    deltas = delta or DELTAS
     others = (Squared(), AsymmetricError(penalty=penalty))
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    own = objective_options.read_weights(data, weights, drop_highest_loss, column, experiment, runs)
-    with resolve("auto") as reporter:
-        reporter.begin("objectives", resamples * (len(deltas) + len(others)))
-        table = objective_sensitivity(
+    runs = table.read()
+    own = table.read_weights(weights, runs)
+    with output.progress("objectives", resamples * (len(deltas) + len(others))) as advance:
+        found = objective_sensitivity(
             runs,
             deltas=deltas,
             others=others,
             form=form,
-            flops=flops or FLOPS,
+            flops=flops,
             weights=own,
             resamples=resamples,
             seed=seed,
             scheme=scheme,
             level=level,
-            progress=reporter.advance,
+            progress=advance,
         )
     if as_json:
-        output.say_json(
+        output.print_json(
             {
                 "data": output.runs_fields(runs),
                 "form": form,
@@ -77,16 +92,15 @@ def objectives_command(
                 "scheme": scheme,
                 "level": level,
                 "method": "percentile",
-                "objectives": table.to_dict("records"),
+                "objectives": output.records(found),
             }
         )
         return
-    output.say(output.runs_line(runs))
-    output.say(f"{form}, {resamples:,} resamples ({scheme}), interval {level:g} percentile")
-    names = [name for name in dict.fromkeys(table["quantity"]) if name != "tokens_per_param"]
-    groups = list(table.groupby(["objective", "delta"], sort=False, dropna=False))
-    output.say()
-    output.say_table(
+    output.echo(output.runs_line(runs))
+    output.echo(f"{form}, {resamples:,} resamples ({scheme}), interval {level:g} percentile")
+    names = [name for name in dict.fromkeys(found["quantity"]) if name != "tokens_per_param"]
+    output.echo()
+    output.print_table(
         ["objective", "delta", *names, "status", "failed"],
         (
             [
@@ -96,14 +110,12 @@ def objectives_command(
                 group["status"].iloc[0],
                 int(group["n_failed"].iloc[0]),
             ]
-            for (name, width), group in groups
+            for (name, width), group in found.groupby(["objective", "delta"], sort=False, dropna=False)
         ),
     )
-    ratios = table[table["quantity"] == "tokens_per_param"]
-    for budget, rows in ratios.groupby("flops", sort=False):
-        output.say()
-        output.say(f"tokens per parameter at {budget:.3g} FLOP")
-        output.say_table(
-            ["objective", "delta", "estimate", "low", "high"],
-            rows[["objective", "delta", "estimate", "low", "high"]].itertuples(index=False),
-        )
+    columns = ["objective", "delta", "estimate", "low", "high"]
+    ratios = found[found["quantity"] == "tokens_per_param"]
+    for budget, group in ratios.groupby("flops", sort=False):
+        output.echo()
+        output.echo(f"tokens per parameter at {budget:.3g} FLOP")
+        output.print_table(columns, output.rows(group, columns))

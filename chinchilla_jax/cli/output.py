@@ -1,4 +1,4 @@
-"""What the commands print: aligned tables, and JSON without NaN."""
+"""What the commands print: lines, aligned tables, progress, and JSON without NaN."""
 
 from __future__ import annotations
 
@@ -8,65 +8,75 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
+from chinchilla_jax._util.progress_bar import resolve, silenced
 from chinchilla_jax._util.text import plain_number
 
 if TYPE_CHECKING:
-    from chinchilla_jax import Runs, ScalingLaw
+    from chinchilla_jax import Runs
     from chinchilla_jax.laws.objectives import Objective
-
-PARAMETERS = ("E", "A", "B", "alpha", "beta")
-
 
 _quiet = False
 
 
 @contextlib.contextmanager
 def quietly(quiet: bool = True) -> Iterator[None]:
-    """Print no text inside a `with` block, if `quiet`; JSON, which somebody asked for, is printed still."""
+    """Inside a `with` block print no text and show no progress, if `quiet`; JSON is still printed."""
     global _quiet
     before, _quiet = _quiet, quiet
     try:
-        yield
+        with silenced(quiet):
+            yield
     finally:
         _quiet = before
 
 
-def say(text: str = "") -> None:
+@contextlib.contextmanager
+def progress(label: str, total: int, unit: str = "fits") -> Iterator[Callable[[int], None]]:
+    """Show progress on a terminal inside a `with` block.
+
+    Yields:
+        A function to call with the number of units just finished.
+    """
+    with resolve("auto") as bar:
+        bar.begin(label, total, unit)
+        yield bar.advance
+
+
+def echo(text: str = "") -> None:
     """A line on stdout."""
     if not _quiet:
         print(text)
 
 
-def say_wrapped(name: str, text: str, indent: int = 15) -> None:
-    """A name and what belongs to it, set below each other within the width of the screen."""
-    width = max(_screen_width() or 80, 40)
+def print_field(name: str, text: str, indent: int = 15) -> None:
+    """A name and its text beside it, wrapped to the width of the terminal."""
     first, others = f"{name:<{indent}}", " " * indent
-    say(textwrap.fill(text, width=width, initial_indent=first, subsequent_indent=others))
+    echo(textwrap.fill(text, width=_text_width(), initial_indent=first, subsequent_indent=others))
 
 
-def say_sentence(text: str) -> None:
-    """A sentence, in lines that fit the screen; in 80 columns where there is none."""
-    for line in textwrap.wrap(text, width=max(_screen_width() or 80, 40)):
-        say(line)
+def print_paragraph(text: str) -> None:
+    """Text wrapped to the width of the terminal; to 80 columns if stdout is none."""
+    for line in textwrap.wrap(text, width=_text_width()):
+        echo(line)
 
 
-def say_table(
+def print_table(
     header: Sequence[str], rows: Iterable[Sequence[object]], *, keys: int = 1, digits: int = 6
 ) -> None:
-    """An aligned table on stdout; plain in a pipe.
+    """An aligned table on stdout.
 
-    On a terminal its header is bold, and a table wider than the screen is cut into blocks of columns, each
-    beginning with the columns that say what the row is about.
+    On a terminal the header is bold, and a table wider than the screen is cut into blocks of columns, each
+    beginning with the columns that identify the row.
 
     Args:
         header: names of the columns.
-        rows: cells; numbers are set to the right, and written by `plain_number`.
-        keys: how many columns, from the first, say what a row is about.
+        rows: cells; numbers are aligned to the right and written by `plain_number`.
+        keys: how many of the first columns identify a row.
         digits: significant digits of numbers.
     """
     cells = [list(row) for row in rows]
@@ -81,13 +91,17 @@ def say_table(
         for row in ([*header], *texts):
             aligned = (row[c].rjust(widths[c]) if right[c] else row[c].ljust(widths[c]) for c in block)
             line = "  ".join(aligned).rstrip()
-            # typer.echo takes the style out again where stdout is not a terminal.
-            typer.echo(typer.style(line, bold=True) if row == [*header] else line)
+            # click.echo removes the style if stdout is not a terminal.
+            click.echo(click.style(line, bold=True) if row == [*header] else line)
 
 
 def _screen_width() -> int | None:
-    """Columns of the terminal; None where stdout is none."""
+    """Columns of the terminal; None if stdout is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
+
+
+def _text_width() -> int:
+    return max(_screen_width() or 80, 40)
 
 
 def _blocks(widths: Sequence[int], screen: int | None, keys: int = 1) -> list[list[int]]:
@@ -105,8 +119,8 @@ def _blocks(widths: Sequence[int], screen: int | None, keys: int = 1) -> list[li
     return blocks
 
 
-def say_json(fields: Mapping[str, Any]) -> None:
-    """One JSON object on stdout; NaN and infinities, which JSON has not, become null."""
+def print_json(fields: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
     print(json.dumps(_plain(fields), indent=2, allow_nan=False))
 
 
@@ -120,28 +134,29 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def rows(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The columns of these names, row by row."""
-    return list(zip(*(columns[name] for name in names), strict=True))
+def rows(table: Any, names: Sequence[str] | None = None) -> list[tuple[Any, ...]]:
+    """Rows of a table: a DataFrame, or a dictionary of columns.
+
+    Args:
+        table: the table.
+        names: the columns wanted, in order; None for all.
+    """
+    return list(zip(*(table[name] for name in names or list(table)), strict=True))
 
 
-def records(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The columns of these names as one JSON object per row."""
-    return [dict(zip(names, row, strict=True)) for row in rows(columns, names)]
-
-
-def law_fields(law: ScalingLaw) -> dict[str, float]:
-    """The five parameters of a single law by name."""
-    return {name: float(getattr(law, name)) for name in PARAMETERS}
+def records(table: Any, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Rows of a table as one dictionary each, for JSON; arguments as for `rows`."""
+    names = list(names or table)
+    return [dict(zip(names, row, strict=True)) for row in rows(table, names)]
 
 
 def objective_fields(objective: Objective) -> dict[str, Any]:
-    """What JSON says about what was minimised."""
+    """An objective for JSON."""
     return {"objective": objective.name, "delta": objective.delta}
 
 
 def runs_fields(runs: Runs) -> dict[str, Any]:
-    """What JSON says about the data of a fit."""
+    """The data of a fit for JSON."""
     return {
         "name": runs.name,
         "params": runs.counting,
@@ -151,7 +166,7 @@ def runs_fields(runs: Runs) -> dict[str, Any]:
 
 
 def runs_line(runs: Runs) -> str:
-    """What a reader of the text is told about the data of a fit."""
+    """The data of a fit in a line: "chinchilla, params as_plotted: 240 runs"."""
     return f"{runs.name}, params {runs.counting}: {len(runs)} runs"
 
 

@@ -1,49 +1,83 @@
-"""`chinchilla-jax progress`: progressive scaling, one run at a time, in a database."""
+"""`chinchilla-jax progress`: progressive scaling, one run at a time, recorded in a database."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax.cli import options, output
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.groups import OrderedGroup
+from chinchilla_jax.cli.options import (
+    level_option,
+    output_options,
+    quiet_option,
+    resamples_option,
+    seed_option,
+)
 from chinchilla_jax.cli.simulate import simulate_command
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.ladder import Run
 
-DatabaseArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="DB", help="SQLite file of the study.", show_default=False)
-]
+_database_argument = click.argument("database", metavar="DB", help="SQLite file of the study.")
 
 
+@click.group("progress", cls=OrderedGroup)
+def progress_command() -> None:
+    """Scale up progressively: propose, train, append, repeat."""
+
+
+@progress_command.command("init")
+@_database_argument
+@click.option(
+    "--flops-range",
+    type=(choices.POSITIVE, choices.POSITIVE),
+    metavar="LOW HIGH",
+    required=True,
+    help="Training compute of the seed runs (FLOP).",
+)
+@click.option(
+    "--ratio-range",
+    type=(choices.POSITIVE, choices.POSITIVE),
+    metavar="LOW HIGH",
+    default=(5.0, 100.0),
+    help="Tokens per parameter of the seed runs.",
+)
+@click.option("--seeds", type=choices.WholeNumber(1), metavar="K", default=50, help="Number of seed runs.")
+@click.option(
+    "--factor",
+    type=choices.POSITIVE,
+    metavar="X",
+    default=2.0,
+    help="Next budget as a multiple of the largest so far.",
+)
+@seed_option("Seed of the sampling.")
+@resamples_option(1000, "Bootstrap resamples behind a proposal.")
+@level_option
+@click.option(
+    "--grid",
+    metavar="PATH",
+    help='JSON file with the models to choose from: {"d_model": [...], "n_heads": [...], ...}.',
+)
+@quiet_option
 def init_command(
-    database: DatabaseArgument,
-    flops_range: Annotated[
-        tuple[float, float],
-        typer.Option(metavar="LOW HIGH", help="Compute of the seed runs (FLOP).", show_default=False),
-    ],
-    ratio_range: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Tokens per parameter of the seed runs.")
-    ] = (5.0, 100.0),
-    seeds: Annotated[int, typer.Option(metavar="K", help="How many seed runs.")] = 50,
-    factor: Annotated[float, typer.Option(metavar="X", help="Next budget over the largest so far.")] = 2.0,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the sampling.")] = 0,
-    resamples: Annotated[int, typer.Option(metavar="R", help="Resamples behind a proposal.")] = 1000,
-    level: Annotated[float, typer.Option(metavar="P", help="Probability inside an interval.")] = 0.8,
-    grid: Annotated[
-        str | None,
-        options.optional(
-            "PATH", 'JSON with the models to choose from: {"d_model": [...], "n_heads": [...], ...}.'
-        ),
-    ] = None,
+    database: str,
+    flops_range: tuple[float, float],
+    ratio_range: tuple[float, float],
+    seeds: int,
+    factor: float,
+    seed: int,
+    resamples: int,
+    level: float,
+    grid: str | None,
 ) -> None:
-    """Begin a study: a new database."""
+    """Create the database of a new study."""
     from chinchilla_jax.planning.ladder import Ladder, LadderSettings
 
     settings = LadderSettings(
@@ -57,63 +91,74 @@ def init_command(
         grid=None if grid is None else _read_grid(grid),
     )
     made = Ladder.create(database, settings)
-    output.say(f"{made.store.path}: made; `chinchilla-jax progress next` gives the first run")
+    output.echo(f"{made.store.path}: created; `chinchilla-jax progress next` gives the first run")
 
 
-def next_command(
-    database: DatabaseArgument,
-    another: Annotated[
-        bool, typer.Option("--another", help="A further run although one is open, to train in parallel.")
-    ] = False,
-    as_json: options.JsonOption = False,
-) -> None:
+@progress_command.command("next")
+@_database_argument
+@click.option(
+    "--another", is_flag=True, help="Propose another run although one is open, to train in parallel."
+)
+@output_options
+def next_command(database: str, another: bool, as_json: bool) -> None:
     """Show the run to train next.
 
-    An open run is shown again until its loss is appended, so nothing is lost when the training crashes.
+    An open run is shown again until its loss is appended, so nothing is lost if the training crashes.
     """
     from chinchilla_jax.planning.ladder import Ladder
 
     run = Ladder.open(database).next(another=another)
     if as_json:
-        output.say_json(dataclasses.asdict(run))
+        output.print_json(dataclasses.asdict(run))
         return
-    _say_run(run)
+    _print_run(run)
     if run.proposal:
         columns = ("point", "low", "median", "high")
-        output.say()
-        output.say(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
+        output.echo()
+        output.echo(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
         rows = [(quantity_label(name), *(run.proposal[name][each] for each in columns)) for name in shown]
-        output.say_table(("compute-optimal", *columns), rows)
+        output.print_table(("compute-optimal", *columns), rows)
 
 
+@progress_command.command("append")
+@_database_argument
+@click.option(
+    "--loss", type=choices.POSITIVE, metavar="L", required=True, help="Final loss (nats per token)."
+)
+@click.option("--run", type=int, metavar="ID", help="The run to close, if several are open.")
+@click.option(
+    "--params",
+    type=choices.POSITIVE,
+    metavar="N",
+    show_default="as proposed",
+    help="Size of the model that was trained (parameters).",
+)
+@click.option(
+    "--tokens",
+    type=choices.POSITIVE,
+    metavar="D",
+    show_default="as proposed",
+    help="Tokens that it was trained on.",
+)
+@output_options
 def append_command(
-    database: DatabaseArgument,
-    loss: Annotated[
-        float, typer.Option(metavar="L", help="Final loss (nats per token).", show_default=False)
-    ],
-    run: Annotated[
-        int | None, typer.Option(metavar="ID", help="Which run, where several are open.", show_default=False)
-    ] = None,
-    params: Annotated[
-        float | None, typer.Option(metavar="N", help="True size, if another.", show_default=False)
-    ] = None,
-    tokens: Annotated[
-        float | None, typer.Option(metavar="D", help="True tokens, if others.", show_default=False)
-    ] = None,
-    as_json: options.JsonOption = False,
+    database: str, loss: float, run: int | None, params: float | None, tokens: float | None, as_json: bool
 ) -> None:
     """Append the loss of an open run."""
     from chinchilla_jax.planning.ladder import Ladder
 
     closed = Ladder.open(database).append(loss, run=run, params=params, tokens=tokens)
     if as_json:
-        output.say_json(dataclasses.asdict(closed))
+        output.print_json(dataclasses.asdict(closed))
     else:
-        _say_run(closed)
+        _print_run(closed)
 
 
-def show_command(database: DatabaseArgument, as_json: options.JsonOption = False) -> None:
+@progress_command.command("show")
+@_database_argument
+@output_options
+def show_command(database: str, as_json: bool) -> None:
     """List the runs of a study."""
     from chinchilla_jax.planning.ladder import Ladder
 
@@ -121,64 +166,55 @@ def show_command(database: DatabaseArgument, as_json: options.JsonOption = False
     runs = study.store.runs()
     if as_json:
         settings = dataclasses.asdict(study.settings)
-        output.say_json({"settings": settings, "runs": [dataclasses.asdict(run) for run in runs]})
+        output.print_json({"settings": settings, "runs": [dataclasses.asdict(run) for run in runs]})
         return
     done = sum(run.loss is not None for run in runs)
-    output.say(
+    output.echo(
         f"{study.store.path}: {len(runs):,} runs, {done:,} with their loss, {study.settings.seeds:,} seeds"
     )
     if runs:
-        output.say()
+        output.echo()
         header = ("run", "stage", "params", "tokens", "flops", "loss")
         missing = float("nan")
         rows = [
             (r.run, r.stage, r.params, r.tokens, r.flops, missing if r.loss is None else r.loss) for r in runs
         ]
-        output.say_table(header, rows)
+        output.print_table(header, rows)
 
 
-def import_command(
-    database: DatabaseArgument,
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet with params, tokens, loss.")],
-) -> None:
+@progress_command.command("import")
+@_database_argument
+@click.argument("table", help="CSV or Parquet with params, tokens, loss.")
+@quiet_option
+def import_command(database: str, table: str) -> None:
     """Add the runs of a table; rows without a loss are open."""
     from chinchilla_jax.planning.ladder import RunStore, import_runs
 
-    output.say(f"{database}: {import_runs(RunStore(database), table):,} runs added")
+    output.echo(f"{database}: {import_runs(RunStore(database), table):,} runs added")
 
 
-def export_command(
-    database: DatabaseArgument,
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="CSV, or Parquet by its suffix, to write.")],
-) -> None:
+@progress_command.command("export")
+@_database_argument
+@click.argument("table", help="File to write: .parquet for Parquet, otherwise CSV.")
+@quiet_option
+def export_command(database: str, table: str) -> None:
     """Write the runs to a table."""
     from chinchilla_jax.planning.ladder import RunStore, export_runs
 
-    output.say(f"{table}: {export_runs(RunStore(database), table):,} runs written")
+    output.echo(f"{table}: {export_runs(RunStore(database), table):,} runs written")
 
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Scale up progressively: propose, train, append, repeat.",
-)
-app.command("init")(init_command)
-app.command("next")(next_command)
-app.command("append")(append_command)
-app.command("show")(show_command)
-app.command("import")(import_command)
-app.command("export")(export_command)
-app.command("simulate")(simulate_command)
+progress_command.add_command(simulate_command)
 
 
-def _say_run(run: Run) -> None:
+def _print_run(run: Run) -> None:
     state = "open" if run.loss is None else f"loss {run.loss:g}"
-    output.say(f"run {run.run} ({run.stage}, {state})")
-    output.say(f"params       {run.params:.6g}")
-    output.say(f"tokens       {run.tokens:.6g}")
-    output.say(f"flops        {run.flops:.6g}")
+    output.echo(f"run {run.run} ({run.stage}, {state})")
+    output.echo(f"params       {run.params:.6g}")
+    output.echo(f"tokens       {run.tokens:.6g}")
+    output.echo(f"flops        {run.flops:.6g}")
     if run.config:
-        output.say(f"config       {_shown(run.config)}")
+        output.echo(f"config       {_shown(run.config)}")
 
 
 def _shown(config: Mapping[str, Any]) -> str:
@@ -192,7 +228,7 @@ def _read_grid(path: str) -> dict[str, list[Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except ValueError as error:
-        raise DataError(f"{path}: no JSON ({error})") from None
+        raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
         raise UsageError(f'{path}: give an object of lists, such as {{"d_model": [512, 1024], ...}}')
     return grid

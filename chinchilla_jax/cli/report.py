@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from chinchilla_jax.cli import output
+from chinchilla_jax.cli.options import quiet_option
 
 
-def report_command(
-    study: Annotated[
-        str, typer.Argument(metavar="DIR", help="Directory of a finished study.", show_default=False)
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Page to write.  [default: report.html in DIR]", show_default=False
-        ),
-    ] = None,
-) -> None:
+@click.command("report")
+@click.argument("study", metavar="DIR", help="Directory of a finished study.")
+@click.option("--out", metavar="FILE", show_default="report.html in DIR", help="Page to write.")
+@quiet_option
+def report_command(study: str, out: str | None) -> None:
     """Write the page of a finished study: report.html.
 
-    One self-contained file with the answer, figures and tables; nothing is fitted again. Figures that the
-    directory does not have yet are drawn first.
+    One self-contained file with the answer, figures and tables; nothing is fitted again. Draws the figures
+    first if DIR has none.
     """
     from chinchilla_jax import open_study
     from chinchilla_jax.plots import save_study_figures
@@ -36,6 +29,6 @@ def report_command(
         save_study_figures(opened, opened.path / "figures")
     path = write_report(opened, out)
     for sentence in answer(Facts(opened)):
-        output.say(plain_text(sentence))
-        output.say()
-    output.say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        output.echo(plain_text(sentence))
+        output.echo()
+    output.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -2,66 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.fit import require_certified
+from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
+from chinchilla_jax.cli.law_options import LAW_HELP, parse_law
+from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
+from chinchilla_jax.cli.table_options import Table, table_options
 
-from chinchilla_jax.cli import options, output
 
-
+@click.command("wald")
+@table_options()
+@click.option("--law", metavar="LAW", default="hoffmann2022", help=f"The law to test: {LAW_HELP}.")
+@delta_option
+@resamples_option()
+@seed_option()
+@scheme_option(("pairs", "cluster", "bayesian", "wild"))
+@newton_options
+@output_options
 def wald_command(
-    data: options.DataArgument,
-    params: options.ParamsOption = "as_plotted",
-    drop_highest_loss: options.DropOption = None,
-    column: options.ColumnOption = None,
-    experiment: options.ExperimentOption = None,
-    law: Annotated[
-        str,
-        typer.Option(
-            metavar="LAW", help="The law to test: E,A,B,alpha,beta or hoffmann2022 or besiroglu2024."
-        ),
-    ] = "hoffmann2022",
-    delta: options.DeltaOption = 1e-3,
-    resamples: options.ResamplesOption = 4000,
-    seed: options.SeedOption = 0,
-    scheme: Annotated[
-        str, typer.Option(metavar="NAME", help="How to resample: pairs, cluster, bayesian, wild.")
-    ] = "pairs",
-    as_json: options.JsonOption = False,
+    table: Table,
+    law: str,
+    delta: float,
+    resamples: int,
+    seed: int,
+    scheme: str,
+    solver: Solver,
+    as_json: bool,
 ) -> None:
-    """Joint test of all five parameters of a law against the fit.
+    """Test all five parameters of a law jointly against the fit.
 
-    The squared Mahalanobis distance of the law from the fit, by the covariance of the resamples, against
-    chi-squared with 5 degrees of freedom and against the resamples' own distances.
+    The squared Mahalanobis distance of the law from the fit, by the covariance of the resamples, compared
+    with chi-squared with 5 degrees of freedom and with the distances of the resamples themselves.
     """
     from chinchilla_jax import Huber, bootstrap
-    from chinchilla_jax._util.progress_bar import resolve
     from chinchilla_jax.analysis.wald import wald_test
-    from chinchilla_jax.cli.fit import require_certified
-    from chinchilla_jax.cli.laws import parse_law
 
     tested = parse_law(law)
     objective = Huber(delta)
-    runs = options.read_runs(data, params, drop_highest_loss, column, experiment)
-    with resolve("auto") as reporter:
-        reporter.begin("bootstrap", resamples)
+    runs = table.read()
+    with output.progress("bootstrap", resamples) as advance:
         boot = bootstrap(
             runs,
             resamples=resamples,
             seed=seed,
             objective=objective,
             scheme=scheme,
-            progress=reporter.advance,
+            options=solver.options,
+            progress=advance,
         )
     require_certified(boot.point)
     test = wald_test(boot, tested, runs)
     if as_json:
-        output.say_json(
+        output.print_json(
             {
                 "data": output.runs_fields(runs),
                 **output.objective_fields(objective),
-                "law": output.law_fields(tested),
-                "fit": output.law_fields(boot.point.law),
+                "law": tested.as_dict(),
+                "fit": boot.point.law.as_dict(),
                 "resamples": resamples,
                 "seed": seed,
                 "scheme": scheme,
@@ -72,15 +71,15 @@ def wald_command(
                 "p_bootstrap": test.p_bootstrap,
                 "n_resamples": test.n_resamples,
                 "n_failed": test.n_failed,
-                "coordinates": test.table.to_dict("records"),
+                "coordinates": output.records(test.table),
                 "sentence": test.sentence,
             }
         )
         return
-    output.say(output.runs_line(runs))
-    output.say(f"law {law}")
-    output.say(f"against the fit by {objective.name}, {resamples:,} resamples ({scheme})")
-    output.say()
-    output.say_table(list(test.table.columns), test.table.itertuples(index=False))
-    output.say()
-    output.say_sentence(test.sentence)
+    output.echo(output.runs_line(runs))
+    output.echo(f"law {law}")
+    output.echo(f"against the fit by {objective.name}, {resamples:,} resamples ({scheme})")
+    output.echo()
+    output.print_table(list(test.table), output.rows(test.table))
+    output.echo()
+    output.print_paragraph(test.sentence)

@@ -1,0 +1,100 @@
+"""Types of option values: names out of a list, and numbers within bounds.
+
+The lists are repeated here because their homes in the library import NumPy or JAX, which `--help` and
+completion do without; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from chinchilla_jax._util.errors import closest
+from chinchilla_jax._util.text import list_text
+
+DATASETS = ("chinchilla", "llama3")
+COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
+COUNTING_RULES = ("standard", "best_fit", "untied", "gated", "gated_shared_kv", "without_embedding")
+LAWS = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
+SOLVERS = ("newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs")
+ENGINES = ("auto", "lanes", "xla")
+METHODS = ("percentile", "gaussian", "basic", "bca", "studentised", "highest_density")
+SCHEMES = ("pairs", "cluster", "residual", "wild", "bayesian", "m_out_of_n", "jackknife", "delete_d")
+NOISES = ("residuals", "signed")
+SPLITS = ("runs", "params", "flops")
+EXECUTORS = ("threads", "dask", "jax")
+
+
+class Name(click.Choice[str]):
+    """One of several names; the message about any other suggests the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself."""
+        if value in self.choices:
+            return str(value)
+        near = closest(str(value), self.choices)
+        hint = f"; did you mean {near!r}?" if near else ""
+        self.fail(f"{value!r} is not one of {', '.join(self.choices)}{hint}", param, ctx)
+
+
+class Number(click.ParamType[float]):
+    """A finite number; click's `FloatRange` accepts NaN, and adds each range to the help.
+
+    Args:
+        kind: what is accepted, for the message about anything else.
+        accepts: whether a number is accepted.
+    """
+
+    name = "number"
+
+    def __init__(self, kind: str, accepts: Callable[[float], bool]) -> None:
+        """Remember the arguments."""
+        self._kind, self._accepts = kind, accepts
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self._accepts(number)):
+            self.fail(f"{value!r} is not {self._kind}", param, ctx)
+        return number
+
+
+class WholeNumber(click.ParamType[int]):
+    """A whole number.
+
+    Args:
+        least: the smallest accepted.
+    """
+
+    name = "whole number"
+
+    def __init__(self, least: int = 0) -> None:
+        """Remember the argument."""
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = self._least - 1
+        if number < self._least:
+            self.fail(f"{value!r} is not a whole number of at least {self._least}", param, ctx)
+        return number
+
+
+POSITIVE = Number("a positive number", lambda x: x > 0)
+NON_NEGATIVE = Number("a number of zero or more", lambda x: x >= 0)
+FRACTION = Number("a fraction above 0 and up to 1", lambda x: 0 < x <= 1)
+PROBABILITY = Number("a probability between 0 and 1", lambda x: 0 < x < 1)
+
+
+def or_text(names: Sequence[str]) -> str:
+    """Names in a sentence: "huber, squared or asymmetric"."""
+    return list_text(names, conjunction="or")

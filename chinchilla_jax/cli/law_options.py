@@ -1,0 +1,196 @@
+"""The laws behind a decision: a bootstrap of DATA, a study directory, or one law that is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.fit import require_certified
+from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
+from chinchilla_jax.cli.options import bundle, level_option, resamples_option, seed_option
+from chinchilla_jax.cli.table_options import COLUMN_OPTIONS, DATA_HELP, Table, data_argument
+
+if TYPE_CHECKING:
+    from chinchilla_jax import Runs, ScalingLaw
+    from chinchilla_jax.planning import LawSample
+
+_DEFAULT_DATA = "chinchilla"
+LAW_HELP = "five numbers E,A,B,alpha,beta, or hoffmann2022 or besiroglu2024"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawSource:
+    """The laws that the options of `law_options` name, and the level of their intervals."""
+
+    table: Table
+    data_given: bool
+    study: str | None
+    condition: str | None
+    law: str | None
+    resamples: int
+    seed: int
+    level: float
+    solver: Solver
+
+    def read(self) -> LawSample:
+        """The laws.
+
+        Raises:
+            UsageError: the options contradict each other.
+        """
+        from chinchilla_jax.planning import LawSample
+
+        self._check()
+        if self.law is not None:
+            return LawSample.from_law(parse_law(self.law), source=f"law {self.law}")
+        if self.study is not None:
+            from chinchilla_jax import open_study
+
+            return LawSample.from_study(open_study(self.study), self.condition)
+        return fit_sample(self.table.read(), self.resamples, self.seed, self.solver)
+
+    def _check(self) -> None:
+        if self.study is not None and self.law is not None:
+            raise UsageError("--study and --law cannot be combined; give one of them")
+        if self.condition is not None and self.study is None:
+            raise UsageError("--condition names a condition of a study; give --study DIR too")
+        other = "--law" if self.law is not None else "--study" if self.study is not None else None
+        if other is None:
+            return
+        about_data = {
+            f"DATA {short(self.table.data)}": self.data_given,
+            "--counting": self.table.counting != "as_plotted",
+            "--drop-highest-loss": self.table.drop_highest_loss is not None,
+            "--column": bool(self.table.column),
+            "--experiment": self.table.experiment is not None,
+        }
+        named = [option for option, given in about_data.items() if given]
+        if named:
+            raise UsageError(f"{other} replaces a fit to DATA; leave out {' and '.join(named)}, or {other}")
+
+
+def _law_source(
+    *,
+    data: str | None,
+    study: str | None,
+    condition: str | None,
+    law: str | None,
+    resamples: int,
+    seed: int,
+    level: float,
+    engine: str,
+    **about_data: Any,
+) -> LawSource:
+    return LawSource(
+        table=Table(data=data or _DEFAULT_DATA, **about_data),
+        data_given=data is not None,
+        study=study,
+        condition=condition,
+        law=law,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+        solver=read_solver(engine=engine),
+    )
+
+
+law_options = bundle(
+    "laws",
+    _law_source,
+    {
+        "data": data_argument(f"{DATA_HELP}  [default: {_DEFAULT_DATA}]", required=False),
+        **COLUMN_OPTIONS,
+        "study": click.option(
+            "--study", metavar="DIR", help="Take the fitted laws from a study directory instead of DATA."
+        ),
+        "condition": click.option(
+            "--condition",
+            metavar="ID",
+            show_default="the first identity",
+            help="Condition of the study to take them from.",
+        ),
+        "law": click.option(
+            "--law",
+            metavar="LAW",
+            help=f"Take one law, without intervals, instead of DATA: {LAW_HELP}.",
+        ),
+        "resamples": resamples_option(),
+        "seed": seed_option(),
+        "level": level_option,
+        "engine": engine_option,
+    },
+)
+"""DATA, or the laws that replace it, as `laws`."""
+
+
+def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver) -> LawSample:
+    """The laws of a bootstrap of these runs, with its progress shown.
+
+    Raises:
+        ChinchillaError: the point fit is not certified.
+    """
+    from chinchilla_jax import bootstrap
+    from chinchilla_jax.planning import LawSample
+
+    with output.progress("bootstrap", resamples) as advance:
+        result = bootstrap(runs, resamples=resamples, seed=seed, options=solver.options, progress=advance)
+    require_certified(result.point)
+    return LawSample.from_bootstrap(result, source=f"{output.runs_line(runs)}, {resamples:,} resamples")
+
+
+def parse_law(text: str) -> ScalingLaw:
+    """The law that --law names: five numbers E,A,B,alpha,beta, or a published one by name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
+
+    published = {"hoffmann2022": HOFFMANN_2022, "besiroglu2024": BESIROGLU_2024}
+    if text in published:
+        return published[text]
+    try:
+        values = [float(each) for each in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != len(PARAMETERS):
+        raise UsageError(
+            f"--law {short(text)}: give five numbers E,A,B,alpha,beta such as 1.69,406.4,410.7,0.34,0.28, "
+            f"or {' or '.join(published)}"
+        )
+    return ScalingLaw(**dict(zip(PARAMETERS, values, strict=True)))
+
+
+def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
+    """The laws of a decision for JSON."""
+    return {
+        "source": sample.source,
+        "point_law": sample.point.as_dict(),
+        "n_laws": len(sample),
+        "n_failed": sample.n_failed,
+        "n_without_optimum": sample.n_without_optimum,
+        "level": None if sample.is_single else level,
+        "method": None if sample.is_single else "percentile",
+    }
+
+
+def print_sample(sample: LawSample, level: float) -> None:
+    """The laws of a decision in a line or two."""
+    left_out = [
+        f"{n:,} {why}"
+        for n, why in ((sample.n_failed, "not certified"), (sample.n_without_optimum, "without an optimum"))
+        if n
+    ]
+    output.echo(f"{sample.source}{'; left out: ' + ', '.join(left_out) if left_out else ''}")
+    if not sample.is_single:
+        output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
+    output.echo()
+
+
+def interval_columns(sample: LawSample) -> list[str]:
+    """The columns to show: a single law has no interval."""
+    return ["point"] if sample.is_single else ["point", "low", "median", "high"]

@@ -1,0 +1,133 @@
+"""What `chinchilla-jax study` prints about a study: its progress, or its results."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from chinchilla_jax.cli import output
+
+if TYPE_CHECKING:
+    from chinchilla_jax import Study
+    from chinchilla_jax.study import StudyStatus
+
+_MOST_NOTES = 5
+_MOST_FAILURES = 10
+
+
+def print_status(status: StudyStatus, opening: str | None) -> None:
+    """The progress of a study, and how to resume it.
+
+    Args:
+        status: of the study.
+        opening: printed first, if a shard has just been done.
+    """
+    import time
+
+    from chinchilla_jax._util.text import speed_text, time_left_text
+    from chinchilla_jax.study.spec.reproduce import study_command
+
+    why = {"stopped": "no process is working on it", "failed": status.error}.get(status.state)
+    if opening:
+        output.echo(f"{status.location}: {opening}")
+    output.echo(f"{status.location}: {status.state}{f' ({why})' if why else ''}")
+    share = 100.0 * status.fits_done / max(status.fits, 1)
+    output.echo(
+        f"{status.chunks_done:,} of {status.chunks:,} chunks, {status.fits_done:,} of {status.fits:,} fits "
+        f"({share:.0f}%): {output.status_line(status.status_counts)}"
+    )
+    if status.state == "running":
+        if status.chunks_done == status.chunks:
+            output.echo("all fits are done; tables, figures and page are being written")
+        elif status.rate is not None and status.last is not None:
+            left = time_left_text(status.fits - status.fits_done, status.rate)
+            ago = max(0.0, time.time() - status.last)
+            output.echo(f"{speed_text(status.rate, 'fits')}, {left}; last chunk {ago:,.0f} s ago")
+    elif status.state != "complete":
+        if status.chunks_done == status.chunks:
+            output.echo("all chunks are done, the tables are not; to write them:")
+            output.echo(f"  chinchilla-jax study finish {shlex.quote(status.location)}")
+        else:
+            output.echo("to resume (or with the other shards):" if opening else "to resume:")
+            command = study_command(status.spec, out=status.location, file="SPEC.toml")
+            output.echo(f"  {command}")
+    for name in status.damaged:
+        output.echo(f"damaged: {name}; rerun the study to recompute it")
+    worst = sorted(status.failures.items(), key=lambda item: -item[1])
+    if worst:
+        output.echo()
+        output.print_table(("condition", "not converged"), worst[:_MOST_FAILURES])
+        if len(worst) > _MOST_FAILURES:
+            output.echo(f"and {len(worst) - _MOST_FAILURES} more conditions")
+
+
+def print_study(study: Study) -> None:
+    """A finished study: what was fitted, failures, the unperturbed fits, the page."""
+    from chinchilla_jax._util.text import count_text
+    from chinchilla_jax.laws.scaling_law import PARAMETERS
+
+    info = study.info
+    seconds = max(float(info["wall_time"]), 1e-9)
+    found = "already complete, nothing computed" if study.reused else "complete"
+    output.echo(f"{study.location}: {found}")
+    output.echo(
+        f"{count_text(info['n_conditions'], 'condition')}, {info['n_fits']:,} fits in {seconds:,.1f} s: "
+        f"{output.status_line(info['status_counts'])}"
+    )
+    _print_failures(study)
+    output.echo()
+    output.echo("unperturbed, by counting of the parameters (standard errors in brackets)")
+    output.print_table(("condition", *PARAMETERS, "tokens/param per decade"), _interpretations(study))
+    page = study.path / "report.html"
+    if page.exists():
+        output.echo()
+        output.echo(f"page: {page}")
+    for note in info["notes"][:_MOST_NOTES]:
+        output.echo(f"note: {note['condition']}: {note['note']}")
+    if len(info["notes"]) > _MOST_NOTES:
+        output.echo(f"note: and {len(info['notes']) - _MOST_NOTES} more, in study.json")
+
+
+def _print_failures(study: Study) -> None:
+    """One line on where fits failed, if any did."""
+    table = study.params.drop_duplicates("condition").set_index("condition")["n_failed"]
+    families = study.conditions.set_index("condition")["family"]
+    failed = table.groupby(families.reindex(table.index)).sum()
+    worst = failed[failed > 0].sort_values(ascending=False, kind="stable")
+    if len(worst):
+        places = ", ".join(f"{int(count):,} under {family}" for family, count in worst.items())
+        share = 100.0 * worst.sum() / table.size / study.spec.resamples
+        output.echo(
+            f"note: {int(worst.sum()):,} fits ({share:.2g}%) are not certified and left out: {places}"
+        )
+
+
+def _interpretations(study: Study) -> list[tuple[Any, ...]]:
+    """One row per unperturbed condition: estimates, and the slope of the median tokens per parameter."""
+    from chinchilla_jax.intervals import slope_table
+    from chinchilla_jax.laws.scaling_law import PARAMETERS
+
+    conditions = study.conditions
+    names = list(conditions.loc[conditions["family"] == "identity", "condition"])
+    level, method = study.spec.levels[0], "percentile"
+    params, bands = (
+        frame[
+            frame["condition"].isin(names) & (frame["method"] == method) & (frame["level"] == level)
+        ].set_index("condition")
+        for frame in (study.params, study.tokens_per_param)
+    )
+    slopes = (
+        slope_table(bands.reset_index()).set_index("condition")["slope_per_decade"]
+        if len(study.spec.flops) > 1
+        else dict.fromkeys(names, math.nan)
+    )
+    rows = []
+    for name in names:
+        fitted = params.loc[name].set_index("parameter")
+        cells = [
+            f"{fitted.loc[p, 'estimate']:.4g} ({float(format(fitted.loc[p, 'standard_error'], '.2g')):g})"
+            for p in PARAMETERS
+        ]
+        rows.append((name, *cells, float(slopes[name])))
+    return rows

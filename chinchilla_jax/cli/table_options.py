@@ -1,0 +1,127 @@
+"""The table of runs that a command is about: DATA and the options that say how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.cli import choices
+from chinchilla_jax.cli.options import Decorator, bundle
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chinchilla_jax import Runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The table that DATA, --counting, --drop-highest-loss, --column and --experiment name."""
+
+    data: str
+    counting: str = "as_plotted"
+    drop_highest_loss: int | None = None
+    column: Sequence[str] = ()
+    experiment: str | None = None
+
+    def read(self) -> Runs:
+        """The runs."""
+        from chinchilla_jax import load_runs
+
+        return load_runs(
+            self.data,
+            params=self.counting,
+            drop_highest_loss=self.drop_highest_loss,
+            columns=read_columns(self.column),
+            experiment=self.experiment,
+        )
+
+    def read_weights(self, column: str | None, runs: Runs) -> NDArray[np.float64] | None:
+        """The weights of the runs in `column`, checked against the runs; None without a column."""
+        if column is None:
+            return None
+        from chinchilla_jax.datasets.weights import load_weights
+        from chinchilla_jax.fitting.form_fitting import check_weights
+
+        found = load_weights(
+            self.data,
+            column,
+            drop_highest_loss=self.drop_highest_loss,
+            columns=read_columns(self.column),
+            experiment=self.experiment,
+        )
+        return check_weights(found, len(runs))
+
+
+def read_columns(given: Sequence[str], option: str = "--column") -> dict[str, str] | None:
+    """Column names by quantity, from texts such as "loss=val/loss"; None without any."""
+    columns: dict[str, str] = {}
+    for text in given:
+        quantity, equals, name = (part.strip() for part in text.partition("="))
+        if not equals or not quantity or not name:
+            raise UsageError(f"{option} {text!r}: give QUANTITY=NAME, such as loss=val/loss")
+        if quantity in columns:
+            raise UsageError(f"{option} {quantity}=... is given twice; give each quantity once")
+        columns[quantity] = name
+    return columns or None
+
+
+def _complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """Embedded tables by name, and files."""
+    from click.shell_completion import CompletionItem
+
+    names = [name for name in choices.DATASETS if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")] if not names else list(names)
+
+
+def data_argument(help: str, **settings: Any) -> Decorator[Any]:
+    """The argument DATA."""
+    return click.argument("data", help=help, shell_complete=_complete_data, **settings)
+
+
+DATA_HELP = "chinchilla, llama3, or the path of a table (CSV, Parquet, JSON Lines)."
+
+column_option = click.option(
+    "--column",
+    metavar="QUANTITY=NAME",
+    multiple=True,
+    help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss; repeatable.",
+)
+experiment_option = click.option(
+    "--experiment", metavar="NAME", help="The experiment to read, if DATA holds several."
+)
+COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
+    "counting": click.option(
+        "--counting",
+        type=choices.Name(choices.COUNTINGS),
+        metavar="NAME",
+        default="as_plotted",
+        help="How the parameters of DATA are counted: as_plotted (as in the table); for chinchilla also "
+        "reported, standard or best_fit.",
+    ),
+    "drop_highest_loss": click.option(
+        "--drop-highest-loss",
+        type=choices.WholeNumber(),
+        metavar="K",
+        show_default="5 for chinchilla, else 0",
+        help="Leave out the K runs with the highest loss.",
+    ),
+    "column": column_option,
+    "experiment": experiment_option,
+}
+"""Options about the table, without DATA itself."""
+
+
+def table_options(default: str | None = None) -> Decorator[Any]:
+    """DATA and the options about it, as `table`.
+
+    Args:
+        default: what is read if DATA is left out; None if it has to be given.
+    """
+    data = data_argument(DATA_HELP) if default is None else data_argument(DATA_HELP, default=default)
+    return bundle("table", Table, {"data": data, **COLUMN_OPTIONS})
