@@ -4,20 +4,29 @@ import contextlib
 import importlib.util
 import io
 import json
+import math
 import os
 import subprocess
 import sys
-from typing import Annotated
 
+import click
 import numpy as np
-import pydantic
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax.cli import main, output, values
-from chinchilla_jax.datasets import load_runs
+from chinchilla_jax.analysis.coverage import NOISES
+from chinchilla_jax.analysis.form_comparison import SPLITS
+from chinchilla_jax.bootstrapping.schemes import SCHEMES
+from chinchilla_jax.cli import choices, main, output
+from chinchilla_jax.datasets import dataset_names, load_runs
+from chinchilla_jax.datasets.counting import COUNTING_RULES
+from chinchilla_jax.datasets.load import INTERPRETATIONS
+from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
+from chinchilla_jax.laws.families import FORMS
+from chinchilla_jax.solvers import SOLVER_NAMES
+from chinchilla_jax.solvers.base import ENGINES
+from chinchilla_jax.study.execution.executors import EXECUTORS
 
 COMMANDS = (
     "fit", "bootstrap", "study", "report", "coverage", "breakdown", "diagnose",
@@ -145,70 +154,59 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
     assert commands <= {"fit", "bootstrap"}, "no other command's module"
 
 
-# --- values ------------------------------------------------------------------------------------------------
-
-
-@given(
-    kind=st.sampled_from([str, int, float, bool]),
-    text=st.one_of(
-        st.text(alphabet="0123456789+-.eE_ ", max_size=12),
-        st.integers().map(str),
-        st.floats().map(repr),
-        st.sampled_from(
-            ["1e999", "-0", "007", "1e-400", "0.1", "5.", ".5", "1e5", "1_000", "nan", "true", "\u0663"]
-        ),
-        st.text(max_size=5),
-    ),
-)
-def test_a_plain_value_is_what_the_full_parser_makes_of_it(kind, text):
-    found = values._plain(text, kind)
-    if found is values._UNSURE:
-        return
-    judged = pydantic.TypeAdapter(kind).validate_python(text)
-    assert type(found) is type(judged) is kind
-    assert repr(found) == repr(judged)
+# --- names and numbers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "plain"),
-    [(int, "4000", 4000), (int, "-1", -1), (float, "0.8", 0.8), (float, "1e24", 1e24), (float, "3", 3.0)],
-)
-def test_usual_numbers_need_no_judge(kind, text, plain):
-    assert repr(values._plain(text, kind)) == repr(plain)
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"),
+    ("names", "home"),
     [
-        (int, "4e3"),
-        (int, "1_000"),
-        (int, " 7"),
-        (int, "\u0663"),
-        (float, "nan"),
-        (float, "1,5"),
-        (bool, "yes"),
+        (choices.DATASETS, dataset_names()),
+        (choices.COUNTINGS, INTERPRETATIONS),
+        (choices.COUNTING_RULES, COUNTING_RULES),
+        (choices.LAWS, FORMS),
+        (choices.SOLVERS, SOLVER_NAMES),
+        (choices.ENGINES, ENGINES),
+        (choices.METHODS, BOOTSTRAP_METHODS),
+        (choices.SCHEMES, SCHEMES),
+        (choices.NOISES, NOISES),
+        (choices.SPLITS, SPLITS),
+        (choices.EXECUTORS, (*EXECUTORS, "jax")),
     ],
 )
-def test_what_may_mean_something_else_is_left_to_the_parser(kind, text):
-    assert values._plain(text, kind) is values._UNSURE
+def test_names_are_those_of_the_library(names, home):
+    assert names == tuple(home)
 
 
-def test_a_parser_of_ones_own_sees_plain_numbers_too():
-    seen = []
+NUMBERS = st.one_of(
+    st.text(alphabet="0123456789+-.eE_ ", max_size=12),
+    st.integers().map(str),
+    st.floats().map(repr),
+    st.sampled_from(["1e999", "-0", "007", "1e-400", "0.1", "5.", ".5", "1e5", "nan", "inf", "true", ""]),
+    st.text(max_size=5),
+)
 
-    def parsed(text: str) -> float:
-        seen.append(text)
-        return 7.0
 
-    def command(size: Annotated[float | None, typer.Option(parser=parsed)] = None, count: int = 2) -> None:
-        seen.append((size, count))
+@given(NUMBERS, st.sampled_from([choices.POSITIVE, choices.NON_NEGATIVE, choices.FRACTION, choices.PROBABILITY]))
+def test_a_number_is_finite_and_within_its_bounds_or_refused(text, kind):
+    try:
+        number = kind.convert(text, None, None)
+    except click.BadParameter as error:
+        assert repr(text) in error.message
+        return
+    low, high = {"a positive number": (5e-324, 1e309), "a number of zero or more": (0.0, 1e309)}.get(
+        kind._kind, (5e-324, 1.0)
+    )
+    assert type(number) is float and math.isfinite(number) and low <= number <= high
 
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(command)
-    made = values.take_plain_values(typer.main.get_command(app))
-    made(args=["--size", "3", "--count", "5"], standalone_mode=False)
-    made(args=[], standalone_mode=False)
-    assert seen == ["3", (7.0, 5), (None, 2)]
+
+@given(NUMBERS, st.integers(0, 3))
+def test_a_whole_number_is_whole_or_refused(text, least):
+    try:
+        number = choices.WholeNumber(least).convert(text, None, None)
+    except click.BadParameter as error:
+        assert repr(text) in error.message
+        return
+    assert type(number) is int and number >= least and number == int(text)
 
 
 def test_help_names_the_commands_that_there_are():
@@ -244,36 +242,36 @@ def test_the_module_runs_as_the_script_does():
     ("arguments", "hint"),
     [
         ([], "datasets, doctor; see chinchilla-jax --help"),
-        (["fti"], "Did you mean 'fit'?"),
+        (["fti"], "did you mean 'fit'?"),
         (["report"], "missing argument 'DIR'; see chinchilla-jax report --help"),
         (["report", "."], "no study.json"),
         (["fit"], "missing argument 'DATA'; see chinchilla-jax fit --help"),
         (["fit", "chinchila"], "did you mean 'chinchilla'?"),
         (["fit", "nowhere/runs.csv"], "nowhere/runs.csv"),
         (["fit", "."], "."),
-        (["fit", "chinchilla", "--params", "standrd"], "did you mean 'standard'?"),
-        (["fit", "llama3", "--params", "standard"], "Table A9"),
+        (["fit", "chinchilla", "--counting", "standrd"], "did you mean 'standard'?"),
+        (["fit", "llama3", "--counting", "standard"], "Table A9"),
         (["fit", "chinchilla", "--objective", "hubert"], "did you mean 'huber'?"),
         (["fit", "chinchilla", "--delta", "-1"], "delta"),
-        (["fit", "chinchilla", "--delta", "nan"], "delta"),
+        (["fit", "chinchilla", "--delta", "nan"], "'--delta': 'nan' is not a positive number"),
         (["fit", "chinchilla", "--delta", "small"], "'--delta'"),
         (["fit", "chinchilla", "--solver", "newtn"], "did you mean 'newton'?"),
         (["fit", "chinchilla", "--starts", "0"], "starts"),
         (["fit", "chinchilla", "--starts", "many"], "starts"),
         (["fit", "chinchilla", "--drop-highest-loss", "240"], "chinchilla"),
-        (["fit", "chinchilla", "--drop-highest-loss", "-1"], "drop_highest_loss"),
+        (["fit", "chinchilla", "--drop-highest-loss", "-1"], "'--drop-highest-loss': '-1' is not a whole number"),
         (["fit", "chinchilla", "--solvr", "newton"], "--solver"),
         (["bootstrap", "chinchilla", "--resamples", "1"], "at least 2"),
         (["bootstrap", "chinchilla", "--resamples", "1e3"], "'--resamples'"),
-        (["bootstrap", "chinchilla", "--seed", "-1"], "seed"),
-        (["bootstrap", "chinchilla", "--level", "80"], "between 0 and 1"),
+        (["bootstrap", "chinchilla", "--seed", "-1"], "'--seed'"),
+        (["bootstrap", "chinchilla", "--level", "80"], "'80' is not a probability between 0 and 1"),
         (["bootstrap", "chinchilla", "--method", "gausian"], "did you mean 'gaussian'?"),
-        (["bootstrap", "chinchilla", "--method", "besiroglu2024"], "allowed: percentile, basic"),
-        (["bootstrap", "chinchilla", "--flops", "-1"], "positive"),
+        (["bootstrap", "chinchilla", "--method", "besiroglu2024"], "not one of percentile, basic"),
+        (["bootstrap", "chinchilla", "--flops", "-1"], "'--flops': '-1' is not a positive number"),
         (["study", "papr", "--out", "x"], "did you mean 'paper'?"),
         (["study", "paper"], "'--out'"),
         (["study", "none.toml", "--out", "x"], "none.toml"),
-        (["study", "paper", "--out", "x", "--resamples", "0"], "resamples"),
+        (["study", "paper", "--out", "x", "--resamples", "0"], "at least 1"),
         (["datasets", "llama"], "did you mean 'llama3'?"),
     ],
 )
@@ -352,14 +350,14 @@ def test_a_full_disk_is_one_line():
     assert error_text(result.stderr) == "stdout: No space left on device"
 
 
-def test_without_typer_the_way_out_is_named():
+def test_without_click_the_way_out_is_named():
     code = (
-        "import sys; sys.modules['typer'] = None;"
+        "import sys; sys.modules['click'] = None;"
         "from chinchilla_jax.cli import main; sys.exit(main(['datasets']))"
     )
     result = in_python(code)
     assert (result.returncode, result.stdout) == (1, "")
-    assert error_text(result.stderr) == "the command line needs typer: pip install typer"
+    assert error_text(result.stderr) == "the command line needs click: pip install click"
 
 
 # --- datasets ----------------------------------------------------------------------------------------------
@@ -494,7 +492,7 @@ def test_bootstrap_as_text(monkeypatch):
         "gaussian",
         "--level",
         "0.9",
-        "--params",
+        "--counting",
         "standard",
     )
     for part in (
@@ -571,19 +569,19 @@ JSON_VALUES = st.recursive(
 def test_json_is_json_whatever_the_numbers(fields):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        output.say_json(fields)
+        output.print_json(fields)
     assert list(strict_json(out.getvalue())) == list(fields)
 
 
 def test_nan_and_infinity_are_null():
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        output.say_json({"a": float("nan"), "b": [np.float64("inf"), 1.5], "c": {"d": -np.inf}})
+        output.print_json({"a": float("nan"), "b": [np.float64("inf"), 1.5], "c": {"d": -np.inf}})
     assert strict_json(out.getvalue()) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
 
 
 def test_a_table_is_aligned_and_plain_in_a_pipe():
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        output.say_table(("name", "count", "value"), [("a", 12345, 1.23456789), ("long", 6, float("nan"))])
+        output.print_table(("name", "count", "value"), [("a", 12345, 1.23456789), ("long", 6, float("nan"))])
     assert out.getvalue() == ("name   count    value\na     12,345  1.23457\nlong       6        -\n")

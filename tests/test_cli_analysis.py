@@ -38,10 +38,10 @@ def test_bootstrap_by_a_scheme():
     [
         (["bootstrap", "chinchilla", "--scheme", "pair"], "did you mean 'pairs'?"),
         (["bootstrap", "chinchilla", "--scheme", "jackknife"], "--method gaussian"),
-        (["bootstrap", "chinchilla", "--method", "studentised", "--inner", "1"], "2 or more"),
+        (["bootstrap", "chinchilla", "--method", "studentised", "--inner", "1"], "at least 2"),
         (["bootstrap", "chinchilla", "--method", "bca", "--scheme", "wild"], "no jackknife beside it"),
-        (["coverage", "chinchilla", "--noise", "white"], "unknown noise"),
-        (["coverage", "chinchilla", "--datasets", "0"], "datasets = 0"),
+        (["coverage", "chinchilla", "--noise", "white"], "'white' is not one of residuals, signed"),
+        (["coverage", "chinchilla", "--datasets", "0"], "'--datasets': '0' is not a whole number of at least 1"),
         (["coverage", "nowhere.csv"], "nowhere.csv"),
         (["breakdown", "chinchilla", "--family", "additiv"], "did you mean 'additive'?"),
         (["breakdown", "chinchilla", "--level", "80"], "between 0 and 1"),
@@ -75,7 +75,7 @@ def test_coverage(tmp_path):
 
 
 def test_breakdown_and_diagnose():
-    arguments = ("--params", "standard", "--family", "multiplicative", "--resamples", "10")
+    arguments = ("--counting", "standard", "--family", "multiplicative", "--resamples", "10")
     found = strict_json(done("breakdown", "chinchilla", *arguments, "--json"))
     assert [row["criterion"] for row in found["breakdown"]][:2] == [
         "ratio_leaves_interval",
@@ -85,7 +85,7 @@ def test_breakdown_and_diagnose():
     assert sizes and all(0.001 <= size <= 1000 for size in sizes)
     # The reported counts are 7.4% above the standard ones on average (Schaeffer et al. 2025): a factor.
     found = strict_json(
-        done("diagnose", "chinchilla", "reported", "--params", "standard", "--resamples", "40", "--json")
+        done("diagnose", "chinchilla", "reported", "--counting", "standard", "--resamples", "40", "--json")
     )
     best = found["families"][0]
     assert best["family"] == "multiplicative"

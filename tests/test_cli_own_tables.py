@@ -71,9 +71,9 @@ def test_a_command_about_a_decision(path, arguments):
     point = cj.fit(cj.load_runs(path, columns=COLUMNS, experiment="web")).law
     assert found["point_law"]["E"] == pytest.approx(float(point.E), rel=1e-6)
     message = refused(command, *CHOSEN, *options, "--law", "hoffmann2022")
-    assert "--column and --experiment: about DATA" in message
-    message = refused(command, *options, "--law", "hoffmann2022", "--interpretation", "standard")
-    assert "--interpretation: about DATA" in message
+    assert "leave out --column and --experiment, or --law" in message
+    message = refused(command, *options, "--law", "hoffmann2022", "--counting", "standard")
+    assert "--law replaces a fit to DATA; leave out --counting, or --law" in message
 
 
 def test_two_counts_of_one_table_are_diagnosed(path):
@@ -118,7 +118,7 @@ def test_a_study_of_it(path, tmp_path):
     ("given", "said"),
     [
         (["--column", "loss"], "give QUANTITY=NAME"),
-        (["--column", "loss=a", "--column", "loss=b"], "given twice"),
+        (["--column", "loss=a", "--column", "loss=b"], "is given twice"),
         ([*WEB, "--column", "loss=eval"], "did you mean 'eval/ce'?"),
         ([*WEB, "--column", "los=eval/ce"], "did you mean 'loss'?"),
         (["--experiment", "wab"], "did you mean 'web'?"),

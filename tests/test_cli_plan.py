@@ -79,23 +79,23 @@ def test_models_known_and_a_user_s_own(tmp_path):
     ("arguments", "message"),
     [
         ((), "nothing to plan"),
-        (("--flops", "-1"), "--flops is -1"),
-        (("--flops", "nan"), "--flops is nan"),
-        (("--flops", "1e24", "--params", "1e9", "--tokens", "1e9"), "together ask too much"),
-        (("--flops", "1e24", "--loss", "2"), "together ask too much"),
-        (("--flops", "1e10", "--params", "1e10"), "leaves no room"),
+        (("--flops", "-1"), "'--flops': '-1' is not a positive number"),
+        (("--flops", "nan"), "'--flops': 'nan' is not a positive number"),
+        (("--flops", "1e24", "--params", "1e9", "--tokens", "1e9"), "--flops, --params and --tokens cannot be combined"),
+        (("--flops", "1e24", "--loss", "2"), "--flops and --loss cannot be combined"),
+        (("--flops", "1e10", "--params", "1e10"), "is too large: 1e+10 FLOP pay for 0.17 tokens"),
         (("--loss", "1.2"), "cannot be reached"),
         (("--gpus", "8", "--device", "h100"), "--hours is missing"),
         (("--gpus", "8", "--hours", "1", "--device", "gtx"), "unknown device"),
-        (("--gpus", "8", "--hours", "1", "--device", "h100", "--mfu", "4"), "above the peak"),
+        (("--gpus", "8", "--hours", "1", "--device", "h100", "--mfu", "4"), "'4' is not a fraction"),
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--flops", "1e20"), "both set the budget"),
-        (("--flops", "1e24", "--ratio", "0"), "ratio is 0"),
-        (("--flops", "1e24", "--level", "80"), "level is 80, not a probability"),
-        (("--flops", "1e24", "--study", "x"), "give one of them"),
+        (("--flops", "1e24", "--ratio", "0"), "'--ratio': '0' is not a positive number"),
+        (("--flops", "1e24", "--level", "80"), "'80' is not a probability"),
+        (("--flops", "1e24", "--study", "x"), "--study and --law cannot be combined"),
         (("--flops", "1e24", "--condition", "x"), "give --study"),
         (("--models", "absent.csv"), "absent.csv: no such file"),
-        (("--params", "standard"), "the count of DATA is --interpretation"),
-        (("chinchilla", "--flops", "1e24"), "DATA 'chinchilla' and --law"),
+        (("--params", "standard"), "'--params': 'standard' is not a positive number"),
+        (("chinchilla", "--flops", "1e24"), "leave out DATA 'chinchilla', or --law"),
     ],
 )
 def test_what_cannot_be_planned_costs_one_line(arguments, message):
@@ -145,15 +145,15 @@ def test_a_table_of_one_s_own_is_read_with_every_option_that_fit_has(tmp_path):
 def test_one_name_for_the_count_of_the_parameters_fits_every_command():
     for command in (("fit", "--starts", "16"), ("bootstrap", "--resamples", "20")):
         named = strict_json(
-            done(command[0], "chinchilla", *command[1:], "--interpretation", "standard", "--json")
+            done(command[0], "chinchilla", *command[1:], "--counting", "standard", "--json")
         )
         assert named["data"]["params"] == "standard"
 
 
 def test_budgets_to_prescribe_for_are_named_in_errors():
     for command in ("bootstrap", "isoflop"):
-        assert "--flops is -1; give a number such as 1e24" in refused(command, "chinchilla", "--flops", "-1")
-    assert "--budget is 0; give a number such as 1e24" in refused("isoflop", "--budget", "0")
+        assert "'--flops': '-1' is not a positive number" in refused(command, "chinchilla", "--flops", "-1")
+    assert "'--budget': '0' is not a positive number" in refused("isoflop", "--budget", "0")
 
 
 def test_a_law_has_five_numbers():

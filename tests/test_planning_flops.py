@@ -106,5 +106,5 @@ def test_on_the_command_line(tmp_path):
     assert "leave the architecture out" in refused("flops", *shape, "--n-layers", "2", "--figures", "x")
     assert "--n-layers is missing" in refused("flops", *shape)
     assert "n_layers is 0" in refused("flops", *shape, "--n-layers", "0")
-    assert "unknown count" in refused("flops", "--params", "standart")
+    assert "did you mean 'standard'?" in refused("flops", "--counting", "standart")
     assert "seq_len is 0" in refused("flops", "--seq-len", "0")

@@ -165,7 +165,7 @@ def test_what_gives_no_estimate_is_one_line(options, error, message):
 def test_the_command_line_refuses_before_it_fits():
     assert "tolerance is 2" in refused("isoflop", "--tolerance", "2")
     assert "--flops is -1" in refused("isoflop", "--flops", "-1")
-    assert "unknown" in refused("isoflop", "chinchilla", "--interpretation", "standart")
+    assert "did you mean 'standard'?" in refused("isoflop", "chinchilla", "--counting", "standart")
 
 
 # Exponents, how far grids of 15 sizes lie off at the lowest and the highest budget (in factors of 3), and the

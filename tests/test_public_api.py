@@ -29,7 +29,7 @@ FIXED_NAMES = (
 )
 # Fits and studies work without these: they need jax, optax, numpy, pandas, pyarrow and matplotlib alone.
 # (scipy is not listed, since jax itself needs it.)
-OPTIONAL = ("typer", "rich", "jinja2", "jaxopt", "numba", "llvmlite")
+OPTIONAL = ("click", "rich", "jinja2", "jaxopt", "numba", "llvmlite")
 
 WITHOUT_OPTIONAL = f"""
 import sys
@@ -124,7 +124,7 @@ def test_importing_is_light():
         "matplotlib",
         "optax",
         "scipy",
-        "typer",
+        "click",
         "pydantic",
         "numba",
         "llvmlite",

@@ -441,7 +441,7 @@ def test_an_unknown_condition_gets_the_nearest_name(study):
 def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
     code = f"""
         import sys
-        for name in ("typer", "rich", "pydantic", "jinja2", "scipy", "jaxopt"):
+        for name in ("click", "rich", "pydantic", "jinja2", "scipy", "jaxopt"):
             sys.modules[name] = None
         from chinchilla_jax.report import run_study
         from chinchilla_jax.study import StudySpec

@@ -450,7 +450,7 @@ def test_a_spec_needs_numpy_alone(tmp_path):
     (tmp_path / "spec.toml").write_text("resamples = 3")
     code = f"""
 import sys
-for name in ("pydantic", "typer", "rich", "jinja2", "jaxopt", "scipy", "pandas", "pyarrow", "jax"):
+for name in ("pydantic", "click", "rich", "jinja2", "jaxopt", "scipy", "pandas", "pyarrow", "jax"):
     sys.modules[name] = None
 from chinchilla_jax.study import StudySpec, paper_study, plan_conditions
 assert len(plan_conditions(paper_study())) == 224
