@@ -21,7 +21,7 @@ from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
 from chinchilla_jax.datasets import dataset_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
-from chinchilla_jax.datasets.load import INTERPRETATIONS
+from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
 from chinchilla_jax.laws.families import FORMS
 from chinchilla_jax.solvers import SOLVER_NAMES
@@ -161,7 +161,7 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
     ("names", "home"),
     [
         (choices.DATASETS, dataset_names()),
-        (choices.COUNTINGS, INTERPRETATIONS),
+        (choices.COUNTINGS, COUNTINGS),
         (choices.COUNTING_RULES, COUNTING_RULES),
         (choices.LAWS, FORMS),
         (choices.SOLVERS, SOLVER_NAMES),
@@ -186,7 +186,9 @@ NUMBERS = st.one_of(
 )
 
 
-@given(NUMBERS, st.sampled_from([choices.POSITIVE, choices.NON_NEGATIVE, choices.FRACTION, choices.PROBABILITY]))
+@given(
+    NUMBERS, st.sampled_from([choices.POSITIVE, choices.NON_NEGATIVE, choices.FRACTION, choices.PROBABILITY])
+)
 def test_a_number_is_finite_and_within_its_bounds_or_refused(text, kind):
     try:
         number = kind.convert(text, None, None)
@@ -259,7 +261,10 @@ def test_the_module_runs_as_the_script_does():
         (["fit", "chinchilla", "--starts", "0"], "starts"),
         (["fit", "chinchilla", "--starts", "many"], "starts"),
         (["fit", "chinchilla", "--drop-highest-loss", "240"], "chinchilla"),
-        (["fit", "chinchilla", "--drop-highest-loss", "-1"], "'--drop-highest-loss': '-1' is not a whole number"),
+        (
+            ["fit", "chinchilla", "--drop-highest-loss", "-1"],
+            "'--drop-highest-loss': '-1' is not a whole number",
+        ),
         (["fit", "chinchilla", "--solvr", "newton"], "--solver"),
         (["bootstrap", "chinchilla", "--resamples", "1"], "at least 2"),
         (["bootstrap", "chinchilla", "--resamples", "1e3"], "'--resamples'"),

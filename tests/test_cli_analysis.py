@@ -41,7 +41,10 @@ def test_bootstrap_by_a_scheme():
         (["bootstrap", "chinchilla", "--method", "studentised", "--inner", "1"], "at least 2"),
         (["bootstrap", "chinchilla", "--method", "bca", "--scheme", "wild"], "no jackknife beside it"),
         (["coverage", "chinchilla", "--noise", "white"], "'white' is not one of residuals, signed"),
-        (["coverage", "chinchilla", "--datasets", "0"], "'--datasets': '0' is not a whole number of at least 1"),
+        (
+            ["coverage", "chinchilla", "--datasets", "0"],
+            "'--datasets': '0' is not a whole number of at least 1",
+        ),
         (["coverage", "nowhere.csv"], "nowhere.csv"),
         (["breakdown", "chinchilla", "--family", "additiv"], "did you mean 'additive'?"),
         (["breakdown", "chinchilla", "--level", "80"], "between 0 and 1"),

@@ -112,7 +112,19 @@ def complete(*words):
         text=True,
         check=False,
     )
-    return done.stdout.split()
+    # Each line is a type and a value: "plain,doctor".
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_completion_scripts():
+    for shell in ("bash", "zsh", "fish"):
+        out = subprocess.run(
+            [sys.executable, "-m", "chinchilla_jax", "--show-completion", shell],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert f"_CHINCHILLA_JAX_COMPLETE={shell}_complete" in out
 
 
 def test_completion():

@@ -81,7 +81,10 @@ def test_models_known_and_a_user_s_own(tmp_path):
         ((), "nothing to plan"),
         (("--flops", "-1"), "'--flops': '-1' is not a positive number"),
         (("--flops", "nan"), "'--flops': 'nan' is not a positive number"),
-        (("--flops", "1e24", "--params", "1e9", "--tokens", "1e9"), "--flops, --params and --tokens cannot be combined"),
+        (
+            ("--flops", "1e24", "--params", "1e9", "--tokens", "1e9"),
+            "--flops, --params and --tokens cannot be combined",
+        ),
         (("--flops", "1e24", "--loss", "2"), "--flops and --loss cannot be combined"),
         (("--flops", "1e10", "--params", "1e10"), "is too large: 1e+10 FLOP pay for 0.17 tokens"),
         (("--loss", "1.2"), "cannot be reached"),
@@ -144,9 +147,7 @@ def test_a_table_of_one_s_own_is_read_with_every_option_that_fit_has(tmp_path):
 
 def test_one_name_for_the_count_of_the_parameters_fits_every_command():
     for command in (("fit", "--starts", "16"), ("bootstrap", "--resamples", "20")):
-        named = strict_json(
-            done(command[0], "chinchilla", *command[1:], "--counting", "standard", "--json")
-        )
+        named = strict_json(done(command[0], "chinchilla", *command[1:], "--counting", "standard", "--json"))
         assert named["data"]["params"] == "standard"
 
 

@@ -328,7 +328,7 @@ def test_on_the_command_line(tmp_path):
     path, grid = str(tmp_path / "study.db"), tmp_path / "grid.json"
     grid.write_text(json.dumps(GRID))
     ranges = ("--flops-range", "1e17", "1e19")
-    assert "made" in done("progress", "init", path, *ranges, "--seeds", "8", "--grid", str(grid))
+    assert "created" in done("progress", "init", path, *ranges, "--seeds", "8", "--grid", str(grid))
     assert "exists already" in refused("progress", "init", path, *ranges)
     assert "d_model" in done("progress", "next", path)
     run = strict_json(done("progress", "next", path, "--json"))
@@ -345,5 +345,5 @@ def test_on_the_command_line(tmp_path):
     assert "1 runs added" in done("progress", "import", path, table)
     assert "no run is open" in refused("progress", "append", path, "--loss", "3")
     assert "no such database" in refused("progress", "next", str(tmp_path / "absent.db"))
-    assert "no JSON" in refused("progress", "init", str(tmp_path / "b.db"), *ranges, "--grid", table)
+    assert "not JSON" in refused("progress", "init", str(tmp_path / "b.db"), *ranges, "--grid", table)
     assert "lower limit" in refused("progress", "init", str(tmp_path / "b.db"), "--flops-range", "2", "1")

@@ -139,7 +139,9 @@ def test_bad_noise_and_replicas_are_one_line():
         simulate(SMALL, replicas=0)
     with pytest.raises(UsageError, match="flops is -1"):
         simulate(SMALL, flops=-1)
-    assert "unknown noise" in refused("progress", "simulate", "--noise", "gaussian")
+    assert "'gaussian' is not one of exponential, normal" in refused(
+        "progress", "simulate", "--noise", "gaussian"
+    )
     assert "factor is 0.1" in refused("progress", "simulate", "--factor", "0.1")
 
 
@@ -164,5 +166,5 @@ def test_on_the_command_line(tmp_path):
         assert row["median"] == expected.loc[row["quantity"], "median"]
     assert found["n_counted"] == int(expected["n"].iloc[0])
     assert "at 1e+20 FLOP" in done(*asked, "--flops", "1e20")
-    assert "--flops is -1" in refused(*asked, "--flops", "-1")
+    assert "'--flops': '-1' is not a positive number" in refused(*asked, "--flops", "-1")
     assert "did you mean 'normal'" in refused(*asked, "--noise", "norml")

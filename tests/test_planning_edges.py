@@ -158,7 +158,9 @@ def test_the_command_line_says_how_many_laws_were_left_out(tmp_path, monkeypatch
     monkeypatch.setattr(LawSource, "read", lambda _: sample)
     loss = str(float(np.median(np.asarray(sample.laws.E))) + 1e-9)
     for command in (("plan",), ("inference", "--input-tokens", "1e12")):
-        assert "50 of 100 laws cannot reach this loss with any amount of compute" in done(*command, "--loss", loss)
+        assert "50 of 100 laws cannot reach this loss with any amount of compute" in done(
+            *command, "--loss", loss
+        )
 
 
 def _grid_of_runs(law, budgets, factors):

@@ -105,6 +105,8 @@ def test_on_the_command_line(tmp_path):
     assert "attention passes" in done("flops", *shape, "--n-layers", "20")
     assert "leave the architecture out" in refused("flops", *shape, "--n-layers", "2", "--figures", "x")
     assert "--n-layers is missing" in refused("flops", *shape)
-    assert "n_layers is 0" in refused("flops", *shape, "--n-layers", "0")
+    assert "'--n-layers': '0' is not a whole number of at least 1" in refused(
+        "flops", *shape, "--n-layers", "0"
+    )
     assert "did you mean 'standard'?" in refused("flops", "--counting", "standart")
-    assert "seq_len is 0" in refused("flops", "--seq-len", "0")
+    assert "'--seq-len': '0' is not a whole number" in refused("flops", "--seq-len", "0")

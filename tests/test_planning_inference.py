@@ -271,15 +271,19 @@ def test_on_the_command_line(tmp_path):
     assert strict_json(done(*priced, "--json"))["costs"]["unit"] == "currency"
     assert "--output-mfu is missing" in refused(*priced, "--output-tokens", "1e9")
     assert "--inference-price is missing" in refused(*arguments, "--train-price", "2")
-    assert "--train-price is 0" in refused(*arguments, "--train-price", "0", "--inference-price", "1")
-    assert "--train-mfu is 2, above the peak" in refused(*priced, "--train-mfu", "2")
+    assert "'--train-price': '0' is not a positive number" in refused(
+        *arguments, "--train-price", "0", "--inference-price", "1"
+    )
+    assert "'--train-mfu': '2' is not a fraction" in refused(*priced, "--train-mfu", "2")
     for idle in (("--inference-precision", "int8"), ("--train-mfu", "0.5"), ("--train-device", "a100")):
-        assert f"{idle[0]} changes costs in money alone" in refused(*arguments, *idle)
+        assert f"{idle[0]} changes costs in money only" in refused(*arguments, *idle)
     one = ("inference", "--law", law)
     assert "cannot be reached" in refused(*one, "--loss", "1.5", "--input-tokens", "1")
     assert "give the quality once" in refused(*one, "--input-tokens", "1")
     assert "--input-tokens or --output-tokens is missing" in refused(*one, "--like-params", "13e9")
-    assert "input_tokens is -1" in refused(*one, "--like-params", "13e9", "--input-tokens", "-1")
+    assert "'--input-tokens': '-1' is not a number of zero or more" in refused(
+        *one, "--like-params", "13e9", "--input-tokens", "-1"
+    )
     nothing = strict_json(done(*one, "--like-params", "13e9", "--output-tokens", "0", "--json"))
     assert nothing["plan"]["saved"]["point"] == 0
     assert nothing["plan"]["params"] == nothing["plan"]["baseline_params"]

@@ -163,8 +163,8 @@ def test_what_gives_no_estimate_is_one_line(options, error, message):
 
 
 def test_the_command_line_refuses_before_it_fits():
-    assert "tolerance is 2" in refused("isoflop", "--tolerance", "2")
-    assert "--flops is -1" in refused("isoflop", "--flops", "-1")
+    assert "'--tolerance': '2' is not a fraction" in refused("isoflop", "--tolerance", "2")
+    assert "'--flops': '-1' is not a positive number" in refused("isoflop", "--flops", "-1")
     assert "did you mean 'standard'?" in refused("isoflop", "chinchilla", "--counting", "standart")
 
 

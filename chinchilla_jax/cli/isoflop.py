@@ -42,7 +42,7 @@ _COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
 )
 @click.option(
     "--tolerance",
-    type=choices.PROBABILITY,
+    type=choices.FRACTION,
     metavar="X",
     default=0.15,
     help="Relative distance within which a run belongs to a budget.",

@@ -71,12 +71,12 @@ def read_columns(given: Sequence[str], option: str = "--column") -> dict[str, st
     return columns or None
 
 
-def _complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
-    """Embedded tables by name, and files."""
+def _complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> Sequence[Any]:
+    """Names of embedded tables, or else files."""
     from click.shell_completion import CompletionItem
 
     names = [name for name in choices.DATASETS if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")] if not names else list(names)
+    return names or [CompletionItem(incomplete, type="file")]
 
 
 def data_argument(help: str, **settings: Any) -> Decorator[Any]:
