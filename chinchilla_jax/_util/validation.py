@@ -109,6 +109,23 @@ def positive_array(what: str, values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
+def whole_array(
+    what: str, values: ArrayLike, *, low: int = 0, high: int = LARGEST_INTEGER, remedy: str = ""
+) -> NDArray[np.int64]:
+    """`values` as a new int64 array of whole numbers from `low` to `high`, of any shape but not empty.
+
+    Raises:
+        UsageError: it is not; booleans and whole floats are refused.
+    """
+    try:
+        array = np.array(values)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "iu" or not array.size or np.any(array < low) or np.any(array > high):
+        raise UsageError(f"{what} is {short(values)}; {remedy or f'give whole numbers of at least {low}'}")
+    return array.astype(np.int64)
+
+
 def real_array(what: str, values: ArrayLike) -> NDArray[np.float64]:
     """`values` as a float64 array, NaN and infinities included.
 

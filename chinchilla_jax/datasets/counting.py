@@ -26,7 +26,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import whole_array
 
 Count: TypeAlias = int | np.int64 | NDArray[np.int64]
 MILLION = 1_000_000
@@ -72,12 +73,10 @@ class Architecture:
 
 
 def _positive_int64(name: str, value: ArrayLike) -> np.int64 | NDArray[np.int64]:
-    array = np.array(value)
-    if array.dtype.kind not in "iu" or array.ndim > 1 or np.any(array < 1) or np.any(array > 2**62):
-        raise UsageError(
-            f"Architecture: {name} is {short(value)}; give a positive whole number, or a 1-D array of them"
-        )
-    array = array.astype(np.int64)
+    remedy = "give a positive whole number, or a 1-D array of them"
+    array = whole_array(f"Architecture: {name}", value, low=1, high=2**62, remedy=remedy)
+    if array.ndim > 1:
+        raise UsageError(f"Architecture: {name} has shape {array.shape}; {remedy}")
     array.setflags(write=False)
     return array[()]  # a zero-dimensional array becomes a plain int64
 

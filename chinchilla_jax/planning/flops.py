@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax._util.validation import whole_array
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.counting import COUNTING_RULES, Architecture
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
@@ -97,7 +98,8 @@ def flop_count(architecture: Architecture, seq_len: ArrayLike = CHINCHILLA_SEQ_L
     Raises:
         UsageError: a sequence length is not a positive whole number.
     """
-    s = _sequence_length(seq_len)
+    remedy = "give tokens per sequence, a positive whole number"
+    s = whole_array("seq_len", seq_len, low=1, remedy=remedy).astype(np.float64)
     d, f, k, h, n, v = (
         np.asarray(each, dtype=np.float64) for each in dataclasses.asdict(architecture).values()
     )
@@ -186,10 +188,3 @@ def flop_ratio_table(*, counting: str = "reported", seq_len: int = CHINCHILLA_SE
             "crossover_context": attention_crossover(models.architecture, context_only=True),
         }
     )
-
-
-def _sequence_length(seq_len: ArrayLike) -> Array:
-    lengths = np.asarray(seq_len)
-    if lengths.dtype.kind not in "iu" or lengths.size == 0 or np.any(lengths < 1):
-        raise UsageError(f"seq_len is {short(seq_len)}; give tokens per sequence, a positive whole number")
-    return lengths.astype(np.float64)

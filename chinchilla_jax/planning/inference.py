@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
@@ -159,7 +159,7 @@ def served_optimum(law: ScalingLaw, loss: ArrayLike, served: ArrayLike) -> Serve
     Raises:
         UsageError: a loss is not finite, or a demand not finite and 0 or more.
     """
-    wanted, demand = np.asarray(loss, dtype=np.float64), np.asarray(served, dtype=np.float64)
+    wanted, demand = real_array("served_optimum: loss", loss), real_array("served_optimum: served", served)
     if not (np.isfinite(wanted).all() and np.isfinite(demand).all() and (demand >= 0).all()):
         raise UsageError("served_optimum: give finite losses, and demands of 0 or more tokens")
     with np.errstate(divide="ignore"):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.inference import served_optimum
@@ -69,8 +70,9 @@ def ratio_map(
         raise UsageError(f"ratio_map: give a single law and losses above its E = {law.E}")
     if not ((tokens >= 0) & np.isfinite(tokens)).all():
         raise UsageError("ratio_map: demand: give finite numbers of tokens, 0 or more")
-    if not 0 <= output_share <= 1:
-        raise UsageError(f"ratio_map: output_share is {output_share:g}; give a share of the demand, 0 to 1")
+    remedy = "give a share of the demand, 0 to 1"
+    if non_negative_number("ratio_map: output_share", output_share, remedy=remedy) > 1:
+        raise UsageError(f"ratio_map: output_share is {output_share:g}; {remedy}")
     per_token = costs.demand_in_training_tokens(
         Demand(input_tokens=1.0 - output_share, output_tokens=output_share)
     )

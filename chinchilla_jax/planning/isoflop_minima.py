@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError
-from chinchilla_jax._util.validation import positive_array, seed_number, whole_number
+from chinchilla_jax._util.validation import positive_array, positive_number, seed_number, whole_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.law_sample import summary
 
@@ -144,8 +144,9 @@ def isoflop(
         UsageError: an argument is out of range.
         DataError: fewer than two budgets have four runs of three sizes, or have a minimum.
     """
-    if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance is {tolerance!r}; give a share between 0 and 1")
+    remedy = "give a share between 0 and 1"
+    if positive_number("tolerance", tolerance, remedy=remedy) >= 1:
+        raise UsageError(f"tolerance is {tolerance:g}; {remedy}")
     whole_number("resamples", resamples)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed_number(seed))))
     groups = _grouped(runs, budgets, tolerance)
