@@ -191,7 +191,7 @@ def test_suspicious_units_are_named_and_values_kept(change, likely):
         np.testing.assert_array_equal(getattr(runs, name), values)
 
 
-def test_a_run_that_stands_there_twice_is_named_and_kept(tmp_path):
+def test_a_run_listed_twice_is_named_and_kept(tmp_path):
     pd.concat([RUNS, RUNS[2:4]]).to_csv(tmp_path / "runs.csv", index=False)
     with pytest.warns(DataWarning, match="rows 14, 15: same params, tokens and loss as another row"):
         assert len(load_runs(tmp_path / "runs.csv")) == 14

@@ -272,7 +272,7 @@ def test_export_and_import_are_inverse(tmp_path_factory, found, suffix):
     assert other.store.runs() == study.store.runs()
 
 
-def test_an_import_is_whole_or_not_at_all(tmp_path, study):
+def test_an_import_adds_all_runs_or_none(tmp_path, study):
     path = tmp_path / "runs.csv"
     path.write_text("N,D,loss\n1e8,1e9,3.2\n1e8,1e9,none\n")
     with pytest.raises(DataError, match=r"row 3, column 'loss': 'none' marks a missing value"):
@@ -299,7 +299,7 @@ def test_settings_are_checked_before_a_file_is_made(change, message):
         LadderSettings(**{"flops_range": (1e17, 1e19), **change})
 
 
-def test_what_is_no_database_is_one_line(tmp_path, study):
+def test_a_file_that_is_not_a_database_is_one_line(tmp_path, study):
     with pytest.raises(DataError, match="no such database"):
         RunStore(tmp_path / "absent.db")
     (tmp_path / "text.db").write_text("hello, this is no database")

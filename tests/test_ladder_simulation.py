@@ -1,4 +1,4 @@
-"""Simulated progressive scaling: exact without noise, the documented scenario, and what matters how much."""
+"""Simulated ladders: exact without noise, the documented scenario, and the effect of noise."""
 
 import dataclasses
 
@@ -102,7 +102,7 @@ def test_the_documented_default_scenario():
     assert table.loc["overhead", "high"] < 0.25
 
 
-def test_the_noise_may_be_anybody_s():
+def test_the_noise_may_be_any_function():
     shifted = dataclasses.replace(SMALL, noise=lambda generator, count: 0.1)
     result = simulate(shifted, replicas=2)
     np.testing.assert_allclose(result.laws.E, HOFFMANN_2022.E + 0.1, rtol=1e-4)

@@ -286,7 +286,7 @@ def test_bad_repeats_and_seeds():
                 perturbation.apply(RUNS, seed=bad)
 
 
-def test_counts_that_stop_being_positive_travel_on():
+def test_counts_that_are_not_positive_are_kept():
     assert (Multiplicative(0).apply(RUNS).params == 0).all()
     assert (LossOffset(-3).apply(RUNS).loss < 0).any()
     assert (TokensAdditive(-1e9).apply(RUNS).tokens < 0).any()

@@ -59,7 +59,7 @@ def test_the_frontier_beats_every_other_split_of_the_budget():
     assert HOFFMANN_2022.E + excess == pytest.approx(best.fun, rel=1e-12)
 
 
-def test_on_the_frontier_the_overhead_is_nought():
+def test_on_the_frontier_the_overhead_is_zero():
     overhead = frontier.compute_overhead(HOFFMANN_2022, *HOFFMANN_2022.optimal([1e20, 1e26]))
     assert ((overhead >= 0) & (overhead < 1e-12)).all()
     symmetric = ScalingLaw(E=1.7, A=400.0, B=400.0 * 20**0.3, alpha=0.3, beta=0.3)  # D/N = 20 everywhere
@@ -112,7 +112,7 @@ def test_a_plan_is_the_quantiles_of_each_law_on_its_own(target, value):
     assert table.loc[target, ["point", "low", "median", "high"]].to_list() == pytest.approx([value] * 4)
 
 
-def test_a_loss_that_some_laws_cannot_reach_costs_them_everything():
+def test_a_loss_that_some_laws_cannot_reach_costs_infinitely_much_under_them():
     sample = spread_sample(300)
     made = planning.plan(sample, loss=1.85)
     unreachable = int((np.asarray(sample.laws.E) >= 1.85).sum())

@@ -64,7 +64,7 @@ def test_budgets_beyond_float64_are_infinite_and_not_unreachable(law, target, va
 @given(lawful, st.floats(1e9, 1e17))
 @example(ScalingLaw(E=0.0, A=4653.0, B=50.0, alpha=0.21875, beta=0.21875), 1e9)
 def test_quality_as_a_size_gives_that_size_back_without_demand(law, size):
-    """The excess over E of a very large model has no digits left in its loss, and needs none."""
+    """The loss of a very large model has no digits left for the excess over E; the plan does not need them."""
     sample = planning.LawSample.from_law(law)
     if law.alpha * law.A * size**-law.alpha > law.beta * law.B:  # at the optimum: beta B D^-beta, so D < 1
         with pytest.raises(UsageError, match="leaves no room"):
@@ -136,8 +136,8 @@ def test_a_served_model_of_less_than_one_parameter_is_refused():
         planning.inference_plan(one, like_params=13e9, demand=planning.Demand(input_tokens=1e300))
 
 
-def test_laws_that_cannot_reach_the_loss_are_told_and_not_dropped(tmp_path):
-    """A third of the laws has its floor above the loss: said on the screen, infinite in the quantiles."""
+def test_laws_that_cannot_reach_the_loss_are_reported_and_not_dropped(tmp_path):
+    """E is above the loss under a third of the laws: reported, and infinite in the quantiles."""
     sample = spread_sample(300)
     loss = float(np.quantile(np.asarray(sample.laws.E), 2 / 3))
     beyond = int((np.asarray(sample.laws.E) >= loss).sum())
@@ -264,7 +264,7 @@ def test_kaplan_and_its_inverses_agree(flops):
     assert rows.set_index("law").loc["kaplan2020", "flops"] == pytest.approx(flops)
 
 
-def test_flop_stand_in_for_one_of_the_two_counts(tmp_path):
+def test_flop_may_replace_one_of_the_two_counts(tmp_path):
     models, runs = tmp_path / "models.csv", tmp_path / "runs.csv"
     models.write_text("model,params,flops\na,7e9,8.4e22\n")
     assert planning.read_models(models)["tokens"].tolist() == [pytest.approx(2e12)]
@@ -279,12 +279,12 @@ def test_flop_stand_in_for_one_of_the_two_counts(tmp_path):
         planning.read_models(models)
 
 
-def test_models_in_billions_get_a_word(tmp_path):
+def test_models_in_billions_get_a_warning(tmp_path):
     path = tmp_path / "models.csv"
     path.write_text("model,params,tokens\na,1,20\nb,8,300\n")
-    with pytest.warns(DataWarning) as said:
+    with pytest.warns(DataWarning) as caught:
         planning.read_models(path)
-    assert "looks like billions of parameters" in str(said[0].message)
+    assert "looks like billions of parameters" in str(caught[0].message)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_one_model_against_each_law_on_its_own(params, tokens):
     assert 0 <= row["overhead_low"] <= row["overhead_median"] <= row["overhead_high"]
 
 
-def test_a_user_s_models_are_read_under_the_names_people_use(tmp_path):
+def test_models_are_read_under_common_column_names(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text('name,Model Size,D,source,notes\n"a, b",1e9,2e10,here,x\n\nc,2e9,4e10,,\n')
     models = planning.read_models(path)

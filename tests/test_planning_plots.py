@@ -1,4 +1,4 @@
-"""Figures of decisions: their tables say what the decisions say, and drawing leaves nothing behind."""
+"""Figures of decisions: their tables agree with the decisions, and drawing changes no setting."""
 
 import matplotlib as mpl
 import numpy as np

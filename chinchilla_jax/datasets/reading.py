@@ -4,7 +4,7 @@ Every table that a user gives is read here: runs, lists of models, runs of a lad
 Whatever the bytes are, the outcome is a `Table` or a one-line `DataError`.
 
 CSV is split by the standard library rather than by pandas, which would lose the line on which a record starts
-(blank lines, cells with line breaks), turn "NA" into a missing value, and take longer to import than a fit.
+(blank lines, cells with line breaks) and turn "NA" into a missing value, and which `fit` need not import.
 """
 
 from __future__ import annotations
