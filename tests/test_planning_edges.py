@@ -64,7 +64,7 @@ def test_budgets_beyond_float64_are_infinite_and_not_unreachable(law, target, va
 @given(lawful, st.floats(1e9, 1e17))
 @example(ScalingLaw(E=0.0, A=4653.0, B=50.0, alpha=0.21875, beta=0.21875), 1e9)
 def test_quality_as_a_size_gives_that_size_back_without_demand(law, size):
-    """The loss of a very large model has no digits left for the excess over E; the plan does not need them."""
+    """The loss of a very large model has no digits left for the excess over E."""
     sample = planning.LawSample.from_law(law)
     if law.alpha * law.A * size**-law.alpha > law.beta * law.B:  # at the optimum: beta B D^-beta, so D < 1
         with pytest.raises(UsageError, match="leaves no room"):
