@@ -166,7 +166,7 @@ def require_room(asked: str, point: dict[str, NDArray[np.float64]]) -> None:
     for name in ("params", "tokens"):
         if point[name] < 1:
             raise UsageError(
-                f"{asked} leaves no room: its optimum has {float(point[name]):.2g} {name}; ask for more"
+                f"{asked} leaves no room: its optimum has {float(point[name]):.3g} {name}; ask for more"
             )
 
 
