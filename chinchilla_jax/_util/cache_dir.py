@@ -43,8 +43,8 @@ def _processor() -> str:
     """Digest of the processor: a home can be shared by machines of which one cannot run another's code."""
     name = f"{platform.machine()} {platform.processor()}"
     try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
         text = ""
     wanted = ("model name", "flags", "Features", "CPU part")
     lines = {line for line in text.splitlines() if line.startswith(wanted)}

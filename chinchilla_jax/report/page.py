@@ -78,7 +78,10 @@ def _asset(name: str) -> str:
 
 
 def _relative(directory: Path, start: Path) -> str:
-    way = os.path.relpath(directory.resolve(), start.resolve())
+    try:
+        way = os.path.relpath(directory.resolve(), start.resolve())
+    except ValueError:  # two drives of Windows
+        return f"{directory.resolve().as_uri()}/"
     return "" if way == os.curdir else f"{Path(way).as_posix()}/"
 
 

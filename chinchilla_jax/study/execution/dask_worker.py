@@ -7,6 +7,7 @@ part of their time handing work around (benchmarks/RESULTS.md).
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 COUNT = "CHINCHILLA_JAX_DASK_WORKERS"  # environment variable: how many workers share this machine
@@ -15,7 +16,7 @@ COUNT = "CHINCHILLA_JAX_DASK_WORKERS"  # environment variable: how many workers 
 def dask_setup(worker: Any) -> None:
     """Called by Dask in a starting worker, whose name is its number."""
     count = int(os.environ.get(COUNT, "0"))
-    if not (count and hasattr(os, "sched_setaffinity") and str(worker.name).isdigit()):
+    if sys.platform != "linux" or not (count and str(worker.name).isdigit()):
         return
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // count)

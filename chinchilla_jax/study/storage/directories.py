@@ -27,8 +27,8 @@ from chinchilla_jax.study.storage.processes import host_name, is_alive
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _counter = itertools.count()
-# Errors of file systems without links: FAT, and some network file systems.
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# Errors of file systems without links: FAT (EINVAL on Windows), and some network file systems.
+_NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextlib.contextmanager

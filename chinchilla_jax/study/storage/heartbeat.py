@@ -14,15 +14,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
 from chinchilla_jax.study.storage.processes import host_name
 
 try:
-    import fcntl
-except ImportError:  # not on every system
-    fcntl = None  # type: ignore[assignment]
+    import fcntl as _fcntl
+except ImportError:  # Windows
+    _fcntl = None  # type: ignore[assignment]
 
+fcntl: Any = _fcntl
 _NAME = re.compile(r"\.at-work\.([A-Za-z0-9-]+)\.\d+\.\d+")
 _BEAT_SECONDS = 60.0
 _SILENCE_SECONDS = 300.0  # after which a process of another machine is taken for dead
