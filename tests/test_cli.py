@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chinchilla_jax as cj
 from chinchilla_jax.analysis.coverage import NOISES
 from chinchilla_jax.analysis.form_comparison import SPLITS
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
@@ -415,6 +416,26 @@ def test_fit_as_json():
     assert set(found["starts"]["status_counts"]) == STATUSES
     assert sum(found["starts"]["status_counts"].values()) == int(STARTS)
     assert sum(found["optimal_exponents"].values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("engine", [(), ("--engine", "auto"), ("--engine", "xla")], ids=" ".join)
+def test_fit_is_the_fit_of_the_library(engine):
+    found = strict_json(done("fit", "chinchilla", "--starts", STARTS, *engine, "--json"))
+    expected = cj.fit(load_runs("chinchilla"), starts=int(STARTS))
+    assert found["law"] == pytest.approx(expected.law.as_dict(), rel=1e-9)
+    if "xla" not in engine:
+        assert found["law"] == expected.law.as_dict()
+        assert found["steps"] == expected.steps
+        assert found["starts"]["status_counts"] == dict(expected.starts.status)
+
+
+def test_bootstrap_is_the_bootstrap_of_the_library():
+    asked = ("bootstrap", "chinchilla", "--resamples", RESAMPLES, "--flops", "1e22", "--json")
+    found = strict_json(done(*asked))
+    boot = cj.bootstrap(load_runs("chinchilla"), resamples=int(RESAMPLES))
+    assert [row["low"] for row in found["parameters"]] == list(boot.interval()["low"])
+    other = strict_json(done(*asked, "--engine", "xla"))
+    assert other["tokens_per_param"][0] == pytest.approx(found["tokens_per_param"][0], rel=1e-6)
 
 
 def test_fit_as_text_shows_the_same_numbers():

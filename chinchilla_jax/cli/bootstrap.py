@@ -88,7 +88,7 @@ def bootstrap_command(
             scheme=scheme,
             jackknife=method == "bca",
             inner=nested,
-            options=solver.options,
+            options=solver.options(),
             progress=advance,
         )
     params = result.parameter_columns(level, method)

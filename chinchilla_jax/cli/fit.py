@@ -38,7 +38,9 @@ def fit_command(table: Table, objective: Objective, solver: Solver, starts: str,
 
     from chinchilla_jax import fit
 
-    result = fit(runs, objective=objective, solver=solver.name, starts=count, options=solver.options)
+    result = fit(
+        runs, objective=objective, solver=solver.name, starts=count, options=solver.options(wide_start=True)
+    )
     if as_json:
         output.print_json(_fields(runs, result, solver.name))
     else:

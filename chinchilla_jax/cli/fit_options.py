@@ -78,12 +78,13 @@ class Solver:
     name: str
     engine: str
 
-    @property
-    def options(self) -> SolverOptions:
-        """Options for `fit` and `bootstrap`."""
+    def options(self, *, wide_start: bool = False) -> SolverOptions | None:
+        """Options for `fit` (with a wide start) or `bootstrap`; None for the library's own defaults."""
+        if self.engine == "auto":
+            return None
         from chinchilla_jax.solvers import SolverOptions
 
-        return SolverOptions(engine=self.engine)
+        return SolverOptions(engine=self.engine, wide_start=wide_start)
 
 
 def read_solver(solver: str = "newton", engine: str = "auto") -> Solver:

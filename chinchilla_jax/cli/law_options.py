@@ -137,7 +137,7 @@ def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver) -> LawSamp
     from chinchilla_jax.planning import LawSample
 
     with output.progress("bootstrap", resamples) as advance:
-        result = bootstrap(runs, resamples=resamples, seed=seed, options=solver.options, progress=advance)
+        result = bootstrap(runs, resamples=resamples, seed=seed, options=solver.options(), progress=advance)
     require_certified(result.point)
     return LawSample.from_bootstrap(result, source=f"{output.runs_line(runs)}, {resamples:,} resamples")
 

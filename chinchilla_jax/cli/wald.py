@@ -49,7 +49,7 @@ def wald_command(
             seed=seed,
             objective=objective,
             scheme=scheme,
-            options=solver.options,
+            options=solver.options(),
             progress=advance,
         )
     require_certified(boot.point)

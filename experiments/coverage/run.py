@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="chinchilla", help="embedded name or path of a table")
-    parser.add_argument("--params", default="standard", help="count of the parameters")
+    parser.add_argument("--counting", default="standard", help="how the parameters are counted")
     parser.add_argument("--datasets", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--inner", type=int, default=50)
@@ -36,7 +36,7 @@ def main() -> None:
     spec = CoverageSpec(
         datasets=args.datasets, resamples=args.resamples, inner=args.inner, noise=args.noise, seed=args.seed
     )
-    runs = cj.load_runs(args.data, params=args.params)
+    runs = cj.load_runs(args.data, params=args.counting)
     settings = f"{Path(args.data).stem}-{args.noise}-{args.resamples}-{args.inner}-{args.seed}"
     out = args.out or Path("results") / f"coverage-{settings}"
     with resolve("auto") as reporter:

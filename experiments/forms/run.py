@@ -117,7 +117,7 @@ def save(figure: object, args: argparse.Namespace, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="chinchilla", help="embedded name or path of a table")
-    parser.add_argument("--params", default="as_plotted", help="count of the parameters")
+    parser.add_argument("--counting", default="as_plotted", help="how the parameters are counted")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--resamples", type=int, default=1000, help="of the objectives and the forms")
     parser.add_argument("--comparison-resamples", type=int, default=100)
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=HERE, help="where to write tables and figures")
     args = parser.parse_args()
     (args.tables / "figures").mkdir(parents=True, exist_ok=True)
-    runs = cj.load_runs(args.data, params=args.params)
+    runs = cj.load_runs(args.data, params=args.counting)
     for part in args.only:
         globals()[part](runs, args)
 
