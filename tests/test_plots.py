@@ -48,7 +48,7 @@ MU = geometric_mean(RUNS.params)
 
 @dataclasses.dataclass
 class FakeStudy:
-    """Tables of a study, and no study behind them."""
+    """The tables of a study, without a study."""
 
     conditions: pd.DataFrame
     params: pd.DataFrame
@@ -158,7 +158,7 @@ def render(figure: Figure) -> None:
 
 
 def texts(figure: Figure) -> str:
-    """Every text that stands somewhere in the figure."""
+    """Every text in the figure."""
     return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
@@ -606,21 +606,32 @@ def test_the_legend_says_which_curves_carry_a_band():
 
 
 @pytest.mark.parametrize(
-    ("limits", "left", "corner"),
+    ("left", "right"),
     [
-        ((4.0, 60.0), 30.0, "lower left"),  # the rule of thumb in the middle: the Chinchilla runs
-        ((15.0, 300.0), 60.0, "upper left"),  # along the bottom, and curves that rise
-        ((15.0, 300.0), 280.0, "lower left"),  # along the bottom, and curves that fall from the top
-        ((15.0, 300.0), np.nan, "lower left"),
+        (30.0, [4.0, 60.0]),  # the 20:1 line in the middle: the Chinchilla runs
+        (60.0, [50.0, 300.0]),  # along the bottom, and curves that rise
+        (280.0, [20.0, 40.0]),  # along the bottom, and curves that fall from the top
     ],
 )
-def test_the_legend_of_the_interpretations_keeps_off_the_rule_of_thumb(limits, left, corner):
-    from matplotlib.figure import Figure
-
-    from chinchilla_jax.plots.tokens_per_param_by_interpretation import _free_corner
-
-    axes = Figure().subplots()
-    axes.set_yscale("log")
-    axes.set_ylim(*limits)
-    table = pd.DataFrame({"flops": [1e18, 1e28], "low": [0.9 * left, 1.0], "high": [left, 1e9]})
-    assert _free_corner(axes, table) == corner
+def test_the_legend_covers_neither_the_curves_nor_the_rule_of_thumb(left, right):
+    low, high = right
+    table = pd.DataFrame(
+        {
+            "interpretation": "standard",
+            "flops": [1e18, 1e28],
+            "low": [0.9 * left, low],
+            "median": [0.95 * left, (low * high) ** 0.5],
+            "high": [left, high],
+            "level": 0.8,
+            "method": "percentile",
+        }
+    )
+    figure = plots.plot_tokens_per_param_by_interpretation(table)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box = axes.get_legend().get_window_extent()
+    heights = axes.transData.transform([(1e18, y) for y in (0.9 * left, left, 20.0)])[:, 1]
+    falls = left > high
+    # Where the curves fall from the top, only the bottom is free, where the 20:1 line runs.
+    covered = [box.y0 < y < box.y1 for y in (heights[:2] if falls else heights)]
+    assert not any(covered)

@@ -137,19 +137,19 @@ def _exact(family: str, unperturbed: pd.DataFrame, values: Any, runs: Runs) -> p
     known = {str(row.parameter): float(row.estimate) for row in unperturbed.itertuples()}
     usable = values[values > 0]
     empty = pd.DataFrame({"parameter": [], "value": [], "expected": []})
-    if not FAMILIES[family].logarithmic or set(PARAMETERS) - set(known) or not usable.size:
+    if not FAMILIES[family].logarithmic or set(known) != set(PARAMETERS) or not usable.size:
         return empty
-    law = ScalingLaw(**{name: known[name] for name in PARAMETERS})
+    law = ScalingLaw(**known)
     grid = np.geomspace(usable.min(), usable.max(), 101)
     maps = [_map_of(family, float(value), runs) for value in grid]
     if any(each is None for each in maps):
         return empty
-    laws = [each.law(law) for each in maps if each is not None]
-    expected = {name: [float(getattr(each, name)) for each in laws] for name in PARAMETERS}
-    frames = [
-        pd.DataFrame({"parameter": name, "value": grid, "expected": expected[name]}) for name in PARAMETERS
-    ]
-    return pd.concat(frames, ignore_index=True)
+    laws = [each.law(law).map(float).as_dict() for each in maps if each is not None]
+    return (
+        pd.DataFrame(laws, index=pd.Index(grid, name="value"))
+        .melt(var_name="parameter", value_name="expected", ignore_index=False)
+        .reset_index()
+    )
 
 
 def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:

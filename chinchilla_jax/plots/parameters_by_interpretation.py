@@ -64,9 +64,9 @@ def published_parameters() -> pd.DataFrame:
     laws = {"Hoffmann et al. 2022": HOFFMANN_2022, "Besiroglu et al. 2024": BESIROGLU_2024}
     return pd.DataFrame(
         [
-            {"source": source, "parameter": name, "value": float(getattr(law, name))}
+            {"source": source, "parameter": name, "value": float(value)}
             for source, law in laws.items()
-            for name in PARAMETERS
+            for name, value in law.as_dict().items()
         ]
     )
 

@@ -113,10 +113,9 @@ def save_study_figures(
 
 def _map_budget(study: StudyTables) -> float:
     """Budget of the joint maps: Gopher's for the Chinchilla runs, else the largest of the runs."""
-    chinchilla = getattr(study.spec, "data", "chinchilla") == "chinchilla"
-    return GOPHER_FLOPS if chinchilla else float(study.runs().flops.max())
+    return GOPHER_FLOPS if study.spec.data == "chinchilla" else float(study.runs().flops.max())
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:
     """The published fits; None where the data are not the Chinchilla runs that they describe."""
-    return published_parameters() if getattr(study.spec, "data", "chinchilla") == "chinchilla" else None
+    return published_parameters() if study.spec.data == "chinchilla" else None

@@ -25,7 +25,7 @@ class StudyTables(Protocol):
     """The part of a study that figures read: its tables and its runs.
 
     `spec.seed` is the seed of the study's random perturbations; `runs()` are the unperturbed runs, those of
-    the condition `identity`.
+    the condition `identity`. A study may also have `point`, the table of its point fits.
     """
 
     @property
@@ -42,7 +42,7 @@ class StudyTables(Protocol):
 
     @property
     def spec(self) -> Any:
-        """Has `seed`, a whole number."""
+        """Has `seed`, a whole number, and `data`, the name or path of the table of runs."""
 
     def runs(self) -> Runs:
         """The unperturbed runs."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.intervals import COMPUTE_GRID
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.references import REFERENCES
 from chinchilla_jax.plots.panels import AxesLike, panels
@@ -98,7 +98,7 @@ def plot_optimum_by_compute(
 
 def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
     """Points, with their names in a column to the right, spaced so that none overlap."""
-    flops = (FLOPS_PER_PARAM_TOKEN * models["params"] * models["tokens"]).to_numpy()
+    flops = training_flops(*(models[name].to_numpy(np.float64) for name in ("params", "tokens")))
     heights = models[quantity].to_numpy(dtype=np.float64)
     axes.plot(flops, heights, color=BLACK, linestyle="none", marker="o", markersize=3.5, zorder=4)
     order = np.argsort(heights, kind="stable")
