@@ -36,8 +36,8 @@ REPEATS = 3
 FAMILIES = ("multiplicative", "additive", "systematic_bias", "log_normal_noise")
 NAMES = [
     "relative_error",
-    "parameters_by_interpretation",
-    "tokens_per_param_by_interpretation",
+    "parameters_by_counting",
+    "tokens_per_param_by_counting",
     "perturbations",
     *(f"{kind}_{family}" for family in FAMILIES for kind in ("parameters", "tokens_per_param")),
 ]
@@ -219,14 +219,14 @@ def test_relative_error_table_has_the_published_figures() -> None:
     assert round(best_fit["max_absolute_percent"].iloc[0], 1) == 8.7
 
 
-def test_parameters_by_interpretation_table(study: FakeStudy) -> None:
-    table = plots.parameters_by_interpretation_table(study)
-    assert list(dict.fromkeys(table["interpretation"])) == ["standard", "best_fit", "reported", "as_plotted"]
+def test_parameters_by_counting_table(study: FakeStudy) -> None:
+    table = plots.parameters_by_counting_table(study)
+    assert list(dict.fromkeys(table["counting"])) == ["standard", "best_fit", "reported", "as_plotted"]
     assert len(table) == 4 * 5
-    row = table[(table["interpretation"] == "standard") & (table["parameter"] == "A")].iloc[0]
+    row = table[(table["counting"] == "standard") & (table["parameter"] == "A")].iloc[0]
     assert (row["estimate"], row["low"], row["high"]) == pytest.approx((500.0, 450.0, 550.0))
     assert (row["level"], row["method"]) == (0.8, "percentile")
-    narrow = plots.parameters_by_interpretation_table(study, method="gaussian", level=0.5)
+    narrow = plots.parameters_by_counting_table(study, method="gaussian", level=0.5)
     assert narrow["low"].iloc[0] == pytest.approx(narrow["estimate"].iloc[0] * 0.95)
 
 
@@ -236,9 +236,9 @@ def test_published_parameters() -> None:
     assert round(published["Hoffmann et al. 2022", "A"], 1) == 406.4
 
 
-def test_tokens_per_param_by_interpretation_table(study: FakeStudy) -> None:
-    table = plots.tokens_per_param_by_interpretation_table(study)
-    standard = table[table["interpretation"] == "standard"]
+def test_tokens_per_param_by_counting_table(study: FakeStudy) -> None:
+    table = plots.tokens_per_param_by_counting_table(study)
+    standard = table[table["counting"] == "standard"]
     np.testing.assert_array_equal(standard["flops"], FLOPS)
     np.testing.assert_allclose(standard["median"], BASE.tokens_per_param(FLOPS))
     np.testing.assert_allclose(standard["high"], 1.1 * standard["median"])
@@ -257,7 +257,7 @@ def test_perturbations_are_those_that_were_fitted(study: FakeStudy) -> None:
     }
 
 
-def test_perturbations_of_another_interpretation(study: FakeStudy) -> None:
+def test_perturbations_of_another_counting(study: FakeStudy) -> None:
     """A sweep over other counts carries them in its ids, which perturbations know nothing of."""
     conditions = study.conditions.replace({"condition": {"additive=0.0": "additive=0.0@reported"}})
     table = plots.perturbation_table(dataclasses.replace(study, conditions=conditions))
@@ -329,7 +329,7 @@ def test_axes_say_what_and_in_which_unit(figures: dict[str, Figure]) -> None:
             if axes.axison:
                 assert axes.get_xlabel() or axes.get_ylabel(), name
     assert figures["relative_error"].axes[0].get_ylabel().endswith("(% of reported)")
-    for name in ("tokens_per_param_by_interpretation", *(f"tokens_per_param_{f}" for f in FAMILIES)):
+    for name in ("tokens_per_param_by_counting", *(f"tokens_per_param_{f}" for f in FAMILIES)):
         axes = figures[name].axes[0]
         assert axes.get_xlabel() == "training compute C (FLOP)"
         assert axes.get_ylabel() == "compute-optimal tokens per parameter"
@@ -343,7 +343,7 @@ def test_axes_say_what_and_in_which_unit(figures: dict[str, Figure]) -> None:
         for kind in ("parameters", "tokens_per_param"):
             assert "within 15.2%" in texts(figures[f"{kind}_{family}"])
     assert figures["perturbations"].axes[0].get_xlabel() == "true parameters N"
-    published = texts(figures["parameters_by_interpretation"])
+    published = texts(figures["parameters_by_counting"])
     assert "Hoffmann et al. 2022" in published and "Besiroglu et al. 2024" in published
 
 
@@ -363,7 +363,7 @@ def test_marks_stand_at_the_numbers_of_the_table(study: FakeStudy) -> None:
 def test_a_passed_axes_is_drawn_on(study: FakeStudy) -> None:
     single = {
         plots.plot_relative_error: plots.relative_error_table(),
-        plots.plot_tokens_per_param_by_interpretation: plots.tokens_per_param_by_interpretation_table(study),
+        plots.plot_tokens_per_param_by_counting: plots.tokens_per_param_by_counting_table(study),
         plots.plot_tokens_per_param_by_family: plots.tokens_per_param_by_family_table(study, "additive"),
     }
     for draw, table in single.items():
@@ -382,8 +382,8 @@ def test_passed_panels_are_drawn_on_in_order_or_by_name(study: FakeStudy) -> Non
     assert [axes.get_ylabel()[0] for axes in grid[:3]] == ["E", "A", "B"]
     assert grid[0].get_legend() is not None
     named = Figure().subplot_mosaic([["B", "alpha"], ["E", "other"]])
-    by_interpretation = plots.parameters_by_interpretation_table(study)
-    plots.plot_parameters_by_interpretation(by_interpretation, parameters=["alpha", "B", "E"], ax=named)
+    by_counting = plots.parameters_by_counting_table(study)
+    plots.plot_parameters_by_counting(by_counting, parameters=["alpha", "B", "E"], ax=named)
     assert named["B"].get_xlabel().startswith("B ")
     assert not named["other"].has_data()
     part = Figure().subfigures(1, 2)[0]
@@ -414,8 +414,8 @@ def test_a_failed_condition_is_a_gap_with_a_note(study: FakeStudy) -> None:
     assert "no converged fit\n(1 condition)" in parameters
     assert "104 of 500 fits\ndid not converge" in parameters
     assert "no converged fit: c = 0.001" in texts(figures["tokens_per_param_multiplicative"])
-    assert "no converged fit" in texts(figures["parameters_by_interpretation"])
-    assert "no converged fit: best-fit formula" in texts(figures["tokens_per_param_by_interpretation"])
+    assert "no converged fit" in texts(figures["parameters_by_counting"])
+    assert "no converged fit: best-fit formula" in texts(figures["tokens_per_param_by_counting"])
     assert "medians over repeats (1 of 9 without a converged fit)" in texts(
         figures["tokens_per_param_log_normal_noise"]
     )
@@ -450,7 +450,7 @@ def test_infinite_and_zero_ratios_are_gaps(study: FakeStudy) -> None:
         plots.plot_tokens_per_param_by_family(
             plots.tokens_per_param_by_family_table(edges, "systematic_bias")
         ),
-        plots.plot_tokens_per_param_by_interpretation(plots.tokens_per_param_by_interpretation_table(edges)),
+        plots.plot_tokens_per_param_by_counting(plots.tokens_per_param_by_counting_table(edges)),
     ):
         render(draw)
         assert np.all(np.isfinite(draw.axes[0].get_ylim()))
@@ -497,9 +497,7 @@ def test_only_what_the_study_has_is_drawn(study: FakeStudy) -> None:
     some = study.without("identity", "additive", "log_normal_noise")
     names = [name for name, _ in plots.study_figures(some)]
     assert names == [
-        name
-        for name in NAMES
-        if "interpretation" not in name and "additive" not in name and "noise" not in name
+        name for name in NAMES if "counting" not in name and "additive" not in name and "noise" not in name
     ]
     assert [name for name, _ in plots.study_figures(study.without(*FAMILIES))] == NAMES[:3]
 
@@ -511,14 +509,14 @@ def test_figures_about_the_chinchilla_models_are_for_their_runs_only(study: Fake
     )
     figures = dict(plots.study_figures(own))
     assert list(figures) == NAMES[1:3]
-    assert "Hoffmann" not in texts(figures["parameters_by_interpretation"])
+    assert "Hoffmann" not in texts(figures["parameters_by_counting"])
 
 
 def test_unknown_choices_are_refused_in_one_line(study: FakeStudy) -> None:
     with pytest.raises(UsageError, match="did you mean 'percentile'"):
-        plots.parameters_by_interpretation_table(study, method="percentiles")
+        plots.parameters_by_counting_table(study, method="percentiles")
     with pytest.raises(UsageError, match=r"level=0\.9: the study has intervals of 0\.5, 0\.8"):
-        plots.tokens_per_param_by_interpretation_table(study, level=0.9)
+        plots.tokens_per_param_by_counting_table(study, level=0.9)
     with pytest.raises(UsageError, match="did you mean 'additive'"):
         plots.parameters_by_family_table(study, "aditive")
     with pytest.raises(UsageError, match="png, pdf, svg"):
@@ -527,7 +525,7 @@ def test_unknown_choices_are_refused_in_one_line(study: FakeStudy) -> None:
 
 def test_the_nearest_level_stands_in_for_80_percent(study: FakeStudy) -> None:
     params = study.params[study.params["level"] == 0.5]
-    table = plots.parameters_by_interpretation_table(dataclasses.replace(study, params=params))
+    table = plots.parameters_by_counting_table(dataclasses.replace(study, params=params))
     assert set(table["level"]) == {0.5}
 
 
@@ -617,7 +615,7 @@ def test_the_legend_covers_neither_the_curves_nor_the_rule_of_thumb(left, right)
     low, high = right
     table = pd.DataFrame(
         {
-            "interpretation": "standard",
+            "counting": "standard",
             "flops": [1e18, 1e28],
             "low": [0.9 * left, low],
             "median": [0.95 * left, (low * high) ** 0.5],
@@ -626,7 +624,7 @@ def test_the_legend_covers_neither_the_curves_nor_the_rule_of_thumb(left, right)
             "method": "percentile",
         }
     )
-    figure = plots.plot_tokens_per_param_by_interpretation(table)
+    figure = plots.plot_tokens_per_param_by_counting(table)
     figure.draw_without_rendering()
     (axes,) = figure.axes
     box = axes.get_legend().get_window_extent()

@@ -5,15 +5,15 @@ no matplotlib settings. `save_study_figures` writes all of them.
 """
 
 from chinchilla_jax.plots.joint_map import plot_joint_map
+from chinchilla_jax.plots.parameters_by_counting import (
+    parameters_by_counting_table,
+    plot_parameters_by_counting,
+    published_parameters,
+)
 from chinchilla_jax.plots.parameters_by_family import (
     FamilyParameters,
     parameters_by_family_table,
     plot_parameters_by_family,
-)
-from chinchilla_jax.plots.parameters_by_interpretation import (
-    parameters_by_interpretation_table,
-    plot_parameters_by_interpretation,
-    published_parameters,
 )
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
 from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
@@ -21,36 +21,36 @@ from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.study import save_study_figures, study_figures
 from chinchilla_jax.plots.style import style
 from chinchilla_jax.plots.tables import StudyTables
+from chinchilla_jax.plots.tokens_per_param_by_counting import (
+    plot_tokens_per_param_by_counting,
+    tokens_per_param_by_counting_table,
+)
 from chinchilla_jax.plots.tokens_per_param_by_family import (
     FamilyBands,
     plot_tokens_per_param_by_family,
     tokens_per_param_by_family_table,
-)
-from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
-    plot_tokens_per_param_by_interpretation,
-    tokens_per_param_by_interpretation_table,
 )
 
 __all__ = [
     "FamilyBands",
     "FamilyParameters",
     "StudyTables",
+    "parameters_by_counting_table",
     "parameters_by_family_table",
-    "parameters_by_interpretation_table",
     "perturbation_table",
     "plot_joint_map",
+    "plot_parameters_by_counting",
     "plot_parameters_by_family",
-    "plot_parameters_by_interpretation",
     "plot_perturbations",
     "plot_relative_error",
+    "plot_tokens_per_param_by_counting",
     "plot_tokens_per_param_by_family",
-    "plot_tokens_per_param_by_interpretation",
     "published_parameters",
     "relative_error_table",
     "save_figures",
     "save_study_figures",
     "study_figures",
     "style",
+    "tokens_per_param_by_counting_table",
     "tokens_per_param_by_family_table",
-    "tokens_per_param_by_interpretation_table",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.datasets.architectures import relative_error_summary, relative_errors
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, INTERPRETATION_STYLES, styled
+from chinchilla_jax.plots.style import BLACK, COUNTING_STYLES, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plot_relative_error(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     axes = where.axes["relative error"]
     axes.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1)
     for rule, rows in table.groupby("rule", sort=False):
-        look = INTERPRETATION_STYLES[str(rule)]
+        look = COUNTING_STYLES[str(rule)]
         axes.plot(
             rows["reported_params"],
             rows["relative_error_percent"],

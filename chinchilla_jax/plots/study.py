@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, cast
 from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.plots.joint_map import plot_joint_map
-from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
-from chinchilla_jax.plots.parameters_by_interpretation import (
-    parameters_by_interpretation_table,
-    plot_parameters_by_interpretation,
+from chinchilla_jax.plots.parameters_by_counting import (
+    parameters_by_counting_table,
+    plot_parameters_by_counting,
     published_parameters,
 )
+from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
 from chinchilla_jax.plots.relative_error import RULES, plot_relative_error, relative_error_table
 from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import StudyTables, families, interpretations
+from chinchilla_jax.plots.tables import StudyTables, countings, families
+from chinchilla_jax.plots.tokens_per_param_by_counting import (
+    plot_tokens_per_param_by_counting,
+    tokens_per_param_by_counting_table,
+)
 from chinchilla_jax.plots.tokens_per_param_by_family import (
     plot_tokens_per_param_by_family,
     tokens_per_param_by_family_table,
-)
-from chinchilla_jax.plots.tokens_per_param_by_interpretation import (
-    plot_tokens_per_param_by_interpretation,
-    tokens_per_param_by_interpretation_table,
 )
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def study_figures(
 ) -> Iterator[tuple[str, Figure]]:
     """Yield (name, figure) for every figure that the study has tables for.
 
-    Names, in this order: relative_error, parameters_by_interpretation, tokens_per_param_by_interpretation,
+    Names, in this order: relative_error, parameters_by_counting, tokens_per_param_by_counting,
     perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
     two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9) where no
-    count comes from a formula; the by-interpretation figures without an unperturbed condition; perturbations
+    count comes from a formula; the by-counting figures without an unperturbed condition; perturbations
     without families; families that have no axis in `sweeps.SWEEPS`.
 
     Args:
@@ -57,14 +57,14 @@ def study_figures(
     chosen: dict[str, Any] = {"method": method, "level": level}
     if set(RULES) & set(study.conditions["params"].astype(str)):
         yield "relative_error", plot_relative_error(relative_error_table())
-    if len(interpretations(study)):
-        parameters = parameters_by_interpretation_table(study, **chosen)
+    if len(countings(study)):
+        parameters = parameters_by_counting_table(study, **chosen)
         yield (
-            "parameters_by_interpretation",
-            plot_parameters_by_interpretation(parameters, _published_for(study)),
+            "parameters_by_counting",
+            plot_parameters_by_counting(parameters, _published_for(study)),
         )
-        bands = tokens_per_param_by_interpretation_table(study, **chosen)
-        yield "tokens_per_param_by_interpretation", plot_tokens_per_param_by_interpretation(bands)
+        bands = tokens_per_param_by_counting_table(study, **chosen)
+        yield "tokens_per_param_by_counting", plot_tokens_per_param_by_counting(bands)
     known = [family for family in families(study) if family in SWEEPS]
     if known:
         yield "perturbations", plot_perturbations(perturbation_table(study, known))

@@ -45,7 +45,7 @@ class Look(NamedTuple):
     dashes: Any
 
 
-INTERPRETATION_STYLES: Mapping[str, Look] = MappingProxyType(
+COUNTING_STYLES: Mapping[str, Look] = MappingProxyType(
     {
         "standard": Look(BLUE, "o", "-"),
         "best_fit": Look(VERMILLION, "s", (0, (6, 1.5))),

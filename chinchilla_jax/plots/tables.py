@@ -116,13 +116,13 @@ def complete(conditions: pd.DataFrame, rows: pd.DataFrame, key: str, columns: Se
     return table.assign(level=rows["level"].iloc[0], method=rows["method"].iloc[0])
 
 
-def interpretations(study: StudyTables) -> pd.DataFrame:
-    """The unperturbed conditions: condition and interpretation, known interpretations first."""
+def countings(study: StudyTables) -> pd.DataFrame:
+    """The unperturbed conditions: condition and counting, known countings first."""
     conditions = study.conditions
     found = conditions.loc[conditions["family"] == "identity", ["condition", "params"]]
-    found = found.rename(columns={"params": "interpretation"})
+    found = found.rename(columns={"params": "counting"})
     order = {name: i for i, name in enumerate(COUNTING_NAMES)}
-    rank = found["interpretation"].map(lambda name: order.get(name, len(order)))
+    rank = found["counting"].map(lambda name: order.get(name, len(order)))
     return found.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
 
 
@@ -147,9 +147,9 @@ def conditions_of(study: StudyTables, family: str) -> pd.DataFrame:
 
 def unperturbed_condition(study: StudyTables, family: str) -> str | None:
     """The unperturbed condition with the counts that this family perturbs; None if not in the study."""
-    interpretation = conditions_of(study, family)["params"].iloc[0]
-    identity = interpretations(study).set_index("interpretation")["condition"]
-    return str(identity[interpretation]) if interpretation in identity.index else None
+    counting = conditions_of(study, family)["params"].iloc[0]
+    identity = countings(study).set_index("counting")["condition"]
+    return str(identity[counting]) if counting in identity.index else None
 
 
 def interval_name(table: pd.DataFrame) -> str:

@@ -26,8 +26,8 @@ from chinchilla_jax.report.numbers import shown
 def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
     """The unperturbed conditions, each to be shown or hidden; None if no condition has a band."""
     series = []
-    for row in facts.interpretations.itertuples():
-        name = str(row.interpretation)
+    for row in facts.countings.itertuples():
+        name = str(row.counting)
         series.append(_condition(facts, COUNTING_NAMES.get(name, name), str(row.condition)))
     return _explorer(facts, "unperturbed", series)
 

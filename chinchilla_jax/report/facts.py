@@ -22,7 +22,7 @@ from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import BANDS, as_array, families, interpretations, select
+from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ class Facts:
         return families(self.study)
 
     @functools.cached_property
-    def interpretations(self) -> pd.DataFrame:
-        """The unperturbed conditions: condition, interpretation, in the order of the figures."""
-        return interpretations(self.study)
+    def countings(self) -> pd.DataFrame:
+        """The unperturbed conditions: condition, counting, in the order of the figures."""
+        return countings(self.study)
 
     @functools.cached_property
     def reference(self) -> str | None:

@@ -69,11 +69,11 @@ def caption(name: str, facts: Facts) -> str:
             "What each family of perturbation does to the parameter counts, for up to five of its sizes. It "
             "uses no fits."
         )
-    unperturbed = facts.interpretations["condition"]
-    if name == "parameters_by_interpretation":
+    unperturbed = facts.countings["condition"]
+    if name == "parameters_by_counting":
         what = "The five parameters of the law under each way to count the parameters of the models"
         return f"{what}: estimates and {_behind(facts, facts.n_fits(unperturbed))}."
-    if name == "tokens_per_param_by_interpretation":
+    if name == "tokens_per_param_by_counting":
         what = "Compute-optimal tokens per parameter against training compute, for each way to count"
         return f"{what}: medians and {_behind(facts, facts.n_fits(unperturbed))}."
     for prefix in (_PARAMETERS, _RATIOS):
@@ -121,7 +121,7 @@ def section_of(name: str, facts: Facts) -> str:
     """The section of the page for a figure: "unperturbed", "perturbations", a family, or "others"."""
     if name == "perturbations":
         return name
-    if name == "relative_error" or name.endswith("_by_interpretation"):
+    if name == "relative_error" or name.endswith("_by_counting"):
         return "unperturbed"
     for prefix in (_RATIOS, _PARAMETERS):
         if name.startswith(prefix) and name.removeprefix(prefix) in facts.families:

@@ -116,7 +116,7 @@ def _context(study: Study) -> dict[str, Any]:
                 *([tables.slopes(facts)] if len(set(study.spec.flops)) > 1 else []),
             ],
         }
-        if len(facts.interpretations)
+        if len(facts.countings)
         else None,
         "perturbations": placed.get("perturbations", []),
         "families": [_family(facts, family, placed.get(family, [])) for family in facts.families],

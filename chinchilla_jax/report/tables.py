@@ -305,7 +305,7 @@ def other_tables(facts: Facts) -> list[PageTable]:
 
 
 def _unperturbed(facts: Facts, table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["condition"].isin(facts.interpretations["condition"])]
+    return table[table["condition"].isin(facts.countings["condition"])]
 
 
 def _few_budgets(facts: Facts) -> np.ndarray:

@@ -10,13 +10,13 @@ from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.style import INTERPRETATION_STYLES, styled
+from chinchilla_jax.plots.style import COUNTING_STYLES, styled
 from chinchilla_jax.plots.tables import (
     BANDS,
     StudyTables,
     complete,
+    countings,
     drawable,
-    interpretations,
     interval_name,
     select,
 )
@@ -30,25 +30,25 @@ _CORNER = 0.35  # share of the axes' height that the legend may need
 _WIDEST_TITLE = 40  # characters; a wider title would reach into the bands
 
 
-def tokens_per_param_by_interpretation_table(
+def tokens_per_param_by_counting_table(
     study: StudyTables, *, method: str = "percentile", level: float | None = None
 ) -> pd.DataFrame:
     """Bands of compute-optimal tokens per parameter of the unperturbed conditions.
 
     Returns:
-        interpretation, condition, flops, low, median, high, level, method; flops ascending within an
-        interpretation. NaN where an interpretation has no bands.
+        counting, condition, flops, low, median, high, level, method; flops ascending within an
+        counting. NaN where a counting has no bands.
 
     Raises:
         UsageError: the study has no such method or level.
     """
     rows = select(study.tokens_per_param, method=method, level=level).sort_values("flops", kind="stable")
-    return complete(interpretations(study), rows, "flops", BANDS)
+    return complete(countings(study), rows, "flops", BANDS)
 
 
 @styled
-def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
-    """Draw `tokens_per_param_by_interpretation_table`: a median and a band per interpretation.
+def plot_tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+    """Draw `tokens_per_param_by_counting_table`: a median and a band per counting.
 
     The line at 20 is the rule of thumb of Hoffmann et al. 2022 (arXiv:2203.15556), the vertical one the
     budget of Gopher and Chinchilla, 5.76e23 FLOP.
@@ -66,13 +66,13 @@ def plot_tokens_per_param_by_interpretation(table: pd.DataFrame, *, ax: AxesLike
     axes.set_yscale("log")
     missing = []
     handles = []
-    for name, every in table.groupby("interpretation", sort=False):
+    for name, every in table.groupby("counting", sort=False):
         words = COUNTING_NAMES.get(str(name), str(name))
         rows = drawable(every)
         if not np.isfinite(rows["median"]).any():
             missing.append(words)
             continue
-        look = INTERPRETATION_STYLES.get(str(name), INTERPRETATION_STYLES["as_given"])
+        look = COUNTING_STYLES.get(str(name), COUNTING_STYLES["as_given"])
         axes.fill_between(
             rows["flops"], rows["low"], rows["high"], color=look.colour, alpha=0.09, linewidth=0, zorder=1
         )

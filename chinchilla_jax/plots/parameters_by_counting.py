@@ -12,8 +12,8 @@ from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAM
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.style import (
     BLACK,
+    COUNTING_STYLES,
     GREY,
-    INTERPRETATION_STYLES,
     MISSING_TEXT,
     styled,
 )
@@ -21,7 +21,7 @@ from chinchilla_jax.plots.tables import (
     PARAMETER_COLUMNS,
     StudyTables,
     complete,
-    interpretations,
+    countings,
     interval_name,
     select,
 )
@@ -36,21 +36,21 @@ LOGARITHMIC = frozenset({"A", "B"})
 _PUBLISHED_STYLES: tuple[tuple[Any, str], ...] = (("-.", BLACK), (":", GREY))
 
 
-def parameters_by_interpretation_table(
+def parameters_by_counting_table(
     study: StudyTables, *, method: str = "percentile", level: float | None = None
 ) -> pd.DataFrame:
     """The fitted parameters of the unperturbed conditions.
 
     Returns:
-        interpretation, condition, parameter (E, A, B, alpha, beta), estimate, low, high, level, method,
-        n_converged, n_failed; one row per interpretation and parameter, NaN where no fit converged.
+        counting, condition, parameter (E, A, B, alpha, beta), estimate, low, high, level, method,
+        n_converged, n_failed; one row per counting and parameter, NaN where no fit converged.
 
     Raises:
         UsageError: the study has no such method or level.
     """
     rows = select(study.params, method=method, level=level)
     rows = rows[rows["parameter"].isin(PARAMETERS)]
-    return complete(interpretations(study), rows, "parameter", PARAMETER_COLUMNS)
+    return complete(countings(study), rows, "parameter", PARAMETER_COLUMNS)
 
 
 def published_parameters() -> pd.DataFrame:
@@ -72,14 +72,14 @@ def published_parameters() -> pd.DataFrame:
 
 
 @styled
-def plot_parameters_by_interpretation(
+def plot_parameters_by_counting(
     table: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,
     parameters: Sequence[str] = PARAMETERS,
     ax: AxesLike = None,
 ) -> Figure:
-    """Draw `parameters_by_interpretation_table`: estimates as markers, intervals as bars.
+    """Draw `parameters_by_counting_table`: estimates as markers, intervals as bars.
 
     Args:
         table: as above.
@@ -91,9 +91,9 @@ def plot_parameters_by_interpretation(
         The figure.
     """
     where = panels(parameters, ax, columns=3, size=(6.4, 3.7), legend=True)
-    names = list(dict.fromkeys(table["interpretation"]))
+    names = list(dict.fromkeys(table["counting"]))
     for i, (parameter, axes) in enumerate(where.axes.items()):
-        rows = table[table["parameter"] == parameter].set_index("interpretation").reindex(names)
+        rows = table[table["parameter"] == parameter].set_index("counting").reindex(names)
         _draw_estimates(axes, rows)
         if published is not None:
             _draw_published(axes, published[published["parameter"] == parameter])
@@ -112,7 +112,7 @@ def plot_parameters_by_interpretation(
 
 def _draw_estimates(axes: Axes, rows: pd.DataFrame) -> None:
     for place, (name, row) in enumerate(rows.iterrows()):
-        look = INTERPRETATION_STYLES.get(str(name), INTERPRETATION_STYLES["as_given"])
+        look = COUNTING_STYLES.get(str(name), COUNTING_STYLES["as_given"])
         if not np.isfinite(row["estimate"]):
             axes.text(0.5, place, "no converged fit", transform=axes.get_yaxis_transform(), **MISSING_TEXT)
             continue
