@@ -18,8 +18,8 @@ values = [0.5, 2.0]
 PROGRAM = """
 import os, pathlib, signal, sys
 # Other packages have their own ways on each system: they are loaded before this one looks like another.
-import jinja2, llvmlite.binding, matplotlib.backends.backend_agg, matplotlib.pyplot, pandas, pyarrow.parquet
-import typer
+import click, jinja2, llvmlite.binding, pandas, pyarrow.parquet
+import matplotlib.backends.backend_agg, matplotlib.pyplot
 
 LACKS = {
     os: "sched_getaffinity sched_setaffinity fork forkpty getuid geteuid getgid uname chown fchown getpgid "
