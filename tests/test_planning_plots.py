@@ -8,6 +8,7 @@ from planning_laws import spread_sample
 
 from chinchilla_jax import UsageError, load_runs, planning
 from chinchilla_jax.plots import planning as planning_figures
+from chinchilla_jax.plots import save_figures
 
 SAMPLE = spread_sample(60)
 SIMULATED = {
@@ -65,12 +66,12 @@ def test_every_figure_is_drawn_and_leaves_no_setting_changed(drawn, tmp_path):
     before = dict(mpl.rcParams)
     made = [(name, draw()) for name, (draw, _) in drawn.items()]
     assert dict(mpl.rcParams) == before
-    paths = planning_figures.save_figures(made, tmp_path / "figures", dpi=40)
+    paths = save_figures(made, tmp_path / "figures", dpi=40)
     assert [path.stem for path in paths] == list(drawn)
-    again = planning_figures.save_figures([("ratios", drawn["ratios"][0]())], tmp_path / "again", dpi=40)
+    again = save_figures([("ratios", drawn["ratios"][0]())], tmp_path / "again", dpi=40)
     assert again[0].read_bytes() == (tmp_path / "figures" / "ratios.png").read_bytes()
     with pytest.raises(UsageError, match=r"formats=\('gif',\): give a list of png"):
-        planning_figures.save_figures([], tmp_path, formats=("gif",))
+        save_figures([], tmp_path, formats=("gif",))
 
 
 def test_every_figure_can_be_drawn_on_the_caller_s_axes(drawn):

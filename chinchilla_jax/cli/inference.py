@@ -147,6 +147,7 @@ def _draw(made: InferencePlan, folder: str) -> None:
     from chinchilla_jax.planning import ratio_map
     from chinchilla_jax.planning.inference import loss_like
     from chinchilla_jax.plots import planning as planning_figures
+    from chinchilla_jax.plots import save_figures
 
     law, demand = made.sample.point, made.demand
     total = demand.input_tokens + demand.output_tokens
@@ -159,9 +160,7 @@ def _draw(made: InferencePlan, folder: str) -> None:
         output_share=demand.output_tokens / total if total else 0.0,
     )
     sizes = {f"{size / 1e9:g}B": float(loss_like(law, size)) for size in (1e9, 7e9, 30e9, 200e9)}
-    planning_figures.save_figures(
-        [("ratio_maps", planning_figures.plot_ratio_maps(maps, sizes=sizes))], folder
-    )
+    save_figures([("ratio_maps", planning_figures.plot_ratio_maps(maps, sizes=sizes))], folder)
 
 
 def _costs(rent: Rent, *, writes: bool) -> Costs:

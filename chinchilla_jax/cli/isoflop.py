@@ -81,11 +81,10 @@ def isoflop_command(
     compared = compare_methods(result, sample, flops, level=level)
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
+        from chinchilla_jax.plots import save_figures
 
         bands = planning_figures.isoflop_bands_table(result, sample, level=level)
-        planning_figures.save_figures(
-            [("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures
-        )
+        save_figures([("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures)
     if as_json:
         output.print_json(
             {

@@ -126,6 +126,7 @@ def plan_command(
 
 def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: str) -> None:
     from chinchilla_jax.plots import planning as planning_figures
+    from chinchilla_jax.plots import save_figures
 
     curves = planning_figures.optimum_by_compute_table(sample, level=level)
     drawn = [
@@ -137,7 +138,7 @@ def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: 
     ]
     if placed is not None:
         drawn.append(("model_ratios", planning_figures.plot_model_ratios(placed, level=level)))
-    planning_figures.save_figures(drawn, folder)
+    save_figures(drawn, folder)
 
 
 def _read_hardware(hardware: Hardware) -> dict[str, Any] | None:

@@ -105,9 +105,10 @@ def simulate_command(
     counted = int(table["n"].iloc[0])
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
+        from chinchilla_jax.plots import save_figures
 
         figure = planning_figures.plot_simulation_errors(table, level=level)
-        planning_figures.save_figures([("simulation_errors", figure)], figures)
+        save_figures([("simulation_errors", figure)], figures)
     if as_json:
         output.print_json(
             {

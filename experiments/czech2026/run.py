@@ -14,6 +14,7 @@ import numpy as np
 import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax.plots import planning as planning_figures
+from chinchilla_jax.plots import save_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -63,7 +64,7 @@ def main() -> None:
         ("isoflop_llama3", planning_figures.plot_isoflop(result, runs, bands)),
         ("parabola_bias", planning_figures.plot_parabola_bias(planning_figures.parabola_bias_table())),
     ]
-    planning_figures.save_figures(figures, args.tables / "figures", dpi=120)
+    save_figures(figures, args.tables / "figures", dpi=120)
 
 
 def _llama(result: planning.IsoflopResult, sample: planning.LawSample) -> list[tuple[str, str, str, str]]:

@@ -17,6 +17,7 @@ from chinchilla_jax.datasets.counting import Architecture
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 from chinchilla_jax.plots import planning as planning_figures
+from chinchilla_jax.plots import save_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -72,7 +73,7 @@ def main() -> None:
         ("flop_ratio", planning_figures.plot_flop_ratio(planning.flop_ratio_table(), context)),
         ("isoflop", planning_figures.plot_isoflop(result, runs, minima)),
     ]
-    planning_figures.save_figures(figures, args.tables / "figures", dpi=120)
+    save_figures(figures, args.tables / "figures", dpi=120)
 
 
 def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:

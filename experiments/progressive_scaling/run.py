@@ -12,7 +12,8 @@ import pandas as pd
 
 from chinchilla_jax import planning
 from chinchilla_jax.planning.ladder.simulation import Scenario
-from chinchilla_jax.plots.planning import plot_simulation_errors, save_figures
+from chinchilla_jax.plots import save_figures
+from chinchilla_jax.plots.planning import plot_simulation_errors
 
 HERE = Path(__file__).parent
 AT = 1e20  # FLOP, where every scenario is judged

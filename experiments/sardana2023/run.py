@@ -14,7 +14,8 @@ import numpy as np
 import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax.planning.inference import loss_like
-from chinchilla_jax.plots.planning import plot_ratio_maps, save_figures
+from chinchilla_jax.plots import save_figures
+from chinchilla_jax.plots.planning import plot_ratio_maps
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

@@ -12,7 +12,6 @@ from chinchilla_jax.plots.planning.model_ratios import plot_model_ratios
 from chinchilla_jax.plots.planning.optimum_by_compute import optimum_by_compute_table, plot_optimum_by_compute
 from chinchilla_jax.plots.planning.ratio_maps import plot_ratio_maps
 from chinchilla_jax.plots.planning.simulation_errors import plot_simulation_errors
-from chinchilla_jax.plots.save import save_figures
 
 __all__ = [
     "LossContours",
@@ -29,5 +28,4 @@ __all__ = [
     "plot_parabola_bias",
     "plot_ratio_maps",
     "plot_simulation_errors",
-    "save_figures",
 ]
