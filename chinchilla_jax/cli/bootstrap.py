@@ -49,7 +49,7 @@ _BAND_COLUMNS = ["flops", "low", "median", "high"]
     default=50,
     help="Resamples of each resample, for --method studentised.",
 )
-@flops_option("Training compute (FLOP) to prescribe for", (1e20, 1e22, 1e24, 1e26))
+@flops_option("Training compute (FLOP) to prescribe for", ("1e20", "1e22", "1e24", "1e26"))
 @objective_options(("huber", "huber_scale"))
 @solver_options
 @output_options

@@ -49,7 +49,7 @@ penalty_option = click.option(
     "--penalty",
     type=choices.POSITIVE,
     metavar="X",
-    default=10.0,
+    default=10,
     help="Weight of an overestimate relative to an underestimate under asymmetric.",
 )
 

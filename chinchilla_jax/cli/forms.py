@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     show_default="those that hold out the largest 40% and 20%",
     help="Training compute (FLOP) above which runs are held out; repeatable.",
 )
-@flops_option("Training compute (FLOP) at which to show tokens per parameter", (1e20, 5.76e23))
+@flops_option("Training compute (FLOP) at which to show tokens per parameter", ("1e20", "5.76e23"))
 @resamples_option(40, "Bootstrap resamples of the comparison.")
 @seed_option("Seed of the resamples and folds.")
 @scheme_option(WEIGHT_SCHEMES)

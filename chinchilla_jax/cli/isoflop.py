@@ -31,7 +31,7 @@ _COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
 
 @click.command("isoflop")
 @table_options(default="llama3")
-@flops_option("Training compute (FLOP) to prescribe for", (1e22, 1e24, 1e26))
+@flops_option("Training compute (FLOP) to prescribe for", ("1e22", "1e24", "1e26"))
 @click.option(
     "--budget",
     type=choices.POSITIVE,

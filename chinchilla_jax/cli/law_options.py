@@ -11,7 +11,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
-from chinchilla_jax.cli.options import bundle, level_option, resamples_option, seed_option
+from chinchilla_jax.cli.options import Decorator, bundle, level_option, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import COLUMN_OPTIONS, DATA_HELP, Table, data_argument
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.planning import LawSample
 
 _DEFAULT_DATA = "chinchilla"
-LAW_HELP = "five numbers E,A,B,alpha,beta, or hoffmann2022 or besiroglu2024"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +72,16 @@ class LawSource:
             raise UsageError(f"{other} replaces a fit to DATA; leave out {' and '.join(named)}, or {other}")
 
 
+def law_option(help: str, default: str | None = None) -> Decorator[Any]:
+    """The option --law, for `parse_law`."""
+    return click.option(
+        "--law",
+        metavar="LAW",
+        default=default,
+        help=f"{help}: five numbers E,A,B,alpha,beta, or hoffmann2022 or besiroglu2024.",
+    )
+
+
 def _law_source(
     *,
     data: str | None,
@@ -113,11 +122,7 @@ law_options = bundle(
             show_default="the first identity",
             help="Condition of the study to take them from.",
         ),
-        "law": click.option(
-            "--law",
-            metavar="LAW",
-            help=f"Take one law, without intervals, instead of DATA: {LAW_HELP}.",
-        ),
+        "law": law_option("Take one law, without intervals, instead of DATA"),
         "resamples": resamples_option(),
         "seed": seed_option(),
         "level": level_option,

@@ -35,7 +35,9 @@ from chinchilla_jax.cli.table_options import Table, table_options
 )
 @penalty_option
 @weights_option
-@flops_option("Training compute (FLOP) at which to show tokens per parameter", (1e20, 1e22, 5.76e23, 1e26))
+@flops_option(
+    "Training compute (FLOP) at which to show tokens per parameter", ("1e20", "1e22", "5.76e23", "1e26")
+)
 @resamples_option(400, "Bootstrap resamples for each objective.")
 @seed_option()
 @scheme_option(WEIGHT_SCHEMES)

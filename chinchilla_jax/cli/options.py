@@ -83,8 +83,13 @@ level_option = click.option(
 )
 
 
-def flops_option(help: str, default: Sequence[float] = ()) -> Decorator[Any]:
-    """The option --flops, repeatable."""
+def flops_option(help: str, default: Sequence[str] = ()) -> Decorator[Any]:
+    """The option --flops, repeatable.
+
+    Args:
+        help: what is done at these budgets.
+        default: budgets (FLOP) as the help shows them.
+    """
     return click.option(
         "--flops",
         type=choices.POSITIVE,

@@ -67,7 +67,7 @@ hardware_options = bundle(
     "--ratio",
     type=choices.POSITIVE,
     metavar="R",
-    default=20.0,
+    default=20,
     help="Tokens per parameter of the rule of thumb whose overhead is shown.",
 )
 @click.option(

@@ -20,7 +20,7 @@ from chinchilla_jax.cli.options import (
     resamples_option,
     seed_option,
 )
-from chinchilla_jax.cli.simulate import simulate_command
+from chinchilla_jax.cli.simulate import seed_run_options, simulate_command
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.ladder import Run
@@ -35,28 +35,7 @@ def progress_command() -> None:
 
 @progress_command.command("init")
 @_database_argument
-@click.option(
-    "--flops-range",
-    type=(choices.POSITIVE, choices.POSITIVE),
-    metavar="LOW HIGH",
-    required=True,
-    help="Training compute of the seed runs (FLOP).",
-)
-@click.option(
-    "--ratio-range",
-    type=(choices.POSITIVE, choices.POSITIVE),
-    metavar="LOW HIGH",
-    default=(5.0, 100.0),
-    help="Tokens per parameter of the seed runs.",
-)
-@click.option("--seeds", type=choices.WholeNumber(1), metavar="K", default=50, help="Number of seed runs.")
-@click.option(
-    "--factor",
-    type=choices.POSITIVE,
-    metavar="X",
-    default=2.0,
-    help="Next budget as a multiple of the largest so far.",
-)
+@seed_run_options(flops_range=None, ratio_range=("5", "100"), seeds=50, factor=2)
 @seed_option("Seed of the sampling.")
 @resamples_option(1000, "Bootstrap resamples behind a proposal.")
 @level_option

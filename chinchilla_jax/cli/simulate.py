@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.cli import choices, law_options, output
-from chinchilla_jax.cli.options import figures_option, level_option, output_options, seed_option
+from chinchilla_jax.cli.options import Decorator, figures_option, level_option, output_options, seed_option
+
+
+def seed_run_options(
+    *, flops_range: tuple[str, str] | None, ratio_range: tuple[str, str], seeds: int, factor: int
+) -> Decorator[Any]:
+    """--flops-range, --ratio-range, --seeds and --factor with these defaults; None for a required option."""
+
+    def decorate(command: Any) -> Any:
+        for option in (
+            click.option(
+                "--factor",
+                type=choices.POSITIVE,
+                metavar="X",
+                default=factor,
+                help="Next budget as a multiple of the largest so far.",
+            ),
+            click.option(
+                "--seeds",
+                type=choices.WholeNumber(1),
+                metavar="K",
+                default=seeds,
+                help="Number of seed runs.",
+            ),
+            _range_option("--ratio-range", "Tokens per parameter of the seed runs.", ratio_range),
+            _range_option("--flops-range", "Training compute of the seed runs (FLOP).", flops_range),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _range_option(name: str, help: str, default: tuple[str, str] | None) -> Decorator[Any]:
+    return click.option(
+        name,
+        type=(choices.POSITIVE, choices.POSITIVE),
+        metavar="LOW HIGH",
+        default=default,
+        required=default is None,
+        help=help,
+    )
 
 
 @click.command("simulate")
-@click.option(
-    "--flops-range",
-    type=(choices.POSITIVE, choices.POSITIVE),
-    metavar="LOW HIGH",
-    default=(1e15, 1e16),
-    help="Training compute of the seed runs (FLOP).",
-)
-@click.option(
-    "--ratio-range",
-    type=(choices.POSITIVE, choices.POSITIVE),
-    metavar="LOW HIGH",
-    default=(10.0, 100.0),
-    help="Tokens per parameter of the seed runs.",
-)
-@click.option("--seeds", type=choices.WholeNumber(1), metavar="K", default=401, help="Number of seed runs.")
+@seed_run_options(flops_range=("1e15", "1e16"), ratio_range=("10", "100"), seeds=401, factor=10)
 @click.option("--steps", type=choices.WholeNumber(), metavar="K", default=1, help="Number of scaling steps.")
-@click.option(
-    "--factor",
-    type=choices.POSITIVE,
-    metavar="X",
-    default=10.0,
-    help="Next budget as a multiple of the largest so far.",
-)
-@click.option("--law", metavar="LAW", default="hoffmann2022", help=f"The true law: {law_options.LAW_HELP}.")
+@law_options.law_option("The true law", default="hoffmann2022")
 @click.option(
     "--noise",
     type=choices.Name(("exponential", "normal")),

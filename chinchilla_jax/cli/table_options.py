@@ -123,5 +123,9 @@ def table_options(default: str | None = None) -> Decorator[Any]:
     Args:
         default: what is read if DATA is left out; None if it has to be given.
     """
-    data = data_argument(DATA_HELP) if default is None else data_argument(DATA_HELP, default=default)
+    data = (
+        data_argument(DATA_HELP)
+        if default is None
+        else data_argument(f"{DATA_HELP}  [default: {default}]", default=default)
+    )
     return bundle("table", Table, {"data": data, **COLUMN_OPTIONS})

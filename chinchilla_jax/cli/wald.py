@@ -7,14 +7,14 @@ import click
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
-from chinchilla_jax.cli.law_options import LAW_HELP, parse_law
+from chinchilla_jax.cli.law_options import law_option, parse_law
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
 
 
 @click.command("wald")
 @table_options()
-@click.option("--law", metavar="LAW", default="hoffmann2022", help=f"The law to test: {LAW_HELP}.")
+@law_option("The law to test", default="hoffmann2022")
 @delta_option
 @resamples_option()
 @seed_option()
@@ -33,7 +33,7 @@ def wald_command(
 ) -> None:
     """Test all five parameters of a law jointly against the fit.
 
-    The squared Mahalanobis distance of the law from the fit, by the covariance of the resamples, compared
+    Compares the squared Mahalanobis distance of the law from the fit, by the covariance of the resamples,
     with chi-squared with 5 degrees of freedom and with the distances of the resamples themselves.
     """
     from chinchilla_jax import Huber, bootstrap
