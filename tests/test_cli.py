@@ -575,6 +575,17 @@ def test_a_study_runs_is_found_again_and_never_overwritten(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_a_study_by_another_engine_resumes_by_the_command_it_shows(tmp_path):
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC)
+    out = str(tmp_path / "out")
+    text = done("study", str(spec), "--out", out, "--engine", "xla", "--shard", "1/2")
+    assert f"--out {out} --resamples 4 --seed 0 --engine xla" in text
+    assert "engine" in refused("study", str(spec), "--out", out, "--shard", "2/2")
+    done("study", str(spec), "--out", out, "--engine", "xla", "--no-figures")
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["spec"]["engine"] == "xla"
+
+
 # --- output ------------------------------------------------------------------------------------------------
 
 JSON_VALUES = st.recursive(

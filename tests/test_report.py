@@ -233,7 +233,10 @@ def test_spec_is_reproduced(small_study, tmp_path):
         path = tmp_path / "spec.toml"
         path.write_text(spec_toml(spec), encoding="utf-8")
         assert StudySpec.from_toml(path) == spec
-    assert study_command(paper_study(resamples=7, seed=3)).endswith("--resamples 7 --seed 3")
+    paper = paper_study(resamples=7, seed=3)
+    assert study_command(paper).endswith("--resamples 7 --seed 3")
+    by_xla = study_command(dataclasses.replace(paper, engine="xla"))
+    assert by_xla == f"{study_command(paper)} --engine xla"
     other = dataclasses.replace(paper_study(), delta=1e-2)
     assert study_command(other) == (
         "chinchilla-jax study spec.toml --out results/study --resamples 4000 --seed 0"
