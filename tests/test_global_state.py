@@ -9,7 +9,7 @@ import time
 import matplotlib
 import pytest
 
-from chinchilla_jax.plots.style import style
+from chinchilla_jax.plots.styles import style
 
 STATE = """
 import gc, importlib, json, locale, logging, os, pkgutil, random, signal, socket, sys, threading, warnings

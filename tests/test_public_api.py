@@ -85,13 +85,7 @@ PACKAGES = ["chinchilla_jax"] + [
 ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="plots.style")) if name.endswith(".plots") else name
-        for name in PACKAGES
-    ],
-)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_no_module_hides_a_public_name(name):
     """Importing a module sets its name in the package, over any function of that name."""
     package = importlib.import_module(name)

@@ -19,7 +19,7 @@ from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plo
 from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
 from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.study import save_study_figures, study_figures
-from chinchilla_jax.plots.style import style
+from chinchilla_jax.plots.styles import style
 from chinchilla_jax.plots.tables import StudyTables
 from chinchilla_jax.plots.tokens_per_param_by_counting import (
     plot_tokens_per_param_by_counting,

@@ -22,7 +22,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
-from chinchilla_jax.plots.style import BLACK, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SweepAxis, sweep_of
 from chinchilla_jax.plots.ticks import readable_axis
 

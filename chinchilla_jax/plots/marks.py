@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, number_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB
-from chinchilla_jax.plots.style import BLACK, GREY, VERMILLION
+from chinchilla_jax.plots.styles import BLACK, GREY, VERMILLION
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.style import (
+from chinchilla_jax.plots.styles import (
     BLACK,
     COUNTING_STYLES,
     GREY,

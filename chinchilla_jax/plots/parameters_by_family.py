@@ -27,7 +27,7 @@ from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, GREY, SKY, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, SKY, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,

@@ -10,7 +10,7 @@ import numpy as np
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, parse_condition
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, CORNER_RIGHT, styled, sweep_colours
+from chinchilla_jax.plots.styles import BLACK, CORNER_RIGHT, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.datasets.architectures import relative_error_summary, relative_errors
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, COUNTING_STYLES, styled
+from chinchilla_jax.plots.styles import BLACK, COUNTING_STYLES, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.plots.style import style
+from chinchilla_jax.plots.styles import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

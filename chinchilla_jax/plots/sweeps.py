@@ -22,7 +22,7 @@ from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.labels import MU, QUANTITIES, SIGMA
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, Family
-from chinchilla_jax.plots.style import ORANGE
+from chinchilla_jax.plots.styles import ORANGE
 
 DOCUMENTED_STYLE: Mapping[str, Any] = MappingProxyType(
     {"color": ORANGE, "alpha": 0.3, "linewidth": 0, "zorder": 0}

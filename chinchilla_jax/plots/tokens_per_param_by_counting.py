@@ -10,7 +10,7 @@ from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.style import COUNTING_STYLES, styled
+from chinchilla_jax.plots.styles import COUNTING_STYLES, styled
 from chinchilla_jax.plots.tables import (
     BANDS,
     StudyTables,

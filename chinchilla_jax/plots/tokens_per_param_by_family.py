@@ -21,7 +21,7 @@ from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, styled, sweep_colours
+from chinchilla_jax.plots.styles import BLACK, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
-from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 _LOOKS = {

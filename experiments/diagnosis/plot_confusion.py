@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from chinchilla_jax.perturbations import FAMILIES
-from chinchilla_jax.plots.style import BLACK, styled
+from chinchilla_jax.plots.styles import BLACK, styled
 
 
 @styled

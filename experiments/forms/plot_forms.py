@@ -14,7 +14,7 @@ from chinchilla_jax._util.text import MINUS
 from chinchilla_jax.analysis.form_comparison import FormComparison
 from chinchilla_jax.analysis.wald import WaldTest
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.plots.style import (
+from chinchilla_jax.plots.styles import (
     BLACK,
     BLUE,
     GREEN,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.plots.style import BLUE, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLUE, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.ticks import readable_axis
 

@@ -12,7 +12,7 @@ from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.counting import Architecture
 from chinchilla_jax.planning.flops import CHINCHILLA_SEQ_LEN, attention_crossover, flop_count
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, GREY, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

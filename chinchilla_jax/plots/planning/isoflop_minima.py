@@ -13,7 +13,7 @@ from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult, parabola_shift
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.styles import BLACK, BLUE, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLUE, GREY, VERMILLION, styled, sweep_colours
+from chinchilla_jax.plots.styles import BLUE, GREY, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chinchilla_jax.planning.models import VERDICTS
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

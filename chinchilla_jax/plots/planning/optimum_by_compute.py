@@ -14,7 +14,7 @@ from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.references import REFERENCES
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.style import BLACK, styled
+from chinchilla_jax.plots.styles import BLACK, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
