@@ -13,8 +13,9 @@ from test_intervals import TRUTH, classical_errors, runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.diagnosis import confusion, diagnose, diagnose_counts
-from chinchilla_jax.analysis.theory import CLOSED_FORMS, theory_of, theory_summary, theory_table
-from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.analysis.theory import CLOSED_FORMS, theory_of
+from chinchilla_jax.analysis.theory_tables import theory_summary, theory_table
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES
 
 RUNS = runs_with_noise(noise=0.003)
@@ -76,7 +77,8 @@ def test_tokens_per_param_move_by_the_powers_that_are_derived(size):
         for flops in (1e20, 5.76e23):
             factor = law.tokens_per_param(flops) / fitted.tokens_per_param(flops)
             assert factor == pytest.approx(size**power, rel=1e-7)
-            assert theory.ratio_factor(family, size, fitted, flops) == pytest.approx(size**power, rel=1e-12)
+            predicted = theory.predict(family, size, fitted).tokens_per_param(flops)
+            assert predicted / fitted.tokens_per_param(flops) == pytest.approx(size**power, rel=1e-12)
     # An offset moves E, and tokens per parameter only by what it does to the weight of each residual.
     law = cj.fit(cj.LossOffset(0.3).apply(RUNS), starts=16).law
     assert abs(law.E - fitted.E - 0.3) < 2e-3
@@ -181,6 +183,10 @@ def test_coupled_noise_has_no_closed_form_and_says_so():
 
 @given(st.sampled_from(sorted(FAMILIES)), st.floats(allow_nan=True, allow_infinity=True))
 @example("loss_multiplicative", 8.988465674311579e304)
+@example("loss_multiplicative", 1.7e308)
+@example("systematic_bias", 5e-324)
+@example("additive", 1.7e308)
+@example("coupled_systematic_bias", 1e300)
 def test_a_size_has_a_law_or_one_line(family, size):
     theory = theory_of(RUNS, TRUTH)
     try:
@@ -189,6 +195,26 @@ def test_a_size_has_a_law_or_one_line(family, size):
         assert "\n" not in str(error)
     else:
         assert math.isfinite(law.alpha)
+
+
+POSITIVE = st.floats(min_value=5e-324, max_value=1.7976931348623157e308)
+EXTREME_LAWS = st.builds(
+    lambda E, A, B, alpha, beta: ScalingLaw(E=E, A=A, B=B, alpha=alpha, beta=beta),
+    *(st.just(0.0) | POSITIVE for _ in range(3)),
+    *(st.floats(allow_nan=False, allow_infinity=False) for _ in range(2)),
+)
+
+
+@given(st.sampled_from(sorted(FAMILIES)), st.floats(allow_nan=False, allow_infinity=False), EXTREME_LAWS)
+@example("additive", 0.0, ScalingLaw(E=0.0, A=5e-324, B=5e-324, alpha=5e-324, beta=5e-324))
+@example("additive", 1.0, ScalingLaw(E=1.0, A=0.0, B=0.0, alpha=0.0, beta=0.0))
+@example("coupled_multiplicative", 2.0, ScalingLaw(E=0.0, A=1.0, B=1e16, alpha=-2e180, beta=1e300))
+def test_any_law_has_a_closed_form_or_one_line(family, size, law):
+    for around in (TRUTH, law):
+        try:
+            theory_of(RUNS, around).predict(family, size, law)
+        except cj.UsageError as error:
+            assert "\n" not in str(error)
 
 
 def test_the_table_of_differences():

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import (
@@ -72,6 +73,7 @@ class ExactMap:
     log_tokens: float = 0.0
     log_loss: float = 0.0
 
+    @beyond_float64()
     def law(self, law: ScalingLaw) -> ScalingLaw:
         """What the fits to the mapped runs are, from those to the runs as they were; any shape."""
         alpha, beta = np.asarray(law.alpha) / self.p, np.asarray(law.beta)
@@ -83,6 +85,7 @@ class ExactMap:
             beta=beta,
         )
 
+    @beyond_float64()
     def then(self, other: ExactMap) -> ExactMap:
         """This map, and the other on its result."""
         return ExactMap(
@@ -95,8 +98,7 @@ class ExactMap:
 
 def _grown(values: ArrayLike, log_factor: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values >= 0 times exp(log_factor), every bit kept where that is 1."""
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        return np.where(log_factor == 0, values, np.exp(np.log(values) + log_factor))
+    return np.where(log_factor == 0, values, np.exp(np.log(values) + log_factor))
 
 
 def exact_map(perturbation: Perturbation, mu: float) -> ExactMap | None:
@@ -105,8 +107,9 @@ def exact_map(perturbation: Perturbation, mu: float) -> ExactMap | None:
     Args:
         perturbation: any.
         mu: geometric mean of the counts before (parameters); used by systematic bias alone, may be NaN.
+            NaN also stands for one that is not positive.
     """
-    return _exact_map(perturbation, math.log(mu))
+    return _exact_map(perturbation, math.log(mu) if mu > 0 else math.nan)
 
 
 def _exact_map(perturbation: Perturbation, log_mu: float) -> ExactMap | None:
@@ -148,7 +151,8 @@ def power_map(perturbation: Perturbation, mu: float) -> tuple[float, float] | No
     found = exact_map(perturbation, mu)
     if found is None or (found.log_tokens, found.log_loss) != (0.0, 0.0):
         return None
-    return math.exp(found.log_k), found.p
+    with beyond_float64():
+        return float(np.exp(found.log_k)), found.p
 
 
 def identity_errors(

@@ -1,4 +1,4 @@
-"""What each miscount should do to a fit, in closed form, and how far the fits are from it.
+"""What each miscount should do to a fit, in closed form.
 
 | code     | symbol | shape  | meaning                                                                     |
 |----------|--------|--------|-----------------------------------------------------------------------------|
@@ -69,17 +69,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, Values
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES, Family
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chinchilla_jax.datasets import Runs
 
-THEORY_FLOPS = (1e20, GOPHER_FLOPS, 1e26)
 CLOSED_FORMS = tuple(name for name, each in FAMILIES.items() if not (each.coupled and each.random))
 """The families with a closed form: all but coupled noise."""
 
@@ -91,8 +88,6 @@ class Theory:
     Attributes:
         mean: m, mean of ln N.
         variance: t^2, of ln N given ln D.
-        pivot: N_p (parameters, count).
-        response: g, shape (5,), of (ln A, ln B, E, alpha, beta).
         smallest: smallest count: an additive error must stay above minus this.
         runs: the unperturbed runs.
         law: fitted to them.
@@ -100,11 +95,28 @@ class Theory:
 
     mean: float
     variance: float
-    pivot: float
-    response: NDArray[np.float64]
     smallest: float
     runs: Runs
     law: ScalingLaw
+
+    @functools.cached_property
+    @beyond_float64()
+    def response(self) -> NDArray[np.float64]:
+        """g, shape (5,), of (ln A, ln B, E, alpha, beta).
+
+        Raises:
+            UsageError: the law fits these runs so badly that their parameters do not determine it.
+        """
+        of_params, _ = self.law.terms(self.runs.params, self.runs.tokens)
+        share = of_params / np.asarray(self.law.loss(self.runs.params, self.runs.tokens))
+        # Per million parameters, so that the numbers are near 1.
+        return _absorbed(self.runs, self.law, self.law.alpha * share / self.runs.params * 1e6) / 1e6
+
+    @functools.cached_property
+    @beyond_float64()
+    def pivot(self) -> float:
+        """N_p (parameters, count); NaN where an additive error does not move the exponent."""
+        return float(np.divide(self.law.alpha, self.response[3]))
 
     @functools.cached_property
     def mirror(self) -> Theory:
@@ -117,6 +129,7 @@ class Theory:
         ratio = sigma / math.sqrt(self.variance)
         return 1 / (1 + ratio * ratio)
 
+    @beyond_float64()
     def predict(self, family: str, size: float, laws: ScalingLaw) -> ScalingLaw:
         """The laws that fits to miscounted runs should give, from those of the runs as they are.
 
@@ -124,6 +137,10 @@ class Theory:
             family: of the perturbation.
             size: of the perturbation: c, s or sigma.
             laws: fitted to the unperturbed runs, any shape.
+
+        Returns:
+            Laws of the same shape. A parameter beyond float64 is infinite or 0; NaN where there is no law of
+            this form.
 
         Raises:
             UsageError: an unknown family, one without a closed form, or a size outside its range.
@@ -140,15 +157,6 @@ class Theory:
             return _exchanged(self.mirror._of_params(made.form, size, _exchanged(laws)))
         return self._of_params(made.form, size, laws)
 
-    def ratio_factor(self, family: str, size: float, laws: ScalingLaw, flops: float) -> Values:
-        """By what a perturbation multiplies tokens per parameter at `flops` (FLOP); shape of the laws.
-
-        Raises:
-            UsageError: as for `predict`.
-        """
-        moved = self.predict(family, size, laws).tokens_per_param(flops)
-        return moved / laws.tokens_per_param(flops)
-
     def _of_params(self, form: str, size: float, laws: ScalingLaw) -> ScalingLaw:
         if form == "additive":
             return self._additive(size, laws)
@@ -163,27 +171,27 @@ class Theory:
                 raise UsageError(f"theory: noise of {size!r} leaves nothing of the counts; use a smaller one")
             s = size if form == "systematic_bias" else 1 / reliability
             shift = (1 - s) * self.mean
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            alpha = np.asarray(laws.alpha) / s
-            A = np.exp(np.log(laws.A) + alpha * shift)
+        alpha = np.asarray(laws.alpha) / s
+        A = np.exp(np.log(laws.A) + alpha * shift)
         if not np.all(np.isfinite(alpha) | ~np.isfinite(laws.alpha)):
             raise UsageError(f"theory: an exponent divided by {s!r} overflows; use a larger one")
         return ScalingLaw(E=laws.E, A=A, B=laws.B, alpha=alpha, beta=laws.beta)
 
     def _of_losses(self, made: Family, size: float, laws: ScalingLaw) -> ScalingLaw:
-        E, A, B = (np.asarray(getattr(laws, name)) for name in ("E", "A", "B"))
         if made.form == "multiplicative":
             if size <= 0:
                 raise UsageError(f"theory: a factor of {size!r} leaves no losses")
-            with np.errstate(over="ignore"):
-                E, A, B = (size * before for before in (E, A, B))
-            if not np.all(np.isfinite([E, A, B]) | ~np.isfinite([laws.E, laws.A, laws.B])):
+            before = np.stack([np.asarray(laws.E), np.asarray(laws.A), np.asarray(laws.B)])
+            E, A, B = after = size * before
+            if not np.all(np.isfinite(after) | ~np.isfinite(before)):
                 raise UsageError(f"theory: a factor of {size!r} on the losses overflows; use a smaller one")
-        elif made.form == "additive":
-            if not self.runs.loss.min() + size > 0 or np.any(E + size < 0):
+            return dataclasses.replace(laws, E=E, A=A, B=B)
+        if made.form == "additive":
+            E = np.asarray(laws.E) + size
+            if not self.runs.loss.min() + size > 0 or np.any(E < 0):
                 raise UsageError(f"theory: an offset of {size!r} leaves losses or a floor below zero")
-            E = E + size
-        return dataclasses.replace(laws, E=E, A=A, B=B)
+            return dataclasses.replace(laws, E=E)
+        return laws
 
     def _coupled(self, made: Family, size: float, laws: ScalingLaw) -> ScalingLaw:
         if made.random:
@@ -193,63 +201,58 @@ class Theory:
             raise UsageError(f"theory: {made.name} of {size!r} leaves counts that are not positive")
         d = np.log(tokens) - np.log(self.runs.tokens)
         factor, rest = float(d.mean()), d - d.mean()
-        loss = np.asarray(self.law.loss(self.runs.params, self.runs.tokens))
-        share = self.law.B * np.exp(-self.law.beta * np.log(self.runs.tokens)) / loss
-        log_a, log_b, floor, alpha, beta = _absorbed(self.runs, self.law, float(self.law.beta) * share * rest)
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            moved = ScalingLaw(
-                E=np.asarray(laws.E) + floor,
-                A=np.exp(np.log(laws.A) + log_a),
-                B=np.exp(np.log(laws.B) + log_b + (np.asarray(laws.beta) + beta) * factor),
-                alpha=np.asarray(laws.alpha) + alpha,
-                beta=np.asarray(laws.beta) + beta,
-            )
+        _, of_tokens = self.law.terms(self.runs.params, self.runs.tokens)
+        share = of_tokens / np.asarray(self.law.loss(self.runs.params, self.runs.tokens))
+        log_a, log_b, floor, alpha, beta = _absorbed(self.runs, self.law, self.law.beta * share * rest)
+        moved = ScalingLaw(
+            E=np.asarray(laws.E) + floor,
+            A=np.exp(np.log(laws.A) + log_a),
+            B=np.exp(np.log(laws.B) + log_b + (np.asarray(laws.beta) + beta) * factor),
+            alpha=np.asarray(laws.alpha) + alpha,
+            beta=np.asarray(laws.beta) + beta,
+        )
         return self._of_params(made.form, size, moved)
 
     def _additive(self, c: float, laws: ScalingLaw) -> ScalingLaw:
         if not -self.smallest < c < math.inf:
             raise UsageError(f"theory: adding {c!r} leaves counts that are not positive")
         log_a, log_b, floor, exponent, beta = self.response
-        log_pivot = math.log(self.pivot)
-        alpha = np.asarray(laws.alpha) * (1 + c / self.pivot)
+        log_pivot = np.log(self.pivot)
+        growth = 1 + c / self.pivot
+        # An error below minus the pivot has turned the exponent round: no law of this form.
+        log_moved = np.log(self.pivot + c) if growth > 0 else math.nan
+        alpha = np.asarray(laws.alpha) * growth
         at_pivot = np.log(laws.A) - np.asarray(laws.alpha) * log_pivot
         drift = log_a - exponent * log_pivot - exponent  # of the term at the pivot; exponent = alpha/pivot
-        with np.errstate(over="ignore", invalid="ignore"):
-            # An error below minus the pivot has turned the exponent round: no law of this form.
-            inside = 1 + c / self.pivot > 0
-            log_moved = math.log(self.pivot + c) if inside else math.nan
-            return ScalingLaw(
-                E=np.asarray(laws.E) + c * floor,
-                A=np.exp(at_pivot + c * drift + alpha * log_moved),
-                B=np.exp(np.log(laws.B) + c * log_b),
-                alpha=alpha,
-                beta=np.asarray(laws.beta) + c * beta,
-            )
+        return ScalingLaw(
+            E=np.asarray(laws.E) + c * floor,
+            A=np.exp(at_pivot + c * drift + alpha * log_moved),
+            B=np.exp(np.log(laws.B) + c * log_b),
+            alpha=alpha,
+            beta=np.asarray(laws.beta) + c * beta,
+        )
 
 
 def theory_of(runs: Runs, law: ScalingLaw) -> Theory:
     """The closed forms for these runs, around the law fitted to them.
 
     Raises:
-        UsageError: counts are not positive, or all models are of one size.
+        UsageError: counts are not positive, all models are of one size, or the law is not a single finite
+            one.
     """
     if not (np.all(runs.params > 0) and np.all(runs.tokens > 0)):
         raise UsageError(f"theory: {runs.name} has counts that are not positive")
+    if law.shape or not np.isfinite(list(map(float, law.as_dict().values()))).all():
+        raise UsageError(f"theory: {law!r}; give the single law fitted to the runs, with finite parameters")
     log_n, log_d = np.log(runs.params), np.log(runs.tokens)
     explained = np.stack([np.ones_like(log_d), log_d], axis=1)
     rest = log_n - explained @ np.linalg.lstsq(explained, log_n, rcond=None)[0]
     variance = float(np.mean(rest**2))
     if variance < 1e-12:
         raise UsageError(f"theory: the sizes of {runs.name} do not vary apart from the tokens")
-    loss = np.asarray(law.loss(runs.params, runs.tokens))
-    of_params = law.A * np.exp(-law.alpha * log_n) / loss
-    # Per million parameters, so that the numbers are near 1.
-    response = _absorbed(runs, law, float(law.alpha) * of_params / runs.params * 1e6) / 1e6
     return Theory(
         mean=float(log_n.mean()),
         variance=variance,
-        pivot=float(law.alpha) / float(response[3]),
-        response=response,
         smallest=float(runs.params.min()),
         runs=runs,
         law=law,
@@ -263,11 +266,13 @@ def _absorbed(runs: Runs, law: ScalingLaw, moved: NDArray[np.float64]) -> NDArra
         runs: n of them.
         law: fitted to them.
         moved: by how much every log residual falls, (n,).
+
+    Raises:
+        UsageError: a column of J is 0 or beyond float64.
     """
     log_n, log_d = np.log(runs.params), np.log(runs.tokens)
     loss = np.asarray(law.loss(runs.params, runs.tokens))
-    of_params = law.A * np.exp(-law.alpha * log_n) / loss
-    of_tokens = law.B * np.exp(-law.beta * log_d) / loss
+    of_params, of_tokens = (term / loss for term in law.terms(runs.params, runs.tokens))
     # Centred and scaled columns, or the least squares lose ten digits.
     n_mean, d_mean = log_n.mean(), log_d.mean()
     columns = np.stack(
@@ -275,6 +280,10 @@ def _absorbed(runs: Runs, law: ScalingLaw, moved: NDArray[np.float64]) -> NDArra
         axis=1,
     )
     scale = np.linalg.norm(columns, axis=0)
+    if not (np.all(scale > 0) and np.isfinite(columns / scale).all() and np.isfinite(moved).all()):
+        raise UsageError(
+            f"theory: {runs.name} says nothing about a parameter of {law!r}; give the law fitted to the runs"
+        )
     centred = np.linalg.lstsq(columns / scale, moved, rcond=None)[0] / scale
     return centred + np.array([centred[3] * n_mean, centred[4] * d_mean, 0, 0, 0])
 
@@ -282,101 +291,3 @@ def _absorbed(runs: Runs, law: ScalingLaw, moved: NDArray[np.float64]) -> NDArra
 def _exchanged(law: ScalingLaw) -> ScalingLaw:
     """The law with parameters and tokens exchanged."""
     return ScalingLaw(E=law.E, A=law.B, B=law.A, alpha=law.beta, beta=law.alpha)
-
-
-def theory_table(
-    runs: Runs, conditions: pd.DataFrame, point: pd.DataFrame, *, objective: str = "huber"
-) -> pd.DataFrame:
-    """Closed forms beside the fits of a study.
-
-    Args:
-        runs: the study's unperturbed runs.
-        conditions: the study's conditions: condition, family, value, repeat, params.
-        point: the study's point fits: condition, objective, E, A, B, alpha, beta, status.
-        objective: which of the two point fits.
-
-    Returns:
-        One row per perturbed condition and quantity (the five parameters; tokens_per_param at 1e20, 5.76e23
-        and 1e26 FLOP), of families with a closed form and conditions that are not INVALID: condition, family,
-        value, repeat, quantity, flops (NaN for a parameter), theory, fitted, relative_difference
-        (fitted/theory - 1), status (of the fit).
-
-    Raises:
-        UsageError: a column is missing, or the study has no unperturbed fit.
-    """
-    import pandas as pd
-
-    for table, label, needed in (
-        (conditions, "conditions", ("condition", "family", "value", "repeat")),
-        (point, "point", ("condition", "objective", *PARAMETERS, "status")),
-    ):
-        missing = [name for name in needed if name not in table]
-        if missing:
-            raise UsageError(f"theory_table: {label} has no column {missing[0]!r}; give the study's table")
-    fits = point[point["objective"] == objective].set_index("condition")
-    if "identity" not in fits.index:
-        raise UsageError("theory_table: the study has no unperturbed condition 'identity'")
-    reference = _law(fits.loc["identity"])
-    theory = theory_of(runs, reference)
-    rows = []
-    for row in conditions[conditions["family"].isin(CLOSED_FORMS)].to_dict("records"):
-        if row["condition"] not in fits.index:
-            continue
-        fit = fits.loc[row["condition"]]
-        if fit["status"] == "INVALID":
-            continue
-        expected, found = theory.predict(row["family"], row["value"], reference), _law(fit)
-        pairs = [(name, math.nan, getattr(expected, name), getattr(found, name)) for name in PARAMETERS]
-        pairs += [
-            ("tokens_per_param", flops, expected.tokens_per_param(flops), found.tokens_per_param(flops))
-            for flops in THEORY_FLOPS
-        ]
-        for name, flops, predicted, fitted in pairs:
-            rows.append(
-                {
-                    **{key: row[key] for key in ("condition", "family", "value", "repeat")},
-                    "quantity": name,
-                    "flops": flops,
-                    "theory": float(predicted),
-                    "fitted": float(fitted),
-                    "relative_difference": float(fitted) / float(predicted) - 1 if predicted else math.nan,
-                    "status": fit["status"],
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def theory_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Sizes of the relative differences, by family and quantity.
-
-    The closed form of noise is about a typical draw: the repeats of one size become one point, the median of
-    their relative differences.
-
-    Args:
-        table: of `theory_table`.
-
-    Returns:
-        Columns family, quantity, flops, median_difference and largest_difference (of its absolute value, over
-        the sizes), at_value (the size where it is largest), n_sizes, n_left_out (fits that did not converge).
-    """
-    import pandas as pd
-
-    rows = []
-    for keys, group in table.groupby(["family", "quantity", "flops"], sort=False, dropna=False):
-        sound = group[(group["status"] == "CONVERGED") & np.isfinite(group["relative_difference"])]
-        size = sound.groupby("value")["relative_difference"].median().abs()
-        rows.append(
-            {
-                **dict(zip(("family", "quantity", "flops"), keys, strict=True)),
-                "median_difference": float(size.median()) if len(size) else math.nan,
-                "largest_difference": float(size.max()) if len(size) else math.nan,
-                "at_value": float(size.idxmax()) if len(size) else math.nan,
-                "n_sizes": len(size),
-                "n_left_out": len(group) - len(sound),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _law(row: pd.Series) -> ScalingLaw:
-    return ScalingLaw(**{name: float(row[name]) for name in PARAMETERS})

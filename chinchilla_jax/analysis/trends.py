@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.intervals.methods import STUDY_METHODS, read_method
 from chinchilla_jax.laws.scaling_law import PARAMETERS
@@ -134,8 +135,11 @@ def _trend(
     return (family, parameter, transform_x, transform_y, slope, intercept, r_squared, *counts)
 
 
+@beyond_float64()
 def fit_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Least-squares line: (slope, intercept, R^2), NaN where undefined as `trend_table` says.
+
+    Also NaN, or infinite, where squares lie beyond float64.
 
     Args:
         x: finite, shape (m,).
@@ -144,9 +148,11 @@ def fit_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, flo
     if x.size < 2 or np.ptp(x) == 0:
         return float("nan"), float("nan"), float("nan")
     dx, dy = x - x.mean(), y - y.mean()
-    slope = float(dx @ dy / (dx @ dx))
+    slope = float(np.divide(dx @ dy, dx @ dx))
     intercept = float(y.mean() - slope * x.mean())
     constant = np.ptp(y) <= _CONSTANT * np.max(np.abs(y))
     residual = dy - slope * dx
-    unexplained = float("nan") if constant or x.size < 3 else float(1 - residual @ residual / (dy @ dy))
+    unexplained = (
+        float("nan") if constant or x.size < 3 else float(1 - np.divide(residual @ residual, dy @ dy))
+    )
     return slope, intercept, unexplained

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -41,6 +42,7 @@ COORDINATES = ("ln A at the mean ln N", "ln B at the mean ln D", "ln E", "alpha"
 DEGREES = len(COORDINATES)
 _LEAST = 50  # resamples: ten for each parameter, below which S is not worth inverting
 _POINT_STARTS = 16
+_LARGE_HALF = 1e18
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,8 +164,9 @@ def wald_test(
     )
 
 
+@beyond_float64()
 def coordinates(laws: ScalingLaw, runs: Runs) -> Floats:
-    """The five coordinates x of laws, shape (..., 5)."""
+    """The five coordinates x of laws, shape (..., 5); -inf for a parameter that is 0 and has a logarithm."""
     alpha, beta = np.asarray(laws.alpha), np.asarray(laws.beta)
     return np.stack(
         [
@@ -184,15 +187,21 @@ def log10_chi_squared_tail(statistic: float, degrees: int) -> float:
     to (degrees - 1)/2 (Abramowitz & Stegun 26.4.4).
 
     Raises:
-        UsageError: an even or negative number of degrees.
+        UsageError: an even or negative number of degrees, or a negative statistic.
     """
     from scipy.special import erfcx, gamma
 
     if degrees < 1 or degrees % 2 == 0:
         raise UsageError(f"chi-squared tail: degrees = {short(degrees)}, give an odd positive number")
-    half = statistic / 2
+    if not statistic >= 0:
+        raise UsageError(
+            f"chi-squared tail: statistic = {short(statistic)}, give a number that is not negative"
+        )
+    half = np.float64(statistic) / 2
+    if half > _LARGE_HALF:  # where the logarithm of the other factor is lost in the rounding of h
+        return float(-half / math.log(10))
     terms = [half ** (k - 0.5) / gamma(k + 0.5) for k in range(1, (degrees - 1) // 2 + 1)]
-    return float((math.log(float(erfcx(math.sqrt(half))) + sum(terms)) - half) / math.log(10))
+    return float((np.log(erfcx(np.sqrt(half)) + sum(terms)) - half) / math.log(10))
 
 
 def null_p_values(

@@ -28,6 +28,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.intervals.quantiles import quantiles_of_known
 
 Floats = NDArray[np.float64]
@@ -42,22 +43,24 @@ def percentile(replicates: Floats, tail: float) -> Limits:
     return low, high
 
 
+@beyond_float64()
 def basic(replicates: Floats, estimate: Floats, tail: float) -> Limits:
     """The quantiles mirrored at the estimate: 2 t^ - t*."""
     low, high = percentile(replicates, tail)
     return 2 * estimate - high, 2 * estimate - low
 
 
+@beyond_float64()
 def gaussian(replicates: Floats, estimate: Floats, tail: float) -> Limits:
     """The estimate plus and minus a normal quantile of the replicates' standard deviation."""
-    reach = _NORMAL.inv_cdf(1 - tail) * standard_errors(replicates)
+    reach = (_NORMAL.inv_cdf(1 - tail) if tail > 0 else np.inf) * standard_errors(replicates)
     return estimate - reach, estimate + reach
 
 
+@beyond_float64()
 def studentised(replicates: Floats, estimate: Floats, inner_se: Floats, tail: float) -> Limits:
     """Quantiles of (t* - t^)/se*, times the standard error of t^ itself (bootstrap-t)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (replicates - estimate) / inner_se
+    t = (replicates - estimate) / inner_se
     # A resample whose own resamples all agree has no scale and tells nothing about t.
     t = np.where(inner_se > 0, t, np.nan)
     se = standard_errors(replicates)
@@ -87,6 +90,8 @@ def bca_shares(replicates: Floats, estimate: float, jackknife: Floats, tail: flo
     below = float(np.mean(known < estimate) + 0.5 * np.mean(known == estimate))
     if not 0 < below < 1:
         return np.full(2, np.nan)
+    if tail <= 0:
+        return np.array([0.0, 1.0])
     bias = _NORMAL.inv_cdf(below)
     acceleration = jackknife_acceleration(jackknife)
     z = np.array([_NORMAL.inv_cdf(tail), _NORMAL.inv_cdf(1 - tail)])
@@ -101,6 +106,7 @@ def jackknife_acceleration(jackknife: Floats) -> float:
     known = jackknife[np.isfinite(jackknife)]
     if known.size < 2:
         return float("nan")
+    known, _ = _scaled_down(known)  # the skewness has no unit
     deviation = known.mean() - known
     spread = float(np.sum(deviation**2))
     return float(np.sum(deviation**3) / (6 * spread**1.5)) if spread > 0 else 0.0
@@ -125,11 +131,11 @@ def standard_errors(replicates: Floats) -> Floats:
     """Standard deviation of the finite replicates, 1/(R-1), over the first axis; NaN for fewer than two."""
     finite = np.isfinite(replicates)
     count = finite.sum(axis=0)
-    values = np.where(finite, replicates, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    values, exponent = _scaled_down(np.where(finite, replicates, 0.0))
+    with beyond_float64():
         mean = values.sum(axis=0) / count
-        squares = np.where(finite, (replicates - mean) ** 2, 0.0).sum(axis=0)
-        return np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
+        squares = np.where(finite, (values - mean) ** 2, 0.0).sum(axis=0)
+        return np.where(count > 1, np.ldexp(np.sqrt(squares / (count - 1)), exponent), np.nan)
 
 
 def simultaneous_tail(replicates: Floats, tail: float) -> float:
@@ -153,3 +159,12 @@ def simultaneous_tail(replicates: Floats, tail: float) -> float:
     depth = np.minimum(rank, count - 1 - rank).min(axis=1) / (count - 1)
     # Curves of smaller depth lie outside somewhere.
     return float(min(np.quantile(depth, 2 * tail, method="lower"), tail))
+
+
+def _scaled_down(values: Floats) -> tuple[Floats, NDArray[np.intc]]:
+    """Values over the first axis times a power of two, at most 1 in size, and that power's negative exponent.
+
+    No bit of a sum or a square changes, and none of them overflows.
+    """
+    _, exponent = np.frexp(np.abs(values).max(axis=0))
+    return np.ldexp(values, -exponent), exponent

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.intervals.replicates import check_lanes
@@ -75,6 +76,7 @@ def draw_laws(
     return shifted_laws(point_law, draw_shifts(counted_coordinates(laws, converged), draws, seed))
 
 
+@beyond_float64()
 def draw_with_floor(
     laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, factor: float, draws: int, seed: int
 ) -> ScalingLaw:
@@ -93,6 +95,7 @@ def draw_with_floor(
     return shifted_laws(point_law, shifts, floor)
 
 
+@beyond_float64()
 def draw_shifts(coordinates: Floats, draws: int, seed: int) -> Floats:
     """Offset of each draw from the centre: shape (draws, 4); NaN for fewer than two resamples.
 
@@ -101,7 +104,7 @@ def draw_shifts(coordinates: Floats, draws: int, seed: int) -> Floats:
     """
     covariance = _covariance(coordinates)
     z = philox(seed).standard_normal((whole_number("draws", draws, low=1), 4))
-    if not np.isfinite(covariance).all():
+    if not np.isfinite(covariance).all():  # too few, or too far apart for float64
         return np.full(z.shape, np.nan)
     variances, axes = np.linalg.eigh(covariance)
     return z @ ((axes * np.sqrt(np.maximum(variances, 0.0))) @ axes.T)
@@ -128,5 +131,6 @@ def philox(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(whole_number("seed", seed))))
 
 
+@beyond_float64()
 def _covariance(coordinates: Floats) -> Floats:
     return np.cov(coordinates, rowvar=False) if len(coordinates) > 1 else np.full((4, 4), np.nan)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import positive_number
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import params_times_tokens
 from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
@@ -112,7 +112,7 @@ class Quantity:
                 return np.log(np.asarray(natural[self.name]))
         # From the line itself: exact in logs, where N or D may overflow.
         intercept, slope = line
-        log_nd = math.log(self.flops / FLOPS_PER_PARAM_TOKEN)
+        log_nd = math.log(params_times_tokens(self.flops))
         log_ratio = intercept + slope * log_nd
         if self.name == "tokens_per_param":
             return log_ratio

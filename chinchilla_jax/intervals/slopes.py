@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
@@ -44,7 +45,7 @@ def slope_per_decade(flops: ArrayLike, ratio: ArrayLike) -> NDArray[np.float64]:
 
     Returns:
         Tokens per parameter per decade, shape (...). NaN where a ratio is infinite or NaN: no line passes
-        there.
+        there. Infinite or NaN too where sums of the ratios lie beyond float64.
 
     Raises:
         UsageError: shapes disagree, or the budgets do not span a range.
@@ -57,7 +58,7 @@ def slope_per_decade(flops: ArrayLike, ratio: ArrayLike) -> NDArray[np.float64]:
             "give one ratio per budget, for two or more distinct budgets"
         )
     centred = x - x.mean()
-    with np.errstate(invalid="ignore"):
+    with beyond_float64():
         slope = (y - y.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
     return np.where(np.isfinite(y).all(axis=-1), slope, np.nan)
 

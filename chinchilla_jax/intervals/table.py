@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.intervals import limits
@@ -120,7 +121,7 @@ class Intervals:
         values = scaled_matrix(chosen, replicates.laws)
         values[~replicates.converged] = np.nan
         if replicates.factor != 1:
-            with np.errstate(invalid="ignore"):  # an infinite estimate and an infinite replicate
+            with beyond_float64():
                 values = self._estimate + replicates.factor * (values - self._estimate)
         self._values = values
         self._needed: dict[str, Floats] = {}

@@ -36,7 +36,7 @@ from chinchilla_jax.intervals.quantiles import (
     quantiles_of_known,
 )
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import params_times_tokens
 from chinchilla_jax.laws.fitted import FittedLaws
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def ratio_quantiles(
         return np.full((len(probabilities), budgets.size), np.nan), without
     below, above, share = between_ranks(probabilities, kept.size - without)
     ranks = sorted({*below.tolist(), *above.tolist()})
-    ordered = line_order_statistics(slope, intercept, np.log(budgets / FLOPS_PER_PARAM_TOKEN), ranks)
+    ordered = line_order_statistics(slope, intercept, np.log(params_times_tokens(budgets)), ranks)
     with np.errstate(over="ignore"):
         ratios = np.exp(ordered)
     left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]

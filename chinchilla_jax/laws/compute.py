@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = TypeVar("Values", float, NDArray[np.float64])
+_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 
 FLOPS_PER_PARAM_TOKEN = 6.0
 """Forward and backward pass (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
@@ -24,6 +25,11 @@ GOPHER_FLOPS = 5.76e23
 
 RULE_OF_THUMB = 20.0
 """Tokens per parameter that Hoffmann et al. 2022 (arXiv:2203.15556) are quoted for."""
+
+
+def params_times_tokens(flops: Values) -> Values:
+    """N D = C / 6, positive where C is."""
+    return np.maximum(flops / FLOPS_PER_PARAM_TOKEN, _SMALLEST)
 
 
 def training_flops(params: Values, tokens: Values) -> Values:

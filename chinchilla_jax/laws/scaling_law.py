@@ -167,9 +167,20 @@ class ScalingLaw:
             raise UsageError(
                 f"loss: params {log_n.shape} and tokens {log_d.shape} do not broadcast; give one of each"
             ) from None
-        E, A, B, alpha, beta = (self._outer(name, ndim) for name in PARAMETERS)
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return _plain(E + np.exp(np.log(A) - alpha * log_n) + np.exp(np.log(B) - beta * log_d))
+        E = self._outer("E", ndim)
+        of_params, of_tokens = self._terms(log_n, log_d, ndim)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _plain(E + of_params + of_tokens)
+
+    def terms(self, params: ArrayLike, tokens: ArrayLike) -> tuple[Values, Values]:
+        """The two terms of `loss` above E (nats per token): A N^-alpha and B D^-beta, each of shape s + t.
+
+        Raises:
+            UsageError: a count is not positive and finite.
+        """
+        log_n, log_d = _log_positive("terms: params", params), _log_positive("terms: tokens", tokens)
+        of_params, of_tokens = self._terms(log_n, log_d, max(log_n.ndim, log_d.ndim))
+        return _plain(of_params), _plain(of_tokens)
 
     def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
         """The parameters and tokens that give the lowest loss for a budget, along C = 6 N D.
@@ -249,6 +260,13 @@ class ScalingLaw:
         import pandas as pd
 
         return pd.DataFrame({name: np.ravel(values).copy() for name, values in self.as_dict().items()})
+
+    def _terms(
+        self, log_n: NDArray[np.float64], log_d: NDArray[np.float64], ndim: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        A, B, alpha, beta = (self._outer(name, ndim) for name in PARAMETERS[1:])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            return np.exp(np.log(A) - alpha * log_n), np.exp(np.log(B) - beta * log_d)
 
     def _outer(self, name: str, ndim: int) -> NDArray[np.float64]:
         return np.reshape(getattr(self, name), self.shape + (1,) * ndim)

@@ -17,7 +17,7 @@ import pandas as pd
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.joint_maps import joint_map, prescription
-from chinchilla_jax.analysis.theory import theory_table
+from chinchilla_jax.analysis.theory_tables import theory_table
 from chinchilla_jax.perturbations import FAMILIES
 from chinchilla_jax.plots import plot_joint_map
 

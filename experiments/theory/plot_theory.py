@@ -22,7 +22,7 @@ def plot_theory(table: pd.DataFrame) -> Figure:
     """Draw the fitted values as points and the closed forms as lines.
 
     Args:
-        table: of `analysis.theory.theory_table`; only certified fits are drawn.
+        table: of `analysis.theory_tables.theory_table`; only certified fits are drawn.
 
     Returns:
         The figure.

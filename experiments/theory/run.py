@@ -14,7 +14,7 @@ from pathlib import Path
 from plot_theory import plot_theory
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.theory import theory_summary, theory_table
+from chinchilla_jax.analysis.theory_tables import theory_summary, theory_table
 
 HERE = Path(__file__).parent
 
