@@ -147,4 +147,5 @@ def geometric_mean(counts: ArrayLike) -> float:
     values = np.asarray(counts, dtype=np.float64)
     if not values.size or not np.all(values > 0):
         return math.nan
-    return float(np.exp(np.mean(np.log(values))))
+    with np.errstate(over="ignore"):
+        return float(np.exp(np.mean(np.log(values))))

@@ -20,6 +20,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.validation import non_negative_number, positive_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.planning.hardware import SECONDS_PER_HOUR, utilisation
@@ -53,7 +54,10 @@ class Machine:
     @property
     def price_per_flop(self) -> float:
         """Price of one FLOP at this utilisation."""
-        return self.price_per_hour / (SECONDS_PER_HOUR * self.peak_flops * self.utilisation)
+        with beyond_float64():
+            return float(
+                np.divide(self.price_per_hour, SECONDS_PER_HOUR * self.peak_flops * self.utilisation)
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

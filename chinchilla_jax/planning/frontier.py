@@ -23,6 +23,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -30,6 +31,7 @@ Array = NDArray[np.float64]
 _LOG_6 = math.log(FLOPS_PER_PARAM_TOKEN)
 
 
+@beyond_float64()
 def frontier_line(law: ScalingLaw) -> tuple[Array, Array]:
     """(ln K, gamma) of the laws, each of their shape: ln(L_opt - E) = ln K - gamma ln(C/6)."""
     intercept, _ = law.log_ratio_line()
@@ -39,6 +41,7 @@ def frontier_line(law: ScalingLaw) -> tuple[Array, Array]:
     return log_k, alpha * beta / (alpha + beta)
 
 
+@beyond_float64()
 def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
     """Logarithm of the budget (FLOP) at which `target` is `value` on the frontier.
 
@@ -57,8 +60,7 @@ def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
         return np.asarray(np.log(wanted))
     if target == "loss":
         log_k, gamma = frontier_line(law)
-        with np.errstate(divide="ignore"):
-            log_excess = np.log(np.maximum(wanted - law.E, 0.0))
+        log_excess = np.log(np.maximum(wanted - law.E, 0.0))
         return np.asarray((log_k - log_excess) / gamma + _LOG_6)
     # ln N = (x - i - s x) / 2 and ln D = (x + i + s x) / 2 for x = ln(C/6), with ln(D/N) = i + s x.
     sign = {"params": 1.0, "tokens": -1.0}[target]
@@ -66,6 +68,7 @@ def log_budget(law: ScalingLaw, target: str, value: ArrayLike) -> Array:
     return np.asarray((2 * np.log(wanted) + sign * intercept) / (1 - sign * slope) + _LOG_6)
 
 
+@beyond_float64()
 def log_optimal_excess(law: ScalingLaw, log_flops: ArrayLike) -> Array:
     """ln(L_opt - E), L in nats per token, at each ln C: the frontier above the irreducible loss."""
     log_k, gamma = frontier_line(law)
@@ -95,14 +98,14 @@ def compute_overhead(law: ScalingLaw, params: ArrayLike, tokens: ArrayLike) -> A
     return log_compute_overhead(law, np.log(params), np.log(tokens))
 
 
+@beyond_float64()
 def log_compute_overhead(law: ScalingLaw, log_params: ArrayLike, log_tokens: ArrayLike) -> Array:
     """`compute_overhead` from ln N and ln D; the overhead itself is not a log."""
     log_n, log_d = np.asarray(log_params), np.asarray(log_tokens)
     log_excess = np.logaddexp(np.log(law.A) - law.alpha * log_n, np.log(law.B) - law.beta * log_d)
     log_k, gamma = frontier_line(law)
     # On the frontier the two budgets agree up to rounding of either sign.
-    with np.errstate(over="ignore"):
-        return np.maximum(np.expm1(log_n + log_d - (log_k - log_excess) / gamma), 0.0)
+    return np.maximum(np.expm1(log_n + log_d - (log_k - log_excess) / gamma), 0.0)
 
 
 def _exp(logs: Array) -> Array:

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.validation import positive_number, real_array
@@ -217,6 +218,7 @@ def _solve(log_a: Any, log_b: Any, alpha: Any, beta: Any, log_served: Any) -> tu
     return log_n, log_tokens(split), jnp.abs(condition(split))
 
 
+@beyond_float64()
 def loss_like(law: ScalingLaw, params: ArrayLike) -> Array:
     """Loss of the compute-optimal model of this size under each law (nats per token)."""
     return np.asarray(law.E + np.exp(_log_excess_like(law, params)))
@@ -226,34 +228,33 @@ def _log_excess_like(law: ScalingLaw, params: ArrayLike) -> Array:
     return log_optimal_excess(law, log_budget(law, "params", params))
 
 
+@beyond_float64()
 def _plan_of(law: ScalingLaw, target: str, value: float, demand: Demand, costs: Costs) -> dict[str, Array]:
     if target == "loss":
         loss = np.full(law.shape, value)
-        with np.errstate(divide="ignore"):
-            log_excess = np.log(np.maximum(loss - law.E, 0.0))
+        log_excess = np.log(np.maximum(loss - law.E, 0.0))
     else:
         loss, log_excess = loss_like(law, value), _log_excess_like(law, value)
     best = _served(law, log_excess, costs.demand_in_training_tokens(demand))
     base = _served(law, log_excess, 0.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        training, serving = costs.training(best.params, best.tokens), costs.inference(best.params, demand)
-        baseline = costs.training(base.params, base.tokens) + costs.inference(base.params, demand)
-        saved = baseline - (training + serving)
-        return {
-            "loss": loss,
-            "params": best.params,
-            "tokens": best.tokens,
-            "tokens_per_param": best.tokens / best.params,
-            "training_cost": training,
-            "inference_cost": serving,
-            "total_cost": training + serving,
-            "baseline_params": base.params,
-            "baseline_tokens": base.tokens,
-            "baseline_cost": baseline,
-            "saved": saved,
-            "saving": saved / baseline,
-            "residual": best.residual,
-        }
+    training, serving = costs.training(best.params, best.tokens), costs.inference(best.params, demand)
+    baseline = costs.training(base.params, base.tokens) + costs.inference(base.params, demand)
+    saved = baseline - (training + serving)
+    return {
+        "loss": loss,
+        "params": best.params,
+        "tokens": best.tokens,
+        "tokens_per_param": best.tokens / best.params,
+        "training_cost": training,
+        "inference_cost": serving,
+        "total_cost": training + serving,
+        "baseline_params": base.params,
+        "baseline_tokens": base.tokens,
+        "baseline_cost": baseline,
+        "saved": saved,
+        "saving": saved / baseline,
+        "residual": best.residual,
+    }
 
 
 def _one_quality(loss: float | None, like_params: float | None) -> tuple[str, float]:

@@ -17,6 +17,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.scaling_law import ScalingLaw
@@ -45,6 +46,7 @@ class RatioMap:
     residual: float
 
 
+@beyond_float64()
 def ratio_map(
     law: ScalingLaw,
     loss: ArrayLike,

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import positive_array, positive_number, seed_number, whole_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
@@ -174,6 +175,7 @@ def isoflop(
     )
 
 
+@beyond_float64()
 def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
     """ln(N* of the parabola / true N*) on a noise-free law, the same at every budget.
 
@@ -181,11 +183,17 @@ def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
         alpha: exponent of the parameters, positive.
         beta: exponent of the tokens, positive.
         offsets: ln(N / true N*) of the runs of one budget, three distinct ones or more.
+
+    Returns:
+        NaN where the losses at the offsets lie beyond float64, or have no parabola.
     """
     x = np.asarray(offsets, dtype=np.float64)
     mean = x.mean()
     excess = beta * np.exp(-alpha * x) + alpha * np.exp(beta * x)
-    slope, curve = np.linalg.lstsq(np.vander(x - mean, 3, increasing=True), excess, rcond=None)[0][1:]
+    powers = np.vander(x - mean, 3, increasing=True)
+    if not (np.isfinite(powers).all() and np.isfinite(excess).all()):
+        return float("nan")
+    slope, curve = np.linalg.lstsq(powers, excess, rcond=None)[0][1:]
     return float(mean - slope / (2 * curve))
 
 

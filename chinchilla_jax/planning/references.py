@@ -24,6 +24,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, ScalingLaw
 from chinchilla_jax.planning.frontier import flops_for_loss, flops_for_params, flops_for_tokens
@@ -51,22 +52,26 @@ class KaplanLaw:
     a_n: float = 0.076
     a_d: float = 0.103
 
+    @beyond_float64()
     def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
         """(params, tokens) at each budget (FLOP)."""
         budget = np.asarray(flops, dtype=np.float64)
         params = self.params_at_pf_day * (budget / self._flops_of_a_pf_day) ** self.exponent
         return params, budget / (FLOPS_PER_PARAM_TOKEN * params)
 
+    @beyond_float64()
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
         """L(N, D), nats per token of their data."""
         n, d = np.asarray(params, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
         return np.asarray(((self.n_c / n) ** (self.a_n / self.a_d) + self.d_c / d) ** self.a_d)
 
+    @beyond_float64()
     def flops_for_params(self, params: ArrayLike) -> Array:
         """The budget (FLOP) whose optimum has this many parameters."""
         n = np.asarray(params, dtype=np.float64)
         return np.asarray(self._flops_of_a_pf_day * (n / self.params_at_pf_day) ** (1 / self.exponent))
 
+    @beyond_float64()
     def flops_for_tokens(self, tokens: ArrayLike) -> Array:
         """The budget (FLOP) whose optimum has this many tokens."""
         at_pf_day = self._flops_of_a_pf_day / (FLOPS_PER_PARAM_TOKEN * self.params_at_pf_day)
