@@ -112,6 +112,7 @@ def jackknife_acceleration(jackknife: Floats) -> float:
     return float(np.sum(deviation**3) / (6 * spread**1.5)) if spread > 0 else 0.0
 
 
+@beyond_float64()
 def highest_density(replicates: Floats, tail: float) -> Limits:
     """The shortest interval that holds a share 1 - 2 tail of the finite replicates."""
     low, high = np.full(replicates.shape[1], np.nan), np.full(replicates.shape[1], np.nan)
