@@ -1,4 +1,4 @@
-"""Figures of decisions: their tables agree with the decisions, and drawing changes no setting."""
+"""Figures about what to train: their tables match the plans, and drawing changes no settings."""
 
 import matplotlib as mpl
 import numpy as np

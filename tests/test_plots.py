@@ -347,7 +347,7 @@ def test_axes_say_what_and_in_which_unit(figures: dict[str, Figure]) -> None:
     assert "Hoffmann et al. 2022" in published and "Besiroglu et al. 2024" in published
 
 
-def test_marks_stand_at_the_numbers_of_the_table(study: FakeStudy) -> None:
+def test_marks_are_at_the_numbers_of_the_table(study: FakeStudy) -> None:
     table = plots.parameters_by_family_table(study, "additive")
     axes = Figure().add_subplot()
     plots.plot_parameters_by_family(table, parameters=["alpha"], ax=axes)
@@ -421,7 +421,7 @@ def test_a_failed_condition_is_a_gap_with_a_note(study: FakeStudy) -> None:
     )
 
 
-def test_a_study_without_one_converged_fit_is_drawn_all_the_same(study: FakeStudy) -> None:
+def test_a_study_without_one_converged_fit_is_still_drawn(study: FakeStudy) -> None:
     lost = study.failing(*study.conditions["condition"]).without("additive", "systematic_bias")
     figures = dict(plots.study_figures(lost))
     assert list(figures) == [*NAMES[:6], *NAMES[-2:]]
@@ -523,7 +523,7 @@ def test_unknown_choices_are_refused_in_one_line(study: FakeStudy) -> None:
         plots.save_study_figures(study, "unused", formats=["bmp"])
 
 
-def test_the_nearest_level_stands_in_for_80_percent(study: FakeStudy) -> None:
+def test_the_nearest_level_replaces_80_percent(study: FakeStudy) -> None:
     params = study.params[study.params["level"] == 0.5]
     table = plots.parameters_by_counting_table(dataclasses.replace(study, params=params))
     assert set(table["level"]) == {0.5}
@@ -579,7 +579,7 @@ def legend_texts(figure):
     return [text.get_text() for legend in legends for text in legend.get_texts()]
 
 
-def test_uncertified_estimates_are_told_from_the_others():
+def test_uncertified_estimates_are_marked_apart():
     study = make_study()
     shown = plots.parameters_by_family_table(study, "log_normal_noise")
     assert shown.conditions["certified"].all(), "a study that does not say is taken at its word"

@@ -1,4 +1,4 @@
-"""Write figures to files; the same figure gives the same bytes on every day and with every version."""
+"""Write figures to files, without dates or versions in them: the same figure gives the same bytes."""
 
 from __future__ import annotations
 
