@@ -4,13 +4,14 @@ import math
 
 import pytest
 
-from chinchilla_jax._util.labels import QUANTITIES, interval_text, quantity_label
+from chinchilla_jax._util.labels import QUANTITIES, interval_text, quantity_label, quantity_text
 from chinchilla_jax._util.text import (
     count_text,
     duration_text,
     list_text,
     number_text,
     plain_number,
+    scaled_number,
     size_text,
     speed_text,
     time_left_text,
@@ -81,3 +82,13 @@ def test_every_quantity_of_the_tables_has_a_label():
     assert quantity_label("alpha") == "\u03b1"
     assert quantity_label("some_new_quantity") == "some new quantity"
     assert interval_text(0.8, "percentile") == "80% interval (percentile)"
+
+
+def test_values_of_quantities_are_read_at_a_glance():
+    assert [scaled_number(value) for value in (124e6, 97.1792e9, 999.96e9, 1.71505e12, 9e15, 512.0)] == [
+        *("124M", "97.18B", "1T", "1.715T", "9e+15", "512")
+    ]
+    assert quantity_text("params", 7e10) == "70B"
+    assert quantity_text("tokens", math.inf) == "inf"
+    assert quantity_text("flops", 1.05e24) == "1.05e+24"
+    assert quantity_text("saving", 0.17412) == "17.41"

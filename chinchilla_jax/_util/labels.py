@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from chinchilla_jax._util.text import TIMES
+from chinchilla_jax._util.text import TIMES, plain_number, scaled_number
 
 # Symbols are Unicode and not mathtext: setting mathtext takes as long as the rest of a figure and embeds two
 # more fonts in every PDF. Written as escapes, because several look like Latin letters.
@@ -46,12 +46,13 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         "loss": Label("loss", "L", "nats per token"),
         "optimal_params": Label("compute-optimal parameters", "N"),
         "optimal_tokens": Label("compute-optimal tokens", "D"),
+        "rule_overhead": Label("rule overhead", unit="%"),
         # Serving.
         "training_cost": Label("training cost"),
         "inference_cost": Label("inference cost"),
         "total_cost": Label("total cost"),
-        "baseline_params": Label("compute-optimal: parameters"),
-        "baseline_tokens": Label("compute-optimal: training tokens"),
+        "baseline_params": Label("compute-optimal: parameters", "N"),
+        "baseline_tokens": Label("compute-optimal: training tokens", "D"),
         "baseline_cost": Label("compute-optimal: total cost"),
         "saved": Label("saved"),
         "saving": Label("saving", unit="%"),
@@ -79,6 +80,14 @@ def quantity_label(quantity: str) -> str:
     """Name, symbol and unit of a quantity; an unknown one is its own name with spaces."""
     known = QUANTITIES.get(quantity)
     return quantity.replace("_", " ") if known is None else str(known)
+
+
+def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
+    """A value of a quantity for a terminal: counts as "97.18B", shares of quantities in % times 100."""
+    label = QUANTITIES.get(quantity, Label(quantity))
+    if label.unit == "%":
+        return plain_number(100.0 * value, digits)
+    return scaled_number(value, digits) if label.symbol in ("N", "D") else plain_number(value, digits)
 
 
 def interval_text(level: float, method: str) -> str:

@@ -49,6 +49,15 @@ def plain_number(value: Any, digits: int = 6) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}g}"
 
 
+def scaled_number(value: float, digits: int = 4) -> str:
+    """A number of parameters or tokens for a terminal: "97.18B", "1.715T"; others as `plain_number`."""
+    rounded = float(f"{value:.{digits}g}")
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if size <= rounded < 1e15:
+            return f"{rounded / size:.{digits}g}{letter}"
+    return plain_number(value, digits)
+
+
 def count_text(n: int, noun: str, plural: str | None = None) -> str:
     """How many of something: "1 condition", "1,080 conditions", "2 losses".
 

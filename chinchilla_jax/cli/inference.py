@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, law_options, output
 from chinchilla_jax.cli.options import Decorator, bundle, figures_option, output_options
@@ -202,13 +202,11 @@ def _print(made: InferencePlan) -> None:
     output.echo(f"served over its life: {served}; costs in {made.costs.unit}")
     output.echo()
     columns = law_options.interval_columns(made.sample)
-    rows = [
-        (
-            quantity_label(str(row["quantity"])),
-            *((100.0 if row["quantity"] == "saving" else 1.0) * float(row[name]) for name in columns),
-        )
-        for row in made.table.to_dict("records")
-    ]
+    rows = []
+    for row in made.table.to_dict("records"):
+        quantity = str(row["quantity"])
+        values = (quantity_text(quantity, float(row[name])) for name in columns)
+        rows.append((quantity_label(quantity), *values))
     output.print_table(("cheapest", *columns), rows)
     if made.n_unreachable:
         output.echo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws.objectives import Objective
 
+_NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[MBT]?")
 _quiet = False
 
 
@@ -75,12 +77,12 @@ def print_table(
 
     Args:
         header: names of the columns.
-        rows: cells; numbers are aligned to the right and written by `plain_number`.
+        rows: cells; columns of numbers are aligned to the right; int and float are written by `plain_number`.
         keys: how many of the first columns identify a row.
         digits: significant digits of numbers.
     """
     cells = [list(row) for row in rows]
-    right = [all(isinstance(row[i], int | float) for row in cells) for i in range(len(header))]
+    right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
     texts = [[cell if isinstance(cell, str) else plain_number(cell, digits) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     if _quiet:
@@ -93,6 +95,11 @@ def print_table(
             line = "  ".join(aligned).rstrip()
             # click.echo removes the style if stdout is not a terminal.
             click.echo(click.style(line, bold=True) if row == [*header] else line)
+
+
+def _is_number(cell: object) -> bool:
+    """Whether a cell is a number, or one that is formatted already."""
+    return _NUMBER.fullmatch(cell) is not None if isinstance(cell, str) else isinstance(cell, int | float)
 
 
 def _screen_width() -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, law_options, output
 from chinchilla_jax.cli.options import bundle, figures_option, output_options
@@ -258,13 +258,12 @@ def _print(
 
 def _print_plan(made: Plan) -> None:
     columns = law_options.interval_columns(made.sample)
-    rule = f"{made.ratio:g}:1 rule overhead (%)"
     rows = []
     for row in made.table.to_dict("records"):
-        percent = row["quantity"] == "rule_overhead"
-        scale = 100.0 if percent else 1.0
-        name = rule if percent else quantity_label(str(row["quantity"]))
-        rows.append((name, *(scale * float(row[each]) for each in columns)))
+        quantity = str(row["quantity"])
+        rule = f"{made.ratio:g}:1 " if quantity == "rule_overhead" else ""
+        values = (quantity_text(quantity, float(row[each])) for each in columns)
+        rows.append((rule + quantity_label(quantity), *values))
     output.print_table(("compute-optimal", *columns), rows)
     if made.n_unreachable:
         output.echo(
@@ -273,8 +272,12 @@ def _print_plan(made: Plan) -> None:
             "out of ratio and overhead"
         )
     output.echo()
-    shown = ["law", "flops", "params", "tokens", "tokens_per_param", "loss"]
-    output.print_table(("published", *shown[1:]), output.rows(made.references, shown))
+    shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
+    published = [
+        (law, *map(quantity_text, shown, values))
+        for law, *values in output.rows(made.references, ["law", *shown])
+    ]
+    output.print_table(("published", *shown), published)
     output.echo(
         "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only; "
         "hoffmann2022 and chinchilla share theirs"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import DataError, UsageError
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import (
@@ -96,7 +96,10 @@ def next_command(database: str, another: bool, as_json: bool) -> None:
         output.echo()
         output.echo(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
-        rows = [(quantity_label(name), *(run.proposal[name][each] for each in columns)) for name in shown]
+        rows = [
+            (quantity_label(name), *(quantity_text(name, run.proposal[name][each]) for each in columns))
+            for name in shown
+        ]
         output.print_table(("compute-optimal", *columns), rows)
 
 
