@@ -88,7 +88,7 @@ def test_a_compilation_is_announced_before_it_begins(monkeypatch, tmp_path, caps
     from chinchilla_jax._util import progress_bar as progress
     from chinchilla_jax.solvers.lane_kernel import loading, object_code
 
-    def compiler(text):
+    def compiler(text, machine):
         raise RuntimeError("in place of the compiler")
 
     def attempt():

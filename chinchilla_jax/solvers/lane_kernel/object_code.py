@@ -60,7 +60,7 @@ class ObjectFile:
         """The code, compiled now."""
         how_often = "in every run" if self.path is None else "once for this machine"
         announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
-        return compiled(self._assembly)
+        return compiled(self._assembly, host_machine())
 
     def write(self, code: bytes) -> None:
         """Keep `code` for later processes, where that is possible."""
@@ -71,9 +71,9 @@ class ObjectFile:
             aside.write_bytes(hashlib.sha256(code).digest() + code)
 
 
-def compiled(text: str) -> bytes:
-    """Object code of the assembly `text`, for this processor."""
-    module, machine = llvm.parse_assembly(text), host_machine()
+def compiled(text: str, machine: llvm.TargetMachine) -> bytes:
+    """Object code of the assembly `text` for `machine`."""
+    module = llvm.parse_assembly(text)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     optimise(module, machine, vectorise=True)
     return machine.emit_object(module)
