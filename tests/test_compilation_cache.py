@@ -86,9 +86,9 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
 
 def test_a_compilation_is_announced_before_it_begins(monkeypatch, tmp_path, capsys):
     from chinchilla_jax._util import progress_bar as progress
-    from chinchilla_jax.solvers.lane_kernel import loading, object_code
+    from chinchilla_jax.solvers.lane_kernel import building, loading
 
-    def compiler(text, machine):
+    def compiler():
         raise RuntimeError("in place of the compiler")
 
     def attempt():
@@ -97,7 +97,7 @@ def test_a_compilation_is_announced_before_it_begins(monkeypatch, tmp_path, caps
 
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(progress, "_logged", True)
-    monkeypatch.setattr(object_code, "compiled", compiler)
+    monkeypatch.setattr(building, "built", compiler)
     assert "compiling the solver, once for this machine" in attempt()
     monkeypatch.setenv(VARIABLE, "off")
     assert "in every run" in attempt()

@@ -12,7 +12,7 @@ from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.solvers import engine_choice
-from chinchilla_jax.solvers.lane_kernel import loading, object_code, self_test
+from chinchilla_jax.solvers.lane_kernel import building, loading, object_code
 
 
 def refuse_assembly(monkeypatch, tmp_path):
@@ -66,10 +66,19 @@ def break_jit(monkeypatch, tmp_path):
     return "unable to find target"
 
 
-def answer_wrongly(monkeypatch, tmp_path):
-    monkeypatch.setattr(self_test, "OBJECTIVE", 1.0)
+def crash_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    return "the compiled code finds a wrong optimum"
+    monkeypatch.setattr(building, "_PROGRAM", "import os; os.abort()")
+    return "the compiler's process ended with -6"
+
+
+def answer_wrongly(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    wrong = "from chinchilla_jax.solvers.lane_kernel import self_test; self_test.OBJECTIVE = 1.0"
+    monkeypatch.setattr(
+        building, "_PROGRAM", building._PROGRAM.replace("object_code.write", f"{wrong}; object_code.write")
+    )
+    return "RuntimeError: the compiled code finds a wrong optimum"
 
 
 WAYS = (
@@ -80,6 +89,7 @@ WAYS = (
     age_bindings,
     break_import,
     break_jit,
+    crash_compiler,
     answer_wrongly,
 )
 

@@ -12,7 +12,7 @@ import pytest
 from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.bootstrapping.random_bits import random_bits
 from chinchilla_jax.solvers import Status, engine_choice, status, thresholds
-from chinchilla_jax.solvers.lane_kernel import generate, object_code, self_test
+from chinchilla_jax.solvers.lane_kernel import building, generate, object_code, self_test
 from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS
 from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
@@ -163,3 +163,9 @@ def test_the_answers_of_the_self_test_are_right(monkeypatch):
             changed.setattr(self_test, name, value)
             with pytest.raises(RuntimeError, match="the compiled code"):
                 self_test.require_right_answers(load_kernel())
+
+
+def test_where_python_cannot_be_started_the_kernel_is_compiled_in_this_process(monkeypatch):
+    monkeypatch.setattr(building.subprocess, "run", None)
+    monkeypatch.setattr(sys, "executable", "/opt/editor/bin/editor")
+    assert building.built()

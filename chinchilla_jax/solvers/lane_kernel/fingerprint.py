@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 # What runs in Python, when the kernel is used (all but this file) and when it is made.
-_NOT_COMPILED = {"__init__", "engine", "fingerprint", "kernel", "loading", "object_code", "self_test"}
+_NOT_COMPILED = {
+    "__init__",
+    "building",
+    "engine",
+    "fingerprint",
+    "kernel",
+    "loading",
+    "object_code",
+    "self_test",
+}
 _PACKAGE = __name__.split(".")[0]
 _KERNEL = __name__.rpartition(".")[0]
 

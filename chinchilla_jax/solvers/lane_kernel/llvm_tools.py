@@ -5,6 +5,12 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 
 
+def initialise() -> None:
+    """Make this processor known to LLVM; needed before anything else here."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
 def host_machine() -> llvm.TargetMachine:
     """A target for exactly this processor, with all its instructions."""
     return llvm.Target.from_default_triple().create_target_machine(

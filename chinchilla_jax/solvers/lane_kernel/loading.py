@@ -10,6 +10,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.progress_bar import announce
+
 if TYPE_CHECKING:
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
@@ -66,20 +68,18 @@ def _loaded() -> Kernel:
         least = ".".join(map(str, _LEAST_VERSION))
         raise KernelRefused(f"llvmlite {llvmlite.__version__} is older than {least}")
 
-    import llvmlite.binding as llvm
-
+    from chinchilla_jax.solvers.lane_kernel.building import built
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
-    from chinchilla_jax.solvers.lane_kernel.object_code import ObjectFile
-    from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
+    from chinchilla_jax.solvers.lane_kernel.llvm_tools import initialise
+    from chinchilla_jax.solvers.lane_kernel.object_code import kept_file, read, write
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    file = ObjectFile()
-    kept = file.read()
-    if kept is not None:
-        return Kernel(kept)
-    code = file.compile()
-    kernel = Kernel(code)
-    require_right_answers(kernel)
-    file.write(code)
-    return kernel
+    initialise()
+    file = kept_file()
+    code = None if file is None else read(file)
+    if code is None:
+        how_often = "in every run" if file is None else "once for this machine"
+        announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
+        code = built()
+        if file is not None:
+            write(file, code)
+    return Kernel(code)
