@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; the file takes its own name at the end of the block.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to, renamed to `path` at the end of the block.
 
-    Whoever looks at `path` sees the old content or the new one. After an error nothing is left behind.
+    A reader of `path` sees either the old content or the new. After an error the old content remains and the
+    temporary file is removed.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        yield aside
-        os.replace(aside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -1,12 +1,11 @@
-"""Errors meant for the reader of one line: what was found, where, and what to do about it.
+"""Errors of one line each: what was found, where, and what to do about it.
 
 The command line prints the message alone and exits with code 2 for `DataError` and `UsageError`. Both are
-also `ValueError`, so code that never heard of this package can catch them.
+also `ValueError`, so code that does not import this package can catch them.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 
 
@@ -23,7 +22,7 @@ class UsageError(ChinchillaError, ValueError):
 
 
 class DataWarning(UserWarning):
-    """A table that is used, and may not hold what its owner believes; its text is one line."""
+    """The table is used, but may not mean what its owner believes; the text is one line."""
 
 
 class EngineWarning(RuntimeWarning):
@@ -31,7 +30,7 @@ class EngineWarning(RuntimeWarning):
 
 
 def closest(name: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name nearest in spelling to `name`, or None when none is near."""
+    """The allowed name nearest in spelling to `name`; None if none is near."""
     import difflib
 
     by_folded = {candidate.casefold(): candidate for candidate in allowed}
@@ -43,9 +42,9 @@ def unknown_name(what: str, name: object, allowed: Iterable[str]) -> UsageError:
     """Build (not raise) the error for a name outside a fixed list.
 
     Args:
-        what: what the name stands for, as in "params" or "counting rule".
-        name: what the caller gave; anything, since callers pass anything.
-        allowed: the names that would have been right, in the order to show them.
+        what: what the name denotes, such as "params" or "counting rule".
+        name: what the caller passed, of any type.
+        allowed: the valid names, in the order to show them.
     """
     names = list(allowed)
     near = closest(name, names) if isinstance(name, str) else None
@@ -54,25 +53,10 @@ def unknown_name(what: str, name: object, allowed: Iterable[str]) -> UsageError:
 
 
 def short(value: object, width: int = 40) -> str:
-    """`repr(value)`, cut to `width` characters: one line whatever the value holds."""
+    """`repr(value)` on one line, cut to `width` characters."""
     try:
         text = repr(value)
         text = text if text.isprintable() else ascii(value)
     except Exception:  # a repr can fail (an integer of 5,000 digits does), and must not replace the message
         text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def whole_number(what: str, value: object) -> int:
-    """`value` as an int.
-
-    Raises:
-        UsageError: it is not a whole number >= 0.
-    """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if number < 0 or isinstance(value, bool):
-        raise UsageError(f"{what} = {short(value)} is not a whole number >= 0; give 0, 1, 2, ...")
-    return number

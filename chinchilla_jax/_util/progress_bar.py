@@ -1,7 +1,7 @@
-"""How long work is shown: a rate and the time left on a terminal, nothing anywhere else.
+"""Progress of long work: a rate and the time left on a terminal, nothing elsewhere.
 
-Code that works long takes `progress` (None, "auto" or a `Progress`), calls `resolve` once and reports through
-the result; it never asks whether anybody is looking.
+Long-running functions take `progress` (None, "auto" or a `Progress`), call `resolve` once and report to the
+result, which decides whether anything is shown.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any, Self, TextIO
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.text import speed_text, time_left_text
 
-# A line that is redrawn more often than this is work for nobody.
+# Redrawing more often than this is wasted work.
 _REDRAW_SECONDS = 0.2
 _silent: contextvars.ContextVar[bool] = contextvars.ContextVar("chinchilla_jax_silent", default=False)
-# No variables of a context: work that is announced may be in a thread, which has a context of its own.
+# Not context variables: the work announced may run in a thread, which has a context of its own.
 _hushed = _logged = False
 
 
 @contextlib.contextmanager
 def silenced(silent: bool = True) -> Iterator[None]:
-    """Let "auto" show nothing inside a `with` block, if `silent`, and nothing be announced."""
+    """Inside the block, if `silent`, "auto" shows nothing and `announce` prints nothing."""
     global _hushed
     token, before = _silent.set(silent), _hushed
     _hushed = silent
@@ -39,19 +39,19 @@ def silenced(silent: bool = True) -> Iterator[None]:
 
 
 def announce_in_logs() -> None:
-    """Have `announce` write where stderr is no terminal too, for the rest of this process."""
+    """For the rest of this process, let `announce` print even if stderr is not a terminal."""
     global _logged
     _logged = True
 
 
 def announce(text: str) -> None:
-    """Say on stderr why everything waits, from whatever thread; on a terminal only unless told otherwise."""
+    """Print to stderr why the user has to wait, from any thread; by default on a terminal only."""
     if not _hushed and sys.stderr and (_logged or sys.stderr.isatty()):
         print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Silent; the base of what does show. Used as a context manager, or closed by hand.
+    """Shows nothing; the base of those that do. Use it as a context manager, or close it.
 
     `advance` may be called from several threads. `begin` starts a new task and ends the one before it.
     """
@@ -60,10 +60,10 @@ class Progress:
         """Start a task of `total` units of work."""
 
     def advance(self, done: int) -> None:
-        """Add `done` units to what is finished."""
+        """Add `done` finished units."""
 
     def note(self, text: str) -> None:
-        """Say something, once, above the bar."""
+        """Print a line above the bar."""
 
     def close(self) -> None:
         """End the task; further calls do nothing."""
@@ -83,7 +83,7 @@ class Progress:
 
 
 class LineProgress(Progress):
-    """One line, redrawn in place, for terminals on machines without rich.
+    """One line, redrawn in place, for a terminal where rich is not installed.
 
     Args:
         stream: where to write; a terminal.
@@ -109,14 +109,14 @@ class LineProgress(Progress):
             self._draw()
 
     def advance(self, done: int) -> None:
-        """Add to what is finished; redraws at most five times a second."""
+        """Add finished units; redraws at most five times a second."""
         with self._lock:
             self._done += done
             if self._open and time.monotonic() - self._drawn > _REDRAW_SECONDS:
                 self._draw()
 
     def note(self, text: str) -> None:
-        """A line of its own; the bar goes on below it."""
+        """Print a line; the bar continues below it."""
         with self._lock:
             self._stream.write(f"\r\x1b[K{text}\n" if self._open else f"{text}\n")
             if self._open:
@@ -196,7 +196,7 @@ class RichProgress(Progress):
 
 
 def resolve(progress: Progress | str | None) -> Progress:
-    """What `progress` stands for.
+    """The `Progress` that an argument `progress` means.
 
     Args:
         progress: None is silent; "auto" shows a bar if stderr is a terminal (by rich where it is installed, a

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_part(path: Path, numbers: range) -> pd.DataFrame | None:
 
 def write_part(path: Path, rows: pd.DataFrame) -> None:
     """Written whole or not at all: a part that is there is finished."""
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         rows.to_parquet(aside, index=False)
 
 

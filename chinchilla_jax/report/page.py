@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.text import duration_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
@@ -41,7 +41,7 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
     """
     target = study.path / PAGE if path is None else Path(path).expanduser()
     text = render(study, _relative(study.path, target.parent))
-    with written_whole(target) as aside:
+    with atomic_write(target) as aside:
         # The file name of a table need not be UTF-8.
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return target

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns
@@ -40,7 +40,7 @@ def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     frame = frame.astype({"loss": "float64"})  # an open run has None
     frame["config"] = [json.dumps(run.config) if run.config else None for run in runs]
     try:
-        with written_whole(target) as aside:
+        with atomic_write(target) as aside:
             if target.suffix in (".parquet", ".pq"):
                 frame.to_parquet(aside, index=False)
             else:

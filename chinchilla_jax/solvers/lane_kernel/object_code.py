@@ -17,7 +17,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from chinchilla_jax._util import cache_dir
-from chinchilla_jax._util.atomic_write import written_whole
+from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, optimise
 
 SHIPPED = Path(__file__).with_name("kernel.ll.xz")
@@ -59,5 +59,5 @@ def read(file: Path) -> bytes | None:
 
 def write(file: Path, code: bytes) -> None:
     """Keep `code` in `file`, with its digest; where that cannot be, the next process compiles again."""
-    with contextlib.suppress(OSError), written_whole(file) as aside:
+    with contextlib.suppress(OSError), atomic_write(file) as aside:
         aside.write_bytes(hashlib.sha256(code).digest() + code)
