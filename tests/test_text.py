@@ -70,7 +70,9 @@ def test_counts_and_lists():
 def test_durations_sizes_and_rates():
     durations = [duration_text(seconds) for seconds in (0.05, 5.04, 86.9, 900, 36000)]
     assert durations == ["0.05 s", "5.0 s", "87 s", "15 min", "10.0 h"]
-    assert [size_text(n) for n in (9, 58_000, 52e6, 1.44e9)] == ["1 kB", "58 kB", "52 MB", "1.4 GB"]
+    assert [size_text(n) for n in (9, 58_000, 1.5e6, 52e6, 1.44e9)] == [
+        *("1 kB", "58 kB", "1.5 MB", "52 MB", "1.4 GB")
+    ]
     assert [speed_text(rate, "fits") for rate in (23_456.7, 0.25)] == ["23,457 fits/s", "0.2 fits/s"]
     left = [time_left_text(*work) for work in ((100, 0.0), (0, 5.0), (650, 10.0), (36_610, 10.0))]
     assert left == ["? left", "0:00 left", "1:05 left", "1:01:01 left"]

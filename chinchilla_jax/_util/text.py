@@ -93,10 +93,12 @@ def duration_text(seconds: float) -> str:
 
 
 def size_text(n_bytes: float) -> str:
-    """A size on disk or in memory, in decimal units: "12 kB", "52 MB", "1.4 GB"."""
+    """A size on disk or in memory, in decimal units: "12 kB", "1.5 MB", "52 MB", "1.4 GB"."""
     if n_bytes < 1e6:
         return f"{max(n_bytes / 1e3, 1):.0f} kB"
-    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.1f} GB"
+    if n_bytes < 1e9:
+        return f"{n_bytes / 1e6:.{int(n_bytes < 1e7)}f} MB"
+    return f"{n_bytes / 1e9:,.1f} GB"
 
 
 def speed_text(rate: float, unit: str) -> str:

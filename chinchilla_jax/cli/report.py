@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chinchilla_jax._util.text import size_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.options import quiet_option
 
@@ -31,4 +32,4 @@ def report_command(study: str, out: str | None) -> None:
     for sentence in answer(Facts(opened)):
         output.echo(plain_text(sentence))
         output.echo()
-    output.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    output.echo(f"{path}: {size_text(path.stat().st_size)}")

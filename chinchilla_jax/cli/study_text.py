@@ -6,6 +6,7 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from chinchilla_jax._util.text import count_text, duration_text, speed_text, time_left_text
 from chinchilla_jax.cli import output
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
     """
     import time
 
-    from chinchilla_jax._util.text import speed_text, time_left_text
     from chinchilla_jax.study.spec.reproduce import study_command
 
     why = {"stopped": "no process is working on it", "failed": status.error}.get(status.state)
@@ -43,7 +43,7 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
         elif status.rate is not None and status.last is not None:
             left = time_left_text(status.fits - status.fits_done, status.rate)
             ago = max(0.0, time.time() - status.last)
-            output.echo(f"{speed_text(status.rate, 'fits')}, {left}; last chunk {ago:,.0f} s ago")
+            output.echo(f"{speed_text(status.rate, 'fits')}, {left}; last chunk {duration_text(ago)} ago")
     elif status.state != "complete":
         if status.chunks_done == status.chunks:
             output.echo("all chunks are done, the tables are not; to write them:")
@@ -64,17 +64,14 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
 
 def print_study(study: Study) -> None:
     """A finished study: what was fitted, failures, the unperturbed fits, the page."""
-    from chinchilla_jax._util.text import count_text
     from chinchilla_jax.laws.scaling_law import PARAMETERS
 
     info = study.info
-    seconds = max(float(info["wall_time"]), 1e-9)
+    conditions = count_text(info["n_conditions"], "condition")
+    fits = f"{info['n_fits']:,} fits in {duration_text(float(info['wall_time']))}"
     found = "already complete, nothing computed" if study.reused else "complete"
     output.echo(f"{study.location}: {found}")
-    output.echo(
-        f"{count_text(info['n_conditions'], 'condition')}, {info['n_fits']:,} fits in {seconds:,.1f} s: "
-        f"{output.status_line(info['status_counts'])}"
-    )
+    output.echo(f"{conditions}, {fits}: {output.status_line(info['status_counts'])}")
     _print_failures(study)
     output.echo()
     output.echo("unperturbed, by counting of the parameters (standard errors in brackets)")

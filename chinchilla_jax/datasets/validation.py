@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import DataError, DataWarning, short
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.reading import Table
@@ -131,7 +132,7 @@ def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int
     rows = table.name_rows([row for row, _ in group])
     first = f" ({table.name_rows([first_row])})" if len(group) > 1 else ""
     others = sum(len(other) for other in groups.values()) - len(group)
-    more = f" ({others} other cell{'s' * (others > 1)} in this table cannot be used either)" if others else ""
+    more = f" ({count_text(others, 'other cell')} in this table cannot be used either)" if others else ""
     fault = f"{problem.shown}{first} {problem.fault}"
     return f"{table.where}: {rows}, column {short(table.header[position])}: {fault}; {problem.remedy}{more}"
 

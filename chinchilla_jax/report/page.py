@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
-from chinchilla_jax._util.text import duration_text
+from chinchilla_jax._util.text import duration_text, size_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
@@ -102,6 +102,7 @@ def _context(study: Study) -> dict[str, Any]:
         "info": study.info,
         "spec": study.spec,
         "wall_time": duration_text(float(study.info["wall_time"] or 0.0)),
+        "peak_memory": size_text(study.info["peak_memory"]) if study.info.get("peak_memory") else "",
         "n_runs": int(facts.conditions["n_runs"].max()),
         "statuses": tables.statuses(facts),
         "failures": tables.failures(facts),
