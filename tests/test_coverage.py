@@ -1,4 +1,4 @@
-"""Simulated coverage: what is drawn, how it is counted, and that an interrupted run goes on where it was."""
+"""Simulated coverage: what is drawn, how it is counted, and that an interrupted run resumes."""
 
 import numpy as np
 import pandas as pd
@@ -7,15 +7,9 @@ from scipy import stats
 from test_intervals import TRUTH, runs_with_noise
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.coverage import (
-    CoverageSpec,
-    coverage,
-    coverage_error,
-    coverage_rows,
-    coverage_table,
-    rank_methods,
-    simulated_losses,
-)
+from chinchilla_jax.analysis import CoverageSpec, coverage, coverage_rows, coverage_table, rank_methods
+from chinchilla_jax.analysis.coverage_simulation import simulated_losses
+from chinchilla_jax.analysis.coverage_tables import coverage_error
 
 SMALL = CoverageSpec(datasets=3, resamples=30, inner=2)
 

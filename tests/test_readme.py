@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import chinchilla_jax as cj
-from chinchilla_jax import planning
+from chinchilla_jax import analysis, planning
 from chinchilla_jax.cli import main
 
 HERE = Path(__file__).parent.parent
@@ -79,11 +79,9 @@ def test_it_is_short_and_names_every_page():
 @pytest.mark.slow
 def test_its_python_runs(tmp_path, monkeypatch):
     """One block after the other, as they are written but with smaller numbers of resamples."""
-    breakdown = import_module("chinchilla_jax.analysis.breakdown")  # not the functions of the same names
-    coverage = import_module("chinchilla_jax.analysis.coverage")
     monkeypatch.chdir(tmp_path)
     bootstrap, paper_study = cj.bootstrap, cj.paper_study
-    spec, search = coverage.CoverageSpec, breakdown.breakdown
+    spec, search = analysis.CoverageSpec, analysis.breakdown
 
     def few(runs, resamples=4000, **given):
         return bootstrap(runs, resamples=60, **given)
@@ -96,10 +94,10 @@ def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(cj, "bootstrap", few)
     monkeypatch.setattr(cj, "paper_study", small)
     monkeypatch.setattr(
-        coverage, "CoverageSpec", lambda datasets, inner: spec(datasets=2, resamples=20, inner=inner)
+        analysis, "CoverageSpec", lambda datasets, inner: spec(datasets=2, resamples=20, inner=inner)
     )
     monkeypatch.setattr(
-        breakdown,
+        analysis,
         "breakdown",
         lambda runs: search(runs, families=["systematic_bias"], resamples=20, repeats=1),
     )

@@ -1,6 +1,6 @@
-"""Questions about trust: identities, trends, joint maps, coverage, breakdown, diagnosis, Wald tests.
+"""Questions about trust: coverage, breakdown, diagnosis, theory, identities, trends, tests and comparisons.
 
-What simulates and fits (`coverage`, `breakdown`, `diagnosis`) is imported from its own module.
+Each name is imported when first used.
 """
 
 from chinchilla_jax._util.lazy import lazy_names

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.analysis.breakdown import RANGE_RATIO
+from chinchilla_jax.analysis.breakdown_points import RANGE_RATIO
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS

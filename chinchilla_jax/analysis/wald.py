@@ -28,7 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.analysis.coverage_simulation import NOISES, simulated_losses
+from chinchilla_jax.bootstrapping.schemes import huber_location
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
@@ -221,7 +224,7 @@ def null_p_values(
         resamples: of each.
         seed: whole number.
         noise: "residuals" (any run's error for any run) or "signed" (each run its own, its sign drawn), see
-            coverage.py.
+            `coverage_simulation.py`.
         progress: called with 1 after each data set.
 
     Returns:
@@ -232,11 +235,7 @@ def null_p_values(
     """
     import pandas as pd
 
-    from chinchilla_jax._util.errors import unknown_name
-    from chinchilla_jax._util.validation import whole_number
-    from chinchilla_jax.analysis.coverage import NOISES, simulated_losses
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-    from chinchilla_jax.bootstrapping.schemes import huber_location
     from chinchilla_jax.fitting.point_fit import fit
     from chinchilla_jax.solvers import SolverOptions
 

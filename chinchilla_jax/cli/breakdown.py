@@ -46,7 +46,7 @@ def breakdown_command(
     Each is found by bisection and given with its bootstrap interval and as a multiple of the documented
     miscount (15.2%). Takes several minutes.
     """
-    from chinchilla_jax.analysis.breakdown import breakdown, n_searches
+    from chinchilla_jax.analysis.breakdown_points import breakdown, n_searches
     from chinchilla_jax.perturbations import PARAMS_FAMILIES
 
     runs = table.read()

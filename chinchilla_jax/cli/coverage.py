@@ -59,7 +59,7 @@ def coverage_command(
     Simulates losses from the fitted law and residuals at the parameters and tokens of the runs, then fits,
     resamples and computes intervals by every method for each data set.
     """
-    from chinchilla_jax.analysis.coverage import CoverageSpec, coverage, rank_methods
+    from chinchilla_jax.analysis import CoverageSpec, coverage, rank_methods
 
     spec = CoverageSpec(datasets=datasets, resamples=resamples, inner=inner, noise=noise, seed=seed)
     runs = table.read()

@@ -53,7 +53,7 @@ def diagnose_command(
     Bootstraps both counts on the same resamples, and ranks families of miscounts by how well their closed
     form explains the difference.
     """
-    from chinchilla_jax.analysis.diagnosis import diagnose_counts
+    from chinchilla_jax.analysis import diagnose_counts
 
     runs = table.read()
     second = _other_table(table, other, other_column).read()

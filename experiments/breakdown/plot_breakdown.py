@@ -25,7 +25,7 @@ def plot_breakdown(table: pd.DataFrame) -> Figure:
     """Draw every breakdown size, with its interval, in units of the documented miscount.
 
     Args:
-        table: of `analysis.breakdown.breakdown`.
+        table: of `analysis.breakdown`.
 
     Returns:
         The figure: one row per family and direction, shaded as far as no conclusion changes.

@@ -13,7 +13,7 @@ from pathlib import Path
 from plot_breakdown import plot_breakdown
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.breakdown import breakdown
+from chinchilla_jax.analysis import breakdown
 
 HERE = Path(__file__).parent
 

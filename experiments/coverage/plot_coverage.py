@@ -23,7 +23,7 @@ def plot_coverage(table: pd.DataFrame) -> Figure:
     """Draw coverage with two standard errors, a column per method and a colour per level.
 
     Args:
-        table: of `analysis.coverage.coverage_table`.
+        table: of `analysis.coverage_table`.
 
     Returns:
         The figure. Grey bands extend two percentage points to either side of each level.

@@ -16,7 +16,7 @@ from plot_coverage import plot_coverage
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.progress_bar import resolve
-from chinchilla_jax.analysis.coverage import CoverageSpec, coverage, rank_methods
+from chinchilla_jax.analysis import CoverageSpec, coverage, rank_methods
 
 HERE = Path(__file__).parent
 

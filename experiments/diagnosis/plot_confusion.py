@@ -15,7 +15,7 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
     """Draw the number of errors by planted family (rows) and diagnosed family (columns).
 
     Args:
-        table: of `analysis.diagnosis.confusion`.
+        table: of `analysis.confusion`.
 
     Returns:
         The figure.

@@ -1,16 +1,16 @@
-"""Do the intervals hold what they promise? Simulated data sets from a known law, the whole machinery on each.
+"""Do intervals reach their nominal coverage? Data sets from a known law, and the whole machinery on each.
 
 | code     | symbol | shape | meaning                                                                  |
 |----------|--------|-------|--------------------------------------------------------------------------|
 | law      |        | ()    | the truth: by default the law fitted to the runs                         |
 | errors   | e_i    | (n,)  | log observed minus log predicted loss at that fit, centred (see below)   |
-| losses   | L*     | (n,)  | L(N_i, D_i) exp(e*_i): a simulated data set on the real (N, D)           |
-| coverage |        | ()    | share of the data sets whose interval holds the truth                    |
+| losses   | L*     | (n,)  | L(N_i, D_i) exp(e*_i): a simulated data set at the real (N, D)           |
+| coverage |        | ()    | share of the data sets whose interval contains the truth                 |
 
-Errors are centred at their Huber location, so that the truth is what the estimator estimates: an estimator
-that is nearly a median, on errors whose median is not zero, is after another law than the one they were added
-to. `noise` says how errors are drawn: "residuals", any run's error for any run (errors of one law); "signed",
-each run keeps the size of its own and draws the sign (errors as unequal as those of the fit).
+Errors are centred at their Huber location, so that the truth is what the estimator estimates. Added to errors
+whose median is not zero, a law is not what an estimator close to a median finds. `noise` says how errors are
+drawn: "residuals", any run's error for any run (errors of one law); "signed", each run keeps the size of its
+own error and the sign is drawn (errors as unequal as those of the fit).
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.analysis.coverage_store import claim, coverage_rows, read_part, write_part
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
+from chinchilla_jax.analysis.coverage_tables import coverage_table
+from chinchilla_jax.bootstrapping import weights as resampling
+from chinchilla_jax.bootstrapping.schemes import huber_location
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
 from chinchilla_jax.intervals.table import interval_table
@@ -42,9 +47,7 @@ if TYPE_CHECKING:
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
 NOISES = ("residuals", "signed")
 _PART = 20  # data sets in a file: what an interruption can lose
-_KEYS = ["quantity", "flops", "level", "method"]
-# Starts of the point fit of a simulated data set: as many as found every optimum in studies, see
-# study/work.py.
+# Of the point fit of a simulated data set; studies find every optimum from as many.
 _POINT_STARTS, _POINT_STEPS = 16, 60
 
 
@@ -78,9 +81,7 @@ class CoverageSpec:
     def __post_init__(self) -> None:
         """Check and complete the fields."""
         for name, least in (("datasets", 1), ("resamples", 2), ("inner", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise UsageError(f"coverage: {name} = {short(value)}, give a whole number of {least} or more")
+            whole_number(f"coverage: {name}", getattr(self, name), low=least)
         if self.seed + self.datasets >= 2**32:
             raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
         if self.noise not in NOISES:
@@ -92,7 +93,7 @@ class CoverageSpec:
 
     @property
     def quantities(self) -> list[Quantity]:
-        """Whose intervals are judged."""
+        """The quantities whose intervals are judged."""
         named = [Quantity(name=name) for name in ("alpha", "beta", "E", "exponent_a")]
         return named + prescription_quantities(self.flops, ["tokens_per_param"])
 
@@ -110,14 +111,13 @@ def coverage(
     """Coverage and width of every interval on data sets simulated on the design of `runs`.
 
     Args:
-        runs: whose parameters, tokens and residuals are used; embedded or from a user's table.
+        runs: give parameters, tokens and residuals.
         spec: how much; by default 2,000 data sets x 1,000 resamples x 50 inner ones: a hundred million fits.
         law: the truth; None for the law fitted to `runs`.
         objective: of every fit.
-        out: a directory for the intervals of every data set, some twenty data sets to a file. What is there
-            already is not computed again, so an interrupted run goes on where it was, and more data sets can
-            be added later.
-        workers: data sets in work at the same time; None for one per core.
+        out: a directory for the intervals of every data set, twenty data sets to a file. Data sets that it
+            already holds are not computed again: an interrupted run resumes, and more can be added later.
+        workers: data sets computed at the same time; None for one per core.
         progress: called with the number of data sets just finished.
 
     Returns:
@@ -127,8 +127,6 @@ def coverage(
         UsageError: the fit of `runs` is not certified, or `out` holds another simulation.
     """
     import pandas as pd
-
-    from chinchilla_jax._util.devices import available_cores
 
     spec = spec or CoverageSpec()
     point = _certified_fit(runs, objective)
@@ -150,92 +148,6 @@ def coverage(
     return coverage_table(pd.concat(parts, ignore_index=True))
 
 
-def coverage_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Coverage and width from the intervals of every data set.
-
-    Args:
-        rows: as `coverage` writes them: dataset, quantity, flops, truth, low, high, level, method.
-
-    Returns:
-        One row per quantity, budget, level and method: coverage (share of the intervals that hold the truth),
-        coverage_error (about its standard error, see `coverage_error`), below and above (share of the
-        intervals that lie wholly below, wholly above the truth), median_width (high - low, in the quantity's
-        unit), median_ratio (high / low; NaN where low is not positive), n (intervals judged), n_without (data
-        sets without one: their point fit failed, or the method gave no limits).
-    """
-    import pandas as pd
-
-    found = []
-    for keys, group in rows.groupby(_KEYS, sort=False, dropna=False):
-        low, high, truth = (group[name].to_numpy() for name in ("low", "high", "truth"))
-        known = ~(np.isnan(low) | np.isnan(high))
-        low, high, truth = low[known], high[known], truth[known]
-        n = int(known.sum())
-        share = float(np.mean((low <= truth) & (truth <= high))) if n else np.nan
-        positive = low[low > 0].size == n and n > 0
-        found.append(
-            {
-                **dict(zip(_KEYS, keys, strict=True)),
-                "coverage": share,
-                "coverage_error": coverage_error(share, n),
-                "below": float(np.mean(high < truth)) if n else np.nan,
-                "above": float(np.mean(low > truth)) if n else np.nan,
-                "median_width": float(np.median(high - low)) if n else np.nan,
-                "median_ratio": float(np.median(high / low)) if positive else np.nan,
-                "n": n,
-                "n_without": len(group) - n,
-            }
-        )
-    return pd.DataFrame(found)
-
-
-def coverage_error(share: float, n: int) -> float:
-    """How far a share of n may lie from the probability behind it: half of Wilson's interval at one sigma.
-
-    sqrt(p (1 - p) / n + 1 / (4 n^2)) / (1 + 1/n) (Wilson 1927, with z = 1): the binomial standard error,
-    except that it is not 0 where every one of the n holds, or none.
-
-    Args:
-        share: observed, from 0 to 1.
-        n: of how many; NaN comes out for 0.
-    """
-    return float(np.sqrt(share * (1 - share) / n + 0.25 / n**2) / (1 + 1 / n)) if n else float("nan")
-
-
-def rank_methods(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
-    """Methods by their worst coverage error for tokens per parameter within the data, best first.
-
-    Args:
-        table: of `coverage_table`.
-        runs: whose flops are the range.
-
-    Returns:
-        Columns method, worst_error (largest |coverage - level| over budgets and levels), worst_standard_error
-        (`coverage_error`, of that one), worst_flops, worst_level, mean_ratio (mean of median_ratio).
-
-    Raises:
-        UsageError: no budget of the table lies within the range.
-    """
-    inside = table[
-        (table["quantity"] == "tokens_per_param") & table["flops"].between(runs.flops.min(), runs.flops.max())
-    ]
-    if inside.empty:
-        raise UsageError("rank_methods: no budget of the table lies within the runs' range of compute")
-    inside = inside.assign(error=(inside["coverage"] - inside["level"]).abs())
-    worst = inside.loc[inside.groupby("method")["error"].idxmax()]
-    ranked = worst[["method", "error", "coverage_error", "flops", "level"]].rename(
-        columns={
-            "error": "worst_error",
-            "coverage_error": "worst_standard_error",
-            "flops": "worst_flops",
-            "level": "worst_level",
-        }
-    )
-    ratio = inside.groupby("method", as_index=False)["median_ratio"].mean()
-    ranked = ranked.merge(ratio.rename(columns={"median_ratio": "mean_ratio"}), on="method")
-    return ranked.sort_values("worst_error", kind="stable").reset_index(drop=True)
-
-
 def simulated_losses(
     runs: Runs,
     law: ScalingLaw,
@@ -254,8 +166,6 @@ def simulated_losses(
         seed: whole number.
         noise: "residuals" or "signed".
     """
-    from chinchilla_jax.bootstrapping import weights as resampling
-
     bits = resampling.resample_bits(len(runs), numbers, seed, stream=resampling.SIMULATED)
     if noise == "signed":
         drawn = np.where(bits >> np.uint32(31), errors, -errors)
@@ -265,19 +175,17 @@ def simulated_losses(
 
 
 class _Simulation:
-    """One truth, one design: what every data set has in common."""
+    """What all data sets share: the truth, the design and the errors."""
 
     def __init__(
         self, runs: Runs, point: FitResult, law: ScalingLaw, spec: CoverageSpec, objective: Huber
     ) -> None:
-        from chinchilla_jax.bootstrapping.schemes import huber_location
-
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
         self.errors = -(point.residuals - huber_location(point.residuals, objective.delta))
         self.truth = np.array([float(q.unscaled(q.scaled(law))) for q in spec.quantities])
 
     def record(self) -> dict[str, Any]:
-        """What makes this simulation another one than any other; the number of data sets does not."""
+        """All that the intervals of a data set depend on; the number of data sets is not part of it."""
         settings = dataclasses.asdict(self.spec)
         settings.pop("datasets")
         return {
@@ -301,7 +209,7 @@ class _Simulation:
             return pd.concat(list(pool.map(work, numbers)), ignore_index=True)
 
     def one(self, number: int) -> pd.DataFrame:
-        """The intervals of one data set: simulate, fit, resample, take limits."""
+        """The intervals of one data set: simulate, fit, resample, compute limits."""
         from chinchilla_jax.bootstrapping.bootstrap import bootstrap
         from chinchilla_jax.fitting.point_fit import fit
         from chinchilla_jax.solvers import SolverOptions
@@ -343,19 +251,7 @@ def _certified_fit(runs: Runs, objective: Huber) -> FitResult:
     point = fit(runs, objective=objective, starts=64)
     if point.status.name != "CONVERGED":
         raise UsageError(
-            f"coverage: the fit of {runs.name} ended as {point.status.name}, and its residuals mean nothing; "
+            f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "
             "give runs whose fit is certified"
         )
     return point
-
-
-__all__ = [
-    "COVERAGE_FLOPS",
-    "CoverageSpec",
-    "coverage",
-    "coverage_error",
-    "coverage_rows",
-    "coverage_table",
-    "rank_methods",
-    "simulated_losses",
-]

@@ -7,7 +7,7 @@
 | curves    |        | (R, k) | ln tokens per parameter of each resample at k budgets                    |
 | slopes    |        | (R,)   | (alpha - beta)/(alpha + beta) of each resample                           |
 
-Three criteria say that a conclusion is another one:
+Three criteria say that a conclusion has changed:
 - "ratio_leaves_interval": the median tokens per parameter at one budget lies outside the percentile interval
   that the unperturbed runs give;
 - "slope_excludes_zero": the percentile interval of the slope of ln tokens per parameter in ln compute
@@ -17,10 +17,10 @@ Three criteria say that a conclusion is another one:
 Sizes are tried outwards in steps of about a quarter before the bisection: a conclusion that changes and
 changes back within one step is missed.
 
-Each size has an interval: quantiles, over the resamples, of the size at which a resample by itself meets the
-criterion, with the interval of the first two moved to where the resample is. That is the bootstrap of the
-size as a function of the data. Between the sizes that were fitted, a resample is interpolated linearly. One
-resample by itself is more extreme than the median of many, most of all under noise, and so meets a criterion
+Each size has an interval: quantiles, over the resamples, of the size at which a single resample meets the
+criterion, with the interval of the first two criteria moved to that resample. That is the bootstrap of the
+size as a function of the data. Between the sizes that were fitted, a resample is interpolated linearly. A
+single resample is more extreme than the median of many, most of all under noise, and so meets a criterion
 earlier: such an interval can end before the size itself.
 """
 
