@@ -101,7 +101,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"datasets": 0}, "datasets = 0"),
+        ({"datasets": 0}, "datasets is 0"),
         ({"noise": "white"}, "unknown noise"),
         ({"inner": 0, "methods": ("studentised",)}, "unknown interval method"),
         ({"methods": ("bcaa",)}, "did you mean 'bca'"),
