@@ -34,7 +34,7 @@ import numpy as np
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import accelerated
-from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
 from chinchilla_jax.bootstrapping.scouting import scout
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws.design import Design
@@ -111,7 +111,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     solve = lambda: solve_best_of(design, weights, starts, objective=objective, options=options)  # noqa: E731
     solution = timed(whole, "solve", solve)
     stages["certificates again, names"] = max(whole["solve"] - stages["Newton steps"], 0.0)
-    boot = bootstrap_condition(runs, weights=weights, point=point, objective=objective, options=options)
+    boot = bootstrap_condition(runs, weights=weights, point=point, options=options)
     flops = np.logspace(18, 26, 161)
     timed(stages, "summary", lambda: (boot.interval(), boot.tokens_per_param(flops)))
     timed(stages, "table for writing", boot.to_frame)

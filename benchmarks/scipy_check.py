@@ -27,6 +27,7 @@ from _scipy_fits import Table, search, start_pool
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
@@ -99,7 +100,7 @@ class Fits:
 
 def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: Any) -> Fits:
     """Fits of the resamples `ids`: as stored in a study, or made now as a study makes them."""
-    from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+    from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
 
     runs = cj.load_runs(spec.data, params=condition.params)
     runs = condition.apply(runs, seed=spec.seed)
@@ -110,7 +111,7 @@ def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: An
     else:
         objective = cj.Huber(spec.delta)
         point = cj.fit(runs, objective=objective)
-        boot = bootstrap_condition(runs, weights=weights, point=point, objective=objective)
+        boot = bootstrap_condition(runs, weights=weights, point=point)
         value, status = boot.objective_value, boot.status
     return Fits(Design.from_runs(runs), weights, value, status == "CONVERGED", spec.delta)
 
@@ -179,7 +180,7 @@ def within(pool: Any, tasks: list[Any], deadline: float) -> Iterator[Any]:
 
 def spread_starts(design: Design, count: int, rng: np.random.Generator) -> np.ndarray:
     """Starts (count, 5) in SciPy's coordinates: half of the published grid, half around plausible laws."""
-    grid = design.theta_from_logs(grid_starts(count // 2))
+    grid = CHINCHILLA.theta_from_logs(grid_starts(count // 2), design)
     rest = count - len(grid)
     typical = np.exp(np.median(design.log_loss))
     share = rng.dirichlet(np.ones(3), rest)  # of the typical loss: parameters, tokens, floor

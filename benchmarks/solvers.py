@@ -30,6 +30,7 @@ from scipy import optimize
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import SOLVER_NAMES, Solver, SolverOptions, get_solver
@@ -97,7 +98,7 @@ def library_row(
     options: SolverOptions = DEFAULT_OPTIONS,
 ) -> Row:
     objective = cj.Huber()
-    starts = np.tile(design.theta(law), (len(weights), 1))
+    starts = np.tile(CHINCHILLA.theta(law, design), (len(weights), 1))
     begun = time.perf_counter()
     solution = solver(design, weights, starts, objective=objective, options=options)
     first = time.perf_counter()
@@ -122,7 +123,7 @@ def optimistix_bfgs(function: Callable[[Any], Any], start: Any, steps: Any, tole
 def scipy_rows(
     design: Design, runs: cj.Runs, weights: np.ndarray, law: cj.ScalingLaw, processes: int
 ) -> list[Row]:
-    theta = design.theta(law)
+    theta = CHINCHILLA.theta(law, design)
     centred = np.concatenate([theta[:2], np.log(theta[2:3]), theta[3:]])
     natural = np.array([np.log(law.A), np.log(law.B), np.log(law.E), law.alpha, law.beta])
     logs = np.log(np.stack([runs.params, runs.tokens]))

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import chinchilla_jax as cj
-from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
 from chinchilla_jax.solvers import SolverOptions
 
@@ -26,7 +26,7 @@ def weights(runs: cj.Runs) -> np.ndarray:
 
 def _boot(runs: cj.Runs, weights: np.ndarray, **options: object) -> cj.BootstrapResult:
     point = cj.fit(runs, starts=48)
-    return bootstrap_condition(runs, weights=weights, point=point, objective=cj.Huber(), **options)  # type: ignore[arg-type]
+    return bootstrap_condition(runs, weights=weights, point=point, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ PINNED = np.array(
 
 def test_blocks_of_resamples_change_nothing(runs, monkeypatch):
     whole = cj.bootstrap(runs, resamples=50, seed=3)
-    monkeypatch.setattr("chinchilla_jax.bootstrapping.bootstrap._MOST_BLOCK", 16)
+    monkeypatch.setattr("chinchilla_jax.bootstrapping.resample_fits._MOST_BLOCK", 16)
     parts = cj.bootstrap(runs, resamples=50, seed=3)
     np.testing.assert_array_equal(parts.objective_value, whole.objective_value)
     np.testing.assert_array_equal(parts.laws.A, whole.laws.A)

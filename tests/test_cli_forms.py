@@ -6,7 +6,7 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.wald import wald_test
-from chinchilla_jax.fitting.forms import Squared, fit_form
+from chinchilla_jax.laws import Squared, fit_form
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 
 FORMS = ("forms", "chinchilla", "--form", "equal_exponents", "--split", "runs", "--folds", "2",

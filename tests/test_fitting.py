@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize
+from solving import solve_design
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping import scouting
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.published_grid import grid_starts, published_grid
-from chinchilla_jax.solvers.batch import solve_newton
+from chinchilla_jax.solvers import Problem
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +205,8 @@ def test_bad_arguments_are_named(runs: cj.Runs) -> None:
 def test_a_path_or_a_name_in_the_place_of_an_object_is_answered_in_one_line(call) -> None:
     with pytest.raises(cj.UsageError, match="expected Runs; load_runs reads a table"):
         call("chinchilla")
-    with pytest.raises(cj.UsageError, match=r"expected Huber\(\) or HuberScale\(\)"):
-        call(cj.load_runs("chinchilla"), objective="huber")
+    with pytest.raises(cj.UsageError, match="objective is 1; give Huber"):
+        call(cj.load_runs("chinchilla"), objective=1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -236,13 +238,14 @@ def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
     loss = truth.loss(params, tokens) * np.exp(0.2 * rng.standard_t(3, 120))
     design = Design.from_runs(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss))
     known = np.array([[-1.0, -1.0, 1.8, 0.4, 0.4]])
-    recipe = scouting.scout(design, known, objective=cj.Huber(), options=cj.SolverOptions())
+    problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
+    recipe = scouting.scout(problem, known, options=cj.SolverOptions())
     assert recipe.ranks > 1
     weights = resample_weights(120, np.arange(128, 256), 0, stream=PILOT)
     n_optima = 0
-    for start in design.theta_from_logs(grid_starts(2)):
+    for start in CHINCHILLA.theta_from_logs(grid_starts(2), design):
         options = cj.SolverOptions(wide_start=True, max_steps=40)
-        found = solve_newton(design, weights, np.tile(start, (128, 1)), objective=cj.Huber(), options=options)
+        found = solve_design(design, weights, np.tile(start, (128, 1)), objective=cj.Huber(), options=options)
         optima = found.theta[found.status == cj.Status.CONVERGED]
         apart = np.abs(optima[:, None] - recipe.pool).max(axis=2).min(axis=1)
         assert (apart <= 0.1).all()

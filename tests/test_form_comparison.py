@@ -11,7 +11,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.form_comparison import FormComparison, compare_forms, make_splits
 from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
 from chinchilla_jax.bootstrapping.schemes import Cluster
-from chinchilla_jax.fitting.forms import Broken, Squared
+from chinchilla_jax.laws import Broken, Squared
 
 RUNS = cj.load_runs("chinchilla")
 

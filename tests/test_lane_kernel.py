@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from solving import solve_design
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.bootstrapping.random_bits import random_bits, random_counts
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.datasets import Runs, load_runs
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import Additive, LogNormalNoise
 from chinchilla_jax.solvers import SolverOptions, Status
-from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
 from chinchilla_jax.solvers.engine_choice import VARIABLE
 from chinchilla_jax.solvers.lane_kernel import (
@@ -126,7 +127,7 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     np.testing.assert_allclose(sums, expected, rtol=1e-10, atol=1e-13 * scale)
     np.testing.assert_allclose(sums32, expected, rtol=2e-3, atol=1e-5 * scale)
 
-    residual, change = design.residuals(THETA), design.jacobian(THETA) @ step
+    residual, change = CHINCHILLA.residuals(THETA, design), CHINCHILLA.jacobian(THETA, design) @ step
     psi = [np.clip(residual + length * change, -width, width) for length in PROBES]
     np.testing.assert_allclose(found, [np.sum(weights[0] * p * change) for p in psi], rtol=1e-9, atol=1e-12)
     expected = np.sum(weights[0] * (np.abs(residual) <= width) * change**2)
@@ -167,7 +168,7 @@ def test_weights_as_bytes_and_as_numbers_give_the_same_bits():
     start = np.tile(THETA, (30, 1))
     options = SolverOptions(workers=1, engine="lanes")
     one, other = (
-        solve_newton(design, w, start, objective=HUBER, options=options)
+        solve_design(design, w, start, objective=HUBER, options=options)
         for w in (weights, np.asfortranarray(weights, np.float64))
     )
     assert (one.status == Status.CONVERGED).all()
@@ -207,7 +208,7 @@ def test_both_engines_end_alike(name):
     weights = resample_weights(len(design), np.arange(200), 0)
     starts = np.tile([-1.0, -1.0, 1.8, 0.4, 0.4], (200, 1))
     lanes, xla = (
-        solve_newton(design, weights, starts, objective=HUBER, options=SolverOptions(engine=engine))
+        solve_design(design, weights, starts, objective=HUBER, options=SolverOptions(engine=engine))
         for engine in ("lanes", "xla")
     )
     # Another order of the sums can send a lane on a knife's edge to another of its minima.
@@ -228,8 +229,8 @@ def test_several_starts_end_below_each_of_them():
         np.tile(start, (100, 1)) for start in ([-1.0, -1.0, 1.8, 0.4, 0.4], [0.0, -1.0, 0.5, 0.1, 0.4])
     )
     options = SolverOptions(engine="lanes")
-    raced = solve_best_of(design, weights, [one, other], objective=HUBER, options=options)
-    alone = [solve_newton(design, weights, s, objective=HUBER, options=options) for s in (one, other)]
+    raced = solve_design(design, weights, [one, other], objective=HUBER, options=options)
+    alone = [solve_design(design, weights, s, objective=HUBER, options=options) for s in (one, other)]
     lowest = np.minimum(*(found.objective_value for found in alone))
     assert (np.abs(alone[0].objective_value / alone[1].objective_value - 1) > 1e-6).any()
     assert np.mean(raced.objective_value <= lowest * (1 + 1e-6)) > 0.95
@@ -240,7 +241,7 @@ def test_tables_of_other_sizes_are_certified(n_runs):
     design = Design.from_runs(of_size(n_runs))
     starts = np.array([[-1.0, -1.0, 1.8, 0.4, 0.4]])
     options = SolverOptions(engine="lanes", wide_start=True)
-    found = solve_newton(design, np.ones((1, n_runs)), starts, objective=HUBER, options=options)
+    found = solve_design(design, np.ones((1, n_runs)), starts, objective=HUBER, options=options)
     assert found.status[0] in (Status.CONVERGED, Status.UNIDENTIFIED)
     if n_runs > 6:
         check = certify(design, np.ones((1, n_runs)), found.theta, HUBER.delta)
@@ -252,7 +253,7 @@ def test_fractional_weights_are_weights():
     design = Design.from_runs(load_runs("chinchilla"))
     weights = np.random.default_rng(0).dirichlet(np.ones(240), 20) * 240
     starts = np.tile([-1.0, -1.0, 1.8, 0.4, 0.4], (20, 1))
-    found = solve_newton(design, weights, starts, objective=HUBER, options=SolverOptions(engine="lanes"))
+    found = solve_design(design, weights, starts, objective=HUBER, options=SolverOptions(engine="lanes"))
     assert (found.status == Status.CONVERGED).all()
     check = certify(design, weights, found.theta, HUBER.delta)
     assert (check.definite & (check.decrement <= 1e-12)).all()
@@ -283,12 +284,12 @@ def test_shapes_that_do_not_fit_are_refused_before_memory_is_read():
 
     def attempt(weights, starts):
         with pytest.raises(UsageError, match="do not fit 257 runs"):
-            solve_newton(design, weights, starts, objective=HUBER, options=options)
+            solve_design(design, weights, starts, objective=HUBER, options=options)
 
     attempt(np.ones((3, 5)), np.zeros((3, 5)))
     attempt(np.ones((3, 257)), np.zeros((3, 4)))
     attempt(np.ones((2, 257)), np.zeros((3, 5)))
-    one = solve_best_of(design, np.ones((1, 257)), [np.zeros((3, 5))], objective=HUBER, options=options)
+    one = solve_design(design, np.ones((1, 257)), [np.zeros((3, 5))], objective=HUBER, options=options)
     assert len(one.status) == 3
 
 
@@ -302,7 +303,7 @@ def test_a_loose_certificate_is_that_of_the_law_returned(engine, tolerance):
     weights = resample_weights(60, np.arange(150), 0)
     starts = np.tile([-1.0, -1.0, 1.8, 0.4, 0.4], (150, 1))
     options = SolverOptions(engine=engine, tolerance=tolerance)
-    found = solve_newton(design, weights, starts, objective=HUBER, options=options)
+    found = solve_design(design, weights, starts, objective=HUBER, options=options)
     sound = found.status == Status.CONVERGED
     assert sound.any()
     check = certify(design, weights[sound], found.theta[sound], HUBER.delta)
@@ -318,8 +319,8 @@ def test_the_scale_of_the_weights_does_not_matter(engine):
     loss = law.loss(runs.params, runs.tokens) * np.exp(1e-9 * rng.standard_normal(60))
     design = Design.from_runs(Runs(runs.params, runs.tokens, runs.flops, loss))
     weights = resample_weights(60, np.arange(100), 0).astype(float)
-    starts = np.tile(design.theta(law), (100, 1))
+    starts = np.tile(CHINCHILLA.theta(law, design), (100, 1))
     for scale in (1.0, 1e6):
         options = SolverOptions(engine=engine)
-        found = solve_newton(design, weights * scale, starts, objective=HUBER, options=options)
+        found = solve_design(design, weights * scale, starts, objective=HUBER, options=options)
         assert (found.status == Status.CONVERGED).all(), scale

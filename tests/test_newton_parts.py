@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from solving import solve_design
 
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.datasets import Runs, load_runs
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import LogNormalNoise
 from chinchilla_jax.solvers import SolverOptions, Status
-from chinchilla_jax.solvers.batch import solve_best_of, solve_newton
 from chinchilla_jax.solvers.certificate import certify, derivatives
 from chinchilla_jax.solvers.thresholds import LONGEST, PROBES, RUNNING
 from chinchilla_jax.solvers.xla.engine import _SHAPES
@@ -91,14 +92,14 @@ def test_a_law_that_overflows_is_not_taken_for_a_number():
 def test_a_start_at_infinity_certifies_nothing(place):
     starts = np.tile(THETA[0], (4, 1))
     starts[:2, place] = np.inf, 800.0
-    found = solve_newton(DESIGN, WEIGHTS[:4], starts, objective=HUBER, options=SolverOptions(max_steps=30))
+    found = solve_design(DESIGN, WEIGHTS[:4], starts, objective=HUBER, options=SolverOptions(max_steps=30))
     assert found.status[0] != Status.CONVERGED
     assert (found.status[2:] == Status.CONVERGED).all()
 
 
 def slope_along(theta, direction, weights, width, length, form):
     """The slope of the linearised objective, run by run."""
-    jacobian, residual = DESIGN.jacobian(theta), DESIGN.residuals(theta)
+    jacobian, residual = CHINCHILLA.jacobian(theta, DESIGN), CHINCHILLA.residuals(theta, DESIGN)
     total, inside = 0.0, 0.0
     for i, weight in enumerate(weights):
         change = jacobian[i] @ direction
@@ -182,10 +183,10 @@ def test_a_lane_ends_with_the_same_bits_in_any_company(engine):
     weights = resample_weights(240, np.arange(90), 7)
     starts = np.tile(THETA.mean(axis=0), (90, 1))
     options = SolverOptions(engine=engine)
-    together = solve_newton(DESIGN, weights, starts, objective=HUBER, options=options)
+    together = solve_design(DESIGN, weights, starts, objective=HUBER, options=options)
     assert (together.status == Status.CONVERGED).all()
     some = np.array([61, 3, 89, 17, 40])
-    apart = solve_newton(DESIGN, weights[some], starts[some], objective=HUBER, options=options)
+    apart = solve_design(DESIGN, weights[some], starts[some], objective=HUBER, options=options)
     for name in ("theta", "objective_value", "decrement", "steps"):
         np.testing.assert_array_equal(getattr(apart, name), getattr(together, name)[some])
 
@@ -196,10 +197,10 @@ def test_more_lanes_than_one_call_takes(engine):
     options = SolverOptions(engine=engine)
     weights = resample_weights(240, np.arange(size), 0)
     starts = np.tile(THETA.mean(axis=0), (size, 1))
-    found = solve_newton(DESIGN, weights, starts, objective=HUBER, options=options)
+    found = solve_design(DESIGN, weights, starts, objective=HUBER, options=options)
     assert (found.status == Status.CONVERGED).all()
     assert (found.status != RUNNING).all()
-    alone = solve_newton(DESIGN, weights[-3:], starts[-3:], objective=HUBER, options=options)
+    alone = solve_design(DESIGN, weights[-3:], starts[-3:], objective=HUBER, options=options)
     np.testing.assert_array_equal(alone.theta, found.theta[-3:])
 
 
@@ -211,8 +212,8 @@ def test_the_best_of_several_starts_is_kept(engine):
     rng = np.random.default_rng(1)
     candidates = [np.tile([-1.0, -1.0, 1.5, *rng.uniform(0.1, 2.0, 2)], (400, 1)) for _ in range(4)]
     options = SolverOptions(engine=engine)
-    raced = solve_best_of(design, weights, candidates, objective=HUBER, options=options)
-    each = [solve_newton(design, weights, s, objective=HUBER, options=options) for s in candidates]
+    raced = solve_design(design, weights, candidates, objective=HUBER, options=options)
+    each = [solve_design(design, weights, s, objective=HUBER, options=options) for s in candidates]
     lowest = np.min([one.objective_value for one in each], axis=0)
     spread = np.max([one.objective_value for one in each], axis=0) > lowest * (1 + 1e-6)
     assert spread.any(), "the starts have to disagree, or nothing is tested"
@@ -243,7 +244,7 @@ def test_residuals_near_rounding_are_fitted_all_the_same(noise, engine):
 def test_float32_certifies_what_it_can(engine):
     starts = np.tile(THETA.mean(axis=0), (LANES, 1))
     options = SolverOptions(precision="float32", tolerance=1e-6, engine=engine)
-    found = solve_newton(DESIGN, WEIGHTS, starts, objective=HUBER, options=options)
+    found = solve_design(DESIGN, WEIGHTS, starts, objective=HUBER, options=options)
     certified = found.status == Status.CONVERGED
     assert certified.mean() > 0.9
     check = certify(DESIGN, WEIGHTS, found.theta, HUBER.delta)

@@ -83,8 +83,8 @@ def test_its_python_runs(tmp_path, monkeypatch):
     bootstrap, paper_study = cj.bootstrap, cj.paper_study
     spec, search = analysis.CoverageSpec, analysis.breakdown
 
-    def few(runs, resamples=4000, **given):
-        return bootstrap(runs, resamples=60, **given)
+    def few(runs, *law, resamples=4000, **given):
+        return bootstrap(runs, *law, resamples=60, **given)
 
     def small(resamples):
         spec = paper_study(resamples=20)

@@ -14,6 +14,7 @@ from chinchilla_jax.analysis.wald import (
     null_p_values,
     wald_test,
 )
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 from chinchilla_jax.solvers.certificate import derivatives
@@ -75,10 +76,10 @@ def test_the_covariance_is_near_the_sandwich():
     objective = cj.Huber(1e-2)
     boot = cj.bootstrap(RUNS, resamples=1000, seed=0, objective=objective)
     design = Design.from_runs(RUNS)
-    theta = design.theta(boot.point.law)[None]
+    theta = CHINCHILLA.theta(boot.point.law, design)[None]
     _, _, hessian = derivatives(design, np.ones((1, 240)), theta, objective.delta)
-    psi = np.clip(design.residuals(theta)[0], -objective.delta, objective.delta)
-    scores = psi[:, None] * design.jacobian(theta)[0]
+    psi = np.clip(CHINCHILLA.residuals(theta, design)[0], -objective.delta, objective.delta)
+    scores = psi[:, None] * CHINCHILLA.jacobian(theta, design)[0]
     inverse = np.linalg.inv(hessian[0])
     sandwich = np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
     spread = wald_test(boot, HOFFMANN_2022, RUNS).table["standard_error"].to_numpy()

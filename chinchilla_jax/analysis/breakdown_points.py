@@ -167,14 +167,14 @@ class _Sizes:
         self.budgets = np.geomspace(*RANGE_FLOPS, round(decades * _BUDGETS_PER_DECADE) + 1)
 
     def at(self, perturbation: Perturbation | None) -> _Fitted:
-        from chinchilla_jax.bootstrapping.bootstrap import bootstrap_condition
+        from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
         from chinchilla_jax.fitting.point_fit import fit
         from chinchilla_jax.solvers import SolverOptions
 
         runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)
         wide = SolverOptions(wide_start=True, max_steps=_POINT_STEPS)
         point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = bootstrap_condition(runs, weights=self.weights, point=point, objective=self.objective)
+        boot = bootstrap_condition(runs, weights=self.weights, point=point)
         intercept, slope = boot.laws.log_ratio_line()
         sound = boot.converged & np.isfinite(intercept)
         intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)

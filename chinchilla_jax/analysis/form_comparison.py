@@ -29,20 +29,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.fitting.form_fitting import Fitter, check_weights, resample_weights
+from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
+from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
+from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.base import Floats, Form
-from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.families import FORMS, read_form
-from chinchilla_jax.laws.form_objectives import FormObjective, check_objective
-from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.solvers.newton.solver import log_losses
+from chinchilla_jax.laws import LAWS, Law, Objective, read_law
+from chinchilla_jax.solvers import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
+
+Floats = NDArray[np.float64]
 
 SPLITS = ("runs", "params", "flops")
 METHODS = ("basic", "percentile")
@@ -95,10 +96,10 @@ class FormComparison:
 
 def compare_forms(
     runs: Runs,
-    forms: Sequence[Form | str] = tuple(FORMS),
+    forms: Sequence[Law | str] = tuple(LAWS),
     *,
-    reference: Form | str = "chinchilla",
-    objective: FormObjective = Huber(),  # noqa: B008 - frozen, shared on purpose
+    reference: Law | str = "chinchilla",
+    objective: Objective | str = "huber",
     weights: ArrayLike | None = None,
     splits: Sequence[str] = SPLITS,
     folds: int = 10,
@@ -133,30 +134,30 @@ def compare_forms(
     """
     import pandas as pd
 
-    chosen = _distinct([read_form(reference), *map(read_form, forms)])
-    check_objective("compare_forms", objective)
+    chosen = _distinct([read_law(reference), *map(read_law, forms)])
+    problems = [read_problem("compare_forms", runs, law, objective) for law in chosen]
     central_tails(level)
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    own = check_weights(weights, len(runs))
-    drawn = resample_weights("compare_forms", runs, scheme, resamples, seed)
+    given = read_weights(weights, len(runs))
+    own = np.ones(len(runs)) if given is None else given
+    drawn = _resample_weights(runs, scheme, resamples, seed)
     every = np.concatenate([np.ones((1, len(runs))), drawn]) * own
-    design = Design.from_runs(runs)
-    if not design.valid:
+    if not problems[0].design.valid:
         raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
     held = [
         split for kind in splits for split in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
     ]
     if not held:
         raise UsageError(f"compare_forms: no splits; give some out of {', '.join(SPLITS)}")
-    most = max(form.size for form in chosen)
+    most = max(law.size for law in chosen)
     for split in held:
         _require_enough(split, own, most)
     rows = []
     for split in held:
         scores = []
-        for form in chosen:
-            scores.append(_scores(Fitter(form, design, objective), split.masks, every))
+        for problem in problems:
+            scores.append(_scores(problem, split.masks, every))
             if progress is not None:
                 progress(len(split.masks) * len(every))
         rows += _rows(split, chosen, scores, own, level, method)
@@ -251,8 +252,8 @@ def _require_enough(split: Split, weights: Floats, parameters: int) -> None:
             )
 
 
-def _distinct(forms: Sequence[Form]) -> list[Form]:
-    kept: list[Form] = []
+def _distinct(forms: Sequence[Law]) -> list[Law]:
+    kept: list[Law] = []
     for form in forms:
         if form not in kept:
             kept.append(form)
@@ -262,20 +263,34 @@ def _distinct(forms: Sequence[Form]) -> list[Form]:
     return kept
 
 
-def _scores(fitter: Fitter, masks: NDArray[np.bool_], weights: Floats) -> Floats:
+def _resample_weights(runs: Runs, scheme: Scheme | str, resamples: int, seed: int) -> Floats:
+    """Weights (R, n) of these resamples under a scheme that is weights on as many runs."""
+    count = whole_number("resamples", resamples, low=2)
+    chosen = read_scheme(scheme)
+    if isinstance(chosen, Residual | Wild) or chosen.factor(len(runs)) != 1 or not chosen.quantiles:
+        raise UsageError(
+            f"compare_forms: scheme {chosen.name!r} does not weight as many runs; use 'pairs', 'cluster' "
+            "or 'bayesian'"
+        )
+    return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
+
+
+def _scores(problem: Problem, masks: NDArray[np.bool_], weights: Floats) -> Floats:
     """Score under every weighting (1 + R,); NaN where some part has no optimum or nothing to predict."""
-    design = fitter.design
+    design = problem.design
     total, weight = np.zeros(len(weights)), np.zeros(len(weights))
     sound = np.ones(len(weights), bool)
     for mask in masks:
-        point = fitter.point(weights[0] * ~mask, _STARTS)
-        found = fitter.lanes(weights * ~mask, point.pool)
+        left = weights * ~mask
+        point = fit_problem(problem, left[0], starts=_STARTS)
+        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0)
+        found = fitter.fit(left, fitter.starts(left))
         held = np.flatnonzero(mask)
-        predicted = log_losses(
-            fitter.form, design, found.theta, design.log_params[held], design.log_tokens[held]
+        predicted = problem.law.log_losses(
+            found.theta, design.log_params[held], design.log_tokens[held], design
         )
         error = np.abs(predicted - design.log_loss[held])
-        usable = found.optimum & np.isfinite(error).all(axis=1)
+        usable = found.is_optimum & np.isfinite(error).all(axis=1)
         sound &= usable
         total += np.sum(weights[:, held] * np.where(usable[:, None], error, 0.0), axis=1)
         weight += weights[:, held].sum(axis=1)
@@ -284,7 +299,7 @@ def _scores(fitter: Fitter, masks: NDArray[np.bool_], weights: Floats) -> Floats
 
 
 def _rows(
-    split: Split, forms: list[Form], scores: list[Floats], weights: Floats, level: float, method: str
+    split: Split, forms: list[Law], scores: list[Floats], weights: Floats, level: float, method: str
 ) -> list[dict[str, object]]:
     rows = []
     held = int(np.sum(split.masks.any(axis=0) & (weights > 0)))

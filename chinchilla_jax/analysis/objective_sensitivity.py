@@ -13,30 +13,34 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.fitting.form_fitting import bootstrap_form, prepared
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.fitting.point_fit import read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.base import Form
+from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.laws.form_objectives import AsymmetricError, FormObjective, Squared
-from chinchilla_jax.laws.objectives import Huber
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 DELTAS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-4, 0.01, 0.5))
 """From a tenth of the published 1e-3 to 1, half a decade apart."""
 FLOPS = (1e20, 1e22, GOPHER_FLOPS, 1e26)
+_COLUMNS = [
+    "objective", "delta", "quantity", "flops", "estimate", "low", "high", "level", "status", "n_converged",
+    "n_failed",
+]  # fmt: skip
 
 
 def objective_sensitivity(
     runs: Runs,
     *,
     deltas: Sequence[float] = DELTAS,
-    others: Sequence[FormObjective] = (Squared(), AsymmetricError()),
-    form: Form | str = "chinchilla",
+    others: Sequence[Objective] = (Squared(), AsymmetricError()),
+    law: Law | str = "chinchilla",
     flops: ArrayLike = FLOPS,
     weights: ArrayLike | None = None,
     resamples: int = 400,
@@ -51,7 +55,7 @@ def objective_sensitivity(
         runs: n runs.
         deltas: half-widths of `Huber`.
         others: further objectives.
-        form: which form to fit.
+        law: which law to fit.
         flops: budgets at which to give tokens per parameter.
         weights: of the runs, (n,); None for all the same.
         resamples: of each objective.
@@ -75,23 +79,37 @@ def objective_sensitivity(
     if not objectives:
         raise UsageError(f"objective_sensitivity: deltas = {short(deltas)} and no others; give an objective")
     for objective in objectives:
-        prepared("objective_sensitivity", runs, form, objective, weights)
+        read_problem("objective_sensitivity", runs, law, objective)
+    read_weights(weights, len(runs))
     tables = []
     for objective in objectives:
-        boot = bootstrap_form(
+        boot = bootstrap(
             runs,
-            form,
+            law,
             resamples=resamples,
             seed=seed,
             objective=objective,
             weights=weights,
             scheme=scheme,
         )
-        table = boot.table(flops, level)
-        table.insert(0, "objective", objective.name)
-        table.insert(1, "delta", objective.delta if isinstance(objective, Huber) else float("nan"))
-        table.insert(8, "status", boot.point.status.name)
-        tables.append(table)
+        tables.append(_rows(boot, flops, level))
         if progress is not None:
             progress(int(resamples))
     return pd.concat(tables, ignore_index=True)
+
+
+def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame:
+    """Parameters, then tokens per parameter at each budget, with their percentile intervals."""
+    import pandas as pd
+
+    objective = boot.point.objective
+    parameters = boot.interval(level).rename(columns={"parameter": "quantity"})
+    ratios = boot.tokens_per_param(flops, level).assign(quantity="tokens_per_param")
+    ratios["estimate"] = boot.point.law.tokens_per_param(ratios["flops"].to_numpy())
+    rows = pd.concat([parameters, ratios], ignore_index=True)
+    rows["objective"] = objective.name
+    rows["delta"] = objective.delta if isinstance(objective, Huber) else float("nan")
+    rows["status"] = boot.point.status.name
+    rows["n_converged"] = int(boot.converged.sum())
+    rows["n_failed"] = int((~boot.converged).sum())
+    return rows[_COLUMNS]

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.published_grid import grid_starts
-from chinchilla_jax.solvers import Solution, SolverOptions, get_solver
+from chinchilla_jax.laws.objectives import HuberScale
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,48 +21,38 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.schemes import Residual
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.point_fit import FitResult
-    from chinchilla_jax.laws.objectives import Objective
+
+_UNKNOWN = 16  # starts in place of the optima of a point fit that found none
 
 
 def residual_bootstrap(
+    problem: Problem,
     runs: Runs,
     scheme: Residual,
     ids: NDArray[np.int64],
     seed: int,
     *,
+    own: NDArray[np.float64] | None,
     point: FitResult,
-    objective: Objective,
     solver: str,
     options: SolverOptions | None,
     on_progress: Callable[[int], None] | None,
 ) -> BootstrapResult:
     """Each resample has losses of its own: a design and a call of the solver each."""
-    solve = get_solver(solver, objective)
     options = options or SolverOptions()
-    design = Design.from_runs(runs)
+    law, design, objective = problem.law, problem.design, problem.objective
     minima = point.starts.minima
-    starts = minima if len(minima) else design.theta_from_logs(grid_starts(16))
-    losses = scheme.losses(runs, point.residuals, ids, seed, delta=objective.delta)
-    everyone = np.ones((1, len(runs)), np.uint8)
+    starts = minima if len(minima) else law.starts(design, _UNKNOWN)
+    delta = objective.delta if isinstance(objective, HuberScale) else objective.down
+    losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
+    rows = np.ones((1, len(runs)), np.uint8) if own is None else own[None]
     found: list[Solution] = []
     for loss in losses:
-        own = dataclasses.replace(design, log_loss=np.log(loss))
-        lanes = solve(own, everyone, starts, objective=objective, options=options)
-        value = np.where(np.isfinite(lanes.objective_value), lanes.objective_value, np.inf)
-        found.append(lanes[np.array([np.argmin(value)])])
+        drawn = dataclasses.replace(problem, design=dataclasses.replace(design, log_loss=np.log(loss)))
+        lanes = solve(drawn, rows, starts, solver=solver, options=options)
+        found.append(lanes[[lanes.best_lane()]])
         if on_progress is not None:
             on_progress(1)
-    fields = {
-        field.name: np.concatenate([getattr(one, field.name) for one in found])
-        for field in dataclasses.fields(Solution)
-    }
     return BootstrapResult(
-        laws=design.law(fields["theta"]),
-        objective_value=fields["objective_value"],
-        decrement=fields["decrement"],
-        status_codes=fields["status"],
-        steps=fields["steps"],
-        resample_ids=ids,
-        point=point,
-        scheme=scheme,
+        solution=Solution.concatenated(found), design=design, resample_ids=ids, point=point, scheme=scheme
     )

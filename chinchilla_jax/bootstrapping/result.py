@@ -4,13 +4,14 @@ Notation
     R            number of resamples
     K            resamples of each resample, for studentised intervals
     m            runs, or clusters of them
-    laws         fitted laws, fields (R,)
+    laws         fitted laws, shape (R,)
     converged    (R,) lanes with a certificate; only these enter a standard error or an interval
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.fitting.point_fit import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
+    from chinchilla_jax.laws import Design
+    from chinchilla_jax.solvers import Solution
 
 _PAIRS = Pairs()
 
@@ -36,11 +38,8 @@ class BootstrapResult:
     """Fits of R resamples and the point fit of the same estimator.
 
     Attributes:
-        laws: fitted laws, fields (R,); NaN where INVALID. E is 0 where the best law has no floor.
-        objective_value: (R,).
-        decrement: (R,) certificate of each lane.
-        status_codes: (R,) int8, `Status` values; `status` has their names.
-        steps: (R,) solver steps.
+        solution: where the lanes ended: coordinates, objective values, certificates, statuses, steps.
+        design: the runs whose standardised units the solution is in.
         resample_ids: (R,).
         point: point fit on all runs.
         scheme: how the runs were resampled.
@@ -48,21 +47,46 @@ class BootstrapResult:
         inner: laws of K resamples of each resample, NaN where a fit failed, shape (R, K); or None.
     """
 
-    laws: ScalingLaw
-    objective_value: NDArray[np.float64]
-    decrement: NDArray[np.float64]
-    status_codes: NDArray[np.int8]
-    steps: NDArray[np.int32]
+    solution: Solution
+    design: Design
     resample_ids: NDArray[np.int64]
     point: FitResult
     scheme: Scheme = _PAIRS
-    jackknife: ScalingLaw | None = None
-    inner: ScalingLaw | None = None
+    jackknife: Any = None
+    inner: Any = None
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
         return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; point {self.point.law!r}>"
+
+    @functools.cached_property
+    def laws(self) -> Any:
+        """Fitted laws, shape (R,): a `ScalingLaw` or, for another model, a `FittedLaw`.
+
+        NaN where INVALID. E is 0 where the best law has no irreducible loss.
+        """
+        return self.point.model.fitted(self.solution.theta, self.design)
+
+    @property
+    def objective_value(self) -> NDArray[np.float64]:
+        """Objective of each lane, (R,)."""
+        return self.solution.objective_value
+
+    @property
+    def decrement(self) -> NDArray[np.float64]:
+        """Certificate of each lane, (R,)."""
+        return self.solution.decrement
+
+    @property
+    def status_codes(self) -> NDArray[np.int8]:
+        """`Status` values, (R,) int8; `status` has their names."""
+        return self.solution.status
+
+    @property
+    def steps(self) -> NDArray[np.int32]:
+        """Solver steps of each lane, (R,)."""
+        return self.solution.steps
 
     @property
     def status(self) -> NDArray[np.str_]:
@@ -79,7 +103,7 @@ class BootstrapResult:
         return status_counts(self.status_codes)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per resample: resample, E, A, B, alpha, beta, objective_value, decrement, status, steps."""
+        """One row per resample: resample, the parameters, objective_value, decrement, status, steps."""
         import pandas as pd
 
         return pd.DataFrame(

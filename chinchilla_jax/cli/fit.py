@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--starts",
     metavar="N",
-    default="grid",
+    default="auto",
     help="Starting points: grid (the 4,500 of the published fit), or N spread over that grid.",
 )
 @output_options
@@ -93,7 +93,9 @@ def _fields(runs: Runs, result: FitResult, solver: str) -> dict[str, Any]:
 def _print(runs: Runs, result: FitResult, solver: str) -> None:
     a, b = result.law.exponents
     starts, certificate = result.starts, result.certificate
-    objective = f"{result.objective.name}, delta {result.objective.delta:g}"
+    fields = output.objective_fields(result.objective)
+    name = fields.pop("objective")
+    objective = ", ".join([name, *(f"{field} {value:g}" for field, value in fields.items())])
     proof = f"{certificate.kind} {certificate.value:.2g} (tolerance {certificate.tolerance:g})"
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
     output.echo(output.runs_line(runs))

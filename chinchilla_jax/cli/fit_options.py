@@ -56,14 +56,12 @@ penalty_option = click.option(
 
 def read_objective(objective: str, delta: float, penalty: float = 10.0) -> Objective | Any:
     """The objective that --objective, --delta and --penalty name."""
-    from chinchilla_jax.laws.form_objectives import AsymmetricError, Squared
-    from chinchilla_jax.laws.objectives import Huber, HuberScale
+    from chinchilla_jax.laws import objectives
 
-    if objective == AsymmetricError.name:
-        return AsymmetricError(penalty=penalty)
-    if objective == Squared.name:
-        return Squared()
-    return (HuberScale if objective == HuberScale.name else Huber)(delta)
+    # Each objective takes the numbers that it has.
+    if objective == objectives.AsymmetricError.name:
+        return objectives.read_objective(objective, penalty=penalty)
+    return objectives.read_objective(objective, delta=None if objective == "squared" else delta)
 
 
 weights_option = click.option(

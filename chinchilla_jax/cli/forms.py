@@ -19,8 +19,8 @@ from chinchilla_jax.cli.options import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
-    from chinchilla_jax.fitting.forms import FormFit
-    from chinchilla_jax.laws.form_objectives import FormObjective
+    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.laws import Objective
 
 
 @click.command("forms")
@@ -84,7 +84,7 @@ def forms_command(
     form: tuple[str, ...],
     reference: str,
     floor: float,
-    objective: FormObjective,
+    objective: Objective,
     weights: str | None,
     split: tuple[str, ...],
     folds: int,
@@ -102,10 +102,11 @@ def forms_command(
     differences. Takes about a minute.
     """
     from chinchilla_jax.analysis.form_comparison import compare_forms, make_splits
-    from chinchilla_jax.fitting.forms import FixedFloor, fit_form, read_form
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.laws import FixedFloor, read_law
 
     def named(name: str) -> Any:
-        return FixedFloor(floor) if name == FixedFloor.name else read_form(name)
+        return FixedFloor(floor) if name == FixedFloor.name else read_law(name)
 
     base = named(reference)
     chosen = [base, *(each for each in map(named, form or choices.LAWS) if each != base)]
@@ -135,7 +136,7 @@ def forms_command(
             level=level,
             progress=advance,
         )
-        fits = [fit_form(runs, each, objective=objective, weights=own) for each in chosen]
+        fits = [fit(runs, each, objective=objective, weights=own, starts=32) for each in chosen]
     if as_json:
         output.print_json(
             {
@@ -162,11 +163,11 @@ def forms_command(
         ["form", "p", "objective", "status", *(f"D/N at {c:.3g}" for c in flops)],
         (
             [
-                fit.form.name,
-                fit.form.size,
+                fit.model.name,
+                fit.model.size,
                 fit.objective_value,
                 fit.status.name,
-                *map(float, fit.tokens_per_param(flops)),
+                *map(float, fit.law.tokens_per_param(flops)),
             ]
             for fit in fits
         ),
@@ -183,18 +184,18 @@ def forms_command(
         output.print_paragraph(sentence)
 
 
-def _fit_fields(fit: FormFit, budgets: tuple[float, ...]) -> dict[str, Any]:
-    ratios = fit.tokens_per_param(budgets)
+def _fit_fields(fit: FitResult, budgets: tuple[float, ...]) -> dict[str, Any]:
+    ratios = fit.law.tokens_per_param(budgets)
     return {
-        "form": fit.form.name,
-        "formula": fit.form.formula,
-        "source": fit.form.source,
-        "parameters": fit.natural,
+        "form": fit.model.name,
+        "formula": fit.model.formula,
+        "source": fit.model.source,
+        "parameters": fit.parameters,
         "objective_value": fit.objective_value,
         "status": fit.status.name,
-        "certificate": fit.decrement,
-        "n_starts": fit.n_starts,
-        "n_at_best": fit.n_at_best,
+        "certificate": fit.certificate.value,
+        "n_starts": fit.starts.n,
+        "n_at_best": fit.starts.n_at_best,
         "tokens_per_param": [
             {"flops": flops, "tokens_per_param": float(ratio)}
             for flops, ratio in zip(budgets, ratios, strict=True)

@@ -62,7 +62,7 @@ def objectives_command(
     all to the same resamples.
     """
     from chinchilla_jax.analysis.objective_sensitivity import DELTAS, objective_sensitivity
-    from chinchilla_jax.fitting.forms import AsymmetricError, Squared
+    from chinchilla_jax.laws import AsymmetricError, Squared
 
     deltas = delta or DELTAS
     others = (Squared(), AsymmetricError(penalty=penalty))
@@ -73,7 +73,7 @@ def objectives_command(
             runs,
             deltas=deltas,
             others=others,
-            form=form,
+            law=form,
             flops=flops,
             weights=own,
             resamples=resamples,

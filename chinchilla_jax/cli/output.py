@@ -159,7 +159,9 @@ def records(table: Any, names: Sequence[str] | None = None) -> list[dict[str, An
 
 def objective_fields(objective: Objective) -> dict[str, Any]:
     """An objective for JSON."""
-    return {"objective": objective.name, "delta": objective.delta}
+    from chinchilla_jax.laws.objectives import settings
+
+    return settings(objective)
 
 
 def runs_fields(runs: Runs) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Table:
         if column is None:
             return None
         from chinchilla_jax.datasets.weights import load_weights
-        from chinchilla_jax.fitting.form_fitting import check_weights
+        from chinchilla_jax.fitting.point_fit import read_weights as checked_weights
 
         found = load_weights(
             self.data,
@@ -55,7 +55,7 @@ class Table:
             columns=read_columns(self.column),
             experiment=self.experiment,
         )
-        return check_weights(found, len(runs))
+        return checked_weights(found, len(runs))
 
 
 def read_columns(given: Sequence[str], option: str = "--column") -> dict[str, str] | None:

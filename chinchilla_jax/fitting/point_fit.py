@@ -1,6 +1,6 @@
-"""Point fit of the law: many starts in one batched call, the best of them certified.
+"""Point fit of a law: many starts in one batched call, the best of them certified.
 
-Notation: see objective.py and solvers/design.py.
+Notation: see laws/objectives.py and laws/law.py; n runs, p parameters.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.fitting.starts import distinct_minima
+from chinchilla_jax._util.validation import real_array, whole_number
+from chinchilla_jax.fitting.pool import distinct_minima
+from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import Huber, HuberScale, Objective
-from chinchilla_jax.laws.published_grid import grid_starts
-from chinchilla_jax.laws.scaling_law import ScalingLaw
-from chinchilla_jax.solvers import SolverOptions, Status, get_solver
+from chinchilla_jax.laws.objectives import HuberScale, Objective
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
+from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.solvers import Solution
+    from chinchilla_jax.laws import Law
 
-_AT_BEST = 1e-9
+_STEPS_FAST, _STEPS = 150, 300  # of each start
+_SLOW_STARTS = 32  # where no fast engine fits the law
+_FEWER = 4  # times fewer starts for the five-parameter fit that another law may start from
+_MORE_STEPS = 600  # of a point fit that ran out of steps
+_VERTEX_WITHIN = 1e-5  # width of the zone, relative to the typical residual, of a fit that is a vertex
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class StartsReport:
         n: how many there were.
         status: number of starts per status name.
         n_at_best: starts that ended within 1e-9 (relative) of the best objective.
-        minima: (k, 5) distinct optima in internal coordinates, best first.
+        minima: (k, p) distinct optima in internal coordinates, best first.
     """
 
     n: int
@@ -70,25 +75,32 @@ class FitResult:
     """A fitted law and the evidence for it.
 
     Attributes:
-        law: the law, scalar fields in natural units; NaN when INVALID.
+        law: the law with its numbers, natural units: a single `ScalingLaw`, or a `FittedLaw` for another
+            model; NaN when INVALID.
+        model: which law was fitted.
         objective_value: value of the objective at the law.
         status: `Status` of the fit; `status.sentence` says it in words.
         certificate: see `Certificate`.
         steps: solver steps of the start that reached the best optimum.
         starts: see `StartsReport`.
         objective: what was minimised.
+        theta: (p,) internal coordinates of the law.
         residuals: log predicted minus log observed loss, (n,).
+        weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
         n_runs: number of runs fitted.
     """
 
-    law: ScalingLaw
+    law: Any
+    model: Law
     objective_value: float
     status: Status
     certificate: Certificate
     steps: int
     starts: StartsReport
     objective: Objective
+    theta: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
     n_runs: int
 
     def __repr__(self) -> str:
@@ -96,16 +108,21 @@ class FitResult:
         value = f"{self.objective.name} {self.objective_value:.6g}"
         return f"<FitResult {self.law!r}: {self.status.name}, {value}, {self.n_runs} runs>"
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The law's parameters by name, natural units."""
+        return {name: float(value) for name, value in self.law.as_dict().items()}
+
     def to_frame(self) -> pd.DataFrame:
-        """One row: objective, E, A, B, alpha, beta, objective_value, status, certificate, steps, starts."""
+        """One row: law, objective, each parameter, objective_value, status, certificate, steps, starts."""
         import pandas as pd
 
-        law = {name: float(getattr(self.law, name)) for name in ("E", "A", "B", "alpha", "beta")}
         return pd.DataFrame(
             [
                 {
+                    "law": self.model.name,
                     "objective": self.objective.name,
-                    **law,
+                    **self.parameters,
                     "objective_value": self.objective_value,
                     "status": self.status.name,
                     "certificate": self.certificate.value,
@@ -120,80 +137,160 @@ class FitResult:
 
 def fit(
     runs: Runs,
+    law: Law | str = "chinchilla",
     *,
-    objective: Objective = Huber(),  # noqa: B008 - frozen, shared on purpose
+    objective: Objective | str = "huber",
+    delta: float | None = None,
+    weights: ArrayLike | None = None,
     solver: str = "newton",
-    starts: str | int | FitResult = "grid",
+    starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
 ) -> FitResult:
-    """Fit the law to `runs` from many starts and return the best optimum with its certificate.
+    """Fit a law to `runs` from many starts and return the best optimum with its certificate.
 
     Args:
-        runs: the runs; at least six distinct ones to mean anything.
-        objective: `Huber` or `HuberScale`.
-        solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
-        starts: "grid" for the 4,500 starts of Hoffmann et al. 2022 (arXiv:2203.15556, section D.4), or a
-            number of starts spread over that grid, or another fit of the same runs, whose distinct optima
-            are then the starts.
+        runs: n runs; at least six distinct ones to mean anything.
+        law: a law or its name, see `laws.LAWS`.
+        objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names.
+        delta: half-width of the zone, for an objective given by name.
+        weights: how much each run counts, (n,), zero or more; None for all the same. Only their ratios
+            matter.
+        solver: "newton", or for the five-parameter law and `Huber` "optax-lbfgs", "jaxopt-lbfgs" or
+            "jaxopt-bfgs".
+        starts: how many starts, spread over what is plausible for the law; or another fit of the same runs,
+            whose distinct optima are then the starts. "auto" is all 4,500 starts of Hoffmann et al. 2022
+            (arXiv:2203.15556, section D.4) where a fast engine fits the law, 32 elsewhere.
         options: how hard the solver tries; the default begins with a wide quadratic zone.
 
     Returns:
         The fit. It is returned, not raised, when it did not converge: look at `status`.
 
     Raises:
-        UsageError: unknown solver or starts, or something that is no runs or no objective.
+        UsageError: an argument that has no meaning, or a pair of arguments that has none.
     """
-    require_kinds("fit", runs, objective)
-    options = options or SolverOptions(wide_start=not isinstance(starts, FitResult), max_steps=150)
-    solve = get_solver(solver, objective)
-    design = Design.from_runs(runs)
-    theta = _start_points(design, starts)
-    solution = solve(design, np.ones((1, len(runs)), np.uint8), theta, objective=objective, options=options)
-    return _result(design, solution, objective, options)
+    problem = read_problem("fit", runs, law, objective, delta)
+    check_solver(solver, problem.law, problem.objective)
+    return fit_problem(
+        problem, read_weights(weights, len(runs)), solver=solver, starts=starts, options=options
+    )
 
 
-def require_kinds(caller: str, runs: object, objective: object) -> None:
-    """Refuse a path where runs are expected, or a name where an objective is.
+def read_problem(
+    caller: str, runs: object, law: Law | str, objective: Objective | str, delta: float | None = None
+) -> Problem:
+    """What is to be fitted, from arguments as people give them.
 
     Raises:
-        UsageError: saying what to give instead.
+        UsageError: runs that are no `Runs`, or an unknown law or objective.
     """
     from chinchilla_jax.datasets import Runs
 
     if not isinstance(runs, Runs):
         raise UsageError(f"{caller}: runs is {short(runs)}, expected Runs; load_runs reads a table")
-    if not isinstance(objective, Huber | HuberScale):
-        raise UsageError(f"{caller}: objective is {short(objective)}, expected Huber() or HuberScale()")
+    return Problem(
+        law=read_law(law), design=Design.from_runs(runs), objective=read_objective(objective, delta=delta)
+    )
 
 
-def _start_points(design: Design, starts: object) -> NDArray[np.float64]:
-    """Starting points (S, 5) in internal coordinates."""
-    if isinstance(starts, FitResult):
-        # A fit that found nothing (INVALID) has no optima; one start then carries the status on.
-        return starts.starts.minima if len(starts.starts.minima) else np.zeros((1, 5))
-    if starts == "grid":
-        return design.theta_from_logs(grid_starts())
-    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
+def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:
+    """Weights of the runs (n,), with a mean of 1 over those that have one; None where all count the same.
+
+    Raises:
+        UsageError: not one number for each run, one that is negative or not finite, or all of them zero.
+    """
+    if weights is None:
+        return None
+    array = real_array("weights", weights)
+    if array.shape != (n_runs,):
+        raise UsageError(f"weights have shape {array.shape}; give one for each of {n_runs} runs")
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if len(bad):
         raise UsageError(
-            f"starts is {short(starts)}, expected 'grid', a number of starts such as 64, or a fit"
+            f"weights: {len(bad)} of {n_runs} are negative or not finite (first: {array[bad[0]]} of run "
+            f"{bad[0] + 1}); give zero or more"
         )
-    return design.theta_from_logs(grid_starts(starts))
+    if not array.any():
+        raise UsageError("weights: all are zero; give some run a weight")
+    # Only their ratios mean something, and a mean of one keeps every threshold where it belongs.
+    return np.asarray(array / array.max() / np.mean(array[array > 0] / array.max()))
 
 
-def _result(design: Design, solution: Solution, objective: Objective, options: SolverOptions) -> FitResult:
-    best = _best_lane(solution)
+def fit_problem(
+    problem: Problem,
+    weights: NDArray[np.float64] | None,
+    *,
+    solver: str = "newton",
+    starts: str | int | FitResult = "auto",
+    options: SolverOptions | None = None,
+    near: NDArray[np.float64] | None = None,
+) -> FitResult:
+    """`fit` with its arguments checked and the runs standardised.
+
+    Args:
+        problem: what is fitted.
+        weights: as `read_weights` gives them.
+        solver: its name.
+        starts: as for `fit`.
+        options: as for `fit`.
+        near: (k, p) further starts.
+    """
+    design, law = problem.design, problem.law
+    fast = is_fast(law, problem.objective)
+    patient = options is None and not isinstance(problem.objective, HuberScale)
+    if options is None:
+        options = SolverOptions(
+            wide_start=not isinstance(starts, FitResult), max_steps=_STEPS_FAST if fast else _STEPS
+        )
+    rows = np.ones((1, len(design)), np.uint8) if weights is None else weights[None]
+    theta = [_start_points(problem, starts, fast)]
+    if not design.valid:
+        return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options)
+    if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
+        five = Problem(law=CHINCHILLA, design=design, objective=problem.objective)
+        count = max(len(theta[0]) // _FEWER, 4)
+        embedded = law.embed(fit_problem(five, weights, starts=count).theta)
+        theta += [] if embedded is None else [embedded[None]]
+    theta += [] if near is None else [near]
+    found = solve(problem, rows, np.concatenate(theta), solver=solver, options=options)
+    best = found.best_lane()
+    if found.status[best] == Status.MAX_STEPS and patient and solver == "newton":
+        # Creeping along a kink or a valley: a fresh start from there usually gets home.
+        more = dataclasses.replace(options, wide_start=True, max_steps=_MORE_STEPS)
+        again = solve_generally(problem, rows, found.theta[best][None], options=more)
+        if again.objective_value[0] <= found.objective_value[best]:
+            found.put(np.array([best]), again)
+    return _result(problem, found, weights, options)
+
+
+def _start_points(problem: Problem, starts: object, fast: bool) -> NDArray[np.float64]:
+    """Starting points (S, p) in internal coordinates."""
+    law, design = problem.law, problem.design
+    if isinstance(starts, FitResult):
+        if starts.model != law:
+            raise UsageError(f"starts is a fit of {starts.model.name}; give one of {law.name}, or a number")
+        # A fit that found nothing (INVALID) has no optima; one start then carries the status on.
+        return starts.starts.minima if len(starts.starts.minima) else np.zeros((1, law.size))
+    if starts == "auto":
+        return law.starts(design, law.grid_size if fast else _SLOW_STARTS)
+    remedy = "give 'auto', a number of starts such as 64, or a fit"
+    return law.starts(design, whole_number("starts", starts, low=1, high=10**7, remedy=remedy))
+
+
+def _result(
+    problem: Problem, solution: Solution, weights: NDArray[np.float64] | None, options: SolverOptions
+) -> FitResult:
+    objective, design = problem.objective, problem.design
+    best = solution.best_lane()
     value = float(solution.objective_value[best])
-    with np.errstate(invalid="ignore"):
-        same = np.abs(solution.objective_value - value) <= _AT_BEST * abs(value)
     report = StartsReport(
-        n=len(solution.status),
+        n=len(solution),
         status=status_counts(solution.status),
-        n_at_best=int(np.sum(same & (solution.status == solution.status[best]))),
+        n_at_best=int(np.sum(solution.same_value(value) & (solution.status == solution.status[best]))),
         minima=distinct_minima(solution),
     )
-    status = Status(int(solution.status[best]))
-    residuals = design.residuals(solution.theta[best]) if design.valid else np.full(len(design), np.nan)
-    dual = isinstance(objective, HuberScale) and _is_vertex(residuals, objective)
+    status, theta = Status(int(solution.status[best])), solution.theta[best]
+    residuals = problem.residuals(theta) if design.valid else np.full(len(design), np.nan)
+    dual = isinstance(objective, HuberScale) and _is_vertex(residuals, objective, weights, problem.law.size)
     certificate = Certificate(
         kind="dual" if dual else "newton_decrement",
         value=float(solution.decrement[best]),
@@ -201,41 +298,27 @@ def _result(design: Design, solution: Solution, objective: Objective, options: S
         holds=status is Status.CONVERGED,
     )
     return FitResult(
-        law=_scalar_law(design.law(solution.theta[best])),
+        law=problem.law.fitted(theta, design),
+        model=problem.law,
         objective_value=value,
         status=status,
         certificate=certificate,
         steps=int(solution.steps[best]),
         starts=report,
         objective=objective,
+        theta=theta,
         residuals=residuals,
+        weights=weights,
         n_runs=len(design),
     )
 
 
-def _is_vertex(residuals: NDArray[np.float64], objective: HuberScale) -> bool:
-    """Whether five residuals lie in a zone that is tiny beside the typical residual."""
-    width = objective.delta * objective.scale(residuals, np.ones_like(residuals))
-    size = np.abs(residuals)
-    return bool(width < 1e-5 * size.mean() and np.sum(size <= width * (1 + 1e-6)) >= 5)
-
-
-def _best_lane(solution: Solution) -> int:
-    """The lane with the lowest objective; among equals the best certified one.
-
-    A lane that ended as UNIDENTIFIED with a lower objective than every certified one is the answer: the data
-    then prefer a law at infinity, and a local optimum would hide that.
-    """
-    value = np.where(np.isfinite(solution.objective_value), solution.objective_value, np.inf)
-    if not np.isfinite(value).any():
-        return 0
-    lowest = value.min()
-    close = value <= lowest + _AT_BEST * abs(lowest)
-    # Statuses are ordered from certified to not; ties go to the smaller certificate.
-    order = np.lexsort((solution.decrement, solution.status, ~close))
-    return int(order[0])
-
-
-def _scalar_law(law: ScalingLaw) -> ScalingLaw:
-    values: dict[str, Any] = {name: float(getattr(law, name)) for name in ("E", "A", "B", "alpha", "beta")}
-    return ScalingLaw(**values)
+def _is_vertex(
+    residuals: NDArray[np.float64], objective: HuberScale, weights: NDArray[np.float64] | None, size: int
+) -> bool:
+    """Whether as many residuals as there are parameters lie in a zone tiny beside the typical residual."""
+    w = np.ones_like(residuals) if weights is None else weights
+    width = objective.delta * objective.scale(residuals, w)
+    found = np.abs(residuals)[w > 0]
+    inside = np.sum(found <= width * (1 + 1e-6))
+    return bool(width < _VERTEX_WITHIN * found.mean() and inside >= size)

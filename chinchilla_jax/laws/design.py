@@ -1,36 +1,39 @@
-"""The runs as a solver sees them: standardised logarithms, and the map between them and natural units.
+"""The runs as a solver sees them: standardised logarithms.
 
 Notation
     log_params      u_i      (ln N_i - mean) / sd over the runs; (n,)
     log_tokens      v_i      (ln D_i - mean) / sd; (n,)
     log_loss        y_i      ln L_i, nats; (n,)
-    theta           (a', b', E, alpha', beta'); (..., 5)
-        a' = ln A - alpha mean(ln N)      alpha' = alpha sd(ln N)
-        b' = ln B - beta mean(ln D)       beta'  = beta sd(ln D)
-    so that L(N, D) = exp(a' - alpha' u) + exp(b' - beta' v) + E.
 
 Centring takes the condition number of the Hessian from about 1e11 to something float32 can live with;
-dividing by the standard deviation makes every threshold and start free of units. E stays in natural
-units, because the best E can be zero, and that bound is finite here and infinite in ln E.
+dividing by the standard deviation makes every threshold and start free of units.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-
-from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.datasets import Runs
+
+class RunColumns(Protocol):
+    """What is read of a table of runs: counts and losses, each (n,)."""
+
+    @property
+    def params(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def tokens(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def loss(self) -> NDArray[np.float64]: ...  # noqa: D102
+    def __len__(self) -> int: ...  # noqa: D105
 
 
-FLOOR = 2  # position of E in theta
+FLOOR = 2  # position of E in the theta of the five-parameter law and its relatives
 LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 
 
@@ -48,7 +51,7 @@ class Design:
     valid: bool = True
 
     @classmethod
-    def from_runs(cls, runs: Runs) -> Design:
+    def from_runs(cls, runs: RunColumns) -> Design:
         """Standardise `runs`."""
         counts = np.stack([runs.params, runs.tokens, runs.loss])
         if not (np.all(np.isfinite(counts)) and np.all(counts > 0)):
@@ -82,67 +85,10 @@ class Design:
         return np.stack([self.log_params, self.log_tokens, self.log_loss])
 
     @functools.cached_property
-    def groups(self) -> tuple[tuple[NDArray[np.intp], int], ...]:
-        """By size, then by token count: number of the group of each run (n,), and runs in the largest two."""
-        found = []
-        for column in (self.log_params, self.log_tokens):
-            _, group, sizes = np.unique(column, return_inverse=True, return_counts=True)
-            found.append((group, int(np.sort(sizes)[-2:].sum())))
-        return tuple(found)
-
-    @functools.cached_property
-    def points(self) -> tuple[NDArray[np.intp], int]:
-        """Runs of one size and one token count: number of each run's point (n,), runs on the largest five."""
-        sizes, tokens = (group for group, _ in self.groups)
-        _, point, repeats = np.unique(sizes * len(self) + tokens, return_inverse=True, return_counts=True)
-        return point, int(np.sort(repeats)[-5:].sum())
-
-    def law(self, theta: NDArray[np.float64]) -> ScalingLaw:
-        """Law(s) in natural units of `theta` (..., 5)."""
-        a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)
-        alpha, beta = alpha / self.params_scale, beta / self.tokens_scale
-        with np.errstate(over="ignore"):
-            return ScalingLaw(
-                E=e,
-                A=np.exp(a + alpha * self.params_location),
-                B=np.exp(b + beta * self.tokens_location),
-                alpha=alpha,
-                beta=beta,
-            )
-
-    def theta_from_logs(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Internal coordinates of (ln A, ln B, ln E, alpha, beta); (..., 5) to (..., 5)."""
-        a, b, e, alpha, beta = np.moveaxis(np.asarray(logs, dtype=np.float64), -1, 0)
-        return np.stack(
-            [
-                a - alpha * self.params_location,
-                b - beta * self.tokens_location,
-                np.exp(e),
-                alpha * self.params_scale,
-                beta * self.tokens_scale,
-            ],
-            axis=-1,
+    def groups(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
+        """By size, by token count, by both: the group of each run (n,), and group sizes, largest first."""
+        sizes, tokens = (
+            np.unique(column, return_inverse=True)[1] for column in (self.log_params, self.log_tokens)
         )
-
-    def theta(self, law: ScalingLaw) -> NDArray[np.float64]:
-        """Internal coordinates of `law`."""
-        fields = np.broadcast_arrays(
-            np.log(law.A), np.log(law.B), np.log(law.E), np.asarray(law.alpha), np.asarray(law.beta)
-        )
-        return self.theta_from_logs(np.stack(fields, axis=-1))
-
-    def residuals(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log predicted minus log observed loss; theta (..., 5) to (..., n)."""
-        a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)[..., None]
-        with np.errstate(over="ignore"):
-            loss = np.exp(a - alpha * self.log_params) + np.exp(b - beta * self.log_tokens) + e
-            return np.log(loss) - self.log_loss
-
-    def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Derivative of `residuals` with respect to theta; theta (..., 5) to (..., n, 5)."""
-        a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)[..., None]
-        of_params = np.exp(a - alpha * self.log_params)
-        of_tokens = np.exp(b - beta * self.log_tokens)
-        loss = of_params + of_tokens + e
-        s, t = of_params / loss, of_tokens / loss
-        return np.stack([s, t, 1.0 / loss, -self.log_params * s, -self.log_tokens * t], axis=-1)
+        groups = (sizes, tokens, np.unique(sizes * len(self) + tokens, return_inverse=True)[1])
+        return tuple((group, np.sort(np.bincount(group))[::-1]) for group in groups)

@@ -3,6 +3,7 @@
 | code   | symbol | shape | unit                                                       |
 |--------|--------|-------|------------------------------------------------------------|
 | laws   |        | s     | () for one law, (R,) for the laws of R resamples           |
+| theta  |        | s + p | internal coordinates, see `Law`                            |
 | params | N      | t     | parameters (count)                                         |
 | tokens | D      | t     | training tokens (count)                                    |
 | flops  | C      | t     | training FLOP, C = 6 N D                                   |
@@ -10,13 +11,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, Self, runtime_checkable
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.validation import positive_array
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import Values
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.law import Law
 
 COEFFICIENTS = ("A", "B", "N_c", "D_c")
 """Parameters that are positive and range over decades; normal approximations take their logarithms."""
@@ -24,7 +32,7 @@ COEFFICIENTS = ("A", "B", "N_c", "D_c")
 
 @runtime_checkable
 class FittedLaws(Protocol):
-    """One fitted law, or an array of them; `ScalingLaw` is one.
+    """One fitted law, or an array of them; `ScalingLaw` and `FittedLaw` are.
 
     Results of `loss`, `optimal` and `tokens_per_param` have shape s + t and follow the conventions of
     `ScalingLaw`: +inf or 0 where the optimum is at an edge, NaN where there is no optimum or no law.
@@ -47,8 +55,8 @@ class FittedLaws(Protocol):
         """The natural parameters by name, in order; each of the laws' shape."""
         ...
 
-    def map(self, function: Callable[[Values], Values]) -> Self:
-        """The law(s) whose parameters are `function` of these."""
+    def where(self, kept: NDArray[np.bool_]) -> Self:
+        """These laws, NaN where they are not `kept`."""
         ...
 
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Values:
@@ -69,3 +77,105 @@ class FittedLaws(Protocol):
         None where the optimum of such a law is not a power of compute.
         """
         ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FittedLaw:
+    """One law of any kind, or an array of them, at fitted parameters.
+
+    Attributes:
+        model: which law.
+        design: the runs whose standardised units `theta` is in.
+        theta: internal coordinates, s + (p,); NaN for a law that was not found.
+    """
+
+    model: Law
+    design: Design
+    theta: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the laws: () for a single one."""
+        return self.theta.shape[:-1]
+
+    def __len__(self) -> int:
+        """Number of laws along the first axis."""
+        if not self.shape:
+            raise TypeError("this FittedLaw is a single law and has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> FittedLaw:
+        """The laws at `index` (an integer, a slice, a mask or an index array, as NumPy understands it)."""
+        if not self.shape:
+            raise TypeError("this FittedLaw is a single law and cannot be indexed")
+        return dataclasses.replace(self, theta=self.theta[index])
+
+    def __repr__(self) -> str:
+        """The numbers of a single law; the shape of many."""
+        if self.shape:
+            return f"<FittedLaw {self.model.name}: laws of shape {self.shape}>"
+        numbers = ", ".join(f"{name}={value:.6g}" for name, value in self.as_dict().items())
+        return f"FittedLaw({self.model.name}: {numbers})"
+
+    def as_dict(self) -> dict[str, Values]:
+        """The natural parameters by name; floats for a single law, arrays for many."""
+        natural = self.model.natural(self.theta, self.design)
+        return {name: values if self.shape else float(values) for name, values in natural.items()}
+
+    def where(self, kept: NDArray[np.bool_]) -> FittedLaw:
+        """These laws, NaN where they are not `kept`."""
+        return dataclasses.replace(self, theta=np.where(np.asarray(kept)[..., None], self.theta, np.nan))
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Values:
+        """Predicted loss (nats per token), shape s + t, t the shape of `params` and `tokens` broadcast.
+
+        Raises:
+            UsageError: a count is not positive and finite.
+        """
+        n, d = np.broadcast_arrays(
+            positive_array("loss: params", params), positive_array("loss: tokens", tokens)
+        )
+        design = self.design
+        u = (np.log(n).ravel() - design.params_location) / design.params_scale
+        v = (np.log(d).ravel() - design.tokens_location) / design.tokens_scale
+        found = np.exp(self.model.log_losses(self.theta, u, v, design))
+        return _plain(found.reshape(self.shape + n.shape))
+
+    def tokens_per_param(self, flops: ArrayLike) -> Values:
+        """D_opt / N_opt at each budget along C = 6 N D, shape s + t.
+
+        +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
+
+        Raises:
+            UsageError: a budget is not positive and finite.
+        """
+        from chinchilla_jax.laws.prediction import tokens_per_param
+
+        budgets = positive_array("tokens_per_param: flops", flops)
+        rows = self.theta.reshape(-1, self.model.size)
+        found = tokens_per_param(self.model, self.design, rows, budgets.ravel())
+        return _plain(found.reshape(self.shape + budgets.shape))
+
+    def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
+        """The parameters and tokens of lowest loss for a budget along C = 6 N D, each of shape s + t.
+
+        Raises:
+            UsageError: a budget is not positive and finite.
+        """
+        budgets = positive_array("optimal: flops", flops)
+        with np.errstate(divide="ignore", over="ignore"):
+            log_ratio = np.log(self.tokens_per_param(budgets))
+            log_nd = np.log(budgets) - math.log(FLOPS_PER_PARAM_TOKEN)
+            return _plain(np.exp((log_nd - log_ratio) / 2)), _plain(np.exp((log_nd + log_ratio) / 2))
+
+    def log_ratio_line(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """ln(D_opt / N_opt) as a line in ln(C / 6): (intercept, slope), each of the laws' shape.
+
+        None where the optimum of such a law is not a power of compute.
+        """
+        same = self.model.allocation_law(self.theta, self.design)
+        return None if same is None else same.log_ratio_line()
+
+
+def _plain(array: NDArray[np.float64]) -> Values:
+    return float(array) if np.ndim(array) == 0 else array

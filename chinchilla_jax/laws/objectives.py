@@ -1,37 +1,88 @@
-"""Robust objectives on the log loss: what a fit minimises.
+"""Objectives on the log loss: what a fit minimises.
 
 Notation
-    residual   r_i     ln L(N_i, D_i) - ln L_i, log predicted minus log observed loss; (..., n); dimensionless
-    weights    w_i     resampling weight of run i, a non-negative count; (..., n)
-    delta      delta   half-width of the quadratic zone
-    influence  psi(r)  derivative of the loss of one residual
-    sigma      sigma   scale of the residuals, fitted by `HuberScale` only
+    residual   r_i       ln L(N_i, D_i) - ln L_i, log predicted minus log observed loss: positive where the
+                         law overestimates; (..., n); dimensionless
+    weights    w_i       weight of run i, zero or more; (..., n)
+    down, up             ends of the quadratic zone: it reaches from -down to up
+    influence  psi(r)    min(max(r, -down), up), the derivative of the loss of one residual
+    loss       rho(r)    psi(r) (r - psi(r)/2): quadratic in the zone, linear outside
+    sigma      sigma     scale of the residuals, fitted by `HuberScale` only
 
-Two estimators are in use in the literature under one name, and they are kept apart here by name:
-`Huber` (Hoffmann et al. 2022, arXiv:2203.15556, eq. 3; the bootstrap of Besiroglu et al. 2024) and
-`HuberScale` (the point estimate of Besiroglu et al. 2024, arXiv:2404.10102).
+| objective          | down  | up            | value reported                           |
+|--------------------|-------|---------------|------------------------------------------|
+| `Huber`            | delta | delta         | sum_i w_i rho(r_i)                       |
+| `Squared`          | inf   | inf           | sum_i w_i r_i^2 / 2                      |
+| `AsymmetricError`  | width | penalty width | sum_i w_i rho(r_i) / width               |
+| `HuberScale`       | delta sigma, fitted   | negative log likelihood                  |
+
+Two estimators are in use in the literature under one name, and they are kept apart here by name: `Huber`
+(Hoffmann et al. 2022, arXiv:2203.15556, eq. 3; the bootstrap of Besiroglu et al. 2024) and `HuberScale` (the
+point estimate of Besiroglu et al. 2024, arXiv:2404.10102).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from chinchilla_jax._util.errors import UsageError
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.validation import positive_number
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 
-def _check_delta(name: str, delta: float) -> None:
-    if not (isinstance(delta, (int, float)) and math.isfinite(delta) and delta > 0):
-        raise UsageError(f"{name}: delta is {delta!r}, expected a positive finite number such as 1e-3")
+def influence(residual: Any, down: Any, up: Any) -> Any:
+    """psi(r), the derivative of the loss of each residual; NumPy and JAX arrays alike."""
+    return residual.clip(-down, up)
+
+
+def residual_loss(residual: Any, down: Any, up: Any) -> Any:
+    """rho(r), the loss of each residual; NumPy and JAX arrays alike."""
+    psi = influence(residual, down, up)
+    return psi * (residual - 0.5 * psi)
+
+
+class ZonedObjective:
+    """A weighted sum of losses that are quadratic in a fixed zone around zero and linear outside.
+
+    Attributes:
+        name: as in tables and on the command line.
+        down: how far the zone reaches below zero.
+        up: how far it reaches above.
+        unit: what the reported value is divided by.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def down(self) -> float:
+        """How far the quadratic zone reaches below zero."""
+        raise NotImplementedError
+
+    @property
+    def up(self) -> float:
+        """How far it reaches above."""
+        return self.down
+
+    @property
+    def unit(self) -> float:
+        """What the reported value is divided by."""
+        return 1.0
+
+    def value(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
+        """Sum of the weighted losses over the last axis; runs without a weight do not count."""
+        w = np.asarray(weights, dtype=np.float64)
+        r = np.where(w > 0, np.asarray(residual, dtype=np.float64), 0.0)
+        return np.asarray(np.sum(w * residual_loss(r, self.down, self.up), axis=-1) / self.unit)
 
 
 @dataclasses.dataclass(frozen=True)
-class Huber:
+class Huber(ZonedObjective):
     """sum_i w_i Huber_delta(r_i): quadratic within `delta` of zero, linear outside.
 
     Source: Hoffmann et al. 2022 (arXiv:2203.15556), eq. 3, with delta = 1e-3 on the log residual.
@@ -44,16 +95,66 @@ class Huber:
     name: ClassVar[str] = "huber"
 
     def __post_init__(self) -> None:
-        """Refuse a width that means nothing."""
-        _check_delta("Huber", self.delta)
+        """Refuse a width that has no meaning."""
+        _check(self, "delta")
 
-    def value(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
-        """Sum of the weighted losses: over the last axis of `residual` and `weights` (which broadcast)."""
-        import numpy as np
+    @property
+    def down(self) -> float:
+        """The half-width."""
+        return self.delta
 
-        r = np.asarray(residual, dtype=np.float64)
-        psi = np.clip(r, -self.delta, self.delta)
-        return np.sum(np.asarray(weights, dtype=np.float64) * psi * (r - 0.5 * psi), axis=-1)
+
+@dataclasses.dataclass(frozen=True)
+class Squared(ZonedObjective):
+    """sum_i w_i r_i^2 / 2 of the log loss: least squares, with no protection from outliers."""
+
+    name: ClassVar[str] = "squared"
+
+    @property
+    def down(self) -> float:
+        """Infinite: every residual counts by its square."""
+        return math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class AsymmetricError(ZonedObjective):
+    """sum_i w_i (penalty max(r_i, 0) + max(-r_i, 0)): the lower edge of the runs, not their middle.
+
+    A run can always go wrong and rarely goes too well. With a penalty of 10 on overestimates, as the
+    `chinchilla` toolkit offers (github.com/kyo-takano/chinchilla), the fit bounds the losses from below, but
+    for one run in eleven: at the minimum a share 1/(1 + penalty) of the runs lies below the law. This is the
+    quantile regression of Koenker & Bassett 1978 (Econometrica 46).
+
+    What is minimised is the Moreau envelope, which lies below the sum by at most penalty^2 width / 2 a run:
+    `width` bounds what smoothing the kink can change.
+
+    Args:
+        penalty: of an overestimate, where an underestimate costs 1. Positive.
+        width: over which the kink at zero is rounded, in log loss: from -width to penalty width. Positive.
+    """
+
+    name: ClassVar[str] = "asymmetric"
+    penalty: float = 10.0
+    width: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Refuse fields that have no meaning."""
+        _check(self, "penalty", "width")
+
+    @property
+    def down(self) -> float:
+        """The width."""
+        return self.width
+
+    @property
+    def up(self) -> float:
+        """The width times the penalty."""
+        return self.penalty * self.width
+
+    @property
+    def unit(self) -> float:
+        """The width: the slope below zero is then 1."""
+        return self.width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +175,8 @@ class HuberScale:
     name: ClassVar[str] = "huber_scale"
 
     def __post_init__(self) -> None:
-        """Refuse a width that means nothing."""
-        _check_delta("HuberScale", self.delta)
+        """Refuse a width that has no meaning."""
+        _check(self, "delta")
 
     @property
     def log_normaliser(self) -> float:
@@ -86,8 +187,6 @@ class HuberScale:
 
     def value(self, residual: ArrayLike, weights: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
         """Negative log likelihood(s) at scale(s) `sigma`; sums over the last axis."""
-        import numpy as np
-
         w = np.asarray(weights, dtype=np.float64)
         s = np.asarray(sigma, dtype=np.float64)
         r = np.where(w > 0, np.asarray(residual, dtype=np.float64), 0.0)
@@ -101,8 +200,6 @@ class HuberScale:
         grows with t and is a quadratic between the values delta / |r_i| at which a run leaves the zone: they
         tell which quadratic, and that is solved.
         """
-        import numpy as np
-
         w = np.asarray(weights, dtype=np.float64)
         # A perfect fit has no scale; this one is below rounding.
         r = np.maximum(np.where(w > 0, np.abs(np.asarray(residual, dtype=np.float64)), 0.0), 1e-16)
@@ -124,4 +221,52 @@ class HuberScale:
             return ((linear + np.sqrt(linear * linear + 4.0 * square * total)) / (2.0 * total))[..., 0]
 
 
-Objective = Huber | HuberScale
+Objective = Huber | Squared | AsymmetricError | HuberScale
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    kind.name: kind for kind in (Huber, HuberScale, Squared, AsymmetricError)
+}
+"""The objectives by name."""
+
+
+def read_objective(
+    given: Objective | str, *, delta: float | None = None, penalty: float | None = None
+) -> Objective:
+    """The objective, or the one of that name.
+
+    Args:
+        given: an objective, or a name out of `OBJECTIVES`.
+        delta: half-width of the zone, for "huber" and "huber_scale".
+        penalty: of an overestimate, for "asymmetric".
+
+    Raises:
+        UsageError: it is neither, or an objective is given a number that it does not take.
+    """
+    numbers = {"delta": delta, "penalty": penalty}
+    asked = {name: value for name, value in numbers.items() if value is not None}
+    if isinstance(given, Huber | Squared | AsymmetricError | HuberScale):
+        if asked:
+            raise UsageError(f"objective is {given!r}; leave out {' and '.join(asked)}, which it already has")
+        return given
+    if not isinstance(given, str):
+        raise UsageError(
+            f"objective is {short(given)}; give Huber(), HuberScale(), Squared(), AsymmetricError() or a name"
+        )
+    if given not in OBJECTIVES:
+        raise unknown_name("objective", given, OBJECTIVES)
+    kind = OBJECTIVES[given]
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for name in asked:
+        if name not in fields:
+            raise UsageError(f"objective {given!r} has no {name}; leave it out")
+    return kind(**asked)
+
+
+def settings(objective: Objective) -> dict[str, float | str]:
+    """The name and the numbers of an objective, for tables and JSON."""
+    return {"objective": objective.name, **dataclasses.asdict(objective)}
+
+
+def _check(objective: Any, *fields: str) -> None:
+    for field in fields:
+        positive_number(f"{type(objective).__name__}: {field}", getattr(objective, field))

@@ -1,4 +1,4 @@
-"""Predicted losses and optimal allocations of any form, for arrays of fits.
+"""Predicted losses and optimal allocations of any law, for arrays of fits.
 
 Notation
     theta     fits; (R, p)
@@ -6,7 +6,7 @@ Notation
     x         (ln N - ln D)/2 along it: ln N = k/2 + x, ln D = k/2 - x
     ratio     ln(D/N) = -2 x at the optimum; (R, q)
 
-Where a form has a closed form (`Form.allocation_law`) that is used. Otherwise x is searched: a grid over all
+Where a law has a closed form (`Law.allocation_law`) that is used. Otherwise x is searched: a grid over all
 that could be meant, and bisection on the derivative of the loss (exact, by autodiff) around its lowest point.
 """
 
@@ -19,51 +19,59 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from chinchilla_jax.laws.base import Floats, Form
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.law import Floats, Law
 
 _FURTHEST, _GRID = 23.0, 231  # |x|: ratios from e^-46 to e^46, in steps of 0.2
 _BISECTIONS = 60
 _FITS = 256  # at a time
 
 
-def predictor(form: Form) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
-    """A function of theta (R, p), u and v (n,), constants (k,) that gives log losses (R, n), in float64."""
-    compiled = _predictor(type(form))
+def predicted_log_losses(law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
+    """Ln of the loss at standardised places u, v (m,), in float64; theta (..., p) to (..., m)."""
+    return _in_blocks(_predictor(type(law)), theta, (len(u),), u, v, constants)
 
-    def predict(theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
-        theta = np.asarray(theta, dtype=np.float64)
-        if not len(theta):
-            return np.empty((0, len(u)))
-        with float64_scope():
-            # Whole blocks, so that the number of fits compiles nothing anew.
-            parts = [
-                np.asarray(
-                    compiled(np.resize(theta[i : i + _FITS], (_FITS, theta.shape[1])), u, v, constants)
-                )
-                for i in range(0, len(theta), _FITS)
-            ]
-        return np.concatenate(parts)[: len(theta)]
 
-    return predict
+def log_loss_jacobian(law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
+    """Derivative of `predicted_log_losses` with respect to theta; theta (..., p) to (..., m, p)."""
+    return _in_blocks(_differentiator(type(law)), theta, (len(u), law.size), u, v, constants)
+
+
+def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: Floats) -> Floats:
+    theta = np.asarray(theta, dtype=np.float64)
+    rows = theta.reshape(-1, theta.shape[-1])
+    found = np.empty((len(rows), *shape))
+    with float64_scope():
+        for first in range(0, len(rows), _FITS):
+            # Whole blocks, so that another number of fits compiles nothing.
+            block = np.resize(rows[first : first + _FITS], (_FITS, rows.shape[1]))
+            part = slice(first, min(first + _FITS, len(rows)))
+            found[part] = np.asarray(compiled(block, *shared))[: part.stop - first]
+    return found.reshape(theta.shape[:-1] + shape)
 
 
 @functools.cache
-def _predictor(form: type[Form]) -> Any:
+def _predictor(law: type[Law]) -> Any:
     import jax
 
-    over_runs = jax.vmap(form.log_loss, in_axes=(None, 0, 0, None))
+    over_runs = jax.vmap(law.log_loss, in_axes=(None, 0, 0, None))
     return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None, None)))
 
 
-def tokens_per_param(form: Form, design: Design, theta: Floats, flops: ArrayLike) -> Floats:
+@functools.cache
+def _differentiator(law: type[Law]) -> Any:
+    import jax
+
+    over_runs = jax.vmap(jax.jacfwd(law.log_loss), in_axes=(None, 0, 0, None))
+    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None, None)))
+
+
+def tokens_per_param(law: Law, design: Design, theta: Floats, flops: ArrayLike) -> Floats:
     """Compute-optimal D/N of fits theta (R, p) at budgets (q,) in FLOP, along C = 6 N D; (R, q).
 
     +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
@@ -71,19 +79,17 @@ def tokens_per_param(form: Form, design: Design, theta: Floats, flops: ArrayLike
     Raises:
         UsageError: a budget is not positive and finite.
     """
-    budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
-    if not (np.isfinite(budgets).all() and (budgets > 0).all()):
-        raise UsageError("tokens per parameter: a budget is not positive and finite; give FLOP such as 1e22")
+    budgets = positive_array("tokens_per_param: flops", np.atleast_1d(flops))
     theta = np.asarray(theta, dtype=np.float64)
-    law = form.allocation_law(theta, design)
-    if law is not None:
-        return np.asarray(law.tokens_per_param(budgets))
-    return searched_tokens_per_param(form, design, theta, budgets)
+    same = law.allocation_law(theta, design)
+    if same is not None:
+        return np.asarray(same.tokens_per_param(budgets))
+    return searched_tokens_per_param(law, design, theta, budgets)
 
 
-def searched_tokens_per_param(form: Form, design: Design, theta: Floats, flops: Floats) -> Floats:
-    """The same by search, whatever the form; (R, q)."""
-    search = _searcher(type(form))
+def searched_tokens_per_param(law: Law, design: Design, theta: Floats, flops: Floats) -> Floats:
+    """The same by search, whatever the law; (R, q)."""
+    search = _searcher(type(law))
     log_nd = np.log(np.asarray(flops, dtype=np.float64)) - math.log(FLOPS_PER_PARAM_TOKEN)
     frame = np.array(
         [design.params_location, design.params_scale, design.tokens_location, design.tokens_scale]
@@ -91,8 +97,8 @@ def searched_tokens_per_param(form: Form, design: Design, theta: Floats, flops: 
     result = np.empty((len(theta), len(log_nd)))
     with float64_scope():
         for first in range(0, len(theta), _FITS):
-            block = np.resize(theta[first : first + _FITS], (_FITS, form.size))
-            found, edge = (np.asarray(each) for each in search(block, log_nd, form.constants(design), frame))
+            block = np.resize(theta[first : first + _FITS], (_FITS, law.size))
+            found, edge = (np.asarray(each) for each in search(block, log_nd, law.constants(design), frame))
             kept = slice(0, min(_FITS, len(theta) - first))
             # The lowest loss at an end of the grid: the optimum is beyond anything that could be meant.
             ratio = np.where(edge < 0, np.inf, np.where(edge > 0, 0.0, np.exp(-2 * found)))
@@ -102,7 +108,7 @@ def searched_tokens_per_param(form: Form, design: Design, theta: Floats, flops: 
 
 
 @functools.cache
-def _searcher(form: type[Form]) -> Any:
+def _searcher(law: type[Law]) -> Any:
     import jax
     import jax.numpy as jnp
     from jax import Array, lax
@@ -113,7 +119,7 @@ def _searcher(form: type[Form]) -> Any:
         def loss(x: Array) -> Array:
             u = (k / 2 + x - frame[0]) / frame[1]
             v = (k / 2 - x - frame[2]) / frame[3]
-            return form.log_loss(theta, u, v, constants)
+            return law.log_loss(theta, u, v, constants)
 
         values = jax.vmap(loss)(jnp.asarray(grid))
         values = jnp.where(jnp.isnan(values), jnp.inf, values)

@@ -33,6 +33,6 @@ def published_grid() -> NDArray[np.float64]:
 def grid_starts(count: int | None = None) -> NDArray[np.float64]:
     """`count` starts spread over the published grid (all of it by default), logs (count, 5)."""
     grid = published_grid()
-    if count is None:
+    if count is None or count == len(grid):
         return grid
     return grid[np.arange(count) * _STRIDE % len(grid)]

@@ -125,6 +125,10 @@ class ScalingLaw:
         """The law(s) whose fields are `function` of these."""
         return ScalingLaw(**{name: function(values) for name, values in self.as_dict().items()})
 
+    def where(self, kept: NDArray[np.bool_]) -> ScalingLaw:
+        """These laws, NaN where they are not `kept`."""
+        return self.map(lambda values: np.where(kept, values, np.nan))
+
     def __iter__(self) -> Iterator[ScalingLaw]:
         """The laws along the first axis, one by one."""
         return (self[i] for i in range(len(self)))
@@ -266,10 +270,19 @@ class ScalingLaw:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         A, B, alpha, beta = (self._outer(name, ndim) for name in PARAMETERS[1:])
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return np.exp(np.log(A) - alpha * log_n), np.exp(np.log(B) - beta * log_d)
+            of_params, of_tokens = log_terms(np.log(A), np.log(B), alpha, beta, log_n, log_d)
+            return np.exp(of_params), np.exp(of_tokens)
 
     def _outer(self, name: str, ndim: int) -> NDArray[np.float64]:
         return np.reshape(getattr(self, name), self.shape + (1,) * ndim)
+
+
+def log_terms(log_a: Any, log_b: Any, alpha: Any, beta: Any, log_n: Any, log_d: Any) -> tuple[Any, Any]:
+    """Logs of the parameter term and of the token term, of which L - E is the sum; NumPy and JAX alike.
+
+    In natural or standardised units, as long as all six are in the same.
+    """
+    return log_a - alpha * log_n, log_b - beta * log_d
 
 
 def _log_positive(what: str, value: ArrayLike) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
 if TYPE_CHECKING:
-    from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.study import Study
 
 
@@ -58,7 +58,12 @@ class LawSample:
 
         Raises:
             DataError: none of them, or not the point fit, has an optimum.
+            UsageError: the bootstrap is of another law.
         """
+        if not isinstance(result.laws, ScalingLaw):
+            raise UsageError(
+                f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
+            )
         return cls._filtered(result.laws, result.converged, result.point.law, source)
 
     @classmethod

@@ -10,11 +10,12 @@ import numpy as np
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.law import Law
     from chinchilla_jax.laws.objectives import Objective
 
 
@@ -64,12 +65,41 @@ class SolverOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is fitted to what, and by which objective; the weights of the runs come with each lane.
+
+    Attributes:
+        law: the law, p parameters.
+        design: the runs, n of them.
+        objective: what is minimised.
+    """
+
+    law: Law
+    design: Design
+    objective: Objective
+
+    def residuals(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log predicted minus log observed loss; theta (..., p) to (..., n)."""
+        return self.law.residuals(theta, self.design)
+
+    def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivative of `residuals`; theta (..., p) to (..., n, p)."""
+        return self.law.jacobian(theta, self.design)
+
+
+# How good an end is, by status: certified, then an optimum on the boundary, then the others.
+_PREFERENCE = np.array([0, 2, 1, 3])
+SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
+_STATIONARY = 1e-9  # decrement above which a point called UNIDENTIFIED is one that ran off, and no optimum
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Solution:
     """Where R lanes ended. Every lane has a status; theta is finite unless it is INVALID.
 
     Attributes:
-        theta: (R, 5) internal coordinates, see `Design`.
-        objective_value: (R,).
+        theta: (R, p) internal coordinates, see `Law`.
+        objective_value: (R,); inf where there is none.
         decrement: (R,) Newton decrement relative to the objective (for `HuberScale`: largest excess of a
             dual multiplier over its bound, plus the stationarity residual).
         status: (R,) int8, `Status` values.
@@ -83,30 +113,89 @@ class Solution:
     steps: NDArray[np.int32]
 
     @classmethod
-    def invalid(cls, lanes: int) -> Solution:
+    def empty(cls, lanes: int, size: int) -> Solution:
+        """Room for `lanes` lanes of `size` parameters, to be filled with `put`."""
+        return cls(
+            theta=np.empty((lanes, size)),
+            objective_value=np.empty(lanes),
+            decrement=np.empty(lanes),
+            status=np.empty(lanes, np.int8),
+            steps=np.empty(lanes, np.int32),
+        )
+
+    @classmethod
+    def invalid(cls, lanes: int, size: int) -> Solution:
         """All lanes INVALID: there is nothing to fit."""
         nan = np.full(lanes, np.nan)
         return cls(
-            theta=np.full((lanes, 5), np.nan),
+            theta=np.full((lanes, size), np.nan),
             objective_value=nan,
             decrement=nan.copy(),
             status=np.full(lanes, Status.INVALID, np.int8),
             steps=np.zeros(lanes, np.int32),
         )
 
-    def __getitem__(self, lanes: NDArray[np.intp] | slice) -> Solution:
-        """Those lanes."""
-        return Solution(**{f.name: getattr(self, f.name)[lanes] for f in dataclasses.fields(self)})
+    @classmethod
+    def concatenated(cls, parts: Sequence[Solution]) -> Solution:
+        """The lanes of several solutions, one after the other."""
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS})
 
-    def better_of(self, other: Solution) -> Solution:
-        """Per lane, the solution with the lower objective (self where they tie or neither is finite)."""
-        take = other.objective_value < self.objective_value
-        merged = {}
-        for field in dataclasses.fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            merged[field.name] = np.where(take[:, None] if mine.ndim == 2 else take, theirs, mine)
-        merged["steps"] = self.steps + other.steps
-        return Solution(**merged)
+    @classmethod
+    def best_of(cls, parts: Sequence[Solution]) -> Solution:
+        """Per lane the solution of lowest objective; between equal ones, the better certified."""
+        if len(parts) == 1:
+            return parts[0]
+        stacked = cls(**{name: np.stack([getattr(part, name) for part in parts], 1) for name in _FIELDS})
+        lanes = np.arange(len(parts[0]))
+        return stacked[lanes, _best(stacked)]
+
+    def __len__(self) -> int:
+        """Number of lanes."""
+        return len(self.status)
+
+    def __getitem__(self, lanes: Any) -> Solution:
+        """Those lanes."""
+        return Solution(**{name: getattr(self, name)[lanes] for name in _FIELDS})
+
+    def put(self, lanes: NDArray[np.intp] | slice, other: Solution) -> None:
+        """Put `other` in the place of these lanes."""
+        for name in _FIELDS:
+            getattr(self, name)[lanes] = getattr(other, name)
+
+    def best_lane(self) -> int:
+        """The lane of lowest objective; between equal ones, the better certified.
+
+        An UNIDENTIFIED lane below every certified one is the answer: the data then prefer a law at infinity,
+        and a local optimum would hide that.
+        """
+        if not np.isfinite(self.objective_value).any():
+            return 0
+        return int(_best(self[None])[0])
+
+    @property
+    def is_optimum(self) -> NDArray[np.bool_]:
+        """Lanes that ended at a minimum, one on the boundary included; (R,)."""
+        at_bound = (self.status == Status.UNIDENTIFIED) & (self.decrement <= _STATIONARY)
+        found = (self.status == Status.CONVERGED) | at_bound
+        return found & np.isfinite(self.objective_value)
+
+    def same_value(self, value: float) -> NDArray[np.bool_]:
+        """Lanes whose objective agrees with `value`, (R,)."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.objective_value - value) <= SAME_VALUE * abs(value)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Solution))
+
+
+def _best(found: Solution) -> NDArray[np.intp]:
+    """Position of the best lane in every row of solutions with fields (R, K); (R,)."""
+    value = np.where(np.isfinite(found.objective_value), found.objective_value, np.inf)
+    lowest = value.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        close = (value <= lowest + SAME_VALUE * np.abs(lowest)) | (value == lowest)
+    order = np.lexsort((found.decrement, _PREFERENCE[found.status], ~close), axis=1)
+    return np.asarray(order[:, 0])
 
 
 DEFAULT_OPTIONS = SolverOptions()
@@ -117,15 +206,14 @@ class Solver(Protocol):
 
     def __call__(
         self,
-        design: Design,
-        weights: NDArray[np.integer] | NDArray[np.floating],
+        problem: Problem,
+        weights: NDArray[Any],
         starts: NDArray[np.float64],
         *,
-        objective: Objective,
         options: SolverOptions = DEFAULT_OPTIONS,
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
-        """Fit R lanes: `weights` (R, n) or (1, n), `starts` (R, 5) internal coordinates."""
+        """Fit R lanes: `weights` (R, n) or (1, n), `starts` (R, p) internal coordinates."""
         ...
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Ends, Engine, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Ends, Engine, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
 from chinchilla_jax.solvers.status import Status
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.objectives import Objective
 
+_SIZE = CHINCHILLA.size
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is looked at twice
@@ -36,95 +37,50 @@ _LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is as w
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
-def solve_newton(
-    design: Design,
+def solve_lanes(
+    problem: Problem,
     weights: NDArray[Any],
-    starts: NDArray[np.float64],
-    *,
-    objective: Objective,
-    options: SolverOptions = DEFAULT_OPTIONS,
-    on_progress: Callable[[int], None] | None = None,
-) -> Solution:
-    """Fit every lane with the batched Newton method. See `Solver` for the arguments."""
-    if not isinstance(objective, Huber):
-        raise UsageError(
-            f"solve_newton minimises Huber, not {objective.name}; use solvers.huber_scale for that"
-        )
-    widths = np.full(len(starts), float(objective.delta))
-    return solve_widths(design, weights, starts, widths, options=options, on_progress=on_progress)
-
-
-def solve_widths(
-    design: Design,
-    weights: NDArray[Any],
-    starts: NDArray[np.float64],
+    candidates: Sequence[NDArray[np.float64]],
     widths: NDArray[np.float64],
     *,
-    options: SolverOptions,
+    options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
-    on_the_way: bool = False,
+    judged: bool = True,
 ) -> Solution:
-    """Fit every lane with a Huber zone of its own half-width (R,).
+    """Fit the five-parameter law in every lane with a Huber zone of its own half-width.
 
-    Of fits that are only `on_the_way` to others, nobody asks whether they determine the law: their status is
-    what the steps ended with.
+    With several candidates, only the float32 stage runs for all of them, and a later one only as long as it
+    may still end below the best so far; the float64 finish and certificate are for the best. With
+    precision="float64" there is no such stage, and only the best guess is used.
+
+    Args:
+        problem: the runs; the objective's zone is given by `widths`.
+        weights: (R, n) or (1, n).
+        candidates: starts of every lane, best guess first, each (R, 5).
+        widths: (R,) half-widths of the zone.
+        options: how hard to try.
+        on_progress: called with the number of lanes just finished.
+        judged: whether to ask if the data determine the law; fits that only lead to others are not judged,
+            and their status is what the steps ended with.
     """
     if options.precision not in ("mixed", "float64", "float32"):
         raise unknown_name("precision", options.precision, ("mixed", "float64", "float32"))
+    design, count = problem.design, len(widths)
     if not design.valid:
-        return Solution.invalid(len(starts))
-    return _solve(design, weights, [starts], widths, options, on_progress, judged=not on_the_way)
-
-
-def solve_best_of(
-    design: Design,
-    weights: NDArray[Any],
-    candidates: Sequence[NDArray[np.float64]],
-    *,
-    objective: Huber,
-    options: SolverOptions,
-    on_progress: Callable[[int], None] | None = None,
-) -> Solution:
-    """Fit every lane from several starts, best guess first, and keep the best.
-
-    Only the float32 stage runs for all `candidates` (each (R, 5)), and a later one only as long as it may
-    still end below the best so far; the float64 finish and certificate are for the best. With
-    precision="float64" there is no such stage, and only the best guess is used.
-    """
-    if not design.valid or options.precision == "float64":
-        return solve_newton(
-            design, weights, candidates[0], objective=objective, options=options, on_progress=on_progress
-        )
-    widths = np.full(len(candidates[0]), float(objective.delta))
-    return _solve(design, weights, candidates, widths, options, on_progress)
-
-
-def _solve(
-    design: Design,
-    weights: NDArray[Any],
-    candidates: Sequence[NDArray[np.float64]],
-    widths: NDArray[np.float64],
-    options: SolverOptions,
-    on_progress: Callable[[int], None] | None,
-    *,
-    judged: bool = True,
-) -> Solution:
-    """Fit valid lanes, chunk by chunk, and name how each ended."""
+        return Solution.invalid(count, _SIZE)
+    if options.precision == "float64":
+        candidates = candidates[:1]
     if len(candidates) > _MOST_RANKS:
-        raise UsageError(f"{len(candidates)} starts per lane, at most {_MOST_RANKS} are taken")
+        raise UsageError(f"{len(candidates)} starts per lane; at most {_MOST_RANKS} are taken")
     starts = np.asarray(candidates, dtype=np.float64)
-    count = starts.shape[1]
     # The kernel reads memory by these shapes.
-    fits = starts.shape[2:] == (5,) and widths.shape == (count,)
+    fits = starts.shape[1:] == (count, _SIZE) and widths.shape == (count,)
     if not fits or np.shape(weights) not in ((1, len(design)), (count, len(design))):
         raise UsageError(
             f"weights {np.shape(weights)} and starts {starts.shape[1:]} do not fit {len(design)} runs; "
             "give weights (lanes, runs) or (1, runs), and starts (lanes, 5)"
         )
-    theta, value = np.empty((count, 5)), np.empty(count)
-    decrement, status = np.empty(count), np.empty(count, np.int8)
-    steps = np.empty(count, np.int32)
-    solution = Solution(theta=theta, objective_value=value, decrement=decrement, status=status, steps=steps)
+    solution = Solution.empty(count, _SIZE)
     engine = _engine(design, options)
     length = engine.lanes_per_call(count)
 
@@ -135,12 +91,12 @@ def _solve(
             _first_width(design, starts[0, lanes], widths[lanes]) if options.wide_start else widths[lanes]
         )
         ends = engine(part, starts[:, lanes], widths[lanes], first_width)
-        decrement[lanes], steps[lanes] = ends.decrement, ends.steps
-        theta[lanes], value[lanes], status[lanes] = _outcome(design, part, widths[lanes], ends, options)
+        found = _outcome(design, part, widths[lanes], ends, options)
         if judged:
-            found, log_weaker = solution[lanes], log_weaker_term(design, theta[lanes])
+            log_weaker = log_weaker_term(design, found.theta)
             _name_degenerate(design, part, found, log_weaker)
             _certify_again(design, part, found, log_weaker, widths[lanes], options.tolerance)
+        solution.put(lanes, found)
         if on_progress is not None:
             on_progress(lanes.stop - first)
 
@@ -171,18 +127,18 @@ def _first_width(
     design: Design, starts: NDArray[np.float64], widths: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Zone to begin with: as wide as the residuals at the start, within reason."""
-    size = np.abs(design.residuals(starts))
+    size = np.abs(CHINCHILLA.residuals(starts, design))
     typical = np.partition(size, size.shape[1] // 2, axis=1)[:, size.shape[1] // 2]
     return np.clip(typical, widths, 1e3 * widths)
 
 
 def _outcome(
     design: Design, weights: NDArray[Any], widths: NDArray[np.float64], ends: Ends, options: SolverOptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int8]]:
-    """Theta (R, 5), objective (R,) and status (R,) of lanes that ended like this."""
+) -> Solution:
+    """What became of lanes that an engine left like this."""
     status = np.where(ends.status == RUNNING, Status.MAX_STEPS, ends.status).astype(np.int8)
-    # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding; but
-    # far from there, as a loose tolerance allows, nobody has looked where it leads.
+    # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding; far
+    # from there, as a loose tolerance allows, its end has not been looked at.
     free = (status == Status.CONVERGED) & (ends.decrement <= _SAFE_STEP)
     theta = np.where(free[:, None], ends.theta, ends.anchor)
     # Certified at its anchor, with no step left for the last digits.
@@ -195,9 +151,15 @@ def _outcome(
     for lane in np.flatnonzero(~np.isfinite(value)):
         row = weights[0 if len(weights) == 1 else lane]
         with np.errstate(invalid="ignore"):  # a start at infinity, on runs without a weight
-            found = Huber(float(widths[lane])).value(design.residuals(theta[lane]), row)
+            found = Huber(float(widths[lane])).value(CHINCHILLA.residuals(theta[lane], design), row)
         value[lane] = found if np.isfinite(found) else np.inf
-    return theta, value, status
+    return Solution(
+        theta=theta,
+        objective_value=value,
+        decrement=np.asarray(ends.decrement, dtype=np.float64),
+        status=status,
+        steps=np.asarray(ends.steps, dtype=np.int32),
+    )
 
 
 def _name_degenerate(
@@ -212,7 +174,7 @@ def _name_degenerate(
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
     lost = vanished(log_weaker) | beyond
     status[(status == Status.CONVERGED) & lost] = Status.UNIDENTIFIED
-    status[np.broadcast_to(~identifiable(design, weights), status.shape)] = Status.UNIDENTIFIED
+    status[np.broadcast_to(~identifiable(CHINCHILLA, design, weights), status.shape)] = Status.UNIDENTIFIED
 
 
 def _certify_again(

@@ -6,7 +6,7 @@ tests judge the batched Newton method by the same function, which shares no code
 Notation (R lanes, n runs; theta, u, v as in solvers/design.py)
     w               weights; (R, n)
     psi, zone       derivative of the Huber loss at the residual, and 1 where it is quadratic; (R, n)
-    J               derivative of the residuals, `Design.jacobian`; (R, n, 5)
+    J               derivative of the residuals, `Chinchilla.jacobian`; (R, n, 5)
     s, t            shares of the parameter and the token term in the predicted loss, J[..., 0] and J[..., 1]
     g, H            gradient (R, 5) and Hessian (R, 5, 5) of the objective
     H = sum_i w_i [ zone_i J_i J_i' + psi_i (s_i c_i c_i' + t_i d_i d_i' - J_i J_i') ],
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.law import Law
 
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
-_SINGULAR = 1e-11
-_SHIFT = 1e-7
+SINGULAR = 1e-11
+SHIFT = 1e-7
 _LOG_VANISHING = math.log(1e-10)
 _LANES = 512  # per chunk: the Jacobian of 512 lanes of 240 runs takes 5 MB
 
@@ -52,6 +54,7 @@ class Optimality:
         stationary: (R,) the gradient is as small as at an optimum, directions without curvature left aside.
         flat: (R,) stationary, and H is positive semidefinite but singular: an optimum, one of many.
         held: (R,) E is zero and the gradient pushes it further down; g and H are those without E.
+        vanished: (R,) a term of the law has no influence on any run.
     """
 
     objective_value: NDArray[np.float64]
@@ -61,6 +64,7 @@ class Optimality:
     stationary: NDArray[np.bool_]
     flat: NDArray[np.bool_]
     held: NDArray[np.bool_]
+    vanished: NDArray[np.bool_]
 
     def overwrite(self, lanes: NDArray[np.intp], other: Optimality, rows: NDArray[np.bool_]) -> None:
         """Put the rows `rows` of `other` in place of `lanes` here."""
@@ -72,8 +76,8 @@ def derivatives(
     design: Design, weights: NDArray[Any], theta: NDArray[np.float64], delta: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Objective value (R,), gradient (R, 5), Hessian (R, 5, 5) at `theta` (R, 5), `weights` (R or 1, n)."""
-    residual = design.residuals(theta)
-    jacobian = design.jacobian(theta)
+    residual = CHINCHILLA.residuals(theta, design)
+    jacobian = CHINCHILLA.jacobian(theta, design)
     weights = np.asarray(weights, dtype=np.float64)
     psi = np.clip(residual, -delta, delta)
     zone = (np.abs(residual) <= delta).astype(np.float64)
@@ -140,14 +144,14 @@ def _certify(
     along = np.einsum("rjk,rj->rk", eigenvectors, gradient / size)
     # Along a curved valley floor H picks up the gradient: curvature no larger than that proves nothing.
     borrowed = np.max(np.abs(gradient) / size**2, axis=1)
-    positive = finite & (eigenvalues[:, 0] > _SINGULAR)
+    positive = finite & (eigenvalues[:, 0] > SINGULAR)
     definite = positive & (eigenvalues[:, 0] > borrowed)
     divisor = np.where(positive[:, None], eigenvalues, 1.0)
     total = np.broadcast_to(np.sum(weights, axis=1, dtype=np.float64), value.shape)
     zone = min(delta, LARGEST_ZONE)
     scale = np.maximum(value, SMALLEST_VALUE * total * zone * zone)
     decrement = np.where(positive, 0.5 * np.sum(along**2 / divisor, axis=1) / scale, np.inf)
-    lifted = np.maximum(eigenvalues, 0.0) + _SHIFT
+    lifted = np.maximum(eigenvalues, 0.0) + SHIFT
     stationary = finite & (0.5 * np.sum(along**2 / lifted, axis=1) / scale <= 0.1 * tolerance)
     return Optimality(
         objective_value=value,
@@ -155,53 +159,67 @@ def _certify(
         decrement=decrement,
         definite=definite,
         stationary=stationary,
-        flat=stationary & ~definite & (eigenvalues[:, 0] > -_SHIFT),
+        flat=stationary & ~definite & (eigenvalues[:, 0] > -SHIFT),
         held=held,
+        vanished=vanished(log_weaker_term(design, theta)),
     )
 
 
-def judge(
-    design: Design, theta: NDArray[np.float64], found: Optimality, tolerance: float
-) -> NDArray[np.int8]:
-    """Status (R,) int8 of points with these certificates.
+def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: float) -> NDArray[np.int8]:
+    """Status (R,) int8 of points of any law with these certificates.
 
-    CONVERGED means certified: decrement at most `tolerance`, H positive definite, E positive, and both terms
-    still there. A stationary point without one of these is UNIDENTIFIED; so is an exponent that has run off.
-    Anything else is MAX_STEPS: not certified, whatever the solver believes.
+    CONVERGED means certified: decrement at most `tolerance`, H positive definite, no coordinate at its bound,
+    and every term still there. A stationary point without one of these is UNIDENTIFIED; so is an exponent
+    that has run off. Anything else is MAX_STEPS: not certified, whatever the solver believes.
+
+    Args:
+        law: what was fitted.
+        theta: (R, p).
+        found: what the derivatives say there.
+        tolerance: decrement at which a point is certified.
     """
     certified = found.definite & (found.decrement <= tolerance)
-    escaped = np.abs(theta[:, 3:]).max(axis=1) > LARGEST_EXPONENT
-    incomplete = found.held | (theta[:, FLOOR] <= 0) | vanished(log_weaker_term(design, theta))
-    unidentified = (escaped & found.stationary) | found.flat | (certified & incomplete)
+    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
+    incomplete = found.held | (theta[:, list(law.bounded)] <= 0).any(axis=1) | found.vanished
+    unidentified = escaped | found.flat | ((certified | found.stationary) & incomplete)
     return np.where(
         unidentified, Status.UNIDENTIFIED, np.where(certified, Status.CONVERGED, Status.MAX_STEPS)
     ).astype(np.int8)
 
 
-def identifiable(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether the runs with a weight could determine the law: three sizes, three token counts, rank five.
+def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the runs with a weight could determine the law: enough sizes, token counts and places.
 
     Through two sizes passes a whole curve of (A, alpha, E) with one objective, and an optimum found there in
-    rounding errors proves nothing. Times the loss, each derivative of the law is a function of the size plus
-    one of the token count: runs on which such sums have fewer than five dimensions leave a curve as well. A
+    rounding errors proves nothing. Runs of one size and one token count are one place, however many they are.
+    Times the loss, each derivative of an additive law is a function of the size plus one of the token count:
+    places on which such sums have fewer dimensions than the law has parameters leave a curve as well. A
     resample of a small table can be of that kind; (R,) or (1,).
     """
     used = np.asarray(weights) > 0
     count = np.count_nonzero(used, axis=1)
-    enough = count >= 5
-    # More runs than two groups hold are of three at least; only small tables need the count.
-    for group, in_two in design.groups:
-        for lane in np.flatnonzero(count <= in_two):
-            enough[lane] &= len(np.unique(group[used[lane]])) >= 3
-    # Three by three with fewer dimensions are at most five points: four in a square, and one apart.
-    point, in_five = design.points
-    sizes, tokens = (group for group, _ in design.groups)
-    for lane in np.flatnonzero(enough & (count <= in_five)):
-        _, first = np.unique(point[used[lane]], return_index=True)
-        one = np.flatnonzero(used[lane])[first]
-        if len(one) <= 5:
-            incidence = np.hstack([x[one, None] == x[one] for x in (sizes, tokens)])
-            enough[lane] = np.linalg.matrix_rank(incidence.astype(np.float64)) >= 5
+    enough = count >= law.size
+    sizes_needed, tokens_needed, together = law.least
+    most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
+    # More runs than so many groups hold are of one group more at least; only small tables need the count.
+    sure = np.ones(len(used), bool)
+    for (_, group_sizes), needed in zip(design.groups, (most_needed, most_needed, law.size + 1), strict=True):
+        sure &= count > int(group_sizes[: needed - 1].sum())
+    sizes, tokens, places = (group for group, _ in design.groups)
+    for lane in np.flatnonzero(enough & ~sure):
+        row = used[lane]
+        n_sizes, n_tokens = len(np.unique(sizes[row])), len(np.unique(tokens[row]))
+        _, first = np.unique(places[row], return_index=True)
+        enough[lane] = (
+            n_sizes >= sizes_needed
+            and n_tokens >= tokens_needed
+            and n_sizes + n_tokens >= together
+            and len(first) >= law.size
+        )
+        if enough[lane] and law.additive and len(first) == law.size:
+            one = np.flatnonzero(row)[first]
+            incidence = np.hstack([group[one, None] == group[one] for group in (sizes, tokens)])
+            enough[lane] = np.linalg.matrix_rank(incidence.astype(np.float64)) >= law.size
     return enough
 
 

@@ -1,11 +1,11 @@
 """Fits of `HuberScale`: least absolute deviations with a certificate, or Huber with a fitted scale.
 
-Notation (per lane)
+Notation (per lane; p parameters)
     width        k = delta sigma    half-width of the quadratic zone in units of log loss
-    active       Z                  the five runs of smallest |r|, candidates for r = 0
+    active       Z                  the p runs of smallest |r|, candidates for r = 0
     multiplier   lambda_i           subgradient of |r_i| at r_i = 0, in [-1, 1] at an optimum; i in Z
 
-With delta = 1e-3, sigma is delta times the mean |r|, the zone 5e-9 wide, and the minimum a vertex where five
+With delta = 1e-3, sigma is delta times the mean |r|, the zone 5e-9 wide, and the minimum a vertex where p
 residuals vanish. A Newton step sees only kinks there. So: continuation in the width, then the vertex
 itself (Newton on r_Z = 0), then the dual: g + sum_Z w_i lambda_i grad r_i = 0, g the gradient of the other
 terms. All |lambda_i| < 1 with independent gradients is sufficient for a strict local minimum, curvature or
@@ -19,23 +19,37 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.objectives import HuberScale
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
-from chinchilla_jax.solvers.batch import solve_widths
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.objectives import Objective
 
-# Fractions of the mean |r| through which the zone narrows; the last leaves five residuals inside it.
+class WidthSolver(Protocol):
+    """Fits a law under a Huber zone of its own half-width in each lane."""
+
+    def __call__(
+        self,
+        problem: Problem,
+        weights: NDArray[Any],
+        starts: NDArray[np.float64],
+        widths: NDArray[np.float64],
+        *,
+        options: SolverOptions,
+        judged: bool = True,
+    ) -> Solution:
+        """Fit R lanes: weights (R, n) or (1, n), starts (R, p), widths (R,)."""
+        ...
+
+
+# Fractions of the mean |r| through which the zone narrows; the last leaves p residuals inside it.
 _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
 _VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _ZERO = 1e-12  # residual at the vertex, in units of log loss
@@ -48,65 +62,65 @@ _SETTLED = 1e-11
 
 
 def solve_huber_scale(
-    design: Design,
+    problem: Problem,
     weights: NDArray[Any],
     starts: NDArray[np.float64],
     *,
-    objective: Objective,
+    solve_widths: WidthSolver,
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit every lane of a `HuberScale` objective; `decrement` is the dual's excess at a vertex."""
-    if not isinstance(objective, HuberScale):
-        raise UsageError(f"solve_huber_scale minimises HuberScale, not {objective.name}")
-    if not design.valid:
-        return Solution.invalid(len(starts))
-    lanes = len(starts)
-    if len(design) < 5:
-        raise UsageError(f"HuberScale needs at least 5 runs, found {len(design)}; add runs or use Huber")
-    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), (lanes, len(design)))
+    """Fit every lane of a `HuberScale` objective; `decrement` is the dual's excess at a vertex.
+
+    Args:
+        problem: what is fitted.
+        weights: (R, n) or (1, n).
+        starts: (R, p).
+        solve_widths: fits the law under a Huber zone of given half-width in each lane.
+        options: how hard to try.
+        on_progress: called with the number of lanes just finished.
+    """
+    objective = problem.objective
+    assert isinstance(objective, HuberScale)
+    lanes, size, n_runs = len(starts), problem.law.size, len(problem.design)
+    if not problem.design.valid:
+        return Solution.invalid(lanes, size)
+    if n_runs < size:
+        raise UsageError(f"HuberScale needs at least {size} runs, found {n_runs}; add runs or use Huber")
+    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), (lanes, n_runs))
     theta = np.asarray(starts, dtype=np.float64)
     narrow = dataclasses.replace(options, precision="float64", wide_start=False)
     first = dataclasses.replace(options, tolerance=1e-8)
-    solution = solve_widths(
-        design,
-        weights,
-        theta,
-        np.maximum(_CONTINUATION[0] * _mean_abs(design, w, theta), 1e-12),
-        options=first,
-        on_the_way=True,
-    )
+    width = np.maximum(_CONTINUATION[0] * _mean_abs(problem, w, theta), 1e-12)
+    solution = solve_widths(problem, weights, theta, width, options=first, judged=False)
     # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
     lanes_of, every = _together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
     theta, steps = solution.theta[lanes_of], solution.steps[lanes_of]
-    weights, w = (weights, w[lanes_of]) if len(weights) == 1 else (weights, w)
-    near = np.maximum(_mean_abs(design, w, theta), 1e-12)
+    w = w[lanes_of]
+    near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
     for fraction in _CONTINUATION[1:]:
         if objective.delta**2 >= fraction:  # the zone is delta sigma wide, and sigma about delta mean|r|
             break
         loose = dataclasses.replace(narrow, tolerance=1e-8)
-        solution = solve_widths(design, weights, theta, fraction * near, options=loose, on_the_way=True)
+        solution = solve_widths(problem, weights, theta, fraction * near, options=loose, judged=False)
         theta, steps = solution.theta, steps + solution.steps
-        near = np.maximum(_mean_abs(design, w, theta), 1e-12)
-    sigma = objective.scale(design.residuals(theta), w)
+        near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
+    sigma = objective.scale(problem.residuals(theta), w)
     at_vertex = objective.delta * sigma < _VERTEX_BELOW * near
-    vertex = _vertex(design, w, theta, objective, steps)
+    vertex = _vertex(problem, w, theta, objective, steps)
     rest = ~(at_vertex & (vertex.status == Status.CONVERGED))
     if rest.any():
         left = np.flatnonzero(rest)
         few = weights if len(weights) == 1 else weights[left]
-        smooth = _alternate(design, few, w[left], theta[left], sigma[left], objective, narrow)
+        smooth = _alternate(problem, few, w[left], theta[left], sigma[left], objective, narrow, solve_widths)
         # From its own minimum a lane may reach the vertex after all: then that is the answer.
-        again = _vertex(design, w[left], smooth.theta, objective, smooth.steps)
+        again = _vertex(problem, w[left], smooth.theta, objective, smooth.steps)
         take = at_vertex[left] & (again.status == Status.CONVERGED)
-        for field in dataclasses.fields(vertex):
-            better, other = getattr(again, field.name), getattr(smooth, field.name)
-            getattr(vertex, field.name)[left] = np.where(
-                take[:, None] if other.ndim == 2 else take, better, other
-            )
+        smooth.put(np.flatnonzero(take), again[take])
+        vertex.put(left, smooth)
         vertex.steps[left] += steps[left]
     # Through all runs with a weight passes a law: the likelihood has no bound as sigma goes to zero.
-    perfect = _mean_abs(design, w, vertex.theta) < _PERFECT
+    perfect = _mean_abs(problem, w, vertex.theta) < _PERFECT
     vertex.status[perfect & (vertex.status == Status.CONVERGED)] = Status.UNIDENTIFIED
     if on_progress is not None:
         on_progress(lanes)
@@ -119,33 +133,35 @@ def _together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.
     return lanes_of, every.reshape(-1)
 
 
-def _mean_abs(design: Design, w: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sum(w * np.abs(design.residuals(theta)), axis=1) / w.sum(axis=1)
+def _mean_abs(problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sum(w * np.abs(problem.residuals(theta)), axis=1) / w.sum(axis=1)
 
 
 def _vertex(
-    design: Design,
+    problem: Problem,
     w: NDArray[np.float64],
     theta: NDArray[np.float64],
     objective: HuberScale,
     steps: NDArray[np.int32],
 ) -> Solution:
-    """Newton on the five smallest residuals, then the multipliers; CONVERGED only where the dual holds."""
+    """Newton on the p smallest residuals, then the multipliers; CONVERGED only where the dual holds."""
     lanes = np.arange(len(theta))[:, None]
     theta = theta.copy()
-    size = np.where(w > 0, np.abs(design.residuals(theta)), np.inf)
-    active = np.argpartition(size, 4, axis=1)[:, :5]
+    size = np.where(w > 0, np.abs(problem.residuals(theta)), np.inf)
+    p, bounded = problem.law.size, list(problem.law.bounded)
+    active = np.argpartition(size, p - 1, axis=1)[:, :p]
     usable = np.ones(len(theta), bool)
     for _ in range(_MOST_VERTEX_STEPS):
-        jacobian = design.jacobian(theta)[lanes, active]
-        residual = design.residuals(theta)[lanes, active]
+        jacobian = problem.jacobian(theta)[lanes, active]
+        residual = problem.residuals(theta)[lanes, active]
         step, solvable = _solve_each(jacobian, residual)
-        usable &= solvable & (np.abs(step).max(axis=1) < 0.1) & (theta[:, 2] - step[:, 2] > 0)
+        usable &= solvable & (np.abs(step).max(axis=1) < 0.1)
+        usable &= (theta[:, bounded] - step[:, bounded] > 0).all(axis=1)
         theta = np.where(usable[:, None], theta - step, theta)
         if np.abs(step[usable]).max(initial=0.0) < _LAST_VERTEX_STEP:
             break
-    residual = design.residuals(theta)
-    jacobian = design.jacobian(theta)
+    residual = problem.residuals(theta)
+    jacobian = problem.jacobian(theta)
     sign = np.sign(residual)
     np.put_along_axis(sign, active, 0.0, axis=1)
     pull = np.einsum("rn,rnk->rk", w * sign, jacobian)
@@ -173,44 +189,44 @@ def _vertex(
 def _solve_each(
     matrix: NDArray[np.float64], right: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Solve (R, 5, 5) systems; singular ones give zero and False."""
+    """Solve (R, p, p) systems; singular ones give zero and False."""
     with np.errstate(all="ignore"):
         condition = np.linalg.cond(np.where(np.isfinite(matrix), matrix, 0.0))
     good = np.isfinite(matrix).all(axis=(1, 2)) & np.isfinite(right).all(axis=1) & (condition < 1e13)
-    safe = np.where(good[:, None, None], matrix, np.eye(5))
+    safe = np.where(good[:, None, None], matrix, np.eye(matrix.shape[-1]))
     solution = np.linalg.solve(safe, right[..., None])[..., 0]
     return np.where(good[:, None], solution, 0.0), good
 
 
 def _alternate(
-    design: Design,
+    problem: Problem,
     weights: NDArray[Any],
     w: NDArray[np.float64],
     theta: NDArray[np.float64],
     sigma: NDArray[np.float64],
     objective: HuberScale,
     options: SolverOptions,
+    solve_widths: WidthSolver,
 ) -> Solution:
-    """Scale and law in turn until the scale stands still."""
-    solution = solve_widths(design, weights, theta, objective.delta * sigma, options=options)
+    """Fit scale and law in turn until the scale settles."""
+    solution = solve_widths(problem, weights, theta, objective.delta * sigma, options=options)
     # In a zone this narrow the law does not feel the scale: a few turns settle what can be settled.
-    narrow = bool(np.all(objective.delta * sigma < _VERTEX_BELOW * _mean_abs(design, w, theta)))
+    narrow = bool(np.all(objective.delta * sigma < _VERTEX_BELOW * _mean_abs(problem, w, theta)))
     for _ in range(_NARROW_TURNS if narrow else _MOST_TURNS):
-        updated = objective.scale(design.residuals(solution.theta), w)
+        updated = objective.scale(problem.residuals(solution.theta), w)
         moving = np.flatnonzero(np.abs(updated - sigma) > _SETTLED * sigma)
         sigma = updated
         if not moving.size:
             break
         few = weights if len(weights) == 1 else weights[moving]
         part = solve_widths(
-            design, few, solution.theta[moving], objective.delta * sigma[moving], options=options
+            problem, few, solution.theta[moving], objective.delta * sigma[moving], options=options
         )
         part.steps[:] += solution.steps[moving]
-        for field in dataclasses.fields(solution):
-            getattr(solution, field.name)[moving] = getattr(part, field.name)
-    final = objective.scale(design.residuals(solution.theta), w)
+        solution.put(moving, part)
+    final = objective.scale(problem.residuals(solution.theta), w)
     settled = np.abs(final - sigma) <= 1e-9 * sigma
     status = solution.status.copy()
     status[(status == Status.CONVERGED) & ~settled] = Status.MAX_STEPS
-    value = objective.value(design.residuals(solution.theta), w, np.maximum(final, 1e-300))
+    value = objective.value(problem.residuals(solution.theta), w, np.maximum(final, 1e-300))
     return dataclasses.replace(solution, objective_value=value, status=status)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
+from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.study.result import Study
 

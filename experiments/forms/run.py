@@ -24,10 +24,11 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis.form_comparison import compare_forms
 from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
 from chinchilla_jax.analysis.wald import null_p_values, wald_test
-from chinchilla_jax.fitting.forms import FORMS, bootstrap_form
+from chinchilla_jax.laws import LAWS
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 
 HERE = Path(__file__).parent
+COLUMNS = ["quantity", "flops", "estimate", "low", "high", "level", "n_converged", "n_failed"]
 PARTS = ("objectives", "wald", "forms", "comparison")
 FLOPS = np.geomspace(1e18, 1e26, 33)
 HOFFMANN_ROUNDED = cj.ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
@@ -88,9 +89,11 @@ def wald(runs: cj.Runs, args: argparse.Namespace) -> None:
 
 def forms(runs: cj.Runs, args: argparse.Namespace) -> None:
     tables = []
-    for name in FORMS:
-        boot = bootstrap_form(runs, name, resamples=args.resamples, seed=args.seed)
-        table = boot.table(FLOPS)
+    for name in LAWS:
+        boot = cj.bootstrap(runs, name, resamples=args.resamples, seed=args.seed)
+        every = boot.intervals(flops=FLOPS)
+        wanted = every["quantity"].isin([*boot.point.parameters, "tokens_per_param"])
+        table = every.loc[wanted, COLUMNS].copy()
         table.insert(0, "form", name)
         table.insert(1, "objective_value", boot.point.objective_value)
         tables.append(table)

@@ -26,10 +26,10 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import non_negative_number, positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.allocation import allocation
 from chinchilla_jax.planning.frontier import compute_overhead
@@ -268,29 +268,25 @@ class _Group:
 
     def _fit(self, done: int) -> tuple[ScalingLaw, NDArray[np.bool_]]:
         """The best of a few starts for every replica over its first `done` runs, and whether it is usable."""
-        from chinchilla_jax.solvers.batch import solve_newton
+        from chinchilla_jax.solvers import Problem, Solution, solve
 
         # A group that is not full is filled up, so that all groups share one compiled program.
         n, d, loss = (_filled(array).ravel() for array in (self.params, self.tokens, self.loss))
         design = Design.from_runs(Runs(n, d, training_flops(n, d), loss))
         weights = np.zeros((self.count, _GROUP, self.params.shape[1]), np.uint8)
         weights[np.arange(self.count), np.arange(self.count), :done] = 1
-        starts = design.theta_from_logs(grid_starts(_STARTS))
-        solution = solve_newton(
-            design,
+        starts = CHINCHILLA.starts(design, _STARTS)
+        solution = solve(
+            Problem(law=CHINCHILLA, design=design, objective=Huber()),
             np.repeat(weights.reshape(self.count, -1), _STARTS, axis=0),
             np.tile(starts, (self.count, 1)),
-            objective=Huber(),
             options=SolverOptions(wide_start=True, max_steps=100),
         )
-        value = np.where(np.isfinite(solution.objective_value), solution.objective_value, np.inf)
-        value, status = value.reshape(self.count, _STARTS), solution.status.reshape(self.count, _STARTS)
-        # Among starts that reached the same lowest value, one with a certificate.
-        lowest = value.min(axis=1, keepdims=True)
-        rank = np.where(value <= lowest * (1 + 1e-9), status, np.iinfo(np.int8).max)
-        best = np.arange(self.count), rank.argmin(axis=1)
-        law = design.law(solution.theta.reshape(self.count, _STARTS, 5)[best])
-        return law, (status[best] == Status.CONVERGED) & has_optimum(law)
+        # The starts of every replica, one beside the other.
+        each = solution[np.arange(self.count * _STARTS).reshape(self.count, _STARTS)]
+        best = Solution.best_of([each[:, k] for k in range(_STARTS)])
+        law = CHINCHILLA.fitted(best.theta, design)
+        return law, (best.status == Status.CONVERGED) & has_optimum(law)
 
 
 def _filled(array: Floats) -> Floats:

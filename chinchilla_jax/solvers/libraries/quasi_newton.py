@@ -42,18 +42,24 @@ from jax import Array, lax
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
-from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.solvers.base import Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import Optimality, certify, identifiable, judge
+from chinchilla_jax.laws.objectives import Huber, residual_loss
+from chinchilla_jax.laws.scaling_law import log_terms
+from chinchilla_jax.solvers.base import Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.certificate import (
+    Optimality,
+    certify,
+    identifiable,
+    judge,
+)
 from chinchilla_jax.solvers.status import Status
-from chinchilla_jax.solvers.xla.moments import Columns, huber_loss
+from chinchilla_jax.solvers.xla.moments import Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.objectives import Objective
 
 # x of one lane to its scaled objective
 ScalarFunction: TypeAlias = Callable[[Array], Array]
@@ -74,15 +80,10 @@ _SMALLEST_FLOOR = 1e-12
 def scaled(x: Array, weights: Array, columns: Columns, width: Array) -> Array:
     """The objective of one lane in units in which its gradient is of order one; finite for finite `x`."""
     a, b, log_floor, alpha, beta = x
-    terms = jnp.stack(
-        [
-            a - alpha * columns.log_params,
-            b - beta * columns.log_tokens,
-            jnp.full_like(columns.log_params, log_floor),
-        ]
-    )
+    of_params, of_tokens = log_terms(a, b, alpha, beta, columns.log_params, columns.log_tokens)
+    terms = jnp.stack([of_params, of_tokens, jnp.full_like(of_params, log_floor)])
     residual = jax.nn.logsumexp(terms, axis=0) - columns.log_loss
-    return jnp.sum(weights * huber_loss(residual, width)) / (width * jnp.sum(weights))
+    return jnp.sum(weights * residual_loss(residual, width, width)) / (width * jnp.sum(weights))
 
 
 def library_solver(name: str) -> LibrarySolver:
@@ -142,11 +143,10 @@ class LibrarySolver:
 
     def __call__(
         self,
-        design: Design,
+        problem: Problem,
         weights: NDArray[Any],
         starts: NDArray[np.float64],
         *,
-        objective: Objective,
         options: SolverOptions = SolverOptions(),  # noqa: B008 - frozen, shared on purpose
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
@@ -155,6 +155,7 @@ class LibrarySolver:
         Raises:
             UsageError: an objective other than `Huber`, or a precision that is not offered here.
         """
+        objective, design = problem.objective, problem.design
         if not isinstance(objective, Huber):
             raise UsageError(f"solver {self.name!r} minimises huber, not {objective.name}; use 'newton'")
         if options.precision not in ("mixed", "float64"):
@@ -162,7 +163,7 @@ class LibrarySolver:
                 f"solver {self.name!r} works in float64; for precision {options.precision!r} use 'newton'"
             )
         if not design.valid:
-            return Solution.invalid(len(starts))
+            return Solution.invalid(len(starts), CHINCHILLA.size)
         return _Rounds(self, design, weights, objective.delta, options).solve(starts, on_progress)
 
 
@@ -190,10 +191,10 @@ class _Rounds:
         """Rounds until every lane is certified, stands still or has used its steps."""
         theta = np.array(starts, dtype=np.float64)
         if not len(theta):
-            return Solution.invalid(0)
+            return Solution.invalid(0, CHINCHILLA.size)
         widest = self._widest(theta)
         found = self._certify(theta, slice(None))
-        status = judge(self.design, theta, found, self.options.tolerance)
+        status = judge(CHINCHILLA, theta, found, self.options.tolerance)
         steps = np.zeros(len(theta), np.int32)
         active = np.arange(len(theta))
         for widening, limit in self._schedule():
@@ -208,7 +209,7 @@ class _Rounds:
             moved = better & (reached != theta[active]).any(axis=1)
             theta[active[better]] = reached[better]
             found.overwrite(active[better], new, better)
-            status[active[better]] = judge(self.design, reached, new, self.options.tolerance)[better]
+            status[active[better]] = judge(CHINCHILLA, reached, new, self.options.tolerance)[better]
             done = narrow & (~moved | (status[active] != Status.MAX_STEPS))
             active = active[~done]
             if on_progress is not None and done.any():
@@ -217,7 +218,9 @@ class _Rounds:
                 break
         if on_progress is not None and len(active):
             on_progress(len(active))
-        status[~identifiable(self.design, self.weights) & np.ones(len(theta), bool)] = Status.UNIDENTIFIED
+        status[~identifiable(CHINCHILLA, self.design, self.weights) & np.ones(len(theta), bool)] = (
+            Status.UNIDENTIFIED
+        )
         return Solution(
             theta=theta,
             objective_value=found.objective_value,
@@ -231,7 +234,7 @@ class _Rounds:
         if not self.options.wide_start:
             return np.full(len(theta), self.delta)
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.median(np.abs(self.design.residuals(theta)), axis=1)
+            spread = np.median(np.abs(CHINCHILLA.residuals(theta, self.design)), axis=1)
         return np.maximum(np.nan_to_num(spread, nan=1.0, posinf=100.0), self.delta)
 
     def _schedule(self) -> list[tuple[float, int]]:

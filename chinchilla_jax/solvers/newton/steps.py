@@ -1,4 +1,4 @@
-"""Damped Newton steps for any smooth form: derivatives of one run by JAX, the rest common to all forms.
+"""Damped Newton steps for any smooth law: derivatives of one run by JAX, the rest common to all laws.
 
 Notation (one lane; vmap makes B of them)
     theta     (p,)       internal coordinates; `lower` is what they cannot go below
@@ -24,10 +24,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from chinchilla_jax.laws.objectives import influence, residual_loss
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chinchilla_jax.laws.base import Form
+    from chinchilla_jax.laws.law import Law
 
 LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
 SMALLEST_EIGENVALUE = 1e-9  # of H with a unit diagonal: below, a direction counts as flat
@@ -38,15 +40,13 @@ _SCALE = 1e-12  # a perfect fit has objective 0: what a decrement is then relati
 
 
 class Runs(NamedTuple):
-    """What all lanes share: standardised logarithms (n,), constants of the form (k,), bounds (p,)."""
+    """What all lanes share: standardised logarithms (n,), constants of the law (k,), bounds (p,)."""
 
     u: Array
     v: Array
     log_loss: Array
     constants: Array
     lower: Array
-    down: Array
-    up: Array
 
 
 class Point(NamedTuple):
@@ -68,6 +68,8 @@ class Lane(NamedTuple):
     """State of one lane."""
 
     theta: Array
+    down: Array  # ends of the objective's own zone
+    up: Array
     widening: Array
     damping: Array
     decrement: Array
@@ -75,24 +77,23 @@ class Lane(NamedTuple):
     steps: Array
 
 
-def losses(form: type[Form], theta: Array, runs: Runs) -> Array:
+def losses(law: type[Law], theta: Array, runs: Runs) -> Array:
     """Log loss of every run (n,)."""
-    return jax.vmap(lambda u, v: form.log_loss(theta, u, v, runs.constants))(runs.u, runs.v)
+    return jax.vmap(lambda u, v: law.log_loss(theta, u, v, runs.constants))(runs.u, runs.v)
 
 
-def objective(form: type[Form], theta: Array, weights: Array, runs: Runs, widening: Array) -> Array:
-    """The objective with a widened zone; inf where it is not a number."""
-    r = jnp.where(weights > 0, losses(form, theta, runs) - runs.log_loss, 0.0)
-    psi = jnp.clip(r, -runs.down * widening, runs.up * widening)
-    value = jnp.sum(weights * psi * (r - 0.5 * psi))
+def objective(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Array:
+    """The objective with this zone; inf where it is not a number."""
+    r = jnp.where(weights > 0, losses(law, theta, runs) - runs.log_loss, 0.0)
+    value = jnp.sum(weights * residual_loss(r, down, up))
     return jnp.where(jnp.isnan(value), jnp.inf, value)
 
 
-def look(form: type[Form], theta: Array, weights: Array, runs: Runs, widening: Array) -> Point:
-    """Value, derivatives and certificate of one lane."""
+def look(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Point:
+    """Value, derivatives and certificate of one lane with this zone."""
 
     def one(theta: Array, u: Array, v: Array) -> Array:
-        return form.log_loss(theta, u, v, runs.constants)
+        return law.log_loss(theta, u, v, runs.constants)
 
     def each(function: Callable[..., Array]) -> Array:
         return jax.vmap(function, in_axes=(None, 0, 0))(theta, runs.u, runs.v)
@@ -101,10 +102,9 @@ def look(form: type[Form], theta: Array, weights: Array, runs: Runs, widening: A
     r = jnp.where(used, each(one) - runs.log_loss, 0.0)
     jacobian = jnp.where(used[:, None], each(jax.jacfwd(one)), 0.0)
     curvature = jnp.where(used[:, None, None], each(jax.jacfwd(jax.jacfwd(one))), 0.0)
-    low, high = -runs.down * widening, runs.up * widening
-    psi = jnp.clip(r, low, high)
-    zone = ((r >= low) & (r <= high)).astype(r.dtype)
-    value = jnp.sum(weights * psi * (r - 0.5 * psi))
+    psi = influence(r, down, up)
+    zone = ((r >= -down) & (r <= up)).astype(r.dtype)
+    value = jnp.sum(weights * residual_loss(r, down, up))
     gradient = (weights * psi) @ jacobian
     hessian = jnp.einsum("i,ij,ik->jk", weights * zone, jacobian, jacobian)
     hessian = hessian + jnp.einsum("i,ijk->jk", weights * psi, curvature)
@@ -118,7 +118,7 @@ def look(form: type[Form], theta: Array, weights: Array, runs: Runs, widening: A
     size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
     eigenvalues, eigenvectors = jnp.linalg.eigh(hessian / jnp.outer(size, size))
     along = eigenvectors.T @ (gradient / size)
-    span = jnp.minimum(runs.down, runs.up) * widening
+    span = jnp.minimum(down, up)
     # No log loss is off by more than one where a fit is any good, however wide the zone.
     scale = jnp.maximum(value, _SCALE * jnp.sum(weights) * jnp.minimum(span, 1.0) ** 2)
     positive = finite & (eigenvalues[0] > 0)
@@ -137,16 +137,17 @@ def look(form: type[Form], theta: Array, weights: Array, runs: Runs, widening: A
     )
 
 
-def step(form: type[Form], lane: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
+def step(law: type[Law], lane: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
     """One step of one lane, and what its derivatives said where it began."""
-    point = look(form, lane.theta, weights, runs, lane.widening)
+    down, up = lane.down * lane.widening, lane.up * lane.widening
+    point = look(law, lane.theta, weights, runs, down, up)
     settled = point.decrement <= jnp.where(lane.widening > 1, NARROW_BELOW, tolerance)
     done = settled & (lane.widening <= 1)
 
     curvature = jnp.maximum(jnp.abs(point.eigenvalues), SMALLEST_EIGENVALUE) + lane.damping
     direction = -(point.eigenvectors @ (point.along / curvature)) / point.size
     trials = jnp.maximum(lane.theta + jnp.asarray(LENGTHS)[:, None] * direction[None, :], runs.lower[None, :])
-    values = jax.vmap(lambda trial: objective(form, trial, weights, runs, lane.widening))(trials)
+    values = jax.vmap(lambda trial: objective(law, trial, weights, runs, down, up))(trials)
     best = jnp.argmin(values)
     better = point.finite & (values[best] < point.value)
     theta = jnp.where(better, trials[best], lane.theta)
@@ -157,7 +158,7 @@ def step(form: type[Form], lane: Lane, weights: Array, runs: Runs, tolerance: Ar
     # Stuck in a wide zone is reason to narrow it, not to stop.
     stuck = ~better & (damping > MOST_DAMPING)
     narrow = (settled | stuck) & (lane.widening > 1)
-    moved = Lane(
+    moved = lane._replace(
         theta=jnp.where(done, lane.theta, theta),
         widening=jnp.where(narrow, narrower, lane.widening),
         damping=jnp.where(narrow, 0.0, damping),
@@ -169,8 +170,8 @@ def step(form: type[Form], lane: Lane, weights: Array, runs: Runs, tolerance: Ar
 
 
 @functools.cache
-def compiled(form: type[Form]) -> Callable[..., tuple[Lane, Point]]:
-    """`step` for B lanes, compiled once per form and number of runs.
+def compiled(law: type[Law]) -> Callable[..., tuple[Lane, Point]]:
+    """`step` for B lanes, compiled once per law and number of runs.
 
     The loop over steps is in Python: a step of a chunk takes milliseconds, and lanes that are done can make
     room for others after any of them.
@@ -178,6 +179,6 @@ def compiled(form: type[Form]) -> Callable[..., tuple[Lane, Point]]:
 
     @jax.jit
     def steps(lanes: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
-        return jax.vmap(lambda lane, w: step(form, lane, w, runs, tolerance))(lanes, weights)
+        return jax.vmap(lambda lane, w: step(law, lane, w, runs, tolerance))(lanes, weights)
 
     return steps

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from chinchilla_jax.laws.objectives import influence, residual_loss
+from chinchilla_jax.laws.scaling_law import log_terms
 from chinchilla_jax.solvers.xla.logarithm import log
 
 # Rows of a symmetric matrix per lane: both (i, j) and (j, i) give the same array (B,).
@@ -45,12 +47,6 @@ class Moments(NamedTuple):
     hessian: Symmetric
 
 
-def huber_loss(residual: Array, width: Array) -> Array:
-    """Huber loss of each residual: quadratic within `width`, linear beyond."""
-    influence = jnp.clip(residual, -width, width)
-    return influence * (residual - 0.5 * influence)
-
-
 class _PerRun(NamedTuple):
     residual: Array
     share_params: Array
@@ -72,8 +68,8 @@ def lane_sums(*terms: Array) -> tuple[Array, ...]:
 
 def _per_run(theta: Array, columns: Columns) -> _PerRun:
     a, b, floor, alpha, beta = (row[:, None] for row in theta)
-    of_params = jnp.exp(a - alpha * columns.log_params)
-    of_tokens = jnp.exp(b - beta * columns.log_tokens)
+    terms = log_terms(a, b, alpha, beta, columns.log_params, columns.log_tokens)
+    of_params, of_tokens = jnp.exp(terms[0]), jnp.exp(terms[1])
     loss = of_params + of_tokens + floor
     inverse = 1.0 / loss
     return _PerRun(log(loss) - columns.log_loss, of_params * inverse, of_tokens * inverse, inverse)
@@ -84,9 +80,8 @@ def moments(theta: Array, weights: Array, columns: Columns, width: Array) -> Mom
     u, v = columns.log_params, columns.log_tokens
     residual, s, t, inverse = _per_run(theta, columns)
     weights, width = weights.astype(theta.dtype), width[:, None]
-    influence = jnp.clip(residual, -width, width)
-    value = weights * huber_loss(residual, width)
-    pull = weights * influence
+    value = weights * residual_loss(residual, width, width)
+    pull = weights * influence(residual, width, width)
     # Outer products of the gradient of r carry w zone, and -w psi from the Hessian of ln S.
     outer = jnp.where(jnp.abs(residual) <= width, weights, 0.0) - pull
     pull_s, pull_t, outer_s, outer_t = pull * s, pull * t, outer * s, outer * t
@@ -130,6 +125,6 @@ def slopes(
     weighted = weights.astype(theta.dtype) * change
     inside = jnp.where(jnp.abs(residual) <= width, weighted * change, 0.0)
     found = lane_sums(
-        inside, *(weighted * jnp.clip(residual + length * change, -width, width) for length in probes)
+        inside, *(weighted * influence(residual + length * change, width, width) for length in probes)
     )
     return found[0], found[1:]

@@ -30,7 +30,7 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.bootstrapping.bootstrap import BootstrapResult
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.point_fit import FitResult
 
@@ -181,7 +181,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _prepare(job: Job) -> _Prepared:
     """The point fits of a condition, and the function that fits its resamples."""
-    from chinchilla_jax.bootstrapping.bootstrap import resample_fitter
+    from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
     from chinchilla_jax.fitting.point_fit import fit
     from chinchilla_jax.laws.objectives import Huber, HuberScale
     from chinchilla_jax.solvers import SolverOptions
@@ -205,7 +205,6 @@ def _prepare(job: Job) -> _Prepared:
         fitter=resample_fitter(
             fitted,
             point=points[spec.objective],
-            objective=huber if spec.objective == huber.name else huber_scale,
             solver=spec.solver,
             options=plain,
         ),

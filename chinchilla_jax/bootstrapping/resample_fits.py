@@ -1,0 +1,193 @@
+"""Fits of given weightings of one data set: what a bootstrap and a study share.
+
+Notation
+    R, n, p    resamples, runs, parameters of the law
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.bootstrapping.result import BootstrapResult
+from chinchilla_jax.bootstrapping.scouting import Recipe, find_recipe
+from chinchilla_jax.fitting.point_fit import read_problem
+from chinchilla_jax.fitting.pool import best_of_pool
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver, solve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.point_fit import FitResult
+
+_BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
+_LEAST_BLOCK, _MOST_BLOCK = 64, 16384  # resamples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResampleFitter:
+    """What all resamples of one data set share. Its methods may be called from any thread.
+
+    Attributes:
+        problem: what is fitted.
+        own: (n,) weights of the runs, None where all count the same.
+        solver: name of the solver.
+        options: how hard it tries.
+        recipe: how to start, from the scouting; None where there is nothing to fit.
+    """
+
+    problem: Problem
+    own: NDArray[np.float64] | None
+    solver: str
+    options: SolverOptions
+    recipe: Recipe | None
+
+    @classmethod
+    def prepared(
+        cls,
+        problem: Problem,
+        point: FitResult,
+        *,
+        own: NDArray[np.float64] | None = None,
+        solver: str = "newton",
+        options: SolverOptions | None = None,
+    ) -> ResampleFitter:
+        """Scout for starts, from the optima of the point fit."""
+        check_solver(solver, problem.law, problem.objective)
+        options = options or SolverOptions()
+        recipe = None
+        if problem.design.valid:
+            recipe = find_recipe(problem, point.starts.minima, own, options)
+            if not recipe.scouted:
+                # Starts that pilots have not tried are not known to be near.
+                options = dataclasses.replace(options, wide_start=True)
+        return cls(problem=problem, own=own, solver=solver, options=options, recipe=recipe)
+
+    def weighted(self, drawn: NDArray[Any]) -> NDArray[Any]:
+        """Weights of the lanes: what was drawn (R, n) times the weights of the runs."""
+        return drawn if self.own is None else drawn * self.own
+
+    def starts(self, weights: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Starts of a block of weights (R, n), best guess first; each (R, p)."""
+        return [] if self.recipe is None else self.recipe.candidates(self.problem, weights)
+
+    def fit(
+        self,
+        weights: NDArray[Any],
+        starts: list[NDArray[np.float64]],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Solution:
+        """Fit a block of weights (R, n) from these starts."""
+        if self.recipe is None:
+            if on_progress is not None:
+                on_progress(len(weights))
+            return Solution.invalid(len(weights), self.problem.law.size)
+        found = solve(
+            self.problem,
+            weights,
+            starts,
+            solver=self.solver,
+            options=self.options,
+            on_progress=on_progress,
+        )
+        if not self.recipe.scouted:
+            self._try_rest_of_pool(found, weights)
+        return found
+
+    def _try_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> None:
+        """Fit lanes without a certificate from every other optimum known."""
+        assert self.recipe is not None
+        pool, ranks = self.recipe.pool, self.recipe.ranks
+        for rank in range(ranks, len(pool)):
+            left = np.flatnonzero(~found.is_optimum)
+            if not len(left):
+                break
+            start = best_of_pool(self.problem, weights[left], pool, ranks=rank + 1)[rank]
+            again = solve(self.problem, weights[left], start, options=self.options)
+            found.put(left, Solution.best_of([found[left], again]))
+
+
+def fit_all(
+    fitter: ResampleFitter,
+    weights_of: Callable[[slice], NDArray[Any]],
+    count: int,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Fit `count` resamples block by block: memory for their fits, and for the weights of one block.
+
+    `weights_of` gives what is drawn for a slice of the resamples, (R, n).
+    """
+    solution = Solution.empty(count, fitter.problem.law.size)
+    block = min(max(_BLOCK_BYTES // (8 * len(fitter.problem.design)), _LEAST_BLOCK), _MOST_BLOCK)
+    parts = [slice(first, min(first + block, count)) for first in range(0, max(count, 1), block)]
+
+    def prepared(lanes: slice) -> tuple[NDArray[Any], list[NDArray[np.float64]]]:
+        weights = fitter.weighted(weights_of(lanes))
+        return weights, fitter.starts(weights)
+
+    # The next block is drawn while one is fitted: drawing is the work of a single thread.
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(prepared, parts[0])
+        for lanes, following in itertools.zip_longest(parts, parts[1:]):
+            weights, starts = upcoming.result()
+            if following is not None:
+                upcoming = ahead.submit(prepared, following)
+            solution.put(lanes, fitter.fit(weights, starts, on_progress))
+    return solution
+
+
+def bootstrap_condition(
+    runs: Runs,
+    *,
+    weights: NDArray[Any],
+    point: FitResult,
+    solver: str = "newton",
+    resample_ids: NDArray[np.int64] | None = None,
+    options: SolverOptions | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> BootstrapResult:
+    """Fit given resamples of one data set.
+
+    Args:
+        runs: the runs, n of them.
+        weights: (R, n) resample weights; the weights of the runs themselves are those of `point`.
+        point: point fit on all runs, whose optima seed the pool of starts; says what is fitted.
+        solver: solver name.
+        resample_ids: (R,) for the result; 0..R-1 by default.
+        options: how hard the solver tries.
+        on_progress: called with the number of fits just finished.
+    """
+    fitter = _fitter(runs, point, solver, options)
+    found = fit_all(fitter, lambda lanes: weights[lanes], len(weights), on_progress=on_progress)
+    ids = np.arange(len(weights)) if resample_ids is None else resample_ids
+    return BootstrapResult(solution=found, design=fitter.problem.design, resample_ids=ids, point=point)
+
+
+def resample_fitter(
+    runs: Runs, *, point: FitResult, solver: str, options: SolverOptions
+) -> Callable[[NDArray[Any], NDArray[np.int64]], BootstrapResult]:
+    """A function of weights (R, n) and resample ids (R,) that fits these resamples of one data set.
+
+    What all resamples share, the scouting for starts, is done once, here; the function may be called from
+    several threads. The arguments are those of `bootstrap_condition`.
+    """
+    fitter = _fitter(runs, point, solver, options)
+
+    def fitted(weights: NDArray[Any], ids: NDArray[np.int64]) -> BootstrapResult:
+        rows = fitter.weighted(weights)
+        solution = fitter.fit(rows, fitter.starts(rows))
+        return BootstrapResult(solution=solution, design=fitter.problem.design, resample_ids=ids, point=point)
+
+    return fitted
+
+
+def _fitter(runs: Runs, point: FitResult, solver: str, options: SolverOptions | None) -> ResampleFitter:
+    problem = read_problem("bootstrap_condition", runs, point.model, point.objective)
+    return ResampleFitter.prepared(problem, point, own=point.weights, solver=solver, options=options)

@@ -1,0 +1,80 @@
+"""A pool of known optima, from which further fits of the same runs begin.
+
+Notation
+    theta      internal coordinates, see `Law`; (..., p)
+    pool       known optima; (K, p)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.laws.objectives import HuberScale, residual_loss
+from chinchilla_jax.solvers.base import SAME_VALUE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers import Problem, Solution
+
+# Multiply-adds of one matrix product: small enough for the cache, and for BLAS to leave it to one thread. The
+# threads that it would else wake take half as much CPU time again, for nothing.
+_PRODUCT, _LEAST_ROWS = 400_000, 8
+_APART = 0.1  # distance, in standardised coordinates, of optima that are worth starting from both
+
+
+def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
+    """Optima (k, p) of different objective values among the lanes of `solution`, best first."""
+    usable = np.flatnonzero(solution.is_optimum)
+    order = usable[np.argsort(solution.objective_value[usable], kind="stable")]
+    kept: list[int] = []
+    for lane in order:
+        value = solution.objective_value[lane]
+        if not kept or abs(value - solution.objective_value[kept[-1]]) > SAME_VALUE * abs(value):
+            kept.append(int(lane))
+        if len(kept) == most:
+            break
+    return solution.theta[kept]
+
+
+def apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The members of `pool` that are not too near an earlier one."""
+    left = pool
+    kept = []
+    while len(left):
+        kept.append(left[0])
+        left = left[np.abs(left - left[0]).max(axis=1) > _APART]
+    return np.array(kept).reshape(-1, pool.shape[1])
+
+
+def best_of_pool(
+    problem: Problem, weights: NDArray[Any], pool: NDArray[np.float64], ranks: int
+) -> NDArray[np.float64]:
+    """For each resample (R, n) the `ranks` members of `pool` (K, p) of lowest objective; (ranks, R, p)."""
+    value = _pool_values(problem, weights, pool)
+    members = []
+    for _ in range(min(ranks, len(pool))):
+        members.append(value.argmin(axis=1))
+        value[np.arange(len(value)), members[-1]] = np.inf
+    return pool[np.array(members)]
+
+
+def _pool_values(problem: Problem, weights: NDArray[Any], pool: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Objective of every member of `pool` (K, p) under every resample (R, n); (R, K).
+
+    float64 throughout: the order of near optima must not depend on the block they are computed in.
+    """
+    residual, objective = problem.residuals(pool), problem.objective
+    if isinstance(objective, HuberScale):
+        loss = np.abs(residual)
+    else:
+        loss = residual_loss(residual, objective.down, objective.up)
+    of_runs = np.where(np.isfinite(loss), loss, 1e6).T
+    value = np.empty((len(weights), len(pool)))
+    length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)
+    for first in range(0, len(weights), length):
+        rows = slice(first, first + length)
+        np.matmul(np.asarray(weights[rows], dtype=np.float64), of_runs, out=value[rows])
+    return value

@@ -1,0 +1,114 @@
+"""What a law of the loss is to a solver: the log loss of one run, and where to begin.
+
+Notation (theta is a law's own; u, v as in laws/design.py)
+    u, v        (ln N - mean) / sd and (ln D - mean) / sd of one run; scalars
+    theta       internal coordinates, conditioned for a solver; (..., p)
+    constants   what the law takes from the runs and from its user, and no solver moves; (k,)
+    natural     the parameters as a paper prints them, by name; each of the leading shape of theta
+
+A law is a frozen value. Its log loss is a static function of (theta, u, v, constants) written with jax.numpy;
+everything that a solver needs follows from it by automatic differentiation. A law may offer closed forms
+instead, as the five-parameter law does in NumPy.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.fitted import FittedLaws
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+Floats = NDArray[np.float64]
+
+
+class Law(abc.ABC):
+    """A law L(N, D) with p parameters.
+
+    Attributes:
+        name: as in tables and on the command line.
+        parameters: names of the natural parameters, p of them.
+        formula: the law in a line.
+        source: paper and equation.
+        amplitudes: positions in theta whose derivative is the share of a term: a term whose share vanishes at
+            every run is no longer determined.
+        exponents: positions of standardised exponents, which must not run off.
+        bounded: positions that cannot go below zero (an irreducible loss).
+        least: fewest distinct sizes, token counts, and both together, that can determine the parameters.
+        additive: whether every derivative of the loss is a function of the size plus one of the token count.
+        grid_size: points of the law's own grid of starts.
+    """
+
+    name: ClassVar[str]
+    parameters: ClassVar[tuple[str, ...]]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    amplitudes: ClassVar[tuple[int, ...]]
+    exponents: ClassVar[tuple[int, ...]]
+    bounded: ClassVar[tuple[int, ...]] = ()
+    least: ClassVar[tuple[int, int, int]] = (2, 2, 5)
+    additive: ClassVar[bool] = True
+    grid_size: ClassVar[int] = 32
+
+    @staticmethod
+    @abc.abstractmethod
+    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+        """Ln of the predicted loss of one run; theta (p,), u and v scalars, constants (k,)."""
+
+    @abc.abstractmethod
+    def constants(self, design: Design) -> Floats:
+        """Constants (k,) of this law on these runs."""
+
+    @abc.abstractmethod
+    def natural(self, theta: Floats, design: Design) -> dict[str, Floats]:
+        """The natural parameters at theta (..., p)."""
+
+    @abc.abstractmethod
+    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+        """Theta (p,) of natural parameters; the inverse of `natural`."""
+
+    @abc.abstractmethod
+    def starts(self, design: Design, count: int) -> Floats:
+        """Starting points (count, p), spread over what is plausible."""
+
+    def embed(self, theta: Floats) -> Floats | None:
+        """A start from theta (5,) of the five-parameter law on the same runs; None if it suggests none."""
+        return None
+
+    def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw | None:
+        """A five-parameter law with the same optimal allocation at theta (..., p), if there is one."""
+        return None
+
+    def fitted(self, theta: Floats, design: Design) -> FittedLaws:
+        """The law(s) at theta (..., p), as a value that predicts."""
+        from chinchilla_jax.laws.fitted import FittedLaw
+
+        return FittedLaw(model=self, design=design, theta=theta)
+
+    def log_losses(self, theta: Floats, u: Floats, v: Floats, design: Design) -> Floats:
+        """Ln of the predicted loss at standardised places u, v (m,); theta (..., p) to (..., m)."""
+        from chinchilla_jax.laws.prediction import predicted_log_losses
+
+        return predicted_log_losses(self, theta, u, v, self.constants(design))
+
+    def residuals(self, theta: Floats, design: Design) -> Floats:
+        """Log predicted minus log observed loss of every run; theta (..., p) to (..., n)."""
+        return self.log_losses(theta, design.log_params, design.log_tokens, design) - design.log_loss
+
+    def jacobian(self, theta: Floats, design: Design) -> Floats:
+        """Derivative of `residuals` with respect to theta; theta (..., p) to (..., n, p)."""
+        from chinchilla_jax.laws.prediction import log_loss_jacobian
+
+        return log_loss_jacobian(self, theta, design.log_params, design.log_tokens, self.constants(design))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters p."""
+        return len(self.parameters)

@@ -1,0 +1,147 @@
+"""One way into every solver: who takes the steps depends on the law, the objective and what was asked for.
+
+| law             | objective                 | solved by                                             |
+|-----------------|---------------------------|-------------------------------------------------------|
+| five parameters | Huber, Squared            | solvers/batch.py: the CPU kernel, or XLA              |
+| any other       | Huber, Squared            | solvers/newton: derivatives by JAX                    |
+| any             | AsymmetricError           | solvers/newton                                        |
+| any             | HuberScale                | solvers/huber_scale.py, around either of the first two |
+| five parameters | Huber                     | optax and jaxopt, by name                             |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax.laws.chinchilla import Chinchilla
+from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.law import Law
+    from chinchilla_jax.laws.objectives import Objective
+
+SOLVER_NAMES = ("newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs")
+
+_SQUARED_DELTA = 10.0  # no law is off by a factor e^10: within such a zone Huber is squared error
+
+
+def check_solver(name: str, law: Law, objective: Objective) -> None:
+    """Refuse a solver that cannot minimise this objective of this law, before any work.
+
+    Raises:
+        UsageError: unknown name, or a combination that has no meaning.
+    """
+    if name not in SOLVER_NAMES:
+        raise unknown_name("solver", name, SOLVER_NAMES)
+    if name == "newton":
+        return
+    if isinstance(objective, HuberScale):
+        raise UsageError(
+            f"solver {name!r} cannot minimise huber_scale, whose minimum is a vertex; use 'newton'"
+        )
+    if not isinstance(objective, Huber):
+        raise UsageError(f"solver {name!r} minimises huber, not {objective.name}; use 'newton'")
+    if not isinstance(law, Chinchilla):
+        raise UsageError(f"solver {name!r} fits the five-parameter law, not {law.name}; use 'newton'")
+
+
+def is_fast(law: Law, objective: Objective) -> bool:
+    """Whether a compiled engine takes the steps, and not the solver for any law."""
+    return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError)
+
+
+def solve(
+    problem: Problem,
+    weights: NDArray[Any],
+    starts: NDArray[np.float64] | Sequence[NDArray[np.float64]],
+    *,
+    solver: str = "newton",
+    options: SolverOptions = DEFAULT_OPTIONS,
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Fit every lane from one start or from several, and keep the best.
+
+    Solvers that cannot race several starts (HuberScale, the libraries) take the best guess alone.
+
+    Args:
+        problem: what is fitted; n runs, p parameters.
+        weights: (R, n) or (1, n), not negative.
+        starts: (R, p), or candidates (K, R, p), best guess first.
+        solver: out of `SOLVER_NAMES`.
+        options: how hard to try.
+        on_progress: called with the number of lanes just finished.
+
+    Raises:
+        UsageError: a combination that has no meaning, or shapes that do not fit together.
+    """
+    check_solver(solver, problem.law, problem.objective)
+    candidates = [starts] if isinstance(starts, np.ndarray) and starts.ndim == 2 else list(starts)
+    objective = problem.objective
+    if solver != "newton":
+        from chinchilla_jax.solvers.libraries.quasi_newton import library_solver
+
+        return library_solver(solver)(
+            problem, weights, candidates[0], options=options, on_progress=on_progress
+        )
+    if isinstance(objective, HuberScale):
+        from chinchilla_jax.solvers.huber_scale import solve_huber_scale
+
+        return solve_huber_scale(
+            problem,
+            weights,
+            candidates[0],
+            solve_widths=solve_widths,
+            options=options,
+            on_progress=on_progress,
+        )
+    if is_fast(problem.law, objective):
+        from chinchilla_jax.solvers.batch import solve_lanes
+
+        widths = np.full(len(candidates[0]), min(float(objective.down), _SQUARED_DELTA))
+        return solve_lanes(problem, weights, candidates, widths, options=options, on_progress=on_progress)
+    found = [solve_generally(problem, weights, start, options=options) for start in candidates]
+    if on_progress is not None:
+        on_progress(len(candidates[0]))
+    return Solution.best_of(found)
+
+
+def solve_widths(
+    problem: Problem,
+    weights: NDArray[Any],
+    starts: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    *,
+    options: SolverOptions,
+    judged: bool = True,
+) -> Solution:
+    """Fit every lane under a Huber zone of its own half-width (R,); see `huber_scale.WidthSolver`."""
+    if isinstance(problem.law, Chinchilla):
+        from chinchilla_jax.solvers.batch import solve_lanes
+
+        return solve_lanes(problem, weights, [starts], widths, options=options, judged=judged)
+    from chinchilla_jax.solvers.newton.solver import solve_any_law
+
+    return solve_any_law(problem, weights, starts, down=widths, up=widths, options=options, judged=judged)
+
+
+def solve_generally(
+    problem: Problem, weights: NDArray[Any], starts: NDArray[np.float64], *, options: SolverOptions
+) -> Solution:
+    """Fit every lane from one start (R, p) with the solver for any law, whatever the law is."""
+    from chinchilla_jax.solvers.newton.solver import solve_any_law
+
+    objective = problem.objective
+    assert not isinstance(objective, HuberScale)
+    ends = np.ones(len(starts))
+    found = solve_any_law(
+        problem, weights, starts, down=objective.down * ends, up=objective.up * ends, options=options
+    )
+    found.objective_value[:] /= objective.unit
+    return found
