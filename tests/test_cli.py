@@ -12,6 +12,7 @@ import sys
 import click
 import numpy as np
 import pytest
+from chinchilla_jax.laws import LAWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,6 @@ from chinchilla_jax.datasets import dataset_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
-from chinchilla_jax.laws.families import FORMS
 from chinchilla_jax.solvers import SOLVER_NAMES
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.execution.executors import EXECUTORS
@@ -164,7 +164,7 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
         (choices.DATASETS, dataset_names()),
         (choices.COUNTINGS, COUNTINGS),
         (choices.COUNTING_RULES, COUNTING_RULES),
-        (choices.LAWS, FORMS),
+        (choices.LAWS, LAWS),
         (choices.SOLVERS, SOLVER_NAMES),
         (choices.ENGINES, ENGINES),
         (choices.METHODS, BOOTSTRAP_METHODS),

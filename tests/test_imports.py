@@ -48,7 +48,6 @@ def names_in(stub):
 STUBS = {module_of(stub): names_in(stub) for stub in sorted(PACKAGE.rglob("__init__.pyi"))}
 
 
-@pytest.mark.xfail(reason="fitting.form_fitting imports bootstrapping and intervals")
 def test_the_contracts_hold():
     done = lint(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

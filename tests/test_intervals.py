@@ -240,7 +240,7 @@ class Renamed:
     __len__ = lambda self: len(self.law)  # noqa: E731
     __getitem__ = lambda self, index: Renamed(self.law[index])  # noqa: E731
     as_dict = lambda self: {self.names[k]: v for k, v in self.law.as_dict().items()}  # noqa: E731
-    map = lambda self, function: Renamed(self.law.map(function))  # noqa: E731
+    where = lambda self, kept: Renamed(self.law.where(kept))  # noqa: E731
     loss = lambda self, params, tokens: self.law.loss(params, tokens)  # noqa: E731
     optimal = lambda self, flops: self.law.optimal(flops)  # noqa: E731
     tokens_per_param = lambda self, flops: self.law.tokens_per_param(flops)  # noqa: E731

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--starts",
     metavar="N",
     default="auto",
-    help="Starting points: grid (the 4,500 of the published fit), or N spread over that grid.",
+    help="Starting points: auto (the 4,500 of the published fit), or N spread over that grid.",
 )
 @output_options
 def fit_command(table: Table, objective: Objective, solver: Solver, starts: str, as_json: bool) -> None:

@@ -160,7 +160,7 @@ def fit(
         starts: how many starts, spread over what is plausible for the law; or another fit of the same runs,
             whose distinct optima are then the starts. "auto" is all 4,500 starts of Hoffmann et al. 2022
             (arXiv:2203.15556, section D.4) where a fast engine fits the law, 32 elsewhere.
-        options: how hard the solver tries; the default begins with a wide quadratic zone.
+        options: how hard the solver tries. Starts that are not another fit begin with a wide quadratic zone.
 
     Returns:
         The fit. It is returned, not raised, when it did not converge: look at `status`.
@@ -170,6 +170,8 @@ def fit(
     """
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
+    if options is not None and not isinstance(starts, FitResult):
+        options = dataclasses.replace(options, wide_start=True)  # these starts are far from the optimum
     return fit_problem(
         problem, read_weights(weights, len(runs)), solver=solver, starts=starts, options=options
     )

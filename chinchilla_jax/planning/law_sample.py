@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
