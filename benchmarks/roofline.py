@@ -37,10 +37,11 @@ from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
 from chinchilla_jax.bootstrapping.scouting import scout
 from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
-from chinchilla_jax.solvers import SolverOptions
-from chinchilla_jax.solvers.batch import _engine, solve_best_of
+from chinchilla_jax.solvers import Problem, SolverOptions, solve
+from chinchilla_jax.solvers.batch import _engine
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
 ADVANCE = {"divide": 1, "multiply-add": 30}
@@ -88,15 +89,16 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     runs = parse_condition(name).apply(cj.load_runs("chinchilla", params="standard"), 0)
     design, options, objective = Design.from_runs(runs), SolverOptions(workers=1), cj.Huber()
     point = cj.fit(runs, starts=32, options=SolverOptions(wide_start=True, max_steps=60, workers=1))
+    problem = Problem(law=CHINCHILLA, design=design, objective=objective)
     stages: dict[str, float] = {}
     ids = np.arange(resamples)
     weights = timed(stages, "weights", lambda: resample_weights(len(runs), ids, 0))
     recipe = timed(
         stages,
         "scouting",
-        lambda: scout(design, point.starts.minima, objective=objective, options=options),
+        lambda: scout(problem, point.starts.minima, options=options),
     )
-    starts = timed(stages, "choice of starts", lambda: recipe.candidates(design, weights, objective))
+    starts = timed(stages, "choice of starts", lambda: recipe.candidates(problem, weights))
     engine = _engine(design, options)
     stacked, widths = np.array(starts), np.full(resamples, objective.delta)
 
@@ -108,8 +110,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
 
     ends = timed(stages, "Newton steps", steps_of_all)
     whole: dict[str, float] = {}
-    solve = lambda: solve_best_of(design, weights, starts, objective=objective, options=options)  # noqa: E731
-    solution = timed(whole, "solve", solve)
+    solution = timed(whole, "solve", lambda: solve(problem, weights, starts, options=options))
     stages["certificates again, names"] = max(whole["solve"] - stages["Newton steps"], 0.0)
     boot = bootstrap_condition(runs, weights=weights, point=point, options=options)
     flops = np.logspace(18, 26, 161)

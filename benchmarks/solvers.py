@@ -33,7 +33,7 @@ from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
-from chinchilla_jax.solvers import SOLVER_NAMES, Solver, SolverOptions, get_solver
+from chinchilla_jax.solvers import SOLVER_NAMES, Problem, Solver, SolverOptions, solve
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS
 from chinchilla_jax.solvers.libraries.quasi_newton import LibrarySolver
 
@@ -78,10 +78,10 @@ def main() -> None:
     law = cj.fit(runs, starts=64).law
     rows = scipy_rows(design, runs, weights[: args.scipy], law, args.processes)
     for engine in ("lanes", "xla"):
-        solver, options = get_solver("newton", cj.Huber()), SolverOptions(engine=engine)
-        rows.append(library_row(f"newton, {engine}", solver, design, weights, law, options))
+        options = SolverOptions(engine=engine)
+        rows.append(library_row(f"newton, {engine}", solve, design, weights, law, options))
     for name in SOLVER_NAMES[1:]:
-        solver = get_solver(name, cj.Huber())
+        solver = functools.partial(solve, solver=name)
         rows.append(library_row(name, solver, design, weights[: args.fewer], law))
     solver = LibrarySolver(name="optimistix-bfgs", minimise=optimistix_bfgs)
     rows.append(library_row("optimistix-bfgs", solver, design, weights[: args.fewer], law))
@@ -97,12 +97,12 @@ def library_row(
     law: cj.ScalingLaw,
     options: SolverOptions = DEFAULT_OPTIONS,
 ) -> Row:
-    objective = cj.Huber()
+    problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
     starts = np.tile(CHINCHILLA.theta(law, design), (len(weights), 1))
     begun = time.perf_counter()
-    solution = solver(design, weights, starts, objective=objective, options=options)
+    solution = solver(problem, weights, starts, options=options)
     first = time.perf_counter()
-    solution = solver(design, weights, starts, objective=objective, options=options)
+    solution = solver(problem, weights, starts, options=options)
     seconds = time.perf_counter() - first
     certified = solution.status == cj.Status.CONVERGED
     compile_seconds = max(first - begun - seconds, 0.0)

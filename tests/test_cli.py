@@ -12,7 +12,6 @@ import sys
 import click
 import numpy as np
 import pytest
-from chinchilla_jax.laws import LAWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from chinchilla_jax.datasets import dataset_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
+from chinchilla_jax.laws import LAWS
 from chinchilla_jax.solvers import SOLVER_NAMES
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.execution.executors import EXECUTORS
