@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,12 +23,10 @@ from chinchilla_jax.perturbations import LogNormalNoise
 from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.certificate import certify, derivatives
 from chinchilla_jax.solvers.thresholds import LONGEST, PROBES, RUNNING
-from chinchilla_jax.solvers.xla.engine import _SHAPES
 from chinchilla_jax.solvers.xla.line_search import step_length
 from chinchilla_jax.solvers.xla.logarithm import log
 from chinchilla_jax.solvers.xla.moments import Columns, moments
 from chinchilla_jax.solvers.xla.small_matrix import reciprocal, solve_shifted
-from chinchilla_jax.solvers.xla.stages import _running_first
 
 HUBER = Huber()
 DESIGN = Design.from_runs(load_runs("chinchilla"))
@@ -170,21 +167,15 @@ def test_an_indefinite_system_gives_a_way_down(seed):
 # --- the batch ---------------------------------------------------------------------------------------------
 
 
-@given(running=st.lists(st.booleans(), min_size=16, max_size=16))
-def test_compaction_is_a_stable_partition(running):
-    order, active = _running_first(jnp.asarray(running))
-    expected = [i for i, on in enumerate(running) if on] + [i for i, on in enumerate(running) if not on]
-    assert list(order) == expected
-    assert active == sum(running)
-
-
 @pytest.mark.parametrize("engine", ["lanes", "xla"])
 def test_a_lane_ends_with_the_same_bits_in_any_company(engine):
+    """Also where some lanes are done long before others, which are then moved together."""
     weights = resample_weights(240, np.arange(90), 7)
-    starts = np.tile(THETA.mean(axis=0), (90, 1))
+    starts = THETA.mean(axis=0) + np.random.default_rng(0).uniform(-0.5, 0.5, (90, 5))
     options = SolverOptions(engine=engine)
     together = solve_design(DESIGN, weights, starts, objective=HUBER, options=options)
     assert (together.status == Status.CONVERGED).all()
+    assert together.steps.max() >= 2 * together.steps.min()
     some = np.array([61, 3, 89, 17, 40])
     apart = solve_design(DESIGN, weights[some], starts[some], objective=HUBER, options=options)
     for name in ("theta", "objective_value", "decrement", "steps"):
@@ -193,7 +184,7 @@ def test_a_lane_ends_with_the_same_bits_in_any_company(engine):
 
 @pytest.mark.parametrize("engine", ["lanes", "xla"])
 def test_more_lanes_than_one_call_takes(engine):
-    size = _SHAPES["cpu"][0] + 40
+    size = 4096 + 40  # XLA takes 4,096 in one call on a CPU
     options = SolverOptions(engine=engine)
     weights = resample_weights(240, np.arange(size), 0)
     starts = np.tile(THETA.mean(axis=0), (size, 1))
@@ -232,9 +223,9 @@ def nearly_exact(noise):
 
 @pytest.mark.parametrize("engine", ["lanes", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e-8, 1e-6])
-def test_residuals_near_rounding_are_fitted_all_the_same(noise, engine):
-    # float32 gets stuck here: a start that has to begin anew is not thereby beaten, and a value that rises
-    # by no more than the rounding of the residuals is no failed step.
+def test_residuals_near_rounding_are_still_fitted(noise, engine):
+    # float32 gets stuck here: a start that restarts in float64 is not thereby beaten, and a step that raises
+    # the value within the rounding of the residuals has not failed.
     found = bootstrap(nearly_exact(noise), resamples=120, options=SolverOptions(engine=engine))
     assert found.counts()["CONVERGED"] == 120
     assert np.abs(found.laws.alpha - 0.35).max() < 1e4 * noise + 1e-9
