@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chinchilla_jax.intervals import line_order
-from chinchilla_jax.intervals.line_order import line_order_statistics
+from chinchilla_jax.intervals.line_order import Stretches, line_order_statistics
 
 
 def by_sorting(slope, intercept, x, ranks):
@@ -16,17 +16,17 @@ def by_sorting(slope, intercept, x, ranks):
     return np.sort(np.multiply.outer(x, slope) + intercept, axis=1)[:, ranks].T
 
 
-def assert_same(slope, intercept, x, ranks):
+def assert_same(slope, intercept, x, ranks, stretches=None):
     slope, intercept, x = (np.asarray(each, dtype=float) for each in (slope, intercept, x))
     with np.errstate(over="ignore"):
-        found = line_order_statistics(slope, intercept, x, ranks)
+        found = line_order_statistics(slope, intercept, x, ranks, stretches=stretches or Stretches())
         expected = by_sorting(slope, intercept, x, ranks)
     assert np.array_equal(found, expected)  # the same bits; only a zero may have either sign
 
 
-def always_by_stretches(**constants):
-    """However few lines and places there are."""
-    return mock.patch.multiple(line_order, _LEAST_PLACES=2, _LEAST_LINES=1, _LEAST_INSIDE=1, **constants)
+def always(count, margin):
+    """Stretches however few lines and places there are."""
+    return Stretches(count=count, margin=margin, least_places=2, least_lines=1, least_inside=1)
 
 
 whole = st.integers(-3, 3).map(float)  # ties, parallel lines, lines through one point
@@ -54,8 +54,7 @@ def lines(draw):
 def test_any_lines_at_any_places(lines, x, data, stretches, margin):
     slope, intercept = lines
     ranks = sorted(data.draw(st.sets(st.integers(0, slope.size - 1), min_size=1, max_size=6)))
-    with always_by_stretches(_STRETCHES=stretches, _MARGIN=margin):
-        assert_same(slope, intercept, x, ranks)
+    assert_same(slope, intercept, x, ranks, always(stretches, margin))
     assert_same(slope, intercept, x, ranks)
 
 
@@ -107,10 +106,9 @@ def test_clouds_of_lines(kind, n):
     for places in (x, rng.permutation(np.concatenate([x, x[::3]])), x[:40], x[100:140], x - 43):
         assert_same(slope, intercept, places, ranks)
     # Chords so wide and near that the curves between leave them, and lines that are below one end only.
-    for constants in ({"_STRETCHES": 1, "_MARGIN": 0.0}, {"_STRETCHES": 2, "_MARGIN": 0.05}):
-        with always_by_stretches(**constants):
-            for some in (ranks, *([rank] for rank in ranks)):
-                assert_same(slope, intercept, x[::5], some)
+    for stretches in (always(1, 0.0), always(2, 0.05)):
+        for some in (ranks, *([rank] for rank in ranks)):
+            assert_same(slope, intercept, x[::5], some, stretches)
 
 
 @pytest.mark.parametrize("spread", [1e-14, 1e-13])
@@ -119,8 +117,7 @@ def test_lines_that_differ_by_little_more_than_rounding(spread):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         slope, intercept = 0.7 + 1e-15 * rng.standard_normal(501), 3 + spread * rng.standard_normal(501)
-        with always_by_stretches(_STRETCHES=2, _MARGIN=0.0):
-            assert_same(slope, intercept, x, [50, 250, 251, 450])
+        assert_same(slope, intercept, x, [50, 250, 251, 450], always(2, 0.0))
 
 
 def test_few_lines_are_evaluated_between_the_ends():
