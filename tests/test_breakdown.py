@@ -119,7 +119,7 @@ def test_noise_is_searched_in_every_draw():
     ("arguments", "message"),
     [
         ({"families": ["additiv"]}, "did you mean 'additive'"),
-        ({"tolerance": 0}, "tolerance = 0"),
+        ({"tolerance": 0}, "tolerance is 0"),
         ({"level": 2}, "not a probability"),
     ],
 )

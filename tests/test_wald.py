@@ -106,7 +106,7 @@ def test_mistakes_cost_one_line(boot):
         wald_test(boot, cj.ScalingLaw(E=0, A=1, B=1, alpha=1, beta=1), RUNS)
     with pytest.raises(UsageError, match="single one"):
         wald_test(boot, boot.laws, RUNS)
-    with pytest.raises(UsageError, match="another spread"):
+    with pytest.raises(UsageError, match="spread differently"):
         wald_test(cj.bootstrap(RUNS, scheme="jackknife"), HOFFMANN_2022, RUNS)
     with pytest.raises(UsageError, match="INVALID"):
         broken = dataclasses.replace(RUNS, params=RUNS.params - 1e9)

@@ -38,7 +38,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.laws.compute import GOPHER_FLOPS, params_times_tokens
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
 
@@ -75,7 +75,7 @@ def breakdown(
     Args:
         runs: unperturbed.
         families: which; by default those of the parameters. Those of the losses have no documented miscount
-            to be measured by.
+            to compare with.
         resamples: of every size that is fitted, the same for all.
         level: of all intervals.
         repeats: draws of the noise; the size is their median, the interval is over all of them.
@@ -83,7 +83,7 @@ def breakdown(
         flops: the budget (FLOP) of the first criterion.
         seed: of resamples and noise.
         objective: of every fit.
-        progress: called with 1 for every search that is done, out of `n_searches`.
+        progress: called with 1 after every search, out of `n_searches`.
 
     Returns:
         One row per family, direction and criterion: size (NaN: not met within the search), low, high (its
@@ -101,7 +101,7 @@ def breakdown(
 
     central_tails(level)
     if not 0 < tolerance < 1:
-        raise UsageError(f"breakdown: tolerance = {short(tolerance)}, give a number between 0 and 1")
+        raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
     weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
     sizes = _Sizes(runs, weights, objective, flops, seed)
@@ -139,7 +139,7 @@ def _draws(family: str, repeats: int) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Fitted:
-    """What the criteria look at, of every resample: NaN where its fit failed."""
+    """What the criteria compare, for every resample: NaN where its fit failed."""
 
     at_budget: Floats  # (R,) ln tokens per parameter
     curves: Floats  # (R, k)
@@ -179,14 +179,14 @@ class _Sizes:
         sound = boot.converged & np.isfinite(intercept)
         intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)
         return _Fitted(
-            at_budget=intercept + slope * math.log(self.flops / 6),
-            curves=intercept[:, None] + slope[:, None] * np.log(self.budgets / 6),
+            at_budget=intercept + slope * math.log(params_times_tokens(self.flops)),
+            curves=intercept[:, None] + slope[:, None] * np.log(params_times_tokens(self.budgets)),
             slopes=slope,
         )
 
 
 class _Base:
-    """The unperturbed conclusion, and the criteria: for all resamples together, and for each by itself."""
+    """The unperturbed conclusion, and the criteria: for all resamples together, and for each one."""
 
     def __init__(self, none: _Fitted, level: float) -> None:
         self.none = none
@@ -209,7 +209,7 @@ class _Base:
         return bool(np.any((medians < self.range[0]) | (medians > self.range[1])))
 
     def excess(self, criterion: str, fitted: _Fitted) -> Floats:
-        """By how much each resample by itself is beyond the criterion, (R,): positive where it is met."""
+        """By how much each single resample is beyond the criterion, (R,): positive where it is met."""
         if criterion == "ratio_leaves_interval":
             moved = self.median + fitted.at_budget - self.none.at_budget
             return np.maximum(self.interval[0] - moved, moved - self.interval[1])
@@ -222,7 +222,7 @@ class _Base:
 
 
 class _Search:
-    """One path: sizes on the way out, then bisection for each criterion. Every size is fitted once."""
+    """One path: sizes on the way out, then bisection for each criterion. Each size is fitted once."""
 
     def __init__(self, path: Path, sizes: _Sizes, base: _Base, tolerance: float) -> None:
         self.path, self.sizes, self.base = path, sizes, base
@@ -261,7 +261,7 @@ class _Search:
         return 0.5 * (low + high)
 
     def own(self, criterion: str) -> Floats:
-        """The distance at which each resample by itself meets the criterion: inf where it never does."""
+        """The distance at which each single resample meets the criterion: inf where it never does."""
         distances = sorted(distance for distance in self.fitted if distance <= self.scanned[-1])
         excess = np.stack([self.base.excess(criterion, self.fitted[distance]) for distance in distances])
         found = np.full(excess.shape[1], np.inf)

@@ -1,6 +1,6 @@
-"""The directory of a coverage run: what it simulates, and the intervals of some data sets to a file.
+"""The directory of a coverage run: what it simulates, and the intervals of some data sets per file.
 
-A file is written whole or not at all, so that what is there is finished; a run goes on with what is missing.
+Files are written atomically, so every file is complete; an interrupted run resumes with the missing ones.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def claim(folder: Path, record: Mapping[str, Any]) -> Path:
-    """The folder, which is new or holds the same simulation (with any number of data sets).
+    """The folder, if it is new or holds the same simulation (of any number of data sets).
 
     Args:
-        folder: where the files are.
-        record: what is simulated; `law` is compared to rounding, the rest exactly.
+        folder: of the files.
+        record: what is simulated; `law` is compared up to rounding, the rest exactly.
 
     Raises:
-        UsageError: it holds something else.
+        UsageError: the folder holds something else.
     """
     path = folder / "coverage.json"
     if path.exists():
@@ -36,7 +36,7 @@ def claim(folder: Path, record: Mapping[str, Any]) -> Path:
         if differences:
             raise UsageError(
                 f"{folder} holds another coverage run ({'; '.join(differences)}); give another directory, or "
-                "the settings that are there"
+                "its settings"
             )
         return folder
     if folder.exists() and any(folder.iterdir()):
@@ -47,7 +47,7 @@ def claim(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What makes two simulations different ones: "seed is 0 there and 1 here"."""
+    """How two simulations differ, such as "seed is 0 there and 1 here"."""
     told = []
     for name in dict.fromkeys((*here, *there)):
         old, new = there.get(name), here.get(name)
@@ -56,7 +56,7 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
             continue
         if old != new:
             told.append(f"{name.replace('_', ' ')} is {_brief(old)} there and {_brief(new)} here")
-    # Another table has another law, which says nothing more.
+    # Another table has another law, which adds nothing.
     other_data = [text for text in told if text.startswith("data hash")]
     return [text for text in told if not (other_data and text.startswith("law"))]
 
@@ -81,20 +81,20 @@ def read_part(path: Path, numbers: range) -> pd.DataFrame | None:
 
 
 def write_part(path: Path, rows: pd.DataFrame) -> None:
-    """Written whole or not at all: a part that is there is finished."""
+    """Write the rows atomically."""
     with atomic_write(path) as aside:
         rows.to_parquet(aside, index=False)
 
 
 def coverage_rows(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """The intervals of every data set that a directory of `coverage` holds.
+    """The intervals of every data set in a directory of `coverage`.
 
     Raises:
-        UsageError: it holds none.
+        UsageError: there are none.
     """
     import pandas as pd
 
     parts: list[Path] = sorted(Path(folder).expanduser().glob("part-*.parquet"))
     if not parts:
-        raise UsageError(f"{folder}: no coverage run is here")
+        raise UsageError(f"{folder} holds no coverage run; give the directory that `coverage` wrote to")
     return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)

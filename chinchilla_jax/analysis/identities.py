@@ -14,12 +14,12 @@ fit of any weighted objective on the losses has
 
 resample by resample. Multiplicative c is k = c, p = 1 (so A~ = A c^alpha). Systematic bias s is k = mu^(1-s),
 p = s (so alpha~ = alpha/s). Noise and addition of size 0, and compositions of all these, are power maps too.
-Tokens D~ = q D give B~ = B q^beta by the same reasoning. Losses L~ = l L move every residual ln L^ - ln L by
-nothing when E, A and B grow by l.
+Tokens D~ = q D give B~ = B q^beta by the same reasoning. Losses L~ = l L leave every residual ln L^ - ln L as
+it is when E, A and B are multiplied by l.
 
 A coupled factor c, where D = C/(6 N) follows, is k = c and q = 1/c, but only for runs whose tokens were
 C/(6 N) before; it depends on the runs, and is left to `theory.py`.
-Whatever a solver reports that breaks this is an error of the solver: an oracle without a second solver
+A result that breaks an identity is an error of the solver: the identities test it without a second solver
 (arXiv:2509.23963 reports two multiplicative conditions as NaN).
 """
 
@@ -57,9 +57,9 @@ _INVARIANT = ("E", "B", "alpha", "beta")  # A depends on mu, the others on nothi
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExactMap:
-    """N~ = k N^p, D~ = q D, L~ = l L for every run: what moves a fitted law by an exact rule.
+    """N~ = k N^p, D~ = q D, L~ = l L for every run, which change a fitted law by an exact rule.
 
-    Logarithms, since a bias of a large s has a k beyond float64.
+    In logarithms, since a bias with a large s has a k beyond float64.
 
     Attributes:
         log_k: ln k, k in parameters^(1-p).
@@ -75,7 +75,7 @@ class ExactMap:
 
     @beyond_float64()
     def law(self, law: ScalingLaw) -> ScalingLaw:
-        """What the fits to the mapped runs are, from those to the runs as they were; any shape."""
+        """The laws fitted to the mapped runs, from those fitted to the runs as they were; any shape."""
         alpha, beta = np.asarray(law.alpha) / self.p, np.asarray(law.beta)
         return ScalingLaw(
             E=_grown(law.E, np.asarray(self.log_loss)),
@@ -87,7 +87,7 @@ class ExactMap:
 
     @beyond_float64()
     def then(self, other: ExactMap) -> ExactMap:
-        """This map, and the other on its result."""
+        """This map followed by the other."""
         return ExactMap(
             log_k=other.log_k + other.p * self.log_k,
             p=self.p * other.p,
@@ -102,7 +102,7 @@ def _grown(values: ArrayLike, log_factor: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def exact_map(perturbation: Perturbation, mu: float) -> ExactMap | None:
-    """The map of this perturbation if it is of the exact form for every run, otherwise None.
+    """The exact map of this perturbation, or None if it has none.
 
     Args:
         perturbation: any.
@@ -142,7 +142,7 @@ def _exact_map(perturbation: Perturbation, log_mu: float) -> ExactMap | None:
 
 
 def power_map(perturbation: Perturbation, mu: float) -> tuple[float, float] | None:
-    """(k, p) of N~ = k N^p if that is all that the perturbation does to every run, otherwise None.
+    """(k, p) if the perturbation is N~ = k N^p for every run and changes nothing else, otherwise None.
 
     Args:
         perturbation: any.
@@ -165,8 +165,8 @@ def identity_errors(
 
     Args:
         fits: a study's fits: columns condition, resample, E, A, B, alpha, beta, status (names); or a mapping
-            from condition id to such a table, whose own `condition` column is then not read. Conditions that
-            have no exact map, and those of other interpretations (`@`), have no identity and are left out.
+            from condition id to such a table, whose own `condition` column is then ignored. Conditions
+            without an exact map, and those of other interpretations (`@`), have no identity and are left out.
         reference: the fits of the unperturbed runs on the same resamples; None takes condition "identity" of
             `fits`.
         mu: geometric mean of the unperturbed counts (`chinchilla_jax.perturbations.geometric_mean`); without

@@ -7,8 +7,8 @@
 | median       | D_opt/N_opt | ()    | tokens per parameter at C, median over the resamples        |
 | slope        |             | ()    | decades of it per decade of compute: (alpha-beta)/(alpha+beta) |
 
-The interval of the slope is over the resamples' own slopes, which the summary tables of a study do not hold:
-the fits are read.
+The interval of the slope is over the slopes of the resamples, which are not in the summary tables of a study
+but in its fits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 class StudyFits(Protocol):
-    """The part of a study that a joint map reads."""
+    """The part of a study that a joint map needs."""
 
     @property
     def conditions(self) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def joint_map(study: StudyFits, *, flops: float = GOPHER_FLOPS, level: float = 0
     """Tokens per parameter, and their slope, under every pair of perturbations of a study.
 
     Args:
-        study: a finished one, with products among its sweeps.
+        study: finished, with products among its sweeps.
         flops: the budget (FLOP).
         level: share of the certified resamples inside an interval (percentiles).
 

@@ -1,4 +1,4 @@
-"""The ways in which counts can be wrong, each a path from no error outwards, with the documented one marked.
+"""The ways in which counts can be wrong: paths from no error outwards, with the documented miscount marked.
 
 | code       | symbol | shape | meaning                                                               |
 |------------|--------|-------|-----------------------------------------------------------------------|
@@ -75,7 +75,7 @@ def paths(runs: Runs, family: str, repeat: int = 0) -> list[Path]:
 
 
 def size_at(path: Path, distance: float) -> float:
-    """The size at a distance; beyond every size it is infinite, or for sizes that shrink, 0 or -inf."""
+    """The size at a distance; at an infinite distance inf, or for sizes that shrink 0 or -inf."""
     if math.isinf(distance):
         additive_down = FAMILIES[path.family].form == "additive" and path.direction == "down"
         return -math.inf if additive_down else math.inf if path.direction == "up" else 0.0

@@ -11,12 +11,12 @@
 Axes (`AXES`): log10 c for a factor, c in millions of parameters, billions of tokens or nats per token for an
 amount, log10 s for systematic bias, log10 sigma for noise. A and B enter as log10 everywhere, since they
 range over decades; alpha enters as log10 under systematic bias, where theory has alpha = alpha_0 / s
-(Schaeffer et al. 2025, arXiv:2509.23963: log10 alpha = -0.46 - log10 s with R^2 > 0.999); all else enters as
-it is.
+(Schaeffer et al. 2025, arXiv:2509.23963: log10 alpha = -0.46 - log10 s with R^2 > 0.999); all others are not
+transformed.
 
-The repeats of one sigma become one point, the median of the transformed estimates: in heavy noise a repeat's
-fit can end far away (alpha near 0, A of any size), and would decide a mean alone. Noise with sigma = 0 has no
-logarithm and is left out and counted.
+The repeats of one sigma become one point, the median of the transformed estimates: in heavy noise the fit of
+a repeat can end far away (alpha near 0, A of any size), and would dominate a mean. Noise with sigma = 0 has
+no logarithm; it is left out and counted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TRANSFORMS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] =
         "billions": lambda values: values / 1e9,
     }
 )
-"""What the names in `transform_x` and `transform_y` do."""
+"""The transforms that `transform_x` and `transform_y` name."""
 
 _AMOUNTS = {"parameters": "millions", "tokens": "billions", "nats per token": "identity", "1": "log10"}
 AXES: Mapping[str, str] = MappingProxyType({name: _AMOUNTS[each.unit] for name, each in FAMILIES.items()})
@@ -68,15 +68,15 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
     Args:
         conditions: the study's conditions: columns condition, family, value (others are not read).
         params: the study's parameter table: columns condition, parameter, estimate, method.
-        method: whose estimates: "percentile" and "gaussian" hold the `Huber` point fit, "besiroglu2024" the
-            `HuberScale` one.
+        method: whose estimates: those of "percentile" and "gaussian" are the `Huber` point fit, those of
+            "besiroglu2024" the `HuberScale` one.
 
     Returns:
         One row per family present and parameter: family, parameter, transform_x, transform_y, slope,
         intercept, r_squared, n_conditions (conditions used), n_points (distinct sizes: what the line passes
         through), n_excluded (conditions of the family without a point: no finite estimate, or no finite
-        transform). slope and intercept are NaN for fewer than two points; r_squared also for two,
-        through which there is always a line, and where y is constant to 1e-8, having nothing to explain.
+        transform). slope and intercept are NaN for fewer than two points; r_squared also for two, through
+        which there is always a line, and where y is constant to 1e-8, so that there is nothing to explain.
 
     Raises:
         UsageError: a column is missing or the method unknown.
@@ -91,7 +91,7 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
         missing = [column for column in columns if column not in table]
         if missing:
             raise UsageError(f"trend_table: {label} has no column {missing[0]!r}; give the study's own table")
-    # The level of an interval makes no difference to the estimate in it.
+    # The estimate is the same at every level.
     chosen = params[params["method"] == method].drop_duplicates(["condition", "parameter"])
     estimates = chosen.pivot(index="condition", columns="parameter", values="estimate").reindex(
         index=conditions["condition"], columns=list(PARAMETERS)
@@ -129,7 +129,8 @@ def _trend(
         x, y = TRANSFORMS[transform_x](value), TRANSFORMS[transform_y](estimate)
     kept = np.isfinite(x) & np.isfinite(y)
     sizes = np.unique(x[kept])
-    points = np.array([np.median(y[kept & (x == size)]) for size in sizes])
+    with beyond_float64():
+        points = np.array([np.median(y[kept & (x == size)]) for size in sizes])
     slope, intercept, r_squared = fit_line(sizes, points)
     counts = (int(kept.sum()), sizes.size, int(kept.size - kept.sum()))
     return (family, parameter, transform_x, transform_y, slope, intercept, r_squared, *counts)

@@ -7,14 +7,15 @@ Notation
     distance     d_r^2 = (x_r - x_fit)' S^-1 (x_r - x_fit), Mahalanobis; (R,)
     statistic    W = (x_law - x_fit)' S^-1 (x_law - x_fit)
 
-The logarithms make the resamples near normal, where A and B themselves range over decades; centring is linear
-and changes no statistic, and keeps S well conditioned. Two p-values: the tail of chi-squared with 5 degrees
-of freedom at W, exact for a normal x and a known S (Wald 1943, Trans. Amer. Math. Soc. 54); and the share of
-resamples at least as far from the fit as the law is, (1 + #{d_r^2 >= W}) / (1 + R), which needs no
+Logarithms make the resamples nearly normal; A and B themselves range over decades. Centring is linear: it
+changes no statistic and keeps S well conditioned. There are two p-values: the tail of chi-squared with 5
+degrees of freedom at W, exact for a normal x and a known S (Wald 1943, Trans. Amer. Math. Soc. 54); and the
+share of resamples at least as far from the fit as the law is, (1 + #{d_r^2 >= W}) / (1 + R), which needs no
 normality and cannot fall below 1 / (1 + R).
 
-Besiroglu et al. 2024 (arXiv:2404.10102) test Hoffmann et al.'s law like this, in (ln A, ln B, ln E, alpha,
-beta), with S from the bootstrap of `Huber` and the point from `HuberScale`: `estimate` takes such a point.
+Besiroglu et al. 2024 (arXiv:2404.10102) test Hoffmann et al.'s law in this way, in (ln A, ln B, ln E, alpha,
+beta), with S from the bootstrap of `Huber` and the point from `HuberScale`, which can be passed as
+`estimate`.
 """
 
 from __future__ import annotations
@@ -100,13 +101,14 @@ def wald_test(
     """Test whether `law` could be the truth behind the runs that `boot` resamples.
 
     Args:
-        boot: a bootstrap of `runs`, of resamples as large as the data.
+        boot: a bootstrap of `runs`, with resamples as large as the data.
         law: a single law, with E, A and B positive.
         runs: the runs.
-        estimate: another point than that of `boot`, to mix estimators as Besiroglu et al. 2024 do.
+        estimate: a point other than that of `boot`, to mix estimators as Besiroglu et al. 2024 do.
 
     Raises:
-        UsageError: the law has no logarithm, the point fit failed, or too few resamples converged.
+        UsageError: a parameter that enters as a logarithm is not positive, the point fit failed, or too few
+            resamples converged.
     """
     import pandas as pd
 
@@ -116,7 +118,7 @@ def wald_test(
         )
     if boot.scheme.factor(len(runs)) != 1 or not boot.scheme.quantiles:
         raise UsageError(
-            f"wald_test: the resamples of scheme {boot.scheme.name!r} have another spread than estimates; "
+            f"wald_test: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "
             "use 'pairs', 'cluster', 'bayesian', 'wild' or 'residual'"
         )
     point = boot.point.law if estimate is None else estimate
@@ -137,7 +139,7 @@ def wald_test(
     eigenvalues = np.linalg.eigvalsh(covariance / np.outer(spread, spread)) if spread.all() else np.zeros(1)
     if not eigenvalues[0] > 1e-12:
         raise UsageError(
-            "wald_test: the resamples leave no spread in some direction; there is nothing to test with"
+            "wald_test: the resamples have no spread in some direction; give more runs or another scheme"
         )
 
     def squared(x: Floats) -> Floats:
@@ -216,7 +218,7 @@ def null_p_values(
     noise: str = "residuals",
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """P-values of tests of the truth, on data sets simulated from it: they ought to be uniform.
+    """P-values of tests of the truth, on data sets simulated from it: they should be uniform.
 
     Args:
         runs: the design; the law fitted to it is the truth, its residuals are the errors.
@@ -261,7 +263,7 @@ def null_p_values(
                 "p_bootstrap": test.p_bootstrap,
             }
         except UsageError:
-            # E = 0 in the point fit of a data set: counted by its NaN. Bad arguments are another matter.
+            # E = 0 in the point fit of a data set: its row stays NaN. Bad arguments are raised.
             if point.status.name == "CONVERGED":
                 raise
         rows.append(row)
