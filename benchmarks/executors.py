@@ -29,7 +29,7 @@ from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.executors import open_executor  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
-from chinchilla_jax.study.spec.data import load_spec_runs  # noqa: E402
+from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
 from chinchilla_jax.study.storage.directories import LocalDirectory  # noqa: E402
 
@@ -54,15 +54,15 @@ def main() -> None:
 def store(folder: Path, resamples: int, every: int) -> None:
     """Print the cost of storing chunks relative to that of computing them."""
     spec = cj.paper_study(resamples=resamples)
-    runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
-    hashes = {name: found.data_hash for name, found in runs.items()}
+    data = {name: load_study_data(spec, name) for name in spec.interpretations}
+    hashes = {name: found.hash for name, found in data.items()}
     chunks = plan_chunks(spec, hashes, plan_ranges(resamples, 240))[::every]
     kept = ChunkStore(LocalDirectory(folder), chunks)
-    kept.write(chunks[-1], run_job(Job(spec, chunks[-1], runs[chunks[-1].condition.params])))
+    kept.write(chunks[-1], run_job(Job(spec, chunks[-1], data[chunks[-1].condition.params])))
     work, keep, passed = [], [], []
     for chunk in chunks[:-1]:
         begun = time.process_time()
-        result = run_job(Job(spec, chunk, runs[chunk.condition.params]))
+        result = run_job(Job(spec, chunk, data[chunk.condition.params]))
         work.append(time.process_time() - begun)
         begun, clock = time.process_time(), time.perf_counter()
         kept.write(chunk, result)

@@ -479,3 +479,35 @@ def test_a_study_resamples_as_its_scheme_says(scheme, tmp_path):
         np.testing.assert_allclose(fits["objective_value"], Huber().value(residuals, weights), rtol=1e-9)
     again = bootstrap(runs, resamples=12, scheme=scheme)
     np.testing.assert_allclose(study.fits("identity")["objective_value"], again.objective_value, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("objective", "resamples"), [("squared", 12), ("asymmetric", 4)])
+def test_a_study_minimises_its_objective(objective, resamples, tmp_path):
+    spec = StudySpec(objective=objective, resamples=resamples, flops=(1e20, 1e22))
+    study = run_study(spec, tmp_path / "study", progress=None)
+    assert study.point["objective"].tolist() == [objective]
+    assert set(study.params["method"]) == {"percentile", "gaussian"}
+    runs = load_runs("chinchilla", params="standard")
+    boot = bootstrap(runs, resamples=resamples, objective=objective)
+    fits = study.fits()
+    assert fits["status"].tolist() == boot.status.tolist()
+    np.testing.assert_allclose(fits["objective_value"], boot.objective_value, rtol=1e-7)
+    assert f"<dd>{objective}" in (study.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_study_weights_the_runs_by_a_column(tmp_path):
+    runs = load_runs("chinchilla")
+    weights = np.where(runs.loss < np.median(runs.loss), 2.0, 0.5)
+    table = tmp_path / "own.csv"
+    runs.to_frame()[["params", "tokens", "loss"]].assign(w=weights).to_csv(table, index=False)
+    spec = StudySpec(data=str(table), weights="w", resamples=6, flops=(1e20, 1e22))
+    study = run_study(spec, tmp_path / "study", progress=None)
+    boot = bootstrap(load_runs(table), resamples=6, weights=weights)
+    np.testing.assert_allclose(study.fits()["objective_value"], boot.objective_value, rtol=1e-7)
+    assert study.runs() == load_runs(table)
+    assert open_study(study.path).spec.weights == "w"
+    pd.read_csv(table).assign(w=1.0).to_csv(table, index=False)
+    assert "content of the table" in message(run_study, spec, study.path, kind=UsageError)
+    unknown = StudySpec(data=str(table), weights="v", resamples=6)
+    assert "column of weights 'v'" in message(run_study, unknown, tmp_path / "other", kind=UsageError)
+    assert not (tmp_path / "other").exists()

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
+from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale
 from chinchilla_jax.perturbations import LogNormalNoise, Multiplicative, parse_condition
 from chinchilla_jax.study import Product, StudySpec, Sweep, paper_study, plan_conditions
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
+from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.reproduce import spec_toml
 
 
@@ -139,22 +142,27 @@ def some_sweep(family):
     return st.builds(lambda v, r: Sweep(family=family, values=tuple(v), repeats=r), many, repeats)
 
 
-SOLVERS = st.fixed_dictionaries(
-    {"solver": st.sampled_from(["optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs"])}
-) | st.fixed_dictionaries(
-    {
-        "solver": st.just("newton"),
-        "objective": st.sampled_from(["huber", "huber_scale"]),
-        "precision": st.sampled_from(["mixed", "float64", "float32"]),
-        "engine": st.sampled_from(["auto", "lanes", "xla"]),
-    }
+DELTAS = st.floats(1e-8, 10)
+NEWTON = {
+    "precision": st.sampled_from(["mixed", "float64", "float32"]),
+    "engine": st.sampled_from(["auto", "lanes", "xla"]),
+}
+ESTIMATORS = st.one_of(
+    st.fixed_dictionaries(
+        {"solver": st.sampled_from(["optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs"]), "delta": DELTAS}
+    ),
+    st.fixed_dictionaries(
+        {"objective": st.sampled_from(["huber", "huber_scale"]), "delta": DELTAS, **NEWTON}
+    ),
+    st.fixed_dictionaries({"objective": st.just("squared"), **NEWTON}),
+    st.fixed_dictionaries({"objective": st.just("asymmetric"), "penalty": st.floats(0.1, 100)}),
 )
 PRODUCTS = st.lists(
     st.builds(Product, first=some_sweep("multiplicative"), second=some_sweep("systematic_bias")), max_size=1
 )
 SPECS = st.builds(
-    lambda solver, product, sweeps, **fields: StudySpec(sweeps=(*sweeps, *product), **solver, **fields),
-    solver=SOLVERS,
+    lambda estimator, product, sweeps, **fields: StudySpec(sweeps=(*sweeps, *product), **estimator, **fields),
+    estimator=ESTIMATORS,
     product=PRODUCTS,
     data=st.just("chinchilla"),
     interpretations=st.lists(
@@ -163,7 +171,6 @@ SPECS = st.builds(
     sweeps=st.permutations(["multiplicative", "additive", "systematic_bias", "log_normal_noise"]).flatmap(
         lambda names: st.integers(0, 4).flatmap(lambda k: st.tuples(*map(some_sweep, names[:k])))
     ),
-    delta=st.floats(1e-8, 10),
     resamples=st.integers(2, 10**9),
     seed=st.integers(0, 2**32 - 1),
     levels=st.lists(st.floats(0.01, 0.99), min_size=1, max_size=3, unique=True).map(
@@ -201,6 +208,29 @@ def test_a_spec_survives_json_and_toml(tmp_path_factory, spec):
     conditions = plan_conditions(spec)
     assert len({condition.id for condition in conditions}) == len(conditions)
     assert plan_conditions(StudySpec.from_dict(spec.to_dict())) == conditions
+
+
+def test_specs_and_chunks_of_older_studies_keep_their_meaning():
+    """The plain values of an older study.json, and the name of a chunk that it led to."""
+    spec = paper_study()
+    fields = spec.to_dict()
+    assert list(fields) == [
+        *("data", "interpretations", "sweeps", "objective", "delta", "solver", "precision", "scheme"),
+        *("resamples", "seed", "levels", "flops", "drop_highest_loss", "rounded"),
+    ]
+    assert StudySpec.from_dict(fields) == spec
+    hashes = {name: load_study_data(spec, name).hash for name in spec.interpretations}
+    chunk = plan_chunks(spec, hashes, plan_ranges(4000, 240))[0]
+    assert chunk.stem == "part-00000-0000000000-89a95b602a78ef5b"
+
+
+def test_numbers_of_the_objective_are_filled_in():
+    assert (StudySpec().delta, StudySpec().penalty) == (1e-3, None)
+    assert StudySpec().estimator == Huber(1e-3)
+    asymmetric = StudySpec(objective="asymmetric")
+    assert (asymmetric.delta, asymmetric.penalty) == (None, 10.0)
+    assert asymmetric.point_estimators == (asymmetric.estimator,) == (AsymmetricError(10.0),)
+    assert StudySpec(objective="huber_scale").point_estimators == (Huber(1e-3), HuberScale(1e-3))
 
 
 def test_defaults_depend_on_the_data_and_are_spelled_out():
@@ -306,6 +336,15 @@ SWEEP = '[[sweeps]]\nfamily = "additive"\n'
         ('[[sweeps]]\nfamily = "systematic_bias"\nvalues = [0]', ["SystematicBias", "positive"]),
         ('[[sweeps]]\nfamily = "log_normal_noise"\nvalues = [-1]', ["LogNormalNoise", "zero or more"]),
         ('objective = "hubr"', ["objective 'hubr'", "did you mean 'huber'"]),
+        ('objective = "squared"\ndelta = 0.1', ["line 2: objective 'squared' has no delta"]),
+        ("penalty = 3", ["line 1: objective 'huber' has no penalty"]),
+        ('objective = "asymmetric"\npenalty = -1', ["line 2: ", "penalty is -1", "positive"]),
+        ('objective = "asymmetric"\nprecision = "float64"', ["line 2: precision", "leave it out"]),
+        ('objective = "squared"\nsolver = "optax-lbfgs"', ["line 2: ", "minimises huber", "'newton'"]),
+        ('law = "kaplan"', ["line 1: law 'kaplan': studies are of the five-parameter law"]),
+        ('law = "chinchila"', ["did you mean 'chinchilla'"]),
+        ('weights = "w"', ["weights is for tables of your own"]),
+        ('data = "runs.csv"\nweights = 3', ["line 2: weights is 3"]),
         ('precision = "double"', ["precision 'double'", "float64"]),
         ('engine = "lane"', ["engine 'lane'", "did you mean 'lanes'"]),
         ('engine = "xla"\nsolver = "optax-lbfgs"', ["engine 'xla' is not for solver", "use 'newton'"]),

@@ -80,7 +80,7 @@ class LawSample:
             condition = str((identity if len(identity) else conditions["condition"]).iloc[0])
         fits = study.fits(condition)
         point = study.point
-        rows = point[(point["condition"] == condition) & (point["objective"] == "huber")]
+        rows = point[(point["condition"] == condition) & (point["objective"] == study.spec.objective)]
         law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
         laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
         converged = (fits["status"] == "CONVERGED").to_numpy()

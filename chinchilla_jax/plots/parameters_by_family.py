@@ -125,7 +125,7 @@ def _uncertified(study: StudyTables, method: str) -> list[str]:
     point = getattr(study, "point", None)
     if point is None:
         return []
-    objective = "huber_scale" if method == "besiroglu2024" else "huber"
+    objective = "huber_scale" if method == "besiroglu2024" else getattr(study.spec, "objective", "huber")
     failed = point[(point["objective"] == objective) & (point["status"] != "CONVERGED")]
     return [str(name) for name in failed["condition"]]
 

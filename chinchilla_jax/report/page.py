@@ -14,7 +14,7 @@ from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
-from chinchilla_jax.study import Study
+from chinchilla_jax.study import Study, StudySpec
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
 PAGE = "report.html"
@@ -101,6 +101,7 @@ def _context(study: Study) -> dict[str, Any]:
         "facts": facts,
         "info": study.info,
         "spec": study.spec,
+        "objective": _objective(study.spec),
         "wall_time": duration_text(float(study.info["wall_time"] or 0.0)),
         "peak_memory": size_text(study.info["peak_memory"]) if study.info.get("peak_memory") else "",
         "n_runs": int(facts.conditions["n_runs"].max()),
@@ -139,6 +140,15 @@ def _family(facts: Facts, family: str, figures: list[Any]) -> dict[str, Any]:
         "explorer": curves.family_explorer(facts, family),
         "tables": [tables.family_ratios(facts, family), tables.family_params(facts, family)],
     }
+
+
+def _objective(spec: StudySpec) -> str:
+    """The objective with its numbers, and the other objectives of the point fits."""
+    numbers = [
+        f"{name} {value:g}" for name in ("delta", "penalty") if (value := getattr(spec, name)) is not None
+    ]
+    others = [each.name for each in spec.point_estimators if each.name != spec.objective]
+    return ", ".join([spec.objective, *numbers, *(f"point fits also by {name}" for name in others)])
 
 
 def _in_order(figures: list[Any]) -> list[Any]:

@@ -87,7 +87,7 @@ def plan_chunks(
 
     Args:
         spec: the study.
-        data_hashes: hash of the unperturbed runs, by interpretation.
+        data_hashes: `StudyData.hash` by interpretation.
         ranges: of resamples.
         numerics: of the version that computes, or has computed, the chunks.
     """
@@ -102,6 +102,8 @@ def plan_chunks(
     }
     if spec.engine != "auto":  # which leaves open what computes each chunk
         shared["engine"] = spec.engine
+    if spec.penalty is not None:
+        shared["penalty"] = spec.penalty
     chunks = []
     for index, condition in enumerate(plan_conditions(spec)):
         for resamples in ranges:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
-from chinchilla_jax.study.spec.data import load_spec_runs
+from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import checksum
 from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, open_directory
@@ -80,7 +80,7 @@ class Study:
         Raises:
             DataError: the table has gone, or is not the one that was fitted.
         """
-        return load_spec_runs(self.spec, self.spec.interpretations[0], self.info["data_hash"])
+        return load_study_data(self.spec, self.spec.interpretations[0], self.info["data_hash"]).runs
 
     @property
     def conditions(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from chinchilla_jax.study.environment import device, peak_memory, versions
 from chinchilla_jax.study.execution.executors import open_executor, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
-from chinchilla_jax.study.spec.data import load_spec_runs
+from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
 from chinchilla_jax.study.storage.directories import one_line_disk_errors, open_directory
@@ -52,12 +52,12 @@ class Session:
         self.spec, self.reporter = spec, reporter
         self.device: dict[str, Any] | None = None
         self.directory = open_directory(out)
-        self.runs = {name: load_spec_runs(spec, name) for name in spec.interpretations}
-        self.hashes = {name: runs.data_hash for name, runs in self.runs.items()}
+        self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
+        hashes = {name: data.hash for name, data in self.data.items()}
         with one_line_disk_errors(self.directory):
             self.directory.clean_up()
-            self.record = claim(self.directory, spec, self.hashes, len(self.runs[spec.interpretations[0]]))
-        self.store = ChunkStore(self.directory, plan_chunks(spec, self.hashes, record_ranges(self.record)))
+            self.record = claim(self.directory, spec, hashes, len(self.data[spec.interpretations[0]].runs))
+        self.store = ChunkStore(self.directory, plan_chunks(spec, hashes, record_ranges(self.record)))
 
     def missing(self) -> list[Chunk]:
         """Chunks that are missing or damaged; damaged ones are reported and removed."""
@@ -185,7 +185,7 @@ class Session:
                 if chunk in names:  # another writer was faster
                     self.reporter.advance(len(chunk.resamples))
                 else:
-                    yield Job(self.spec, chunk, self.runs[chunk.condition.params])
+                    yield Job(self.spec, chunk, self.data[chunk.condition.params])
 
         def receive(job: Job, result: ChunkResult) -> None:
             clocks = StageClocks()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.intervals.methods import STUDY_METHODS
+from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS
 from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
@@ -85,8 +85,8 @@ def summary_columns(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The two summary tables of one condition, for every method and level, as columns.
 
-    "percentile" and "gaussian" use the point fit of the bootstrap's own estimator; "besiroglu2024", for a
-    bootstrap of `Huber`, uses the `HuberScale` point fit, as published.
+    Intervals use the point fit of the bootstrap's own estimator; "besiroglu2024" (for `Huber` only) uses
+    the `HuberScale` point fit, as published.
 
     Args:
         spec: gives the levels, the budgets and the seed of the normal draws.
@@ -97,13 +97,14 @@ def summary_columns(
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    centres = {method: points[spec.objective] for method in STUDY_METHODS}
-    centres["besiroglu2024"] = points["huber_scale"]
+    centres = {}
+    for method in STUDY_METHODS:
+        if METHODS[method].needs != "huber_scale_point":
+            centres[method] = points[spec.objective]
+        elif spec.objective == "huber":
+            centres[method] = points["huber_scale"]
     requests = [
-        IntervalRequest(law, level, method)
-        for method, law in centres.items()
-        if method != "besiroglu2024" or spec.objective == "huber"
-        for level in spec.levels
+        IntervalRequest(law, level, method) for method, law in centres.items() for level in spec.levels
     ]
     parameters = interval_rows(laws, converged, requests)
     bands = [

@@ -25,6 +25,7 @@ from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ class Job:
     Attributes:
         spec: the study.
         chunk: what to compute.
-        runs: the unperturbed runs, counted as `chunk.condition.params` says.
+        data: the unperturbed runs, counted as `chunk.condition.params` says, and their weights.
     """
 
     spec: StudySpec
     chunk: Chunk
-    runs: Runs
+    data: StudyData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,15 +122,14 @@ def run_job(job: Job, attempt: int = 0) -> ChunkResult:
     spec, condition, resamples = job.spec, job.chunk.condition, job.chunk.resamples
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
-    estimator = (spec.objective, spec.delta, spec.solver, spec.precision, spec.engine)
-    key = (spec.seed, estimator, condition.id, job.runs)
+    key = (spec.seed, spec.estimator, spec.solver, spec.precision, spec.engine, condition.id, job.data.hash)
     prepared = _conditions.get(key, functools.partial(_prepare, job))
     clocks.end("point")
     ids = np.arange(resamples.first, resamples.stop)
     # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
     weights = _weights.get(
-        (spec.scheme, resamples, spec.seed, job.runs),
-        lambda: read_scheme(spec.scheme).weights(job.runs, ids, spec.seed),
+        (spec.scheme, resamples, spec.seed, job.data.hash),
+        lambda: read_scheme(spec.scheme).weights(job.data.runs, ids, spec.seed),
     )
     boot, least = fit_in_halves(prepared.fitter, weights, ids)
     clocks.end("bootstrap")
@@ -183,31 +183,34 @@ def _prepare(job: Job) -> _Prepared:
     """The point fits of a condition, and the function that fits its resamples."""
     from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
     from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.laws.objectives import Huber, HuberScale
     from chinchilla_jax.solvers import SolverOptions
 
-    spec = job.spec
-    fitted = job.chunk.condition.apply(job.runs, seed=spec.seed)
-    huber, huber_scale = Huber(spec.delta), HuberScale(spec.delta)
+    spec, weights = job.spec, job.data.weights
+    fitted = job.chunk.condition.apply(job.data.runs, seed=spec.seed)
     plain = SolverOptions(precision=spec.precision, engine=spec.engine, workers=_THREADS)
     wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
-    point = fit(fitted, objective=huber, solver=spec.solver, starts=_POINT_STARTS, options=wide)
     near = dataclasses.replace(plain, max_steps=_POINT_STEPS)
-    points = {
-        huber.name: point,
-        # At this delta the two estimators differ little: the vertex lies next to an optimum just found.
-        huber_scale.name: fit(fitted, objective=huber_scale, starts=point, options=near),
-    }
+    first, *others = spec.point_estimators
+    point = fit(
+        fitted,
+        spec.law,
+        objective=first,
+        weights=weights,
+        solver=spec.solver,
+        starts=_POINT_STARTS,
+        options=wide,
+    )
+    points = {first.name: point}
+    for other in others:
+        # At the delta in use huber_scale differs little from huber: its vertex lies next to an optimum.
+        points[other.name] = fit(
+            fitted, spec.law, objective=other, weights=weights, starts=point, options=near
+        )
     return _Prepared(
         n_runs=len(fitted),
         points=tuple(_point_row(point) for point in points.values()),
         notes=tuple(_notes(fitted, points)),
-        fitter=resample_fitter(
-            fitted,
-            point=points[spec.objective],
-            solver=spec.solver,
-            options=plain,
-        ),
+        fitter=resample_fitter(fitted, point=points[spec.objective], solver=spec.solver, options=plain),
     )
 
 

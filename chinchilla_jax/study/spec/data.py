@@ -1,35 +1,78 @@
-"""The runs that a spec names."""
+"""The data of a study: the runs that its spec names, and their weights."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
+from typing import TYPE_CHECKING
+
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.datasets import Runs, load_runs
+from chinchilla_jax.datasets.weights import load_weights
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-def load_spec_runs(spec: StudySpec, interpretation: str, data_hash: str | None = None) -> Runs:
-    """The runs that `spec` names, with their parameters counted as `interpretation` says.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StudyData:
+    """The unperturbed runs of a study, their parameters counted in one way.
+
+    Attributes:
+        runs: n runs.
+        weights: how much each counts, (n,); None for all the same.
+    """
+
+    runs: Runs
+    weights: NDArray[np.float64] | None = None
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the runs and, if there are any, of the weights."""
+        if self.weights is None:
+            return self.runs.data_hash
+        content = self.runs.data_hash.encode() + self.weights.astype("<f8").tobytes()
+        return hashlib.sha256(content).hexdigest()
+
+
+def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | None = None) -> StudyData:
+    """The data that `spec` names.
 
     Args:
         spec: the study.
-        interpretation: one of the spec's interpretations.
-        data_hash: the hash that the runs must have; None for any.
+        interpretation: one of the spec's interpretations, as which the parameters are counted.
+        expected_hash: the hash that the data must have; None for any.
 
     Raises:
-        DataError: the table cannot be read or used, or has another hash.
+        DataError: the table cannot be read or used, or the data have another hash.
+        UsageError: the table has no such column of weights.
     """
+    columns = dict(spec.columns) or None
     runs = load_runs(
         spec.data,
         params="as_plotted" if interpretation == "as_given" else interpretation,
         drop_highest_loss=spec.drop_highest_loss,
         rounded=spec.rounded,
-        columns=dict(spec.columns) or None,
+        columns=columns,
         experiment=spec.experiment,
     )
-    if data_hash is not None and runs.data_hash != data_hash:
-        raise DataError(
-            f"{spec.data}: these are not the runs that the study fitted (their hash is "
-            f"{runs.data_hash[:12]}, study.json has {data_hash[:12]}); restore the table, or run the "
-            "study into another directory"
+    weights = None
+    if spec.weights is not None:
+        weights = load_weights(
+            spec.data,
+            spec.weights,
+            drop_highest_loss=spec.drop_highest_loss,
+            columns=columns,
+            experiment=spec.experiment,
         )
-    return runs
+    data = StudyData(runs, weights)
+    if expected_hash is not None and data.hash != expected_hash:
+        raise DataError(
+            f"{spec.data}: these are not the runs that the study fitted (their hash is {data.hash[:12]}, "
+            f"study.json has {expected_hash[:12]}); restore the table, or run the study into another "
+            "directory"
+        )
+    return data

@@ -6,6 +6,7 @@
 | levels            |        | (k,)  | share of the resamples that an interval covers   |
 | flops             | C      | (m,)  | training FLOP at which prescriptions are wanted  |
 | delta             | delta  | ()    | half-width of Huber's quadratic zone, log loss   |
+| penalty           |        | ()    | cost of an overestimate over an underestimate    |
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
-from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
-from chinchilla_jax.solvers import SOLVER_NAMES
+from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
+from chinchilla_jax.solvers import check_solver
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
 from chinchilla_jax.study.spec.ranges import expand_ranges
@@ -29,13 +31,14 @@ from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
 from chinchilla_jax.study.spec.toml_file import TomlFile
 
 _DEFAULT_FLOPS = tuple(float(c) for c in COMPUTE_GRID)
+_LAW = "chinchilla"  # of every study so far
 _CHOICES = {
-    "objective": ("huber", "huber_scale"),
     "precision": ("mixed", "float64", "float32"),
     "engine": ENGINES,
     # Those that are weights on the same runs, and need no correction for their size.
     "scheme": ("pairs", "bayesian", "cluster"),
 }
+_LEFT_OUT = {"law": _LAW, "engine": "auto"}  # of a spec as plain values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,9 +55,13 @@ class StudySpec:
             "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
             table of your own has "as_given". Empty: the first of these.
         sweeps: the perturbations, `Sweep` or `Product`, in the order of the tables.
-        objective: what the bootstrap minimises, "huber" or "huber_scale" (which needs the solver "newton");
-            point fits are of both.
-        delta: half-width of the quadratic zone of both estimators.
+        weights: name of the column with the weights of the runs, for a table of your own; None for all the
+            same. Resamples count a run by the number of its draws times its weight.
+        law: "chinchilla", the five-parameter law.
+        objective: what the bootstrap minimises: "huber", "huber_scale", "squared" or "asymmetric". Point fits
+            are of the same one; for the first two, of both.
+        delta: half-width of the quadratic zone of "huber" and "huber_scale". None: 1e-3 for these.
+        penalty: of an overestimate under "asymmetric". None: 10 for this.
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
         precision: of "newton": "mixed", "float64" or "float32", see `SolverOptions`; "mixed" for the other
             solvers, which have their own.
@@ -83,8 +90,11 @@ class StudySpec:
     experiment: str | None = None
     interpretations: tuple[str, ...] = ()
     sweeps: tuple[Sweep | Product, ...] = ()
+    weights: str | None = None
+    law: str = _LAW
     objective: str = "huber"
-    delta: float = 1e-3
+    delta: float | None = None
+    penalty: float | None = None
     solver: str = "newton"
     precision: str = "mixed"
     engine: str = "auto"
@@ -107,25 +117,22 @@ class StudySpec:
                 raise UsageError(
                     f"columns is for tables of your own; leave it out, as {data!r} is an embedded table"
                 )
-        with field("experiment"):
-            if self.experiment is not None and (not isinstance(self.experiment, str) or not self.experiment):
-                raise UsageError(f"experiment is {short(self.experiment)}; give its name as text")
-            if embedded and self.experiment is not None:
-                raise UsageError(
-                    f"experiment is for tables of your own; leave it out, as {data!r} is an embedded table"
-                )
-        with field("solver"):
-            if self.solver not in SOLVER_NAMES:
-                raise unknown_name("solver", self.solver, SOLVER_NAMES)
-        for name, allowed in _CHOICES.items():
+        for name in ("experiment", "weights"):
             with field(name):
-                if getattr(self, name) not in allowed:
-                    raise unknown_name(name, getattr(self, name), allowed)
-                if self.solver != "newton" and name != "scheme" and getattr(self, name) != allowed[0]:
+                value = getattr(self, name)
+                if value is not None and (not isinstance(value, str) or not value):
+                    raise UsageError(f"{name} is {short(value)}; give a name as text")
+                if embedded and value is not None:
                     raise UsageError(
-                        f"{name} {getattr(self, name)!r} is not for solver {self.solver!r}, which minimises "
-                        "huber in its own way; use 'newton'"
+                        f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
                     )
+        with field("law"):
+            if read_law(self.law).name != _LAW:
+                raise UsageError(
+                    f"law {short(self.law)}: studies are of the five-parameter law {_LAW!r}; fit other laws "
+                    "with fit and bootstrap"
+                )
+        objective = self._check_estimator()
         with field("rounded"):
             if not isinstance(self.rounded, bool):
                 raise UsageError(f"rounded is {short(self.rounded)}; give true or false")
@@ -134,8 +141,6 @@ class StudySpec:
             if drop is None:
                 drop = dataset_info(data).drop_highest_loss if embedded else 0
             drop = whole_number("drop_highest_loss", drop)
-        with field("delta"):
-            delta = positive_number("delta", self.delta)
         with field("resamples"):
             resamples = whole_number("resamples", self.resamples, low=2)
         with field("seed"):
@@ -153,13 +158,54 @@ class StudySpec:
             columns=columns,
             interpretations=interpretations,
             sweeps=sweeps,
-            delta=delta,
+            delta=getattr(objective, "delta", None),
+            penalty=getattr(objective, "penalty", None),
             resamples=resamples,
             seed=seed,
             levels=levels,
             flops=flops,
             drop_highest_loss=drop,
         )
+
+    def _check_estimator(self) -> Objective:
+        """The objective, if it can be minimised by the solver with its precision and engine."""
+        for name, allowed in _CHOICES.items():
+            with field(name):
+                if getattr(self, name) not in allowed:
+                    raise unknown_name(name, getattr(self, name), allowed)
+        given = {
+            name: getattr(self, name) for name in ("delta", "penalty") if getattr(self, name) is not None
+        }
+        with field("objective"):
+            read_objective(self.objective)
+        with field(*list(given)[-1:]):
+            objective = read_objective(self.objective, **given)
+        with field("solver"):
+            check_solver(self.solver, read_law(self.law), objective)
+        general = isinstance(objective, AsymmetricError)
+        for name in ("precision", "engine"):
+            default = _CHOICES[name][0]
+            if getattr(self, name) != default and (self.solver != "newton" or general):
+                what = f"objective {self.objective!r}" if general else f"solver {self.solver!r}"
+                hint = "leave it out" if general else "leave it out, or use 'newton'"
+                with field(name):
+                    raise UsageError(
+                        f"{name} {getattr(self, name)!r} is not for {what}, which has its own; {hint}"
+                    )
+        return objective
+
+    @property
+    def estimator(self) -> Objective:
+        """The objective that the bootstrap minimises, as a value."""
+        return read_objective(self.objective, delta=self.delta, penalty=self.penalty)
+
+    @property
+    def point_estimators(self) -> tuple[Objective, ...]:
+        """The objectives of the point fits."""
+        estimator = self.estimator
+        if isinstance(estimator, Huber | HuberScale):
+            return Huber(estimator.delta), HuberScale(estimator.delta)
+        return (estimator,)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:
@@ -201,13 +247,12 @@ class StudySpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, for JSON; every default spelled out.
 
-        `columns` and `experiment` are left out where the table needs neither, `engine` where it is "auto".
+        What a study does not have is left out (`columns`, `experiment`, `weights`, `delta`, `penalty`), and
+        so are `law` and `engine` at their defaults.
         """
-        fields = dataclasses.asdict(self)
-        if self.engine == "auto":
-            del fields["engine"]
-        for name in ("columns", "experiment"):
-            if not fields[name]:
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, ())}
+        for name, default in _LEFT_OUT.items():
+            if fields[name] == default:
                 del fields[name]
         lists: dict[str, Any] = {
             name: list(value) for name, value in fields.items() if isinstance(value, tuple)

@@ -38,8 +38,8 @@ def claim(
     Args:
         directory: where the study is to be.
         spec: the study.
-        data_hashes: hash of the unperturbed runs, by interpretation.
-        n_runs: number of these runs.
+        data_hashes: `StudyData.hash` by interpretation.
+        n_runs: number of runs.
 
     Raises:
         UsageError: the directory holds something else.
