@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.progress_bar import Progress
-from chinchilla_jax.bootstrapping import resample_fits
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import finish_study, run_shard, run_study
 from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
@@ -366,7 +365,7 @@ def test_a_second_copy_of_a_chunk_is_not_counted(study, copy):
 def test_too_little_device_memory_halves_the_chunk(study, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "_LEAST_LANES", 2)
     monkeypatch.setattr(jobs, "_conditions", SingleFlightCache(4))
-    real = resample_fits.resample_fitter
+    real = jobs.resample_fitter
 
     def small(*arguments, **options):
         fitter = real(*arguments, **options)
@@ -378,7 +377,7 @@ def test_too_little_device_memory_halves_the_chunk(study, tmp_path, monkeypatch)
 
         return fitted
 
-    monkeypatch.setattr(resample_fits, "resample_fitter", small)
+    monkeypatch.setattr(jobs, "resample_fitter", small)
     listener = Counting()
     found = run_study(SPEC, tmp_path / "out", progress=listener, figures=False)
     notes = [note["note"] for note in found.info["notes"] if "device memory" in note["note"]]

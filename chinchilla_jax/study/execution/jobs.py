@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
+from chinchilla_jax.bootstrapping.schemes import read_scheme
+from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.environment import device, versions
@@ -117,8 +120,6 @@ def run_job(job: Job, attempt: int = 0) -> ChunkResult:
         The result, which depends on the job alone. A condition whose perturbed counts or losses are not all
         positive has only INVALID fits, and a note that says so.
     """
-    from chinchilla_jax.bootstrapping.schemes import read_scheme
-
     spec, condition, resamples = job.spec, job.chunk.condition, job.chunk.resamples
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
@@ -181,10 +182,6 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _prepare(job: Job) -> _Prepared:
     """The point fits of a condition, and the function that fits its resamples."""
-    from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
-    from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.solvers import SolverOptions
-
     spec, weights = job.spec, job.data.weights
     fitted = job.chunk.condition.apply(job.data.runs, seed=spec.seed)
     plain = SolverOptions(precision=spec.precision, engine=spec.engine, workers=_THREADS)
@@ -217,7 +214,7 @@ def _prepare(job: Job) -> _Prepared:
 def _point_row(point: FitResult) -> dict[str, Any]:
     return {
         "objective": point.objective.name,
-        **{name: float(getattr(point.law, name)) for name in PARAMETERS},
+        **point.parameters,
         "objective_value": float(point.objective_value),
         "status": point.status.name,
         "steps": int(point.steps),
@@ -227,7 +224,7 @@ def _point_row(point: FitResult) -> dict[str, Any]:
 def _fit_columns(boot: BootstrapResult) -> dict[str, NDArray[Any]]:
     return {
         "resample": boot.resample_ids,
-        **{name: np.asarray(getattr(boot.laws, name)) for name in PARAMETERS},
+        **boot.laws.as_dict(),
         "objective_value": boot.objective_value,
         "decrement": boot.decrement,
         "status": boot.status_codes,
