@@ -311,7 +311,7 @@ def test_a_killed_study_is_stopped_and_says_how_to_resume(study, tmp_path, capsy
     assert (status.state, status.chunks_done, status.spec) == ("stopped", 2, SPEC)
     assert main(["study", "status", str(out)]) == 0
     said = capsys.readouterr().out
-    assert ": stopped (no process is at work on it)\n" in said
+    assert ": stopped (no process is working on it)\n" in said
     assert f"study SPEC.toml --out '{out}' --resamples 12 --seed 0\n" in said
     assert "left" not in said
     assert "is not complete; see `chinchilla-jax study status`" in refused(open_study, out)
@@ -328,7 +328,7 @@ def test_a_study_whose_tables_are_missing_names_the_command_that_writes_them(cop
     with heartbeat(open_directory(copy)):
         assert main(["study", "status", str(copy)]) == 0
     said = capsys.readouterr().out
-    assert "tables, figures and page are being made" in said and "left" not in said
+    assert "tables, figures and page are being written" in said and "left" not in said
 
 
 def test_without_a_heartbeat_a_long_silence_means_stopped(study):
@@ -352,7 +352,7 @@ def test_check_names_the_data_and_what_cannot_be_fitted(tmp_path, monkeypatch, c
     )
     assert main(["study", "check", "a.toml", "--workers", "1"]) == 0
     said = capsys.readouterr().out
-    assert "chinchilla (embedded), 240 runs; a.toml names no data, and this is the default" in said
+    assert "chinchilla (embedded), 240 runs; the default, because a.toml names no data" in said
     assert "every fit will be INVALID" in said
     assert said.rstrip().endswith("under multiplicative=-2.0 and additive=-1000000000.0")
     assert "for 1 worker at" in said and " kB\n" in said
@@ -378,9 +378,9 @@ def test_a_run_begins_with_what_it_fits_and_ends_with_what_failed(tmp_path, monk
     assert main(["study", "a.toml", "--out", "out", "--no-figures"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "a.toml: 5 conditions of chinchilla, 60 fits; a.toml names no data, and this is the default"
+        "a.toml: 5 conditions of chinchilla, 60 fits; the default, because a.toml names no data"
     )
-    (line,) = [line for line in lines if "have no certificate" in line]
+    (line,) = [line for line in lines if "are not certified" in line]
     statuses = open_study("out").fits().merge(open_study("out").conditions, on="condition")
     failed = statuses[statuses["status"] != "CONVERGED"].groupby("family").size()
     assert failed["multiplicative"] == 12
@@ -392,7 +392,7 @@ def test_a_run_begins_with_what_it_fits_and_ends_with_what_failed(tmp_path, monk
 def test_no_failures_get_no_line(tmp_path, capsys):
     (tmp_path / "a.toml").write_text("data = 'chinchilla'\nresamples = 5\nflops = [1e20]\n")
     assert main(["study", str(tmp_path / "a.toml"), "--out", str(tmp_path / "out"), "--no-figures"]) == 0
-    assert "certificate" not in capsys.readouterr().out
+    assert "certified" not in capsys.readouterr().out
 
 
 def test_a_missing_table_is_the_cause_and_not_its_interpretation(tmp_path):

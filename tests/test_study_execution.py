@@ -305,7 +305,7 @@ def test_a_stopped_process_loses_nothing_that_it_has_written(study, spec_file, t
     assert 2 <= len(kept) < N_CONDITIONS, said
     if blow == signal.SIGINT:
         assert process.returncode == 1
-        assert "chunks are kept; run the same command again to go on" in said
+        assert "chunks are kept; rerun the same command to resume" in said
         assert said.count("\n") == 1
     else:
         assert process.returncode == -signal.SIGKILL
@@ -532,7 +532,7 @@ def test_the_commands_init_check_run_status_and_finish(tmp_path, monkeypatch, ca
     assert main(["study", "finish", "elsewhere"]) == 2
     assert "no such directory" in capsys.readouterr().err
     assert main(["study", "check", "study.toml", "--workers", "0"]) == 2
-    assert "workers is 0" in capsys.readouterr().err
+    assert "'--workers': '0'" in capsys.readouterr().err
     assert main(["study", "paper", "--out", "x", "--executor", "jx"]) == 2
     assert "did you mean 'jax'" in capsys.readouterr().err
     assert main(["study", "chek", "study.toml"]) == 2
@@ -567,6 +567,6 @@ def test_sigterm_ends_a_study_as_ctrl_c_does(tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     process.terminate()
-    assert "run the same command again" in process.communicate(timeout=30)[1]
+    assert "rerun the same command" in process.communicate(timeout=30)[1]
     assert process.returncode == 1
     assert json.loads((tmp_path / "out" / "study.json").read_text())["state"] == "interrupted"
