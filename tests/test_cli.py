@@ -24,7 +24,7 @@ from chinchilla_jax.datasets import dataset_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
-from chinchilla_jax.laws import LAWS
+from chinchilla_jax.laws import LAWS, OBJECTIVES
 from chinchilla_jax.solvers import SOLVER_NAMES
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.execution.executors import EXECUTORS
@@ -165,6 +165,7 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
         (choices.COUNTINGS, COUNTINGS),
         (choices.COUNTING_RULES, COUNTING_RULES),
         (choices.LAWS, LAWS),
+        (choices.OBJECTIVES, OBJECTIVES),
         (choices.SOLVERS, SOLVER_NAMES),
         (choices.ENGINES, ENGINES),
         (choices.METHODS, BOOTSTRAP_METHODS),
@@ -387,8 +388,10 @@ def test_fit_as_json():
     found = strict_json(done("fit", "chinchilla", "--starts", STARTS, "--json"))
     assert list(found) == [
         "data",
+        "model",
         "objective",
         "delta",
+        "weights",
         "solver",
         "law",
         "objective_value",
@@ -480,8 +483,10 @@ def test_bootstrap_as_json():
     found = strict_json(text)
     assert list(found) == [
         "data",
+        "model",
         "objective",
         "delta",
+        "weights",
         "resamples",
         "seed",
         "level",

@@ -6,18 +6,58 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.wald import wald_test
-from chinchilla_jax.laws import Squared, fit_form
+from chinchilla_jax.laws import Squared
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
 
-FORMS = ("forms", "chinchilla", "--form", "equal_exponents", "--split", "runs", "--folds", "2",
+FORMS = ("forms", "chinchilla", "--law", "equal_exponents", "--split", "runs", "--folds", "2",
          "--resamples", "3", "--objective", "squared")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("law", "objective"),
+    [
+        ("kaplan", "huber"),
+        ("broken", "squared"),
+        ("equal_exponents", "huber_scale"),
+        ("fixed_floor", "asymmetric"),
+    ],
+)
+def test_every_law_by_every_objective(law, objective):
+    named = ("--law", law, "--objective", objective)
+    found = strict_json(done("fit", "chinchilla", *named, "--starts", "8", "--json"))
+    expected = cj.fit(cj.load_runs("chinchilla"), law, objective=objective, starts=8)
+    assert (found["model"], found["objective"], found["status"]) == (law, objective, "CONVERGED")
+    assert found["law"] == expected.parameters
+    text = done("fit", "chinchilla", *named, "--starts", "8")
+    assert f"{law}: {expected.model.formula}" in text
+    boot = strict_json(
+        done("bootstrap", "chinchilla", *named, "--resamples", "4", "--flops", "1e22", "--json")
+    )
+    assert [row["parameter"] for row in boot["parameters"]] == list(expected.parameters)
+    assert boot["tokens_per_param"][0]["low"] > 0
+
+
+def test_weights(tmp_path):
+    table = cj.load_runs("chinchilla").to_frame()
+    table["trust"] = np.where(np.arange(240) < 40, 0.0, 2.0)
+    path = str(tmp_path / "runs.csv")
+    table.to_csv(path, index=False)
+    runs = cj.load_runs(path)
+    found = strict_json(done("fit", path, "--weights", "trust", "--starts", "16", "--json"))
+    assert found["weights"] == "trust"
+    assert found["law"] == cj.fit(runs, weights=table["trust"], starts=16).parameters
+    asked = ("bootstrap", path, "--weights", "trust", "--resamples", "20")
+    boot = strict_json(done(*asked, "--json"))
+    expected = cj.bootstrap(runs, weights=table["trust"], resamples=20).interval()
+    assert [row["low"] for row in boot["parameters"]] == list(expected["low"])
+    assert "20 resamples, huber, weights from trust: 20 CONVERGED" in done(*asked)
 
 
 def test_forms():
     found = strict_json(done(*FORMS, "--json"))
     assert found["objective"] == "squared" and found["method"] == "basic"
     assert [fit["form"] for fit in found["fits"]] == ["chinchilla", "equal_exponents"]
-    expected = fit_form(cj.load_runs("chinchilla"), "equal_exponents", objective=Squared())
+    expected = cj.fit(cj.load_runs("chinchilla"), "equal_exponents", objective=Squared())
     assert found["fits"][1]["objective_value"] == pytest.approx(expected.objective_value, rel=1e-9)
     assert len(found["comparison"]) == 2 and len(found["sentences"]) == 1
     text = done(*FORMS)
@@ -30,14 +70,14 @@ def test_objectives(tmp_path):
     table = cj.load_runs("chinchilla").to_frame()
     table["trust"] = np.where(np.arange(240) < 40, 0.0, 2.0)
     table.to_csv(tmp_path / "runs.csv", index=False)
-    arguments = ("objectives", str(tmp_path / "runs.csv"), "--weights", "trust", "--form", "equal_exponents",
+    arguments = ("objectives", str(tmp_path / "runs.csv"), "--weights", "trust", "--law", "equal_exponents",
                  "--delta", "1e-3", "--resamples", "4", "--flops", "1e22")  # fmt: skip
     found = strict_json(done(*arguments, "--json"))
     rows = [row for row in found["objectives"] if row["quantity"] == "E"]
     assert [row["objective"] for row in rows] == ["huber", "squared", "asymmetric"]
     runs = cj.load_runs(tmp_path / "runs.csv")
-    expected = fit_form(runs, "equal_exponents", weights=table["trust"])
-    assert rows[0]["estimate"] == pytest.approx(expected.natural["E"], rel=1e-9)
+    expected = cj.fit(runs, "equal_exponents", weights=table["trust"])
+    assert rows[0]["estimate"] == pytest.approx(expected.parameters["E"], rel=1e-9)
     text = done(*arguments)
     assert "tokens per parameter at 1e+22 FLOP" in text and "CONVERGED" in text
     assert max(map(len, text.splitlines())) <= 80
@@ -56,12 +96,17 @@ def test_wald():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["forms", "chinchilla", "--form", "kaplen"], "did you mean 'kaplan'?"),
-        (["forms", "chinchilla", "--form", "chinchilla"], "nothing to be compared with"),
+        (["forms", "chinchilla", "--law", "kaplen"], "did you mean 'kaplan'?"),
+        (["forms", "chinchilla", "--law", "chinchilla"], "nothing to be compared with"),
         (["forms", "chinchilla", "--split", "row"], "'row' is not one of runs, params, flops"),
-        (["forms", "chinchilla", "--objective", "huber_scale"], "not one of huber, squared, asymmetric"),
+        (["fit", "chinchilla", "--objective", "squared", "--delta", "1"], "'squared' has no delta"),
+        (["fit", "chinchilla", "--penalty", "2"], "'huber' has no penalty"),
+        (["fit", "chinchilla", "--floor", "2"], "--floor is for --law fixed_floor"),
+        (["fit", "chinchilla", "--law", "kaplan", "--engine", "lanes"], "does not fit kaplan by huber"),
+        (["fit", "chinchilla", "--law", "kaplan", "--solver", "optax-lbfgs"], "not kaplan; use 'newton'"),
+        (["fit", "chinchilla", "--weights", "w"], "embedded table"),
         (["forms", "chinchilla", "--weights", "w"], "embedded table"),
-        (["forms", "chinchilla", "--floor", "-1", "--form", "fixed_floor"], "zero or more"),
+        (["forms", "chinchilla", "--floor", "-1", "--law", "fixed_floor"], "zero or more"),
         (["forms", "chinchilla", "--folds", "1"], "at least 2"),
         (["objectives", "chinchilla", "--delta", "0"], "'--delta': '0' is not a positive number"),
         (["objectives", "chinchilla", "--penalty", "-3"], "not a positive number"),

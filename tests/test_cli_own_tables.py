@@ -45,7 +45,7 @@ def path(tmp_path_factory):
         ("coverage", "--datasets", "1", *FEW),
         ("breakdown", "--family", "multiplicative", *FEW),
         ("isoflop", *FEW),
-        ("forms", "--form", "equal_exponents", "--split", "runs", "--folds", "2", "--resamples", "4"),
+        ("forms", "--law", "equal_exponents", "--split", "runs", "--folds", "2", "--resamples", "4"),
         ("objectives", "--delta", "1e-3", "--weights", "tokens", "--resamples", "4"),
         ("wald", "--resamples", "400"),
     ],

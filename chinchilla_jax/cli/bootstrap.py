@@ -9,7 +9,14 @@ import click
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit import point_fields, require_certified
-from chinchilla_jax.cli.fit_options import Solver, objective_options, scheme_option, solver_options
+from chinchilla_jax.cli.fit_options import (
+    Solver,
+    law_options,
+    objective_options,
+    scheme_option,
+    solver_options,
+    weights_option,
+)
 from chinchilla_jax.cli.options import (
     flops_option,
     level_option,
@@ -21,7 +28,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax import BootstrapResult, Runs
-    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.laws import Law, Objective
 
     Columns: TypeAlias = dict[str, list[Any]]
 
@@ -50,7 +57,9 @@ _BAND_COLUMNS = ["flops", "low", "median", "high"]
     help="Resamples of each resample, for --method studentised.",
 )
 @flops_option("Training compute (FLOP) to prescribe for", ("1e20", "1e22", "1e24", "1e26"))
-@objective_options(("huber", "huber_scale"))
+@law_options
+@objective_options
+@weights_option
 @solver_options
 @output_options
 def bootstrap_command(
@@ -62,7 +71,9 @@ def bootstrap_command(
     scheme: str,
     inner: int,
     flops: tuple[float, ...],
+    law: Law,
     objective: Objective,
+    weights: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -74,27 +85,32 @@ def bootstrap_command(
     """
     _check(method, scheme)
     nested = inner if method == "studentised" else 0
+    options = solver.options(law, objective)
     runs = table.read()
+    own = table.read_weights(weights, runs)
 
     from chinchilla_jax import bootstrap
 
     with output.progress("bootstrap", resamples * (1 + nested)) as advance:
         result = bootstrap(
             runs,
+            law,
             resamples=resamples,
             seed=seed,
             objective=objective,
+            weights=own,
             solver=solver.name,
             scheme=scheme,
             jackknife=method == "bca",
             inner=nested,
-            options=solver.options(),
+            options=options,
             progress=advance,
         )
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
     if as_json:
         settings = {
+            "weights": weights,
             "resamples": len(result.status),
             "seed": seed,
             "level": level,
@@ -104,7 +120,7 @@ def bootstrap_command(
         }
         output.print_json(_fields(runs, result, settings, params, bands))
     else:
-        _print(runs, result, f"{level:g} {method}", params, bands)
+        _print(runs, result, weights, f"{level:g} {method}", params, bands)
     require_certified(result.point)
     if not result.converged.any():
         raise ChinchillaError("the fit of no resample is certified; use more runs or another solver")
@@ -124,6 +140,7 @@ def _fields(
 ) -> dict[str, Any]:
     return {
         "data": output.runs_fields(runs),
+        "model": result.point.model.name,
         **output.objective_fields(result.point.objective),
         **settings,
         "status_counts": result.counts(),
@@ -133,11 +150,21 @@ def _fields(
     }
 
 
-def _print(runs: Runs, result: BootstrapResult, interval: str, params: Columns, bands: Columns) -> None:
+def _print(
+    runs: Runs,
+    result: BootstrapResult,
+    weights: str | None,
+    interval: str,
+    params: Columns,
+    bands: Columns,
+) -> None:
     statuses = output.status_line(result.counts())
     output.echo(output.runs_line(runs))
     scheme = "" if result.scheme.name == "pairs" else f" ({result.scheme.name})"
-    output.echo(f"{len(result.status):,} resamples{scheme}, {result.point.objective.name}: {statuses}")
+    fitted = [result.point.objective.name, *([f"weights from {weights}"] if weights else [])]
+    if result.point.model.name != "chinchilla":
+        fitted.insert(0, result.point.model.name)
+    output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
     output.echo()
     output.echo(f"parameters, interval {interval}")
     output.print_table(_PARAMETER_COLUMNS, output.rows(params, _PARAMETER_COLUMNS))

@@ -8,43 +8,61 @@ import click
 
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax.cli import output
-from chinchilla_jax.cli.fit_options import Solver, objective_options, solver_options
+from chinchilla_jax.cli.fit_options import (
+    Solver,
+    law_options,
+    objective_options,
+    solver_options,
+    weights_option,
+)
 from chinchilla_jax.cli.options import output_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax import FitResult, Runs
-    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.laws import Law, Objective
 
 
 @click.command("fit")
 @table_options()
-@objective_options(("huber", "huber_scale"))
+@law_options
+@objective_options
+@weights_option
 @solver_options
 @click.option(
     "--starts",
     metavar="N",
     default="auto",
-    help="Starting points: auto (the 4,500 of the published fit), or N spread over that grid.",
+    help="Number of starting points; auto is the 4,500 of the published fit, or 32 for other laws.",
 )
 @output_options
-def fit_command(table: Table, objective: Objective, solver: Solver, starts: str, as_json: bool) -> None:
-    """Fit L(N, D) = E + A N^-alpha + B D^-beta to a table of runs.
+def fit_command(
+    table: Table,
+    law: Law,
+    objective: Objective,
+    weights: str | None,
+    solver: Solver,
+    starts: str,
+    as_json: bool,
+) -> None:
+    """Fit a law to a table of runs: L(N, D) = E + A N^-alpha + B D^-beta.
 
     Exits with 1 if the fit is not certified as an optimum.
     """
     count = int(starts) if starts.isascii() and starts.isdigit() else starts
+    options = solver.options(law, objective, wide_start=True)
     runs = table.read()
+    own = table.read_weights(weights, runs)
 
     from chinchilla_jax import fit
 
     result = fit(
-        runs, objective=objective, solver=solver.name, starts=count, options=solver.options(wide_start=True)
+        runs, law, objective=objective, weights=own, solver=solver.name, starts=count, options=options
     )
     if as_json:
-        output.print_json(_fields(runs, result, solver.name))
+        output.print_json(_fields(runs, result, weights, solver.name))
     else:
-        _print(runs, result, solver.name)
+        _print(runs, result, weights, solver.name)
     require_certified(result)
 
 
@@ -61,7 +79,7 @@ def require_certified(result: FitResult) -> None:
 def point_fields(result: FitResult) -> dict[str, Any]:
     """A point fit for JSON."""
     return {
-        "law": result.law.as_dict(),
+        "law": result.parameters,
         "objective_value": result.objective_value,
         "status": result.status.name,
         "certificate": {
@@ -79,30 +97,33 @@ def point_fields(result: FitResult) -> dict[str, Any]:
     }
 
 
-def _fields(runs: Runs, result: FitResult, solver: str) -> dict[str, Any]:
-    a, b = result.law.exponents
+def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> dict[str, Any]:
+    exponents = result.law.exponents
     return {
         "data": output.runs_fields(runs),
+        "model": result.model.name,
         **output.objective_fields(result.objective),
+        "weights": weights,
         "solver": solver,
         **point_fields(result),
-        "optimal_exponents": {"params": a, "tokens": b},
+        "optimal_exponents": exponents and {"params": exponents[0], "tokens": exponents[1]},
     }
 
 
-def _print(runs: Runs, result: FitResult, solver: str) -> None:
-    a, b = result.law.exponents
+def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> None:
     starts, certificate = result.starts, result.certificate
-    fields = output.objective_fields(result.objective)
-    name = fields.pop("objective")
-    objective = ", ".join([name, *(f"{field} {value:g}" for field, value in fields.items())])
     proof = f"{certificate.kind} {certificate.value:.2g} (tolerance {certificate.tolerance:g})"
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
     output.echo(output.runs_line(runs))
+    if result.model.name != "chinchilla":
+        output.echo(f"{result.model.name}: {result.model.formula}")
     output.echo()
-    output.print_table(("parameter", "estimate"), result.law.as_dict().items())
+    output.print_table(("parameter", "estimate"), result.parameters.items())
     output.echo()
-    output.echo(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
+    if result.law.exponents is not None:
+        a, b = result.law.exponents
+        output.echo(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
+    objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
     output.print_field("status", f"{result.status.name}: {result.status.sentence}", indent=13)
     output.print_field("certificate", proof, indent=13)

@@ -1,4 +1,4 @@
-"""What is fitted and how: objective, weights, solver, resampling scheme."""
+"""What is fitted and how: law, objective, weights, solver, resampling scheme."""
 
 from __future__ import annotations
 
@@ -13,56 +13,101 @@ from chinchilla_jax.cli import choices
 from chinchilla_jax.cli.options import Decorator, bundle
 
 if TYPE_CHECKING:
-    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.solvers import SolverOptions
 
 
-def objective_options(names: Sequence[str]) -> Decorator[Any]:
-    """The objective, as `objective`.
-
-    Args:
-        names: objectives that the command can minimise; the first is the default.
-    """
-    options: dict[str, Decorator[Any]] = {
-        "objective": click.option(
-            "--objective",
-            type=choices.Name(names),
-            metavar="NAME",
-            default=names[0],
-            help=f"What is minimised: {choices.or_text(names)}.",
-        ),
-        "delta": delta_option,
-    }
-    if "asymmetric" in names:
-        options["penalty"] = penalty_option
-    return bundle("objective", read_objective, options)
+def law_option(help: str, **settings: Any) -> Decorator[Any]:
+    """The option --law with the name of a law, or several if `multiple` is among the settings."""
+    return click.option(
+        "--law",
+        type=choices.Name(choices.LAWS),
+        metavar="NAME",
+        help=f"{help}: {choices.or_text(choices.LAWS)}.",
+        **settings,
+    )
 
 
-delta_option = click.option(
-    "--delta",
-    type=choices.POSITIVE,
-    metavar="X",
-    default=1e-3,
-    help="Residual (in log loss) up to which Huber's objective is quadratic.",
+floor_option = click.option(
+    "--floor",
+    type=choices.NON_NEGATIVE,
+    metavar="E",
+    show_default="1.69",
+    help="Irreducible loss (nats per token) for --law fixed_floor.",
 )
+
+
+def read_laws(names: Sequence[str], floor: float | None) -> list[Law]:
+    """The laws of these names.
+
+    Raises:
+        UsageError: a floor is given, and no law takes one.
+    """
+    from chinchilla_jax.laws import FixedFloor, read_law
+
+    if floor is not None and FixedFloor.name not in names:
+        raise UsageError(f"--floor is for --law {FixedFloor.name}, not {names[0]}; leave it out")
+    return [
+        FixedFloor(floor) if name == FixedFloor.name and floor is not None else read_law(name)
+        for name in names
+    ]
+
+
+def _read_one_law(law: str, floor: float | None) -> Law:
+    return read_laws([law], floor)[0]
+
+
+law_options = bundle(
+    "law",
+    _read_one_law,
+    {"law": law_option("Law to fit", default="chinchilla"), "floor": floor_option},
+)
+"""--law and --floor, as `law`."""
+
+
+def delta_option(**settings: Any) -> Decorator[Any]:
+    """The option --delta."""
+    return click.option(
+        "--delta",
+        type=choices.POSITIVE,
+        metavar="X",
+        help="Residual (in log loss) up to which Huber's objective is quadratic"
+        f"{'; repeatable' if settings.get('multiple') else ''}.",
+        **settings,
+    )
+
+
 penalty_option = click.option(
     "--penalty",
     type=choices.POSITIVE,
     metavar="X",
-    default=10,
-    help="Weight of an overestimate relative to an underestimate under asymmetric.",
+    show_default="10",
+    help="Cost of an overestimate relative to an underestimate, for asymmetric.",
 )
 
 
-def read_objective(objective: str, delta: float, penalty: float = 10.0) -> Objective | Any:
-    """The objective that --objective, --delta and --penalty name."""
-    from chinchilla_jax.laws import objectives
+def _read_objective(objective: str, delta: float | None, penalty: float | None) -> Objective:
+    from chinchilla_jax.laws import read_objective
 
-    # Each objective takes the numbers that it has.
-    if objective == objectives.AsymmetricError.name:
-        return objectives.read_objective(objective, penalty=penalty)
-    return objectives.read_objective(objective, delta=None if objective == "squared" else delta)
+    return read_objective(objective, delta=delta, penalty=penalty)
 
+
+objective_options = bundle(
+    "objective",
+    _read_objective,
+    {
+        "objective": click.option(
+            "--objective",
+            type=choices.Name(choices.OBJECTIVES),
+            metavar="NAME",
+            default="huber",
+            help=f"What is minimised: {choices.or_text(choices.OBJECTIVES)}.",
+        ),
+        "delta": delta_option(show_default="0.001"),
+        "penalty": penalty_option,
+    },
+)
+"""--objective, --delta and --penalty, as `objective`."""
 
 weights_option = click.option(
     "--weights", metavar="COLUMN", help="Column of DATA with the weight of each run (zero or more)."
@@ -76,10 +121,27 @@ class Solver:
     name: str
     engine: str
 
-    def options(self, *, wide_start: bool = False) -> SolverOptions | None:
-        """Options for `fit` (with a wide start) or `bootstrap`; None for the library's own defaults."""
+    def options(
+        self, law: Law | None = None, objective: Objective | None = None, *, wide_start: bool = False
+    ) -> SolverOptions | None:
+        """Options for `fit` (with a wide start) or `bootstrap`; None for the library's own defaults.
+
+        Args:
+            law: what is fitted; None for the five-parameter law.
+            objective: what is minimised; None for Huber's.
+            wide_start: whether the starts are far from the optimum.
+
+        Raises:
+            UsageError: no engine is chosen for this law and objective, XLA runs them all.
+        """
         if self.engine == "auto":
             return None
+        from chinchilla_jax.solvers.dispatch import is_fast
+
+        if self.engine != "xla" and law is not None and objective is not None and not is_fast(law, objective):
+            raise UsageError(
+                f"--engine {self.engine} does not fit {law.name} by {objective.name}; leave it out"
+            )
         from chinchilla_jax.solvers import SolverOptions
 
         return SolverOptions(engine=self.engine, wide_start=wide_start)

@@ -8,7 +8,15 @@ import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import WEIGHT_SCHEMES, objective_options, scheme_option, weights_option
+from chinchilla_jax.cli.fit_options import (
+    WEIGHT_SCHEMES,
+    floor_option,
+    law_option,
+    objective_options,
+    read_laws,
+    scheme_option,
+    weights_option,
+)
 from chinchilla_jax.cli.options import (
     flops_option,
     level_option,
@@ -25,14 +33,7 @@ if TYPE_CHECKING:
 
 @click.command("forms")
 @table_options()
-@click.option(
-    "--form",
-    type=choices.Name(choices.LAWS),
-    metavar="NAME",
-    multiple=True,
-    show_default="all",
-    help=f"Law to compare: {choices.or_text(choices.LAWS)}; repeatable.",
-)
+@law_option("Laws to compare, repeatable", multiple=True, show_default="all")
 @click.option(
     "--reference",
     type=choices.Name(choices.LAWS),
@@ -40,14 +41,8 @@ if TYPE_CHECKING:
     default="chinchilla",
     help="The law that the others are compared with.",
 )
-@click.option(
-    "--floor",
-    type=choices.NON_NEGATIVE,
-    metavar="E",
-    default=1.69,
-    help="Irreducible loss of fixed_floor (nats per token).",
-)
-@objective_options(("huber", "squared", "asymmetric"))
+@floor_option
+@objective_options
 @weights_option
 @click.option(
     "--split",
@@ -81,9 +76,9 @@ if TYPE_CHECKING:
 @output_options
 def forms_command(
     table: Table,
-    form: tuple[str, ...],
+    law: tuple[str, ...],
     reference: str,
-    floor: float,
+    floor: float | None,
     objective: Objective,
     weights: str | None,
     split: tuple[str, ...],
@@ -103,15 +98,11 @@ def forms_command(
     """
     from chinchilla_jax.analysis.form_comparison import compare_forms, make_splits
     from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.laws import FixedFloor, read_law
 
-    def named(name: str) -> Any:
-        return FixedFloor(floor) if name == FixedFloor.name else read_law(name)
-
-    base = named(reference)
-    chosen = [base, *(each for each in map(named, form or choices.LAWS) if each != base)]
-    if len(chosen) < 2:
-        raise UsageError(f"forms: {base.name} has nothing to be compared with; give another --form")
+    names = list(dict.fromkeys([reference, *(law or choices.LAWS)]))
+    if len(names) < 2:
+        raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
+    chosen = read_laws(names, floor)
     splits, budgets = split or choices.SPLITS, budget or None
     runs = table.read()
     own = table.read_weights(weights, runs)
@@ -124,7 +115,7 @@ def forms_command(
         comparison = compare_forms(
             runs,
             chosen,
-            reference=base,
+            reference=chosen[0],
             objective=objective,
             weights=own,
             splits=splits,
@@ -141,8 +132,7 @@ def forms_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                **{key: value for key, value in vars(objective).items()},
-                "objective": objective.name,
+                **output.objective_fields(objective),
                 "weights": weights,
                 "folds": folds,
                 "resamples": resamples,
@@ -157,7 +147,7 @@ def forms_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{objective.name}{f', weights from {weights}' if weights else ''}")
+    output.echo(output.objective_text(objective, weights))
     output.echo()
     output.print_table(
         ["form", "p", "objective", "status", *(f"D/N at {c:.3g}" for c in flops)],

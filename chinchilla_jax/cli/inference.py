@@ -10,7 +10,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
-from chinchilla_jax.cli import choices, law_options, output
+from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import Decorator, bundle, figures_option, output_options
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ rent_options = bundle(
 @_positive("--loss", "L", "Quality: this loss (nats per token).")
 @rent_options
 @figures_option
-@law_options.law_options
+@law_source.law_source_options
 @output_options
 def inference_command(
     input_tokens: float | None,
@@ -104,7 +104,7 @@ def inference_command(
     loss: float | None,
     rent: Rent,
     figures: str | None,
-    laws: law_options.LawSource,
+    laws: law_source.LawSource,
     as_json: bool,
 ) -> None:
     """Find the cheapest model, inference included.
@@ -128,7 +128,7 @@ def inference_command(
     if as_json:
         output.print_json(
             {
-                **law_options.sample_fields(sample, level),
+                **law_source.sample_fields(sample, level),
                 "demand": {"input_tokens": demand.input_tokens, "output_tokens": demand.output_tokens},
                 "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit},
                 "plan": {row.pop("quantity"): row for row in output.records(made.table)},
@@ -197,11 +197,11 @@ def _costs(rent: Rent, *, writes: bool) -> Costs:
 
 
 def _print(made: InferencePlan) -> None:
-    law_options.print_sample(made.sample, made.level)
+    law_source.print_sample(made.sample, made.level)
     served = f"{made.demand.input_tokens:g} tokens read, {made.demand.output_tokens:g} written"
     output.echo(f"served over its life: {served}; costs in {made.costs.unit}")
     output.echo()
-    columns = law_options.interval_columns(made.sample)
+    columns = law_source.interval_columns(made.sample)
     rows = []
     for row in made.table.to_dict("records"):
         quantity = str(row["quantity"])

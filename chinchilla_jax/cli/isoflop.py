@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chinchilla_jax.cli import choices, law_options, output
+from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import (
     figures_option,
@@ -77,7 +77,7 @@ def isoflop_command(
     minima = result.minima(level)
     if not as_json:  # first, because the parabolas are of use even if the parametric fit fails
         _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples")
-    sample = law_options.fit_sample(runs, resamples, seed, solver)
+    sample = law_source.fit_sample(runs, resamples, seed, solver)
     compared = compare_methods(result, sample, flops, level=level)
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
@@ -91,7 +91,7 @@ def isoflop_command(
                 "data": output.runs_fields(runs),
                 "n_left_out": result.n_left_out,
                 "n_failed": result.n_failed,
-                **law_options.sample_fields(sample, level),
+                **law_source.sample_fields(sample, level),
                 "minima": output.records(minima),
                 "exponents": output.records(result.exponents(level)),
                 "compared": output.records(compared),

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import WEIGHT_SCHEMES, penalty_option, scheme_option, weights_option
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.fit_options import (
+    WEIGHT_SCHEMES,
+    delta_option,
+    law_options,
+    penalty_option,
+    scheme_option,
+    weights_option,
+)
 from chinchilla_jax.cli.options import (
     flops_option,
     level_option,
@@ -15,24 +24,14 @@ from chinchilla_jax.cli.options import (
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
+if TYPE_CHECKING:
+    from chinchilla_jax.laws import Law
+
 
 @click.command("objectives")
 @table_options()
-@click.option(
-    "--form",
-    type=choices.Name(choices.LAWS),
-    metavar="NAME",
-    default="chinchilla",
-    help=f"Law to fit: {choices.or_text(choices.LAWS)}.",
-)
-@click.option(
-    "--delta",
-    type=choices.POSITIVE,
-    metavar="X",
-    multiple=True,
-    show_default="1e-4 to 1",
-    help="Residual (in log loss) up to which Huber's objective is quadratic; repeatable.",
-)
+@law_options
+@delta_option(multiple=True, show_default="1e-4 to 1")
 @penalty_option
 @weights_option
 @flops_option(
@@ -45,9 +44,9 @@ from chinchilla_jax.cli.table_options import Table, table_options
 @output_options
 def objectives_command(
     table: Table,
-    form: str,
+    law: Law,
     delta: tuple[float, ...],
-    penalty: float,
+    penalty: float | None,
     weights: str | None,
     flops: tuple[float, ...],
     resamples: int,
@@ -62,10 +61,11 @@ def objectives_command(
     all to the same resamples.
     """
     from chinchilla_jax.analysis.objective_sensitivity import DELTAS, objective_sensitivity
-    from chinchilla_jax.laws import AsymmetricError, Squared
+    from chinchilla_jax.laws import read_objective
 
     deltas = delta or DELTAS
-    others = (Squared(), AsymmetricError(penalty=penalty))
+    asymmetric = read_objective("asymmetric", penalty=penalty)
+    others = (read_objective("squared"), asymmetric)
     runs = table.read()
     own = table.read_weights(weights, runs)
     with output.progress("objectives", resamples * (len(deltas) + len(others))) as advance:
@@ -73,7 +73,7 @@ def objectives_command(
             runs,
             deltas=deltas,
             others=others,
-            law=form,
+            law=law,
             flops=flops,
             weights=own,
             resamples=resamples,
@@ -86,8 +86,8 @@ def objectives_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                "form": form,
-                "penalty": penalty,
+                "form": law.name,
+                "penalty": output.objective_fields(asymmetric)["penalty"],
                 "weights": weights,
                 "resamples": resamples,
                 "seed": seed,
@@ -99,7 +99,7 @@ def objectives_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{form}, {resamples:,} resamples ({scheme}), interval {level:g} percentile")
+    output.echo(f"{law.name}, {resamples:,} resamples ({scheme}), interval {level:g} percentile")
     names = [name for name in dict.fromkeys(found["quantity"]) if name != "tokens_per_param"]
     output.echo()
     output.print_table(

@@ -1,7 +1,7 @@
 """Options that commands of every kind share, each declared once, and how options are bundled.
 
 Options about the table are in `table_options.py`, about a fit in `fit_options.py`, and about the laws behind
-a decision in `law_options.py`.
+a decision in `law_source.py`.
 """
 
 from __future__ import annotations

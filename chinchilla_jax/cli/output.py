@@ -19,7 +19,7 @@ from chinchilla_jax._util.text import plain_number
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
-    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.laws import Objective
 
 _NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[MBT]?")
 _quiet = False
@@ -162,6 +162,14 @@ def objective_fields(objective: Objective) -> dict[str, Any]:
     from chinchilla_jax.laws.objectives import settings
 
     return settings(objective)
+
+
+def objective_text(objective: Objective, weights: str | None = None) -> str:
+    """An objective in a line: "huber, delta 0.001, weights from trust"."""
+    fields = objective_fields(objective)
+    name = str(fields.pop("objective"))
+    numbers = [f"{field} {value:g}" for field, value in fields.items()]
+    return ", ".join([name, *numbers, *([f"weights from {weights}"] if weights else [])])
 
 
 def runs_fields(runs: Runs) -> dict[str, Any]:

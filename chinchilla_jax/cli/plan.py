@@ -10,7 +10,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
-from chinchilla_jax.cli import choices, law_options, output
+from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import bundle, figures_option, output_options
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ hardware_options = bundle(
     help="Compare trained models with the optimum: known, or a CSV with model, params, tokens.",
 )
 @figures_option
-@law_options.law_options
+@law_source.law_source_options
 @output_options
 def plan_command(
     flops: float | None,
@@ -87,7 +87,7 @@ def plan_command(
     ratio: float,
     models: str | None,
     figures: str | None,
-    laws: law_options.LawSource,
+    laws: law_source.LawSource,
     as_json: bool,
 ) -> None:
     """Plan a training run: size, tokens, loss, intervals.
@@ -217,7 +217,7 @@ def _fields(
     made: Plan | None,
     placed: pd.DataFrame | None,
 ) -> dict[str, Any]:
-    fields: dict[str, Any] = law_options.sample_fields(sample, level)
+    fields: dict[str, Any] = law_source.sample_fields(sample, level)
     if hardware:
         fields["hardware"] = hardware
     if made is not None:
@@ -239,7 +239,7 @@ def _print(
     made: Plan | None,
     placed: pd.DataFrame | None,
 ) -> None:
-    law_options.print_sample(sample, level)
+    law_source.print_sample(sample, level)
     if hardware:
         output.echo(
             f"{hardware['gpus']:g} x {hardware['device']} for {hardware['hours']:g} hours at "
@@ -257,7 +257,7 @@ def _print(
 
 
 def _print_plan(made: Plan) -> None:
-    columns = law_options.interval_columns(made.sample)
+    columns = law_source.interval_columns(made.sample)
     rows = []
     for row in made.table.to_dict("records"):
         quantity = str(row["quantity"])

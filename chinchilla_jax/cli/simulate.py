@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chinchilla_jax._util.text import count_text
-from chinchilla_jax.cli import choices, law_options, output
+from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import Decorator, figures_option, level_option, output_options, seed_option
 
 
@@ -55,7 +55,7 @@ def _range_option(name: str, help: str, default: tuple[str, str] | None) -> Deco
 @click.command("simulate")
 @seed_run_options(flops_range=("1e15", "1e16"), ratio_range=("10", "100"), seeds=401, factor=10)
 @click.option("--steps", type=choices.WholeNumber(), metavar="K", default=1, help="Number of scaling steps.")
-@law_options.law_option("The true law", default="hoffmann2022")
+@law_source.given_law_option("The true law", default="hoffmann2022")
 @click.option(
     "--noise",
     type=choices.Name(("exponential", "normal")),
@@ -119,7 +119,7 @@ def simulate_command(
         seeds=seeds,
         steps=steps,
         factor=factor,
-        target=law_options.parse_law(law),
+        target=law_source.parse_law(law),
         noise=kinds[noise](noise_size),
     )
     name = f"{seeds:,} seeds, {steps:,} steps"

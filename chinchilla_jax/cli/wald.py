@@ -7,15 +7,15 @@ import click
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
-from chinchilla_jax.cli.law_options import law_option, parse_law
+from chinchilla_jax.cli.law_source import given_law_option, parse_law
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
 
 
 @click.command("wald")
 @table_options()
-@law_option("The law to test", default="hoffmann2022")
-@delta_option
+@given_law_option("The law to test", default="hoffmann2022")
+@delta_option(default=1e-3)
 @resamples_option()
 @seed_option()
 @scheme_option(("pairs", "cluster", "bayesian", "wild"))

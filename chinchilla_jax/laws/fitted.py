@@ -176,6 +176,12 @@ class FittedLaw:
         same = self.model.allocation_law(self.theta, self.design)
         return None if same is None else same.log_ratio_line()
 
+    @property
+    def exponents(self) -> tuple[Values, Values] | None:
+        """(a, b) of N_opt ~ C^a and D_opt ~ C^b; None where the optimum is not a power of compute."""
+        same = self.model.allocation_law(self.theta, self.design)
+        return None if same is None else same.exponents
+
 
 def _plain(array: NDArray[np.float64]) -> Values:
     return float(array) if np.ndim(array) == 0 else array

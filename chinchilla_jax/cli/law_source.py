@@ -23,7 +23,7 @@ _DEFAULT_DATA = "chinchilla"
 
 @dataclass(frozen=True, kw_only=True)
 class LawSource:
-    """The laws that the options of `law_options` name, and the level of their intervals."""
+    """The laws that the options of `law_source_options` name, and the level of their intervals."""
 
     table: Table
     data_given: bool
@@ -72,7 +72,7 @@ class LawSource:
             raise UsageError(f"{other} replaces a fit to DATA; leave out {' and '.join(named)}, or {other}")
 
 
-def law_option(help: str, default: str | None = None) -> Decorator[Any]:
+def given_law_option(help: str, default: str | None = None) -> Decorator[Any]:
     """The option --law, for `parse_law`."""
     return click.option(
         "--law",
@@ -107,7 +107,7 @@ def _law_source(
     )
 
 
-law_options = bundle(
+law_source_options = bundle(
     "laws",
     _law_source,
     {
@@ -122,7 +122,7 @@ law_options = bundle(
             show_default="the first identity",
             help="Condition of the study to take them from.",
         ),
-        "law": law_option("Take one law, without intervals, instead of DATA"),
+        "law": given_law_option("Take one law, without intervals, instead of DATA"),
         "resamples": resamples_option(),
         "seed": seed_option(),
         "level": level_option,
