@@ -57,6 +57,28 @@ def test_mistakes(arguments, message):
     assert message in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("diagnose", "chinchilla", "reported", "--counting", "standard", "--resamples", "20"),
+        ("objectives", "chinchilla", "--delta", "1e-3", "--resamples", "4", "--flops", "1e22"),
+        ("wald", "chinchilla", "--resamples", "60"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_another_engine_prints_the_same(arguments):
+    assert done(*arguments, "--engine", "xla") == done(*arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    "fit bootstrap coverage breakdown diagnose forms objectives wald plan inference isoflop".split()
+    + ["study run"],
+)
+def test_every_command_that_fits_takes_an_engine(command):
+    assert "--engine NAME" in done(*command.split(), "--help")
+
+
 def test_coverage(tmp_path):
     arguments = (
         "coverage",

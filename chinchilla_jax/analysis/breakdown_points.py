@@ -41,6 +41,7 @@ from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, params_times_tokens
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
+from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,7 @@ def breakdown(
     flops: float = GOPHER_FLOPS,
     seed: int = 0,
     objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
+    options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """The smallest size of each family at which each conclusion changes.
@@ -83,6 +85,7 @@ def breakdown(
         flops: the budget (FLOP) of the first criterion.
         seed: of resamples and noise.
         objective: of every fit.
+        options: how hard the solver tries, and by which engine.
         progress: called with 1 after every search, out of `n_searches`.
 
     Returns:
@@ -104,7 +107,7 @@ def breakdown(
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
     weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
-    sizes = _Sizes(runs, weights, objective, flops, seed)
+    sizes = _Sizes(runs, weights, objective, flops, seed, options)
     none = sizes.at(None)
     if not none.known.sum() > 1:
         raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")
@@ -160,21 +163,21 @@ class _Sizes:
         objective: Huber,
         flops: float,
         seed: int,
+        options: SolverOptions | None,
     ) -> None:
         self.runs, self.weights, self.objective = runs, weights, objective
-        self.flops, self.seed = flops, seed
+        self.flops, self.seed, self.options = flops, seed, options or SolverOptions()
         decades = math.log10(RANGE_FLOPS[1] / RANGE_FLOPS[0])
         self.budgets = np.geomspace(*RANGE_FLOPS, round(decades * _BUDGETS_PER_DECADE) + 1)
 
     def at(self, perturbation: Perturbation | None) -> _Fitted:
         from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
         from chinchilla_jax.fitting.point_fit import fit
-        from chinchilla_jax.solvers import SolverOptions
 
         runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)
-        wide = SolverOptions(wide_start=True, max_steps=_POINT_STEPS)
+        wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
         point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = bootstrap_condition(runs, weights=self.weights, point=point)
+        boot = bootstrap_condition(runs, weights=self.weights, point=point, options=self.options)
         intercept, slope = boot.laws.log_ratio_line()
         sound = boot.converged & np.isfinite(intercept)
         intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)

@@ -37,6 +37,7 @@ from chinchilla_jax.intervals.quantities import Quantity, prescription_quantitie
 from chinchilla_jax.intervals.table import interval_table
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +107,7 @@ def coverage(
     objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Coverage and width of every interval on data sets simulated on the design of `runs`.
@@ -118,6 +120,7 @@ def coverage(
         out: a directory for the intervals of every data set, twenty data sets to a file. Data sets that it
             already holds are not computed again: an interrupted run resumes, and more can be added later.
         workers: data sets computed at the same time; None for one per core.
+        options: how hard the solver tries, and by which engine; `out` does not record it.
         progress: called with the number of data sets just finished.
 
     Returns:
@@ -129,8 +132,8 @@ def coverage(
     import pandas as pd
 
     spec = spec or CoverageSpec()
-    point = _certified_fit(runs, objective)
-    simulation = _Simulation(runs, point, point.law if law is None else law, spec, objective)
+    point = _certified_fit(runs, objective, options)
+    simulation = _Simulation(runs, point, point.law if law is None else law, spec, objective, options)
     folder = None if out is None else claim(Path(out).expanduser(), simulation.record())
     workers = workers or available_cores()
     parts = []
@@ -178,9 +181,16 @@ class _Simulation:
     """What all data sets share: the truth, the design and the errors."""
 
     def __init__(
-        self, runs: Runs, point: FitResult, law: ScalingLaw, spec: CoverageSpec, objective: Huber
+        self,
+        runs: Runs,
+        point: FitResult,
+        law: ScalingLaw,
+        spec: CoverageSpec,
+        objective: Huber,
+        options: SolverOptions | None,
     ) -> None:
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
+        self.options = dataclasses.replace(options or SolverOptions(), workers=1)
         self.errors = -(point.residuals - huber_location(point.residuals, objective.delta))
         self.truth = np.array([float(q.unscaled(q.scaled(law))) for q in spec.quantities])
 
@@ -212,12 +222,11 @@ class _Simulation:
         """The intervals of one data set: simulate, fit, resample, compute limits."""
         from chinchilla_jax.bootstrapping.bootstrap import bootstrap
         from chinchilla_jax.fitting.point_fit import fit
-        from chinchilla_jax.solvers import SolverOptions
 
         spec = self.spec
         losses = simulated_losses(self.runs, self.law, self.errors, np.array([number]), spec.seed, spec.noise)
         simulated = dataclasses.replace(self.runs, loss=losses[0], name=f"simulated {number}")
-        wide = SolverOptions(wide_start=True, max_steps=_POINT_STEPS, workers=1)
+        wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
         needs = {METHODS[name].needs for name in spec.methods or ()}
         point = fit(simulated, objective=self.objective, starts=_POINT_STARTS, options=wide)
         boot = bootstrap(
@@ -228,7 +237,7 @@ class _Simulation:
             jackknife="jackknife" in needs,
             inner=spec.inner if "inner" in needs else 0,
             point=point,
-            options=SolverOptions(workers=1),
+            options=self.options,
         )
         table = interval_table(
             boot.replicates(),
@@ -245,10 +254,11 @@ class _Simulation:
         return kept
 
 
-def _certified_fit(runs: Runs, objective: Huber) -> FitResult:
+def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) -> FitResult:
     from chinchilla_jax.fitting.point_fit import fit
 
-    point = fit(runs, objective=objective, starts=64)
+    wide = None if options is None else dataclasses.replace(options, wide_start=True)
+    point = fit(runs, objective=objective, starts=64, options=wide)
     if point.status.name != "CONVERGED":
         raise UsageError(
             f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "

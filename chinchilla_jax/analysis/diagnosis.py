@@ -27,6 +27,7 @@ from chinchilla_jax.perturbations import (
     Perturbation,
     SystematicBias,
 )
+from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,14 @@ def diagnose(
 
 
 def diagnose_counts(
-    runs: Runs, other: Runs, *, resamples: int = 400, seed: int = 0, use: str = "law", level: float = 0.8
+    runs: Runs,
+    other: Runs,
+    *,
+    resamples: int = 400,
+    seed: int = 0,
+    use: str = "law",
+    level: float = 0.8,
+    options: SolverOptions | None = None,
 ) -> Diagnosis:
     """`diagnose` for two counts of the same runs: which miscount leads from `runs` to `other`.
 
@@ -114,6 +122,7 @@ def diagnose_counts(
         seed: of the resamples.
         use: as for `diagnose`.
         level: as for `diagnose`.
+        options: as for `bootstrap`.
 
     Raises:
         UsageError: the runs differ in more than their counts, or as for `diagnose`.
@@ -127,7 +136,9 @@ def diagnose_counts(
             "the two differ in more than the count of the parameters; give the same runs in the same order, "
             "with the same tokens and losses, under another count"
         )
-    reference, observed = (bootstrap(each, resamples=resamples, seed=seed) for each in (runs, other))
+    reference, observed = (
+        bootstrap(each, resamples=resamples, seed=seed, options=options) for each in (runs, other)
+    )
     return diagnose(runs, reference, observed, use=use, level=level)
 
 

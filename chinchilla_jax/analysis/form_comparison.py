@@ -35,7 +35,7 @@ from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import LAWS, Law, Objective, read_law
-from chinchilla_jax.solvers import Problem
+from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +109,7 @@ def compare_forms(
     scheme: Scheme | str = "pairs",
     level: float = 0.8,
     method: str = "basic",
+    options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FormComparison:
     """Compare forms by the error of their predictions of runs they were not fitted to.
@@ -127,6 +128,7 @@ def compare_forms(
         scheme: how to resample; "cluster" resamples whole model sizes.
         level: mass of the intervals.
         method: "basic" or "percentile".
+        options: how hard the solver tries, and by which engine.
         progress: called with the number of fits just finished.
 
     Raises:
@@ -157,7 +159,7 @@ def compare_forms(
     for split in held:
         scores = []
         for problem in problems:
-            scores.append(_scores(problem, split.masks, every))
+            scores.append(_scores(problem, split.masks, every, options))
             if progress is not None:
                 progress(len(split.masks) * len(every))
         rows += _rows(split, chosen, scores, own, level, method)
@@ -275,15 +277,18 @@ def _resample_weights(runs: Runs, scheme: Scheme | str, resamples: int, seed: in
     return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
 
 
-def _scores(problem: Problem, masks: NDArray[np.bool_], weights: Floats) -> Floats:
+def _scores(
+    problem: Problem, masks: NDArray[np.bool_], weights: Floats, options: SolverOptions | None
+) -> Floats:
     """Score under every weighting (1 + R,); NaN where some part has no optimum or nothing to predict."""
     design = problem.design
+    wide = None if options is None else dataclasses.replace(options, wide_start=True)
     total, weight = np.zeros(len(weights)), np.zeros(len(weights))
     sound = np.ones(len(weights), bool)
     for mask in masks:
         left = weights * ~mask
-        point = fit_problem(problem, left[0], starts=_STARTS)
-        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0)
+        point = fit_problem(problem, left[0], starts=_STARTS, options=wide)
+        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0, options=options)
         found = fitter.fit(left, fitter.starts(left))
         held = np.flatnonzero(mask)
         predicted = problem.law.log_losses(

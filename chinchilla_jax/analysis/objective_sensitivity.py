@@ -18,6 +18,7 @@ from chinchilla_jax.fitting.point_fit import read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def objective_sensitivity(
     seed: int = 0,
     scheme: Scheme | str = "pairs",
     level: float = 0.8,
+    options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Fits and bootstraps under every objective, on the same resamples.
@@ -62,6 +64,7 @@ def objective_sensitivity(
         seed: whole number.
         scheme: how to resample.
         level: mass of the percentile intervals.
+        options: as for `bootstrap`.
         progress: called with the number of fits just finished.
 
     Returns:
@@ -91,6 +94,7 @@ def objective_sensitivity(
             objective=objective,
             weights=weights,
             scheme=scheme,
+            options=options,
         )
         tables.append(_rows(boot, flops, level))
         if progress is not None:

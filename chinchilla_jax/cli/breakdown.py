@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -31,6 +32,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 )
 @level_option
 @seed_option("Seed of the resamples and noise.")
+@newton_options
 @output_options
 def breakdown_command(
     table: Table,
@@ -39,6 +41,7 @@ def breakdown_command(
     repeats: int,
     level: float,
     seed: int,
+    solver: Solver,
     as_json: bool,
 ) -> None:
     """Find the smallest miscount that changes each conclusion.
@@ -59,6 +62,7 @@ def breakdown_command(
             repeats=repeats,
             level=level,
             seed=seed,
+            options=solver.options(),
             progress=advance,
         )
     if as_json:

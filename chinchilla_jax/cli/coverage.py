@@ -8,6 +8,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -43,6 +44,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
     metavar="DIR",
     help="Keep every interval in DIR, and resume from there.",
 )
+@newton_options
 @output_options
 def coverage_command(
     table: Table,
@@ -52,6 +54,7 @@ def coverage_command(
     noise: str,
     seed: int,
     out: Path | None,
+    solver: Solver,
     as_json: bool,
 ) -> None:
     """Measure the coverage of every interval on simulated data.
@@ -64,7 +67,7 @@ def coverage_command(
     spec = CoverageSpec(datasets=datasets, resamples=resamples, inner=inner, noise=noise, seed=seed)
     runs = table.read()
     with output.progress("coverage", datasets, "data sets") as advance:
-        found = coverage(runs, spec, out=out, progress=advance)
+        found = coverage(runs, spec, out=out, options=solver.options(), progress=advance)
     try:
         ranked = rank_methods(found, runs)
     except UsageError:  # no budget lies within the range of these runs: nothing to rank

@@ -8,6 +8,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, read_columns, table_options
 
@@ -37,6 +38,7 @@ _COLUMNS = ["family", "size", "low", "high", "support", "distance"]
 @resamples_option(400, "Bootstrap resamples of each count.")
 @seed_option()
 @level_option
+@newton_options
 @output_options
 def diagnose_command(
     table: Table,
@@ -46,6 +48,7 @@ def diagnose_command(
     resamples: int,
     seed: int,
     level: float,
+    solver: Solver,
     as_json: bool,
 ) -> None:
     """Name the miscount that leads from one count to another.
@@ -57,7 +60,9 @@ def diagnose_command(
 
     runs = table.read()
     second = _other_table(table, other, other_column).read()
-    found = diagnose_counts(runs, second, resamples=resamples, seed=seed, use=use, level=level)
+    found = diagnose_counts(
+        runs, second, resamples=resamples, seed=seed, use=use, level=level, options=solver.options()
+    )
     if as_json:
         output.print_json(
             {

@@ -10,8 +10,10 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import (
     WEIGHT_SCHEMES,
+    Solver,
     floor_option,
     law_option,
+    newton_options,
     objective_options,
     read_laws,
     scheme_option,
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
 @seed_option("Seed of the resamples and folds.")
 @scheme_option(WEIGHT_SCHEMES)
 @level_option
+@newton_options
 @output_options
 def forms_command(
     table: Table,
@@ -89,6 +92,7 @@ def forms_command(
     seed: int,
     scheme: str,
     level: float,
+    solver: Solver,
     as_json: bool,
 ) -> None:
     """Compare laws by how well they predict held-out runs.
@@ -125,9 +129,11 @@ def forms_command(
             seed=seed,
             scheme=scheme,
             level=level,
+            options=solver.options(),
             progress=advance,
         )
-        fits = [fit(runs, each, objective=objective, weights=own, starts=32) for each in chosen]
+        wide = solver.options(wide_start=True)
+        fits = [fit(runs, each, objective=objective, weights=own, starts=32, options=wide) for each in chosen]
     if as_json:
         output.print_json(
             {

@@ -9,8 +9,10 @@ import click
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import (
     WEIGHT_SCHEMES,
+    Solver,
     delta_option,
     law_options,
+    newton_options,
     penalty_option,
     scheme_option,
     weights_option,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 @seed_option()
 @scheme_option(WEIGHT_SCHEMES)
 @level_option
+@newton_options
 @output_options
 def objectives_command(
     table: Table,
@@ -53,6 +56,7 @@ def objectives_command(
     seed: int,
     scheme: str,
     level: float,
+    solver: Solver,
     as_json: bool,
 ) -> None:
     """Show how the law depends on the objective.
@@ -80,6 +84,7 @@ def objectives_command(
             seed=seed,
             scheme=scheme,
             level=level,
+            options=solver.options(),
             progress=advance,
         )
     if as_json:
