@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,50 +10,13 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, law_source, output
-from chinchilla_jax.cli.options import bundle, figures_option, output_options
+from chinchilla_jax.cli.hardware import Hardware, hardware_options
+from chinchilla_jax.cli.options import figures_option, output_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import LawSample, Plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """The machines that --gpus, --hours, --device, --precision and --mfu describe."""
-
-    gpus: float | None
-    hours: float | None
-    device: str | None
-    precision: str | None
-    mfu: float
-
-
-hardware_options = bundle(
-    "hardware",
-    Hardware,
-    {
-        "gpus": click.option(
-            "--gpus",
-            type=choices.POSITIVE,
-            metavar="K",
-            help="Number of devices; with --hours and --device, instead of --flops.",
-        ),
-        "hours": click.option("--hours", type=choices.POSITIVE, metavar="H", help="Hours of training."),
-        "device": click.option(
-            "--device", metavar="NAME", help="h100, a100, tpu-v5p, ...; an unknown name lists them all."
-        ),
-        "precision": click.option(
-            "--precision",
-            metavar="NAME",
-            show_default="bf16",
-            help="Number format of the device's peak rate.",
-        ),
-        "mfu": click.option(
-            "--mfu", type=choices.FRACTION, metavar="U", default=0.4, help="Fraction of the peak rate in use."
-        ),
-    },
-)
 
 
 @click.command("plan")
@@ -96,7 +58,7 @@ def plan_command(
     size and tokens fix a run, and the table shows what it costs to be off the optimum. Bootstraps the laws
     from DATA unless --study or --law gives others.
     """
-    machines = _read_hardware(hardware)
+    machines = hardware.read()
     if machines is not None and flops is not None:
         raise UsageError("--flops and --gpus both set the budget; give one of them")
     target, chosen = _read_target(
@@ -139,33 +101,6 @@ def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: 
     if placed is not None:
         drawn.append(("model_ratios", planning_figures.plot_model_ratios(placed, level=level)))
     save_figures(drawn, folder)
-
-
-def _read_hardware(hardware: Hardware) -> dict[str, Any] | None:
-    """What the machines compute, and at what rate; None if none are given."""
-    given = {"--gpus": hardware.gpus, "--hours": hardware.hours, "--device": hardware.device}
-    if all(value is None for value in given.values()):
-        return None
-    for name, value in given.items():
-        if value is None:
-            others = " and ".join(other for other in given if other != name)
-            raise UsageError(f"{name} is missing: together with {others} it sets the budget")
-    from chinchilla_jax.planning import find_device, hardware_flops
-
-    gpus, hours, device = hardware.gpus, hardware.hours, hardware.device
-    assert gpus is not None and hours is not None and device is not None
-    found = find_device(device, hardware.precision)
-    return {
-        "gpus": gpus,
-        "hours": hours,
-        "device": found.device,
-        "precision": found.precision,
-        "peak_flops": found.peak_flops,
-        "peak_source": found.source,
-        "peak_checked": found.checked,
-        "mfu": hardware.mfu,
-        "flops": hardware_flops(gpus, hours, found, hardware.mfu),
-    }
 
 
 def _read_target(
