@@ -41,7 +41,7 @@ from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
-from chinchilla_jax.solvers.batch import _engine
+from chinchilla_jax.solvers.five_parameter import _engine
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
 ADVANCE = {"divide": 1, "multiply-add": 30}

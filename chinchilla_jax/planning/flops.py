@@ -8,7 +8,7 @@
 | ratio    |        | () or (m,) | training / (6 N)                                              |
 
 Per token, after Hoffmann et al. 2022 (arXiv:2203.15556, appendix F), a multiplication and an addition being
-two FLOP, with the dimensions of `counting.py` (V, d, f, k, h, l):
+two FLOP, with the dimensions of datasets/counting.py (V, d, f, k, h, l):
 
     embedding              2 V d                  the look-up, counted as a matrix product
     attention projections  l (6 d k h + 2 k h d)  queries, keys, values; output

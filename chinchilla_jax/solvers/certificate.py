@@ -3,7 +3,7 @@
 The quasi-Newton solvers of other libraries know no certificate, so every lane of theirs is judged here; the
 tests judge the batched Newton method by the same function, which shares no code with it.
 
-Notation (R lanes, n runs; theta, u, v as in solvers/design.py)
+Notation (R lanes, n runs; theta, u, v as in laws/chinchilla.py)
     w               weights; (R, n)
     psi, zone       derivative of the Huber loss at the residual, and 1 where it is quadratic; (R, n)
     J               derivative of the residuals, `Chinchilla.jacobian`; (R, n, 5)

@@ -1,12 +1,12 @@
 """One way into every solver: who takes the steps depends on the law, the objective and what was asked for.
 
-| law             | objective                 | solved by                                             |
-|-----------------|---------------------------|-------------------------------------------------------|
-| five parameters | Huber, Squared            | solvers/batch.py: the CPU kernel, or XLA              |
-| any other       | Huber, Squared            | solvers/newton: derivatives by JAX                    |
-| any             | AsymmetricError           | solvers/newton                                        |
-| any             | HuberScale                | solvers/huber_scale.py, around either of the first two |
-| five parameters | Huber                     | optax and jaxopt, by name                             |
+| law             | objective       | solved by                                              |
+|-----------------|-----------------|--------------------------------------------------------|
+| five parameters | Huber, Squared  | solvers/five_parameter.py: the CPU kernel, or XLA      |
+| any other       | Huber, Squared  | solvers/newton: derivatives by JAX                     |
+| any             | AsymmetricError | solvers/newton                                         |
+| any             | HuberScale      | solvers/huber_scale.py, around either of the first two |
+| five parameters | Huber           | optax and jaxopt, by name                              |
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def solve(
             on_progress=on_progress,
         )
     if is_fast(problem.law, objective):
-        from chinchilla_jax.solvers.batch import solve_lanes
+        from chinchilla_jax.solvers.five_parameter import solve_lanes
 
         widths = np.full(len(candidates[0]), min(float(objective.down), _SQUARED_DELTA))
         return solve_lanes(problem, weights, candidates, widths, options=options, on_progress=on_progress)
@@ -123,7 +123,7 @@ def solve_widths(
 ) -> Solution:
     """Fit every lane under a Huber zone of its own half-width (R,); see `huber_scale.WidthSolver`."""
     if isinstance(problem.law, Chinchilla):
-        from chinchilla_jax.solvers.batch import solve_lanes
+        from chinchilla_jax.solvers.five_parameter import solve_lanes
 
         return solve_lanes(problem, weights, [starts], widths, options=options, judged=judged)
     from chinchilla_jax.solvers.newton.solver import solve_any_law

@@ -1,4 +1,4 @@
-"""The decisions of the Newton method as numbers, shared by its two engines (see solvers/batch.py).
+"""The decisions of the Newton method as numbers, shared by its two engines (see solvers/five_parameter.py).
 
 Decrements are relative to the objective; widths are half-widths of the quadratic zone.
 """

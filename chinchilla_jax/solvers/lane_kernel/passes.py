@@ -1,6 +1,6 @@
 """The passes over the runs of a lane, in float32 or float64: terms of every run, sums, slopes along a step.
 
-The formulas are those of solvers/moments.py, where their notation is explained. Exponentials and the
+The formulas are those of solvers/xla/moments.py, where their notation is explained. Exponentials and the
 logarithm come in a loop of their own, whose results stay in the first-level cache: in one loop with the sums,
 the processor could not look far enough ahead to hide their latency, and a line search would repeat them.
 

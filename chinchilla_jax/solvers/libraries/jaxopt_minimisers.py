@@ -1,6 +1,6 @@
 """The minimisers of jaxopt. The one file that imports it: it is no longer maintained.
 
-Notation: see solvers/quasi_newton.py.
+Notation: see solvers/libraries/quasi_newton.py.
 
 Source: jaxopt.LBFGS and jaxopt.BFGS (Blondel et al. 2021, arXiv:2105.15183), each with the zoom line search
 (Nocedal & Wright 2006, algorithms 3.5 and 3.6).

@@ -1,6 +1,6 @@
 """The minimiser of optax, for one lane.
 
-Notation: see solvers/quasi_newton.py.
+Notation: see solvers/libraries/quasi_newton.py.
 
 Source: optax.lbfgs, with its zoom line search (Nocedal & Wright 2006, algorithms 3.5 and 3.6).
 """

@@ -1,6 +1,6 @@
 """Quasi-Newton solvers of other libraries behind this library's contract: for comparison and cross-checks.
 
-Notation (one lane, n runs; theta, u, v, y as in solvers/design.py)
+Notation (one lane, n runs; theta, u, v, y as in laws/chinchilla.py)
     x           (a', b', ln E, alpha', beta'): theta with the logarithm of E, so that E stays positive; (5,)
     residual    r = LSE(a' - alpha' u, b' - beta' v, ln E) - y; (n,)
     scaled      sum_i w_i Huber(r_i) / (width sum_i w_i): what the libraries minimise. No component of its

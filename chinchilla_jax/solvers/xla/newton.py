@@ -1,6 +1,6 @@
 """Batched damped Newton with the exact Hessian: the step of one lane. What drives it is in solvers/stages.py.
 
-Notation (B lanes; theta, u, v as in solvers/design.py)
+Notation (B lanes; theta, u, v as in laws/chinchilla.py)
     value, g, H     objective, gradient, exact Hessian at the trial point
     decrement       1/2 g' H^-1 g / value: relative decrease a full Newton step would still bring
     floor           E, bounded below by zero; held there while the gradient pushes it down

@@ -7,7 +7,7 @@ short way; with a Huber zone of 1e-3 the way is about the square root of that, a
 steps. In (ln k, m, alpha) the valley is nearly a straight line. Under strong log-normal noise this takes the
 mean number of steps from about 60 (many lanes never finishing) to about 12.
 
-Notation, per lane: alpha = alpha', A = exp(a') (both standardised, see solvers/design.py),
+Notation, per lane: alpha = alpha', A = exp(a') (both standardised, see laws/chinchilla.py),
     phi = (ln k, b', m, alpha', beta'),  k = A alpha',  m = E + A.
 With J = d theta / d phi: J_0 = e_0 - A e_2, J_3 = e_3 - J_0 / alpha, and J_1, J_2, J_4 unit vectors.
 Used where alpha' is positive and E is off its bound; elsewhere the plain coordinates are kept (A = 0 and

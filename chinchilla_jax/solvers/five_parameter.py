@@ -1,8 +1,7 @@
-"""The batched Newton solver as a `Solver`: chunks of lanes, threads, and what the certificates mean.
+"""The five-parameter law by compiled engines: chunks of lanes, threads, and what the certificates mean.
 
-The steps are made by one of two engines, which decide alike (solvers/thresholds.py): one lane after the other
-on CPUs (lane_kernel/), and all lanes of a chunk together in one program of XLA, for any device
-(xla_engine.py). In mixed precision the first stage runs in float32; every certificate is computed in float64.
+One of two engines takes the steps. They decide alike (solvers/thresholds.py): the CPU kernel solves one lane
+after the other (lane_kernel/), XLA all lanes of a chunk in one program, on any device (xla/). In mixed precision the first stage runs in float32; every certificate is computed in float64.
 """
 
 from __future__ import annotations
