@@ -1,7 +1,8 @@
 """The five-parameter law by compiled engines: chunks of lanes, threads, and what the certificates mean.
 
 One of two engines takes the steps. They decide alike (solvers/thresholds.py): the CPU kernel solves one lane
-after the other (lane_kernel/), XLA all lanes of a chunk in one program, on any device (xla/). In mixed precision the first stage runs in float32; every certificate is computed in float64.
+after the other (lane_kernel/), XLA all lanes of a chunk in one program, on any device (xla/). In mixed
+precision the first stage runs in float32; every certificate is computed in float64.
 """
 
 from __future__ import annotations
