@@ -208,7 +208,7 @@ class Jackknife(Scheme):
 
 @dataclasses.dataclass(frozen=True)
 class DeleteD(Scheme):
-    """d runs left out, drawn anew each time.
+    """d runs left out, drawn independently each time.
 
     Attributes:
         d: how many; None for a fifth of the runs, rounded up.

@@ -74,7 +74,7 @@ def find_recipe(
         options: how hard the solver tries.
     """
     law, design, objective = problem.law, problem.design, problem.objective
-    # A point fit that was not certified has no optima to offer; the law's own grid then stands in for them.
+    # A point fit that was not certified has no optima to offer; the law's own grid then takes their place.
     known = minima if len(minima) else law.starts(design, _UNKNOWN)
     # HuberScale is started from the optima of a smooth objective.
     smooth = Huber() if isinstance(objective, HuberScale) else objective

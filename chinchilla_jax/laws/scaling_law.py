@@ -49,13 +49,13 @@ class ScalingLaw:
     """One law, or an array of laws such as the resamples of a bootstrap.
 
     Fields are numbers or arrays that broadcast; they are stored as plain floats (a single law) or as
-    read-only float64 arrays of one common shape. NaN is allowed: it stands for a law that was not found.
+    read-only float64 arrays of one common shape. NaN is allowed and marks a law that was not found.
 
     Edges of the optimal allocation along C = 6 N D, which follow from the law itself:
 
     - beta > 0 but alpha <= 0 (or A = 0): parameters do not help. N_opt = 0, tokens per parameter +inf.
     - alpha > 0 but beta <= 0 (or B = 0): tokens do not help. N_opt = +inf, tokens per parameter 0.
-    - neither helps, or a field is NaN: there is no optimum worth the name. NaN throughout.
+    - neither helps, or a field is NaN: there is no optimum. NaN throughout.
 
     Attributes:
         E: irreducible loss (nats per token), any real number.
@@ -94,7 +94,7 @@ class ScalingLaw:
             if shape == ():
                 object.__setattr__(self, name, float(array))
                 continue
-            # What nobody can write to is kept as it is: ten million laws are 400 MB.
+            # Read-only arrays are kept without a copy: ten million laws are 400 MB.
             shared = array.shape == shape and array.flags.owndata and not array.flags.writeable
             full = array if shared else np.array(np.broadcast_to(array, shape))
             full.setflags(write=False)

@@ -188,7 +188,7 @@ class _Rounds:
         self.columns = Columns(*columns)
 
     def solve(self, starts: NDArray[np.float64], on_progress: Callable[[int], None] | None) -> Solution:
-        """Rounds until every lane is certified, stands still or has used its steps."""
+        """Rounds until every lane is certified, has stalled or has used its steps."""
         theta = np.array(starts, dtype=np.float64)
         if not len(theta):
             return Solution.invalid(0, CHINCHILLA.size)

@@ -179,7 +179,7 @@ def step(
     curved = jnp.where(accepted, curved, lanes.curved)
     length = jnp.where(accepted, length, SHORTER * lanes.length)
     stuck = ~accepted & (lanes.rejections >= MOST_REJECTIONS)
-    # A stuck lane begins anew where it is, with the damping it has come to.
+    # A stuck lane restarts where it is and keeps its damping.
     following = jnp.where(stuck, anchor, _meet_bound(anchor, curved, taken, length))
 
     narrow = accepted & systems.definite & (decrement < NARROW_BELOW) & ~at_target

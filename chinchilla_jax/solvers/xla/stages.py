@@ -93,7 +93,7 @@ def _race(
 
     tolerance = jnp.float32(FLOAT32_TOLERANCE)
     state = _stage(state, batch32, ranks, tolerance, limits.float32_steps, jnp.int32(0), tile, pause)
-    # A certified lane has taken its next step already; another goes on from its best accepted point.
+    # A certified lane has taken its next step already; any other resumes from its best accepted point.
     ahead = jnp.where(state.status == int(Status.CONVERGED), state.theta, state.anchor)
     reached = jnp.where(jnp.isfinite(ahead), ahead, theta).astype(jnp.float64)
     reached = jnp.where(limits.float32_steps > 0, reached, theta).reshape(5, most, lanes)
