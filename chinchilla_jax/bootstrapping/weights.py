@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.random_bits import random_bits, random_counts
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ PAIRS, PILOT = 0, 1  # streams: resamples of a bootstrap, resamples that only se
 CLUSTER, BAYESIAN, M_OUT_OF_N, DELETE, RESIDUAL, WILD, INNER, SIMULATED = range(2, 10)
 _MOST_INNER = 4096  # resamples of one resample
 _CHUNK = 1024  # resamples whose inner ones are drawn at a time
-
-
-def check_seed(seed: object) -> int:
-    """`seed` as an int in [0, 2^32)."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= int(seed) < 2**32:
-        raise UsageError(f"seed is {short(seed)}, expected a whole number from 0 to 2^32 - 1")
-    return int(seed)
 
 
 def resample_weights(
@@ -52,12 +46,12 @@ def resample_weights(
     Returns:
         uint8 counts. A count above 255 needs a run drawn that often where once is expected: never seen.
     """
-    return random_counts(n_runs, _checked(resample_ids), check_seed(seed), stream)
+    return random_counts(n_runs, _checked(resample_ids), seed_number(seed), stream)
 
 
 def resample_bits(width: int, resample_ids: ArrayLike, seed: int, *, stream: int) -> NDArray[np.uint32]:
     """Random bits (R, width), a row a function of its id, the seed and the stream alone."""
-    return random_bits(width, _checked(resample_ids), check_seed(seed), stream)
+    return random_bits(width, _checked(resample_ids), seed_number(seed), stream)
 
 
 def inner_weights(weights: NDArray[np.integer], ids: ArrayLike, inner: int, seed: int) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
-"""One lane from its starts to its certificate: the steps of solvers/newton.py without a batch around them.
+"""One lane from its starts to its certificate: the steps of solvers/xla/newton.py, without a batch.
 
 A lane stops as soon as it is done, a rejected trial costs one pass and nothing else, and later starts are
 given up against the final value of the earlier ones. The decisions and their thresholds are those of
-solvers/newton.py and solvers/stages.py; what is said there is not said again here.
+solvers/xla/newton.py and solvers/xla/stages.py, which explain them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batched damped Newton with the exact Hessian: the step of one lane. What drives it is in solvers/stages.py.
+"""Batched damped Newton with the exact Hessian: the step of one lane, driven by solvers/xla/stages.py.
 
 Notation (B lanes; theta, u, v as in laws/chinchilla.py)
     value, g, H     objective, gradient, exact Hessian at the trial point
