@@ -45,9 +45,10 @@ def fit_command(
     starts: str,
     as_json: bool,
 ) -> None:
-    """Fit a law to a table of runs: L(N, D) = E + A N^-alpha + B D^-beta.
+    """Fit a scaling law to a table of runs.
 
-    Exits with 1 if the fit is not certified as an optimum.
+    The default law is L(N, D) = E + A N^-alpha + B D^-beta. Exits with 1 if the fit is not certified as an
+    optimum.
     """
     count = int(starts) if starts.isascii() and starts.isdigit() else starts
     options = solver.options(law, objective, wide_start=True)
