@@ -74,7 +74,8 @@ def test_every_command_that_fits_takes_an_engine():
     analyses = ("coverage", "breakdown", "diagnose", "forms", "objectives", "wald")
     for command in ("fit", "bootstrap", "plan", "inference", "isoflop", *analyses):
         assert "--engine NAME" in done(command, "--help")
-    assert "--engine NAME" in done("study", "run", "--help")
+    for group, command in (("study", "run"), ("progress", "next")):
+        assert "--engine NAME" in done(group, command, "--help")
 
 
 def test_coverage(tmp_path):

@@ -12,6 +12,7 @@ import click
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import (
     level_option,
@@ -78,15 +79,16 @@ def init_command(
 @click.option(
     "--another", is_flag=True, help="Propose another run although one is open, to train in parallel."
 )
+@newton_options
 @output_options
-def next_command(database: str, another: bool, as_json: bool) -> None:
+def next_command(database: str, another: bool, solver: Solver, as_json: bool) -> None:
     """Show the run to train next.
 
     An open run is shown again until its loss is appended, so nothing is lost if the training crashes.
     """
     from chinchilla_jax.planning.ladder import Ladder
 
-    run = Ladder.open(database).next(another=another)
+    run = Ladder.open(database).next(another=another, options=solver.options())
     if as_json:
         output.print_json(dataclasses.asdict(run))
         return

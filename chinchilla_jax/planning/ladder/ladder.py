@@ -28,6 +28,7 @@ from chinchilla_jax.planning.ladder.model_grid import ModelGrid, SizeFunction
 from chinchilla_jax.planning.ladder.run_store import Run, RunStore
 from chinchilla_jax.planning.ladder.seeding import LEAST_RUNS, Seeding
 from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.solvers import SolverOptions
 
 # Kept beside the settings: what counts the parameters of the grid's models.
 _SIZE, _BUILT_IN, _OWN = "size", "built-in", "own"
@@ -126,7 +127,9 @@ class Ladder:
             raise DataError(f"{path}: its settings cannot be used ({error})") from None
         return cls(store, settings, size=size)
 
-    def next(self, *, another: bool = False, laws: LawSample | None = None) -> Run:
+    def next(
+        self, *, another: bool = False, laws: LawSample | None = None, options: SolverOptions | None = None
+    ) -> Run:
         """The run to train next; it is in the database when this returns.
 
         An open proposal is returned again. Otherwise, while there are fewer than `settings.seeds` runs, a
@@ -136,6 +139,7 @@ class Ladder:
         Args:
             another: propose a further run although some are open, to train several at a time.
             laws: the laws to go by; None bootstraps them from the runs that are done.
+            options: as for `bootstrap`.
 
         Raises:
             UsageError: too few runs have their loss for a fit, or the grid has no model large enough for a
@@ -150,7 +154,7 @@ class Ladder:
                 # Sampled by the number of runs, so that the same seed leads to the same runs.
                 return inside.put(self.seed_run(len(runs)))
         # The fit takes long; the file is not locked meanwhile.
-        sample = laws or self.fit()
+        sample = laws or self.fit(options)
         with self.store.transaction() as inside:
             runs = inside.runs()
             waiting = _open(runs)
@@ -189,8 +193,11 @@ class Ladder:
             flops = found.flops if params is None and tokens is None else training_flops(n, d)
             return inside.put(dataclasses.replace(found, params=n, tokens=d, flops=flops, loss=value))
 
-    def fit(self) -> LawSample:
+    def fit(self, options: SolverOptions | None = None) -> LawSample:
         """The laws of a bootstrap of the runs that are done.
+
+        Args:
+            options: as for `bootstrap`.
 
         Raises:
             UsageError: too few of them, or no certified law with an optimum.
@@ -204,7 +211,7 @@ class Ladder:
         params, tokens, flops, loss = rows.T
         runs = Runs(params, tokens, flops, loss, name=self.store.path.name)
         require_fittable(runs, str(self.store.path))
-        result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed)
+        result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed, options=options)
         status = result.point.status.name
         doubt = "" if status == "CONVERGED" else f", point fit {status}"
         return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs{doubt}")
