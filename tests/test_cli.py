@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.coverage_simulation import NOISES
-from chinchilla_jax.analysis.form_comparison import SPLITS
+from chinchilla_jax.analysis.splits import SPLITS
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
 from chinchilla_jax.datasets import dataset_names, load_runs

@@ -8,8 +8,8 @@ import pytest
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.analysis.form_comparison import FormComparison, compare_forms, make_splits
-from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
+from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sensitivity
+from chinchilla_jax.analysis.splits import make_splits
 from chinchilla_jax.bootstrapping.schemes import Cluster
 from chinchilla_jax.laws import Broken, Squared
 
@@ -122,15 +122,15 @@ def test_sentences_follow_the_numbers():
         ({"splits": ["rows"]}, "unknown split"),
         ({"splits": []}, "no splits"),
         ({"folds": 1}, "at least 2"),
-        ({"folds": 300}, "240 runs make no 300 folds"),
-        ({"splits": ["params"], "folds": 60}, "model sizes make no 60 folds"),
+        ({"folds": 300}, "240 runs do not make 300 folds"),
+        ({"splits": ["params"], "folds": 60}, "model sizes do not make 60 folds"),
         ({"splits": ["flops"], "budgets": [1e30]}, "no run lies above"),
-        ({"splits": ["flops"], "budgets": [-1.0]}, "positive numbers"),
+        ({"splits": ["flops"], "budgets": [-1.0]}, "budgets: 1 of 1 not positive and finite"),
         ({"splits": ["flops"], "budgets": [1.001 * np.sort(RUNS.flops)[3]]}, "a part has 4 runs"),
-        ({"method": "bca"}, "unknown method"),
+        ({"method": "bca"}, "unknown interval method"),
         ({"level": 80}, "between 0 and 1"),
         ({"weights": np.where(np.arange(240) < 6, 1.0, 0.0)}, "a part has"),
-        ({"forms": [Broken(), Broken(sharpness=0.5)]}, "one name stands for two forms"),
+        ({"forms": [Broken(), Broken(sharpness=0.5)]}, "two forms have one name"),
     ],
 )
 def test_mistakes_cost_one_line(given, message):
@@ -140,7 +140,7 @@ def test_mistakes_cost_one_line(given, message):
 
 
 def test_one_size_makes_no_folds():
-    with pytest.raises(UsageError, match="1 model sizes make no 2 folds"):
+    with pytest.raises(UsageError, match="1 model sizes do not make 2 folds"):
         compare_forms(few(np.full(20, 3)), splits=["params"], folds=2, resamples=2)
 
 

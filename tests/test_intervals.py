@@ -12,7 +12,7 @@ from reference import Problem, to_logs
 from scipy import stats
 
 import chinchilla_jax as cj
-from chinchilla_jax.bootstrapping.schemes import SCHEMES, Cluster, DeleteD, MOutOfN, Wild, huber_location
+from chinchilla_jax.bootstrapping.schemes import SCHEMES, Cluster, DeleteD, MOutOfN, Wild
 from chinchilla_jax.bootstrapping.weights import inner_weights, resample_weights
 from chinchilla_jax.intervals import (
     BOOTSTRAP_METHODS,
@@ -28,6 +28,8 @@ from chinchilla_jax.intervals import (
 )
 from chinchilla_jax.intervals import limits as m
 from chinchilla_jax.intervals.quantiles import quantiles_of_known
+from chinchilla_jax.laws import LAWS
+from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
 TRUTH = ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
@@ -293,6 +295,33 @@ def test_a_normal_of_laws_that_cannot_be_drawn_is_that_of_the_quantity():
     assert tuple(row.loc[0, ["low", "high"]]) == pytest.approx(expected, rel=1e-9)
     columns, _ = summaries.tokens_per_param_columns(other, [1e22], 0.8, "gaussian")
     assert (columns["low"][0], columns["high"][0]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("law", [name for name in LAWS if name != "chinchilla"])
+def test_every_law_has_every_interval(law):
+    runs = runs_with_noise(noise=0.003)
+    boot = cj.bootstrap(runs, law, resamples=30, jackknife=True)
+    methods, flops, place = ["percentile", "basic", "bca", "gaussian"], [1e20, 1e22], (1e9, 1e11)
+    table = boot.intervals(flops=flops, places=[place], methods=methods)
+    assert set(boot.point.parameters) <= set(table["quantity"])
+    found = table[table["method"] == "percentile"].set_index(["quantity", "flops"])
+    kept = boot.laws[boot.converged]
+    for quantity, values in {
+        ("tokens_per_param", 1e22): kept.tokens_per_param(1e22),
+        ("optimal_params", 1e20): kept.optimal(1e20)[0],
+        ("loss", np.nan): kept.loss(*place),
+        **{(name, np.nan): values for name, values in kept.as_dict().items()},
+    }.items():
+        row = found.loc[[quantity]].iloc[0]
+        for limit, share in (("low", 0.1), ("high", 0.9)):
+            # Between the same two resamples as NumPy's; counts and coefficients are interpolated in logs.
+            below, above = (np.quantile(values, share, method=side) for side in ("lower", "higher"))
+            assert below * (1 - 1e-12) <= row[limit] <= above * (1 + 1e-12)
+    for method in methods:
+        band = boot.tokens_per_param(flops, method=method)
+        limits = table[(table["method"] == method) & (table["quantity"] == "tokens_per_param")]
+        assert band["low"].to_numpy() == pytest.approx(limits["low"].to_numpy(), rel=0.2)
+    assert boot.interval(method="gaussian")["parameter"].tolist() == list(boot.point.parameters)
 
 
 @pytest.mark.parametrize(

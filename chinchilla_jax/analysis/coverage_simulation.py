@@ -31,11 +31,10 @@ from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
 from chinchilla_jax.analysis.coverage_tables import coverage_table
 from chinchilla_jax.bootstrapping import weights as resampling
-from chinchilla_jax.bootstrapping.schemes import huber_location
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
 from chinchilla_jax.intervals.table import interval_table
-from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.objectives import Huber, huber_location
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers import SolverOptions
 

@@ -1,19 +1,18 @@
 """Which functional form predicts runs it has not seen: cross-validation and extrapolation, with intervals.
 
-Notation
-    splits     ways to hold runs out: "runs" (K folds of single runs), "params" (K folds of whole model
-               sizes), "flops" (fit below a budget, predict above it)
-    masks      (K, n)    runs held out in each part of a split; in "flops" there is one part
-    error      e_i       |ln predicted - ln observed loss| of a run by a fit that has not seen it
-    score                weighted mean of e_i over the runs held out
-    difference           score of a form minus score of the reference form, on the same resamples
+| code       | symbol | shape    | meaning                                                            |
+|------------|--------|----------|--------------------------------------------------------------------|
+| masks      |        | (K, n)   | runs held out in each part of a split                              |
+| error      | e_i    |          | |ln predicted - ln observed loss| of a run outside the fit         |
+| score      |        | (1 + R,) | weighted mean of e_i over the runs held out; the runs, then resamples |
+| difference |        | (1 + R,) | score of a form minus that of the reference form                   |
 
-A resample weights the runs, in the fits and in the score alike; a run that was drawn three times is held out
-three times, and never stands on both sides. All forms meet the same resamples and the same folds, so that a
-difference has far less scatter than either score. What it costs a flexible form that a resample has fewer
-distinct runs than the table shifts the resamples' differences: intervals are therefore placed by the `basic`
-bootstrap (Davison & Hinkley 1997, 5.2.1) around the difference on the runs themselves, which takes such a
-shift out once; `percentile` is there too.
+A resample weights the runs, in the fits and in the score alike: a run that was drawn three times is held out
+three times, and is never on both sides. All forms are fitted to the same resamples and folds, so that a
+difference has far less scatter than either score. A resample has fewer distinct runs than the table, which
+costs a flexible form more and shifts the differences. By default intervals are therefore `basic` ones
+(Davison & Hinkley 1997, 5.2.1), around the difference on the runs themselves, which remove such a shift;
+`percentile` is available too.
 
 A fit at an edge (E = 0) is an optimum and predicts like any other. A resample in which some part has no
 optimum is left out for that form, and counted.
@@ -28,11 +27,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights
+from chinchilla_jax.intervals.methods import METHODS, Sample, read_method
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import LAWS, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions
@@ -45,25 +46,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-SPLITS = ("runs", "params", "flops")
-METHODS = ("basic", "percentile")
-_STARTS = 24  # of the fits that each part's resamples start from
-_DEFAULT_SHARES = (0.6, 0.8)  # of the runs that lie below the default budgets of "flops"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Split:
-    """One way to hold runs out.
-
-    Attributes:
-        kind: out of `SPLITS`.
-        label: what a reader is told.
-        masks: runs held out in each part, (K, n) bool.
-    """
-
-    kind: str
-    label: str
-    masks: NDArray[np.bool_]
+COMPARISON_METHODS = ("basic", "percentile")
+_STARTS = 24  # of the fits from which each part's resamples start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,15 +116,14 @@ def compare_forms(
         progress: called with the number of fits just finished.
 
     Raises:
-        UsageError: an argument that means nothing, or a split that leaves too few runs or sizes.
+        UsageError: an argument is out of range, or a split leaves too few runs or sizes.
     """
     import pandas as pd
 
     chosen = _distinct([read_law(reference), *map(read_law, forms)])
     problems = [read_problem("compare_forms", runs, law, objective) for law in chosen]
     central_tails(level)
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
+    read_method(method, COMPARISON_METHODS)
     given = read_weights(weights, len(runs))
     own = np.ones(len(runs)) if given is None else given
     drawn = _resample_weights(runs, scheme, resamples, seed)
@@ -154,7 +137,7 @@ def compare_forms(
         raise UsageError(f"compare_forms: no splits; give some out of {', '.join(SPLITS)}")
     most = max(law.size for law in chosen)
     for split in held:
-        _require_enough(split, own, most)
+        require_enough(split, own, most)
     rows = []
     for split in held:
         scores = []
@@ -168,92 +151,6 @@ def compare_forms(
     )
 
 
-def make_splits(
-    runs: Runs, kind: str, *, folds: int = 10, budgets: ArrayLike | None = None, seed: int = 0
-) -> list[Split]:
-    """The splits of a kind: one for "runs" and "params", one for each budget for "flops".
-
-    Raises:
-        UsageError: an unknown kind, fewer groups than folds, or a budget with no runs on one side.
-    """
-    if kind not in SPLITS:
-        raise unknown_name("split", kind, SPLITS)
-    if kind == "flops":
-        return [_by_budget(runs, budget) for budget in _budgets(runs, budgets)]
-    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or folds < 2:
-        raise UsageError(f"folds is {short(folds)}, expected a whole number, at least 2")
-    if kind == "runs":
-        groups, what = np.arange(len(runs)), "runs"
-    else:
-        from chinchilla_jax.bootstrapping.schemes import Cluster
-
-        groups, what = Cluster("params").members(runs), "model sizes"
-    count = int(groups.max(initial=-1)) + 1
-    if count < folds:
-        remedy = f"give folds = {count} or fewer" if count >= 2 else f"leave out this split, or add {what}"
-        raise UsageError(f"split {kind!r}: {count} {what} make no {folds} folds; {remedy}")
-    fold = _balanced(groups, int(folds), seed)
-    masks = fold[None, :] == np.arange(folds)[:, None]
-    label = f"{folds} folds of {what}"
-    return [Split(kind=kind, label=label, masks=masks)]
-
-
-def _balanced(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """Fold of each run: groups in random order, each to the fold with the fewest runs so far; (n,)."""
-    from chinchilla_jax.intervals.normal import philox
-
-    sizes = np.bincount(groups)
-    order = philox(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    filled = np.zeros(folds, np.int64)
-    fold_of = np.empty(len(sizes), np.int64)
-    for group in order:
-        fold_of[group] = int(np.argmin(filled))
-        filled[fold_of[group]] += sizes[group]
-    return fold_of[groups]
-
-
-def _budgets(runs: Runs, budgets: ArrayLike | None) -> Floats:
-    if budgets is None:
-        # Between two runs, so that an IsoFLOP curve, whose runs differ by a few percent, is not cut in two.
-        logs = np.sort(np.log(runs.flops))
-        found = []
-        for share in _DEFAULT_SHARES:
-            wanted = round(share * len(logs))
-            near = np.arange(max(1, wanted - len(logs) // 10), min(len(logs), wanted + len(logs) // 10 + 1))
-            if not len(near):
-                continue
-            cut = near[np.argmax(logs[near] - logs[near - 1])]
-            found.append(float(np.exp(0.5 * (logs[cut] + logs[cut - 1]))))
-        return np.unique(found)
-    array = np.atleast_1d(np.asarray(budgets, dtype=np.float64))
-    if array.ndim != 1 or not (np.isfinite(array).all() and (array > 0).all()):
-        raise UsageError(f"budgets = {short(budgets)}: give positive numbers of FLOP such as 1e21")
-    return array
-
-
-def _by_budget(runs: Runs, budget: float) -> Split:
-    above = runs.flops > budget
-    if not above.any() or above.all():
-        side = "above" if not above.any() else "below"
-        raise UsageError(
-            f"split 'flops': no run lies {side} {budget:.3g} FLOP; the runs span {runs.flops.min():.3g} to "
-            f"{runs.flops.max():.3g}"
-        )
-    return Split(kind="flops", label=f"above {budget:.2g} FLOP", masks=above[None])
-
-
-def _require_enough(split: Split, weights: Floats, parameters: int) -> None:
-    """Every part must have a run with a weight to predict, and more than it has parameters to fit."""
-    for mask in split.masks:
-        left, out = int(np.sum(weights[~mask] > 0)), int(np.sum(weights[mask] > 0))
-        if out < 1 or left <= parameters:
-            raise UsageError(
-                f"split {split.label!r}: a part has {left} runs to fit {parameters} parameters to and {out} "
-                "to predict; give more runs, another number of folds, or another budget"
-            )
-
-
 def _distinct(forms: Sequence[Law]) -> list[Law]:
     kept: list[Law] = []
     for form in forms:
@@ -261,7 +158,7 @@ def _distinct(forms: Sequence[Law]) -> list[Law]:
             kept.append(form)
     names = [form.name for form in kept]
     if len(set(names)) < len(names):
-        raise UsageError(f"forms: one name stands for two forms ({', '.join(names)}); give each form once")
+        raise UsageError(f"forms: two forms have one name ({', '.join(names)}); give each form once")
     return kept
 
 
@@ -336,14 +233,13 @@ def _interval(values: Floats, level: float, method: str) -> tuple[float, float]:
     estimate, resampled = values[0], values[1:][np.isfinite(values[1:])]
     if len(resampled) < 2 or not np.isfinite(estimate):
         return float("nan"), float("nan")
-    low, high = np.quantile(resampled, central_tails(level))
-    if method == "basic":
-        low, high = 2 * estimate - high, 2 * estimate - low
-    return float(low), float(high)
+    sample = Sample(replicates=resampled[:, None], estimate=np.array([estimate]))
+    low, high = METHODS[method].limits(sample, central_tails(level)[0])
+    return float(low[0]), float(high[0])
 
 
 def _sentence(group: pd.DataFrame, reference: str, level: float) -> str:
-    """What one split says, in words that its numbers choose."""
+    """One split in words."""
     split = group["split"].iloc[0]
     rows = {row["form"]: row for row in group.to_dict("records")}
     own = rows.pop(reference)

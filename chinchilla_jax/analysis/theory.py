@@ -242,8 +242,14 @@ def theory_of(runs: Runs, law: ScalingLaw) -> Theory:
     """
     if not (np.all(runs.params > 0) and np.all(runs.tokens > 0)):
         raise UsageError(f"theory: {runs.name} has counts that are not positive")
-    if law.shape or not np.isfinite(list(map(float, law.as_dict().values()))).all():
-        raise UsageError(f"theory: {law!r}; give the single law fitted to the runs, with finite parameters")
+    if not (
+        isinstance(law, ScalingLaw)
+        and not law.shape
+        and np.isfinite(list(map(float, law.as_dict().values()))).all()
+    ):
+        raise UsageError(
+            f"theory: {law!r}; give the single five-parameter law fitted to the runs, all of it finite"
+        )
     log_n, log_d = np.log(runs.params), np.log(runs.tokens)
     explained = np.stack([np.ones_like(log_d), log_d], axis=1)
     rest = log_n - explained @ np.linalg.lstsq(explained, log_n, rcond=None)[0]

@@ -32,7 +32,7 @@ from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.coverage_simulation import NOISES, simulated_losses
-from chinchilla_jax.bootstrapping.schemes import huber_location
+from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def wald_test(
         raise UsageError(
             "wald_test: the law must be a single one with E, A and B positive and all five finite"
         )
+    if not isinstance(boot.laws, ScalingLaw):
+        raise UsageError(f"wald_test: a bootstrap of {boot.point.model.name}; give one of 'chinchilla'")
     if boot.scheme.factor(len(runs)) != 1 or not boot.scheme.quantiles:
         raise UsageError(
             f"wald_test: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "

@@ -37,6 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax.bootstrapping import weights as resampling
+from chinchilla_jax.laws.objectives import huber_location
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
@@ -330,21 +331,3 @@ SCHEMES = {
 def leave_one_out(n_runs: int) -> NDArray[np.uint8]:
     """Weights (n, n) without each run in turn."""
     return (1 - np.eye(n_runs, dtype=np.uint8)).astype(np.uint8)
-
-
-def huber_location(values: NDArray[np.float64], delta: float) -> float:
-    """Where the Huber objective of half-width `delta` has the centre of `values` (n,).
-
-    There sum psi(values - centre) = 0.
-
-    Residuals that are drawn as errors are centred there: the law that the data are simulated from is then the
-    one that the estimator is after, whatever the skewness of the residuals.
-    """
-    low, high = float(np.min(values)), float(np.max(values))
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        if np.clip(values - middle, -delta, delta).sum() > 0:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)

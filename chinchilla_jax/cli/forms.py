@@ -100,7 +100,8 @@ def forms_command(
     Uses k-fold cross-validation and extrapolation to larger budgets, with bootstrap intervals of the
     differences. Takes about a minute.
     """
-    from chinchilla_jax.analysis.form_comparison import compare_forms, make_splits
+    from chinchilla_jax.analysis.form_comparison import compare_forms
+    from chinchilla_jax.analysis.splits import make_splits
     from chinchilla_jax.fitting.point_fit import fit
 
     names = list(dict.fromkeys([reference, *(law or choices.LAWS)]))

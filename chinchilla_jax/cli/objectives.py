@@ -64,7 +64,7 @@ def objectives_command(
     Fits Huber's objective with every delta, squared error, and absolute error that penalises overestimates,
     all to the same resamples.
     """
-    from chinchilla_jax.analysis.objective_sensitivity import DELTAS, objective_sensitivity
+    from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
     from chinchilla_jax.laws import read_objective
 
     deltas = delta or DELTAS

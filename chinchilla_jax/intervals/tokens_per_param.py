@@ -204,13 +204,13 @@ def ratio_quantiles(
     return interpolate(left, right, share[:, None]), without
 
 
-def positive_budgets(flops: ArrayLike) -> NDArray[np.float64]:
+def positive_budgets(flops: ArrayLike, what: str = "flops") -> NDArray[np.float64]:
     """`flops` as an array of shape (k,), k at least 1.
 
     Raises:
         UsageError: a budget is not positive and finite, or there is none.
     """
-    budgets = np.atleast_1d(positive_array("flops", flops))
+    budgets = np.atleast_1d(positive_array(what, flops))
     if budgets.ndim != 1 or not budgets.size:
-        raise UsageError(f"flops = {short(flops)}: give one or more budgets, shape (k,)")
+        raise UsageError(f"{what} = {short(flops)}: give one or more budgets, shape (k,)")
     return budgets

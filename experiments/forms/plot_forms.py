@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import MINUS
-from chinchilla_jax.analysis.form_comparison import FormComparison
+from chinchilla_jax.analysis import FormComparison
 from chinchilla_jax.analysis.wald import WaldTest
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.plots.styles import (
@@ -50,7 +50,7 @@ def plot_form_comparison(comparison: FormComparison) -> Figure:
     """Draw the out-of-sample error of each form relative to the reference form, with intervals.
 
     Args:
-        comparison: of `analysis.form_comparison.compare_forms`, with at least one form beside the reference.
+        comparison: of `analysis.compare_forms`, with at least one form beside the reference.
 
     Returns:
         The figure. One group of rows per split; differences in percent of the reference form's error.
@@ -133,7 +133,7 @@ def plot_objective_sensitivity(table: pd.DataFrame) -> Figure:
     """Draw tokens per parameter against delta, a band per budget; other objectives to the right.
 
     Args:
-        table: of `analysis.objective_sensitivity.objective_sensitivity`.
+        table: of `analysis.objective_sensitivity`.
     """
     rows = table[table["quantity"] == "tokens_per_param"]
     huber = rows[rows["delta"].notna()]

@@ -21,8 +21,7 @@ from plot_forms import (
 )
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.form_comparison import compare_forms
-from chinchilla_jax.analysis.objective_sensitivity import objective_sensitivity
+from chinchilla_jax.analysis import compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.wald import null_p_values, wald_test
 from chinchilla_jax.laws import LAWS
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022

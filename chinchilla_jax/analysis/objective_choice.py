@@ -1,7 +1,7 @@
-"""How much the conclusions depend on what is minimised: the law and tokens per parameter under objectives.
+"""How much the conclusions depend on the objective: the law and tokens per parameter under several.
 
-Any delta of `Huber` from near absolute to near squared error, squared error itself, and the asymmetric error
-that bounds the runs from below, all on the same resamples.
+`Huber` with any delta, from nearly absolute to nearly squared error, squared error itself, and the asymmetric
+error that bounds the runs from below, all on the same resamples.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def objective_sensitivity(
         n_failed.
 
     Raises:
-        UsageError: an argument that means nothing.
+        UsageError: an argument is out of range.
     """
     import pandas as pd
 

@@ -1,0 +1,127 @@
+"""Ways to hold runs out of a fit, for predictions of runs that it has not seen.
+
+| code   | shape  | meaning                                                          |
+|--------|--------|------------------------------------------------------------------|
+| masks  | (K, n) | runs held out in each part of a split; in "flops" there is one   |
+| groups | (n,)   | which runs go together: single runs, or those of one model size  |
+| fold   | (n,)   | in which part each run is held out                               |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.intervals.normal import philox
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
+
+if TYPE_CHECKING:
+    from chinchilla_jax.datasets import Runs
+
+Floats = NDArray[np.float64]
+SPLITS = ("runs", "params", "flops")
+"""K folds of single runs; K folds of whole model sizes; fit below a budget and predict above it."""
+_DEFAULT_SHARES = (0.6, 0.8)  # of the runs that lie below the default budgets of "flops"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """One way to hold runs out.
+
+    Attributes:
+        kind: out of `SPLITS`.
+        label: in words.
+        masks: runs held out in each part, (K, n) bool.
+    """
+
+    kind: str
+    label: str
+    masks: NDArray[np.bool_]
+
+
+def make_splits(
+    runs: Runs, kind: str, *, folds: int = 10, budgets: ArrayLike | None = None, seed: int = 0
+) -> list[Split]:
+    """The splits of a kind: one for "runs" and "params", one for each budget for "flops".
+
+    Raises:
+        UsageError: an unknown kind, fewer groups than folds, or a budget with no runs on one side.
+    """
+    if kind not in SPLITS:
+        raise unknown_name("split", kind, SPLITS)
+    if kind == "flops":
+        return [_by_budget(runs, budget) for budget in _budgets(runs, budgets)]
+    whole_number("folds", folds, low=2)
+    if kind == "runs":
+        groups, what = np.arange(len(runs)), "runs"
+    else:
+        groups, what = Cluster("params").members(runs), "model sizes"
+    count = int(groups.max(initial=-1)) + 1
+    if count < folds:
+        remedy = f"give folds = {count} or fewer" if count >= 2 else f"leave out this split, or add {what}"
+        raise UsageError(f"split {kind!r}: {count} {what} do not make {folds} folds; {remedy}")
+    fold = _balanced(groups, int(folds), seed)
+    masks = fold[None, :] == np.arange(folds)[:, None]
+    label = f"{folds} folds of {what}"
+    return [Split(kind=kind, label=label, masks=masks)]
+
+
+def _balanced(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each run: groups in random order, each to the fold with the fewest runs so far; (n,)."""
+    sizes = np.bincount(groups)
+    order = philox(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    filled = np.zeros(folds, np.int64)
+    fold_of = np.empty(len(sizes), np.int64)
+    for group in order:
+        fold_of[group] = int(np.argmin(filled))
+        filled[fold_of[group]] += sizes[group]
+    return fold_of[groups]
+
+
+def _budgets(runs: Runs, budgets: ArrayLike | None) -> Floats:
+    if budgets is None:
+        # Between two runs, so that an IsoFLOP curve, whose runs differ by a few percent, is not cut in two.
+        logs = np.sort(np.log(runs.flops))
+        found = []
+        for share in _DEFAULT_SHARES:
+            wanted = round(share * len(logs))
+            near = np.arange(max(1, wanted - len(logs) // 10), min(len(logs), wanted + len(logs) // 10 + 1))
+            if not len(near):
+                continue
+            cut = near[np.argmax(logs[near] - logs[near - 1])]
+            found.append(float(np.exp(0.5 * (logs[cut] + logs[cut - 1]))))
+        return np.unique(found)
+    return positive_budgets(budgets, "budgets")
+
+
+def _by_budget(runs: Runs, budget: float) -> Split:
+    above = runs.flops > budget
+    if not above.any() or above.all():
+        side = "above" if not above.any() else "below"
+        raise UsageError(
+            f"split 'flops': no run lies {side} {budget:.3g} FLOP; the runs span {runs.flops.min():.3g} to "
+            f"{runs.flops.max():.3g}"
+        )
+    return Split(kind="flops", label=f"above {budget:.2g} FLOP", masks=above[None])
+
+
+def require_enough(split: Split, weights: Floats, parameters: int) -> None:
+    """Require in every part a run with a weight to predict, and more runs to fit than parameters.
+
+    Raises:
+        UsageError: a part has too few.
+    """
+    for mask in split.masks:
+        left, out = int(np.sum(weights[~mask] > 0)), int(np.sum(weights[mask] > 0))
+        if out < 1 or left <= parameters:
+            raise UsageError(
+                f"split {split.label!r}: a part has {left} runs to fit {parameters} parameters to and {out} "
+                "to predict; give more runs, another number of folds, or another budget"
+            )
