@@ -27,7 +27,7 @@ from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.cli.compilation_cache import keep_compiled_programs  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
-from chinchilla_jax.study.execution.executors import open_executor  # noqa: E402
+from chinchilla_jax.study.execution.executors import ExecutorChoice  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
 from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
@@ -83,7 +83,7 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
     fits = (conditions + 1) * resamples
     begun = time.perf_counter()
     with (
-        open_executor("dask", scheduler=None, workers=workers) as (many, _),
+        ExecutorChoice("dask", workers=workers).open() as (many, _),
         ThreadPoolExecutor(workers) as threads,
     ):
         from distributed import default_client

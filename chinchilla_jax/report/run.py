@@ -22,6 +22,7 @@ from chinchilla_jax.study import (
     compute_study,
     study_status,
 )
+from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.storage.directories import LocalDirectory, one_line_disk_errors
 from chinchilla_jax.study.storage.record import write_record
 
@@ -58,8 +59,9 @@ def run_study(
         DataError: the data cannot be read or used.
         ChinchillaError: the directory cannot be written; everything written so far is kept.
     """
+    choice = ExecutorChoice(executor, scheduler, workers)
     with resolve(progress) as reporter:
-        study = compute_study(spec, out, reporter, workers=workers, executor=executor, scheduler=scheduler)
+        study = compute_study(spec, out, choice, reporter)
         if figures and "figures" not in study.info["timing"]:
             reporter.note(f"{study.directory}: tables complete, drawing figures")
             with one_line_disk_errors(study.directory):
@@ -88,8 +90,9 @@ def run_shard(
     Returns:
         How far the whole study has come.
     """
+    choice = ExecutorChoice(executor, scheduler, workers)
     with resolve(progress) as reporter:
-        compute_shard(spec, out, shard, reporter, workers=workers, executor=executor, scheduler=scheduler)
+        compute_shard(spec, out, shard, choice, reporter)
     status = study_status(out)
     if status.chunks_done == status.chunks and status.state != "complete":
         run_study(spec, out, progress=progress, figures=figures, workers=workers)

@@ -8,34 +8,23 @@ several at once, can resume it.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor
 
-from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.progress_bar import Progress
-from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.study.chunks import Shard
-from chinchilla_jax.study.execution.executors import check_executor
+from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.result import Study, open_study
 from chinchilla_jax.study.session import Session
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 
 def compute_study(
-    spec: StudySpec,
-    out: str | os.PathLike[str],
-    reporter: Progress,
-    *,
-    workers: int | None = None,
-    executor: Executor | str | None = None,
-    scheduler: str | None = None,
+    spec: StudySpec, out: str | os.PathLike[str], choice: ExecutorChoice, reporter: Progress
 ) -> Study:
-    """Compute and summarise what is missing of `spec` in `out`; the arguments are those of `run_study`."""
-    check_executor(executor, scheduler)
-    workers = _workers(workers)
+    """Compute and summarise what is missing of `spec` in `out`; raises what `run_study` does."""
     session = Session(spec, out, reporter)
     missing = session.missing()
     if missing or not session.is_complete():
-        session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=True)
+        session.run(missing, choice, finish=True)
         return open_study(out)
     reporter.note(f"{session.directory}: this study is complete; nothing to compute")
     study = open_study(out)
@@ -44,23 +33,10 @@ def compute_study(
 
 
 def compute_shard(
-    spec: StudySpec,
-    out: str | os.PathLike[str],
-    shard: Shard,
-    reporter: Progress,
-    *,
-    workers: int | None = None,
-    executor: Executor | str | None = None,
-    scheduler: str | None = None,
+    spec: StudySpec, out: str | os.PathLike[str], shard: Shard, choice: ExecutorChoice, reporter: Progress
 ) -> None:
     """Fit what is missing of one shard of a study, without summarising it."""
-    check_executor(executor, scheduler)
-    workers = _workers(workers)
     session = Session(spec, out, reporter)
     mine = set(shard.of(session.store.chunks))
     missing = [chunk for chunk in session.missing() if chunk in mine]
-    session.run(missing, executor=executor, scheduler=scheduler, workers=workers, finish=False)
-
-
-def _workers(given: int | None) -> int:
-    return available_cores() if given is None else whole_number("workers", given, low=1)
+    session.run(missing, choice, finish=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
-from chinchilla_jax.study.execution.executors import open_executor, run_jobs
+from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.data import load_study_data
@@ -27,6 +28,23 @@ from chinchilla_jax.study.summarise import Summariser
 
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
 _LOOK_SECONDS = 5.0  # between looks at what other writers have done
+
+
+@dataclasses.dataclass
+class _Work:
+    """What the record says about the chunks that this session computed.
+
+    Attributes:
+        device: that computed the last of them; None before the first.
+        seconds: wall time of threads by stage.
+        cpu_seconds: CPU time of threads by stage.
+        remarks: condition and note of whatever the user should know.
+    """
+
+    device: dict[str, Any] | None = None
+    seconds: Counter[str] = dataclasses.field(default_factory=Counter)
+    cpu_seconds: Counter[str] = dataclasses.field(default_factory=Counter)
+    remarks: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
 class Session:
@@ -50,7 +68,6 @@ class Session:
             )
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
-        self.device: dict[str, Any] | None = None
         self.directory = open_directory(out)
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
@@ -88,23 +105,21 @@ class Session:
     def run(
         self,
         missing: Sequence[Chunk],
+        choice: ExecutorChoice,
         *,
-        executor: Executor | str | None,
-        scheduler: str | None,
-        workers: int,
         finish: bool,
     ) -> None:
         """Compute what is `missing` and, if `finish`, summarise the whole study."""
         try:
             with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):
-                    finisher = Summariser(self.spec, self.store, workers) if finish else None
+                    summariser = Summariser(self.spec, self.store, choice.n_workers) if finish else None
                     try:
-                        if self._round(missing, finisher, executor, scheduler, workers):
+                        if self._round(missing, summariser, choice):
                             return
                     finally:
-                        if finisher is not None:
-                            finisher.close()
+                        if summariser is not None:
+                            summariser.close()
                     missing = self.missing()
                 raise ChinchillaError(
                     f"{self.directory}: chunks keep getting damaged; check the disk, or give another "
@@ -118,46 +133,42 @@ class Session:
     def _round(
         self,
         missing: Sequence[Chunk],
-        finisher: Summariser | None,
-        executor: Executor | str | None,
-        scheduler: str | None,
-        workers: int,
+        summariser: Summariser | None,
+        choice: ExecutorChoice,
     ) -> bool:
         """Compute and summarise once; returns False if chunks are missing or damaged afterwards."""
         begun = time.perf_counter()
         names = self.store.names()
-        if finisher is not None:
-            finisher.start(names)
-        seconds: Counter[str] = Counter()
-        cpu_seconds: Counter[str] = Counter()
-        remarks: list[dict[str, str]] = []
+        if summariser is not None:
+            summariser.start(names)
+        work = _Work()
         if missing:
-            with open_executor(executor, scheduler=scheduler, workers=workers) as (pool, in_flight):
-                self._compute(missing, names, pool, in_flight, finisher, (seconds, cpu_seconds), remarks)
-        if finisher is None:
+            with choice.open() as (pool, in_flight):
+                self._compute(missing, names, pool, in_flight, summariser, work)
+        if summariser is None:
             return True
         computed = time.perf_counter()
         names = self.store.names()
         if len(names) < len(self.store.chunks):
             return False
-        finisher.start(names)
+        summariser.start(names)
         try:
-            fields = finisher.write()
+            fields = summariser.write()
         except DamagedChunkError:
             return False
-        fields["notes"] += remarks
+        fields["notes"] += work.remarks
         self._finish(
             names,
             fields
             | {
-                "device": self.device or self.record.get("device") or device(),
-                "workers": workers,
+                "device": work.device or self.record.get("device") or device(),
+                "workers": choice.n_workers,
                 "timing": {
                     "conditions": computed - begun,
                     "tables": time.perf_counter() - computed,
                     # Where threads outnumber cores, their wall time is mostly waiting.
-                    "thread_seconds": dict(seconds),
-                    "cpu_seconds": dict(cpu_seconds) | {"summaries": finisher.cpu_seconds()},
+                    "thread_seconds": dict(work.seconds),
+                    "cpu_seconds": dict(work.cpu_seconds) | {"summaries": summariser.cpu_seconds()},
                 },
             },
         )
@@ -169,9 +180,8 @@ class Session:
         names: dict[Chunk, str],
         pool: Executor,
         in_flight: int,
-        finisher: Summariser | None,
-        totals: tuple[Counter[str], Counter[str]],
-        remarks: list[dict[str, str]],
+        summariser: Summariser | None,
+        work: _Work,
     ) -> None:
         """Compute the missing chunks and write each as it arrives."""
         self.reporter.begin("study", sum(len(chunk.resamples) for chunk in missing))
@@ -191,15 +201,15 @@ class Session:
             clocks = StageClocks()
             names[job.chunk] = self.store.write(job.chunk, result)
             clocks.end("write")
-            self.device = dict(result.device)
-            totals[0].update({**result.seconds, **clocks.seconds})
-            totals[1].update({**result.cpu_seconds, **clocks.cpu_seconds})
+            work.device = dict(result.device)
+            work.seconds.update({**result.seconds, **clocks.seconds})
+            work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
             for remark in result.remarks:
-                remarks.append({"condition": job.chunk.condition.id, "note": remark})
+                work.remarks.append({"condition": job.chunk.condition.id, "note": remark})
                 self.reporter.note(f"{job.chunk.condition.id}: {remark}")
             self.reporter.advance(len(job.chunk.resamples))
-            if finisher is not None:
-                finisher.start(names, job.chunk.index)
+            if summariser is not None:
+                summariser.start(names, job.chunk.index)
 
         run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
 

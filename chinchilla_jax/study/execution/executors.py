@@ -9,12 +9,15 @@ their compiled solver. The jobs of a lost worker are submitted again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 
+from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
+from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.study.execution.dask_cluster import local_cluster
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
 
@@ -109,38 +112,57 @@ def dask(scheduler: str | None, workers: int) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def check_executor(given: Executor | str | None, scheduler: str | None) -> None:
-    """Refuse what `open_executor` cannot open.
+@dataclasses.dataclass(frozen=True)
+class ExecutorChoice:
+    """Which executor to use, as a user names it.
+
+    Attributes:
+        executor: a name out of `EXECUTORS`, an executor of the caller, which is not shut down, or None for
+            threads.
+        scheduler: address of a Dask scheduler; None for a cluster of the study's own.
+        workers: jobs at a time; None for one per core.
 
     Raises:
-        UsageError: an unknown executor, or a scheduler without Dask.
+        UsageError: an unknown executor, a scheduler without Dask, or less than one worker.
     """
-    if isinstance(given, str) and given not in EXECUTORS:
-        raise unknown_name("executor", given, EXECUTORS)
-    if not (given is None or isinstance(given, str | Executor)):
-        raise UsageError(
-            f"executor is a {type(given).__name__}; give a concurrent.futures.Executor, or one of: "
-            f"{', '.join(EXECUTORS)}"
-        )
-    if scheduler is not None and given != "dask":
-        raise UsageError(f"scheduler {scheduler!r} needs the executor dask; give that too")
 
+    executor: Executor | str | None = None
+    scheduler: str | None = None
+    workers: int | None = None
 
-@contextlib.contextmanager
-def open_executor(
-    given: Executor | str | None, *, scheduler: str | None, workers: int
-) -> Iterator[tuple[Executor, int]]:
-    """The executor that `given` names, and how many jobs it takes at a time.
+    def __post_init__(self) -> None:
+        """Check all three."""
+        given = self.executor
+        if isinstance(given, str) and given not in EXECUTORS:
+            raise unknown_name("executor", given, EXECUTORS)
+        if not (given is None or isinstance(given, str | Executor)):
+            raise UsageError(
+                f"executor is a {type(given).__name__}; give a concurrent.futures.Executor, or one of: "
+                f"{', '.join(EXECUTORS)}"
+            )
+        if self.scheduler is not None and given != "dask":
+            raise UsageError(f"scheduler {self.scheduler!r} needs the executor dask; give that too")
+        if self.workers is not None:
+            whole_number("workers", self.workers, low=1)
 
-    Raises:
-        UsageError: see `check_executor`.
-    """
-    check_executor(given, scheduler)
-    if isinstance(given, Executor):
-        yield given, _MANY_JOBS
-    elif given == "dask":
-        with dask(scheduler, workers) as executor:
-            yield executor, _MANY_JOBS
-    else:
-        with threads(workers) as executor:
-            yield executor, 2 * workers
+    @property
+    def n_workers(self) -> int:
+        """Jobs at a time."""
+        return available_cores() if self.workers is None else int(self.workers)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Executor, int]]:
+        """The executor, and how many jobs it takes at a time.
+
+        Raises:
+            UsageError: Dask is not installed.
+            ChinchillaError: Dask's scheduler does not answer, or its workers cannot be started.
+        """
+        if isinstance(self.executor, Executor):
+            yield self.executor, _MANY_JOBS
+        elif self.executor == "dask":
+            with dask(self.scheduler, self.n_workers) as executor:
+                yield executor, _MANY_JOBS
+        else:
+            with threads(self.n_workers) as executor:
+                yield executor, 2 * self.n_workers
