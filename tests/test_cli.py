@@ -426,6 +426,7 @@ def test_fit_as_json():
     assert sum(found["optimal_exponents"].values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [(), ("--engine", "auto"), ("--engine", "xla")], ids=" ".join)
 def test_fit_is_the_fit_of_the_library(engine):
     found = strict_json(done("fit", "chinchilla", "--starts", STARTS, *engine, "--json"))

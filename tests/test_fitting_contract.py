@@ -25,6 +25,16 @@ ENGINES = [
 ]
 
 
+def by_tier(combinations):
+    """The fast tier has the five-parameter law, except by XLA, and one other; each of the rest compiles."""
+    return [
+        given
+        if (given[0] == "chinchilla" and given[-1] != "xla") or given[:2] == ("kaplan", "huber")
+        else pytest.param(*given, marks=pytest.mark.slow)
+        for given in combinations
+    ]
+
+
 @functools.cache
 def point(law, objective):
     return cj.fit(RUNS, law, objective=objective, starts=24)
@@ -51,7 +61,7 @@ def value(objective, residuals, weights):
     return total
 
 
-@pytest.mark.parametrize(("law", "objective"), PAIRS)
+@pytest.mark.parametrize(("law", "objective"), by_tier(PAIRS))
 def test_the_best_of_many_starts_is_a_certified_minimum(law, objective):
     fit = point(law, objective)
     assert fit.status is Status.CONVERGED and fit.certificate.holds
@@ -70,7 +80,7 @@ def test_the_best_of_many_starts_is_a_certified_minimum(law, objective):
             assert value(fit.objective, residuals, ones) >= fit.objective_value - slack
 
 
-@pytest.mark.parametrize(("law", "objective", "engine"), ENGINES)
+@pytest.mark.parametrize(("law", "objective", "engine"), by_tier(ENGINES))
 def test_every_engine_reaches_the_same_optima(law, objective, engine):
     problem = Problem(law=read_law(law), design=DESIGN, objective=read_objective(objective))
     best = point(law, objective)
@@ -91,7 +101,7 @@ def test_every_engine_reaches_the_same_optima(law, objective, engine):
     assert again.objective_value == pytest.approx(found.objective_value[sound], rel=1e-9)
 
 
-@pytest.mark.parametrize(("law", "objective"), PAIRS)
+@pytest.mark.parametrize(("law", "objective"), by_tier(PAIRS))
 def test_a_weight_of_nothing_is_absence_and_only_ratios_count(law, objective):
     kept = np.arange(240) % 6 > 0
     fit = cj.fit(RUNS, law, objective=objective, weights=3.0 * kept, starts=point(law, objective))
@@ -103,7 +113,7 @@ def test_a_weight_of_nothing_is_absence_and_only_ratios_count(law, objective):
     assert alone.objective_value[0] == pytest.approx(fit.objective_value, rel=1e-9)
 
 
-@pytest.mark.parametrize(("law", "objective"), PAIRS)
+@pytest.mark.parametrize(("law", "objective"), by_tier(PAIRS))
 def test_a_bootstrap_has_a_status_for_every_lane_and_intervals_of_every_parameter(law, objective):
     boot = cj.bootstrap(RUNS, law, objective=objective, resamples=12, seed=3, point=point(law, objective))
     assert boot.solution.theta.shape == (12, read_law(law).size)

@@ -104,6 +104,7 @@ def refusal(request, monkeypatch, tmp_path):
     loading._attempt.cache_clear()
 
 
+@pytest.mark.slow
 def test_one_warning_says_that_llvm_refuses_the_kernel_and_why(refusal):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -167,7 +167,7 @@ def test_an_indefinite_system_gives_a_way_down(seed):
 # --- the batch ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["lanes", "xla"])
+@pytest.mark.parametrize("engine", ["lanes", pytest.param("xla", marks=pytest.mark.slow)])
 def test_a_lane_ends_with_the_same_bits_in_any_company(engine):
     """Also where some lanes are done long before others, which are then moved together."""
     weights = resample_weights(240, np.arange(90), 7)

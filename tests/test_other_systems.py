@@ -7,6 +7,8 @@ type-checks the package for macOS and Windows, which finds every other use of su
 import subprocess
 import sys
 
+import pytest
+
 SPEC = """
 data = "chinchilla"
 resamples = 20
@@ -47,6 +49,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_system_without_what_only_unix_has_runs_a_study(tmp_path):
     (tmp_path / "spec.toml").write_text(SPEC)
     command = [sys.executable, "-c", PROGRAM, "study", "spec.toml", "--out", "out", "--no-figures"]

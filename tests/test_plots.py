@@ -421,6 +421,7 @@ def test_a_failed_condition_is_a_gap_with_a_note(study: FakeStudy) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_study_without_one_converged_fit_is_still_drawn(study: FakeStudy) -> None:
     lost = study.failing(*study.conditions["condition"]).without("additive", "systematic_bias")
     figures = dict(plots.study_figures(lost))

@@ -269,6 +269,7 @@ def test_another_spec_is_refused_with_what_differs(study):
     assert "already has 20 resamples" in message(run_study, fewer, study.path, kind=UsageError)
 
 
+@pytest.mark.slow
 def test_the_engine_is_part_of_a_study_and_auto_goes_without_saying(tmp_path, monkeypatch):
     # Records and chunks of studies from before the field was there keep their meaning.
     assert "engine" not in SPEC.to_dict()
@@ -455,6 +456,7 @@ def test_a_study_runs_where_only_the_core_is_installed(tmp_path):
     assert done.stdout == done.stderr == "", "quiet unless stderr is a terminal"
 
 
+@pytest.mark.slow
 def test_a_study_without_a_usable_size_is_still_drawn(tmp_path):
     spec = StudySpec(
         sweeps=(Sweep(family="multiplicative", values=(-0.5,)),), resamples=5, flops=(1e20, 1e22)
