@@ -14,6 +14,7 @@ from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
 from chinchilla_jax.laws.law import Floats, Law
+from chinchilla_jax.laws.scaling_law import log_terms
 
 if TYPE_CHECKING:
     from jax import Array
@@ -43,7 +44,8 @@ class EqualExponents(Law):
         import jax.numpy as jnp
 
         a, b, floor, alpha = theta
-        return jnp.log(floor + jnp.exp(a - alpha * u) + jnp.exp(b - alpha * constants[0] * v))
+        of_params, of_tokens = log_terms(a, b, alpha, alpha * constants[0], u, v)
+        return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
     def constants(self, design: Design) -> Floats:
         """By how much ln D varies more than ln N."""
@@ -104,8 +106,9 @@ class FixedFloor(Law):
 
         a, b, alpha, beta = theta
         # In logarithms: without a floor a lane may well pass through tiny losses.
-        largest = jnp.maximum(a - alpha * u, b - beta * v)
-        rest = jnp.exp(a - alpha * u - largest) + jnp.exp(b - beta * v - largest)
+        of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
+        largest = jnp.maximum(of_params, of_tokens)
+        rest = jnp.exp(of_params - largest) + jnp.exp(of_tokens - largest)
         return largest + jnp.log(rest + constants[0] * jnp.exp(-largest))
 
     def constants(self, design: Design) -> Floats:

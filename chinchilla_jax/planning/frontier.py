@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.laws.scaling_law import ScalingLaw, log_terms
 
 Array = NDArray[np.float64]
 _LOG_6 = math.log(FLOPS_PER_PARAM_TOKEN)
@@ -102,7 +102,8 @@ def compute_overhead(law: ScalingLaw, params: ArrayLike, tokens: ArrayLike) -> A
 def log_compute_overhead(law: ScalingLaw, log_params: ArrayLike, log_tokens: ArrayLike) -> Array:
     """`compute_overhead` from ln N and ln D; the overhead itself is not a log."""
     log_n, log_d = np.asarray(log_params), np.asarray(log_tokens)
-    log_excess = np.logaddexp(np.log(law.A) - law.alpha * log_n, np.log(law.B) - law.beta * log_d)
+    terms = log_terms(np.log(law.A), np.log(law.B), law.alpha, law.beta, log_n, log_d)
+    log_excess = np.logaddexp(*terms)
     log_k, gamma = frontier_line(law)
     # On the frontier the two budgets agree up to rounding of either sign.
     return np.maximum(np.expm1(log_n + log_d - (log_k - log_excess) / gamma), 0.0)
