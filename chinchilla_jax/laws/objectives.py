@@ -268,12 +268,10 @@ def settings(objective: Objective) -> dict[str, float | str]:
 
 
 def huber_location(values: NDArray[np.float64], delta: float) -> float:
-    """Where the Huber objective of half-width `delta` has the centre of `values` (n,).
+    """The c that minimises the Huber objective of half-width `delta` over `values - c`, values (n,).
 
-    There sum psi(values - centre) = 0.
-
-    Residuals that are drawn as errors are centred there: the law that the data are simulated from is then the
-    one that the estimator is after, whatever the skewness of the residuals.
+    There sum psi(values - c) = 0. Residuals that are drawn as errors are centred there: the law that data are
+    simulated from is then the one that the estimator finds, whatever the skewness of the residuals.
     """
     low, high = float(np.min(values)), float(np.max(values))
     for _ in range(100):
@@ -288,19 +286,3 @@ def huber_location(values: NDArray[np.float64], delta: float) -> float:
 def _check(objective: Any, *fields: str) -> None:
     for field in fields:
         positive_number(f"{type(objective).__name__}: {field}", getattr(objective, field))
-
-
-def huber_location(values: NDArray[np.float64], delta: float) -> float:
-    """The c that minimises the Huber objective of half-width `delta` over `values - c`, values (n,).
-
-    There sum psi(values - c) = 0. Residuals that are drawn as errors are centred there: the law that data are
-    simulated from is then the one that the estimator finds, whatever the skewness of the residuals.
-    """
-    low, high = float(np.min(values)), float(np.max(values))
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        if influence(values - middle, delta, delta).sum() > 0:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
