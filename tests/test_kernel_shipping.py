@@ -67,9 +67,9 @@ def test_words_and_layout_do_not_make_the_kernel_stale(copied_sources):
         ("shapes.py", "PAD = 8", "PAD = 16"),
         ("passes.py", "_NEAR = 1e-3", "_NEAR = 2e-3"),
         ("elementary.py", "0.6931471805599453, 0.24", "0.6931471805599454, 0.24"),
-        ("algebra.py", "fastmath=_FAST)\ndef frame", "fastmath=set())\ndef frame"),
+        ("algebra.py", "fastmath=_FAST)\ndef coordinates_at", "fastmath=set())\ndef coordinates_at"),
         ("lane.py", "done = 0", "done = 1"),
-        ("generate.py", "vectorise=False", "vectorise=True"),
+        ("lowering.py", "vectorise=False", "vectorise=True"),
     ],
 )
 def test_changed_code_makes_the_kernel_stale(copied_sources, name, old, new):
@@ -140,7 +140,7 @@ def test_arguments_of_the_wrong_kind_never_reach_the_kernel():
             kernel.call(DRAW_BITS, **named, bits=wrong, scratch=scratch)
     with pytest.raises(KeyError, match="bits"):
         kernel.call(DRAW_BITS, **named, scratch=scratch)
-    with pytest.raises(TypeError, match="bits_of has no parameter width"):
+    with pytest.raises(TypeError, match="random_bits has no parameter width"):
         kernel.call(DRAW_BITS, **named, bits=bits, scratch=scratch, width=3)
 
 

@@ -217,7 +217,7 @@ class Solver(Protocol):
         ...
 
 
-class Ends(NamedTuple):
+class EngineResult(NamedTuple):
     """Where an engine left R lanes.
 
     Attributes:
@@ -254,7 +254,7 @@ class Engine(Protocol):
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
-    ) -> Ends:
+    ) -> EngineResult:
         """Fit R lanes from the best of their starts (K, R, 5), best guess first.
 
         Weights are (R, n) or (1, n); zone half-widths (R,), the objective's own and the one to begin with.

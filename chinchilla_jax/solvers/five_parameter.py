@@ -1,8 +1,8 @@
 """The five-parameter law by compiled engines: chunks of lanes, threads, and what the certificates mean.
 
-One of two engines takes the steps. They decide alike (solvers/thresholds.py): the CPU kernel solves one lane
-after the other (lane_kernel/), XLA all lanes of a chunk in one program, on any device (xla/). In mixed
-precision the first stage runs in float32; every certificate is computed in float64.
+One of two engines takes the steps, by the same decisions (thresholds.py): on CPUs one lane after the other
+(lane_kernel/), and on any device all lanes of a chunk together in one program of XLA (xla/); engine_choice.py
+says which. In mixed precision the first stage runs in float32; every certificate is computed in float64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Ends, Engine, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import (
+    DEFAULT_OPTIONS,
+    Engine,
+    EngineResult,
+    Problem,
+    Solution,
+    SolverOptions,
+)
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
 from chinchilla_jax.solvers.status import Status
@@ -133,7 +140,11 @@ def _first_width(
 
 
 def _outcome(
-    design: Design, weights: NDArray[Any], widths: NDArray[np.float64], ends: Ends, options: SolverOptions
+    design: Design,
+    weights: NDArray[Any],
+    widths: NDArray[np.float64],
+    ends: EngineResult,
+    options: SolverOptions,
 ) -> Solution:
     """What became of lanes that an engine left like this."""
     status = np.where(ends.status == RUNNING, Status.MAX_STEPS, ends.status).astype(np.int8)

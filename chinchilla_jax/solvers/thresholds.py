@@ -7,32 +7,32 @@ from __future__ import annotations
 
 # States of a lane between steps; a finished one has a `Status`.
 RUNNING = -1
-PAUSED = -2  # not finished, but not to be gone on with in this stage
+PAUSED = -2  # not finished, but takes no further step in this stage
 
-# float32 sees no decrement much below this. The step from there is taken, and float64 takes over.
+# float32 resolves no decrement much below this. The step from there is taken, and float64 takes over.
 FLOAT32_TOLERANCE = 1e-6
-POLISHED = 1e-4  # of the tolerance: so far below it no further step is needed
-ADVANCE_BELOW = 1e-5  # decrement below which the next point is so near that its terms are had by series
-FULL_STEP_BELOW = 1e-5  # decrement below which the full step is right, and a search would cost a pass
-# A perfect fit has value 0: relative to this, residuals of 1e-6 of the zone, it still has a decrement. In a
-# zone that holds every residual, its width says nothing about them.
+POLISHED = 1e-4  # fraction of the tolerance below which no further step is needed
+ADVANCE_BELOW = 1e-5  # decrement below which the next point is near enough for series
+FULL_STEP_BELOW = 1e-5  # decrement below which the full step is taken without a line search
+# A decrement is relative to the objective, which is 0 for a perfect fit; this is the least it is taken to be,
+# the value of residuals of 1e-6 of the zone. Zones wider than the second say nothing about the residuals.
 SMALLEST_VALUE = 1e-12
 LARGEST_ZONE = 1.0
 
 # Rejected trials.
 MOST_REJECTIONS = 6
-SHORTER = 0.25  # the next trial, of the step that was rejected
+SHORTER = 0.25  # length of the next trial, relative to the rejected one
 LARGEST_DAMPING, NO_DAMPING = 1e6, 1e-6
-SETTLED = 1e-3  # rejected again and again below this decrement: float32 has nothing more to give
+SETTLED = 1e-3  # decrement below which repeated rejections mean that float32 can do no more
 
-# The quadratic zone, where it begins wider than the objective's own.
+# Narrowing of a quadratic zone that began wider than the objective's own.
 WIDTH_FACTOR = 0.2
 NARROW_BELOW = 1e-2  # decrement at which the zone is narrowed
 
-HALVINGS = 12  # of a step that would take E below zero
+HALVINGS = 12  # bisections of a step that would take E below zero
 
 # Shifts of the Hessian's diagonal, relative to it: just off singular, and the least after a rejected step. A
-# hundred times as much crawls along the valleys that heavy noise makes: more steps, and worse minima.
+# shift a hundred times larger crawls along the valleys that heavy noise makes, to worse minima in more steps.
 LIFT, STIFF = 1e-7, 1e-4
 # A pivot below this fraction of its diagonal entry counts as zero: the matrix is singular there.
 SINGULAR_PIVOT = 1e-11
@@ -40,13 +40,13 @@ SINGULAR_PIVOT = 1e-11
 SMALLEST_PIVOT = 0.1
 SMALLEST_EXPONENT = 1e-3  # of alpha' where slope coordinates apply
 
-# Line search: lengths, of the Newton step, at which the slope is computed.
+# Line search: lengths, relative to the Newton step, at which the slope is computed.
 PROBES = (0.05, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 LONGEST = PROBES[-1]
 FULL = PROBES.index(1.0)
-CLOSE_ENOUGH = 0.05  # of the initial slope: the full step is taken as it is
+CLOSE_ENOUGH = 0.05  # fraction of the initial slope at which the full step is taken as it is
 
-# Several starts of one lane. One is given up when it is this near the best of its lane, or when this many
-# times its decrement, which at a kink understates what is still to gain, would not take it below.
+# Several starts of one lane. A start is abandoned when it comes this near to the best of its lane, or when
+# this many times its decrement (which near a kink understates what is still to gain) would not take it below.
 SAME_POINT = 1e-3
 HOPE = 3.0

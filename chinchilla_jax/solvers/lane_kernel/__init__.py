@@ -9,7 +9,7 @@ and wherever this cannot; tests/test_lane_kernel.py compares the two.
 |-----------------------------------------------------|----------------------------------------------------|
 | lane, passes, algebra, elementary, draws, compiling | the kernel's sources, compiled by Numba            |
 | shapes, entry_points                                | what the kernel and its callers agree on           |
-| generate, fingerprint                               | for developers: make kernel.ll.xz, tell its age    |
+| generate, lowering, fingerprint                     | for developers: make kernel.ll.xz, tell its age    |
 | object_code, llvm_tools                             | from kernel.ll.xz to machine code that is kept     |
 | loading, building, self_test                        | once per process: load it, or say why not          |
 | kernel, engine                                      | call it                                            |

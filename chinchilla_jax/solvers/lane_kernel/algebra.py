@@ -1,7 +1,7 @@
 """Small algebra of one lane in float64: slope coordinates and the 5 x 5 systems.
 
-The formulas and constants are those of solvers/slope_coordinates.py and solvers/small_matrix.py, where they
-are derived; here they are loops over small arrays, because one lane has no batch to spread over.
+The formulas and constants are those of solvers/xla/slope_coordinates.py and solvers/xla/small_matrix.py,
+where they are derived; here they work on one lane's small arrays.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _FAST = {"contract", "nsz"}
 
 
 @inner(fastmath=_FAST)
-def frame(theta, held):
-    """Whether slope coordinates apply at `theta`, and then A and 1 / alpha', else zeros."""
+def coordinates_at(theta, held):
+    """Whether slope coordinates apply at `theta`; if so A and 1 / alpha', else zeros."""
     if theta[3] > SMALLEST_EXPONENT and theta[2] > 0.0 and not held:
         return True, exp(theta[0]), 1.0 / theta[3]
     return False, 0.0, 0.0
@@ -71,11 +71,11 @@ def _pivot(value, diagonal, modify):
 def factorise(matrix, right, shift, modify, solution):
     """Solve M x = right into `solution`; right' M^-1 right, and whether every pivot is safely positive.
 
-    M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` of its size. With `modify`,
-    pivots are made positive; without it, one that is not makes the solution worthless.
+    M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` times its size. With
+    `modify`, pivots are made positive; without it, a pivot that is not positive makes the solution worthless.
 
-    M = L D L', entry by entry: loops of growing length are not unrolled, and their ends are mispredicted.
-    l is an entry of L, c of L D, and i one of the inverse of D.
+    M = L D L' is written out entry by entry, since LLVM does not unroll loops of growing length and their
+    ends are mispredicted. l is an entry of L, c of L D, and i of the inverse of D.
     """
     s0, s1, s2 = abs(matrix[0, 0]), abs(matrix[1, 1]), abs(matrix[2, 2])
     s3, s4 = abs(matrix[3, 3]), abs(matrix[4, 4])
@@ -116,7 +116,7 @@ def factorise(matrix, right, shift, modify, solution):
 
 @inner(fastmath=_FAST)
 def quadratic_form(matrix, x):
-    """X' M x, from the lower triangle."""
+    """The quadratic form x' M x, from the lower triangle of M."""
     x0, x1, x2, x3, x4 = x[0], x[1], x[2], x[3], x[4]
     total = (0.5 * matrix[0, 0] * x0) * x0
     total += (0.5 * matrix[1, 1] * x1 + matrix[1, 0] * x0) * x1
@@ -136,10 +136,10 @@ def push_forward(amplitude, inverse, step, plain):
 
 
 @inner(fastmath=_FAST)
-def move(theta, curved, amplitude, step, length, target):
+def take_step(theta, curved, amplitude, step, length, target):
     """Theta after `length` times `step` in phi, into `target`; E may come out negative.
 
-    `curved` and `amplitude` are those of `frame` at theta.
+    `curved` and `amplitude` are those of `coordinates_at` at theta.
     """
     if not curved:
         for j in range(SIZE):

@@ -1,4 +1,4 @@
-"""How the functions of the kernel are compiled, and two that all of them use."""
+"""How Numba compiles the functions of the kernel, and two functions that all of them use."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import functools
 
 from numba import njit
 
-# Division by zero gives infinity, as in NumPy: a test and an exception would keep every loop scalar. Only
-# compiled code calls these, so they need no way in from Python, which saves a part of the compilation.
+# Division by zero gives infinity, as in NumPy: a check that raises would keep every loop scalar. Only
+# compiled code calls these functions, so they need no wrappers for Python, which saves compilation.
 inner = functools.partial(njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @inner()
 def smaller(x, y):
-    """The smaller of two numbers, y where they do not compare: one instruction, unlike `min`."""
+    """The smaller of two numbers, y if either is NaN: one instruction, unlike `min`."""
     return x if x < y else y
 
 
 @inner()
 def larger(x, y):
-    """The larger of two numbers, y where they do not compare."""
+    """The larger of two numbers, y if either is NaN."""
     return x if x > y else y

@@ -1,8 +1,8 @@
-"""Random bits and the weights drawn with them: Threefry-2x32, bit for bit that of `jax.random`.
+"""Random bits, and resample counts drawn with them: Threefry-2x32, bit for bit the same as `jax.random`.
 
-Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (SC11): twenty rounds, rotations of
-their table 2. Keys are made as JAX makes them: a seed is the key (0, seed), and folding a number in encrypts
-(0, number) with the key; bits are the two halves of (0, place) encrypted, combined by exclusive or.
+Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (SC11); twenty rounds, rotations of
+their table 2. Keys are JAX's: a seed is the key (0, seed), and folding in a number encrypts (0, number) with
+the key. The bits at a place are the two halves of the encrypted (0, place), combined by exclusive or.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 @inner()
 def _encrypt(first, second, x, y):
-    """Each (0, y[i]) encrypted with the key (first, second), in place; x and y are (n,) uint32.
+    """Encrypt each (0, y[i]) with the key (first, second), in place; x and y are (n,) uint32.
 
-    Rounds come in the order of the cipher and numbers within them: rounds unrolled for one number take LLVM a
-    second to compile, for nothing.
+    The outer loops are over rounds, the inner ones over numbers: unrolled rounds cost LLVM a second and gain
+    nothing.
     """
     third = np.uint32(np.uint32(first ^ second) ^ _PARITY)
     for i in range(np.uint64(len(y))):
@@ -39,7 +39,7 @@ def _encrypt(first, second, x, y):
 
 @inner()
 def draw_bits(seed, stream, resample, bits, scratch):
-    """Random bits of one resample, into `bits` (n,) uint32; `scratch` is like it."""
+    """Random bits of one resample, into `bits` (n,) uint32; `scratch` has the same shape."""
     first, second = np.uint32(0), seed
     for number in (stream, resample):
         bits[0] = number
@@ -54,7 +54,7 @@ def draw_bits(seed, stream, resample, bits, scratch):
 
 @inner()
 def count(bits, counts):
-    """How often each run is drawn, into `counts` (n,): the high half of bits times n is the run."""
+    """How often each run is drawn, into `counts` (n,): the high half of bits times n is the run's number."""
     n = np.uint64(len(counts))
     for i in range(n):
         counts[i] = 0

@@ -1,14 +1,14 @@
 """Powers of two and logarithms as plain arithmetic, which LLVM turns into vector instructions.
 
-A call of the mathematical library keeps a loop scalar, at a quarter of the speed in float64 and an eighth in
-float32. These are correct to two units in the last place in the range a fit can use; beyond it the power
-saturates. tests/test_lane_kernel.py compares both with NumPy.
+A call into the mathematical library keeps a loop scalar, at a quarter of the speed in float64 and an eighth
+in float32. These functions are correct to two units in the last place in the range a fit can use; beyond it
+the power saturates. tests/test_lane_kernel.py compares both with NumPy.
 
-Method: x = k + r with k whole and |r| <= 1/2, which is exact; 2^r = 1 + r q(r), and k added to the exponent
-bits. For the logarithm the reverse, with 2 artanh f = 2 f + f^3 p(f^2), f = (m - 1) / (m + 1), for the
-mantissa m in [sqrt(1/2), sqrt(2)). The coefficients of q and p interpolate (2^r - 1) / r on [-1/2, 1/2] and
-(2 artanh f - 2 f) / f^3 on |f| < 0.1716 at Chebyshev points, computed with sixty digits; what they leave out
-is below 1e-17 of the result in float64 and 4e-9 in float32.
+Method: x = k + r with k whole and |r| <= 1/2, which is exact; 2^r = 1 + r q(r), and k is added to the
+exponent bits. The logarithm reverses this: ln m = 2 artanh f = 2 f + f^3 p(f^2), f = (m - 1) / (m + 1), for
+the mantissa m in [sqrt(1/2), sqrt(2)). The coefficients of q and p interpolate (2^r - 1) / r on [-1/2, 1/2]
+and (2 artanh f - 2 f) / f^3 on |f| < 0.1716 at Chebyshev points, computed with sixty digits; the truncation
+error is below 1e-17 of the result in float64 and 4e-9 in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numba.extending import intrinsic, overload
 
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
 
-# In the last place, no reordering: it would cancel the additions that round to a whole number.
+# No reordering: it would cancel the additions that round to a whole number.
 _EXACT = {"contract"}
 
 _F64_ROUND = 1.5 * 2.0**52  # adding it leaves a whole number in the low bits
@@ -38,7 +38,7 @@ _F64_P = (
 _F64_LEAST, _F64_MOST = -1010.0, 1010.0
 _F64_ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _F64_BIAS = np.uint64(1023 << 52)
-_F64_WHOLE = np.uint64(0x4330000000000000)  # of 2^52: or-ing a whole number gives 2^52 plus it
+_F64_WHOLE = np.uint64(0x4330000000000000)  # bits of 2^52: or-ed with a whole number, those of 2^52 plus it
 _F64_SHIFT = np.uint64(52)
 _F64_POWER = 2.0**52 + 1023.0
 
@@ -78,7 +78,7 @@ _real64 = _bitcast(types.float64, types.uint64, ir.DoubleType())
 
 @intrinsic
 def _scale32(typing_context, x, rounded):
-    """X times two to the power in the low bits of `rounded`; Numba would widen the integers to 64 bits."""
+    """`x` times two to the power in the low bits of `rounded`; Numba would widen the integers to 64 bits."""
 
     def generate(context, builder, signature, arguments):
         x, rounded = (builder.bitcast(argument, _I32) for argument in arguments)
@@ -89,7 +89,7 @@ def _scale32(typing_context, x, rounded):
 
 @intrinsic
 def _power32(typing_context, x):
-    """Power of two by which `x` differs from its mantissa in [sqrt(1/2), sqrt(2)), a whole float32."""
+    """Exponent of `x` for a mantissa in [sqrt(1/2), sqrt(2)), as a whole float32."""
 
     def generate(context, builder, signature, arguments):
         bits = builder.sub(builder.bitcast(arguments[0], _I32), _I32(_F32_ROOT_HALF))
@@ -115,7 +115,7 @@ def _exp2_64(x):
     x = smaller(larger(x, _F64_LEAST), _F64_MOST)
     rounded = x + _F64_ROUND
     r = x - (rounded - _F64_ROUND)
-    # Two halves of the polynomial at once: the processor waits less.
+    # Even and odd terms apart: two short chains of dependent operations in place of a long one.
     square = r * r
     q = _F64_Q
     even = ((((q[10] * square + q[8]) * square + q[6]) * square + q[4]) * square + q[2]) * square + q[0]
@@ -127,7 +127,7 @@ def _exp2_64(x):
 @inner(fastmath=_EXACT)
 def _log64(x):
     bits = _bits64(x)
-    # AVX2 can neither shift signed 64-bit numbers nor convert them: unsigned shift, and an or.
+    # AVX2 can neither shift signed 64-bit numbers arithmetically nor convert them: hence unsigned, and an or.
     power = (bits - _F64_ROOT_HALF + _F64_BIAS) >> _F64_SHIFT
     mantissa = _real64(bits - (power << _F64_SHIFT) + _F64_BIAS)
     f = (mantissa - 1.0) / (mantissa + 1.0)
@@ -185,5 +185,5 @@ def _log(x):
 
 @inner()
 def exp(x):
-    """e^x of a float64 scalar, to some units in the last place."""
+    """e^x of a float64 scalar, to a few units in the last place."""
     return _exp2_64(x * LOG2_E)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax.solvers.base import Ends
+from chinchilla_jax.solvers.base import EngineResult
 from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
@@ -49,7 +49,7 @@ class LaneEngine:
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
-    ) -> Ends:
+    ) -> EngineResult:
         """Fit R lanes. See `Engine`."""
         ranks, lanes = starts.shape[:2]
         n_runs = self.columns.shape[1]
@@ -59,7 +59,7 @@ class LaneEngine:
         else:
             real, counts = np.ascontiguousarray(weights, np.float64), np.empty((0, n_runs), np.uint8)
         room = -(-(n_runs + PAD) // ROW) * BLOCK
-        ends = Ends(
+        ends = EngineResult(
             theta=np.empty((lanes, SIZE)), anchor=np.empty((lanes, SIZE)), anchor_value=np.empty(lanes),
             decrement=np.empty(lanes), width=np.empty(lanes), status=np.empty(lanes, np.int64),
             steps=np.empty(lanes, np.int64),

@@ -7,7 +7,7 @@
 | u32    | uint32_t     | int                                                    |
 | f64*   | double *     | array of float64, contiguous; i64*, f32*, u32*, u8* so |
 
-generate.py has a Python function of each name with the same parameters.
+lowering.py has a Python function of each name with the same parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EntryPoint(NamedTuple):
 
 
 FIT_LANES = EntryPoint(
-    "fit_lanes_of",
+    "fit_lanes",
     {
         "n_runs": "i64",
         "lanes": "i64",
@@ -69,7 +69,7 @@ _DRAW = {
     "ids": "u32*",  # (n_ids,)
 }
 DRAW_BITS = EntryPoint(
-    "bits_of",
+    "random_bits",
     _DRAW
     | {
         "scratch": "u32*",  # (n_runs,)
@@ -77,7 +77,7 @@ DRAW_BITS = EntryPoint(
     },
 )
 DRAW_COUNTS = EntryPoint(
-    "counts_of",
+    "random_counts",
     _DRAW
     | {
         "scratch": "u32*",  # (2, n_runs)

@@ -18,17 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-# What runs in Python, when the kernel is used (all but this file) and when it is made.
+# What only runs in Python: when the kernel is used, and (this file and generate.py) when it is made.
 _NOT_COMPILED = {
-    "__init__",
-    "building",
-    "engine",
-    "fingerprint",
-    "kernel",
-    "loading",
-    "object_code",
+    "__init__", "building", "engine", "fingerprint", "generate", "kernel", "loading", "object_code",
     "self_test",
-}
+}  # fmt: skip
 _PACKAGE = __name__.split(".")[0]
 _KERNEL = __name__.rpartition(".")[0]
 
@@ -51,7 +45,7 @@ def _imported_constants(tree: ast.Module) -> Iterator[str]:
         if not isinstance(node, ast.ImportFrom):
             continue
         origin = node.module or ""
-        if origin.startswith(f"{_PACKAGE}.") and not origin.startswith(f"{_KERNEL}."):
+        if origin.startswith(f"{_PACKAGE}.") and not f"{origin}.".startswith(f"{_KERNEL}."):
             module = importlib.import_module(origin)
             for alias in node.names:
                 yield f"{alias.name} = {_constant(alias.name, getattr(module, alias.name))}"

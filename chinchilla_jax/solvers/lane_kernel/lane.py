@@ -1,8 +1,8 @@
-"""One lane from its starts to its certificate: the steps of solvers/xla/newton.py, without a batch.
+"""One lane from its starts to its certificate: the Newton steps of solvers/xla/newton.py, without a batch.
 
 A lane stops as soon as it is done, a rejected trial costs one pass and nothing else, and later starts are
-given up against the final value of the earlier ones. The decisions and their thresholds are those of
-solvers/xla/newton.py and solvers/xla/stages.py, which explain them.
+abandoned against the final value of earlier ones. The decisions and their thresholds are those of
+solvers/xla/newton.py and solvers/xla/stages.py, and are explained there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.lane_kernel.algebra import (
+    coordinates_at,
     factorise,
-    frame,
-    move,
     pull_back,
     push_forward,
     quadratic_form,
+    take_step,
 )
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
 from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, slopes, sum_of
@@ -72,24 +72,25 @@ def _copy(point, into):
 def descend(
     theta, anchor, double, packed, n_runs, target_width, width, total, limits, bar, leader, scratch
 ):  # fmt: skip
-    """Newton steps of one lane from `theta` (5,), both points being overwritten with where it ended.
+    """Take Newton steps in one lane, from `theta` (5,).
 
     Args:
-        theta: trial point; in the end the one after the last step.
-        anchor: for the last accepted point.
-        double: the stage: float64, which ends with the certificate, or float32, which leads up to it.
-        packed: runs in float64, the same in float32, and how many they are.
-        n_runs: runs of the table, with those without a weight.
-        target_width: the objective's own zone half-width; `width` is the one to begin with.
-        width: see there.
+        theta: where to start; overwritten with the point after the last step.
+        anchor: overwritten with the last accepted point.
+        double: whether this is the float64 stage, which ends with the certificate, or the float32 stage
+            before it.
+        packed: runs in float64, the same in float32, and their number.
+        n_runs: number of runs in the table, those of weight zero included.
+        target_width: the objective's own half-width of the quadratic zone.
+        width: the half-width to begin with.
         total: sum of the weights.
         limits: tolerance, most steps, first step with a line search.
-        bar: objective of the best start so far, at `leader` (5,); infinite for the first.
-        leader: see there.
+        bar: objective of the best start so far; infinite for the first.
+        leader: where that start ended, (5,).
         scratch: arrays to work in.
 
     Returns:
-        status, steps, objective at the anchor, its decrement, width in the end.
+        Status, steps, objective at the anchor, its decrement, half-width at the end.
     """
     tolerance, most, search_after = limits
     runs, runs32, count = packed
@@ -107,7 +108,7 @@ def descend(
     rejections = 0
     damping = 0.0
     for taken in range(most):
-        # One copy of these steps for both precisions: it takes half the time to compile.
+        # One copy of these steps for both precisions: two would take twice as long to compile.
         if double:
             # After the first pass the steps are tiny, as a rule.
             near = False
@@ -128,7 +129,7 @@ def descend(
             finite = finite and math.isfinite(theta[j]) and math.isfinite(sums[1 + j])
         at_target = width <= target_width * (1.0 + rounding)
         excess = here - value * (1.0 + rounding)
-        # Residuals pass the error of their logarithm on to the value, as its square root.
+        # Rounding in the logarithm reaches the value through the residuals, as its square root.
         close = double and excess * excess <= rounding * rounding * value * unit_weight
         if not (finite and (excess <= 0.0 or close)):
             if decrement <= tolerance and at_target:
@@ -148,7 +149,7 @@ def descend(
 
         _copy(theta, anchor)
         held = theta[FLOOR] <= 0.0 and sums[1 + FLOOR] >= 0.0
-        curved, amplitude, inverse = frame(theta, held)
+        curved, amplitude, inverse = coordinates_at(theta, held)
         pull_back(amplitude, inverse, sums, held, gradient, hessian)
         form, definite = factorise(hessian, gradient, 0.0, damping < 0.0, solution)
         zone = smaller(width, LARGEST_ZONE)
@@ -200,7 +201,7 @@ def descend(
 
 @inner()
 def _beaten(anchor, value, decrement, bar, leader):
-    """Whether a start cannot end below `bar` any more, or only at `leader`."""
+    """Whether a start can no longer end below `bar`, or only at `leader`."""
     apart = 0.0
     for j in range(SIZE):
         apart = larger(apart, abs(anchor[j] - leader[j]))
@@ -210,7 +211,7 @@ def _beaten(anchor, value, decrement, bar, leader):
 
 @inner()
 def _limited(theta, curved, solution, step):
-    """The step against `solution`, shortened to where the quadratic model can mean anything."""
+    """The step against `solution`, shortened to where the quadratic model still means something."""
     size = larger(1.0, abs(solution[FLOOR]) / larger(theta[FLOOR], 0.3))
     for j in (0, 1, 3, 4):
         size = larger(size, abs(solution[j]))
@@ -218,14 +219,14 @@ def _limited(theta, curved, solution, step):
         size = larger(size, larger(abs(solution[3]) / theta[3], abs(solution[0])) / 0.7)
     for j in range(SIZE):
         step[j] = -solution[j] / size
-    # A lane on the bound leaves it inwards only.
+    # From the bound, a step may only lead inwards.
     if theta[FLOOR] <= 0.0 and step[FLOOR] < 0.0:
         step[FLOOR] = 0.0
 
 
 @inner()
 def _root(slope, kappa, found):
-    """Length at which the slope along the step changes its sign, from its values at the probes."""
+    """Length at which the slope along the step changes sign, interpolated between the probes."""
     if abs(found[FULL] + PROBES[FULL] * kappa) < CLOSE_ENOUGH * abs(slope):
         return 1.0
     low, before = 0.0, slope
@@ -244,18 +245,18 @@ def _meet_bound(anchor, curved, amplitude, step, length, target):
     """Point after the step, stopped where E or (in slope coordinates) alpha would reach its bound."""
     if curved and step[3] < 0.0:
         length = smaller(length, 0.9 * anchor[3] / -step[3])
-    move(anchor, curved, amplitude, step, length, target)
+    take_step(anchor, curved, amplitude, step, length, target)
     if not target[FLOOR] < 0.0:
         return
     low, high = 0.0, length
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        move(anchor, curved, amplitude, step, middle, target)
+        take_step(anchor, curved, amplitude, step, middle, target)
         if target[FLOOR] < 0.0:
             high = middle
         else:
             low = middle
-    move(anchor, curved, amplitude, step, high, target)
+    take_step(anchor, curved, amplitude, step, high, target)
     target[FLOOR] = 0.0
 
 
@@ -264,33 +265,33 @@ def fit_lanes(
     columns, weights, counts, starts, target_width, first_width, float32_steps, limits,
     row, index, runs, runs32, scratch, theta, anchor, value, decrement, width, status, steps,
 ):  # fmt: skip
-    """Fit R lanes, each from the best of its starts; the results are written into the last seven arguments.
+    """Fit R lanes, each from the best of its starts; the last seven arguments receive the results.
 
     Args:
-        columns: u, v, y of the n runs, float64 (3, n).
-        weights: (R, n), or (1, n) for all lanes; float64. Or (0, n), and then
-        counts: the same as uint8.
+        columns: u, v, y of the n runs, (3, n).
+        weights: (R, n), or (1, n) for all lanes; or (0, n) if `counts` holds them.
+        counts: the same as uint8, or (0, n) if `weights` holds them.
         starts: (K, R, 5), best guess first.
-        target_width: the objective's own zone half-width, (R,).
-        first_width: the one to begin with, (R,).
-        float32_steps: of every start; 0 for none, and then only the first start is used.
-        limits: tolerance, float64 steps, float64 steps before the first line search.
-        row: room for the weights of a lane, (n,).
-        index: and for the places of those that are not zero, (n,) int64.
-        runs: room for the packed runs of a lane, float64.
+        target_width: the objective's own half-width of the quadratic zone, (R,).
+        first_width: the half-width to begin with, (R,).
+        float32_steps: most float32 steps of a start; with 0 only the first start is used.
+        limits: tolerance, most float64 steps, float64 steps before the first line search.
+        row: scratch for the weights of a lane, (n,).
+        index: scratch for the places of those that are not zero, (n,) int64.
+        runs: scratch for the packed runs of a lane.
         runs32: the same in float32.
         scratch: vectors (9, 5), matrix (5, 5), sums (21,), slopes (9,).
         theta: (R, 5) after the last step.
         anchor: (R, 5) last accepted points.
         value: (R,) objective at the anchors.
         decrement: (R,).
-        width: (R,).
+        width: (R,) half-width of the quadratic zone at the end.
         status: (R,), RUNNING for a lane that ran out of steps.
         steps: (R,), in both precisions.
     """
     vectors = scratch[0]
     trial, reached, best, none = vectors[4], vectors[5], vectors[6], vectors[7]
-    # Computed, or Numba would take them for constants and compile two copies of everything.
+    # Computed: from constants Numba would compile two copies of everything.
     single, double, search_at_once = float32_steps < 0, float32_steps >= 0, float32_steps * 0
     limits32 = (FLOAT32_TOLERANCE, float32_steps, search_at_once)
     n_runs, count, total = columns.shape[1], 0, 0.0
@@ -317,7 +318,7 @@ def fit_lanes(
                 done += used
                 if low < bar or rank == 0:
                     bar = low
-                    # Certified as far as float32 sees: the step from there is not to be thrown away.
+                    # Certified as far as float32 can tell: its last step is kept.
                     _copy(trial if state == _CONVERGED else reached, best)
             # The float32 stage has narrowed the zone.
             begin = target_width[lane]

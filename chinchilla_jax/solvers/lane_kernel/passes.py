@@ -1,12 +1,12 @@
 """The passes over the runs of a lane, in float32 or float64: terms of every run, sums, slopes along a step.
 
-The formulas are those of solvers/xla/moments.py, where their notation is explained. Exponentials and the
-logarithm come in a loop of their own, whose results stay in the first-level cache: in one loop with the sums,
+The formulas are those of solvers/xla/moments.py, where their notation is explained. Exponentials and
+logarithms have a loop of their own, whose results stay in the first-level cache: in one loop with the sums,
 the processor could not look far enough ahead to hide their latency, and a line search would repeat them.
 
-A lane's runs are the distinct ones of its resample, filled up with runs of weight zero, in one flat array:
-blocks of eight rows (u, v, y, weight, then residual, s, t, inverse) of `ROW` runs each. One array with
-constant distances is what lets LLVM see that the loads and stores do not overlap.
+A lane's runs are the distinct ones of its resample, padded with runs of weight zero, in one flat array of
+blocks; a block is eight rows (u, v, y, weight, then residual, s, t, inverse) of `ROW` runs each. In one array
+with constant distances LLVM can see that loads and stores do not overlap.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from chinchilla_jax.solvers.lane_kernel.elementary import LOG2_E, exp2, log
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
 from chinchilla_jax.solvers.thresholds import PROBES
 
-# Sums may be reordered: without that they stay scalar. NaN and infinity keep their meaning.
+# Sums may be reordered, or they stay scalar. NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "arcp", "nsz"}
 _TERMS = {"contract"}
 _HALF, _THIRD, _FIFTH, _TWENTY_FOURTH = 0.5, 1.0 / 3.0, 0.2, 1.0 / 24.0
-_NEAR = 1e-3  # relative change of the terms up to which the series of `advance` are right to rounding
-# Unsigned: a signed index could be negative, meaning from the end, and that test keeps a loop scalar.
+_NEAR = 1e-3  # relative change of the terms up to which the series of `advance` are exact to rounding
+# Unsigned: a signed index could be negative, counting from the end, and checking for that keeps a loop
+# scalar.
 _U, _V, _Y, _W, _R, _S, _T, _I = (np.uint64(ROW * row) for row in range(8))
 
 
 @inner()
 def _places(block, count):
-    """Where the first rows of the runs of a block are."""
+    """Places of a block's runs in its first row."""
     return range(np.uint64(8 * block), np.uint64(8 * block + smaller(ROW, count - block)))
 
 
@@ -56,10 +57,10 @@ def evaluate(theta, runs, count):
 
 @inner(fastmath=_SUMS)
 def advance(change, runs, count):
-    """Take evaluated float64 runs from theta to theta + `change` (5,), by series: a third of the work.
+    """Move evaluated float64 runs from theta to theta + `change` (5,) by series, at a third of the work.
 
     Returns:
-        Whether the change was small enough for that, to rounding; if not, the rows must be evaluated anew.
+        Whether the change was small enough to be exact to rounding; if not, the rows must be evaluated again.
     """
     da, db, de, dalpha, dbeta = change[0], change[1], change[2], change[3], change[4]
     sizes = 0.0
@@ -67,7 +68,7 @@ def advance(change, runs, count):
         for i in _places(block, count):
             s, t, inverse = runs[i + _S], runs[i + _T], runs[i + _I]
             x, y = da - dalpha * runs[i + _U], db - dbeta * runs[i + _V]
-            # e^x - 1, and the same of y, to the fourth power.
+            # e^x - 1 and e^y - 1, to the fourth power.
             of_s = s * x * (1.0 + x * (_HALF + x * (_THIRD * _HALF + x * _TWENTY_FOURTH)))
             of_t = t * y * (1.0 + y * (_HALF + y * (_THIRD * _HALF + y * _TWENTY_FOURTH)))
             growth = of_s + of_t + de * inverse
@@ -90,7 +91,7 @@ def moments(runs, count, width, sums):
     value = g0 = g1 = g2 = g3 = g4 = zero
     aa = aa_u = aa_uu = bb = bb_v = bb_vv = ab = ab_u = ab_v = ab_uv = ae = ae_u = be = be_v = ee = zero
     for block in range(0, count, ROW):
-        # Two loops: of 21 sums at once half would be kept in memory.
+        # Two loops: 21 sums do not fit into the registers at once.
         for i in _places(block, count):
             v, w, r = runs[i + _V], runs[i + _W], runs[i + _R]
             t, inverse = runs[i + _T], runs[i + _I]
@@ -175,13 +176,14 @@ def slopes(step, runs, count, width, found):
 
 @inner()
 def pack(columns, weights, index, runs, runs32):
-    """The runs with a weight (n,), in both precisions; their number, filled up to a multiple of `PAD`.
+    """Pack the runs whose weight (n,) is not zero, in both precisions; `index` (n,) is scratch.
 
-    `index` (n,) is scratch.
+    Returns:
+        Their number, padded to a multiple of `PAD`.
     """
     count = 0
     for i in range(np.uint64(len(weights))):
-        # Without a branch, mispredicted for every third run: what has no weight is overwritten.
+        # No branch, which would be mispredicted for every third run: a run of weight zero is overwritten.
         index[np.uint64(count)] = i
         count += weights[i] != 0
     for block in range(0, count, ROW):

@@ -1,10 +1,10 @@
-"""Sizes that the kernel and its caller agree on."""
+"""Sizes that the kernel and its caller share."""
 
 from __future__ import annotations
 
 SIZE = 5  # of theta
 N_SUMS = 21  # objective, gradient, lower triangle of the Hessian
 N_VECTORS = 9  # of scratch, (SIZE,) each
-ROW = 256  # runs of a block
+ROW = 256  # runs in a block
 BLOCK = 8 * ROW
-PAD = 8  # runs: a float32 vector of the widest common instruction set
+PAD = 8  # runs: a float32 vector of AVX2

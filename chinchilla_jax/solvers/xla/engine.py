@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.solvers.base import Ends
+from chinchilla_jax.solvers.base import EngineResult
 from chinchilla_jax.solvers.xla import stages
 from chinchilla_jax.solvers.xla.moments import Columns
 from chinchilla_jax.solvers.xla.newton import Lanes
@@ -88,7 +88,7 @@ class XlaEngine:
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
-    ) -> Ends:
+    ) -> EngineResult:
         """Fit R lanes. See `Engine`."""
         ranks, count = starts.shape[:2]
         # Each device has `share` lanes and padding up to `size`; `slots` is where the lanes are.
@@ -105,7 +105,7 @@ class XlaEngine:
             batch = stages.Batch(weights[rows], self.columns, total[rows], widths[lanes], n_lanes)
             outcome = self.solve(batch, padded, np.int32(ranks), first_width[lanes], self.limits)
             state, steps = jax.tree.map(lambda x: np.asarray(x)[..., slots], outcome)
-        return Ends(
+        return EngineResult(
             theta=state.theta.T,
             anchor=state.anchor.T,
             anchor_value=state.anchor_value,

@@ -130,7 +130,7 @@ def step(
     }
 
     # Directions in coordinates where the valley is straight; at an optimum the certificate is the same.
-    at = slope_coordinates.frame(theta, held)
+    at = slope_coordinates.coordinates_at(theta, held)
     gradient_phi, hessian_phi = slope_coordinates.pull_back(at, gradient, hessian)
     systems = solve_shifted(hessian_phi, gradient_phi, lanes.damping)
     zone = jnp.minimum(width, LARGEST_ZONE)
@@ -232,18 +232,18 @@ def _meet_bound(anchor: Array, curved: Array, step: Array, length: Array) -> Arr
     falls = curved & (step[3] < 0)
     most = 0.9 * anchor[3] / jnp.where(falls, -step[3], 1.0)
     length = jnp.where(falls, jnp.minimum(length, most), length)
-    target = slope_coordinates.move(anchor, curved, step, length)
+    target = slope_coordinates.take_step(anchor, curved, step, length)
 
     def bisect() -> Array:
         # E along the curve crosses zero once; this touches lanes only, no runs.
         def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bracket
             middle = 0.5 * (low + high)
-            below = slope_coordinates.move(anchor, curved, step, middle)[FLOOR] < 0
+            below = slope_coordinates.take_step(anchor, curved, step, middle)[FLOOR] < 0
             return jnp.where(below, low, middle), jnp.where(below, middle, high)
 
         _, high = lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(length), length))
-        at_bound = slope_coordinates.move(anchor, curved, step, high)
+        at_bound = slope_coordinates.take_step(anchor, curved, step, high)
         return jnp.where(target[FLOOR] < 0, at_bound.at[FLOOR].set(0.0), target)
 
     return lax.cond(jnp.any(target[FLOOR] < 0), bisect, lambda: target)

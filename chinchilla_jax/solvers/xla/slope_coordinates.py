@@ -25,7 +25,7 @@ from chinchilla_jax.solvers.thresholds import SMALLEST_EXPONENT
 from chinchilla_jax.solvers.xla.moments import Symmetric, Vector, symmetric
 
 
-class Frame(NamedTuple):
+class Coordinates(NamedTuple):
     """The coordinates at one point of each lane: all (B,)."""
 
     curved: Array  # slope coordinates apply
@@ -33,17 +33,17 @@ class Frame(NamedTuple):
     inverse_exponent: Array  # 1 / alpha', or 0
 
 
-def frame(theta: Array, floor_is_held: Array) -> Frame:
+def coordinates_at(theta: Array, floor_is_held: Array) -> Coordinates:
     """Coordinates to use at `theta`."""
     curved = (theta[3] > SMALLEST_EXPONENT) & (theta[2] > 0) & ~floor_is_held
-    return Frame(
+    return Coordinates(
         curved=curved,
         amplitude=jnp.where(curved, jnp.exp(jnp.where(curved, theta[0], 0.0)), 0.0),
         inverse_exponent=jnp.where(curved, 1.0 / jnp.where(curved, theta[3], 1.0), 0.0),
     )
 
 
-def pull_back(at: Frame, gradient: Vector, hessian: Symmetric) -> tuple[Vector, Symmetric]:
+def pull_back(at: Coordinates, gradient: Vector, hessian: Symmetric) -> tuple[Vector, Symmetric]:
     """Gradient and Hessian with respect to phi, by the chain rule to second order."""
     amplitude, inverse = at.amplitude, at.inverse_exponent
     g, h = gradient, hessian
@@ -68,13 +68,13 @@ def pull_back(at: Frame, gradient: Vector, hessian: Symmetric) -> tuple[Vector, 
     return (g0, g[1], g[2], g3, g[4]), symmetric(lower)
 
 
-def push_forward(at: Frame, step: Array) -> Array:
+def push_forward(at: Coordinates, step: Array) -> Array:
     """J times a step in phi: the same direction in theta, to first order."""
     of_a = step[0] - at.inverse_exponent * step[3]
     return jnp.stack([of_a, step[1], step[2] - at.amplitude * of_a, step[3], step[4]])
 
 
-def move(theta: Array, curved: Array, step: Array, length: Array) -> Array:
+def take_step(theta: Array, curved: Array, step: Array, length: Array) -> Array:
     """Theta after `length` times `step` in phi; E may come out negative, the caller meets the bound."""
     alpha = jnp.where(curved, theta[3], 1.0)
     amplitude = jnp.exp(jnp.where(curved, theta[0], 0.0))
