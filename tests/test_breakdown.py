@@ -9,7 +9,7 @@ from test_intervals import runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import breakdown
-from chinchilla_jax.analysis.breakdown_points import CRITERIA
+from chinchilla_jax.analysis.breakdown_criteria import CRITERIA
 from chinchilla_jax.analysis.miscount_paths import paths
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, documented_sizes
 

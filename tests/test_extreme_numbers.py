@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_intervals import runs_with_noise
 
@@ -197,4 +197,6 @@ def test_a_closed_form_takes_any_number(name):
 
     for call in known:
         check = example(call)(check)
-    settings(max_examples=60, deadline=None)(given(st.tuples(*arguments))(check))()
+    settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])(
+        given(st.tuples(*arguments))(check)
+    )()

@@ -7,12 +7,7 @@
 | curves    |        | (R, k) | ln tokens per parameter of each resample at k budgets                    |
 | slopes    |        | (R,)   | (alpha - beta)/(alpha + beta) of each resample                           |
 
-Three criteria say that a conclusion has changed:
-- "ratio_leaves_interval": the median tokens per parameter at one budget lies outside the percentile interval
-  that the unperturbed runs give;
-- "slope_excludes_zero": the percentile interval of the slope of ln tokens per parameter in ln compute
-  excludes zero (the slope has one sign for one law, however it is measured: that of alpha - beta);
-- "ratio_leaves_range": the median tokens per parameter at any of a range of budgets lies outside 10 to 40.
+`breakdown_criteria.py` has the criteria for a changed conclusion.
 
 Sizes are tried outwards in steps of about a quarter before the bisection: a conclusion that changes and
 changes back within one step is missed.
@@ -26,7 +21,6 @@ earlier: such an interval can end before the size itself.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -36,11 +30,12 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Conclusion, Fitted, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.compute import GOPHER_FLOPS, params_times_tokens
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.objectives import Huber
-from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, Perturbation
+from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
@@ -49,13 +44,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
-CRITERIA = ("ratio_leaves_interval", "slope_excludes_zero", "ratio_leaves_range")
-RANGE_FLOPS = (1e20, 1e26)
-RANGE_RATIO = (10.0, 40.0)
-_BUDGETS_PER_DECADE = 4
 _SCAN = 22  # sizes fitted on the way out, before the bisection
 _FEWEST = 0.5  # share of the resamples that must converge for a size to be judged
-_POINT_STARTS, _POINT_STEPS = 16, 60
 
 
 def breakdown(
@@ -107,11 +97,11 @@ def breakdown(
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
     weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
-    sizes = _Sizes(runs, weights, objective, flops, seed, options)
+    sizes = Sizes(runs, weights, objective, flops, seed, options)
     none = sizes.at(None)
     if not none.known.sum() > 1:
         raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")
-    base = _Base(none, level)
+    base = Conclusion(none, level)
     rows = []
     for family in families:
         searches: list[list[_Search]] = []
@@ -140,96 +130,12 @@ def _draws(family: str, repeats: int) -> int:
     return repeats if known is not None and known.random else 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Fitted:
-    """What the criteria compare, for every resample: NaN where its fit failed."""
-
-    at_budget: Floats  # (R,) ln tokens per parameter
-    curves: Floats  # (R, k)
-    slopes: Floats  # (R,)
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        return ~np.isnan(self.slopes)
-
-
-class _Sizes:
-    """Fits of the runs under any perturbation, on the same resamples."""
-
-    def __init__(
-        self,
-        runs: Runs,
-        weights: NDArray[np.uint8],
-        objective: Huber,
-        flops: float,
-        seed: int,
-        options: SolverOptions | None,
-    ) -> None:
-        self.runs, self.weights, self.objective = runs, weights, objective
-        self.flops, self.seed, self.options = flops, seed, options or SolverOptions()
-        decades = math.log10(RANGE_FLOPS[1] / RANGE_FLOPS[0])
-        self.budgets = np.geomspace(*RANGE_FLOPS, round(decades * _BUDGETS_PER_DECADE) + 1)
-
-    def at(self, perturbation: Perturbation | None) -> _Fitted:
-        from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
-        from chinchilla_jax.fitting.point_fit import fit
-
-        runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)
-        wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
-        point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = bootstrap_condition(runs, weights=self.weights, point=point, options=self.options)
-        intercept, slope = boot.laws.log_ratio_line()
-        sound = boot.converged & np.isfinite(intercept)
-        intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)
-        return _Fitted(
-            at_budget=intercept + slope * math.log(params_times_tokens(self.flops)),
-            curves=intercept[:, None] + slope[:, None] * np.log(params_times_tokens(self.budgets)),
-            slopes=slope,
-        )
-
-
-class _Base:
-    """The unperturbed conclusion, and the criteria: for all resamples together, and for each one."""
-
-    def __init__(self, none: _Fitted, level: float) -> None:
-        self.none = none
-        self.tails = central_tails(level)
-        known = none.known
-        self.median = float(np.median(none.at_budget[known]))
-        self.interval = np.quantile(none.at_budget[known], self.tails)
-        self.slope_reach = np.quantile(none.slopes[known], self.tails) - np.median(none.slopes[known])
-        self.range = np.log(RANGE_RATIO)
-
-    def met(self, criterion: str, fitted: _Fitted) -> bool:
-        known = fitted.known
-        if criterion == "ratio_leaves_interval":
-            median = np.median(fitted.at_budget[known])
-            return not self.interval[0] <= median <= self.interval[1]
-        if criterion == "slope_excludes_zero":
-            low, high = np.quantile(fitted.slopes[known], self.tails)
-            return not low <= 0 <= high
-        medians = np.median(fitted.curves[known], axis=0)
-        return bool(np.any((medians < self.range[0]) | (medians > self.range[1])))
-
-    def excess(self, criterion: str, fitted: _Fitted) -> Floats:
-        """By how much each single resample is beyond the criterion, (R,): positive where it is met."""
-        if criterion == "ratio_leaves_interval":
-            moved = self.median + fitted.at_budget - self.none.at_budget
-            return np.maximum(self.interval[0] - moved, moved - self.interval[1])
-        if criterion == "slope_excludes_zero":
-            low, high = fitted.slopes + self.slope_reach[0], fitted.slopes + self.slope_reach[1]
-            return np.maximum(low, -high)
-        return np.maximum(
-            self.range[0] - fitted.curves.min(axis=1), fitted.curves.max(axis=1) - self.range[1]
-        )
-
-
 class _Search:
     """One path: sizes on the way out, then bisection for each criterion. Each size is fitted once."""
 
-    def __init__(self, path: Path, sizes: _Sizes, base: _Base, tolerance: float) -> None:
+    def __init__(self, path: Path, sizes: Sizes, base: Conclusion, tolerance: float) -> None:
         self.path, self.sizes, self.base = path, sizes, base
-        self.fitted: dict[float, _Fitted] = {0.0: base.none}
+        self.fitted: dict[float, Fitted] = {0.0: base.none}
         # From well inside the documented miscount to the limit, evenly in the logarithm.
         first = min(0.3 * path.documented, 0.1 * path.limit)
         self.scanned = [0.0]

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.analysis.breakdown_points import RANGE_RATIO
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
-from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.laws.compute import GOPHER_FLOPS, NEAR_RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Composition, parse_condition
 
@@ -145,6 +144,6 @@ def prescription(
         "level": float(level),
         "n_converged": int(converged.sum()),
         "n_failed": int((~converged).sum()),
-        "leaves_range": known and not (RANGE_RATIO[0] <= low and high <= RANGE_RATIO[1]),
-        "outside_range": known and (high < RANGE_RATIO[0] or low > RANGE_RATIO[1]),
+        "leaves_range": known and not (NEAR_RULE_OF_THUMB[0] <= low and high <= NEAR_RULE_OF_THUMB[1]),
+        "outside_range": known and (high < NEAR_RULE_OF_THUMB[0] or low > NEAR_RULE_OF_THUMB[1]),
     }

@@ -26,6 +26,9 @@ GOPHER_FLOPS = 5.76e23
 RULE_OF_THUMB = 20.0
 """Tokens per parameter that Hoffmann et al. 2022 (arXiv:2203.15556) are quoted for."""
 
+NEAR_RULE_OF_THUMB = (10.0, 40.0)
+"""Within a factor of two of it."""
+
 
 def params_times_tokens(flops: Values) -> Values:
     """N D = C / 6, positive where C is."""
