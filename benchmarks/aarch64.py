@@ -1,12 +1,12 @@
-"""Does the CPU kernel compute the same on ARM? Fits by x86-64 code here against aarch64 code under qemu.
+"""Check that the CPU kernel computes the same on ARM: x86-64 code here against aarch64 code under qemu.
 
     python benchmarks/aarch64.py              # 6 conditions x 100 resamples
     python benchmarks/aarch64.py --smoke      # seconds, for the gate
 
 The kernel is compiled by LLVM for aarch64, linked with a small C program and run by qemu's user emulation;
-the rest of the library runs here. Needs Debian's packages qemu-user and gcc-aarch64-linux-gnu: without them
-it says so and ends. Exit code 1 if a random bit or a status differs, or an objective by more than 1e-12
-(relative). Emulation says nothing about speed.
+the rest of the library runs here. Needs Debian's packages qemu-user and gcc-aarch64-linux-gnu, and stops with
+a message if they are missing. Exit code 1 if a random bit or a status differs, or an objective by more than
+1e-12 (relative). Speeds under emulation are not meaningful.
 """
 
 from __future__ import annotations
