@@ -153,7 +153,7 @@ def main() -> int:
 
 
 def compare(emulated: Kernel, name: str, resamples: int) -> bool:
-    """Print one line; whether all is the same."""
+    """Print one line; returns whether all results agree."""
     runs = CONDITIONS[name](cj.load_runs("chinchilla"))
     design, point = Design.from_runs(runs), cj.fit(runs, starts=64)
     ids = np.arange(resamples, dtype=np.uint32)
