@@ -438,6 +438,7 @@ def test_fit_is_the_fit_of_the_library(engine):
         assert found["starts"]["status_counts"] == dict(expected.starts.status)
 
 
+@pytest.mark.slow
 def test_bootstrap_is_the_bootstrap_of_the_library():
     asked = ("bootstrap", "chinchilla", "--resamples", RESAMPLES, "--flops", "1e22", "--json")
     found = strict_json(done(*asked))

@@ -57,6 +57,7 @@ def test_mistakes(arguments, message):
     assert message in refused(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

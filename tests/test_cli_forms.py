@@ -17,9 +17,9 @@ FORMS = ("forms", "chinchilla", "--law", "equal_exponents", "--split", "runs", "
     ("law", "objective"),
     [
         ("kaplan", "huber"),
-        ("broken", "squared"),
-        ("equal_exponents", "huber_scale"),
-        ("fixed_floor", "asymmetric"),
+        pytest.param("broken", "squared", marks=pytest.mark.slow),
+        pytest.param("equal_exponents", "huber_scale", marks=pytest.mark.slow),
+        pytest.param("fixed_floor", "asymmetric", marks=pytest.mark.slow),
     ],
 )
 def test_every_law_by_every_objective(law, objective):

@@ -297,6 +297,7 @@ def test_a_normal_of_laws_that_cannot_be_drawn_is_that_of_the_quantity():
     assert (columns["low"][0], columns["high"][0]) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [name for name in LAWS if name != "chinchilla"])
 def test_every_law_has_every_interval(law):
     runs = runs_with_noise(noise=0.003)

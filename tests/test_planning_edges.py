@@ -153,7 +153,7 @@ def test_laws_that_cannot_reach_the_loss_are_reported_and_not_dropped(tmp_path):
 
 
 def test_the_command_line_says_how_many_laws_were_left_out(tmp_path, monkeypatch):
-    from chinchilla_jax.cli.law_options import LawSource
+    from chinchilla_jax.cli.law_source import LawSource
 
     sample = spread_sample(100)
     monkeypatch.setattr(LawSource, "read", lambda _: sample)
