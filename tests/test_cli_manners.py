@@ -32,6 +32,7 @@ def test_doctor_finds_this_installation_well(hurried, capsys):
     assert found["versions"]["jax"] == version("jax")
     assert [check["passed"] for check in found["checks"]] == [True] * 4
     assert found["precision"]["inside the library"] == "float64"
+    assert found["engine"] == {"auto": "lanes", "reason": ""}
     assert found["speed"]["certified fits per second"] > 0
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -116,6 +116,8 @@ def test_one_warning_says_that_llvm_refuses_the_kernel_and_why(refusal):
     assert refusal in str(caught[0].message)
     assert "\n" not in str(caught[0].message)
     assert caught[0].filename == __file__, "the user's line"
+    engine, reason = engine_choice.auto_engine()
+    assert engine == "xla" and refusal in reason
     with pytest.raises(UsageError, match="engine 'lanes' cannot be used here") as error:
         engine_choice.chosen_kernel("lanes")
     assert refusal in str(error.value)
@@ -189,3 +191,18 @@ def test_the_environment_says_what_auto_means(monkeypatch):
     monkeypatch.setenv(engine_choice.VARIABLE, "fast")
     with pytest.raises(UsageError, match="unknown engine in CHINCHILLA_JAX_ENGINE 'fast'"):
         engine_choice.chosen_kernel("auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"law": "kaplan"}, "kaplan by huber"),
+        ({"objective": "asymmetric"}, "chinchilla by asymmetric"),
+        ({"solver": "optax-lbfgs"}, "solver 'optax-lbfgs'"),
+    ],
+)
+def test_an_engine_that_would_not_be_asked_is_refused(given, part):
+    with pytest.raises(UsageError, match=f"engine 'lanes' does not run {part}"):
+        cj.fit(load_runs("chinchilla"), starts=4, options=cj.SolverOptions(engine="lanes"), **given)
+    with pytest.raises(UsageError, match="unknown engine 'lane'; did you mean 'lanes'"):
+        cj.fit(load_runs("chinchilla"), starts=4, options=cj.SolverOptions(engine="lane"), **given)

@@ -47,6 +47,7 @@ def doctor_command(as_json: bool) -> None:
 
 def examine() -> dict[str, Any]:
     """Everything that the command prints, as plain values."""
+    from chinchilla_jax.solvers.engine_choice import auto_engine
     from chinchilla_jax.study.environment import device, versions
 
     begun = time.perf_counter()
@@ -55,6 +56,7 @@ def examine() -> dict[str, Any]:
         "versions": versions(),
         "optional": {name: importlib.util.find_spec(name) is not None for name in _OPTIONAL},
         "device": device(),
+        "engine": dict(zip(("auto", "reason"), auto_engine(), strict=True)),
         "precision": _precision(),
         "cache": os.environ.get("JAX_COMPILATION_CACHE_DIR"),
         "checks": checks,
@@ -125,6 +127,10 @@ def _print(found: dict[str, Any]) -> None:
     output.print_field("not installed", ", ".join(missing) or "nothing optional is missing")
     output.print_field(
         "devices", f"{device['count']} x {device['kind']} ({device['platform']}), {device['cores']} cores"
+    )
+    engine = found["engine"]
+    output.print_field(
+        "engine", f"{engine['auto']} ({engine['reason']})" if engine["reason"] else engine["auto"]
     )
     output.print_field("precision", "; ".join(f"{name}: {kind}" for name, kind in found["precision"].items()))
     output.print_field("cache", cache or "off: programs are recompiled in every run")

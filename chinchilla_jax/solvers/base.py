@@ -37,8 +37,9 @@ class SolverOptions:
         wide_start: begin with the quadratic zone as wide as the residuals and narrow it on the way; for
             starts far from the optimum.
         workers: threads that share the batch; None for one per available core.
-        engine: what runs the steps of "newton": "lanes" (compiled by LLVM, for CPUs), "xla" (any device), or
-            "auto" for the first on CPUs where llvmlite is installed and the second elsewhere.
+        engine: what takes the steps of "newton" for the five-parameter law: "lanes" (compiled by LLVM, for
+            CPUs), "xla" (any device), or "auto" for the first on CPUs where LLVM accepts it and the second
+            elsewhere. Every other law and solver runs through XLA.
     """
 
     tolerance: float = 1e-12

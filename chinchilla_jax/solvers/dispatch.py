@@ -19,7 +19,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ENGINES, Problem, Solution, SolverOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +57,16 @@ def is_fast(law: Law, objective: Objective) -> bool:
     return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError)
 
 
+def _check_engine(engine: str, solver: str, problem: Problem) -> None:
+    """Refuse an engine that does not exist, or would have no part in the fit."""
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    law, objective = problem.law, problem.objective
+    if engine == "lanes" and (solver != "newton" or not is_fast(law, objective)):
+        what = f"solver {solver!r}" if solver != "newton" else f"{law.name} by {objective.name}"
+        raise UsageError(f"engine 'lanes' does not run {what}; use 'auto'")
+
+
 def solve(
     problem: Problem,
     weights: NDArray[Any],
@@ -82,6 +92,7 @@ def solve(
         UsageError: a combination that has no meaning, or shapes that do not fit together.
     """
     check_solver(solver, problem.law, problem.objective)
+    _check_engine(options.engine, solver, problem)
     candidates = [starts] if isinstance(starts, np.ndarray) and starts.ndim == 2 else list(starts)
     objective = problem.objective
     if solver != "newton":

@@ -52,6 +52,19 @@ def chosen_kernel(engine: str) -> Kernel | None:
         raise UsageError(f"engine 'lanes' cannot be used here ({refusal}); use 'auto' or 'xla'") from None
 
 
+def auto_engine() -> tuple[str, str]:
+    """What "auto" means in this process, "lanes" or "xla", and why if it is not the first."""
+    if _default() != "auto":
+        return _default(), f"{VARIABLE} is set"
+    if accelerated():
+        return "xla", "JAX has an accelerator"
+    try:
+        load_kernel()
+    except KernelRefused as refusal:
+        return "xla", str(refusal)
+    return "lanes", ""
+
+
 def drawing_kernel() -> Kernel | None:
     """The kernel if it can draw random numbers, None if JAX must; the bits are the same."""
     return None if _default() == "xla" else _kernel_or_warning()
