@@ -31,17 +31,17 @@ _SENTENCES = {
         "(HuberScale: its dual multipliers are within bounds)."
     ),
     Status.MAX_STEPS: (
-        "The step limit was reached before the fit could be certified, so no optimum is claimed; more steps "
-        "(SolverOptions(max_steps=...) in Python) may help."
+        "The fit could not be certified, usually because the step limit was reached, so no optimum is "
+        "claimed; more steps (SolverOptions(max_steps=...) in Python) may help."
     ),
     Status.UNIDENTIFIED: (
-        "The data do not determine all five parameters: the best law has E = 0 (ln E runs off to minus "
-        "infinity), an exponent runs off, or the Hessian is singular; use more runs or a wider range of "
-        "sizes and tokens."
+        "The data do not determine every parameter of the law: the best one has E = 0 (ln E runs off to "
+        "minus infinity), an exponent runs off, a term vanishes, or the Hessian is singular; use more runs "
+        "or a wider range of sizes and tokens."
     ),
     Status.INVALID: (
-        "A parameter or token count is not positive and finite, so its logarithm does not exist; use a "
-        "smaller perturbation."
+        "A parameter count, token count or loss is not positive and finite, so its logarithm does not exist; "
+        "use a smaller perturbation."
     ),
 }
 
