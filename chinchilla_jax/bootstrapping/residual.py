@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax.bootstrapping.result import BootstrapResult
+from chinchilla_jax.bootstrapping.scouting import known_optima
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.schemes import Residual
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.point_fit import FitResult
-
-_UNKNOWN = 16  # starts in place of the optima of a point fit that found none
 
 
 def residual_bootstrap(
@@ -40,9 +39,8 @@ def residual_bootstrap(
 ) -> BootstrapResult:
     """Each resample has losses of its own: a design and a call of the solver each."""
     options = options or SolverOptions()
-    law, design, objective = problem.law, problem.design, problem.objective
-    minima = point.starts.minima
-    starts = minima if len(minima) else law.starts(design, _UNKNOWN)
+    design, objective = problem.design, problem.objective
+    starts = known_optima(problem, point.starts.minima)
     delta = objective.delta if isinstance(objective, HuberScale) else objective.down
     losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
     rows = np.ones((1, len(runs)), np.uint8) if own is None else own[None]

@@ -6,7 +6,7 @@ Notation
 
 A resample's optimum lies near that of some other resample. Giving every resample the member of a pool of
 optima with the lowest objective under its own weights costs one matrix product and saves steps. Where heavy
-noise makes several minima, that is not enough; `scout` finds out, and what else to start from.
+noise makes several minima, that is not enough; `scout` finds out where, and which starts to add.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
-_DOUBTS = 26, 78  # further pilots, fitted from two of the optima found, till there are doubts: do they agree?
-_PILOTS_HARD, _FAR_HARD = 128, 2  # pilots and far starts more where they do not
-_FEW = 2  # disagreements: up to here two starts per resample are enough, beyond four are taken
+_DOUBTS = 26, 78  # further pilots, in two batches, each fitted from two of the optima found: do they agree?
+_PILOTS_HARD, _FAR_HARD = 128, 2  # pilots added where they do not, and far starts for each
+_FEW = 2  # up to this many disagreements a resample has `_RANKS_FEW` starts, beyond it `_RANKS_MANY`
 _RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS = 40
 _UNKNOWN = 16  # starts in place of the optima of a point fit that found none
@@ -55,6 +55,11 @@ class Recipe:
         return list(best_of_pool(problem, weights, self.pool, ranks=self.ranks))
 
 
+def known_optima(problem: Problem, minima: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`minima` (K, p) of a point fit; starts spread over the law's own grid where it found none."""
+    return minima if len(minima) else problem.law.starts(problem.design, _UNKNOWN)
+
+
 def find_recipe(
     problem: Problem,
     minima: NDArray[np.float64],
@@ -73,9 +78,8 @@ def find_recipe(
         own: (n,) weights of the runs, None where all count the same.
         options: how hard the solver tries.
     """
-    law, design, objective = problem.law, problem.design, problem.objective
-    # A point fit that was not certified has no optima to offer; the law's own grid then takes their place.
-    known = minima if len(minima) else law.starts(design, _UNKNOWN)
+    law, objective = problem.law, problem.objective
+    known = known_optima(problem, minima)
     # HuberScale is started from the optima of a smooth objective.
     smooth = Huber() if isinstance(objective, HuberScale) else objective
     if not is_fast(law, smooth):
@@ -134,7 +138,7 @@ class _Pilots:
 
     def optima_of_races(self, pilots: range, far: NDArray[np.float64]) -> NDArray[np.float64]:
         """Best optimum of every pilot that has one from the starts `far` (K, p); (P, p) or fewer."""
-        # In mixed precision whatever the fits are in: only there starts race, and these only propose others.
+        # Always mixed: only its float32 stage races starts, and these optima only serve as starts.
         wide = dataclasses.replace(self.options, precision="mixed", wide_start=True, max_steps=_FAR_STEPS)
         starts = [np.broadcast_to(start, (len(pilots), len(start))) for start in far]
         solution = solve(self.problem, self.weights(pilots), starts, options=wide)

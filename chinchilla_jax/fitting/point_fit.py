@@ -18,6 +18,7 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import HuberScale, Objective
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
+from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 
 _STEPS_FAST, _STEPS = 150, 300  # of each start
 _SLOW_STARTS = 32  # where no fast engine fits the law
-_FEWER = 4  # times fewer starts for the five-parameter fit that another law may start from
+_FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
 _MORE_STEPS = 600  # of a point fit that ran out of steps
-_VERTEX_WITHIN = 1e-5  # width of the zone, relative to the typical residual, of a fit that is a vertex
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,7 @@ class Certificate:
     """Why a fit is believed to be an optimum.
 
     Attributes:
-        kind: "newton_decrement" (`Huber`; `HuberScale` with a wide zone) or "dual" (`HuberScale` at a
-            vertex).
+        kind: "dual" (`HuberScale` at a vertex) or "newton_decrement" (everything else).
         value: relative decrease that a Newton step would still bring, or by how much the dual constraints and
             stationarity are missed.
         tolerance: bound that `value` had to meet.
@@ -149,7 +148,7 @@ def fit(
     """Fit a law to `runs` from many starts and return the best optimum with its certificate.
 
     Args:
-        runs: n runs; at least six distinct ones to mean anything.
+        runs: n runs. Where they cannot determine the law (see `Law.least`), the fit is UNIDENTIFIED.
         law: a law or its name, see `laws.LAWS`.
         objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names.
         delta: half-width of the zone, for an objective given by name.
@@ -160,7 +159,9 @@ def fit(
         starts: how many starts, spread over what is plausible for the law; or another fit of the same runs,
             whose distinct optima are then the starts. "auto" is all 4,500 starts of Hoffmann et al. 2022
             (arXiv:2203.15556, section D.4) where a fast engine fits the law, 32 elsewhere.
-        options: how hard the solver tries. Starts that are not another fit begin with a wide quadratic zone.
+        options: how hard the solver tries. None for 150 steps a start (300 without a fast engine) and, where
+            the best start runs out of them, 600 more from where it ended (except for `HuberScale`). Starts
+            that are not another fit begin with a wide quadratic zone.
 
     Returns:
         The fit. It is returned, not raised, when it did not converge: look at `status`.
@@ -183,7 +184,7 @@ def read_problem(
     """What is to be fitted, from arguments as people give them.
 
     Raises:
-        UsageError: runs that are no `Runs`, or an unknown law or objective.
+        UsageError: `runs` is not a `Runs`, or the law or the objective is unknown.
     """
     from chinchilla_jax.datasets import Runs
 
@@ -213,7 +214,7 @@ def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] 
         )
     if not array.any():
         raise UsageError("weights: all are zero; give some run a weight")
-    # Only their ratios mean something, and a mean of one keeps every threshold where it belongs.
+    # Only their ratios matter; with a mean of one every threshold of the solvers keeps its meaning.
     return np.asarray(array / array.max() / np.mean(array[array > 0] / array.max()))
 
 
@@ -256,7 +257,7 @@ def fit_problem(
     found = solve(problem, rows, np.concatenate(theta), solver=solver, options=options)
     best = found.best_lane()
     if found.status[best] == Status.MAX_STEPS and patient and solver == "newton":
-        # Creeping along a kink or a valley: a fresh start from there usually gets home.
+        # It creeps along a kink or a valley; a fresh start from there usually converges.
         more = dataclasses.replace(options, wide_start=True, max_steps=_MORE_STEPS)
         again = solve_generally(problem, rows, found.theta[best][None], options=more)
         if again.objective_value[0] <= found.objective_value[best]:
@@ -296,7 +297,7 @@ def _result(
     certificate = Certificate(
         kind="dual" if dual else "newton_decrement",
         value=float(solution.decrement[best]),
-        tolerance=1e-9 if dual else options.tolerance,
+        tolerance=DUAL_TOLERANCE if dual else options.tolerance,
         holds=status is Status.CONVERGED,
     )
     return FitResult(
@@ -323,4 +324,4 @@ def _is_vertex(
     width = objective.delta * objective.scale(residuals, w)
     found = np.abs(residuals)[w > 0]
     inside = np.sum(found <= width * (1 + 1e-6))
-    return bool(width < _VERTEX_WITHIN * found.mean() and inside >= size)
+    return bool(width < VERTEX_BELOW * found.mean() and inside >= size)

@@ -51,10 +51,10 @@ class WidthSolver(Protocol):
 
 # Fractions of the mean |r| through which the zone narrows; the last leaves p residuals inside it.
 _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
-_VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
+VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _ZERO = 1e-12  # residual at the vertex, in units of log loss
 _MOST_VERTEX_STEPS, _LAST_VERTEX_STEP = 6, 1e-9  # the error after a step is about its square
-_STATIONARY = 1e-9
+DUAL_TOLERANCE = 1e-9  # excess of the multipliers plus stationarity residual at which a vertex is certified
 _PERFECT = 1e-13  # mean |r| under which nothing but rounding is left
 _MOST_TURNS = 60  # of scale and law; each is a linear step towards the joint minimum
 _NARROW_TURNS = 2
@@ -106,7 +106,7 @@ def solve_huber_scale(
         theta, steps = solution.theta, steps + solution.steps
         near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
     sigma = objective.scale(problem.residuals(theta), w)
-    at_vertex = objective.delta * sigma < _VERTEX_BELOW * near
+    at_vertex = objective.delta * sigma < VERTEX_BELOW * near
     vertex = _vertex(problem, w, theta, objective, steps)
     rest = ~(at_vertex & (vertex.status == Status.CONVERGED))
     if rest.any():
@@ -119,7 +119,7 @@ def solve_huber_scale(
         smooth.put(np.flatnonzero(take), again[take])
         vertex.put(left, smooth)
         vertex.steps[left] += steps[left]
-    # Through all runs with a weight passes a law: the likelihood has no bound as sigma goes to zero.
+    # The law passes through every run with a weight: the likelihood is unbounded as sigma goes to zero.
     perfect = _mean_abs(problem, w, vertex.theta) < _PERFECT
     vertex.status[perfect & (vertex.status == Status.CONVERGED)] = Status.UNIDENTIFIED
     if on_progress is not None:
@@ -173,7 +173,7 @@ def _vertex(
     scale = np.einsum("rn,rnk->rk", w, np.abs(jacobian)).max(axis=1)
     excess = np.maximum(np.abs(multiplier).max(axis=1) - 1.0, 0.0) + left / scale
     at_zero = np.abs(residual[lanes, active]).max(axis=1) <= _ZERO
-    certified = usable & solvable & at_zero & (excess <= _STATIONARY)
+    certified = usable & solvable & at_zero & (excess <= DUAL_TOLERANCE)
     # The law returned is the vertex. The minimum of the likelihood itself, whose zone has a width, lies
     # width * lambda_i beside it: about 1e-6 in the likelihood, 1e-6 relative in B on the Chinchilla runs.
     sigma = objective.scale(residual, w)
@@ -210,8 +210,8 @@ def _alternate(
 ) -> Solution:
     """Fit scale and law in turn until the scale settles."""
     solution = solve_widths(problem, weights, theta, objective.delta * sigma, options=options)
-    # In a zone this narrow the law does not feel the scale: a few turns settle what can be settled.
-    narrow = bool(np.all(objective.delta * sigma < _VERTEX_BELOW * _mean_abs(problem, w, theta)))
+    # In a zone this narrow the scale hardly moves the law: a few turns are enough.
+    narrow = bool(np.all(objective.delta * sigma < VERTEX_BELOW * _mean_abs(problem, w, theta)))
     for _ in range(_NARROW_TURNS if narrow else _MOST_TURNS):
         updated = objective.scale(problem.residuals(solution.theta), w)
         moving = np.flatnonzero(np.abs(updated - sigma) > _SETTLED * sigma)
