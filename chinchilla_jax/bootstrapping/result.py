@@ -150,7 +150,7 @@ class BootstrapResult:
             methods: out of `intervals.BOOTSTRAP_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
                 "studentised" `bootstrap(..., inner=50)`.
             simultaneous: bands that hold whole curves over `flops`, and not each point by itself.
-            seed: of the normal draws.
+            seed: of the laws that the normal methods draw.
 
         Returns:
             The table of `intervals.interval_table`: the parameters of the law, the exponents a and b and the
@@ -171,7 +171,12 @@ class BootstrapResult:
         )
 
     def standard_errors(self) -> pd.DataFrame:
-        """Rows: the five parameters. Columns: parameter, estimate, standard_error, n_converged, n_failed."""
+        """Standard error of each parameter: the spread of the resamples, natural units.
+
+        Returns:
+            Rows: the parameters of the law. Columns: parameter, estimate, standard_error, n_converged,
+            n_failed.
+        """
         import pandas as pd
 
         table = pd.DataFrame(self._parameter_columns(*self._usual()))
@@ -186,8 +191,11 @@ class BootstrapResult:
                 "studentised" `bootstrap(..., inner=50)`.
 
         Returns:
-            Rows: the five parameters. Columns: parameter, estimate, low, high, level, method, n_converged,
-            n_failed.
+            Rows: the parameters of the law. Columns: parameter, estimate, low, high, level, method,
+            n_converged, n_failed.
+
+        Raises:
+            UsageError: `level` is not a probability, or `method` is unknown or lacks what it needs.
         """
         import pandas as pd
 
@@ -196,7 +204,21 @@ class BootstrapResult:
     def tokens_per_param(
         self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
     ) -> pd.DataFrame:
-        """Compute-optimal tokens per parameter, by budget: flops, low, median, high, level, method."""
+        """Compute-optimal tokens per parameter at each budget, with its interval.
+
+        Args:
+            flops: budgets (FLOP), positive, (k,) or a single one.
+            level: probability inside, in (0, 1).
+            method: as for `interval`.
+            seed: of the laws that the normal methods draw.
+
+        Returns:
+            Rows: the budgets. Columns: flops, low, median, high, level, method. `attrs` has the counts of
+            lanes, as for `intervals.tokens_per_param_band`.
+
+        Raises:
+            UsageError: as for `interval`, or a budget is not positive and finite.
+        """
         import pandas as pd
 
         columns, counts = self.tokens_per_param_columns(flops, level, method, seed=seed)

@@ -52,10 +52,13 @@ class Scheme(abc.ABC):
 
     @abc.abstractmethod
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
-        """Weights (R, n) of these resamples, a row a function of its id and the seed alone."""
+        """Weights (R, n) of these resamples, each row a function of its id and the seed alone.
+
+        `Wild` gives (R, 2n), for the runs that it doubles; `Residual` has none and raises `UsageError`.
+        """
 
     def factor(self, n_runs: int) -> float:
-        """See the module's table."""
+        """By what deviations from the point are multiplied: see the table of the module."""
         return 1.0
 
     def count(self, runs: Runs, resamples: int) -> int:
@@ -252,7 +255,7 @@ class Wild(Scheme):
     name: ClassVar[str] = "wild"
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """Of the 2n runs of `doubled`: the first n are the runs as they are, the others mirrored."""
+        """Weights (R, 2n) of the runs of `doubled`: first the n runs as they are, then those mirrored."""
         bits = resampling.resample_bits(len(runs), resample_ids, seed, stream=resampling.WILD)
         mirrored = (bits >> np.uint32(31)).astype(np.uint8)
         return np.concatenate([1 - mirrored, mirrored], axis=1)
@@ -281,7 +284,7 @@ class Residual(Scheme):
     name: ClassVar[str] = "residual"
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """Weights (R, n), see `Scheme.weights`."""
+        """None: always raises `UsageError`."""
         raise UsageError("Residual gives losses, not weights; see Residual.losses")
 
     def losses(
@@ -300,7 +303,8 @@ class Residual(Scheme):
             residuals: log predicted minus log observed loss, (n,).
             resample_ids: (R,).
             seed: whole number.
-            delta: of the objective, which also says where the residuals have their centre.
+            delta: half-width of the objective's zone (log loss; may be infinite). Residuals are centred where
+                their influence under it adds up to zero, see `huber_location`.
         """
         bits = resampling.resample_bits(len(runs), resample_ids, seed, stream=resampling.RESIDUAL)
         errors = -(residuals - huber_location(residuals, delta))

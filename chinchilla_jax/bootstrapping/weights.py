@@ -45,6 +45,9 @@ def resample_weights(
 
     Returns:
         uint8 counts. A count above 255 needs a run drawn that often where once is expected: never seen.
+
+    Raises:
+        UsageError: an id or the seed is out of range.
     """
     return random_counts(n_runs, _checked(resample_ids), seed_number(seed), stream)
 
@@ -62,6 +65,9 @@ def inner_weights(weights: NDArray[np.integer], ids: ArrayLike, inner: int, seed
         ids: which resamples these are, (R,), below 2^20.
         inner: K, from 1 to 4096; the first of them are the same whatever K.
         seed: as for the resamples.
+
+    Raises:
+        UsageError: K, an id or the seed is out of range.
     """
     outer = np.asarray(ids, dtype=np.int64)
     if not 1 <= inner <= _MOST_INNER or (outer.size and outer.max() >= 2**32 // _MOST_INNER):

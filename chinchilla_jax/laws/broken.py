@@ -1,7 +1,7 @@
 """The five-parameter law with one smooth bend in either term.
 
 Source: Caballero et al. 2022, "Broken Neural Scaling Laws" (arXiv:2210.14891), eq. 1:
-b x^-c0 (1 + (x/d)^(1/f))^(-c f) passes, around x = d and over some ln x = 4 f, from exponent c0 to c0 + c.
+b x^-c0 (1 + (x/d)^(1/f))^(-c f) passes from exponent c0 to c0 + c around x = d, over about 4 f in ln x.
 Written with alpha = c0 + c/2, the exponent at the break, this is b' x^-alpha cosh(ln(x/d) / 2f)^(-c f), since
 1 + y = 2 sqrt(y) cosh(ln(y)/2): the same curve, with the bend c apart from the slope alpha.
 
@@ -23,24 +23,24 @@ from chinchilla_jax.laws.design import FLOOR
 from chinchilla_jax.laws.law import Floats, Law
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
-_BENDS = (0.0, 0.3, -0.3)  # standardised; starts
-
-
 if TYPE_CHECKING:
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
+
+_BENDS = (0.0, 0.3, -0.3)  # of the starts, standardised
 
 
 @dataclasses.dataclass(frozen=True)
 class Broken(Law):
     """The five-parameter law with one smooth bend in either term.
 
-    theta is (a', b', E, alpha', beta', c', k'), exponents and bends in units of 1/sd; constants: 1/2f and f
-    in units of sd, and the breaks in standardised logarithms.
+    theta is (a', b', E, alpha', beta', c', k'), exponents and bends in units of 1/sd; constants, first for N
+    and then for D: the break in standardised logarithms, sd/2f and f/sd.
 
     Attributes:
-        sharpness: f; the exponent passes from alpha - c/2 to alpha + c/2 over some 4 f in ln N. Positive.
+        sharpness: f, the source's name, though a smaller f is a sharper bend: the exponent passes from
+            alpha - c/2 to alpha + c/2 over about 4 f in ln N. Positive.
         params_break: N_b, where the parameter term bends; None for the geometric mean of the runs.
         tokens_break: D_b, where the token term bends; None for the geometric mean.
     """
@@ -80,7 +80,7 @@ class Broken(Law):
         return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
     def constants(self, design: Design) -> Floats:
-        """Per term: where it bends, how sharply, and how far."""
+        """For N and for D: the break, sd/2f and f/sd; (6,)."""
         parts = []
         for where, location, scale in (
             (self.params_break, design.params_location, design.params_scale),

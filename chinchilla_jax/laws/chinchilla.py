@@ -52,7 +52,7 @@ class Chinchilla(Law):
         return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
     def constants(self, design: Design) -> Floats:
-        """None."""
+        """No constants, (0,)."""
         return np.zeros(0)
 
     def natural(self, theta: Floats, design: Design) -> dict[str, Floats]:
@@ -68,11 +68,11 @@ class Chinchilla(Law):
         return self.theta_from_logs(grid_starts(count), design)
 
     def embed(self, theta: Floats) -> Floats | None:
-        """Itself."""
+        """`theta` as it is."""
         return theta
 
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw | None:
-        """The law."""
+        """The law itself."""
         return self.fitted(theta, design)
 
     def fitted(self, theta: Floats, design: Design) -> ScalingLaw:

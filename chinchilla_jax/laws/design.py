@@ -3,7 +3,8 @@
 Notation
     log_params      u_i      (ln N_i - mean) / sd over the runs; (n,)
     log_tokens      v_i      (ln D_i - mean) / sd; (n,)
-    log_loss        y_i      ln L_i, nats; (n,)
+    log_loss        y_i      ln L_i, L_i in nats per token; (n,)
+    *_location, *_scale      mean and sd of ln N and of ln D; ()
 
 Centring takes the condition number of the Hessian from about 1e11 to something float32 can live with;
 dividing by the standard deviation makes every threshold and start free of units.
@@ -39,7 +40,7 @@ LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest r
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Design:
-    """Standardised runs. `valid` is False when a count is not positive: nothing can be fitted then."""
+    """Standardised runs. `valid` is False where a count or loss is not positive and finite: no fit then."""
 
     log_params: NDArray[np.float64]
     log_tokens: NDArray[np.float64]

@@ -121,9 +121,9 @@ class AsymmetricError(ZonedObjective):
     """sum_i w_i (penalty max(r_i, 0) + max(-r_i, 0)): the lower edge of the runs, not their middle.
 
     A run can always go wrong and rarely goes too well. With a penalty of 10 on overestimates, as the
-    `chinchilla` toolkit offers (github.com/kyo-takano/chinchilla), the fit bounds the losses from below, but
-    for one run in eleven: at the minimum a share 1/(1 + penalty) of the runs lies below the law. This is the
-    quantile regression of Koenker & Bassett 1978 (Econometrica 46).
+    `chinchilla` toolkit offers (github.com/kyo-takano/chinchilla), the fit bounds the losses from below,
+    except for one run in eleven: at the minimum a share 1/(1 + penalty) of the runs lies below the law. This
+    is the quantile regression of Koenker & Bassett 1978 (Econometrica 46).
 
     What is minimised is the Moreau envelope, which lies below the sum by at most penalty^2 width / 2 a run:
     `width` bounds what smoothing the kink can change.

@@ -6,8 +6,9 @@ Notation
     x         (ln N - ln D)/2 along it: ln N = k/2 + x, ln D = k/2 - x
     ratio     ln(D/N) = -2 x at the optimum; (R, q)
 
-Where a law has a closed form (`Law.allocation_law`) that is used. Otherwise x is searched: a grid over all
-that could be meant, and bisection on the derivative of the loss (exact, by autodiff) around its lowest point.
+A closed form (`Law.allocation_law`) is used where the law has one. Otherwise x is searched: on a grid over
+every plausible ratio, then by bisection on the derivative of the loss (exact, by autodiff) around the lowest
+point.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def searched_tokens_per_param(law: Law, design: Design, theta: Floats, flops: Fl
             block = np.resize(theta[first : first + _FITS], (_FITS, law.size))
             found, edge = (np.asarray(each) for each in search(block, log_nd, law.constants(design), frame))
             kept = slice(0, min(_FITS, len(theta) - first))
-            # The lowest loss at an end of the grid: the optimum is beyond anything that could be meant.
+            # The lowest loss is at an end of the grid: the optimum is beyond any plausible ratio.
             ratio = np.where(edge < 0, np.inf, np.where(edge > 0, 0.0, np.exp(-2 * found)))
             result[first : first + kept.stop] = ratio[kept]
     result[~np.isfinite(theta).all(axis=1)] = np.nan

@@ -48,7 +48,7 @@ class EqualExponents(Law):
         return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
     def constants(self, design: Design) -> Floats:
-        """By how much ln D varies more than ln N."""
+        """sd(ln D) / sd(ln N), (1,)."""
         return np.array([design.tokens_scale / design.params_scale])
 
     def full(self, theta: Floats, design: Design) -> Floats:
@@ -73,7 +73,7 @@ class EqualExponents(Law):
         return theta[:4]
 
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw:
-        """The law."""
+        """The same law as a five-parameter one."""
         return CHINCHILLA.fitted(self.full(theta, design), design)
 
 
@@ -112,7 +112,7 @@ class FixedFloor(Law):
         return largest + jnp.log(rest + constants[0] * jnp.exp(-largest))
 
     def constants(self, design: Design) -> Floats:
-        """The floor."""
+        """E, (1,)."""
         return np.array([self.floor])
 
     def full(self, theta: Floats) -> Floats:
@@ -138,5 +138,5 @@ class FixedFloor(Law):
         return np.delete(theta, FLOOR)
 
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw:
-        """The law."""
+        """The same law as a five-parameter one."""
         return CHINCHILLA.fitted(self.full(theta), design)

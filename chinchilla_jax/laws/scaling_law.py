@@ -177,7 +177,10 @@ class ScalingLaw:
             return _plain(E + of_params + of_tokens)
 
     def terms(self, params: ArrayLike, tokens: ArrayLike) -> tuple[Values, Values]:
-        """The two terms of `loss` above E (nats per token): A N^-alpha and B D^-beta, each of shape s + t.
+        """The two terms of `loss` above E (nats per token), A N^-alpha and B D^-beta.
+
+        Each has shape s + the shape of its own argument, with leading axes of length 1 up to the larger
+        number of axes: the two broadcast to the shape of `loss`.
 
         Raises:
             UsageError: a count is not positive and finite.

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law
     from chinchilla_jax.laws.objectives import Objective
 
-
-_FLOAT32_STEPS = 100
 ENGINES = ("auto", "lanes", "xla")
+SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
+_STATIONARY = 1e-9  # decrement above which an UNIDENTIFIED point has run off and is no optimum
+_FLOAT32_STEPS = 100
+# How good an end is, by status: certified, then UNIDENTIFIED, then the others.
+_PREFERENCE = np.array([0, 2, 1, 3])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,12 +34,14 @@ class SolverOptions:
         tolerance: Newton decrement, relative to the objective, at or below which a fit is certified; above
             1e-5 a decrement depends on the coordinates it is computed in, and says little.
         max_steps: steps after which a lane ends as MAX_STEPS.
-        precision: "mixed" (float32 steps, float64 finish and certificate), "float64" throughout, or
+        precision: of the engines that fit the five-parameter law; other laws are fitted in float64 whatever
+            it is. "mixed" (float32 steps, float64 finish and certificate), "float64" throughout, or
             "float32" (steps in float32 only; the certificate is still computed in float64, and such steps
             end at a decrement of 1e-11 to 1e-7: with the default tolerance nothing is certified, give 1e-6).
         wide_start: begin with the quadratic zone as wide as the residuals and narrow it on the way; for
             starts far from the optimum.
-        workers: threads that share the batch; None for one per available core.
+        workers: threads that share the batch; None for one per available core. Fits of other laws than the
+            five-parameter one use a single thread.
         engine: what takes the steps of "newton" for the five-parameter law: "lanes" (compiled by LLVM, for
             CPUs), "xla" (any device), or "auto" for the first on CPUs where LLVM accepts it and the second
             elsewhere. Every other law and solver runs through XLA.
@@ -86,12 +91,6 @@ class Problem:
     def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative of `residuals`; theta (..., p) to (..., n, p)."""
         return self.law.jacobian(theta, self.design)
-
-
-# How good an end is, by status: certified, then an optimum on the boundary, then the others.
-_PREFERENCE = np.array([0, 2, 1, 3])
-SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
-_STATIONARY = 1e-9  # decrement above which a point called UNIDENTIFIED is one that ran off, and no optimum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Quasi-Newton solvers of other libraries behind this library's contract: for comparison and cross-checks.
 
-Notation (one lane, n runs; theta, u, v, y as in laws/chinchilla.py)
+Notation (one lane, n runs; theta as in laws/chinchilla.py; u, v, y as in laws/design.py)
     x           (a', b', ln E, alpha', beta'): theta with the logarithm of E, so that E stays positive; (5,)
     residual    r = LSE(a' - alpha' u, b' - beta' v, ln E) - y; (n,)
     scaled      sum_i w_i Huber(r_i) / (width sum_i w_i): what the libraries minimise. No component of its
@@ -10,7 +10,7 @@ What these solvers do not do by themselves is done around them, in rounds:
 
 - The objective has kinks in its second derivative, and curvature remembered from beyond a kink misleads. A
   round is at most 200 iterations; a lane not certified by then starts the next with a fresh memory.
-- They know no certificate. Every lane is judged in float64 by `solvers.certificate` after each round, and
+- They have no certificate. Every lane is judged in float64 by `solvers.certificate` after each round, and
   only a certified lane is CONVERGED: 1/2 g' H^-1 g <= tolerance x objective with H positive definite. A lane
   that stops short of that is MAX_STEPS, even where its objective agrees with the best one to many digits
   and even where it stopped by itself (a line search that ends in rounding errors).
@@ -46,7 +46,7 @@ from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
 from chinchilla_jax.laws.objectives import Huber, residual_loss
 from chinchilla_jax.laws.scaling_law import log_terms
-from chinchilla_jax.solvers.base import Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import (
     Optimality,
     certify,
@@ -134,7 +134,7 @@ class LibrarySolver:
     "float64" are the same here: float64 throughout.
 
     Args:
-        name: as in `get_solver`.
+        name: as in `library_solver`.
         minimise: minimises the scaled objective of one lane.
     """
 
@@ -147,7 +147,7 @@ class LibrarySolver:
         weights: NDArray[Any],
         starts: NDArray[np.float64],
         *,
-        options: SolverOptions = SolverOptions(),  # noqa: B008 - frozen, shared on purpose
+        options: SolverOptions = DEFAULT_OPTIONS,
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
         """Fit every lane. See `solvers.base.Solver` for the arguments.
