@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.solvers import Problem, Solution
 
-# Multiply-adds of one matrix product: small enough for the cache, and for BLAS to leave it to one thread. The
-# threads that it would else wake take half as much CPU time again, for nothing.
+# Multiply-adds of one matrix product: small enough for the cache, and for BLAS to use one thread. The threads
+# it would otherwise wake use half as much CPU time again for no gain.
 _PRODUCT, _LEAST_ROWS = 400_000, 8
-_APART = 0.1  # distance, in standardised coordinates, of optima that are worth starting from both
+_APART = 0.1  # distance in standardised coordinates beyond which two optima are both kept as starts
 
 
 def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
@@ -40,7 +40,7 @@ def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
 
 
 def apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The members of `pool` that are not too near an earlier one."""
+    """The members of `pool` (K, p), in order, that lie apart from every one kept before; (k, p)."""
     left = pool
     kept = []
     while len(left):

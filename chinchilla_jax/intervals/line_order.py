@@ -6,7 +6,7 @@
 | intercept | b         | (n,)   | of each line                                                 |
 | x         | x         | (k,)   | places                                                       |
 | ranks     | r         | (p,)   | places in the order, 0 for the lowest of the n values        |
-| limits    | L(x), U(x)|        | chords above and below which a line cannot matter            |
+| chord_*   | L(x), U(x)| (k, g) | chords below and above which a line cannot matter            |
 
 At both ends of a stretch of places the n values are sorted, and chords are drawn from end to end: L between
 the values some ranks below r, U between those some ranks above. A line that is below L at both ends is below
@@ -43,7 +43,7 @@ class Stretches:
     differ by a tenth of the time.
 
     Attributes:
-        count: of the stretches.
+        count: number of stretches.
         margin: ranks between r and a chord, as a share of the lines.
         least_inside: places within a stretch from which on choosing lines pays.
         least_places: places from which on stretches pay.

@@ -1,7 +1,9 @@
-"""Is this an optimum? The certificate of a Huber fit, computed from scratch in NumPy.
+"""Is this an optimum? Certificates in NumPy, what they mean for any law, and whether the runs determine it.
 
-The quasi-Newton solvers of other libraries know no certificate, so every lane of theirs is judged here; the
-tests judge the batched Newton method by the same function, which shares no code with it.
+`certify` is for Huber fits of the five-parameter law, with derivatives of its own that share no code with the
+engines. It judges every lane of the quasi-Newton solvers of other libraries, which have no certificate, and
+the engines' delicate lanes (five_parameter.py); the tests judge all lanes of the engines by it. `judge` and
+`identifiable` are for any law.
 
 Notation (R lanes, n runs; theta, u, v as in laws/chinchilla.py)
     w               weights; (R, n)
@@ -47,13 +49,13 @@ class Optimality:
 
     Attributes:
         objective_value: (R,).
-        gradient: (R, 5) with respect to theta; zeros where something is not finite.
+        gradient: (R, p) with respect to theta; zeros where something is not finite.
         decrement: (R,) 1/2 g' H^-1 g relative to the objective; inf where H is not positive definite or
             something is not finite.
         definite: (R,) H is positive definite, by more than rounding and the gradient left can account for.
         stationary: (R,) the gradient is as small as at an optimum, directions without curvature left aside.
         flat: (R,) stationary, and H is positive semidefinite but singular: an optimum, one of many.
-        held: (R,) E is zero and the gradient pushes it further down; g and H are those without E.
+        held: (R,) a bounded coordinate (E) is zero and pushed further down; g and H are those without it.
         vanished: (R,) a term of the law has no influence on any run.
     """
 
@@ -190,7 +192,7 @@ def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: fl
 def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether the runs with a weight could determine the law: enough sizes, token counts and places.
 
-    Through two sizes passes a whole curve of (A, alpha, E) with one objective, and an optimum found there in
+    A whole curve of (A, alpha, E) with one objective passes through two sizes, and an optimum found there in
     rounding errors proves nothing. Runs of one size and one token count are one place, however many they are.
     Times the loss, each derivative of an additive law is a function of the size plus one of the token count:
     places on which such sums have fewer dimensions than the law has parameters leave a curve as well. A
@@ -201,7 +203,7 @@ def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.
     enough = count >= law.size
     sizes_needed, tokens_needed, together = law.least
     most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
-    # More runs than so many groups hold are of one group more at least; only small tables need the count.
+    # More runs than the largest k - 1 groups hold are in k groups or more; only small tables need the count.
     sure = np.ones(len(used), bool)
     for (_, group_sizes), needed in zip(design.groups, (most_needed, most_needed, law.size + 1), strict=True):
         sure &= count > int(group_sizes[: needed - 1].sum())
@@ -234,5 +236,5 @@ def log_weaker_term(design: Design, theta: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def vanished(log_weaker: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where the parameter or the token term is nowhere worth mentioning beside E; (R,)."""
+    """Where the parameter or the token term is negligible beside E at every run; (R,)."""
     return log_weaker < _LOG_VANISHING

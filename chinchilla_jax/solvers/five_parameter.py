@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _SIZE = CHINCHILLA.size
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
-_DELICATE = 0.05  # standardised exponent, or E, below which a certificate is looked at twice
-_LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is as well
+_DELICATE = 0.05  # standardised exponent, or E, below which a certificate is checked again
+_LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is checked again too
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 

@@ -6,7 +6,7 @@ Notation (one lane; vmap makes B of them)
     r         m - y      residuals; (n,)
     psi, zone            derivative of the loss of one residual, and 1 where it is quadratic; (n,)
     g, H                 sum_i w_i psi_i J_i, and sum_i w_i (zone_i J_i J_i' + psi_i M_i)
-    widening             factor on the quadratic zone: many at first, one in the end
+    widening             factor on the quadratic zone: large at first, 1 in the end
     damping   mu         added to the eigenvalues of H, scaled to a unit diagonal
 
 A step goes along -(|H| + mu)^-1 g, |H| with the eigenvalues made positive, and takes the best of several
@@ -155,7 +155,7 @@ def step(law: type[Law], lane: Lane, weights: Array, runs: Runs, tolerance: Arra
     calmer = jnp.where(calmer < 1e-12, 0.0, calmer)
     damping = jnp.where(better, calmer, jnp.maximum(lane.damping * 10, 1e-6))
     narrower = jnp.maximum(lane.widening / NARROWING, 1.0)
-    # Stuck in a wide zone is reason to narrow it, not to stop.
+    # A lane stuck in a wide zone narrows it; it stops only in the objective's own.
     stuck = ~better & (damping > MOST_DAMPING)
     narrow = (settled | stuck) & (lane.widening > 1)
     moved = lane._replace(

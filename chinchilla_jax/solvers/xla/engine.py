@@ -1,4 +1,4 @@
-"""The batched Newton method as XLA runs it: one compiled call per chunk of lanes, see solvers/stages.py."""
+"""The batched Newton method as XLA runs it: one compiled call per chunk of lanes, see xla/stages.py."""
 
 from __future__ import annotations
 

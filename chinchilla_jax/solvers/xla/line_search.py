@@ -3,9 +3,9 @@
 Along a step, r_i(t) = r_i + t q_i to first order, so the slope of the objective is
     phi'(t) = sum_i w_i psi(r_i + t q_i) q_i + t kappa,
 piecewise linear and rising when kappa >= 0 (kappa: curvature of the law along the step, from the Hessian).
-Its root takes the step past as many kinks of the Huber loss as pay, where a damped Newton method needs a
-rejected step for each. It halves the number of passes over the runs. The slope is computed at fixed lengths
-and interpolated between them: where the root is, matters more than its digits.
+Its root takes the step past as many kinks of the Huber loss as is worthwhile, where a damped Newton method
+needs a rejected step for each. It halves the number of passes over the runs. The slope is computed at fixed
+lengths and interpolated between them: a rough root is enough.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Natural logarithm in float64, as arithmetic that vectorises.
 
 On the CPU, XLA calls a scalar routine for a float64 log, which alone takes half of a pass over the runs. This
-one is a split into exponent and mantissa and a polynomial, a third of the time, and right to two units in the
-last place (tests/test_newton_parts.py compares it with NumPy).
+one is a split into exponent and mantissa and a polynomial, a third of the time, and accurate to two units in
+the last place (tests/test_newton_parts.py compares it with NumPy).
 """
 
 from __future__ import annotations

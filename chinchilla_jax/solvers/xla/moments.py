@@ -1,6 +1,6 @@
 """Passes over the runs: objective, gradient and exact Hessian of every lane, and slopes along a step.
 
-Notation (B lanes, n runs; see laws/chinchilla.py for theta, u, v, y)
+Notation (B lanes, n runs; theta as in laws/chinchilla.py; u, v, y as in laws/design.py)
     S              exp(a' - alpha' u) + exp(b' - beta' v) + E, predicted loss; (B, n)
     residual       r = ln S - y; (B, n)
     share_params   s = exp(a' - alpha' u) / S, share of the parameter term; (B, n)

@@ -41,7 +41,7 @@ class Systems(NamedTuple):
 def reciprocal(x: Array) -> Array:
     """1 / x of a positive normal x, by Newton's iteration from a guess at the bits.
 
-    XLA counts a division as too dear to repeat and cuts a compiled loop at every one; this it leaves whole.
+    XLA holds a division too expensive to recompute and splits a compiled loop at each; this keeps it whole.
     """
     double = x.dtype == jnp.float64
     kind, guess, turns = (jnp.int64, 0x7FDE623822FC16E6, 5) if double else (jnp.int32, 0x7EF311C3, 3)
@@ -57,7 +57,7 @@ def dot(x: Vector, y: Vector) -> Array:
 
 
 def quadratic_form(matrix: Symmetric, x: Vector) -> Array:
-    """X' M x per lane, (B,)."""
+    """The form x' M x per lane, (B,)."""
     rows = (dot(tuple(matrix[i, j] for j in range(SIZE)), x) for i in range(SIZE))
     return dot(tuple(rows), x)
 
