@@ -127,3 +127,31 @@ def test_a_study_of_it(path, tmp_path):
 )
 def test_mistakes(path, given, said):
     assert said in refused("fit", path, *given)
+
+
+def test_options_that_do_not_fit_the_table_are_refused_by_name(path, tmp_path):
+    table = tmp_path / "own.csv"
+    pd.DataFrame({"weights in model": [1e8], "seen": [2e9], "eval ce": [3.1]}).to_csv(table, index=False)
+    named = refused("fit", str(table))
+    assert "pass --column 'loss=eval ce' and --column params=NAME --column tokens=NAME for the rest" in named
+    rest = refused("fit", str(table), "--column", "loss=eval ce")
+    assert "pass --column params=NAME --column tokens=NAME, or rename the columns" in rest
+    assert "own.csv: 1 distinct run in 1 row; " in refused(
+        "fit", str(table), *("--column", "loss=eval ce"), *("--column", "params=weights in model"),
+        *("--column", "tokens=seen"),
+    )  # fmt: skip
+    assert "our runs.csv: no column of weights 'w'; the table has" in refused(
+        "fit", path, *CHOSEN, "--weights", "w"
+    )
+    assert "(--counting on the command line)" in refused("fit", path, *CHOSEN, "--counting", "standard")
+    assert "not a directory; give the directory that a study was written to" in refused("report", path)
+
+
+def test_a_bootstrap_with_many_failures_says_so(tmp_path):
+    params, tokens = np.array([2e7, 1e8, 3e8, 6e8, 1e9, 3e9]), np.array([9e9, 2e9, 4e10, 3e9, 8e10, 2e10])
+    loss = LAW.loss(params, tokens) * np.exp(np.random.default_rng(0).normal(0, 0.004, 6))
+    table = tmp_path / "six.csv"
+    pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}).to_csv(table, index=False)
+    assert "are not certified; the intervals describe only the others" in done(
+        "bootstrap", str(table), "--resamples", "50"
+    )

@@ -295,6 +295,8 @@ def test_command(small_study, tmp_path, capsys):
     for link in Page(out.read_text(encoding="utf-8")).links:
         if not link.startswith(("#", "data:")):
             assert (out.parent / link).is_file(), link
+    assert main(["report", str(study.path), "--out", str(tmp_path / "missing" / "page.html")]) == 2
+    assert "no directory" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
     assert "study" in capsys.readouterr().err
 

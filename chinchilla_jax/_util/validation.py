@@ -104,7 +104,8 @@ def positive_array(what: str, values: ArrayLike) -> NDArray[np.float64]:
     bad = ~((array > 0) & (array < np.inf))
     if bad.any():
         raise UsageError(
-            f"{what}: {bad.sum()} of {array.size} not positive and finite (first {array[bad][0]!s})"
+            f"{what}: {bad.sum()} of {array.size} not positive and finite (first {array[bad][0]!s}); "
+            "give positive numbers"
         )
     return array
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PARAMETER_COLUMNS = ["parameter", "estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
 _BAND_COLUMNS = ["flops", "low", "median", "high"]
+# The share of resamples without a certificate from which a note points it out.
+_MANY_FAILED = 0.01
 
 
 @click.command("bootstrap")
@@ -165,6 +167,12 @@ def _print(
     if result.point.model.name != "chinchilla":
         fitted.insert(0, result.point.model.name)
     output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
+    failed = int((~result.converged).sum())
+    if failed >= _MANY_FAILED * len(result.status):
+        output.echo(
+            f"note: {failed:,} resamples ({failed / len(result.status):.0%}) are not certified; "
+            "the intervals describe only the others"
+        )
     output.echo()
     output.echo(f"parameters, interval {interval}")
     output.print_table(_PARAMETER_COLUMNS, output.rows(params, _PARAMETER_COLUMNS))

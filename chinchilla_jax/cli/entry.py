@@ -78,7 +78,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return app.run(PROGRAM, arguments)
     except click.ClickException as error:
-        text = " ".join(error.format_message().split()).rstrip(".")
+        text = " ".join(error.format_message().split()).rstrip(".").replace(". (Did you", " (did you")
         context = getattr(error, "ctx", None)
         see = f"see {context.command_path if context else PROGRAM} --help"
         return _fail(f"{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else ';'} {see}", BAD_INPUT)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import size_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.options import quiet_option
@@ -26,6 +29,9 @@ def report_command(study: str, out: str | None) -> None:
     from chinchilla_jax.report.facts import Facts
 
     opened = open_study(study)
+    folder = Path(out).expanduser().parent if out else opened.path
+    if not folder.is_dir():
+        raise UsageError(f"--out {out}: no directory {str(folder)!r}; create it, or give another path")
     if not opened.figures:
         save_study_figures(opened, opened.path / "figures")
     path = write_report(opened, out)

@@ -183,12 +183,22 @@ def _remedy(header: Sequence[str], missing: Sequence[str]) -> str:
         quantity = _meant(name, missing)
         if quantity:
             meant.setdefault(quantity, name)
+    # Two of params, tokens and flops are enough.
+    unnamed = [quantity for quantity in missing if quantity != "loss" and quantity not in meant]
+    unnamed = unnamed[: max(len(unnamed) - 1, 0)]
+    if "loss" in missing and "loss" not in meant:
+        unnamed.append("loss")
     if meant:
         # Quoted for a shell.
         told = " ".join(f"--column {shlex.quote(f'{quantity}={name}')}" for quantity, name in meant.items())
-        return f"if these hold them, in plain counts and nats, pass {told} (columns=... in Python)"
+        rest = f" and {_options(unnamed)} for the rest" if unnamed else ""
+        return f"if these hold them, in plain counts and nats, pass {told}{rest} (columns=... in Python)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     return (
-        f"pass --column {missing[0]}=NAME, or rename the column (recognised names: {others}); of params, "
-        "tokens and flops, C = 6 N D gives the third"
+        f"pass {_options(unnamed)}, or rename the {'columns' if len(unnamed) > 1 else 'column'} "
+        f"(recognised names: {others}); of params, tokens and flops, C = 6 N D gives the third"
     )
+
+
+def _options(quantities: Sequence[str]) -> str:
+    return " ".join(f"--column {quantity}=NAME" for quantity in quantities)

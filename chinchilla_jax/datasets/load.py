@@ -75,7 +75,8 @@ def load_runs(
         shown = repr(source) if embedded else "your own table"
         raise UsageError(
             f"params={params!r} needs the architecture of each run, which only the embedded 'chinchilla' has "
-            f"(Table A9), not {shown}; leave params out, or put your own counts in the params column"
+            f"(Table A9), not {shown}; leave params out (--counting on the command "
+            "line), and put your own counts in the params column"
         )
     if embedded and (columns or experiment is not None):
         raise UsageError(

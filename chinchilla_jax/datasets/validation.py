@@ -200,6 +200,7 @@ def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None
             else ""
         )
         raise DataError(
-            f"{where}: {len(seen)} distinct runs in {len(runs)} rows{which}; the law has five parameters: "
-            f"give at least {MIN_DISTINCT_RUNS} runs that differ in params or tokens"
+            f"{where}: {count_text(len(seen), 'distinct run')} in {count_text(len(runs), 'row')}{which}; "
+            f"the law has five parameters: give at least {MIN_DISTINCT_RUNS} runs that differ in params or "
+            "tokens"
         )

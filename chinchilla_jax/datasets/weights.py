@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError, short, unknown_name
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.catalogue import dataset_names
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
 from chinchilla_jax.datasets.reading import Table, read_file
@@ -46,7 +46,9 @@ def load_weights(
     if names.count(column) != 1:
         if column in names:
             raise UsageError(f"{table.where}: two columns are named {column!r}; rename one")
-        raise unknown_name("column of weights", column, names[:12])
+        near = closest(column, names)
+        hint = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
+        raise UsageError(f"{table.where}: no column of weights {short(column)}; {hint}")
     weights = _weights(table, names.index(column))
     dropped = drop_highest_loss or 0
     if not dropped:

@@ -189,7 +189,8 @@ def read_problem(
     from chinchilla_jax.datasets import Runs
 
     if not isinstance(runs, Runs):
-        raise UsageError(f"{caller}: runs is {short(runs)}, expected Runs; load_runs reads a table")
+        found = short(runs) if isinstance(runs, str) else f"a {type(runs).__name__}"
+        raise UsageError(f"{caller}: runs is {found}, expected Runs; load_runs reads a table")
     return Problem(
         law=read_law(law), design=Design.from_runs(runs), objective=read_objective(objective, delta=delta)
     )

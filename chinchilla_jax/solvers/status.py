@@ -26,10 +26,7 @@ class Status(enum.IntEnum):
 
 
 _SENTENCES = {
-    Status.CONVERGED: (
-        "The fit is certified: its Newton decrement is below tolerance and the Hessian is positive definite "
-        "(HuberScale: its dual multipliers are within bounds)."
-    ),
+    Status.CONVERGED: "The fit is certified as an optimum: its certificate is within tolerance.",
     Status.MAX_STEPS: (
         "The fit could not be certified, usually because the step limit was reached, so no optimum is "
         "claimed; more steps (SolverOptions(max_steps=...) in Python) may help."

@@ -117,9 +117,14 @@ class Study:
         """
         parts = [part for part in self.info["parts"] if condition is None or part["condition"] == condition]
         if not parts:
-            known = [part["condition"] for part in self.info["parts"]]
+            known = list(dict.fromkeys(part["condition"] for part in self.info["parts"]))
             near = closest(condition, known) if isinstance(condition, str) else None
-            hint = f"did you mean {near!r}?" if near else "see the condition column of study.conditions"
+            more = f" and {len(known) - 4} more" if len(known) > 4 else ""
+            hint = (
+                f"did you mean {near!r}?"
+                if near
+                else f"it has {', '.join(known[:4])}{more} (study.conditions, conditions.parquet)"
+            )
             raise UsageError(f"{self.location}: no condition {short(condition)}; {hint}")
         return self._read([part["file"] for part in parts])
 

@@ -21,12 +21,17 @@ def read_record(directory: Directory) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is none.
         DataError: torn, or not the record of a study.
+        UsageError: the directory is a file.
     """
     where = directory.at(RECORD)
     try:
         record = json.loads(directory.read(RECORD).decode("utf-8"))
     except FileNotFoundError:
         raise
+    except NotADirectoryError:
+        raise UsageError(
+            f"{directory.location}: not a directory; give the directory that a study was written to"
+        ) from None
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:120]
         raise DataError(f"{where}: cannot be read ({reason}); fix that, or give another directory") from None
