@@ -84,10 +84,10 @@ def draw_with_floor(
     counted = laws[check_lanes(laws, converged) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
     coordinates, E = normal_coordinates(counted), np.asarray(counted.E)
     shifts = factor * draw_shifts(coordinates, draws, seed)
-    if len(E) < 2:
+    centred = coordinates - (coordinates.mean(axis=0) if len(E) else 0.0)
+    if len(E) < 2 or not (np.isfinite(centred).all() and np.isfinite(E - E.mean()).all()):
         return shifted_laws(point_law, shifts, np.full(draws, np.nan))
     # E given the rest: its regression on them, and what that leaves.
-    centred = coordinates - coordinates.mean(axis=0)
     slopes = np.linalg.lstsq(centred, E - E.mean(), rcond=None)[0]
     rest = float(np.std(E - E.mean() - centred @ slopes, ddof=1))
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _E_STREAM])))

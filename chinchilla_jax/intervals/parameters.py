@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
@@ -109,7 +110,8 @@ def interval_rows(
             if METHODS[method].normal:
                 low, high = _normal_limits(name, estimate, spread, probabilities)
             else:
-                low, high = np.quantile(values, probabilities) if values.size else (np.nan, np.nan)
+                with beyond_float64():
+                    low, high = np.quantile(values, probabilities) if values.size else (np.nan, np.nan)
             table.append(
                 {
                     "parameter": name,

@@ -112,6 +112,7 @@ class SlopeError:
     repeats: int
 
 
+@beyond_float64()
 def slope_monte_carlo_error(
     laws: FittedLaws,
     point_law: FittedLaws | None = None,

@@ -62,7 +62,8 @@ def documented_sizes(runs: Runs, family: str) -> tuple[float, float] | None:
         amount = DOCUMENTED_MISCOUNT * float(counts.min())
         return -amount, amount
     if form == "systematic_bias":
-        farthest = float(np.abs(np.log(counts / mu)).max())
+        with np.errstate(divide="ignore"):
+            farthest = float(np.abs(np.log(counts / mu)).max())
         reach = log_factor / farthest if farthest > 0 else math.inf
         return max(1.0 - reach, 0.0), 1.0 + reach
     return 0.0, log_factor

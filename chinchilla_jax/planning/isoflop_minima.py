@@ -159,13 +159,14 @@ def isoflop(
     if np.isnan(exponent[0]):
         raise DataError(f"{runs.name or 'runs'}: fewer than two budgets have a parabola with a minimum")
     sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
-    best = np.exp(log_params[0])
-    outside = np.array([bool(n < low or n > high) for n, (low, high) in zip(best, sizes, strict=True)])
+    with beyond_float64():
+        params = np.exp(log_params)
+    outside = np.array([bool(n < low or n > high) for n, (low, high) in zip(params[0], sizes, strict=True)])
     return IsoflopResult(
         flops=flops,
         n_runs=np.array([len(rows) for _, rows in groups]),
         n_left_out=len(runs) - sum(len(rows) for _, rows in groups),
-        params=np.exp(log_params),
+        params=params,
         loss=loss,
         exponent=exponent,
         log_coefficient=intercept,
