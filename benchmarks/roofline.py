@@ -34,7 +34,7 @@ import numpy as np
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import accelerated
-from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.bootstrapping.scouting import scout
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws import CHINCHILLA
@@ -112,7 +112,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     whole: dict[str, float] = {}
     solution = timed(whole, "solve", lambda: solve(problem, weights, starts, options=options))
     stages["certificates again, names"] = max(whole["solve"] - stages["Newton steps"], 0.0)
-    boot = bootstrap_condition(runs, weights=weights, point=point, options=options)
+    boot = fit_resamples(runs, weights=weights, point=point, options=options)
     flops = np.logspace(18, 26, 161)
     timed(stages, "summary", lambda: (boot.interval(), boot.tokens_per_param(flops)))
     timed(stages, "table for writing", boot.to_frame)

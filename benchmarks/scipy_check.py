@@ -100,7 +100,7 @@ class Fits:
 
 def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: Any) -> Fits:
     """Fits of the resamples `ids`: as stored in a study, or made now as a study makes them."""
-    from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
+    from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 
     runs = cj.load_runs(spec.data, params=condition.params)
     runs = condition.apply(runs, seed=spec.seed)
@@ -111,7 +111,7 @@ def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: An
     else:
         objective = cj.Huber(spec.delta)
         point = cj.fit(runs, objective=objective)
-        boot = bootstrap_condition(runs, weights=weights, point=point)
+        boot = fit_resamples(runs, weights=weights, point=point)
         value, status = boot.objective_value, boot.status
     return Fits(Design.from_runs(runs), weights, value, status == "CONVERGED", spec.delta)
 

@@ -23,7 +23,7 @@ from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
-from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition  # noqa: E402
+from chinchilla_jax.bootstrapping.resample_fits import fit_resamples  # noqa: E402
 from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers import SolverOptions  # noqa: E402
 from chinchilla_jax.study.spec.conditions import plan_conditions  # noqa: E402
@@ -82,7 +82,7 @@ def _point(runs: cj.Runs) -> cj.FitResult:
 
 def _bootstrap(runs: cj.Runs, weights: np.ndarray, point: cj.FitResult) -> tuple[cj.BootstrapResult, float]:
     begun = time.perf_counter()
-    boot = bootstrap_condition(runs, weights=weights, point=point, options=SolverOptions(workers=1))
+    boot = fit_resamples(runs, weights=weights, point=point, options=SolverOptions(workers=1))
     return boot, time.perf_counter() - begun
 
 

@@ -15,8 +15,8 @@ from chinchilla_jax.bootstrapping.schemes import Residual as Residual
 from chinchilla_jax.bootstrapping.schemes import Wild as Wild
 from chinchilla_jax.datasets import Runs as Runs
 from chinchilla_jax.datasets import load_runs as load_runs
-from chinchilla_jax.fitting.point_fit import FitResult as FitResult
 from chinchilla_jax.fitting.point_fit import fit as fit
+from chinchilla_jax.fitting.result import FitResult as FitResult
 from chinchilla_jax.laws.objectives import Huber as Huber
 from chinchilla_jax.laws.objectives import HuberScale as HuberScale
 from chinchilla_jax.laws.scaling_law import ScalingLaw as ScalingLaw

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import chinchilla_jax as cj
-from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
 from chinchilla_jax.solvers import SolverOptions
 
@@ -26,7 +26,7 @@ def weights(runs: cj.Runs) -> np.ndarray:
 
 def _boot(runs: cj.Runs, weights: np.ndarray, **options: object) -> cj.BootstrapResult:
     point = cj.fit(runs, starts=48)
-    return bootstrap_condition(runs, weights=weights, point=point, **options)  # type: ignore[arg-type]
+    return fit_resamples(runs, weights=weights, point=point, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +191,45 @@ def test_results_are_shown_in_a_line():
     boot = cj.bootstrap(runs, resamples=20, point=point)
     assert repr(boot).startswith("<BootstrapResult of 20 resamples: 20 CONVERGED; point ")
     assert len(repr(boot)) < 250
+
+
+def test_a_point_fit_of_other_runs_is_refused() -> None:
+    standard, reported = (cj.load_runs("chinchilla", params=name) for name in ("standard", "reported"))
+    point = cj.fit(reported, starts=8)
+    with pytest.raises(cj.UsageError, match="point is a fit of other runs"):
+        cj.bootstrap(standard, resamples=4, point=point)
+    with pytest.raises(cj.UsageError, match="starts is a fit of other runs"):
+        cj.fit(standard, starts=point)
+
+
+def test_errors_of_huber_scale_are_centred_in_units_of_the_loss() -> None:
+    # At so small a zone the estimator is least absolute deviations, whose centre is the median.
+    runs = cj.load_runs("chinchilla")
+    point = cj.fit(runs, objective="huber_scale", starts=16)
+    boot = cj.bootstrap(runs, objective="huber_scale", scheme="residual", resamples=40, point=point)
+    drawn = np.array([law.loss(runs.params, runs.tokens) for law in boot.laws])
+    apart = np.log(drawn / point.law.loss(runs.params, runs.tokens))
+    assert abs(np.median(apart)) < 3e-4
+
+
+def test_progress_counts_every_lane_once_for_every_law() -> None:
+    runs = cj.load_runs("chinchilla")
+    for law in ("chinchilla", "kaplan"):
+        seen: list[int] = []
+        cj.bootstrap(runs, law, resamples=20, progress=seen.append, point=cj.fit(runs, law, starts=8))
+        assert sum(seen) == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "foo"}, "unknown precision"),
+        ({"workers": -3}, "workers is -3"),
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"tolerance": 0.0}, "tolerance is 0"),
+        ({"engine": "lane"}, "did you mean 'lanes'"),
+    ],
+)
+def test_options_without_a_meaning_are_refused(options, message) -> None:
+    with pytest.raises(cj.UsageError, match=message):
+        cj.SolverOptions(**options)

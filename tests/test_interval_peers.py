@@ -6,7 +6,7 @@ from arch.bootstrap import IIDBootstrap
 from test_intervals import runs_with_noise
 
 import chinchilla_jax as cj
-from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.intervals import limits as m
 
 REPS = 499
@@ -57,7 +57,7 @@ def test_a_fitted_exponent_has_the_interval_that_arch_gives_it(method):
 
     def alphas(rows):
         weights = np.stack([np.bincount(row, minlength=len(runs)) for row in rows]).astype(np.uint8)
-        found = bootstrap_condition(runs, weights=weights, point=point)
+        found = fit_resamples(runs, weights=weights, point=point)
         assert found.converged.all()
         return np.asarray(found.laws.alpha)
 

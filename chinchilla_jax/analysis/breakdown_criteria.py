@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.bootstrapping.resample_fits import bootstrap_condition
+from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, params_times_tokens
@@ -84,7 +84,7 @@ class Sizes:
         runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
         point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = bootstrap_condition(runs, weights=self.weights, point=point, options=self.options)
+        boot = fit_resamples(runs, weights=self.weights, point=point, options=self.options)
         intercept, slope = boot.laws.log_ratio_line()
         sound = boot.converged & np.isfinite(intercept)
         intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)

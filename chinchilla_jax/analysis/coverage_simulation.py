@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
 NOISES = ("residuals", "signed")

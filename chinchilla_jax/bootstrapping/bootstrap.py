@@ -29,8 +29,9 @@ from chinchilla_jax.bootstrapping.schemes import (
     leave_one_out,
     read_scheme,
 )
-from chinchilla_jax.bootstrapping.weights import inner_weights
-from chinchilla_jax.fitting.point_fit import FitResult, fit_problem, read_problem, read_weights
+from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
+from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, require_fit_of
+from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import AsymmetricError
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
@@ -96,8 +97,8 @@ def bootstrap(
     seed = seed_number(seed)
     chosen = read_scheme(scheme)
     left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
-    remedy = "give 0, or 2 or more resamples of each resample"
-    inner = whole_number("inner", inner, low=0, remedy=remedy)
+    remedy = f"give 0, or 2 to {MOST_INNER} resamples of each resample"
+    inner = whole_number("inner", inner, low=0, high=MOST_INNER, remedy=remedy)
     if inner == 1:
         raise UsageError(f"inner is 1; {remedy}")
     if inner and not isinstance(chosen, Pairs):
@@ -151,6 +152,7 @@ def _require_same(point: FitResult, problem: Problem, own: NDArray[np.float64] |
     theirs, mine = (ones if each is None else each for each in (point.weights, own))
     if not np.array_equal(theirs, mine):
         raise UsageError("the point fit has other weights of the runs than the bootstrap; use the same")
+    require_fit_of(problem, point, "point")
 
 
 class _WeightsOf:

@@ -16,15 +16,15 @@ import numpy as np
 
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.scouting import Recipe, find_recipe
+from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.point_fit import read_problem
-from chinchilla_jax.fitting.pool import best_of_pool
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
 
 _BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
 _LEAST_BLOCK, _MOST_BLOCK = 64, 16384  # resamples
@@ -143,7 +143,7 @@ def fit_all(
     return solution
 
 
-def bootstrap_condition(
+def fit_resamples(
     runs: Runs,
     *,
     weights: NDArray[Any],
@@ -176,7 +176,7 @@ def resample_fitter(
     """A function of weights (R, n) and resample ids (R,) that fits these resamples of one data set.
 
     What all resamples share, the scouting for starts, is done once, here; the function may be called from
-    several threads. The arguments are those of `bootstrap_condition`.
+    several threads. The arguments are those of `fit_resamples`.
     """
     fitter = _fitter(runs, point, solver, options)
 
@@ -189,5 +189,5 @@ def resample_fitter(
 
 
 def _fitter(runs: Runs, point: FitResult, solver: str, options: SolverOptions | None) -> ResampleFitter:
-    problem = read_problem("bootstrap_condition", runs, point.model, point.objective)
+    problem = read_problem("fit_resamples", runs, point.model, point.objective)
     return ResampleFitter.prepared(problem, point, own=point.weights, solver=solver, options=options)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.schemes import Residual
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
 
 
 def residual_bootstrap(
@@ -41,9 +41,12 @@ def residual_bootstrap(
     options = options or SolverOptions()
     design, objective = problem.design, problem.objective
     starts = known_optima(problem, point.starts.minima)
-    delta = objective.delta if isinstance(objective, HuberScale) else objective.down
-    losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
     rows = np.ones((1, len(runs)), np.uint8) if own is None else own[None]
+    if isinstance(objective, HuberScale):  # whose zone is in units of the fitted scale
+        delta = objective.delta * float(objective.scale(point.residuals, rows[0]))
+    else:
+        delta = objective.down
+    losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
     found: list[Solution] = []
     for loss in losses:
         drawn = dataclasses.replace(problem, design=dataclasses.replace(design, log_loss=np.log(loss)))

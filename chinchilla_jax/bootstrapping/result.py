@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws import Design
     from chinchilla_jax.solvers import Solution

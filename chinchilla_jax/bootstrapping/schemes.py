@@ -35,8 +35,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.bootstrapping import weights as resampling
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax.bootstrapping import weights as resample
 from chinchilla_jax.laws.objectives import huber_location
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Pairs(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
-        return resampling.resample_weights(len(runs), resample_ids, seed)
+        return resample.resample_weights(len(runs), resample_ids, seed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,10 +102,11 @@ class Cluster(Scheme):
         """Check the fields."""
         if self.by not in ("params", "flops"):
             raise unknown_name("Cluster: by", self.by, ("params", "flops"))
-        if self.gap is not None and not self.gap > 0:
-            raise UsageError(
-                f"Cluster: gap = {short(self.gap)}, give a positive step in logarithms such as 0.01"
-            )
+        if self.gap is not None:
+            remedy = "give a positive step in logarithms such as 0.01"
+            positive_number("Cluster: gap", self.gap, remedy=remedy)
+        if self.labels is not None and (self.gap is not None or self.by != "params"):
+            raise UsageError("Cluster: labels say which runs belong together; leave out by and gap")
 
     def members(self, runs: Runs) -> NDArray[np.int64]:
         """Number of each run's cluster, 0, 1, ...; (n,)."""
@@ -130,8 +132,8 @@ class Cluster(Scheme):
             raise UsageError(
                 f"Cluster: all {len(runs)} runs are in one cluster; use a smaller gap, or labels"
             )
-        bits = resampling.resample_bits(count, resample_ids, seed, stream=resampling.CLUSTER)
-        drawn = resampling.counts_of(resampling.whole_below(bits, count), count)
+        bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)
+        drawn = resample.counts_of(resample.whole_below(bits, count), count)
         return drawn[:, members].astype(np.uint8)
 
     def leave_one_out(self, runs: Runs) -> NDArray[np.uint8]:
@@ -148,7 +150,7 @@ class Bayesian(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
         """Weights (R, n), see `Scheme.weights`."""
-        bits = resampling.resample_bits(len(runs), resample_ids, seed, stream=resampling.BAYESIAN)
+        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.BAYESIAN)
         spacings = -np.log((bits + 0.5) / 2.0**32)
         return len(runs) * spacings / spacings.sum(axis=1, keepdims=True)
 
@@ -165,9 +167,9 @@ class MOutOfN(Scheme):
     m: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the field."""
-        if self.m is not None and not (isinstance(self.m, (int, np.integer)) and self.m >= 6):
-            raise UsageError(f"MOutOfN: m = {short(self.m)}, give a whole number of 6 or more")
+        """Refuse a size that has no meaning."""
+        if self.m is not None:
+            whole_number("MOutOfN: m", self.m, low=6)
 
     def size(self, n_runs: int) -> int:
         """Draws per resample."""
@@ -179,10 +181,8 @@ class MOutOfN(Scheme):
             raise UsageError(
                 f"MOutOfN: m = {self.size(len(runs))} of {len(runs)} runs; give at most as many as there are"
             )
-        bits = resampling.resample_bits(
-            self.size(len(runs)), resample_ids, seed, stream=resampling.M_OUT_OF_N
-        )
-        return resampling.counts_of(resampling.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
+        bits = resample.resample_bits(self.size(len(runs)), resample_ids, seed, stream=resample.M_OUT_OF_N)
+        return resample.counts_of(resample.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
 
     def factor(self, n_runs: int) -> float:
         """See the table of the module."""
@@ -222,9 +222,9 @@ class DeleteD(Scheme):
     d: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the field."""
-        if self.d is not None and not (isinstance(self.d, (int, np.integer)) and self.d >= 1):
-            raise UsageError(f"DeleteD: d = {short(self.d)}, give a whole number of 1 or more")
+        """Refuse a size that has no meaning."""
+        if self.d is not None:
+            whole_number("DeleteD: d", self.d, low=1)
 
     def size(self, n_runs: int) -> int:
         """How many runs are left out; at least six stay."""
@@ -236,7 +236,7 @@ class DeleteD(Scheme):
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         n, d = len(runs), self.size(len(runs))
-        bits = resampling.resample_bits(n, resample_ids, seed, stream=resampling.DELETE)
+        bits = resample.resample_bits(n, resample_ids, seed, stream=resample.DELETE)
         # Ties of 32-bit numbers are broken by position: one in 10^5 resamples of 240 runs has any.
         left_out = np.argsort(bits, axis=1, kind="stable")[:, :d]
         weights = np.ones((len(bits), n), np.uint8)
@@ -256,7 +256,7 @@ class Wild(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, 2n) of the runs of `doubled`: first the n runs as they are, then those mirrored."""
-        bits = resampling.resample_bits(len(runs), resample_ids, seed, stream=resampling.WILD)
+        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.WILD)
         mirrored = (bits >> np.uint32(31)).astype(np.uint8)
         return np.concatenate([1 - mirrored, mirrored], axis=1)
 
@@ -306,9 +306,9 @@ class Residual(Scheme):
             delta: half-width of the objective's zone (log loss; may be infinite). Residuals are centred where
                 their influence under it adds up to zero, see `huber_location`.
         """
-        bits = resampling.resample_bits(len(runs), resample_ids, seed, stream=resampling.RESIDUAL)
+        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.RESIDUAL)
         errors = -(residuals - huber_location(residuals, delta))
-        drawn = errors[resampling.whole_below(bits, len(runs))]
+        drawn = errors[resample.whole_below(bits, len(runs))]
         return np.asarray(np.exp(np.log(runs.loss) + residuals + drawn))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
-from chinchilla_jax.fitting.pool import apart, best_of_pool
+from chinchilla_jax.fitting.optima_pool import apart, best_of_pool
 from chinchilla_jax.laws.objectives import Huber, HuberScale
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
 from chinchilla_jax.solvers.dispatch import is_fast

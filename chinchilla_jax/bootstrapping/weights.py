@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PAIRS, PILOT = 0, 1  # streams: resamples of a bootstrap, resamples that only seek starting points
 # Further streams: the other schemes of schemes.py, resamples of resamples, simulated data sets.
 CLUSTER, BAYESIAN, M_OUT_OF_N, DELETE, RESIDUAL, WILD, INNER, SIMULATED = range(2, 10)
-_MOST_INNER = 4096  # resamples of one resample
+MOST_INNER = 4096  # resamples of one resample
 _CHUNK = 1024  # resamples whose inner ones are drawn at a time
 
 
@@ -70,12 +70,12 @@ def inner_weights(weights: NDArray[np.integer], ids: ArrayLike, inner: int, seed
         UsageError: K, an id or the seed is out of range.
     """
     outer = np.asarray(ids, dtype=np.int64)
-    if not 1 <= inner <= _MOST_INNER or (outer.size and outer.max() >= 2**32 // _MOST_INNER):
+    if not 1 <= inner <= MOST_INNER or (outer.size and outer.max() >= 2**32 // MOST_INNER):
         raise UsageError(
-            f"inner={short(inner)}: give 1 to {_MOST_INNER} inner resamples of at most 2^20 resamples"
+            f"inner={short(inner)}: give 1 to {MOST_INNER} inner resamples of at most 2^20 resamples"
         )
     n_runs = weights.shape[1]
-    rows = (outer[:, None] * _MOST_INNER + np.arange(inner)).ravel()
+    rows = (outer[:, None] * MOST_INNER + np.arange(inner)).ravel()
     members = np.repeat(np.tile(np.arange(n_runs), len(weights)), weights.ravel()).reshape(-1, n_runs)
     result = np.empty((len(weights), inner, n_runs), np.uint8)
     for first in range(0, len(weights), _CHUNK):

@@ -29,7 +29,7 @@ from chinchilla_jax.cli.options import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Objective
 
 

@@ -6,13 +6,14 @@ Notation: see laws/objectives.py and laws/law.py; n runs, p parameters.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array, whole_number
-from chinchilla_jax.fitting.pool import distinct_minima
+from chinchilla_jax.fitting.optima_pool import distinct_minima
+from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import HuberScale, Objective
@@ -22,7 +23,6 @@ from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
@@ -32,106 +32,6 @@ _STEPS_FAST, _STEPS = 150, 300  # of each start
 _SLOW_STARTS = 32  # where no fast engine fits the law
 _FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
 _MORE_STEPS = 600  # of a point fit that ran out of steps
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """Why a fit is believed to be an optimum.
-
-    Attributes:
-        kind: "dual" (`HuberScale` at a vertex) or "newton_decrement" (everything else).
-        value: relative decrease that a Newton step would still bring, or by how much the dual constraints and
-            stationarity are missed.
-        tolerance: bound that `value` had to meet.
-        holds: whether it did, with a positive definite Hessian (Newton) or independent gradients (dual).
-    """
-
-    kind: str
-    value: float
-    tolerance: float
-    holds: bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StartsReport:
-    """What became of the starts.
-
-    Attributes:
-        n: how many there were.
-        status: number of starts per status name.
-        n_at_best: starts that ended within 1e-9 (relative) of the best objective.
-        minima: (k, p) distinct optima in internal coordinates, best first.
-    """
-
-    n: int
-    status: dict[str, int]
-    n_at_best: int
-    minima: NDArray[np.float64]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """A fitted law and the evidence for it.
-
-    Attributes:
-        law: the law with its numbers, natural units: a single `ScalingLaw`, or a `FittedLaw` for another
-            model; NaN when INVALID.
-        model: which law was fitted.
-        objective_value: value of the objective at the law.
-        status: `Status` of the fit; `status.sentence` says it in words.
-        certificate: see `Certificate`.
-        steps: solver steps of the start that reached the best optimum.
-        starts: see `StartsReport`.
-        objective: what was minimised.
-        theta: (p,) internal coordinates of the law.
-        residuals: log predicted minus log observed loss, (n,).
-        weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
-        n_runs: number of runs fitted.
-    """
-
-    law: Any
-    model: Law
-    objective_value: float
-    status: Status
-    certificate: Certificate
-    steps: int
-    starts: StartsReport
-    objective: Objective
-    theta: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-    weights: NDArray[np.float64] | None
-    n_runs: int
-
-    def __repr__(self) -> str:
-        """What a reader at a prompt wants to know; every field is an attribute."""
-        value = f"{self.objective.name} {self.objective_value:.6g}"
-        return f"<FitResult {self.law!r}: {self.status.name}, {value}, {self.n_runs} runs>"
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """The law's parameters by name, natural units."""
-        return {name: float(value) for name, value in self.law.as_dict().items()}
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row: law, objective, each parameter, objective_value, status, certificate, steps, starts."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [
-                {
-                    "law": self.model.name,
-                    "objective": self.objective.name,
-                    **self.parameters,
-                    "objective_value": self.objective_value,
-                    "status": self.status.name,
-                    "certificate": self.certificate.value,
-                    "steps": self.steps,
-                    "n_starts": self.starts.n,
-                    "n_at_best": self.starts.n_at_best,
-                    "n_runs": self.n_runs,
-                }
-            ]
-        )
 
 
 def fit(
@@ -226,7 +126,6 @@ def fit_problem(
     solver: str = "newton",
     starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
-    near: NDArray[np.float64] | None = None,
 ) -> FitResult:
     """`fit` with its arguments checked and the runs standardised.
 
@@ -236,11 +135,10 @@ def fit_problem(
         solver: its name.
         starts: as for `fit`.
         options: as for `fit`.
-        near: (k, p) further starts.
     """
     design, law = problem.design, problem.law
     fast = is_fast(law, problem.objective)
-    patient = options is None and not isinstance(problem.objective, HuberScale)
+    given, patient = options, options is None and not isinstance(problem.objective, HuberScale)
     if options is None:
         options = SolverOptions(
             wide_start=not isinstance(starts, FitResult), max_steps=_STEPS_FAST if fast else _STEPS
@@ -252,9 +150,8 @@ def fit_problem(
     if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
         five = Problem(law=CHINCHILLA, design=design, objective=problem.objective)
         count = max(len(theta[0]) // _FEWER, 4)
-        embedded = law.embed(fit_problem(five, weights, starts=count).theta)
+        embedded = law.embed(fit_problem(five, weights, starts=count, options=given).theta)
         theta += [] if embedded is None else [embedded[None]]
-    theta += [] if near is None else [near]
     found = solve(problem, rows, np.concatenate(theta), solver=solver, options=options)
     best = found.best_lane()
     if found.status[best] == Status.MAX_STEPS and patient and solver == "newton":
@@ -266,12 +163,26 @@ def fit_problem(
     return _result(problem, found, weights, options)
 
 
+def require_fit_of(problem: Problem, point: FitResult, what: str) -> None:
+    """Refuse a fit of other runs: its residuals are not those of its law on these.
+
+    Raises:
+        UsageError: it is one.
+    """
+    same = point.n_runs == len(problem.design)
+    if same and problem.design.valid and np.isfinite(point.residuals).all():
+        same = np.allclose(problem.residuals(point.theta), point.residuals, rtol=0.0, atol=1e-9)
+    if not same:
+        raise UsageError(f"{what} is a fit of other runs; give one of the same runs, or leave it out")
+
+
 def _start_points(problem: Problem, starts: object, fast: bool) -> NDArray[np.float64]:
     """Starting points (S, p) in internal coordinates."""
     law, design = problem.law, problem.design
     if isinstance(starts, FitResult):
         if starts.model != law:
             raise UsageError(f"starts is a fit of {starts.model.name}; give one of {law.name}, or a number")
+        require_fit_of(problem, starts, "starts")
         # A fit that found nothing (INVALID) has no optima; one start then carries the status on.
         return starts.starts.minima if len(starts.starts.minima) else np.zeros((1, law.size))
     if starts == "auto":

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.laws.scaling_law import Values
+from chinchilla_jax.laws.scaling_law import Values, log_counts, plain
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.design import Design
@@ -130,16 +130,14 @@ class FittedLaw:
         """Predicted loss (nats per token), shape s + t, t the shape of `params` and `tokens` broadcast.
 
         Raises:
-            UsageError: a count is not positive and finite.
+            UsageError: a count is not positive and finite, or the two shapes do not broadcast.
         """
-        n, d = np.broadcast_arrays(
-            positive_array("loss: params", params), positive_array("loss: tokens", tokens)
-        )
+        log_n, log_d = log_counts("loss", params, tokens)
         design = self.design
-        u = (np.log(n).ravel() - design.params_location) / design.params_scale
-        v = (np.log(d).ravel() - design.tokens_location) / design.tokens_scale
+        u = (log_n.ravel() - design.params_location) / design.params_scale
+        v = (log_d.ravel() - design.tokens_location) / design.tokens_scale
         found = np.exp(self.model.log_losses(self.theta, u, v, design))
-        return _plain(found.reshape(self.shape + n.shape))
+        return plain(found.reshape(self.shape + log_n.shape))
 
     def tokens_per_param(self, flops: ArrayLike) -> Values:
         """D_opt / N_opt at each budget along C = 6 N D, shape s + t.
@@ -154,7 +152,7 @@ class FittedLaw:
         budgets = positive_array("tokens_per_param: flops", flops)
         rows = self.theta.reshape(-1, self.model.size)
         found = tokens_per_param(self.model, self.design, rows, budgets.ravel())
-        return _plain(found.reshape(self.shape + budgets.shape))
+        return plain(found.reshape(self.shape + budgets.shape))
 
     def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
         """The parameters and tokens of lowest loss for a budget along C = 6 N D, each of shape s + t.
@@ -166,7 +164,7 @@ class FittedLaw:
         with np.errstate(divide="ignore", over="ignore"):
             log_ratio = np.log(self.tokens_per_param(budgets))
             log_nd = np.log(budgets) - math.log(FLOPS_PER_PARAM_TOKEN)
-            return _plain(np.exp((log_nd - log_ratio) / 2)), _plain(np.exp((log_nd + log_ratio) / 2))
+            return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
 
     def log_ratio_line(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """ln(D_opt / N_opt) as a line in ln(C / 6): (intercept, slope), each of the laws' shape.
@@ -181,7 +179,3 @@ class FittedLaw:
         """(a, b) of N_opt ~ C^a and D_opt ~ C^b; None where the optimum is not a power of compute."""
         same = self.model.allocation_law(self.theta, self.design)
         return None if same is None else same.exponents
-
-
-def _plain(array: NDArray[np.float64]) -> Values:
-    return float(array) if np.ndim(array) == 0 else array

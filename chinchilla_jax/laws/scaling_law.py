@@ -164,30 +164,23 @@ class ScalingLaw:
         Raises:
             UsageError: a count is not positive and finite, or the two shapes do not broadcast.
         """
-        log_n, log_d = _log_positive("loss: params", params), _log_positive("loss: tokens", tokens)
-        try:
-            ndim = len(np.broadcast_shapes(log_n.shape, log_d.shape))
-        except ValueError:
-            raise UsageError(
-                f"loss: params {log_n.shape} and tokens {log_d.shape} do not broadcast; give one of each"
-            ) from None
-        E = self._outer("E", ndim)
-        of_params, of_tokens = self._terms(log_n, log_d, ndim)
+        log_n, log_d = log_counts("loss", params, tokens)
+        E = self._outer("E", log_n.ndim)
+        of_params, of_tokens = self._terms(log_n, log_d, log_n.ndim)
         with np.errstate(over="ignore", invalid="ignore"):
-            return _plain(E + of_params + of_tokens)
+            return plain(E + of_params + of_tokens)
 
     def terms(self, params: ArrayLike, tokens: ArrayLike) -> tuple[Values, Values]:
         """The two terms of `loss` above E (nats per token), A N^-alpha and B D^-beta.
 
-        Each has shape s + the shape of its own argument, with leading axes of length 1 up to the larger
-        number of axes: the two broadcast to the shape of `loss`.
+        Each has the shape of `loss`.
 
         Raises:
-            UsageError: a count is not positive and finite.
+            UsageError: a count is not positive and finite, or the two shapes do not broadcast.
         """
-        log_n, log_d = _log_positive("terms: params", params), _log_positive("terms: tokens", tokens)
-        of_params, of_tokens = self._terms(log_n, log_d, max(log_n.ndim, log_d.ndim))
-        return _plain(of_params), _plain(of_tokens)
+        log_n, log_d = log_counts("terms", params, tokens)
+        of_params, of_tokens = self._terms(log_n, log_d, log_n.ndim)
+        return plain(of_params), plain(of_tokens)
 
     def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
         """The parameters and tokens that give the lowest loss for a budget, along C = 6 N D.
@@ -205,7 +198,7 @@ class ScalingLaw:
         intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
         log_ratio = intercept + slope * log_nd
         with np.errstate(over="ignore"):
-            return _plain(np.exp((log_nd - log_ratio) / 2)), _plain(np.exp((log_nd + log_ratio) / 2))
+            return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
 
     def tokens_per_param(self, flops: ArrayLike) -> Values:
         """D_opt / N_opt at each budget, shape s + t; edges as in the class docstring.
@@ -219,7 +212,7 @@ class ScalingLaw:
         log_nd = _log_positive("tokens_per_param: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
         intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
         with np.errstate(over="ignore"):
-            return _plain(np.exp(intercept + slope * log_nd))
+            return plain(np.exp(intercept + slope * log_nd))
 
     def log_ratio_line(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """ln(D_opt / N_opt) as a line in ln(C / 6): (intercept, slope), each of the laws' shape.
@@ -250,7 +243,7 @@ class ScalingLaw:
         """
         intercept, slope = self.log_ratio_line()
         slope = np.where(np.isfinite(intercept), slope, np.nan)
-        return _plain((1 - slope) / 2), _plain((1 + slope) / 2)
+        return plain((1 - slope) / 2), plain((1 + slope) / 2)
 
     @property
     def slope_per_decade(self) -> Values:
@@ -260,7 +253,7 @@ class ScalingLaw:
         which is `chinchilla_jax.analysis.slope_per_decade`. NaN where `exponents` is.
         """
         a, b = self.exponents
-        return _plain(np.asarray(b) - np.asarray(a))
+        return plain(np.asarray(b) - np.asarray(a))
 
     def to_frame(self) -> pd.DataFrame:
         """A new DataFrame, one row per law in C order, columns E, A, B, alpha, beta (float64)."""
@@ -288,11 +281,30 @@ def log_terms(log_a: Any, log_b: Any, alpha: Any, beta: Any, log_n: Any, log_d: 
     return log_a - alpha * log_n, log_b - beta * log_d
 
 
+def log_counts(
+    caller: str, params: ArrayLike, tokens: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ln of params and of tokens, broadcast against each other.
+
+    Raises:
+        UsageError: a count is not positive and finite, or the two shapes do not broadcast.
+    """
+    log_n, log_d = _log_positive(f"{caller}: params", params), _log_positive(f"{caller}: tokens", tokens)
+    try:
+        broadcast = np.broadcast_arrays(log_n, log_d)
+    except ValueError:
+        raise UsageError(
+            f"{caller}: params {log_n.shape} and tokens {log_d.shape} do not broadcast; give one of each"
+        ) from None
+    return broadcast[0], broadcast[1]
+
+
 def _log_positive(what: str, value: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.log(positive_array(what, value)))
 
 
-def _plain(array: NDArray[np.float64]) -> Values:
+def plain(array: NDArray[np.float64]) -> Values:
+    """A float for an array without axes."""
     return float(array) if np.ndim(array) == 0 else array
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.objectives import Objective
 
 ENGINES = ("auto", "lanes", "xla")
+PRECISIONS = ("mixed", "float64", "float32")
 SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
 _STATIONARY = 1e-9  # decrement above which an UNIDENTIFIED point has run off and is no optimum
 _FLOAT32_STEPS = 100
@@ -53,6 +56,17 @@ class SolverOptions:
     wide_start: bool = False
     workers: int | None = None
     engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        positive_number("tolerance", self.tolerance)
+        whole_number("max_steps", self.max_steps, low=1)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+        if self.workers is not None:
+            whole_number("workers", self.workers, low=1)
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
 
     @property
     def float32_steps(self) -> int:

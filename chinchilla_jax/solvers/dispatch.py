@@ -19,7 +19,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ENGINES, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,9 +58,7 @@ def is_fast(law: Law, objective: Objective) -> bool:
 
 
 def _check_engine(engine: str, solver: str, problem: Problem) -> None:
-    """Refuse an engine that does not exist, or would have no part in the fit."""
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
+    """Refuse an engine that would have no part in the fit."""
     law, objective = problem.law, problem.objective
     if engine == "lanes" and (solver != "newton" or not is_fast(law, objective)):
         what = f"solver {solver!r}" if solver != "newton" else f"{law.name} by {objective.name}"
@@ -117,9 +115,11 @@ def solve(
 
         widths = np.full(len(candidates[0]), min(float(objective.down), _SQUARED_DELTA))
         return solve_lanes(problem, weights, candidates, widths, options=options, on_progress=on_progress)
-    found = [solve_generally(problem, weights, start, options=options) for start in candidates]
-    if on_progress is not None:
-        on_progress(len(candidates[0]))
+    found = [
+        # Every lane is reported once, with its last start.
+        solve_generally(problem, weights, start, options=options, on_progress=report)
+        for start, report in zip(candidates, [None] * (len(candidates) - 1) + [on_progress], strict=True)
+    ]
     return Solution.best_of(found)
 
 
@@ -143,7 +143,12 @@ def solve_widths(
 
 
 def solve_generally(
-    problem: Problem, weights: NDArray[Any], starts: NDArray[np.float64], *, options: SolverOptions
+    problem: Problem,
+    weights: NDArray[Any],
+    starts: NDArray[np.float64],
+    *,
+    options: SolverOptions,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
     """Fit every lane from one start (R, p) with the solver for any law, whatever the law is."""
     from chinchilla_jax.solvers.newton.solver import solve_any_law
@@ -152,7 +157,13 @@ def solve_generally(
     assert not isinstance(objective, HuberScale)
     ends = np.ones(len(starts))
     found = solve_any_law(
-        problem, weights, starts, down=objective.down * ends, up=objective.up * ends, options=options
+        problem,
+        weights,
+        starts,
+        down=objective.down * ends,
+        up=objective.up * ends,
+        options=options,
+        on_progress=on_progress,
     )
     found.objective_value[:] /= objective.unit
     return found

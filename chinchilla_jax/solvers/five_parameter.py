@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
@@ -70,8 +70,6 @@ def solve_lanes(
         judged: whether to ask if the data determine the law; fits that only lead to others are not judged,
             and their status is what the steps ended with.
     """
-    if options.precision not in ("mixed", "float64", "float32"):
-        raise unknown_name("precision", options.precision, ("mixed", "float64", "float32"))
     design, count = problem.design, len(widths)
     if not design.valid:
         return Solution.invalid(count, _SIZE)

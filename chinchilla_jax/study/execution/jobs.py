@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.fitting.point_fit import FitResult
+    from chinchilla_jax.fitting.result import FitResult
 
 
 # Starts of each point fit, spread over the published grid. On 27 conditions of the paper's study, among them

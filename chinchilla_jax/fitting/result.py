@@ -1,0 +1,119 @@
+"""What a point fit gives back: the fitted law and the evidence for it.
+
+Notation: n runs, p parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.solvers.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws import Law, Objective
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Why a fit is believed to be an optimum.
+
+    Attributes:
+        kind: "dual" (`HuberScale` at a vertex) or "newton_decrement" (everything else).
+        value: relative decrease that a Newton step would still bring, or by how much the dual constraints and
+            stationarity are missed.
+        tolerance: bound that `value` had to meet.
+        holds: whether it did, with a positive definite Hessian (Newton) or independent gradients (dual).
+    """
+
+    kind: str
+    value: float
+    tolerance: float
+    holds: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartsReport:
+    """What became of the starts.
+
+    Attributes:
+        n: how many there were.
+        status: number of starts per status name.
+        n_at_best: starts that ended within 1e-9 (relative) of the best objective.
+        minima: (k, p) distinct optima in internal coordinates, best first.
+    """
+
+    n: int
+    status: dict[str, int]
+    n_at_best: int
+    minima: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """A fitted law and the evidence for it.
+
+    Attributes:
+        law: the law with its numbers, natural units: a single `ScalingLaw`, or a `FittedLaw` for another
+            model; NaN when INVALID.
+        model: which law was fitted.
+        objective_value: value of the objective at the law.
+        status: `Status` of the fit; `status.sentence` says it in words.
+        certificate: see `Certificate`.
+        steps: solver steps of the start that reached the best optimum.
+        starts: see `StartsReport`.
+        objective: what was minimised.
+        theta: (p,) internal coordinates of the law.
+        residuals: log predicted minus log observed loss, (n,).
+        weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
+        n_runs: number of runs fitted.
+    """
+
+    law: Any
+    model: Law
+    objective_value: float
+    status: Status
+    certificate: Certificate
+    steps: int
+    starts: StartsReport
+    objective: Objective
+    theta: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+    n_runs: int
+
+    def __repr__(self) -> str:
+        """What a reader at a prompt wants to know; every field is an attribute."""
+        value = f"{self.objective.name} {self.objective_value:.6g}"
+        return f"<FitResult {self.law!r}: {self.status.name}, {value}, {self.n_runs} runs>"
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The law's parameters by name, natural units."""
+        return {name: float(value) for name, value in self.law.as_dict().items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: law, objective, each parameter, objective_value, status, certificate, steps, starts."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "law": self.model.name,
+                    "objective": self.objective.name,
+                    **self.parameters,
+                    "objective_value": self.objective_value,
+                    "status": self.status.name,
+                    "certificate": self.certificate.value,
+                    "steps": self.steps,
+                    "n_starts": self.starts.n,
+                    "n_at_best": self.starts.n_at_best,
+                    "n_runs": self.n_runs,
+                }
+            ]
+        )
