@@ -523,7 +523,7 @@ def test_columns_are_those_of_the_frames(method):
         ({"scheme": "pair"}, "did you mean 'pairs'"),
         ({"scheme": "wild", "jackknife": True}, "no jackknife beside it"),
         ({"scheme": "bayesian", "inner": 10}, "no resamples of resamples"),
-        ({"inner": 1}, "2 or more"),
+        ({"inner": 1}, "2 to 4096"),
         ({"scheme": DeleteD(d=116)}, "leaves 4 of 120"),
     ],
 )
