@@ -58,7 +58,7 @@ def test_no_place_to_write_is_no_error(environment, tmp_path):
 def test_another_processor_has_its_own_folder(environment, tmp_path):
     keep_compiled_programs()
     first = os.environ.pop(CHOSEN)
-    environment.setattr(compiled_code, "_processor", lambda: "another")
+    environment.setattr(compiled_code, "processor_digest", lambda: "another")
     keep_compiled_programs()
     assert os.environ[CHOSEN] != first
 

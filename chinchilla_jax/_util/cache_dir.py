@@ -11,10 +11,10 @@ Compiling the solver takes seconds, and the same code serves every table.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 from pathlib import Path
+
+from chinchilla_jax._util.devices import processor_digest
 
 VARIABLE = "CHINCHILLA_JAX_CACHE"
 
@@ -25,7 +25,7 @@ def folder() -> Path | None:
     if wanted == "off":
         return None
     try:
-        path = _root(wanted) / _processor()
+        path = _root(wanted) / processor_digest()
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # a home that is missing or cannot be written
         return None
@@ -37,15 +37,3 @@ def _root(wanted: str) -> Path:
         return Path(wanted).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "chinchilla_jax"
-
-
-def _processor() -> str:
-    """Digest of the processor: a home can be shared by machines of which one cannot run another's code."""
-    name = f"{platform.machine()} {platform.processor()}"
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:  # not Linux
-        text = ""
-    wanted = ("model name", "flags", "Features", "CPU part")
-    lines = {line for line in text.splitlines() if line.startswith(wanted)}
-    return hashlib.sha256("\n".join([name, *sorted(lines)]).encode()).hexdigest()[:12]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.labels import quantity_label, quantity_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
@@ -59,6 +57,7 @@ def init_command(
 ) -> None:
     """Create the database of a new study."""
     from chinchilla_jax.planning.ladder import Ladder, LadderSettings
+    from chinchilla_jax.planning.ladder.model_grid import read_grid
 
     settings = LadderSettings(
         flops_range=flops_range,
@@ -68,7 +67,7 @@ def init_command(
         seed=seed,
         resamples=resamples,
         level=level,
-        grid=None if grid is None else _read_grid(grid),
+        grid=None if grid is None else read_grid(grid),
     )
     made = Ladder.create(database, settings)
     output.echo(f"{made.store.path}: created; `chinchilla-jax progress next` gives the first run")
@@ -203,16 +202,3 @@ def _print_run(run: Run) -> None:
 
 def _shown(config: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in config.items())
-
-
-def _read_grid(path: str) -> dict[str, list[Any]]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            grid = json.load(file)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
-    if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
-        raise UsageError(f'{path}: give an object of lists, such as {{"d_model": [512, 1024], ...}}')
-    return grid

@@ -11,6 +11,7 @@ Distance is in the ratio of sizes: 2 N is as far from N as N/2. Of equal distanc
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import DataError, UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.datasets.architectures import CHINCHILLA_VOCABULARY
 from chinchilla_jax.datasets.counting import Architecture, standard
@@ -26,6 +27,25 @@ from chinchilla_jax.datasets.counting import Architecture, standard
 SizeFunction = Callable[..., float]
 _MOST = 2_000_000  # configurations
 _DIMENSIONS = ("d_model", "ffw_size", "kv_size", "n_heads", "n_layers", "vocab_size")
+
+
+def read_grid(path: str) -> dict[str, list[Any]]:
+    """A grid out of a JSON file: an object of lists.
+
+    Raises:
+        DataError: the file cannot be read, or is not JSON.
+        UsageError: it holds something else.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            grid = json.load(file)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
+        raise UsageError(f'{path}: give an object of lists, such as {{"d_model": [512, 1024], ...}}')
+    return grid
 
 
 class ModelGrid:
