@@ -52,6 +52,13 @@ WITH_OPTIMUM = laws_of(st.just(0.0) | POSITIVE, *(POSITIVE,) * 4)
 COUNTED = st.lists(LAWS, min_size=3, max_size=5).map(
     lambda laws: ScalingLaw(**{name: [law.as_dict()[name] for law in laws] for name in laws[0].as_dict()})
 )
+FAR_APART = ScalingLaw(
+    E=np.zeros(5),
+    A=np.array([0.0, 0.0, 0.0, 1.0, 1.0]),
+    B=np.array([0.0, 0.0, 0.0, 1.0, 1.0]),
+    alpha=np.zeros(5),
+    beta=np.array([0.0, 0.0, 0.0, 1e300, LARGEST]),
+)
 COLUMNS = st.lists(ANY, min_size=1, max_size=6).map(lambda values: np.array(values)[:, None])
 FINITE = st.lists(st.floats(-LARGEST, LARGEST), min_size=4, max_size=4).map(np.array)
 
@@ -133,7 +140,7 @@ CLOSED_FORMS = {
     "interval table": (
         intervals,
         (COUNTED, LAWS, METHOD, POSITIVE, st.sampled_from([1.0, 2.0]), st.booleans()),
-        [],
+        [(FAR_APART, HOFFMANN_2022, "gaussian", 1.0, 1.0, False)],
     ),
     "error of the slope": (
         lambda laws, point, method: slope_monte_carlo_error(
