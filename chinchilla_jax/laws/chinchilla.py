@@ -107,17 +107,18 @@ class Chinchilla(Law):
         """Ln of the predicted loss at standardised places u, v (m,); theta (..., 5) to (..., m)."""
         a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)[..., None]
         of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", divide="ignore"):
             return np.log(np.exp(of_params) + np.exp(of_tokens) + e)
 
     def jacobian(self, theta: Floats, design: Design) -> Floats:
         """Derivative of `residuals` with respect to theta; theta (..., 5) to (..., n, 5)."""
         u, v = design.log_params, design.log_tokens
         a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)[..., None]
-        of_params, of_tokens = (np.exp(term) for term in log_terms(a, b, alpha, beta, u, v))
-        loss = of_params + of_tokens + e
-        s, t = of_params / loss, of_tokens / loss
-        return np.stack([s, t, 1.0 / loss, -u * s, -v * t], axis=-1)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            of_params, of_tokens = (np.exp(term) for term in log_terms(a, b, alpha, beta, u, v))
+            loss = of_params + of_tokens + e
+            s, t = of_params / loss, of_tokens / loss
+            return np.stack([s, t, 1.0 / loss, -u * s, -v * t], axis=-1)
 
 
 def _standardised(log_a: Any, log_b: Any, e: Any, alpha: Any, beta: Any, *, design: Design) -> Floats:

@@ -108,7 +108,9 @@ class FittedLaw:
         """The laws at `index` (an integer, a slice, a mask or an index array, as NumPy understands it)."""
         if not self.shape:
             raise TypeError("this FittedLaw is a single law and cannot be indexed")
-        return dataclasses.replace(self, theta=self.theta[index])
+        # Positions are indexed and not theta, whose last axis is none of the laws'.
+        chosen = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
+        return dataclasses.replace(self, theta=self.theta.reshape(-1, self.theta.shape[-1])[chosen])
 
     def __repr__(self) -> str:
         """The numbers of a single law; the shape of many."""

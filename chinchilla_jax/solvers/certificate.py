@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
 SINGULAR = 1e-11
 SHIFT = 1e-7
-_LOG_VANISHING = math.log(1e-10)
+VANISHING = 1e-10  # share of a term, at its largest, below which it has no influence left
+_LOG_VANISHING = math.log(VANISHING)
 _LANES = 512  # per chunk: the Jacobian of 512 lanes of 240 runs takes 5 MB
 
 
@@ -203,9 +204,13 @@ def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.
     enough = count >= law.size
     sizes_needed, tokens_needed, together = law.least
     most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
+    # The most places with fewer dimensions than p: a rectangle with p - 2 of them, and one place apart.
+    most_lacking = (law.size - 1) // 2 * (law.size // 2) + 1 if law.additive else 0
+    places_needed = max(law.size, most_lacking) + 1
     # More runs than the largest k - 1 groups hold are in k groups or more; only small tables need the count.
     sure = np.ones(len(used), bool)
-    for (_, group_sizes), needed in zip(design.groups, (most_needed, most_needed, law.size + 1), strict=True):
+    least_groups = (most_needed, most_needed, places_needed)
+    for (_, group_sizes), needed in zip(design.groups, least_groups, strict=True):
         sure &= count > int(group_sizes[: needed - 1].sum())
     sizes, tokens, places = (group for group, _ in design.groups)
     for lane in np.flatnonzero(enough & ~sure):
@@ -218,11 +223,29 @@ def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.
             and n_sizes + n_tokens >= together
             and len(first) >= law.size
         )
-        if enough[lane] and law.additive and len(first) == law.size:
+        if enough[lane] and len(first) <= most_lacking:
             one = np.flatnonzero(row)[first]
             incidence = np.hstack([group[one, None] == group[one] for group in (sizes, tokens)])
             enough[lane] = np.linalg.matrix_rank(incidence.astype(np.float64)) >= law.size
     return enough
+
+
+def degenerate(
+    law: Law, design: Design, weights: NDArray[Any], theta: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether the law at theta (R, p) has run off, lost a term, overflows, or rests on too few runs; (R,)."""
+    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
+    shares = np.abs(law.jacobian(theta, design)[..., list(law.amplitudes)])
+    largest = np.where((np.asarray(weights) > 0)[..., None], shares, 0.0).max(axis=1)
+    lost = ~(largest.min(axis=1) >= VANISHING)
+    return escaped | lost | overflows(law, design, theta) | ~identifiable(law, design, weights)
+
+
+def overflows(law: Law, design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a natural parameter at theta (R, p) is beyond float64; (R,)."""
+    with np.errstate(all="ignore"):
+        natural = np.stack(list(law.natural(theta, design).values()), axis=-1)
+    return np.asarray(~np.isfinite(natural).all(axis=1))
 
 
 def log_weaker_term(design: Design, theta: NDArray[np.float64]) -> NDArray[np.float64]:

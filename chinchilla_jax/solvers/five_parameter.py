@@ -41,6 +41,7 @@ _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the 
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is checked again
 _LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is checked again too
+_COLLINEAR = 1 - 1e-6  # correlation of ln N and ln D above which every one is checked again
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
@@ -186,6 +187,26 @@ def _name_degenerate(
     status[np.broadcast_to(~identifiable(CHINCHILLA, design, weights), status.shape)] = Status.UNIDENTIFIED
 
 
+def _collinear(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether tokens go with a power of parameters: exponents that match make one term of two; (R,) or (1,).
+
+    Asked of the runs with a weight where these are given, or fewer than any usual resample has.
+    """
+    runs = np.stack([design.log_params, design.log_tokens])
+    found = np.full(len(weights), _correlation(runs) > _COLLINEAR)
+    few = 2 * np.count_nonzero(weights, axis=1) < len(design)
+    for lane in np.flatnonzero(~found & (few | (len(weights) == 1))):
+        found[lane] = _correlation(runs[:, weights[lane] > 0]) > _COLLINEAR
+    return found
+
+
+def _correlation(columns: NDArray[np.float64]) -> float:
+    """Size of the correlation of two rows (2, n); 0 where one is constant."""
+    x, y = columns - columns.mean(axis=1, keepdims=True) if columns.size else columns
+    norm = math.sqrt(float(x @ x) * float(y @ y))
+    return abs(float(x @ y)) / norm if norm > 0 else 0.0
+
+
 def _certify_again(
     design: Design,
     weights: NDArray[Any],
@@ -194,7 +215,7 @@ def _certify_again(
     widths: NDArray[np.float64],
     tolerance: float,
 ) -> None:
-    """Certificates in plain coordinates, by eigenvalues, where a term, its exponent or E is nearly 0.
+    """Certificates in plain coordinates, by eigenvalues, where two terms are one, or something is nearly 0.
 
     There the Hessian is near singular, and pivots in curved coordinates are not to be relied on. A term that
     vanishes takes all derivatives with it, and what the coordinates add to the Hessian weighs as much.
@@ -202,6 +223,7 @@ def _certify_again(
     theta, status = solution.theta, solution.status
     delicate = np.abs(theta[:, FLOOR:]).min(axis=1) < _DELICATE
     delicate |= log_weaker < _LOG_FAINT
+    delicate |= _collinear(design, weights)
     lanes = np.flatnonzero((status == Status.CONVERGED) & delicate)
     for width in np.unique(widths[lanes]):
         some = lanes[widths[lanes] == width]

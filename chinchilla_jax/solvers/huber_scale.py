@@ -26,6 +26,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.certificate import degenerate
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -121,7 +122,10 @@ def solve_huber_scale(
         vertex.steps[left] += steps[left]
     # The law passes through every run with a weight: the likelihood is unbounded as sigma goes to zero.
     perfect = _mean_abs(problem, w, vertex.theta) < _PERFECT
-    vertex.status[perfect & (vertex.status == Status.CONVERGED)] = Status.UNIDENTIFIED
+    certified = vertex.status == Status.CONVERGED
+    undetermined = perfect | degenerate(problem.law, problem.design, w, vertex.theta)
+    vertex.status[(certified & undetermined) | ~(w > 0).any(axis=1)] = Status.UNIDENTIFIED
+    vertex.objective_value[np.isnan(vertex.objective_value)] = np.inf
     if on_progress is not None:
         on_progress(lanes)
     return vertex[every]
@@ -134,7 +138,13 @@ def _together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.
 
 
 def _mean_abs(problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sum(w * np.abs(problem.residuals(theta)), axis=1) / w.sum(axis=1)
+    total = w.sum(axis=1)
+    return np.sum(w * np.abs(_used(w, problem.residuals(theta))), axis=1) / np.where(total > 0, total, 1.0)
+
+
+def _used(w: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (R, n, ...) of the runs with a weight, 0 of the others: there a law may well overflow."""
+    return np.where((w > 0).reshape(w.shape + (1,) * (values.ndim - 2)), values, 0.0)
 
 
 def _vertex(
@@ -151,18 +161,20 @@ def _vertex(
     p, bounded = problem.law.size, list(problem.law.bounded)
     active = np.argpartition(size, p - 1, axis=1)[:, :p]
     usable = np.ones(len(theta), bool)
+    moving = usable.copy()  # each lane stops for itself: its bits are the same in any company
     for _ in range(_MOST_VERTEX_STEPS):
         jacobian = problem.jacobian(theta)[lanes, active]
         residual = problem.residuals(theta)[lanes, active]
         step, solvable = _solve_each(jacobian, residual)
         usable &= solvable & (np.abs(step).max(axis=1) < 0.1)
         usable &= (theta[:, bounded] - step[:, bounded] > 0).all(axis=1)
-        theta = np.where(usable[:, None], theta - step, theta)
-        if np.abs(step[usable]).max(initial=0.0) < _LAST_VERTEX_STEP:
+        theta = np.where((usable & moving)[:, None], theta - step, theta)
+        moving &= usable & (np.abs(step).max(axis=1) >= _LAST_VERTEX_STEP)
+        if not moving.any():
             break
     residual = problem.residuals(theta)
-    jacobian = problem.jacobian(theta)
-    sign = np.sign(residual)
+    jacobian = _used(w, problem.jacobian(theta))
+    sign = np.sign(_used(w, residual))
     np.put_along_axis(sign, active, 0.0, axis=1)
     pull = np.einsum("rn,rnk->rk", w * sign, jacobian)
     transposed = np.swapaxes(jacobian[lanes, active], 1, 2)
@@ -170,7 +182,7 @@ def _vertex(
     multiplier = balance / np.maximum(w[lanes, active], 1e-300)
     # Stationarity, relative to the terms that cancel in it.
     left = np.abs(pull + np.einsum("rkz,rz->rk", transposed, balance)).max(axis=1)
-    scale = np.einsum("rn,rnk->rk", w, np.abs(jacobian)).max(axis=1)
+    scale = np.maximum(np.einsum("rn,rnk->rk", w, np.abs(jacobian)).max(axis=1), 1e-300)
     excess = np.maximum(np.abs(multiplier).max(axis=1) - 1.0, 0.0) + left / scale
     at_zero = np.abs(residual[lanes, active]).max(axis=1) <= _ZERO
     certified = usable & solvable & at_zero & (excess <= DUAL_TOLERANCE)
@@ -211,11 +223,12 @@ def _alternate(
     """Fit scale and law in turn until the scale settles."""
     solution = solve_widths(problem, weights, theta, objective.delta * sigma, options=options)
     # In a zone this narrow the scale hardly moves the law: a few turns are enough.
-    narrow = bool(np.all(objective.delta * sigma < VERTEX_BELOW * _mean_abs(problem, w, theta)))
-    for _ in range(_NARROW_TURNS if narrow else _MOST_TURNS):
+    narrow = objective.delta * sigma < VERTEX_BELOW * _mean_abs(problem, w, theta)
+    turns = np.where(narrow, _NARROW_TURNS, _MOST_TURNS)
+    for turn in range(_MOST_TURNS):
         updated = objective.scale(problem.residuals(solution.theta), w)
-        moving = np.flatnonzero(np.abs(updated - sigma) > _SETTLED * sigma)
-        sigma = updated
+        moving = np.flatnonzero((np.abs(updated - sigma) > _SETTLED * sigma) & (turn < turns))
+        sigma = np.where(turn < turns, updated, sigma)
         if not moving.size:
             break
         few = weights if len(weights) == 1 else weights[moving]

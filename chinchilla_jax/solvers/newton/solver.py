@@ -22,7 +22,15 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.laws.objectives import residual_loss
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import SHIFT, SINGULAR, Optimality, identifiable, judge
+from chinchilla_jax.solvers.certificate import (
+    SHIFT,
+    SINGULAR,
+    VANISHING,
+    Optimality,
+    identifiable,
+    judge,
+    overflows,
+)
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -36,7 +44,6 @@ _KEPT = 256 * CHUNK  # lanes whose state is in memory at a time
 _STEPS_AT_ONCE = 4  # after which lanes that are done make room for others
 _MOST_WIDENING = 1e12  # of the zone at the start, whatever the residuals
 _SAFE_STEP = 1e-8  # decrement below which the next full step is looked at
-_VANISHING = 1e-10  # share of a term, at its largest, below which it has no influence left
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _SMALLEST_VALUE = 1e-300
 
@@ -203,12 +210,13 @@ class _Batch:
             stationary=stationary,
             flat=flat,
             held=np.asarray(np.any(np.asarray(point.held), axis=1)),
-            vanished=np.min(np.asarray(point.shares)[:, list(law.amplitudes)], axis=1) < _VANISHING,
+            vanished=np.min(np.asarray(point.shares)[:, list(law.amplitudes)], axis=1) < VANISHING,
         )
         status = judge(law, theta, found, tolerance)
         if judged:
             certified = status == Status.CONVERGED
-            status[certified & ~identifiable(law, design, weights)] = Status.UNIDENTIFIED
+            lost = overflows(law, design, theta) | ~identifiable(law, design, weights)
+            status[certified & lost] = Status.UNIDENTIFIED
         r = np.where(weights > 0, self.problem.residuals(theta), 0.0)
         value = np.sum(weights * residual_loss(r, down[:, None], up[:, None]), axis=1)
         return Solution(
