@@ -131,26 +131,33 @@ class Faults:
         Every second one is killed at any moment from its start, the others soon after they wrote a chunk.
         """
         wanted = 2 if self.smoke else 30
+        longest = 1.0 if self.smoke else 6.0
         kept: list[int] = []
-        for number in range(wanted):
-            process = self.start(out)
-            begun, before = time.monotonic(), len(list(out.glob("fits/part-*")))
-            late = number % 2 == 1
-            moment = begun + (3600 if late else self.draw.uniform(0.1, 1.0 if self.smoke else 6.0))
-            while process.poll() is None and time.monotonic() < moment:
-                time.sleep(0.002)
-                if late and len(list(out.glob("fits/part-*"))) > before:
-                    moment, late = (
-                        time.monotonic() + self.draw.uniform(0.0, 0.05 if self.smoke else 1.5),
-                        False,
-                    )
-            if process.poll() is not None:
-                raise SystemExit("the study was complete before all kills; give it more conditions")
-            process.kill()
-            process.communicate()
-            kept.append(len(list(out.glob("fits/part-*"))))
-        self.complete(out)
-        return f"{wanted} kills in a row; chunks after each: {' '.join(map(str, kept))}"
+        for _ in range(20 * wanted):
+            if self._killed(out, late=len(kept) % 2 == 1, longest=longest):
+                kept.append(len(list(out.glob("fits/part-*"))))
+            else:  # the machine was faster than the kill: begin again and wait less
+                shutil.rmtree(out)
+                longest *= 0.7
+                kept.clear()
+            if len(kept) == wanted:
+                self.complete(out)
+                return f"{wanted} kills in a row; chunks after each: {' '.join(map(str, kept))}"
+        raise SystemExit("the study is always complete before all kills; give it more conditions")
+
+    def _killed(self, out: Path, *, late: bool, longest: float) -> bool:
+        """Start the study and kill it within `longest` seconds, or soon after a chunk; False if it ended."""
+        process = self.start(out)
+        begun, before = time.monotonic(), len(list(out.glob("fits/part-*")))
+        moment = begun + (3600 if late else self.draw.uniform(0.1, longest))
+        while process.poll() is None and time.monotonic() < moment:
+            time.sleep(0.002)
+            if late and len(list(out.glob("fits/part-*"))) > before:
+                moment, late = time.monotonic() + self.draw.uniform(0.0, longest / 10), False
+        done = process.poll() is not None
+        process.kill()
+        process.communicate()
+        return not done
 
     def interrupts(self, out: Path) -> str:
         """Send Ctrl-C as a terminal does, at any moment after the start."""
@@ -224,14 +231,26 @@ class Faults:
     def worker_kills(self, out: Path) -> str:
         """Kill workers of the Dask cluster that a study starts, at work or while they start."""
         wanted = 1 if self.smoke else 10
+        longest = 0.1 if self.smoke else 4.0
+        for _ in range(20):
+            said = self._killed_workers(out, wanted, longest)
+            if said is not None:
+                return said
+            shutil.rmtree(out)  # the machine was faster than the kills: begin again and wait less
+            longest *= 0.5
+        raise SystemExit("the study always ends before all kills; give it more resamples")
+
+    def _killed_workers(self, out: Path, wanted: int, longest: float) -> str | None:
+        """Run the study by Dask and kill workers on the way; None if it ended before all kills."""
         process = self.start(out, "--executor", "dask", "--workers", "2")
         while not list(out.glob("fits/part-*")) and process.poll() is None:
-            time.sleep(0.02)
+            time.sleep(0.002)
         begun, killed = time.perf_counter(), 0
         while killed < wanted:
-            time.sleep(self.draw.uniform(0.0, 0.1 if self.smoke else 4.0))
+            time.sleep(self.draw.uniform(0.0, longest))
             if process.poll() is not None:
-                raise SystemExit(f"the study ended after {killed} kills; give it more resamples")
+                process.communicate()
+                return None
             workers = _dask_workers(process.pid)
             if workers:
                 os.kill(self.draw.choice(workers), signal.SIGKILL)
