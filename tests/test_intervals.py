@@ -543,3 +543,9 @@ def test_a_jackknife_has_no_quantiles():
 def test_more_draws_than_runs_are_refused():
     with pytest.raises(cj.UsageError, match="m = 6000 of 240 runs"):
         cj.bootstrap(cj.load_runs("chinchilla"), resamples=4, scheme=MOutOfN(m=6000))
+
+
+def test_a_quantity_is_equal_to_another_with_its_name_and_places():
+    assert Quantity(name="E", flops=float("nan")) == Quantity(name="E")
+    assert len({Quantity(name="E"), Quantity(name="E", flops=np.float64("nan")), Quantity(name="A")}) == 2
+    assert Quantity(name="tokens_per_param", flops=1e22) != Quantity(name="tokens_per_param", flops=1e23)

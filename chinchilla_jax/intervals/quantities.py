@@ -34,7 +34,7 @@ _IN_LOGS = (*COEFFICIENTS, *PRESCRIPTIONS)
 _DEPENDING_ON = {"flops": PRESCRIPTIONS, "params": (LOSS,), "tokens": (LOSS,)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Quantity:
     """One number that a law determines.
 
@@ -64,6 +64,18 @@ class Quantity:
                 positive_number(f"quantity {self.name}: {place}", value)
             elif not math.isnan(value):
                 raise unknown_name(f"quantity that depends on {place}", self.name, names)
+
+    def __eq__(self, other: object) -> bool:
+        """The same name and places, a place that neither has equal to itself."""
+        return self._key() == other._key() if isinstance(other, Quantity) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Agrees with `==`."""
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        places = (self.flops, self.params, self.tokens)
+        return (self.name, *(None if math.isnan(place) else place for place in places))
 
     @property
     def in_logs(self) -> bool:

@@ -27,7 +27,8 @@ class Condition:
 
     id: str
     family: str
-    value: float
+    # Left out of comparisons: NaN is unequal to itself, and the id has the sizes.
+    value: float = dataclasses.field(compare=False)
     repeat: int
     params: str
     perturbation: Perturbation
