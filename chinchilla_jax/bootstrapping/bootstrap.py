@@ -8,7 +8,6 @@ Notation
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +134,6 @@ def _point_fit(
     problem: Problem, own: NDArray[np.float64] | None, solver: str, options: SolverOptions | None
 ) -> FitResult:
     starts = _POINT_STARTS if is_fast(problem.law, problem.objective) else _POINT_STARTS_SLOW
-    if options is not None:
-        options = dataclasses.replace(options, wide_start=True)  # these starts are far from the optimum
     return fit_problem(problem, own, solver=solver, starts=starts, options=options)
 
 

@@ -71,8 +71,6 @@ def fit(
     """
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
-    if options is not None and not isinstance(starts, FitResult):
-        options = dataclasses.replace(options, wide_start=True)  # these starts are far from the optimum
     return fit_problem(
         problem, read_weights(weights, len(runs)), solver=solver, starts=starts, options=options
     )
@@ -140,9 +138,9 @@ def fit_problem(
     fast = is_fast(law, problem.objective)
     given, patient = options, options is None and not isinstance(problem.objective, HuberScale)
     if options is None:
-        options = SolverOptions(
-            wide_start=not isinstance(starts, FitResult), max_steps=_STEPS_FAST if fast else _STEPS
-        )
+        options = SolverOptions(max_steps=_STEPS_FAST if fast else _STEPS)
+    if not isinstance(starts, FitResult):  # these starts are far from the optimum
+        options = dataclasses.replace(options, wide_start=True)
     rows = np.ones((1, len(design)), np.uint8) if weights is None else weights[None]
     theta = [_start_points(problem, starts, fast)]
     if not design.valid:

@@ -67,10 +67,6 @@ class Chinchilla(Law):
         """The published grid, or `count` of its points spread over it."""
         return self.theta_from_logs(grid_starts(count), design)
 
-    def embed(self, theta: Floats) -> Floats | None:
-        """`theta` as it is."""
-        return theta
-
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw | None:
         """The law itself."""
         return self.fitted(theta, design)
