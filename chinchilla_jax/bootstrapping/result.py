@@ -102,6 +102,11 @@ class BootstrapResult:
         """Number of lanes per status name."""
         return status_counts(self.status_codes)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before using the intervals, one sentence each; the point fit's first."""
+        return self.point.warnings
+
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, the parameters, objective_value, decrement, status, steps."""
         import pandas as pd

@@ -149,6 +149,7 @@ def _fields(
         "point": point_fields(result.point),
         "parameters": output.records(params, _PARAMETER_COLUMNS),
         "tokens_per_param": output.records(bands, _BAND_COLUMNS),
+        "warnings": result.warnings,
     }
 
 
@@ -179,3 +180,4 @@ def _print(
     output.echo()
     output.echo(f"compute-optimal tokens per parameter, band {interval}")
     output.print_table(_BAND_COLUMNS, output.rows(bands, _BAND_COLUMNS))
+    output.print_warnings(result.warnings)

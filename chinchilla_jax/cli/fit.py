@@ -108,6 +108,7 @@ def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> 
         "solver": solver,
         **point_fields(result),
         "optimal_exponents": exponents and {"params": exponents[0], "tokens": exponents[1]},
+        "warnings": result.warnings,
     }
 
 
@@ -129,3 +130,4 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     output.print_field("status", f"{result.status.name}: {result.status.sentence}", indent=13)
     output.print_field("certificate", proof, indent=13)
     output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)
+    output.print_warnings(result.warnings)

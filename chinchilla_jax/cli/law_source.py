@@ -180,6 +180,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "n_without_optimum": sample.n_without_optimum,
         "level": None if sample.is_single else level,
         "method": None if sample.is_single else "percentile",
+        "warnings": sample.warnings,
     }
 
 
@@ -193,6 +194,7 @@ def print_sample(sample: LawSample, level: float) -> None:
     output.echo(f"{sample.source}{'; left out: ' + ', '.join(left_out) if left_out else ''}")
     if not sample.is_single:
         output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
+    output.print_warnings(sample.warnings)
     output.echo()
 
 

@@ -67,6 +67,13 @@ def print_paragraph(text: str) -> None:
         echo(line)
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Each warning of a result as a paragraph of its own, after the numbers that it concerns."""
+    for warning in warnings:
+        echo()
+        print_paragraph(f"warning: {warning}")
+
+
 def print_table(
     header: Sequence[str], rows: Iterable[Sequence[object]], *, keys: int = 1, digits: int = 6
 ) -> None:

@@ -72,6 +72,7 @@ class FitResult:
         residuals: log predicted minus log observed loss, (n,).
         weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
         n_runs: number of runs fitted.
+        warnings: what a reader must know before using the numbers, one sentence each.
     """
 
     law: Any
@@ -86,6 +87,7 @@ class FitResult:
     residuals: NDArray[np.float64]
     weights: NDArray[np.float64] | None
     n_runs: int
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""

@@ -35,6 +35,7 @@ class LawSample:
         n_failed: resamples left out because their fit has no certificate.
         n_without_optimum: certified laws left out because more parameters or more tokens do not help
             (alpha, beta, A or B is not positive), so that no budget has a best allocation.
+        warnings: what a reader must know before using the numbers, one sentence each.
     """
 
     laws: ScalingLaw
@@ -42,6 +43,7 @@ class LawSample:
     source: str
     n_failed: int = 0
     n_without_optimum: int = 0
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -64,7 +66,8 @@ class LawSample:
             raise UsageError(
                 f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
             )
-        return cls._filtered(result.laws, result.converged, result.point.law, source)
+        made = cls._filtered(result.laws, result.converged, result.point.law, source)
+        return dataclasses.replace(made, warnings=result.warnings)
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
