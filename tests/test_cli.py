@@ -405,6 +405,7 @@ def test_fit_as_json():
         "steps",
         "starts",
         "optimal_exponents",
+        "warnings",
     ]
     runs = load_runs("chinchilla")
     assert found["data"] == {
@@ -504,6 +505,7 @@ def test_bootstrap_as_json():
         "point",
         "parameters",
         "tokens_per_param",
+        "warnings",
     ]
     assert (found["resamples"], found["seed"], found["level"], found["method"]) == (20, 3, 0.8, "percentile")
     assert set(found["status_counts"]) == STATUSES
