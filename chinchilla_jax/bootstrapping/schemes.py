@@ -268,13 +268,8 @@ class Wild(Scheme):
             residuals: log predicted minus log observed loss, (n,).
         """
         mirrored = runs.loss * np.exp(2 * residuals)
-        return dataclasses.replace(
-            runs,
-            params=np.tile(runs.params, 2),
-            tokens=np.tile(runs.tokens, 2),
-            flops=np.tile(runs.flops, 2),
-            loss=np.concatenate([runs.loss, mirrored]),
-        )
+        doubled = runs.take(np.tile(np.arange(len(runs)), 2))
+        return dataclasses.replace(doubled, loss=np.concatenate([runs.loss, mirrored]))
 
 
 @dataclasses.dataclass(frozen=True)

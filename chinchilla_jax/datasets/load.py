@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
+from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.reading import Table, from_frame, read_bytes, read_file, show_text
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
@@ -32,13 +34,14 @@ def load_runs(
     rounded: bool = True,
     columns: Mapping[str, str] | None = None,
     experiment: str | None = None,
+    groups: Sequence[str] = (),
 ) -> Runs:
     """Load training runs and check everything that a fit relies on.
 
     A table needs columns for the loss and for two of params, tokens and flops; the third follows from
     C = 6 N D, and if all three are given they are kept. Column names are matched without case, spaces and
     punctuation, and common names are recognised (N, Model Size, Training FLOP, val_loss, ...). Other columns
-    are ignored. Exports of Weights & Biases are recognised too (`datasets.foreign`).
+    are ignored, except those of `groups`. Exports of Weights & Biases are recognised (`datasets.foreign`).
 
     Args:
         source: "chinchilla" or "llama3" (an embedded table), the path of a CSV (separated by comma,
@@ -54,6 +57,9 @@ def load_runs(
         columns: which column holds which quantity, such as {"loss": "val/loss"}, where the names do not
             tell; for your own tables.
         experiment: whose rows to take, where the table's column "experiment" names several.
+        groups: further columns of your own table that say which runs belong together; they become
+            `Runs.groups`, which `Cluster(by=...)` resamples by. A column named after runs ("run", "run_name",
+            "run_id", "trajectory") is always among them.
 
     Returns:
         Runs in the order of the table. Their `counting` is `params` for an embedded table, otherwise
@@ -78,9 +84,9 @@ def load_runs(
             f"(Table A9), not {shown}; leave params out (--counting on the command "
             "line), and put your own counts in the params column"
         )
-    if embedded and (columns or experiment is not None):
+    if embedded and (columns or experiment is not None or groups):
         raise UsageError(
-            f"columns and experiment are for your own tables; the embedded {source!r} needs neither"
+            f"columns, experiment and groups are for your own tables; the embedded {source!r} has none"
         )
     if embedded:
         name = str(source)
@@ -91,7 +97,9 @@ def load_runs(
     else:
         table, name = _read_source(source)
         table = one_experiment(unpack(table), experiment)
+        carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
+        runs = dataclasses.replace(runs, groups=carried)
         default_drop = 0
     dropped = default_drop if drop_highest_loss is None else drop_highest_loss
     kept = runs.drop_highest_loss(dropped)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +43,9 @@ class Runs:
         name: where the runs come from: an embedded table's name or a file's name.
         counting: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
             "best_fit".
+        groups: further columns that say which runs belong together, such as {"run": names}: texts, shape (n,)
+            each, "" where a cell is empty. They say how to resample and change no fit, so they are not part
+            of `data_hash`, nor of `==`.
 
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
@@ -53,15 +57,18 @@ class Runs:
     loss: NDArray[np.float64]
     name: str = ""
     counting: str = "as_given"
+    groups: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Replace the four arrays by read-only float64 copies and compare their lengths."""
+        """Replace the arrays by read-only copies and compare their lengths."""
         for quantity in QUANTITIES:
             object.__setattr__(self, quantity, _read_only(quantity, getattr(self, quantity)))
         lengths = {quantity: len(getattr(self, quantity)) for quantity in QUANTITIES}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{quantity} {length}" for quantity, length in lengths.items())
             raise DataError(f"Runs: arrays of different lengths ({found}); give one value per run in each")
+        groups = {name: _labels(name, labels, len(self)) for name, labels in self.groups.items()}
+        object.__setattr__(self, "groups", groups)
 
     def __len__(self) -> int:
         """Number of runs."""
@@ -108,7 +115,20 @@ class Runs:
             counting: how they were counted; None keeps the present one.
         """
         kept = self.counting if counting is None else counting
-        return Runs(params, self.tokens, self.flops, self.loss, name=self.name, counting=kept)  # type: ignore[arg-type]
+        return dataclasses.replace(self, params=params, counting=kept)  # type: ignore[arg-type]
+
+    def take(self, index: ArrayLike) -> Runs:
+        """The runs at these positions, in this order; a position may occur several times.
+
+        Args:
+            index: positions, or one bool for each run, as NumPy indexes.
+        """
+        chosen: Any = np.asarray(index)
+        return dataclasses.replace(
+            self,
+            **{quantity: getattr(self, quantity)[chosen] for quantity in QUANTITIES},
+            groups={name: labels[chosen] for name, labels in self.groups.items()},
+        )
 
     def drop_highest_loss(self, k: int) -> Runs:
         """The runs without the `k` of highest loss, in their present order.
@@ -122,15 +142,26 @@ class Runs:
         remedy = f"there are {len(self)} runs, leave out a whole number from 0 to {most}"
         count = whole_number("drop_highest_loss", k, high=most, remedy=remedy)
         kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
-        return dataclasses.replace(
-            self, **{quantity: getattr(self, quantity)[kept] for quantity in QUANTITIES}
-        )
+        return self.take(kept)
 
     def to_frame(self) -> pd.DataFrame:
         """A new DataFrame, one row per run, columns params, tokens, flops, loss (float64; units as above)."""
         import pandas as pd
 
         return pd.DataFrame({quantity: getattr(self, quantity).copy() for quantity in QUANTITIES})
+
+
+def _labels(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.str_]:
+    """Labels as text; numbers, None and NaN too."""
+    given = np.asarray(values, dtype=object)
+    if given.shape != (n_runs,):
+        raise DataError(
+            f"Runs: group {short(name)} has shape {given.shape}; give one label for each of {n_runs} runs"
+        )
+    texts = ["" if each is None or each != each else str(each).strip() for each in given.tolist()]
+    labels = np.array(texts, dtype=np.str_)
+    labels.setflags(write=False)
+    return labels
 
 
 def _read_only(quantity: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -52,7 +52,9 @@ def runs_from_table(
     positions = match_columns(table.header, table.where, columns)
     require_rows(table, "add at least 6 runs")
     arrays = read_quantities(table, positions)
-    runs = Runs(**arrays, name=name, counting=counting)
+    runs = Runs(
+        arrays["params"], arrays["tokens"], arrays["flops"], arrays["loss"], name=name, counting=counting
+    )
     require_fittable(runs, table.where, table)
     warn_of_units(table.where, runs.params, runs.tokens, runs.loss, table.header[positions["loss"]])
     _warn_of_repeats(runs, table)

@@ -1,0 +1,50 @@
+"""Columns of a table that say which runs belong together: those asked for, and those named after runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax._util.errors import UsageError, closest, short
+from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.reading import Table
+
+# As `normalise` writes them.
+_RUN_NAMES = frozenset({"run", "runname", "runid", "trajectory", "trajectoryid"})
+
+
+def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np.object_]]:
+    """The cells of these columns and of any column named after runs, by column name, (n,) each.
+
+    Args:
+        table: the table.
+        asked: names of columns, spelled as in the table.
+
+    Raises:
+        UsageError: the table has no column of such a name, or two.
+    """
+    if isinstance(asked, str):
+        raise UsageError(f"groups is {short(asked)}; give a list of column names, such as ({asked!r},)")
+    names = [name.strip() for name in table.header]
+    positions = {name: _position(table, names, name) for name in asked}
+    for place, name in enumerate(names):
+        if normalise(name) in _RUN_NAMES and names.count(name) == 1:
+            positions.setdefault(name, place)
+    return {name: _cells(table, place) for name, place in positions.items()}
+
+
+def _cells(table: Table, position: int) -> NDArray[np.object_]:
+    cells = np.empty(len(table.rows), object)
+    cells[:] = list(table.column(position))
+    return cells
+
+
+def _position(table: Table, names: list[str], wanted: str) -> int:
+    if not isinstance(wanted, str) or names.count(wanted) != 1:
+        near = closest(wanted, names) if isinstance(wanted, str) else None
+        hint = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
+        found = "two columns are" if wanted in names else "no column is"
+        raise UsageError(f"{table.where}: {found} named {short(wanted)}; {hint}")
+    return names.index(wanted)
