@@ -230,6 +230,29 @@ def test_the_scale_minimises_the_likelihood(residual: list[float], weights: list
     assert np.exp(found) == pytest.approx(objective.scale(np.stack([r, 2 * r]), w)[0], rel=1e-15)
 
 
+def _few_runs(seed: int) -> cj.Runs:
+    """Twelve runs in three budgets, 2% noise: many starts end elsewhere than at the best optimum."""
+    rng = np.random.default_rng(seed)
+    params, flops = np.meshgrid(np.geomspace(5e7, 1e9, 4), np.geomspace(1e18, 1e20, 3))
+    params, tokens = params.ravel(), (flops / (6 * params)).ravel()
+    loss = cj.ScalingLaw(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37).loss(params, tokens)
+    loss *= np.exp(0.02 * rng.standard_normal(12))
+    return cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
+
+
+def test_a_table_has_one_point_fit_whatever_asks_for_it() -> None:
+    some = _few_runs(1)
+    alone = cj.fit(some)
+    beside = cj.bootstrap(some, resamples=2).point
+    # Where few starts agree the bootstrap tries them all, as the fit does; options that say nothing of steps
+    # change no limit.
+    chosen = cj.fit(some, options=cj.SolverOptions(workers=1))
+    for other in (beside, chosen):
+        assert other.starts.status == alone.starts.status
+        assert (other.status, other.objective_value) == (alone.status, alone.objective_value)
+    assert cj.fit(some, options=cj.SolverOptions(max_steps=3)).steps <= 3
+
+
 def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
     # Runs with 20% noise on the loss: the best of two starts often runs off, where the other ends well.
     rng = np.random.default_rng(3)

@@ -29,21 +29,17 @@ from chinchilla_jax.bootstrapping.schemes import (
     read_scheme,
 )
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
-from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, require_fit_of
+from chinchilla_jax.fitting.point_fit import fit_until_agreed, read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import AsymmetricError
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
-from chinchilla_jax.solvers.dispatch import is_fast
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws import Law, Objective
-
-# Starts of a point fit that is not given. Nearly all reach the same optimum, see experiments/besiroglu2024.
-_POINT_STARTS, _POINT_STARTS_SLOW = 64, 32
 
 
 def bootstrap(
@@ -110,7 +106,7 @@ def bootstrap(
             "edge; use 'pairs'"
         )
     if point is None:
-        point = _point_fit(problem, own, solver, options)
+        point = fit_until_agreed(problem, own, solver=solver, options=options)
     else:
         _require_same(point, problem, own)
     ids = np.arange(chosen.count(runs, count))
@@ -128,13 +124,6 @@ def bootstrap(
     fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     return _split(every, fitter.problem, ids, len(left_out), inner, chosen, point)
-
-
-def _point_fit(
-    problem: Problem, own: NDArray[np.float64] | None, solver: str, options: SolverOptions | None
-) -> FitResult:
-    starts = _POINT_STARTS if is_fast(problem.law, problem.objective) else _POINT_STARTS_SLOW
-    return fit_problem(problem, own, solver=solver, starts=starts, options=options)
 
 
 def _require_same(point: FitResult, problem: Problem, own: NDArray[np.float64] | None) -> None:
