@@ -250,7 +250,7 @@ def test_a_table_has_one_point_fit_whatever_asks_for_it() -> None:
     for other in (beside, chosen):
         assert other.starts.status == alone.starts.status
         assert (other.status, other.objective_value) == (alone.status, alone.objective_value)
-    assert cj.fit(some, options=cj.SolverOptions(max_steps=3)).steps <= 3
+    assert cj.fit(some, options=cj.SolverOptions(max_steps=3)).steps <= 6  # 3 in each precision
 
 
 def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
