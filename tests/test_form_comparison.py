@@ -109,7 +109,9 @@ def test_sentences_follow_the_numbers():
     rows = [row("chinchilla", 0.01, 0, 0, 0), row("a", 0.02, 0.01, 0.005, 0.02),
             row("b", 0.009, -0.001, -0.002, -0.0005), row("c", 0.0101, 1e-4, -1e-3, 1e-3),
             row("d", 0.01, 0.0, np.nan, np.nan)]  # fmt: skip
-    found = FormComparison(table=pd.DataFrame(rows), reference="chinchilla", level=0.9, method="basic")
+    found = FormComparison(
+        table=pd.DataFrame(rows), reference="chinchilla", objective=cj.Huber(), level=0.9, method="basic"
+    )
     assert found.sentences == [
         "Held out 5 folds of runs: chinchilla errs by 1% on average; 90% intervals put b (-10.0%) below it, "
         "put a (+100.0%) above it, leave c (+1.0%) open; d could not be fitted often enough to say."

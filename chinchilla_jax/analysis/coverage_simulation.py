@@ -190,7 +190,8 @@ class _Simulation:
     ) -> None:
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
         self.options = dataclasses.replace(options or SolverOptions(), workers=1)
-        self.errors = -(point.residuals - huber_location(point.residuals, objective.delta))
+        assert isinstance(point.objective, Huber)
+        self.errors = -(point.residuals - huber_location(point.residuals, point.objective.down))
         self.truth = np.array([float(q.unscaled(q.scaled(law))) for q in spec.quantities])
 
     def record(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
-from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights
+from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, with_width
 from chinchilla_jax.intervals.methods import METHODS, Sample, read_method
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import LAWS, Law, Objective, read_law
@@ -59,6 +59,7 @@ class FormComparison:
             error out of sample), error_low, error_high, difference (from the reference form; positive is
             worse), low, high, n_resamples (of both forms), n_failed.
         reference: name of the form that others are compared with.
+        objective: what every fit minimised; where its delta was "auto", that of the reference form.
         level: mass of the intervals.
         method: "basic" or "percentile".
         sentences: what the table says, one for each split.
@@ -66,6 +67,7 @@ class FormComparison:
 
     table: pd.DataFrame
     reference: str
+    objective: Objective
     level: float
     method: str
 
@@ -130,6 +132,8 @@ def compare_forms(
     every = np.concatenate([np.ones((1, len(runs))), drawn]) * own
     if not problems[0].design.valid:
         raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
+    common = with_width(problems[0], given, options).objective
+    problems = [dataclasses.replace(problem, objective=common) for problem in problems]
     held = [
         split for kind in splits for split in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
     ]
@@ -147,7 +151,11 @@ def compare_forms(
                 progress(len(split.masks) * len(every))
         rows += _rows(split, chosen, scores, own, level, method)
     return FormComparison(
-        table=pd.DataFrame(rows), reference=chosen[0].name, level=float(level), method=method
+        table=pd.DataFrame(rows),
+        reference=chosen[0].name,
+        objective=common,
+        level=float(level),
+        method=method,
     )
 
 

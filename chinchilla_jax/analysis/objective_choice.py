@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws.objectives import Delta
 
 DELTAS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-4, 0.01, 0.5))
 """From a tenth of the published 1e-3 to 1, half a decade apart."""
@@ -39,7 +40,7 @@ _COLUMNS = [
 def objective_sensitivity(
     runs: Runs,
     *,
-    deltas: Sequence[float] = DELTAS,
+    deltas: Sequence[Delta] = DELTAS,
     others: Sequence[Objective] = (Squared(), AsymmetricError()),
     law: Law | str = "chinchilla",
     flops: ArrayLike = FLOPS,
@@ -55,7 +56,7 @@ def objective_sensitivity(
 
     Args:
         runs: n runs.
-        deltas: half-widths of `Huber`.
+        deltas: half-widths of `Huber`; "auto" among them is the one that the residuals decide.
         others: further objectives.
         law: which law to fit.
         flops: budgets at which to give tokens per parameter.
@@ -112,7 +113,7 @@ def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame
     ratios["estimate"] = boot.point.law.tokens_per_param(ratios["flops"].to_numpy())
     rows = pd.concat([parameters, ratios], ignore_index=True)
     rows["objective"] = objective.name
-    rows["delta"] = objective.delta if isinstance(objective, Huber) else float("nan")
+    rows["delta"] = objective.down if isinstance(objective, Huber) else float("nan")
     rows["status"] = boot.point.status.name
     rows["n_converged"] = int(boot.converged.sum())
     rows["n_failed"] = int((~boot.converged).sum())

@@ -8,6 +8,7 @@ Notation
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,16 @@ from chinchilla_jax.bootstrapping.schemes import (
     read_scheme,
 )
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
-from chinchilla_jax.fitting.point_fit import fit_until_agreed, read_problem, read_weights, require_fit_of
+from chinchilla_jax.fitting.point_fit import (
+    fit_until_agreed,
+    read_problem,
+    read_weights,
+    require_fit_of,
+    with_width,
+)
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import AsymmetricError
+from chinchilla_jax.laws.objectives import AsymmetricError, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws.objectives import Delta
 
 
 def bootstrap(
@@ -49,7 +57,7 @@ def bootstrap(
     resamples: int = 4000,
     seed: int = 0,
     objective: Objective | str = "huber",
-    delta: float | None = None,
+    delta: Delta | None = None,
     weights: ArrayLike | None = None,
     solver: str = "newton",
     scheme: Scheme | str = "pairs",
@@ -68,7 +76,8 @@ def bootstrap(
         seed: whole number; the same seed gives every law and objective the same resamples, whatever R.
         objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names; the point fit is
             of the same one.
-        delta: half-width of the zone, for an objective given by name.
+        delta: half-width of the zone, for an objective given by name; "auto" for `Huber` lets the residuals
+            of `runs` decide once: every resample is fitted with the same delta.
         weights: how much each run counts, (n,), zero or more; a resample's counts are multiplied by them.
         solver: as for `fit`.
         scheme: how to resample, see `schemes.py`: a scheme or its name, "pairs" (Efron 1979), "cluster",
@@ -105,6 +114,13 @@ def bootstrap(
             f"scheme {chosen.name!r} draws errors around the middle of the runs, and asymmetric fits their "
             "edge; use 'pairs'"
         )
+    if (
+        point is not None
+        and is_unresolved(problem.objective)
+        and getattr(point.objective, "automatic", False)
+    ):
+        problem = dataclasses.replace(problem, objective=point.objective)
+    problem = with_width(problem, own, options)
     if point is None:
         point = fit_until_agreed(problem, own, solver=solver, options=options)
     else:

@@ -164,7 +164,12 @@ def _print(
     statuses = output.status_line(result.counts())
     output.echo(output.runs_line(runs))
     scheme = "" if result.scheme.name == "pairs" else f" ({result.scheme.name})"
-    fitted = [result.point.objective.name, *([f"weights from {weights}"] if weights else [])]
+    objective = result.point.objective
+    automatic = getattr(objective, "automatic", False)
+    fitted = [
+        output.objective_text(objective) if automatic else objective.name,
+        *([f"weights from {weights}"] if weights else []),
+    ]
     if result.point.model.name != "chinchilla":
         fitted.insert(0, result.point.model.name)
     output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")

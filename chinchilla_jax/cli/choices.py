@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -66,6 +66,22 @@ class Number(click.ParamType[float]):
         return number
 
 
+class Width(Number):
+    """A positive number, or "auto"."""
+
+    name = "width"
+
+    def __init__(self) -> None:
+        """Take no argument."""
+        super().__init__("a positive number or 'auto'", lambda x: x > 0)
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | Literal["auto"]:
+        """The number, or "auto" itself."""
+        return "auto" if value == "auto" else super().convert(value, param, ctx)
+
+
 class WholeNumber(click.ParamType[int]):
     """A whole number.
 
@@ -91,6 +107,7 @@ class WholeNumber(click.ParamType[int]):
 
 
 POSITIVE = Number("a positive number", lambda x: x > 0)
+WIDTH = Width()
 NON_NEGATIVE = Number("a number of zero or more", lambda x: x >= 0)
 FRACTION = Number("a fraction above 0 and up to 1", lambda x: 0 < x <= 1)
 PROBABILITY = Number("a probability between 0 and 1", lambda x: 0 < x < 1)

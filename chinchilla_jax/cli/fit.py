@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,6 +108,8 @@ def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> 
         "weights": weights,
         "solver": solver,
         **point_fields(result),
+        "residual_scale": result.residual_scale,
+        "residual_scale_over_delta": result.scale_over_delta,
         "optimal_exponents": exponents and {"params": exponents[0], "tokens": exponents[1]},
         "warnings": result.warnings,
     }
@@ -127,7 +130,19 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
         output.echo(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
     objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
+    output.print_field("residuals", _residuals_text(result), indent=13)
     output.print_field("status", f"{result.status.name}: {result.status.sentence}", indent=13)
     output.print_field("certificate", proof, indent=13)
     output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)
     output.print_warnings(result.warnings)
+
+
+def _residuals_text(result: FitResult) -> str:
+    """How wide the residuals are, and what that makes of Huber's objective."""
+    from chinchilla_jax.fitting.automatic_delta import zone_sentence
+
+    ratio = result.scale_over_delta
+    if math.isnan(result.residual_scale):
+        return "too few for a scale"
+    text = f"scale {result.residual_scale:.3g}"
+    return text if ratio is None else f"{text}, {ratio:.2g} times delta: {zone_sentence(ratio)}"

@@ -14,6 +14,7 @@ from chinchilla_jax.cli.options import Decorator, bundle
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.solvers import SolverOptions
 
 
@@ -69,9 +70,10 @@ def delta_option(**settings: Any) -> Decorator[Any]:
     """The option --delta."""
     return click.option(
         "--delta",
-        type=choices.POSITIVE,
+        type=choices.WIDTH,
         metavar="X",
-        help="Residual (in log loss) up to which Huber's objective is quadratic"
+        help="Residual (in log loss) up to which Huber's objective is quadratic; auto: 1.345 times a robust "
+        "scale of the residuals"
         f"{'; repeatable' if settings.get('multiple') else ''}.",
         **settings,
     )
@@ -86,7 +88,7 @@ penalty_option = click.option(
 )
 
 
-def _read_objective(objective: str, delta: float | None, penalty: float | None) -> Objective:
+def _read_objective(objective: str, delta: Delta | None, penalty: float | None) -> Objective:
     from chinchilla_jax.laws import read_objective
 
     return read_objective(objective, delta=delta, penalty=penalty)

@@ -134,12 +134,15 @@ def forms_command(
             progress=advance,
         )
         wide = solver.options(wide_start=True)
-        fits = [fit(runs, each, objective=objective, weights=own, starts=32, options=wide) for each in chosen]
+        fits = [
+            fit(runs, each, objective=comparison.objective, weights=own, starts=32, options=wide)
+            for each in chosen
+        ]
     if as_json:
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                **output.objective_fields(objective),
+                **output.objective_fields(comparison.objective),
                 "weights": weights,
                 "folds": folds,
                 "resamples": resamples,
@@ -154,7 +157,7 @@ def forms_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(output.objective_text(objective, weights))
+    output.echo(output.objective_text(comparison.objective, weights))
     output.echo()
     output.print_table(
         ["form", "p", "objective", "status", *(f"D/N at {c:.3g}" for c in flops)],

@@ -28,6 +28,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws import Law
+    from chinchilla_jax.laws.objectives import Delta
 
 
 @click.command("objectives")
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 def objectives_command(
     table: Table,
     law: Law,
-    delta: tuple[float, ...],
+    delta: tuple[Delta, ...],
     penalty: float | None,
     weights: str | None,
     flops: tuple[float, ...],

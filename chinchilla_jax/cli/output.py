@@ -172,10 +172,17 @@ def objective_fields(objective: Objective) -> dict[str, Any]:
 
 
 def objective_text(objective: Objective, weights: str | None = None) -> str:
-    """An objective in a line: "huber, delta 0.001, weights from trust"."""
+    """An objective in a line: "huber, delta 0.001, weights from trust"; "delta 0.0105 (automatic)"."""
+    from chinchilla_jax.laws.objectives import is_unresolved
+
     fields = objective_fields(objective)
     name = str(fields.pop("objective"))
-    numbers = [f"{field} {value:g}" for field, value in fields.items()]
+    automatic = fields.pop("delta_automatic", False)
+    numbers = [
+        f"{field} {value if isinstance(value, str) else f'{value:g}'}" for field, value in fields.items()
+    ]
+    if automatic and not is_unresolved(objective):
+        numbers[0] += " (automatic)"
     return ", ".join([name, *numbers, *([f"weights from {weights}"] if weights else [])])
 
 

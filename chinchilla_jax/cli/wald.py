@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from chinchilla_jax.cli import output
@@ -10,6 +12,9 @@ from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options,
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.objectives import Delta
 
 
 @click.command("wald")
@@ -24,7 +29,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 def wald_command(
     table: Table,
     law: str,
-    delta: float,
+    delta: Delta,
     resamples: int,
     seed: int,
     scheme: str,
@@ -58,7 +63,7 @@ def wald_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                **output.objective_fields(objective),
+                **output.objective_fields(boot.point.objective),
                 "law": tested.as_dict(),
                 "fit": boot.point.law.as_dict(),
                 "resamples": resamples,

@@ -12,11 +12,12 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array, whole_number
+from chinchilla_jax.fitting.automatic_delta import automatic_delta
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import HuberScale, Objective
+from chinchilla_jax.laws.objectives import Delta, Huber, HuberScale, Objective, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
 from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
@@ -33,6 +34,7 @@ _SLOW_STARTS = 32  # where no fast engine fits the law
 _FIRST_STARTS = 64  # of a fast fit that others build on; on large tables nearly all reach one optimum
 _AGREED = 0.9  # share of them at the best optimum below which every start is tried
 _FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
+_PILOT_STARTS = 32  # of the first of the fits that decide the width of the zone
 _MORE_STEPS = 600  # of a point fit that ran out of steps
 
 
@@ -41,7 +43,7 @@ def fit(
     law: Law | str = "chinchilla",
     *,
     objective: Objective | str = "huber",
-    delta: float | None = None,
+    delta: Delta | None = None,
     weights: ArrayLike | None = None,
     solver: str = "newton",
     starts: str | int | FitResult = "auto",
@@ -53,7 +55,8 @@ def fit(
         runs: n runs. Where they cannot determine the law (see `Law.least`), the fit is UNIDENTIFIED.
         law: a law or its name, see `laws.LAWS`.
         objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names.
-        delta: half-width of the zone, for an objective given by name.
+        delta: half-width of the zone, for an objective given by name; "auto" for `Huber` lets the residuals
+            of the data decide.
         weights: how much each run counts, (n,), zero or more; None for all the same. Only their ratios
             matter.
         solver: "newton", or for the five-parameter law and `Huber` "optax-lbfgs", "jaxopt-lbfgs" or
@@ -73,15 +76,15 @@ def fit(
     """
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
-    return fit_problem(
-        problem, read_weights(weights, len(runs)), solver=solver, starts=starts, options=options
-    )
+    own = read_weights(weights, len(runs))
+    problem = with_width(problem, own, options)
+    return fit_problem(problem, own, solver=solver, starts=starts, options=options)
 
 
 def read_problem(
-    caller: str, runs: object, law: Law | str, objective: Objective | str, delta: float | None = None
+    caller: str, runs: object, law: Law | str, objective: Objective | str, delta: Delta | None = None
 ) -> Problem:
-    """What is to be fitted, from arguments as people give them.
+    """What is to be fitted, from arguments as people give them; a zone that is "auto" has no width yet.
 
     Raises:
         UsageError: `runs` is not a `Runs`, or the law or the objective is unknown.
@@ -117,6 +120,35 @@ def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] 
         raise UsageError("weights: all are zero; give some run a weight")
     # Only their ratios matter; with a mean of one every threshold of the solvers keeps its meaning.
     return np.asarray(array / array.max() / np.mean(array[array > 0] / array.max()))
+
+
+def with_width(
+    problem: Problem, weights: NDArray[np.float64] | None, options: SolverOptions | None = None
+) -> Problem:
+    """The problem with its `delta="auto"` decided by the runs, see automatic_delta.py; others as they are.
+
+    A function of the runs, their weights, the law and the kind of objective alone.
+
+    Args:
+        problem: what is fitted.
+        weights: as `read_weights` gives them.
+        options: of the fits that decide it.
+    """
+    objective = problem.objective
+    if not isinstance(objective, Huber) or not is_unresolved(objective):
+        return problem
+    last: FitResult | None = None
+
+    def scale_at(delta: float) -> float:
+        nonlocal last
+        trial = dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta))
+        known = last is not None and len(last.starts.minima) > 0
+        starts: int | FitResult = last if known and last is not None else _PILOT_STARTS
+        last = fit_problem(trial, weights, starts=starts, options=options)
+        return last.residual_scale
+
+    delta = automatic_delta(scale_at, float(type(objective)().down))
+    return dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta, automatic=True))
 
 
 def fit_problem(

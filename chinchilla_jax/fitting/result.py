@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.fitting.automatic_delta import robust_scale
+from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -98,6 +100,23 @@ class FitResult:
     def parameters(self) -> dict[str, float]:
         """The law's parameters by name, natural units."""
         return {name: float(value) for name, value in self.law.as_dict().items()}
+
+    @property
+    def residual_scale(self) -> float:
+        """Robust standard deviation of the residuals, see fitting/automatic_delta.py; NaN for p runs."""
+        return robust_scale(self.residuals, self.weights, self.model.size)
+
+    @property
+    def scale_over_delta(self) -> float | None:
+        """How wide the residuals are beside the quadratic zone of `Huber`; None for other objectives.
+
+        Above 3 the fit is least absolute deviations in effect, below 1/3 least squares; with `delta="auto"`
+        it is 0.74.
+        """
+        objective = self.objective
+        if not isinstance(objective, ZonedObjective) or not hasattr(objective, "delta"):
+            return None
+        return self.residual_scale / objective.down
 
     def to_frame(self) -> pd.DataFrame:
         """One row: law, objective, each parameter, objective_value, status, certificate, steps, starts."""

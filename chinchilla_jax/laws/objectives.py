@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,11 @@ from chinchilla_jax._util.validation import positive_number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+AUTO: Literal["auto"] = "auto"
+Delta: TypeAlias = float | Literal["auto"]
+"""Half-width of a quadratic zone: a number, or "auto" for one that the residuals of the data decide."""
 
 
 def influence(residual: Any, down: Any, up: Any) -> Any:
@@ -87,20 +92,36 @@ class Huber(ZonedObjective):
 
     Source: Hoffmann et al. 2022 (arXiv:2203.15556), eq. 3, with delta = 1e-3 on the log residual.
 
+    With `delta="auto"`, `fit` and `bootstrap` set delta to 1.345 times a robust scale of the residuals of all
+    runs, see fitting/automatic_delta.py: 95% efficient on normal errors (Huber & Ronchetti 2009, Robust
+    Statistics, 2nd ed.). They do so once, before they fit anything, and every resample is fitted with the
+    same delta. The objective of a result holds the number.
+
     Args:
-        delta: half-width of the quadratic zone, in units of log loss. Positive.
+        delta: half-width of the quadratic zone, in units of log loss. Positive, or "auto".
+        automatic: whether the data decided delta; set by `fit` and `bootstrap`.
     """
 
-    delta: float = 1e-3
+    delta: Delta = 1e-3
+    automatic: bool = dataclasses.field(default=False, kw_only=True, compare=False, repr=False)
     name: ClassVar[str] = "huber"
 
     def __post_init__(self) -> None:
         """Refuse a width that has no meaning."""
-        _check(self, "delta")
+        _check_delta(self)
 
     @property
     def down(self) -> float:
-        """The half-width."""
+        """The half-width.
+
+        Raises:
+            UsageError: it is "auto", and no data have decided it yet.
+        """
+        if isinstance(self.delta, str):
+            raise UsageError(
+                f"{type(self).__name__}: delta is 'auto', which only a fit of data turns into a number; "
+                "use the objective of its result"
+            )
         return self.delta
 
 
@@ -230,19 +251,19 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def read_objective(
-    given: Objective | str, *, delta: float | None = None, penalty: float | None = None
+    given: Objective | str, *, delta: Delta | None = None, penalty: float | None = None
 ) -> Objective:
     """The objective, or the one of that name.
 
     Args:
         given: an objective, or a name out of `OBJECTIVES`.
-        delta: half-width of the zone, for "huber" and "huber_scale".
+        delta: half-width of the zone, for "huber" (a number or "auto") and "huber_scale".
         penalty: of an overestimate, for "asymmetric".
 
     Raises:
         UsageError: it is neither, or an objective is given a number that it does not take.
     """
-    numbers = {"delta": delta, "penalty": penalty}
+    numbers: dict[str, Any] = {"delta": delta, "penalty": penalty}
     asked = {name: value for name, value in numbers.items() if value is not None}
     if isinstance(given, Huber | Squared | AsymmetricError | HuberScale):
         if asked:
@@ -262,9 +283,17 @@ def read_objective(
     return kind(**asked)
 
 
-def settings(objective: Objective) -> dict[str, float | str]:
-    """The name and the numbers of an objective, for tables and JSON."""
-    return {"objective": objective.name, **dataclasses.asdict(objective)}
+def settings(objective: Objective) -> dict[str, float | str | bool]:
+    """The name and the fields of an objective, for tables and JSON."""
+    fields = dataclasses.asdict(objective)
+    if "automatic" in fields:
+        fields["delta_automatic"] = fields.pop("automatic")
+    return {"objective": objective.name, **fields}
+
+
+def is_unresolved(objective: Objective) -> bool:
+    """Whether the data have yet to decide the width of the zone."""
+    return getattr(objective, "delta", None) == AUTO
 
 
 def huber_location(values: NDArray[np.float64], delta: float) -> float:
@@ -281,6 +310,14 @@ def huber_location(values: NDArray[np.float64], delta: float) -> float:
         else:
             high = middle
     return 0.5 * (low + high)
+
+
+def _check_delta(objective: Huber) -> None:
+    if objective.delta == AUTO:
+        object.__setattr__(objective, "automatic", True)
+        return
+    remedy = "give a positive finite number, or 'auto'"
+    positive_number(f"{type(objective).__name__}: delta", objective.delta, remedy=remedy)
 
 
 def _check(objective: Any, *fields: str) -> None:

@@ -164,7 +164,7 @@ class LibrarySolver:
             )
         if not design.valid:
             return Solution.invalid(len(starts), CHINCHILLA.size)
-        return _Rounds(self, design, weights, objective.delta, options).solve(starts, on_progress)
+        return _Rounds(self, design, weights, objective.down, options).solve(starts, on_progress)
 
 
 class _Rounds:

@@ -23,6 +23,7 @@ from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
+from chinchilla_jax.laws.objectives import is_unresolved
 from chinchilla_jax.solvers import check_solver
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
@@ -180,6 +181,11 @@ class StudySpec:
             read_objective(self.objective)
         with field(*list(given)[-1:]):
             objective = read_objective(self.objective, **given)
+            if is_unresolved(objective):
+                raise UsageError(
+                    "delta is 'auto': all conditions of a study share one number; give the one that "
+                    "fit(..., delta='auto') finds"
+                )
         with field("solver"):
             check_solver(self.solver, read_law(self.law), objective)
         general = isinstance(objective, AsymmetricError)
@@ -203,8 +209,10 @@ class StudySpec:
     def point_estimators(self) -> tuple[Objective, ...]:
         """The objectives of the point fits."""
         estimator = self.estimator
-        if isinstance(estimator, Huber | HuberScale):
-            return Huber(estimator.delta), HuberScale(estimator.delta)
+        if isinstance(estimator, Huber):
+            return estimator, HuberScale(estimator.down)
+        if isinstance(estimator, HuberScale):
+            return Huber(estimator.delta), estimator
         return (estimator,)
 
     @classmethod

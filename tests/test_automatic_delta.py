@@ -1,0 +1,127 @@
+"""delta="auto": a zone as wide as the residuals ask for."""
+
+import json
+import statistics
+
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax.analysis.objective_choice import objective_sensitivity
+from chinchilla_jax.cli import main
+from chinchilla_jax.datasets import Runs
+from chinchilla_jax.fitting.automatic_delta import automatic_delta, robust_scale
+from chinchilla_jax.laws import Huber
+
+TRUTH = cj.ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
+
+
+def grid(noise, seed=0, n=60, outliers=0):
+    rng = np.random.default_rng(seed)
+    params, tokens = 10 ** rng.uniform(7.5, 10, n), 10 ** rng.uniform(9, 11.5, n)
+    error = noise * rng.standard_normal(n)
+    error[:outliers] += 0.5
+    return Runs(params, tokens, 6 * params * tokens, TRUTH.loss(params, tokens) * np.exp(error), name="grid")
+
+
+def slow_scale(residuals, size):
+    """By the standard library."""
+    n = len(residuals)
+    return 1.4826 * statistics.median(map(abs, residuals)) * (n / (n - size)) ** 0.5
+
+
+@pytest.mark.parametrize("n", [6, 7, 40])
+def test_the_scale_is_the_median_corrected_for_the_parameters(n):
+    residuals = np.random.default_rng(n).standard_normal(n)
+    assert robust_scale(residuals, None, 5) == pytest.approx(slow_scale(list(residuals), 5), rel=1e-14)
+    # A weight of two counts as two runs in the median, and a weight of zero as none.
+    weights = np.arange(n) % 3.0
+    twice = np.repeat(residuals, weights.astype(int))
+    alone = np.sum(weights > 0)
+    if alone > 5:
+        found = robust_scale(residuals, weights, 5) / (alone / (alone - 5)) ** 0.5
+        assert found == pytest.approx(1.4826 * np.median(np.abs(twice)), rel=1e-14)
+
+
+def test_too_few_runs_have_no_scale():
+    assert np.isnan(robust_scale(np.ones(5), None, 5))
+    assert automatic_delta(lambda _: float("nan"), 1e-3) == 1e-3
+
+
+@pytest.mark.parametrize("noise", [3e-4, 0.006, 0.05])
+def test_delta_follows_the_noise(noise):
+    fit = cj.fit(grid(noise), delta="auto", starts=64)
+    assert fit.objective.automatic
+    assert fit.objective.delta == pytest.approx(1.345 * noise, rel=0.35)
+    # A fixed point to its three digits: the fit's own residuals ask for the same number.
+    assert fit.objective.delta == pytest.approx(1.345 * slow_scale(list(fit.residuals), 5), rel=6e-3)
+    assert fit.scale_over_delta == pytest.approx(1 / 1.345, rel=6e-3)
+    assert fit == fit and fit.objective == Huber(fit.objective.delta)
+    by_hand = cj.fit(grid(noise), delta=fit.objective.delta, starts=64)
+    assert by_hand.objective_value == fit.objective_value and not by_hand.objective.automatic
+
+
+def test_outliers_do_not_move_delta_far():
+    clean, dirty = (cj.fit(grid(0.006, outliers=k), delta="auto", starts=64) for k in (0, 4))
+    assert dirty.objective.delta < 1.4 * clean.objective.delta
+
+
+def test_every_resample_has_the_delta_of_the_data():
+    runs = grid(0.006, n=30)
+    boot = cj.bootstrap(runs, resamples=20, delta="auto", seed=1)
+    number = boot.point.objective.delta
+    fixed = cj.bootstrap(runs, resamples=20, delta=number, seed=1)
+    assert isinstance(number, float) and boot.point.objective.automatic
+    assert np.array_equal(boot.laws.alpha, fixed.laws.alpha)
+    # A point fit with an automatic delta is taken as it is.
+    again = cj.bootstrap(runs, resamples=20, objective=Huber("auto"), seed=1, point=boot.point)
+    assert again.point is boot.point
+
+
+def test_runs_without_a_weight_decide_nothing():
+    runs = grid(0.006, n=40)
+    weights = np.ones(40)
+    weights[30:] = 0
+    kept = Runs(runs.params[:30], runs.tokens[:30], runs.flops[:30], runs.loss[:30])
+    found = cj.fit(runs, delta="auto", weights=weights, starts=64).objective.delta
+    assert found == cj.fit(kept, delta="auto", starts=64).objective.delta
+
+
+def test_other_laws_and_perfect_data():
+    exact = grid(0.0)
+    assert cj.fit(exact, delta="auto", starts=64).objective.delta == 1e-6  # rounding decides nothing
+    five = Runs(exact.params[:5], exact.tokens[:5], exact.flops[:5], exact.loss[:5])
+    assert cj.fit(five, delta="auto", starts=16).objective.delta == 1e-3
+    kaplan = cj.fit(grid(0.006, n=24), "kaplan", delta="auto", starts=4)
+    assert kaplan.scale_over_delta == pytest.approx(1 / 1.345, rel=6e-3)
+
+
+def test_what_has_no_automatic_delta():
+    with pytest.raises(cj.UsageError, match="delta is 'wide'; give a positive finite number, or 'auto'"):
+        Huber("wide")
+    with pytest.raises(cj.UsageError, match="HuberScale: delta is 'auto'"):
+        cj.HuberScale("auto")
+    with pytest.raises(cj.UsageError, match="only a fit of data"):
+        Huber("auto").value(np.ones(3), np.ones(3))
+    with pytest.raises(cj.UsageError, match="delta is 'auto': all conditions of a study share one number"):
+        cj.StudySpec(data="chinchilla", delta="auto")
+
+
+def test_the_comparison_of_objectives_shows_the_number():
+    table = objective_sensitivity(grid(0.006), deltas=("auto",), others=(), flops=[1e22], resamples=4)
+    assert table["delta"].iloc[0] == cj.fit(grid(0.006), delta="auto", starts=64).objective.delta
+
+
+def test_fit_says_how_wide_the_residuals_are(capsys):
+    assert main(["fit", "chinchilla", "--starts", "64"]) == 0
+    assert "4.9 times delta: least absolute deviations in effect" in capsys.readouterr().out
+    assert main(["fit", "chinchilla", "--starts", "64", "--delta", "auto"]) == 0
+    out = capsys.readouterr().out
+    assert "(huber, delta 0.00658 (automatic))" in out and "0.74 times delta: squared inside" in out
+    assert main(["fit", "chinchilla", "--starts", "64", "--delta", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["residual_scale_over_delta"] == found["residual_scale"] < 0.01
+    assert found["delta_automatic"] is False
+    for objective in ("huber_scale", "squared"):
+        assert main(["fit", "llama3", "--starts", "16", "--objective", objective]) == 0
+        assert "times delta" not in capsys.readouterr().out
