@@ -101,9 +101,9 @@ class Fits:
 def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: Any) -> Fits:
     """Fits of the resamples `ids`: as stored in a study, or made now as a study makes them."""
     from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
+    from chinchilla_jax.study.spec.data import load_study_data
 
-    runs = cj.load_runs(spec.data, params=condition.params)
-    runs = condition.apply(runs, seed=spec.seed)
+    runs = condition.apply(load_study_data(spec, condition.params).runs, seed=spec.seed)
     weights = resample_weights(len(runs), ids, spec.seed)
     if study is not None:
         table = study.fits(condition.id).set_index("resample").loc[ids]

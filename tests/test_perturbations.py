@@ -363,3 +363,25 @@ def test_documented_sizes_at_the_edges():
     assert lowest == 0 and highest > 1e10
     with pytest.raises(UsageError, match="counts of params are not all positive"):
         documented_sizes(runs_of([1e9, -1e9]), "additive")
+
+
+def test_a_bias_turns_around_the_centre_of_the_runs_where_they_name_one():
+    whole = load_runs("chinchilla", params="standard", drop_highest_loss=0)
+    mu = stats.gmean(whole.params)
+    assert mu / stats.gmean(RUNS.params) == pytest.approx(1.02595, abs=1e-5)
+    centred = dataclasses.replace(RUNS, centre=mu)
+    assert np.allclose(SystematicBias(1.7).apply(centred).params, mu * (RUNS.params / mu) ** 1.7, rtol=1e-13)
+    own = stats.gmean(RUNS.params)
+    assert np.allclose(SystematicBias(1.7).apply(RUNS).params, own * (RUNS.params / own) ** 1.7, rtol=1e-13)
+    # Recounted, the old centre has no meaning.
+    assert RUNS.with_params(2 * RUNS.params).centre is None
+
+
+@given(st.floats(0.1, 10), st.floats(0.3, 3))
+def test_leaving_runs_out_after_or_before_an_exact_error_gives_the_same_counts(c, s):
+    whole = load_runs("chinchilla", params="standard", drop_highest_loss=0)
+    centred = dataclasses.replace(whole, centre=geometric_mean(whole.params)).drop_highest_loss(5)
+    errors = Multiplicative(c) | SystematicBias(s) | Multiplicative(1 / c) | SystematicBias(s)
+    after = errors.apply(whole).drop_highest_loss(5)
+    assert np.allclose(errors.apply(centred).params, after.params, rtol=1e-12)
+    assert LogNormalNoise(0.3).apply(centred).centre == centred.centre

@@ -1,5 +1,6 @@
 """Specs and their conditions: meaning, round trips, and every way to get a spec wrong."""
 
+import dataclasses
 import json
 import math
 import re
@@ -496,3 +497,16 @@ assert len(plan_conditions(paper_study())) == 224
 assert StudySpec.from_toml({str(tmp_path / "spec.toml")!r}) == StudySpec(resamples=3)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_bias_of_a_study_turns_around_all_245_runs_as_published():
+    spec = paper_study()
+    bias = next(c for c in plan_conditions(spec) if c.family == "systematic_bias" and c.value > 3)
+    runs = load_study_data(spec, "standard").runs
+    whole = load_runs("chinchilla", params="standard", drop_highest_loss=0)
+    mu = np.exp(np.log(whole.params).mean())
+    assert len(runs) == 240 and len(whole) == 245
+    assert np.allclose(bias.apply(runs, seed=0).params, mu * (runs.params / mu) ** bias.value, rtol=1e-13)
+    # Nothing left out: the runs' own mean.
+    everything = dataclasses.replace(spec, drop_highest_loss=0)
+    assert load_study_data(everything, "standard").runs.centre is None

@@ -169,7 +169,7 @@ def identity_errors(
             without an exact map, and those of other interpretations (`@`), have no identity and are left out.
         reference: the fits of the unperturbed runs on the same resamples; None takes condition "identity" of
             `fits`.
-        mu: geometric mean of the unperturbed counts (`chinchilla_jax.perturbations.geometric_mean`); without
+        mu: centre of the bias of the unperturbed counts (`chinchilla_jax.perturbations.bias_centre`); without
             it the deviation of A under systematic bias is NaN.
 
     Returns:

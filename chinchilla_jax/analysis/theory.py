@@ -2,7 +2,7 @@
 
 | code     | symbol | shape  | meaning                                                                     |
 |----------|--------|--------|-----------------------------------------------------------------------------|
-| mean     | m      | ()     | mean of ln N over the runs; mu = e^m is the geometric mean                  |
+| mean     | m      | ()     | mean of ln N over the runs; mu = e^m unless the runs name another centre    |
 | variance | t^2    | ()     | variance of ln N over the runs that ln D does not explain                   |
 | pivot    | N_p    | ()     | parameters at which an additive error sets the exponent (see below)         |
 | response | g      | (5,)   | d(ln A, ln B, E, alpha, beta)/dc of an additive error c, at c = 0           |
@@ -72,7 +72,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.scaling_law import ScalingLaw
-from chinchilla_jax.perturbations import FAMILIES, Family
+from chinchilla_jax.perturbations import FAMILIES, Family, bias_centre
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
@@ -87,6 +87,7 @@ class Theory:
 
     Attributes:
         mean: m, mean of ln N.
+        log_centre: ln mu, around which a systematic bias turns: m, unless the runs name another centre.
         variance: t^2, of ln N given ln D.
         smallest: smallest count: an additive error must stay above minus this.
         runs: the unperturbed runs.
@@ -94,6 +95,7 @@ class Theory:
     """
 
     mean: float
+    log_centre: float
     variance: float
     smallest: float
     runs: Runs
@@ -121,7 +123,7 @@ class Theory:
     @functools.cached_property
     def mirror(self) -> Theory:
         """The closed forms of the tokens: those of the runs with parameters and tokens exchanged."""
-        runs = dataclasses.replace(self.runs, params=self.runs.tokens, tokens=self.runs.params)
+        runs = dataclasses.replace(self.runs, params=self.runs.tokens, tokens=self.runs.params, centre=None)
         return theory_of(runs, _exchanged(self.law))
 
     def reliability(self, sigma: float) -> float:
@@ -170,7 +172,8 @@ class Theory:
             if reliability < 1e-12:
                 raise UsageError(f"theory: noise of {size!r} leaves nothing of the counts; use a smaller one")
             s = size if form == "systematic_bias" else 1 / reliability
-            shift = (1 - s) * self.mean
+            # The errors of noise are around the mean of these runs, whatever a bias turns around.
+            shift = (1 - s) * (self.log_centre if form == "systematic_bias" else self.mean)
         alpha = np.asarray(laws.alpha) / s
         A = np.exp(np.log(laws.A) + alpha * shift)
         if not np.all(np.isfinite(alpha) | ~np.isfinite(laws.alpha)):
@@ -258,6 +261,7 @@ def theory_of(runs: Runs, law: ScalingLaw) -> Theory:
         raise UsageError(f"theory: the sizes of {runs.name} do not vary apart from the tokens")
     return Theory(
         mean=float(log_n.mean()),
+        log_centre=math.log(bias_centre(runs)),
         variance=variance,
         smallest=float(runs.params.min()),
         runs=runs,

@@ -46,6 +46,9 @@ class Runs:
         groups: further columns that say which runs belong together, such as {"run": names}: texts, shape (n,)
             each, "" where a cell is empty. They say how to resample and change no fit, so they are not part
             of `data_hash`, nor of `==`.
+        centre: the count (parameters) around which a systematic bias of the counts turns; None for the
+            geometric mean of `params`. A study whose spec leaves runs out sets it to the geometric mean over
+            the whole table. Not compared by `==`.
 
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
@@ -58,6 +61,7 @@ class Runs:
     name: str = ""
     counting: str = "as_given"
     groups: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    centre: float | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only copies and compare their lengths."""
@@ -108,7 +112,8 @@ class Runs:
         """The same runs with other parameter counts.
 
         Tokens, compute and loss are unchanged: recounting a model does not change what it was trained on.
-        (The robustness study, arXiv:2509.23963, does the same for its recounts and perturbations.)
+        (The robustness study, arXiv:2509.23963, does the same for its recounts and perturbations.) `centre`
+        becomes None, since it was one of the old counts.
 
         Args:
             params: new counts, shape (n,); any finite or non-finite values.

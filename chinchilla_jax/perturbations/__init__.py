@@ -17,7 +17,7 @@ from chinchilla_jax.perturbations.params import (
     tokens_derived,
     tokens_from_flops,
 )
-from chinchilla_jax.perturbations.sized import geometric_mean
+from chinchilla_jax.perturbations.sized import bias_centre, geometric_mean
 from chinchilla_jax.perturbations.tokens_and_loss import (
     LossLogNormalNoise,
     LossMultiplicative,
@@ -45,6 +45,7 @@ __all__ = [
     "TokensAdditive",
     "TokensLogNormalNoise",
     "TokensMultiplicative",
+    "bias_centre",
     "documented_sizes",
     "geometric_mean",
     "parse_condition",

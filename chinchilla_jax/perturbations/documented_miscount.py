@@ -1,8 +1,8 @@
 """The documented miscount: how wrong published parameter counts are known to be, as a size of each family.
 
 The standard formula misses the reported count of a Chinchilla model by up to 15.2% (Schaeffer et al. 2025,
-arXiv:2509.23963; `datasets.architectures.relative_error_summary`). With N the counts and mu their geometric
-mean, a perturbation amounts to that when it changes
+arXiv:2509.23963; `datasets.architectures.relative_error_summary`). With N the counts and mu the centre of
+a bias, a perturbation amounts to that when it changes
 
 | form             | what                                          | size                                    |
 |------------------|-----------------------------------------------|-----------------------------------------|
@@ -24,7 +24,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.perturbations.families import FAMILIES
-from chinchilla_jax.perturbations.sized import geometric_mean
+from chinchilla_jax.perturbations.sized import bias_centre, geometric_mean
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -62,6 +62,7 @@ def documented_sizes(runs: Runs, family: str) -> tuple[float, float] | None:
         amount = DOCUMENTED_MISCOUNT * float(counts.min())
         return -amount, amount
     if form == "systematic_bias":
+        mu = bias_centre(runs)
         with np.errstate(divide="ignore"):
             farthest = float(np.abs(np.log(counts / mu)).max())
         reach = log_factor / farthest if farthest > 0 else math.inf

@@ -6,10 +6,14 @@
 | the result     | N~     | (n,)  | parameters (count) after                          |
 | c              | c      | ()    | 1 (`Multiplicative`), parameters (`Additive`)     |
 | s              | s      | ()    | 1                                                 |
-| geometric_mean | mu     | ()    | parameters (count): exp(mean ln N)                |
+| bias_centre    | mu     | ()    | parameters (count): exp(mean ln N), see below     |
 | sigma          | sigma  | ()    | 1, standard deviation of ln(N~ / N)               |
 
 Source: Schaeffer et al. 2025 (arXiv:2509.23963). Tokens, compute and loss stay as they are, as there.
+
+A bias turns around mu, the geometric mean of the runs it is applied to. The published study takes the mean
+over all 245 runs, before the five of highest loss are left out; a study therefore loads its runs with
+`Runs.centre` set to the mean over the whole table. Perturbations move that centre like a model of its size.
 
 `coupled=True` is for tokens that were not counted but derived from compute and parameters (as in Besiroglu et
 al. 2024, arXiv:2404.10102): a wrong parameter count then makes the tokens wrong as well, D~ = C / (6 N~),
@@ -28,7 +32,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
-from chinchilla_jax.perturbations.sized import Amount, Factor, Floats, Noise, Sized, geometric_mean
+from chinchilla_jax.perturbations.sized import Amount, Factor, Floats, Noise, Sized, bias_centre
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -101,9 +105,9 @@ class Additive(_OfParams, Amount):
 
 @dataclasses.dataclass(frozen=True)
 class SystematicBias(_OfParams):
-    """N~ = mu (N/mu)^s: an error that grows with size; mu is the geometric mean of the counts.
+    """N~ = mu (N/mu)^s: an error that grows with size.
 
-    The geometric mean is unchanged. Counts that are not all positive have none; every N~ is then NaN
+    mu is the geometric mean of the counts, or `Runs.centre` where the runs name one. It is unchanged. Counts that are not all positive have none; every N~ is then NaN
     (INVALID).
 
     Attributes:
@@ -121,8 +125,8 @@ class SystematicBias(_OfParams):
     def _check(what: str, value: object) -> float:
         return positive_number(what, value)
 
-    def _perturb(self, values: Floats, seed: int) -> Floats:
-        mu = geometric_mean(values)
+    def _perturb(self, runs: Runs, values: Floats, seed: int) -> Floats:
+        mu = bias_centre(runs)
         return mu * (values / mu) ** self.s
 
 

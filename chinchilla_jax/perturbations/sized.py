@@ -45,8 +45,9 @@ class Sized(Perturbation):
         """See `Perturbation.apply`."""
         seed = seed_number(seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the solver reports bad counts
-            changed = self._perturb(getattr(runs, self._of), seed)
-        values: dict[str, Any] = {self._of: changed}
+            values: dict[str, Any] = {self._of: self._perturb(runs, getattr(runs, self._of), seed)}
+            if self._of == "params" and runs.centre is not None:
+                values["centre"] = self._moved(runs.centre)
         return dataclasses.replace(runs, **values)
 
     @staticmethod
@@ -54,7 +55,11 @@ class Sized(Perturbation):
         return finite_number(what, value)
 
     @abc.abstractmethod
-    def _perturb(self, values: Floats, seed: int) -> Floats: ...
+    def _perturb(self, runs: Runs, values: Floats, seed: int) -> Floats: ...
+
+    def _moved(self, centre: float) -> float:
+        """What becomes of `Runs.centre`: the same as of a model of that size, on average over the noise."""
+        return centre
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +76,11 @@ class Factor(Sized):
     _size: ClassVar[str] = "c"
     c: float
 
-    def _perturb(self, values: Floats, seed: int) -> Floats:
+    def _perturb(self, runs: Runs, values: Floats, seed: int) -> Floats:
         return self.c * values
+
+    def _moved(self, centre: float) -> float:
+        return self.c * centre
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +98,11 @@ class Amount(Sized):
     _size: ClassVar[str] = "c"
     c: float
 
-    def _perturb(self, values: Floats, seed: int) -> Floats:
+    def _perturb(self, runs: Runs, values: Floats, seed: int) -> Floats:
         return values + self.c
+
+    def _moved(self, centre: float) -> float:
+        return centre + self.c
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +149,7 @@ class Noise(Sized):
     def _check(what: str, value: object) -> float:
         return non_negative_number(what, value)
 
-    def _perturb(self, values: Floats, seed: int) -> Floats:
+    def _perturb(self, runs: Runs, values: Floats, seed: int) -> Floats:
         return values * np.exp(self.sigma * self.draw(len(values), seed))
 
 
@@ -149,3 +160,12 @@ def geometric_mean(counts: ArrayLike) -> float:
         return math.nan
     with np.errstate(over="ignore"):
         return float(np.exp(np.mean(np.log(values))))
+
+
+def bias_centre(runs: Runs) -> float:
+    """mu, the count (parameters) that a systematic bias leaves as it is; NaN when a count is not positive.
+
+    The geometric mean of the counts, unless `runs.centre` names another.
+    """
+    own = geometric_mean(runs.params)
+    return own if runs.centre is None or math.isnan(own) else runs.centre

@@ -5,7 +5,7 @@
 | value      | c, s, sigma | ()    | size of the perturbation, as in the tables        |
 | estimate   |             | ()    | point estimate of one parameter                   |
 | low, high  |             | ()    | ends of its interval                              |
-| mu         | mu          | ()    | parameters (count): geometric mean of the counts  |
+| mu         | mu          | ()    | parameters (count): centre of a systematic bias    |
 
 Lines show the exact identities of `analysis/identities.py`, applied to the unperturbed fit; they hold for any
 objective. A coupled factor has one where the tokens of the runs were derived from their compute.
@@ -24,7 +24,7 @@ from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.analysis.identities import ExactMap, exact_map
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, tokens_derived
+from chinchilla_jax.perturbations import FAMILIES, bias_centre, documented_sizes, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, SKY, VERMILLION, styled
@@ -156,7 +156,7 @@ def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:
     """The identity of one size on these runs; None if there is none."""
     if family == "coupled_multiplicative" and tokens_derived(runs):
         return ExactMap(log_k=math.log(value), log_tokens=-math.log(value))
-    return exact_map(FAMILIES[family](value), geometric_mean(runs.params))
+    return exact_map(FAMILIES[family](value), bias_centre(runs))
 
 
 @styled

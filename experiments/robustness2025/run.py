@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.identities import identity_errors
+from chinchilla_jax.analysis.identities import exact_map, identity_errors
 from chinchilla_jax.analysis.trends import trend_table
 from chinchilla_jax.datasets.architectures import relative_error_summary
 from chinchilla_jax.intervals.slopes import slope_monte_carlo_error, slope_table
-from chinchilla_jax.perturbations import geometric_mean
+from chinchilla_jax.perturbations import bias_centre, geometric_mean
 from chinchilla_jax.plots import save_study_figures
 
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ def main() -> None:
     study = cj.run_study(cj.paper_study(resamples=args.resamples, seed=args.seed), args.out)
     folder = args.tables or HERE
     rows = [*_counting(), *_slopes(study), *_headlines(study)]
-    identities = identity_errors(study.fits(), mu=geometric_mean(study.runs().params))
+    identities = identity_errors(study.fits(), mu=bias_centre(study.runs()))
     rows += _identities(identities)
     write(rows, folder)
     identities.to_csv(folder / "identities.csv", index=False)
@@ -101,6 +101,7 @@ def _headlines(study: cj.Study) -> list[tuple[str, str, str, str]]:
     bias = trends.query("family == 'systematic_bias' and parameter == 'alpha'").iloc[0]
     alpha = float(point.loc[point["condition"] == "identity", "alpha"].iloc[0])
     growth = trends.query("family == 'multiplicative' and parameter == 'A'").iloc[0]
+    runs, sizes = study.runs(), study.conditions.query("family == 'systematic_bias'")["value"]
     return [
         ("additive: E", "1.565 to 1.897", f"{additive['E'].iloc[0]:.3f} to {additive['E'].iloc[-1]:.3f}", ""),
         (
@@ -116,6 +117,14 @@ def _headlines(study: cj.Study) -> list[tuple[str, str, str, str]]:
             f"R^2 = {bias['r_squared']:.6f}; published R^2 > 0.999",
         ),
         (
+            "bias: mu, which it leaves as it is",
+            "geometric mean of all 245 runs",
+            f"{bias_centre(runs) / 1e6:.1f} million",
+            f"the 240 runs that are fitted have {geometric_mean(runs.params) / 1e6:.1f} million; with that in its "
+            f"place, tokens per parameter at s = {sizes.min():.3g} and {sizes.max():.3g} are "
+            f"{_moved(study, runs, sizes.min()):+.1%} and {_moved(study, runs, sizes.max()):+.1%} off",
+        ),
+        (
             "multiplicative: slope of log10 A on log10 c",
             "alpha",
             f"{growth['slope']:.6f}",
@@ -128,6 +137,17 @@ def _headlines(study: cj.Study) -> list[tuple[str, str, str, str]]:
             "an optimiser failure there, not a property of the data",
         ),
     ]
+
+
+def _moved(study: cj.Study, runs: cj.Runs, s: float) -> float:
+    """By how much tokens per parameter change when a bias turns around the mean of the fitted runs instead."""
+    point = study.point.query("objective == 'huber' and condition == 'identity'").iloc[0]
+    law = cj.ScalingLaw(**{name: float(point[name]) for name in ("E", "A", "B", "alpha", "beta")})
+    own, whole = (
+        exact_map(cj.SystematicBias(s), mu).law(law).tokens_per_param(1e22)
+        for mu in (geometric_mean(runs.params), bias_centre(runs))
+    )
+    return float(own / whole - 1)
 
 
 def _unusable(study: cj.Study) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.datasets import Runs, load_runs
 from chinchilla_jax.datasets.weights import load_weights
+from chinchilla_jax.perturbations import geometric_mean
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class StudyData:
 def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | None = None) -> StudyData:
     """The data that `spec` names.
 
+    Where the spec leaves runs out, a systematic bias turns around the geometric mean of the whole table, as in
+    Schaeffer et al. 2025 (arXiv:2509.23963): it is an error of the counts, and these do not know which runs
+    will be left out.
+
     Args:
         spec: the study.
         interpretation: one of the spec's interpretations, as which the parameters are counted.
@@ -51,14 +56,17 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
         UsageError: the table has no such column of weights.
     """
     columns = dict(spec.columns) or None
-    runs = load_runs(
+    load = functools.partial(
+        load_runs,
         spec.data,
         params="as_plotted" if interpretation == "as_given" else interpretation,
-        drop_highest_loss=spec.drop_highest_loss,
         rounded=spec.rounded,
         columns=columns,
         experiment=spec.experiment,
     )
+    runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
+    if len(runs) < len(whole):
+        runs = dataclasses.replace(runs, centre=geometric_mean(whole.params))
     weights = None
     if spec.weights is not None:
         weights = load_weights(
