@@ -120,8 +120,8 @@ def _headlines(study: cj.Study) -> list[tuple[str, str, str, str]]:
             "bias: mu, which it leaves as it is",
             "geometric mean of all 245 runs",
             f"{bias_centre(runs) / 1e6:.1f} million",
-            f"the 240 runs that are fitted have {geometric_mean(runs.params) / 1e6:.1f} million; with that in its "
-            f"place, tokens per parameter at s = {sizes.min():.3g} and {sizes.max():.3g} are "
+            f"the 240 runs that are fitted have {geometric_mean(runs.params) / 1e6:.1f} million; with that "
+            f"in its place, tokens per parameter at s = {sizes.min():.3g} and {sizes.max():.3g} are "
             f"{_moved(study, runs, sizes.min()):+.1%} and {_moved(study, runs, sizes.max()):+.1%} off",
         ),
         (
@@ -140,7 +140,7 @@ def _headlines(study: cj.Study) -> list[tuple[str, str, str, str]]:
 
 
 def _moved(study: cj.Study, runs: cj.Runs, s: float) -> float:
-    """By how much tokens per parameter change when a bias turns around the mean of the fitted runs instead."""
+    """By how much tokens per parameter change if a bias turns around the mean of the fitted runs instead."""
     point = study.point.query("objective == 'huber' and condition == 'identity'").iloc[0]
     law = cj.ScalingLaw(**{name: float(point[name]) for name in ("E", "A", "B", "alpha", "beta")})
     own, whole = (

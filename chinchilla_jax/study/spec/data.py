@@ -42,9 +42,9 @@ class StudyData:
 def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | None = None) -> StudyData:
     """The data that `spec` names.
 
-    Where the spec leaves runs out, a systematic bias turns around the geometric mean of the whole table, as in
-    Schaeffer et al. 2025 (arXiv:2509.23963): it is an error of the counts, and these do not know which runs
-    will be left out.
+    Where the spec leaves runs out, a systematic bias turns around the geometric mean of the whole table, as
+    in Schaeffer et al. 2025 (arXiv:2509.23963): it is an error of the counts, and these do not know which
+    runs will be left out.
 
     Args:
         spec: the study.
