@@ -107,8 +107,8 @@ class Additive(_OfParams, Amount):
 class SystematicBias(_OfParams):
     """N~ = mu (N/mu)^s: an error that grows with size.
 
-    mu, the geometric mean of the counts or the `Runs.centre` that the runs name, is unchanged. Counts that are
-    not all positive have no mean; every N~ is then NaN (INVALID).
+    mu, the geometric mean of the counts or the `Runs.centre` that the runs name, is unchanged. Counts that
+    are not all positive have no mean; every N~ is then NaN (INVALID).
 
     Attributes:
         s: the exponent, positive; 1 changes nothing (but the last digit of a count).
