@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis.coverage_simulation import NOISES
+from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.analysis.splits import SPLITS
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output

@@ -8,10 +8,10 @@ from test_intervals import TRUTH, runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import CoverageSpec, coverage, coverage_rows, coverage_table, rank_methods
-from chinchilla_jax.analysis.coverage_simulation import simulated_losses
+from chinchilla_jax.analysis.coverage_noise import simulated_losses
 from chinchilla_jax.analysis.coverage_tables import coverage_error
 
-SMALL = CoverageSpec(datasets=3, resamples=30, inner=2)
+SMALL = CoverageSpec(datasets=3, resamples=30, inner=2, scheme="pairs")
 
 
 @pytest.mark.parametrize("noise", ["residuals", "signed"])
@@ -75,7 +75,7 @@ def test_methods_are_ranked_by_their_worst_miss_inside_the_data():
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_numbers(tmp_path):
     runs, seen = runs_with_noise(), []
     whole = coverage(runs, SMALL)
-    first = CoverageSpec(datasets=1, resamples=30, inner=2)
+    first = CoverageSpec(datasets=1, resamples=30, inner=2, scheme="pairs")
     coverage(runs, first, out=tmp_path / "run")
     resumed = coverage(runs, SMALL, out=tmp_path / "run", progress=seen.append)
     pd.testing.assert_frame_equal(resumed, whole)
@@ -88,7 +88,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_numbers(tmp_path):
     pd.testing.assert_frame_equal(coverage(runs, SMALL, out=tmp_path / "run"), whole)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
     with pytest.raises(cj.UsageError, match="resamples is 30 there and 31 here"):
-        coverage(runs, CoverageSpec(datasets=3, resamples=31, inner=2), out=tmp_path / "run")
+        coverage(runs, CoverageSpec(datasets=3, resamples=31, inner=2, scheme="pairs"), out=tmp_path / "run")
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -80,6 +80,18 @@ def finite_number(what: str, value: object, *, remedy: str = "") -> float:
     return number
 
 
+def share(what: str, value: object) -> float:
+    """`value` as a number from 0 to 1, both included.
+
+    Raises:
+        UsageError: it is none; the message begins with `what`.
+    """
+    number = finite_number(what, value, remedy="give a number from 0 to 1")
+    if not 0 <= number <= 1:
+        raise UsageError(f"{what} is {_number_text(value)}; give a number from 0 to 1")
+    return number
+
+
 def probability(what: str, value: object) -> float:
     """`value` as a float strictly between 0 and 1.
 

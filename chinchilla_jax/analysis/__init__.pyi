@@ -1,6 +1,6 @@
 from chinchilla_jax.analysis.breakdown_points import breakdown as breakdown
-from chinchilla_jax.analysis.coverage_simulation import CoverageSpec as CoverageSpec
 from chinchilla_jax.analysis.coverage_simulation import coverage as coverage
+from chinchilla_jax.analysis.coverage_spec import CoverageSpec as CoverageSpec
 from chinchilla_jax.analysis.coverage_store import coverage_rows as coverage_rows
 from chinchilla_jax.analysis.coverage_tables import coverage_table as coverage_table
 from chinchilla_jax.analysis.coverage_tables import rank_methods as rank_methods

@@ -8,9 +8,10 @@
 | coverage |        | ()    | share of the data sets whose interval contains the truth                 |
 
 Errors are centred at their Huber location, so that the truth is what the estimator estimates. Added to errors
-whose median is not zero, a law is not what an estimator close to a median finds. `noise` says how errors are
-drawn: "residuals", any run's error for any run (errors of one law); "signed", each run keeps the size of its
-own error and the sign is drawn (errors as unequal as those of the fit).
+whose median is not zero, a law is not what an estimator close to a median finds. `coverage_noise` says how
+they are drawn, `coverage_groups` which runs share part of them.
+
+Every data set takes the path of a user's table: `bootstrap` fits it, chooses what is left to it, resamples.
 """
 
 from __future__ import annotations
@@ -23,79 +24,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+import chinchilla_jax
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.analysis.coverage_groups import shared_errors
+from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
+from chinchilla_jax.analysis.coverage_spec import CoverageSpec
 from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
 from chinchilla_jax.analysis.coverage_tables import coverage_table
-from chinchilla_jax.bootstrapping import weights as resampling
-from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
-from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
-from chinchilla_jax.intervals.table import interval_table
-from chinchilla_jax.laws.objectives import Huber, huber_location
-from chinchilla_jax.laws.scaling_law import ScalingLaw
-from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.datasets import Runs
+from chinchilla_jax.intervals.methods import METHODS
+from chinchilla_jax.intervals.table import Intervals
+from chinchilla_jax.laws.objectives import Huber, huber_location, settings
+from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.intervals.replicates import Replicates
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
-COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
-NOISES = ("residuals", "signed")
 _PART = 20  # data sets in a file: what an interruption can lose
-# Of the point fit of a simulated data set; studies find every optimum from as many.
-_POINT_STARTS, _POINT_STEPS = 16, 60
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CoverageSpec:
-    """What is simulated.
-
-    Attributes:
-        datasets: how many data sets.
-        resamples: of each.
-        inner: resamples of each resample, for "studentised"; 0 leaves that method out.
-        levels: of the intervals.
-        methods: out of `intervals.BOOTSTRAP_METHODS`; None for all that `inner` allows.
-        flops: budgets (FLOP) of the tokens per parameter.
-        noise: "residuals" or "signed", see above.
-        seed: whole number; data set i and its resamples are functions of the seed and i alone.
-
-    Raises:
-        UsageError: an argument is out of range.
-    """
-
-    datasets: int = 2000
-    resamples: int = 1000
-    inner: int = 50
-    levels: tuple[float, ...] = (0.8, 0.95)
-    methods: tuple[str, ...] | None = None
-    flops: tuple[float, ...] = COVERAGE_FLOPS
-    noise: str = "residuals"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check and complete the fields."""
-        for name, least in (("datasets", 1), ("resamples", 2), ("inner", 0), ("seed", 0)):
-            whole_number(f"coverage: {name}", getattr(self, name), low=least)
-        if self.seed + self.datasets >= 2**32:
-            raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
-        if self.noise not in NOISES:
-            raise unknown_name("noise", self.noise, NOISES)
-        possible = tuple(name for name in BOOTSTRAP_METHODS if METHODS[name].needs != "inner" or self.inner)
-        for method in self.methods or ():
-            read_method(method, possible)
-        object.__setattr__(self, "methods", tuple(self.methods or possible))
-
-    @property
-    def quantities(self) -> list[Quantity]:
-        """The quantities whose intervals are judged."""
-        named = [Quantity(name=name) for name in ("alpha", "beta", "E", "exponent_a")]
-        return named + prescription_quantities(self.flops, ["tokens_per_param"])
+_COLUMNS = ("quantity", "flops", "estimate", "low", "high", "level", "method", "n_failed")
 
 
 def coverage(
@@ -113,7 +67,7 @@ def coverage(
 
     Args:
         runs: give parameters, tokens and residuals.
-        spec: how much; by default 2,000 data sets x 1,000 resamples x 50 inner ones: a hundred million fits.
+        spec: how much; by default 2,000 data sets x 1,000 resamples.
         law: the truth; None for the law fitted to `runs`.
         objective: of every fit.
         out: a directory for the intervals of every data set, twenty data sets to a file. Data sets that it
@@ -123,10 +77,12 @@ def coverage(
         progress: called with the number of data sets just finished.
 
     Returns:
-        The table of `coverage_table`.
+        The table of `coverage_table`. `attrs` has what runs of a group share: groups, correlation, p (of no
+        correlation, by permutation; NaN where it was not tested) and sentence.
 
     Raises:
-        UsageError: the fit of `runs` is not certified, or `out` holds another simulation.
+        UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
+            simulation.
     """
     import pandas as pd
 
@@ -147,33 +103,15 @@ def coverage(
         elif progress is not None:
             progress(len(numbers))
         parts.append(rows)
-    return coverage_table(pd.concat(parts, ignore_index=True))
-
-
-def simulated_losses(
-    runs: Runs,
-    law: ScalingLaw,
-    errors: NDArray[np.float64],
-    numbers: NDArray[np.int64],
-    seed: int,
-    noise: str = "residuals",
-) -> NDArray[np.float64]:
-    """Losses (R, n) of the data sets with these numbers (R,), see the head of this file.
-
-    Args:
-        runs: the design, n runs.
-        law: the truth.
-        errors: log observed minus log predicted loss, centred, (n,).
-        numbers: which data sets.
-        seed: whole number.
-        noise: "residuals" or "signed".
-    """
-    bits = resampling.resample_bits(len(runs), numbers, seed, stream=resampling.SIMULATED)
-    if noise == "signed":
-        drawn = np.where(bits >> np.uint32(31), errors, -errors)
-    else:
-        drawn = errors[resampling.whole_below(bits, len(errors))]
-    return np.asarray(law.loss(runs.params, runs.tokens) * np.exp(drawn))
+    table = coverage_table(pd.concat(parts, ignore_index=True))
+    shared = simulation.shared
+    table.attrs = {
+        "groups": shared.name,
+        "correlation": shared.correlation,
+        "p": shared.p,
+        "sentence": shared.sentence,
+    }
+    return table
 
 
 class _Simulation:
@@ -190,68 +128,115 @@ class _Simulation:
     ) -> None:
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
         self.options = dataclasses.replace(options or SolverOptions(), workers=1)
-        assert isinstance(point.objective, Huber)
-        self.errors = -(point.residuals - huber_location(point.residuals, point.objective.down))
-        self.truth = np.array([float(q.unscaled(q.scaled(law))) for q in spec.quantities])
+        self.shared = shared_errors(runs, point, spec.groups, spec.correlation)
+        delta = _half_width(point)
+        self.noise = Noise(
+            errors=-(point.residuals - huber_location(point.residuals, delta)),
+            kind=spec.noise,
+            members=self.shared.members,
+            correlation=self.shared.correlation,
+            delta=delta,
+        )
+        self.truth = [float(each.unscaled(each.scaled(law))) for each in spec.quantities]
 
     def record(self) -> dict[str, Any]:
         """All that the intervals of a data set depend on; the number of data sets is not part of it."""
-        settings = dataclasses.asdict(self.spec)
-        settings.pop("datasets")
+        own = {field.name: getattr(self.spec, field.name) for field in dataclasses.fields(self.spec)}
+        del own["datasets"]
         return {
             "kind": "coverage",
+            "version": chinchilla_jax.__version__,
             "data_hash": self.runs.data_hash,
-            "delta": self.objective.delta,
-            "law": [float(value) for value in self.law.to_frame().iloc[0]],
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+            **settings(self.objective),
+            "law": [float(value) for value in self.law.as_dict().values()],
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in own.items()},
+            "scheme": _scheme_record(self.spec.scheme),
+            "groups": self.shared.name,
+            "correlation": self.shared.correlation,
+            "tolerance": self.options.tolerance,
+            "max_steps": self.options.max_steps,
+            "precision": self.options.precision,
         }
 
     def rows(self, numbers: range, workers: int, progress: Callable[[int], None] | None) -> pd.DataFrame:
         import pandas as pd
 
-        def work(number: int) -> pd.DataFrame:
-            frame = self.one(number)
+        def work(number: int) -> dict[str, list[Any]]:
+            columns = self.one(number)
             if progress is not None:
                 progress(1)
-            return frame
+            return columns
 
         with ThreadPoolExecutor(workers, thread_name_prefix="data set") as pool:
-            return pd.concat(list(pool.map(work, numbers)), ignore_index=True)
+            found = list(pool.map(work, numbers))
+        return pd.DataFrame({name: [value for each in found for value in each[name]] for name in found[0]})
 
-    def one(self, number: int) -> pd.DataFrame:
+    def one(self, number: int) -> dict[str, list[Any]]:
         """The intervals of one data set: simulate, fit, resample, compute limits."""
-        from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-        from chinchilla_jax.fitting.point_fit import fit
+        losses = simulated_losses(self.runs, self.law, self.noise, np.array([number]), self.spec.seed)
+        # A table as a user would bring it, whatever the design was taken from.
+        drawn = Runs(
+            self.runs.params, self.runs.tokens, self.runs.flops, losses[0], name=f"simulated {number}"
+        )
+        boot = self._bootstrap(drawn, self.spec.seed + 1 + number)
+        intervals = Intervals(
+            judged_replicates(boot, self.spec.boundary),
+            self.spec.quantities,
+            seed=self.spec.seed + 1 + number,
+        )
+        columns: dict[str, list[Any]] = {name: [] for name in ("dataset", *_COLUMNS, "truth")}
+        for level in self.spec.levels:
+            for method in self.spec.methods or ():
+                found = intervals.columns(level, method)
+                for name in _COLUMNS:
+                    columns[name] += found[name]
+                columns["truth"] += self.truth
+        count = len(columns["truth"])
+        columns["dataset"] = [number] * count
+        if not has_estimate(boot, self.spec.boundary):
+            for name in ("estimate", "low", "high"):
+                columns[name] = [np.nan] * count
+        return columns
 
-        spec = self.spec
-        losses = simulated_losses(self.runs, self.law, self.errors, np.array([number]), spec.seed, spec.noise)
-        simulated = dataclasses.replace(self.runs, loss=losses[0], name=f"simulated {number}")
-        wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
-        needs = {METHODS[name].needs for name in spec.methods or ()}
-        point = fit(simulated, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = bootstrap(
-            simulated,
-            resamples=spec.resamples,
-            seed=spec.seed + 1 + number,
+    def _bootstrap(self, drawn: Runs, seed: int) -> BootstrapResult:
+        """As a user would call it."""
+        from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+
+        needs = {METHODS[name].needs for name in self.spec.methods or ()}
+        return bootstrap(
+            drawn,
+            resamples=self.spec.resamples,
+            seed=seed,
             objective=self.objective,
+            scheme=self.spec.scheme,
             jackknife="jackknife" in needs,
-            inner=spec.inner if "inner" in needs else 0,
-            point=point,
+            inner=self.spec.inner if "inner" in needs else 0,
             options=self.options,
         )
-        table = interval_table(
-            boot.replicates(),
-            spec.quantities,
-            levels=spec.levels,
-            methods=spec.methods or (),
-            seed=spec.seed + 1 + number,
-        )
-        kept = table[["quantity", "flops", "estimate", "low", "high", "level", "method", "n_failed"]].copy()
-        if point.status.name != "CONVERGED":
-            kept[["estimate", "low", "high"]] = np.nan
-        kept.insert(0, "dataset", number)
-        kept.insert(3, "truth", np.tile(self.truth, len(kept) // len(self.truth)))
-        return kept
+
+
+def judged_replicates(boot: BootstrapResult, boundary: str) -> Replicates:
+    """What intervals are made from, with resamples whose best E is 0 ("keep") or without ("drop")."""
+    counted = boot.solution.is_optimum if boundary == "keep" else boot.status_codes == Status.CONVERGED
+    return dataclasses.replace(boot.replicates(), converged=counted)
+
+
+def has_estimate(boot: BootstrapResult, boundary: str) -> bool:
+    """Whether the point fit is an optimum that counts."""
+    return boot.point.status is Status.CONVERGED or (
+        boundary == "keep" and boot.point.status.name == "BOUNDARY"
+    )
+
+
+def _half_width(point: FitResult) -> float:
+    """Half-width of the zone that the fit was made with."""
+    assert isinstance(point.objective, Huber)
+    return point.objective.down
+
+
+def _scheme_record(scheme: Scheme | str) -> str:
+    """A scheme by its name or, with settings, as it is written."""
+    return scheme if isinstance(scheme, str) else repr(scheme)
 
 
 def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) -> FitResult:
@@ -259,7 +244,7 @@ def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) 
 
     wide = None if options is None else dataclasses.replace(options, wide_start=True)
     point = fit(runs, objective=objective, starts=64, options=wide)
-    if point.status.name != "CONVERGED":
+    if point.status.name not in ("CONVERGED", "BOUNDARY"):
         raise UsageError(
             f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "
             "give runs whose fit is certified"

@@ -25,7 +25,7 @@ def claim(folder: Path, record: Mapping[str, Any]) -> Path:
 
     Args:
         folder: of the files.
-        record: what is simulated; `law` is compared up to rounding, the rest exactly.
+        record: what is simulated; `law` and `correlation` are compared up to rounding, the rest exactly.
 
     Raises:
         UsageError: the folder holds something else.
@@ -51,14 +51,15 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     told = []
     for name in dict.fromkeys((*here, *there)):
         old, new = there.get(name), here.get(name)
-        # The law comes from a fit, which another machine may round differently.
-        if name == "law" and np.allclose(old or np.nan, new or np.nan, rtol=1e-7, atol=0):
+        # These come from a fit, which another machine may round differently.
+        known = old is not None and new is not None
+        if name in ("law", "correlation") and known and np.allclose(old or 0, new or 0, rtol=1e-6, atol=1e-9):
             continue
         if old != new:
             told.append(f"{name.replace('_', ' ')} is {_brief(old)} there and {_brief(new)} here")
-    # Another table has another law, which adds nothing.
+    # Another table has another law and correlation, which adds nothing.
     other_data = [text for text in told if text.startswith("data hash")]
-    return [text for text in told if not (other_data and text.startswith("law"))]
+    return [text for text in told if not (other_data and text.startswith(("law", "correlation")))]
 
 
 def _brief(value: Any) -> str:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import whole_number
-from chinchilla_jax.analysis.coverage_simulation import NOISES, simulated_losses
+from chinchilla_jax.analysis.coverage_noise import NOISES, simulated_losses
 from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -228,7 +228,7 @@ def null_p_values(
         resamples: of each.
         seed: whole number.
         noise: "residuals" (any run's error for any run) or "signed" (each run its own, its sign drawn), see
-            `coverage_simulation.py`.
+            `coverage_noise.py`.
         progress: called with 1 after each data set.
 
     Returns:

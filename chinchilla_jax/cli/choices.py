@@ -25,6 +25,8 @@ ENGINES = ("auto", "lanes", "xla")
 METHODS = ("percentile", "basic", "bca", "studentised", "gaussian", "highest_density")
 SCHEMES = ("pairs", "cluster", "residual", "wild", "bayesian", "m_out_of_n", "jackknife", "delete_d")
 NOISES = ("residuals", "signed")
+GROUPS = ("auto", "none", "params", "flops", "configuration")
+BOUNDARIES = ("keep", "drop")
 SPLITS = ("runs", "params", "flops")
 EXECUTORS = ("threads", "dask", "jax")
 
@@ -109,6 +111,7 @@ class WholeNumber(click.ParamType[int]):
 POSITIVE = Number("a positive number", lambda x: x > 0)
 WIDTH = Width()
 NON_NEGATIVE = Number("a number of zero or more", lambda x: x >= 0)
+SHARE = Number("a number from 0 to 1", lambda x: 0 <= x <= 1)
 FRACTION = Number("a fraction above 0 and up to 1", lambda x: 0 < x <= 1)
 PROBABILITY = Number("a probability between 0 and 1", lambda x: 0 < x < 1)
 

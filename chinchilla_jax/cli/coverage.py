@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import Solver, newton_options
-from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
+from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
+from chinchilla_jax.cli.options import flops_option, output_options, resamples_option, seed_option
 from chinchilla_jax.cli.table_options import Table, table_options
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.objectives import Delta
 
 _COLUMNS = ["quantity", "flops", "level", "method", "coverage", "coverage_error", "median_width", "n"]
 _HEADER = ["quantity", "flops", "level", "method", "coverage", "error", "width", "n"]
@@ -37,6 +41,39 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
     default="residuals",
     help="Simulated errors: residuals (of any run) or signed (the run's own, with a random sign).",
 )
+@click.option(
+    "--groups",
+    type=choices.Name(choices.GROUPS),
+    metavar="NAME",
+    default="auto",
+    help="Runs that share part of their errors: those of one size (params), budget (flops) or configuration, "
+    "none, or auto for what the residuals of DATA show.",
+)
+@click.option(
+    "--correlation",
+    type=choices.SHARE,
+    metavar="X",
+    show_default="estimated from DATA",
+    help="Correlation of the errors within a group, 0 to 1.",
+)
+@scheme_option()
+@delta_option(show_default="0.001")
+@click.option(
+    "--boundary",
+    type=choices.Name(choices.BOUNDARIES),
+    metavar="NAME",
+    default="keep",
+    help="Resamples whose best E is 0: keep or drop.",
+)
+@click.option(
+    "--method",
+    type=choices.Name(choices.METHODS),
+    metavar="NAME",
+    multiple=True,
+    show_default="all",
+    help=f"Interval method: {choices.or_text(choices.METHODS)}; repeatable.",
+)
+@flops_option("Training compute (FLOP) to prescribe for", ("1e20", "1e22", "1e24", "1e26"))
 @seed_option("Seed of the data sets and resamples.")
 @click.option(
     "--out",
@@ -52,6 +89,13 @@ def coverage_command(
     resamples: int,
     inner: int,
     noise: str,
+    groups: str,
+    correlation: float | None,
+    scheme: str,
+    delta: Delta | None,
+    boundary: str,
+    method: tuple[str, ...],
+    flops: tuple[float, ...],
     seed: int,
     out: Path | None,
     solver: Solver,
@@ -60,14 +104,29 @@ def coverage_command(
     """Measure the coverage of every interval on simulated data.
 
     Simulates losses from the fitted law and residuals at the parameters and tokens of the runs, then fits,
-    resamples and computes intervals by every method for each data set.
+    resamples and computes intervals for each data set. Runs whose residuals are correlated, such as those of
+    one size, share part of their errors in the simulation too.
     """
     from chinchilla_jax.analysis import CoverageSpec, coverage, rank_methods
+    from chinchilla_jax.laws import Huber
 
-    spec = CoverageSpec(datasets=datasets, resamples=resamples, inner=inner, noise=noise, seed=seed)
+    settings: dict[str, Any] = {
+        "datasets": datasets,
+        "resamples": resamples,
+        "inner": inner,
+        "noise": noise,
+        "groups": groups,
+        "correlation": correlation,
+        "scheme": scheme,
+        "boundary": boundary,
+        "flops": flops,
+        "seed": seed,
+    }
+    spec = CoverageSpec(**settings, methods=method or None)
+    objective = Huber() if delta is None else Huber(delta)
     runs = table.read()
     with output.progress("coverage", datasets, "data sets") as advance:
-        found = coverage(runs, spec, out=out, options=solver.options(), progress=advance)
+        found = coverage(runs, spec, objective=objective, out=out, options=solver.options(), progress=advance)
     try:
         ranked = rank_methods(found, runs)
     except UsageError:  # no budget lies within the range of these runs: nothing to rank
@@ -76,18 +135,18 @@ def coverage_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                "datasets": datasets,
-                "resamples": resamples,
-                "inner": inner,
-                "noise": noise,
-                "seed": seed,
+                **settings,
+                "delta": objective.delta,
+                "groups": found.attrs["groups"],
+                "correlation": found.attrs["correlation"],
                 "coverage": output.records(found),
                 "methods": [] if ranked is None else output.records(ranked),
             }
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{datasets:,} data sets of {resamples:,} resamples, noise {noise}")
+    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
+    output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=4, digits=3)
     if ranked is not None:

@@ -33,8 +33,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="intervals of every data set")
     parser.add_argument("--tables", type=Path, default=HERE, help="where to write tables and figure")
     args = parser.parse_args()
+    # Independent errors and pairs; experiments/coverage_designs has the others.
     spec = CoverageSpec(
-        datasets=args.datasets, resamples=args.resamples, inner=args.inner, noise=args.noise, seed=args.seed
+        datasets=args.datasets,
+        resamples=args.resamples,
+        inner=args.inner,
+        noise=args.noise,
+        groups="none",
+        scheme="pairs",
+        boundary="drop",
+        seed=args.seed,
     )
     runs = cj.load_runs(args.data, params=args.counting)
     settings = f"{Path(args.data).stem}-{args.noise}-{args.resamples}-{args.inner}-{args.seed}"

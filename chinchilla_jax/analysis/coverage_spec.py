@@ -1,0 +1,102 @@
+"""What a coverage run simulates, and how each simulated data set is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import share, whole_number
+from chinchilla_jax.analysis.coverage_noise import NOISES
+from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme, read_scheme
+from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
+from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
+
+COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
+GROUPS = ("auto", "none", "params", "flops", "configuration")
+BOUNDARIES = ("keep", "drop")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CoverageSpec:
+    """What is simulated, and how each data set is judged.
+
+    Attributes:
+        datasets: how many data sets.
+        resamples: of each.
+        inner: resamples of each resample, for "studentised"; 0 leaves that method out.
+        levels: of the intervals.
+        methods: out of `intervals.BOOTSTRAP_METHODS`; None for all that the scheme and `inner` allow.
+        flops: budgets (FLOP) of the tokens per parameter.
+        scheme: how each data set is resampled: a scheme or its name, as for `bootstrap`.
+        boundary: "keep" counts resamples whose best E is 0, "drop" leaves them out.
+        noise: "residuals" or "signed", see `coverage_noise`.
+        groups: which runs share part of their errors: those of one model size ("params"), of one budget
+            ("flops"), of one "configuration" (size and tokens), "none", or "auto": the grouping within which
+            the residuals of the table are correlated, if they are.
+        correlation: of two errors of one group; None to estimate it from the residuals of the table.
+        seed: whole number; data set i and its resamples are functions of the seed and i alone.
+
+    Raises:
+        UsageError: an argument is out of range, or two of them exclude each other.
+    """
+
+    datasets: int = 2000
+    resamples: int = 1000
+    inner: int = 0
+    levels: tuple[float, ...] = (0.8, 0.95)
+    methods: tuple[str, ...] | None = None
+    flops: tuple[float, ...] = COVERAGE_FLOPS
+    scheme: Scheme | str = "pairs"
+    boundary: str = "keep"
+    noise: str = "residuals"
+    groups: str = "auto"
+    correlation: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check and complete the fields."""
+        for name, least in (("datasets", 1), ("resamples", 2), ("inner", 0), ("seed", 0)):
+            whole_number(f"coverage: {name}", getattr(self, name), low=least)
+        if self.seed + self.datasets >= 2**32:
+            raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
+        for name, value, known in (
+            ("noise", self.noise, NOISES),
+            ("groups", self.groups, GROUPS),
+            ("boundary", self.boundary, BOUNDARIES),
+        ):
+            if value not in known:
+                raise unknown_name(name, value, known)
+        if self.correlation is not None:
+            share("coverage: correlation", self.correlation)
+            if self.groups in ("auto", "none"):
+                raise UsageError(
+                    f"coverage: correlation is of the errors of one group, and groups is {self.groups!r}; "
+                    "give groups='params', 'flops' or 'configuration'"
+                )
+        possible = self._possible_methods()
+        for method in self.methods or ():
+            read_method(method, possible)
+        object.__setattr__(self, "methods", tuple(self.methods or possible))
+
+    def _possible_methods(self) -> tuple[str, ...]:
+        """Methods for which the scheme gives what they need."""
+        scheme = read_scheme(self.scheme)
+        if self.inner and not isinstance(scheme, Pairs):
+            raise UsageError(
+                f"coverage: inner is {self.inner}, and scheme {scheme.name!r} has no resamples of resamples; "
+                "use scheme='pairs', or inner=0"
+            )
+        lacking = set() if self.inner else {"inner"}
+        if not isinstance(scheme, Pairs | Cluster | Bayesian):
+            lacking.add("jackknife")
+        return tuple(
+            name
+            for name in BOOTSTRAP_METHODS
+            if METHODS[name].needs not in lacking and (scheme.quantiles or METHODS[name].normal)
+        )
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """The quantities whose intervals are judged."""
+        named = [Quantity(name=name) for name in ("alpha", "beta", "E", "exponent_a")]
+        return named + prescription_quantities(self.flops, ["tokens_per_param"])

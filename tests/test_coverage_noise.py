@@ -1,0 +1,138 @@
+"""Errors of simulated data sets: shared as asked, estimated as planted, and coverage that tells of it."""
+
+import numpy as np
+import pytest
+from test_intervals import TRUTH
+
+import chinchilla_jax as cj
+from chinchilla_jax.analysis import CoverageSpec, coverage
+from chinchilla_jax.analysis.coverage_groups import shared_errors
+from chinchilla_jax.analysis.coverage_noise import Noise, intraclass_correlation, variance_shares
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import influence
+
+SIZES, PER_SIZE = 8, 6
+MEMBERS = np.repeat(np.arange(SIZES), PER_SIZE)
+
+
+def grid(correlation=0.0, seed=0, noise=0.005):
+    """Runs of 8 sizes by 6 token counts, with an effect common to each size."""
+    r = np.random.default_rng(seed)
+    params = np.repeat(np.geomspace(1e8, 1e10, SIZES), PER_SIZE)
+    tokens = np.tile(np.geomspace(1e9, 1e11, PER_SIZE), SIZES)
+    errors = np.sqrt(correlation) * r.normal(size=SIZES)[MEMBERS] + np.sqrt(1 - correlation) * r.normal(
+        size=len(MEMBERS)
+    )
+    loss = TRUTH.loss(params, tokens) * np.exp(noise * errors)
+    return cj.Runs(params, tokens, 6 * params * tokens, loss, name="grid")
+
+
+@pytest.mark.parametrize("kind", ["residuals", "signed"])
+@pytest.mark.parametrize("correlation", [0.0, 0.15, 0.6, 1.0])
+def test_errors_of_a_group_have_the_correlation_asked_for(kind, correlation):
+    errors = np.random.default_rng(0).standard_t(5, size=len(MEMBERS)) * 0.01
+    errors -= errors.mean()
+    noise = Noise(errors=errors, kind=kind, members=MEMBERS, correlation=correlation, delta=np.inf)
+    drawn = noise.drawn(np.arange(20000), 0)
+    assert drawn.mean(axis=0) == pytest.approx(np.zeros(len(MEMBERS)), abs=5e-4)
+    size = np.abs(errors) if kind == "signed" else np.full(len(errors), errors.std())
+    found = (drawn.T @ drawn) / len(drawn) / np.outer(size, size)
+    wanted = np.where(MEMBERS[:, None] == MEMBERS, correlation, 0.0) + (1 - correlation) * np.eye(len(size))
+    assert found == pytest.approx(wanted, abs=0.05)
+
+
+def test_no_correlation_is_the_errors_of_each_run_on_its_own():
+    errors = np.linspace(-0.01, 0.01, len(MEMBERS))
+    alone = Noise(errors=errors).drawn(np.arange(5), 3)
+    assert np.array_equal(
+        Noise(errors=errors, members=MEMBERS, correlation=0.0).drawn(np.arange(5), 3), alone
+    )
+    some = Noise(errors=errors, members=MEMBERS, correlation=0.5)
+    assert np.array_equal(some.drawn(np.array([4, 1]), 3), some.drawn(np.arange(5), 3)[[4, 1]])
+
+
+def test_skewed_errors_are_centred_where_the_objective_sees_no_influence():
+    errors = np.random.default_rng(0).exponential(size=len(MEMBERS)) * 0.01
+    errors -= np.median(errors)
+    noise = Noise(errors=errors, members=MEMBERS, correlation=0.4, delta=1e-3)
+    drawn = noise.drawn(np.arange(4000), 0)
+    assert influence(drawn, 1e-3, 1e-3).mean() == pytest.approx(0.0, abs=2e-5)
+
+
+def test_variance_shares_are_those_of_the_analysis_of_variance_where_groups_are_equal():
+    values = np.random.default_rng(0).normal(size=len(MEMBERS)).clip(-1, 1)
+    means = values.reshape(SIZES, PER_SIZE).mean(axis=1)
+    within = np.sum((values - means[MEMBERS]) ** 2) / (len(values) - SIZES)
+    between = np.mean(means**2) - within / PER_SIZE  # about a mean known to be 0
+    found = variance_shares(values, MEMBERS)
+    assert found == pytest.approx((max(between, 0), within), rel=1e-9) or between <= 0
+
+
+def test_the_fit_hides_part_of_what_groups_share_and_the_estimate_puts_it_back():
+    naive, corrected = [], []
+    for seed in range(60):
+        runs = grid(0.5, seed)
+        point = cj.fit(runs, starts=8)
+        jacobian = point.model.jacobian(point.theta, Design.from_runs(runs))
+        naive.append(variance_shares(point.residuals, MEMBERS))
+        corrected.append(variance_shares(point.residuals, MEMBERS, jacobian))
+    of_naive, of_corrected = (
+        np.mean(each, axis=0)[0] / np.sum(np.mean(each, axis=0)) for each in (naive, corrected)
+    )
+    assert of_naive < 0.42
+    assert of_corrected == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_runs_of_chinchilla_err_together_within_a_size():
+    runs = cj.load_runs("chinchilla", params="standard", drop_highest_loss=5)
+    found = shared_errors(runs, cj.fit(runs, starts=16), "auto", None)
+    assert found.name == "params"
+    assert found.p < 0.01
+    assert found.correlation == pytest.approx(0.31, abs=0.03)
+    assert "of one size correlated by 0.3" in found.sentence
+
+
+def test_groups_that_are_none_are_refused():
+    runs = grid()
+    point = cj.fit(runs, starts=4)
+    assert shared_errors(runs, point, "none", None).members is None
+    assert shared_errors(runs, point, "params", 0.25).correlation == 0.25
+    with pytest.raises(cj.UsageError, match="all single runs"):
+        shared_errors(runs, point, "configuration", None)
+    with pytest.raises(cj.UsageError, match="correlation is of the errors of one group"):
+        CoverageSpec(correlation=0.3)
+    with pytest.raises(cj.UsageError, match="from 0 to 1"):
+        CoverageSpec(groups="params", correlation=1.5)
+    assert intraclass_correlation(np.zeros(len(MEMBERS)), MEMBERS) == 0.0
+
+
+def test_coverage_tells_of_shared_errors():
+    """80% intervals from independent resampling hold alpha about half the time here, and not 85%."""
+    spec = CoverageSpec(datasets=60, resamples=100, methods=("percentile",), levels=(0.8,), flops=(1e22,))
+    shares = {}
+    for name, changed in (("alone", {"groups": "none"}), ("auto", {}), ("cluster", {"scheme": "cluster"})):
+        table = coverage(grid(0.7, 1), CoverageSpec(**(spec.__dict__ | {"scheme": "pairs"} | changed)))
+        shares[name] = float(table.set_index("quantity")["coverage"]["alpha"])
+        assert table.attrs["groups"] == ("none" if name == "alone" else "params")
+    assert shares["alone"] > 0.75
+    assert shares["auto"] < 0.68
+    assert shares["cluster"] > 0.75
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"scheme": "bayesian"}, "scheme is pairs there"),
+        ({"boundary": "drop"}, "boundary is keep there"),
+        ({"groups": "params"}, "groups is none there"),
+        ({"flops": (1e21,)}, "flops is "),
+        ({"methods": ("basic",)}, "methods is "),
+    ],
+)
+def test_another_setting_is_another_run(tmp_path, changed, message):
+    base = {"datasets": 1, "resamples": 20, "methods": ("percentile",), "scheme": "pairs", "groups": "none"}
+    coverage(grid(), CoverageSpec(**base), out=tmp_path / "run")
+    with pytest.raises(cj.UsageError, match=message):
+        coverage(grid(), CoverageSpec(**(base | changed)), out=tmp_path / "run")
+    with pytest.raises(cj.UsageError, match=r"delta is 0\.001 there and 0\.01 here"):
+        coverage(grid(), CoverageSpec(**base), objective=cj.Huber(0.01), out=tmp_path / "run")
