@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import chinchilla_jax
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.coverage_groups import shared_errors
@@ -146,7 +145,6 @@ class _Simulation:
         del own["datasets"]
         return {
             "kind": "coverage",
-            "version": chinchilla_jax.__version__,
             "data_hash": self.runs.data_hash,
             **settings(self.objective),
             "law": [float(value) for value in self.law.as_dict().values()],
