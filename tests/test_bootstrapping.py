@@ -64,7 +64,13 @@ def test_bad_seed_is_named() -> None:
 
 
 def test_every_lane_is_certified(plain: cj.BootstrapResult) -> None:
-    assert plain.counts() == {"CONVERGED": RESAMPLES, "MAX_STEPS": 0, "UNIDENTIFIED": 0, "INVALID": 0}
+    assert plain.counts() == {
+        "CONVERGED": RESAMPLES,
+        "MAX_STEPS": 0,
+        "UNIDENTIFIED": 0,
+        "INVALID": 0,
+        "BOUNDARY": 0,
+    }
     assert plain.decrement.max() <= 1e-12
     assert np.isfinite(plain.to_frame().drop(columns="status").to_numpy(dtype=float)).all()
 

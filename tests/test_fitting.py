@@ -154,16 +154,17 @@ def test_noisy_data_recovers_the_law() -> None:
     assert pytest.approx(1.7, abs=0.02) == fit.law.E
 
 
-def test_data_without_a_floor_is_unidentified() -> None:
-    """Losses of a law whose best E is negative: the best E in range is zero, and no law is certified."""
+def test_data_without_a_floor_are_at_the_boundary() -> None:
+    """Losses of a law whose best E is negative: the best E in range is zero, and that is an optimum."""
     rng = np.random.default_rng(1)
     params, tokens = 10 ** rng.uniform(7.5, 10.5, 200), 10 ** rng.uniform(9, 12, 200)
     loss = cj.ScalingLaw(E=0.0, A=60.0, B=60.0, alpha=0.12, beta=0.12).loss(params, tokens) - 0.3
     fit = cj.fit(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss), starts=32)
-    assert fit.status is cj.Status.UNIDENTIFIED
+    assert fit.status is cj.Status.BOUNDARY and fit.status.certified
     assert fit.law.E == 0
-    assert not fit.certificate.holds
+    assert fit.certificate.holds
     assert "E = 0" in fit.status.sentence
+    assert "E is 0" in fit.warnings[0]
 
 
 def test_one_model_size_is_unidentified() -> None:

@@ -20,7 +20,7 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
 from chinchilla_jax.report import run_study
-from chinchilla_jax.solvers import engine_choice, five_parameter
+from chinchilla_jax.solvers import Status, engine_choice, five_parameter
 from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
 from chinchilla_jax.study.execution import executors
@@ -158,8 +158,7 @@ def test_the_record_says_what_was_done_where_and_how_it_went(study):
     assert (record["n_conditions"], record["n_fits"]) == (6, 120)
     assert sum(record["status_counts"].values()) == 120
     assert record["status_counts"] == {
-        name: int((study.fits()["status"] == name).sum())
-        for name in ("CONVERGED", "MAX_STEPS", "UNIDENTIFIED", "INVALID")
+        name: int((study.fits()["status"] == name).sum()) for name in Status.__members__
     }
     assert sum(record["point_status_counts"].values()) == 12
     assert record["wall_time"] > 0 and record["timing"]["conditions"] > 0

@@ -37,6 +37,7 @@ from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.laws.objectives import Huber, huber_location, settings
 from chinchilla_jax.solvers import SolverOptions, Status
+from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,15 +230,14 @@ def point_of(runs: Runs, objective: Huber, options: SolverOptions) -> FitResult 
 
 def judged_replicates(boot: BootstrapResult, boundary: str) -> Replicates:
     """What intervals are made from, with resamples whose best E is 0 ("keep") or without ("drop")."""
-    counted = boot.solution.is_optimum if boundary == "keep" else boot.status_codes == Status.CONVERGED
+    counted = is_certified(boot.status_codes) if boundary == "keep" else boot.converged
     return dataclasses.replace(boot.replicates(), converged=counted)
 
 
 def has_estimate(boot: BootstrapResult, boundary: str) -> bool:
     """Whether the point fit is an optimum that counts."""
-    return boot.point.status is Status.CONVERGED or (
-        boundary == "keep" and boot.point.status.name == "BOUNDARY"
-    )
+    status = boot.point.status
+    return status.certified if boundary == "keep" else status is Status.CONVERGED
 
 
 def _half_width(point: FitResult) -> float:
@@ -256,7 +256,7 @@ def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) 
 
     wide = None if options is None else dataclasses.replace(options, wide_start=True)
     point = fit(runs, objective=objective, starts=64, options=wide)
-    if point.status.name not in ("CONVERGED", "BOUNDARY"):
+    if not point.status.certified:
         raise UsageError(
             f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "
             "give runs whose fit is certified"

@@ -246,7 +246,7 @@ def null_p_values(
     if noise not in NOISES:
         raise unknown_name("noise", noise, NOISES)
     truth = fit(runs, starts=64)
-    if truth.status.name != "CONVERGED":
+    if not truth.status.certified:
         raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
     errors = -(truth.residuals - huber_location(truth.residuals, 1e-3))
     count = whole_number("datasets", datasets, low=1)

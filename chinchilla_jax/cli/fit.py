@@ -49,7 +49,7 @@ def fit_command(
     """Fit a scaling law to a table of runs.
 
     The default law is L(N, D) = E + A N^-alpha + B D^-beta. Exits with 1 if the fit is not certified as an
-    optimum.
+    optimum; one at the bound E = 0 is certified, and a warning says so.
     """
     count = int(starts) if starts.isascii() and starts.isdigit() else starts
     options = solver.options(law, objective, wide_start=True)
@@ -74,7 +74,7 @@ def require_certified(result: FitResult) -> None:
     Raises:
         ChinchillaError: it is not.
     """
-    if result.status.name != "CONVERGED":
+    if not result.status.certified:
         raise ChinchillaError(f"the fit ended as {result.status.name}: {result.status.sentence}")
 
 

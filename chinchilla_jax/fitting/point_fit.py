@@ -13,6 +13,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array, whole_number
 from chinchilla_jax.fitting.automatic_delta import automatic_delta
+from chinchilla_jax.fitting.doubts import doubts
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
@@ -275,7 +276,7 @@ def _result(
         kind="dual" if dual else "newton_decrement",
         value=float(solution.decrement[best]),
         tolerance=DUAL_TOLERANCE if dual else options.tolerance,
-        holds=status is Status.CONVERGED,
+        holds=status.certified,
     )
     return FitResult(
         law=problem.law.fitted(theta, design),
@@ -290,6 +291,7 @@ def _result(
         residuals=residuals,
         weights=weights,
         n_runs=len(design),
+        warnings=doubts(status),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
-from chinchilla_jax.solvers.status import Status
+from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +25,12 @@ PRECISIONS = ("mixed", "float64", "float32")
 SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
 _STATIONARY = 1e-9  # decrement above which an UNIDENTIFIED point has run off and is no optimum
 _FLOAT32_STEPS = 100
-# How good an end is, by status: certified, then UNIDENTIFIED, then the others.
-_PREFERENCE = np.array([0, 2, 1, 3])
+# How good an end is, by status: certified, at the bound or not, then UNIDENTIFIED, then the others.
+_PREFERENCE = np.zeros(len(Status), np.int8)
+for _rank, _status in enumerate(
+    (Status.CONVERGED, Status.BOUNDARY, Status.UNIDENTIFIED, Status.MAX_STEPS, Status.INVALID)
+):
+    _PREFERENCE[_status] = _rank
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,10 +192,9 @@ class Solution:
 
     @property
     def is_optimum(self) -> NDArray[np.bool_]:
-        """Lanes that ended at a minimum, one on the boundary included; (R,)."""
-        at_bound = (self.status == Status.UNIDENTIFIED) & (self.decrement <= _STATIONARY)
-        found = (self.status == Status.CONVERGED) | at_bound
-        return found & np.isfinite(self.objective_value)
+        """Lanes that ended at a minimum, certified or one of many; (R,)."""
+        one_of_many = (self.status == Status.UNIDENTIFIED) & (self.decrement <= _STATIONARY)
+        return (is_certified(self.status) | one_of_many) & np.isfinite(self.objective_value)
 
     def same_value(self, value: float) -> NDArray[np.bool_]:
         """Lanes whose objective agrees with `value`, (R,)."""

@@ -172,8 +172,9 @@ def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: fl
     """Status (R,) int8 of points of any law with these certificates.
 
     CONVERGED means certified: decrement at most `tolerance`, H positive definite, no coordinate at its bound,
-    and every term still there. A stationary point without one of these is UNIDENTIFIED; so is an exponent
-    that has run off. Anything else is MAX_STEPS: not certified, whatever the solver believes.
+    and every term still there. BOUNDARY is the same at a bound, with g and H of the other coordinates. A
+    stationary point with a singular H or without a term is UNIDENTIFIED; so is an exponent that has run off.
+    Anything else is MAX_STEPS: not certified, whatever the solver believes.
 
     Args:
         law: what was fitted.
@@ -183,11 +184,14 @@ def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: fl
     """
     certified = found.definite & (found.decrement <= tolerance)
     escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
-    incomplete = found.held | (theta[:, list(law.bounded)] <= 0).any(axis=1) | found.vanished
-    unidentified = escaped | found.flat | ((certified | found.stationary) & incomplete)
-    return np.where(
-        unidentified, Status.UNIDENTIFIED, np.where(certified, Status.CONVERGED, Status.MAX_STEPS)
-    ).astype(np.int8)
+    # Without noise the gradient at a bound is rounding of either sign: the bound itself tells, not `held`.
+    at_bound = found.held | (theta[:, list(law.bounded)] <= 0).any(axis=1)
+    unidentified = escaped | found.flat | ((certified | found.stationary) & found.vanished)
+    unidentified |= found.stationary & ~certified & at_bound
+    optimum = np.where(at_bound, Status.BOUNDARY, Status.CONVERGED)
+    return np.where(unidentified, Status.UNIDENTIFIED, np.where(certified, optimum, Status.MAX_STEPS)).astype(
+        np.int8
+    )
 
 
 def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
@@ -249,15 +253,25 @@ def overflows(law: Law, design: Design, theta: NDArray[np.float64]) -> NDArray[n
 
 
 def log_weaker_term(design: Design, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ln of the parameter or the token term relative to E, the weaker one where it is largest; (R,)."""
+    """Ln of the parameter or the token term where it is largest, relative to the rest; the weaker one; (R,).
+
+    The rest is E and the other term where that is smallest, so that a share can be no larger than this.
+    """
     a, b, floor, alpha, beta = theta.T
     u, v = design.log_params, design.log_tokens
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        of_params = a - np.minimum(alpha * u.min(), alpha * u.max())
-        of_tokens = b - np.minimum(beta * v.min(), beta * v.max())
-        return np.minimum(of_params, of_tokens) - np.log(floor)
+        of_params, of_tokens = (
+            (a - alpha * u.min(), a - alpha * u.max()),
+            (b - beta * v.min(), b - beta * v.max()),
+        )
+        log_floor = np.log(floor)
+        weaker = [
+            np.maximum(*term) - np.logaddexp(log_floor, np.minimum(*other))
+            for term, other in ((of_params, of_tokens), (of_tokens, of_params))
+        ]
+        return np.minimum(*weaker)
 
 
 def vanished(log_weaker: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where the parameter or the token term is negligible beside E at every run; (R,)."""
+    """Where the parameter or the token term is negligible beside the rest at every run; (R,)."""
     return log_weaker < _LOG_VANISHING

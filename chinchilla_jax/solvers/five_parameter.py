@@ -28,7 +28,7 @@ from chinchilla_jax.solvers.base import (
 )
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
-from chinchilla_jax.solvers.status import Status
+from chinchilla_jax.solvers.status import Status, is_certified
 from chinchilla_jax.solvers.thresholds import RUNNING
 
 if TYPE_CHECKING:
@@ -149,13 +149,14 @@ def _outcome(
     status = np.where(ends.status == RUNNING, Status.MAX_STEPS, ends.status).astype(np.int8)
     # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding; far
     # from there, as a loose tolerance allows, its end has not been looked at.
-    free = (status == Status.CONVERGED) & (ends.decrement <= _SAFE_STEP)
+    free = is_certified(status) & (ends.decrement <= _SAFE_STEP)
     theta = np.where(free[:, None], ends.theta, ends.anchor)
+    theta[status == Status.BOUNDARY, FLOOR] = 0.0
     # Certified at its anchor, with no step left for the last digits.
     at_target = ends.width <= widths * (1 + 1e-12)
     inside = (ends.anchor[:, FLOOR] > 0) & (np.abs(ends.anchor[:, 3:]).max(axis=1) <= LARGEST_EXPONENT)
-    certified = (ends.decrement <= options.tolerance) & at_target & inside
-    status[(ends.status == RUNNING) & certified] = Status.CONVERGED
+    there = (ends.decrement <= options.tolerance) & at_target & inside
+    status[(ends.status == RUNNING) & there] = Status.CONVERGED
     value = ends.anchor_value.copy()
     # A lane that ran out of steps between two series has no value yet.
     for lane in np.flatnonzero(~np.isfinite(value)):
@@ -183,7 +184,7 @@ def _name_degenerate(
         log_b = b + beta * (design.tokens_location / design.tokens_scale)
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
     lost = vanished(log_weaker) | beyond
-    status[(status == Status.CONVERGED) & lost] = Status.UNIDENTIFIED
+    status[is_certified(status) & lost] = Status.UNIDENTIFIED
     status[np.broadcast_to(~identifiable(CHINCHILLA, design, weights), status.shape)] = Status.UNIDENTIFIED
 
 
@@ -221,14 +222,17 @@ def _certify_again(
     vanishes takes all derivatives with it, and what the coordinates add to the Hessian weighs as much.
     """
     theta, status = solution.theta, solution.status
-    delicate = np.abs(theta[:, FLOOR:]).min(axis=1) < _DELICATE
+    # At E = 0 the problem is the one without E.
+    delicate = (theta[:, FLOOR] < _DELICATE) & (status != Status.BOUNDARY)
+    delicate |= np.abs(theta[:, FLOOR + 1 :]).min(axis=1) < _DELICATE
     delicate |= log_weaker < _LOG_FAINT
     delicate |= _collinear(design, weights)
-    lanes = np.flatnonzero((status == Status.CONVERGED) & delicate)
+    lanes = np.flatnonzero(is_certified(status) & delicate)
     for width in np.unique(widths[lanes]):
         some = lanes[widths[lanes] == width]
         rows = weights if len(weights) == 1 else weights[some]
         found = certify(design, rows, theta[some], float(width))
+        sound = found.definite & (found.decrement <= tolerance) & ~found.vanished
         # Without noise the gradient at E = 0 is rounding of either sign: the bound itself tells, not `held`.
-        sound = found.definite & (found.decrement <= tolerance) & (theta[some, FLOOR] > 0)
-        status[some[~sound]] = Status.UNIDENTIFIED
+        optimum = np.where(theta[some, FLOOR] > 0, Status.CONVERGED, Status.BOUNDARY)
+        status[some] = np.where(sound, optimum, Status.UNIDENTIFIED)

@@ -27,7 +27,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import degenerate
-from chinchilla_jax.solvers.status import Status
+from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def solve_huber_scale(
         vertex.steps[left] += steps[left]
     # The law passes through every run with a weight: the likelihood is unbounded as sigma goes to zero.
     perfect = _mean_abs(problem, w, vertex.theta) < _PERFECT
-    certified = vertex.status == Status.CONVERGED
+    certified = is_certified(vertex.status)
     undetermined = perfect | degenerate(problem.law, problem.design, w, vertex.theta)
     vertex.status[(certified & undetermined) | ~(w > 0).any(axis=1)] = Status.UNIDENTIFIED
     vertex.objective_value[np.isnan(vertex.objective_value)] = np.inf
@@ -240,6 +240,6 @@ def _alternate(
     final = objective.scale(problem.residuals(solution.theta), w)
     settled = np.abs(final - sigma) <= 1e-9 * sigma
     status = solution.status.copy()
-    status[(status == Status.CONVERGED) & ~settled] = Status.MAX_STEPS
+    status[is_certified(status) & ~settled] = Status.MAX_STEPS
     value = objective.value(problem.residuals(solution.theta), w, np.maximum(final, 1e-300))
     return dataclasses.replace(solution, objective_value=value, status=status)

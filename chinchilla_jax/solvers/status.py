@@ -18,11 +18,17 @@ class Status(enum.IntEnum):
     MAX_STEPS = 1
     UNIDENTIFIED = 2
     INVALID = 3
+    BOUNDARY = 4
 
     @property
     def sentence(self) -> str:
         """What happened and what to do about it."""
         return _SENTENCES[self]
+
+    @property
+    def certified(self) -> bool:
+        """Whether an optimum was found and proved to be one: inside, or at the bound E = 0."""
+        return self in (Status.CONVERGED, Status.BOUNDARY)
 
 
 _SENTENCES = {
@@ -32,17 +38,25 @@ _SENTENCES = {
         "claimed; more steps (SolverOptions(max_steps=...) in Python) may help."
     ),
     Status.UNIDENTIFIED: (
-        "The data do not determine every parameter of the law: the best one has E = 0 (ln E runs off to "
-        "minus infinity), an exponent runs off, a term vanishes, or the Hessian is singular; use more runs "
-        "or a wider range of sizes and tokens."
+        "The data do not determine every parameter of the law: an exponent runs off, a term vanishes, or the "
+        "Hessian is singular; use more runs or a wider range of sizes and tokens."
     ),
     Status.INVALID: (
         "A parameter count, token count or loss is not positive and finite, so its logarithm does not exist; "
         "use a smaller perturbation."
     ),
+    Status.BOUNDARY: (
+        "The fit is certified as an optimum at the bound E = 0: the best law for these runs has no "
+        "irreducible loss; runs with more compute, where the loss levels off, would show one."
+    ),
 }
 
 STATUS_NAMES: tuple[str, ...] = tuple(status.name for status in Status)
+
+
+def is_certified(codes: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which lanes have a certified optimum, inside or at the bound E = 0, from their codes (R,)."""
+    return (codes == Status.CONVERGED) | (codes == Status.BOUNDARY)
 
 
 def status_counts(codes: NDArray[np.integer]) -> dict[str, int]:

@@ -212,8 +212,8 @@ class Ladder:
         runs = Runs(params, tokens, flops, loss, name=self.store.path.name)
         require_fittable(runs, str(self.store.path))
         result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed, options=options)
-        status = result.point.status.name
-        doubt = "" if status == "CONVERGED" else f", point fit {status}"
+        status = result.point.status
+        doubt = "" if status.certified else f", point fit {status.name}"
         return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs{doubt}")
 
     def seed_run(self, index: int) -> Run:

@@ -52,6 +52,7 @@ from chinchilla_jax.solvers.thresholds import (
 )
 
 _CONVERGED, _UNIDENTIFIED = int(Status.CONVERGED), int(Status.UNIDENTIFIED)
+_BOUNDARY = int(Status.BOUNDARY)
 _EPS32, _EPS64 = 8.0 * float(np.finfo(np.float32).eps), 8.0 * float(np.finfo(np.float64).eps)
 _N_PROBES = len(PROBES)
 
@@ -165,7 +166,7 @@ def descend(
         else:
             singular = False
         certified = decrement <= tolerance and at_target
-        done = certified and (before or held or not double or decrement <= POLISHED * tolerance)
+        done = certified and (before or not double or decrement <= POLISHED * tolerance)
         escaped = larger(abs(theta[3]), abs(theta[4])) > LARGEST_EXPONENT
 
         _limited(theta, curved, solution, step)
@@ -183,10 +184,10 @@ def descend(
             length = _root(slope, kappa, found)
         _meet_bound(anchor, curved, amplitude, step, length, theta)
         value = here
-        if escaped or singular or (done and held):
+        if escaped or singular:
             return _UNIDENTIFIED, taken + 1, value, decrement, width
         if done:
-            return _CONVERGED, taken + 1, value, decrement, width
+            return _BOUNDARY if held else _CONVERGED, taken + 1, value, decrement, width
 
         damping = 0.1 * damping if damping > NO_DAMPING else 0.0
         rejections = 0

@@ -31,7 +31,7 @@ from chinchilla_jax.solvers.certificate import (
     judge,
     overflows,
 )
-from chinchilla_jax.solvers.status import Status
+from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -214,9 +214,8 @@ class _Batch:
         )
         status = judge(law, theta, found, tolerance)
         if judged:
-            certified = status == Status.CONVERGED
             lost = overflows(law, design, theta) | ~identifiable(law, design, weights)
-            status[certified & lost] = Status.UNIDENTIFIED
+            status[is_certified(status) & lost] = Status.UNIDENTIFIED
         r = np.where(weights > 0, self.problem.residuals(theta), 0.0)
         value = np.sum(weights * residual_loss(r, down[:, None], up[:, None]), axis=1)
         return Solution(

@@ -143,16 +143,17 @@ def step(
     # more step, after which the certificate is far below the tolerance and the parameters stand still. It
     # also takes the gradient out of the Hessian in curved coordinates: what is left is that of the law.
     before = lanes.decrement <= tolerance
-    polished = certified & (before | held | (decrement <= POLISHED * tolerance))
+    polished = certified & (before | (decrement <= POLISHED * tolerance))
     # Rounding can refuse that last step; the anchor is certified already.
     refused = ~accepted & before & at_target
     still = 0.5 * systems.lifted_form / scale <= 0.1 * tolerance
     singular = accepted & ~systems.definite & systems.lifted_definite & still & at_target
     escaped = accepted & (jnp.maximum(jnp.abs(theta[3]), jnp.abs(theta[4])) > LARGEST_EXPONENT)
+    optimum = jnp.where(held & ~refused, int(Status.BOUNDARY), int(Status.CONVERGED))
     status = jnp.where(
-        (polished & ~held & ~escaped) | refused,
-        int(Status.CONVERGED),
-        jnp.where(escaped | singular | (polished & held), int(Status.UNIDENTIFIED), RUNNING),
+        (polished & ~escaped) | refused,
+        optimum,
+        jnp.where(escaped | singular, int(Status.UNIDENTIFIED), RUNNING),
     )
 
     curved = at.curved
