@@ -131,7 +131,9 @@ def inference_command(
                 **law_source.sample_fields(sample, level),
                 "demand": {"input_tokens": demand.input_tokens, "output_tokens": demand.output_tokens},
                 "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit},
-                "plan": {row.pop("quantity"): row for row in output.records(made.table)},
+                "plan": {
+                    row.pop("quantity"): row for row in output.doubtful_records(made.table, _doubts(made))
+                },
                 "n_unreachable": made.n_unreachable,
                 "residual": made.residual,
             }
@@ -196,6 +198,10 @@ def _costs(rent: Rent, *, writes: bool) -> Costs:
     )
 
 
+def _doubts(made: InferencePlan) -> list[str]:
+    return [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
+
+
 def _print(made: InferencePlan) -> None:
     law_source.print_sample(made.sample, made.level)
     served = f"{made.demand.input_tokens:g} tokens read, {made.demand.output_tokens:g} written"
@@ -207,7 +213,7 @@ def _print(made: InferencePlan) -> None:
         quantity = str(row["quantity"])
         values = (quantity_text(quantity, float(row[name])) for name in columns)
         rows.append((quantity_label(quantity), *values))
-    output.print_table(("cheapest", *columns), rows)
+    output.print_table(("cheapest", *columns), rows, doubts=_doubts(made))
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "

@@ -175,6 +175,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
     return {
         "source": sample.source,
         "point_law": sample.point.as_dict(),
+        "largest_run_flops": sample.largest_flops,
         "n_laws": len(sample),
         "n_failed": sample.n_failed,
         "n_without_optimum": sample.n_without_optimum,

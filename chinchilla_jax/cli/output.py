@@ -75,7 +75,12 @@ def print_warnings(warnings: Iterable[str]) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[object]], *, keys: int = 1, digits: int = 6
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    keys: int = 1,
+    digits: int = 6,
+    doubts: Sequence[str] = (),
 ) -> None:
     """An aligned table on stdout.
 
@@ -87,8 +92,12 @@ def print_table(
         rows: cells; columns of numbers are aligned to the right; int and float are written by `plain_number`.
         keys: how many of the first columns identify a row.
         digits: significant digits of numbers.
+        doubts: about each row ("" for none), as from `planning.plausibility`; a last column if there is one.
     """
     cells = [list(row) for row in rows]
+    if any(doubts):
+        header = [*header, "doubt"]
+        cells = [[*row, doubt] for row, doubt in zip(cells, doubts, strict=True)]
     right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
     texts = [[cell if isinstance(cell, str) else plain_number(cell, digits) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
@@ -162,6 +171,15 @@ def records(table: Any, names: Sequence[str] | None = None) -> list[dict[str, An
     """Rows of a table as one dictionary each, for JSON; arguments as for `rows`."""
     names = list(names or table)
     return [dict(zip(names, row, strict=True)) for row in rows(table, names)]
+
+
+def doubtful_records(
+    table: Any, doubts: Sequence[str], names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """`records` with the doubt about each row, null for none."""
+    return [
+        row | {"doubt": doubt or None} for row, doubt in zip(records(table, names), doubts, strict=True)
+    ]
 
 
 def objective_fields(objective: Objective) -> dict[str, Any]:

@@ -157,13 +157,17 @@ def _fields(
         fields["hardware"] = hardware
     if made is not None:
         fields["target"] = {"quantity": made.target, "value": made.value}
-        fields["plan"] = {row.pop("quantity"): row for row in output.records(made.table)}
+        doubts = [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
+        fields["plan"] = {
+            row.pop("quantity"): row for row in output.doubtful_records(made.table, doubts)
+        }
         fields["rule_ratio"] = made.ratio
         fields["n_unreachable"] = made.n_unreachable
-        fields["references"] = output.records(made.references)
+        fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))
     if placed is not None:
         unknown = {"p_under": None, "p_over": None} if sample.is_single else {}
-        fields["models"] = [row | unknown for row in output.records(placed)]
+        found = output.doubtful_records(placed, _model_doubts(placed, sample))
+        fields["models"] = [row | unknown for row in found]
     return fields
 
 
@@ -199,7 +203,8 @@ def _print_plan(made: Plan) -> None:
         rule = f"{made.ratio:g}:1 " if quantity == "rule_overhead" else ""
         values = (quantity_text(quantity, float(row[each])) for each in columns)
         rows.append((rule + quantity_label(quantity), *values))
-    output.print_table(("compute-optimal", *columns), rows)
+    doubts = [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
+    output.print_table(("compute-optimal", *columns), rows, doubts=doubts)
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
@@ -212,11 +217,25 @@ def _print_plan(made: Plan) -> None:
         (law, *map(quantity_text, shown, values))
         for law, *values in output.rows(made.references, ["law", *shown])
     ]
-    output.print_table(("published", *shown), published)
+    output.print_table(("published", *shown), published, doubts=_reference_doubts(made))
     output.echo(
         "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only; "
         "hoffmann2022 and chinchilla share theirs"
     )
+
+
+def _reference_doubts(made: Plan) -> list[str]:
+    """Published laws have no runs here; their tokens per parameter may be implausible all the same."""
+    from chinchilla_jax.planning.plausibility import ratio_doubt
+
+    return [ratio_doubt(float(ratio)) for ratio in made.references["tokens_per_param"]]
+
+
+def _model_doubts(placed: pd.DataFrame, sample: LawSample) -> list[str]:
+    from chinchilla_jax.planning.plausibility import band_doubts
+
+    optimum = {name: placed[f"optimal_{name}"] for name in ("low", "median", "high")}
+    return band_doubts({"flops": placed["flops"], **optimum}, sample.largest_flops)
 
 
 def _print_models(placed: pd.DataFrame, sample: LawSample) -> None:
@@ -234,7 +253,11 @@ def _print_models(placed: pd.DataFrame, sample: LawSample) -> None:
         rows.append(
             (row["model"], row["tokens_per_param"], optimum, *probabilities, overhead, row["verdict"])
         )
-    output.print_table([name for name in header if not (sample.is_single and name.startswith("P("))], rows)
+    output.print_table(
+        [name for name in header if not (sample.is_single and name.startswith("P("))],
+        rows,
+        doubts=_model_doubts(placed, sample),
+    )
     if sample.is_single:
         output.echo("one law has no uncertainty: any model off its optimum is under- or over-trained")
     output.echo("over-trained refers to training compute alone; serving many tokens can justify it")

@@ -80,6 +80,16 @@ class Design:
         """Number of runs."""
         return len(self.log_loss)
 
+    @property
+    def params(self) -> NDArray[np.float64]:
+        """Parameters (count) of the runs, (n,)."""
+        return np.exp(self.params_location + self.params_scale * self.log_params)
+
+    @property
+    def tokens(self) -> NDArray[np.float64]:
+        """Training tokens (count) of the runs, (n,)."""
+        return np.exp(self.tokens_location + self.tokens_scale * self.log_tokens)
+
     @functools.cached_property
     def columns(self) -> NDArray[np.float64]:
         """Standardised log params, log tokens, and log loss as one array (3, n)."""

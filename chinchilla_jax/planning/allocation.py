@@ -28,6 +28,7 @@ from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.frontier import log_budget, log_compute_overhead, log_optimal_excess
 from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.plausibility import plan_doubts
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Plan:
     references: pd.DataFrame
     n_unreachable: int
     sample: LawSample
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """What makes a row of `table` hard to believe, by quantity; see `plausibility.py`."""
+        return plan_doubts(self.table, self.sample.largest_flops)
 
 
 def plan(

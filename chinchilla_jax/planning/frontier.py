@@ -13,7 +13,7 @@ frontier is itself a power law,
 
 so budget, size, tokens and loss determine each other without a search. The shape s of the laws and the shape
 t of the argument are broadcast: one value per law for t = s, every law at every value for laws
-`law[:, None]`. Laws must have an optimum (`law_sample.has_optimum`).
+`law[:, None]`. Laws must have an optimum (`plausibility.has_optimum`).
 """
 
 from __future__ import annotations

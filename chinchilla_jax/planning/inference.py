@@ -36,11 +36,13 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
 from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.plausibility import compute_doubt, plan_doubts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +91,18 @@ class InferencePlan:
     residual: float
     n_unreachable: int
     sample: LawSample
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """What makes a row of `table` hard to believe, by quantity; see `plausibility.py`.
+
+        The compute of its training is 6 N D of the row of the point fit, whatever the unit of the costs.
+        """
+        found = plan_doubts(self.table, self.sample.largest_flops)
+        point = self.table.set_index("quantity")["point"]
+        flops = float(training_flops(point["params"], point["tokens"]))
+        said = compute_doubt(flops, self.sample.largest_flops)
+        return found | ({"training_cost": said} if said else {})
 
 
 def inference_plan(

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.planning.plausibility import has_optimum, largest_compute, no_optimum
 
 if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
@@ -36,6 +37,7 @@ class LawSample:
         n_without_optimum: certified laws left out because more parameters or more tokens do not help
             (alpha, beta, A or B is not positive), so that no budget has a best allocation.
         warnings: what a reader must know before using the numbers, one sentence each.
+        largest_flops: 6 N D of the largest run that was fitted (FLOP); None where the runs are not known.
     """
 
     laws: ScalingLaw
@@ -44,6 +46,7 @@ class LawSample:
     n_failed: int = 0
     n_without_optimum: int = 0
     warnings: tuple[str, ...] = ()
+    largest_flops: float | None = None
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -67,7 +70,8 @@ class LawSample:
                 f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
             )
         made = cls._filtered(result.laws, result.converged, result.point.law, source)
-        return dataclasses.replace(made, warnings=result.warnings)
+        largest = largest_compute(result.design)
+        return dataclasses.replace(made, warnings=result.warnings, largest_flops=largest)
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
@@ -87,7 +91,12 @@ class LawSample:
         law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
         laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
         converged = (fits["status"] == "CONVERGED").to_numpy()
-        return cls._filtered(laws, converged, law, f"{study.path}, condition {condition}")
+        made = cls._filtered(laws, converged, law, f"{study.path}, condition {condition}")
+        try:
+            largest = largest_compute(study.runs())
+        except DataError:  # the table has gone: nothing can be said about distances from it
+            largest = None
+        return dataclasses.replace(made, largest_flops=largest)
 
     @classmethod
     def from_law(cls, law: ScalingLaw, source: str = "one law") -> LawSample:
@@ -97,19 +106,28 @@ class LawSample:
             DataError: none has an optimum.
         """
         laws = law if law.shape else law.map(np.atleast_1d)
-        return cls._filtered(laws, np.ones(laws.shape, np.bool_), law[0] if law.shape else law, source)
+        point = law[0] if law.shape else law
+        remedy = "give a law with A, B, alpha and beta above 0"
+        return cls._filtered(laws, np.ones(laws.shape, np.bool_), point, source, remedy)
 
     @classmethod
     def _filtered(
-        cls, laws: ScalingLaw, converged: NDArray[np.bool_], point: ScalingLaw, source: str
+        cls,
+        laws: ScalingLaw,
+        converged: NDArray[np.bool_],
+        point: ScalingLaw,
+        source: str,
+        remedy: str = "use runs that vary in params and in tokens apart",
     ) -> LawSample:
         inside = has_optimum(laws)
         kept = converged & inside
-        if not kept.any() or not has_optimum(point):
+        why = no_optimum(point)
+        if why:
+            raise DataError(f"{source}: no budget has a compute-optimal size, because {why}; {remedy}")
+        if not kept.any():
             raise DataError(
-                f"{source}: {int(converged.sum())} laws are certified and {int(kept.sum())} of them have an "
-                f"optimum (the point fit: alpha {point.alpha:.4g}, beta {point.beta:.4g}); a decision needs "
-                "runs that vary in params and in tokens"
+                f"{source}: {int(converged.sum()):,} of {len(laws):,} laws are certified, and none of them has "
+                f"a compute-optimal size at any budget; {remedy}"
             )
         return cls(
             laws=laws[kept],
@@ -118,12 +136,6 @@ class LawSample:
             n_failed=int((~converged).sum()),
             n_without_optimum=int((converged & ~inside).sum()),
         )
-
-
-def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
-    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
-    fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
-    return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
 
 
 def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, float, float, float]:

@@ -34,7 +34,7 @@ from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, PARAMETERS, ScalingLa
 from chinchilla_jax.planning.allocation import allocation
 from chinchilla_jax.planning.frontier import compute_overhead
 from chinchilla_jax.planning.ladder.seeding import Seeding
-from chinchilla_jax.planning.law_sample import has_optimum
+from chinchilla_jax.planning.plausibility import has_optimum
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:

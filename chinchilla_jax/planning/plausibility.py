@@ -1,0 +1,129 @@
+"""Whether a prescription can be believed at all: doubts that are shown in the line in which it is shown.
+
+| code             | symbol | shape | unit                                                     |
+|------------------|--------|-------|----------------------------------------------------------|
+| flops            | C      | ()    | training FLOP, 6 N D                                     |
+| largest          |        | ()    | 6 N D of the largest run that was fitted; None: unknown  |
+| tokens_per_param | D/N    | ()    | 1                                                        |
+
+A fitted law answers every question, however far from its runs. Two things are said beside the answer: that the
+compute is more than a decade beyond the largest run, and that the tokens per parameter, or an end of their
+interval, are outside 0.1 to 10,000 (models that were trained have 0.3, GPT-3 and larger, to about 10,000).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.fitted import FittedLaws
+
+
+
+class Counts(Protocol):
+    """What is read of runs, each (n,)."""
+
+    @property
+    def params(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def tokens(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+
+PLAUSIBLE_RATIOS = (0.1, 1e4)
+FARTHEST = 10.0
+_RANGE = "0.1 to 10,000 tokens per parameter"
+_ROUNDING = 1 + 1e-9
+
+
+def largest_compute(runs: Counts) -> float | None:
+    """6 N D (FLOP) of the largest run; None where a count is not positive and finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        flops = training_flops(np.asarray(runs.params), np.asarray(runs.tokens))
+    return float(flops.max()) if len(flops) and np.all((flops > 0) & np.isfinite(flops)) else None
+
+
+def compute_doubt(flops: float, largest: float | None) -> str:
+    """How far a budget (FLOP) is beyond the largest run, if that is more than a decade; "" otherwise."""
+    if largest is None or not FARTHEST * _ROUNDING < flops / largest < math.inf:
+        return ""
+    return f"{flops / largest:,.3g}x the compute of the largest run"
+
+
+def ratio_doubt(ratio: float, low: float = math.nan, high: float = math.nan) -> str:
+    """That tokens per parameter, or an end of their interval, are implausible; "" where they are not."""
+    least, most = PLAUSIBLE_RATIOS
+    if ratio < least or ratio > most:
+        return f"implausible: outside {_RANGE}"
+    return f"interval beyond {_RANGE}" if low < least or high > most else ""
+
+
+def prescription_doubt(
+    flops: float, ratio: float, low: float = math.nan, high: float = math.nan, *, largest: float | None
+) -> str:
+    """Both doubts about tokens per parameter at a budget, with their interval if there is one."""
+    return "; ".join(filter(None, (compute_doubt(flops, largest), ratio_doubt(ratio, low, high))))
+
+
+def band_doubts(
+    band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: float | None, ratio: str = "median"
+) -> list[str]:
+    """`prescription_doubt` of each row of a table with the columns flops, low and high.
+
+    Args:
+        band: tokens per parameter.
+        largest: see the top of this file.
+        ratio: the column with the number that the row gives first.
+    """
+    columns = (band[name] for name in ("flops", ratio, "low", "high"))
+    return [prescription_doubt(*map(float, row), largest=largest) for row in zip(*columns, strict=True)]
+
+
+def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
+    """Doubts about a plan, by quantity: about its compute, and about its size, tokens and their ratio.
+
+    Args:
+        table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity, point, low,
+            high.
+        largest: see the top of this file.
+    """
+    rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
+    ratio = rows["tokens_per_param"]
+    said = ratio_doubt(ratio["point"], ratio["low"], ratio["high"])
+    found = dict.fromkeys(("params", "tokens", "tokens_per_param"), said)
+    if "flops" in rows:
+        found["flops"] = compute_doubt(rows["flops"]["point"], largest)
+    return {quantity: doubt for quantity, doubt in found.items() if doubt}
+
+
+def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
+    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
+    fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
+    return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
+
+
+def no_optimum(law: FittedLaws) -> str:
+    """Why a single law has no compute-optimal point at any budget, as a clause; "" where it has one."""
+    if not isinstance(law, ScalingLaw):
+        same = law.model.allocation_law(law.theta, law.design) if hasattr(law, "model") else None
+        if same is None:
+            ratio = float(np.asarray(law.tokens_per_param(1e21)))
+            return "" if 0 < ratio < math.inf else "one of its terms does not fall with the counts"
+        law = same
+    if bool(has_optimum(law)):
+        return ""
+    for names, what in ((("alpha", "A"), "parameters"), (("beta", "B"), "tokens")):
+        for name in names:
+            value = float(getattr(law, name))
+            if value <= 0:
+                return f"{name} is {value:.4g}, so that more {what} do not lower the loss"
+    return "a parameter of the law is not finite"
