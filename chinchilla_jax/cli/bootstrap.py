@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -140,6 +141,7 @@ def _check(method: str, scheme: str) -> None:
 def _fields(
     runs: Runs, result: BootstrapResult, settings: dict[str, Any], params: Columns, bands: Columns
 ) -> dict[str, Any]:
+    shown = _Prescription.of(result, bands)
     return {
         "data": output.runs_fields(runs),
         "model": result.point.model.name,
@@ -148,7 +150,8 @@ def _fields(
         "status_counts": result.counts(),
         "point": point_fields(result.point),
         "parameters": output.records(params, _PARAMETER_COLUMNS),
-        "tokens_per_param": output.records(bands, _BAND_COLUMNS),
+        "tokens_per_param": output.doubtful_records(shown.columns, shown.doubts, _BAND_COLUMNS),
+        "no_optimum": shown.missing or None,
         "warnings": result.warnings,
     }
 
@@ -183,6 +186,50 @@ def _print(
     output.echo(f"parameters, interval {interval}")
     output.print_table(_PARAMETER_COLUMNS, output.rows(params, _PARAMETER_COLUMNS))
     output.echo()
-    output.echo(f"compute-optimal tokens per parameter, band {interval}")
-    output.print_table(_BAND_COLUMNS, output.rows(bands, _BAND_COLUMNS))
+    shown = _Prescription.of(result, bands)
+    if shown.missing:
+        output.print_paragraph(f"compute-optimal tokens per parameter: none at any budget, {shown.missing}")
+    else:
+        output.echo(f"compute-optimal tokens per parameter, band {interval}")
+        output.print_table(_BAND_COLUMNS, output.rows(shown.columns, _BAND_COLUMNS), doubts=shown.doubts)
+        if shown.edges:
+            output.print_paragraph(shown.edges)
     output.print_warnings(result.warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prescription:
+    """Bands of tokens per parameter as they are shown.
+
+    Attributes:
+        columns: flops and limits; NaN where there is none.
+        doubts: about each budget.
+        missing: why the law has no compute-optimal point; "" if it has one.
+        edges: a sentence about limits that are left out.
+    """
+
+    columns: Columns
+    doubts: list[str]
+    missing: str
+    edges: str
+
+    @classmethod
+    def of(cls, result: BootstrapResult, bands: Columns) -> _Prescription:
+        from chinchilla_jax.planning.plausibility import (
+            band_doubts,
+            clear_edges,
+            largest_compute,
+            no_optimum,
+        )
+
+        missing = no_optimum(result.point.law)
+        columns, edges = clear_edges(bands, result.laws, result.converged)
+        if missing:
+            unknown = [float("nan")] * len(bands["flops"])
+            columns |= dict.fromkeys(_BAND_COLUMNS[1:], unknown)
+        return cls(
+            columns=columns,
+            doubts=band_doubts(columns, largest_compute(result.design)),
+            missing=missing,
+            edges=edges,
+        )

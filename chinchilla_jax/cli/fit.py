@@ -100,7 +100,9 @@ def point_fields(result: FitResult) -> dict[str, Any]:
 
 
 def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> dict[str, Any]:
-    exponents = result.law.exponents
+    from chinchilla_jax.planning.plausibility import no_optimum
+
+    exponents, missing = result.law.exponents, no_optimum(result.law)
     return {
         "data": output.runs_fields(runs),
         "model": result.model.name,
@@ -110,7 +112,11 @@ def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> 
         **point_fields(result),
         "residual_scale": result.residual_scale,
         "residual_scale_over_delta": result.scale_over_delta,
-        "optimal_exponents": exponents and {"params": exponents[0], "tokens": exponents[1]},
+        "optimal_exponents": {"params": exponents[0], "tokens": exponents[1]}
+        if exponents is not None and not missing
+        else None,
+        "no_optimum": missing or None,
+        "doubt": None if missing else _doubt(runs, result)[1] or None,
         "warnings": result.warnings,
     }
 
@@ -125,9 +131,9 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     output.echo()
     output.print_table(("parameter", "estimate"), result.parameters.items())
     output.echo()
-    if result.law.exponents is not None:
-        a, b = result.law.exponents
-        output.echo(f"optimum      params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
+    optimum = _optimum_text(runs, result)
+    if optimum:
+        output.print_field("optimum", optimum, indent=13)
     objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
     output.print_field("residuals", _residuals_text(result), indent=13)
@@ -135,6 +141,36 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     output.print_field("certificate", proof, indent=13)
     output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)
     output.print_warnings(result.warnings)
+
+
+def _optimum_text(runs: Runs, result: FitResult) -> str:
+    """How the optimum grows, or that there is none, or what makes it hard to believe; "" if nothing is known."""
+    from chinchilla_jax.planning.plausibility import no_optimum
+
+    if result.status.name == "INVALID":
+        return ""
+    missing = no_optimum(result.law)
+    if missing:
+        return f"none at any budget: {missing}"
+    parts = []
+    if result.law.exponents is not None:
+        a, b = result.law.exponents
+        parts.append(f"params ~ C^{a:.4f}, tokens ~ C^{b:.4f}")
+    ratio, doubt = _doubt(runs, result)
+    if doubt:
+        parts.append(f"{ratio:.3g} tokens per parameter at the compute of the largest run ({doubt})")
+    return "; ".join(parts)
+
+
+def _doubt(runs: Runs, result: FitResult) -> tuple[float, str]:
+    """Tokens per parameter at the compute of the largest run, and what makes them hard to believe."""
+    from chinchilla_jax.planning.plausibility import largest_compute, ratio_doubt
+
+    largest = largest_compute(runs)
+    if largest is None:
+        return math.nan, ""
+    ratio = float(result.law.tokens_per_param(largest))
+    return ratio, ratio_doubt(ratio)
 
 
 def _residuals_text(result: FitResult) -> str:

@@ -117,7 +117,7 @@ class LawSample:
         converged: NDArray[np.bool_],
         point: ScalingLaw,
         source: str,
-        remedy: str = "use runs that vary in params and in tokens apart",
+        remedy: str = "check the table, or add runs that vary params and tokens apart",
     ) -> LawSample:
         inside = has_optimum(laws)
         kept = converged & inside

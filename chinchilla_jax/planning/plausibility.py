@@ -56,7 +56,9 @@ def compute_doubt(flops: float, largest: float | None) -> str:
     """How far a budget (FLOP) is beyond the largest run, if that is more than a decade; "" otherwise."""
     if largest is None or not FARTHEST * _ROUNDING < flops / largest < math.inf:
         return ""
-    return f"{flops / largest:,.3g}x the compute of the largest run"
+    times = flops / largest
+    text = f"{times:,.0f}" if 100 <= times < 1e6 else f"{times:.3g}"
+    return f"{text}x the compute of the largest run"
 
 
 def ratio_doubt(ratio: float, low: float = math.nan, high: float = math.nan) -> str:
@@ -103,6 +105,34 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     if "flops" in rows:
         found["flops"] = compute_doubt(rows["flops"]["point"], largest)
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
+
+
+def clear_edges(
+    band: Mapping[str, Sequence[Any]], laws: FittedLaws, counted: NDArray[np.bool_]
+) -> tuple[dict[str, list[Any]], str]:
+    """A band of tokens per parameter without the limits that only laws without an optimum reach.
+
+    Args:
+        band: columns flops, and ratios over the laws (point, low, median, high), in which 0 and +inf stand for
+            an optimum at an edge.
+        laws: (R,).
+        counted: which of them the band is over, (R,).
+
+    Returns:
+        The band with NaN in place of 0 and +inf, and a sentence about it; "" where there are none.
+    """
+    kept = {name: list(values) for name, values in band.items()}
+    ratios = [name for name in ("point", "low", "median", "high") if name in kept]
+    cleared = {name: [v if 0 < v < math.inf else math.nan for v in map(float, kept[name])] for name in ratios}
+    if not any(math.isnan(v) for values in cleared.values() for v in values):
+        return kept, ""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.asarray(laws[np.flatnonzero(counted)].tokens_per_param(float(band["flops"][0])))
+    lost = int(np.sum(~((found > 0) & np.isfinite(found))))
+    return kept | cleared, (
+        f"{lost:,} of {len(found):,} laws have no compute-optimal point, because an exponent is not positive; "
+        "limits that only they reach are left out"
+    )
 
 
 def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
