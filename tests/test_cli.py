@@ -408,6 +408,8 @@ def test_fit_as_json():
         "residual_scale",
         "residual_scale_over_delta",
         "optimal_exponents",
+        "no_optimum",
+        "doubt",
         "warnings",
     ]
     runs = load_runs("chinchilla")
@@ -509,6 +511,7 @@ def test_bootstrap_as_json():
         "point",
         "parameters",
         "tokens_per_param",
+        "no_optimum",
         "warnings",
     ]
     assert (found["resamples"], found["seed"], found["level"], found["method"]) == (20, 3, 0.8, "percentile")

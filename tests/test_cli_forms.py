@@ -55,13 +55,13 @@ def test_weights(tmp_path):
 
 def test_forms():
     found = strict_json(done(*FORMS, "--json"))
-    assert found["objective"] == "squared" and found["method"] == "basic"
+    assert found["objective"] == "squared" and found["method"] == "centred"
     assert [fit["form"] for fit in found["fits"]] == ["chinchilla", "equal_exponents"]
     expected = cj.fit(cj.load_runs("chinchilla"), "equal_exponents", objective=Squared())
     assert found["fits"][1]["objective_value"] == pytest.approx(expected.objective_value, rel=1e-9)
     assert len(found["comparison"]) == 2 and len(found["sentences"]) == 1
     text = done(*FORMS)
-    assert "held out 2 folds of runs: error (%), difference with 0.8 basic interval" in text
+    assert "held out 2 folds of runs: error (%), difference with 0.8 centred interval" in text
     assert " ".join(found["sentences"][0].split()) in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 

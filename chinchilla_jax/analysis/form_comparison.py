@@ -10,9 +10,11 @@
 A resample weights the runs, in the fits and in the score alike: a run that was drawn three times is held out
 three times, and is never on both sides. All forms are fitted to the same resamples and folds, so that a
 difference has far less scatter than either score. A resample has fewer distinct runs than the table, which
-costs a flexible form more and shifts the differences. By default intervals are therefore `basic` ones
-(Davison & Hinkley 1997, 5.2.1), around the difference on the runs themselves, which remove such a shift;
-`percentile` is available too.
+costs a flexible form more and shifts the differences. That shift belongs to the resamples and not to the
+difference on the runs themselves. By default intervals are therefore `centred`: they take the spread of the
+resamples around their own median and put it around the difference on the runs, which they always hold.
+`basic` (Davison & Hinkley 1997, 5.2.1) takes the shift for an error of the estimate and subtracts it, so that
+it may leave the estimate out; `percentile` keeps it.
 
 A fit at an edge (E = 0) is an optimum and predicts like any other. A resample in which some part has no
 optimum is left out for that form, and counted.
@@ -27,15 +29,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, with_width
-from chinchilla_jax.intervals.methods import METHODS, Sample, read_method
-from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws import LAWS, Law, Objective, read_law
+from chinchilla_jax.intervals.methods import METHODS, Sample
+from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
+from chinchilla_jax.laws import LAWS, FixedFloor, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-COMPARISON_METHODS = ("basic", "percentile")
+COMPARISON_METHODS = ("centred", "basic", "percentile")
+COMPARED = tuple(name for name in LAWS if name != FixedFloor.name)
+"""The forms that are compared unless others are named: all but the one that takes an E of another table."""
 _STARTS = 24  # of the fits from which each part's resamples start
 
 
@@ -61,7 +65,7 @@ class FormComparison:
         reference: name of the form that others are compared with.
         objective: what every fit minimised; where its delta was "auto", that of the reference form.
         level: mass of the intervals.
-        method: "basic" or "percentile".
+        method: one of `COMPARISON_METHODS`.
         sentences: what the table says, one for each split.
     """
 
@@ -82,7 +86,7 @@ class FormComparison:
 
 def compare_forms(
     runs: Runs,
-    forms: Sequence[Law | str] = tuple(LAWS),
+    forms: Sequence[Law | str] = COMPARED,
     *,
     reference: Law | str = "chinchilla",
     objective: Objective | str = "huber",
@@ -94,7 +98,7 @@ def compare_forms(
     seed: int = 0,
     scheme: Scheme | str = "pairs",
     level: float = 0.8,
-    method: str = "basic",
+    method: str = "centred",
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FormComparison:
@@ -113,7 +117,7 @@ def compare_forms(
         seed: of the resamples and of the folds.
         scheme: how to resample; "cluster" resamples whole model sizes.
         level: mass of the intervals.
-        method: "basic" or "percentile".
+        method: one of `COMPARISON_METHODS`.
         options: how hard the solver tries, and by which engine.
         progress: called with the number of fits just finished.
 
@@ -125,7 +129,8 @@ def compare_forms(
     chosen = _distinct([read_law(reference), *map(read_law, forms)])
     problems = [read_problem("compare_forms", runs, law, objective) for law in chosen]
     central_tails(level)
-    read_method(method, COMPARISON_METHODS)
+    if method not in COMPARISON_METHODS:
+        raise unknown_name("interval method", method, COMPARISON_METHODS)
     given = read_weights(weights, len(runs))
     own = np.ones(len(runs)) if given is None else given
     drawn = _resample_weights(runs, scheme, resamples, seed)
@@ -241,6 +246,9 @@ def _interval(values: Floats, level: float, method: str) -> tuple[float, float]:
     estimate, resampled = values[0], values[1:][np.isfinite(values[1:])]
     if len(resampled) < 2 or not np.isfinite(estimate):
         return float("nan"), float("nan")
+    if method == "centred":
+        low, middle, high = low_median_high(resampled, level)
+        return float(estimate - (high - middle)), float(estimate - (low - middle))
     sample = Sample(replicates=resampled[:, None], estimate=np.array([estimate]))
     low, high = METHODS[method].limits(sample, central_tails(level)[0])
     return float(low[0]), float(high[0])

@@ -144,7 +144,7 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
 
 
 def _optimum_text(runs: Runs, result: FitResult) -> str:
-    """How the optimum grows, or that there is none, or what makes it hard to believe; "" if nothing is known."""
+    """How the optimum grows, or why there is none, and what makes it hard to believe; "" if unknown."""
     from chinchilla_jax.planning.plausibility import no_optimum
 
     if result.status.name == "INVALID":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.command("forms")
 @table_options()
-@law_option("Laws to compare, repeatable", multiple=True, show_default="all")
+@law_option("Laws to compare, repeatable", multiple=True, show_default="all but fixed_floor")
 @click.option(
     "--reference",
     type=choices.Name(choices.LAWS),
@@ -103,8 +104,11 @@ def forms_command(
     from chinchilla_jax.analysis.form_comparison import compare_forms
     from chinchilla_jax.analysis.splits import make_splits
     from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute, times_beyond
 
-    names = list(dict.fromkeys([reference, *(law or choices.LAWS)]))
+    # fixed_floor takes its E from elsewhere, and nobody asked for that.
+    every = [name for name in choices.LAWS if name != choices.FIXED_FLOOR or floor is not None]
+    names = list(dict.fromkeys([reference, *(law or every)]))
     if len(names) < 2:
         raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
     chosen = read_laws(names, floor)
@@ -150,7 +154,7 @@ def forms_command(
                 "scheme": scheme,
                 "level": level,
                 "method": comparison.method,
-                "fits": [_fit_fields(fit, flops) for fit in fits],
+                "fits": [_fit_fields(fit, flops, largest_compute(runs)) for fit in fits],
                 "comparison": output.records(comparison.table),
                 "sentences": comparison.sentences,
             }
@@ -159,19 +163,19 @@ def forms_command(
     output.echo(output.runs_line(runs))
     output.echo(output.objective_text(comparison.objective, weights))
     output.echo()
+    largest = largest_compute(runs)
+    headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
     output.print_table(
-        ["form", "p", "objective", "status", *(f"D/N at {c:.3g}" for c in flops)],
+        ["form", "p", "objective", "status", *headers],
         (
-            [
-                fit.model.name,
-                fit.model.size,
-                fit.objective_value,
-                fit.status.name,
-                *map(float, fit.law.tokens_per_param(flops)),
-            ]
+            [fit.model.name, fit.model.size, fit.objective_value, fit.status.name, *_ratios(fit, flops)]
             for fit in fits
         ),
+        doubts=[_doubt(fit, flops) for fit in fits],
     )
+    for c in flops:
+        if doubt := compute_doubt(c, largest):
+            output.echo(f"{c:.3g} FLOP: {doubt}")
     for name, group in comparison.table.groupby("split", sort=False):
         output.echo()
         output.echo(f"held out {name}: error (%), difference with {level:g} {comparison.method} interval")
@@ -184,8 +188,26 @@ def forms_command(
         output.print_paragraph(sentence)
 
 
-def _fit_fields(fit: FitResult, budgets: tuple[float, ...]) -> dict[str, Any]:
-    ratios = fit.law.tokens_per_param(budgets)
+def _ratios(fit: FitResult, budgets: tuple[float, ...]) -> list[float]:
+    """Compute-optimal tokens per parameter; NaN where there is no optimum."""
+    return [
+        ratio if 0 < ratio < math.inf else math.nan for ratio in map(float, fit.law.tokens_per_param(budgets))
+    ]
+
+
+def _doubt(fit: FitResult, budgets: tuple[float, ...]) -> str:
+    """What makes these tokens per parameter hard to believe, or why there are none; "" otherwise."""
+    from chinchilla_jax.planning.plausibility import no_optimum, ratio_doubt
+
+    missing = no_optimum(fit.law)
+    if missing:
+        return f"no optimum: {missing}"
+    return next(filter(None, map(ratio_doubt, _ratios(fit, budgets))), "")
+
+
+def _fit_fields(fit: FitResult, budgets: tuple[float, ...], largest: float | None) -> dict[str, Any]:
+    from chinchilla_jax.planning.plausibility import prescription_doubt
+
     return {
         "form": fit.model.name,
         "formula": fit.model.formula,
@@ -197,7 +219,11 @@ def _fit_fields(fit: FitResult, budgets: tuple[float, ...]) -> dict[str, Any]:
         "n_starts": fit.starts.n,
         "n_at_best": fit.starts.n_at_best,
         "tokens_per_param": [
-            {"flops": flops, "tokens_per_param": float(ratio)}
-            for flops, ratio in zip(budgets, ratios, strict=True)
+            {
+                "flops": budget,
+                "tokens_per_param": ratio,
+                "doubt": prescription_doubt(budget, ratio, largest=largest) or None,
+            }
+            for budget, ratio in zip(budgets, _ratios(fit, budgets), strict=True)
         ],
     }

@@ -67,6 +67,12 @@ def objectives_command(
     """
     from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
     from chinchilla_jax.laws import read_objective
+    from chinchilla_jax.planning.plausibility import (
+        compute_doubt,
+        largest_compute,
+        prescription_doubt,
+        ratio_doubt,
+    )
 
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
@@ -88,6 +94,7 @@ def objectives_command(
             options=solver.options(),
             progress=advance,
         )
+    largest = largest_compute(runs)
     if as_json:
         output.print_json(
             {
@@ -100,7 +107,13 @@ def objectives_command(
                 "scheme": scheme,
                 "level": level,
                 "method": "percentile",
-                "objectives": output.records(found),
+                "objectives": output.doubtful_records(
+                    found,
+                    [
+                        prescription_doubt(*row, largest=largest) if name == "tokens_per_param" else ""
+                        for name, *row in output.rows(found, ["quantity", "flops", "estimate", "low", "high"])
+                    ],
+                ),
             }
         )
         return
@@ -125,5 +138,7 @@ def objectives_command(
     ratios = found[found["quantity"] == "tokens_per_param"]
     for budget, group in ratios.groupby("flops", sort=False):
         output.echo()
-        output.echo(f"tokens per parameter at {budget:.3g} FLOP")
-        output.print_table(columns, output.rows(group, columns))
+        far = compute_doubt(float(budget), largest)
+        output.echo(f"tokens per parameter at {budget:.3g} FLOP{f' ({far})' if far else ''}")
+        doubts = [ratio_doubt(*row) for row in output.rows(group, columns[2:])]
+        output.print_table(columns, output.rows(group, columns), doubts=doubts)

@@ -177,9 +177,7 @@ def doubtful_records(
     table: Any, doubts: Sequence[str], names: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """`records` with the doubt about each row, null for none."""
-    return [
-        row | {"doubt": doubt or None} for row, doubt in zip(records(table, names), doubts, strict=True)
-    ]
+    return [row | {"doubt": doubt or None} for row, doubt in zip(records(table, names), doubts, strict=True)]
 
 
 def objective_fields(objective: Objective) -> dict[str, Any]:

@@ -158,9 +158,7 @@ def _fields(
     if made is not None:
         fields["target"] = {"quantity": made.target, "value": made.value}
         doubts = [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
-        fields["plan"] = {
-            row.pop("quantity"): row for row in output.doubtful_records(made.table, doubts)
-        }
+        fields["plan"] = {row.pop("quantity"): row for row in output.doubtful_records(made.table, doubts)}
         fields["rule_ratio"] = made.ratio
         fields["n_unreachable"] = made.n_unreachable
         fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))

@@ -101,7 +101,8 @@ def next_command(database: str, another: bool, solver: Solver, as_json: bool) ->
             (quantity_label(name), *(quantity_text(name, run.proposal[name][each]) for each in columns))
             for name in shown
         ]
-        output.print_table(("compute-optimal", *columns), rows)
+        doubts = [run.proposal[name].get("doubt", "") for name in shown]
+        output.print_table(("compute-optimal", *columns), rows, doubts=doubts)
 
 
 @progress_command.command("append")

@@ -126,8 +126,8 @@ class LawSample:
             raise DataError(f"{source}: no budget has a compute-optimal size, because {why}; {remedy}")
         if not kept.any():
             raise DataError(
-                f"{source}: {int(converged.sum()):,} of {len(laws):,} laws are certified, and none of them has "
-                f"a compute-optimal size at any budget; {remedy}"
+                f"{source}: {int(converged.sum()):,} of {len(laws):,} laws are certified, and none of them "
+                f"has a compute-optimal size at any budget; {remedy}"
             )
         return cls(
             laws=laws[kept],

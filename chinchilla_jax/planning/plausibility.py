@@ -6,9 +6,9 @@
 | largest          |        | ()    | 6 N D of the largest run that was fitted; None: unknown  |
 | tokens_per_param | D/N    | ()    | 1                                                        |
 
-A fitted law answers every question, however far from its runs. Two things are said beside the answer: that the
-compute is more than a decade beyond the largest run, and that the tokens per parameter, or an end of their
-interval, are outside 0.1 to 10,000 (models that were trained have 0.3, GPT-3 and larger, to about 10,000).
+A fitted law answers every question, however far from its runs. Two things are said beside the answer: that
+the compute is more than a decade beyond the largest run, and that the tokens per parameter, or an end of
+their interval, are outside 0.1 to 10,000. Trained models have from 0.5 (MT-NLG) to a few thousand.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from chinchilla_jax.laws.fitted import FittedLaws
-
 
 
 class Counts(Protocol):
@@ -52,13 +50,18 @@ def largest_compute(runs: Counts) -> float | None:
     return float(flops.max()) if len(flops) and np.all((flops > 0) & np.isfinite(flops)) else None
 
 
-def compute_doubt(flops: float, largest: float | None) -> str:
-    """How far a budget (FLOP) is beyond the largest run, if that is more than a decade; "" otherwise."""
+def times_beyond(flops: float, largest: float | None) -> str:
+    """How many times the compute of the largest run a budget (FLOP) is, if more than ten; "" otherwise."""
     if largest is None or not FARTHEST * _ROUNDING < flops / largest < math.inf:
         return ""
     times = flops / largest
-    text = f"{times:,.0f}" if 100 <= times < 1e6 else f"{times:.3g}"
-    return f"{text}x the compute of the largest run"
+    return f"{times:,.0f}x" if 100 <= times < 1e6 else f"{times:.3g}x"
+
+
+def compute_doubt(flops: float, largest: float | None) -> str:
+    """`times_beyond` in words."""
+    times = times_beyond(flops, largest)
+    return times and f"{times} the compute of the largest run"
 
 
 def ratio_doubt(ratio: float, low: float = math.nan, high: float = math.nan) -> str:
@@ -94,8 +97,8 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     """Doubts about a plan, by quantity: about its compute, and about its size, tokens and their ratio.
 
     Args:
-        table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity, point, low,
-            high.
+        table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity, point,
+            low, high.
         largest: see the top of this file.
     """
     rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
@@ -113,8 +116,8 @@ def clear_edges(
     """A band of tokens per parameter without the limits that only laws without an optimum reach.
 
     Args:
-        band: columns flops, and ratios over the laws (point, low, median, high), in which 0 and +inf stand for
-            an optimum at an edge.
+        band: columns flops, and ratios over the laws (point, low, median, high), in which 0 and +inf stand
+            for an optimum at an edge.
         laws: (R,).
         counted: which of them the band is over, (R,).
 
@@ -130,8 +133,8 @@ def clear_edges(
         found = np.asarray(laws[np.flatnonzero(counted)].tokens_per_param(float(band["flops"][0])))
     lost = int(np.sum(~((found > 0) & np.isfinite(found))))
     return kept | cleared, (
-        f"{lost:,} of {len(found):,} laws have no compute-optimal point, because an exponent is not positive; "
-        "limits that only they reach are left out"
+        f"{lost:,} of {len(found):,} laws have no compute-optimal point, because an exponent is not "
+        "positive; limits that only they reach are left out"
     )
 
 
@@ -143,17 +146,15 @@ def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
 
 def no_optimum(law: FittedLaws) -> str:
     """Why a single law has no compute-optimal point at any budget, as a clause; "" where it has one."""
-    if not isinstance(law, ScalingLaw):
-        same = law.model.allocation_law(law.theta, law.design) if hasattr(law, "model") else None
-        if same is None:
-            ratio = float(np.asarray(law.tokens_per_param(1e21)))
-            return "" if 0 < ratio < math.inf else "one of its terms does not fall with the counts"
-        law = same
-    if bool(has_optimum(law)):
+    same = law.model.allocation_law(law.theta, law.design) if isinstance(law, FittedLaw) else law
+    if not isinstance(same, ScalingLaw):
+        ratio = float(np.asarray(law.tokens_per_param(1e21)))
+        return "" if 0 < ratio < math.inf else "one of its terms does not fall with the counts"
+    if bool(has_optimum(same)):
         return ""
     for names, what in ((("alpha", "A"), "parameters"), (("beta", "B"), "tokens")):
         for name in names:
-            value = float(getattr(law, name))
+            value = float(getattr(same, name))
             if value <= 0:
                 return f"{name} is {value:.4g}, so that more {what} do not lower the loss"
     return "a parameter of the law is not finite"

@@ -11,6 +11,7 @@ import numpy as np
 from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
+from chinchilla_jax.planning.plausibility import prescription_doubt
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
@@ -63,6 +64,7 @@ def _prescription(facts: Facts) -> Sentence:
             ").",
         ]
     contains = row["low"] <= RULE_OF_THUMB <= row["high"]
+    doubt = prescription_doubt(facts.budget, row["median"], row["low"], row["high"], largest=facts.largest)
     return [
         f"{place} call for ",
         Linked(f"{shown(float(row['median']), 3)} training tokens per parameter", anchor),
@@ -71,7 +73,8 @@ def _prescription(facts: Facts) -> Sentence:
         " to ",
         Linked(shown(float(row["high"]), 3), anchor),
         f" over {int(row['n_converged']):,} certified resamples; the interval "
-        f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}.",
+        f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}"
+        f"{f' ({doubt})' if doubt else ''}.",
     ]
 
 
@@ -98,8 +101,7 @@ def _movement(facts: Facts) -> Sentence:
         highest = max(spans, key=lambda family: spans[family][1])
         lead = "; perturbations" if parts else "Perturbations"
         parts += [
-            f"{lead} up to the documented miscount of {DOCUMENTED_MISCOUNT:.1%} (interpolated between the "
-            "sizes of the study) keep it between ",
+            f"{lead} up to {_miscount(facts)} (interpolated between the sizes of the study) keep it between ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
             f" ({_words(lowest)}) and ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
@@ -107,10 +109,17 @@ def _movement(facts: Facts) -> Sentence:
         ]
     if not parts:
         return [
-            "The study compares neither ways to count the parameters nor perturbations as small as the "
-            "documented miscount."
+            "The study compares neither ways to count the parameters nor perturbations as small as "
+            f"{_miscount(facts)}."
         ]
     return [*parts, "."]
+
+
+def _miscount(facts: Facts) -> str:
+    """The size that perturbations are measured by. Nothing is documented about a table of the user's own."""
+    if facts.study.spec.data == "chinchilla":
+        return f"the documented miscount of {DOCUMENTED_MISCOUNT:.1%}"
+    return f"{DOCUMENTED_MISCOUNT:.1%}, the miscount documented for Chinchilla's table and not for this one,"
 
 
 def _median_of(facts: Facts, condition: str) -> Linked:
@@ -213,7 +222,7 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
         if medians:
             lowest, highest = min(span[0] for span in medians), max(span[1] for span in medians)
             text = f"{shown(lowest, 3)} to {shown(highest, 3)}"
-            what = f"where miscounts of up to {DOCUMENTED_MISCOUNT:.1%} move the median"
+            what = f"where perturbations up to {_miscount(facts)} move the median"
             found.append((Linked(text, "perturbed"), what))
     info = facts.study.info
     share = 100 * info["status_counts"]["CONVERGED"] / max(info["n_fits"], 1)

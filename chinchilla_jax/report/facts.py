@@ -21,6 +21,7 @@ from chinchilla_jax._util.labels import interval_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
+from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
@@ -130,6 +131,11 @@ class Facts:
         """The study's own budget nearest to `wanted_budget`."""
         distance = np.abs(np.log(self.budgets / self.wanted_budget[0]))
         return float(self.budgets[np.argmin(distance)])
+
+    @functools.cached_property
+    def largest(self) -> float | None:
+        """6 N D of the largest run (FLOP); None where the runs are not known."""
+        return None if self.runs is None else largest_compute(self.runs)
 
     @functools.cached_property
     def families(self) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
+from chinchilla_jax.planning.plausibility import band_doubts
 from chinchilla_jax.plots.tables import BANDS, select
 from chinchilla_jax.report.facts import METHOD, Facts
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
@@ -44,6 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "n_repeats": "draws that the median is taken over",
     "n_missing": "draws without a certified fit",
     "flops": "training compute C in FLOP",
+    "doubt": "what makes the row hard to believe",
     "contains_unperturbed": "whether the interval contains the median of the unperturbed runs",
     "slope": "change of the transformed parameter per unit of the transformed size",
     "r_squared": "share of the variance that the line explains",
@@ -131,13 +133,19 @@ def at_budget(facts: Facts) -> PageTable:
     """Every condition at the page's budget."""
     compared = "" if facts.reference is None else f" Unperturbed means {facts.reference}."
     return page_table(
-        facts.at_budget,
+        _with_doubts(facts, facts.at_budget.assign(flops=facts.budget)).drop(columns="flops"),
         id="at-budget",
         title=f"Every condition at {shown(facts.budget)} FLOP",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
         anchors=list(condition_anchors(facts).values()),
     )
+
+
+def _with_doubts(facts: Facts, frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of tokens per parameter with a column of doubts, if there is one."""
+    doubts = band_doubts(frame, facts.largest)
+    return frame.assign(doubt=doubts) if any(doubts) else frame
 
 
 def statuses(facts: Facts) -> PageTable:
@@ -212,7 +220,7 @@ def unperturbed_ratios(facts: Facts) -> PageTable:
     """Tokens per parameter of the unperturbed conditions, at a budget per decade."""
     rows = select(_unperturbed(facts, facts.study.tokens_per_param), method=METHOD, level=facts.level)
     return page_table(
-        rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BANDS]],
+        _with_doubts(facts, rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BANDS]]),
         id="tokens-per-param-unperturbed",
         title="Tokens per parameter of the unperturbed runs",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}; the file has every budget.",
@@ -254,7 +262,7 @@ def family_ratios(facts: Facts, family: str) -> PageTable:
         columns += ["n_repeats", "n_missing"]
         over = " Each number is the median over the repeats of a size."
     return page_table(
-        curves[curves["flops"].isin(_few_budgets(facts))][columns],
+        _with_doubts(facts, curves[curves["flops"].isin(_few_budgets(facts))][columns]),
         id=f"tokens-per-param-{family}",
         title="Tokens per parameter",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{over} "

@@ -240,6 +240,8 @@ class Ladder:
         least = float(np.asarray(sample.point.optimal(math.sqrt(self.settings.factor) * largest)[0]))
         config, params = self._nearest(proposal["params"]["point"], least)
         tokens = proposal["tokens"]["point"] if config is None else tokens_for_params(sample.point, params)
+        for quantity, doubt in made.doubts.items():
+            proposal[quantity]["doubt"] = doubt
         proposal |= {"level": made.level, "laws": len(sample), "source": sample.source}
         flops = training_flops(params, tokens)
         return Run(
