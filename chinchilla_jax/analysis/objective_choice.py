@@ -1,7 +1,7 @@
 """How much the conclusions depend on the objective: the law and tokens per parameter under several.
 
-`Huber` with any delta, from nearly absolute to nearly squared error, squared error itself, and the asymmetric
-error that bounds the runs from below, all on the same resamples.
+`Huber` with any delta, from nearly absolute to nearly squared error, squared error itself, of the log loss
+and of the loss, and the asymmetric error that bounds the runs from below, all on the same resamples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.fitting.point_fit import read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, Squared
+from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, RawHuber, RawSquared, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.solvers import SolverOptions
 
@@ -41,7 +41,7 @@ def objective_sensitivity(
     runs: Runs,
     *,
     deltas: Sequence[Delta] = DELTAS,
-    others: Sequence[Objective] = (Squared(), AsymmetricError()),
+    others: Sequence[Objective] = (Squared(), RawSquared(), AsymmetricError()),
     law: Law | str = "chinchilla",
     flops: ArrayLike = FLOPS,
     weights: ArrayLike | None = None,
@@ -69,9 +69,9 @@ def objective_sensitivity(
         progress: called with the number of fits just finished.
 
     Returns:
-        One row per objective and quantity: objective, delta (NaN but for `Huber`), quantity (a parameter or
-        "tokens_per_param"), flops, estimate, low, high, level, status (of the point fit), n_converged,
-        n_failed.
+        One row per objective and quantity: objective, delta (NaN but for `Huber` and `RawHuber`), quantity (a
+        parameter or "tokens_per_param"), flops, estimate, low, high, level, status (of the point fit),
+        n_converged, n_failed.
 
     Raises:
         UsageError: an argument is out of range.
@@ -113,7 +113,7 @@ def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame
     ratios["estimate"] = boot.point.law.tokens_per_param(ratios["flops"].to_numpy())
     rows = pd.concat([parameters, ratios], ignore_index=True)
     rows["objective"] = objective.name
-    rows["delta"] = objective.down if isinstance(objective, Huber) else float("nan")
+    rows["delta"] = objective.down if isinstance(objective, Huber | RawHuber) else float("nan")
     rows["status"] = boot.point.status.name
     rows["n_converged"] = int(boot.converged.sum())
     rows["n_failed"] = int((~boot.converged).sum())

@@ -45,7 +45,7 @@ def residual_bootstrap(
     if isinstance(objective, HuberScale):  # whose zone is in units of the fitted scale
         delta = objective.delta * float(objective.scale(point.residuals, rows[0]))
     else:
-        delta = objective.down
+        delta = objective.down / problem.loss_unit  # relative to the loss, as the residuals are
     losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
     found: list[Solution] = []
     for loss in losses:

@@ -72,8 +72,8 @@ def delta_option(**settings: Any) -> Decorator[Any]:
         "--delta",
         type=choices.WIDTH,
         metavar="X",
-        help="Residual (in log loss) up to which Huber's objective is quadratic; auto: 1.345 times a robust "
-        "scale of the residuals"
+        help="Residual (of the log loss; for raw_huber in nats per token) up to which Huber's objective is "
+        "quadratic; auto: 1.345 times a robust scale of the residuals"
         f"{'; repeatable' if settings.get('multiple') else ''}.",
         **settings,
     )

@@ -62,8 +62,8 @@ def objectives_command(
 ) -> None:
     """Show how the law depends on the objective.
 
-    Fits Huber's objective with every delta, squared error, and absolute error that penalises overestimates,
-    all to the same resamples.
+    Fits Huber's objective with every delta, squared error of the log loss and of the loss (raw_squared), and
+    absolute error that penalises overestimates, all to the same resamples.
     """
     from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
     from chinchilla_jax.laws import read_objective
@@ -76,7 +76,7 @@ def objectives_command(
 
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
-    others = (read_objective("squared"), asymmetric)
+    others = (read_objective("squared"), read_objective("raw_squared"), asymmetric)
     runs = table.read()
     own = table.read_weights(weights, runs)
     with output.progress("objectives", resamples * (len(deltas) + len(others))) as advance:

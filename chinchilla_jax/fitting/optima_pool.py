@@ -66,11 +66,12 @@ def _pool_values(problem: Problem, weights: NDArray[Any], pool: NDArray[np.float
 
     float64 throughout: the order of near optima must not depend on the block they are computed in.
     """
-    residual, objective = problem.residuals(pool), problem.objective
+    residual, objective = problem.counted(pool), problem.objective
     if isinstance(objective, HuberScale):
         loss = np.abs(residual)
     else:
-        loss = residual_loss(residual, objective.down, objective.up)
+        unit = problem.loss_unit
+        loss = residual_loss(residual, objective.down / unit, objective.up / unit)
     of_runs = np.where(np.isfinite(loss), loss, 1e6).T
     value = np.empty((len(weights), len(pool)))
     length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)

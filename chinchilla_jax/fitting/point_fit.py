@@ -12,13 +12,21 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array, whole_number
-from chinchilla_jax.fitting.automatic_delta import automatic_delta
+from chinchilla_jax.fitting.automatic_delta import automatic_delta, robust_scale
 from chinchilla_jax.fitting.doubts import doubts
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import Delta, Huber, HuberScale, Objective, is_unresolved
+from chinchilla_jax.laws.objectives import (
+    Delta,
+    Huber,
+    HuberScale,
+    Objective,
+    RawHuber,
+    is_unresolved,
+    own_residuals,
+)
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
 from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
@@ -136,7 +144,7 @@ def with_width(
         options: of the fits that decide it.
     """
     objective = problem.objective
-    if not isinstance(objective, Huber) or not is_unresolved(objective):
+    if not isinstance(objective, Huber | RawHuber) or not is_unresolved(objective):
         return problem
     last: FitResult | None = None
 
@@ -289,6 +297,9 @@ def _result(
         objective=objective,
         theta=theta,
         residuals=residuals,
+        residual_scale=robust_scale(
+            own_residuals(objective, residuals, design.log_loss), weights, problem.law.size
+        ),
         weights=weights,
         n_runs=len(design),
         warnings=doubts(status),

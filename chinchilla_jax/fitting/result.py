@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
 
@@ -72,6 +71,8 @@ class FitResult:
         objective: what was minimised.
         theta: (p,) internal coordinates of the law.
         residuals: log predicted minus log observed loss, (n,).
+        residual_scale: robust standard deviation of the residuals that the objective counts: of the log loss,
+            or raw ones in nats per token; NaN where there are no more runs than parameters.
         weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
         n_runs: number of runs fitted.
         warnings: what a reader must know before using the numbers, one sentence each.
@@ -87,6 +88,7 @@ class FitResult:
     objective: Objective
     theta: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    residual_scale: float
     weights: NDArray[np.float64] | None
     n_runs: int
     warnings: tuple[str, ...] = ()
@@ -102,13 +104,8 @@ class FitResult:
         return {name: float(value) for name, value in self.law.as_dict().items()}
 
     @property
-    def residual_scale(self) -> float:
-        """Robust standard deviation of the residuals, see fitting/automatic_delta.py; NaN for p runs."""
-        return robust_scale(self.residuals, self.weights, self.model.size)
-
-    @property
     def scale_over_delta(self) -> float | None:
-        """How wide the residuals are beside the quadratic zone of `Huber`; None for other objectives.
+        """How wide the residuals are beside delta, of `Huber` and `RawHuber`; None for other objectives.
 
         Above 3 the fit is least absolute deviations in effect, below 1/3 least squares; with `delta="auto"`
         it is 0.74.

@@ -1,8 +1,9 @@
-"""Objectives on the log loss: what a fit minimises.
+"""Objectives: what a fit minimises, on residuals of the log loss or of the loss itself.
 
 Notation
     residual   r_i       ln L(N_i, D_i) - ln L_i, log predicted minus log observed loss: positive where the
-                         law overestimates; (..., n); dimensionless
+                         law overestimates; (..., n); dimensionless. Raw objectives: L(N_i, D_i) - L_i, which
+                         is L_i (exp(r_i) - 1); nats per token
     weights    w_i       weight of run i, zero or more; (..., n)
     down, up             ends of the quadratic zone: it reaches from -down to up
     influence  psi(r)    min(max(r, -down), up), the derivative of the loss of one residual
@@ -13,6 +14,8 @@ Notation
 |--------------------|-------|---------------|------------------------------------------|
 | `Huber`            | delta | delta         | sum_i w_i rho(r_i)                       |
 | `Squared`          | inf   | inf           | sum_i w_i r_i^2 / 2                      |
+| `RawHuber`         | delta | delta         | sum_i w_i rho(r_i), r_i raw              |
+| `RawSquared`       | inf   | inf           | sum_i w_i r_i^2 / 2, r_i raw             |
 | `AsymmetricError`  | width | penalty width | sum_i w_i rho(r_i) / width               |
 | `HuberScale`       | delta sigma, fitted   | negative log likelihood                  |
 
@@ -57,12 +60,14 @@ class ZonedObjective:
 
     Attributes:
         name: as in tables and on the command line.
+        raw: whether residuals are of the loss (nats per token), not of its logarithm.
         down: how far the zone reaches below zero.
         up: how far it reaches above.
         unit: what the reported value is divided by.
     """
 
     name: ClassVar[str]
+    raw: ClassVar[bool] = False
 
     @property
     def down(self) -> float:
@@ -80,35 +85,29 @@ class ZonedObjective:
         return 1.0
 
     def value(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
-        """Sum of the weighted losses over the last axis; runs without a weight do not count."""
+        """Sum of the weighted losses over the last axis; runs without a weight do not count.
+
+        The residuals are those of the objective, see `own_residuals`.
+        """
         w = np.asarray(weights, dtype=np.float64)
         r = np.where(w > 0, np.asarray(residual, dtype=np.float64), 0.0)
         return np.asarray(np.sum(w * residual_loss(r, self.down, self.up), axis=-1) / self.unit)
 
 
 @dataclasses.dataclass(frozen=True)
-class Huber(ZonedObjective):
-    """sum_i w_i Huber_delta(r_i): quadratic within `delta` of zero, linear outside.
-
-    Source: Hoffmann et al. 2022 (arXiv:2203.15556), eq. 3, with delta = 1e-3 on the log residual.
-
-    With `delta="auto"`, `fit` and `bootstrap` set delta to 1.345 times a robust scale of the residuals of all
-    runs, see fitting/automatic_delta.py: 95% efficient on normal errors (Huber & Ronchetti 2009, Robust
-    Statistics, 2nd ed.). They do so once, before they fit anything, and every resample is fitted with the
-    same delta. The objective of a result holds the number.
-
-    Args:
-        delta: half-width of the quadratic zone, in units of log loss. Positive, or "auto".
-        automatic: whether the data decided delta; set by `fit` and `bootstrap`.
-    """
+class _Huber(ZonedObjective):
+    """A zone of half-width `delta`, which may be left to the data."""
 
     delta: Delta = 1e-3
     automatic: bool = dataclasses.field(default=False, kw_only=True, compare=False, repr=False)
-    name: ClassVar[str] = "huber"
 
     def __post_init__(self) -> None:
         """Refuse a width that has no meaning."""
-        _check_delta(self)
+        if self.delta == AUTO:
+            object.__setattr__(self, "automatic", True)
+            return
+        remedy = "give a positive finite number, or 'auto'"
+        positive_number(f"{type(self).__name__}: delta", self.delta, remedy=remedy)
 
     @property
     def down(self) -> float:
@@ -126,6 +125,41 @@ class Huber(ZonedObjective):
 
 
 @dataclasses.dataclass(frozen=True)
+class Huber(_Huber):
+    """sum_i w_i Huber_delta(r_i): quadratic within `delta` of zero, linear outside.
+
+    Source: Hoffmann et al. 2022 (arXiv:2203.15556), eq. 3, with delta = 1e-3 on the log residual.
+
+    With `delta="auto"`, `fit` and `bootstrap` set delta to 1.345 times a robust scale of the residuals of all
+    runs, see fitting/automatic_delta.py: 95% efficient on normal errors (Huber & Ronchetti 2009, Robust
+    Statistics, 2nd ed.). They do so once, before they fit anything, and every resample is fitted with the
+    same delta. The objective of a result holds the number.
+
+    Args:
+        delta: half-width of the quadratic zone, in units of log loss. Positive, or "auto".
+        automatic: whether the data decided delta; set by `fit` and `bootstrap`.
+    """
+
+    name: ClassVar[str] = "huber"
+
+
+@dataclasses.dataclass(frozen=True)
+class RawHuber(_Huber):
+    """sum_i w_i Huber_delta(e_i) of e_i = L(N_i, D_i) - L_i: the loss itself, not its logarithm.
+
+    Runs of high loss, the small and short ones, weigh more than under `Huber`. Where errors are proportional
+    to the loss, that is less precise; where they are of one size, more.
+
+    Args:
+        delta: half-width of the quadratic zone, in nats per token. Positive, or "auto", see `Huber`.
+        automatic: whether the data decided delta; set by `fit` and `bootstrap`.
+    """
+
+    name: ClassVar[str] = "raw_huber"
+    raw: ClassVar[bool] = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Squared(ZonedObjective):
     """sum_i w_i r_i^2 / 2 of the log loss: least squares, with no protection from outliers."""
 
@@ -135,6 +169,17 @@ class Squared(ZonedObjective):
     def down(self) -> float:
         """Infinite: every residual counts by its square."""
         return math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class RawSquared(Squared):
+    """sum_i w_i e_i^2 / 2 of e_i = L(N_i, D_i) - L_i: least squares of the loss, not of its logarithm.
+
+    What `scipy.optimize.curve_fit` and vpnls (github.com/Open-Athena/vpnls) minimise; see `RawHuber`.
+    """
+
+    name: ClassVar[str] = "raw_squared"
+    raw: ClassVar[bool] = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,10 +287,10 @@ class HuberScale:
             return ((linear + np.sqrt(linear * linear + 4.0 * square * total)) / (2.0 * total))[..., 0]
 
 
-Objective = Huber | Squared | AsymmetricError | HuberScale
+Objective = Huber | Squared | AsymmetricError | HuberScale | RawHuber | RawSquared
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    kind.name: kind for kind in (Huber, HuberScale, Squared, AsymmetricError)
+    kind.name: kind for kind in (Huber, HuberScale, Squared, AsymmetricError, RawHuber, RawSquared)
 }
 """The objectives by name."""
 
@@ -257,7 +302,7 @@ def read_objective(
 
     Args:
         given: an objective, or a name out of `OBJECTIVES`.
-        delta: half-width of the zone, for "huber" (a number or "auto") and "huber_scale".
+        delta: half-width of the zone, for "huber" and "raw_huber" (a number or "auto") and "huber_scale".
         penalty: of an overestimate, for "asymmetric".
 
     Raises:
@@ -265,13 +310,13 @@ def read_objective(
     """
     numbers: dict[str, Any] = {"delta": delta, "penalty": penalty}
     asked = {name: value for name, value in numbers.items() if value is not None}
-    if isinstance(given, Huber | Squared | AsymmetricError | HuberScale):
+    if isinstance(given, ZonedObjective | HuberScale):
         if asked:
             raise UsageError(f"objective is {given!r}; leave out {' and '.join(asked)}, which it already has")
         return given
     if not isinstance(given, str):
         raise UsageError(
-            f"objective is {short(given)}; give Huber(), HuberScale(), Squared(), AsymmetricError() or a name"
+            f"objective is {short(given)}; give an objective such as Huber() or Squared(), or a name"
         )
     if given not in OBJECTIVES:
         raise unknown_name("objective", given, OBJECTIVES)
@@ -296,6 +341,16 @@ def is_unresolved(objective: Objective) -> bool:
     return getattr(objective, "delta", None) == AUTO
 
 
+def own_residuals(
+    objective: Objective, residual: NDArray[np.float64], log_loss: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Residuals as the objective counts them (..., n), from those of the log loss and ln L_i (n,)."""
+    if isinstance(objective, ZonedObjective) and objective.raw:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(log_loss) * np.expm1(residual))
+    return residual
+
+
 def huber_location(values: NDArray[np.float64], delta: float) -> float:
     """The c that minimises the Huber objective of half-width `delta` over `values - c`, values (n,).
 
@@ -310,14 +365,6 @@ def huber_location(values: NDArray[np.float64], delta: float) -> float:
         else:
             high = middle
     return 0.5 * (low + high)
-
-
-def _check_delta(objective: Huber) -> None:
-    if objective.delta == AUTO:
-        object.__setattr__(objective, "automatic", True)
-        return
-    remedy = "give a positive finite number, or 'auto'"
-    positive_number(f"{type(objective).__name__}: delta", objective.delta, remedy=remedy)
 
 
 def _check(objective: Any, *fields: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax.laws.objectives import ZonedObjective, own_residuals
 from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
@@ -105,6 +108,24 @@ class Problem:
     def residuals(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log predicted minus log observed loss; theta (..., p) to (..., n)."""
         return self.law.residuals(theta, self.design)
+
+    @functools.cached_property
+    def loss_unit(self) -> float:
+        """Geometric mean of the losses, the unit in which raw residuals are fitted; 1 for others.
+
+        In this unit they are about as large as those of the log loss, and every threshold keeps its meaning.
+        """
+        return math.exp(float(np.mean(self.design.log_loss))) if self.raw else 1.0
+
+    @property
+    def raw(self) -> bool:
+        """Whether the residuals that count are of the loss itself."""
+        return isinstance(self.objective, ZonedObjective) and self.objective.raw
+
+    def counted(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Residuals as the objective counts them, in `loss_unit`; theta (..., p) to (..., n)."""
+        found = own_residuals(self.objective, self.residuals(theta), self.design.log_loss)
+        return found / self.loss_unit if self.raw else found
 
     def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative of `residuals`; theta (..., p) to (..., n, p)."""

@@ -5,6 +5,7 @@
 | five parameters | Huber, Squared  | solvers/five_parameter.py: the CPU kernel, or XLA      |
 | any other       | Huber, Squared  | solvers/newton: derivatives by JAX                     |
 | any             | AsymmetricError | solvers/newton                                         |
+| any             | raw             | solvers/raw_loss.py: solvers/newton, from a fit of ln L |
 | any             | HuberScale      | solvers/huber_scale.py, around either of the first two |
 | five parameters | Huber           | optax and jaxopt, by name                              |
 """
@@ -110,6 +111,13 @@ def solve(
             options=options,
             on_progress=on_progress,
         )
+    if problem.raw:
+        from chinchilla_jax.solvers.raw_loss import solve_raw
+
+        return solve_raw(
+            problem, weights, candidates, solve=solve, polish=solve_generally, options=options,
+            on_progress=on_progress,
+        )  # fmt: skip
     if is_fast(problem.law, objective):
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
@@ -153,9 +161,9 @@ def solve_generally(
     """Fit every lane from one start (R, p) with the solver for any law, whatever the law is."""
     from chinchilla_jax.solvers.newton.solver import solve_any_law
 
-    objective = problem.objective
+    objective, unit = problem.objective, problem.loss_unit
     assert not isinstance(objective, HuberScale)
-    ends = np.ones(len(starts))
+    ends = np.ones(len(starts)) / unit
     found = solve_any_law(
         problem,
         weights,
@@ -165,5 +173,5 @@ def solve_generally(
         options=options,
         on_progress=on_progress,
     )
-    found.objective_value[:] /= objective.unit
+    found.objective_value[:] *= unit * unit / objective.unit
     return found

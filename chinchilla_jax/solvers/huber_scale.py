@@ -95,7 +95,7 @@ def solve_huber_scale(
     width = np.maximum(_CONTINUATION[0] * _mean_abs(problem, w, theta), 1e-12)
     solution = solve_widths(problem, weights, theta, width, options=first, judged=False)
     # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
-    lanes_of, every = _together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
+    lanes_of, every = together(solution.theta) if len(weights) == 1 else (np.arange(lanes), np.arange(lanes))
     theta, steps = solution.theta[lanes_of], solution.steps[lanes_of]
     w = w[lanes_of]
     near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
@@ -131,7 +131,7 @@ def solve_huber_scale(
     return vertex[every]
 
 
-def _together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """One lane of each distinct optimum, and for every lane the position of its optimum among those."""
     _, lanes_of, every = np.unique(np.round(theta, 5), axis=0, return_index=True, return_inverse=True)
     return lanes_of, every.reshape(-1)

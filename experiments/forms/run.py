@@ -23,7 +23,7 @@ from plot_forms import (
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.wald import null_p_values, wald_test
-from chinchilla_jax.laws import LAWS
+from chinchilla_jax.laws import LAWS, AsymmetricError, Squared
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 
 HERE = Path(__file__).parent
@@ -34,7 +34,8 @@ HOFFMANN_ROUNDED = cj.ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28
 
 
 def objectives(runs: cj.Runs, args: argparse.Namespace) -> None:
-    table = objective_sensitivity(runs, resamples=args.resamples, seed=args.seed)
+    others = (Squared(), AsymmetricError())
+    table = objective_sensitivity(runs, others=others, resamples=args.resamples, seed=args.seed)
     table.to_csv(args.tables / "objectives.csv", index=False, float_format="%.6g")
     save(plot_objective_sensitivity(table), args, "objectives")
     print(table[table["quantity"] == "tokens_per_param"].to_string(index=False))

@@ -64,7 +64,8 @@ def solve_any_law(
     Steps are in float64 whatever `options.precision`.
 
     Args:
-        problem: the law, p parameters, and n runs; the zone of the objective is given by `down` and `up`.
+        problem: the law, p parameters, and n runs; the objective says what a residual is, and `down` and
+            `up` give its zone, in units of `problem.loss_unit`.
         weights: (R, n) or (1, n), not negative.
         starts: (R, p) internal coordinates.
         down: (R,) how far the zone reaches below zero; may be infinite.
@@ -116,10 +117,11 @@ class _Batch:
             u=jnp.asarray(design.log_params),
             v=jnp.asarray(design.log_tokens),
             log_loss=jnp.asarray(design.log_loss),
+            loss=jnp.asarray(np.exp(design.log_loss) / problem.loss_unit),
             constants=jnp.asarray(law.constants(design)),
             lower=jnp.asarray(self.lower),
         )
-        self.step = compiled(type(law))
+        self.step = compiled(type(law), problem.raw)
 
     def solve(self, weights: Floats, starts: Floats, down: Floats, up: Floats, judged: bool) -> Solution:
         starts = np.maximum(starts, self.lower)
@@ -173,7 +175,7 @@ class _Batch:
         narrow = np.isfinite(narrowest) & (narrowest < _WIDEST)
         if not self.options.wide_start or not narrow.any():
             return np.ones(len(starts))
-        size = np.median(np.abs(self.problem.residuals(starts)), axis=1)
+        size = np.median(np.abs(self.problem.counted(starts)), axis=1)
         size = np.where(np.isfinite(size), size, _WIDEST)
         narrowest = np.where(narrow, np.maximum(narrowest, 1e-300), 1.0)
         most = np.minimum(_WIDEST / np.maximum(narrowest, 1e-12), _MOST_WIDENING)
@@ -216,7 +218,7 @@ class _Batch:
         if judged:
             lost = overflows(law, design, theta) | ~identifiable(law, design, weights)
             status[is_certified(status) & lost] = Status.UNIDENTIFIED
-        r = np.where(weights > 0, self.problem.residuals(theta), 0.0)
+        r = np.where(weights > 0, self.problem.counted(theta), 0.0)
         value = np.sum(weights * residual_loss(r, down[:, None], up[:, None]), axis=1)
         return Solution(
             theta=theta,

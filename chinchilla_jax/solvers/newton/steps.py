@@ -2,8 +2,9 @@
 
 Notation (one lane; vmap makes B of them)
     theta     (p,)       internal coordinates; `lower` is what they cannot go below
-    m, J, M              log loss of each run (n,), its gradient (n, p) and Hessian (n, p, p), by autodiff
-    r         m - y      residuals; (n,)
+    m, y                 log of the predicted and of the observed loss of each run; (n,)
+    r         m - y      residuals (n,), or raw ones, exp(m) - exp(y) in units of a typical loss
+    J, M                 gradient (n, p) and Hessian (n, p, p) of the residuals, by autodiff
     psi, zone            derivative of the loss of one residual, and 1 where it is quadratic; (n,)
     g, H                 sum_i w_i psi_i J_i, and sum_i w_i (zone_i J_i J_i' + psi_i M_i)
     widening             factor on the quadratic zone: large at first, 1 in the end
@@ -17,6 +18,7 @@ none lowers the objective, mu grows tenfold. Coordinates at their bound are held
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +47,7 @@ class Runs(NamedTuple):
     u: Array
     v: Array
     log_loss: Array
+    loss: Array  # (n,) relative to `Problem.loss_unit`, for raw residuals
     constants: Array
     lower: Array
 
@@ -61,7 +64,7 @@ class Point(NamedTuple):
     decrement: Array
     held: Array  # (p,) at the bound and pushed down
     finite: Array
-    shares: Array  # (p,) largest derivative of a log loss, over the runs with a weight
+    shares: Array  # (p,) largest relative derivative of a loss, over the runs with a weight
 
 
 class Lane(NamedTuple):
@@ -77,31 +80,39 @@ class Lane(NamedTuple):
     steps: Array
 
 
-def losses(law: type[Law], theta: Array, runs: Runs) -> Array:
-    """Log loss of every run (n,)."""
-    return jax.vmap(lambda u, v: law.log_loss(theta, u, v, runs.constants))(runs.u, runs.v)
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """What a residual is: of the log loss, or of the loss itself. Static, one program each."""
+
+    law: type[Law]
+    raw: bool
+
+    def __call__(self, theta: Array, run: tuple[Array, ...], constants: Array) -> Array:
+        """That of one run (u, v, log loss, loss)."""
+        u, v, log_loss, loss = run
+        off = self.law.log_loss(theta, u, v, constants) - log_loss
+        return loss * jnp.expm1(off) if self.raw else off
+
+    def each(self, function: Callable[..., Array], theta: Array, runs: Runs) -> Array:
+        """A function of (theta, run, constants), this one or a derivative, at every run."""
+        columns = (runs.u, runs.v, runs.log_loss, runs.loss)
+        return jax.vmap(lambda run: function(theta, run, runs.constants))(columns)
 
 
-def objective(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Array:
+def objective(residual: Residual, theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Array:
     """The objective with this zone; inf where it is not a number."""
-    r = jnp.where(weights > 0, losses(law, theta, runs) - runs.log_loss, 0.0)
+    r = jnp.where(weights > 0, residual.each(residual, theta, runs), 0.0)
     value = jnp.sum(weights * residual_loss(r, down, up))
     return jnp.where(jnp.isnan(value), jnp.inf, value)
 
 
-def look(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Point:
+def look(residual: Residual, theta: Array, weights: Array, runs: Runs, down: Array, up: Array) -> Point:
     """Value, derivatives and certificate of one lane with this zone."""
-
-    def one(theta: Array, u: Array, v: Array) -> Array:
-        return law.log_loss(theta, u, v, runs.constants)
-
-    def each(function: Callable[..., Array]) -> Array:
-        return jax.vmap(function, in_axes=(None, 0, 0))(theta, runs.u, runs.v)
-
+    first, second = jax.jacfwd(residual), jax.jacfwd(jax.jacfwd(residual))
     used = weights > 0
-    r = jnp.where(used, each(one) - runs.log_loss, 0.0)
-    jacobian = jnp.where(used[:, None], each(jax.jacfwd(one)), 0.0)
-    curvature = jnp.where(used[:, None, None], each(jax.jacfwd(jax.jacfwd(one))), 0.0)
+    r = jnp.where(used, residual.each(residual, theta, runs), 0.0)
+    jacobian = jnp.where(used[:, None], residual.each(first, theta, runs), 0.0)
+    curvature = jnp.where(used[:, None, None], residual.each(second, theta, runs), 0.0)
     psi = influence(r, down, up)
     zone = ((r >= -down) & (r <= up)).astype(r.dtype)
     value = jnp.sum(weights * residual_loss(r, down, up))
@@ -119,6 +130,7 @@ def look(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, 
     eigenvalues, eigenvectors = jnp.linalg.eigh(hessian / jnp.outer(size, size))
     along = eigenvectors.T @ (gradient / size)
     span = jnp.minimum(down, up)
+    share = jnp.abs(jacobian) / runs.loss[:, None] if residual.raw else jnp.abs(jacobian)
     # No log loss is off by more than one where a fit is any good, however wide the zone.
     scale = jnp.maximum(value, _SCALE * jnp.sum(weights) * jnp.minimum(span, 1.0) ** 2)
     positive = finite & (eigenvalues[0] > 0)
@@ -133,21 +145,21 @@ def look(law: type[Law], theta: Array, weights: Array, runs: Runs, down: Array, 
         decrement=jnp.where(positive, decrement, jnp.inf),
         held=held,
         finite=finite,
-        shares=jnp.max(jnp.where(used[:, None], jnp.abs(jacobian), 0.0), axis=0),
+        shares=jnp.max(share, axis=0),
     )
 
 
-def step(law: type[Law], lane: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
+def step(residual: Residual, lane: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
     """One step of one lane, and what its derivatives said where it began."""
     down, up = lane.down * lane.widening, lane.up * lane.widening
-    point = look(law, lane.theta, weights, runs, down, up)
+    point = look(residual, lane.theta, weights, runs, down, up)
     settled = point.decrement <= jnp.where(lane.widening > 1, NARROW_BELOW, tolerance)
     done = settled & (lane.widening <= 1)
 
     curvature = jnp.maximum(jnp.abs(point.eigenvalues), SMALLEST_EIGENVALUE) + lane.damping
     direction = -(point.eigenvectors @ (point.along / curvature)) / point.size
     trials = jnp.maximum(lane.theta + jnp.asarray(LENGTHS)[:, None] * direction[None, :], runs.lower[None, :])
-    values = jax.vmap(lambda trial: objective(law, trial, weights, runs, down, up))(trials)
+    values = jax.vmap(lambda trial: objective(residual, trial, weights, runs, down, up))(trials)
     best = jnp.argmin(values)
     better = point.finite & (values[best] < point.value)
     theta = jnp.where(better, trials[best], lane.theta)
@@ -170,15 +182,16 @@ def step(law: type[Law], lane: Lane, weights: Array, runs: Runs, tolerance: Arra
 
 
 @functools.cache
-def compiled(law: type[Law]) -> Callable[..., tuple[Lane, Point]]:
-    """`step` for B lanes, compiled once per law and number of runs.
+def compiled(law: type[Law], raw: bool = False) -> Callable[..., tuple[Lane, Point]]:
+    """`step` for B lanes, compiled once per law, kind of residual and number of runs.
 
     The loop over steps is in Python: a step of a chunk takes milliseconds, and lanes that are done can make
     room for others after any of them.
     """
+    residual = Residual(law, raw)
 
     @jax.jit
     def steps(lanes: Lane, weights: Array, runs: Runs, tolerance: Array) -> tuple[Lane, Point]:
-        return jax.vmap(lambda lane, w: step(law, lane, w, runs, tolerance))(lanes, weights)
+        return jax.vmap(lambda lane, w: step(residual, lane, w, runs, tolerance))(lanes, weights)
 
     return steps
