@@ -74,7 +74,7 @@ def test_objectives(tmp_path):
                  "--delta", "1e-3", "--resamples", "4", "--flops", "1e22")  # fmt: skip
     found = strict_json(done(*arguments, "--json"))
     rows = [row for row in found["objectives"] if row["quantity"] == "E"]
-    assert [row["objective"] for row in rows] == ["huber", "squared", "asymmetric"]
+    assert [row["objective"] for row in rows] == ["huber", "squared", "raw_squared", "asymmetric"]
     runs = cj.load_runs(tmp_path / "runs.csv")
     expected = cj.fit(runs, "equal_exponents", weights=table["trust"])
     assert rows[0]["estimate"] == pytest.approx(expected.parameters["E"], rel=1e-9)

@@ -316,7 +316,7 @@ def read_objective(
         return given
     if not isinstance(given, str):
         raise UsageError(
-            f"objective is {short(given)}; give an objective such as Huber() or Squared(), or a name"
+            f"objective is {short(given)}; give Huber() or another objective, or a name"
         )
     if given not in OBJECTIVES:
         raise unknown_name("objective", given, OBJECTIVES)
