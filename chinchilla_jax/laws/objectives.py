@@ -315,9 +315,7 @@ def read_objective(
             raise UsageError(f"objective is {given!r}; leave out {' and '.join(asked)}, which it already has")
         return given
     if not isinstance(given, str):
-        raise UsageError(
-            f"objective is {short(given)}; give Huber() or another objective, or a name"
-        )
+        raise UsageError(f"objective is {short(given)}; give Huber() or another objective, or a name")
     if given not in OBJECTIVES:
         raise unknown_name("objective", given, OBJECTIVES)
     kind = OBJECTIVES[given]
