@@ -7,6 +7,7 @@ import dataclasses
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import share, whole_number
 from chinchilla_jax.analysis.coverage_noise import NOISES
+from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
@@ -27,7 +28,8 @@ class CoverageSpec:
         levels: of the intervals.
         methods: out of `intervals.BOOTSTRAP_METHODS`; None for all that the scheme and `inner` allow.
         flops: budgets (FLOP) of the tokens per parameter.
-        scheme: how each data set is resampled: a scheme or its name, as for `bootstrap`.
+        scheme: how each data set is resampled: a scheme or its name, as for `bootstrap`; "auto" chooses anew
+            for each.
         boundary: "keep" counts resamples whose best E is 0, "drop" leaves them out.
         noise: "residuals" or "signed", see `coverage_noise`.
         groups: which runs share part of their errors: those of one model size ("params"), of one budget
@@ -80,11 +82,12 @@ class CoverageSpec:
 
     def _possible_methods(self) -> tuple[str, ...]:
         """Methods for which the scheme gives what they need."""
-        scheme = read_scheme(self.scheme)
-        if self.inner and not isinstance(scheme, Pairs):
+        # "auto" becomes one of the two that allow every method.
+        scheme = Pairs() if is_auto(self.scheme) else read_scheme(self.scheme)
+        if self.inner and not isinstance(scheme, Pairs | Cluster):
             raise UsageError(
                 f"coverage: inner is {self.inner}, and scheme {scheme.name!r} has no resamples of resamples; "
-                "use scheme='pairs', or inner=0"
+                "use scheme='pairs' or 'cluster', or inner=0"
             )
         lacking = set() if self.inner else {"inner"}
         if not isinstance(scheme, Pairs | Cluster | Bayesian):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.analysis.signatures import Signatures
 from chinchilla_jax.analysis.theory import theory_of
+from chinchilla_jax.bootstrapping.schemes import Cluster
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.perturbations import (
     FAMILIES,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
@@ -136,9 +138,9 @@ def diagnose_counts(
             "the two differ in more than the count of the parameters; give the same runs in the same order, "
             "with the same tokens and losses, under another count"
         )
-    reference, observed = (
-        bootstrap(each, resamples=resamples, seed=seed, options=options) for each in (runs, other)
-    )
+    reference = bootstrap(runs, resamples=resamples, seed=seed, options=options)
+    scheme = _same_resamples(reference, runs)
+    observed = bootstrap(other, resamples=resamples, seed=seed, scheme=scheme, options=options)
     return diagnose(runs, reference, observed, use=use, level=level)
 
 
@@ -173,11 +175,13 @@ def confusion(
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
     reference = bootstrap(runs, resamples=resamples, seed=seed)
+    scheme = _same_resamples(reference, runs)
     rows = []
     for family, sizes in planted.items():
         for size in sizes:
             perturbation: Perturbation = FAMILIES[family](size)
-            observed = bootstrap(perturbation.apply(runs, seed=seed), resamples=resamples, seed=seed)
+            changed = perturbation.apply(runs, seed=seed)
+            observed = bootstrap(changed, resamples=resamples, seed=seed, scheme=scheme)
             found = diagnose(runs, reference, observed, use=use)
             best, second = found.table.iloc[0], found.table.iloc[1]
             rows.append(
@@ -194,6 +198,11 @@ def confusion(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _same_resamples(reference: BootstrapResult, runs: Runs) -> Scheme:
+    """The scheme that draws the resamples of the reference for other counts of its runs."""
+    return reference.scheme.fixed(runs) if isinstance(reference.scheme, Cluster) else reference.scheme
 
 
 def _diagnosis(signatures: Signatures, level: float) -> Diagnosis:

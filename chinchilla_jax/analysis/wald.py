@@ -257,7 +257,9 @@ def null_p_values(
         point = fit(simulated, starts=_POINT_STARTS, options=SolverOptions(wide_start=True, max_steps=150))
         row = {"dataset": number, "statistic": np.nan, "p_value": np.nan, "p_bootstrap": np.nan}
         try:
-            boot = bootstrap(simulated, resamples=resamples, seed=seed + 1 + number, point=point)
+            boot = bootstrap(
+                simulated, resamples=resamples, seed=seed + 1 + number, scheme="pairs", point=point
+            )
             test = wald_test(boot, truth.law, simulated)
             row |= {
                 "statistic": test.statistic,

@@ -16,6 +16,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
@@ -60,7 +61,7 @@ def bootstrap(
     delta: Delta | None = None,
     weights: ArrayLike | None = None,
     solver: str = "newton",
-    scheme: Scheme | str = "pairs",
+    scheme: Scheme | str = "auto",
     jackknife: bool = False,
     inner: int = 0,
     point: FitResult | None = None,
@@ -81,9 +82,12 @@ def bootstrap(
         weights: how much each run counts, (n,), zero or more; a resample's counts are multiplied by them.
         solver: as for `fit`.
         scheme: how to resample, see `schemes.py`: a scheme or its name, "pairs" (Efron 1979), "cluster",
-            "residual", "wild", "bayesian", "m_out_of_n", "jackknife" or "delete_d".
+            "residual", "wild", "bayesian", "m_out_of_n", "jackknife" or "delete_d". "auto" measures on the
+            point fit whether runs err together, and resamples what does (`BootstrapResult.dependence`, see
+            `auto_scheme.py`); runs of an embedded table are resampled by "pairs", as published.
         jackknife: also fit the runs without each one (or without each cluster), for BCa intervals.
-        inner: also fit this many resamples of each resample, for studentised intervals; 50 are usual.
+        inner: also fit this many resamples of each resample, for studentised intervals; 50 are usual. For
+            "pairs" and "cluster".
         point: a point fit to reuse; if absent, fitted from starts spread over what is plausible.
         options: how hard the solver tries, in the point fit too.
         progress: called with the number of fits just finished.
@@ -99,21 +103,13 @@ def bootstrap(
     own = read_weights(weights, len(runs))
     count = whole_number("resamples", resamples, low=2)
     seed = seed_number(seed)
-    chosen = read_scheme(scheme)
-    left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
+    chosen = None if is_auto(scheme) else read_scheme(scheme)
     remedy = f"give 0, or 2 to {MOST_INNER} resamples of each resample"
     inner = whole_number("inner", inner, low=0, high=MOST_INNER, remedy=remedy)
     if inner == 1:
         raise UsageError(f"inner is 1; {remedy}")
-    if inner and not isinstance(chosen, Pairs):
-        raise UsageError(
-            f"scheme {chosen.name!r} has no resamples of resamples; use scheme='pairs', or inner=0"
-        )
-    if isinstance(chosen, Residual | Wild) and isinstance(problem.objective, AsymmetricError):
-        raise UsageError(
-            f"scheme {chosen.name!r} draws errors around the middle of the runs, and asymmetric fits their "
-            "edge; use 'pairs'"
-        )
+    if chosen is not None:
+        _check_scheme(chosen, jackknife, inner, problem.objective)
     if (
         point is not None
         and is_unresolved(problem.objective)
@@ -125,12 +121,19 @@ def bootstrap(
         point = fit_until_agreed(problem, own, solver=solver, options=options)
     else:
         _require_same(point, problem, own)
+    dependence = None
+    if chosen is None:
+        dependence = choose_scheme(runs, point)
+        chosen = dependence.scheme
+        _check_scheme(chosen, jackknife, inner, problem.objective)
     ids = np.arange(chosen.count(runs, count))
     if isinstance(chosen, Residual):
-        return residual_bootstrap(
+        result = residual_bootstrap(
             problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
             on_progress=progress,
         )  # fmt: skip
+        return dataclasses.replace(result, dependence=dependence)
+    left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
     fitted = problem
     if isinstance(chosen, Wild):
         doubled = Design.from_runs(chosen.doubled(runs, point.residuals))
@@ -139,7 +142,25 @@ def bootstrap(
     weights_of = _WeightsOf(runs, chosen, ids, left_out, inner, seed)
     fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
-    return _split(every, fitter.problem, ids, len(left_out), inner, chosen, point)
+    result = _split(every, fitter.problem, ids, len(left_out), inner, chosen, point)
+    return dataclasses.replace(result, dependence=dependence)
+
+
+def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Objective) -> None:
+    """Refuse what this scheme cannot do."""
+    if jackknife and not isinstance(scheme, Pairs | Bayesian | Cluster):
+        raise UsageError(
+            f"scheme {scheme.name!r} has no jackknife beside it; use 'pairs', 'bayesian' or 'cluster'"
+        )
+    if inner and not isinstance(scheme, Pairs | Cluster):
+        raise UsageError(
+            f"scheme {scheme.name!r} has no resamples of resamples; use 'pairs' or 'cluster', or inner=0"
+        )
+    if isinstance(scheme, Residual | Wild) and isinstance(objective, AsymmetricError):
+        raise UsageError(
+            f"scheme {scheme.name!r} draws errors around the middle of the runs, and asymmetric fits their "
+            "edge; use 'pairs'"
+        )
 
 
 def _require_same(point: FitResult, problem: Problem, own: NDArray[np.float64] | None) -> None:
@@ -192,21 +213,19 @@ class _WeightsOf:
 
     def _nested(self, low: int, high: int) -> NDArray[Any]:
         rows = self.ids[low // self.inner : -(-high // self.inner)]
-        outer = self.scheme.weights(self.runs, rows, self.seed).astype(np.uint8)
-        nested = inner_weights(outer, rows, self.inner, self.seed).reshape(-1, len(self.runs))
+        if isinstance(self.scheme, Cluster):  # clusters of clusters that were drawn
+            outer, members = self.scheme.counts(self.runs, rows, self.seed), self.scheme.members(self.runs)
+        else:
+            outer = self.scheme.weights(self.runs, rows, self.seed).astype(np.uint8)
+            members = np.arange(len(self.runs))
+        nested = inner_weights(outer, rows, self.inner, self.seed)[:, :, members]
         begin = int(rows[0]) * self.inner
-        return nested[low - begin : high - begin]
+        return nested.reshape(-1, len(self.runs))[low - begin : high - begin]
 
 
 def _left_out(runs: Runs, scheme: Scheme) -> NDArray[np.uint8]:
     """Weights (m, n) without each run, or each cluster, in turn."""
-    if isinstance(scheme, Cluster):
-        return scheme.leave_one_out(runs)
-    if isinstance(scheme, Pairs | Bayesian):
-        return leave_one_out(len(runs))
-    raise UsageError(
-        f"scheme {scheme.name!r} has no jackknife beside it; use 'pairs', 'bayesian' or 'cluster'"
-    )
+    return scheme.leave_one_out(runs) if isinstance(scheme, Cluster) else leave_one_out(len(runs))
 
 
 def _split(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws import Design
@@ -45,6 +46,7 @@ class BootstrapResult:
         scheme: how the runs were resampled.
         jackknife: laws without each run (or cluster) in turn, NaN where a fit failed, shape (m,); or None.
         inner: laws of K resamples of each resample, NaN where a fit failed, shape (R, K); or None.
+        dependence: what was measured where "auto" chose the scheme; None where the scheme was given.
     """
 
     solution: Solution
@@ -54,6 +56,7 @@ class BootstrapResult:
     scheme: Scheme = _PAIRS
     jackknife: Any = None
     inner: Any = None
+    dependence: Dependence | None = None
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
@@ -105,7 +108,7 @@ class BootstrapResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before using the intervals, one sentence each; the point fit's first."""
-        return self.point.warnings
+        return (*self.point.warnings, *(self.dependence.warnings if self.dependence else ()))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, the parameters, objective_value, decrement, status, steps."""

@@ -35,9 +35,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
+from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
 from chinchilla_jax.laws.objectives import huber_location
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ class Cluster(Scheme):
     """Whole clusters of runs drawn with replacement: runs of one model, or of one budget, err together.
 
     Attributes:
-        by: "params" (runs of one model size) or "flops" (runs of one IsoFLOP budget). Runs belong together
-            when a chain of runs leads from one to the other with steps of at most `gap` in the logarithm.
-        gap: None for 0.01 for params, where tables that were read off a figure have scatter, and 0.1 for
-            flops.
+        by: "params" (runs of one model size), "flops" (runs of one IsoFLOP budget), "replicates" (runs of one
+            configuration: the same params and tokens within rounding), or a column that the runs carry, see
+            `load_runs(groups=...)`.
+        gap: for params and flops, see `datasets.groupings.members_of`.
         labels: the clusters instead, any values, one for each run, shape (n,).
 
     Raises:
-        UsageError: an unknown `by`, a gap that is not positive, or labels of another length than the runs.
+        UsageError: a gap that is not positive, runs without such a column, or labels of another length.
     """
 
     name: ClassVar[str] = "cluster"
@@ -100,8 +101,10 @@ class Cluster(Scheme):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.by not in ("params", "flops"):
-            raise unknown_name("Cluster: by", self.by, ("params", "flops"))
+        if not isinstance(self.by, str):
+            raise UsageError(
+                f"Cluster: by is {short(self.by)}; give {', '.join(BUILT_IN)}, or a column's name"
+            )
         if self.gap is not None:
             remedy = "give a positive step in logarithms such as 0.01"
             positive_number("Cluster: gap", self.gap, remedy=remedy)
@@ -116,25 +119,26 @@ class Cluster(Scheme):
                 raise UsageError(
                     f"Cluster: labels have shape {labels.shape}, give one for each of {len(runs)} runs"
                 )
-            return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-        logs = np.log(getattr(runs, self.by))
-        order = np.argsort(logs, kind="stable")
-        gap = self.gap if self.gap is not None else {"params": 0.01, "flops": 0.1}[self.by]
-        numbers = np.empty(len(runs), np.int64)
-        numbers[order] = np.concatenate([[0], np.cumsum(np.diff(logs[order]) > gap)])
-        return numbers
+            return labelled(labels)
+        return members_of(runs, self.by, self.gap)
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
-        members = self.members(runs)
-        count = int(members.max()) + 1
+        return self.counts(runs, resample_ids, seed)[:, self.members(runs)]
+
+    def counts(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+        """How often each cluster is drawn, (R, m)."""
+        count = int(self.members(runs).max(initial=0)) + 1
         if count < 2:
             raise UsageError(
                 f"Cluster: all {len(runs)} runs are in one cluster; use a smaller gap, or labels"
             )
         bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)
-        drawn = resample.counts_of(resample.whole_below(bits, count), count)
-        return drawn[:, members].astype(np.uint8)
+        return resample.counts_of(resample.whole_below(bits, count), count).astype(np.uint8)
+
+    def fixed(self, runs: Runs) -> Cluster:
+        """The same clusters for the runs of another table in the same order, whatever their counts."""
+        return Cluster(labels=self.members(runs))
 
     def leave_one_out(self, runs: Runs) -> NDArray[np.uint8]:
         """Weights (m, n) without each cluster in turn."""

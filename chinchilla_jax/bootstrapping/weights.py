@@ -29,6 +29,7 @@ PAIRS, PILOT = 0, 1  # streams: resamples of a bootstrap, resamples that only se
 # Further streams: the other schemes of schemes.py, resamples of resamples, simulated data sets.
 CLUSTER, BAYESIAN, M_OUT_OF_N, DELETE, RESIDUAL, WILD, INNER, SIMULATED = range(2, 10)
 SHARED = 32  # errors that the runs of a group of a simulated data set share
+PERMUTED = 33  # permutations of residuals
 MOST_INNER = 4096  # resamples of one resample
 _CHUNK = 1024  # resamples whose inner ones are drawn at a time
 

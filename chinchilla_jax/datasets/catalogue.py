@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import unknown_name
+
+if TYPE_CHECKING:
+    from chinchilla_jax.datasets.runs import Runs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,11 @@ _RUN_TABLES = ("chinchilla", "llama3")
 def dataset_names() -> tuple[str, ...]:
     """Names of the embedded tables of runs, for `load_runs`."""
     return _RUN_TABLES
+
+
+def is_embedded(runs: Runs) -> bool:
+    """Whether these are runs of an embedded table, perhaps perturbed; a file of its name is none."""
+    return runs.name in _RUN_TABLES and runs.counting != "as_given"
 
 
 def dataset_info(name: str) -> DatasetInfo:

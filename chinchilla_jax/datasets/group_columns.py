@@ -15,6 +15,11 @@ from chinchilla_jax.datasets.reading import Table
 _RUN_NAMES = frozenset({"run", "runname", "runid", "trajectory", "trajectoryid"})
 
 
+def is_run_name(column: str) -> bool:
+    """Whether a column of this name holds the names of runs."""
+    return normalise(column) in _RUN_NAMES
+
+
 def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np.object_]]:
     """The cells of these columns and of any column named after runs, by column name, (n,) each.
 
@@ -30,7 +35,7 @@ def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np
     names = [name.strip() for name in table.header]
     positions = {name: _position(table, names, name) for name in asked}
     for place, name in enumerate(names):
-        if normalise(name) in _RUN_NAMES and names.count(name) == 1:
+        if is_run_name(name) and names.count(name) == 1:
             positions.setdefault(name, place)
     return {name: _cells(table, place) for name, place in positions.items()}
 

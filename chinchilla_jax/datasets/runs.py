@@ -120,7 +120,7 @@ class Runs:
             counting: how they were counted; None keeps the present one.
         """
         kept = self.counting if counting is None else counting
-        return dataclasses.replace(self, params=params, counting=kept)  # type: ignore[arg-type]
+        return dataclasses.replace(self, params=params, counting=kept, centre=None)  # type: ignore[arg-type]
 
     def take(self, index: ArrayLike) -> Runs:
         """The runs at these positions, in this order; a position may occur several times.

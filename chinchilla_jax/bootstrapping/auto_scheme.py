@@ -1,0 +1,76 @@
+"""The scheme "auto": resolved by a fit of the runs, before anything is resampled."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from chinchilla_jax.bootstrapping.dependence import Dependence, measure_dependence
+from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme, read_scheme
+from chinchilla_jax.datasets.catalogue import is_embedded
+from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.laws.design import Design
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.solvers import SolverOptions
+
+AUTO = "auto"
+
+
+def is_auto(scheme: object) -> bool:
+    """Whether the scheme is left to `choose_scheme`."""
+    return isinstance(scheme, str) and scheme == AUTO
+
+
+def choose_scheme(runs: Runs, point: FitResult) -> Dependence:
+    """What "auto" resolves to: `measure_dependence`, but "pairs" for the runs of an embedded table.
+
+    Published intervals of these are of pairs; the sentence says what would have been chosen.
+
+    Args:
+        runs: n runs.
+        point: their fit, of any law.
+    """
+    design = Design.from_runs(runs)
+    slopes = point.model.jacobian(point.theta, design) if design.valid else None
+    found = measure_dependence(runs, point.residuals, derivatives=slopes, weights=point.weights)
+    if not is_embedded(runs) or isinstance(found.scheme, Pairs):
+        return found
+    return dataclasses.replace(
+        found,
+        groupings=tuple(dataclasses.replace(each, chosen=False) for each in found.groupings),
+        scheme=Pairs(),
+        sentence=f"pairs, as published for {runs.name}; a table of your own would get {found.sentence}",
+        warnings=(),
+    )
+
+
+def resolve_scheme(
+    scheme: Scheme | str,
+    runs: Runs,
+    *,
+    law: Law | str = "chinchilla",
+    objective: Objective | str = "huber",
+    weights: ArrayLike | None = None,
+    options: SolverOptions | None = None,
+) -> tuple[Scheme, Dependence | None]:
+    """A scheme for several bootstraps of one table, and what was measured where "auto" chose it.
+
+    Args:
+        scheme: a scheme, or a name.
+        runs: n runs.
+        law: whose fit gives the residuals.
+        objective: of that fit.
+        weights: of the runs, (n,).
+        options: of that fit.
+    """
+    if not is_auto(scheme):
+        return read_scheme(scheme), None
+    point = fit(runs, law, objective=objective, weights=weights, options=options)
+    found = choose_scheme(runs, point)
+    return found.scheme, found

@@ -1,0 +1,122 @@
+"""How strongly residuals are correlated within groups of runs: analysis of variance and a permutation test.
+
+| code    | symbol | shape      | meaning                                                                 |
+|---------|--------|------------|-------------------------------------------------------------------------|
+| values  | e_i    | (n,)       | residuals, or their means over finer groups                             |
+| members |        | (n,)       | number of each one's group, 0 to k - 1                                  |
+| n0      | n_0    | ()         | (n - sum n_g^2 / n) / (k - 1): the size of k equal groups that say as much |
+| ratio   | F      | ()         | mean square between groups over mean square within                      |
+| icc     | rho    | ()         | (F - 1) / (F - 1 + n0), the intraclass correlation                      |
+| basis   | Q      | (n, p)     | orthonormal, of the fitted law's derivatives by its parameters          |
+| drawn   |        | (n, 1 + B) | the values, then B permutations of them, each less its part along Q     |
+| p       | p      | ()         | share of the columns of `drawn` whose F is no smaller than the first's  |
+
+Source: Donner 1986, International Statistical Review 54:67 (one-way analysis of variance with groups drawn at
+random). Residuals of a fitted law cannot simply be exchanged, since the fit has taken up part of what groups
+have in common. Permuted ones are therefore fitted again, to first order (Freedman & Lane 1983, Journal of
+Business & Economic Statistics 1:292), which leaves p approximate: on simulated independent runs it is below
+0.1 in 7 to 11% of the tables, and in 14 to 16% where the errors' spread varies tenfold with the size.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from chinchilla_jax.bootstrapping.weights import PERMUTED, resample_bits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Members = NDArray[np.int64]
+
+PERMUTATIONS = 2000
+_CUT = 3.0  # robust standard deviations
+
+
+class Correlation(NamedTuple):
+    """What values of one group have in common; see the head of this file.
+
+    Attributes:
+        n0: runs per group.
+        icc: intraclass correlation; negative where a group's values differ more than others.
+        F: mean square between groups over that within.
+        p: of the permutations.
+    """
+
+    n0: float
+    icc: float
+    F: float
+    p: float
+
+
+class PermutedResiduals:
+    """Residuals and their permutations, for tests of any grouping.
+
+    Args:
+        values: residuals, (n,).
+        derivatives: of the residuals by the law's parameters, (n, p); None to permute without fitting again.
+    """
+
+    def __init__(self, values: Floats, derivatives: Floats | None = None) -> None:
+        """Permute and project; the permutations are always the same for one n."""
+        self.values = values
+        drawn = (values - values.mean())[_permutations(len(values), PERMUTATIONS)]
+        if derivatives is not None and derivatives.shape[1] + 1 < len(values):
+            basis = _basis(derivatives)
+            drawn -= basis @ (basis.T @ drawn)
+        self._drawn = drawn
+        self._totals = np.einsum("ij,ij->j", drawn, drawn)
+
+    def within(self, members: Members) -> Correlation:
+        """The correlation within groups 0 to k - 1, (n,); 2 <= k < n."""
+        counts = np.bincount(members)
+        n, k = len(members), len(counts)
+        order, starts = np.argsort(members, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]])
+        sums = np.add.reduceat(self._drawn[order], starts, axis=0)
+        between = np.einsum("ij,ij,i->j", sums, sums, 1 / counts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = between / self._totals  # F grows with it
+        p = float(np.mean(~(shares < shares[0] * (1 - 1e-9))))
+        n0 = float((n - np.sum(counts**2) / n) / (k - 1))
+        centred = self.values - self.values.mean()
+        explained = float(np.sum(np.bincount(members, centred) ** 2 / counts))
+        within = max(float(centred @ centred) - explained, 0.0) / (n - k)
+        if not explained + within > 0:  # no residuals
+            return Correlation(n0, 0.0, 1.0, 1.0)
+        ratio = explained / (k - 1) / within if within > 0 else math.inf
+        return Correlation(n0, (ratio - 1) / (ratio - 1 + n0) if within > 0 else 1.0, ratio, p)
+
+
+def cut_off(residuals: Floats) -> Floats:
+    """Residuals, but at most three robust standard deviations from their median.
+
+    A single run that failed would otherwise hide what the others share.
+    """
+    middle = np.median(residuals)
+    width = _CUT * 1.4826 * np.median(np.abs(residuals - middle))
+    return np.clip(residuals, middle - width, middle + width) if width > 0 else residuals
+
+
+@functools.lru_cache(maxsize=4)
+def _permutations(n: int, count: int) -> NDArray[np.intp]:
+    """0 to n - 1 and so many permutations of it, as columns (n, 1 + count)."""
+    low = max(n - 1, 1).bit_length()
+    mask = np.uint32(2**low - 1)
+    keys = resample_bits(n, np.arange(count), 0, stream=PERMUTED) & ~mask | np.arange(n, dtype=np.uint32)
+    keys.sort(axis=1)  # of numbers that all differ: faster than an argsort, and the same everywhere
+    found = np.empty((n, 1 + count), np.intp)
+    found[:, 0], found[:, 1:] = np.arange(n), (keys & mask).T
+    return found
+
+
+def _basis(derivatives: Floats) -> Floats:
+    """Orthonormal columns that span these, (n, p) or fewer; not those that the table cannot tell apart."""
+    norms = np.linalg.norm(derivatives, axis=0)
+    kept = derivatives[:, np.isfinite(norms) & (norms > 0)]
+    left, sizes, _ = np.linalg.svd(kept / np.linalg.norm(kept, axis=0), full_matrices=False)
+    return left[:, sizes > 1e-10 * sizes.max(initial=0.0)]
