@@ -98,8 +98,7 @@ def _entries(row: Row, boot: cj.BootstrapResult, boundary: str) -> NDArray[np.vo
     replicates = judged_replicates(boot, boundary)
     entries = np.empty(len(asked), JUDGED)
     entries["counted"] = replicates.converged.mean()
-    at_boundary = boot.solution.is_optimum & (boot.status_codes != Status.CONVERGED)
-    entries["at_boundary"] = at_boundary.mean()
+    entries["at_boundary"] = np.mean(boot.status_codes == Status.BOUNDARY)
     entries["scheme"] = boot.scheme.name
     for name in ("point", "median", "low", "high"):
         entries[name] = np.nan
