@@ -206,9 +206,9 @@ def test_power_laws_far_beyond_float64_leave_no_warning():
     result = planning.isoflop(
         _grid_of_runs(HOFFMANN_2022, [1e18, 1e19], np.geomspace(0.3, 3, 8)), resamples=0
     )
-    steep = type(result)(
-        **{**vars(result), "exponent": np.array([40.0, -40.0]), "log_coefficient": np.zeros(2)}
-    )
+    exponents = {"exponent": np.array([40.0, -40.0]), "tokens_exponent": np.array([-39.0, 41.0])}
+    coefficients = dict.fromkeys(("log_coefficient", "log_tokens_coefficient"), np.zeros(2))
+    steep = type(result)(**{**vars(result), **exponents, **coefficients})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         params, tokens = steep.optimal([1e24])

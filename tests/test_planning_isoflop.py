@@ -16,6 +16,7 @@ from chinchilla_jax.planning.isoflop_minima import (
     isoflop,
     parabola_shift,
 )
+from chinchilla_jax.planning.law_sample import LawSample
 
 BUDGETS = np.array([1e19, 1e20, 1e21, 1e22])
 GRID = np.linspace(-1.0, 1.0, 11) * np.log(10)
@@ -198,3 +199,49 @@ def test_the_bias_is_the_published_one(shape, printed):
         )
         found = isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
         assert 100 * (found / law.optimal(1e24)[1] - 1) == pytest.approx(error, abs=1e-8)
+
+
+def other_count(per_token):
+    """Nine sizes at each of five budgets, which a table counts as `per_token(params)` N D."""
+    law = ScalingLaw(E=1.7, A=400.0, B=400.0, alpha=0.3, beta=0.3)
+    flops = np.repeat(np.geomspace(1e18, 1e20, 5), 9)
+    params = np.sqrt(flops / 6) / 10**0.5 * np.tile(np.geomspace(1 / 5, 5, 9), 5)
+    tokens = flops / per_token(params) / params
+    return Runs(params, tokens, flops, np.asarray(law.loss(params, tokens)), name="other.csv")
+
+
+def test_tokens_are_the_table_s_where_its_compute_is_not_6nd():
+    runs = other_count(lambda params: 6.8 * (params / 1e9) ** -0.03)
+    result = isoflop(runs, resamples=20)
+    for i, rows in enumerate(result.members):
+        expected = np.interp(
+            np.log(result.params[0, i]), np.log(runs.params[rows]), np.log(runs.tokens[rows])
+        )
+        assert np.log(result.tokens[0, i]) == pytest.approx(expected, abs=1e-3)
+        # The line of ln kappa is exact here; C / (6 N) is 8 to 17% off.
+        assert result.flops[i] / (6 * result.params[0, i] * result.tokens[0, i]) > 1.08
+    # Straight power laws, and not b = 1 - a.
+    slope = np.polyfit(np.log(result.flops), np.log(result.tokens[0]), 1)[0]
+    assert result.tokens_exponent[0] == pytest.approx(slope, rel=1e-9)
+    assert result.exponents()["exponent"].sum() == pytest.approx(1.0 + 0.03 * result.exponent[0], abs=1e-6)
+    params, tokens = result.optimal(result.flops)
+    np.testing.assert_allclose(tokens[0] * params[0], result.tokens[0] * result.params[0], rtol=1e-3)
+    minima = result.minima()
+    np.testing.assert_allclose(minima["tokens_per_param"], result.tokens[0] / result.params[0], rtol=1e-12)
+
+
+def test_both_methods_are_asked_for_one_budget_however_the_table_counts_it():
+    runs = other_count(lambda params: np.full(len(params), 12.0))
+    result = isoflop(runs, resamples=20)
+    law = ScalingLaw(E=1.7, A=400.0, B=400.0, alpha=0.3, beta=0.3)
+    compared = compare_methods(result, LawSample.from_law(law), [1e22]).set_index(["quantity", "method"])
+    assert result.as_6nd(1e22)[0] == pytest.approx(5e21, rel=1e-9)
+    for quantity in ("params", "tokens_per_param"):
+        isoflop_, parametric = (
+            compared.loc[(quantity, method), "point"] for method in ("isoflop", "parametric")
+        )
+        assert isoflop_ == pytest.approx(parametric, rel=0.05)
+    # Tables of 6 N D keep every bit of their budgets.
+    plain = isoflop(other_count(lambda params: np.full(len(params), 6.0)), resamples=2)
+    assert plain.as_6nd([1e22, 3e23]).tolist() == [1e22, 3e23]
+    assert plain.exponents()["exponent"].sum() == pytest.approx(1.0, abs=1e-12)

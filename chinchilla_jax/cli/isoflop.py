@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.planning import IsoflopResult
 
+_OTHER_COUNT = 0.01  # relative distance of FLOP per parameter and token from 6 that is pointed out
 _MINIMA = ("flops", "n_runs", "params", "low", "high", "tokens_per_param", "loss", "n_without_minimum")
 _MINIMA_HEADER = ("flops", "runs", "params", "low", "high", "tokens/param", "loss", "no minimum")
 _COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
@@ -92,30 +93,43 @@ def isoflop_command(
                 "n_left_out": result.n_left_out,
                 "n_failed": result.n_failed,
                 **law_source.sample_fields(sample, level),
-                "minima": output.records(minima),
+                "minima": output.doubtful_records(minima, _ratio_doubts(minima)),
                 "exponents": output.records(result.exponents(level)),
-                "compared": output.records(compared),
+                "compared": output.doubtful_records(compared.drop(columns="doubt"), list(compared["doubt"])),
             }
         )
         return
     output.echo()
     output.echo("both methods on the same runs")
-    rows = sorted(output.rows(compared, _COMPARED), key=lambda row: row[0])
-    output.print_table(_COMPARED, rows, keys=3)
+    rows = sorted(output.rows(compared, [*_COMPARED, "doubt"]), key=lambda row: row[0])
+    output.print_table(_COMPARED, [row[:-1] for row in rows], keys=3, doubts=[row[-1] for row in rows])
 
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
     output.echo(f"{output.runs_line(runs)}; {result.n_left_out:,} belong to no budget")
     output.echo()
     output.echo(f"minima of the parabolas, {interval}")
-    output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA))
-    for text in _doubts(minima):
-        output.echo(text)
+    output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), doubts=_ratio_doubts(minima))
+    for text in _remarks(minima):
+        output.print_paragraph(text)
 
 
-def _doubts(minima: pd.DataFrame) -> list[str]:
-    """Remarks on minima outside the sizes that were trained, and on budgets without a minimum."""
+def _ratio_doubts(minima: pd.DataFrame) -> list[str]:
+    from chinchilla_jax.planning.plausibility import ratio_doubt
+
+    return [ratio_doubt(float(ratio)) for ratio in minima["tokens_per_param"]]
+
+
+def _remarks(minima: pd.DataFrame) -> list[str]:
+    """On minima outside the sizes that were trained, budgets without one, and another count of compute."""
     found = []
+    per_token = minima["flops_per_param_token"].dropna()
+    if (per_token / 6 - 1).abs().max() > _OTHER_COUNT:
+        found.append(
+            f"compute as the table counts it: {per_token.min():.3g} to {per_token.max():.3g} FLOP per "
+            "parameter and token at the minima, not 6; tokens are the table's, and the parametric laws are "
+            "asked for the same 6 N D"
+        )
     for which, what in (
         (minima["outside"], "extrapolated, outside the sizes that were trained"),
         (minima["params"].isna(), "no minimum, so not in the power law"),

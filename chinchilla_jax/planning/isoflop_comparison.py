@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult
 from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.plausibility import compute_doubt, ratio_doubt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,25 +25,40 @@ def compare_methods(
     Args:
         result: of `isoflop`.
         sample: laws fitted to the same runs.
-        flops: budgets (FLOP) to prescribe for.
+        flops: budgets (FLOP) to prescribe for, counted as the table counts its compute. Where that is not
+            6 N D, the laws are asked for the 6 N D of the parabolas' optimum.
         level: mass of the intervals.
 
     Returns:
         Columns method ("isoflop", "parametric"), quantity ("exponent_params", "params", "tokens_per_param"),
-        flops (NaN for the exponent), point, low, median, high.
+        flops (NaN for the exponent), point, low, median, high, doubt (about the row, "" for none).
     """
     import pandas as pd
 
     budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
     # NaN in resamples without a power law; `summary` leaves them out.
     params, tokens = result.optimal(budgets)
-    point_params, point_tokens = (np.asarray(each) for each in sample.point.optimal(budgets))
-    laws_params, laws_tokens = (np.asarray(each) for each in sample.laws.optimal(budgets))
+    counted = result.as_6nd(budgets)
+    point_params, point_tokens = (np.asarray(each) for each in sample.point.optimal(counted))
+    laws_params, laws_tokens = (np.asarray(each) for each in sample.laws.optimal(counted))
     rows: list[tuple[object, ...]] = []
+    far = {
+        budget: compute_doubt(own, sample.largest_flops)
+        for budget, own in zip(budgets.tolist(), counted.tolist(), strict=True)
+    }
+
+    def doubt(quantity: str, distance: str, numbers: tuple[float, float, float, float]) -> str:
+        point, low, _, high = numbers
+        said = ratio_doubt(point, low, high) if quantity == "tokens_per_param" else ""
+        return "; ".join(filter(None, (distance, said)))
 
     def add(quantity: str, at: float, isoflop: Array, point: ArrayLike, laws: ArrayLike) -> None:
-        rows.append(("isoflop", quantity, at, *summary(isoflop[0], isoflop[1:], level)))
-        rows.append(("parametric", quantity, at, *summary(point, laws, level)))
+        found = {
+            "isoflop": summary(isoflop[0], isoflop[1:], level),
+            "parametric": summary(point, laws, level),
+        }
+        for method, numbers in found.items():
+            rows.append((method, quantity, at, *numbers, doubt(quantity, far.get(at, ""), numbers)))
 
     add("exponent_params", np.nan, result.exponent, sample.point.exponents[0], sample.laws.exponents[0])
     ratios, point_ratios = tokens / params, point_tokens / point_params
@@ -50,4 +66,6 @@ def compare_methods(
     for i, budget in enumerate(budgets.tolist()):
         add("params", budget, params[:, i], point_params[i], laws_params[:, i])
         add("tokens_per_param", budget, ratios[:, i], point_ratios[i], laws_ratios[:, i])
-    return pd.DataFrame(rows, columns=["method", "quantity", "flops", "point", "low", "median", "high"])
+    return pd.DataFrame(
+        rows, columns=["method", "quantity", "flops", "point", "low", "median", "high", "doubt"]
+    )

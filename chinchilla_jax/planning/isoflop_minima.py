@@ -5,11 +5,18 @@
 | flops      | C      | (k,)   | FLOP, the budgets                                                     |
 | x          | x      | (n,)   | ln N less its mean over the runs of a budget                          |
 | parabola   |        | (R, 3) | loss = c0 + c1 x + c2 x^2 by least squares, per resample              |
-| params     | N*     | (R, k) | exp(mean - c1 / (2 c2)); tokens D* = C / (6 N*)                       |
-| exponent   | a      | (R,)   | slope of ln N* on ln C; tokens grow with b = 1 - a                    |
+| params     | N*     | (R, k) | exp(mean - c1 / (2 c2))                                               |
+| per_token  | kappa  | (R, k) | FLOP per parameter and token at N*: C / (N D) of the runs, see below  |
+| tokens     | D*     | (R, k) | C / (kappa N*)                                                        |
+| exponent   | a      | (R,)   | slope of ln N* on ln C                                                |
+| of_tokens  | b      | (R,)   | slope of ln D* on ln C; 1 - a where kappa is the same at every budget |
 
 Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2), which publishes a = 0.49 (0.462 to 0.534).
 Resamples draw runs with replacement within each budget.
+
+Tokens are the table's. Where it counts compute as something other than 6 N D (attention, an embedding that is
+not multiplied), kappa is not 6 and may change with size: ln kappa of the runs of a budget is a line in ln N
+by least squares, taken at N*. Where tokens or compute were derived as 6 N D, kappa is 6.
 
 Its bias on a noise-free law is known (Czech et al. 2026, arXiv:2603.22339). Around the optimum of its budget
 the excess loss is proportional to beta exp(-alpha x) + alpha exp(beta x) at every budget. Equal exponents on
@@ -30,7 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import positive_array, positive_number, seed_number, whole_number
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.planning.law_sample import summary
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 CHINCHILLA_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
 """The nine budgets (FLOP) of Hoffmann et al. 2022, figure 3."""
 _LEAST_POINTS, _LEAST_BUDGETS = 4, 2
+_DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
 Array = NDArray[np.float64]
 
 
@@ -54,9 +62,12 @@ class IsoflopResult:
         n_left_out: runs that belong to no budget, or to one with too few runs.
         params: optimal sizes, row 0 from all runs, then one per resample, (1 + R, k); NaN where the parabola
             has no minimum.
+        tokens: optimal tokens, (1 + R, k).
         loss: loss at the minima, (1 + R, k).
         exponent: a of params ~ C^a, (1 + R,); NaN where fewer than two budgets have a minimum.
         log_coefficient: ln of the size at C = 1, (1 + R,).
+        tokens_exponent: b of tokens ~ C^b, (1 + R,).
+        log_tokens_coefficient: ln of the tokens at C = 1, (1 + R,).
         outside: whether the minimum on all runs lies outside the sizes that were trained, (k,); False
             without a minimum.
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
@@ -67,9 +78,12 @@ class IsoflopResult:
     n_runs: NDArray[np.int64]
     n_left_out: int
     params: Array
+    tokens: Array
     loss: Array
     exponent: Array
     log_coefficient: Array
+    tokens_exponent: Array
+    log_tokens_coefficient: Array
     outside: NDArray[np.bool_]
     parabolas: Array
     members: tuple[NDArray[np.intp], ...]
@@ -79,17 +93,34 @@ class IsoflopResult:
         """Resamples without a power law."""
         return int(np.isnan(self.exponent[1:]).sum())
 
+    @property
+    def per_token(self) -> Array:
+        """FLOP per parameter and token at the minima on all runs, (k,); NaN without a minimum."""
+        return self.flops / (self.params[0] * self.tokens[0])
+
+    def as_6nd(self, flops: ArrayLike) -> Array:
+        """6 N D of the optimum at each budget as the table counts it (FLOP), (t,), on all runs.
+
+        Laws take a budget as 6 N D. The budgets themselves where the table's compute is 6 N D.
+        """
+        budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
+        params, tokens = (each[0] for each in self.optimal(budgets))
+        with beyond_float64():
+            counted = training_flops(params, tokens)
+        same = np.abs(self.per_token / FLOPS_PER_PARAM_TOKEN - 1) < _DERIVED
+        return budgets if same[~np.isnan(self.per_token)].all() else np.asarray(counted)
+
     def minima(self, level: float = 0.8) -> pd.DataFrame:
         """One row per budget.
 
         Returns:
             flops, n_runs, params (all runs), low, high (percentile interval of params over the resamples
-            that have a minimum), tokens, tokens_per_param, loss, outside, n_without_minimum (resamples).
+            that have a minimum), tokens, tokens_per_param, flops_per_param_token, loss, outside,
+            n_without_minimum (resamples).
         """
         import pandas as pd
 
         limits = [summary(np.nan, self.params[1:, i], level) for i in range(len(self.flops))]
-        tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * self.params[0])
         return pd.DataFrame(
             {
                 "flops": self.flops,
@@ -97,8 +128,9 @@ class IsoflopResult:
                 "params": self.params[0],
                 "low": [low for _, low, _, _ in limits],
                 "high": [high for *_, high in limits],
-                "tokens": tokens,
-                "tokens_per_param": tokens / self.params[0],
+                "tokens": self.tokens[0],
+                "tokens_per_param": self.tokens[0] / self.params[0],
+                "flops_per_param_token": self.per_token,
                 "loss": self.loss[0],
                 "outside": self.outside,
                 "n_without_minimum": np.isnan(self.params[1:]).sum(axis=0),
@@ -109,7 +141,7 @@ class IsoflopResult:
         """Rows params and tokens; columns quantity, exponent (all runs), low, median, high."""
         import pandas as pd
 
-        exponents = {"params": self.exponent, "tokens": 1 - self.exponent}
+        exponents = {"params": self.exponent, "tokens": self.tokens_exponent}
         rows = [(name, *summary(values[0], values[1:], level)) for name, values in exponents.items()]
         return pd.DataFrame(rows, columns=["quantity", "exponent", "low", "median", "high"])
 
@@ -118,7 +150,7 @@ class IsoflopResult:
         budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
         log_flops = np.log(budgets)
         log_params = self.log_coefficient[:, None] + self.exponent[:, None] * log_flops
-        log_tokens = log_flops - math.log(FLOPS_PER_PARAM_TOKEN) - log_params
+        log_tokens = self.log_tokens_coefficient[:, None] + self.tokens_exponent[:, None] * log_flops
         with np.errstate(over="ignore", under="ignore"):
             return np.exp(log_params), np.exp(log_tokens)
 
@@ -155,21 +187,27 @@ def isoflop(
     minima = [_minima(np.log(runs.params[rows]), runs.loss[rows], resamples, generator) for _, rows in groups]
     log_params = np.stack([each[0] for each in minima], axis=1)
     loss = np.stack([each[1] for each in minima], axis=1)
+    per_token = [_log_per_token(runs, rows, each[0]) for (_, rows), each in zip(groups, minima, strict=True)]
+    log_tokens = np.log(flops) - np.stack(per_token, axis=1) - log_params
     exponent, intercept = _power_law(np.log(flops), log_params)
+    tokens_exponent, tokens_intercept = _power_law(np.log(flops), log_tokens)
     if np.isnan(exponent[0]):
         raise DataError(f"{runs.name or 'runs'}: fewer than two budgets have a parabola with a minimum")
     sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
     with beyond_float64():
-        params = np.exp(log_params)
+        params, tokens = np.exp(log_params), np.exp(log_tokens)
     outside = np.array([bool(n < low or n > high) for n, (low, high) in zip(params[0], sizes, strict=True)])
     return IsoflopResult(
         flops=flops,
         n_runs=np.array([len(rows) for _, rows in groups]),
         n_left_out=len(runs) - sum(len(rows) for _, rows in groups),
         params=params,
+        tokens=tokens,
         loss=loss,
         exponent=exponent,
         log_coefficient=intercept,
+        tokens_exponent=tokens_exponent,
+        log_tokens_coefficient=tokens_intercept,
         outside=outside,
         parabolas=np.array([each[2] for each in minima]),
         members=tuple(rows for _, rows in groups),
@@ -260,6 +298,17 @@ def _minima(
         np.where(found, c0 + c1 * place / 2, np.nan),
         parabola,
     )
+
+
+def _log_per_token(runs: Runs, rows: NDArray[np.intp], log_params: Array) -> Array:
+    """ln(C / (N D)) of the runs of one budget as a line in ln N, at each ln N*; ln 6 where it is that."""
+    log_n = np.log(runs.params[rows])
+    log_kappa = np.log(runs.flops[rows]) - log_n - np.log(runs.tokens[rows])
+    if np.all(np.abs(log_kappa - math.log(FLOPS_PER_PARAM_TOKEN)) < _DERIVED):
+        return np.full(log_params.shape, math.log(FLOPS_PER_PARAM_TOKEN))
+    x = log_n - log_n.mean()
+    slope = float(x @ log_kappa / (x @ x))
+    return np.asarray(log_kappa.mean() + slope * (log_params - log_n.mean()))
 
 
 def _power_law(log_flops: Array, log_params: Array) -> tuple[Array, Array]:

@@ -50,7 +50,7 @@ def isoflop_bands_table(
     frames = []
     for method, sizes in (
         ("isoflop", result.optimal(budgets)[0][known]),
-        ("parametric", np.asarray(sample.laws.optimal(budgets)[0])),
+        ("parametric", np.asarray(sample.laws.optimal(result.as_6nd(budgets))[0])),
     ):
         low, median, high = low_median_high(sizes, level)
         columns = {"method": method, "flops": budgets, "low": low, "median": median, "high": high}
