@@ -21,6 +21,7 @@ from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
 from chinchilla_jax.datasets import dataset_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
+from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
 from chinchilla_jax.laws import LAWS, OBJECTIVES
@@ -169,6 +170,7 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
         (choices.ENGINES, ENGINES),
         (choices.METHODS, BOOTSTRAP_METHODS),
         (choices.SCHEMES, SCHEMES),
+        (choices.GROUPINGS, BUILT_IN),
         (choices.NOISES, NOISES),
         (choices.SPLITS, SPLITS),
         (choices.EXECUTORS, (*EXECUTORS, "jax")),

@@ -246,7 +246,9 @@ def test_auto_is_the_default_and_holds_what_it_chose():
     runs = table(np.repeat(np.arange(12), 5), 0.6, 0, params, tokens)
     boot = cj.bootstrap(runs, resamples=40)
     assert boot.scheme.name == "cluster" and boot.dependence.scheme is boot.scheme
-    assert "whole groups, since residuals are correlated within 12 sizes" in repr(boot.dependence)
+    assert "whole groups are resampled, since residuals are correlated within 12 sizes" in repr(
+        boot.dependence
+    )
     again = cj.bootstrap(runs, resamples=40, scheme=boot.scheme, point=boot.point)
     assert again.dependence is None
     np.testing.assert_array_equal(boot.laws.alpha, again.laws.alpha)
@@ -258,7 +260,7 @@ def test_embedded_tables_stay_with_pairs_and_say_what_it_would_have_been():
     pairs = cj.bootstrap(runs, resamples=40, scheme="pairs", point=boot.point)
     np.testing.assert_array_equal(boot.laws.alpha, pairs.laws.alpha)
     assert boot.dependence.sentence.startswith(
-        "pairs, as published for chinchilla; a table of your own would"
+        "runs are resampled one by one, as published for chinchilla; in a table of your own whole groups would "
     )
     assert "41 sizes" in boot.dependence.sentence and not boot.dependence.to_frame().chosen.any()
     own = cj.bootstrap(dataclasses.replace(runs, name="mine.csv"), resamples=40, point=boot.point)

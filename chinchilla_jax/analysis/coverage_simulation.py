@@ -32,7 +32,9 @@ from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_spec import CoverageSpec
 from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
 from chinchilla_jax.analysis.coverage_tables import coverage_table
+from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.laws.objectives import Huber, huber_location, settings
@@ -88,6 +90,8 @@ def coverage(
     import pandas as pd
 
     spec = spec or CoverageSpec()
+    if is_auto(spec.scheme) and is_embedded(runs):  # as `bootstrap` resamples the runs themselves
+        spec = dataclasses.replace(spec, scheme="pairs")
     point = _certified_fit(runs, objective, options)
     simulation = _Simulation(runs, point, point.law if law is None else law, spec, objective, options)
     folder = None if out is None else claim(Path(out).expanduser(), simulation.record())

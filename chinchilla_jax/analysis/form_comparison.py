@@ -32,8 +32,9 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
+from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
-from chinchilla_jax.bootstrapping.schemes import Residual, Wild, read_scheme
+from chinchilla_jax.bootstrapping.schemes import Residual, Wild
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, with_width
 from chinchilla_jax.intervals.methods import METHODS, Sample
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
@@ -96,7 +97,7 @@ def compare_forms(
     budgets: ArrayLike | None = None,
     resamples: int = 200,
     seed: int = 0,
-    scheme: Scheme | str = "pairs",
+    scheme: Scheme | str = "auto",
     level: float = 0.8,
     method: str = "centred",
     options: SolverOptions | None = None,
@@ -115,7 +116,8 @@ def compare_forms(
         budgets: FLOP of "flops", one split each; None for those that 60% and 80% of the runs lie below.
         resamples: how many, at least 2.
         seed: of the resamples and of the folds.
-        scheme: how to resample; "cluster" resamples whole model sizes.
+        scheme: how to resample; "cluster" resamples whole model sizes, and "auto" chooses by the fit of the
+            reference.
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
         options: how hard the solver tries, and by which engine.
@@ -133,7 +135,10 @@ def compare_forms(
         raise unknown_name("interval method", method, COMPARISON_METHODS)
     given = read_weights(weights, len(runs))
     own = np.ones(len(runs)) if given is None else given
-    drawn = _resample_weights(runs, scheme, resamples, seed)
+    resampled, _ = resolve_scheme(
+        scheme, runs, law=chosen[0], objective=objective, weights=given, options=options
+    )
+    drawn = _resample_weights(runs, resampled, resamples, seed)
     every = np.concatenate([np.ones((1, len(runs))), drawn]) * own
     if not problems[0].design.valid:
         raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
@@ -175,10 +180,9 @@ def _distinct(forms: Sequence[Law]) -> list[Law]:
     return kept
 
 
-def _resample_weights(runs: Runs, scheme: Scheme | str, resamples: int, seed: int) -> Floats:
+def _resample_weights(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
     """Weights (R, n) of these resamples under a scheme that is weights on as many runs."""
     count = whole_number("resamples", resamples, low=2)
-    chosen = read_scheme(scheme)
     if isinstance(chosen, Residual | Wild) or chosen.factor(len(runs)) != 1 or not chosen.quantiles:
         raise UsageError(
             f"compare_forms: scheme {chosen.name!r} does not weight as many runs; use 'pairs', 'cluster' "

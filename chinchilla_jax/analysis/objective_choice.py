@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.fitting.point_fit import read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -47,7 +48,7 @@ def objective_sensitivity(
     weights: ArrayLike | None = None,
     resamples: int = 400,
     seed: int = 0,
-    scheme: Scheme | str = "pairs",
+    scheme: Scheme | str = "auto",
     level: float = 0.8,
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
@@ -63,7 +64,7 @@ def objective_sensitivity(
         weights: of the runs, (n,); None for all the same.
         resamples: of each objective.
         seed: whole number.
-        scheme: how to resample.
+        scheme: how to resample, the same for all; "auto" chooses by the fit of `Huber()`.
         level: mass of the percentile intervals.
         options: as for `bootstrap`.
         progress: called with the number of fits just finished.
@@ -85,6 +86,7 @@ def objective_sensitivity(
     for objective in objectives:
         read_problem("objective_sensitivity", runs, law, objective)
     read_weights(weights, len(runs))
+    chosen, _ = resolve_scheme(scheme, runs, law=law, weights=weights, options=options)
     tables = []
     for objective in objectives:
         boot = bootstrap(
@@ -94,7 +96,7 @@ def objective_sensitivity(
             seed=seed,
             objective=objective,
             weights=weights,
-            scheme=scheme,
+            scheme=chosen,
             options=options,
         )
         tables.append(_rows(boot, flops, level))

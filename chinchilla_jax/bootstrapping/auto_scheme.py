@@ -45,7 +45,8 @@ def choose_scheme(runs: Runs, point: FitResult) -> Dependence:
         found,
         groupings=tuple(dataclasses.replace(each, chosen=False) for each in found.groupings),
         scheme=Pairs(),
-        sentence=f"pairs, as published for {runs.name}; a table of your own would get {found.sentence}",
+        sentence=f"runs are resampled one by one, as published for {runs.name}; in a table of your own "
+        f"{found.sentence.replace(' are resampled,', ' would be,', 1)}",
         warnings=(),
     )
 

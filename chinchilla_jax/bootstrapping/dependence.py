@@ -221,10 +221,11 @@ def _choice(found: list[Grouping], members: dict[str, Members], n_runs: int) -> 
     if not enough:
         scheme = independent_scheme(n_runs)
         seen = list_text([str(each) for each in found if each not in related] or ["any group of runs"])
-        why = f"no correlation shown within {seen}" if not related else "too few groups to resample"
-        return Dependence(
-            groupings=tuple(found), scheme=scheme, sentence=f"{scheme.name}: {why}", warnings=tuple(warnings)
-        )
+        why = f"since residuals show no correlation within {seen}"
+        if related:
+            why = "since there are too few groups to resample"
+        why = f"runs are resampled one by one, {why}"
+        return Dependence(groupings=tuple(found), scheme=scheme, sentence=why, warnings=tuple(warnings))
     best = enough[-1]
     for each in enough[:-1]:
         if not is_finer(members[each.grouping], members[best.grouping]):
@@ -240,7 +241,7 @@ def _choice(found: list[Grouping], members: dict[str, Members], n_runs: int) -> 
     return Dependence(
         groupings=tuple(dataclasses.replace(each, chosen=each is best) for each in found),
         scheme=Cluster(by=best.by),
-        sentence=f"cluster: whole groups, since residuals are correlated within {best}",
+        sentence=f"whole groups are resampled, since residuals are correlated within {best}",
         warnings=tuple(warnings),
     )
 

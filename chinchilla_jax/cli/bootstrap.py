@@ -14,7 +14,6 @@ from chinchilla_jax.cli.fit_options import (
     Solver,
     law_options,
     objective_options,
-    scheme_option,
     solver_options,
     weights_option,
 )
@@ -24,6 +23,13 @@ from chinchilla_jax.cli.options import (
     output_options,
     resamples_option,
     seed_option,
+)
+from chinchilla_jax.cli.resampling import (
+    Resampling,
+    print_dependence,
+    resampling_options,
+    scheme_fields,
+    scheme_text,
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -51,7 +57,7 @@ _MANY_FAILED = 0.01
     default="percentile",
     help=f"Interval method: {choices.or_text(choices.METHODS)}.",
 )
-@scheme_option()
+@resampling_options()
 @click.option(
     "--inner",
     type=choices.WholeNumber(2),
@@ -71,7 +77,7 @@ def bootstrap_command(
     seed: int,
     level: float,
     method: str,
-    scheme: str,
+    resampling: Resampling,
     inner: int,
     flops: tuple[float, ...],
     law: Law,
@@ -86,10 +92,10 @@ def bootstrap_command(
     come from the certified fits. Exits with 1 if the point fit, or the fit of every resample, is not
     certified.
     """
-    _check(method, scheme)
+    _check(method, resampling.name)
     nested = inner if method == "studentised" else 0
     options = solver.options(law, objective)
-    runs = table.read()
+    runs = resampling.read_runs(table)
     own = table.read_weights(weights, runs)
 
     from chinchilla_jax import bootstrap
@@ -103,7 +109,7 @@ def bootstrap_command(
             objective=objective,
             weights=own,
             solver=solver.name,
-            scheme=scheme,
+            scheme=resampling.read(),
             jackknife=method == "bca",
             inner=nested,
             options=options,
@@ -118,7 +124,7 @@ def bootstrap_command(
             "seed": seed,
             "level": level,
             "method": method,
-            "scheme": scheme,
+            **scheme_fields(result.scheme, result.dependence),
             "solver": solver.name,
         }
         output.print_json(_fields(runs, result, settings, params, bands))
@@ -131,9 +137,12 @@ def bootstrap_command(
 
 def _check(method: str, scheme: str) -> None:
     """Refuse combinations that would only be refused after the fits."""
+    from chinchilla_jax.bootstrapping.auto_scheme import is_auto
     from chinchilla_jax.bootstrapping.schemes import read_scheme
     from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, read_method
 
+    if is_auto(scheme):
+        return
     if not read_scheme(scheme).quantiles and not read_method(method, BOOTSTRAP_METHODS).normal:
         raise UsageError(f"--scheme {scheme} estimates a spread but no quantiles; add --method gaussian")
 
@@ -166,7 +175,7 @@ def _print(
 ) -> None:
     statuses = output.status_line(result.counts())
     output.echo(output.runs_line(runs))
-    scheme = "" if result.scheme.name == "pairs" else f" ({result.scheme.name})"
+    scheme = "" if result.scheme.name == "pairs" else f" ({scheme_text(result.scheme)})"
     objective = result.point.objective
     automatic = getattr(objective, "automatic", False)
     fitted = [
@@ -176,6 +185,7 @@ def _print(
     if result.point.model.name != "chinchilla":
         fitted.insert(0, result.point.model.name)
     output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
+    print_dependence(result.dependence)
     failed = int((~result.converged).sum())
     if failed >= _MANY_FAILED * len(result.status):
         output.echo(

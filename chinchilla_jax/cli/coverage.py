@@ -9,8 +9,9 @@ import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
+from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
 from chinchilla_jax.cli.options import flops_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.resampling import Resampling, resampling_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
     show_default="estimated from DATA",
     help="Correlation of the errors within a group, 0 to 1.",
 )
-@scheme_option()
+@resampling_options()
 @delta_option(show_default="0.001")
 @click.option(
     "--boundary",
@@ -91,7 +92,7 @@ def coverage_command(
     noise: str,
     groups: str,
     correlation: float | None,
-    scheme: str,
+    resampling: Resampling,
     delta: Delta | None,
     boundary: str,
     method: tuple[str, ...],
@@ -117,14 +118,14 @@ def coverage_command(
         "noise": noise,
         "groups": groups,
         "correlation": correlation,
-        "scheme": scheme,
+        "scheme": resampling.read(),
         "boundary": boundary,
         "flops": flops,
         "seed": seed,
     }
     spec = CoverageSpec(**settings, methods=method or None)
     objective = Huber() if delta is None else Huber(delta)
-    runs = table.read()
+    runs = resampling.read_runs(table)
     with output.progress("coverage", datasets, "data sets") as advance:
         found = coverage(runs, spec, objective=objective, out=out, options=solver.options(), progress=advance)
     try:
@@ -136,6 +137,8 @@ def coverage_command(
             {
                 "data": output.runs_fields(runs),
                 **settings,
+                "scheme": resampling.name if resampling.cluster is None else "cluster",
+                "cluster": resampling.cluster,
                 "delta": objective.delta,
                 "groups": found.attrs["groups"],
                 "correlation": found.attrs["correlation"],
@@ -145,7 +148,7 @@ def coverage_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
+    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({resampling.text}), noise {noise}")
     output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=4, digits=3)

@@ -186,10 +186,6 @@ solver_options = bundle(
 )
 
 
-# Schemes that weight the runs, which every law and objective allows.
-WEIGHT_SCHEMES = ("pairs", "cluster", "bayesian")
-
-
 def scheme_option(names: Sequence[str] = choices.SCHEMES) -> Decorator[Any]:
     """The option --scheme.
 

@@ -10,14 +10,12 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import (
-    WEIGHT_SCHEMES,
     Solver,
     floor_option,
     law_option,
     newton_options,
     objective_options,
     read_laws,
-    scheme_option,
     weights_option,
 )
 from chinchilla_jax.cli.options import (
@@ -26,6 +24,13 @@ from chinchilla_jax.cli.options import (
     output_options,
     resamples_option,
     seed_option,
+)
+from chinchilla_jax.cli.resampling import (
+    WEIGHT_SCHEMES,
+    Resampling,
+    print_dependence,
+    resampling_options,
+    scheme_fields,
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -74,7 +79,7 @@ if TYPE_CHECKING:
 @flops_option("Training compute (FLOP) at which to show tokens per parameter", ("1e20", "5.76e23"))
 @resamples_option(40, "Bootstrap resamples of the comparison.")
 @seed_option("Seed of the resamples and folds.")
-@scheme_option(WEIGHT_SCHEMES)
+@resampling_options(WEIGHT_SCHEMES)
 @level_option
 @newton_options
 @output_options
@@ -91,7 +96,7 @@ def forms_command(
     flops: tuple[float, ...],
     resamples: int,
     seed: int,
-    scheme: str,
+    resampling: Resampling,
     level: float,
     solver: Solver,
     as_json: bool,
@@ -103,6 +108,7 @@ def forms_command(
     """
     from chinchilla_jax.analysis.form_comparison import compare_forms
     from chinchilla_jax.analysis.splits import make_splits
+    from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.fitting.point_fit import fit
     from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute, times_beyond
 
@@ -113,8 +119,11 @@ def forms_command(
         raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
     chosen = read_laws(names, floor)
     splits, budgets = split or choices.SPLITS, budget or None
-    runs = table.read()
+    runs = resampling.read_runs(table)
     own = table.read_weights(weights, runs)
+    scheme, dependence = resolve_scheme(
+        resampling.read(), runs, law=chosen[0], objective=objective, weights=own, options=solver.options()
+    )
     parts = sum(
         len(each.masks)
         for kind in splits
@@ -151,7 +160,7 @@ def forms_command(
                 "folds": folds,
                 "resamples": resamples,
                 "seed": seed,
-                "scheme": scheme,
+                **scheme_fields(scheme, dependence),
                 "level": level,
                 "method": comparison.method,
                 "fits": [_fit_fields(fit, flops, largest_compute(runs)) for fit in fits],
@@ -161,6 +170,7 @@ def forms_command(
         )
         return
     output.echo(output.runs_line(runs))
+    print_dependence(dependence)
     output.echo(output.objective_text(comparison.objective, weights))
     output.echo()
     largest = largest_compute(runs)

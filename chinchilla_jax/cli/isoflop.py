@@ -16,6 +16,7 @@ from chinchilla_jax.cli.options import (
     resamples_option,
     seed_option,
 )
+from chinchilla_jax.cli.resampling import WEIGHT_SCHEMES, Resampling, resampling_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
 @resamples_option()
 @seed_option()
 @level_option
+@resampling_options(WEIGHT_SCHEMES)
 @newton_options
 @output_options
 def isoflop_command(
@@ -63,6 +65,7 @@ def isoflop_command(
     resamples: int,
     seed: int,
     level: float,
+    resampling: Resampling,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -73,12 +76,12 @@ def isoflop_command(
     """
     from chinchilla_jax.planning import compare_methods, isoflop
 
-    runs = table.read()
+    runs = resampling.read_runs(table)
     result = isoflop(runs, budgets=budget or None, tolerance=tolerance, resamples=resamples, seed=seed)
     minima = result.minima(level)
     if not as_json:  # first, because the parabolas are of use even if the parametric fit fails
         _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples")
-    sample = law_source.fit_sample(runs, resamples, seed, solver)
+    sample = law_source.fit_sample(runs, resamples, seed, solver, resampling)
     compared = compare_methods(result, sample, flops, level=level)
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
@@ -101,6 +104,7 @@ def isoflop_command(
         return
     output.echo()
     output.echo("both methods on the same runs")
+    law_source.print_resampling(sample)
     rows = sorted(output.rows(compared, [*_COMPARED, "doubt"]), key=lambda row: row[0])
     output.print_table(_COMPARED, [row[:-1] for row in rows], keys=3, doubts=[row[-1] for row in rows])
 

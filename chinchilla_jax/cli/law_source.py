@@ -12,6 +12,13 @@ from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
 from chinchilla_jax.cli.options import Decorator, bundle, level_option, resamples_option, seed_option
+from chinchilla_jax.cli.resampling import (
+    AUTO,
+    WEIGHT_SCHEMES,
+    Resampling,
+    read_resampling,
+    resampling_option_pair,
+)
 from chinchilla_jax.cli.table_options import COLUMN_OPTIONS, DATA_HELP, Table, data_argument
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ class LawSource:
     seed: int
     level: float
     solver: Solver
+    resampling: Resampling
 
     def read(self) -> LawSample:
         """The laws.
@@ -50,7 +58,8 @@ class LawSource:
             from chinchilla_jax import open_study
 
             return LawSample.from_study(open_study(self.study), self.condition)
-        return fit_sample(self.table.read(), self.resamples, self.seed, self.solver)
+        runs = self.resampling.read_runs(self.table)
+        return fit_sample(runs, self.resamples, self.seed, self.solver, self.resampling)
 
     def _check(self) -> None:
         if self.study is not None and self.law is not None:
@@ -66,6 +75,8 @@ class LawSource:
             "--drop-highest-loss": self.table.drop_highest_loss is not None,
             "--column": bool(self.table.column),
             "--experiment": self.table.experiment is not None,
+            "--scheme": self.resampling.name != AUTO,
+            "--cluster": self.resampling.cluster is not None,
         }
         named = [option for option, given in about_data.items() if given]
         if named:
@@ -92,6 +103,8 @@ def _law_source(
     seed: int,
     level: float,
     engine: str,
+    scheme: str,
+    cluster: str | None,
     **about_data: Any,
 ) -> LawSource:
     return LawSource(
@@ -104,6 +117,7 @@ def _law_source(
         seed=seed,
         level=level,
         solver=read_solver(engine=engine),
+        resampling=read_resampling(scheme, cluster),
     )
 
 
@@ -126,13 +140,14 @@ law_source_options = bundle(
         "resamples": resamples_option(),
         "seed": seed_option(),
         "level": level_option,
+        **resampling_option_pair(WEIGHT_SCHEMES),
         "engine": engine_option,
     },
 )
 """DATA, or the laws that replace it, as `laws`."""
 
 
-def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver) -> LawSample:
+def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver, resampling: Resampling) -> LawSample:
     """The laws of a bootstrap of these runs, with its progress shown.
 
     Raises:
@@ -142,7 +157,14 @@ def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver) -> LawSamp
     from chinchilla_jax.planning import LawSample
 
     with output.progress("bootstrap", resamples) as advance:
-        result = bootstrap(runs, resamples=resamples, seed=seed, options=solver.options(), progress=advance)
+        result = bootstrap(
+            runs,
+            resamples=resamples,
+            seed=seed,
+            scheme=resampling.read(),
+            options=solver.options(),
+            progress=advance,
+        )
     require_certified(result.point)
     return LawSample.from_bootstrap(result, source=f"{output.runs_line(runs)}, {resamples:,} resamples")
 
@@ -181,6 +203,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "n_without_optimum": sample.n_without_optimum,
         "level": None if sample.is_single else level,
         "method": None if sample.is_single else "percentile",
+        "resampling": sample.resampling or None,
         "warnings": sample.warnings,
     }
 
@@ -195,8 +218,15 @@ def print_sample(sample: LawSample, level: float) -> None:
     output.echo(f"{sample.source}{'; left out: ' + ', '.join(left_out) if left_out else ''}")
     if not sample.is_single:
         output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
+    print_resampling(sample)
     output.print_warnings(sample.warnings)
     output.echo()
+
+
+def print_resampling(sample: LawSample) -> None:
+    """What --scheme auto chose and why, in a line."""
+    if sample.resampling:
+        output.print_paragraph(f"scheme auto: {sample.resampling}")
 
 
 def interval_columns(sample: LawSample) -> list[str]:

@@ -8,13 +8,11 @@ import click
 
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import (
-    WEIGHT_SCHEMES,
     Solver,
     delta_option,
     law_options,
     newton_options,
     penalty_option,
-    scheme_option,
     weights_option,
 )
 from chinchilla_jax.cli.options import (
@@ -23,6 +21,14 @@ from chinchilla_jax.cli.options import (
     output_options,
     resamples_option,
     seed_option,
+)
+from chinchilla_jax.cli.resampling import (
+    WEIGHT_SCHEMES,
+    Resampling,
+    print_dependence,
+    resampling_options,
+    scheme_fields,
+    scheme_text,
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
 )
 @resamples_option(400, "Bootstrap resamples for each objective.")
 @seed_option()
-@scheme_option(WEIGHT_SCHEMES)
+@resampling_options(WEIGHT_SCHEMES)
 @level_option
 @newton_options
 @output_options
@@ -55,7 +61,7 @@ def objectives_command(
     flops: tuple[float, ...],
     resamples: int,
     seed: int,
-    scheme: str,
+    resampling: Resampling,
     level: float,
     solver: Solver,
     as_json: bool,
@@ -66,6 +72,7 @@ def objectives_command(
     absolute error that penalises overestimates, all to the same resamples.
     """
     from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
+    from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.laws import read_objective
     from chinchilla_jax.planning.plausibility import (
         compute_doubt,
@@ -77,8 +84,11 @@ def objectives_command(
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
     others = (read_objective("squared"), read_objective("raw_squared"), asymmetric)
-    runs = table.read()
+    runs = resampling.read_runs(table)
     own = table.read_weights(weights, runs)
+    scheme, dependence = resolve_scheme(
+        resampling.read(), runs, law=law, objective="huber", weights=own, options=solver.options()
+    )
     with output.progress("objectives", resamples * (len(deltas) + len(others))) as advance:
         found = objective_sensitivity(
             runs,
@@ -104,7 +114,7 @@ def objectives_command(
                 "weights": weights,
                 "resamples": resamples,
                 "seed": seed,
-                "scheme": scheme,
+                **scheme_fields(scheme, dependence),
                 "level": level,
                 "method": "percentile",
                 "objectives": output.doubtful_records(
@@ -118,7 +128,8 @@ def objectives_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{law.name}, {resamples:,} resamples ({scheme}), interval {level:g} percentile")
+    output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), interval {level:g} percentile")
+    print_dependence(dependence)
     names = [name for name in dict.fromkeys(found["quantity"]) if name != "tokens_per_param"]
     output.echo()
     output.print_table(

@@ -29,8 +29,8 @@ class Table:
     column: Sequence[str] = ()
     experiment: str | None = None
 
-    def read(self) -> Runs:
-        """The runs."""
+    def read(self, groups: Sequence[str] = ()) -> Runs:
+        """The runs, with these further columns."""
         from chinchilla_jax import load_runs
 
         return load_runs(
@@ -39,6 +39,7 @@ class Table:
             drop_highest_loss=self.drop_highest_loss,
             columns=read_columns(self.column),
             experiment=self.experiment,
+            groups=groups,
         )
 
     def read_weights(self, column: str | None, runs: Runs) -> NDArray[np.float64] | None:

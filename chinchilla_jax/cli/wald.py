@@ -8,9 +8,17 @@ import click
 
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit import require_certified
-from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options, scheme_option
+from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
+from chinchilla_jax.cli.resampling import (
+    WEIGHT_SCHEMES,
+    Resampling,
+    print_dependence,
+    resampling_options,
+    scheme_fields,
+    scheme_text,
+)
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 @delta_option(default=1e-3)
 @resamples_option()
 @seed_option()
-@scheme_option(("pairs", "cluster", "bayesian", "wild"))
+@resampling_options((*WEIGHT_SCHEMES, "wild"))
 @newton_options
 @output_options
 def wald_command(
@@ -32,7 +40,7 @@ def wald_command(
     delta: Delta,
     resamples: int,
     seed: int,
-    scheme: str,
+    resampling: Resampling,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -46,14 +54,14 @@ def wald_command(
 
     tested = parse_law(law)
     objective = Huber(delta)
-    runs = table.read()
+    runs = resampling.read_runs(table)
     with output.progress("bootstrap", resamples) as advance:
         boot = bootstrap(
             runs,
             resamples=resamples,
             seed=seed,
             objective=objective,
-            scheme=scheme,
+            scheme=resampling.read(),
             options=solver.options(),
             progress=advance,
         )
@@ -68,7 +76,7 @@ def wald_command(
                 "fit": boot.point.law.as_dict(),
                 "resamples": resamples,
                 "seed": seed,
-                "scheme": scheme,
+                **scheme_fields(boot.scheme, boot.dependence),
                 "statistic": test.statistic,
                 "degrees": test.degrees,
                 "p_value": test.p_value,
@@ -83,7 +91,8 @@ def wald_command(
         return
     output.echo(output.runs_line(runs))
     output.echo(f"law {law}")
-    output.echo(f"against the fit by {objective.name}, {resamples:,} resamples ({scheme})")
+    output.echo(f"against the fit by {objective.name}, {resamples:,} resamples ({scheme_text(boot.scheme)})")
+    print_dependence(boot.dependence)
     output.echo()
     output.print_table(list(test.table), output.rows(test.table))
     output.echo()

@@ -38,6 +38,7 @@ class LawSample:
             (alpha, beta, A or B is not positive), so that no budget has a best allocation.
         warnings: what a reader must know before using the numbers, one sentence each.
         largest_flops: 6 N D of the largest run that was fitted (FLOP); None where the runs are not known.
+        resampling: what scheme="auto" chose and why; empty where the scheme was given.
     """
 
     laws: ScalingLaw
@@ -47,6 +48,7 @@ class LawSample:
     n_without_optimum: int = 0
     warnings: tuple[str, ...] = ()
     largest_flops: float | None = None
+    resampling: str = ""
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -71,7 +73,12 @@ class LawSample:
             )
         made = cls._filtered(result.laws, result.converged, result.point.law, source)
         largest = largest_compute(result.design)
-        return dataclasses.replace(made, warnings=result.warnings, largest_flops=largest)
+        return dataclasses.replace(
+            made,
+            warnings=result.warnings,
+            largest_flops=largest,
+            resampling=result.dependence.sentence if result.dependence else "",
+        )
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
