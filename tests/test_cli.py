@@ -508,6 +508,8 @@ def test_bootstrap_as_json():
         "level",
         "method",
         "scheme",
+        "cluster",
+        "dependence",
         "solver",
         "status_counts",
         "point",

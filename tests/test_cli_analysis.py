@@ -27,7 +27,7 @@ def test_bootstrap_by_every_method(method):
 
 def test_bootstrap_by_a_scheme():
     text = done("bootstrap", "chinchilla", "--resamples", "30", "--scheme", "cluster")
-    assert "30 resamples (cluster), huber: 30 CONVERGED" in text
+    assert "30 resamples (cluster by params), huber: 30 CONVERGED" in text
     # A jackknife has as many fits as runs, whatever is asked for.
     text = done("bootstrap", "chinchilla", "--scheme", "jackknife", "--method", "gaussian")
     assert "240 resamples (jackknife)" in text

@@ -50,7 +50,7 @@ def test_weights(tmp_path):
     boot = strict_json(done(*asked, "--json"))
     expected = cj.bootstrap(runs, weights=table["trust"], resamples=20).interval()
     assert [row["low"] for row in boot["parameters"]] == list(expected["low"])
-    assert "20 resamples, huber, weights from trust: 20 CONVERGED" in done(*asked)
+    assert "20 resamples (cluster by params), huber, weights from trust: 20 CONVERGED" in done(*asked)
 
 
 def test_forms():
@@ -110,7 +110,7 @@ def test_wald():
         (["forms", "chinchilla", "--folds", "1"], "at least 2"),
         (["objectives", "chinchilla", "--delta", "0"], "'--delta': '0' is not a positive number"),
         (["objectives", "chinchilla", "--penalty", "-3"], "not a positive number"),
-        (["objectives", "chinchilla", "--scheme", "residual"], "not one of pairs, cluster, bayesian"),
+        (["objectives", "chinchilla", "--scheme", "residual"], "not one of auto, pairs, cluster, bayesian"),
         (["wald", "chinchilla", "--law", "1,2,3"], "five numbers"),
         (["wald", "chinchilla", "--resamples", "10"], "at least 50"),
         (["wald", "nowhere.csv"], "nowhere.csv"),

@@ -114,6 +114,7 @@ def coverage(
         "groups": shared.name,
         "correlation": shared.correlation,
         "p": shared.p,
+        "scheme": _scheme_record(spec.scheme),
         "sentence": shared.sentence,
     }
     return table

@@ -148,7 +148,8 @@ def coverage_command(
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({resampling.text}), noise {noise}")
+    scheme = found.attrs["scheme"] if resampling.cluster is None else f"cluster by {resampling.cluster}"
+    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
     output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=4, digits=3)

@@ -40,11 +40,6 @@ class Resampling:
             )
         return table.read(groups=(self.cluster,) if own and self.cluster else ())
 
-    @property
-    def text(self) -> str:
-        """What was asked for, in a line."""
-        return self.name if self.cluster is None else f"cluster by {self.cluster}"
-
     def read(self) -> Scheme | str:
         """The scheme, or the name of one without settings."""
         if self.cluster is None:
