@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.analysis.splits import SPLITS
+from chinchilla_jax.analysis.wald import COMPARED as WALD_COMPARED
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
 from chinchilla_jax.datasets import dataset_names, load_runs
@@ -165,6 +166,7 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
         (choices.COUNTINGS, COUNTINGS),
         (choices.COUNTING_RULES, COUNTING_RULES),
         (choices.LAWS, LAWS),
+        (choices.WALD_COMPARED, WALD_COMPARED),
         (choices.OBJECTIVES, OBJECTIVES),
         (choices.SOLVERS, SOLVER_NAMES),
         (choices.ENGINES, ENGINES),

@@ -87,9 +87,16 @@ def test_wald():
     found = strict_json(done("wald", "chinchilla", "--resamples", "200", "--json"))
     runs = cj.load_runs("chinchilla")
     expected = wald_test(cj.bootstrap(runs, resamples=200), HOFFMANN_2022, runs)
-    assert found["statistic"] == pytest.approx(expected.statistic, rel=1e-6)
+    assert found["statistic"] == pytest.approx(expected.statistic, rel=1e-6) and found["degrees"] == 2
+    given = ("wald", "chinchilla", "--resamples", "200")
+    found = strict_json(done(*given, "--errors", "0.02,0.02", "--json"))
+    assert found["errors"] == [0.02, 0.02] and found["statistic"] < expected.statistic
+    found = strict_json(done(*given, "--compare", "all", "--json"))
+    assert found["degrees"] == 5 and [row["coordinate"] for row in found["coordinates"]][2] == "ln E"
+    text = " ".join(done(*given, "--against", "llama3").split())
+    assert "against llama3" in text and "both tables have the same exponents" in text
     text = done("wald", "chinchilla", "--resamples", "200", "--law", "1.8172,482.01,2085.43,0.3478,0.3658")
-    assert "The law is not rejected at 5%" in text
+    assert "is not rejected at 5%" in " ".join(text.split()) and "taken as exact" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -108,6 +115,8 @@ def test_wald():
         (["forms", "chinchilla", "--weights", "w"], "embedded table"),
         (["forms", "chinchilla", "--floor", "-1", "--law", "fixed_floor"], "zero or more"),
         (["forms", "chinchilla", "--folds", "1"], "at least 2"),
+        (["wald", "chinchilla", "--errors", "0.1;0.2"], "give numbers such as 0.02,0.02"),
+        (["wald", "chinchilla", "--law", "hoffmann2022", "--against", "llama3"], "give one of them"),
         (["objectives", "chinchilla", "--delta", "0"], "'--delta': '0' is not a positive number"),
         (["objectives", "chinchilla", "--penalty", "-3"], "not a positive number"),
         (["objectives", "chinchilla", "--scheme", "residual"], "not one of auto, pairs, cluster, bayesian"),

@@ -19,5 +19,6 @@ from chinchilla_jax.analysis.theory_tables import theory_summary as theory_summa
 from chinchilla_jax.analysis.theory_tables import theory_table as theory_table
 from chinchilla_jax.analysis.trends import trend_table as trend_table
 from chinchilla_jax.analysis.wald import WaldTest as WaldTest
-from chinchilla_jax.analysis.wald import null_p_values as null_p_values
 from chinchilla_jax.analysis.wald import wald_test as wald_test
+from chinchilla_jax.analysis.wald import wald_test_of_tables as wald_test_of_tables
+from chinchilla_jax.analysis.wald_calibration import null_p_values as null_p_values

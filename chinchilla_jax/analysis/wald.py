@@ -1,39 +1,44 @@
-"""Does a published law agree with these runs? A joint test of all five parameters.
+"""Does a published law, or another table, agree with these runs? A joint test of exponents or all parameters.
 
 Notation
-    x            (ln A - alpha mean ln N, ln B - beta mean ln D, ln E, alpha, beta); (..., 5)
-    x_fit        of the point fit; x_law of the law in question; x_r of resample r
-    S            covariance of x_r over the resamples; (5, 5)
-    distance     d_r^2 = (x_r - x_fit)' S^-1 (x_r - x_fit), Mahalanobis; (R,)
-    statistic    W = (x_law - x_fit)' S^-1 (x_law - x_fit)
+    x            (ln A - alpha mean ln N, ln B - beta mean ln D, ln E, alpha, beta), or the last two; (..., k)
+    x_fit        of the point fit; x_other of what it is compared with; x_r of resample r
+    S            covariance of x_r over the resamples, plus that of x_other; (k, k)
+    e_r          error of x_other: 0 for a law taken as exact, a normal draw for one with standard errors, the
+                 deviation of its resample r for another table; (R, k)
+    distance     d_r^2 = (x_r - x_fit - e_r)' S^-1 (x_r - x_fit - e_r), Mahalanobis; (R,)
+    statistic    W = (x_other - x_fit)' S^-1 (x_other - x_fit)
+
+E, A and B depend on the text and the tokenizer of the losses: only the exponents can be compared between data
+sets. All five are meaningful on one text, as in Besiroglu et al. 2024.
 
 Logarithms make the resamples nearly normal; A and B themselves range over decades. Centring is linear: it
-changes no statistic and keeps S well conditioned. There are two p-values: the tail of chi-squared with 5
+changes no statistic and keeps S well conditioned. There are two p-values: the tail of chi-squared with k
 degrees of freedom at W, exact for a normal x and a known S (Wald 1943, Trans. Amer. Math. Soc. 54); and the
-share of resamples at least as far from the fit as the law is, (1 + #{d_r^2 >= W}) / (1 + R), which needs no
-normality and cannot fall below 1 / (1 + R).
+share of resamples at least as far from the fit, (1 + #{d_r^2 >= W}) / (1 + R), which needs no normality and
+cannot fall below 1 / (1 + R).
 
 Besiroglu et al. 2024 (arXiv:2404.10102) test Hoffmann et al.'s law in this way, in (ln A, ln B, ln E, alpha,
 beta), with S from the bootstrap of `Huber` and the point from `HuberScale`, which can be passed as
-`estimate`.
+`estimate`. `wald_calibration.py` tests the test.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax._util.validation import whole_number
-from chinchilla_jax.analysis.coverage_noise import NOISES, simulated_losses
-from chinchilla_jax.laws.objectives import huber_location
-from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import non_negative_number
+from chinchilla_jax.analysis.chi_squared import log10_chi_squared_tail
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,26 +48,29 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 COORDINATES = ("ln A at the mean ln N", "ln B at the mean ln D", "ln E", "alpha", "beta")
-DEGREES = len(COORDINATES)
+COMPARED = {"exponents": (3, 4), "all": (0, 1, 2, 3, 4)}
+"""What can be compared, as positions in `COORDINATES`."""
+_LN_E = 2
 _LEAST = 50  # resamples: ten for each parameter, below which S is not worth inverting
-_POINT_STARTS = 16
-_LARGE_HALF = 1e18
+_SEED = 0  # of the draws of a published law with standard errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WaldTest:
-    """Outcome of `wald_test`.
+    """Outcome of `wald_test` and `wald_test_of_tables`.
 
     Attributes:
         statistic: W.
-        degrees: of freedom, 5.
+        degrees: of freedom: how many coordinates are compared.
         log10_p: log10 of the chi-squared p-value, which itself may be too small for a float.
-        p_bootstrap: share of resamples at least as far from the fit as the law.
+        p_bootstrap: share of resamples at least as far from the fit.
         n_resamples: resamples that count.
-        n_failed: resamples left out, not certified or with E = 0.
+        n_failed: resamples left out: not certified or, where ln E is compared, with E = 0.
         distances: d_r^2, (n_resamples,), in no order.
-        table: per coordinate: coordinate, fit, law, standard_error, z (law minus fit in standard errors).
+        table: per coordinate: coordinate, fit, law (or "other", of the other table), standard_error (of the
+            difference), z (the difference in standard errors).
         sentence: the same in words.
+        notes: what was compared, and what was taken as exact, one sentence each.
     """
 
     statistic: float
@@ -73,6 +81,7 @@ class WaldTest:
     n_failed: int
     distances: Floats
     table: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     @property
     def p_value(self) -> float:
@@ -89,86 +98,222 @@ class WaldTest:
         verdict = "is rejected" if rejected and by_resamples else "is not rejected"
         if rejected != by_resamples:
             verdict = "is rejected by one of the two tests and not by the other"
+        exponents = self.degrees == len(COMPARED["exponents"])
+        if "law" in self.table:
+            claim = "That these runs have the exponents of the law" if exponents else "The law"
+        else:
+            claim = f"That both tables have the same {'exponents' if exponents else 'parameters'}"
         return (
-            f"The law {verdict} at 5%: chi-squared({self.degrees}) = {self.statistic:.4g}, p = {p}; "
+            f"{claim} {verdict} at 5%: chi-squared({self.degrees}) = {self.statistic:.4g}, p = {p}; "
             f"share of {self.n_resamples:,} resamples as far from the fit {at_most}{self.p_bootstrap:.2g}."
         )
 
 
 def wald_test(
-    boot: BootstrapResult, law: ScalingLaw, runs: Runs, *, estimate: ScalingLaw | None = None
+    boot: BootstrapResult,
+    law: ScalingLaw,
+    runs: Runs,
+    *,
+    compare: str = "exponents",
+    errors: Sequence[float] | None = None,
+    estimate: ScalingLaw | None = None,
 ) -> WaldTest:
     """Test whether `law` could be the truth behind the runs that `boot` resamples.
 
     Args:
         boot: a bootstrap of `runs`, with resamples as large as the data.
-        law: a single law, with E, A and B positive.
+        law: a single law; where all five parameters are compared, with E, A and B positive.
         runs: the runs.
+        compare: "exponents" (alpha and beta) or "all", which is meaningful on one text and tokenizer only.
+        errors: standard errors of the law in natural units, taken as independent: (alpha, beta), or (E, A,
+            B, alpha, beta). None takes the law as exact.
         estimate: a point other than that of `boot`, to mix estimators as Besiroglu et al. 2024 do.
 
     Raises:
-        UsageError: a parameter that enters as a logarithm is not positive, the point fit failed, or too few
-            resamples converged.
+        UsageError: a parameter that enters as a logarithm is not positive, the point fit failed, too few
+            resamples converged, or the errors do not fit what is compared.
     """
-    import pandas as pd
+    chosen = _read_compared(compare)
+    if law.shape != () or not _usable(law, chosen):
+        wanted = "finite exponents" if compare == "exponents" else "E, A and B positive and all five finite"
+        raise UsageError(f"wald_test: the law must be a single one with {wanted}")
+    side = _side(boot, runs, runs, chosen, "wald_test", estimate)
+    added = np.zeros((len(chosen), len(chosen)))
+    draws = np.zeros_like(side.deviations)
+    note = "The law is taken as exact: give its standard errors, which make the test reject less."
+    if errors is not None:
+        note = "The standard errors of the law are added to those of the fit."
+        added = _law_covariance(law, errors, runs, chosen)
+        generator = np.random.Generator(np.random.Philox(_SEED))
+        draws = generator.multivariate_normal(np.zeros(len(chosen)), added, size=len(draws), method="eigh")
+    return _outcome(
+        side.point,
+        coordinates(law, runs)[list(chosen)],
+        "law",
+        np.cov(side.deviations, rowvar=False) + added,
+        side.deviations - draws,
+        side.n_failed,
+        chosen,
+        (_text_note(compare), note),
+    )
 
-    if law.shape != () or not _usable(law):
-        raise UsageError(
-            "wald_test: the law must be a single one with E, A and B positive and all five finite"
-        )
+
+def wald_test_of_tables(
+    boot: BootstrapResult,
+    runs: Runs,
+    other: BootstrapResult,
+    other_runs: Runs,
+    *,
+    compare: str = "exponents",
+) -> WaldTest:
+    """Test whether two tables could have the same exponents, or all five parameters, behind them.
+
+    Args:
+        boot: a bootstrap of `runs`.
+        runs: one table.
+        other: a bootstrap of `other_runs`; the tables are taken as independent.
+        other_runs: the other table.
+        compare: as for `wald_test`; "all" where both have one text and tokenizer.
+
+    Raises:
+        UsageError: as for `wald_test`, of either table.
+    """
+    chosen = _read_compared(compare)
+    first = _side(boot, runs, runs, chosen, "wald_test_of_tables")
+    # One centre for both, so that a coordinate is one function of the law on either side.
+    second = _side(other, other_runs, runs, chosen, "wald_test_of_tables")
+    count = min(len(first.deviations), len(second.deviations))
+    return _outcome(
+        first.point,
+        second.point,
+        "other",
+        np.cov(first.deviations, rowvar=False) + np.cov(second.deviations, rowvar=False),
+        first.deviations[:count] - second.deviations[:count],
+        first.n_failed + second.n_failed,
+        chosen,
+        (_text_note(compare), "Both tables are bootstrapped, and their covariances are added."),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """One table: its point, (k,), deviations of its resamples, (R, k), and how many were left out."""
+
+    point: Floats
+    deviations: Floats
+    n_failed: int
+
+
+def _side(
+    boot: BootstrapResult,
+    runs: Runs,
+    centre: Runs,
+    chosen: tuple[int, ...],
+    caller: str,
+    estimate: ScalingLaw | None = None,
+) -> _Side:
     if not isinstance(boot.laws, ScalingLaw):
-        raise UsageError(f"wald_test: a bootstrap of {boot.point.model.name}; give one of 'chinchilla'")
+        raise UsageError(f"{caller}: a bootstrap of {boot.point.model.name}; give one of 'chinchilla'")
     if boot.scheme.factor(len(runs)) != 1 or not boot.scheme.quantiles:
         raise UsageError(
-            f"wald_test: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "
+            f"{caller}: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "
             "use 'pairs', 'cluster', 'bayesian', 'wild' or 'residual'"
         )
     point = boot.point.law if estimate is None else estimate
-    if not (boot.point.status.name == "CONVERGED" and _usable(point)):
-        raise UsageError(
-            f"wald_test: the point fit is {boot.point.status.name}; a test needs all five parameters"
-        )
-    sound = boot.converged & (np.asarray(boot.laws.E) > 0)
+    if not (boot.point.status.certified and _usable(point, chosen)):
+        needed = "all five parameters, E above 0" if _LN_E in chosen else "its exponents"
+        raise UsageError(f"{caller}: the point fit is {boot.point.status.name}; a test needs {needed}")
+    sound = is_certified(boot.status_codes)
+    if _LN_E in chosen:
+        sound = sound & (np.asarray(boot.laws.E) > 0)
     count = int(sound.sum())
     if count < _LEAST:
         raise UsageError(
-            f"wald_test: {count} of {len(sound)} resamples converged; give at least {_LEAST}, better 1,000"
+            f"{caller}: {count} of {len(sound)} resamples converged; give at least {_LEAST}, better 1,000"
         )
-    fitted = coordinates(boot.laws[np.flatnonzero(sound)], runs)
-    x_fit, x_law = coordinates(point, runs), coordinates(law, runs)
-    covariance = np.cov(fitted, rowvar=False)
+    fitted = coordinates(boot.laws[np.flatnonzero(sound)], centre)[:, list(chosen)]
+    at = coordinates(point, centre)[list(chosen)]
+    return _Side(at, fitted - at, len(sound) - count)
+
+
+def _outcome(
+    x_fit: Floats,
+    x_other: Floats,
+    label: str,
+    covariance: Floats,
+    deviations: Floats,
+    n_failed: int,
+    chosen: tuple[int, ...],
+    notes: tuple[str, ...],
+) -> WaldTest:
+    import pandas as pd
+
     spread = np.sqrt(np.diag(covariance))
     eigenvalues = np.linalg.eigvalsh(covariance / np.outer(spread, spread)) if spread.all() else np.zeros(1)
     if not eigenvalues[0] > 1e-12:
         raise UsageError(
             "wald_test: the resamples have no spread in some direction; give more runs or another scheme"
         )
+    inverse = np.linalg.inv(covariance / np.outer(spread, spread))
 
-    def squared(x: Floats) -> Floats:
-        scaled = (x - x_fit) / spread
-        inverse = np.linalg.inv(covariance / np.outer(spread, spread))
+    def squared(difference: Floats) -> Floats:
+        scaled = difference / spread
         return np.asarray(np.einsum("...j,jk,...k->...", scaled, inverse, scaled))
 
-    statistic, distances = float(squared(x_law)), squared(fitted)
+    statistic, distances = float(squared(x_other - x_fit)), squared(deviations)
     table = pd.DataFrame(
         {
-            "coordinate": COORDINATES,
+            "coordinate": [COORDINATES[i] for i in chosen],
             "fit": x_fit,
-            "law": x_law,
+            label: x_other,
             "standard_error": spread,
-            "z": (x_law - x_fit) / spread,
+            "z": (x_other - x_fit) / spread,
         }
     )
     return WaldTest(
         statistic=statistic,
-        degrees=DEGREES,
-        log10_p=log10_chi_squared_tail(statistic, DEGREES),
-        p_bootstrap=float((1 + np.sum(distances >= statistic)) / (1 + count)),
-        n_resamples=count,
-        n_failed=len(sound) - count,
+        degrees=len(chosen),
+        log10_p=log10_chi_squared_tail(statistic, len(chosen)),
+        p_bootstrap=float((1 + np.sum(distances >= statistic)) / (1 + len(distances))),
+        n_resamples=len(distances),
+        n_failed=n_failed,
         distances=distances,
         table=table,
+        notes=notes,
     )
+
+
+def _read_compared(compare: str) -> tuple[int, ...]:
+    if compare not in COMPARED:
+        raise unknown_name("comparison", compare, COMPARED)
+    return COMPARED[compare]
+
+
+def _text_note(compare: str) -> str:
+    if compare == "exponents":
+        return "Only the exponents are compared: E, A and B depend on the text and tokenizer of the losses."
+    return (
+        "All five parameters are compared: E, A and B can agree only where the losses are of one text and "
+        "tokenizer."
+    )
+
+
+def _law_covariance(law: ScalingLaw, errors: Sequence[float], runs: Runs, chosen: tuple[int, ...]) -> Floats:
+    """Covariance (k, k) of the coordinates of a law with these standard errors, by the delta method."""
+    names = PARAMETERS if _LN_E in chosen else PARAMETERS[3:]
+    given = np.array([non_negative_number("wald_test: errors", each) for each in errors])
+    if len(given) != len(names):
+        raise UsageError(
+            f"wald_test: {len(given)} errors; give one for each of {', '.join(names)}, in this order"
+        )
+    if _LN_E not in chosen:
+        return np.diag(given**2)
+    jacobian = np.zeros((5, 5))  # of the coordinates in (E, A, B, alpha, beta)
+    jacobian[0, [1, 3]] = 1 / float(law.A), -np.mean(np.log(runs.params))
+    jacobian[1, [2, 4]] = 1 / float(law.B), -np.mean(np.log(runs.tokens))
+    jacobian[2, 0] = 1 / float(law.E)
+    jacobian[3, 3] = jacobian[4, 4] = 1.0
+    return np.asarray(jacobian @ np.diag(given**2) @ jacobian.T)
 
 
 @beyond_float64()
@@ -187,95 +332,8 @@ def coordinates(laws: ScalingLaw, runs: Runs) -> Floats:
     )
 
 
-def log10_chi_squared_tail(statistic: float, degrees: int) -> float:
-    """log10 of the probability that chi-squared exceeds `statistic`; odd degrees, also where it underflows.
-
-    With h = statistic / 2 the tail is exp(-h) (erfcx(sqrt(h)) + sum_k h^(k - 1/2) / Gamma(k + 1/2)), k from 1
-    to (degrees - 1)/2 (Abramowitz & Stegun 26.4.4).
-
-    Raises:
-        UsageError: an even or negative number of degrees, or a negative statistic.
-    """
-    from scipy.special import erfcx, gamma
-
-    if degrees < 1 or degrees % 2 == 0:
-        raise UsageError(f"chi-squared tail: degrees = {short(degrees)}, give an odd positive number")
-    if not statistic >= 0:
-        raise UsageError(
-            f"chi-squared tail: statistic = {short(statistic)}, give a number that is not negative"
-        )
-    half = np.float64(statistic) / 2
-    if half > _LARGE_HALF:  # where the logarithm of the other factor is lost in the rounding of h
-        return float(-half / math.log(10))
-    terms = [half ** (k - 0.5) / gamma(k + 0.5) for k in range(1, (degrees - 1) // 2 + 1)]
-    return float((np.log(erfcx(np.sqrt(half)) + sum(terms)) - half) / math.log(10))
-
-
-def null_p_values(
-    runs: Runs,
-    *,
-    datasets: int = 200,
-    resamples: int = 400,
-    seed: int = 0,
-    noise: str = "residuals",
-    progress: Callable[[int], None] | None = None,
-) -> pd.DataFrame:
-    """P-values of tests of the truth, on data sets simulated from it: they should be uniform.
-
-    Args:
-        runs: the design; the law fitted to it is the truth, its residuals are the errors.
-        datasets: how many are simulated.
-        resamples: of each.
-        seed: whole number.
-        noise: "residuals" (any run's error for any run) or "signed" (each run its own, its sign drawn), see
-            `coverage_noise.py`.
-        progress: called with 1 after each data set.
-
-    Returns:
-        One row per data set: dataset, statistic, p_value, p_bootstrap; NaN where a test was not possible.
-
-    Raises:
-        UsageError: a bad number, or runs whose own fit is not certified.
-    """
-    import pandas as pd
-
-    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-    from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.solvers import SolverOptions
-
-    if noise not in NOISES:
-        raise unknown_name("noise", noise, NOISES)
-    truth = fit(runs, starts=64)
-    if not truth.status.certified:
-        raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
-    errors = -(truth.residuals - huber_location(truth.residuals, 1e-3))
-    count = whole_number("datasets", datasets, low=1)
-    rows = []
-    for number in range(count):
-        losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]
-        simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
-        point = fit(simulated, starts=_POINT_STARTS, options=SolverOptions(wide_start=True, max_steps=150))
-        row = {"dataset": number, "statistic": np.nan, "p_value": np.nan, "p_bootstrap": np.nan}
-        try:
-            boot = bootstrap(
-                simulated, resamples=resamples, seed=seed + 1 + number, scheme="pairs", point=point
-            )
-            test = wald_test(boot, truth.law, simulated)
-            row |= {
-                "statistic": test.statistic,
-                "p_value": test.p_value,
-                "p_bootstrap": test.p_bootstrap,
-            }
-        except UsageError:
-            # E = 0 in the point fit of a data set: its row stays NaN. Bad arguments are raised.
-            if point.status.name == "CONVERGED":
-                raise
-        rows.append(row)
-        if progress is not None:
-            progress(1)
-    return pd.DataFrame(rows)
-
-
-def _usable(law: ScalingLaw) -> bool:
-    values = [float(getattr(law, name)) for name in ("E", "A", "B", "alpha", "beta")]
-    return all(map(math.isfinite, values)) and min(values[:3]) > 0
+def _usable(law: ScalingLaw, chosen: tuple[int, ...]) -> bool:
+    """Whether a law has the coordinates that are compared."""
+    names = PARAMETERS if _LN_E in chosen else PARAMETERS[3:]
+    values = [float(getattr(law, name)) for name in names]
+    return all(map(math.isfinite, values)) and (_LN_E not in chosen or min(values[:3]) > 0)

@@ -19,6 +19,7 @@ DATASETS = ("chinchilla", "llama3")
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 COUNTING_RULES = ("standard", "best_fit", "untied", "gated", "gated_shared_kv", "without_embedding")
 LAWS = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
+WALD_COMPARED = ("exponents", "all")
 FIXED_FLOOR = "fixed_floor"
 OBJECTIVES = ("huber", "huber_scale", "squared", "asymmetric", "raw_huber", "raw_squared")
 SOLVERS = ("newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs")

@@ -83,13 +83,13 @@ class LawSource:
             raise UsageError(f"{other} replaces a fit to DATA; leave out {' and '.join(named)}, or {other}")
 
 
-def given_law_option(help: str, default: str | None = None) -> Decorator[Any]:
+def given_law_option(help: str, **settings: Any) -> Decorator[Any]:
     """The option --law, for `parse_law`."""
     return click.option(
         "--law",
         metavar="LAW",
-        default=default,
         help=f"{help}: five numbers E,A,B,alpha,beta, or hoffmann2022 or besiroglu2024.",
+        **settings,
     )
 
 

@@ -1,12 +1,14 @@
-"""`chinchilla-jax wald`: whether a published law agrees with the runs."""
+"""`chinchilla-jax wald`: whether a published law, or another table, agrees with the runs."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 
-from chinchilla_jax.cli import output
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
@@ -22,12 +24,35 @@ from chinchilla_jax.cli.resampling import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws.objectives import Delta
+
+_LAW = "hoffmann2022"
 
 
 @click.command("wald")
 @table_options()
-@given_law_option("The law to test", default="hoffmann2022")
+@given_law_option("The law to test", show_default=_LAW)
+@click.option(
+    "--errors",
+    metavar="S,S",
+    help="Standard errors of the law: of alpha,beta, or of E,A,B,alpha,beta with --compare all.  "
+    "[default: the law is exact]",
+)
+@click.option(
+    "--against",
+    metavar="DATA2",
+    help="Another table to compare with, instead of a law; bootstrapped too. Options about columns hold for "
+    "both.",
+)
+@click.option(
+    "--compare",
+    type=choices.Name(choices.WALD_COMPARED),
+    metavar="NAME",
+    default="exponents",
+    help="exponents (alpha and beta), or all five parameters, for losses of one text and tokenizer.",
+)
 @delta_option(default=1e-3)
 @resamples_option()
 @seed_option()
@@ -36,7 +61,10 @@ if TYPE_CHECKING:
 @output_options
 def wald_command(
     table: Table,
-    law: str,
+    law: str | None,
+    errors: str | None,
+    against: str | None,
+    compare: str,
     delta: Delta,
     resamples: int,
     seed: int,
@@ -44,39 +72,59 @@ def wald_command(
     solver: Solver,
     as_json: bool,
 ) -> None:
-    """Test all five parameters of a law jointly against the fit.
+    """Test whether a published law, or another table, agrees with the fit.
 
-    Compares the squared Mahalanobis distance of the law from the fit, by the covariance of the resamples,
-    with chi-squared with 5 degrees of freedom and with the distances of the resamples themselves.
+    Compares the squared Mahalanobis distance from the fit, by the covariance of the resamples, with
+    chi-squared and with the distances of the resamples themselves. E, A and B depend on the text and the
+    tokenizer, so by default only the exponents are compared.
     """
     from chinchilla_jax import Huber, bootstrap
-    from chinchilla_jax.analysis.wald import wald_test
+    from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
 
-    tested = parse_law(law)
+    if against is not None and (law is not None or errors is not None):
+        other = "--law" if law is not None else "--errors"
+        raise UsageError(f"{other} is about a law and --against about a table; give one of them")
+    name = law or _LAW
+    tested, published = parse_law(name), None if errors is None else _read_errors(errors)
     objective = Huber(delta)
     runs = resampling.read_runs(table)
-    with output.progress("bootstrap", resamples) as advance:
-        boot = bootstrap(
-            runs,
-            resamples=resamples,
-            seed=seed,
-            objective=objective,
-            scheme=resampling.read(),
-            options=solver.options(),
-            progress=advance,
-        )
-    require_certified(boot.point)
-    test = wald_test(boot, tested, runs)
+    second = None if against is None else resampling.read_runs(dataclasses.replace(table, data=against))
+
+    def fitted(each: Runs, seed: int) -> BootstrapResult:
+        with output.progress("bootstrap", resamples) as advance:
+            boot = bootstrap(
+                each,
+                resamples=resamples,
+                seed=seed,
+                objective=objective,
+                scheme=resampling.read(),
+                options=solver.options(),
+                progress=advance,
+            )
+        require_certified(boot.point)
+        return boot
+
+    boots = [fitted(runs, seed)]
+    if second is None:
+        test = wald_test(boots[0], tested, runs, compare=compare, errors=published)
+    else:
+        # Another seed: tables of one length would share their draws, and are taken as independent.
+        boots.append(fitted(second, (seed + 1) % 2**32))
+        test = wald_test_of_tables(boots[0], runs, boots[1], second, compare=compare)
     if as_json:
+        other = {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                **output.objective_fields(boot.point.objective),
-                "law": tested.as_dict(),
-                "fit": boot.point.law.as_dict(),
+                "against": None if second is None else {**output.runs_fields(second), **other},
+                **output.objective_fields(boots[0].point.objective),
+                "law": tested.as_dict() if second is None else boots[1].point.law.as_dict(),
+                "errors": published,
+                "compare": compare,
+                "fit": boots[0].point.law.as_dict(),
                 "resamples": resamples,
                 "seed": seed,
-                **scheme_fields(boot.scheme, boot.dependence),
+                **scheme_fields(boots[0].scheme, boots[0].dependence),
                 "statistic": test.statistic,
                 "degrees": test.degrees,
                 "p_value": test.p_value,
@@ -86,14 +134,29 @@ def wald_command(
                 "n_failed": test.n_failed,
                 "coordinates": output.records(test.table),
                 "sentence": test.sentence,
+                "notes": test.notes,
             }
         )
         return
     output.echo(output.runs_line(runs))
-    output.echo(f"law {law}")
-    output.echo(f"against the fit by {objective.name}, {resamples:,} resamples ({scheme_text(boot.scheme)})")
-    print_dependence(boot.dependence)
+    output.echo(f"law {name}" if second is None else f"against {output.runs_line(second)}")
+    of = "against the fit" if second is None else "fits"
+    schemes = " and ".join(dict.fromkeys(scheme_text(boot.scheme) for boot in boots))
+    output.echo(f"{of} by {objective.name}, {resamples:,} resamples ({schemes})")
+    for boot in boots:
+        print_dependence(boot.dependence)
     output.echo()
     output.print_table(list(test.table), output.rows(test.table))
     output.echo()
     output.print_paragraph(test.sentence)
+    for note in test.notes:
+        output.print_paragraph(note)
+
+
+def _read_errors(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--errors {short(text)}: give numbers such as 0.02,0.02, the standard errors of alpha and beta"
+        ) from None

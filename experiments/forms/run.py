@@ -22,7 +22,8 @@ from plot_forms import (
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import compare_forms, objective_sensitivity
-from chinchilla_jax.analysis.wald import null_p_values, wald_test
+from chinchilla_jax.analysis.wald import wald_test
+from chinchilla_jax.analysis.wald_calibration import null_p_values
 from chinchilla_jax.laws import LAWS, AsymmetricError, Squared
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 
@@ -52,7 +53,7 @@ def wald(runs: cj.Runs, args: argparse.Namespace) -> None:
     ]
     rows = []
     for name, law, estimate in cases:
-        test = wald_test(boot, law, runs, estimate=estimate)
+        test = wald_test(boot, law, runs, compare="all", estimate=estimate)
         rows.append(
             {
                 "law": name,
@@ -70,7 +71,9 @@ def wald(runs: cj.Runs, args: argparse.Namespace) -> None:
     pd.DataFrame(rows).to_csv(args.tables / "wald.csv", index=False, float_format="%.5g")
     found = []
     for noise in ("residuals", "signed"):
-        table = null_p_values(runs, datasets=args.datasets, resamples=1000, seed=args.seed, noise=noise)
+        table = null_p_values(
+            runs, datasets=args.datasets, resamples=1000, seed=args.seed, noise=noise, compare="all"
+        )
         for level in (0.01, 0.05, 0.2, 0.5):
             found.append(
                 {

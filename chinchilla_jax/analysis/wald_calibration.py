@@ -1,0 +1,89 @@
+"""P-values of the Wald test under the truth: they should be uniform."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.analysis.coverage_noise import NOISES, simulated_losses
+from chinchilla_jax.analysis.wald import wald_test
+from chinchilla_jax.laws.objectives import huber_location
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.datasets import Runs
+
+_POINT_STARTS = 16
+
+
+def null_p_values(
+    runs: Runs,
+    *,
+    datasets: int = 200,
+    resamples: int = 400,
+    seed: int = 0,
+    noise: str = "residuals",
+    compare: str = "exponents",
+    progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """P-values of tests of the truth, on data sets simulated from it: they should be uniform.
+
+    Args:
+        runs: the design; the law fitted to it is the truth, its residuals are the errors.
+        datasets: how many are simulated.
+        resamples: of each.
+        seed: whole number.
+        noise: "residuals" (any run's error for any run) or "signed" (each run its own, its sign drawn), see
+            `coverage_noise.py`.
+        compare: as for `wald_test`.
+        progress: called with 1 after each data set.
+
+    Returns:
+        One row per data set: dataset, statistic, p_value, p_bootstrap; NaN where a test was not possible.
+
+    Raises:
+        UsageError: a bad number, or runs whose own fit is not certified.
+    """
+    import pandas as pd
+
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.solvers import SolverOptions
+
+    if noise not in NOISES:
+        raise unknown_name("noise", noise, NOISES)
+    truth = fit(runs, starts=64)
+    if not truth.status.certified:
+        raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
+    errors = -(truth.residuals - huber_location(truth.residuals, 1e-3))
+    count = whole_number("datasets", datasets, low=1)
+    rows = []
+    for number in range(count):
+        losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]
+        simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
+        point = fit(simulated, starts=_POINT_STARTS, options=SolverOptions(wide_start=True, max_steps=150))
+        row = {"dataset": number, "statistic": np.nan, "p_value": np.nan, "p_bootstrap": np.nan}
+        try:
+            boot = bootstrap(
+                simulated, resamples=resamples, seed=seed + 1 + number, scheme="pairs", point=point
+            )
+            test = wald_test(boot, truth.law, simulated, compare=compare)
+            row |= {
+                "statistic": test.statistic,
+                "p_value": test.p_value,
+                "p_bootstrap": test.p_bootstrap,
+            }
+        except UsageError:
+            # No law, or E = 0 where ln E is compared: the row stays NaN. Bad arguments are raised.
+            if point.status.name == "CONVERGED":
+                raise
+        rows.append(row)
+        if progress is not None:
+            progress(1)
+    return pd.DataFrame(rows)
