@@ -89,7 +89,7 @@ def test_the_runs_of_chinchilla_err_together_within_a_size():
     assert found.name == "params"
     assert found.p < 0.01
     assert found.correlation == pytest.approx(0.31, abs=0.03)
-    assert "of one size correlated by 0.3" in found.sentence
+    assert "of one size are correlated by 0.3" in found.sentence
 
 
 def test_groups_that_are_none_are_refused():
@@ -98,7 +98,7 @@ def test_groups_that_are_none_are_refused():
     assert shared_errors(runs, point, "none", None).members is None
     assert shared_errors(runs, point, "params", 0.25).correlation == 0.25
     with pytest.raises(cj.UsageError, match="all single runs"):
-        shared_errors(runs, point, "configuration", None)
+        shared_errors(runs, point, "replicates", None)
     with pytest.raises(cj.UsageError, match="correlation is of the errors of one group"):
         CoverageSpec(correlation=0.3)
     with pytest.raises(cj.UsageError, match="from 0 to 1"):

@@ -9,7 +9,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.coverage_noise import intraclass_correlation
-from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.bootstrapping.dependence import measure_dependence
+from chinchilla_jax.datasets.groupings import members_of
 from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
 
-_PERMUTATIONS, _SIGNIFICANT = 999, 0.05
+_UNITS = {"params": "size", "flops": "budget", "replicates": "configuration"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +27,7 @@ class SharedErrors:
     """Groups of runs and the correlation of errors within them.
 
     Attributes:
-        name: "none", "params", "flops" or "configuration".
+        name: as for `Cluster(by=...)`; "none" where every run errs on its own.
         members: group of each run, (n,); None for "none".
         correlation: of the errors of two runs of one group, 0 to 1.
         p: of a permutation test of no correlation; NaN where it was not tested.
@@ -41,10 +42,9 @@ class SharedErrors:
     def sentence(self) -> str:
         """What is simulated, in a few words."""
         if self.members is None:
-            return "errors of every run on its own"
-        what = {"params": "of one size", "flops": "of one budget", "configuration": "of one configuration"}
-        count = int(self.members.max()) + 1
-        return f"errors of runs {what[self.name]} correlated by {self.correlation:.2f} ({count} groups)"
+            return "every run errs on its own"
+        unit, count = _UNITS.get(self.name, self.name), int(self.members.max()) + 1
+        return f"errors of runs of one {unit} are correlated by {self.correlation:.2f} ({count} groups)"
 
 
 def shared_errors(runs: Runs, point: FitResult, groups: str, correlation: float | None) -> SharedErrors:
@@ -53,64 +53,30 @@ def shared_errors(runs: Runs, point: FitResult, groups: str, correlation: float 
     Args:
         runs: n runs.
         point: their fit.
-        groups: "none", "params", "flops", "configuration", or "auto" for the one of these three whose
-            correlation has the smallest permutation p, if that is below 0.05.
+        groups: "none"; "params", "flops", "replicates" or a column that the runs carry; or "auto" for the
+            grouping that `measure_dependence` finds correlated with the smallest p, if it finds any.
         correlation: None to estimate it.
 
     Raises:
-        UsageError: there are no groups of that name with more than one run, or only one group.
+        UsageError: there are no such groups, they are all single runs, or there is only one.
     """
     if groups == "none":
         return SharedErrors()
-    if groups != "auto":
-        members = _members(runs, groups)
-        if not _informative(members):
-            raise UsageError(
-                f"coverage: groups {groups!r} of {runs.name} are all single runs, or one group of them all; "
-                "give other groups, or groups='none'"
-            )
-        rho = _estimated(runs, point, members) if correlation is None else correlation
-        return SharedErrors(name=groups, members=members, correlation=rho)
-    found = []
-    for name in ("configuration", "params", "flops"):
-        members = _members(runs, name)
-        if _informative(members):
-            p = _permutation_p(point.residuals, members)
-            rho = _estimated(runs, point, members)
-            found.append(SharedErrors(name=name, members=members, correlation=rho, p=p))
-    best = min(found, key=lambda each: each.p, default=SharedErrors())
-    return best if best.p < _SIGNIFICANT and best.correlation > 0 else SharedErrors()
-
-
-def _members(runs: Runs, groups: str) -> NDArray[np.int64]:
-    """Group of each run, (n,)."""
-    if groups != "configuration":
-        return Cluster(groups).members(runs)
-    sizes, budgets = Cluster("params").members(runs), Cluster("flops", gap=0.01).members(runs)
-    return np.unique(sizes * len(runs) + budgets, return_inverse=True)[1].astype(np.int64)
-
-
-def _informative(members: NDArray[np.int64]) -> bool:
-    count = int(members.max()) + 1
-    return 2 <= count < len(members)
-
-
-def _estimated(runs: Runs, point: FitResult, members: NDArray[np.int64]) -> float:
-    jacobian = point.model.jacobian(point.theta, Design.from_runs(runs))
-    return intraclass_correlation(point.residuals, members, jacobian)
-
-
-def _permutation_p(residuals: NDArray[np.float64], members: NDArray[np.int64]) -> float:
-    """How often shuffled residuals vary as much between groups; always the same shuffles."""
-    reach = 3 * 1.4826 * float(np.median(np.abs(residuals)))
-    clipped = np.clip(residuals, -reach, reach)
-    rng = np.random.default_rng(0)
-    shuffled = rng.permuted(np.tile(clipped, (_PERMUTATIONS, 1)), axis=1)
-    groups = np.eye(int(members.max()) + 1)[members]
-    sizes = groups.sum(axis=0)
-
-    def between(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((((values @ groups) / sizes) ** 2 * sizes).sum(axis=-1))
-
-    as_large = int(np.sum(between(shuffled) >= between(clipped) * (1 - 1e-12)))
-    return (1 + as_large) / (1 + _PERMUTATIONS)
+    slopes = point.model.jacobian(point.theta, Design.from_runs(runs))
+    p = np.nan
+    if groups == "auto":
+        measured = measure_dependence(runs, point.residuals, derivatives=slopes, weights=point.weights)
+        related = [each for each in measured.groupings if each.is_correlated]
+        if not related:
+            return SharedErrors()
+        best = min(related, key=lambda each: each.p)
+        groups, p = best.by, best.p
+    members = members_of(runs, groups)
+    if not 2 <= int(members.max()) + 1 < len(members):
+        raise UsageError(
+            f"coverage: the groups {groups!r} of {runs.name} are all single runs, or one group of them all; "
+            "give other groups, or groups='none'"
+        )
+    if correlation is None:
+        correlation = intraclass_correlation(point.residuals, members, slopes)
+    return SharedErrors(name=groups, members=members, correlation=correlation, p=p)

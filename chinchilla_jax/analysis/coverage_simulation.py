@@ -180,15 +180,13 @@ class _Simulation:
         """The intervals of one data set: simulate, fit, resample, compute limits."""
         losses = simulated_losses(self.runs, self.law, self.noise, np.array([number]), self.spec.seed)
         # A table as a user would bring it, whatever the design was taken from.
-        drawn = Runs(
-            self.runs.params, self.runs.tokens, self.runs.flops, losses[0], name=f"simulated {number}"
+        drawn = dataclasses.replace(
+            self.runs, loss=losses[0], name=f"simulated {number}", counting="as_given"
         )
-        boot = self._bootstrap(drawn, self.spec.seed + 1 + number)
-        intervals = Intervals(
-            judged_replicates(boot, self.spec.boundary),
-            self.spec.quantities,
-            seed=self.spec.seed + 1 + number,
-        )
+        seed = self.spec.seed + 1 + number
+        boot = self._bootstrap(drawn, seed)
+        replicates = judged_replicates(boot, self.spec.boundary)
+        intervals = Intervals(replicates, self.spec.quantities, seed=seed)
         columns: dict[str, list[Any]] = {name: [] for name in ("dataset", *_COLUMNS, "truth")}
         for level in self.spec.levels:
             for method in self.spec.methods or ():

@@ -13,7 +13,6 @@ from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_me
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
-GROUPS = ("auto", "none", "params", "flops", "configuration")
 BOUNDARIES = ("keep", "drop")
 
 
@@ -33,8 +32,9 @@ class CoverageSpec:
         boundary: "keep" counts resamples whose best E is 0, "drop" leaves them out.
         noise: "residuals" or "signed", see `coverage_noise`.
         groups: which runs share part of their errors: those of one model size ("params"), of one budget
-            ("flops"), of one "configuration" (size and tokens), "none", or "auto": the grouping within which
-            the residuals of the table are correlated, if they are.
+            ("flops"), of one configuration ("replicates"), with one label in a column that the runs carry
+            (its name), "none", or "auto": the grouping within which the residuals of the table are
+            correlated, if they are, see `bootstrapping.dependence`.
         correlation: of two errors of one group; None to estimate it from the residuals of the table.
         seed: whole number; data set i and its resamples are functions of the seed and i alone.
 
@@ -48,7 +48,7 @@ class CoverageSpec:
     levels: tuple[float, ...] = (0.8, 0.95)
     methods: tuple[str, ...] | None = None
     flops: tuple[float, ...] = COVERAGE_FLOPS
-    scheme: Scheme | str = "pairs"
+    scheme: Scheme | str = "auto"
     boundary: str = "keep"
     noise: str = "residuals"
     groups: str = "auto"
@@ -63,7 +63,6 @@ class CoverageSpec:
             raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
         for name, value, known in (
             ("noise", self.noise, NOISES),
-            ("groups", self.groups, GROUPS),
             ("boundary", self.boundary, BOUNDARIES),
         ):
             if value not in known:
@@ -73,7 +72,7 @@ class CoverageSpec:
             if self.groups in ("auto", "none"):
                 raise UsageError(
                     f"coverage: correlation is of the errors of one group, and groups is {self.groups!r}; "
-                    "give groups='params', 'flops' or 'configuration'"
+                    "give groups='params', 'flops', 'replicates' or a column"
                 )
         possible = self._possible_methods()
         for method in self.methods or ():

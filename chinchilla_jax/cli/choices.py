@@ -28,7 +28,6 @@ METHODS = ("percentile", "basic", "bca", "studentised", "gaussian", "highest_den
 SCHEMES = ("pairs", "cluster", "residual", "wild", "bayesian", "m_out_of_n", "jackknife", "delete_d")
 GROUPINGS = ("params", "flops", "replicates")
 NOISES = ("residuals", "signed")
-GROUPS = ("auto", "none", "params", "flops", "configuration")
 BOUNDARIES = ("keep", "drop")
 SPLITS = ("runs", "params", "flops")
 EXECUTORS = ("threads", "dask", "jax")

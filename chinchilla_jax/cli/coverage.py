@@ -44,10 +44,9 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 )
 @click.option(
     "--groups",
-    type=choices.Name(choices.GROUPS),
     metavar="NAME",
     default="auto",
-    help="Runs that share part of their errors: those of one size (params), budget (flops) or configuration, "
+    help="Runs that share part of their errors: params (those of one size), flops (one budget), replicates, "
     "none, or auto for what the residuals of DATA show.",
 )
 @click.option(

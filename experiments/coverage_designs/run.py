@@ -34,7 +34,7 @@ from chinchilla_jax.analysis.coverage_store import claim
 
 HERE = Path(__file__).parent
 CHUNK = 25  # data sets in a file
-SETTINGS = ("pairs:0.001", "pairs:auto", "known:0.001", "known:auto")
+SETTINGS = ("auto:auto", "auto:0.001", "pairs:auto", "pairs:0.001", "known:auto")
 SMOKE_ROWS = ("isoflop, 12 runs", "effect of a size", "E at the boundary")
 
 
