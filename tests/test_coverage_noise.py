@@ -136,3 +136,14 @@ def test_another_setting_is_another_run(tmp_path, changed, message):
         coverage(grid(), CoverageSpec(**(base | changed)), out=tmp_path / "run")
     with pytest.raises(cj.UsageError, match=r"delta is 0\.001 there and 0\.01 here"):
         coverage(grid(), CoverageSpec(**base), objective=cj.Huber(0.01), out=tmp_path / "run")
+
+
+def test_clusters_given_by_labels_are_recorded_whole(tmp_path):
+    base = {"datasets": 1, "resamples": 20, "methods": ("percentile",), "groups": "none"}
+    labels = np.arange(len(MEMBERS)) // 4
+    out = tmp_path / "run"
+    coverage(grid(), CoverageSpec(**base, scheme=cj.Cluster(labels=labels)), out=out)
+    coverage(grid(), CoverageSpec(**base, scheme=cj.Cluster(labels=labels.copy())), out=out)
+    labels[20] += 1
+    with pytest.raises(cj.UsageError, match="scheme is"):
+        coverage(grid(), CoverageSpec(**base, scheme=cj.Cluster(labels=labels)), out=out)

@@ -80,8 +80,8 @@ def coverage(
         progress: called with the number of data sets just finished.
 
     Returns:
-        The table of `coverage_table`. `attrs` has what runs of a group share: groups, correlation, p (of no
-        correlation, by permutation; NaN where it was not tested) and sentence.
+        The table of `coverage_table`. `attrs` has the name of the scheme, and what runs of a group share:
+        groups, correlation, p (of no correlation, by permutation; NaN where it was not tested) and sentence.
 
     Raises:
         UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
@@ -114,7 +114,7 @@ def coverage(
         "groups": shared.name,
         "correlation": shared.correlation,
         "p": shared.p,
-        "scheme": _scheme_record(spec.scheme),
+        "scheme": spec.scheme if isinstance(spec.scheme, str) else spec.scheme.name,
         "sentence": shared.sentence,
     }
     return table
@@ -249,9 +249,13 @@ def _half_width(point: FitResult) -> float:
     return point.objective.down
 
 
-def _scheme_record(scheme: Scheme | str) -> str:
-    """A scheme by its name or, with settings, as it is written."""
-    return scheme if isinstance(scheme, str) else repr(scheme)
+def _scheme_record(scheme: Scheme | str) -> str | dict[str, Any]:
+    """A scheme by its name or, where it was given settings, with them: plain values, as JSON has them."""
+    if isinstance(scheme, str):
+        return scheme
+    fields: dict[str, Any] = dataclasses.asdict(scheme) if dataclasses.is_dataclass(scheme) else {}
+    plain = {name: np.asarray(value).tolist() for name, value in fields.items() if value is not None}
+    return {"scheme": scheme.name, **plain}
 
 
 def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) -> FitResult:
