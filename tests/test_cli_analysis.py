@@ -94,7 +94,7 @@ def test_coverage(tmp_path):
     assert len(found["coverage"]) == 8 * 2 * 5
     assert all(row["n"] == 2 for row in found["coverage"])
     text = done(*arguments)
-    assert "2 data sets of 20 resamples (auto), noise residuals" in text
+    assert "2 data sets of 20 resamples (pairs), noise residuals" in text
     assert "tokens per parameter within the range of the data" in text
     assert "resamples is 20 there and 21 here" in refused(*arguments[:-3], "21", *arguments[-2:])
 
