@@ -263,7 +263,7 @@ def test_the_pool_for_hard_data_holds_every_optimum_of_its_pilots() -> None:
     design = Design.from_runs(cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss))
     known = np.array([[-1.0, -1.0, 1.8, 0.4, 0.4]])
     problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
-    recipe = scouting.scout(problem, known, options=cj.SolverOptions())
+    recipe = scouting.scout(problem, known, options=cj.SolverOptions(), raced=True)
     assert recipe.ranks > 1
     weights = resample_weights(120, np.arange(128, 256), 0, stream=PILOT)
     n_optima = 0

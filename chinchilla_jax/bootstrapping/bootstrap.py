@@ -16,6 +16,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
@@ -132,7 +133,8 @@ def bootstrap(
             problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
             on_progress=progress,
         )  # fmt: skip
-        return dataclasses.replace(result, dependence=dependence)
+        searched = audit(fitter, result.solution, weights_of)
+    return dataclasses.replace(result, dependence=dependence, audit=searched)
     left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
     fitted = problem
     if isinstance(chosen, Wild):
@@ -143,7 +145,8 @@ def bootstrap(
     fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, fitter.problem, ids, len(left_out), inner, chosen, point)
-    return dataclasses.replace(result, dependence=dependence)
+    searched = audit(fitter, result.solution, weights_of)
+    return dataclasses.replace(result, dependence=dependence, audit=searched)
 
 
 def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Objective) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.bootstrapping.scouting import Recipe, find_recipe
+from chinchilla_jax.bootstrapping.scouting import Recipe, differ, find_recipe
 from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.point_fit import read_problem
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver, solve
@@ -57,13 +57,14 @@ class ResampleFitter:
         own: NDArray[np.float64] | None = None,
         solver: str = "newton",
         options: SolverOptions | None = None,
+        raced: bool = False,
     ) -> ResampleFitter:
-        """Scout for starts, from the optima of the point fit."""
+        """Scout for starts, from the optima of the point fit; `raced` as for `scout`."""
         check_solver(solver, problem.law, problem.objective)
         options = options or SolverOptions()
         recipe = None
         if problem.design.valid:
-            recipe = find_recipe(problem, point.starts.minima, own, options)
+            recipe = find_recipe(problem, point.starts.minima, own, options, raced=raced)
             if not recipe.scouted:
                 # Starts that pilots have not tried are not known to be near.
                 options = dataclasses.replace(options, wide_start=True)
@@ -89,6 +90,8 @@ class ResampleFitter:
             if on_progress is not None:
                 on_progress(len(weights))
             return Solution.invalid(len(weights), self.problem.law.size)
+        if self.recipe.most and self.solver == "newton":
+            return self._search(weights, starts, on_progress)
         found = solve(
             self.problem,
             weights,
@@ -100,6 +103,29 @@ class ResampleFitter:
         if not self.recipe.scouted:
             self._try_rest_of_pool(found, weights)
         return found
+
+    def _search(
+        self,
+        weights: NDArray[Any],
+        starts: list[NDArray[np.float64]],
+        on_progress: Callable[[int], None] | None,
+    ) -> Solution:
+        """Fit every lane from several starts, each to its end; from all of them where the first ones differ.
+
+        A race would be faster, but where minima lie side by side it leaves the wrong starts behind.
+        """
+        assert self.recipe is not None
+        first = min(self.recipe.ranks, len(starts))
+        ends = [solve(self.problem, weights, start, options=self.options) for start in starts[:first]]
+        best = Solution.best_of(ends)
+        left = np.flatnonzero(differ(np.array([end.objective_value for end in ends]), weights))
+        if len(left) and len(starts) > first:
+            some = weights[left]
+            more = [solve(self.problem, some, start[left], options=self.options) for start in starts[first:]]
+            best.put(left, Solution.best_of([best[left], *more]))
+        if on_progress is not None:
+            on_progress(len(weights))
+        return best
 
     def _try_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> None:
         """Fit lanes without a certificate from every other optimum known."""
@@ -179,7 +205,8 @@ def resample_fitter(
     What all resamples share, the scouting for starts, is done once, here; the function may be called from
     several threads. The arguments are those of `fit_resamples`.
     """
-    fitter = _fitter(runs, point, solver, options)
+    # Hundreds of conditions: the starts of a resample race.
+    fitter = _fitter(runs, point, solver, options, raced=True)
 
     def fitted(weights: NDArray[Any], ids: NDArray[np.int64]) -> BootstrapResult:
         rows = fitter.weighted(weights)
@@ -189,6 +216,10 @@ def resample_fitter(
     return fitted
 
 
-def _fitter(runs: Runs, point: FitResult, solver: str, options: SolverOptions | None) -> ResampleFitter:
+def _fitter(
+    runs: Runs, point: FitResult, solver: str, options: SolverOptions | None, *, raced: bool = False
+) -> ResampleFitter:
     problem = read_problem("fit_resamples", runs, point.model, point.objective)
-    return ResampleFitter.prepared(problem, point, own=point.weights, solver=solver, options=options)
+    return ResampleFitter.prepared(
+        problem, point, own=point.weights, solver=solver, options=options, raced=raced
+    )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from chinchilla_jax.bootstrapping.audit import Audit
     from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
@@ -47,6 +48,7 @@ class BootstrapResult:
         jackknife: laws without each run (or cluster) in turn, NaN where a fit failed, shape (m,); or None.
         inner: laws of K resamples of each resample, NaN where a fit failed, shape (R, K); or None.
         dependence: what was measured where "auto" chose the scheme; None where the scheme was given.
+        audit: how many of a sample of resamples had a lower minimum than the one they were certified at.
     """
 
     solution: Solution
@@ -57,6 +59,7 @@ class BootstrapResult:
     jackknife: Any = None
     inner: Any = None
     dependence: Dependence | None = None
+    audit: Audit | None = None
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
@@ -108,7 +111,16 @@ class BootstrapResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before using the intervals, one sentence each; the point fit's first."""
-        return (*self.point.warnings, *(self.dependence.warnings if self.dependence else ()))
+        own = [part.warnings for part in (self.dependence, self.audit) if part is not None]
+        return (*self.point.warnings, *(warning for part in own for warning in part))
+
+    @property
+    def miss_rate(self) -> float:
+        """Estimated share of certified resamples that miss their lowest minimum.
+
+        NaN where it was not estimated; `audit` has the counts, see audit.py.
+        """
+        return float("nan") if self.audit is None else self.audit.rate
 
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, the parameters, objective_value, decrement, status, steps."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Multiply-adds of one matrix product: small enough for the cache, and for BLAS to use one thread. The threads
 # it would otherwise wake use half as much CPU time again for no gain.
 _PRODUCT, _LEAST_ROWS = 400_000, 8
+_SORTED_FROM = 4  # ranks beyond which sorting is faster than to look for the lowest again and again
 _APART = 0.1  # distance in standardised coordinates beyond which two optima are both kept as starts
 
 
@@ -39,13 +40,13 @@ def distinct_minima(solution: Solution, most: int = 16) -> NDArray[np.float64]:
     return solution.theta[kept]
 
 
-def apart(pool: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The members of `pool` (K, p), in order, that lie apart from every one kept before; (k, p)."""
+def apart(pool: NDArray[np.float64], distance: float = _APART) -> NDArray[np.float64]:
+    """The members of `pool` (K, p), in order, that lie `distance` from every one kept before; (k, p)."""
     left = pool
     kept = []
     while len(left):
         kept.append(left[0])
-        left = left[np.abs(left - left[0]).max(axis=1) > _APART]
+        left = left[np.abs(left - left[0]).max(axis=1) > distance]
     return np.array(kept).reshape(-1, pool.shape[1])
 
 
@@ -54,6 +55,8 @@ def best_of_pool(
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, p) of lowest objective; (ranks, R, p)."""
     value = _pool_values(problem, weights, pool)
+    if ranks > _SORTED_FROM:
+        return pool[np.argsort(value, axis=1, kind="stable")[:, :ranks].T]
     members = []
     for _ in range(min(ranks, len(pool))):
         members.append(value.argmin(axis=1))

@@ -217,7 +217,7 @@ def fit_until_agreed(
     if not is_fast(problem.law, problem.objective):
         return fit_problem(problem, weights, solver=solver, options=options)
     first = fit_problem(problem, weights, solver=solver, starts=_FIRST_STARTS, options=options)
-    agreed = first.status is Status.CONVERGED and first.starts.n_at_best >= _AGREED * first.starts.n
+    agreed = first.status.certified and first.starts.n_at_best >= _AGREED * first.starts.n
     if agreed or not problem.design.valid or solver != "newton":
         return first
     return fit_problem(problem, weights, solver=solver, options=options)
