@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EVERY, _MOST = 16, 256  # of how many resamples one is searched again; how many at most
-_SPREAD, _SPREAD_STEPS = 16, 150  # starts spread over what is plausible, steps of each
+_SPREAD = 16  # starts spread over what is plausible
 RATE_TO_MENTION = 1e-3
 
 
@@ -92,13 +92,7 @@ def audit(
 
 def _searched(fitter: ResampleFitter, weights: NDArray[Any]) -> Solution:
     """The best fit of each of these weights (R, n) from near and far."""
-    problem = fitter.problem
-    near = fitter.starts(weights)
-    far = problem.law.starts(problem.design, _SPREAD)
-    wide = dataclasses.replace(fitter.options, wide_start=True, max_steps=_SPREAD_STEPS)
-    found = [solve(problem, weights, start, options=fitter.options) for start in near]
-    found += [
-        solve(problem, weights, np.broadcast_to(start, (len(weights), len(start))), options=wide)
-        for start in far
-    ]
-    return Solution.best_of(found)
+    problem, options = fitter.problem, fitter.options
+    near = [solve(problem, weights, start, options=options) for start in fitter.starts(weights)]
+    far = fitter.fits_from_afar(weights, problem.law.starts(problem.design, _SPREAD))
+    return Solution.best_of(near + far)

@@ -133,8 +133,7 @@ def bootstrap(
             problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
             on_progress=progress,
         )  # fmt: skip
-        searched = audit(fitter, result.solution, weights_of)
-    return dataclasses.replace(result, dependence=dependence, audit=searched)
+        return dataclasses.replace(result, dependence=dependence)
     left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
     fitted = problem
     if isinstance(chosen, Wild):

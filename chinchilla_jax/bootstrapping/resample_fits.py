@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
 _LEAST_BLOCK, _MOST_BLOCK = 64, 16384  # resamples
+_FAR_STEPS = 150  # of a start far from the optimum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,8 @@ class ResampleFitter:
         assert self.recipe is not None
         first = min(self.recipe.ranks, len(starts))
         ends = [solve(self.problem, weights, start, options=self.options) for start in starts[:first]]
+        if self.recipe.far is not None:
+            ends += self.fits_from_afar(weights, self.recipe.far)
         best = Solution.best_of(ends)
         left = np.flatnonzero(differ(np.array([end.objective_value for end in ends]), weights))
         if len(left) and len(starts) > first:
@@ -126,6 +129,13 @@ class ResampleFitter:
         if on_progress is not None:
             on_progress(len(weights))
         return best
+
+    def fits_from_afar(self, weights: NDArray[Any], starts: NDArray[np.float64]) -> list[Solution]:
+        """Fit every lane from each of `starts` (K, p), which lie far from its optimum; K solutions."""
+        steps = min(self.options.max_steps, _FAR_STEPS)
+        wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
+        lanes = (len(weights), starts.shape[1])
+        return [solve(self.problem, weights, np.broadcast_to(each, lanes), options=wide) for each in starts]
 
     def _try_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> None:
         """Fit lanes without a certificate from every other optimum known."""
