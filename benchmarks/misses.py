@@ -4,11 +4,11 @@
     python benchmarks/misses.py --table mine.csv       # your own, in their place
     python benchmarks/misses.py --smoke                # seconds, for the gate
 
-Every lane of a sample is fitted again by `fit`, from all 4,500 starts, and some of them by SciPy: L-BFGS-B on
-the same objective from 64 starts, half from the published grid of Hoffmann et al. 2022 and half drawn around
-plausible laws, the best three refined by BFGS. A lane is missed where one of them ends lower by more than 1e-6
-(relative). "ratio" is the largest factor by which a missed lane's tokens per parameter change, at ten times the
-largest budget. "estimated" is what the bootstrap says of itself, from its pilots.
+Every lane is fitted again by `fit`, from all 4,500 starts, and some of them by SciPy: L-BFGS-B on the same
+objective from 64 starts, half from the published grid of Hoffmann et al. 2022 and half drawn around plausible
+laws, the best three refined by BFGS. A lane is missed where one of them ends lower by more than 1e-6
+(relative). "ratio" is the largest factor by which a missed lane's tokens per parameter change, at ten times
+the largest budget. "estimated" is the miss rate that the bootstrap states of itself.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Row:
     estimated: float
 
     def line(self) -> str:
+        """The row as text, below the header that `main` prints."""
         return (
             f"{self.runs:4} {self.lanes:5} {self.counted:7} {self.missed:6} {self.scipy:11} {self.lower:11} "
             f"{self.excess:12.2g} {self.ratio:8.3g} {self.estimated:9.2%}"
@@ -156,7 +157,9 @@ def check(runs: cj.Runs, lanes: int, n_scipy: int, n_starts: int, pool: Any) -> 
     sample = counted[:n_scipy]
     lower = 0
     for lane, (_, best) in zip(
-        sample, pool.imap(search, [task(boot.design, weights[i], n_starts, int(i)) for i in sample]), strict=True
+        sample,
+        pool.imap(search, [task(boot.design, weights[i], n_starts, int(i)) for i in sample]),
+        strict=True,
     ):
         value = objective(boot.solution.theta[lane], boot.design, weights[lane])
         over = value / best - 1

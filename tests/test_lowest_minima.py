@@ -26,7 +26,9 @@ def _isoflop(budgets: int, sizes: int, noise: float, seed: int) -> cj.Runs:
     flops = np.repeat(np.geomspace(1e18, 1e21, budgets), sizes)
     params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.25, 4, sizes), budgets)
     tokens = flops / (6 * params)
-    loss = TRUTH.loss(params, tokens) * np.exp(noise * np.random.default_rng(seed).standard_normal(len(params)))
+    loss = TRUTH.loss(params, tokens) * np.exp(
+        noise * np.random.default_rng(seed).standard_normal(len(params))
+    )
     return cj.Runs(params=params, tokens=tokens, flops=flops, loss=loss)
 
 
@@ -70,7 +72,9 @@ def test_resamples_of_a_small_table_end_at_their_lowest_minimum(runs: cj.Runs, l
 
 def test_pilots_at_the_boundary_are_reason_to_search() -> None:
     # 110 runs, 5% noise: every pilot agrees with itself, and 1.5% of the resamples missed their minimum.
-    params, tokens = (axis.ravel() for axis in np.meshgrid(np.geomspace(5e7, 2e9, 11), np.geomspace(1e9, 5e10, 10)))
+    params, tokens = (
+        axis.ravel() for axis in np.meshgrid(np.geomspace(5e7, 2e9, 11), np.geomspace(1e9, 5e10, 10))
+    )
     loss = TRUTH.loss(params, tokens) * np.exp(0.05 * np.random.default_rng(33).standard_normal(110))
     noisy = cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
     problem = Problem(law=CHINCHILLA, design=Design.from_runs(noisy), objective=cj.Huber())

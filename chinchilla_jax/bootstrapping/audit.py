@@ -3,10 +3,10 @@
 Notation
     R, n, p    resamples, runs, parameters of the law
 
-A certificate speaks of a local minimum. Whether a lower one exists, only more starts can tell: every sixteenth
-resample is fitted again from all members of the pool, each to its end, and from points spread over what is
-plausible for the law. Which resamples these are depends on their place alone, so that the audit changes none
-when others are added; where it finds a lower minimum, the resample gets it.
+A certificate speaks of a local minimum. Whether a lower one exists, only more starts can tell: every
+sixteenth resample is fitted again from all members of the pool, each to its end, and from points spread over
+what is plausible for the law. Which resamples these are depends on their place alone, so that the audit
+changes none when others are added; where it finds a lower minimum, the resample gets it.
 """
 
 from __future__ import annotations

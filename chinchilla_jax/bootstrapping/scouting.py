@@ -5,17 +5,17 @@ Notation
     pool       optima found on a fixed pilot set of resamples; (K, p)
 
 A resample's optimum lies near that of some other resample. Giving every resample the member of a pool of
-optima with the lowest objective under its own weights costs one matrix product and saves steps. Where few runs
-or heavy noise make several minima, that is not enough; `scout` finds out where, and which starts to add.
+optima with the lowest objective under its own weights costs one matrix product and saves steps. Where few
+runs or heavy noise make several minima, that is not enough; `scout` finds out where, and which starts to add.
 
-| recipe | where | starts of a resample |
-|--------|-------|----------------------|
-| near   | many runs, whose pilots agree | the best of the pool |
-| raced  | many runs, whose pilots disagree, in studies | two or four; the best is finished |
-| search | few runs, or pilots that disagree | eight and one from afar, each to its end; where they differ, up to 33 |
+| recipe | where                                     | starts of a resample                               |
+|--------|-------------------------------------------|----------------------------------------------------|
+| near   | many runs, pilots agree                   | the best of the pool                               |
+| raced  | many runs, pilots disagree, in a study    | two or four, of which the best is finished         |
+| search | few runs, or pilots disagree              | nine, each to its end; up to 33 where these differ |
 
-Of 7,600 resamples of 20 small tables (12 to 41 runs), one near start misses the lowest minimum in 1.5%, the best
-of four in 0.4%, and the search in 0.05%.
+Of 7,600 resamples of 20 small tables (12 to 41 runs), one near start misses the lowest minimum in 1.5%, the
+best of four in 0.4%, and the search in 0.05%.
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ def scout(
 
     Pilot resamples are fitted from several far starts. Further ones are then fitted from two different optima
     of those: if both ways always lead to the same objective, one near start is enough. Otherwise (heavy noise
-    on the counts makes many shallow minima) the pool grows, and every resample is searched from several of its
-    members, which lie apart. On few runs a hundred pilots are too few to tell, and every resample is searched.
+    on the counts makes many shallow minima) the pool grows, and every resample is searched from several of
+    its members, which lie apart, and from afar. On few runs a hundred pilots are too few to tell, and every
+    resample is searched.
 
     The scouting is a function of the runs alone, not of the seed or the number of resamples, so that adding
     resamples later changes none of the first.
@@ -133,9 +134,9 @@ def scout(
         minima: (K, p) known optima.
         own: (n,) weights of the runs, None where all count the same.
         options: how hard the solver tries.
-        raced: whether, on many runs whose pilots disagree, two or four starts of a resample race and only the
-            best is finished. That is three times as fast, and misses the lowest minimum more often; studies of
-            hundreds of conditions are made that way.
+        raced: whether, on many runs whose pilots disagree, two or four starts of a resample race and only
+            the best is finished. That is several times as fast, and misses the lowest minimum more often;
+            studies of hundreds of conditions are made that way.
     """
     law = problem.law
     pilots = _Pilots(problem, own, options)
@@ -149,7 +150,7 @@ def scout(
             disagreements, disorder = disagreements + differing, disorder or not orderly
         done += count
     # A miss of one in a hundred can escape them; optima at the boundary are a sign of the same disorder.
-    orderly = np.all(pool[:, list(law.bounded)] > 0) and (raced or not disorder)
+    orderly = bool(np.all(pool[:, list(law.bounded)] > 0)) and (raced or not disorder)
     if not small and not disagreements and orderly:
         return Recipe(pool=pool, ranks=1, agreed=sum(_DOUBTS))
     pool = np.concatenate([pool, pilots.all_optima(range(done, done + _PILOTS_HARD), far[:_FAR_HARD])])
@@ -217,7 +218,7 @@ class _Pilots:
 
 
 def differ(values: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether the objectives (K, R) of several fits of each resample (R, n) belong to different minima; (R,)."""
+    """Whether objectives (K, R) of several fits of each resample (R, n) belong to different minima; (R,)."""
     return exceeds(values.max(axis=0), values.min(axis=0), weights)
 
 
