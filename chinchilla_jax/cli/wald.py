@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -112,7 +112,7 @@ def wald_command(
         boots.append(fitted(second, (seed + 1) % 2**32))
         test = wald_test_of_tables(boots[0], runs, boots[1], second, compare=compare)
     if as_json:
-        other = {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
+        other: dict[str, Any] = {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
         output.print_json(
             {
                 "data": output.runs_fields(runs),
