@@ -20,7 +20,7 @@ BUDGETS = np.geomspace(1e20, 1e26, 25)
 @pytest.fixture(scope="module")
 def table():
     families = ["multiplicative", "systematic_bias"]
-    return breakdown(RUNS, families=families, resamples=40, tolerance=0.15)
+    return breakdown(RUNS, families=families, resamples=40, tolerance=0.15, flops=5.76e23)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,38 @@ def test_intervals_are_ordered(table):
     assert (table["low"] <= table["high"]).all()
     assert (table["times_low"] <= table["times_high"]).all()
     assert set(table["criterion"]) == set(CRITERIA)
+
+
+def test_intervals_hold_their_sizes(table):
+    noise = breakdown(
+        RUNS, families=["log_normal_noise", "additive"], resamples=40, repeats=2, tolerance=0.15
+    )
+    for rows in (table, noise):
+        known = rows.dropna(subset="size")
+        assert ((known["low"] <= known["size"]) & (known["size"] <= known["high"])).all()
+        # A conclusion that no size changes is beyond every size.
+        assert np.isinf(rows.loc[rows["size"].isna(), "times_high"]).all()
+
+
+def test_half_of_the_resamples_meet_a_criterion_before_its_size(laws):
+    """By the closed form: the interval is of the same number as the size, and not of a more extreme one."""
+    rows = breakdown(RUNS, families=["multiplicative"], resamples=40, tolerance=0.01)
+    row = rows[(rows["criterion"] == "ratio_leaves_interval") & (rows["direction"] == "up")].iloc[0]
+    # ln tokens per parameter moves by -2 alpha/(alpha + beta) ln c in each resample.
+    ratio = np.log(laws.tokens_per_param(row_budget := rows.attrs["flops"]))
+    low = np.quantile(ratio, 0.1)
+    rate = 2 * laws.alpha / (laws.alpha + laws.beta)
+    own = (np.median(ratio) - low) / rate
+    assert math.log(row["size"]) == pytest.approx(np.median(own), rel=0.03)
+    expected = np.quantile(own, [0.1, 0.9], method="nearest")
+    assert np.log([row["low"], row["high"]]) == pytest.approx(expected, rel=0.03)
+    assert row_budget == pytest.approx((6 * RUNS.params * RUNS.tokens).max())
+
+
+def test_criteria_and_budget_are_explained():
+    rows = breakdown(RUNS, families=["multiplicative"], resamples=20, flops=5.76e23)
+    assert rows.attrs["flops"] == 5.76e23 and list(rows.attrs["criteria"]) == list(CRITERIA)
+    assert "at 5.76e+23 FLOP leave" in rows.attrs["criteria"]["ratio_leaves_interval"]
 
 
 def test_noise_is_searched_in_every_draw():

@@ -95,6 +95,14 @@ class Sizes:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a criterion is met first: the side, and for "ratio_leaves_range" the budget (position)."""
+
+    up: bool
+    budget: int = 0
+
+
 class Conclusion:
     """The unperturbed conclusion, and the criteria: for all resamples together, and for each one."""
 
@@ -105,7 +113,6 @@ class Conclusion:
         known = none.known
         self.median = float(np.median(none.at_budget[known]))
         self.interval = np.quantile(none.at_budget[known], self.tails)
-        self.slope_reach = np.quantile(none.slopes[known], self.tails) - np.median(none.slopes[known])
         self.range = np.log(NEAR_RULE_OF_THUMB)
 
     def met(self, criterion: str, fitted: Fitted) -> bool:
@@ -120,14 +127,55 @@ class Conclusion:
         medians = np.median(fitted.curves[known], axis=0)
         return bool(np.any((medians < self.range[0]) | (medians > self.range[1])))
 
-    def excess(self, criterion: str, fitted: Fitted) -> Floats:
-        """By how much each single resample is beyond the criterion, (R,): positive where it is met."""
+    def place(self, criterion: str, fitted: Fitted) -> Place:
+        """Where these fits, all resamples together, are farthest beyond the criterion, or nearest to it."""
+        known = fitted.known
         if criterion == "ratio_leaves_interval":
-            moved = self.median + fitted.at_budget - self.none.at_budget
-            return np.maximum(self.interval[0] - moved, moved - self.interval[1])
+            median = float(np.median(fitted.at_budget[known]))
+            return Place(up=median - self.interval[1] >= self.interval[0] - median)
         if criterion == "slope_excludes_zero":
-            low, high = fitted.slopes + self.slope_reach[0], fitted.slopes + self.slope_reach[1]
-            return np.maximum(low, -high)
-        return np.maximum(
-            self.range[0] - fitted.curves.min(axis=1), fitted.curves.max(axis=1) - self.range[1]
-        )
+            low, high = np.quantile(fitted.slopes[known], self.tails)
+            return Place(up=bool(low >= -high))
+        medians = np.median(fitted.curves[known], axis=0)
+        above, below = medians - self.range[1], self.range[0] - medians
+        up = bool(above.max() >= below.max())
+        return Place(up=up, budget=int(np.argmax(above if up else below)))
+
+    def excess(self, criterion: str, fitted: Fitted, place: Place) -> Floats:
+        """By how much each single resample is beyond the criterion at one place, (R,): positive where it is.
+
+        Half of the resamples are beyond it where all together just meet it there.
+        """
+        known = fitted.known
+        if criterion == "ratio_leaves_interval":
+            moved = fitted.at_budget - self.none.at_budget
+            both = known & self.none.known
+            moved = moved - np.median(moved[both]) + np.median(fitted.at_budget[known])
+            limits = self.interval
+        elif criterion == "slope_excludes_zero":
+            low, high = np.quantile(fitted.slopes[known], self.tails) - np.median(fitted.slopes[known])
+            return fitted.slopes + low if place.up else -(fitted.slopes + high)
+        else:
+            moved, limits = fitted.curves[:, place.budget], self.range
+        return moved - limits[1] if place.up else limits[0] - moved
+
+    def sentences(self, flops: float, level: float) -> dict[str, str]:
+        """Each criterion in words, with the numbers of the unperturbed runs."""
+        low, high = np.exp(self.interval)
+        known = self.none.known
+        slope_low, slope_high = np.quantile(self.none.slopes[known], self.tails)
+        least, most = NEAR_RULE_OF_THUMB
+        span = " and ".join(f"{budget:.0e}".replace("e+", "e") for budget in RANGE_FLOPS)
+        return {
+            "ratio_leaves_interval": (
+                f"the median tokens per parameter at {flops:.4g} FLOP leave {low:.3g} to {high:.3g}, their "
+                f"{100 * level:g}% interval without any miscount (median {math.exp(self.median):.3g})"
+            ),
+            "slope_excludes_zero": (
+                f"the {100 * level:g}% interval of the slope, decades of tokens per parameter per decade of "
+                f"compute, leaves out zero (without any miscount {slope_low:.3f} to {slope_high:.3f})"
+            ),
+            "ratio_leaves_range": (
+                f"the median tokens per parameter leave {least:g} to {most:g} somewhere between {span} FLOP"
+            ),
+        }

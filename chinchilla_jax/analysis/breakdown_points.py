@@ -13,10 +13,12 @@ Sizes are tried outwards in steps of about a quarter before the bisection: a con
 changes back within one step is missed.
 
 Each size has an interval: quantiles, over the resamples, of the size at which a single resample meets the
-criterion, with the interval of the first two criteria moved to that resample. That is the bootstrap of the
-size as a function of the data. Between the sizes that were fitted, a resample is interpolated linearly. A
-single resample is more extreme than the median of many, most of all under noise, and so meets a criterion
-earlier: such an interval can end before the size itself.
+criterion on the side, and at the budget, where all resamples together meet it first, with the interval of the
+first two criteria moved to that resample. Half of the resamples meet it before the size itself, so that the
+interval holds it. (Asked on either side and at any budget, a single resample is more extreme than the median
+of many and meets a criterion earlier: such an interval can end before the size.) Between the sizes that were
+fitted, a resample is interpolated linearly. Where draws of noise, or conclusions that change and change back,
+leave the size outside all the same, the interval is extended to it.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import whole_number
-from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Conclusion, Fitted, Sizes
+from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Conclusion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.laws.compute import GOPHER_FLOPS, training_flops
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 from chinchilla_jax.solvers import SolverOptions
@@ -56,7 +58,7 @@ def breakdown(
     level: float = 0.8,
     repeats: int = 5,
     tolerance: float = 0.005,
-    flops: float = GOPHER_FLOPS,
+    flops: float | None = None,
     seed: int = 0,
     objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
     options: SolverOptions | None = None,
@@ -72,7 +74,8 @@ def breakdown(
         level: of all intervals.
         repeats: draws of the noise; the size is their median, the interval is over all of them.
         tolerance: distance to which a size is found, relative to it.
-        flops: the budget (FLOP) of the first criterion.
+        flops: the budget (FLOP) of the first criterion; None for that of Gopher and Chinchilla (5.76e23) on
+            "chinchilla", and for the largest run, as 6 N D, on other tables.
         seed: of resamples and noise.
         objective: of every fit.
         options: how hard the solver tries, and by which engine.
@@ -84,6 +87,7 @@ def breakdown(
         searched_to (the largest size that was judged), documented (the size of the documented miscount),
         times_documented (how many times farther from no error than that the size is), times_low, times_high
         (the same for the interval), within_documented (bool), repeats, n_sizes (how many sizes were fitted).
+        `attrs` has "flops", and "criteria", each criterion in words.
 
     Raises:
         UsageError: an argument is out of range, or the unperturbed fits fail.
@@ -97,7 +101,8 @@ def breakdown(
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
     weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
-    sizes = Sizes(runs, weights, objective, flops, seed, options)
+    budget = _default_budget(runs) if flops is None else positive_number("flops", flops)
+    sizes = Sizes(runs, weights, objective, budget, seed, options)
     none = sizes.at(None)
     if not none.known.sum() > 1:
         raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")
@@ -113,7 +118,15 @@ def breakdown(
                     progress(1)
         for same in zip(*searches, strict=True):  # one path under all draws
             rows += [_row(same, criterion, level) for criterion in CRITERIA]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs = {"flops": budget, "criteria": base.sentences(budget, level)}
+    return table
+
+
+def _default_budget(runs: Runs) -> float:
+    return (
+        GOPHER_FLOPS if runs.name == "chinchilla" else float(training_flops(runs.params, runs.tokens).max())
+    )
 
 
 def n_searches(runs: Runs, families: Sequence[str] = tuple(FAMILIES), repeats: int = 5) -> int:
@@ -143,6 +156,7 @@ class _Search:
             if not self._usable(float(distance)):
                 break
             self.scanned.append(float(distance))
+        self.places: dict[str, Place] = {}
         self.distances = {criterion: self._bisect(criterion, tolerance) for criterion in CRITERIA}
 
     def _usable(self, distance: float) -> bool:
@@ -153,9 +167,10 @@ class _Search:
     def _bisect(self, criterion: str, tolerance: float) -> float:
         """The smallest distance at which the criterion is met; NaN if it is at none."""
         met = [self.base.met(criterion, self.fitted[distance]) for distance in self.scanned]
+        first = met.index(True) if any(met) else len(met) - 1
+        self.places[criterion] = self.base.place(criterion, self.fitted[self.scanned[first]])
         if not any(met):
             return math.nan
-        first = met.index(True)
         if first == 0:
             return 0.0
         low, high = self.scanned[first - 1], self.scanned[first]
@@ -167,12 +182,14 @@ class _Search:
                 high = middle
             else:
                 low = middle
+        self.places[criterion] = self.base.place(criterion, self.fitted[high])
         return 0.5 * (low + high)
 
     def own(self, criterion: str) -> Floats:
         """The distance at which each single resample meets the criterion: inf where it never does."""
         distances = sorted(distance for distance in self.fitted if distance <= self.scanned[-1])
-        excess = np.stack([self.base.excess(criterion, self.fitted[distance]) for distance in distances])
+        place = self.places[criterion]
+        excess = np.stack([self.base.excess(criterion, self.fitted[each], place) for each in distances])
         found = np.full(excess.shape[1], np.inf)
         for r, column in enumerate(excess.T):
             known = ~np.isnan(column)
@@ -193,6 +210,7 @@ def _row(searches: Sequence[_Search], criterion: str, level: float) -> dict[str,
     own = np.concatenate([search.own(criterion) for search in searches])
     # No interpolation between a number and an infinity.
     near, far = (float(np.quantile(own, tail, method="nearest")) for tail in central_tails(level))
+    near, far = min(near, typical), max(far, typical)
     size, closest, farthest = (size_at(path, distance) for distance in (typical, near, far))
     found = math.isfinite(typical)
     return {

@@ -112,11 +112,13 @@ def wald_command(
         boots.append(fitted(second, (seed + 1) % 2**32))
         test = wald_test_of_tables(boots[0], runs, boots[1], second, compare=compare)
     if as_json:
-        other: dict[str, Any] = {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
+        resampled: dict[str, Any] = (
+            {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
+        )
         output.print_json(
             {
                 "data": output.runs_fields(runs),
-                "against": None if second is None else {**output.runs_fields(second), **other},
+                "against": None if second is None else {**output.runs_fields(second), **resampled},
                 **output.objective_fields(boots[0].point.objective),
                 "law": tested.as_dict() if second is None else boots[1].point.law.as_dict(),
                 "errors": published,

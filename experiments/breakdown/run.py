@@ -14,6 +14,7 @@ from plot_breakdown import plot_breakdown
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import breakdown
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
 
 HERE = Path(__file__).parent
 
@@ -28,7 +29,9 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=HERE, help="where to write table and figure")
     args = parser.parse_args()
     runs = cj.load_runs(args.data, params=args.counting)
-    table = breakdown(runs, resamples=args.resamples, repeats=args.repeats, seed=args.seed)
+    table = breakdown(
+        runs, resamples=args.resamples, repeats=args.repeats, flops=GOPHER_FLOPS, seed=args.seed
+    )
     (args.tables / "figures").mkdir(parents=True, exist_ok=True)
     table.to_csv(args.tables / "breakdown.csv", index=False)
     plot_breakdown(table).savefig(args.tables / "figures" / "breakdown.png", dpi=120)
