@@ -113,7 +113,7 @@ def test_failed_lanes_never_enter_whatever_they_hold(mask):
             assert (table["n_failed"] == N_LANES - mask.sum()).all()
             pd.testing.assert_frame_equal(table.drop(columns="n_failed"), clean.drop(columns="n_failed"))
             again = tokens_per_param_band(
-                dirty, COMPUTE_GRID[::50], 0.8, method, BESIROGLU_2024, draws=50, converged=mask
+                dirty, COMPUTE_GRID[::50], 0.8, method, BESIROGLU_2024, draws=50, counted=mask
             )
             assert again.attrs["n_failed"] == N_LANES - mask.sum()
             assert again.attrs["n_converged"] == mask.sum()
@@ -152,7 +152,7 @@ def test_hardly_any_lane_left(kept, method):
     table = parameter_table(LAWS, mask, BESIROGLU_2024, 0.8, method)
     assert table["standard_error"].isna().all()
     assert (table["n_failed"] == N_LANES - kept).all()
-    band = tokens_per_param_band(LAWS, COMPUTE_GRID, 0.8, method, BESIROGLU_2024, converged=mask)
+    band = tokens_per_param_band(LAWS, COMPUTE_GRID, 0.8, method, BESIROGLU_2024, counted=mask)
     defined = method == "percentile" and kept == 1
     assert band["median"].notna().all() == defined
     assert table["low"].notna().all() == defined
@@ -182,7 +182,7 @@ def test_the_grid_is_that_of_the_papers():
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
 def test_percentile_band_is_numpys(level):
     band = tokens_per_param_band(LAWS, COMPUTE_GRID, level, "percentile")
-    assert list(band) == ["flops", "low", "median", "high", "level", "method"]
+    assert list(band) == ["flops", "low", "median", "high", "estimate", "level", "method"]
     ratios = np.array([ratio_by_hand(law, COMPUTE_GRID) for law in LAWS])
     expected = np.percentile(ratios, [50 - 50 * level, 50, 50 + 50 * level], axis=0)
     assert np.allclose(band[["low", "median", "high"]].to_numpy().T, expected, rtol=1e-9)
@@ -250,8 +250,8 @@ def test_one_budget_and_bad_arguments():
         (lambda: tokens_per_param_band(LAWS, level=80), "give a number between 0 and 1"),
         (lambda: tokens_per_param_band(LAWS, level=math.nan), "give a number between 0 and 1"),
         (lambda: tokens_per_param_band(point), "shape \\(R,\\)"),
-        (lambda: tokens_per_param_band(LAWS, converged=["CONVERGED"] * N_LANES), "one bool per law"),
-        (lambda: tokens_per_param_band(LAWS, converged=ALL[1:]), "one bool per law"),
+        (lambda: tokens_per_param_band(LAWS, counted=["CONVERGED"] * N_LANES), "one bool per law"),
+        (lambda: tokens_per_param_band(LAWS, counted=ALL[1:]), "one bool per law"),
         (lambda: tokens_per_param_band(LAWS, method="gaussian", point_law=point, draws=0), "draws"),
         (lambda: tokens_per_param_band(LAWS, method="gaussian", point_law=point, seed=-1), "seed"),
         (lambda: parameter_table(LAWS, ALL, LAWS), "give the single law of the point fit"),
@@ -272,7 +272,7 @@ def test_several_intervals_at_once_are_what_each_is_alone():
     flops = COMPUTE_GRID[::4]
     rows, bands = (
         interval_rows(laws, ALL, wanted),
-        interval_bands(laws, flops, wanted, 400, 3, converged=None),
+        interval_bands(laws, flops, wanted, 400, 3, counted=None),
     )
     for i, (law, level, method) in enumerate(wanted):
         assert pd.DataFrame(rows[5 * i : 5 * i + 5]).equals(parameter_table(laws, ALL, law, level, method))
@@ -359,7 +359,7 @@ def test_monte_carlo_error_of_the_slope():
     assert plain.draws_error == 0
     assert plain.total_error > 0
     with pytest.raises(UsageError, match="two or more"):
-        slope_monte_carlo_error(LAWS, BESIROGLU_2024, converged=~ALL)
+        slope_monte_carlo_error(LAWS, BESIROGLU_2024, counted=~ALL)
 
 
 # --- trends -------------------------------------------------------------------------------------------------

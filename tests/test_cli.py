@@ -512,12 +512,14 @@ def test_bootstrap_as_json():
         "scheme",
         "cluster",
         "dependence",
+        "boundary",
         "solver",
         "status_counts",
         "point",
         "parameters",
         "tokens_per_param",
         "no_optimum",
+        "other_boundary",
         "warnings",
     ]
     assert (found["resamples"], found["seed"], found["level"], found["method"]) == (20, 3, 0.8, "percentile")
@@ -531,7 +533,11 @@ def test_bootstrap_as_json():
         assert row["standard_error"] > 0
         assert row["estimate"] == found["point"]["law"][row["parameter"]]
     assert [row["flops"] for row in found["tokens_per_param"]] == [5.76e23, 1e21]
-    assert all(row["low"] < row["median"] < row["high"] for row in found["tokens_per_param"])
+    for row in found["tokens_per_param"]:
+        assert row["low"] < row["median"] < row["high"]
+        law = cj.ScalingLaw(**found["point"]["law"])
+        assert row["estimate"] == pytest.approx(law.tokens_per_param(row["flops"]), rel=1e-12)
+    assert found["other_boundary"] is None
     assert done(*arguments, "--flops", "5.76e23", "--flops", "1e21") == text, "same seed, same answer"
 
 

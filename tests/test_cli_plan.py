@@ -23,7 +23,7 @@ def test_a_plan_as_a_table_and_as_json():
         assert words in text
     found = strict_json(done("plan", "--flops", "1e24", "--json", *LAW))
     params, tokens = BESIROGLU_2024.optimal(1e24)
-    assert found["plan"]["params"]["point"] == pytest.approx(params)
+    assert found["plan"]["params"]["estimate"] == pytest.approx(params)
     assert found["plan"]["tokens"]["median"] == pytest.approx(tokens)
     assert found["target"] == {"quantity": "flops", "value": 1e24}
 

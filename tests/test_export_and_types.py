@@ -23,9 +23,9 @@ def boot():
 def test_certified_fits_and_no_others(boot, small_study):
     pytest.importorskip("xarray", reason="no export without xarray: pip install arviz")
     dataset = cj.to_arviz(boot)
-    assert dict(dataset.sizes) == {"chain": 1, "draw": int(boot.converged.sum())}
-    np.testing.assert_array_equal(dataset["alpha"].to_numpy()[0], boot.laws.alpha[boot.converged])
-    assert dataset["draw"].to_numpy().tolist() == boot.resample_ids[boot.converged].tolist()
+    assert dict(dataset.sizes) == {"chain": 1, "draw": int(boot.counted.sum())}
+    np.testing.assert_array_equal(dataset["alpha"].to_numpy()[0], boot.laws.alpha[boot.counted])
+    assert dataset["draw"].to_numpy().tolist() == boot.resample_ids[boot.counted].tolist()
     of_study = cj.to_arviz(small_study, "multiplicative=2.0")
     fits = small_study.fits("multiplicative=2.0").query("status == 'CONVERGED'")
     np.testing.assert_array_equal(of_study["A"].to_numpy()[0], fits["A"])
@@ -51,7 +51,7 @@ def test_arviz_reads_it(boot):
     arviz = pytest.importorskip("arviz", reason="no arviz here: pip install arviz")
     summary = arviz.summary(cj.to_arviz(boot), round_to="none")
     for name in ("E", "alpha"):
-        expected = np.asarray(getattr(boot.laws, name))[boot.converged].mean()
+        expected = np.asarray(getattr(boot.laws, name))[boot.counted].mean()
         assert float(summary.loc[name, "mean"]) == pytest.approx(expected, rel=1e-9)
 
 

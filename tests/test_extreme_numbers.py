@@ -65,7 +65,7 @@ FINITE = st.lists(st.floats(-LARGEST, LARGEST), min_size=4, max_size=4).map(np.a
 
 def intervals(laws, point, method, flops, factor, simultaneous):
     replicates = Replicates(
-        laws=laws, converged=np.ones(len(laws), bool), point=point, factor=factor, jackknife=laws
+        laws=laws, counted=np.ones(len(laws), bool), point=point, factor=factor, jackknife=laws
     )
     quantities = [
         *parameter_quantities(),

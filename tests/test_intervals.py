@@ -55,7 +55,7 @@ def laws_about(n=400, seed=0):
 
 
 def replicates(n=400, **more):
-    return Replicates(laws=laws_about(n), converged=np.ones(n, bool), point=TRUTH, **more)
+    return Replicates(laws=laws_about(n), counted=np.ones(n, bool), point=TRUTH, **more)
 
 
 # --- methods on arrays --------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_tables_agree_with_those_of_a_study():
         for limit in ("low", "high"):
             assert table[limit].to_numpy() == pytest.approx(band[limit].to_numpy(), rel=1e-3)
         params = interval_table(boot, methods=[method]).rename(columns={"quantity": "parameter"})
-        expected = parameter_table(boot.laws, boot.converged, TRUTH, 0.8, method)
+        expected = parameter_table(boot.laws, boot.counted, TRUTH, 0.8, method)
         rel = 1e-9 if method == "gaussian" else 1e-3
         for column in ("estimate", "standard_error", "low", "high"):
             assert params[column].to_numpy() == pytest.approx(expected[column].to_numpy(), rel=rel)
@@ -188,10 +188,10 @@ def test_failed_lanes_are_left_out_and_counted():
     good = np.arange(400) % 4 != 0
     fields = {name: np.where(good, getattr(boot.laws, name), np.nan) for name in PARAMETERS}
     found = interval_table(
-        Replicates(laws=ScalingLaw(**fields), converged=good, point=TRUTH), methods=["percentile", "gaussian"]
+        Replicates(laws=ScalingLaw(**fields), counted=good, point=TRUTH), methods=["percentile", "gaussian"]
     )
     expected = interval_table(
-        Replicates(laws=boot.laws[good], converged=np.ones(good.sum(), bool), point=TRUTH),
+        Replicates(laws=boot.laws[good], counted=np.ones(good.sum(), bool), point=TRUTH),
         methods=["percentile", "gaussian"],
     )
     assert (found["n_failed"] == 100).all() and (found["n_converged"] == 300).all()
@@ -260,9 +260,9 @@ def with_edges(laws):
 @pytest.mark.parametrize("laws", [laws_about(), with_edges(laws_about())], ids=["plain", "edges"])
 def test_laws_of_another_kind_have_the_same_intervals(laws):
     converged = np.arange(400) % 9 > 0
-    known = Replicates(laws=laws, converged=converged, point=TRUTH, jackknife=laws[:40])
+    known = Replicates(laws=laws, counted=converged, point=TRUTH, jackknife=laws[:40])
     other = Replicates(
-        laws=Renamed(laws), converged=converged, point=Renamed(TRUTH), jackknife=Renamed(laws[:40])
+        laws=Renamed(laws), counted=converged, point=Renamed(TRUTH), jackknife=Renamed(laws[:40])
     )
     methods, flops = ["percentile", "basic", "bca", "highest_density"], [1e20, 1e24]
     derived = [*prescription_quantities(flops), *loss_quantities([(1e9, 1e11)])]
@@ -280,15 +280,15 @@ def test_laws_of_another_kind_have_the_same_intervals(laws):
     assert table["parameter"].tolist() == list(Renamed.names.values())
     assert table[numbers].to_numpy() == pytest.approx(expected[numbers].to_numpy(), rel=1e-12)
     for level in (0.5, 0.8):
-        band = tokens_per_param_band(other.laws, flops, level, converged=converged)
-        expected = tokens_per_param_band(laws, flops, level, converged=converged)
+        band = tokens_per_param_band(other.laws, flops, level, counted=converged)
+        expected = tokens_per_param_band(laws, flops, level, counted=converged)
         assert band.attrs == expected.attrs
         limits = ["low", "median", "high"]
         assert band[limits].to_numpy() == pytest.approx(expected[limits].to_numpy(), rel=1e-11)
 
 
 def test_a_normal_of_laws_that_cannot_be_drawn_is_that_of_the_quantity():
-    other = Replicates(laws=Renamed(laws_about()), converged=np.ones(400, bool), point=Renamed(TRUTH))
+    other = Replicates(laws=Renamed(laws_about()), counted=np.ones(400, bool), point=Renamed(TRUTH))
     row = interval_table(other, prescription_quantities(1e22, ["tokens_per_param"]), methods=["gaussian"])
     logs = np.log(laws_about().tokens_per_param(1e22))
     expected = stats.lognorm(s=logs.std(ddof=1), scale=TRUTH.tokens_per_param(1e22)).interval(0.8)
@@ -306,7 +306,7 @@ def test_every_law_has_every_interval(law):
     table = boot.intervals(flops=flops, places=[place], methods=methods)
     assert set(boot.point.parameters) <= set(table["quantity"])
     found = table[table["method"] == "percentile"].set_index(["quantity", "flops"])
-    kept = boot.laws[boot.converged]
+    kept = boot.laws[boot.counted]
     for quantity, values in {
         ("tokens_per_param", 1e22): kept.tokens_per_param(1e22),
         ("optimal_params", 1e20): kept.optimal(1e20)[0],
@@ -331,7 +331,7 @@ def test_every_law_has_every_interval(law):
         (lambda laws: tokens_per_param_band(laws, method="gaussian", point_law=Renamed(TRUTH)), "floor, N_c"),
         (lambda laws: parameter_table(laws, np.ones(400, bool), TRUTH), "point fit of the same law"),
         (
-            lambda laws: Replicates(laws=laws, converged=np.ones(400, bool), point=TRUTH),
+            lambda laws: Replicates(laws=laws, counted=np.ones(400, bool), point=TRUTH),
             "point fit of the same law",
         ),
         (lambda laws: Quantity(name="exponent_a").scaled(laws), "not a power of compute"),
@@ -468,7 +468,7 @@ def test_every_scheme_has_the_standard_errors_of_least_squares(scheme):
     )
     point = cj.fit(runs, objective=LEAST_SQUARES, starts=16)
     boot = cj.bootstrap(runs, resamples=300, scheme=chosen, objective=LEAST_SQUARES, point=point)
-    assert boot.converged.all()
+    assert boot.counted.all()
     table = boot.standard_errors().set_index("parameter")["standard_error"]
     found = [
         table["E"],

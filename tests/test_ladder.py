@@ -145,8 +145,8 @@ def test_the_next_budget_is_spent_at_the_fitted_optimum(study, tmp_path):
     assert run.tokens == pytest.approx(tokens, rel=1e-3)
     interval = run.proposal["params"]
     assert interval["low"] <= interval["median"] <= interval["high"]
-    assert interval["point"] == run.params
-    assert run.proposal["loss"]["point"] == pytest.approx(HOFFMANN_2022.loss(params, tokens), rel=1e-4)
+    assert interval["estimate"] == run.params
+    assert run.proposal["loss"]["estimate"] == pytest.approx(HOFFMANN_2022.loss(params, tokens), rel=1e-4)
 
 
 def test_a_proposal_takes_the_nearest_model_and_its_tokens(tmp_path):
@@ -164,7 +164,7 @@ def test_a_proposal_takes_the_nearest_model_and_its_tokens(tmp_path):
     assert 6 * seed.params * seed.tokens == pytest.approx(seed.flops)
     sample = spread_sample(50)
     scaled = study.scaled_run(sample, 2e18)
-    assert scaled.params == ModelGrid(GRID).nearest(scaled.proposal["params"]["point"])[1]
+    assert scaled.params == ModelGrid(GRID).nearest(scaled.proposal["params"]["estimate"])[1]
     # These tokens make this size optimal: at their joint budget the law asks for exactly this model.
     assert sample.point.optimal(scaled.flops)[0] == pytest.approx(scaled.params)
     assert tokens_for_params(sample.point, scaled.params) == pytest.approx(scaled.tokens)

@@ -64,7 +64,7 @@ def test_on_the_frontier_the_overhead_is_zero():
     assert ((overhead >= 0) & (overhead < 1e-12)).all()
     symmetric = ScalingLaw(E=1.7, A=400.0, B=400.0 * 20**0.3, alpha=0.3, beta=0.3)  # D/N = 20 everywhere
     made = planning.plan(planning.LawSample.from_law(symmetric), flops=1e23)
-    rows = made.table.set_index("quantity")["point"]
+    rows = made.table.set_index("quantity")["estimate"]
     assert rows["tokens_per_param"] == pytest.approx(20)
     assert rows["rule_overhead"] == pytest.approx(0, abs=1e-12)
 
@@ -74,7 +74,7 @@ def test_published_prescriptions_at_the_budget_of_gopher():
     made = planning.plan(planning.LawSample.from_law(HOFFMANN_2022), flops=GOPHER)
     references = made.references.set_index("law")
     assert round(references.loc["hoffmann2022", "params"] / 1e9) == 40
-    assert made.table.set_index("quantity").loc["params", "point"] == pytest.approx(
+    assert made.table.set_index("quantity").loc["params", "estimate"] == pytest.approx(
         references.loc["hoffmann2022", "params"]
     )
     params, tokens = planning.KAPLAN_2020.optimal([GOPHER, 10 * GOPHER])
@@ -104,12 +104,12 @@ def test_a_plan_is_the_quantiles_of_each_law_on_its_own(target, value):
     singles = [
         planning.plan(planning.LawSample.from_law(law), **{target: value}).table for law in sample.laws
     ]
-    points = np.array([single["point"] for single in singles])
+    points = np.array([single["estimate"] for single in singles])
     for i, quantity in enumerate(singles[0]["quantity"]):
         expected = np.quantile(points[:, i], [0.05, 0.5, 0.95])
         found = table.loc[quantity, ["low", "median", "high"]].to_numpy(dtype=float)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert table.loc[target, ["point", "low", "median", "high"]].to_list() == pytest.approx([value] * 4)
+    assert table.loc[target, ["estimate", "low", "high", "median"]].to_list() == pytest.approx([value] * 4)
 
 
 def test_a_loss_that_some_laws_cannot_reach_costs_infinitely_much_under_them():

@@ -47,7 +47,7 @@ def test_budgets_beyond_float64_are_infinite_and_not_unreachable(law, target, va
         except UsageError as error:
             assert "leaves no room" in str(error)
             return
-    point = made.table.set_index("quantity")["point"]
+    point = made.table.set_index("quantity")["estimate"]
     assert made.n_unreachable == 0
     assert point["flops"] > 0
     assert point["rule_overhead"] >= 0
@@ -72,7 +72,7 @@ def test_quality_as_a_size_gives_that_size_back_without_demand(law, size):
             planning.inference_plan(sample, like_params=size, demand=planning.Demand())
         return
     table = planning.inference_plan(sample, like_params=size, demand=planning.Demand()).table
-    point = table.set_index("quantity")["point"]
+    point = table.set_index("quantity")["estimate"]
     assert point["params"] == pytest.approx(size, rel=1e-9)
     assert point["params"] == point["baseline_params"]
     assert point["saved"] == 0
@@ -100,7 +100,7 @@ def test_money_is_least_where_a_search_of_the_bill_finds_it(law, size, read, wri
     except UsageError as error:
         assert "leaves no room" in str(error)
         return
-    point = made.table.set_index("quantity")["point"]
+    point = made.table.set_index("quantity")["estimate"]
     flops = flops_for_params(law, size)  # `plan` would refuse an optimum of less than one token
     best_n, best_d = law.optimal(flops)
     excess = law.A * best_n**-law.alpha + law.B * best_d**-law.beta
@@ -156,7 +156,7 @@ def test_the_command_line_says_how_many_laws_were_left_out(tmp_path, monkeypatch
     from chinchilla_jax.cli.law_source import LawSource
 
     sample = spread_sample(100)
-    monkeypatch.setattr(LawSource, "read", lambda _: sample)
+    monkeypatch.setattr(LawSource, "read", lambda *_: sample)
     loss = str(float(np.median(np.asarray(sample.laws.E))) + 1e-9)
     for command in (("plan",), ("inference", "--input-tokens", "1e12")):
         assert "50 of 100 laws cannot reach this loss with any amount of compute" in done(
@@ -248,7 +248,7 @@ def test_tokens_of_a_size_without_any_are_refused():
 @given(st.floats(1e18, 1e27), st.floats(1.0, 2000.0))
 def test_no_fixed_ratio_beats_the_optimum(flops, ratio):
     made = planning.plan(spread_sample(20), flops=flops, ratio=ratio)
-    overhead = made.table.set_index("quantity").loc["rule_overhead", ["point", "low", "median", "high"]]
+    overhead = made.table.set_index("quantity").loc["rule_overhead", ["estimate", "low", "high", "median"]]
     assert (overhead >= 0).all()
     assert np.isfinite(overhead.to_numpy(float)).all()
 

@@ -19,7 +19,7 @@ H100 = 989e12
 
 
 def rows(made):
-    return made.table.set_index("quantity")["point"]
+    return made.table.set_index("quantity")["estimate"]
 
 
 def test_13b_becomes_7b():
@@ -59,7 +59,7 @@ def test_the_authors_own_examples_on_the_command_line():
         ("2.053e+10", "3.302e+12", 60.23, 182.41, 88.76),
     )
     for found, figures in zip((flop, money), published, strict=True):
-        of = {name: row["point"] for name, row in found.items()}
+        of = {name: row["estimate"] for name, row in found.items()}
         ours = (
             f"{of['params']:.3e}",
             f"{of['tokens']:.3e}",
@@ -148,7 +148,7 @@ def test_no_demand_gives_the_compute_optimal_model(law, excess):
 def test_no_demand_saves_exactly_nothing():
     made = planning.inference_plan(spread_sample(30), demand=planning.Demand(), like_params=13e9)
     table = made.table.set_index("quantity")
-    assert (table.loc[["saved", "saving"], ["point", "low", "median", "high"]] == 0).all().all()
+    assert (table.loc[["saved", "saving"], ["estimate", "low", "high", "median"]] == 0).all().all()
     assert (table.loc["params"] == table.loc["baseline_params"]).all()
     assert table.loc["params", "median"] == pytest.approx(13e9, rel=1e-12)
 
@@ -263,7 +263,7 @@ def test_on_the_command_line(tmp_path):
     law = "1.69,406.4,410.7,0.336,0.283"
     arguments = ("inference", "--law", law, "--like-params", "13e9", "--input-tokens", "2e12")
     found = strict_json(done(*arguments, "--json"))
-    assert found["plan"]["params"]["point"] == pytest.approx(6.97e9, rel=1e-3)
+    assert found["plan"]["params"]["estimate"] == pytest.approx(6.97e9, rel=1e-3)
     assert found["residual"] <= TOLERANCE
     assert "17.4" in done(*arguments, "--figures", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["ratio_maps.png"]
@@ -285,7 +285,7 @@ def test_on_the_command_line(tmp_path):
         *one, "--like-params", "13e9", "--input-tokens", "-1"
     )
     nothing = strict_json(done(*one, "--like-params", "13e9", "--output-tokens", "0", "--json"))
-    assert nothing["plan"]["saved"]["point"] == 0
+    assert nothing["plan"]["saved"]["estimate"] == 0
     assert nothing["plan"]["params"] == nothing["plan"]["baseline_params"]
 
 

@@ -103,7 +103,7 @@ def test_chinchilla_as_published():
     assert tuple(result.flops) == CHINCHILLA_BUDGETS
     assert result.n_left_out > 0
     table = result.exponents().set_index("quantity")
-    assert 0.462 < table.loc["params", "exponent"] < 0.534
+    assert 0.462 < table.loc["params", "estimate"] < 0.534
     assert table.loc["params", "low"] > 0.462
     assert table.loc["params", "high"] < 0.534
     assert not result.outside.any()
@@ -141,7 +141,7 @@ def test_both_methods_side_by_side():
     assert (table["low"] <= table["median"]).all()
     assert (table["median"] <= table["high"]).all()
     row = table[(table["method"] == "isoflop") & (table["quantity"] == "params")].iloc[0]
-    assert row["point"] == pytest.approx(result.optimal(1e24)[0][0, 0])
+    assert row["estimate"] == pytest.approx(result.optimal(1e24)[0][0, 0])
 
 
 @pytest.mark.parametrize(

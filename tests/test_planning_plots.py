@@ -90,11 +90,11 @@ def test_curves_are_the_plans(drawn):
         plan = planning.plan(SAMPLE, flops=flops, level=0.9)
         for quantity in ("params", "tokens"):
             rows = curves[(curves["flops"] == flops) & (curves["quantity"] == quantity)].set_index("law")
-            wanted = plan.table.set_index("quantity").loc[quantity, ["low", "median", "high"]]
-            found = rows.loc["fitted", ["low", "median", "high"]]
+            wanted = plan.table.set_index("quantity").loc[quantity, ["estimate", "low", "high", "median"]]
+            found = rows.loc["fitted", ["estimate", "low", "high", "median"]]
             np.testing.assert_allclose(found.to_numpy(float), wanted.to_numpy(float), rtol=1e-12)
             for law, row in plan.references.set_index("law").iterrows():
-                assert rows.loc[law, "median"] == pytest.approx(row[quantity])
+                assert rows.loc[law, "estimate"] == pytest.approx(row[quantity])
 
 
 def test_contours_have_their_minimum_on_the_frontier():

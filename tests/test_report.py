@@ -132,7 +132,7 @@ def test_what_failed_is_there_with_its_condition(small_study, page):
     counts = page.frame("statuses").set_index("status")["bootstrap fits"].astype(int).to_dict()
     assert counts == small_study.info["status_counts"]
     row = page.frame("at-budget").set_index("condition").loc["additive=-1000000000.0"]
-    assert row["median"] == "" and row["contains_unperturbed"] == "false"
+    assert row["estimate"] == row["median"] == "" and row["contains_unperturbed"] == "false"
 
 
 def test_answer_is_filled_from_the_tables(small_study):
@@ -148,7 +148,7 @@ def test_answer_is_filled_from_the_tables(small_study):
     ].iloc[0]
     linked = [part.text for part in sentences[0] if isinstance(part, Linked)]
     assert linked == [
-        f"{row['median']:.3g} training tokens per parameter",
+        f"{row['estimate']:.3g} training tokens per parameter",
         f"{row['low']:.3g}",
         f"{row['high']:.3g}",
     ]
@@ -162,11 +162,11 @@ def test_answer_is_filled_from_the_tables(small_study):
 
 
 def test_documented_range_of_the_answer_is_that_of_the_figure(small_study):
-    # The logarithm of the median, interpolated in the logarithm of the size.
+    # The logarithm of the estimate, interpolated in the logarithm of the size.
     facts = Facts(small_study)
-    low, high = facts.documented_medians("multiplicative")
+    low, high = facts.documented_estimates("multiplicative")
     curves = facts.curves("multiplicative")
-    medians = curves[curves["flops"] == facts.budget].set_index("value")["median"]
+    medians = curves[curves["flops"] == facts.budget].set_index("value")["estimate"]
     at = np.log([1 / 1.152, 1.152])
     expected = np.exp(np.interp(at, np.log(medians.index), np.log(medians)))
     np.testing.assert_allclose(sorted(expected), [low, high], rtol=1e-12)
@@ -182,14 +182,14 @@ def test_explorers_hold_the_curves(small_study, page):
             & (table["method"] == "percentile")
             & (table["level"] == 0.8)
         ]
-        np.testing.assert_allclose(series["views"][0]["median"], rows["median"], rtol=1e-4)
+        np.testing.assert_allclose(series["views"][0]["estimate"], rows["estimate"], rtol=1e-4)
     assert data["views"][:2] == ["80% interval (percentile)", "80% interval (Gaussian)"]
     gaussian = table[(table["condition"] == "identity") & (table["method"] == "gaussian")]
     for level, view in ((0.8, 1), (0.5, data["views"].index("50% interval (Gaussian)"))):
         rows = gaussian[gaussian["level"] == level]
         np.testing.assert_allclose(data["reference"]["views"][view]["high"], rows["high"], rtol=1e-4)
     failed = json.loads(page.scripts["explorer-data-additive"])["series"][0]
-    assert failed["views"][0]["median"] == [None] * 5
+    assert failed["views"][0]["estimate"] == [None] * 5
 
 
 def test_perturbations_are_named_for_people():
@@ -256,7 +256,7 @@ def test_it_does_without_figures_and_without_the_data(small_study, tmp_path):
     page = Page(render(study))
     assert page.sources == []
     assert page.frame("params-multiplicative")["condition"].nunique() == 3
-    assert Facts(study).documented_medians("multiplicative") is None
+    assert Facts(study).documented_estimates("multiplicative") is None
 
 
 def test_further_tables_are_shown(small_study, tmp_path):

@@ -213,7 +213,7 @@ def test_explorer_shows_every_interval_of_the_study(visit, small_study):
         row = row[row["condition"] == "identity"].iloc[0]
         said = readout.inner_text()
         assert label in said
-        for name in ("low", "median", "high"):
+        for name in ("low", "estimate", "high"):
             assert f"{float(format(row[name], '.3g')):,g}" in said
     choice.select_option(label="no interval")
     assert "interval" not in readout.inner_text()

@@ -104,6 +104,7 @@ def test_the_published_study_can_be_written_in_toml(tmp_path):
         interpretations = ["standard", "reported", "best_fit", "as_plotted"]
         resamples = 100
         seed = 7
+        boundary = "drop"
 
         [[sweeps]]
         family = "multiplicative"
@@ -217,9 +218,13 @@ def test_specs_and_chunks_of_older_studies_keep_their_meaning():
     fields = spec.to_dict()
     assert list(fields) == [
         *("data", "interpretations", "sweeps", "objective", "delta", "solver", "precision", "scheme"),
-        *("resamples", "seed", "levels", "flops", "drop_highest_loss", "rounded"),
+        *("boundary", "resamples", "seed", "levels", "flops", "drop_highest_loss", "rounded"),
     ]
     assert StudySpec.from_dict(fields) == spec
+    # Before there was a choice, resamples at E = 0 were left out.
+    assert fields.pop("boundary") == "drop"
+    assert StudySpec.from_record(fields) == spec
+    assert StudySpec.from_dict(fields) == dataclasses.replace(spec, boundary="keep")
     hashes = {name: load_study_data(spec, name).hash for name in spec.interpretations}
     chunk = plan_chunks(spec, hashes, plan_ranges(4000, 240))[0]
     assert chunk.stem == "part-00000-0000000000-0046a32e3644a6f8"

@@ -21,6 +21,10 @@ class UsageError(ChinchillaError, ValueError):
     """An argument, a name or a combination of options that has no meaning here."""
 
 
+class NoEstimateError(ChinchillaError):
+    """The point fit is not certified, so there is no estimate, and no interval around one."""
+
+
 class DataWarning(UserWarning):
     """The table is used, but may not mean what its owner believes; the text is one line."""
 

@@ -76,6 +76,13 @@ METHOD_NAMES: Mapping[str, str] = MappingProxyType(
 """Interval methods whose names are not already words."""
 
 
+HEADLINE = "estimate"
+"""The column whose number heads every answer: the point estimate, see docs/concepts.md."""
+
+INTERVAL_COLUMNS = (HEADLINE, "low", "high")
+"""How every answer is shown: the headline, and the interval of the resamples beside it."""
+
+
 def quantity_label(quantity: str) -> str:
     """Name, symbol and unit of a quantity; an unknown one is its own name with spaces."""
     known = QUANTITIES.get(quantity)

@@ -86,7 +86,7 @@ class Sizes:
         point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
         boot = fit_resamples(runs, weights=self.weights, point=point, options=self.options)
         intercept, slope = boot.laws.log_ratio_line()
-        sound = boot.converged & np.isfinite(intercept)
+        sound = boot.counted & np.isfinite(intercept)
         intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)
         return Fitted(
             at_budget=intercept + slope * math.log(params_times_tokens(self.flops)),

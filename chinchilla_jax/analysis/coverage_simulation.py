@@ -39,7 +39,6 @@ from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.laws.objectives import Huber, huber_location, settings
 from chinchilla_jax.solvers import SolverOptions, Status
-from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,8 +232,7 @@ def point_of(runs: Runs, objective: Huber, options: SolverOptions) -> FitResult 
 
 def judged_replicates(boot: BootstrapResult, boundary: str) -> Replicates:
     """What intervals are made from, with resamples whose best E is 0 ("keep") or without ("drop")."""
-    counted = is_certified(boot.status_codes) if boundary == "keep" else boot.converged
-    return dataclasses.replace(boot.replicates(), converged=counted)
+    return boot.with_boundary(boundary).replicates()
 
 
 def has_estimate(boot: BootstrapResult, boundary: str) -> bool:

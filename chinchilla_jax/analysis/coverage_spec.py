@@ -11,9 +11,9 @@ from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
+from chinchilla_jax.solvers.counted import BOUNDARIES
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
-BOUNDARIES = ("keep", "drop")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

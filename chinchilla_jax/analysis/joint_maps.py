@@ -23,6 +23,7 @@ from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, NEAR_RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Composition, parse_condition
+from chinchilla_jax.solvers.counted import counted_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ COLUMNS = (
 
 
 class StudyFits(Protocol):
-    """The part of a study that a joint map needs."""
+    """The part of a study that a joint map needs; it may also have `spec`, with its `boundary`."""
 
     @property
     def conditions(self) -> pd.DataFrame:
@@ -51,14 +52,15 @@ def joint_map(study: StudyFits, *, flops: float = GOPHER_FLOPS, level: float = 0
     Args:
         study: finished, with products among its sweeps.
         flops: the budget (FLOP).
-        level: share of the certified resamples inside an interval (percentiles).
+        level: share of the resamples that count inside an interval (percentiles); whether those whose best E
+            is 0 do is the study's choice.
 
     Returns:
         One row per condition that is a pair, in the study's order: condition, first_family, second_family,
         first and second (sizes), repeat, params, flops; low, median, high of tokens per parameter at that
         budget, slope_low, slope, slope_high, level; n_converged, n_failed (which add up to the resamples);
         leaves_range (the interval of tokens per parameter is not within 10 to 40) and outside_range (no part
-        of it is). Numbers are NaN, and both flags False, where no fit converged.
+        of it is). Numbers are NaN, and both flags False, where no fit counts.
 
     Raises:
         UsageError: `flops` or `level` is out of range, or the study has no pairs.
@@ -96,6 +98,7 @@ def _row(
     study: StudyFits, row: dict[str, object], pair: Composition, flops: float, level: float
 ) -> dict[str, object]:
     first, second = pair.parts
+    boundary = getattr(getattr(study, "spec", None), "boundary", "keep")
     return {
         "condition": row["condition"],
         "first_family": first.family,
@@ -104,19 +107,20 @@ def _row(
         "second": second.value,
         "repeat": row["repeat"],
         "params": row["params"],
-        **prescription(study.fits(str(row["condition"])), flops=flops, level=level),
+        **prescription(study.fits(str(row["condition"])), flops=flops, level=level, boundary=boundary),
     }
 
 
 def prescription(
-    fits: pd.DataFrame, *, flops: float = GOPHER_FLOPS, level: float = 0.8
+    fits: pd.DataFrame, *, flops: float = GOPHER_FLOPS, level: float = 0.8, boundary: str = "keep"
 ) -> dict[str, float | int | bool]:
     """Tokens per parameter and their slope over the fits of one condition.
 
     Args:
         fits: E, A, B, alpha, beta, status of every resample, as `study.fits(condition)` has them.
         flops: the budget (FLOP).
-        level: share of the certified resamples inside an interval (percentiles).
+        level: share of the resamples that count inside an interval (percentiles).
+        boundary: whether resamples whose best E is 0 count ("keep") or not ("drop").
 
     Returns:
         The columns of `joint_map` from flops to outside_range.
@@ -125,10 +129,10 @@ def prescription(
         UsageError: `flops` or `level` is out of range.
     """
     laws = ScalingLaw(**{name: fits[name].to_numpy() for name in PARAMETERS})
-    converged = (fits["status"] == "CONVERGED").to_numpy(dtype=np.bool_)
-    band = tokens_per_param_band(laws, [flops], level, converged=converged)
+    counted = counted_rows(fits["status"], boundary)
+    band = tokens_per_param_band(laws, [flops], level, counted=counted)
     low, median, high = (float(band[name].iloc[0]) for name in ("low", "median", "high"))
-    slopes = np.asarray(laws.slope_per_decade)[converged]
+    slopes = np.asarray(laws.slope_per_decade)[counted]
     slopes = slopes[np.isfinite(slopes)]
     tails = central_tails(level)
     quantiles = np.quantile(slopes, (tails[0], 0.5, tails[1])) if slopes.size else np.full(3, np.nan)
@@ -142,8 +146,8 @@ def prescription(
         "slope": float(quantiles[1]),
         "slope_high": float(quantiles[2]),
         "level": float(level),
-        "n_converged": int(converged.sum()),
-        "n_failed": int((~converged).sum()),
+        "n_converged": int(counted.sum()),
+        "n_failed": int((~counted).sum()),
         "leaves_range": known and not (NEAR_RULE_OF_THUMB[0] <= low and high <= NEAR_RULE_OF_THUMB[1]),
         "outside_range": known and (high < NEAR_RULE_OF_THUMB[0] or low > NEAR_RULE_OF_THUMB[1]),
     }

@@ -117,6 +117,6 @@ def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame
     rows["objective"] = objective.name
     rows["delta"] = objective.down if isinstance(objective, Huber | RawHuber) else float("nan")
     rows["status"] = boot.point.status.name
-    rows["n_converged"] = int(boot.converged.sum())
-    rows["n_failed"] = int((~boot.converged).sum())
+    rows["n_converged"] = int(boot.counted.sum())
+    rows["n_failed"] = int((~boot.counted).sum())
     return rows[_COLUMNS]

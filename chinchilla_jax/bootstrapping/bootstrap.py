@@ -3,7 +3,7 @@
 Notation
     R            number of resamples
     laws         fitted laws, shape (R,)
-    converged    (R,) lanes with a certificate; only these enter a standard error or an interval
+    counted      (R,) lanes with a certificate; only these enter a standard error or an interval
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from chinchilla_jax.fitting.point_fit import (
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import AsymmetricError, is_unresolved
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
+from chinchilla_jax.solvers.counted import read_boundary
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -66,6 +67,7 @@ def bootstrap(
     jackknife: bool = False,
     inner: int = 0,
     point: FitResult | None = None,
+    boundary: str = "keep",
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> BootstrapResult:
@@ -90,6 +92,8 @@ def bootstrap(
         inner: also fit this many resamples of each resample, for studentised intervals; 50 are usual. For
             "pairs" and "cluster".
         point: a point fit to reuse; if absent, fitted from starts spread over what is plausible.
+        boundary: "keep" to count resamples whose best E is 0 (`Status.BOUNDARY`) in every summary; "drop" to
+            leave them out, as the published studies do. `BootstrapResult.with_boundary` changes it later.
         options: how hard the solver tries, in the point fit too.
         progress: called with the number of fits just finished.
 
@@ -105,6 +109,7 @@ def bootstrap(
     count = whole_number("resamples", resamples, low=2)
     seed = seed_number(seed)
     chosen = None if is_auto(scheme) else read_scheme(scheme)
+    read_boundary(boundary)
     remedy = f"give 0, or 2 to {MOST_INNER} resamples of each resample"
     inner = whole_number("inner", inner, low=0, high=MOST_INNER, remedy=remedy)
     if inner == 1:
@@ -131,7 +136,7 @@ def bootstrap(
     if isinstance(chosen, Residual):
         result = residual_bootstrap(
             problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
-            on_progress=progress,
+            boundary=boundary, on_progress=progress,
         )  # fmt: skip
         return dataclasses.replace(result, dependence=dependence)
     left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
@@ -143,7 +148,7 @@ def bootstrap(
     weights_of = _WeightsOf(runs, chosen, ids, left_out, inner, seed)
     fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
-    result = _split(every, fitter.problem, ids, len(left_out), inner, chosen, point)
+    result = _split(every, fitter.problem, ids, len(left_out), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     return dataclasses.replace(result, dependence=dependence, audit=searched)
 
@@ -238,21 +243,18 @@ def _split(
     inner: int,
     scheme: Scheme,
     point: FitResult,
+    boundary: str,
 ) -> BootstrapResult:
     """The resamples' fits as the result, the other fits beside them."""
     count = len(ids)
-
-    def laws(first: int, shape: tuple[int, ...]) -> Any:
-        found = every[first + np.arange(int(np.prod(shape)))]
-        fitted = problem.law.fitted(found.theta, problem.design).where(found.status == Status.CONVERGED)
-        return fitted[np.arange(len(found)).reshape(shape)]
-
+    wanted = count + n_left_out
     return BootstrapResult(
         solution=every if count == len(every) else every[:count],
         design=problem.design,
         resample_ids=ids,
         point=point,
         scheme=scheme,
-        jackknife=laws(count, (n_left_out,)) if n_left_out else None,
-        inner=laws(count + n_left_out, (count, inner)) if inner else None,
+        left_out=every[count:wanted] if n_left_out else None,
+        nested=every[wanted:] if inner else None,
+        boundary=boundary,
     )

@@ -35,6 +35,7 @@ def residual_bootstrap(
     point: FitResult,
     solver: str,
     options: SolverOptions | None,
+    boundary: str,
     on_progress: Callable[[int], None] | None,
 ) -> BootstrapResult:
     """Each resample has losses of its own: a design and a call of the solver each."""
@@ -55,5 +56,10 @@ def residual_bootstrap(
         if on_progress is not None:
             on_progress(1)
     return BootstrapResult(
-        solution=Solution.concatenated(found), design=design, resample_ids=ids, point=point, scheme=scheme
+        solution=Solution.concatenated(found),
+        design=design,
+        resample_ids=ids,
+        point=point,
+        scheme=scheme,
+        boundary=boundary,
     )

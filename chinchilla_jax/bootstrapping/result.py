@@ -5,7 +5,7 @@ Notation
     K            resamples of each resample, for studentised intervals
     m            runs, or clusters of them
     laws         fitted laws, shape (R,)
-    converged    (R,) lanes with a certificate; only these enter a standard error or an interval
+    counted      (R,) lanes with a certificate; only these enter a standard error or an interval
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
+from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
 
 if TYPE_CHECKING:
@@ -45,10 +47,11 @@ class BootstrapResult:
         resample_ids: (R,).
         point: point fit on all runs.
         scheme: how the runs were resampled.
-        jackknife: laws without each run (or cluster) in turn, NaN where a fit failed, shape (m,); or None.
-        inner: laws of K resamples of each resample, NaN where a fit failed, shape (R, K); or None.
+        left_out: where the fits without each run (or cluster) in turn ended, (m,); or None.
+        nested: where the fits of K resamples of each resample ended, (R * K,); or None.
         dependence: what was measured where "auto" chose the scheme; None where the scheme was given.
         audit: how many of a sample of resamples had a lower minimum than the one they were certified at.
+        boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
     """
 
     solution: Solution
@@ -56,21 +59,35 @@ class BootstrapResult:
     resample_ids: NDArray[np.int64]
     point: FitResult
     scheme: Scheme = _PAIRS
-    jackknife: Any = None
-    inner: Any = None
+    left_out: Solution | None = None
+    nested: Solution | None = None
     dependence: Dependence | None = None
     audit: Audit | None = None
+    boundary: str = "keep"
+
+    def __post_init__(self) -> None:
+        """Check the choice."""
+        read_boundary(self.boundary)
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
-        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; point {self.point.law!r}>"
+        point = f"point {self.point.law!r}" if self.estimated else f"no estimate ({self.point.status.name})"
+        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}>"
+
+    def with_boundary(self, boundary: str) -> BootstrapResult:
+        """The same fits with the other choice about E = 0: "keep" or "drop".
+
+        Raises:
+            UsageError: it is neither.
+        """
+        return dataclasses.replace(self, boundary=boundary)
 
     @functools.cached_property
     def laws(self) -> Any:
         """Fitted laws, shape (R,): a `ScalingLaw` or, for another model, a `FittedLaw`.
 
-        NaN where INVALID. E is 0 where the best law has no irreducible loss.
+        NaN where INVALID. E is 0 where the best law has no irreducible loss (BOUNDARY).
         """
         return self.point.model.fitted(self.solution.theta, self.design)
 
@@ -101,8 +118,38 @@ class BootstrapResult:
 
     @property
     def converged(self) -> NDArray[np.bool_]:
-        """Lanes with a certificate, (R,)."""
+        """Lanes certified as an optimum with E > 0, (R,)."""
         return self.status_codes == Status.CONVERGED
+
+    @property
+    def at_boundary(self) -> NDArray[np.bool_]:
+        """Lanes certified as an optimum with E = 0, (R,)."""
+        return self.status_codes == Status.BOUNDARY
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Lanes that count in a standard error or an interval, (R,); see `boundary`."""
+        return counted_lanes(self.status_codes, self.boundary)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the point fit is certified; where it is not, every number about an estimate is NaN."""
+        return self.point.status.certified
+
+    @functools.cached_property
+    def jackknife(self) -> Any:
+        """Laws without each run (or cluster) in turn, NaN where a fit does not count, (m,); or None."""
+        return None if self.left_out is None else self._laws_of(self.left_out, (len(self.left_out),))
+
+    @functools.cached_property
+    def inner(self) -> Any:
+        """Laws of K resamples of each resample, NaN where a fit does not count, (R, K); or None."""
+        return None if self.nested is None else self._laws_of(self.nested, (len(self.steps), -1))
+
+    def _laws_of(self, found: Solution, shape: tuple[int, ...]) -> Any:
+        fitted = self.point.model.fitted(found.theta, self.design)
+        counted = counted_lanes(found.status, self.boundary)
+        return fitted.where(counted)[np.arange(len(found)).reshape(shape)]
 
     def counts(self) -> dict[str, int]:
         """Number of lanes per status name."""
@@ -111,8 +158,9 @@ class BootstrapResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before using the intervals, one sentence each; the point fit's first."""
-        own = [part.warnings for part in (self.dependence, self.audit) if part is not None]
-        return (*self.point.warnings, *(warning for part in own for warning in part))
+        parts = [part.warnings for part in (self.dependence, self.audit) if part is not None]
+        others = (warning for part in parts for warning in part)
+        return (*self.point.warnings, *others, *interval_warnings(self))
 
     @property
     def miss_rate(self) -> float:
@@ -143,8 +191,9 @@ class BootstrapResult:
 
         return Replicates(
             laws=self.laws,
-            converged=self.converged,
+            counted=self.counted,
             point=self.point.law,
+            estimated=self.estimated,
             factor=self.scheme.factor(self.point.n_runs),
             quantiles=self.scheme.quantiles,
             jackknife=self.jackknife,
@@ -233,8 +282,9 @@ class BootstrapResult:
             seed: of the laws that the normal methods draw.
 
         Returns:
-            Rows: the budgets. Columns: flops, low, median, high, level, method. `attrs` has the counts of
-            lanes, as for `intervals.tokens_per_param_band`.
+            Rows: the budgets. Columns: flops, estimate (of the point fit), low, high, median (of the
+            resamples), level, method. `attrs` has the counts of lanes, as for
+            `intervals.tokens_per_param_band`.
 
         Raises:
             UsageError: as for `interval`, or a budget is not positive and finite.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit import point_fields, require_certified
 from chinchilla_jax.cli.fit_options import (
@@ -18,6 +19,7 @@ from chinchilla_jax.cli.fit_options import (
     weights_option,
 )
 from chinchilla_jax.cli.options import (
+    boundary_option,
     flops_option,
     level_option,
     output_options,
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
     Columns: TypeAlias = dict[str, list[Any]]
 
 _PARAMETER_COLUMNS = ["parameter", "estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
-_BAND_COLUMNS = ["flops", "low", "median", "high"]
-# The share of resamples without a certificate from which a note points it out.
+_BAND_COLUMNS = ["flops", *INTERVAL_COLUMNS]
+_MEDIAN = "median"
+# The share of resamples that do not count from which a note points it out.
 _MANY_FAILED = 0.01
 
 
@@ -58,6 +61,7 @@ _MANY_FAILED = 0.01
     help=f"Interval method: {choices.or_text(choices.METHODS)}.",
 )
 @resampling_options()
+@boundary_option
 @click.option(
     "--inner",
     type=choices.WholeNumber(2),
@@ -78,6 +82,7 @@ def bootstrap_command(
     level: float,
     method: str,
     resampling: Resampling,
+    boundary: str,
     inner: int,
     flops: tuple[float, ...],
     law: Law,
@@ -90,7 +95,7 @@ def bootstrap_command(
 
     Fits every resample; intervals of the parameters and bands of the compute-optimal tokens per parameter
     come from the certified fits. Exits with 1 if the point fit, or the fit of every resample, is not
-    certified.
+    certified: without an estimate there is no interval.
     """
     _check(method, resampling.name)
     nested = inner if method == "studentised" else 0
@@ -99,6 +104,7 @@ def bootstrap_command(
     own = table.read_weights(weights, runs)
 
     from chinchilla_jax import bootstrap
+    from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 
     with output.progress("bootstrap", resamples * (1 + nested)) as advance:
         result = bootstrap(
@@ -112,11 +118,13 @@ def bootstrap_command(
             scheme=resampling.read(),
             jackknife=method == "bca",
             inner=nested,
+            boundary=boundary,
             options=options,
             progress=advance,
         )
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
+    both = boundary_comparison(result, flops, level, method) if result.estimated else None
     if as_json:
         settings = {
             "weights": weights,
@@ -125,13 +133,14 @@ def bootstrap_command(
             "level": level,
             "method": method,
             **scheme_fields(result.scheme, result.dependence),
+            "boundary": boundary,
             "solver": solver.name,
         }
-        output.print_json(_fields(runs, result, settings, params, bands))
+        output.print_json(_fields(runs, result, settings, params, bands, both))
     else:
-        _print(runs, result, weights, f"{level:g} {method}", params, bands)
+        _print(runs, result, weights, f"{level:g} {method}", params, bands, both)
     require_certified(result.point)
-    if not result.converged.any():
+    if not result.counted.any():
         raise ChinchillaError("the fit of no resample is certified; use more runs or another solver")
 
 
@@ -148,7 +157,12 @@ def _check(method: str, scheme: str) -> None:
 
 
 def _fields(
-    runs: Runs, result: BootstrapResult, settings: dict[str, Any], params: Columns, bands: Columns
+    runs: Runs,
+    result: BootstrapResult,
+    settings: dict[str, Any],
+    params: Columns,
+    bands: Columns,
+    both: Columns | None,
 ) -> dict[str, Any]:
     shown = _Prescription.of(result, bands)
     return {
@@ -158,9 +172,14 @@ def _fields(
         **settings,
         "status_counts": result.counts(),
         "point": point_fields(result.point),
-        "parameters": output.records(params, _PARAMETER_COLUMNS),
-        "tokens_per_param": output.doubtful_records(shown.columns, shown.doubts, _BAND_COLUMNS),
+        "parameters": output.records(params, _PARAMETER_COLUMNS) if result.estimated else None,
+        "tokens_per_param": (
+            output.doubtful_records(shown.columns, shown.doubts, [*_BAND_COLUMNS, _MEDIAN])
+            if result.estimated
+            else None
+        ),
         "no_optimum": shown.missing or None,
+        "other_boundary": both and output.records(both),
         "warnings": result.warnings,
     }
 
@@ -172,6 +191,7 @@ def _print(
     interval: str,
     params: Columns,
     bands: Columns,
+    both: Columns | None,
 ) -> None:
     statuses = output.status_line(result.counts())
     output.echo(output.runs_line(runs))
@@ -185,12 +205,16 @@ def _print(
     if result.point.model.name != "chinchilla":
         fitted.insert(0, result.point.model.name)
     output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
+    if not result.estimated:
+        output.print_warnings(result.warnings)
+        return
+    from chinchilla_jax.bootstrapping.boundary import MANY_LOST
+
     print_dependence(result.dependence)
-    failed = int((~result.converged).sum())
-    if failed >= _MANY_FAILED * len(result.status):
+    failed, share = int((~result.counted).sum()), float((~result.counted).mean())
+    if _MANY_FAILED <= share <= MANY_LOST:  # above, there is a warning
         output.echo(
-            f"note: {failed:,} resamples ({failed / len(result.status):.0%}) are not certified; "
-            "the intervals describe only the others"
+            f"note: {failed:,} resamples ({share:.0%}) do not count; the intervals describe only the others"
         )
     output.echo()
     output.echo(f"parameters, interval {interval}")
@@ -204,6 +228,9 @@ def _print(
         output.print_table(_BAND_COLUMNS, output.rows(shown.columns, _BAND_COLUMNS), doubts=shown.doubts)
         if shown.edges:
             output.print_paragraph(shown.edges)
+    if both is not None:
+        output.echo()
+        output.print_boundary(both, result.boundary)
     output.print_warnings(result.warnings)
 
 
@@ -233,10 +260,10 @@ class _Prescription:
         )
 
         missing = no_optimum(result.point.law)
-        columns, edges = clear_edges(bands, result.laws, result.converged)
+        columns, edges = clear_edges(bands, result.laws, result.counted)
         if missing:
             unknown = [float("nan")] * len(bands["flops"])
-            columns |= dict.fromkeys(_BAND_COLUMNS[1:], unknown)
+            columns |= dict.fromkeys([*INTERVAL_COLUMNS, _MEDIAN], unknown)
         return cls(
             columns=columns,
             doubts=band_doubts(columns, largest_compute(result.design)),

@@ -10,7 +10,13 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
-from chinchilla_jax.cli.options import flops_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.options import (
+    boundary_option,
+    flops_option,
+    output_options,
+    resamples_option,
+    seed_option,
+)
 from chinchilla_jax.cli.resampling import Resampling, resampling_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
@@ -58,13 +64,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 )
 @resampling_options()
 @delta_option(show_default="0.001")
-@click.option(
-    "--boundary",
-    type=choices.Name(choices.BOUNDARIES),
-    metavar="NAME",
-    default="keep",
-    help="Resamples whose best E is 0: keep or drop.",
-)
+@boundary_option
 @click.option(
     "--method",
     type=choices.Name(choices.METHODS),

@@ -121,7 +121,7 @@ def inference_command(
     costs = _costs(rent, writes=demand.output_tokens > 0)
     if (loss is None) == (like_params is None):
         raise UsageError("give the quality once: --like-params N or --loss L")
-    sample, level = laws.read(), laws.level
+    sample, level = laws.read("plan" if as_json else None), laws.level
     made = inference_plan(sample, demand=demand, loss=loss, like_params=like_params, costs=costs, level=level)
     if figures is not None:
         _draw(made, figures)
@@ -135,6 +135,7 @@ def inference_command(
                     row.pop("quantity"): row for row in output.doubtful_records(made.table, _doubts(made))
                 },
                 "n_unreachable": made.n_unreachable,
+                "other_boundary": None if made.boundary is None else output.records(made.boundary),
                 "residual": made.residual,
             }
         )
@@ -220,4 +221,8 @@ def _print(made: InferencePlan) -> None:
             "compute (their E is above it): they count as infinite in sizes, tokens and costs, and are left "
             "out of tokens per parameter, saved and saving"
         )
+    if made.boundary is not None:
+        output.echo()
+        output.print_boundary(made.boundary, made.sample.boundary)
+        output.echo()
     output.echo(f"first-order condition met to {made.residual:.1g}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 import click
 
+from chinchilla_jax._util.errors import NoEstimateError
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import (
+    boundary_option,
     figures_option,
     flops_option,
     level_option,
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 _OTHER_COUNT = 0.01  # relative distance of FLOP per parameter and token from 6 that is pointed out
 _MINIMA = ("flops", "n_runs", "params", "low", "high", "tokens_per_param", "loss", "n_without_minimum")
 _MINIMA_HEADER = ("flops", "runs", "params", "low", "high", "tokens/param", "loss", "no minimum")
-_COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
+_COMPARED = ("quantity", "flops", "method", *INTERVAL_COLUMNS)
 
 
 @click.command("isoflop")
@@ -54,6 +58,7 @@ _COMPARED = ("quantity", "flops", "method", "point", "low", "median", "high")
 @seed_option()
 @level_option
 @resampling_options(WEIGHT_SCHEMES)
+@boundary_option
 @newton_options
 @output_options
 def isoflop_command(
@@ -66,6 +71,7 @@ def isoflop_command(
     seed: int,
     level: float,
     resampling: Resampling,
+    boundary: str,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -75,14 +81,35 @@ def isoflop_command(
     2022), and compares them with the parametric fit to the same runs.
     """
     from chinchilla_jax.planning import compare_methods, isoflop
+    from chinchilla_jax.planning.law_sample import boundary_table
 
     runs = resampling.read_runs(table)
     result = isoflop(runs, budgets=budget or None, tolerance=tolerance, resamples=resamples, seed=seed)
     minima = result.minima(level)
     if not as_json:  # first, because the parabolas are of use even if the parametric fit fails
         _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples")
-    sample = law_source.fit_sample(runs, resamples, seed, solver, resampling)
+    own = {
+        "data": output.runs_fields(runs),
+        "n_left_out": result.n_left_out,
+        "n_failed": result.n_failed,
+        "minima": output.doubtful_records(minima, _ratio_doubts(minima)),
+        "exponents": output.records(result.exponents(level)),
+    }
+    try:
+        sample = law_source.fit_sample(runs, resamples, seed, solver, resampling, boundary)
+    except NoEstimateError as error:
+        if as_json:
+            output.print_json(own | {"point_law": None, "compared": None, "warnings": [str(error)]})
+        raise
     compared = compare_methods(result, sample, flops, level=level)
+    both = boundary_table(
+        sample,
+        level,
+        {
+            ("tokens_per_param", each): operator.methodcaller("tokens_per_param", own_count)
+            for each, own_count in zip(flops, result.as_6nd(flops).tolist(), strict=True)
+        },
+    )
     if figures is not None:
         from chinchilla_jax.plots import planning as planning_figures
         from chinchilla_jax.plots import save_figures
@@ -91,14 +118,11 @@ def isoflop_command(
         save_figures([("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures)
     if as_json:
         output.print_json(
-            {
-                "data": output.runs_fields(runs),
-                "n_left_out": result.n_left_out,
-                "n_failed": result.n_failed,
-                **law_source.sample_fields(sample, level),
-                "minima": output.doubtful_records(minima, _ratio_doubts(minima)),
-                "exponents": output.records(result.exponents(level)),
+            own
+            | law_source.sample_fields(sample, level)
+            | {
                 "compared": output.doubtful_records(compared.drop(columns="doubt"), list(compared["doubt"])),
+                "other_boundary": None if both is None else output.records(both),
             }
         )
         return
@@ -107,6 +131,10 @@ def isoflop_command(
     law_source.print_resampling(sample)
     rows = sorted(output.rows(compared, [*_COMPARED, "doubt"]), key=lambda row: row[0])
     output.print_table(_COMPARED, [row[:-1] for row in rows], keys=3, doubts=[row[-1] for row in rows])
+    if both is not None:
+        output.echo()
+        output.print_boundary(both, sample.boundary)
+    output.print_warnings(sample.warnings)
 
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.cli import output
-from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
-from chinchilla_jax.cli.options import Decorator, bundle, level_option, resamples_option, seed_option
+from chinchilla_jax.cli.options import (
+    Decorator,
+    boundary_option,
+    bundle,
+    level_option,
+    resamples_option,
+    seed_option,
+)
 from chinchilla_jax.cli.resampling import (
     AUTO,
     WEIGHT_SCHEMES,
@@ -40,15 +47,29 @@ class LawSource:
     resamples: int
     seed: int
     level: float
+    boundary: str
     solver: Solver
     resampling: Resampling
 
-    def read(self) -> LawSample:
+    def read(self, answer: str | None = None) -> LawSample:
         """The laws.
+
+        Args:
+            answer: with --json, the field of the command's answer, which is null where there is no estimate;
+                None without.
 
         Raises:
             UsageError: the options contradict each other.
+            NoEstimateError: the point fit is not certified.
         """
+        try:
+            return self._read()
+        except NoEstimateError as error:
+            if answer is not None:
+                output.print_json({"point_law": None, answer: None, "warnings": [str(error)]})
+            raise
+
+    def _read(self) -> LawSample:
         from chinchilla_jax.planning import LawSample
 
         self._check()
@@ -59,7 +80,7 @@ class LawSource:
 
             return LawSample.from_study(open_study(self.study), self.condition)
         runs = self.resampling.read_runs(self.table)
-        return fit_sample(runs, self.resamples, self.seed, self.solver, self.resampling)
+        return fit_sample(runs, self.resamples, self.seed, self.solver, self.resampling, self.boundary)
 
     def _check(self) -> None:
         if self.study is not None and self.law is not None:
@@ -102,6 +123,7 @@ def _law_source(
     resamples: int,
     seed: int,
     level: float,
+    boundary: str,
     engine: str,
     scheme: str,
     cluster: str | None,
@@ -116,6 +138,7 @@ def _law_source(
         resamples=resamples,
         seed=seed,
         level=level,
+        boundary=boundary,
         solver=read_solver(engine=engine),
         resampling=read_resampling(scheme, cluster),
     )
@@ -141,17 +164,25 @@ law_source_options = bundle(
         "seed": seed_option(),
         "level": level_option,
         **resampling_option_pair(WEIGHT_SCHEMES),
+        "boundary": boundary_option,
         "engine": engine_option,
     },
 )
 """DATA, or the laws that replace it, as `laws`."""
 
 
-def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver, resampling: Resampling) -> LawSample:
+def fit_sample(
+    runs: Runs,
+    resamples: int,
+    seed: int,
+    solver: Solver,
+    resampling: Resampling,
+    boundary: str = "keep",
+) -> LawSample:
     """The laws of a bootstrap of these runs, with its progress shown.
 
     Raises:
-        ChinchillaError: the point fit is not certified.
+        NoEstimateError: the point fit is not certified.
     """
     from chinchilla_jax import bootstrap
     from chinchilla_jax.planning import LawSample
@@ -162,10 +193,10 @@ def fit_sample(runs: Runs, resamples: int, seed: int, solver: Solver, resampling
             resamples=resamples,
             seed=seed,
             scheme=resampling.read(),
+            boundary=boundary,
             options=solver.options(),
             progress=advance,
         )
-    require_certified(result.point)
     return LawSample.from_bootstrap(result, source=f"{output.runs_line(runs)}, {resamples:,} resamples")
 
 
@@ -201,6 +232,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "n_laws": len(sample),
         "n_failed": sample.n_failed,
         "n_without_optimum": sample.n_without_optimum,
+        "boundary": sample.boundary,
         "level": None if sample.is_single else level,
         "method": None if sample.is_single else "percentile",
         "resampling": sample.resampling or None,
@@ -212,7 +244,7 @@ def print_sample(sample: LawSample, level: float) -> None:
     """The laws of a decision in a line or two."""
     left_out = [
         f"{n:,} {why}"
-        for n, why in ((sample.n_failed, "not certified"), (sample.n_without_optimum, "without an optimum"))
+        for n, why in ((sample.n_failed, _left_out(sample)), (sample.n_without_optimum, "without an optimum"))
         if n
     ]
     output.echo(f"{sample.source}{'; left out: ' + ', '.join(left_out) if left_out else ''}")
@@ -229,6 +261,10 @@ def print_resampling(sample: LawSample) -> None:
         output.print_paragraph(f"scheme auto: {sample.resampling}")
 
 
+def _left_out(sample: LawSample) -> str:
+    return "not certified" if sample.boundary == "keep" else "not certified or with E = 0"
+
+
 def interval_columns(sample: LawSample) -> list[str]:
     """The columns to show: a single law has no interval."""
-    return ["point"] if sample.is_single else ["point", "low", "median", "high"]
+    return [HEADLINE] if sample.is_single else list(INTERVAL_COLUMNS)

@@ -82,6 +82,14 @@ level_option = click.option(
     "--level", type=choices.PROBABILITY, metavar="P", default=0.8, help="Probability of the intervals."
 )
 
+boundary_option = click.option(
+    "--boundary",
+    type=choices.Name(choices.BOUNDARIES),
+    metavar="NAME",
+    default="keep",
+    help="Resamples whose best E is 0: keep counts them in the intervals, drop leaves them out.",
+)
+
 
 def flops_option(help: str, default: Sequence[str] = ()) -> Decorator[Any]:
     """The option --flops, repeatable.

@@ -74,6 +74,25 @@ def print_warnings(warnings: Iterable[str]) -> None:
         print_paragraph(f"warning: {warning}")
 
 
+def print_boundary(both: Any, boundary: str) -> None:
+    """Intervals with and without the resamples whose best E is 0.
+
+    Args:
+        both: quantity, flops, estimate, low, high, other_low, other_high; a DataFrame or columns.
+        boundary: the choice of low and high; the others are of the other one.
+    """
+    other = "without them" if boundary == "keep" else "with them"
+    echo(f"the same intervals {other}: resamples whose best E is 0")
+    header = ("quantity", "flops", "estimate", "low", "high", f"low {other}", f"high {other}")
+    names = ("quantity", "flops", "estimate", "low", "high", "other_low", "other_high")
+    # An exponent has no budget.
+    cells = [
+        ("-" if isinstance(cell, float) and math.isnan(cell) else cell for cell in row)
+        for row in rows(both, names)
+    ]
+    print_table(header, [list(row) for row in cells], keys=2)
+
+
 def print_table(
     header: Sequence[str],
     rows: Iterable[Sequence[object]],

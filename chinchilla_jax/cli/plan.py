@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
@@ -72,7 +72,7 @@ def plan_command(
     table = _read_models(models, chosen)
     if target is None and table is None:
         raise UsageError("nothing to plan: give --flops, --params, --tokens, --loss, --gpus or --models")
-    sample, level = laws.read(), laws.level
+    sample, level = laws.read("plan" if as_json else None), laws.level
 
     from chinchilla_jax.planning import place_models, plan
 
@@ -161,6 +161,7 @@ def _fields(
         fields["plan"] = {row.pop("quantity"): row for row in output.doubtful_records(made.table, doubts)}
         fields["rule_ratio"] = made.ratio
         fields["n_unreachable"] = made.n_unreachable
+        fields["other_boundary"] = None if made.boundary is None else output.records(made.boundary)
         fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))
     if placed is not None:
         unknown = {"p_under": None, "p_over": None} if sample.is_single else {}
@@ -209,6 +210,9 @@ def _print_plan(made: Plan) -> None:
             "compute (their E is above it): they count as infinite in compute, size and tokens, and are left "
             "out of ratio and overhead"
         )
+    if made.boundary is not None:
+        output.echo()
+        output.print_boundary(made.boundary, made.sample.boundary)
     output.echo()
     shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
     published = [
@@ -232,7 +236,7 @@ def _reference_doubts(made: Plan) -> list[str]:
 def _model_doubts(placed: pd.DataFrame, sample: LawSample) -> list[str]:
     from chinchilla_jax.planning.plausibility import band_doubts
 
-    optimum = {name: placed[f"optimal_{name}"] for name in ("low", "median", "high")}
+    optimum = {name: placed[f"optimal_{name}"] for name in INTERVAL_COLUMNS}
     return band_doubts({"flops": placed["flops"], **optimum}, sample.largest_flops)
 
 
@@ -240,8 +244,8 @@ def _print_models(placed: pd.DataFrame, sample: LawSample) -> None:
     header = ("model", "tokens/param", "optimum", "P(under)", "P(over)", "overhead %", "verdict")
     rows = []
     for row in placed.to_dict("records"):
-        optimum = f"{row['optimal_median']:.3g}"
-        overhead = f"{100 * row['overhead_median']:.3g}"
+        optimum = f"{row[f'optimal_{HEADLINE}']:.3g}"
+        overhead = f"{100 * row[f'overhead_{HEADLINE}']:.3g}"
         if not sample.is_single:
             optimum += f" ({row['optimal_low']:.3g} to {row['optimal_high']:.3g})"
             overhead += f" ({100 * row['overhead_low']:.3g} to {100 * row['overhead_high']:.3g})"

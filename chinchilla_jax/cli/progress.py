@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.labels import quantity_label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.groups import OrderedGroup
@@ -93,12 +93,15 @@ def next_command(database: str, another: bool, solver: Solver, as_json: bool) ->
         return
     _print_run(run)
     if run.proposal:
-        columns = ("point", "low", "median", "high")
+        columns = INTERVAL_COLUMNS
         output.echo()
         output.echo(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
         rows = [
-            (quantity_label(name), *(quantity_text(name, run.proposal[name][each]) for each in columns))
+            (
+                quantity_label(name),
+                *(quantity_text(name, _of_proposal(run.proposal[name], each)) for each in columns),
+            )
             for name in shown
         ]
         doubts = [run.proposal[name].get("doubt", "") for name in shown]
@@ -189,6 +192,11 @@ def export_command(database: str, table: str) -> None:
 
 
 progress_command.add_command(simulate_command)
+
+
+def _of_proposal(numbers: Mapping[str, float], column: str) -> float:
+    """A number of a proposal; databases of version 0.1.0 call the estimate "point"."""
+    return numbers["point"] if column == HEADLINE and column not in numbers else numbers[column]
 
 
 def _print_run(run: Run) -> None:

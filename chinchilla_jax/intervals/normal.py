@@ -44,25 +44,25 @@ def normal_coordinates(laws: ScalingLaw) -> Floats:
     return np.stack([np.asarray(column) for column in columns], axis=-1)
 
 
-def counted_coordinates(laws: ScalingLaw, converged: ArrayLike | None) -> Floats:
+def counted_coordinates(laws: ScalingLaw, counted: ArrayLike | None) -> Floats:
     """The finite `normal_coordinates` among the lanes that count, shape (m, 4)."""
     coordinates = normal_coordinates(laws)
-    return coordinates[check_lanes(laws, converged) & np.isfinite(coordinates).all(axis=-1)]
+    return coordinates[check_lanes(laws, counted) & np.isfinite(coordinates).all(axis=-1)]
 
 
-def law_covariance(laws: ScalingLaw, converged: ArrayLike) -> Floats:
+def law_covariance(laws: ScalingLaw, counted: ArrayLike) -> Floats:
     """Covariance of (ln A, ln B, alpha, beta) over the lanes that count, shape (4, 4), 1/(n-1).
 
-    Lanes count when they converged and all four coordinates are finite. All NaN where fewer than two do.
+    Lanes count where `counted` says so and all four coordinates are finite. All NaN where fewer than two do.
 
     Raises:
         UsageError: shapes disagree.
     """
-    return _covariance(counted_coordinates(laws, converged))
+    return _covariance(counted_coordinates(laws, counted))
 
 
 def draw_laws(
-    laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, draws: int, seed: int
+    laws: ScalingLaw, counted: ArrayLike, point_law: ScalingLaw, draws: int, seed: int
 ) -> ScalingLaw:
     """Laws from a normal around `point_law`, with the covariance of the laws that count: shape (draws,).
 
@@ -73,16 +73,16 @@ def draw_laws(
     Raises:
         UsageError: an argument is out of range.
     """
-    return shifted_laws(point_law, draw_shifts(counted_coordinates(laws, converged), draws, seed))
+    return shifted_laws(point_law, draw_shifts(counted_coordinates(laws, counted), draws, seed))
 
 
 @beyond_float64()
 def draw_with_floor(
-    laws: ScalingLaw, converged: ArrayLike, point_law: ScalingLaw, factor: float, draws: int, seed: int
+    laws: ScalingLaw, counted: ArrayLike, point_law: ScalingLaw, factor: float, draws: int, seed: int
 ) -> ScalingLaw:
     """`draw_laws`, with E from its normal given the other four, and all deviations times `factor`."""
-    counted = laws[check_lanes(laws, converged) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
-    coordinates, E = normal_coordinates(counted), np.asarray(counted.E)
+    kept = laws[check_lanes(laws, counted) & np.isfinite(normal_coordinates(laws)).all(axis=-1)]
+    coordinates, E = normal_coordinates(kept), np.asarray(kept.E)
     shifts = factor * draw_shifts(coordinates, draws, seed)
     centred = coordinates - (coordinates.mean(axis=0) if len(E) else 0.0)
     if len(E) < 2 or not (np.isfinite(centred).all() and np.isfinite(E - E.mean()).all()):

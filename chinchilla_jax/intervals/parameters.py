@@ -3,7 +3,7 @@
 | code      | shape | unit                                                                |
 |-----------|-------|---------------------------------------------------------------------|
 | laws      | (R,)  | one per resample, in natural units (see `laws/fitted.py`)           |
-| converged | (R,)  | bool: the lanes that count                                          |
+| counted   | (R,)  | bool: the lanes that count                                          |
 | point_law | ()    | the law fitted to the runs themselves                               |
 | level     | ()    | probability mass of the central interval                            |
 
@@ -49,7 +49,7 @@ class IntervalRequest(NamedTuple):
 
 def parameter_table(
     laws: FittedLaws,
-    converged: ArrayLike,
+    counted: ArrayLike,
     point_law: FittedLaws,
     level: float = 0.8,
     method: str = "percentile",
@@ -58,7 +58,7 @@ def parameter_table(
 
     Args:
         laws: the resamples' laws, shape (R,).
-        converged: which of them count, bool (R,); the others are left out and counted in `n_failed`.
+        counted: which of them count, bool (R,); the others are left out and counted in `n_failed`.
         point_law: a single law, the estimate; also the centre of "gaussian" and "besiroglu2024".
         level: mass of the central interval, between 0 and 1.
         method: see the module's docstring.
@@ -66,27 +66,27 @@ def parameter_table(
     Returns:
         One row per parameter of the law; columns parameter, estimate, standard_error (standard deviation
         over the resamples in natural units, 1/(n-1)), low, high, level, method, n_converged, n_failed. A lane
-        counts in a row when it converged and its value is finite; n_failed counts all others, so the two add
-        up to R. standard_error and the limits of the normal methods are NaN where fewer than two lanes count,
-        the percentile limits where none does.
+        counts in a row where `counted` says so and its value is finite; n_failed counts all others, so the
+        two add up to R. standard_error and the limits of the normal methods are NaN where fewer than two
+        lanes count, the percentile limits where none does.
 
     Raises:
         UsageError: an argument is out of range, or shapes disagree.
     """
     import pandas as pd
 
-    return pd.DataFrame(parameter_rows(laws, converged, point_law, level, method))
+    return pd.DataFrame(parameter_rows(laws, counted, point_law, level, method))
 
 
 def parameter_rows(
-    laws: FittedLaws, converged: ArrayLike, point_law: FittedLaws, level: float, method: str
+    laws: FittedLaws, counted: ArrayLike, point_law: FittedLaws, level: float, method: str
 ) -> list[dict[str, Any]]:
     """The rows of `parameter_table`, as dicts."""
-    return interval_rows(laws, converged, [IntervalRequest(point_law, level, method)])
+    return interval_rows(laws, counted, [IntervalRequest(point_law, level, method)])
 
 
 def interval_rows(
-    laws: FittedLaws, converged: ArrayLike, requests: Sequence[IntervalRequest]
+    laws: FittedLaws, counted: ArrayLike, requests: Sequence[IntervalRequest]
 ) -> list[dict[str, Any]]:
     """The rows of one `parameter_table` per request, in order; what they share is computed once."""
     tails, estimates = [], []
@@ -94,7 +94,7 @@ def interval_rows(
         read_method(method, STUDY_METHODS)
         tails.append(central_tails(level))
         estimates.append(check_point(point_law, "parameter_table", laws).as_dict())
-    mask = check_lanes(laws, converged)
+    mask = check_lanes(laws, counted)
     tables: list[list[dict[str, Any]]] = [[] for _ in requests]
     for name, every in laws.as_dict().items():
         values = np.asarray(every)

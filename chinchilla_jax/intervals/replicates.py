@@ -3,7 +3,7 @@
 | code       | shape  | meaning                                                            |
 |------------|--------|--------------------------------------------------------------------|
 | laws       | (R,)   | the laws fitted to the resamples                                   |
-| converged  | (R,)   | bool: the lanes that count                                         |
+| counted    | (R,)   | bool: the lanes that count                                         |
 | inner      | (R, K) | the laws fitted to K resamples of each resample                    |
 | jackknife  | (m,)   | the laws fitted without one run (or one cluster of runs)           |
 | factor     | ()     | by how much to widen the deviations of a scheme from the point     |
@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,8 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.intervals.methods import read_method
 from chinchilla_jax.laws.fitted import FittedLaws
 
+_OF_AN_ESTIMATE = ("estimate", "standard_error", "low", "high", "median")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Replicates:
@@ -27,8 +31,10 @@ class Replicates:
 
     Attributes:
         laws: of the resamples, shape (R,).
-        converged: which of them count, bool (R,).
+        counted: which of them count, bool (R,).
         point: the single law fitted to all runs by the same estimator.
+        estimated: whether `point` is an estimate; where its fit failed there is none, and every number about
+            one (estimate, standard error, limits, median) is NaN.
         factor: deviations of `laws` from `point` are multiplied by this, on the scale of each quantity: 1 for
             resamples as large as the data; see `bootstrapping/schemes.py` for the others.
         quantiles: whether the resamples are distributed as the estimate is; False where only their spread
@@ -42,8 +48,9 @@ class Replicates:
     """
 
     laws: FittedLaws
-    converged: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
     point: FittedLaws
+    estimated: bool = True
     factor: float = 1.0
     quantiles: bool = True
     jackknife: FittedLaws | None = None
@@ -52,7 +59,7 @@ class Replicates:
 
     def __post_init__(self) -> None:
         """Check the shapes."""
-        check_lanes(self.laws, self.converged)
+        check_lanes(self.laws, self.counted)
         check_point(self.point, "Replicates", self.laws)
         if self.huber_scale_point is not None:
             check_point(self.huber_scale_point, "Replicates", self.laws)
@@ -90,21 +97,26 @@ def check_point(point_law: FittedLaws | None, caller: str, laws: FittedLaws) -> 
     return point_law
 
 
-def check_lanes(laws: FittedLaws, converged: ArrayLike | None) -> NDArray[np.bool_]:
+def check_lanes(laws: FittedLaws, counted: ArrayLike | None) -> NDArray[np.bool_]:
     """The mask of lanes that count, shape (R,); None means all of them.
 
     Raises:
-        UsageError: `laws` are not of shape (R,), or `converged` is not bool (R,) (status names are not a
+        UsageError: `laws` are not of shape (R,), or `counted` is not bool (R,) (status names are not a
             mask).
     """
     if len(laws.shape) != 1:
         raise UsageError(f"laws have shape {laws.shape}; give the laws of one bootstrap, shape (R,)")
-    if converged is None:
+    if counted is None:
         return np.ones(laws.shape, dtype=np.bool_)
-    mask = np.asarray(converged)
+    mask = np.asarray(counted)
     if mask.dtype != np.bool_ or mask.shape != laws.shape:
         raise UsageError(
-            f"converged has dtype {mask.dtype} and shape {mask.shape}; "
+            f"counted has dtype {mask.dtype} and shape {mask.shape}; "
             f"give one bool per law, shape {laws.shape}"
         )
     return mask
+
+
+def without_estimate(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns of a table with NaN for every number about an estimate, where there is none."""
+    return {name: [math.nan] * len(of) if name in _OF_AN_ESTIMATE else of for name, of in columns.items()}

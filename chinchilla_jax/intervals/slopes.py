@@ -119,7 +119,7 @@ def slope_monte_carlo_error(
     flops: ArrayLike = COMPUTE_GRID,
     method: str = "besiroglu2024",
     *,
-    converged: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
     draws: int = 4000,
     repeats: int = 100,
     seed: int = 0,
@@ -133,7 +133,7 @@ def slope_monte_carlo_error(
         point_law: the point fit, needed by the normal methods.
         flops: budgets (FLOP), shape (k,).
         method: the method of the band.
-        converged: which laws count, bool (R,); None for all.
+        counted: which laws count, bool (R,); None for all.
         draws: laws drawn per repeat by the normal methods.
         repeats: number of repeats, 2 or more.
         seed: seed of everything here; repeat i draws with seed + 1 + i.
@@ -142,7 +142,7 @@ def slope_monte_carlo_error(
         UsageError: an argument is out of range, or fewer than two laws count.
     """
     read_method(method, STUDY_METHODS)
-    kept = laws[check_lanes(laws, converged) & finite_laws(laws)]
+    kept = laws[check_lanes(laws, counted) & finite_laws(laws)]
     budgets = positive_budgets(flops)
     if whole_number("repeats", repeats, low=1) < 2 or len(kept) < 2:
         raise UsageError(

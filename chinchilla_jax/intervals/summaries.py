@@ -15,14 +15,16 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.parameters import parameter_rows
 from chinchilla_jax.intervals.quantities import prescription_quantities
-from chinchilla_jax.intervals.replicates import Replicates
+from chinchilla_jax.intervals.replicates import Replicates, without_estimate
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.intervals.tokens_per_param import band_columns
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
+_OF_BANDS = ("flops", *INTERVAL_COLUMNS, "median")
 _OF_DERIVED = ("flops", "params", "tokens", "simultaneous")
 
 
@@ -38,8 +40,9 @@ def parameter_columns(replicates: Replicates, level: float, method: str) -> dict
     """
     replicates.require(method)
     if _as_in_a_study(replicates, method):
-        rows = parameter_rows(replicates.laws, replicates.converged, replicates.centre(method), level, method)
-        return {name: [row[name] for row in rows] for name in rows[0]}
+        rows = parameter_rows(replicates.laws, replicates.counted, replicates.centre(method), level, method)
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return columns if replicates.estimated else without_estimate(columns)
     columns = Intervals(replicates).columns(level, method)
     named = {"parameter": columns.pop("quantity")} | columns
     return {name: named[name] for name in named if name not in _OF_DERIVED}
@@ -51,8 +54,9 @@ def tokens_per_param_columns(
     """Compute-optimal tokens per parameter at each budget.
 
     Returns:
-        Columns flops, low, median, high, level, method, a row per budget; and the counts of lanes that
-        `tokens_per_param_band` puts into `attrs`. The median is that of the resamples, or of the laws drawn.
+        Columns flops, estimate (of the point fit), low, high, median (of the resamples, or of the laws
+        drawn), level, method, a row per budget; and the counts of lanes that `tokens_per_param_band` puts
+        into `attrs`.
 
     Raises:
         UsageError: as `parameter_columns`, or a budget is not positive and finite.
@@ -66,14 +70,16 @@ def tokens_per_param_columns(
         method if draws_laws else "percentile",
         replicates.centre(method),
         seed=seed,
-        converged=replicates.converged,
+        counted=replicates.counted,
         caller="tokens_per_param",
     )
-    columns: dict[str, list[Any]] = {name: band[name].tolist() for name in ("flops", "low", "median", "high")}
+    columns: dict[str, list[Any]] = {name: band[name].tolist() for name in _OF_BANDS}
     if not (_as_in_a_study(replicates, method) and (draws_laws or method == "percentile")):
         asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
         limits = Intervals(replicates, asked, seed=seed).columns(level, method)
         columns |= {name: limits[name] for name in ("low", "high")}
+    if not replicates.estimated:
+        columns = without_estimate(columns)
     count = len(columns["flops"])
     return columns | {"level": [float(level)] * count, "method": [method] * count}, counts
 

@@ -30,7 +30,7 @@ from chinchilla_jax.intervals.methods import METHODS, Method, Sample
 from chinchilla_jax.intervals.normal import draw_with_floor, five_parameter_law
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.quantities import Quantity, parameter_quantities, scaled_matrix
-from chinchilla_jax.intervals.replicates import Replicates
+from chinchilla_jax.intervals.replicates import Replicates, without_estimate
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Intervals:
         self._draws, self._seed = whole_number("draws", draws, low=1), seed
         self._estimate = scaled_matrix(chosen, replicates.point)
         values = scaled_matrix(chosen, replicates.laws)
-        values[~replicates.converged] = np.nan
+        values[~replicates.counted] = np.nan
         if replicates.factor != 1:
             with beyond_float64():
                 values = self._estimate + replicates.factor * (values - self._estimate)
@@ -138,11 +138,11 @@ class Intervals:
         low, high = np.full(count, np.nan), np.full(count, np.nan)
         for curve in self._curves(simultaneous):
             low[curve], high[curve] = self._limits(method, curve, tail)
-        counted = (~np.isnan(self._values)).sum(axis=0)
+        known = (~np.isnan(self._values)).sum(axis=0)
         scales = [quantity.unscaled for quantity in self.quantities]
         natural = np.stack([scale(self._values[:, j]) for j, scale in enumerate(scales)], axis=-1)
         centre = scaled_matrix(self.quantities, self.replicates.centre(name))
-        return {
+        columns = {
             "quantity": [quantity.name for quantity in self.quantities],
             **{
                 place: [float(getattr(quantity, place)) for quantity in self.quantities]
@@ -155,9 +155,10 @@ class Intervals:
             "level": [float(level)] * count,
             "method": [name] * count,
             "simultaneous": [simultaneous] * count,
-            "n_converged": counted.tolist(),
-            "n_failed": (len(self._values) - counted).tolist(),
+            "n_converged": known.tolist(),
+            "n_failed": (len(self._values) - known).tolist(),
         }
+        return columns if self.replicates.estimated else without_estimate(columns)
 
     def _curves(self, simultaneous: bool) -> list[list[int]]:
         """Positions of the quantities whose limits are taken together: one each, or those of one name."""
@@ -215,7 +216,7 @@ class Intervals:
         if method.name not in self._drawn:
             laws = draw_with_floor(
                 five_parameter_law(self.replicates.laws, method.name),
-                self.replicates.converged,
+                self.replicates.counted,
                 five_parameter_law(self.replicates.centre(method.name), method.name),
                 self.replicates.factor,
                 self._draws,

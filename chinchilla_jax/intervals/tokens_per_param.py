@@ -56,7 +56,7 @@ def tokens_per_param_band(
     draws: int = 4000,
     seed: int = 0,
     *,
-    converged: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Median and central interval of tokens per parameter at each budget.
 
@@ -70,10 +70,11 @@ def tokens_per_param_band(
         draws: how many laws the normal methods draw.
         seed: seed of these draws. The standard normal numbers are the same for every call with one seed, so
             that conditions are compared on the same draws.
-        converged: which laws count, bool (R,); None for all.
+        counted: which laws count, bool (R,); None for all.
 
     Returns:
-        One row per budget: flops, low, median, high, level, method. `frame.attrs` holds "n_converged" and
+        One row per budget: flops, low, median, high, estimate (of `point_law`, NaN without one), level,
+        method. `frame.attrs` holds "n_converged" and
         "n_failed" (lanes of the bootstrap that counted and did not; they add up to R) and "n_without_optimum"
         (of the lanes or draws that counted, those without a compute optimum at some budget, left out of the
         quantiles there). low, median and high are NaN where nothing is left.
@@ -92,7 +93,7 @@ def tokens_per_param_band(
         point_law,
         draws,
         seed,
-        converged=converged,
+        counted=counted,
         caller="tokens_per_param_band",
     )
     frame = pd.DataFrame(columns | {"level": float(level), "method": method})
@@ -109,16 +110,16 @@ def band_columns(
     draws: int = 4000,
     seed: int = 0,
     *,
-    converged: ArrayLike | None,
+    counted: ArrayLike | None,
     caller: str = "band_columns",
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, int]]:
     """`tokens_per_param_band` without pandas, which would take as long as the quantiles.
 
     Returns:
-        flops, low, median and high, each (k,); and the counts.
+        flops, low, median, high and estimate, each (k,); and the counts.
     """
     request = IntervalRequest(point_law, level, method)
-    return interval_bands(laws, flops, [request], draws, seed, converged=converged, caller=caller)[0]
+    return interval_bands(laws, flops, [request], draws, seed, counted=counted, caller=caller)[0]
 
 
 def interval_bands(
@@ -128,7 +129,7 @@ def interval_bands(
     draws: int = 4000,
     seed: int = 0,
     *,
-    converged: ArrayLike | None,
+    counted: ArrayLike | None,
     caller: str = "interval_bands",
 ) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, int]]]:
     """`band_columns` of each request; what they share is computed once."""
@@ -136,7 +137,7 @@ def interval_bands(
         read_method(each.method, STUDY_METHODS)
         central_tails(each.level)
     budgets = positive_budgets(flops)
-    mask = check_lanes(laws, converged)
+    mask = check_lanes(laws, counted)
     drawn: tuple[NDArray[np.float64], int] | None = None
     bands = []
     for (point_law, method), group in itertools.groupby(requests, lambda each: (each.point_law, each.method)):
@@ -146,23 +147,29 @@ def interval_bands(
             if drawn is None:
                 coordinates = counted_coordinates(five_parameter_law(laws, method), mask)
                 drawn = draw_shifts(coordinates, draws, seed), len(coordinates)
-            shifts, counted = drawn
+            shifts, n_counted = drawn
             sample = shifted_laws(centre, shifts)
         else:
             kept = mask & finite_laws(laws)
             sample = laws if kept.all() else laws[kept]
-            counted = len(sample)
+            n_counted = len(sample)
         tails = [central_tails(each.level) for each in group]
         probabilities = sorted({0.5}.union(*tails))
         quantiles, without = ratio_quantiles(sample, budgets, probabilities)
         at = dict(zip(probabilities, quantiles, strict=True))
+        estimate = np.full(budgets.shape, np.nan)
+        if point_law is not None:
+            estimate = np.asarray(check_point(point_law, caller, laws).tokens_per_param(budgets))
         counts = {
-            "n_converged": counted,
-            "n_failed": mask.size - counted,
+            "n_converged": n_counted,
+            "n_failed": mask.size - n_counted,
             "n_without_optimum": without,
         }
         bands += [
-            ({"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high]}, dict(counts))
+            (
+                {"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high], "estimate": estimate},
+                dict(counts),
+            )
             for low, high in tails
         ]
     return bands

@@ -27,7 +27,7 @@ from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.frontier import log_budget, log_compute_overhead, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
 from chinchilla_jax.planning.plausibility import plan_doubts
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
@@ -47,11 +47,13 @@ class Plan:
         value: its value.
         level: mass of the intervals.
         ratio: tokens per parameter of the rule of thumb.
-        table: rows `QUANTITIES`; columns quantity, point (of the point fit), low, median, high. The row of
-            the target repeats its value. A loss that some laws cannot reach costs +inf under them; the rows
-            tokens_per_param and rule_overhead are over the other laws.
+        table: rows `QUANTITIES`; columns quantity, estimate (of the point fit), low, high, median. The row
+            of the target repeats its value. A loss that some laws cannot reach costs +inf under them; the
+            rows tokens_per_param and rule_overhead are over the other laws.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
         n_unreachable: laws whose E is at or above the loss asked for.
+        boundary: intervals with and without the laws whose E is 0, see `boundary_table`; None where few are
+            concerned.
         sample: the laws behind it.
     """
 
@@ -62,6 +64,7 @@ class Plan:
     table: pd.DataFrame
     references: pd.DataFrame
     n_unreachable: int
+    boundary: pd.DataFrame | None
     sample: LawSample
 
     @property
@@ -101,9 +104,14 @@ def plan(
         value=value,
         level=float(level),
         ratio=ratio,
-        table=pd.DataFrame(rows, columns=["quantity", "point", "low", "median", "high"]),
+        table=pd.DataFrame(rows, columns=["quantity", *SUMMARY_COLUMNS]),
         references=_reference_table(name, value),
         n_unreachable=int((value <= np.asarray(sample.laws.E)).sum()) if name == "loss" else 0,
+        boundary=boundary_table(
+            sample,
+            level,
+            {("tokens_per_param", np.nan): lambda law: allocation(law, name, value)["tokens_per_param"]},
+        ),
         sample=sample,
     )
 

@@ -35,13 +35,14 @@ from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.validation import positive_number, real_array
+from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
-from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
 from chinchilla_jax.planning.plausibility import compute_doubt, plan_doubts
 
 if TYPE_CHECKING:
@@ -74,13 +75,15 @@ class InferencePlan:
     Attributes:
         table: rows loss, params, tokens, tokens_per_param, training_cost, inference_cost, total_cost,
             baseline_params, baseline_tokens, baseline_cost, saved (cost), saving (share of baseline_cost);
-            columns quantity, point, low, median, high.
+            columns quantity, estimate (of the point fit), low, high, median.
         demand: tokens served.
         costs: per FLOP; `costs.unit` is the unit of the cost rows.
         level: mass of the intervals.
         residual: largest residual of the first-order condition over the laws.
         n_unreachable: laws whose E is at or above the loss asked for. Their sizes, tokens and costs are
             +inf; tokens_per_param, saved and saving are over the other laws.
+        boundary: intervals with and without the laws whose E is 0, see `boundary_table`; None where few are
+            concerned.
         sample: the laws behind it.
     """
 
@@ -90,6 +93,7 @@ class InferencePlan:
     level: float
     residual: float
     n_unreachable: int
+    boundary: pd.DataFrame | None
     sample: LawSample
 
     @property
@@ -99,7 +103,7 @@ class InferencePlan:
         The compute of its training is 6 N D of the row of the point fit, whatever the unit of the costs.
         """
         found = plan_doubts(self.table, self.sample.largest_flops)
-        point = self.table.set_index("quantity")["point"]
+        point = self.table.set_index("quantity")[HEADLINE]
         flops = float(training_flops(point["params"], point["tokens"]))
         said = compute_doubt(flops, self.sample.largest_flops)
         return found | ({"training_cost": said} if said else {})
@@ -153,12 +157,21 @@ def inference_plan(
         (name, *summary(point[name], values, level)) for name, values in every.items() if name != "residual"
     ]
     return InferencePlan(
-        table=pd.DataFrame(rows, columns=["quantity", "point", "low", "median", "high"]),
+        table=pd.DataFrame(rows, columns=["quantity", *SUMMARY_COLUMNS]),
         demand=demand,
         costs=costs,
         level=float(level),
         residual=residual,
         n_unreachable=int((value <= np.asarray(sample.laws.E)).sum()) if target == "loss" else 0,
+        boundary=boundary_table(
+            sample,
+            level,
+            {
+                ("tokens_per_param", np.nan): lambda law: _plan_of(law, target, value, demand, costs)[
+                    "tokens_per_param"
+                ]
+            },
+        ),
         sample=sample,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult
-from chinchilla_jax.planning.law_sample import LawSample, summary
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, summary
 from chinchilla_jax.planning.plausibility import compute_doubt, ratio_doubt
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def compare_methods(
 
     Returns:
         Columns method ("isoflop", "parametric"), quantity ("exponent_params", "params", "tokens_per_param"),
-        flops (NaN for the exponent), point, low, median, high, doubt (about the row, "" for none).
+        flops (NaN for the exponent), estimate (on all runs), low, high, median, doubt (about the row, "" for
+        none).
     """
     import pandas as pd
 
@@ -48,8 +49,8 @@ def compare_methods(
     }
 
     def doubt(quantity: str, distance: str, numbers: tuple[float, float, float, float]) -> str:
-        point, low, _, high = numbers
-        said = ratio_doubt(point, low, high) if quantity == "tokens_per_param" else ""
+        estimate, low, high, _ = numbers
+        said = ratio_doubt(estimate, low, high) if quantity == "tokens_per_param" else ""
         return "; ".join(filter(None, (distance, said)))
 
     def add(quantity: str, at: float, isoflop: Array, point: ArrayLike, laws: ArrayLike) -> None:
@@ -66,6 +67,4 @@ def compare_methods(
     for i, budget in enumerate(budgets.tolist()):
         add("params", budget, params[:, i], point_params[i], laws_params[:, i])
         add("tokens_per_param", budget, ratios[:, i], point_ratios[i], laws_ratios[:, i])
-    return pd.DataFrame(
-        rows, columns=["method", "quantity", "flops", "point", "low", "median", "high", "doubt"]
-    )
+    return pd.DataFrame(rows, columns=["method", "quantity", "flops", *SUMMARY_COLUMNS, "doubt"])

@@ -38,7 +38,7 @@ from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import positive_array, positive_number, seed_number, whole_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
-from chinchilla_jax.planning.law_sample import summary
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,8 +126,8 @@ class IsoflopResult:
                 "flops": self.flops,
                 "n_runs": self.n_runs,
                 "params": self.params[0],
-                "low": [low for _, low, _, _ in limits],
-                "high": [high for *_, high in limits],
+                "low": [low for _, low, *_ in limits],
+                "high": [high for _, _, high, _ in limits],
                 "tokens": self.tokens[0],
                 "tokens_per_param": self.tokens[0] / self.params[0],
                 "flops_per_param_token": self.per_token,
@@ -138,12 +138,12 @@ class IsoflopResult:
         )
 
     def exponents(self, level: float = 0.8) -> pd.DataFrame:
-        """Rows params and tokens; columns quantity, exponent (all runs), low, median, high."""
+        """Rows params and tokens; columns quantity, estimate (on all runs), low, high, median."""
         import pandas as pd
 
         exponents = {"params": self.exponent, "tokens": self.tokens_exponent}
         rows = [(name, *summary(values[0], values[1:], level)) for name, values in exponents.items()]
-        return pd.DataFrame(rows, columns=["quantity", "exponent", "low", "median", "high"])
+        return pd.DataFrame(rows, columns=["quantity", *SUMMARY_COLUMNS])
 
     def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
         """(params, tokens) of every power law at each budget, (1 + R, t) for t budgets."""

@@ -2,7 +2,7 @@
 
 | code   | shape    | what                                                              |
 |--------|----------|-------------------------------------------------------------------|
-| laws   | (R,)     | laws with a certificate and an optimum inside the plane           |
+| laws   | (R,)     | laws that count, with an optimum inside the plane                 |
 | point  | ()       | the point fit                                                     |
 | values | (R, ...) | any quantity computed per law; may be +inf                        |
 """
@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.errors import DataError, NoEstimateError, UsageError
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS
+from chinchilla_jax.bootstrapping.boundary import MANY_AT_BOUNDARY
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.plausibility import has_optimum, largest_compute, no_optimum
+from chinchilla_jax.solvers.counted import counted_lanes
+from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.study import Study
 
@@ -39,6 +47,9 @@ class LawSample:
         warnings: what a reader must know before using the numbers, one sentence each.
         largest_flops: 6 N D of the largest run that was fitted (FLOP); None where the runs are not known.
         resampling: what scheme="auto" chose and why; empty where the scheme was given.
+        other: the same with the other choice about laws with E = 0, where enough of them are concerned that
+            both intervals should be seen; otherwise None.
+        boundary: what this sample does with them: "keep" or "drop".
     """
 
     laws: ScalingLaw
@@ -49,6 +60,8 @@ class LawSample:
     warnings: tuple[str, ...] = ()
     largest_flops: float | None = None
     resampling: str = ""
+    other: LawSample | None = None
+    boundary: str = "keep"
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -61,9 +74,10 @@ class LawSample:
 
     @classmethod
     def from_bootstrap(cls, result: BootstrapResult, source: str = "bootstrap") -> LawSample:
-        """The certified laws of `chinchilla_jax.bootstrap`.
+        """The laws of `chinchilla_jax.bootstrap` that count.
 
         Raises:
+            NoEstimateError: the point fit is not certified.
             DataError: none of them, or not the point fit, has an optimum.
             UsageError: the bootstrap is of another law.
         """
@@ -71,7 +85,8 @@ class LawSample:
             raise UsageError(
                 f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
             )
-        made = cls._filtered(result.laws, result.converged, result.point.law, source)
+        require_estimate(result.point.status, source)
+        made = cls._both_ways(result.laws, result.status_codes, result.point.law, source, result.boundary)
         largest = largest_compute(result.design)
         return dataclasses.replace(
             made,
@@ -82,9 +97,10 @@ class LawSample:
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
-        """The certified laws of one condition of a study, by default its first unperturbed one.
+        """The laws of one condition of a study that count, by default of its first unperturbed one.
 
         Raises:
+            NoEstimateError: the point fit of the condition is not certified.
             UsageError: the study has no such condition.
             DataError: none of them, or not the point fit, has an optimum.
         """
@@ -97,8 +113,10 @@ class LawSample:
         rows = point[(point["condition"] == condition) & (point["objective"] == study.spec.objective)]
         law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
         laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
-        converged = (fits["status"] == "CONVERGED").to_numpy()
-        made = cls._filtered(laws, converged, law, f"{study.path}, condition {condition}")
+        source = f"{study.path}, condition {condition}"
+        require_estimate(Status[str(rows["status"].iloc[0])], source)
+        codes = fits["status"].map(Status.__members__).to_numpy(dtype=np.int8)
+        made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
             largest = largest_compute(study.runs())
         except DataError:  # the table has gone: nothing can be said about distances from it
@@ -118,35 +136,62 @@ class LawSample:
         return cls._filtered(laws, np.ones(laws.shape, np.bool_), point, source, remedy)
 
     @classmethod
+    def _both_ways(
+        cls,
+        laws: ScalingLaw,
+        codes: NDArray[np.int8],
+        point: ScalingLaw,
+        source: str,
+        boundary: str,
+    ) -> LawSample:
+        """The sample of one choice about E = 0, with that of the other one beside it where it matters."""
+
+        def sample(choice: str) -> LawSample:
+            made = cls._filtered(laws, counted_lanes(codes, choice), point, source)
+            return dataclasses.replace(made, boundary=choice)
+
+        made = sample(boundary)
+        if np.mean(codes == Status.BOUNDARY) <= MANY_AT_BOUNDARY:
+            return made
+        other = "drop" if boundary == "keep" else "keep"
+        if not (counted_lanes(codes, other) & has_optimum(laws)).any():
+            return made
+        return dataclasses.replace(made, other=sample(other))
+
+    @classmethod
     def _filtered(
         cls,
         laws: ScalingLaw,
-        converged: NDArray[np.bool_],
+        counted: NDArray[np.bool_],
         point: ScalingLaw,
         source: str,
         remedy: str = "check the table, or add runs that vary params and tokens apart",
     ) -> LawSample:
         inside = has_optimum(laws)
-        kept = converged & inside
+        kept = counted & inside
         why = no_optimum(point)
         if why:
             raise DataError(f"{source}: no budget has a compute-optimal size, because {why}; {remedy}")
         if not kept.any():
             raise DataError(
-                f"{source}: {int(converged.sum()):,} of {len(laws):,} laws are certified, and none of them "
+                f"{source}: {int(counted.sum()):,} of {len(laws):,} laws are certified, and none of them "
                 f"has a compute-optimal size at any budget; {remedy}"
             )
         return cls(
             laws=laws[kept],
             point=point,
             source=source,
-            n_failed=int((~converged).sum()),
-            n_without_optimum=int((converged & ~inside).sum()),
+            n_failed=int((~counted).sum()),
+            n_without_optimum=int((counted & ~inside).sum()),
         )
 
 
+SUMMARY_COLUMNS = (*INTERVAL_COLUMNS, "median")
+"""What `summary` gives of a quantity."""
+
+
 def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, float, float, float]:
-    """(point, low, median, high) of one quantity.
+    """(estimate, low, high, median) of one quantity: the headline, and the resamples beside it.
 
     Args:
         point: value of the point fit.
@@ -154,9 +199,51 @@ def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, f
         level: mass of the interval.
 
     Returns:
-        low, median and high are NaN if all values are.
+        low, high and median are NaN if all values are.
     """
     every = np.atleast_1d(np.asarray(values, dtype=np.float64))
     known = every[~np.isnan(every)]
-    limits = low_median_high(known, level) if known.size else np.full(3, np.nan)
-    return float(np.asarray(point)), float(limits[0]), float(limits[1]), float(limits[2])
+    low, median, high = low_median_high(known, level) if known.size else np.full(3, np.nan)
+    return float(np.asarray(point)), float(low), float(high), float(median)
+
+
+def boundary_table(
+    sample: LawSample, level: float, asked: Mapping[tuple[str, float], Callable[[ScalingLaw], ArrayLike]]
+) -> pd.DataFrame | None:
+    """Intervals with and without the laws whose E is 0; None where few are concerned.
+
+    Args:
+        sample: the laws, with those of the other choice.
+        level: mass of the intervals.
+        asked: for each (quantity, flops), the quantity as a function of laws; flops NaN where it has none.
+
+    Returns:
+        quantity ("alpha", "beta", then those asked for), flops, estimate, low, high, other_low, other_high.
+    """
+    import pandas as pd
+
+    if sample.other is None:
+        return None
+    every: dict[tuple[str, float], Callable[[ScalingLaw], ArrayLike]] = {
+        ("alpha", np.nan): lambda law: law.alpha,
+        ("beta", np.nan): lambda law: law.beta,
+        **asked,
+    }
+    rows = []
+    for (name, flops), of in every.items():
+        estimate, low, high, _ = summary(of(sample.point), of(sample.laws), level)
+        _, other_low, other_high, _ = summary(np.nan, of(sample.other.laws), level)
+        rows.append((name, flops, estimate, low, high, other_low, other_high))
+    return pd.DataFrame(rows, columns=["quantity", "flops", *INTERVAL_COLUMNS, "other_low", "other_high"])
+
+
+def require_estimate(status: Status, source: str) -> None:
+    """Refuse a point fit that is not certified: there is no estimate to put an interval around.
+
+    Raises:
+        NoEstimateError: it is not.
+    """
+    if not status.certified:
+        raise NoEstimateError(
+            f"{source}: no estimate, because the point fit ended as {status.name}: {status.sentence}"
+        )

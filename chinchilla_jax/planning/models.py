@@ -20,6 +20,7 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
@@ -29,7 +30,7 @@ from chinchilla_jax.datasets.validation import read_quantities, require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.frontier import compute_overhead
-from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,38 +75,51 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
         level: mass of the central intervals, which "within uncertainty" refers to.
 
     Returns:
-        One row per model: model, params, tokens, flops, tokens_per_param; optimal_low, optimal_median,
-        optimal_high (tokens per parameter); p_under, p_over; verdict (one of `VERDICTS`); optimal_params
-        and optimal_tokens (medians); overhead_low, overhead_median, overhead_high (see above); loss_low,
-        loss_median, loss_high (nats per token, predicted at the model's params and tokens).
+        One row per model: model, params, tokens, flops, tokens_per_param; optimal_estimate (of the point
+        fit), optimal_low, optimal_high, optimal_median (tokens per parameter); p_under, p_over; verdict (one
+        of `VERDICTS`); optimal_params and optimal_tokens (of the point fit); overhead_ (see above) and loss_
+        (nats per token, predicted at the model's params and tokens) with estimate, low, high and median.
     """
     params, tokens = (models[name].to_numpy(dtype=np.float64) for name in ("params", "tokens"))
     laws = sample.laws[:, None]
     flops = training_flops(params, tokens)
     ratio = tokens / params
     optimum = np.asarray(sample.laws.tokens_per_param(flops))
-    best_params, best_tokens = sample.laws.optimal(flops)
-    low, median, high = low_median_high(optimum, level)
+    best_params, best_tokens = sample.point.optimal(flops)
+    low, _, high = low_median_high(optimum, level)
     # A law whose optimum is exactly the model counts for neither side.
     under, over = (ratio < optimum).mean(axis=0), (ratio > optimum).mean(axis=0)
-    overhead = low_median_high(compute_overhead(laws, params, tokens), level)
-    loss = low_median_high(np.asarray(sample.laws.loss(params, tokens)), level)
+    shown = {
+        "optimal": (sample.point.tokens_per_param(flops), optimum),
+        "overhead": (compute_overhead(sample.point, params, tokens), compute_overhead(laws, params, tokens)),
+        "loss": (sample.point.loss(params, tokens), np.asarray(sample.laws.loss(params, tokens))),
+    }
+    numbers = {
+        name: _named(name, np.asarray(estimate), low_median_high(every, level))
+        for name, (estimate, every) in shown.items()
+    }
     verdict = np.where(ratio < low, VERDICTS[0], np.where(ratio > high, VERDICTS[2], VERDICTS[1]))
     table = models[["model", "params", "tokens"]].reset_index(drop=True)
     return table.assign(
         flops=flops,
         tokens_per_param=ratio,
-        optimal_low=low,
-        optimal_median=median,
-        optimal_high=high,
+        **numbers["optimal"],
         p_under=under,
         p_over=over,
         verdict=verdict,
-        optimal_params=low_median_high(best_params, level)[1],
-        optimal_tokens=low_median_high(best_tokens, level)[1],
-        **{f"overhead_{name}": overhead[i] for i, name in enumerate(("low", "median", "high"))},
-        **{f"loss_{name}": loss[i] for i, name in enumerate(("low", "median", "high"))},
+        optimal_params=best_params,
+        optimal_tokens=best_tokens,
+        **numbers["overhead"],
+        **numbers["loss"],
     )
+
+
+def _named(
+    name: str, estimate: NDArray[np.float64], limits: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    low, median, high = limits
+    values = dict(zip(SUMMARY_COLUMNS, (estimate, low, high, median), strict=True))
+    return {f"{name}_{column}": value for column, value in values.items()}
 
 
 def _models(table: Table) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
@@ -80,16 +81,15 @@ def prescription_doubt(
 
 
 def band_doubts(
-    band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: float | None, ratio: str = "median"
+    band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: float | None
 ) -> list[str]:
-    """`prescription_doubt` of each row of a table with the columns flops, low and high.
+    """`prescription_doubt` of each row of a table with the columns flops, estimate, low and high.
 
     Args:
         band: tokens per parameter.
         largest: see the top of this file.
-        ratio: the column with the number that the row gives first.
     """
-    columns = (band[name] for name in ("flops", ratio, "low", "high"))
+    columns = (band[name] for name in ("flops", *INTERVAL_COLUMNS))
     return [prescription_doubt(*map(float, row), largest=largest) for row in zip(*columns, strict=True)]
 
 
@@ -97,16 +97,16 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     """Doubts about a plan, by quantity: about its compute, and about its size, tokens and their ratio.
 
     Args:
-        table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity, point,
-            low, high.
+        table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity,
+            estimate, low, high.
         largest: see the top of this file.
     """
     rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
     ratio = rows["tokens_per_param"]
-    said = ratio_doubt(ratio["point"], ratio["low"], ratio["high"])
+    said = ratio_doubt(*(ratio[name] for name in INTERVAL_COLUMNS))
     found = dict.fromkeys(("params", "tokens", "tokens_per_param"), said)
     if "flops" in rows:
-        found["flops"] = compute_doubt(rows["flops"]["point"], largest)
+        found["flops"] = compute_doubt(rows["flops"][HEADLINE], largest)
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
 
 
@@ -116,7 +116,7 @@ def clear_edges(
     """A band of tokens per parameter without the limits that only laws without an optimum reach.
 
     Args:
-        band: columns flops, and ratios over the laws (point, low, median, high), in which 0 and +inf stand
+        band: columns flops, and ratios over the laws (estimate, low, high, median), in which 0 and +inf stand
             for an optimum at an edge.
         laws: (R,).
         counted: which of them the band is over, (R,).
@@ -125,7 +125,7 @@ def clear_edges(
         The band with NaN in place of 0 and +inf, and a sentence about it; "" where there are none.
     """
     kept = {name: list(values) for name, values in band.items()}
-    ratios = [name for name in ("point", "low", "median", "high") if name in kept]
+    ratios = [name for name in (*INTERVAL_COLUMNS, "median") if name in kept]
     cleared = {name: [v if 0 < v < math.inf else math.nan for v in map(float, kept[name])] for name in ratios}
     if not any(math.isnan(v) for values in cleared.values() for v in values):
         return kept, ""

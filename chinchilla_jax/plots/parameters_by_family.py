@@ -44,6 +44,7 @@ from chinchilla_jax.plots.tables import (
     unperturbed_condition,
 )
 from chinchilla_jax.plots.ticks import readable_axis
+from chinchilla_jax.solvers.counted import counted_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,12 +122,13 @@ def parameters_by_family_table(
 
 
 def _uncertified(study: StudyTables, method: str) -> list[str]:
-    """Conditions whose point fit, by the estimator that belongs to `method`, has no certificate."""
+    """Conditions whose point fit, by the estimator that belongs to `method`, does not count."""
     point = getattr(study, "point", None)
     if point is None:
         return []
     objective = "huber_scale" if method == "besiroglu2024" else getattr(study.spec, "objective", "huber")
-    failed = point[(point["objective"] == objective) & (point["status"] != "CONVERGED")]
+    counted = counted_rows(point["status"], getattr(study.spec, "boundary", "keep"))
+    failed = point[(point["objective"] == objective) & ~counted]
     return [str(name) for name in failed["condition"]]
 
 

@@ -129,13 +129,16 @@ def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64
     )
 
 
-def documented_span(curves: pd.DataFrame, family: str, limits: tuple[float, float] | None) -> pd.DataFrame:
+def documented_span(
+    curves: pd.DataFrame, family: str, limits: tuple[float, float] | None, *, column: str = "median"
+) -> pd.DataFrame:
     """`FamilyBands.documented` of these curves: flops, low, high.
 
     Args:
         curves: as from `family_curves`.
         family: of the curves.
         limits: from `perturbations.documented_sizes`.
+        column: of the curves, whose span it is.
     """
     import pandas as pd
 
@@ -143,7 +146,7 @@ def documented_span(curves: pd.DataFrame, family: str, limits: tuple[float, floa
         return pd.DataFrame({"flops": [], "low": [], "high": []})
     sweep = sweep_of(family)
     flops = np.unique(curves["flops"])
-    medians = curves["median"].to_numpy().reshape(-1, len(flops))
+    medians = curves[column].to_numpy().reshape(-1, len(flops))
     place = sweep.coordinate(np.unique(curves["value"]))
     usable = np.isfinite(place) & ~np.isnan(medians).all(axis=1)
     medians, place = medians[usable], place[usable]

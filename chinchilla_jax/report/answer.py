@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chinchilla_jax._util.labels import COUNTING_NAMES
+from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
 from chinchilla_jax.planning.plausibility import prescription_doubt
@@ -16,6 +16,8 @@ from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.tables import condition_anchors
+from chinchilla_jax.solvers.counted import counted_statuses
+from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,22 +59,24 @@ def _prescription(facts: Facts) -> Sentence:
     place = (
         f"At {shown(facts.budget)} FLOP ({what if exact else f'nearest to {shown(wanted)}, {what}'}), {whose}"
     )
-    if not np.isfinite(row["median"]):
+    if not np.isfinite(row[HEADLINE]):
         return [
-            f"{place} give no prescription, because none of their fits could be certified (",
+            f"{place} give no prescription, because their point fit could not be certified (",
             Linked("see the row", anchor),
             ").",
         ]
     contains = row["low"] <= RULE_OF_THUMB <= row["high"]
-    doubt = prescription_doubt(facts.budget, row["median"], row["low"], row["high"], largest=facts.largest)
+    doubt = prescription_doubt(
+        facts.budget, *(float(row[name]) for name in INTERVAL_COLUMNS), largest=facts.largest
+    )
     return [
         f"{place} call for ",
-        Linked(f"{shown(float(row['median']), 3)} training tokens per parameter", anchor),
+        Linked(f"{shown(float(row[HEADLINE]), 3)} training tokens per parameter", anchor),
         f", the {facts.interval} from ",
         Linked(shown(float(row["low"]), 3), anchor),
         " to ",
         Linked(shown(float(row["high"]), 3), anchor),
-        f" over {int(row['n_converged']):,} certified resamples; the interval "
+        f" over {int(row['n_converged']):,} resamples; the interval "
         f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}"
         f"{f' ({doubt})' if doubt else ''}.",
     ]
@@ -85,17 +89,17 @@ def _how(count: str) -> str:
 def _movement(facts: Facts) -> Sentence:
     table = facts.at_budget
     unperturbed = table[table["family"] == "identity"]
-    medians = unperturbed.loc[np.isfinite(unperturbed["median"]), ["condition", "median"]]
+    estimates = unperturbed.loc[np.isfinite(unperturbed[HEADLINE]), ["condition", HEADLINE]]
     parts: list[str | Linked] = []
-    if len(medians) > 1:
-        ordered = medians.sort_values("median")
+    if len(estimates) > 1:
+        ordered = estimates.sort_values(HEADLINE)
         parts += [
-            f"Across the {len(medians)} ways to count the parameters, this median ranges from ",
-            _median_of(facts, ordered["condition"].iloc[0]),
+            f"Across the {len(estimates)} ways to count the parameters, this estimate ranges from ",
+            _estimate_of(facts, ordered["condition"].iloc[0]),
             " to ",
-            _median_of(facts, ordered["condition"].iloc[-1]),
+            _estimate_of(facts, ordered["condition"].iloc[-1]),
         ]
-    spans = {family: span for family in facts.families if (span := facts.documented_medians(family))}
+    spans = {family: span for family in facts.families if (span := facts.documented_estimates(family))}
     if spans:
         lowest = min(spans, key=lambda family: spans[family][0])
         highest = max(spans, key=lambda family: spans[family][1])
@@ -122,8 +126,8 @@ def _miscount(facts: Facts) -> str:
     return f"{DOCUMENTED_MISCOUNT:.1%}, the miscount documented for Chinchilla's table and not for this one,"
 
 
-def _median_of(facts: Facts, condition: str) -> Linked:
-    return Linked(shown(facts.median(condition, facts.at_budget), 3), condition_anchors(facts)[condition])
+def _estimate_of(facts: Facts, condition: str) -> Linked:
+    return Linked(shown(facts.estimate(condition, facts.at_budget), 3), condition_anchors(facts)[condition])
 
 
 def _words(family: str) -> str:
@@ -132,15 +136,15 @@ def _words(family: str) -> str:
 
 def _evidence(facts: Facts) -> Sentence:
     info = facts.study.info
-    failed = info["n_fits"] - info["status_counts"]["CONVERGED"]
+    failed = info["n_fits"] - _n_counted(facts)
     table = facts.at_budget
-    perturbed = table[(table["family"] != "identity") & np.isfinite(table["median"])]
+    perturbed = table[(table["family"] != "identity") & np.isfinite(table[HEADLINE])]
     fits: list[str | Linked] = [
         f"{info['n_fits']:,} bootstrap fits, of which ",
         Linked(f"{failed:,}", "statuses"),
-        f" ({shown(100 * failed / info['n_fits'], 2)}%) could not be certified and enter no number",
+        f" ({shown(100 * failed / info['n_fits'], 2)}%) {_why(facts)} and enter no number",
     ]
-    if perturbed.empty or not np.isfinite(facts.median(facts.reference, table)):
+    if perturbed.empty or not np.isfinite(facts.estimate(facts.reference, table)):
         return ["This page rests on ", *fits, "."]
     moved = perturbed[~perturbed["contains_unperturbed"]]
     anchors = condition_anchors(facts)
@@ -157,7 +161,7 @@ def _evidence(facts: Facts) -> Sentence:
         Linked(f"{len(moved):,}", "at-budget"),
         " of the ",
         Linked(f"{len(perturbed):,} perturbed conditions", "at-budget"),
-        " with a certified fit have an interval that excludes the unperturbed median",
+        " with a certified fit have an interval that excludes the unperturbed estimate",
         *mildest,
         "; this page rests on ",
         *fits,
@@ -165,15 +169,28 @@ def _evidence(facts: Facts) -> Sentence:
     ]
 
 
+def _n_counted(facts: Facts) -> int:
+    """Bootstrap fits that count in the numbers of the page."""
+    counts = facts.study.info["status_counts"]
+    return sum(counts.get(status.name, 0) for status in counted_statuses(facts.study.spec.boundary))
+
+
+def _why(facts: Facts) -> str:
+    """Why fits do not count; many have E = 0 only in a study that drops these."""
+    at_edge = facts.study.info["status_counts"].get(Status.BOUNDARY.name, 0)
+    dropped = at_edge if facts.study.spec.boundary == "drop" else 0
+    return f"could not be certified or have E = 0 ({dropped:,})" if dropped else "could not be certified"
+
+
 def mildest_condition(rows: pd.DataFrame, family: str) -> pd.Series[Any] | None:
-    """The condition of smallest size whose interval excludes the unperturbed median.
+    """The condition of smallest size whose interval excludes the unperturbed estimate.
 
     Args:
         rows: the conditions of one family out of `Facts.at_budget`.
         family: its name.
 
     Returns:
-        One row; of several draws of a size, most must exclude the median. None if no size does, or the
+        One row; of several draws of a size, most must exclude the estimate. None if no size does, or the
         family has no axis to measure sizes on.
     """
     if family not in SWEEPS or rows.empty:
@@ -212,20 +229,20 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
     """The numbers to see first, each with its meaning; fewer if the study has fewer."""
     found: list[tuple[Linked, str]] = []
     row = None if facts.reference is None else facts.at_budget.set_index("condition").loc[facts.reference]
-    if row is not None and np.isfinite(row["median"]):
+    if row is not None and np.isfinite(row[HEADLINE]):
         anchor = condition_anchors(facts)[str(facts.reference)]
-        low, median, high = (float(row[name]) for name in ("low", "median", "high"))
+        estimate, low, high = (float(row[name]) for name in INTERVAL_COLUMNS)
         what = f"training tokens per parameter at {shown(facts.budget)} FLOP"
-        found.append((Linked(shown(median, 3), anchor), what))
+        found.append((Linked(shown(estimate, 3), anchor), what))
         found.append((Linked(f"{shown(low, 3)} to {shown(high, 3)}", anchor), facts.interval))
-        medians = [span for family in facts.families if (span := facts.documented_medians(family))]
-        if medians:
-            lowest, highest = min(span[0] for span in medians), max(span[1] for span in medians)
+        spans = [span for family in facts.families if (span := facts.documented_estimates(family))]
+        if spans:
+            lowest, highest = min(span[0] for span in spans), max(span[1] for span in spans)
             text = f"{shown(lowest, 3)} to {shown(highest, 3)}"
-            what = f"where perturbations up to {_miscount(facts)} move the median"
+            what = f"where perturbations up to {_miscount(facts)} move this estimate"
             found.append((Linked(text, "perturbed"), what))
     info = facts.study.info
-    share = 100 * info["status_counts"]["CONVERGED"] / max(info["n_fits"], 1)
+    share = 100 * _n_counted(facts) / max(info["n_fits"], 1)
     # Never rounded up to 100%.
     text = "100%" if share == 100 else f"{min(float(format(share, '.3g')), 99.9):g}%"
     found.append((Linked(text, "statuses"), f"of {info['n_fits']:,} bootstrap fits certified"))

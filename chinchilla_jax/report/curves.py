@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import COUNTING_NAMES, QUANTITIES
+from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, QUANTITIES
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.plots.tables import BANDS
-from chinchilla_jax.report.facts import Facts
+from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import shown
 
 
@@ -55,8 +54,8 @@ def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
 
 
 def _explorer(facts: Facts, name: str, series: list[dict[str, Any]], **more: Any) -> dict[str, Any] | None:
-    bands = [view["median"] for each in series for view in each["views"]]
-    if not any(value is not None for median in bands for value in median):
+    curves = [view[HEADLINE] for each in series for view in each["views"]]
+    if not any(value is not None for curve in curves for value in curve):
         return None
     return {
         "id": name,
@@ -80,7 +79,7 @@ def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _bands(bands: NDArray[np.float64]) -> dict[str, list[float | None]]:
-    return {name: _rounded(column) for name, column in zip(BANDS, bands.T.tolist(), strict=True)}
+    return {name: _rounded(column) for name, column in zip(BAND_COLUMNS, bands.T.tolist(), strict=True)}
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
-from chinchilla_jax._util.labels import interval_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study import Study
 
 METHOD = "percentile"
+BAND_COLUMNS = (*INTERVAL_COLUMNS, "median")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +101,8 @@ class Facts:
 
     @functools.cached_property
     def bands_by_view(self) -> NDArray[np.float64]:
-        """low, median and high of the tokens per parameter, shape (conditions, views, budgets, 3)."""
-        return self._by_view(self.study.tokens_per_param, {"flops": self.budgets}, BANDS)
+        """`BAND_COLUMNS` of the tokens per parameter, shape (conditions, views, budgets, 4)."""
+        return self._by_view(self.study.tokens_per_param, {"flops": self.budgets}, BAND_COLUMNS)
 
     def _by_view(
         self, table: pd.DataFrame, axis: Mapping[str, ArrayLike], columns: Sequence[str]
@@ -157,39 +158,45 @@ class Facts:
     def at_budget(self) -> pd.DataFrame:
         """Every condition at `budget`, in the study's order.
 
-        Columns condition, family, value, repeat, params, low, median, high (tokens per parameter),
-        contains_unperturbed (whether the interval contains the median of `reference`; False without one),
+        Columns condition, family, value, repeat, params, estimate, low, high, median (tokens per parameter),
+        contains_unperturbed (whether the interval contains the estimate of `reference`; False without one),
         n_converged, n_failed.
         """
         at = self.bands_by_view[:, 0, self.budgets.searchsorted(self.budget)]
-        table = self.conditions.drop(columns="n_runs").assign(**dict(zip(BANDS, at.T, strict=True)))
-        median = self.median(self.reference, table)
-        table["contains_unperturbed"] = (table["low"] <= median) & (median <= table["high"])
+        table = self.conditions.drop(columns="n_runs").assign(**dict(zip(BAND_COLUMNS, at.T, strict=True)))
+        estimate = self.estimate(self.reference, table)
+        table["contains_unperturbed"] = (table["low"] <= estimate) & (estimate <= table["high"])
         counts = self.params.drop_duplicates("condition")[["condition", "n_converged", "n_failed"]]
         return table.merge(counts, how="left", on="condition")
 
-    def median(self, condition: str | None, table: pd.DataFrame) -> float:
-        """The median of one condition in `at_budget`; NaN if there is none."""
-        found = table.loc[table["condition"] == condition, "median"]
+    def estimate(self, condition: str | None, table: pd.DataFrame) -> float:
+        """The headline of one condition in `at_budget`; NaN if there is none."""
+        found = table.loc[table["condition"] == condition, HEADLINE]
         return float(found.iloc[0]) if len(found) else float("nan")
 
     def curves(self, family: str) -> pd.DataFrame:
-        """Bands of one family over all budgets; see `family_curves`."""
+        """Bands of one family over all budgets, see `family_curves`, and the estimate of each size."""
         return self._curves[family]
 
     @functools.cached_property
     def _curves(self) -> dict[str, pd.DataFrame]:
         members = {family: (self.conditions["family"] == family).to_numpy() for family in self.families}
-        return {
-            family: family_curves(self.conditions["value"][of], self.budgets, self.bands_by_view[of, 0])
-            for family, of in members.items()
-        }
+        made = {}
+        for family, of in members.items():
+            sizes, bands = self.conditions["value"][of], self.bands_by_view[of, 0]
+            curves, estimates = (
+                family_curves(sizes, self.budgets, bands[..., [BAND_COLUMNS.index(name) for name in names]])
+                for names in (BANDS, ("low", HEADLINE, "high"))
+            )
+            made[family] = curves.assign(**{HEADLINE: estimates["median"]})
+        return made
 
-    def documented_medians(self, family: str) -> tuple[float, float] | None:
-        """Lowest and highest median at `budget` over the documented sizes of a family; None where unknown."""
+    def documented_estimates(self, family: str) -> tuple[float, float] | None:
+        """Lowest and highest estimate at `budget` over a family's documented sizes; None where unknown."""
         if self.runs is None or family not in SWEEPS:
             return None
-        span = documented_span(self.curves(family), family, documented_sizes(self.runs, family))
+        curves, sizes = self.curves(family), documented_sizes(self.runs, family)
+        span = documented_span(curves, family, sizes, column=HEADLINE)
         at = span[span["flops"] == self.budget]
         if at.empty or not np.isfinite(at[["low", "high"]].to_numpy()).all():
             return None

@@ -75,7 +75,8 @@ def caption(name: str, facts: Facts) -> str:
         return f"{what}: estimates and {_behind(facts, facts.n_fits(unperturbed))}."
     if name == "tokens_per_param_by_counting":
         what = "Compute-optimal tokens per parameter against training compute, for each way to count"
-        return f"{what}: medians and {_behind(facts, facts.n_fits(unperturbed))}."
+        behind = _behind(facts, facts.n_fits(unperturbed))
+        return f"{what}: medians of the resamples, as in the published figures, and {behind}."
     for prefix in (_PARAMETERS, _RATIOS):
         family = name.removeprefix(prefix)
         if name.startswith(prefix) and family in facts.families:
@@ -108,7 +109,8 @@ def _of_family(prefix: str, family: str, facts: Facts) -> str:
     what = (
         "the five parameters of the law against the size of the perturbation, estimates and"
         if prefix == _PARAMETERS
-        else "compute-optimal tokens per parameter against training compute, medians coloured by size and"
+        else "compute-optimal tokens per parameter against training compute, medians of the "
+        "resamples, as in the published figures, coloured by size and"
     )
     return f"{title[:1].upper()}{title[1:]}: {what} {behind}.{over}"
 

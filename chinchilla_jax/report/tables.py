@@ -12,8 +12,8 @@ import numpy as np
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.planning.plausibility import band_doubts
-from chinchilla_jax.plots.tables import BANDS, select
-from chinchilla_jax.report.facts import METHOD, Facts
+from chinchilla_jax.plots.tables import select
+from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
 from chinchilla_jax.study.storage.tables import FILES
 
@@ -34,19 +34,19 @@ MEANINGS: Mapping[str, str] = {
     "params": "how the parameters of the models are counted",
     "parameter": "parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token",
     "estimate": "point fit on all runs",
-    "standard_error": "standard deviation over the certified resamples",
+    "standard_error": "standard deviation over the resamples that count",
     "low": "lower end of the interval",
     "high": "upper end of the interval",
-    "median": "median over the certified resamples",
+    "median": "median over the resamples that count",
     "level": "share of the resamples inside the interval",
     "method": "how the interval was made",
-    "n_converged": "resamples with a certified fit",
-    "n_failed": "resamples without a certified fit, left out of every number",
+    "n_converged": "resamples that count",
+    "n_failed": "resamples that do not count, left out of every number",
     "n_repeats": "draws that the median is taken over",
-    "n_missing": "draws without a certified fit",
+    "n_missing": "draws without a resample that counts",
     "flops": "training compute C in FLOP",
     "doubt": "what makes the row hard to believe",
-    "contains_unperturbed": "whether the interval contains the median of the unperturbed runs",
+    "contains_unperturbed": "whether the interval contains the estimate of the unperturbed runs",
     "slope": "change of the transformed parameter per unit of the transformed size",
     "r_squared": "share of the variance that the line explains",
     "slope_per_decade": "change of the median tokens per parameter per factor of ten in compute",
@@ -164,13 +164,20 @@ def statuses(facts: Facts) -> PageTable:
         frame,
         id="statuses",
         title="How the fits ended",
-        caption="Only CONVERGED fits, which are certified optima, enter a number on this page.",
+        caption=_counted(facts),
         source="study.json",
     )
 
 
+def _counted(facts: Facts) -> str:
+    """Which fits enter the numbers of the page."""
+    if facts.study.spec.boundary == "keep":
+        return "Only certified optima, CONVERGED or (with E = 0) BOUNDARY, enter a number on this page."
+    return "Only CONVERGED fits enter a number on this page; optima with E = 0, BOUNDARY, are left out of it."
+
+
 def failures(facts: Facts) -> PageTable | None:
-    """Conditions with fits that were not certified; None if there are none."""
+    """Conditions with fits that do not count; None if there are none."""
     import pandas as pd
 
     # A condition may have a note for each of its two point fits; both go into its one row.
@@ -186,7 +193,7 @@ def failures(facts: Facts) -> PageTable | None:
     return page_table(
         frame,
         id="failures",
-        title="Conditions with fits that were not certified",
+        title="Conditions with fits that do not count",
         caption="Counts are of bootstrap fits; notes are about the point fits on all runs.",
         source="study.json",
     )
@@ -220,7 +227,9 @@ def unperturbed_ratios(facts: Facts) -> PageTable:
     """Tokens per parameter of the unperturbed conditions, at a budget per decade."""
     rows = select(_unperturbed(facts, facts.study.tokens_per_param), method=METHOD, level=facts.level)
     return page_table(
-        _with_doubts(facts, rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BANDS]]),
+        _with_doubts(
+            facts, rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BAND_COLUMNS]]
+        ),
         id="tokens-per-param-unperturbed",
         title="Tokens per parameter of the unperturbed runs",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}; the file has every budget.",
@@ -256,7 +265,7 @@ def family_params(facts: Facts, family: str) -> PageTable:
 def family_ratios(facts: Facts, family: str) -> PageTable:
     """Tokens per parameter of a family by size, at a budget per decade, repeats taken together."""
     curves = facts.curves(family)
-    columns = ["value", "flops", *BANDS]
+    columns = ["value", "flops", *BAND_COLUMNS]
     over = ""
     if curves["n_repeats"].max() > 1:
         columns += ["n_repeats", "n_missing"]

@@ -20,6 +20,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.solvers.counted import counted_rows
 from chinchilla_jax.study.result import Study
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
         condition: an id from `study.conditions`; for a study only.
 
     Returns:
-        Variables E, A, B, alpha, beta with dimensions chain (one) and draw (the certified resamples, labelled
-        by their ids); attributes condition, n_converged, n_failed. Fits that are not CONVERGED are left out.
+        Variables E, A, B, alpha, beta with dimensions chain (one) and draw (the resamples that count,
+        labelled by their ids); attributes condition, n_converged, n_failed. The others are left out.
 
     Raises:
         UsageError: a condition for a bootstrap, none for a study, or one that the study does not have.
@@ -48,14 +49,14 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
     if isinstance(source, Study):
         if condition is None:
             raise UsageError("to_arviz: a study has many conditions; name one, such as 'identity'")
-        fits = source.fits(condition)
+        fits, boundary = source.fits(condition), source.spec.boundary
     elif isinstance(source, BootstrapResult):
         if condition is not None:
             raise UsageError(f"to_arviz: condition={short(condition)} is for a study; leave it out")
-        fits = source.to_frame()
+        fits, boundary = source.to_frame(), source.boundary
     else:
         raise UsageError(f"to_arviz: {short(source)} is neither a bootstrap nor a study")
-    certified = fits[fits["status"] == "CONVERGED"]
+    certified = fits[counted_rows(fits["status"], boundary)]
     values = {
         name: (("chain", "draw"), certified[name].to_numpy(dtype=np.float64)[None]) for name in PARAMETERS
     }

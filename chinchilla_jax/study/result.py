@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
+from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.study.centres import with_estimates
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -63,7 +65,7 @@ class Study:
     def spec(self) -> StudySpec:
         """The spec that was run."""
         try:
-            return StudySpec.from_dict(self.info["spec"])
+            return StudySpec.from_record(self.info["spec"])
         except UsageError as error:
             raise DataError(
                 f"{self.directory.at(RECORD)}: its spec cannot be used ({error}); written by chinchilla_jax "
@@ -99,8 +101,12 @@ class Study:
 
     @property
     def tokens_per_param(self) -> pd.DataFrame:
-        """Compute-optimal tokens per parameter with bands, by condition, flops, level and method."""
-        return self._table("tokens_per_param")
+        """Compute-optimal tokens per parameter with bands, by condition, flops, level and method.
+
+        The column estimate is that of the point fit, NaN where this is not certified.
+        """
+        table = self._table("tokens_per_param")
+        return table if HEADLINE in table else with_estimates(table, self.point, self.spec)
 
     def fits(self, condition: str | None = None) -> pd.DataFrame:
         """Every bootstrap fit, or those of one condition; one row per resample.

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError
@@ -37,7 +38,7 @@ class StudyStatus:
         fits: number of fits in the study.
         fits_done: how many of them are written.
         status_counts: of the fits that are written.
-        failures: fits that are not CONVERGED, by condition; conditions without any are left out.
+        failures: fits that do not count, by condition; conditions without any are left out.
         damaged: chunk files whose content is not what was written.
         rate: fits per second over the last ten minutes of work; None if too few chunks were written.
         last: when the last chunk was written, seconds since the epoch; None if unknown.
@@ -67,7 +68,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     """
     directory = open_directory(path)
     record = read_existing(directory)
-    spec = StudySpec.from_dict(record["spec"])
+    spec = StudySpec.from_record(record["spec"])
     numerics = record.get("numerics", 1)
     chunks = plan_chunks(spec, record["data_hashes"], record_ranges(record), numerics)
     store = ChunkStore(directory, chunks)
@@ -77,6 +78,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     written = []
     fits = 0
     files = store.files()
+    counted = [status.name for status in counted_statuses(spec.boundary)]
     for chunk, (name, info) in files.items():
         try:
             _, found = store.read(name)
@@ -84,7 +86,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
             damaged.append(name)
             continue
         statuses.update(found.status_counts)
-        failed = len(chunk.resamples) - found.status_counts.get("CONVERGED", 0)
+        failed = len(chunk.resamples) - sum(found.status_counts.get(name, 0) for name in counted)
         if failed:
             failures[chunk.condition.id] += failed
         fits += len(chunk.resamples)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS
+from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.solvers.status import STATUS_NAMES
+from chinchilla_jax.solvers.counted import counted_statuses
+from chinchilla_jax.solvers.status import STATUS_NAMES, Status
+from chinchilla_jax.study.centres import centre_objectives
 from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.conditions import Condition
@@ -53,23 +55,26 @@ def summarise_condition(
     Raises:
         DamagedChunkError: the content of a chunk is not what its name says.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     clocks = StageClocks()
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "converged")}
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "counted")}
     records = []
+    names_counted = [status.name for status in counted_statuses(spec.boundary)]
     for chunk in chunks:
         table, record = store.read(names[chunk])
         records.append(record)
         for name in PARAMETERS:
             columns[name].append(table[name].to_numpy())
-        columns["converged"].append(pc.equal(table["status"], "CONVERGED").to_numpy())
+        columns["counted"].append(pc.is_in(table["status"], pa.array(names_counted)).to_numpy())
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     points = {
         row["objective"]: ScalingLaw(**{name: row[name] for name in PARAMETERS}) for row in records[0].points
     }
     laws = ScalingLaw(**{name: joined[name] for name in PARAMETERS})
-    params, tokens_per_param = summary_columns(spec, laws, joined["converged"], points)
+    certified = {row["objective"]: Status[row["status"]].certified for row in records[0].points}
+    params, tokens_per_param = summary_columns(spec, laws, joined["counted"], points, certified)
     clocks.end("summary")
     return ConditionSummary(
         condition=chunks[0].condition,
@@ -81,7 +86,11 @@ def summarise_condition(
 
 
 def summary_columns(
-    spec: StudySpec, laws: ScalingLaw, converged: NDArray[np.bool_], points: Mapping[str, ScalingLaw]
+    spec: StudySpec,
+    laws: ScalingLaw,
+    counted: NDArray[np.bool_],
+    points: Mapping[str, ScalingLaw],
+    certified: Mapping[str, bool],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The two summary tables of one condition, for every method and level, as columns.
 
@@ -91,25 +100,24 @@ def summary_columns(
     Args:
         spec: gives the levels, the budgets and the seed of the normal draws.
         laws: the bootstrap fits, fields (R,).
-        converged: which of them are certified, (R,).
+        counted: which of them count, (R,).
         points: the point fits by the name of their objective.
+        certified: whether they are; where one is not, no tokens per parameter are estimated.
 
     Returns:
         Rows of params and of tokens_per_param, without the column condition.
     """
-    centres = {}
-    for method in STUDY_METHODS:
-        if METHODS[method].needs != "huber_scale_point":
-            centres[method] = points[spec.objective]
-        elif spec.objective == "huber":
-            centres[method] = points["huber_scale"]
+    centres = centre_objectives(spec)
     requests = [
-        IntervalRequest(law, level, method) for method, law in centres.items() for level in spec.levels
+        IntervalRequest(points[objective], level, method)
+        for method, objective in centres.items()
+        for level in spec.levels
     ]
-    parameters = interval_rows(laws, converged, requests)
-    bands = [
-        band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, converged=converged)
-    ]
+    parameters = interval_rows(laws, counted, requests)
+    bands = [band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, counted=counted)]
+    for request, band in zip(requests, bands, strict=True):
+        if not certified[centres[request.method]]:
+            band[HEADLINE] = np.full(len(spec.flops), np.nan)
     tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
     n_budgets = len(spec.flops)
     tokens_per_param["level"] = np.repeat([each.level for each in requests], n_budgets)

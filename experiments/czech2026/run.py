@@ -72,7 +72,7 @@ def _llama(result: planning.IsoflopResult, sample: planning.LawSample) -> list[t
 
     def row(quantity: str, method: str, scale: float) -> str:
         found = table.loc[(quantity, method)]
-        return f"{scale * found['point']:.4g} ({scale * found['low']:.4g} to {scale * found['high']:.4g})"
+        return f"{scale * found['estimate']:.4g} ({scale * found['low']:.4g} to {scale * found['high']:.4g})"
 
     tokens = result.exponents().set_index("quantity").loc["tokens"]
     every = result.optimal(LLAMA_3)[1][:, 0] / 1e12
@@ -86,8 +86,8 @@ def _llama(result: planning.IsoflopResult, sample: planning.LawSample) -> list[t
         (
             "exponent of tokens",
             "0.53",
-            f"{tokens['exponent']:.3f} ({tokens['low']:.3f} to {tokens['high']:.3f})",
-            f"parametric fit: {1 - exponent['point']:.3f} ({1 - exponent['high']:.3f} to "
+            f"{tokens['estimate']:.3f} ({tokens['low']:.3f} to {tokens['high']:.3f})",
+            f"parametric fit: {1 - exponent['estimate']:.3f} ({1 - exponent['high']:.3f} to "
             f"{1 - exponent['low']:.3f})",
         ),
         (

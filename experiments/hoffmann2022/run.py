@@ -91,7 +91,7 @@ def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
         (
             "optimal size at Gopher's budget, approach 3",
             "40B",
-            f"{published.loc['params', 'point'] / 1e9:.1f}B",
+            f"{published.loc['params', 'estimate'] / 1e9:.1f}B",
             band("params", 1e-9, "B"),
         ),
         (
@@ -103,13 +103,13 @@ def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
         (
             "tokens per parameter there",
             "-",
-            f"{published.loc['tokens_per_param', 'point']:.1f}",
+            f"{published.loc['tokens_per_param', 'estimate']:.1f}",
             band("tokens_per_param", 1, ""),
         ),
         (
             "compute that the 20:1 rule wastes there",
             "-",
-            f"{published.loc['rule_overhead', 'point']:.1%}",
+            f"{published.loc['rule_overhead', 'estimate']:.1%}",
             band("rule_overhead", 100, "%"),
         ),
         (
@@ -132,7 +132,7 @@ def _table_a3() -> list[tuple[str, str, str, str]]:
     """Table A3: compute and tokens for which a size is optimal by approach 3, under the published law."""
     law, rows = planning.LawSample.from_law(HOFFMANN_2022), []
     for name, params, flops, tokens in TABLE_A3:
-        point = planning.plan(law, params=params).table.set_index("quantity")["point"]
+        point = planning.plan(law, params=params).table.set_index("quantity")["estimate"]
         ours = f"{point['flops']:.3g} FLOP, {point['tokens']:.3g}"
         away = f"{point['flops'] / flops - 1:+.0%} FLOP"
         note = f"{away}; Table A3 does not follow from the published law, here with unrounded parameters"
@@ -147,7 +147,7 @@ def _isoflop(runs: cj.Runs, resamples: int) -> list[tuple[str, str, str, str]]:
     table = result.exponents().set_index("quantity")
     rows = []
     for quantity, published in (("params", "0.49 (0.462, 0.534)"), ("tokens", "0.51 (0.483, 0.529)")):
-        point, low, high = (table.loc[quantity, name] for name in ("exponent", "low", "high"))
+        point, low, high = (table.loc[quantity, name] for name in ("estimate", "low", "high"))
         rows.append(
             (
                 f"exponent of {quantity}, approach 2",

@@ -77,7 +77,7 @@ def _coupled(out: Path, resamples: int, tables: Path) -> None:
                     "tokens": "recomputed" if family and family.coupled else "kept",
                     "value": row["value"],
                     "repeat": row["repeat"],
-                    **prescription(study.fits(row["condition"])),
+                    **prescription(study.fits(row["condition"]), boundary=study.spec.boundary),
                 }
             )
     # Repeats of noise become one row, the medians.

@@ -71,7 +71,7 @@ def _slopes(study: cj.Study) -> list[tuple[str, str, str, str]]:
         centre = cj.ScalingLaw(
             **{name: float(point.loc[condition, name]) for name in ("E", "A", "B", "alpha", "beta")}
         )
-        error = slope_monte_carlo_error(laws, centre, converged=(fits["status"] == "CONVERGED").to_numpy())
+        error = slope_monte_carlo_error(laws, centre, counted=(fits["status"] == "CONVERGED").to_numpy())
         ours = slopes[condition, "besiroglu2024"]
         apart = abs(float(published) - error.slope) / (np.sqrt(2) * error.total_error)
         rows.append(

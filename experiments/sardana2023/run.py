@@ -43,7 +43,7 @@ def main() -> None:
         served = planning.Demand(input_tokens=demand)
         one = planning.inference_plan(published, demand=served, like_params=size)
         many = planning.inference_plan(fitted, demand=served, like_params=size)
-        ours, band = one.table.set_index("quantity")["point"], many.table.set_index("quantity")
+        ours, band = one.table.set_index("quantity")["estimate"], many.table.set_index("quantity")
         for quantity, figure in figures.items():
             scale, unit = (100, "%") if quantity == "saving" else (1, "")
             low, median, high = (scale * band.loc[quantity, name] for name in ("low", "median", "high"))
@@ -113,7 +113,7 @@ def _authors_examples(published: planning.LawSample) -> list[tuple[str, str, str
     rows = []
     for (name, demand, costs, note), printed in zip(examples, figures, strict=True):
         made = planning.inference_plan(published, loss=1.947, demand=demand, costs=costs)
-        point = made.table.set_index("quantity")["point"]
+        point = made.table.set_index("quantity")["estimate"]
         ours = (
             f"{point['params']:.3e}",
             f"{point['tokens']:.3e}",
@@ -130,7 +130,7 @@ def _authors_examples(published: planning.LawSample) -> list[tuple[str, str, str
         )
         rows += [(f"{name}: {w}", p, o, note) for w, p, o in zip(wanted, printed, ours, strict=True)]
     law = published.point
-    plan = planning.plan(published, params=30e9).table.set_index("quantity")["point"]
+    plan = planning.plan(published, params=30e9).table.set_index("quantity")["estimate"]
     return [
         *rows,
         ("loss of 70B on 1e12 tokens", "1.947", f"{float(law.loss(70e9, 1e12)):.3f}", ""),

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.runs import QUANTITIES
@@ -201,6 +202,7 @@ class Ladder:
 
         Raises:
             UsageError: too few of them, or no certified law with an optimum.
+            NoEstimateError: the fit of all of them is not certified.
         """
         from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
@@ -212,9 +214,7 @@ class Ladder:
         runs = Runs(params, tokens, flops, loss, name=self.store.path.name)
         require_fittable(runs, str(self.store.path))
         result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed, options=options)
-        status = result.point.status
-        doubt = "" if status.certified else f", point fit {status.name}"
-        return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs{doubt}")
+        return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs")
 
     def seed_run(self, index: int) -> Run:
         """Seed run `index` (from 0), not yet stored: log-uniform in compute and in tokens per parameter."""
@@ -238,8 +238,8 @@ class Ladder:
         made = plan(sample, level=self.settings.level, flops=self.settings.factor * largest)
         proposal: dict[str, Any] = made.table.set_index("quantity").to_dict("index")
         least = float(np.asarray(sample.point.optimal(math.sqrt(self.settings.factor) * largest)[0]))
-        config, params = self._nearest(proposal["params"]["point"], least)
-        tokens = proposal["tokens"]["point"] if config is None else tokens_for_params(sample.point, params)
+        config, params = self._nearest(proposal["params"][HEADLINE], least)
+        tokens = proposal["tokens"][HEADLINE] if config is None else tokens_for_params(sample.point, params)
         for quantity, doubt in made.doubts.items():
             proposal[quantity]["doubt"] = doubt
         proposal |= {"level": made.level, "laws": len(sample), "source": sample.source}

@@ -35,7 +35,8 @@ from chinchilla_jax.planning.allocation import allocation
 from chinchilla_jax.planning.frontier import compute_overhead
 from chinchilla_jax.planning.ladder.seeding import Seeding
 from chinchilla_jax.planning.plausibility import has_optimum
-from chinchilla_jax.solvers import SolverOptions, Status
+from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.solvers.counted import counted_lanes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -286,7 +287,7 @@ class _Group:
         each = solution[np.arange(self.count * _STARTS).reshape(self.count, _STARTS)]
         best = Solution.best_of([each[:, k] for k in range(_STARTS)])
         law = CHINCHILLA.fitted(best.theta, design)
-        return law, (best.status == Status.CONVERGED) & has_optimum(law)
+        return law, counted_lanes(best.status) & has_optimum(law)
 
 
 def _filled(array: Floats) -> Floats:

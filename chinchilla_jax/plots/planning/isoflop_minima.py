@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult, parabola_shift
@@ -41,19 +41,21 @@ def isoflop_bands_table(
         beyond: how far past the largest budget, as a factor.
 
     Returns:
-        method ("isoflop", "parametric"), flops, low, median, high, level.
+        method ("isoflop", "parametric"), flops, estimate (on all runs), low, high, median, level.
     """
     import pandas as pd
 
     budgets = np.geomspace(result.flops.min() / 3, result.flops.max() * beyond, 80)
     known = ~np.isnan(result.exponent)
     frames = []
-    for method, sizes in (
-        ("isoflop", result.optimal(budgets)[0][known]),
-        ("parametric", np.asarray(sample.laws.optimal(result.as_6nd(budgets))[0])),
+    parabolas, asked = result.optimal(budgets)[0], result.as_6nd(budgets)
+    for method, estimate, sizes in (
+        ("isoflop", parabolas[0], parabolas[known]),
+        ("parametric", np.asarray(sample.point.optimal(asked)[0]), sample.laws.optimal(asked)[0]),
     ):
-        low, median, high = low_median_high(sizes, level)
-        columns = {"method": method, "flops": budgets, "low": low, "median": median, "high": high}
+        low, median, high = low_median_high(np.asarray(sizes), level)
+        columns = {"method": method, "flops": budgets, HEADLINE: estimate}
+        columns |= {"low": low, "high": high, "median": median}
         frames.append(pd.DataFrame(columns).assign(level=level))
     return pd.concat(frames, ignore_index=True)
 
@@ -104,7 +106,7 @@ def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: 
         for edge in ("low", "high"):
             beside.plot(band["flops"], band[edge], color=colour, linewidth=0.5)
         entry = f"{name}, {level:.0%} interval"
-        beside.plot(band["flops"], band["median"], color=colour, linestyle=dashes, label=entry)
+        beside.plot(band["flops"], band[HEADLINE], color=colour, linestyle=dashes, label=entry)
     spans = np.stack([minima["params"] - minima["low"], minima["high"] - minima["params"]])
     beside.errorbar(
         minima["flops"],

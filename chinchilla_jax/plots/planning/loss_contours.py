@@ -35,7 +35,7 @@ class LossContours:
         flops: (k,) budgets, FLOP.
         params: (m,) sizes.
         loss: (m, k) predicted by the point law, nats per token; NaN below one token.
-        frontier: (3, k) low, median, high of the optimal size.
+        frontier: (3, k) low, estimate (of the point law), high of the optimal size.
         slices: (j,) budgets of the IsoFLOP curves.
         slice_loss: (j, m) the loss along them.
         best: (j, 2) size and loss at the minimum of each slice.
@@ -75,11 +75,12 @@ def loss_contours_table(
     first, last = np.ceil(np.log10(flops[0])), np.floor(np.log10(flops[1]))
     slices = 10.0 ** np.arange(first, last + 1, 2 if last - first > 5 else 1)
     best_params, best_tokens = sample.point.optimal(slices)
+    low, _, high = low_median_high(sample.laws.optimal(budgets)[0], level)
     return LossContours(
         flops=budgets,
         params=sizes,
         loss=_loss(sample.point, sizes[:, None], budgets[None, :]),
-        frontier=low_median_high(sample.laws.optimal(budgets)[0], level),
+        frontier=np.stack([low, np.asarray(sample.point.optimal(budgets)[0]), high]),
         slices=slices,
         slice_loss=_loss(sample.point, sizes[None, :], slices[:, None]),
         best=np.stack([best_params, sample.point.loss(best_params, best_tokens)], axis=1),
@@ -112,9 +113,9 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
     contours = axes.contour(
         table.flops, table.params, table.loss, levels=levels, cmap="viridis_r", linewidths=0.8
     )
-    low, median, high = table.frontier
+    low, estimate, high = table.frontier
     axes.fill_between(table.flops, low, high, color=BLUE, alpha=0.2, linewidth=0)
-    axes.plot(table.flops, median, color=BLUE, label=f"efficient frontier, {table.level:.0%} interval")
+    axes.plot(table.flops, estimate, color=BLUE, label=f"efficient frontier, {table.level:.0%} interval")
     if runs is not None:
         axes.plot(
             runs.flops, runs.params, color=GREY, linestyle="none", marker=".", markersize=3, label="runs"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.planning.models import VERDICTS
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, VERMILLION, styled
@@ -50,11 +51,13 @@ def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike 
             edgecolor=colour,
             linewidth=0.6,
         )
-    median = placed["optimal_median"].to_numpy()
-    spans = np.stack([median - placed["optimal_low"], placed["optimal_high"] - median])
-    bars = axes.errorbar(
-        median, places, xerr=spans, color=BLACK, fmt="D", markersize=3.5, capsize=2.5, linewidth=1.1
-    )
+    low, high = placed["optimal_low"].to_numpy(), placed["optimal_high"].to_numpy()
+    # The estimate need not lie in the middle of the interval of the resamples, nor even within it.
+    middle = np.sqrt(low * high)
+    spans = np.maximum([middle - low, high - middle], 0.0)  # rounding, for a single law
+    bars = axes.errorbar(middle, places, xerr=spans, color=BLACK, fmt="none", capsize=2.5, linewidth=1.1)
+    estimate = placed[f"optimal_{HEADLINE}"].to_numpy()
+    axes.plot(estimate, places, color=BLACK, linestyle="none", marker="D", markersize=3.5)
     axes.set_xscale("log")
     axes.set_xlim(floor, max(ratio.max(), placed["optimal_high"].max()) * 2)
     axes.set_yticks(places, placed["model"].astype(str))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax.intervals import COMPUTE_GRID
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import training_flops
@@ -37,22 +37,20 @@ def optimum_by_compute_table(
     """Optimal params and tokens by law, quantity and budget.
 
     Returns:
-        law ("fitted", "hoffmann2022", "kaplan2020"), quantity ("params", "tokens"), flops, low, median,
-        high, level. Published laws have no interval; their limits are NaN.
+        law ("fitted", "hoffmann2022", "kaplan2020"), quantity ("params", "tokens"), flops, estimate (of the
+        point fit), low, high, median, level. Published laws have no interval: the last three are NaN.
     """
     import pandas as pd
 
     budgets = np.asarray(flops, dtype=np.float64)
     frames = []
-    fitted = [low_median_high(each, level) for each in sample.laws.optimal(budgets)]
-    nowhere = np.full(budgets.shape, np.nan)
-    curves = {"fitted": fitted}
-    for name, law in REFERENCES.items():
-        curves[name] = [np.stack([nowhere, np.asarray(each), nowhere]) for each in law.optimal(budgets)]
-    for name, both in curves.items():
-        for quantity, (low, median, high) in zip(_PANELS, both, strict=True):
-            columns = {"law": name, "quantity": quantity, "flops": budgets}
-            columns |= {"low": low, "median": median, "high": high}
+    nowhere = np.full((3, *budgets.shape), np.nan)
+    bands = {"fitted": [low_median_high(each, level) for each in sample.laws.optimal(budgets)]}
+    for name, law in {"fitted": sample.point, **REFERENCES}.items():
+        for i, (quantity, estimate) in enumerate(zip(_PANELS, law.optimal(budgets), strict=True)):
+            low, median, high = bands[name][i] if name in bands else nowhere
+            columns = {"law": name, "quantity": quantity, "flops": budgets, HEADLINE: estimate}
+            columns |= {"low": low, "high": high, "median": median}
             frames.append(pd.DataFrame(columns).assign(level=level))
     return pd.concat(frames, ignore_index=True)
 
@@ -78,7 +76,7 @@ def plot_optimum_by_compute(
         rows = table[table["quantity"] == quantity]
         for name, curve in rows.groupby("law", sort=False):
             colour, dashes, entry = _LOOKS[str(name)]
-            axes.plot(curve["flops"], curve["median"], color=colour, linestyle=dashes, label=entry)
+            axes.plot(curve["flops"], curve[HEADLINE], color=colour, linestyle=dashes, label=entry)
             if curve["low"].notna().any():
                 axes.fill_between(
                     curve["flops"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0
@@ -92,7 +90,7 @@ def plot_optimum_by_compute(
             readable_axis(axes, which)
     level = float(table["level"].iloc[0])
     first = where.axes["params"]
-    first.legend(loc="upper left", title=f"median and {level:.0%} interval", title_fontsize=8.0)
+    first.legend(loc="upper left", title=f"estimate and {level:.0%} interval", title_fontsize=8.0)
     return where.figure
 
 

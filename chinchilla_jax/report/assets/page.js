@@ -157,10 +157,10 @@
 
     // Limits of everything that can be shown, so that the axes stay fixed.
     const every = [...data.series, ...(data.reference ? [data.reference] : [])].flatMap((series) => series.views);
-    const medians = every.flatMap((view) => view.median).filter((x) => x !== null);
+    const estimates = every.flatMap((view) => view.estimate).filter((x) => x !== null);
     const bands = (sweep ? (data.reference ?? data.series[0]).views : every)
       .flatMap((view) => [...view.low, ...view.high]).filter((x) => x !== null);
-    const all = [...medians, ...bands];
+    const all = [...estimates, ...bands];
     const yLow = Math.max(Math.min(...all), 1e-6) / 1.2;
     const yHigh = Math.min(Math.max(...all), 1e9) * 1.2;
     const xLow = data.flops[0];
@@ -244,7 +244,7 @@
       };
       const group = shape(svg, "g", { "clip-path": `url(#${clip})`, fill: "none" });
       if (sweep && state.all) for (const series of data.series)
-        shape(group, "path", { d: path(of(series).median), stroke: "var(--soft)", "stroke-opacity": 0.45, "stroke-width": 1 });
+        shape(group, "path", { d: path(of(series).estimate), stroke: "var(--soft)", "stroke-opacity": 0.45, "stroke-width": 1 });
       const rule = data.rule_of_thumb;
       if (rule > yLow && rule < yHigh) {
         shape(group, "line", { x1: left, x2: right, y1: y(rule), y2: y(rule), stroke: "var(--soft)", "stroke-dasharray": "4 3" });
@@ -260,29 +260,29 @@
             shape(part, "path", { d: `M${up.join("L")}L${down.join("L")}Z`, fill: "currentColor", "fill-opacity": 0.14 });
           }
         }
-        shape(part, "path", { d: path(series.median), stroke: "currentColor", "stroke-width": 2, "stroke-dasharray": dash });
+        shape(part, "path", { d: path(series.estimate), stroke: "currentColor", "stroke-width": 2, "stroke-dasharray": dash });
       }
       const at = x(data.flops[state.budget]);
       shape(svg, "line", { x1: at, x2: at, y1: top, y2: bottom, stroke: "var(--text)", "stroke-opacity": 0.6 });
       for (const { series, c } of lines()) {
-        const m = series.median[state.budget];
+        const m = series.estimate[state.budget];
         if (m !== null && m > yLow && m < yHigh)
           shape(shape(svg, "g", { class: c }), "circle", { cx: at, cy: y(m), r: 4, fill: "currentColor" });
       }
       const at_flops = `${number(data.flops[state.budget])} FLOP`;
       budget(state.budget, at_flops);
       if (size) size(state.size, data.series[state.size].name);
-      const heads = ["curve", "median", ...(state.view >= 0 ? [data.views[state.view]] : [])];
+      const heads = ["curve", "estimate", ...(state.view >= 0 ? [data.views[state.view]] : [])];
       const body = element("tbody");
       const said = [`At ${at_flops}`];
       for (const { series, c } of lines()) {
-        const [low, median, high] = ["low", "median", "high"].map((name) => number(series[name][state.budget]));
-        const known = series.median[state.budget] !== null;
+        const [low, estimate, high] = ["low", "estimate", "high"].map((name) => number(series[name][state.budget]));
+        const known = series.estimate[state.budget] !== null;
         const row = element("tr", {}, element("th", { scope: "row" }, element("span", { class: `key ${c}` }), series.name),
-          element("td", { class: "n" }, known ? median : "no certified fit"));
+          element("td", { class: "n" }, known ? estimate : "no certified fit"));
         if (state.view >= 0) row.append(element("td", { class: "n" }, known ? `${low} to ${high}` : ""));
         body.append(row);
-        said.push(`${series.name}: ${known ? median : "no certified fit"}`);
+        said.push(`${series.name}: ${known ? estimate : "no certified fit"}`);
       }
       const names = element("tr", {}, ...heads.map((text, i) => element("th", { scope: "col", ...(i ? { class: "n" } : {}) }, text)));
       readout.replaceChildren(element("table", {}, element("caption", {}, `Tokens per parameter at ${at_flops}`), element("thead", {}, names), body));

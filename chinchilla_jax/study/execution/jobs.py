@@ -248,5 +248,5 @@ def _notes(runs: Runs, points: Mapping[str, FitResult]) -> list[str]:
     return [
         f"the {name} point fit ended as {point.status.name}: {point.status.sentence}"
         for name, point in points.items()
-        if point.status.name != "CONVERGED"
+        if not point.status.certified
     ]

@@ -26,6 +26,7 @@ from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, r
 from chinchilla_jax.laws.objectives import is_unresolved
 from chinchilla_jax.solvers import check_solver
 from chinchilla_jax.solvers.base import ENGINES
+from chinchilla_jax.solvers.counted import BOUNDARIES
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
 from chinchilla_jax.study.spec.ranges import expand_ranges
 from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
@@ -38,7 +39,9 @@ _CHOICES = {
     "engine": ENGINES,
     # Those that are weights on the same runs, and need no correction for their size.
     "scheme": ("pairs", "bayesian", "cluster"),
+    "boundary": BOUNDARIES,
 }
+_BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was a choice
 _LEFT_OUT = {"law": _LAW, "engine": "auto"}  # of a spec as plain values
 
 
@@ -71,6 +74,8 @@ class StudySpec:
             study that names one is another study than the same with "auto".
         scheme: how resamples are drawn: "pairs", runs with replacement (Efron 1979); "bayesian", Dirichlet
             weights (Rubin 1981); "cluster", whole model sizes with replacement.
+        boundary: "keep" to count resamples whose best E is 0 in the intervals; "drop" to leave them out, as
+            published studies do, which selects those with a larger E.
         resamples: bootstrap fits per condition, at least 2.
         seed: of the resamples and of random perturbations, from 0 to 2^32 - 1.
         levels: of the intervals and bands in the summary tables, each in (0, 1).
@@ -100,6 +105,7 @@ class StudySpec:
     precision: str = "mixed"
     engine: str = "auto"
     scheme: str = "pairs"
+    boundary: str = "keep"
     resamples: int = 4000
     seed: int = 0
     levels: tuple[float, ...] = (0.8,)
@@ -236,6 +242,15 @@ class StudySpec:
                 with field(name):
                     values[name] = expand_ranges(values[name])
         return cls(**values)
+
+    @classmethod
+    def from_record(cls, fields: Mapping[str, Any]) -> StudySpec:
+        """A spec as a study directory holds it, of an earlier version too.
+
+        Raises:
+            UsageError: as `from_dict`.
+        """
+        return cls.from_dict({"boundary": _BEFORE_BOUNDARY} | dict(fields))
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> StudySpec:

@@ -68,7 +68,7 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
     Raises:
         UsageError: it says what differs, and how.
     """
-    there, here = StudySpec.from_dict(record["spec"]).to_dict(), spec.to_dict()
+    there, here = StudySpec.from_record(record["spec"]).to_dict(), spec.to_dict()
     more = there["resamples"]
     if more < here["resamples"]:  # not a difference, but something to add
         there |= {"resamples": here["resamples"]}

@@ -55,6 +55,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "high": "float64",
         "level": "float64",
         "method": "string",
+        "estimate": "float64",
     },
 }
 

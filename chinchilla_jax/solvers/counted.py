@@ -1,0 +1,48 @@
+"""Which fits count in a standard error or an interval.
+
+A fit counts if it is certified as an optimum. The best irreducible loss E may be 0, at the edge of what it
+can be (`BOUNDARY`): that is an optimum as well, and a resample that ends there says something about the law.
+To leave such resamples out selects those with a larger E; where they are many, the intervals then cover too
+little, with every miss on one side. Earlier versions and the published studies left them out ("drop").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax.solvers.status import Status
+
+BOUNDARIES = ("keep", "drop")
+"""What to do with certified optima at E = 0: they count, or they are left out."""
+
+
+def read_boundary(boundary: Any) -> str:
+    """`boundary`, one of `BOUNDARIES`.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(boundary, str) or boundary not in BOUNDARIES:
+        raise unknown_name("boundary", boundary, BOUNDARIES)
+    return boundary
+
+
+def counted_statuses(boundary: str = "keep") -> tuple[Status, ...]:
+    """The statuses of fits that count."""
+    if read_boundary(boundary) == "drop":
+        return (Status.CONVERGED,)
+    return tuple(status for status in Status if status.certified)
+
+
+def counted_lanes(codes: NDArray[np.integer], boundary: str = "keep") -> NDArray[np.bool_]:
+    """Which fits count, from their status codes; of the same shape."""
+    return np.isin(codes, counted_statuses(boundary))
+
+
+def counted_rows(names: ArrayLike, boundary: str = "keep") -> NDArray[np.bool_]:
+    """Which fits count, from their status names, as a table of fits has them."""
+    return np.isin(np.asarray(names, dtype=str), [status.name for status in counted_statuses(boundary)])
