@@ -92,7 +92,8 @@ def draw_with_floor(
     rest = float(np.std(E - E.mean() - centred @ slopes, ddof=1))
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _E_STREAM])))
     floor = point_law.E + shifts @ slopes + factor * rest * generator.standard_normal(draws)
-    return shifted_laws(point_law, shifts, floor)
+    # No fit has a negative E; near E = 0 the normal does.
+    return shifted_laws(point_law, shifts, np.maximum(floor, 0.0))
 
 
 @beyond_float64()

@@ -29,7 +29,7 @@ from chinchilla_jax.intervals import limits
 from chinchilla_jax.intervals.methods import METHODS, Method, Sample
 from chinchilla_jax.intervals.normal import draw_with_floor, five_parameter_law
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.intervals.quantities import Quantity, parameter_quantities, scaled_matrix
+from chinchilla_jax.intervals.quantities import LOSS, Quantity, parameter_quantities, scaled_matrix
 from chinchilla_jax.intervals.replicates import Replicates, without_estimate
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -184,7 +184,7 @@ class Intervals:
         low, high = method.limits(
             Sample(replicates=values, estimate=estimate[curve], **self._needs(method, curve)), tail
         )
-        if method.adds and name == "E":  # every fit respects this bound
+        if method.adds and name in ("E", LOSS):  # every fit respects this bound
             low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
         return low, high
 

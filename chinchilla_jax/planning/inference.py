@@ -34,8 +34,8 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax._util.labels import HEADLINE
+from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.laws.scaling_law import ScalingLaw

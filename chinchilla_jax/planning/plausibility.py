@@ -80,9 +80,7 @@ def prescription_doubt(
     return "; ".join(filter(None, (compute_doubt(flops, largest), ratio_doubt(ratio, low, high))))
 
 
-def band_doubts(
-    band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: float | None
-) -> list[str]:
+def band_doubts(band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: float | None) -> list[str]:
     """`prescription_doubt` of each row of a table with the columns flops, estimate, low and high.
 
     Args:

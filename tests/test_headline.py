@@ -1,0 +1,85 @@
+"""One number heads every answer: the estimate of the point fit, whatever is asked."""
+
+import re
+
+import numpy as np
+import pytest
+from test_cli import done, strict_json
+
+import chinchilla_jax as cj
+from chinchilla_jax import planning
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
+from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.plots import planning as figures
+from chinchilla_jax.report.answer import answer, plain_text
+from chinchilla_jax.report.facts import Facts
+from chinchilla_jax.study import StudySpec
+
+DATA = "chinchilla"
+FLOPS = "5.76e23"
+FEW = ("--resamples", "40")
+
+
+@pytest.fixture(scope="module")
+def headline():
+    law = cj.fit(cj.load_runs(DATA)).law
+    return float(law.tokens_per_param(GOPHER_FLOPS))
+
+
+def test_fit_bootstrap_plan_and_isoflop_agree(headline):
+    law = cj.ScalingLaw(**strict_json(done("fit", DATA, "--json"))["law"])
+    assert float(law.tokens_per_param(float(FLOPS))) == pytest.approx(headline, rel=1e-9)
+    ask = (DATA, "--flops", FLOPS, *FEW)
+    bands = strict_json(done("bootstrap", *ask, "--json"))["tokens_per_param"]
+    plan = strict_json(done("plan", *ask, "--json"))["plan"]["tokens_per_param"]
+    compared = strict_json(done("isoflop", *ask, "--json"))["compared"]
+    parametric = next(
+        row for row in compared if (row["method"], row["quantity"]) == ("parametric", "tokens_per_param")
+    )
+    for row in (bands[0], plan, parametric):
+        assert row[HEADLINE] == pytest.approx(headline, rel=1e-9)
+        names = [name for name in row if name in (*INTERVAL_COLUMNS, "median")]
+        assert names == [*INTERVAL_COLUMNS, "median"]
+    # What is printed, and where: first, with the interval beside it and no second number to choose from.
+    for command, digits in (("bootstrap", 6), ("plan", 4), ("isoflop", 6)):
+        text = done(command, *ask)
+        assert re.search(r"estimate +low +high( |$)", text, re.MULTILINE), command
+        assert "median" not in text
+        assert f"{headline:.{digits}g}" in text
+
+
+def test_the_page_of_a_study_heads_with_it(tmp_path, headline):
+    spec = StudySpec(data=DATA, interpretations=("as_plotted",), resamples=40, flops=(1e22, GOPHER_FLOPS))
+    study = cj.run_study(spec, tmp_path / "study", progress=None, figures=False)
+    rows = study.tokens_per_param
+    assert list(rows)[:7] == ["condition", "flops", "low", "median", "high", "level", "method"]
+    own = rows[(rows["method"] != "besiroglu2024") & (rows["flops"] == GOPHER_FLOPS)]
+    assert own[HEADLINE].to_numpy() == pytest.approx(headline, rel=1e-6)
+    assert f"call for {headline:.3g} training tokens" in plain_text(answer(Facts(study))[0])
+    # As version 0.1.0 stored it.
+    stored = study._tables
+    study.__dict__["_tables"] = lambda kind: stored(kind).drop(columns=HEADLINE, errors="ignore")
+    np.testing.assert_allclose(study.tokens_per_param[HEADLINE], rows[HEADLINE], rtol=1e-12)
+    assert plain_text(answer(Facts(study))[0]).count(f"{headline:.3g} training")
+
+
+def test_tables_and_figures_of_decisions_head_with_it(headline):
+    boot = cj.bootstrap(cj.load_runs(DATA), resamples=40)
+    row = boot.tokens_per_param([GOPHER_FLOPS]).iloc[0]
+    assert list(row.index[:5]) == ["flops", *INTERVAL_COLUMNS, "median"]
+    assert row[HEADLINE] == pytest.approx(headline, rel=1e-9)
+    sample = planning.LawSample.from_bootstrap(boot)
+    plan = planning.plan(sample, flops=GOPHER_FLOPS).table
+    assert list(plan) == ["quantity", *INTERVAL_COLUMNS, "median"]
+    models = planning.known_models().query("model == 'Chinchilla'")
+    placed = planning.place_models(sample, models).iloc[0]
+    at = float(placed["flops"])
+    assert placed[f"optimal_{HEADLINE}"] == pytest.approx(float(sample.point.tokens_per_param(at)))
+    assert placed["optimal_tokens"] / placed["optimal_params"] == pytest.approx(placed[f"optimal_{HEADLINE}"])
+    curve = figures.optimum_by_compute_table(sample, [GOPHER_FLOPS]).query("law == 'fitted'")
+    tokens, params = (curve.set_index("quantity").loc[name, HEADLINE] for name in ("tokens", "params"))
+    assert tokens / params == pytest.approx(headline, rel=1e-9)
+    axes = figures.plot_optimum_by_compute(
+        figures.optimum_by_compute_table(sample, [1e22, GOPHER_FLOPS])
+    ).axes[0]
+    assert axes.lines[0].get_ydata()[-1] == pytest.approx(float(sample.point.optimal(GOPHER_FLOPS)[0]))
