@@ -122,9 +122,7 @@ def test_lanes_without_a_certificate_are_warned_of_above_a_tenth(boot):
     few[: RESAMPLES // 10] = many[: RESAMPLES // 10 + 1] = cj.Status.MAX_STEPS
 
     def warnings(status):
-        return dataclasses.replace(
-            boot, solution=dataclasses.replace(boot.solution, status=status)
-        ).warnings
+        return dataclasses.replace(boot, solution=dataclasses.replace(boot.solution, status=status)).warnings
 
     assert not any("no certified fit" in said for said in warnings(few))
     assert any("21 of 200 resamples (10%) have no certified fit (21 MAX_STEPS)" in s for s in warnings(many))

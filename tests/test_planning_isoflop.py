@@ -223,7 +223,7 @@ def test_tokens_are_the_table_s_where_its_compute_is_not_6nd():
     # Straight power laws, and not b = 1 - a.
     slope = np.polyfit(np.log(result.flops), np.log(result.tokens[0]), 1)[0]
     assert result.tokens_exponent[0] == pytest.approx(slope, rel=1e-9)
-    assert result.exponents()["exponent"].sum() == pytest.approx(1.0 + 0.03 * result.exponent[0], abs=1e-6)
+    assert result.exponents()["estimate"].sum() == pytest.approx(1.0 + 0.03 * result.exponent[0], abs=1e-6)
     params, tokens = result.optimal(result.flops)
     np.testing.assert_allclose(tokens[0] * params[0], result.tokens[0] * result.params[0], rtol=1e-3)
     minima = result.minima()
@@ -238,10 +238,10 @@ def test_both_methods_are_asked_for_one_budget_however_the_table_counts_it():
     assert result.as_6nd(1e22)[0] == pytest.approx(5e21, rel=1e-9)
     for quantity in ("params", "tokens_per_param"):
         isoflop_, parametric = (
-            compared.loc[(quantity, method), "point"] for method in ("isoflop", "parametric")
+            compared.loc[(quantity, method), "estimate"] for method in ("isoflop", "parametric")
         )
         assert isoflop_ == pytest.approx(parametric, rel=0.05)
     # Tables of 6 N D keep every bit of their budgets.
     plain = isoflop(other_count(lambda params: np.full(len(params), 6.0)), resamples=2)
     assert plain.as_6nd([1e22, 3e23]).tolist() == [1e22, 3e23]
-    assert plain.exponents()["exponent"].sum() == pytest.approx(1.0, abs=1e-12)
+    assert plain.exponents()["estimate"].sum() == pytest.approx(1.0, abs=1e-12)
