@@ -404,3 +404,15 @@ def test_values_are_those_of_the_objective():
     r = EqualExponents().residuals(theta, DESIGN)[0]
     assert cj.Huber().value(r, np.ones(240)) == pytest.approx(huber(r), rel=1e-12)
     assert Kaplan().allocation_law(Kaplan().internal(TRUTHS["kaplan"], DESIGN), DESIGN).E == 0
+
+
+@pytest.mark.parametrize("floor", [5.0, 2.2])
+def test_a_floor_that_is_not_below_every_loss_costs_one_line(floor):
+    lowest = RUNS.loss.min()
+    assert lowest < 2.2
+    with pytest.raises(cj.UsageError, match=r"not below the lowest loss of the table, 2\.077") as raised:
+        cj.fit(RUNS, FixedFloor(floor))
+    assert str(raised.value).isprintable()
+    with pytest.raises(cj.UsageError, match="lowest loss"):
+        cj.bootstrap(RUNS, FixedFloor(floor), resamples=10)
+    assert cj.fit(RUNS, FixedFloor(1.8), starts=8).status.name == "CONVERGED"

@@ -173,7 +173,7 @@ def _require_consistent(
 
 
 def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None:
-    """Refuse runs that cannot determine the five parameters of the law.
+    """Refuse runs that can determine no law.
 
     Args:
         runs: the runs, all values positive and finite.
@@ -183,11 +183,11 @@ def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None
     Raises:
         DataError: fewer than 6 distinct (params, tokens), one model size only, or one token count only.
     """
-    for quantity, values, exponent in (("params", runs.params, "alpha"), ("tokens", runs.tokens, "beta")):
+    for quantity, values in (("params", runs.params), ("tokens", runs.tokens)):
         if len(runs) > 1 and np.all(values == values[0]):
             raise DataError(
                 f"{where}: all {len(runs)} rows have the same {quantity} ({values[0]:g}), which leaves "
-                f"{exponent} undetermined; add runs with other {quantity}"
+                f"open how the loss depends on them; add runs with other {quantity}"
             )
     seen: set[tuple[float, float]] = set()
     repeats: list[int] = []
@@ -203,6 +203,6 @@ def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None
         )
         raise DataError(
             f"{where}: {count_text(len(seen), 'distinct run')} in {count_text(len(runs), 'row')}{which}; "
-            f"the law has five parameters: give at least {MIN_DISTINCT_RUNS} runs that differ in params or "
-            "tokens"
+            f"no law can be fitted to so few: give at least {MIN_DISTINCT_RUNS} runs that differ in params "
+            "or tokens"
         )

@@ -96,16 +96,20 @@ def read_problem(
     """What is to be fitted, from arguments as people give them; a zone that is "auto" has no width yet.
 
     Raises:
-        UsageError: `runs` is not a `Runs`, or the law or the objective is unknown.
+        UsageError: `runs` is not a `Runs`, the law or the objective is unknown, or the law cannot describe
+            the runs.
     """
     from chinchilla_jax.datasets import Runs
 
     if not isinstance(runs, Runs):
         found = short(runs) if isinstance(runs, str) else f"a {type(runs).__name__}"
         raise UsageError(f"{caller}: runs is {found}, expected Runs; load_runs reads a table")
-    return Problem(
+    problem = Problem(
         law=read_law(law), design=Design.from_runs(runs), objective=read_objective(objective, delta=delta)
     )
+    if problem.design.valid:
+        problem.law.require(problem.design)
+    return problem
 
 
 def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:

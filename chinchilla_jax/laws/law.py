@@ -78,6 +78,14 @@ class Law(abc.ABC):
     def starts(self, design: Design, count: int) -> Floats:
         """Starting points (count, p), spread over what is plausible."""
 
+    def require(self, design: Design) -> None:
+        """Refuse runs that this law cannot describe, whatever its parameters; by default none.
+
+        Raises:
+            UsageError: one line with the remedy.
+        """
+        return
+
     def embed(self, theta: Floats) -> Floats | None:
         """A start from theta (5,) of the five-parameter law on the same runs; None if it suggests none."""
         return None

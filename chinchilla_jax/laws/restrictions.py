@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
@@ -98,6 +99,19 @@ class FixedFloor(Law):
     def __post_init__(self) -> None:
         """Refuse an irreducible loss that has no meaning."""
         non_negative_number("FixedFloor: floor", self.floor, remedy="give zero or more nats per token")
+
+    def require(self, design: Design) -> None:
+        """See `Law.require`.
+
+        Raises:
+            UsageError: E is not below every loss, which both terms only add to.
+        """
+        lowest = float(np.exp(design.log_loss.min()))
+        if self.floor >= lowest:
+            raise UsageError(
+                f"fixed_floor: E = {self.floor:g} is not below the lowest loss of the table, {lowest:.4g}; "
+                "give a smaller one (--floor, or FixedFloor(floor=...) in Python)"
+            )
 
     @staticmethod
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:

@@ -24,7 +24,7 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis import compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.wald import wald_test
 from chinchilla_jax.analysis.wald_calibration import null_p_values
-from chinchilla_jax.laws import LAWS, AsymmetricError, Squared
+from chinchilla_jax.laws import LAWS, AsymmetricError, FixedFloor, Squared
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 
 HERE = Path(__file__).parent
@@ -90,9 +90,14 @@ def wald(runs: cj.Runs, args: argparse.Namespace) -> None:
     print(calibration.to_string(index=False))
 
 
+def fitted_forms(runs: cj.Runs) -> list[str]:
+    """All laws, but fixed_floor only where its E of 1.69 is below every loss."""
+    return [name for name in LAWS if name != "fixed_floor" or FixedFloor().floor < runs.loss.min()]
+
+
 def forms(runs: cj.Runs, args: argparse.Namespace) -> None:
     tables = []
-    for name in LAWS:
+    for name in fitted_forms(runs):
         boot = cj.bootstrap(runs, name, resamples=args.resamples, seed=args.seed)
         every = boot.intervals(flops=FLOPS)
         wanted = every["quantity"].isin([*boot.point.parameters, "tokens_per_param"])
@@ -108,7 +113,13 @@ def forms(runs: cj.Runs, args: argparse.Namespace) -> None:
 
 
 def comparison(runs: cj.Runs, args: argparse.Namespace) -> None:
-    found = compare_forms(runs, folds=args.folds, resamples=args.comparison_resamples, seed=args.seed)
+    found = compare_forms(
+        runs,
+        fitted_forms(runs),
+        folds=args.folds,
+        resamples=args.comparison_resamples,
+        seed=args.seed,
+    )
     found.table.to_csv(args.tables / "comparison.csv", index=False, float_format="%.6g")
     (args.tables / "sentences.txt").write_text("\n".join(found.sentences) + "\n")
     save(plot_form_comparison(found), args, "comparison")
