@@ -6,8 +6,8 @@ from test_intervals import TRUTH
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import CoverageSpec, coverage
-from chinchilla_jax.analysis.coverage_groups import shared_errors
-from chinchilla_jax.analysis.coverage_noise import Noise, intraclass_correlation, variance_shares
+from chinchilla_jax.analysis.coverage_groups import sentence, shared_errors
+from chinchilla_jax.analysis.coverage_noise import Noise, variance_shares
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import influence
 
@@ -32,7 +32,7 @@ def grid(correlation=0.0, seed=0, noise=0.005):
 def test_errors_of_a_group_have_the_correlation_asked_for(kind, correlation):
     errors = np.random.default_rng(0).standard_t(5, size=len(MEMBERS)) * 0.01
     errors -= errors.mean()
-    noise = Noise(errors=errors, kind=kind, members=MEMBERS, correlation=correlation, delta=np.inf)
+    noise = Noise(errors=errors, kind=kind, shared=((MEMBERS, correlation),), delta=np.inf)
     drawn = noise.drawn(np.arange(20000), 0)
     assert drawn.mean(axis=0) == pytest.approx(np.zeros(len(MEMBERS)), abs=5e-4)
     size = np.abs(errors) if kind == "signed" else np.full(len(errors), errors.std())
@@ -44,28 +44,47 @@ def test_errors_of_a_group_have_the_correlation_asked_for(kind, correlation):
 def test_no_correlation_is_the_errors_of_each_run_on_its_own():
     errors = np.linspace(-0.01, 0.01, len(MEMBERS))
     alone = Noise(errors=errors).drawn(np.arange(5), 3)
-    assert np.array_equal(
-        Noise(errors=errors, members=MEMBERS, correlation=0.0).drawn(np.arange(5), 3), alone
-    )
-    some = Noise(errors=errors, members=MEMBERS, correlation=0.5)
+    assert np.array_equal(Noise(errors=errors, shared=((MEMBERS, 0.0),)).drawn(np.arange(5), 3), alone)
+    some = Noise(errors=errors, shared=((MEMBERS, 0.5),))
     assert np.array_equal(some.drawn(np.array([4, 1]), 3), some.drawn(np.arange(5), 3)[[4, 1]])
 
 
 def test_skewed_errors_are_centred_where_the_objective_sees_no_influence():
     errors = np.random.default_rng(0).exponential(size=len(MEMBERS)) * 0.01
     errors -= np.median(errors)
-    noise = Noise(errors=errors, members=MEMBERS, correlation=0.4, delta=1e-3)
+    noise = Noise(errors=errors, shared=((MEMBERS, 0.4),), delta=1e-3)
     drawn = noise.drawn(np.arange(4000), 0)
     assert influence(drawn, 1e-3, 1e-3).mean() == pytest.approx(0.0, abs=2e-5)
 
 
+def test_two_groupings_share_each_their_own():
+    errors = np.random.default_rng(0).normal(size=len(MEMBERS)) * 0.01
+    errors -= errors.mean()
+    counts = np.tile(np.arange(PER_SIZE), SIZES)
+    noise = Noise(errors=errors, shared=((MEMBERS, 0.4), (counts, 0.3)), delta=np.inf)
+    drawn = noise.drawn(np.arange(20000), 0) / errors.std()
+    found = (drawn.T @ drawn) / len(drawn)
+    wanted = (
+        0.4 * (MEMBERS[:, None] == MEMBERS) + 0.3 * (counts[:, None] == counts) + 0.3 * np.eye(len(errors))
+    )
+    assert found == pytest.approx(wanted, abs=0.05)
+    seen = np.mean([variance_shares(row, [MEMBERS, counts]) for row in drawn[:400]], axis=0)
+    assert seen == pytest.approx([0.4, 0.3, 0.3], abs=0.06)
+
+
 def test_variance_shares_are_those_of_the_analysis_of_variance_where_groups_are_equal():
-    values = np.random.default_rng(0).normal(size=len(MEMBERS)).clip(-1, 1)
+    values = np.random.default_rng(3).normal(size=len(MEMBERS)).clip(-1, 1)
+    values += np.linspace(-1, 1, SIZES)[MEMBERS] / 2
     means = values.reshape(SIZES, PER_SIZE).mean(axis=1)
     within = np.sum((values - means[MEMBERS]) ** 2) / (len(values) - SIZES)
     between = np.mean(means**2) - within / PER_SIZE  # about a mean known to be 0
-    found = variance_shares(values, MEMBERS)
-    assert found == pytest.approx((max(between, 0), within), rel=1e-9) or between <= 0
+    assert between > 0
+    found = variance_shares(values, [MEMBERS])
+    assert found == pytest.approx(np.array([between, within]) / (between + within), rel=1e-9)
+    opposed = np.tile([1.0, -1.0], len(MEMBERS) // 2)  # groups that agree too well to share anything
+    assert list(variance_shares(opposed, [MEMBERS])) == [0.0, 1.0]
+    assert list(variance_shares(np.zeros(len(MEMBERS)), [MEMBERS])) == [0.0, 1.0]
+    assert variance_shares(np.linspace(-1, 1, SIZES)[MEMBERS], [MEMBERS]) == pytest.approx([1.0, 0.0])
 
 
 def test_the_fit_hides_part_of_what_groups_share_and_the_estimate_puts_it_back():
@@ -74,36 +93,33 @@ def test_the_fit_hides_part_of_what_groups_share_and_the_estimate_puts_it_back()
         runs = grid(0.5, seed)
         point = cj.fit(runs, starts=8)
         jacobian = point.model.jacobian(point.theta, Design.from_runs(runs))
-        naive.append(variance_shares(point.residuals, MEMBERS))
-        corrected.append(variance_shares(point.residuals, MEMBERS, jacobian))
-    of_naive, of_corrected = (
-        np.mean(each, axis=0)[0] / np.sum(np.mean(each, axis=0)) for each in (naive, corrected)
-    )
-    assert of_naive < 0.42
-    assert of_corrected == pytest.approx(0.5, abs=0.08)
+        naive.append(variance_shares(point.residuals, [MEMBERS])[0])
+        corrected.append(variance_shares(point.residuals, [MEMBERS], jacobian)[0])
+    assert np.mean(naive) < 0.38
+    assert np.mean(corrected) == pytest.approx(0.48, abs=0.08)
 
 
 def test_the_runs_of_chinchilla_err_together_within_a_size():
     runs = cj.load_runs("chinchilla", params="standard", drop_highest_loss=5)
     found = shared_errors(runs, cj.fit(runs, starts=16), "auto", None)
-    assert found.name == "params"
-    assert found.p < 0.01
-    assert found.correlation == pytest.approx(0.31, abs=0.03)
-    assert "of one size are correlated by 0.3" in found.sentence
+    assert [each.by for each in found] == ["params"]
+    assert found[0].p < 0.01
+    assert found[0].correlation == pytest.approx(0.31, abs=0.03)
+    assert sentence(found) == "errors of runs of one size are correlated by 0.32 (41 groups)"
 
 
 def test_groups_that_are_none_are_refused():
     runs = grid()
     point = cj.fit(runs, starts=4)
-    assert shared_errors(runs, point, "none", None).members is None
-    assert shared_errors(runs, point, "params", 0.25).correlation == 0.25
+    assert shared_errors(runs, point, "none", None) == ()
+    assert sentence(()) == "every run errs on its own"
+    assert [each.correlation for each in shared_errors(runs, point, "params", 0.25)] == [0.25]
     with pytest.raises(cj.UsageError, match="all single runs"):
         shared_errors(runs, point, "replicates", None)
     with pytest.raises(cj.UsageError, match="correlation is of the errors of one group"):
         CoverageSpec(correlation=0.3)
     with pytest.raises(cj.UsageError, match="from 0 to 1"):
         CoverageSpec(groups="params", correlation=1.5)
-    assert intraclass_correlation(np.zeros(len(MEMBERS)), MEMBERS) == 0.0
 
 
 def test_coverage_tells_of_shared_errors():
@@ -113,7 +129,7 @@ def test_coverage_tells_of_shared_errors():
     for name, changed in (("alone", {"groups": "none"}), ("auto", {}), ("cluster", {"scheme": "cluster"})):
         table = coverage(grid(0.7, 1), CoverageSpec(**(spec.__dict__ | {"scheme": "pairs"} | changed)))
         shares[name] = float(table.set_index("quantity")["coverage"]["alpha"])
-        assert table.attrs["groups"] == ("none" if name == "alone" else "params")
+        assert table.attrs["groups"] == ([] if name == "alone" else ["params"])
     assert shares["alone"] > 0.75
     assert shares["auto"] < 0.68
     assert shares["cluster"] > 0.75
@@ -124,7 +140,7 @@ def test_coverage_tells_of_shared_errors():
     [
         ({"scheme": "bayesian"}, "scheme is pairs there"),
         ({"boundary": "drop"}, "boundary is keep there"),
-        ({"groups": "params"}, "groups is none there"),
+        ({"groups": "params"}, "groups is \\[\\] there"),
         ({"flops": (1e21,)}, "flops is "),
         ({"methods": ("basic",)}, "methods is "),
     ],

@@ -27,7 +27,7 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.analysis.coverage_groups import shared_errors
+from chinchilla_jax.analysis.coverage_groups import sentence, shared_errors
 from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_spec import CoverageSpec
 from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
@@ -80,7 +80,8 @@ def coverage(
 
     Returns:
         The table of `coverage_table`. `attrs` has the name of the scheme, and what runs of a group share:
-        groups, correlation, p (of no correlation, by permutation; NaN where it was not tested) and sentence.
+        lists groups, correlation and p (of no correlation, by permutation; NaN where it was not tested), and
+        sentence.
 
     Raises:
         UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
@@ -110,11 +111,11 @@ def coverage(
     table = coverage_table(pd.concat(parts, ignore_index=True))
     shared = simulation.shared
     table.attrs = {
-        "groups": shared.name,
-        "correlation": shared.correlation,
-        "p": shared.p,
+        "groups": [each.by for each in shared],
+        "correlation": [each.correlation for each in shared],
+        "p": [each.p for each in shared],
         "scheme": spec.scheme if isinstance(spec.scheme, str) else spec.scheme.name,
-        "sentence": shared.sentence,
+        "sentence": sentence(shared),
     }
     return table
 
@@ -138,8 +139,7 @@ class _Simulation:
         self.noise = Noise(
             errors=-(point.residuals - huber_location(point.residuals, delta)),
             kind=spec.noise,
-            members=self.shared.members,
-            correlation=self.shared.correlation,
+            shared=tuple((each.members, each.correlation) for each in self.shared),
             delta=delta,
         )
         self.truth = [float(each.unscaled(each.scaled(law))) for each in spec.quantities]
@@ -155,8 +155,8 @@ class _Simulation:
             "law": [float(value) for value in self.law.as_dict().values()],
             **{name: list(value) if isinstance(value, tuple) else value for name, value in own.items()},
             "scheme": _scheme_record(self.spec.scheme),
-            "groups": self.shared.name,
-            "correlation": self.shared.correlation,
+            "groups": [each.by for each in self.shared],
+            "correlation": [each.correlation for each in self.shared],
             "tolerance": self.options.tolerance,
             "max_steps": self.options.max_steps,
             "precision": self.options.precision,

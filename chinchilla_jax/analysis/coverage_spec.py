@@ -33,8 +33,8 @@ class CoverageSpec:
         noise: "residuals" or "signed", see `coverage_noise`.
         groups: which runs share part of their errors: those of one model size ("params"), of one budget
             ("flops"), of one configuration ("replicates"), with one label in a column that the runs carry
-            (its name), "none", or "auto": the grouping within which the residuals of the table are
-            correlated, if they are, see `bootstrapping.dependence`.
+            (its name), "none", or "auto": every grouping within which the residuals of the table are
+            correlated, see `bootstrapping.dependence`.
         correlation: of two errors of one group; None to estimate it from the residuals of the table.
         seed: whole number; data set i and its resamples are functions of the seed and i alone.
 

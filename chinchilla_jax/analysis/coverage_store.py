@@ -52,14 +52,19 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     for name in dict.fromkeys((*here, *there)):
         old, new = there.get(name), here.get(name)
         # These come from a fit, which another machine may round differently.
-        known = old is not None and new is not None
-        if name in ("law", "correlation") and known and np.allclose(old or 0, new or 0, rtol=1e-6, atol=1e-9):
+        if name in ("law", "correlation") and _close(old, new):
             continue
         if old != new:
             told.append(f"{name.replace('_', ' ')} is {_brief(old)} there and {_brief(new)} here")
     # Another table has another law and correlation, which adds nothing.
     other_data = [text for text in told if text.startswith("data hash")]
     return [text for text in told if not (other_data and text.startswith(("law", "correlation")))]
+
+
+def _close(old: Any, new: Any) -> bool:
+    """Whether two lists of numbers are the same up to rounding."""
+    lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
+    return lists and np.allclose(old, new, rtol=1e-6, atol=1e-9)
 
 
 def _brief(value: Any) -> str:

@@ -113,7 +113,7 @@ def _chinchilla(correlation: float) -> Row:
     runs, point = _chinchilla_fit()
     members = Cluster("params").members(runs)
     errors = -(point.residuals - huber_location(point.residuals, 1e-3))
-    noise = Noise(errors=errors, members=members, correlation=correlation)
+    noise = Noise(errors=errors, shared=((members, correlation),))
     return Row(
         name=f"chinchilla, correlation {correlation:g}",
         params=runs.params,
