@@ -14,7 +14,7 @@ import pytest
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-from chinchilla_jax.bootstrapping.schemes import read_scheme
+from chinchilla_jax.bootstrapping.schemes import Cluster, read_scheme
 from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
@@ -496,6 +496,34 @@ def test_a_study_minimises_its_objective(objective, resamples, tmp_path):
     assert f"<dd>{objective}" in (study.path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_study_of_runs_that_err_together_resamples_their_groups(tmp_path):
+    runs = load_runs("chinchilla")
+    table = tmp_path / "own.csv"
+    frame = runs.to_frame()[["params", "tokens", "loss"]]
+    frame.assign(lab=[f"lab {i % 20}" for i in range(len(runs))]).to_csv(table, index=False)
+    common = {"data": str(table), "resamples": 6, "flops": (1e20, 1e22)}
+    own = load_runs(table, groups=("lab",))
+    for asked, scheme in (({"scheme": "auto"}, Cluster("params")), ({"cluster": "lab"}, Cluster("lab"))):
+        spec = StudySpec(**common, **({"scheme": "cluster"} | asked))
+        assert StudySpec.from_dict(spec.to_dict()) == spec
+        study = run_study(spec, tmp_path / scheme.by, progress=None, figures=False)
+        boot = bootstrap(own, resamples=6, scheme=scheme)
+        np.testing.assert_allclose(study.fits()["objective_value"], boot.objective_value, rtol=1e-7)
+        assert ("correlated within 41 sizes" in study.info["resampling"]) is (asked == {"scheme": "auto"})
+    frame.assign(lab="all").to_csv(table, index=False)  # the runs are the same, and their groups are not
+    assert "content of the table" in message(run_study, spec, tmp_path / "lab", kind=UsageError)
+    with pytest.raises(UsageError, match="cluster is for scheme 'cluster', not 'pairs'"):
+        StudySpec(**common, cluster="lab")
+
+
+def test_the_published_study_says_how_a_table_of_one_s_own_would_be_resampled(tmp_path):
+    study = run_study(StudySpec(resamples=4, flops=(1e20, 1e22)), tmp_path / "study", progress=None)
+    assert study.spec.scheme == "pairs"
+    said = study.info["resampling"]
+    assert "one by one, as published for chinchilla; in a table of your own whole groups would be" in said
+    assert said in (study.path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_study_weights_the_runs_by_a_column(tmp_path):
     runs = load_runs("chinchilla")
     weights = np.where(runs.loss < np.median(runs.loss), 2.0, 0.5)
@@ -503,7 +531,7 @@ def test_a_study_weights_the_runs_by_a_column(tmp_path):
     runs.to_frame()[["params", "tokens", "loss"]].assign(w=weights).to_csv(table, index=False)
     spec = StudySpec(data=str(table), weights="w", resamples=6, flops=(1e20, 1e22))
     study = run_study(spec, tmp_path / "study", progress=None)
-    boot = bootstrap(load_runs(table), resamples=6, weights=weights)
+    boot = bootstrap(load_runs(table), resamples=6, weights=weights, scheme="pairs")
     np.testing.assert_allclose(study.fits()["objective_value"], boot.objective_value, rtol=1e-7)
     assert study.runs() == load_runs(table)
     assert open_study(study.path).spec.weights == "w"

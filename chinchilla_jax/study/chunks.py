@@ -102,8 +102,9 @@ def plan_chunks(
     }
     if spec.engine != "auto":  # which leaves open what computes each chunk
         shared["engine"] = spec.engine
-    if spec.penalty is not None:
-        shared["penalty"] = spec.penalty
+    for name in ("penalty", "cluster"):
+        if getattr(spec, name) is not None:
+            shared[name] = getattr(spec, name)
     chunks = []
     for index, condition in enumerate(plan_conditions(spec)):
         for resamples in ranges:

@@ -17,7 +17,7 @@ from chinchilla_jax.study.environment import device, peak_memory, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
-from chinchilla_jax.study.spec.data import load_study_data
+from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
 from chinchilla_jax.study.storage.directories import one_line_disk_errors, open_directory
@@ -163,6 +163,7 @@ class Session:
             | {
                 "device": work.device or self.record.get("device") or device(),
                 "workers": choice.n_workers,
+                "resampling": resampling_sentence(self.spec, self.data[self.spec.interpretations[0]]),
                 "timing": {
                     "conditions": computed - begun,
                     "tables": time.perf_counter() - computed,

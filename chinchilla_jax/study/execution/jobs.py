@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
-from chinchilla_jax.bootstrapping.schemes import read_scheme
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.status import status_counts
@@ -129,8 +128,8 @@ def run_job(job: Job, attempt: int = 0) -> ChunkResult:
     ids = np.arange(resamples.first, resamples.stop)
     # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
     weights = _weights.get(
-        (spec.scheme, resamples, spec.seed, job.data.hash),
-        lambda: read_scheme(spec.scheme).weights(job.data.runs, ids, spec.seed),
+        (spec.scheme, spec.cluster, resamples, spec.seed, job.data.hash),
+        lambda: job.data.scheme.weights(job.data.runs, ids, spec.seed),
     )
     boot, least = fit_in_halves(prepared.fitter, weights, ids)
     clocks.end("bootstrap")

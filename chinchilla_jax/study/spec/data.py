@@ -5,17 +5,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.bootstrapping.auto_scheme import AUTO, choose_scheme
+from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets import Runs, load_runs
+from chinchilla_jax.datasets.catalogue import is_embedded
+from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.weights import load_weights
+from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.perturbations import geometric_mean
+from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from chinchilla_jax.bootstrapping.dependence import Dependence
+
+_PAIRS = Pairs()
+_STARTS, _STEPS = 32, 60  # of the fit whose residuals decide how runs are resampled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,17 +39,27 @@ class StudyData:
     Attributes:
         runs: n runs.
         weights: how much each counts, (n,); None for all the same.
+        scheme: how the runs are resampled.
+        labels: columns of groups that the resamples may depend on, by name.
+        resampling: what was measured to choose the scheme, in a sentence; empty for a scheme that was given.
     """
 
     runs: Runs
     weights: NDArray[np.float64] | None = None
+    scheme: Scheme = _PAIRS
+    labels: Mapping[str, NDArray[np.str_]] = dataclasses.field(default_factory=dict)
+    resampling: str = ""
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of the runs and, if there are any, of the weights."""
-        if self.weights is None:
+        """SHA-256 (hex) of the runs and, if there are any, of the weights and labels."""
+        if self.weights is None and not self.labels:
             return self.runs.data_hash
-        content = self.runs.data_hash.encode() + self.weights.astype("<f8").tobytes()
+        content = self.runs.data_hash.encode()
+        if self.weights is not None:
+            content += self.weights.astype("<f8").tobytes()
+        if self.labels:
+            content += json.dumps({name: each.tolist() for name, each in self.labels.items()}).encode()
         return hashlib.sha256(content).hexdigest()
 
 
@@ -53,8 +77,9 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
 
     Raises:
         DataError: the table cannot be read or used, or the data have another hash.
-        UsageError: the table has no such column of weights.
+        UsageError: the table has no such column of weights or groups.
     """
+    own_groups = () if spec.cluster is None or spec.cluster in BUILT_IN else (spec.cluster,)
     columns = dict(spec.columns) or None
     load = functools.partial(
         load_runs,
@@ -63,6 +88,7 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
         rounded=spec.rounded,
         columns=columns,
         experiment=spec.experiment,
+        groups=own_groups,
     )
     runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
     if len(runs) < len(whole):
@@ -76,7 +102,9 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
             columns=columns,
             experiment=spec.experiment,
         )
-    data = StudyData(runs, weights)
+    scheme, resampling = _scheme(spec, runs, weights)
+    named = runs.groups if spec.scheme == AUTO else {name: runs.groups[name] for name in own_groups}
+    data = StudyData(runs, weights, scheme, named, resampling)
     if expected_hash is not None and data.hash != expected_hash:
         raise DataError(
             f"{spec.data}: these are not the runs that the study fitted (their hash is {data.hash[:12]}, "
@@ -84,3 +112,33 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
             "directory"
         )
     return data
+
+
+def resampling_sentence(spec: StudySpec, data: StudyData) -> str:
+    """How the runs are resampled and why; for "pairs", what "auto" would have chosen."""
+    if spec.scheme == AUTO:
+        return data.resampling
+    if spec.scheme != "pairs":
+        return f"runs are resampled by {spec.scheme}, as asked"
+    found = _measured(spec, data.runs, data.weights)
+    if is_embedded(data.runs) or isinstance(found.scheme, Pairs):
+        return found.sentence
+    return f"runs are resampled one by one, as asked; by scheme 'auto' {found.sentence}"
+
+
+def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> tuple[Scheme, str]:
+    if spec.scheme == AUTO:
+        found = _measured(spec, runs, weights)
+        return found.scheme, found.sentence
+    return (Cluster(by=spec.cluster) if spec.cluster else read_scheme(spec.scheme)), ""
+
+
+def _measured(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> Dependence:
+    options = SolverOptions(
+        precision=spec.precision, engine=spec.engine, workers=1, wide_start=True, max_steps=_STEPS
+    )
+    point = fit(
+        runs, spec.law, objective=spec.estimator, weights=weights, solver=spec.solver, starts=_STARTS,
+        options=options,
+    )  # fmt: skip
+    return choose_scheme(runs, point)

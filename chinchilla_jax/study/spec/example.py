@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from chinchilla_jax.datasets import Runs
+from chinchilla_jax.datasets import Runs, dataset_names
 from chinchilla_jax.study.spec.toml_file import toml_assignments
 
 # Of the smallest model: up to twice the documented miscount, and all counts stay positive.
@@ -31,6 +31,8 @@ def example_for(
     lines = toml_assignments({"data": data, "columns": columns or None, "experiment": experiment})
     text = re.sub(r"^data = .*$", lambda _: "\n".join(lines), example_toml(), count=1, flags=re.MULTILINE)
     text = re.sub(r"^interpretations = ", "# interpretations = ", text, count=1, flags=re.MULTILINE)
+    if data not in dataset_names():
+        text = re.sub(r'^# scheme = "pairs"$', 'scheme = "auto"', text, count=1, flags=re.MULTILINE)
     sizes = [float(f"{share * float(runs.params.min()):.2g}") for share in _SHARES]
     values = ", ".join(f"{size:g}" for size in (*(-size for size in reversed(sizes)), 0, *sizes))
     additive = f"# Up to {_SHARES[-1]:.0%} of the smallest model.\nvalues = [{values}]"

@@ -19,6 +19,7 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
@@ -38,7 +39,7 @@ _CHOICES = {
     "precision": ("mixed", "float64", "float32"),
     "engine": ENGINES,
     # Those that are weights on the same runs, and need no correction for their size.
-    "scheme": ("pairs", "bayesian", "cluster"),
+    "scheme": ("pairs", "bayesian", "cluster", "auto"),
     "boundary": BOUNDARIES,
 }
 _BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was a choice
@@ -73,7 +74,10 @@ class StudySpec:
             suits each machine; the other solvers have "auto". They agree to rounding, not bit for bit, so a
             study that names one is another study than the same with "auto".
         scheme: how resamples are drawn: "pairs", runs with replacement (Efron 1979); "bayesian", Dirichlet
-            weights (Rubin 1981); "cluster", whole model sizes with replacement.
+            weights (Rubin 1981); "cluster", whole groups of runs with replacement; "auto", "cluster" where
+            the residuals of the unperturbed runs are correlated within groups, else "pairs".
+        cluster: the groups of "cluster", for a table of your own any of its columns, or "params" (model
+            sizes), "flops" (budgets) or "replicates". None: "params" for this.
         boundary: "keep" to count resamples whose best E is 0 in the intervals; "drop" to leave them out, as
             published studies do, which selects those with a larger E.
         resamples: bootstrap fits per condition, at least 2.
@@ -105,6 +109,7 @@ class StudySpec:
     precision: str = "mixed"
     engine: str = "auto"
     scheme: str = "pairs"
+    cluster: str | None = None
     boundary: str = "keep"
     resamples: int = 4000
     seed: int = 0
@@ -124,12 +129,16 @@ class StudySpec:
                 raise UsageError(
                     f"columns is for tables of your own; leave it out, as {data!r} is an embedded table"
                 )
-        for name in ("experiment", "weights"):
+        for name in ("experiment", "weights", "cluster"):
             with field(name):
                 value = getattr(self, name)
                 if value is not None and (not isinstance(value, str) or not value):
                     raise UsageError(f"{name} is {short(value)}; give a name as text")
-                if embedded and value is not None:
+                if name == "cluster" and value is not None and self.scheme != "cluster":
+                    raise UsageError(
+                        f"cluster is for scheme 'cluster', not {short(self.scheme)}; leave it out"
+                    )
+                if embedded and value is not None and value not in BUILT_IN:
                     raise UsageError(
                         f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
                     )
