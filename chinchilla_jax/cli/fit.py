@@ -75,7 +75,7 @@ def require_certified(result: FitResult) -> None:
         ChinchillaError: it is not.
     """
     if not result.status.certified:
-        raise ChinchillaError(f"the fit ended as {result.status.name}: {result.status.sentence}")
+        raise ChinchillaError(f"the fit ended as {result.status.name}: {result.reason}")
 
 
 def point_fields(result: FitResult) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
     output.print_field("residuals", _residuals_text(result), indent=13)
-    output.print_field("status", f"{result.status.name}: {result.status.sentence}", indent=13)
+    output.print_field("status", f"{result.status.name}: {result.reason}", indent=13)
     output.print_field("certificate", proof, indent=13)
     output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)
     output.print_warnings(result.warnings)

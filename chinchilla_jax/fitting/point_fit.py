@@ -13,7 +13,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array, whole_number
 from chinchilla_jax.fitting.automatic_delta import automatic_delta, robust_scale
-from chinchilla_jax.fitting.doubts import doubts
+from chinchilla_jax.fitting.doubts import judge_fit
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
@@ -27,6 +27,7 @@ from chinchilla_jax.laws.objectives import (
     is_unresolved,
     own_residuals,
 )
+from chinchilla_jax.laws.separation import NEAR_LINE
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
 from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
@@ -203,6 +204,11 @@ def fit_problem(
         again = solve_generally(problem, rows, found.theta[best][None], options=more)
         if again.objective_value[0] <= found.objective_value[best]:
             found.put(np.array([best]), again)
+    twin = law.exchanged(found.theta[best]) if design.line_spreads[1] < NEAR_LINE else None
+    if twin is not None:
+        # Near a line the terms can exchange places, and which way round is lower the starts may not show.
+        also = solve(problem, rows, twin[None], solver=solver, options=options)
+        found = Solution.concatenated([found, also])
     return _result(problem, found, weights, options)
 
 
@@ -290,11 +296,20 @@ def _result(
         tolerance=DUAL_TOLERANCE if dual else options.tolerance,
         holds=status.certified,
     )
+    judgement = judge_fit(
+        problem,
+        weights,
+        theta,
+        status,
+        report.minima[1:],
+        robust_scale(residuals, weights, problem.law.size),
+    )
     return FitResult(
         law=problem.law.fitted(theta, design),
         model=problem.law,
         objective_value=value,
-        status=status,
+        status=judgement.status,
+        reason=judgement.reason,
         certificate=certificate,
         steps=int(solution.steps[best]),
         starts=report,
@@ -306,7 +321,7 @@ def _result(
         ),
         weights=weights,
         n_runs=len(design),
-        warnings=doubts(status),
+        warnings=judgement.warnings,
     )
 
 

@@ -64,7 +64,9 @@ class FitResult:
             model; NaN when INVALID.
         model: which law was fitted.
         objective_value: value of the objective at the law.
-        status: `Status` of the fit; `status.sentence` says it in words.
+        status: `Status` of the fit. UNIDENTIFIED also where the runs do not determine the law although its
+            optimum is certified.
+        reason: what happened and what to do, in words: `status.sentence`, or what these runs lack.
         certificate: see `Certificate`.
         steps: solver steps of the start that reached the best optimum.
         starts: see `StartsReport`.
@@ -91,6 +93,7 @@ class FitResult:
     residual_scale: float
     weights: NDArray[np.float64] | None
     n_runs: int
+    reason: str = ""
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -67,6 +67,10 @@ class Chinchilla(Law):
         """The published grid, or `count` of its points spread over it."""
         return self.theta_from_logs(grid_starts(count), design)
 
+    def exchanged(self, theta: Floats) -> Floats | None:
+        """See `Law.exchanged`."""
+        return np.asarray(theta[..., [1, 0, 2, 4, 3]])
+
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw | None:
         """The law itself."""
         return self.fitted(theta, design)

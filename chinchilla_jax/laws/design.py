@@ -96,6 +96,14 @@ class Design:
         return np.stack([self.log_params, self.log_tokens, self.log_loss])
 
     @functools.cached_property
+    def line_spreads(self) -> tuple[float, float]:
+        """How far the runs lie off a line of ln D in ln N, all and without one; see separation.py."""
+        from chinchilla_jax.laws.separation import line_spreads
+
+        whole, without = line_spreads(self, np.ones((1, len(self)), bool))
+        return float(whole[0]), float(without[0])
+
+    @functools.cached_property
     def groups(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
         """By size, by token count, by both: the group of each run (n,), and group sizes, largest first."""
         sizes, tokens = (

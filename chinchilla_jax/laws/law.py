@@ -90,6 +90,10 @@ class Law(abc.ABC):
         """A start from theta (5,) of the five-parameter law on the same runs; None if it suggests none."""
         return None
 
+    def exchanged(self, theta: Floats) -> Floats | None:
+        """Theta (..., p) of the law with its terms exchanged, where u and v agree; None if there is none."""
+        return None
+
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw | None:
         """A five-parameter law with the same optimal allocation at theta (..., p), if there is one."""
         return None

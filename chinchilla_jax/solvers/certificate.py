@@ -27,6 +27,7 @@ import numpy as np
 
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
+from chinchilla_jax.laws.separation import ON_LINE, spread_without_one
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
 
@@ -194,8 +195,13 @@ def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: fl
     )
 
 
-def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
+def identifiable(
+    law: Law, design: Design, weights: NDArray[Any], spread: NDArray[np.float64] | None = None
+) -> NDArray[np.bool_]:
     """Whether the runs with a weight could determine the law: enough sizes, token counts and places.
+
+    On a line of ln D in ln N the terms of a law exchange places, and off it by one run they are what that run
+    says (laws/separation.py; `spread`, if it is known already, is `spread_without_one`).
 
     A whole curve of (A, alpha, E) with one objective passes through two sizes, and an optimum found there in
     rounding errors proves nothing. Runs of one size and one token count are one place, however many they are.
@@ -205,7 +211,8 @@ def identifiable(law: Law, design: Design, weights: NDArray[Any]) -> NDArray[np.
     """
     used = np.asarray(weights) > 0
     count = np.count_nonzero(used, axis=1)
-    enough = count >= law.size
+    spread = spread_without_one(design, used) if spread is None else spread
+    enough = (count >= law.size) & (spread > ON_LINE)
     sizes_needed, tokens_needed, together = law.least
     most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
     # The most places with fewer dimensions than p: a rectangle with p - 2 of them, and one place apart.

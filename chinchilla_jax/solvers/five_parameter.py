@@ -18,6 +18,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
 from chinchilla_jax.solvers.base import (
     DEFAULT_OPTIONS,
     Engine,
@@ -41,7 +42,6 @@ _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the 
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is checked again
 _LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is checked again too
-_COLLINEAR = 1 - 1e-6  # correlation of ln N and ln D above which every one is checked again
 _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
@@ -100,8 +100,9 @@ def solve_lanes(
         found = _outcome(design, part, widths[lanes], ends, options)
         if judged:
             log_weaker = log_weaker_term(design, found.theta)
-            _name_degenerate(design, part, found, log_weaker)
-            _certify_again(design, part, found, log_weaker, widths[lanes], options.tolerance)
+            spread = spread_without_one(design, part)
+            _name_degenerate(design, part, found, log_weaker, spread)
+            _certify_again(design, part, found, log_weaker, spread, widths[lanes], options.tolerance)
         solution.put(lanes, found)
         if on_progress is not None:
             on_progress(lanes.stop - first)
@@ -174,7 +175,11 @@ def _outcome(
 
 
 def _name_degenerate(
-    design: Design, weights: NDArray[Any], solution: Solution, log_weaker: NDArray[np.float64]
+    design: Design,
+    weights: NDArray[Any],
+    solution: Solution,
+    log_weaker: NDArray[np.float64],
+    spread: NDArray[np.float64],
 ) -> None:
     """Mark certified lanes whose law has lost a term, overflows, or rests on too few runs."""
     a, b, _, alpha, beta = solution.theta.T
@@ -185,27 +190,8 @@ def _name_degenerate(
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
     lost = vanished(log_weaker) | beyond
     status[is_certified(status) & lost] = Status.UNIDENTIFIED
-    status[np.broadcast_to(~identifiable(CHINCHILLA, design, weights), status.shape)] = Status.UNIDENTIFIED
-
-
-def _collinear(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether tokens go with a power of parameters: exponents that match make one term of two; (R,) or (1,).
-
-    Asked of the runs with a weight where these are given, or fewer than any usual resample has.
-    """
-    runs = np.stack([design.log_params, design.log_tokens])
-    found = np.full(len(weights), _correlation(runs) > _COLLINEAR)
-    few = 2 * np.count_nonzero(weights, axis=1) < len(design)
-    for lane in np.flatnonzero(~found & (few | (len(weights) == 1))):
-        found[lane] = _correlation(runs[:, weights[lane] > 0]) > _COLLINEAR
-    return found
-
-
-def _correlation(columns: NDArray[np.float64]) -> float:
-    """Size of the correlation of two rows (2, n); 0 where one is constant."""
-    x, y = columns - columns.mean(axis=1, keepdims=True) if columns.size else columns
-    norm = math.sqrt(float(x @ x) * float(y @ y))
-    return abs(float(x @ y)) / norm if norm > 0 else 0.0
+    determined = identifiable(CHINCHILLA, design, weights, spread)
+    status[np.broadcast_to(~determined, status.shape)] = Status.UNIDENTIFIED
 
 
 def _certify_again(
@@ -213,6 +199,7 @@ def _certify_again(
     weights: NDArray[Any],
     solution: Solution,
     log_weaker: NDArray[np.float64],
+    spread: NDArray[np.float64],
     widths: NDArray[np.float64],
     tolerance: float,
 ) -> None:
@@ -226,7 +213,7 @@ def _certify_again(
     delicate = (theta[:, FLOOR] < _DELICATE) & (status != Status.BOUNDARY)
     delicate |= np.abs(theta[:, FLOOR + 1 :]).min(axis=1) < _DELICATE
     delicate |= log_weaker < _LOG_FAINT
-    delicate |= _collinear(design, weights)
+    delicate |= spread < NEAR_LINE
     lanes = np.flatnonzero(is_certified(status) & delicate)
     for width in np.unique(widths[lanes]):
         some = lanes[widths[lanes] == width]

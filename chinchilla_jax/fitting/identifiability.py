@@ -1,0 +1,220 @@
+"""Whether a table tells the terms of a law apart, and what it lacks where it does not.
+
+Notation (n runs, p parameters)
+    spread     how far the runs lie off a line of ln D in ln N, see laws/separation.py
+    twin       the law with its terms exchanged along that line; the same losses where the spread is zero
+    d_i        difference of the losses of run i under two laws; the objectives differ by sum_i d_i
+    J          derivatives of the log losses, columns scaled to length one; (n, p)
+    condition  largest over smallest singular value of J: by how much errors of the runs are magnified
+    g          derivatives of ln tokens per parameter at a budget; (p,)
+
+Two optima are told apart where the sum of the d_i is more than twice its sampling error sqrt(n) sd(d_i)
+(Vuong 1989, Econometrica 57, for models that are not nested).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import HuberScale, residual_loss
+from chinchilla_jax.laws.separation import NEAR_LINE, ON_LINE, line_spreads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers import Problem
+
+    Floats = NDArray[np.float64]
+
+_APART = math.log(2.0)  # difference of ln tokens per parameter from which two optima prescribe differently
+_TOLD = 2.0  # sampling errors by which objectives differ where the runs tell two optima apart
+_AHEAD = 10.0  # the budget asked about, in budgets of the largest run
+# Factors by which tokens per parameter might differ; less than 2 would leave the table near its line.
+_FACTORS = (2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
+_WANTED = math.log(2.0) / 1.2816  # standard error of ln tokens per parameter: 80% within a factor of 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Separation:
+    """How the sizes and the tokens of a table vary together.
+
+    Attributes:
+        spread: of all runs with a weight.
+        without_one: of the same without the run that matters most.
+        run: position of that run in the table.
+        power: s of the line D ~ N^s; without that run where it is the one off the line.
+        ratio: tokens per parameter at the middle of the same runs.
+    """
+
+    spread: float
+    without_one: float
+    run: int
+    power: float
+    ratio: float
+
+    @classmethod
+    def of(cls, design: Design, weights: Floats | None) -> Separation:
+        """That of the runs of `design` with a weight (n,)."""
+        used = np.ones(len(design), bool) if weights is None else weights > 0
+        whole, without = line_spreads(design, used[None])
+        places = np.flatnonzero(used)
+        left = np.repeat(used[None], len(places), axis=0)
+        left[np.arange(len(places)), places] = False
+        run = int(np.argmin(line_spreads(design, left)[0])) if len(places) else 0
+        if len(places) and _one_carries(whole[0], without[0]):
+            used = left[run]
+        x = design.params_location + design.params_scale * design.log_params[used]
+        y = design.tokens_location + design.tokens_scale * design.log_tokens[used]
+        square = float(np.sum((x - x.mean()) ** 2))
+        return cls(
+            spread=float(whole[0]),
+            without_one=float(without[0]),
+            run=int(places[run]) if len(places) else 0,
+            power=float((x - x.mean()) @ y) / square if square > 0 else math.inf,
+            ratio=math.exp(y.mean() - x.mean()),
+        )
+
+    @property
+    def on_line(self) -> bool:
+        """Whether all runs, or all but one, are on a line."""
+        return min(self.spread, self.without_one) <= ON_LINE
+
+    @property
+    def near_line(self) -> bool:
+        """Whether they are close to one."""
+        return min(self.spread, self.without_one) < NEAR_LINE
+
+    @property
+    def one_carries(self) -> bool:
+        """Whether it is one run that is off the line."""
+        return _one_carries(self.spread, self.without_one)
+
+    @property
+    def off_line(self) -> float:
+        """How far the runs lie off their line, that one run left aside."""
+        return self.without_one if self.one_carries else self.spread
+
+
+def _one_carries(spread: float, without_one: float) -> bool:
+    return bool(spread >= max(3.0 * without_one, ON_LINE))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another optimum that the runs do not tell from the best one, and that prescribes differently.
+
+    Attributes:
+        excess: by how much its objective is higher, relative to the best.
+        errors: the same in sampling errors.
+        ratio: its tokens per parameter at `_AHEAD` times the largest budget; NaN where it has no optimum.
+    """
+
+    excess: float
+    errors: float
+    ratio: float
+
+
+def asked_budget(design: Design) -> float:
+    """Ten times the compute of the largest run (FLOP)."""
+    logs = (
+        design.params_location
+        + design.params_scale * design.log_params
+        + design.tokens_location
+        + design.tokens_scale * design.log_tokens
+    )
+    return float(_AHEAD * FLOPS_PER_PARAM_TOKEN * np.exp(np.minimum(logs.max(), 600.0)))
+
+
+def ratios_at(problem: Problem, theta: Floats, budget: float) -> Floats:
+    """Tokens per parameter of laws theta (K, p) at a budget, NaN where one has no optimum; (K,)."""
+    with np.errstate(all="ignore"):
+        found = np.asarray(
+            problem.law.fitted(theta, problem.design).tokens_per_param(budget), dtype=np.float64
+        )
+    return np.where(np.isfinite(found) & (found > 0), found, np.nan)
+
+
+def losses_of_runs(problem: Problem, theta: Floats) -> Floats:
+    """What each run adds to the objective at theta (K, p), but for its weight; (K, n)."""
+    residual, objective = problem.counted(theta), problem.objective
+    if isinstance(objective, HuberScale):
+        return np.abs(residual)
+    unit = problem.loss_unit
+    return np.asarray(residual_loss(residual, objective.down / unit, objective.up / unit))
+
+
+def rival_of(problem: Problem, weights: Floats | None, theta: Floats, others: Floats) -> Rival | None:
+    """The strongest rival of the optimum theta (p,) among `others` (K, p), or None."""
+    if not len(others):
+        return None
+    w = np.ones(len(problem.design)) if weights is None else weights
+    used = w > 0
+    with np.errstate(all="ignore"):
+        losses = losses_of_runs(problem, np.concatenate([theta[None], others]))[:, used] * w[used]
+        difference = losses[1:] - losses[0]
+        excess = difference.sum(axis=1)
+        error = math.sqrt(used.sum()) * difference.std(axis=1, ddof=1)
+        best = max(float(losses[0].sum()), 1e-300)
+        untold = np.isfinite(excess) & (excess <= np.maximum(_TOLD * error, 1e-9 * best))
+        ratio = ratios_at(problem, np.concatenate([theta[None], others]), asked_budget(problem.design))
+        differs = ~(np.abs(np.log(ratio[1:] / ratio[0])) <= _APART) & ~np.isnan(ratio[1:] + 0 * ratio[0])
+        differs |= np.isnan(ratio[1:]) != np.isnan(ratio[0])
+    found = np.flatnonzero(untold & differs)
+    if not len(found):
+        return None
+    k = found[np.argmin(excess[found])]
+    errors = float(excess[k] / error[k]) if error[k] > 0 else 0.0
+    return Rival(excess=max(float(excess[k]) / best, 0.0), errors=max(errors, 0.0), ratio=float(ratio[1 + k]))
+
+
+def condition(problem: Problem, weights: Floats | None, theta: Floats) -> float:
+    """Of the Jacobian at theta (p,), columns scaled to length one; inf where a column vanishes."""
+    w = np.ones(len(problem.design)) if weights is None else weights
+    jacobian = problem.jacobian(theta)[w > 0] * np.sqrt(w[w > 0])[:, None]
+    length = np.linalg.norm(jacobian, axis=0)
+    if not (np.isfinite(jacobian).all() and (length > 0).all()):
+        return math.inf
+    values = np.linalg.svd(jacobian / length, compute_uv=False)
+    return float(values[0] / values[-1]) if values[-1] > 0 else math.inf
+
+
+def enough_spread(problem: Problem, weights: Floats | None, theta: Floats, scale: float) -> float | None:
+    """The factor of tokens per parameter at each size that would settle the optimum at ten times the compute.
+
+    The runs keep their sizes, their number and the scale of their residuals; every other one, in order of
+    size, gets more tokens and the others fewer, by the root of the factor. It is enough where the linear
+    standard error of ln tokens per parameter is below ln(2) / 1.28: 80% within a factor of two. None where a
+    factor of 100 is not, or theta (p,) has no optimum.
+    """
+    design, law = problem.design, problem.law
+    budget = asked_budget(design)
+    if not math.isfinite(scale) or np.isnan(ratios_at(problem, theta[None], budget)[0]):
+        return None
+    # Of theta in fixed coordinates: the derivative of what is asked.
+    steps = 1e-5 * np.eye(law.size)
+    around = ratios_at(problem, np.concatenate([theta + steps, theta - steps]), budget)
+    with np.errstate(invalid="ignore"):
+        gradient = (np.log(around[: law.size]) - np.log(around[law.size :])) / 2e-5
+    if not np.isfinite(gradient).all():
+        return None
+    order = np.argsort(np.argsort(design.log_params, kind="stable"), kind="stable")
+    side = np.where(order % 2 == 0, 0.5, -0.5) / design.tokens_scale
+    w = np.ones(len(design)) if weights is None else weights
+    for factor in _FACTORS:
+        moved = dataclasses.replace(design, log_tokens=design.log_tokens + side * math.log(factor))
+        jacobian = law.jacobian(theta, moved)[w > 0] * np.sqrt(w[w > 0])[:, None]
+        with np.errstate(all="ignore"):
+            try:
+                solved = np.linalg.solve(jacobian.T @ jacobian, gradient)
+            except np.linalg.LinAlgError:
+                continue
+        variance = float(gradient @ solved)
+        if variance > 0 and scale * math.sqrt(variance) <= _WANTED:
+            return factor
+    return None
