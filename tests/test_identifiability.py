@@ -129,7 +129,8 @@ def test_a_rival_needs_to_be_as_good_and_to_differ():
     runs = kinds.grid(5)
     fit = cj.fit(runs, starts=64)
     problem = Problem(law=CHINCHILLA, design=Design.from_runs(runs), objective=cj.Huber())
-    near, far = fit.theta + [0, 0, 1e-7, 0, 0], fit.theta + [0, 0, 0.5, 0, 0]
+    floor = np.eye(5)[2]
+    near, far = fit.theta + 1e-7 * floor, fit.theta + 0.5 * floor
     assert rival_of(problem, None, fit.theta, np.stack([near, far])) is None
     assert rival_of(problem, None, fit.theta, np.zeros((0, 5))) is None
     # The same losses by another law: what lies off these runs is all that differs.
