@@ -97,15 +97,15 @@ def _entries(row: Row, boot: cj.BootstrapResult, boundary: str) -> NDArray[np.vo
     asked = quantities(row)
     replicates = judged_replicates(boot, boundary)
     entries = np.empty(len(asked), JUDGED)
-    entries["counted"] = replicates.converged.mean()
+    entries["counted"] = replicates.counted.mean()
     entries["at_boundary"] = np.mean(boot.status_codes == Status.BOUNDARY)
     entries["scheme"] = boot.scheme.name
     for name in ("point", "median", "low", "high"):
         entries[name] = np.nan
-    if not has_estimate(boot, boundary) or not replicates.converged.any():
+    if not has_estimate(boot, boundary) or not replicates.counted.any():
         return entries
     point = scaled_matrix(asked, replicates.point)
-    values = scaled_matrix(asked, replicates.laws[replicates.converged])
+    values = scaled_matrix(asked, replicates.laws[replicates.counted])
     entries["point"] = point
     entries["median"] = np.nanmedian(point + replicates.factor * (values - point), axis=0)
     intervals = Intervals(replicates, asked)
