@@ -5,8 +5,8 @@
     python experiments/coverage_designs/run.py --smoke          # seconds: two data sets of three rows
 
 Data set i of a row is a function of the seed, the row and i alone, whatever the workers. If interrupted, the
-same command resumes from `--out`; a larger `--datasets` adds data sets. Writes coverage.csv, estimates.csv
-and the figure beside this file, or into `--tables`.
+same command resumes from `--out`; a larger `--datasets` adds data sets. Writes coverage.csv, the same as
+coverage.md, estimates.csv and the figure beside this file, or into `--tables`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pandas as pd
 from designs import Row, rows
 from judge import Setting, judged, truths
 from plot_designs import plot_designs
-from summary import coverage_rows, estimate_rows
+from summary import coverage_rows, estimate_rows, markdown
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import unknown_name
@@ -82,6 +82,8 @@ def _run(args: argparse.Namespace) -> None:
     coverage, estimates = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
     coverage.to_csv(args.tables / "coverage.csv", index=False, float_format="%.4g")
     estimates.to_csv(args.tables / "estimates.csv", index=False, float_format="%.4g")
+    texts = [str(setting) for setting in settings]
+    (args.tables / "coverage.md").write_text(markdown(coverage, texts), encoding="utf-8")
     (args.tables / "figures").mkdir(exist_ok=True)
     plot_designs(coverage).savefig(args.tables / "figures" / "coverage_designs.png", dpi=110)
     print(_shown(coverage))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from chinchilla_jax.analysis.coverage_tables import coverage_error
 
+_GOAL = 0.03
+
 
 def coverage_rows(
     name: str, settings: list[Setting], found: NDArray[np.void], truth: NDArray[np.float64]
@@ -65,6 +67,41 @@ def estimate_rows(
         line["mse_difference_error"] = float(squares.std() / np.sqrt(len(squares))) if has.any() else np.nan
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def markdown(coverage: pd.DataFrame, settings: list[str], boundary: str = "keep") -> str:
+    """Coverage in percent, 80% and 95% intervals, for a README: a line per row, columns per quantity.
+
+    Args:
+        coverage: of `coverage_rows`.
+        settings: "scheme:delta", one table each.
+        boundary: which way of counting.
+    """
+    lines = []
+    for text in settings:
+        setting = Setting.read(text)
+        chosen = coverage[
+            (coverage["scheme"] == setting.scheme)
+            & (coverage["delta"] == str(setting.delta))
+            & (coverage["boundary"] == boundary)
+        ]
+        lines += [f"`{text}`", "", "| row | tokens per parameter | alpha | beta | lost | at E = 0 |"]
+        lines.append("|---|---|---|---|---|---|")
+        for name, of_row in chosen.groupby("row", sort=False):
+            cells = [_percentages(of_row[of_row["quantity"] == quantity]) for quantity in QUANTITIES]
+            shares = [f"{100 * of_row[share].iloc[0]:.1f}%" for share in ("lost", "at_boundary")]
+            lines.append(f"| {' | '.join([str(name), *cells, *shares])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _percentages(rows: pd.DataFrame) -> str:
+    """Such as "80.1, 95.2"; bold where a level is missed by more than three points."""
+    texts = []
+    for level, share in zip(rows["level"], rows["coverage"], strict=True):
+        text = f"{100 * share:.1f}"
+        texts.append(f"**{text}**" if abs(share - level) > _GOAL else text)
+    return ", ".join(texts)
 
 
 def _error(name: str, off: NDArray[np.float64]) -> dict[str, float]:
