@@ -75,6 +75,12 @@ def test_whatever_the_workers_a_part_is_the_same_and_is_read_again(rows, tmp_pat
     stamp = path.stat().st_mtime_ns
     assert np.array_equal(run.part(name, range(0, 2), settings, 20, 0, tmp_path / "a"), whole[:2])
     assert path.stat().st_mtime_ns == stamp
+    more = [*settings[:1], judge.Setting.read("pairs:0.01")]
+    added = run.part(name, range(0, 3), more, 20, 0, tmp_path / "a")
+    assert np.array_equal(added[:, 0], whole[:, 0])
+    assert path.stat().st_mtime_ns > stamp
+    with np.load(path) as file:
+        assert set(file.files) == {"pairs:0.001", "known:auto", "pairs:0.01"}
     assert list(whole["scheme"][0, :, 0, 0]) == ["pairs", "cluster"]
 
 
@@ -139,7 +145,8 @@ def test_the_smoke_run_and_its_figure(tmp_path, monkeypatch, capsys):
     run.main(
         ["--datasets", "2", "--resamples", "20", "--rows", "grid, 20 runs", "--workers", "1", "--tables", "t"]
     )
-    assert len(pd.read_csv(tmp_path / "t" / "coverage.csv")) == len(run.SETTINGS) * 2 * 3 * 2
+    settings = len(run.SETTINGS) + len(run.OTHER_SCHEMES)
+    assert len(pd.read_csv(tmp_path / "t" / "coverage.csv")) == settings * 2 * 3 * 2
     assert (tmp_path / "t" / "figures" / "coverage_designs.png").stat().st_size > 10000
     with pytest.raises(cj.UsageError, match="resamples is 20 there and 21 here"):
         run.main(["--resamples", "21", "--out", "results/coverage-designs-20-0", "--rows", "grid, 20 runs"])

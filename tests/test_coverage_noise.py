@@ -151,7 +151,14 @@ def test_another_setting_is_another_run(tmp_path, changed, message):
     with pytest.raises(cj.UsageError, match=message):
         coverage(grid(), CoverageSpec(**(base | changed)), out=tmp_path / "run")
     with pytest.raises(cj.UsageError, match=r"delta is 0\.001 there and 0\.01 here"):
-        coverage(grid(), CoverageSpec(**base), objective=cj.Huber(0.01), out=tmp_path / "run")
+        coverage(grid(), CoverageSpec(**base), delta=0.01, out=tmp_path / "run")
+
+
+def test_objectives_without_errors_to_simulate_are_refused():
+    with pytest.raises(cj.UsageError, match="give huber"):
+        coverage(grid(), CoverageSpec(datasets=1), objective="asymmetric")
+    with pytest.raises(cj.UsageError, match="delta"):
+        coverage(grid(), CoverageSpec(datasets=1), objective=cj.Huber(1e-3), delta="auto")
 
 
 def test_clusters_given_by_labels_are_recorded_whole(tmp_path):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
+    from chinchilla_jax.laws.objectives import Delta, Objective
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _POINT_STARTS, _AGREED = 64, 0.5  # of the point fit of a data set, and the share that must agree
@@ -59,7 +60,8 @@ def coverage(
     spec: CoverageSpec | None = None,
     *,
     law: ScalingLaw | None = None,
-    objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
+    objective: Objective | str = "huber",
+    delta: Delta | None = None,
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     options: SolverOptions | None = None,
@@ -71,7 +73,8 @@ def coverage(
         runs: give parameters, tokens and residuals.
         spec: how much; by default 2,000 data sets x 1,000 resamples.
         law: the truth; None for the law fitted to `runs`.
-        objective: of every fit.
+        objective: of every fit, `Huber` or its name; by name it is what `bootstrap` uses for `runs`.
+        delta: half-width of the zone, for an objective given by name; "auto" is decided by each data set.
         out: a directory for the intervals of every data set, twenty data sets to a file. Data sets that it
             already holds are not computed again: an interrupted run resumes, and more can be added later.
         workers: data sets computed at the same time; None for one per core.
@@ -79,9 +82,9 @@ def coverage(
         progress: called with the number of data sets just finished.
 
     Returns:
-        The table of `coverage_table`. `attrs` has the name of the scheme, and what runs of a group share:
-        lists groups, correlation and p (of no correlation, by permutation; NaN where it was not tested), and
-        sentence.
+        The table of `coverage_table`. `attrs` has delta, the name of the scheme, and what runs of a group
+        share: lists groups, correlation and p (of no correlation, by permutation; NaN where it was not
+        tested), and sentence.
 
     Raises:
         UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
@@ -92,8 +95,9 @@ def coverage(
     spec = spec or CoverageSpec()
     if is_auto(spec.scheme) and is_embedded(runs):  # as `bootstrap` resamples the runs themselves
         spec = dataclasses.replace(spec, scheme="pairs")
-    point = _certified_fit(runs, objective, options)
-    simulation = _Simulation(runs, point, point.law if law is None else law, spec, objective, options)
+    chosen = _objective(runs, objective, delta)
+    point = _certified_fit(runs, chosen, options)
+    simulation = _Simulation(runs, point, point.law if law is None else law, spec, chosen, options)
     folder = None if out is None else claim(Path(out).expanduser(), simulation.record())
     workers = workers or available_cores()
     parts = []
@@ -114,6 +118,7 @@ def coverage(
         "groups": [each.by for each in shared],
         "correlation": [each.correlation for each in shared],
         "p": [each.p for each in shared],
+        "delta": chosen.delta,
         "scheme": spec.scheme if isinstance(spec.scheme, str) else spec.scheme.name,
         "sentence": sentence(shared),
     }
@@ -239,6 +244,16 @@ def has_estimate(boot: BootstrapResult, boundary: str) -> bool:
     """Whether the point fit is an optimum that counts."""
     status = boot.point.status
     return status.certified if boundary == "keep" else status is Status.CONVERGED
+
+
+def _objective(runs: Runs, objective: Objective | str, delta: Delta | None) -> Huber:
+    """The objective that a fit of these runs minimises; "auto" is left to each data set."""
+    from chinchilla_jax.fitting.point_fit import read_problem
+
+    found = read_problem("coverage", runs, "chinchilla", objective, delta).objective
+    if type(found) is not Huber:
+        raise UsageError(f"coverage: objective is {found.name}; give huber, whose errors it can simulate")
+    return found
 
 
 def _half_width(point: FitResult) -> float:

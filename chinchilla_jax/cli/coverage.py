@@ -108,7 +108,6 @@ def coverage_command(
     one size, share part of their errors in the simulation too.
     """
     from chinchilla_jax.analysis import CoverageSpec, coverage, rank_methods
-    from chinchilla_jax.laws import Huber
 
     settings: dict[str, Any] = {
         "datasets": datasets,
@@ -123,10 +122,9 @@ def coverage_command(
         "seed": seed,
     }
     spec = CoverageSpec(**settings, methods=method or None)
-    objective = Huber() if delta is None else Huber(delta)
     runs = resampling.read_runs(table)
     with output.progress("coverage", datasets, "data sets") as advance:
-        found = coverage(runs, spec, objective=objective, out=out, options=solver.options(), progress=advance)
+        found = coverage(runs, spec, delta=delta, out=out, options=solver.options(), progress=advance)
     try:
         ranked = rank_methods(found, runs)
     except UsageError:  # no budget lies within the range of these runs: nothing to rank
@@ -138,7 +136,7 @@ def coverage_command(
                 **settings,
                 "scheme": resampling.name if resampling.cluster is None else "cluster",
                 "cluster": resampling.cluster,
-                "delta": objective.delta,
+                "delta": found.attrs["delta"],
                 "groups": found.attrs["groups"],
                 "correlation": found.attrs["correlation"],
                 "coverage": output.records(found),

@@ -5,8 +5,9 @@
     python experiments/coverage_designs/run.py --smoke          # seconds: two data sets of three rows
 
 Data set i of a row is a function of the seed, the row and i alone, whatever the workers. If interrupted, the
-same command resumes from `--out`; a larger `--datasets` adds data sets. Writes coverage.csv, the same as
-coverage.md, estimates.csv and the figure beside this file, or into `--tables`.
+same command resumes from `--out`; a larger `--datasets` adds data sets, other `--settings` add settings.
+Writes coverage.csv, the same as coverage.md, estimates.csv and the figure beside this file, or into
+`--tables`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,16 @@ from chinchilla_jax.analysis.coverage_store import claim
 
 HERE = Path(__file__).parent
 CHUNK = 25  # data sets in a file
-SETTINGS = ("auto:auto", "auto:0.001", "pairs:auto", "pairs:0.001", "known:auto")
+# As of 0.1.0 (with the boundary dropped); delta alone mended; the defaults; the scheme alone mended.
+SETTINGS = ("pairs:0.001", "pairs:auto", "auto:auto", "auto:0.001")
+OTHER_SCHEMES = ("bayesian:auto", "wild:auto", "residual:auto", "m_out_of_n:auto")
+ROWS_OF_OTHER_SCHEMES = (
+    "isoflop, 12 runs",
+    "isoflop, 20 runs",
+    "isoflop, 40 runs",
+    "grid, 20 runs",
+    "chinchilla, correlation 0",
+)
 SMOKE_ROWS = ("isoflop, 12 runs", "effect of a size", "E at the boundary")
 
 
@@ -50,25 +60,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    settings = [Setting.read(text) for text in args.settings]
     known = rows()
     for name in args.rows or ():
         if name not in known:
             raise unknown_name("row", name, tuple(known))
     out = args.out or Path("results") / f"coverage-designs-{args.resamples}-{args.seed}"
-    record = {
-        "kind": "coverage designs",
-        "resamples": args.resamples,
-        "seed": args.seed,
-        "settings": [str(setting) for setting in settings],
-    }
-    claim(out, record)
+    claim(out, {"kind": "coverage designs", "resamples": args.resamples, "seed": args.seed})
     chosen = [known[name] for name in args.rows or known]
     tables: list[tuple[pd.DataFrame, ...]] = []
     context = multiprocessing.get_context("spawn")  # a fork would share the threads of JAX
     with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
         for row in chosen:
             begun = time.perf_counter()
+            settings = _settings(row, args.settings)
             found = _row(pool, row, settings, args, out)
             truth = truths(row)
             tables.append(
@@ -82,11 +86,16 @@ def _run(args: argparse.Namespace) -> None:
     coverage, estimates = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
     coverage.to_csv(args.tables / "coverage.csv", index=False, float_format="%.4g")
     estimates.to_csv(args.tables / "estimates.csv", index=False, float_format="%.4g")
-    texts = [str(setting) for setting in settings]
-    (args.tables / "coverage.md").write_text(markdown(coverage, texts), encoding="utf-8")
+    (args.tables / "coverage.md").write_text(markdown(coverage), encoding="utf-8")
     (args.tables / "figures").mkdir(exist_ok=True)
     plot_designs(coverage).savefig(args.tables / "figures" / "coverage_designs.png", dpi=110)
     print(_shown(coverage))
+
+
+def _settings(row: Row, asked: list[str] | None) -> list[Setting]:
+    """The settings of a row: those asked for, or its usual ones."""
+    usual = SETTINGS + (OTHER_SCHEMES if row.name in ROWS_OF_OTHER_SCHEMES else ())
+    return [Setting.read(text) for text in asked or usual]
 
 
 def _row(
@@ -104,16 +113,19 @@ def part(
     name: str, numbers: range, settings: list[Setting], resamples: int, seed: int, out: Path
 ) -> np.ndarray:
     """What was found on some data sets of a row, from its file or computed and written there."""
-    path = out / f"{name.replace(' ', '_').replace(',', '')}-{numbers.start:06d}.npy"
+    path = out / f"{name.replace(' ', '_').replace(',', '')}-{numbers.start:06d}.npz"
+    kept: dict[str, np.ndarray] = {}
     if path.exists():
-        found = np.load(path)
-        if len(found) >= len(numbers):
-            return np.asarray(found[: len(numbers)])
-    row = _rows()[name]
-    found = np.stack([judged(row, number, settings, resamples, seed) for number in numbers])
-    with atomic_write(path) as aside, open(aside, "wb") as file:
-        np.save(file, found)
-    return found
+        with np.load(path) as file:
+            kept = {each: file[each] for each in file.files if len(file[each]) >= len(numbers)}
+    missing = [setting for setting in settings if str(setting) not in kept]
+    if missing:
+        row = _rows()[name]
+        found = np.stack([judged(row, number, missing, resamples, seed) for number in numbers])
+        kept |= {str(setting): found[:, i] for i, setting in enumerate(missing)}
+        with atomic_write(path) as aside, open(aside, "wb") as target:
+            np.savez(target, **kept)
+    return np.stack([kept[str(setting)][: len(numbers)] for setting in settings], axis=1)
 
 
 _known: dict[str, Row] = {}
@@ -141,7 +153,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000, help="data sets of each row")
     parser.add_argument("--resamples", type=int, default=400)
-    parser.add_argument("--settings", nargs="+", default=SETTINGS, metavar="SCHEME:DELTA")
+    parser.add_argument("--settings", nargs="+", default=None, metavar="SCHEME:DELTA")
     parser.add_argument("--rows", nargs="+", default=None, metavar="ROW", help="all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

@@ -69,23 +69,16 @@ def estimate_rows(
     return pd.DataFrame(lines)
 
 
-def markdown(coverage: pd.DataFrame, settings: list[str], boundary: str = "keep") -> str:
-    """Coverage in percent, 80% and 95% intervals, for a README: a line per row, columns per quantity.
+def markdown(coverage: pd.DataFrame) -> str:
+    """Coverage in percent, 80% and 95% intervals: a table per setting and way of counting the boundary.
 
     Args:
         coverage: of `coverage_rows`.
-        settings: "scheme:delta", one table each.
-        boundary: which way of counting.
     """
     lines = []
-    for text in settings:
-        setting = Setting.read(text)
-        chosen = coverage[
-            (coverage["scheme"] == setting.scheme)
-            & (coverage["delta"] == str(setting.delta))
-            & (coverage["boundary"] == boundary)
-        ]
-        lines += [f"`{text}`", "", "| row | tokens per parameter | alpha | beta | lost | at E = 0 |"]
+    for (scheme, delta, boundary), chosen in coverage.groupby(["scheme", "delta", "boundary"], sort=False):
+        lines += [f"Scheme {scheme}, delta {delta}, resamples at E = 0: {boundary}", ""]
+        lines.append("| row | tokens per parameter | alpha | beta | lost | at E = 0 |")
         lines.append("|---|---|---|---|---|---|")
         for name, of_row in chosen.groupby("row", sort=False):
             cells = [_percentages(of_row[of_row["quantity"] == quantity]) for quantity in QUANTITIES]
