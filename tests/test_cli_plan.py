@@ -92,6 +92,8 @@ def test_models_known_and_a_user_s_own(tmp_path):
         (("--gpus", "8", "--hours", "1", "--device", "gtx"), "unknown device"),
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--mfu", "4"), "'4' is not a fraction"),
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--flops", "1e20"), "both set the budget"),
+        (("--gpus", "8", "--flops", "1e20"), "--flops and --gpus both set the budget"),
+        (("--device", "h100", "--flops", "1e20"), "--flops and --device both set the budget"),
         (("--flops", "1e24", "--ratio", "0"), "'--ratio': '0' is not a positive number"),
         (("--flops", "1e24", "--level", "80"), "'80' is not a probability"),
         (("--flops", "1e24", "--study", "x"), "--study and --law cannot be combined"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import chinchilla_jax as cj
 from chinchilla_jax import StudySpec, open_study, paper_study
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
@@ -334,3 +335,32 @@ def test_numbers_below_each_other_have_the_same_decimals():
     assert shown_column([1.7, 426.9412, 0.35]) == ["1.7", "426.9", "0.35"]
     assert shown_column([1e18, 1e19]) == ["10\u00b9\u2078", "10\u00b9\u2079"]
     assert shown_column([0.0, 0.0]) == ["0", "0"] and shown_column([]) == []
+
+
+def test_the_documented_miscount_is_chinchilla_s_and_a_table_of_one_s_own_says_so(tmp_path):
+    from chinchilla_jax.plots.sweeps import documented_label
+
+    assert documented_label("multiplicative", "chinchilla").startswith("documented miscount")
+    assert documented_label("multiplicative", "mine.csv").startswith("Chinchilla's documented miscount")
+    table = tmp_path / "mine.csv"
+    cj.load_runs("chinchilla").to_frame().to_csv(table, index=False)
+    sweep = {"family": "multiplicative", "values": [0.5, 1.0, 2.0]}
+    spec = cj.StudySpec.from_dict({"data": str(table), "sweeps": [sweep], "resamples": 20})
+    study = cj.run_study(spec, out=tmp_path / "study", figures=False)
+    movement = plain_text(answer(Facts(study))[1])
+    assert "15.2%, the miscount documented for Chinchilla's table and not for this one" in movement
+
+
+def test_a_page_without_an_optimum_says_so(tmp_path):
+    """Losses that rise with the tokens."""
+    generator = np.random.default_rng(0)
+    params = np.repeat(np.geomspace(1e7, 1e10, 6), 5)
+    tokens = np.tile(np.geomspace(1e9, 1e11, 5), 6)
+    loss = (1.7 + 80 * params**-0.25 + 0.05 * (tokens / 1e9) ** 0.15) * np.exp(
+        0.002 * generator.standard_normal(30)
+    )
+    pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}).to_csv(tmp_path / "up.csv", index=False)
+    spec = cj.StudySpec.from_dict({"data": str(tmp_path / "up.csv"), "resamples": 20})
+    study = cj.run_study(spec, out=tmp_path / "study", figures=False)
+    said = plain_text(answer(Facts(study))[0])
+    assert "give no prescription, because the fitted law has no compute-optimal point: beta is -0." in said

@@ -124,7 +124,7 @@ def bootstrap_command(
         )
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
-    both = boundary_comparison(result, flops, level, method) if result.estimated else None
+    both = _without_edges(boundary_comparison(result, flops, level, method)) if result.estimated else None
     if as_json:
         settings = {
             "weights": weights,
@@ -232,6 +232,20 @@ def _print(
         output.echo()
         output.print_boundary(both, result.boundary)
     output.print_warnings(result.warnings)
+
+
+def _without_edges(both: Columns | None) -> Columns | None:
+    """The comparison without ratios that stand for an optimum at an edge, and rows that have no other."""
+    from chinchilla_jax.planning.plausibility import known_ratio
+
+    if both is None:
+        return None
+    kept = []
+    for quantity, budget, *values in output.rows(both):
+        shown = [known_ratio(value) for value in values] if quantity == "tokens_per_param" else values
+        if shown[0] == shown[0]:
+            kept.append((quantity, budget, *shown))
+    return dict(zip(both, map(list, zip(*kept, strict=True)), strict=True)) if kept else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,12 @@ class Hardware:
     precision: str | None
     mfu: float
 
+    @property
+    def given(self) -> str:
+        """The first of the options that set a budget which was given; "" if none was."""
+        options = {"--gpus": self.gpus, "--hours": self.hours, "--device": self.device}
+        return next((name for name, value in options.items() if value is not None), "")
+
     def read(self) -> dict[str, Any] | None:
         """What the machines compute, and at what rate; None if none are given.
 

@@ -76,6 +76,7 @@ def objectives_command(
     from chinchilla_jax.laws import read_objective
     from chinchilla_jax.planning.plausibility import (
         compute_doubt,
+        known_ratio,
         largest_compute,
         prescription_doubt,
         ratio_doubt,
@@ -106,6 +107,9 @@ def objectives_command(
         )
     largest = largest_compute(runs)
     if as_json:
+        of_ratios = found["quantity"] == "tokens_per_param"
+        for name in ("estimate", "low", "high"):
+            found.loc[of_ratios, name] = found.loc[of_ratios, name].map(known_ratio)
         output.print_json(
             {
                 "data": output.runs_fields(runs),
@@ -151,5 +155,9 @@ def objectives_command(
         output.echo()
         far = compute_doubt(float(budget), largest)
         output.echo(f"tokens per parameter at {budget:.3g} FLOP{f' ({far})' if far else ''}")
-        doubts = [ratio_doubt(*row) for row in output.rows(group, columns[2:])]
-        output.print_table(columns, output.rows(group, columns), doubts=doubts)
+        known = [tuple(map(known_ratio, row)) for row in output.rows(group, columns[2:])]
+        doubts = [ratio_doubt(*row) if row[0] == row[0] else "no compute-optimal point" for row in known]
+        names = output.rows(group, columns[:2])
+        output.print_table(
+            columns, [(*name, *row) for name, row in zip(names, known, strict=True)], doubts=doubts
+        )

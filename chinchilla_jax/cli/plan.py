@@ -58,9 +58,12 @@ def plan_command(
     size and tokens fix a run, and the table shows what it costs to be off the optimum. Bootstraps the laws
     from DATA unless --study or --law gives others.
     """
+    if flops is not None and hardware.given:
+        raise UsageError(
+            f"--flops and {hardware.given} both set the budget; give --flops, or --gpus with --hours and "
+            "--device"
+        )
     machines = hardware.read()
-    if machines is not None and flops is not None:
-        raise UsageError("--flops and --gpus both set the budget; give one of them")
     target, chosen = _read_target(
         {
             "flops": machines["flops"] if machines else flops,

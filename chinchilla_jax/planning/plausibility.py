@@ -108,6 +108,11 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
 
 
+def known_ratio(ratio: float) -> float:
+    """Tokens per parameter, NaN in place of the 0 and +inf that stand for an optimum at an edge."""
+    return float(ratio) if 0 < ratio < math.inf else math.nan
+
+
 def clear_edges(
     band: Mapping[str, Sequence[Any]], laws: FittedLaws, counted: NDArray[np.bool_]
 ) -> tuple[dict[str, list[Any]], str]:
@@ -124,7 +129,7 @@ def clear_edges(
     """
     kept = {name: list(values) for name, values in band.items()}
     ratios = [name for name in (*INTERVAL_COLUMNS, "median") if name in kept]
-    cleared = {name: [v if 0 < v < math.inf else math.nan for v in map(float, kept[name])] for name in ratios}
+    cleared = {name: list(map(known_ratio, kept[name])) for name in ratios}
     if not any(math.isnan(v) for values in cleared.values() for v in values):
         return kept, ""
     with np.errstate(invalid="ignore", over="ignore"):

@@ -29,9 +29,9 @@ from chinchilla_jax.plots.marks import mark_missing
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, label_above, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, SKY, VERMILLION, styled
 from chinchilla_jax.plots.sweeps import (
-    DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,
     SweepAxis,
+    documented_label,
     sweep_of,
 )
 from chinchilla_jax.plots.tables import (
@@ -72,6 +72,7 @@ class FamilyParameters:
         exact: parameter, value, expected: the values that the identities predict, on a fine grid of sizes;
             empty for families without an identity.
         documented: sizes up to the documented miscount (`perturbations.documented_sizes`), or None.
+        documented_label: what these sizes are called.
         n_fits: bootstrap fits of all conditions together.
         n_failed: how many of them did not converge; the intervals leave these out.
     """
@@ -82,6 +83,7 @@ class FamilyParameters:
     unperturbed: pd.DataFrame
     exact: pd.DataFrame
     documented: tuple[float, float] | None
+    documented_label: str
     n_fits: int
     n_failed: int
 
@@ -116,6 +118,7 @@ def parameters_by_family_table(
         unperturbed=unperturbed,
         exact=_exact(family, unperturbed, np.unique(conditions["value"]), runs),
         documented=documented_sizes(runs, family),
+        documented_label=documented_label(family, runs.name),
         n_fits=int(counts.sum()),
         n_failed=int(counts["n_failed"]),
     )
@@ -215,9 +218,7 @@ def _draw_panel(axes: Axes, table: FamilyParameters, sweep: SweepAxis, parameter
         label = "unperturbed,\ntokens kept" if FAMILIES[table.family].coupled else "unperturbed"
         axes.axhline(unperturbed.iloc[0], linestyle=":", color=BLACK, linewidth=0.9, zorder=1.5, label=label)
     if table.documented is not None:
-        axes.axvspan(
-            *sweep.shown(table.documented), label=DOCUMENTED_LABELS[table.family], **DOCUMENTED_STYLE
-        )
+        axes.axvspan(*sweep.shown(table.documented), label=table.documented_label, **DOCUMENTED_STYLE)
     # A size that the axis cannot show (a factor c <= 0) is counted but gets no cross.
     missing = rows.loc[~np.isfinite(rows["estimate"]), "value"]
     places = np.where(np.isfinite(sweep.coordinate(missing)), sweep.shown(missing), np.nan)

@@ -47,6 +47,17 @@ DOCUMENTED_LABELS: Mapping[str, str] = MappingProxyType(
 """What `perturbations.documented_sizes` marks, by family; nothing is marked for the losses."""
 
 
+def documented_label(family: str, data: str) -> str:
+    """The label of the documented sizes of a family; "" where none are marked.
+
+    Args:
+        family: its name.
+        data: name of the runs: what is documented is about Chinchilla's, and other tables say so.
+    """
+    whose = "documented" if data == "chinchilla" else "Chinchilla's documented"
+    return DOCUMENTED_LABELS.get(family, "").replace("documented", whose)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepAxis:
     """How one family is shown on an axis.

@@ -23,9 +23,9 @@ from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
-    DOCUMENTED_LABELS,
     DOCUMENTED_STYLE,
     SweepAxis,
+    documented_label,
     spread,
     sweep_of,
 )
@@ -60,8 +60,8 @@ class FamilyBands:
         documented: flops, low, high: the span of the medians over the documented sizes, where the logarithm
             of the median is interpolated linearly between the sizes of the study; empty if the study's sizes
             do not enclose the documented ones.
-        realistic_range: lowest and highest realistic size (`sweeps.realistic_range`); None if none is
-            documented.
+        documented_sizes: lowest and highest documented size; None if none is documented.
+        documented_label: what these sizes are called.
         n_conditions: conditions of the family.
         n_missing: how many of them have no converged fit.
     """
@@ -70,6 +70,7 @@ class FamilyBands:
     curves: pd.DataFrame
     documented: pd.DataFrame
     documented_sizes: tuple[float, float] | None
+    documented_label: str
     n_conditions: int
     n_missing: int
 
@@ -87,12 +88,14 @@ def tokens_per_param_by_family_table(
     flops = np.unique(rows["flops"])
     bands = as_array(rows, {"condition": members["condition"], "flops": flops}, BANDS)
     curves = family_curves(members["value"], flops, bands)
-    limits = documented_sizes(study.runs(), family)
+    runs = study.runs()
+    limits = documented_sizes(runs, family)
     return FamilyBands(
         family=family,
         curves=curves.assign(level=rows["level"].iloc[0], method=method),
         documented=documented_span(curves, family, limits),
         documented_sizes=limits,
+        documented_label=documented_label(family, runs.name),
         n_conditions=len(members),
         n_missing=int(np.isnan(bands[:, :, BANDS.index("median")]).all(axis=1).sum()),
     )
@@ -217,7 +220,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
         over = ";\nmedians over repeats"
         if table.n_missing:
             over += f" ({table.n_missing:,} of {table.n_conditions:,} without a converged fit)"
-    documented = DOCUMENTED_LABELS.get(table.family, "").replace("\n", " ")
+    documented = table.documented_label.replace("\n", " ")
     span = {"color": _DOCUMENTED_SPAN["color"], "alpha": 0.6, "linewidth": 0}
     sweep = sweep_of(table.family)
     # With tokens recomputed, the neutral size can differ from the unperturbed runs.

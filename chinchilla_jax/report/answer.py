@@ -10,8 +10,9 @@ import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
-from chinchilla_jax.planning.plausibility import prescription_doubt
+from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescription_doubt
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
@@ -59,9 +60,10 @@ def _prescription(facts: Facts) -> Sentence:
     place = (
         f"At {shown(facts.budget)} FLOP ({what if exact else f'nearest to {shown(wanted)}, {what}'}), {whose}"
     )
-    if not np.isfinite(row[HEADLINE]):
+    if np.isnan(known_ratio(row[HEADLINE])):
+        why = "their point fit could not be certified" if np.isnan(row[HEADLINE]) else _no_optimum(facts)
         return [
-            f"{place} give no prescription, because their point fit could not be certified (",
+            f"{place} give no prescription, because {why} (",
             Linked("see the row", anchor),
             ").",
         ]
@@ -80,6 +82,14 @@ def _prescription(facts: Facts) -> Sentence:
         f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}"
         f"{f' ({doubt})' if doubt else ''}.",
     ]
+
+
+def _no_optimum(facts: Facts) -> str:
+    """Why the law of the reference has no compute-optimal point."""
+    point, objective = facts.study.point, facts.study.spec.objective
+    row = point[(point["condition"] == facts.reference) & (point["objective"] == objective)].iloc[0]
+    why = no_optimum(ScalingLaw(**{name: float(row[name]) for name in PARAMETERS}))
+    return f"the fitted law has no compute-optimal point: {why}"
 
 
 def _how(count: str) -> str:
@@ -123,7 +133,7 @@ def _miscount(facts: Facts) -> str:
     """The size that perturbations are measured by. Nothing is documented about a table of the user's own."""
     if facts.study.spec.data == "chinchilla":
         return f"the documented miscount of {DOCUMENTED_MISCOUNT:.1%}"
-    return f"{DOCUMENTED_MISCOUNT:.1%}, the miscount documented for Chinchilla's table and not for this one,"
+    return f"{DOCUMENTED_MISCOUNT:.1%}, the miscount documented for Chinchilla's table and not for this one"
 
 
 def _estimate_of(facts: Facts, condition: str) -> Linked:
