@@ -122,7 +122,7 @@ def test_columns_are_exactly_those_that_users_rely_on():
         "point": "condition objective E A B alpha beta objective_value status steps",
         "fits": "condition resample E A B alpha beta objective_value decrement status steps",
         "params": "condition parameter estimate standard_error low high level method n_converged n_failed",
-        "tokens_per_param": "condition flops low median high level method",
+        "tokens_per_param": "condition flops low median high level method estimate",
     }
     assert {kind: " ".join(columns) for kind, columns in COLUMNS.items()} == documented
 
