@@ -157,3 +157,68 @@ def test_a_bootstrap_with_many_failures_says_so(tmp_path):
     said = " ".join(done("bootstrap", str(table), "--resamples", "50").split())
     assert re.search(r"warning: \d\d of 50 resamples \(\d\d%\) have no certified fit \(", said)
     assert "the intervals describe only the others" in said
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory):
+    """Forty runs whose errors are those of ten labs, of four sizes and ten token counts."""
+    params, tokens = (
+        each.ravel() for each in np.meshgrid(np.geomspace(1e8, 1e10, 4), np.geomspace(2e9, 2e11, 10))
+    )
+    lab = np.random.default_rng(2).permutation(np.repeat(np.arange(10), 4))
+    errors = 0.006 * np.random.default_rng(1).standard_normal(10)[lab]
+    errors += 0.002 * np.random.default_rng(2).standard_normal(40)
+    frame = pd.DataFrame(
+        {"params": params, "tokens": tokens, "loss": LAW.loss(params, tokens) * np.exp(errors)}
+    )
+    found = tmp_path_factory.mktemp("labs") / "labs.csv"
+    frame.assign(lab=[f"lab {number}" for number in lab]).to_csv(found, index=False)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bootstrap", *FEW),
+        ("breakdown", "--family", "multiplicative", *FEW),
+        ("forms", "--law", "equal_exponents", "--split", "runs", "--folds", "2", "--resamples", "4"),
+        ("objectives", "--delta", "1e-3", "--resamples", "4"),
+        ("wald", "--resamples", "400"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_groups_are_resampled_by_any_column(labs, arguments):
+    command, *options = arguments
+    named = strict_json(done(command, labs, *options, "--cluster", "lab", "--json"))
+    assert (named["scheme"], named["cluster"], named["dependence"]) == ("cluster", "lab", None)
+    measured = strict_json(done(command, labs, *options, "--json"))  # the column is not read unasked
+    assert {row["grouping"] for row in measured["dependence"]["groupings"]} <= {"sizes", "budgets"}
+    assert measured["scheme"] == "pairs"
+
+
+def test_a_line_says_how_runs_were_resampled_and_why(labs):
+    text = " ".join(done("bootstrap", labs, *FEW).split())
+    assert "scheme auto: runs are resampled one by one, since residuals show no correlation within" in text
+    text = done("bootstrap", labs, *FEW, "--cluster", "lab")
+    assert "10 resamples (cluster by lab), huber" in text and "scheme auto" not in text
+    plan = strict_json(done("plan", labs, "--flops", "1e22", *FEW, "--json"))
+    assert plan["resampling"].startswith("runs are resampled one by one")
+    text = " ".join(done("bootstrap", "llama3", *FEW).split())
+    assert "one by one, as published for llama3; in a table of your own whole groups would be," in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--cluster", "labs"), "no column is named 'labs'; did you mean 'lab'"),
+        (("--cluster", "lab", "--scheme", "pairs"), "--cluster is for --scheme cluster, not pairs"),
+    ],
+)
+def test_groups_that_there_are_not(labs, arguments, expected):
+    assert expected in refused("bootstrap", labs, *arguments)
+    assert "the embedded llama3 has no such column" in refused(
+        "plan", "llama3", "--flops", "1e22", "--cluster", "lab"
+    )
+    assert "leave out --cluster" in refused(
+        "plan", "--law", "hoffmann2022", "--flops", "1e22", "--cluster", "params"
+    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class Sizes:
     def __init__(
         self,
         runs: Runs,
-        weights: NDArray[np.uint8],
+        weights: NDArray[Any],
         objective: Huber,
         flops: float,
         seed: int,

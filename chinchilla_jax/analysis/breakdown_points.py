@@ -31,9 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Conclusion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
+from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
+from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, training_flops
 from chinchilla_jax.laws.objectives import Huber
@@ -43,6 +45,7 @@ from chinchilla_jax.solvers import SolverOptions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
@@ -60,6 +63,7 @@ def breakdown(
     tolerance: float = 0.005,
     flops: float | None = None,
     seed: int = 0,
+    scheme: Scheme | str = "auto",
     objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
@@ -77,6 +81,7 @@ def breakdown(
         flops: the budget (FLOP) of the first criterion; None for that of Gopher and Chinchilla (5.76e23) on
             "chinchilla", and for the largest run, as 6 N D, on other tables.
         seed: of resamples and noise.
+        scheme: how to resample the unperturbed runs, the same for every size; as for `compare_forms`.
         objective: of every fit.
         options: how hard the solver tries, and by which engine.
         progress: called with 1 after every search, out of `n_searches`.
@@ -94,13 +99,14 @@ def breakdown(
     """
     import pandas as pd
 
-    from chinchilla_jax.bootstrapping.weights import resample_weights
-
     central_tails(level)
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
-    weights = resample_weights(len(runs), np.arange(whole_number("resamples", resamples, low=1)), seed)
+    ids = np.arange(whole_number("resamples", resamples, low=1))
+    chosen, _ = resolve_scheme(scheme, runs, objective=objective, options=options)
+    require_weights(chosen, len(runs), "breakdown")
+    weights = chosen.weights(runs, ids, seed_number(seed))
     budget = _default_budget(runs) if flops is None else positive_number("flops", flops)
     sizes = Sizes(runs, weights, objective, budget, seed, options)
     none = sizes.at(None)

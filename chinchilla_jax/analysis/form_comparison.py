@@ -34,7 +34,7 @@ from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
-from chinchilla_jax.bootstrapping.schemes import Residual, Wild
+from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, with_width
 from chinchilla_jax.intervals.methods import METHODS, Sample
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
@@ -183,11 +183,7 @@ def _distinct(forms: Sequence[Law]) -> list[Law]:
 def _resample_weights(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
     """Weights (R, n) of these resamples under a scheme that is weights on as many runs."""
     count = whole_number("resamples", resamples, low=2)
-    if isinstance(chosen, Residual | Wild) or chosen.factor(len(runs)) != 1 or not chosen.quantiles:
-        raise UsageError(
-            f"compare_forms: scheme {chosen.name!r} does not weight as many runs; use 'pairs', 'cluster' "
-            "or 'bayesian'"
-        )
+    require_weights(chosen, len(runs), "compare_forms")
     return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
 
 

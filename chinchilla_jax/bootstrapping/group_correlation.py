@@ -15,7 +15,7 @@ Source: Donner 1986, International Statistical Review 54:67 (one-way analysis of
 random). Residuals of a fitted law cannot simply be exchanged, since the fit has taken up part of what groups
 have in common. Permuted ones are therefore fitted again, to first order (Freedman & Lane 1983, Journal of
 Business & Economic Statistics 1:292), which leaves p approximate: on simulated independent runs it is below
-0.1 in 7 to 11% of the tables, and in 14 to 16% where the errors' spread varies tenfold with the size.
+0.1 in 6 to 12% of the tables, and in up to 20% where the spread of the errors varies much with the size.
 """
 
 from __future__ import annotations

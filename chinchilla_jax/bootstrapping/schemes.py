@@ -325,6 +325,19 @@ def read_scheme(scheme: Scheme | str) -> Scheme:
     return kind()
 
 
+def require_weights(scheme: Scheme, n_runs: int, caller: str) -> None:
+    """Refuse a scheme that is not weights on as many runs, with the spread of the estimate itself.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(scheme, Residual | Wild) or scheme.factor(n_runs) != 1 or not scheme.quantiles:
+        raise UsageError(
+            f"{caller}: scheme {scheme.name!r} does not weight as many runs; use 'pairs', 'cluster' or "
+            "'bayesian'"
+        )
+
+
 SCHEMES = {
     kind.name: kind for kind in (Pairs, Cluster, Residual, Wild, Bayesian, MOutOfN, Jackknife, DeleteD)
 }

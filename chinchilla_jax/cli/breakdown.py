@@ -7,6 +7,13 @@ import click
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.resampling import (
+    WEIGHT_SCHEMES,
+    Resampling,
+    print_dependence,
+    resampling_options,
+    scheme_fields,
+)
 from chinchilla_jax.cli.table_options import Table, table_options
 
 _COLUMNS = ["family", "direction", "criterion", "size", "low", "high", "documented", "times_documented"]
@@ -39,6 +46,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 )
 @level_option
 @seed_option("Seed of the resamples and noise.")
+@resampling_options(WEIGHT_SCHEMES)
 @newton_options
 @output_options
 def breakdown_command(
@@ -49,6 +57,7 @@ def breakdown_command(
     flops: float | None,
     level: float,
     seed: int,
+    resampling: Resampling,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -58,10 +67,12 @@ def breakdown_command(
     is documented for Chinchilla's table (15.2%). Takes several minutes.
     """
     from chinchilla_jax.analysis.breakdown_points import breakdown, n_searches
+    from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.perturbations import PARAMS_FAMILIES
     from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute
 
-    runs = table.read()
+    runs = resampling.read_runs(table)
+    scheme, dependence = resolve_scheme(resampling.read(), runs, options=solver.options())
     families = family or PARAMS_FAMILIES
     with output.progress("breakdown", n_searches(runs, families, repeats), "searches") as advance:
         found = breakdown(
@@ -72,6 +83,7 @@ def breakdown_command(
             flops=flops,
             level=level,
             seed=seed,
+            scheme=scheme,
             options=solver.options(),
             progress=advance,
         )
@@ -84,6 +96,7 @@ def breakdown_command(
                 "repeats": repeats,
                 "level": level,
                 "seed": seed,
+                **scheme_fields(scheme, dependence),
                 "flops": found.attrs["flops"],
                 "doubt": far or None,
                 "criteria": found.attrs["criteria"],
@@ -92,6 +105,7 @@ def breakdown_command(
         )
         return
     output.echo(output.runs_line(runs))
+    print_dependence(dependence)
     output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=3, digits=3)
