@@ -1,6 +1,7 @@
 """The commands of the analysis layer: what they print, and that a mistake costs one line."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_cli import done, refused, strict_json
 
@@ -77,6 +78,32 @@ def test_every_command_that_fits_takes_an_engine():
         assert "--engine NAME" in done(command, "--help")
     for group, command in (("study", "run"), ("progress", "next")):
         assert "--engine NAME" in done(group, command, "--help")
+
+
+def test_coverage_of_errors_that_runs_share(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "runs.csv"
+    params = np.repeat(np.geomspace(1e8, 1e10, 8), 5)
+    tokens = np.tile(np.geomspace(1e9, 1e11, 5), 8)
+    errors = 0.005 * (rng.normal(size=8)[np.arange(40) // 5] + 0.5 * rng.normal(size=40))
+    loss = (1.8 + 480 * params**-0.35 + 2000 * tokens**-0.37) * np.exp(errors)
+    names = [f"lab {i // 5 % 4}" for i in range(40)]
+    pd.DataFrame({"params": params, "tokens": tokens, "loss": loss, "lab": names}).to_csv(path, index=False)
+    few = ("--datasets", "2", "--resamples", "20", "--method", "percentile", "--flops", "1e22")
+    found = strict_json(done("coverage", str(path), *few, "--json"))
+    assert found["groups"] == ["params"] and found["correlation"][0] > 0.5
+    assert len(found["coverage"]) == 5 * 2
+    given = ("--groups", "params", "--correlation", "0.25", "--scheme", "pairs", "--delta", "0.004")
+    found = strict_json(done("coverage", str(path), *few, *given, "--json"))
+    assert (found["correlation"], found["delta"], found["scheme"]) == ([0.25], 0.004, "pairs")
+    text = done("coverage", str(path), *few, "--groups", "none", "--cluster", "lab", "--boundary", "drop")
+    assert "(cluster by lab)" in text and "every run errs on its own" in text
+    text = done("coverage", str(path), *few, "--groups", "lab")
+    assert "errors of runs with the same 'lab' are correlated by" in text
+    needless = refused("coverage", str(path), "--correlation", "0.5")
+    assert "correlation is of the errors of one group" in needless
+    unknown = refused("coverage", str(path), "--groups", "labs")
+    assert "no column is named 'labs'; did you mean 'lab'" in unknown
+    assert "embedded llama3 has no such column" in refused("coverage", "llama3", "--groups", "lab")
 
 
 def test_coverage(tmp_path):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
 
-_UNITS = {"params": "size", "flops": "budget", "replicates": "configuration"}
+_GROUPS = {"params": "of one size", "flops": "of one budget", "replicates": "of one configuration"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +82,7 @@ def sentence(shared: tuple[Shared, ...]) -> str:
     if not shared:
         return "every run errs on its own"
     texts = [
-        f"of one {_UNITS.get(each.by, each.by)} are correlated by {each.correlation:.2f} "
+        f"{_GROUPS.get(each.by, f'with the same {each.by!r}')} are correlated by {each.correlation:.2f} "
         f"({int(each.members.max()) + 1} groups)"
         for each in shared
     ]

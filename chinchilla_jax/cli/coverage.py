@@ -53,7 +53,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
     metavar="NAME",
     default="auto",
     help="Runs that share part of their errors: params (those of one size), flops (one budget), replicates, "
-    "none, or auto for what the residuals of DATA show.",
+    "a column of DATA, none, or auto for what the residuals show.",
 )
 @click.option(
     "--correlation",
@@ -122,7 +122,7 @@ def coverage_command(
         "seed": seed,
     }
     spec = CoverageSpec(**settings, methods=method or None)
-    runs = resampling.read_runs(table)
+    runs = resampling.read_runs(table, groups=None if groups in ("auto", "none") else groups)
     with output.progress("coverage", datasets, "data sets") as advance:
         found = coverage(runs, spec, delta=delta, out=out, options=solver.options(), progress=advance)
     try:

@@ -30,15 +30,17 @@ class Resampling:
     name: str = AUTO
     cluster: str | None = None
 
-    def read_runs(self, table: Table) -> Runs:
-        """The runs of the table, with the column of --cluster."""
-        own = self.cluster is not None and self.cluster not in choices.GROUPINGS
+    def read_runs(self, table: Table, *, groups: str | None = None) -> Runs:
+        """The runs of the table, with the column of --cluster and that of another option, if it names one."""
+        wanted = {"--cluster": self.cluster, "--groups": groups}
+        own = {option: name for option, name in wanted.items() if name and name not in choices.GROUPINGS}
         if own and table.data in choices.DATASETS:
+            option, name = next(iter(own.items()))
             raise UsageError(
-                f"--cluster {self.cluster}: the embedded {table.data} has no such column; give "
+                f"{option} {name}: the embedded {table.data} has no such column; give "
                 f"{choices.or_text(choices.GROUPINGS)}"
             )
-        return table.read(groups=(self.cluster,) if own and self.cluster else ())
+        return table.read(groups=tuple(dict.fromkeys(own.values())))
 
     def read(self) -> Scheme | str:
         """The scheme, or the name of one without settings."""
