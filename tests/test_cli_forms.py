@@ -66,6 +66,14 @@ def test_forms():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_fixed_floor_is_compared_only_where_named_or_given_a_floor():
+    quick = ("--split", "flops", "--budget", "8e20", "--resamples", "2", "--json")
+    forms = [fit["form"] for fit in strict_json(done("forms", "chinchilla", *quick))["fits"]]
+    assert forms == ["chinchilla", "equal_exponents", "kaplan", "broken"]
+    given = strict_json(done("forms", "chinchilla", "--floor", "1.8", *quick))
+    assert "fixed_floor" in [fit["form"] for fit in given["fits"]]
+
+
 def test_objectives(tmp_path):
     table = cj.load_runs("chinchilla").to_frame()
     table["trust"] = np.where(np.arange(240) < 40, 0.0, 2.0)

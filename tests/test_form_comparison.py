@@ -9,9 +9,10 @@ import pytest
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sensitivity
+from chinchilla_jax.analysis.form_comparison import COMPARED
 from chinchilla_jax.analysis.splits import make_splits
 from chinchilla_jax.bootstrapping.schemes import Cluster
-from chinchilla_jax.laws import Broken, Squared
+from chinchilla_jax.laws import LAWS, Broken, Squared
 
 RUNS = cj.load_runs("chinchilla")
 
@@ -82,6 +83,33 @@ def test_the_table(comparison):
     # Paired: a difference is known better than either error.
     first = table.iloc[1]
     assert first["high"] - first["low"] < first["error_high"] - first["error_low"]
+
+
+def test_intervals_hold_their_estimates(comparison):
+    table = comparison.table
+    assert comparison.method == "centred"
+    assert ((table["error_low"] <= table["error"]) & (table["error"] <= table["error_high"])).all()
+    assert ((table["low"] <= table["difference"]) & (table["difference"] <= table["high"])).all()
+    # As wide as the others, around another place.
+    given = {"splits": ["runs", "flops"], "folds": 2, "budgets": [8e20], "resamples": 12, "seed": 1}
+    for method in ("basic", "percentile"):
+        other = compare_forms(RUNS, ["equal_exponents"], method=method, **given).table
+        assert (table["high"] - table["low"]).to_numpy() == pytest.approx(
+            other["high"] - other["low"], rel=1e-9
+        )
+    percentile = other.iloc[1]
+    row = table.iloc[1]
+    # Reflected: as far above as the percentile interval reaches below its median.
+    middle = percentile["high"] - (row["difference"] - row["low"])
+    assert percentile["low"] < middle < percentile["high"]
+    with pytest.raises(UsageError, match="interval method"):
+        compare_forms(RUNS, ["equal_exponents"], method="bca", **given)
+
+
+def test_an_irreducible_loss_is_fixed_only_where_asked():
+    assert "fixed_floor" not in COMPARED and set(LAWS) - set(COMPARED) == {"fixed_floor"}
+    found = compare_forms(RUNS, splits=["flops"], budgets=[8e20], resamples=2)
+    assert found.table["form"].tolist() == ["chinchilla", "equal_exponents", "kaplan", "broken"]
 
 
 @pytest.mark.parametrize("planted", ["kaplan", "broken"])
