@@ -13,6 +13,8 @@ from chinchilla_jax import planning
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.report.answer import answer, plain_text
+from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.solvers.counted import counted_lanes, counted_rows
 from chinchilla_jax.study import StudySpec
 
@@ -226,6 +228,16 @@ def test_a_study_keeps_them_and_published_studies_do_not(tmp_path, table):
         assert (row["low"], row["high"]) == pytest.approx(np.quantile(kept["alpha"], (0.1, 0.9)), rel=1e-12)
         assert (row["n_converged"], row["n_failed"]) == (len(kept), 60 - len(kept))
         found[boundary] = len(kept)
+        facts = Facts(study)
+        count, low, high = facts.other_interval
+        other = fits[counted_rows(fits["status"], "drop" if boundary == "keep" else "keep")]
+        laws = cj.ScalingLaw(**{name: other[name].to_numpy() for name in ("E", "A", "B", "alpha", "beta")})
+        ratios = laws.tokens_per_param(facts.budget)
+        assert (low, high) == pytest.approx(np.quantile(ratios, (0.1, 0.9)), rel=1e-9)
+        said = plain_text(answer(facts)[0])
+        assert (
+            f"{'without' if boundary == 'keep' else 'with'} the {count} resamples whose best E is 0" in said
+        )
         sample = planning.LawSample.from_study(study)
         assert len(sample) == len(kept) and sample.boundary == boundary
         assert sample.other.boundary != boundary and len(sample.other) != len(sample)

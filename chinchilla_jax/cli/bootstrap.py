@@ -171,7 +171,7 @@ def _fields(
         **output.objective_fields(result.point.objective),
         **settings,
         "status_counts": result.counts(),
-        "point": point_fields(result.point),
+        "point": point_fields(result.point) | ({} if result.estimated else {"law": None}),
         "parameters": output.records(params, _PARAMETER_COLUMNS) if result.estimated else None,
         "tokens_per_param": (
             output.doubtful_records(shown.columns, shown.doubts, [*_BAND_COLUMNS, _MEDIAN])

@@ -129,7 +129,8 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     if result.model.name != "chinchilla":
         output.echo(f"{result.model.name}: {result.model.formula}")
     output.echo()
-    output.print_table(("parameter", "estimate"), result.parameters.items())
+    what = "estimate" if result.status.certified else "no estimate"
+    output.print_table(("parameter", what), result.parameters.items())
     output.echo()
     optimum = _optimum_text(runs, result)
     if optimum:

@@ -97,9 +97,8 @@ def _print_failures(study: Study) -> None:
     if len(worst):
         places = ", ".join(f"{int(count):,} under {family}" for family, count in worst.items())
         share = 100.0 * worst.sum() / table.size / study.spec.resamples
-        output.echo(
-            f"note: {int(worst.sum()):,} fits ({share:.2g}%) are not certified and left out: {places}"
-        )
+        why = "are not certified" if study.spec.boundary == "keep" else "are not certified or have E = 0,"
+        output.echo(f"note: {int(worst.sum()):,} fits ({share:.2g}%) {why} and left out: {places}")
 
 
 def _interpretations(study: Study) -> list[tuple[Any, ...]]:

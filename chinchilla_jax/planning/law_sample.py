@@ -85,7 +85,7 @@ class LawSample:
             raise UsageError(
                 f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
             )
-        require_estimate(result.point.status, source)
+        require_estimate(result.point.status, source, result.point.reason)
         made = cls._both_ways(result.laws, result.status_codes, result.point.law, source, result.boundary)
         largest = largest_compute(result.design)
         return dataclasses.replace(
@@ -237,13 +237,19 @@ def boundary_table(
     return pd.DataFrame(rows, columns=["quantity", "flops", *INTERVAL_COLUMNS, "other_low", "other_high"])
 
 
-def require_estimate(status: Status, source: str) -> None:
+def require_estimate(status: Status, source: str, reason: str = "") -> None:
     """Refuse a point fit that is not certified: there is no estimate to put an interval around.
+
+    Args:
+        status: of the point fit.
+        source: where it comes from.
+        reason: what happened, if more is known than the status says.
 
     Raises:
         NoEstimateError: it is not.
     """
     if not status.certified:
         raise NoEstimateError(
-            f"{source}: no estimate, because the point fit ended as {status.name}: {status.sentence}"
+            f"{source}: no estimate, because the point fit ended as {status.name}: "
+            f"{reason or status.sentence}"
         )

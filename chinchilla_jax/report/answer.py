@@ -80,8 +80,18 @@ def _prescription(facts: Facts) -> Sentence:
         Linked(shown(float(row["high"]), 3), anchor),
         f" over {int(row['n_converged']):,} resamples; the interval "
         f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}"
-        f"{f' ({doubt})' if doubt else ''}.",
+        f"{f' ({doubt})' if doubt else ''}{_other_interval(facts)}.",
     ]
+
+
+def _other_interval(facts: Facts) -> str:
+    """The interval of the other choice about E = 0, as a clause; empty where it hardly matters."""
+    if facts.other_interval is None:
+        return ""
+    count, low, high = facts.other_interval
+    which = "without" if facts.study.spec.boundary == "keep" else "with"
+    span = f"{shown(low, 3)} to {shown(high, 3)}"
+    return f"; {which} the {count:,} resamples whose best E is 0 it runs from {span}"
 
 
 def _no_optimum(facts: Facts) -> str:

@@ -18,13 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
+from chinchilla_jax.bootstrapping.boundary import MANY_AT_BOUNDARY
+from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
+from chinchilla_jax.solvers.counted import counted_rows
+from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +177,25 @@ class Facts:
         """The headline of one condition in `at_budget`; NaN if there is none."""
         found = table.loc[table["condition"] == condition, HEADLINE]
         return float(found.iloc[0]) if len(found) else float("nan")
+
+    @functools.cached_property
+    def other_interval(self) -> tuple[int, float, float] | None:
+        """What the other choice about E = 0 would change; None where at most 5% of the fits have it.
+
+        How many fits of `reference` have E = 0, and low and high of the tokens per parameter at `budget` with
+        the other choice.
+        """
+        if self.reference is None:
+            return None
+        fits = self.study.fits(self.reference)
+        edge = (fits["status"] == Status.BOUNDARY.name).to_numpy()
+        if edge.mean() <= MANY_AT_BOUNDARY:
+            return None
+        other = "drop" if self.study.spec.boundary == "keep" else "keep"
+        laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
+        kept = counted_rows(fits["status"], other)
+        band = tokens_per_param_band(laws, [self.budget], self.level, METHOD, counted=kept)
+        return int(edge.sum()), float(band["low"].iloc[0]), float(band["high"].iloc[0])
 
     def curves(self, family: str) -> pd.DataFrame:
         """Bands of one family over all budgets, see `family_curves`, and the estimate of each size."""
