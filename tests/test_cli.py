@@ -474,10 +474,18 @@ def test_fit_as_text_shows_the_same_numbers():
 
 def test_fit_of_a_table_of_ones_own_under_other_column_names(table):
     path = table()
-    found = strict_json(done("fit", path, "--starts", STARTS, "--json"))
+    found = strict_json(done("fit", path, "--starts", STARTS, "--delta", "1e-3", "--json"))
     assert found["data"]["name"] == "mine.csv"
     assert found["data"]["params"] == "as_given"
     assert found["objective_value"] == pytest.approx(0.0010182740175, abs=1e-9)
+
+
+def test_the_residuals_decide_the_zone_of_a_table_of_ones_own_and_of_no_embedded_one(table):
+    for command in (("fit", "--starts", STARTS), ("bootstrap", "--resamples", "20")):
+        own = strict_json(done(command[0], table(), *command[1:], "--json"))
+        embedded = strict_json(done(command[0], "chinchilla", *command[1:], "--json"))
+        assert (own["delta"], own["delta_automatic"]) == (pytest.approx(0.00658, rel=0.01), True)
+        assert (embedded["delta"], embedded["delta_automatic"]) == (1e-3, False)
 
 
 def test_a_fit_that_is_not_certified_is_printed_and_exits_with_1(table):

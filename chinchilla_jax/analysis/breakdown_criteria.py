@@ -27,12 +27,12 @@ from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, params_times_tokens
-from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import Perturbation
 from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws.objectives import Objective
 
 Floats = NDArray[np.float64]
 CRITERIA = ("ratio_leaves_interval", "slope_excludes_zero", "ratio_leaves_range")
@@ -68,7 +68,7 @@ class Sizes:
         self,
         runs: Runs,
         weights: NDArray[Any],
-        objective: Huber,
+        objective: Objective,
         flops: float,
         seed: int,
         options: SolverOptions | None,

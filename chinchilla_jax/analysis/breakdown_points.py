@@ -64,7 +64,7 @@ def breakdown(
     flops: float | None = None,
     seed: int = 0,
     scheme: Scheme | str = "auto",
-    objective: Huber = Huber(),  # noqa: B008 - frozen, shared on purpose
+    objective: Huber | None = None,
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
@@ -82,7 +82,8 @@ def breakdown(
             "chinchilla", and for the largest run, as 6 N D, on other tables.
         seed: of resamples and noise.
         scheme: how to resample the unperturbed runs, the same for every size; as for `compare_forms`.
-        objective: of every fit.
+        objective: of every fit; None for that of `fit(runs)`. Where the residuals decide the width of its
+            zone, those of the unperturbed runs do.
         options: how hard the solver tries, and by which engine.
         progress: called with 1 after every search, out of `n_searches`.
 
@@ -99,16 +100,20 @@ def breakdown(
     """
     import pandas as pd
 
+    from chinchilla_jax.fitting.point_fit import decided_objective
+
     central_tails(level)
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
     ids = np.arange(whole_number("resamples", resamples, low=1))
-    chosen, _ = resolve_scheme(scheme, runs, objective=objective, options=options)
+    # One zone for all sizes: what an error does would else mix with what another estimator does.
+    used = decided_objective(runs, objective, options)
+    chosen, _ = resolve_scheme(scheme, runs, objective=used, options=options)
     require_weights(chosen, len(runs), "breakdown")
     weights = chosen.weights(runs, ids, seed_number(seed))
     budget = _default_budget(runs) if flops is None else positive_number("flops", flops)
-    sizes = Sizes(runs, weights, objective, budget, seed, options)
+    sizes = Sizes(runs, weights, used, budget, seed, options)
     none = sizes.at(None)
     if not none.known.sum() > 1:
         raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")

@@ -80,8 +80,8 @@ def bootstrap(
         seed: whole number; the same seed gives every law and objective the same resamples, whatever R.
         objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names; the point fit is
             of the same one.
-        delta: half-width of the zone, for an objective given by name; "auto" for `Huber` lets the residuals
-            of `runs` decide once: every resample is fitted with the same delta.
+        delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of `runs`
+            decide once: every resample is fitted with the same delta. None as for `fit`, or that of `point`.
         weights: how much each run counts, (n,), zero or more; a resample's counts are multiplied by them.
         solver: as for `fit`.
         scheme: how to resample, see `schemes.py`: a scheme or its name, "pairs" (Efron 1979), "cluster",
@@ -103,6 +103,8 @@ def bootstrap(
     Raises:
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
+    if point is not None and delta is None and objective == point.objective.name:
+        objective = point.objective  # nobody says how wide the zone is, and the point fit knows
     problem = read_problem("bootstrap", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))

@@ -86,7 +86,7 @@ def bootstrap_command(
     inner: int,
     flops: tuple[float, ...],
     law: Law,
-    objective: Objective,
+    objective: Objective | str,
     weights: str | None,
     solver: Solver,
     as_json: bool,

@@ -9,7 +9,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
+from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
 from chinchilla_jax.cli.options import (
     boundary_option,
     flops_option,
@@ -63,7 +63,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
     help="Correlation of the errors within a group, 0 to 1.",
 )
 @resampling_options()
-@delta_option(show_default="0.001")
+@delta_option(show_default=DELTA_DEFAULT)
 @boundary_option
 @click.option(
     "--method",

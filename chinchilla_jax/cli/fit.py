@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def fit_command(
     table: Table,
     law: Law,
-    objective: Objective,
+    objective: Objective | str,
     weights: str | None,
     solver: Solver,
     starts: str,

@@ -66,6 +66,9 @@ law_options = bundle(
 """--law and --floor, as `law`."""
 
 
+DELTA_DEFAULT = "auto; 0.001 on an embedded table"
+
+
 def delta_option(**settings: Any) -> Decorator[Any]:
     """The option --delta."""
     return click.option(
@@ -88,10 +91,12 @@ penalty_option = click.option(
 )
 
 
-def _read_objective(objective: str, delta: Delta | None, penalty: float | None) -> Objective:
+def _read_objective(objective: str, delta: Delta | None, penalty: float | None) -> Objective | str:
     from chinchilla_jax.laws import read_objective
 
-    return read_objective(objective, delta=delta, penalty=penalty)
+    found = read_objective(objective, delta=delta, penalty=penalty)
+    # By its name alone, so that the table may say how wide the zone is: see `usual_delta`.
+    return objective if delta is None and penalty is None else found
 
 
 objective_options = bundle(
@@ -105,7 +110,7 @@ objective_options = bundle(
             default="huber",
             help=f"What is minimised: {choices.or_text(choices.OBJECTIVES)}.",
         ),
-        "delta": delta_option(show_default="0.001"),
+        "delta": delta_option(show_default=DELTA_DEFAULT),
         "penalty": penalty_option,
     },
 )
@@ -124,7 +129,7 @@ class Solver:
     engine: str
 
     def options(
-        self, law: Law | None = None, objective: Objective | None = None, *, wide_start: bool = False
+        self, law: Law | None = None, objective: Objective | str | None = None, *, wide_start: bool = False
     ) -> SolverOptions | None:
         """Options for `fit` (with a wide start) or `bootstrap`; None for the library's own defaults.
 
@@ -138,8 +143,10 @@ class Solver:
         """
         if self.engine == "auto":
             return None
+        from chinchilla_jax.laws import read_objective
         from chinchilla_jax.solvers.dispatch import is_fast
 
+        objective = None if objective is None else read_objective(objective)
         if self.engine != "xla" and law is not None and objective is not None and not is_fast(law, objective):
             raise UsageError(
                 f"--engine {self.engine} does not fit {law.name} by {objective.name}; leave it out"

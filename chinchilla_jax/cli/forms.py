@@ -88,7 +88,7 @@ def forms_command(
     law: tuple[str, ...],
     reference: str,
     floor: float | None,
-    objective: Objective,
+    objective: Objective | str,
     weights: str | None,
     split: tuple[str, ...],
     folds: int,

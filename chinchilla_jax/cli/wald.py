@@ -10,7 +10,7 @@ import click
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit import require_certified
-from chinchilla_jax.cli.fit_options import Solver, delta_option, newton_options
+from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
 from chinchilla_jax.cli.options import output_options, resamples_option, seed_option
 from chinchilla_jax.cli.resampling import (
@@ -53,7 +53,7 @@ _LAW = "hoffmann2022"
     default="exponents",
     help="exponents (alpha and beta), or all five parameters, for losses of one text and tokenizer.",
 )
-@delta_option(default=1e-3)
+@delta_option(show_default=DELTA_DEFAULT)
 @resamples_option()
 @seed_option()
 @resampling_options((*WEIGHT_SCHEMES, "wild"))
@@ -65,7 +65,7 @@ def wald_command(
     errors: str | None,
     against: str | None,
     compare: str,
-    delta: Delta,
+    delta: Delta | None,
     resamples: int,
     seed: int,
     resampling: Resampling,
@@ -78,7 +78,7 @@ def wald_command(
     chi-squared and with the distances of the resamples themselves. E, A and B depend on the text and the
     tokenizer, so by default only the exponents are compared.
     """
-    from chinchilla_jax import Huber, bootstrap
+    from chinchilla_jax import bootstrap
     from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
 
     if against is not None and (law is not None or errors is not None):
@@ -86,7 +86,6 @@ def wald_command(
         raise UsageError(f"{other} is about a law and --against about a table; give one of them")
     name = law or _LAW
     tested, published = parse_law(name), None if errors is None else _read_errors(errors)
-    objective = Huber(delta)
     runs = resampling.read_runs(table)
     second = None if against is None else resampling.read_runs(dataclasses.replace(table, data=against))
 
@@ -96,7 +95,7 @@ def wald_command(
                 each,
                 resamples=resamples,
                 seed=seed,
-                objective=objective,
+                delta=delta,
                 scheme=resampling.read(),
                 options=solver.options(),
                 progress=advance,
@@ -144,7 +143,8 @@ def wald_command(
     output.echo(f"law {name}" if second is None else f"against {output.runs_line(second)}")
     of = "against the fit" if second is None else "fits"
     schemes = " and ".join(dict.fromkeys(scheme_text(boot.scheme) for boot in boots))
-    output.echo(f"{of} by {objective.name}, {resamples:,} resamples ({schemes})")
+    objectives = " and ".join(dict.fromkeys(output.objective_text(boot.point.objective) for boot in boots))
+    output.echo(f"{of} by {objectives}, {resamples:,} resamples ({schemes})")
     for boot in boots:
         print_dependence(boot.dependence)
     output.echo()

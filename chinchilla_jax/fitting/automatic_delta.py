@@ -31,7 +31,7 @@ EFFICIENT = 1.345  # delta / sigma at which Huber's estimator is 95% efficient o
 LEAST_ABSOLUTE = 3.0  # sigma / delta above which the fit is least absolute deviations in effect
 LEAST_SQUARES = 1 / 3  # and below which it is least squares
 _NORMAL = 1.4826  # standard deviation of normal errors over their median size
-_SMALLEST = 1e-6  # delta: residuals below are rounding of the losses in the table
+_SMALLEST = 1e-4  # delta: smaller residuals are rounding of the losses, or there is no noise at all
 _MOST_TURNS, _SETTLED = 20, 1e-4
 _DIGITS = 3
 

@@ -19,6 +19,7 @@ from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law, read_objective
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import (
+    AUTO,
     Delta,
     Huber,
     HuberScale,
@@ -45,6 +46,7 @@ _FIRST_STARTS = 64  # of a fast fit that others build on; on large tables nearly
 _AGREED = 0.9  # share of them at the best optimum below which every start is tried
 _FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
 _PILOT_STARTS = 32  # of the first of the fits that decide the width of the zone
+_PUBLISHED_DELTA = 1e-3
 _MORE_STEPS = 600  # of a point fit that ran out of steps
 
 
@@ -65,8 +67,8 @@ def fit(
         runs: n runs. Where they cannot determine the law (see `Law.least`), the fit is UNIDENTIFIED.
         law: a law or its name, see `laws.LAWS`.
         objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names.
-        delta: half-width of the zone, for an objective given by name; "auto" for `Huber` lets the residuals
-            of the data decide.
+        delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of the data
+            decide. None is "auto" for "huber" and "raw_huber", and 1e-3 for them on an embedded table.
         weights: how much each run counts, (n,), zero or more; None for all the same. Only their ratios
             matter.
         solver: "newton", or for the five-parameter law and `Huber` "optax-lbfgs", "jaxopt-lbfgs" or
@@ -105,12 +107,25 @@ def read_problem(
     if not isinstance(runs, Runs):
         found = short(runs) if isinstance(runs, str) else f"a {type(runs).__name__}"
         raise UsageError(f"{caller}: runs is {found}, expected Runs; load_runs reads a table")
+    if delta is None and isinstance(objective, str) and objective in (Huber.name, RawHuber.name):
+        delta = usual_delta(runs)
     problem = Problem(
         law=read_law(law), design=Design.from_runs(runs), objective=read_objective(objective, delta=delta)
     )
     if problem.design.valid:
         problem.law.require(problem.design)
     return problem
+
+
+def usual_delta(runs: Runs) -> Delta:
+    """Half-width of the zone of `Huber` and `RawHuber` where the caller gives none.
+
+    "auto", which costs nothing and makes intervals narrower and their coverage right: see
+    experiments/coverage_designs. Embedded tables keep the 1e-3 of the papers that they are compared with.
+    """
+    from chinchilla_jax.datasets.catalogue import is_embedded
+
+    return _PUBLISHED_DELTA if is_embedded(runs) else AUTO
 
 
 def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:
@@ -134,6 +149,20 @@ def read_weights(weights: ArrayLike | None, n_runs: int) -> NDArray[np.float64] 
         raise UsageError("weights: all are zero; give some run a weight")
     # Only their ratios matter; with a mean of one every threshold of the solvers keeps its meaning.
     return np.asarray(array / array.max() / np.mean(array[array > 0] / array.max()))
+
+
+def decided_objective(
+    runs: Runs, objective: Objective | None = None, options: SolverOptions | None = None
+) -> Objective:
+    """The objective of `fit(runs)`, or this one, with the width of its zone as a number.
+
+    Args:
+        runs: the runs, which decide a width that is "auto".
+        objective: None for the usual one.
+        options: of the fits that decide it.
+    """
+    problem = read_problem("fit", runs, CHINCHILLA, Huber.name if objective is None else objective)
+    return with_width(problem, None, options).objective
 
 
 def with_width(
