@@ -18,6 +18,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
+from chinchilla_jax.bootstrapping.left_out import left_out_residuals
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
@@ -134,6 +135,7 @@ def bootstrap(
         dependence = choose_scheme(runs, point)
         chosen = dependence.scheme
         _check_scheme(chosen, jackknife, inner, problem.objective)
+    chosen = chosen.completed(len(runs), problem.law.size)
     ids = np.arange(chosen.count(runs, count))
     if isinstance(chosen, Residual):
         result = residual_bootstrap(
@@ -141,16 +143,17 @@ def bootstrap(
             boundary=boundary, on_progress=progress,
         )  # fmt: skip
         return dataclasses.replace(result, dependence=dependence)
-    left_out = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
+    without = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
     fitted = problem
     if isinstance(chosen, Wild):
-        doubled = Design.from_runs(chosen.doubled(runs, point.residuals))
+        left_out = left_out_residuals(problem, point, own=own, solver=solver, options=options)
+        doubled = Design.from_runs(chosen.doubled(runs, point.residuals, left_out))
         fitted = Problem(law=problem.law, design=doubled, objective=problem.objective)
         own = None if own is None else np.tile(own, 2)
-    weights_of = _WeightsOf(runs, chosen, ids, left_out, inner, seed)
+    weights_of = _WeightsOf(runs, chosen, ids, without, inner, seed)
     fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
-    result = _split(every, fitter.problem, ids, len(left_out), inner, chosen, point, boundary)
+    result = _split(every, fitter.problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     return dataclasses.replace(result, dependence=dependence, audit=searched)
 

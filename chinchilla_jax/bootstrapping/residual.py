@@ -1,6 +1,11 @@
 """The residual bootstrap (Efron 1979): resamples whose losses, and not weights, are drawn.
 
-The batched solver takes one table of losses for all its lanes, so each resample is a call of its own.
+Notation
+    n, R       runs, resamples
+    m          resamples of a block
+
+The batched solver takes one table of losses for all its lanes. A block of resamples is therefore one table of
+m n runs, in which each lane has weight on the n runs of its own resample and on no other.
 """
 
 from __future__ import annotations
@@ -11,10 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.bootstrapping.left_out import left_out_residuals
+from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.bootstrapping.scouting import known_optima
+from chinchilla_jax.fitting.optima_pool import best_for_losses
 from chinchilla_jax.laws.objectives import HuberScale
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.schemes import Residual
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.laws.design import Design
+
+_BLOCK_RUNS, _MOST_LANES = 4096, 64  # runs in the table of a block, and resamples
 
 
 def residual_bootstrap(
@@ -38,23 +48,29 @@ def residual_bootstrap(
     boundary: str,
     on_progress: Callable[[int], None] | None,
 ) -> BootstrapResult:
-    """Each resample has losses of its own: a design and a call of the solver each."""
-    options = options or SolverOptions()
+    """Each resample has losses of its own; lanes are solved block by block."""
     design, objective = problem.design, problem.objective
-    starts = known_optima(problem, point.starts.minima)
-    rows = np.ones((1, len(runs)), np.uint8) if own is None else own[None]
     if isinstance(objective, HuberScale):  # whose zone is in units of the fitted scale
-        delta = objective.delta * float(objective.scale(point.residuals, rows[0]))
+        rows = np.ones(len(runs)) if own is None else own
+        delta = objective.delta * float(objective.scale(point.residuals, rows))
     else:
         delta = objective.down / problem.loss_unit  # relative to the loss, as the residuals are
-    losses = scheme.losses(runs, point.residuals, ids, seed, delta=delta)
+    left_out = left_out_residuals(problem, point, own=own, solver=solver, options=options)
+    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
+    predicted = design.log_loss + point.residuals
+    length = min(max(_BLOCK_RUNS // len(runs), 1), _MOST_LANES)
     found: list[Solution] = []
-    for loss in losses:
-        drawn = dataclasses.replace(problem, design=dataclasses.replace(design, log_loss=np.log(loss)))
-        lanes = solve(drawn, rows, starts, solver=solver, options=options)
-        found.append(lanes[[lanes.best_lane()]])
+    for first in range(0, len(ids), length):
+        # Blocks are full, the last one too: what a lane shares a table with does not depend on how many
+        # resamples are asked for.
+        block = np.arange(length) + ids[first]
+        errors = scheme.log_errors(
+            point.residuals, left_out, block, seed, delta=delta, size=problem.law.size
+        )
+        wanted = min(length, len(ids) - first)
+        found.append(_fit_block(fitter, predicted + errors)[:wanted])
         if on_progress is not None:
-            on_progress(1)
+            on_progress(wanted)
     return BootstrapResult(
         solution=Solution.concatenated(found),
         design=design,
@@ -62,4 +78,29 @@ def residual_bootstrap(
         point=point,
         scheme=scheme,
         boundary=boundary,
+    )
+
+
+def _fit_block(fitter: ResampleFitter, log_losses: NDArray[np.float64]) -> Solution:
+    """Fits of m resamples with these log losses (m, n)."""
+    problem, (lanes, count) = fitter.problem, log_losses.shape
+    own = np.ones(count) if fitter.own is None else fitter.own
+    starts: list[NDArray[np.float64]] = []
+    if fitter.recipe is not None:
+        recipe = fitter.recipe
+        ranks = max(recipe.ranks, recipe.most)
+        starts = list(best_for_losses(problem, own, log_losses, recipe.pool, ranks))
+    table = dataclasses.replace(problem, design=_tall(problem.design, log_losses))
+    block = dataclasses.replace(fitter, problem=table, own=None if fitter.own is None else np.tile(own, lanes))
+    return block.fit(block.weighted(np.repeat(np.eye(lanes, dtype=np.uint8), count, axis=1)), starts)
+
+
+def _tall(design: Design, log_losses: NDArray[np.float64]) -> Design:
+    """The runs once for each row of log losses (m, n), in the same standardised units; m n runs."""
+    lanes = len(log_losses)
+    return dataclasses.replace(
+        design,
+        log_params=np.tile(design.log_params, lanes),
+        log_tokens=np.tile(design.log_tokens, lanes),
+        log_loss=log_losses.ravel(),
     )

@@ -194,7 +194,7 @@ class BootstrapResult:
             counted=self.counted,
             point=self.point.law,
             estimated=self.estimated,
-            factor=self.scheme.factor(self.point.n_runs),
+            factor=self.scheme.factor(self.point.n_runs, self.point.model.size),
             quantiles=self.scheme.quantiles,
             jackknife=self.jackknife,
             inner=self.inner,

@@ -1,28 +1,31 @@
 """Ways to resample, as weights on the same runs: a fit of any scheme is one lane of the solver.
 
 Notation
-    n            runs
+    n, p         runs, parameters of the law
     weights      w_ri, of run i in resample r; (R, n)
     factor       by what deviations from the point are multiplied to have the spread of the estimate itself
 
-| scheme      | weights                                         | factor            | source              |
-|-------------|-------------------------------------------------|-------------------|---------------------|
-| `Pairs`     | counts of n draws with replacement              | 1                 | Efron 1979          |
-| `Cluster`   | counts of whole clusters drawn with replacement | 1                 | DH 1997, 3.8        |
-| `Bayesian`  | n times Dirichlet(1, ..., 1)                    | 1                 | Rubin 1981          |
-| `MOutOfN`   | counts of m draws with replacement              | sqrt(m / n)       | Bickel et al. 1997  |
-| `Jackknife` | all runs but one                                | (n - 1) / sqrt(n) | ET 1993, 11         |
-| `DeleteD`   | all runs but d, drawn without replacement       | sqrt((n - d) / d) | Shao & Wu 1989      |
-| `Wild`      | 1 on one of two copies of each run, see below   | 1                 | Liu 1988            |
-| `Residual`  | (none: a resample has losses of its own)        | 1                 | Efron 1979          |
+| scheme      | weights                                         | factor                  | source             |
+|-------------|-------------------------------------------------|-------------------------|--------------------|
+| `Pairs`     | counts of n draws with replacement              | 1                       | Efron 1979         |
+| `Cluster`   | counts of whole clusters drawn with replacement | 1                       | DH 1997, 3.8       |
+| `Bayesian`  | n times Dirichlet(c, ..., c)                    | 1                       | Rubin 1981         |
+| `MOutOfN`   | counts of m draws with replacement              | sqrt((m - p) / (n - p)) | Bickel et al. 1997 |
+| `Jackknife` | all runs but one                                | (n - 1) / sqrt(n)       | ET 1993, 11        |
+| `DeleteD`   | all runs but d, drawn without replacement       | sqrt((n - d) / d)       | Shao & Wu 1989     |
+| `Wild`      | 1 on one of two copies of each run, see below   | 1                       | Liu 1988           |
+| `Residual`  | (none: a resample has losses of its own)        | 1                       | Efron 1979         |
 
 DH: Davison & Hinkley, Bootstrap Methods and their Application. ET: Efron & Tibshirani, An Introduction to the
 Bootstrap.
 
+Small tables. The fit takes up p of n errors, so that residuals are smaller than errors, the more so where a
+run has leverage. `Wild` and `Residual` therefore draw from residuals of the laws fitted without each run
+(left_out.py), `Bayesian` has weights that vary more, and a resample of m runs is counted as having m - p.
+
 The wild bootstrap changes losses and not weights. With signs for multipliers there are only two losses a run
 can have, so that a table of 2n runs holds them all and a resample is a choice between them. The residual
-bootstrap gives a run any of n losses and fits into no such table: each of its resamples is solved as a data
-set of its own, at tens of fits a second, where the others have tens of thousands.
+bootstrap gives a run losses of any size: residual.py.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ from chinchilla_jax.laws.objectives import huber_location
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
+_LEAST_WEIGHT = 1e-12  # of a run, where weights vary so much that they would underflow
+_LEAST_DRAWS = 20  # of `MOutOfN`: four for each parameter of the five-parameter law
+
 
 class Scheme(abc.ABC):
     """A way to resample; frozen values with a name."""
@@ -59,9 +65,13 @@ class Scheme(abc.ABC):
         `Wild` gives (R, 2n), for the runs that it doubles; `Residual` has none and raises `UsageError`.
         """
 
-    def factor(self, n_runs: int) -> float:
-        """By what deviations from the point are multiplied: see the table of the module."""
+    def factor(self, n_runs: int, size: int = 5) -> float:
+        """By what deviations from the point are multiplied, for a law of `size` parameters: see above."""
         return 1.0
+
+    def completed(self, n_runs: int, size: int) -> Scheme:
+        """The scheme with settings that depend on the numbers of runs and of parameters filled in."""
+        return self
 
     def count(self, runs: Runs, resamples: int) -> int:
         """How many resamples there are when `resamples` are asked for."""
@@ -148,15 +158,42 @@ class Cluster(Scheme):
 
 @dataclasses.dataclass(frozen=True)
 class Bayesian(Scheme):
-    """Weights n Dirichlet(1, ..., 1): every run stays in, more or less."""
+    """Weights n Dirichlet(c, ..., c): every run stays in, more or less, so that every resample determines a law.
+
+    Rubin 1981 has c = 1. On few runs its intervals are too narrow: 80% ones cover 57 on 12 runs and 67 on 20.
+    A smaller c makes the weights vary more.
+
+    Attributes:
+        concentration: c, positive; None for ((n - p) / n)^(3/2), which tends to 1. The power 1 makes up for
+            what the fit takes from the residuals; the rest is for how little is known of their size.
+    """
 
     name: ClassVar[str] = "bayesian"
+    concentration: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a concentration that has no meaning."""
+        if self.concentration is not None:
+            remedy = "give a positive number such as 1"
+            positive_number("Bayesian: concentration", self.concentration, remedy=remedy)
+
+    def completed(self, n_runs: int, size: int) -> Bayesian:
+        """With its concentration."""
+        if self.concentration is not None:
+            return self
+        return Bayesian(concentration=(max(n_runs - size, 1) / n_runs) ** 1.5)
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-        """Weights (R, n), see `Scheme.weights`."""
+        """Weights (R, n), see `Scheme.weights`; c is 1 where it is None."""
         bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.BAYESIAN)
-        spacings = -np.log((bits + 0.5) / 2.0**32)
-        return len(runs) * spacings / spacings.sum(axis=1, keepdims=True)
+        uniform = (bits + 0.5) / 2.0**32
+        if self.concentration in (None, 1):
+            gamma = -np.log(uniform)
+        else:
+            from scipy.special import gammainccinv
+
+            gamma = np.maximum(gammainccinv(self.concentration, uniform), _LEAST_WEIGHT)
+        return len(runs) * gamma / gamma.sum(axis=1, keepdims=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +201,8 @@ class MOutOfN(Scheme):
     """m draws with replacement, m below n: right also where the bootstrap of size n is not.
 
     Attributes:
-        m: draws per resample, 6 or more; None for n^(2/3), rounded up.
+        m: draws per resample, 6 or more; None for n^(2/3), rounded up, but at least 20 (or n), since laws of
+            fewer runs are spread too widely for any factor.
     """
 
     name: ClassVar[str] = "m_out_of_n"
@@ -177,7 +215,7 @@ class MOutOfN(Scheme):
 
     def size(self, n_runs: int) -> int:
         """Draws per resample."""
-        return max(math.ceil(n_runs ** (2 / 3)), 6) if self.m is None else int(self.m)
+        return max(math.ceil(n_runs ** (2 / 3)), min(n_runs, _LEAST_DRAWS)) if self.m is None else int(self.m)
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
@@ -188,9 +226,11 @@ class MOutOfN(Scheme):
         bits = resample.resample_bits(self.size(len(runs)), resample_ids, seed, stream=resample.M_OUT_OF_N)
         return resample.counts_of(resample.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
 
-    def factor(self, n_runs: int) -> float:
+    def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
-        return math.sqrt(self.size(n_runs) / n_runs)
+        # A law of m runs has the variance of m - p. A table too small for this is resampled at its own size.
+        drawn = max(self.size(n_runs) - size, 1)
+        return math.sqrt(drawn / max(n_runs - size, drawn))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +244,7 @@ class Jackknife(Scheme):
         """Weights (R, n), see `Scheme.weights`."""
         return leave_one_out(len(runs))[resample_ids]
 
-    def factor(self, n_runs: int) -> float:
+    def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         # The standard deviation of the fits has 1/(n - 1), the jackknife's (n - 1)/n of the sum of squares.
         return (n_runs - 1) / math.sqrt(n_runs)
@@ -247,68 +287,92 @@ class DeleteD(Scheme):
         np.put_along_axis(weights, left_out, np.uint8(0), axis=1)
         return weights
 
-    def factor(self, n_runs: int) -> float:
+    def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         return math.sqrt((n_runs - self.size(n_runs)) / self.size(n_runs))
 
 
 @dataclasses.dataclass(frozen=True)
 class Wild(Scheme):
-    """Every run keeps its counts and the size of its residual, whose sign is drawn."""
+    """Every run keeps its counts and the size of its error, whose sign is drawn.
+
+    The size is that of the residual from the law fitted without the run. Residuals of the fit itself are
+    smaller than errors, and vanish for p runs where the fit is close to least absolute deviations: from
+    those, 80% intervals covered 54 to 63 on 20 runs.
+    """
 
     name: ClassVar[str] = "wild"
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """Weights (R, 2n) of the runs of `doubled`: first the n runs as they are, then those mirrored."""
+        """Weights (R, 2n) of the runs of `doubled`: the n runs with one sign of the error, then the other."""
         bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.WILD)
         mirrored = (bits >> np.uint32(31)).astype(np.uint8)
         return np.concatenate([1 - mirrored, mirrored], axis=1)
 
-    def doubled(self, runs: Runs, residuals: NDArray[np.float64]) -> Runs:
-        """The runs, and after them the same with losses mirrored at the fitted law.
+    def doubled(self, runs: Runs, residuals: NDArray[np.float64], left_out: NDArray[np.float64]) -> Runs:
+        """The runs with losses one error from the fitted law on one side, and after them on the other.
 
         Args:
             runs: n of them.
-            residuals: log predicted minus log observed loss, (n,).
+            residuals: log predicted minus log observed loss of the fit, (n,).
+            left_out: the same of the fit without each run: the errors, (n,).
         """
-        mirrored = runs.loss * np.exp(2 * residuals)
         doubled = runs.take(np.tile(np.arange(len(runs)), 2))
-        return dataclasses.replace(doubled, loss=np.concatenate([runs.loss, mirrored]))
+        predicted = runs.loss * np.exp(residuals)
+        losses = predicted * np.exp(np.stack([-left_out, left_out]))
+        return dataclasses.replace(doubled, loss=losses.ravel())
 
 
 @dataclasses.dataclass(frozen=True)
 class Residual(Scheme):
-    """Every run keeps its counts and gets the residual of a run drawn with replacement: errors of one law."""
+    """Every run keeps its counts and gets the error of a run drawn with replacement: errors of one law.
+
+    An error is the mean of a run's residuals from the fit and from the fit without it: with leverage h these
+    are 1 - h and 1 / (1 - h) of the error in variance, and their product is that of the error. All errors of
+    a resample are multiplied by sqrt(nu / chi2) with a chi-squared number of nu = n - p degrees of freedom:
+    what is not known of the size of the errors. Least squares has the quantiles of Student's t then.
+    """
 
     name: ClassVar[str] = "residual"
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """None: always raises `UsageError`."""
-        raise UsageError("Residual gives losses, not weights; see Residual.losses")
+        raise UsageError("Residual gives losses, not weights; see Residual.log_errors")
 
-    def losses(
+    def log_errors(
         self,
-        runs: Runs,
         residuals: NDArray[np.float64],
+        left_out: NDArray[np.float64],
         resample_ids: NDArray[np.int64],
         seed: int,
         *,
         delta: float = 1e-3,
+        size: int = 5,
     ) -> NDArray[np.float64]:
-        """Losses (R, n) of these resamples.
+        """Errors (R, n) of the log losses of these resamples.
 
         Args:
-            runs: n of them.
-            residuals: log predicted minus log observed loss, (n,).
+            residuals: log predicted minus log observed loss of the fit, (n,).
+            left_out: the same of the fit without each run, (n,).
             resample_ids: (R,).
             seed: whole number.
-            delta: half-width of the objective's zone (log loss; may be infinite). Residuals are centred where
+            delta: half-width of the objective's zone (log loss; may be infinite). Errors are centred where
                 their influence under it adds up to zero, see `huber_location`.
+            size: parameters of the law, p.
         """
-        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.RESIDUAL)
-        errors = -(residuals - huber_location(residuals, delta))
-        drawn = errors[resample.whole_below(bits, len(runs))]
-        return np.asarray(np.exp(np.log(runs.loss) + residuals + drawn))
+        n_runs = len(residuals)
+        bits = resample.resample_bits(n_runs + 1, resample_ids, seed, stream=resample.RESIDUAL)
+        errors = -0.5 * (residuals + left_out)
+        errors -= huber_location(errors, delta)
+        return errors[resample.whole_below(bits[:, :-1], n_runs)] * _scales(bits[:, -1:], n_runs - size)
+
+
+def _scales(bits: NDArray[np.uint32], degrees: int) -> NDArray[np.float64]:
+    """sqrt(nu / chi2) of `degrees` nu, of at least 1, from random bits of the same shape."""
+    from scipy.special import chdtri
+
+    degrees = max(degrees, 1)
+    return np.asarray(np.sqrt(degrees / chdtri(degrees, (bits + 0.5) / 2.0**32)))
 
 
 def read_scheme(scheme: Scheme | str) -> Scheme:

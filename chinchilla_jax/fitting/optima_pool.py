@@ -7,6 +7,7 @@ Notation
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,26 @@ def best_of_pool(
     problem: Problem, weights: NDArray[Any], pool: NDArray[np.float64], ranks: int
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, p) of lowest objective; (ranks, R, p)."""
-    value = _pool_values(problem, weights, pool)
+    return _lowest(_pool_values(problem, weights, pool), pool, ranks)
+
+
+def best_for_losses(
+    problem: Problem,
+    weights: NDArray[Any],
+    log_losses: NDArray[np.float64],
+    pool: NDArray[np.float64],
+    ranks: int,
+) -> NDArray[np.float64]:
+    """`best_of_pool` for R data sets with log losses of their own (R, n) and weights (n,) in common."""
+    value = np.empty((len(log_losses), len(pool)))
+    for lane, losses in enumerate(log_losses):
+        drawn = dataclasses.replace(problem, design=dataclasses.replace(problem.design, log_loss=losses))
+        value[lane] = _pool_values(drawn, weights[None], pool)[0]
+    return _lowest(value, pool, ranks)
+
+
+def _lowest(value: NDArray[np.float64], pool: NDArray[np.float64], ranks: int) -> NDArray[np.float64]:
+    """The `ranks` members of `pool` (K, p) of lowest value (R, K) in every row; (ranks, R, p)."""
     if ranks > _SORTED_FROM:
         return pool[np.argsort(value, axis=1, kind="stable")[:, :ranks].T]
     members = []
