@@ -381,6 +381,11 @@ def test_moments_of_the_weights():
     assert bayesian.sum(axis=1) == pytest.approx(30)
     assert bayesian.mean(axis=0) == pytest.approx(1, abs=0.04)
     assert bayesian.var(axis=0).mean() == pytest.approx(29 / 31, rel=0.02)  # of n Dirichlet(1, ..., 1)
+    few = SCHEMES["bayesian"](concentration=0.5).weights(runs, ids, 0)
+    assert few.sum(axis=1) == pytest.approx(30)
+    assert few.var(axis=0).mean() == pytest.approx(29 / 16, rel=0.03)  # of n Dirichlet(1/2, ..., 1/2)
+    # Each weight is Beta(c, (n - 1) c).
+    assert stats.kstest(few[:, 4] / 30, stats.beta(0.5, 14.5).cdf).pvalue > 1e-3
     assert (MOutOfN(m=8).weights(runs, ids, 0).sum(axis=1) == 8).all()
     left_out = 1 - DeleteD(d=4).weights(runs, ids, 0)
     assert (left_out.sum(axis=1) == 4).all()
@@ -417,11 +422,14 @@ def test_inner_resamples_are_resamples_of_the_resample():
     assert np.array_equal(fewer, nested[7:9, :5])
 
 
-def test_the_wild_table_mirrors_losses_at_the_fit():
+def test_the_wild_table_mirrors_errors_at_the_fit():
     runs = runs_with_noise(20)
     predicted = TRUTH.loss(runs.params, runs.tokens)
-    doubled = Wild().doubled(runs, np.log(predicted / runs.loss))
+    left_out = np.linspace(-0.02, 0.03, 20)
+    doubled = Wild().doubled(runs, np.log(predicted / runs.loss), left_out)
     assert np.sqrt(doubled.loss[:20] * doubled.loss[20:]) == pytest.approx(predicted)
+    # A residual is predicted minus observed: the first copy lies where the run does.
+    assert np.log(predicted / doubled.loss[:20]) == pytest.approx(left_out, abs=1e-12)
     weights = Wild().weights(runs, np.arange(2000), 0)
     assert (weights[:, :20] + weights[:, 20:] == 1).all()
     assert weights.mean(axis=0) == pytest.approx(0.5, abs=0.05)

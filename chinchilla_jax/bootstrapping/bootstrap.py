@@ -164,9 +164,11 @@ def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Object
         raise UsageError(
             f"scheme {scheme.name!r} has no jackknife beside it; use 'pairs', 'bayesian' or 'cluster'"
         )
-    if inner and not isinstance(scheme, Pairs | Cluster):
+    weighted = isinstance(scheme, Cluster) and scheme.concentration is not None
+    if inner and (weighted or not isinstance(scheme, Pairs | Cluster)):
         raise UsageError(
-            f"scheme {scheme.name!r} has no resamples of resamples; use 'pairs' or 'cluster', or inner=0"
+            f"scheme {scheme.name!r}{' of real weights' * weighted} has no resamples of resamples; use "
+            "'pairs' or 'cluster', or inner=0"
         )
     if isinstance(scheme, Residual | Wild) and isinstance(objective, AsymmetricError):
         raise UsageError(

@@ -5,10 +5,10 @@ Notation
     residual   r_i, log predicted minus log observed loss; (n,)
     leverage   h_i, diagonal of the projection onto the columns of the Jacobian; (n,)
 
-In least squares a residual of the fit is 1 - h_i of the error in variance, and one of the fit without the run
-is 1 / (1 - h_i): the former are too small, most of all on small tables. The fits are made and not derived from
-leverages, so that they are right for every law and objective. Close to least absolute deviations, where p
-residuals of the fit vanish, leverages would leave those at zero.
+In least squares a residual of the fit has 1 - h_i times the variance of the error, and one of the fit without
+the run 1 / (1 - h_i) times: the former are too small, most of all on small tables. The fits without a run are
+made and not derived from leverages, so that they are right for every law and objective. Close to least
+absolute deviations, where p residuals of the fit vanish, leverages would leave those at zero.
 """
 
 from __future__ import annotations

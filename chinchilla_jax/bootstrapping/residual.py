@@ -64,9 +64,7 @@ def residual_bootstrap(
         # Blocks are full, the last one too: what a lane shares a table with does not depend on how many
         # resamples are asked for.
         block = np.arange(length) + ids[first]
-        errors = scheme.log_errors(
-            point.residuals, left_out, block, seed, delta=delta, size=problem.law.size
-        )
+        errors = scheme.log_errors(point.residuals, left_out, block, seed, delta=delta, size=problem.law.size)
         wanted = min(length, len(ids) - first)
         found.append(_fit_block(fitter, predicted + errors)[:wanted])
         if on_progress is not None:
@@ -91,7 +89,9 @@ def _fit_block(fitter: ResampleFitter, log_losses: NDArray[np.float64]) -> Solut
         ranks = max(recipe.ranks, recipe.most)
         starts = list(best_for_losses(problem, own, log_losses, recipe.pool, ranks))
     table = dataclasses.replace(problem, design=_tall(problem.design, log_losses))
-    block = dataclasses.replace(fitter, problem=table, own=None if fitter.own is None else np.tile(own, lanes))
+    block = dataclasses.replace(
+        fitter, problem=table, own=None if fitter.own is None else np.tile(own, lanes)
+    )
     return block.fit(block.weighted(np.repeat(np.eye(lanes, dtype=np.uint8), count, axis=1)), starts)
 
 

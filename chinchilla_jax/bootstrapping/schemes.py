@@ -5,16 +5,16 @@ Notation
     weights      w_ri, of run i in resample r; (R, n)
     factor       by what deviations from the point are multiplied to have the spread of the estimate itself
 
-| scheme      | weights                                         | factor                  | source             |
-|-------------|-------------------------------------------------|-------------------------|--------------------|
-| `Pairs`     | counts of n draws with replacement              | 1                       | Efron 1979         |
-| `Cluster`   | counts of whole clusters drawn with replacement | 1                       | DH 1997, 3.8       |
-| `Bayesian`  | n times Dirichlet(c, ..., c)                    | 1                       | Rubin 1981         |
-| `MOutOfN`   | counts of m draws with replacement              | sqrt((m - p) / (n - p)) | Bickel et al. 1997 |
-| `Jackknife` | all runs but one                                | (n - 1) / sqrt(n)       | ET 1993, 11        |
-| `DeleteD`   | all runs but d, drawn without replacement       | sqrt((n - d) / d)       | Shao & Wu 1989     |
-| `Wild`      | 1 on one of two copies of each run, see below   | 1                       | Liu 1988           |
-| `Residual`  | (none: a resample has losses of its own)        | 1                       | Efron 1979         |
+| scheme      | weights                                       | factor                  | source             |
+|-------------|-----------------------------------------------|-------------------------|--------------------|
+| `Pairs`     | counts of n draws with replacement            | 1                       | Efron 1979         |
+| `Cluster`   | counts or Dirichlet weights of whole clusters | 1                       | DH 1997, 3.8       |
+| `Bayesian`  | n times Dirichlet(c, ..., c)                  | 1                       | Rubin 1981         |
+| `MOutOfN`   | counts of m draws with replacement            | sqrt((m - p) / (n - p)) | Bickel et al. 1997 |
+| `Jackknife` | all runs but one                              | (n - 1) / sqrt(n)       | ET 1993, 11        |
+| `DeleteD`   | all runs but d, drawn without replacement     | sqrt((n - d) / d)       | Shao & Wu 1989     |
+| `Wild`      | 1 on one of two copies of each run, see below | 1                       | Liu 1988           |
+| `Residual`  | (none: a resample has losses of its own)      | 1                       | Efron 1979         |
 
 DH: Davison & Hinkley, Bootstrap Methods and their Application. ET: Efron & Tibshirani, An Introduction to the
 Bootstrap.
@@ -23,14 +23,11 @@ Small tables. The fit takes up p of n errors, so that residuals are smaller than
 run has leverage. `Wild` and `Residual` therefore draw from residuals of the laws fitted without each run
 (left_out.py), `Bayesian` has weights that vary more, and a resample of m runs is counted as having m - p.
 
-The wild bootstrap changes losses and not weights. With signs for multipliers there are only two losses a run
-can have, so that a table of 2n runs holds them all and a resample is a choice between them. The residual
-bootstrap gives a run losses of any size: residual.py.
+The last two change losses and not weights: drawn_errors.py.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import math
 from typing import TYPE_CHECKING, ClassVar
@@ -41,41 +38,14 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
+from chinchilla_jax.bootstrapping.drawn_errors import Residual, Wild
+from chinchilla_jax.bootstrapping.scheme import Scheme
 from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
-from chinchilla_jax.laws.objectives import huber_location
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
-_LEAST_WEIGHT = 1e-12  # of a run, where weights vary so much that they would underflow
 _LEAST_DRAWS = 20  # of `MOutOfN`: four for each parameter of the five-parameter law
-
-
-class Scheme(abc.ABC):
-    """A way to resample; frozen values with a name."""
-
-    name: ClassVar[str]
-    quantiles: ClassVar[bool] = True
-    """Whether quantiles of the resamples mean anything; of a jackknife only the spread does."""
-
-    @abc.abstractmethod
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
-        """Weights (R, n) of these resamples, each row a function of its id and the seed alone.
-
-        `Wild` gives (R, 2n), for the runs that it doubles; `Residual` has none and raises `UsageError`.
-        """
-
-    def factor(self, n_runs: int, size: int = 5) -> float:
-        """By what deviations from the point are multiplied, for a law of `size` parameters: see above."""
-        return 1.0
-
-    def completed(self, n_runs: int, size: int) -> Scheme:
-        """The scheme with settings that depend on the numbers of runs and of parameters filled in."""
-        return self
-
-    def count(self, runs: Runs, resamples: int) -> int:
-        """How many resamples there are when `resamples` are asked for."""
-        return resamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,18 +69,24 @@ class Cluster(Scheme):
             `load_runs(groups=...)`.
         gap: for params and flops, see `datasets.groupings.members_of`.
         labels: the clusters instead, any values, one for each run, shape (n,).
+        concentration: None for counts of clusters drawn with replacement; a positive number c for m times
+            Dirichlet(c, ..., c) weights of the m clusters, for which few are enough, see few_groups.py.
 
     Raises:
-        UsageError: a gap that is not positive, runs without such a column, or labels of another length.
+        UsageError: a gap or concentration that is not positive, runs without such a column, or labels of
+            another length.
     """
 
     name: ClassVar[str] = "cluster"
     by: str = "params"
     gap: float | None = None
     labels: ArrayLike | None = None
+    concentration: float | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        if self.concentration is not None:
+            positive_number("Cluster: concentration", self.concentration, remedy="give a number such as 0.5")
         if not isinstance(self.by, str):
             raise UsageError(
                 f"Cluster: by is {short(self.by)}; give {', '.join(BUILT_IN)}, or a column's name"
@@ -132,23 +108,35 @@ class Cluster(Scheme):
             return labelled(labels)
         return members_of(runs, self.by, self.gap)
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
         """Weights (R, n), see `Scheme.weights`."""
-        return self.counts(runs, resample_ids, seed)[:, self.members(runs)]
+        members = self.members(runs)
+        if self.concentration is None:
+            return self.counts(runs, resample_ids, seed)[:, members]
+        count = self._count(members)
+        drawn = resample.dirichlet_weights(
+            count, resample_ids, seed, self.concentration, stream=resample.CLUSTER
+        )
+        return drawn[:, members]
 
     def counts(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """How often each cluster is drawn, (R, m)."""
-        count = int(self.members(runs).max(initial=0)) + 1
-        if count < 2:
-            raise UsageError(
-                f"Cluster: all {len(runs)} runs are in one cluster; use a smaller gap, or labels"
-            )
+        count = self._count(self.members(runs))
         bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)
         return resample.counts_of(resample.whole_below(bits, count), count).astype(np.uint8)
 
     def fixed(self, runs: Runs) -> Cluster:
         """The same clusters for the runs of another table in the same order, whatever their counts."""
-        return Cluster(labels=self.members(runs))
+        return Cluster(labels=self.members(runs), concentration=self.concentration)
+
+    @staticmethod
+    def _count(members: NDArray[np.int64]) -> int:
+        count = int(members.max(initial=0)) + 1
+        if count < 2:
+            raise UsageError(
+                f"Cluster: all {len(members)} runs are in one cluster; use a smaller gap, or labels"
+            )
+        return count
 
     def leave_one_out(self, runs: Runs) -> NDArray[np.uint8]:
         """Weights (m, n) without each cluster in turn."""
@@ -158,14 +146,13 @@ class Cluster(Scheme):
 
 @dataclasses.dataclass(frozen=True)
 class Bayesian(Scheme):
-    """Weights n Dirichlet(c, ..., c): every run stays in, more or less, so that every resample determines a law.
+    """Weights n Dirichlet(c, ..., c): every run stays in, more or less, so every resample determines a law.
 
     Rubin 1981 has c = 1. On few runs its intervals are too narrow: 80% ones cover 57 on 12 runs and 67 on 20.
     A smaller c makes the weights vary more.
 
     Attributes:
-        concentration: c, positive; None for ((n - p) / n)^(3/2), which tends to 1. The power 1 makes up for
-            what the fit takes from the residuals; the rest is for how little is known of their size.
+        concentration: c, positive; None for `weights.concentration` of n runs and p parameters.
     """
 
     name: ClassVar[str] = "bayesian"
@@ -181,19 +168,14 @@ class Bayesian(Scheme):
         """With its concentration."""
         if self.concentration is not None:
             return self
-        return Bayesian(concentration=(max(n_runs - size, 1) / n_runs) ** 1.5)
+        return Bayesian(concentration=resample.concentration(n_runs, size))
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
         """Weights (R, n), see `Scheme.weights`; c is 1 where it is None."""
-        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.BAYESIAN)
-        uniform = (bits + 0.5) / 2.0**32
-        if self.concentration in (None, 1):
-            gamma = -np.log(uniform)
-        else:
-            from scipy.special import gammainccinv
-
-            gamma = np.maximum(gammainccinv(self.concentration, uniform), _LEAST_WEIGHT)
-        return len(runs) * gamma / gamma.sum(axis=1, keepdims=True)
+        concentration = 1.0 if self.concentration is None else self.concentration
+        return resample.dirichlet_weights(
+            len(runs), resample_ids, seed, concentration, stream=resample.BAYESIAN
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,89 +272,6 @@ class DeleteD(Scheme):
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         return math.sqrt((n_runs - self.size(n_runs)) / self.size(n_runs))
-
-
-@dataclasses.dataclass(frozen=True)
-class Wild(Scheme):
-    """Every run keeps its counts and the size of its error, whose sign is drawn.
-
-    The size is that of the residual from the law fitted without the run. Residuals of the fit itself are
-    smaller than errors, and vanish for p runs where the fit is close to least absolute deviations: from
-    those, 80% intervals covered 54 to 63 on 20 runs.
-    """
-
-    name: ClassVar[str] = "wild"
-
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """Weights (R, 2n) of the runs of `doubled`: the n runs with one sign of the error, then the other."""
-        bits = resample.resample_bits(len(runs), resample_ids, seed, stream=resample.WILD)
-        mirrored = (bits >> np.uint32(31)).astype(np.uint8)
-        return np.concatenate([1 - mirrored, mirrored], axis=1)
-
-    def doubled(self, runs: Runs, residuals: NDArray[np.float64], left_out: NDArray[np.float64]) -> Runs:
-        """The runs with losses one error from the fitted law on one side, and after them on the other.
-
-        Args:
-            runs: n of them.
-            residuals: log predicted minus log observed loss of the fit, (n,).
-            left_out: the same of the fit without each run: the errors, (n,).
-        """
-        doubled = runs.take(np.tile(np.arange(len(runs)), 2))
-        predicted = runs.loss * np.exp(residuals)
-        losses = predicted * np.exp(np.stack([-left_out, left_out]))
-        return dataclasses.replace(doubled, loss=losses.ravel())
-
-
-@dataclasses.dataclass(frozen=True)
-class Residual(Scheme):
-    """Every run keeps its counts and gets the error of a run drawn with replacement: errors of one law.
-
-    An error is the mean of a run's residuals from the fit and from the fit without it: with leverage h these
-    are 1 - h and 1 / (1 - h) of the error in variance, and their product is that of the error. All errors of
-    a resample are multiplied by sqrt(nu / chi2) with a chi-squared number of nu = n - p degrees of freedom:
-    what is not known of the size of the errors. Least squares has the quantiles of Student's t then.
-    """
-
-    name: ClassVar[str] = "residual"
-
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """None: always raises `UsageError`."""
-        raise UsageError("Residual gives losses, not weights; see Residual.log_errors")
-
-    def log_errors(
-        self,
-        residuals: NDArray[np.float64],
-        left_out: NDArray[np.float64],
-        resample_ids: NDArray[np.int64],
-        seed: int,
-        *,
-        delta: float = 1e-3,
-        size: int = 5,
-    ) -> NDArray[np.float64]:
-        """Errors (R, n) of the log losses of these resamples.
-
-        Args:
-            residuals: log predicted minus log observed loss of the fit, (n,).
-            left_out: the same of the fit without each run, (n,).
-            resample_ids: (R,).
-            seed: whole number.
-            delta: half-width of the objective's zone (log loss; may be infinite). Errors are centred where
-                their influence under it adds up to zero, see `huber_location`.
-            size: parameters of the law, p.
-        """
-        n_runs = len(residuals)
-        bits = resample.resample_bits(n_runs + 1, resample_ids, seed, stream=resample.RESIDUAL)
-        errors = -0.5 * (residuals + left_out)
-        errors -= huber_location(errors, delta)
-        return errors[resample.whole_below(bits[:, :-1], n_runs)] * _scales(bits[:, -1:], n_runs - size)
-
-
-def _scales(bits: NDArray[np.uint32], degrees: int) -> NDArray[np.float64]:
-    """sqrt(nu / chi2) of `degrees` nu, of at least 1, from random bits of the same shape."""
-    from scipy.special import chdtri
-
-    degrees = max(degrees, 1)
-    return np.asarray(np.sqrt(degrees / chdtri(degrees, (bits + 0.5) / 2.0**32)))
 
 
 def read_scheme(scheme: Scheme | str) -> Scheme:

@@ -31,6 +31,7 @@ CLUSTER, BAYESIAN, M_OUT_OF_N, DELETE, RESIDUAL, WILD, INNER, SIMULATED = range(
 SHARED = 32  # errors that the runs of a group of a simulated data set share
 PERMUTED = 33  # permutations of residuals
 MOST_INNER = 4096  # resamples of one resample
+_LEAST_SHARE = 1e-12  # of a run in Dirichlet weights that vary so much that it would underflow
 _CHUNK = 1024  # resamples whose inner ones are drawn at a time
 
 
@@ -88,6 +89,37 @@ def inner_weights(weights: NDArray[np.integer], ids: ArrayLike, inner: int, seed
         drawn = np.take_along_axis(members[part][:, None, :], places, axis=2)
         result[part] = counts_of(drawn.reshape(-1, n_runs), n_runs).reshape(-1, inner, n_runs)
     return result
+
+
+def dirichlet_weights(
+    count: int, resample_ids: ArrayLike, seed: int, concentration: float, *, stream: int
+) -> NDArray[np.float64]:
+    """`count` times Dirichlet(c, ..., c) weights (R, count), c the concentration; rows sum to `count`.
+
+    The share of each, Gamma(c) before the division by their sum, is the quantile of one random number.
+    """
+    uniform = (resample_bits(count, resample_ids, seed, stream=stream) + 0.5) / 2.0**32
+    if concentration == 1:
+        shares = -np.log(uniform)
+    else:
+        from scipy.special import gammainccinv
+
+        shares = np.maximum(gammainccinv(concentration, uniform), _LEAST_SHARE)
+    return np.asarray(count * shares / shares.sum(axis=1, keepdims=True))
+
+
+def concentration(groups: int, fitted: float) -> float:
+    """The concentration ((G - q) / G)^(3/2) of weights on G runs or groups, q parameters estimated from them.
+
+    It tends to 1 (Rubin 1981) for many. A power of 1 makes up for what the fit takes from the residuals, the
+    rest for how little is known of their size: Student's t has wider quantiles than the normal distribution.
+    Between 1.25 and 1.75, simulated coverage depends little on it.
+
+    Args:
+        groups: G, at least 1.
+        fitted: q, zero or more; counted as at most G - 1/2.
+    """
+    return float((max(groups - fitted, 0.5) / groups) ** 1.5)
 
 
 def whole_below(bits: NDArray[np.uint32], bound: int) -> NDArray[np.int64]:
