@@ -38,8 +38,9 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
-from chinchilla_jax.bootstrapping.drawn_errors import Residual, Wild
-from chinchilla_jax.bootstrapping.scheme import Scheme
+from chinchilla_jax.bootstrapping.drawn_errors import Residual as Residual
+from chinchilla_jax.bootstrapping.drawn_errors import Wild as Wild
+from chinchilla_jax.bootstrapping.scheme import Scheme as Scheme
 from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
 
 if TYPE_CHECKING:
