@@ -11,6 +11,11 @@ import chinchilla_jax as cj
 
 def with_losses(rng, params, tokens):
     """The runs with losses of a law drawn by `rng`."""
+    return simulated(rng, params, tokens, *law_and_noise(rng, params, tokens))
+
+
+def law_and_noise(rng, params, tokens):
+    """A law, and the standard deviation of the logarithm of a loss."""
     alpha, beta = rng.uniform(0.2, 0.5, 2)
     terms = np.exp(rng.uniform(np.log(0.2), np.log(1.5), 2))
     middle = [np.exp(np.mean(np.log(counts))) for counts in (params, tokens)]
@@ -18,7 +23,11 @@ def with_losses(rng, params, tokens):
         E=rng.uniform(1.4, 2.2), A=terms[0] * middle[0] ** alpha, B=terms[1] * middle[1] ** beta, alpha=alpha,
         beta=beta,
     )  # fmt: skip
-    noise = np.exp(rng.uniform(np.log(0.001), np.log(0.01)))
+    return law, np.exp(rng.uniform(np.log(0.001), np.log(0.01)))
+
+
+def simulated(rng, params, tokens, law, noise):
+    """Runs of that law with that noise."""
     loss = law.loss(params, tokens) * np.exp(noise * rng.standard_normal(len(params)))
     return cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
 

@@ -117,6 +117,12 @@ def _line(separation: Separation) -> str:
         who = f"all runs but one (run {separation.run + 1} of the table)"
     off = math.expm1(separation.off_line)
     within = f", to within {off:.1%}" if off > 0.001 else ""
+    for same, count, what in (
+        (separation.same_params, separation.params, "parameters"),
+        (separation.same_tokens, separation.tokens, "tokens"),
+    ):
+        if same:
+            return f"{who} have {count:.3g} {what}"
     if separation.power < _ONE_BUDGET:
         return f"{who} have one budget{within}"
     if abs(separation.power - 1.0) < 0.02:
@@ -132,6 +138,8 @@ def _remedy(
     usable = [theta for theta in laws if not np.isnan(ratios_at(problem, theta[None], budget)[0])]
     factors = [enough_spread(problem, weights, theta, scale) for theta in usable]
     what = "train the same sizes at tokens per parameter that differ by a factor of"
+    if separation.same_params:
+        return "add runs of other sizes, a factor of 10 apart or more"
     if separation.power < _ONE_BUDGET:
         what = "train the same sizes with a second budget, larger or smaller by a factor of"
     if not factors:
@@ -162,7 +170,8 @@ def _not_told_apart(
 ) -> str:
     """Why the runs do not determine the law, and what would."""
     budget = asked_budget(problem.design)
-    twin = problem.law.exchanged(theta) if separation.power > 0 else None
+    apart = separation.same_params or separation.same_tokens
+    twin = problem.law.exchanged(theta) if separation.power > 0 and not apart else None
     other, fits = math.nan, ""
     if rival is not None:
         other, fits = rival.ratio, f"by another that fits as well ({_excess(rival)})"

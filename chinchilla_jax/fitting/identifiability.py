@@ -50,6 +50,8 @@ class Separation:
         run: position of that run in the table.
         power: s of the line D ~ N^s; without that run where it is the one off the line.
         ratio: tokens per parameter at the middle of the same runs.
+        params: their geometric mean; `same_params` says whether all have as many.
+        tokens: theirs; and `same_tokens`.
     """
 
     spread: float
@@ -57,6 +59,10 @@ class Separation:
     run: int
     power: float
     ratio: float
+    params: float
+    tokens: float
+    same_params: bool
+    same_tokens: bool
 
     @classmethod
     def of(cls, design: Design, weights: Floats | None) -> Separation:
@@ -78,6 +84,10 @@ class Separation:
             run=int(places[run]) if len(places) else 0,
             power=float((x - x.mean()) @ y) / square if square > 0 else math.inf,
             ratio=math.exp(y.mean() - x.mean()),
+            params=math.exp(x.mean()),
+            tokens=math.exp(y.mean()),
+            same_params=bool(x.std() <= ON_LINE),
+            same_tokens=bool(y.std() <= ON_LINE),
         )
 
     @property

@@ -151,6 +151,10 @@ class FixedFloor(Law):
         """The law without its floor."""
         return np.delete(theta, FLOOR)
 
+    def exchanged(self, theta: Floats) -> Floats:
+        """See `Law.exchanged`."""
+        return np.asarray(theta[..., [1, 0, 3, 2]])
+
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw:
         """The same law as a five-parameter one."""
         return CHINCHILLA.fitted(self.full(theta), design)

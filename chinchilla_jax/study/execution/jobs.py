@@ -245,7 +245,7 @@ def _notes(runs: Runs, points: Mapping[str, FitResult]) -> list[str]:
                 f"{float(values[bad[0]])!r}), so every fit is INVALID; use a smaller perturbation"
             ]
     return [
-        f"the {name} point fit ended as {point.status.name}: {point.status.sentence}"
+        f"the {name} point fit ended as {point.status.name}: {point.reason}"
         for name, point in points.items()
         if not point.status.certified
     ]
