@@ -171,3 +171,22 @@ def test_one_table_has_one_status(kind, seed, delta):
     assert fit.status is boot.point.status
     assert fit.objective_value == pytest.approx(boot.point.objective_value, rel=1e-6)
     assert boot.point.warnings == fit.warnings or kind not in HEALTHY
+
+
+def test_running_out_of_steps_on_a_line_does_not_ask_for_more():
+    runs = kinds.one_ratio(11)
+    fit = cj.fit(runs, starts=8, options=cj.SolverOptions(max_steps=1))
+    assert fit.status is Status.UNIDENTIFIED and "More runs of this kind do not help" in fit.reason
+    apart = cj.fit(kinds.grid(11), starts=8, options=cj.SolverOptions(max_steps=1))
+    assert apart.status is Status.MAX_STEPS and apart.reason == apart.status.sentence
+
+
+def test_one_size_and_one_token_count_are_named():
+    rng = np.random.default_rng(2)
+    counts = np.geomspace(1e9, 1e12, 12)
+    for params, tokens, words in (
+        (np.full(12, 1e9), counts, "1e+09 parameters"),
+        (counts, np.full(12, 3e10), "3e+10 tokens"),
+    ):
+        fit = cj.fit(kinds.with_losses(rng, params, tokens), starts=32)
+        assert fit.status is Status.UNIDENTIFIED and f"all runs have {words}" in fit.reason

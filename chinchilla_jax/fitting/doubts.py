@@ -67,12 +67,13 @@ def judge_fit(
         others: the other optima found (K, p).
         scale: of the residuals, in log loss; NaN where there are too few.
     """
-    if status in (Status.INVALID, Status.MAX_STEPS):
+    if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
     separation = Separation.of(problem.design, weights)
     if not status.certified:
         reason = status.sentence
-        if separation.on_line:
+        if separation.on_line:  # more steps, if it ran out of them, would not help
+            status = Status.UNIDENTIFIED
             reason = _not_told_apart(problem, weights, theta, separation, None, scale)
         elif separation.near_line:
             hardly = _hardly_told_apart(problem, weights, theta, separation, scale)
