@@ -83,8 +83,8 @@ def _allocation(sample: planning.LawSample) -> list[tuple[str, str, str, str]]:
     fitted = planning.plan(sample, flops=GOPHER_FLOPS).table.set_index("quantity")
 
     def band(quantity: str, scale: float, unit: str) -> str:
-        median, low, high = (scale * fitted.loc[quantity, name] for name in ("median", "low", "high"))
-        return f"the laws fitted here: {median:.3g}{unit} ({low:.3g} to {high:.3g})"
+        estimate, low, high = (scale * fitted.loc[quantity, name] for name in ("estimate", "low", "high"))
+        return f"the laws fitted here: {estimate:.3g}{unit} ({low:.3g} to {high:.3g})"
 
     kaplan = planning.KAPLAN_2020
     return [

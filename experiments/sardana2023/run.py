@@ -46,13 +46,13 @@ def main() -> None:
         ours, band = one.table.set_index("quantity")["estimate"], many.table.set_index("quantity")
         for quantity, figure in figures.items():
             scale, unit = (100, "%") if quantity == "saving" else (1, "")
-            low, median, high = (scale * band.loc[quantity, name] for name in ("low", "median", "high"))
+            estimate, low, high = (scale * band.loc[quantity, name] for name in ("estimate", "low", "high"))
             rows.append(
                 (
                     f"{size / 1e9:g}B, {demand:.0e} tokens: {quantity}",
                     figure,
                     f"{scale * ours[quantity]:.5g}{unit}",
-                    f"under the laws fitted here: {median:.4g}{unit} ({low:.4g} to {high:.4g})",
+                    f"under the laws fitted here: {estimate:.4g}{unit} ({low:.4g} to {high:.4g})",
                 )
             )
         rows.append(
