@@ -198,7 +198,7 @@ def _scores(
     for mask in masks:
         left = weights * ~mask
         point = fit_problem(problem, left[0], starts=_STARTS, options=wide)
-        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0, options=options)
+        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0, options=options, raced=True)
         found = fitter.fit(left, fitter.starts(left))
         held = np.flatnonzero(mask)
         predicted = problem.law.log_losses(

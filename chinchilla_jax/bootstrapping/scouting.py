@@ -43,6 +43,8 @@ _RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS = 40
 _SMALL = 100  # up to this many runs every resample is searched, whatever the pilots say
 _SEARCHED, _SEARCHED_MOST = 8, 32  # starts of a resample that is searched, and where these differ
+_FAR_STEPS_SLOW = 300
+_SEARCHED_SLOW, _SEARCHED_SLOW_MOST = 6, 16  # the same where no fast engine fits the law
 _APART_SEARCHED = 0.3  # between the members of its pool: nearer ones lead to the same minimum
 _UNKNOWN = 16  # starts in place of the optima of a point fit that found none
 _MISSED = 1e-6  # relative excess over the best objective known that counts as another optimum
@@ -89,9 +91,7 @@ def find_recipe(
 ) -> Recipe:
     """How to start the resamples, from the optima (K, p) of the point fit.
 
-    Where a fast engine fits the law, pilot resamples tell, see `scout`. Elsewhere scouting would take longer
-    than the bootstrap: every resample is started from two optima of the point fit, and from the others where
-    neither leads to a certificate.
+    Pilot resamples tell, see `scout` for laws that a fast engine fits, and `scout_slowly` for others.
 
     Args:
         problem: what is fitted.
@@ -105,8 +105,7 @@ def find_recipe(
     # HuberScale is started from the optima of a smooth objective.
     smooth = Huber() if isinstance(objective, HuberScale) else objective
     if not is_fast(law, smooth):
-        pool = apart(known)
-        return Recipe(pool=pool, ranks=min(_RANKS_FEW, len(pool)), scouted=False)
+        return scout_slowly(problem, known, own=own, options=options, raced=raced)
     return scout(dataclasses.replace(problem, objective=smooth), known, own=own, options=options, raced=raced)
 
 
@@ -160,6 +159,35 @@ def scout(
     return Recipe(pool=pool, ranks=_SEARCHED, most=_SEARCHED_MOST, far=far[:1])
 
 
+def scout_slowly(
+    problem: Problem,
+    minima: NDArray[np.float64],
+    *,
+    own: NDArray[np.float64] | None = None,
+    options: SolverOptions,
+    raced: bool = False,
+) -> Recipe:
+    """`scout` where no fast engine fits the law: fewer pilots, and fewer starts of a resample.
+
+    On many runs whose pilots agree, or where `raced`, every resample is started from two optima of the point
+    fit, and from the others where neither leads to a certificate.
+    """
+    law, known = problem.law, apart(minima)
+    near = Recipe(pool=known, ranks=min(_RANKS_FEW, len(known)), scouted=False)
+    small = len(problem.design) <= _SMALL
+    if raced and not small:
+        return near
+    pilots = _Pilots(problem, own, options)
+    far = law.starts(problem.design, _FAR)
+    optima = pilots.all_optima(range(_PILOTS), far, _FAR_STEPS_SLOW)
+    pool = apart(np.concatenate([minima, optima]), _APART_SEARCHED)
+    if not small:
+        differing, orderly = pilots.disagreements(range(_PILOTS, 2 * _PILOTS), pool)
+        if orderly and not differing:
+            return dataclasses.replace(near, agreed=_PILOTS)
+    return Recipe(pool=pool, ranks=_SEARCHED_SLOW, most=_SEARCHED_SLOW_MOST, far=far[:1])
+
+
 @dataclasses.dataclass(frozen=True)
 class _Pilots:
     """Fits of pilot resamples.
@@ -182,14 +210,16 @@ class _Pilots:
         solution = solve(self.problem, self.weights(pilots), starts, options=wide)
         return solution.theta[solution.is_optimum]
 
-    def all_optima(self, pilots: range, far: NDArray[np.float64]) -> NDArray[np.float64]:
+    def all_optima(
+        self, pilots: range, far: NDArray[np.float64], steps: int = _FAR_STEPS
+    ) -> NDArray[np.float64]:
         """Optima of every pilot from each of the starts `far` (K, p); (P K, p) or fewer.
 
         Where data are hard, the best of a race is often one that runs off, and there is no optimum to show
         for it; and what is second for one resample is first for another.
         """
         weights = np.repeat(self.weights(pilots), len(far), axis=0)
-        wide = dataclasses.replace(self.options, wide_start=True, max_steps=_FAR_STEPS)
+        wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
         solution = solve(self.problem, weights, np.tile(far, (len(pilots), 1)), options=wide)
         return solution.theta[solution.is_optimum]
 
