@@ -12,7 +12,7 @@ from chinchilla_jax.bootstrapping.few_groups import (
     scheme_for_few,
 )
 from chinchilla_jax.bootstrapping.left_out import left_out_residuals
-from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, MOutOfN, Pairs, Residual
+from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, MOutOfN, Pairs, Residual, Wild
 from chinchilla_jax.bootstrapping.weights import concentration
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
@@ -78,10 +78,11 @@ def test_a_run_that_the_law_needs_has_a_residual_all_the_same():
 # --- errors that are drawn ----------------------------------------------------------------------------------
 
 
-def test_errors_of_the_residual_scheme_have_the_quantiles_of_t():
+@pytest.mark.parametrize("scheme", [Residual(), Wild()])
+def test_errors_that_are_drawn_have_the_quantiles_of_t(scheme):
     # Residuals of one size and either sign: what is drawn is a sign times the common scale.
     residuals = np.tile([0.01, -0.01], 6)
-    errors = Residual().log_errors(residuals, residuals, np.arange(20000), 0, delta=1.0, size=5)
+    errors = scheme.log_errors(residuals, residuals, np.arange(20000), 0, delta=1.0, size=5)
     scale = np.abs(errors[:, 0]) / 0.01
     assert np.ptp(np.abs(errors), axis=1) == pytest.approx(0)
     # nu / scale^2 is chi-squared with nu = n - p.
@@ -90,13 +91,23 @@ def test_errors_of_the_residual_scheme_have_the_quantiles_of_t():
     assert signs.mean() == pytest.approx(0, abs=0.01)
 
 
-def test_resamples_by_residuals_are_fits_of_their_losses():
+def test_a_wild_error_is_of_the_run_and_of_either_sign():
+    residuals, left_out = np.linspace(-0.02, 0.03, 12), np.linspace(-0.04, 0.05, 12)
+    errors = Wild().log_errors(residuals, left_out, np.arange(3000), 0)
+    size = np.abs(errors) / np.abs(0.3 * residuals + 0.7 * left_out)
+    assert np.ptp(size, axis=1) == pytest.approx(0, abs=1e-9)
+    assert np.sign(errors).mean(axis=0) == pytest.approx(0, abs=0.08)
+    assert np.array_equal(Wild().log_errors(residuals, left_out, np.array([9, 4]), 0), errors[[9, 4]])
+
+
+@pytest.mark.parametrize("scheme", [Residual(), Wild()])
+def test_resamples_by_drawn_errors_are_fits_of_their_losses(scheme):
     runs = isoflop()
     problem, point = problem_and_fit(runs, cj.Huber(delta=5e-3))
-    boot = cj.bootstrap(runs, resamples=70, scheme="residual", point=point, objective=point.objective)
+    boot = cj.bootstrap(runs, resamples=70, scheme=scheme, point=point, objective=point.objective)
     assert boot.converged.all()
     left_out = left_out_residuals(problem, point, own=None, solver="newton", options=None)
-    errors = Residual().log_errors(point.residuals, left_out, np.array([3, 69]), 0, delta=5e-3)
+    errors = scheme.log_errors(point.residuals, left_out, np.array([3, 69]), 0, delta=5e-3)
     for lane, error in zip((3, 69), errors, strict=True):
         loss = runs.loss * np.exp(point.residuals + error)
         alone = cj.fit(cj.Runs(runs.params, runs.tokens, runs.flops, loss), objective=point.objective)

@@ -18,7 +18,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
-from chinchilla_jax.bootstrapping.left_out import left_out_residuals
+from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
@@ -26,9 +26,7 @@ from chinchilla_jax.bootstrapping.schemes import (
     Bayesian,
     Cluster,
     Pairs,
-    Residual,
     Scheme,
-    Wild,
     leave_one_out,
     read_scheme,
 )
@@ -41,7 +39,6 @@ from chinchilla_jax.fitting.point_fit import (
     with_width,
 )
 from chinchilla_jax.fitting.result import FitResult
-from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import AsymmetricError, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
@@ -137,21 +134,15 @@ def bootstrap(
         _check_scheme(chosen, jackknife, inner, problem.objective)
     chosen = chosen.completed(len(runs), problem.law.size)
     ids = np.arange(chosen.count(runs, count))
-    if isinstance(chosen, Residual):
+    if isinstance(chosen, DrawnErrors):
         result = residual_bootstrap(
             problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
             boundary=boundary, on_progress=progress,
         )  # fmt: skip
         return dataclasses.replace(result, dependence=dependence)
     without = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
-    fitted = problem
-    if isinstance(chosen, Wild):
-        left_out = left_out_residuals(problem, point, own=own, solver=solver, options=options)
-        doubled = Design.from_runs(chosen.doubled(runs, point.residuals, left_out))
-        fitted = Problem(law=problem.law, design=doubled, objective=problem.objective)
-        own = None if own is None else np.tile(own, 2)
     weights_of = _WeightsOf(runs, chosen, ids, without, inner, seed)
-    fitter = ResampleFitter.prepared(fitted, point, own=own, solver=solver, options=options)
+    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, fitter.problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
@@ -170,7 +161,7 @@ def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Object
             f"scheme {scheme.name!r}{' of real weights' * weighted} has no resamples of resamples; use "
             "'pairs' or 'cluster', or inner=0"
         )
-    if isinstance(scheme, Residual | Wild) and isinstance(objective, AsymmetricError):
+    if isinstance(scheme, DrawnErrors) and isinstance(objective, AsymmetricError):
         raise UsageError(
             f"scheme {scheme.name!r} draws errors around the middle of the runs, and asymmetric fits their "
             "edge; use 'pairs'"

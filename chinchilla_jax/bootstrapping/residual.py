@@ -1,4 +1,4 @@
-"""The residual bootstrap (Efron 1979): resamples whose losses, and not weights, are drawn.
+"""Resamples whose losses, and not weights, are drawn: the residual and the wild bootstrap.
 
 Notation
     n, R       runs, resamples
@@ -26,7 +26,7 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.bootstrapping.schemes import Residual
+    from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws.design import Design
@@ -37,7 +37,7 @@ _BLOCK_RUNS, _MOST_LANES = 4096, 64  # runs in the table of a block, and resampl
 def residual_bootstrap(
     problem: Problem,
     runs: Runs,
-    scheme: Residual,
+    scheme: DrawnErrors,
     ids: NDArray[np.int64],
     seed: int,
     *,

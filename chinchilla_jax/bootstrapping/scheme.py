@@ -23,7 +23,7 @@ class Scheme(abc.ABC):
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
         """Weights (R, n) of these resamples, each row a function of its id and the seed alone.
 
-        `Wild` gives (R, 2n), for the runs that it doubles; `Residual` has none and raises `UsageError`.
+        Schemes that draw errors (drawn_errors.py) have none and raise `UsageError`.
         """
 
     def factor(self, n_runs: int, size: int = 5) -> float:

@@ -13,8 +13,8 @@ Notation
 | `MOutOfN`   | counts of m draws with replacement            | sqrt((m - p) / (n - p)) | Bickel et al. 1997 |
 | `Jackknife` | all runs but one                              | (n - 1) / sqrt(n)       | ET 1993, 11        |
 | `DeleteD`   | all runs but d, drawn without replacement     | sqrt((n - d) / d)       | Shao & Wu 1989     |
-| `Wild`      | 1 on one of two copies of each run, see below | 1                       | Liu 1988           |
-| `Residual`  | (none: a resample has losses of its own)      | 1                       | Efron 1979         |
+| `Wild`      | (none: losses, see drawn_errors.py)           | 1                       | Liu 1988           |
+| `Residual`  | (none: losses, see drawn_errors.py)           | 1                       | Efron 1979         |
 
 DH: Davison & Hinkley, Bootstrap Methods and their Application. ET: Efron & Tibshirani, An Introduction to the
 Bootstrap.
@@ -22,8 +22,6 @@ Bootstrap.
 Small tables. The fit takes up p of n errors, so that residuals are smaller than errors, the more so where a
 run has leverage. `Wild` and `Residual` therefore draw from residuals of the laws fitted without each run
 (left_out.py), `Bayesian` has weights that vary more, and a resample of m runs is counted as having m - p.
-
-The last two change losses and not weights: drawn_errors.py.
 """
 
 from __future__ import annotations
@@ -38,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
+from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.drawn_errors import Residual as Residual
 from chinchilla_jax.bootstrapping.drawn_errors import Wild as Wild
 from chinchilla_jax.bootstrapping.scheme import Scheme as Scheme
@@ -295,7 +294,7 @@ def require_weights(scheme: Scheme, n_runs: int, caller: str) -> None:
     Raises:
         UsageError: it is one.
     """
-    if isinstance(scheme, Residual | Wild) or scheme.factor(n_runs) != 1 or not scheme.quantiles:
+    if isinstance(scheme, DrawnErrors) or scheme.factor(n_runs) != 1 or not scheme.quantiles:
         raise UsageError(
             f"{caller}: scheme {scheme.name!r} does not weight as many runs; use 'pairs', 'cluster' or "
             "'bayesian'"
