@@ -31,7 +31,8 @@ from chinchilla_jax.laws.objectives import (
 from chinchilla_jax.laws.separation import NEAR_LINE
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
-from chinchilla_jax.solvers.huber_scale import DUAL_TOLERANCE, VERTEX_BELOW
+from chinchilla_jax.solvers.huber_scale import VERTEX_BELOW
+from chinchilla_jax.solvers.least_absolute import DUAL_TOLERANCE, ZERO
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ def _result(
     )
     status, theta = Status(int(solution.status[best])), solution.theta[best]
     residuals = problem.residuals(theta) if design.valid else np.full(len(design), np.nan)
-    dual = isinstance(objective, HuberScale) and _is_vertex(residuals, objective, weights, problem.law.size)
+    dual = isinstance(objective, HuberScale) and _is_sharp(residuals, objective, weights)
     certificate = Certificate(
         kind="dual" if dual else "newton_decrement",
         value=float(solution.decrement[best]),
@@ -354,12 +355,11 @@ def _result(
     )
 
 
-def _is_vertex(
-    residuals: NDArray[np.float64], objective: HuberScale, weights: NDArray[np.float64] | None, size: int
+def _is_sharp(
+    residuals: NDArray[np.float64], objective: HuberScale, weights: NDArray[np.float64] | None
 ) -> bool:
-    """Whether as many residuals as there are parameters lie in a zone tiny beside the typical residual."""
+    """Whether some residuals vanish, and the zone is tiny beside the typical one: see least_absolute.py."""
     w = np.ones_like(residuals) if weights is None else weights
     width = objective.delta * objective.scale(residuals, w)
     found = np.abs(residuals)[w > 0]
-    inside = np.sum(found <= width * (1 + 1e-6))
-    return bool(width < VERTEX_BELOW * found.mean() and inside >= size)
+    return bool(width < VERTEX_BELOW * found.mean() and np.any(found <= ZERO))

@@ -25,11 +25,12 @@ class Certificate:
     """Why a fit is believed to be an optimum.
 
     Attributes:
-        kind: "dual" (`HuberScale` at a vertex) or "newton_decrement" (everything else).
+        kind: "dual" (`HuberScale` where residuals vanish) or "newton_decrement" (everything else).
         value: relative decrease that a Newton step would still bring, or by how much the dual constraints and
             stationarity are missed.
         tolerance: bound that `value` had to meet.
-        holds: whether it did, with a positive definite Hessian (Newton) or independent gradients (dual).
+        holds: whether it did, with a positive definite Hessian (Newton) or curvature in every direction that
+            the vanishing residuals leave free (dual).
     """
 
     kind: str

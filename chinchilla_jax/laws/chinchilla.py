@@ -120,6 +120,19 @@ class Chinchilla(Law):
             s, t = of_params / loss, of_tokens / loss
             return np.stack([s, t, 1.0 / loss, -u * s, -v * t], axis=-1)
 
+    def curvature(self, theta: Floats, design: Design, factors: Floats) -> Floats:
+        """Second derivative of sum_i factors_i r_i; theta (R, 5), factors (R, n) to (R, 5, 5)."""
+        jacobian = self.jacobian(theta, design)
+        ones, zeros = np.ones(len(design)), np.zeros(len(design))
+        of_params = np.stack([ones, zeros, zeros, -design.log_params, zeros])
+        of_tokens = np.stack([zeros, ones, zeros, zeros, -design.log_tokens])
+        found = -np.swapaxes(factors[..., None] * jacobian, 1, 2) @ jacobian
+        # The predicted loss is a sum of exponentials: each term adds its share times a square.
+        for share, slopes in ((jacobian[..., 0], of_params), (jacobian[..., 1], of_tokens)):
+            products = (slopes[:, None] * slopes[None]).reshape(25, -1)
+            found += ((factors * share) @ products.T).reshape(-1, 5, 5)
+        return np.asarray(found)
+
 
 def _standardised(log_a: Any, log_b: Any, e: Any, alpha: Any, beta: Any, *, design: Design) -> Floats:
     return np.stack(

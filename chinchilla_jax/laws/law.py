@@ -120,6 +120,13 @@ class Law(abc.ABC):
 
         return log_loss_jacobian(self, theta, design.log_params, design.log_tokens, self.constants(design))
 
+    def curvature(self, theta: Floats, design: Design, factors: Floats) -> Floats:
+        """Second derivative of sum_i factors_i r_i; theta (R, p), factors (R, n) to (R, p, p)."""
+        from chinchilla_jax.laws.prediction import log_loss_curvature
+
+        u, v = design.log_params, design.log_tokens
+        return log_loss_curvature(self, theta, u, v, self.constants(design), factors)
+
     @property
     def size(self) -> int:
         """Number of parameters p."""

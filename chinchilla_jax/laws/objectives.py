@@ -229,7 +229,7 @@ class HuberScale:
 
     The density of r is proportional to exp(-Huber_delta(r / sigma)) / sigma. At the small `delta` in use
     the quadratic zone is delta * sigma wide (5e-9 on the Chinchilla runs): the estimator is least absolute
-    deviations, its minimum a vertex where as many residuals vanish as there are parameters.
+    deviations, at whose minimum residuals vanish, up to as many as there are parameters.
 
     Source: Besiroglu et al. 2024 (arXiv:2404.10102), point estimate.
 

@@ -43,6 +43,31 @@ def log_loss_jacobian(law: Law, theta: Floats, u: Floats, v: Floats, constants: 
     return _in_blocks(_differentiator(type(law)), theta, (len(u), law.size), u, v, constants)
 
 
+def log_loss_curvature(
+    law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats, factors: Floats
+) -> Floats:
+    """Second derivative of sum_i factors_i ln L_i; theta (R, p), factors (R, m) to (R, p, p)."""
+    compiled = _twice_differentiated(type(law))
+    found = np.empty((len(theta), law.size, law.size))
+    with float64_scope():
+        for first in range(0, len(theta), _FITS):
+            rows = slice(first, min(first + _FITS, len(theta)))
+            # Whole blocks, so that another number of fits compiles nothing.
+            block = np.resize(theta[rows], (_FITS, law.size)), np.resize(factors[rows], (_FITS, len(u)))
+            found[rows] = np.asarray(compiled(*block, u, v, constants))[: rows.stop - first]
+    return found
+
+
+@functools.cache
+def _twice_differentiated(law: type[Law]) -> Any:
+    import jax
+
+    def total(theta: Any, factors: Any, u: Any, v: Any, constants: Any) -> Any:
+        return factors @ jax.vmap(law.log_loss, in_axes=(None, 0, 0, None))(theta, u, v, constants)
+
+    return jax.jit(jax.vmap(jax.hessian(total), in_axes=(0, 0, None, None, None)))
+
+
 def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: Floats) -> Floats:
     theta = np.asarray(theta, dtype=np.float64)
     rows = theta.reshape(-1, theta.shape[-1])

@@ -77,7 +77,7 @@ def solve(
 ) -> Solution:
     """Fit every lane from one start or from several, and keep the best.
 
-    Solvers that cannot race several starts (HuberScale, the libraries) take the best guess alone.
+    The libraries' solvers cannot race several starts and take the best guess alone.
 
     Args:
         problem: what is fitted; n runs, p parameters.
@@ -106,7 +106,7 @@ def solve(
         return solve_huber_scale(
             problem,
             weights,
-            candidates[0],
+            candidates,
             solve_widths=solve_widths,
             options=options,
             on_progress=on_progress,

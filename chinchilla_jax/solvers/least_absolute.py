@@ -1,0 +1,317 @@
+"""Least absolute deviations at a certified optimum: residuals that vanish there as constraints.
+
+Notation (per lane; p parameters, m constraints)
+    f             sum_i w_i |r_i|, the objective
+    active   Z    runs with r_i = 0 at the optimum, at most p; the sign of every other residual is fixed
+    held          bounded coordinates (E) that are zero
+    C, c          gradients (m, p) and values (m,) of the constraints: r_Z = 0, and theta_j = 0 where held
+    multipliers   nu (m,) in g + C' nu = 0, g the gradient of the terms outside Z: a subgradient w_i lambda_i
+                  of w_i |r_i| at zero, |lambda_i| <= 1; at most 0 for a held coordinate
+    H             Hessian of sum_i w_i s_i r_i, with s_i the sign outside Z and lambda_i inside; (p, p)
+
+Where p residuals vanish the optimum is a vertex, and the multipliers decide alone. The law is nonlinear, so
+that fewer may vanish: along the null space of C, the curvature H of the others then holds the law in place.
+Both are one condition: all |lambda_i| <= 1, and H positive definite on the null space (Osborne 1985, Finite
+Algorithms in Optimization and Data Analysis, ch. 5; Nocedal & Wright, Numerical Optimization, ch. 12, 18).
+
+Each step solves that system, goes no further than the first residual that would change its sign (which
+becomes active), and drops a constraint whose multiplier is out of bounds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers.base import Problem
+
+    Floats = NDArray[np.float64]
+
+DUAL_TOLERANCE = 1e-9  # excess of the multipliers plus stationarity residual at which a point is certified
+ZERO = 1e-12  # residual of an active run, in units of log loss
+_MOST_STEPS = 40
+_LONGEST = 0.2  # of a step, in standardised coordinates
+_LAST_STEP = 1e-9  # the error after a Newton step is about its square
+_DEPENDENT = 1e-10  # singular value of C, relative to the largest, below which constraints depend
+_CURVED = 1e-9  # eigenvalue of H on the null space, relative to sum_i w_i J_i J_i', that counts as positive
+_VANISHED = 1e-50
+_OUTSIDE = 1e3  # eigenvalue given to the directions outside the null space
+_LANES = 512  # at a time: their Jacobians are in memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeastAbsolute:
+    """Where the steps of R lanes ended.
+
+    Attributes:
+        theta: (R, p).
+        excess: (R,) by how much the multipliers and stationarity miss; inf where the steps came to no end.
+        certified: (R,) an optimum of the sum of absolute residuals, unique nearby.
+        held: (R,) with a bounded coordinate at zero, pushed down.
+        steps: (R,) int32.
+    """
+
+    theta: Floats
+    excess: Floats
+    certified: NDArray[np.bool_]
+    held: NDArray[np.bool_]
+    steps: NDArray[np.int32]
+
+
+def least_absolute(problem: Problem, w: Floats, theta: Floats, width: Floats) -> LeastAbsolute:
+    """Go from near an optimum to it.
+
+    Args:
+        problem: the law and the runs; p parameters, n runs.
+        w: (R, n) weights.
+        theta: (R, p), optima of a Huber objective with a narrow zone.
+        width: (R,) half-width of that zone: residuals inside are the candidates for zero.
+    """
+    problem, w = _merged(problem, w)
+    parts = [
+        _Lanes(problem, w[lanes], theta[lanes], width[lanes]).solved()
+        for lanes in (slice(first, first + _LANES) for first in range(0, len(theta), _LANES))
+    ]
+    names = [field.name for field in dataclasses.fields(LeastAbsolute)]
+    return LeastAbsolute(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _merged(problem: Problem, w: Floats) -> tuple[Problem, Floats]:
+    """Equal runs as one with their weights together: they vanish together, and are one constraint."""
+    design = problem.design
+    _, first, group = np.unique(design.columns, axis=1, return_index=True, return_inverse=True)
+    if len(first) == len(design):
+        return problem, w
+    together = np.zeros((len(first), len(w)))
+    np.add.at(together, group.reshape(-1), w.T)
+    kept = dataclasses.replace(
+        design,
+        log_params=design.log_params[first],
+        log_tokens=design.log_tokens[first],
+        log_loss=design.log_loss[first],
+    )
+    return dataclasses.replace(problem, design=kept), np.ascontiguousarray(together.T)
+
+
+class _Lanes:
+    """The state of R lanes."""
+
+    def __init__(self, problem: Problem, w: Floats, theta: Floats, width: Floats) -> None:
+        self.problem, self.w = problem, w
+        self.bounded = list(problem.law.bounded)
+        self.theta = theta.copy()
+        count, p = theta.shape
+        self.steps = np.zeros(count, np.int32)
+        self.excess = np.full(count, np.inf)
+        self.certified = np.zeros(count, bool)
+        residual = problem.residuals(theta)
+        size = np.where(w > 0, np.abs(residual), np.inf)
+        self.held: NDArray[np.bool_] = np.zeros((count, p), bool)
+        self.held[:, self.bounded] = theta[:, self.bounded] <= 0
+        # The smallest of those in the zone, as many as there are directions.
+        room = p - self.held.sum(axis=1)
+        rank = np.argsort(np.argsort(size, axis=1), axis=1)
+        near = size <= width[:, None] * (1 + 1e-6)
+        self.active: NDArray[np.bool_] = np.asarray(near & (rank < room[:, None]))
+        self.sign = np.sign(residual)
+        inside = np.clip(residual / width[:, None], -1.0, 1.0)
+        self.multiplier = np.where(self.active, w * inside, 0.0)
+
+    def solved(self) -> LeastAbsolute:
+        """All steps of all lanes."""
+        running = np.asarray(np.isfinite(self.theta).all(axis=1))
+        for _ in range(_MOST_STEPS):
+            rows = np.flatnonzero(running)
+            if not len(rows):
+                break
+            running[rows] = self._step(rows)
+        return LeastAbsolute(
+            theta=self.theta,
+            excess=self.excess,
+            certified=self.certified,
+            held=np.asarray(self.held.any(axis=1)),
+            steps=self.steps,
+        )
+
+    def _step(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """One step of these lanes; whether each goes on."""
+        law, design = self.problem.law, self.problem.design
+        theta, w, active, held = self.theta[rows], self.w[rows], self.active[rows], self.held[rows]
+        count, p = theta.shape
+        used = w > 0
+        residual = np.where(used, self.problem.residuals(theta), 0.0)
+        jacobian = np.where(used[..., None], self.problem.jacobian(theta), 0.0)
+        sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
+        residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
+        # A run that has just left the constraints has no sign of its own yet.
+        sign = np.where(np.abs(residual) > ZERO, np.sign(residual), self.sign[rows])
+        signed = np.where(active, 0.0, w * sign)
+        gradient = np.einsum("rn,rnk->rk", signed, jacobian)
+        hessian = law.curvature(theta, design, np.where(active, self.multiplier[rows], signed))
+        hessian = np.where(np.isfinite(hessian), hessian, 0.0)
+
+        # Coordinates in which sum_i w_i J_i J_i' has a unit diagonal.
+        size = np.sqrt(np.einsum("rn,rnk->rk", w, jacobian * jacobian))
+        # A term that has vanished has no unit: its law is not certified in any.
+        size = np.where(size > _VANISHED, size, 1.0)
+        place, constraint, value = self._constraints(theta, active, held, residual, jacobian)
+        system = _Reduced(constraint / size[:, None], hessian / (size[:, :, None] * size[:, None]))
+        scaled = system.step(gradient / size, value)
+        nu = system.multipliers(gradient / size + np.einsum("rjk,rk->rj", system.hessian, scaled))
+        move = scaled / size
+        longest = np.abs(move).max(axis=1)
+        move *= np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))[:, None]
+
+        # How far until a residual changes its sign, or a coordinate reaches its bound.
+        full = active.sum(axis=1) + held.sum(axis=1) >= p
+        rate = np.einsum("rnk,rk->rn", jacobian, move)
+        reach = _reach(residual, rate, sign, used & ~active & ~full[:, None])
+        of_bounds = np.full((count, p), np.inf)
+        bounded = np.zeros(p, bool)
+        bounded[self.bounded] = True
+        falling = bounded & ~held & (theta + move < 0)
+        np.divide(theta, -move, out=of_bounds, where=falling)
+        first, first_bound = reach.argmin(axis=1), of_bounds.argmin(axis=1)
+        lanes = np.arange(count)
+        to_run, to_bound = reach[lanes, first], of_bounds[lanes, first_bound]
+        length = np.minimum(np.minimum(to_run, to_bound), 1.0)
+        theta = theta + length[:, None] * move
+        theta = np.where(held | (bounded & (theta < 0)), np.where(bounded, 0.0, theta), theta)
+        met = (to_run < 1.0) & (to_run <= to_bound)
+        active[lanes[met], first[met]] = True
+        bound = (to_bound < 1.0) & ~met
+        held[lanes[bound], first_bound[bound]] = True
+        room = active.sum(axis=1) + held.sum(axis=1) <= p
+
+        # The constraints in hand hold, and the step is over: what do the multipliers say?
+        arrived = (length >= 1.0) & (longest < _LAST_STEP) & (np.abs(value).max(axis=1, initial=0.0) <= ZERO)
+        of_runs, of_bound = place.of_runs(nu), place.of_bounds(nu)
+        over = np.where(active, np.abs(of_runs) / np.maximum(w, 1e-300) - 1.0, 0.0)
+        over_bound = np.where(held, of_bound / np.maximum(np.abs(gradient).max(axis=1), 1e-300)[:, None], 0.0)
+        left = gradient + np.einsum("rmk,rm->rk", constraint, nu)
+        weight = np.maximum(np.einsum("rn,rnk->rk", w, np.abs(jacobian)), 1e-300)
+        stationarity = np.abs(left / weight).max(axis=1)
+        worst, worst_bound = over.max(axis=1), over_bound.max(axis=1, initial=0.0)
+        excess = np.maximum(np.maximum(worst, worst_bound), 0.0)
+        optimal = arrived & (excess <= DUAL_TOLERANCE)
+        drop = arrived & ~optimal
+        of_run = drop & (worst >= worst_bound)
+        which = over.argmax(axis=1)
+        active[lanes[of_run], which[of_run]] = False
+        sign[lanes[of_run], which[of_run]] = np.sign(of_runs[lanes[of_run], which[of_run]])
+        at_bound, which = drop & ~of_run, over_bound.argmax(axis=1)
+        held[lanes[at_bound], which[at_bound]] = False
+
+        self.theta[rows] = np.where(sound[:, None], theta, self.theta[rows])
+        self.active[rows], self.held[rows], self.sign[rows] = active, held, sign
+        self.multiplier[rows] = np.clip(np.where(active, of_runs, 0.0), -w, w)
+        self.steps[rows] += 1
+        self.excess[rows] = np.where(optimal, excess + stationarity, np.inf)
+        self.certified[rows] = optimal & sound & system.curved & (self.excess[rows] <= DUAL_TOLERANCE)
+        return sound & ~optimal & room
+
+    @staticmethod
+    def _constraints(
+        theta: Floats,
+        active: NDArray[np.bool_],
+        held: NDArray[np.bool_],
+        residual: Floats,
+        jacobian: Floats,
+    ) -> tuple[_Places, Floats, Floats]:
+        """Where each constraint is, their gradients (R, p, p) and values (R, p); rows of zeros are none."""
+        count, p = theta.shape
+        place = _Places(active, held)
+        constraint, value = np.zeros((count, p, p)), np.zeros((count, p))
+        lane, run, slot = place.runs
+        constraint[lane, slot], value[lane, slot] = jacobian[lane, run], residual[lane, run]
+        lane, coordinate, slot = place.bounds
+        constraint[lane, slot, coordinate], value[lane, slot] = 1.0, theta[lane, coordinate]
+        return place, constraint, value
+
+
+class _Places:
+    """Which row of C belongs to which run or coordinate.
+
+    Attributes:
+        runs: lane, run and row of every active run.
+        bounds: lane, coordinate and row of every held coordinate.
+    """
+
+    def __init__(self, active: NDArray[np.bool_], held: NDArray[np.bool_]) -> None:
+        self.shapes = active.shape, held.shape
+        lane, run = np.nonzero(active)
+        self.runs = lane, run, (np.cumsum(active, axis=1) - 1)[lane, run]
+        lane, coordinate = np.nonzero(held)
+        row = (np.cumsum(held, axis=1) - 1)[lane, coordinate] + active.sum(axis=1)[lane]
+        self.bounds = lane, coordinate, row
+
+    def of_runs(self, nu: Floats) -> Floats:
+        """Multipliers (R, p) as those of the runs, (R, n)."""
+        return self._spread(nu, self.shapes[0], *self.runs)
+
+    def of_bounds(self, nu: Floats) -> Floats:
+        """Those of the held coordinates, (R, p)."""
+        return self._spread(nu, self.shapes[1], *self.bounds)
+
+    @staticmethod
+    def _spread(
+        nu: Floats,
+        shape: tuple[int, ...],
+        lane: NDArray[np.intp],
+        column: NDArray[np.intp],
+        row: NDArray[np.intp],
+    ) -> Floats:
+        found = np.zeros(shape)
+        found[lane, column] = nu[lane, row]
+        return found
+
+
+class _Reduced:
+    """The system of R lanes, split into what the constraints fix and the null space they leave.
+
+    Attributes:
+        hessian: (R, p, p).
+        curved: (R,) H is positive definite on the null space.
+    """
+
+    def __init__(self, constraint: Floats, hessian: Floats) -> None:
+        self.hessian = hessian
+        p = hessian.shape[-1]
+        self._left, singular, right = np.linalg.svd(constraint)
+        self._kept = singular > _DEPENDENT * np.maximum(singular.max(axis=1, keepdims=True), 1e-300)
+        self._inverse = np.where(self._kept, 1.0 / np.where(self._kept, singular, 1.0), 0.0)
+        self._right = np.swapaxes(right, 1, 2)
+        free = self._right * ~self._kept[:, None]
+        self._null = np.einsum("rjm,rkm->rjk", free, free)
+        inside = np.einsum("rjk,rkl,rlm->rjm", self._null, hessian, self._null)
+        values, self._vectors = np.linalg.eigh(inside + _OUTSIDE * (np.eye(p) - self._null))
+        self.curved = values[:, 0] > _CURVED
+        self._curvature = np.maximum(np.abs(values), _CURVED)
+
+    def step(self, gradient: Floats, value: Floats) -> Floats:
+        """The step (R, p) to where the constraints are zero and the gradient on the null space vanishes."""
+        along = np.einsum("rmj,rm->rj", self._left, value) * self._inverse
+        normal = -np.einsum("rkj,rj->rk", self._right, along)
+        downhill = np.einsum(
+            "rjk,rk->rj", self._null, gradient + np.einsum("rjk,rk->rj", self.hessian, normal)
+        )
+        components = np.einsum("rkj,rk->rj", self._vectors, downhill) / self._curvature
+        return normal - np.einsum("rjk,rk->rj", self._vectors, components)
+
+    def multipliers(self, gradient: Floats) -> Floats:
+        """The nu (R, p) that balance this gradient (R, p) best; the smallest ones where several do."""
+        along = np.einsum("rkj,rk->rj", self._right, gradient) * self._inverse
+        return -np.einsum("rmj,rj->rm", self._left, along)
+
+
+def _reach(residual: Floats, rate: Floats, sign: Floats, free: NDArray[np.bool_]) -> Floats:
+    """Fraction (R, n) of the step at which a residual changes its sign; inf where it does not."""
+    crosses = free & (sign * (residual + rate) < 0) & (sign * rate < 0)
+    found = np.full(residual.shape, np.inf)
+    np.divide(np.maximum(sign * residual, 0.0), -sign * rate, out=found, where=crosses)
+    return found
