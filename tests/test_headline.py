@@ -1,5 +1,6 @@
 """One number heads every answer: the estimate of the point fit, whatever is asked."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_the_page_of_a_study_heads_with_it(tmp_path, headline):
     study.__dict__["_tables"] = lambda kind: stored(kind).drop(columns=HEADLINE, errors="ignore")
     np.testing.assert_allclose(study.tokens_per_param[HEADLINE], rows[HEADLINE], rtol=1e-12)
     assert plain_text(answer(Facts(study))[0]).count(f"{headline:.3g} training")
+
+
+def test_a_study_of_ones_own_table_gives_the_number_of_fit(tmp_path, own):
+    done("study", "init", str(tmp_path / "mine.toml"), "--data", own)
+    wanted = StudySpec.from_toml(tmp_path / "mine.toml")
+    spec = dataclasses.replace(wanted, resamples=40, sweeps=(), flops=(1e22, GOPHER_FLOPS))
+    study = cj.run_study(spec, tmp_path / "study", progress=None, figures=False)
+    law = cj.fit(cj.load_runs(own)).law
+    found = study.tokens_per_param.query("method == 'percentile'")[HEADLINE]
+    assert found.to_numpy()[:2] == pytest.approx(law.tokens_per_param([1e22, GOPHER_FLOPS]), rel=1e-6)
 
 
 def test_tables_and_figures_of_decisions_head_with_it(headline):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
+from chinchilla_jax._util.errors import short
 from chinchilla_jax.datasets import Runs, dataset_names
+from chinchilla_jax.fitting.point_fit import decided_objective
 from chinchilla_jax.study.spec.toml_file import toml_assignments
 
 # Of the smallest model: up to twice the documented miscount, and all counts stay positive.
@@ -20,7 +22,7 @@ def example_toml() -> str:
 def example_for(
     runs: Runs, data: str, columns: dict[str, str] | None = None, experiment: str | None = None
 ) -> str:
-    """The example for another table: its own data lines, and additive sizes that suit its models.
+    """The example for another table: its own data lines, zone, and additive sizes that suit its models.
 
     Args:
         runs: what `load_runs` makes of the table.
@@ -33,6 +35,10 @@ def example_for(
     text = re.sub(r"^interpretations = ", "# interpretations = ", text, count=1, flags=re.MULTILINE)
     if data not in dataset_names():
         text = re.sub(r'^# scheme = "pairs"$', 'scheme = "auto"', text, count=1, flags=re.MULTILINE)
+        # The number that `fit` decides on, so that both give one answer.
+        delta = getattr(decided_objective(runs), "delta", None)
+        zone = f"delta = {delta!r} # as the residuals of {short(data, 60)} decide"
+        text = re.sub(r"^# delta = 1e-3$", lambda _: zone, text, count=1, flags=re.MULTILINE)
     sizes = [float(f"{share * float(runs.params.min()):.2g}") for share in _SHARES]
     values = ", ".join(f"{size:g}" for size in (*(-size for size in reversed(sizes)), 0, *sizes))
     additive = f"# Up to {_SHARES[-1]:.0%} of the smallest model.\nvalues = [{values}]"
