@@ -150,8 +150,11 @@ def test_another_setting_is_another_run(tmp_path, changed, message):
     coverage(grid(), CoverageSpec(**base), out=tmp_path / "run")
     with pytest.raises(cj.UsageError, match=message):
         coverage(grid(), CoverageSpec(**(base | changed)), out=tmp_path / "run")
-    with pytest.raises(cj.UsageError, match=r"delta is 0\.001 there and 0\.01 here"):
+    with pytest.raises(cj.UsageError, match=r"delta is auto there and 0\.01 here"):
         coverage(grid(), CoverageSpec(**base), delta=0.01, out=tmp_path / "run")
+    coverage(
+        grid(), CoverageSpec(**base), delta="auto", out=tmp_path / "run"
+    )  # what a table of one's own has
 
 
 def test_objectives_without_errors_to_simulate_are_refused():

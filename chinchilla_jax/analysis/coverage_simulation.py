@@ -37,7 +37,7 @@ from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
-from chinchilla_jax.laws.objectives import Huber, huber_location, settings
+from chinchilla_jax.laws.objectives import Huber, huber_location
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ class _Simulation:
         return {
             "kind": "coverage",
             "data_hash": self.runs.data_hash,
-            **settings(self.objective),
+            "objective": self.objective.name,
+            "delta": self.objective.delta,
             "law": [float(value) for value in self.law.as_dict().values()],
             **{name: list(value) if isinstance(value, tuple) else value for name, value in own.items()},
             "scheme": _scheme_record(self.spec.scheme),
