@@ -152,8 +152,12 @@ class _Lanes:
         sign = np.where(np.abs(residual) > ZERO, np.sign(residual), self.sign[rows])
         signed = np.where(active, 0.0, w * sign)
         gradient = np.einsum("rn,rnk->rk", signed, jacobian)
-        hessian = law.curvature(theta, design, np.where(active, self.multiplier[rows], signed))
-        hessian = np.where(np.isfinite(hessian), hessian, 0.0)
+        full = active.sum(axis=1) + held.sum(axis=1) >= p
+        hessian = np.zeros((count, p, p))  # at a vertex no direction is left in which to curve
+        if not full.all():
+            factors = np.where(active, self.multiplier[rows], signed)[~full]
+            curvature = law.curvature(theta[~full], design, factors)
+            hessian[~full] = np.where(np.isfinite(curvature), curvature, 0.0)
 
         # Coordinates in which sum_i w_i J_i J_i' has a unit diagonal.
         size = np.sqrt(np.einsum("rn,rnk->rk", w, jacobian * jacobian))
@@ -168,7 +172,6 @@ class _Lanes:
         move *= np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))[:, None]
 
         # How far until a residual changes its sign, or a coordinate reaches its bound.
-        full = active.sum(axis=1) + held.sum(axis=1) >= p
         rate = np.einsum("rnk,rk->rn", jacobian, move)
         reach = _reach(residual, rate, sign, used & ~active & ~full[:, None])
         of_bounds = np.full((count, p), np.inf)
