@@ -6,13 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from chinchilla_jax.bootstrapping.dependence import Dependence, measure_dependence
-from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme, read_scheme
+from chinchilla_jax.bootstrapping.few_groups import scheme_for_few
+from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
@@ -27,19 +29,23 @@ def is_auto(scheme: object) -> bool:
     return isinstance(scheme, str) and scheme == AUTO
 
 
-def choose_scheme(runs: Runs, point: FitResult) -> Dependence:
-    """What "auto" resolves to: `measure_dependence`, but "pairs" for the runs of an embedded table.
+def choose_scheme(runs: Runs, point: FitResult, *, counts: bool = False) -> Dependence:
+    """What "auto" resolves to: `measure_dependence`, with weights in place of counts for few runs or groups.
 
-    Published intervals of these are of pairs; the sentence says what would have been chosen.
+    It is "pairs" for the runs of an embedded table, whose published intervals are of pairs; the sentence then
+    says what would have been chosen.
 
     Args:
         runs: n runs.
         point: their fit, of any law.
+        counts: keep counts for few runs and groups too, as resamples of resamples need them.
     """
     design = Design.from_runs(runs)
     slopes = point.model.jacobian(point.theta, design) if design.valid else None
     found = measure_dependence(runs, point.residuals, derivatives=slopes, weights=point.weights)
-    if not is_embedded(runs) or isinstance(found.scheme, Pairs):
+    if not is_embedded(runs):
+        return found if counts or slopes is None else _for_few(found, runs, slopes, point)
+    if isinstance(found.scheme, Pairs):
         return found
     return dataclasses.replace(
         found,
@@ -49,6 +55,15 @@ def choose_scheme(runs: Runs, point: FitResult) -> Dependence:
         f"{found.sentence.replace(' are resampled,', ' would be,', 1)}",
         warnings=(),
     )
+
+
+def _for_few(found: Dependence, runs: Runs, slopes: NDArray[np.float64], point: FitResult) -> Dependence:
+    scheme = scheme_for_few(found.scheme, runs, slopes, point.weights)
+    if scheme is found.scheme:
+        return found
+    few = "groups" if isinstance(scheme, Cluster) else "runs"
+    sentence = f"{found.sentence}; by real weights in place of counts, since the {few} are few"
+    return dataclasses.replace(found, scheme=scheme, sentence=sentence)
 
 
 def resolve_scheme(

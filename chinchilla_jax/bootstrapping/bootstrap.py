@@ -129,7 +129,7 @@ def bootstrap(
         _require_same(point, problem, own)
     dependence = None
     if chosen is None:
-        dependence = choose_scheme(runs, point)
+        dependence = choose_scheme(runs, point, counts=inner > 0)
         chosen = dependence.scheme
         _check_scheme(chosen, jackknife, inner, problem.objective)
     chosen = chosen.completed(len(runs), problem.law.size)

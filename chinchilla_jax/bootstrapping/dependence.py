@@ -3,18 +3,21 @@
 Resampling runs one by one is right where they err independently. Where they err together, its intervals come
 out too narrow, and whole groups have to be resampled (Davison & Hinkley 1997, 3.8).
 
-| simulated tables, 300 each, 80% intervals         | runs one by one | whole groups |
-|----------------------------------------------------|-----------------|--------------|
-| 20 configurations of 3 seeds, correlation 0.6      | 65 to 69        | 80 to 84     |
-| 10 sizes of 6 runs, correlation 0.5, alpha         | 59              | 84           |
-| Chinchilla's runs, correlation 0.3 in sizes, alpha | 71              | 83           |
-| 8 sizes of 6 runs, independent errors              | 83 to 86        | 79 to 87     |
-| 5 sizes of 6 runs, independent errors              | 88 to 90        | 72 to 88     |
-| 4 sizes of 6 runs, independent errors              | 87 to 90        | 62 to 75     |
+| simulated tables, 200 or 300 each, 80% intervals   | runs one by one | whole groups |
+|-----------------------------------------------------|-----------------|--------------|
+| 20 configurations of 3 seeds, correlation 0.6       | 65 to 69        | 80 to 84     |
+| Chinchilla's runs, correlation 0.3 in sizes, alpha  | 71              | 83           |
+| 10 sizes of 6 runs, correlation 0.5, alpha          | 59              | 84           |
+| 5 sizes of 6 runs, correlation 0.5                  | 43 to 90        | 78 to 85     |
+| 4 sizes of 6 runs, correlation 0.5                  | 45 to 83        | 71 to 83     |
+| 3 sizes of 6 runs, correlation 0.5                  | 39 to 84        | 5 to 77      |
+| 8 sizes of 6 runs, independent errors               | 83 to 86        | 79 to 87     |
+| 5 sizes of 6 runs, independent errors               | 78 to 87        | 80 to 88     |
+| 5 budgets of 8 runs, independent errors             | 80 to 82        | 79 to 86     |
 
-So groups that are resampled without need cost little from eight groups on, while groups that are missed cost
-much: hence a p of up to 0.1 is enough to resample them (0.05 for five to seven groups). Fewer than five are
-never resampled.
+(Fewer than 16 groups have real weights in the rows of 3 to 5, see few_groups.py, and counts in the others.)
+Groups that are resampled without need cost little, and groups that are missed cost much: hence a p of up to
+0.1 is enough to resample them. Fewer than four groups cannot stand for all that there could be.
 """
 
 from __future__ import annotations
@@ -46,9 +49,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Members = NDArray[np.int64]
 
-LEVEL, LEVEL_OF_FEW = 0.1, 0.05
-"""Up to this p, groups are resampled; and up to this where they are few."""
-LEAST_GROUPS, FEW_GROUPS = 5, 8
+LEVEL = 0.1
+"""Up to this p, groups are resampled."""
+LEAST_GROUPS, FEW_GROUPS = 4, 6
 """Fewer groups than the first are not resampled at all; fewer than the second are, with a warning."""
 _LEAST_SHARED = 5  # runs n less groups k, below which nothing can be said about groups
 _COLUMNS = ("grouping", "by", "unit", "n_groups", "runs_per_group", "icc", "F", "p", "chosen")
@@ -83,7 +86,7 @@ class Grouping:
     @property
     def is_correlated(self) -> bool:
         """Whether runs of a group err together, as far as the permutations tell."""
-        return self.p <= (LEVEL if self.n_groups >= FEW_GROUPS else LEVEL_OF_FEW)
+        return self.p <= LEVEL
 
     def __str__(self) -> str:
         """Such as "41 sizes (correlation 0.30, p 0.0005)"."""
@@ -124,11 +127,6 @@ class Dependence:
         return pd.DataFrame(self.columns(), columns=list(_COLUMNS))
 
 
-def independent_scheme(n_runs: int) -> Scheme:
-    """How to resample runs that err independently."""
-    return Pairs()
-
-
 def measure_dependence(
     runs: Runs,
     residuals: Floats,
@@ -151,7 +149,7 @@ def measure_dependence(
 
     Returns:
         The measurement, a function of the arguments alone. Its scheme resamples the coarsest grouping that is
-        correlated (`LEVEL`) and has `LEAST_GROUPS`; otherwise it is `independent_scheme`.
+        correlated (`LEVEL`) and has `LEAST_GROUPS`; otherwise it is `Pairs`.
     """
     kept = np.flatnonzero(np.isfinite(residuals) & (True if weights is None else weights > 0))
     runs = runs if len(kept) == len(runs) else runs.take(kept)
@@ -182,7 +180,7 @@ def measure_dependence(
         )  # fmt: skip
         if found[-1].is_correlated:
             related.append((grouping, members))
-    return _choice(found, dict(related), len(runs))
+    return _choice(found, dict(related))
 
 
 def _candidates(runs: Runs) -> list[tuple[str, str, Members]]:
@@ -214,18 +212,17 @@ def _means(members: Members, values: Floats) -> Floats:
     return sums / counts.reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def _choice(found: list[Grouping], members: dict[str, Members], n_runs: int) -> Dependence:
+def _choice(found: list[Grouping], members: dict[str, Members]) -> Dependence:
     related = [each for each in found if each.is_correlated]
     enough = [each for each in related if each.n_groups >= LEAST_GROUPS]
     warnings = [_too_few(each) for each in related if each not in enough]
     if not enough:
-        scheme = independent_scheme(n_runs)
         seen = list_text([str(each) for each in found if each not in related] or ["any group of runs"])
         why = f"since residuals show no correlation within {seen}"
         if related:
             why = "since there are too few groups to resample"
         why = f"runs are resampled one by one, {why}"
-        return Dependence(groupings=tuple(found), scheme=scheme, sentence=why, warnings=tuple(warnings))
+        return Dependence(groupings=tuple(found), scheme=Pairs(), sentence=why, warnings=tuple(warnings))
     best = enough[-1]
     for each in enough[:-1]:
         if not is_finer(members[each.grouping], members[best.grouping]):
@@ -235,8 +232,8 @@ def _choice(found: list[Grouping], members: dict[str, Members], n_runs: int) -> 
             )
     if best.n_groups < FEW_GROUPS:
         warnings.append(
-            f"only {best.n_groups} {best.grouping} can be resampled: in simulations 80% intervals from 5 to "
-            f"7 groups covered 72 to 91%; add {best.grouping} before relying on them"
+            f"only {best.n_groups} {best.grouping} can be resampled: in simulations 80% intervals from 4 or "
+            f"5 groups covered 71 to 85%; add {best.grouping} before relying on them"
         )
     return Dependence(
         groupings=tuple(dataclasses.replace(each, chosen=each is best) for each in found),
