@@ -1,7 +1,7 @@
 """What leaving out resamples at E = 0 does to an interval: coverage both ways, on the same data sets.
 
-A grid of four sizes and six token counts under a law with E = 0.3, which these runs hardly show. The interval is
-the 80% one (percentile, pairs) of the tokens per parameter at ten times the largest budget.
+A grid of four sizes and six token counts under a law with E = 0.3, which these runs hardly show. The interval
+is the 80% one (percentile, pairs) of the tokens per parameter at ten times the largest budget.
 """
 
 from __future__ import annotations
