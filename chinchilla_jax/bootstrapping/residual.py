@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws.design import Design
 
-_BLOCK_RUNS, _MOST_LANES = 4096, 64  # runs in the table of a block, and resamples
+_BLOCK_RUNS, _MOST_LANES = 1536, 32  # runs in the table of a block, and resamples
 
 
 def residual_bootstrap(
