@@ -81,8 +81,8 @@ def print_boundary(both: Any, boundary: str) -> None:
         both: quantity, flops, estimate, low, high, other_low, other_high; a DataFrame or columns.
         boundary: the choice of low and high; the others are of the other one.
     """
-    other = "without them" if boundary == "keep" else "with them"
-    echo(f"the same intervals {other}: resamples whose best E is 0")
+    other = "without" if boundary == "keep" else "with"
+    echo(f"intervals as above, and {other} the resamples whose best E is 0")
     header = ("quantity", "flops", "estimate", "low", "high", f"low {other}", f"high {other}")
     names = ("quantity", "flops", "estimate", "low", "high", "other_low", "other_high")
     # An exponent has no budget.
