@@ -470,7 +470,7 @@ def test_a_study_resamples_as_its_scheme_says(scheme, tmp_path):
     spec = StudySpec(sweeps=(Sweep(family="additive", values=(2e7,)),), resamples=12, scheme=scheme)
     study = run_study(spec, tmp_path / "study", figures=False)
     runs = load_runs("chinchilla", params="standard")
-    weights = read_scheme(scheme).weights(runs, np.arange(12), 0)
+    weights = read_scheme(scheme).completed(len(runs), 5).weights(runs, np.arange(12), 0)
     # The same resamples of the runs as they are and as they are perturbed.
     for condition, data in (("identity", runs), ("additive=20000000.0", Additive(2e7).apply(runs))):
         fits = study.fits(condition)
@@ -507,7 +507,7 @@ def test_a_study_of_runs_that_err_together_resamples_their_groups(tmp_path):
         spec = StudySpec(**common, **({"scheme": "cluster"} | asked))
         assert StudySpec.from_dict(spec.to_dict()) == spec
         study = run_study(spec, tmp_path / scheme.by, progress=None, figures=False)
-        boot = bootstrap(own, resamples=6, scheme=scheme)
+        boot = bootstrap(own, resamples=6, delta=1e-3, scheme=scheme)
         np.testing.assert_allclose(study.fits()["objective_value"], boot.objective_value, rtol=1e-7)
         assert ("correlated within 41 sizes" in study.info["resampling"]) is (asked == {"scheme": "auto"})
     frame.assign(lab="all").to_csv(table, index=False)  # the runs are the same, and their groups are not
@@ -531,7 +531,7 @@ def test_a_study_weights_the_runs_by_a_column(tmp_path):
     runs.to_frame()[["params", "tokens", "loss"]].assign(w=weights).to_csv(table, index=False)
     spec = StudySpec(data=str(table), weights="w", resamples=6, flops=(1e20, 1e22))
     study = run_study(spec, tmp_path / "study", progress=None)
-    boot = bootstrap(load_runs(table), resamples=6, weights=weights, scheme="pairs")
+    boot = bootstrap(load_runs(table), resamples=6, delta=1e-3, weights=weights, scheme="pairs")
     np.testing.assert_allclose(study.fits()["objective_value"], boot.objective_value, rtol=1e-7)
     assert study.runs() == load_runs(table)
     assert open_study(study.path).spec.weights == "w"

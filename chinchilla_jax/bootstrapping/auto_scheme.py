@@ -10,6 +10,7 @@ from chinchilla_jax.bootstrapping.few_groups import scheme_for_few
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def resolve_scheme(
         options: of that fit.
     """
     if not is_auto(scheme):
-        return read_scheme(scheme), None
+        return read_scheme(scheme).completed(len(runs), read_law(law).size), None
     point = fit(runs, law, objective=objective, weights=weights, options=options)
     found = choose_scheme(runs, point)
     return found.scheme, found

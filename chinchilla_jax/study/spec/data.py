@@ -16,6 +16,7 @@ from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.weights import load_weights
 from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.perturbations import geometric_mean
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -130,7 +131,8 @@ def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) ->
     if spec.scheme == AUTO:
         found = _measured(spec, runs, weights)
         return found.scheme, found.sentence
-    return (Cluster(by=spec.cluster) if spec.cluster else read_scheme(spec.scheme)), ""
+    completed = read_scheme(spec.scheme).completed(len(runs), read_law(spec.law).size)
+    return (Cluster(by=spec.cluster) if spec.cluster else completed), ""
 
 
 def _measured(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> Dependence:
