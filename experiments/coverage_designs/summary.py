@@ -42,7 +42,7 @@ def coverage_rows(
                     "median_width": float(np.median((high - low)[has])) if has.any() else np.nan,
                     "lost": float(1 - np.mean(part["counted"])),
                     "at_boundary": float(np.mean(part["at_boundary"])),
-                    "clustered": float(np.mean(part["scheme"] == "cluster")),
+                    "used": _used(part["scheme"]),
                     "n": int(has.sum()),
                     "n_without": int((~has).sum()),
                 }
@@ -86,6 +86,13 @@ def markdown(coverage: pd.DataFrame) -> str:
             lines.append(f"| {' | '.join([str(name), *cells, *shares])} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _used(schemes: NDArray[np.str_]) -> str:
+    """How often each scheme was used, such as "cluster 93%, pairs 7%"."""
+    names, counts = np.unique(schemes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return ", ".join(f"{names[i]} {100 * counts[i] / len(schemes):.0f}%" for i in order)
 
 
 def _percentages(rows: pd.DataFrame) -> str:
