@@ -10,6 +10,7 @@ from chinchilla_jax.bootstrapping.few_groups import (
     COUNTED_RUNS,
     estimated_between,
     scheme_for_few,
+    worth_of_few,
 )
 from chinchilla_jax.bootstrapping.left_out import left_out_residuals
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, MOutOfN, Pairs, Residual, Wild
@@ -165,6 +166,16 @@ def test_few_runs_or_groups_get_real_weights(runs, scheme, expected):
         assert found.concentration == (None if expected is None else pytest.approx(expected))
     else:
         assert found == expected
+
+
+def test_what_few_runs_are_worth_is_said():
+    worth = {n: worth_of_few(n) for n in (8, 12, 15, 16)}
+    assert "only 8 runs" in worth[8] and "76 to 91%" in worth[8]
+    assert "12 to 15 runs covered 79 to 86%" in worth[12] and "only 15 runs" in worth[15]
+    assert worth[16] is None
+    boot = cj.bootstrap(isoflop(3, 4), resamples=40)
+    assert boot.scheme == Bayesian(concentration=concentration(12, 5))
+    assert worth[12] in boot.warnings
 
 
 def test_weights_of_clusters_are_common_to_their_runs():

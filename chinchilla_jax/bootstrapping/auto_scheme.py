@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from chinchilla_jax.bootstrapping.dependence import Dependence, measure_dependence
-from chinchilla_jax.bootstrapping.few_groups import scheme_for_few
+from chinchilla_jax.bootstrapping.few_groups import scheme_for_few, worth_of_few
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.fitting.point_fit import fit
@@ -64,7 +64,9 @@ def _for_few(found: Dependence, runs: Runs, slopes: NDArray[np.float64], point: 
         return found
     few = "groups" if isinstance(scheme, Cluster) else "runs"
     sentence = f"{found.sentence}; by real weights in place of counts, since the {few} are few"
-    return dataclasses.replace(found, scheme=scheme, sentence=sentence)
+    worth = worth_of_few(len(runs)) if few == "runs" else None
+    warnings = found.warnings if worth is None else (*found.warnings, worth)
+    return dataclasses.replace(found, scheme=scheme, sentence=sentence, warnings=warnings)
 
 
 def resolve_scheme(
