@@ -89,7 +89,7 @@ def test_runs_without_a_weight_decide_nothing():
 
 def test_other_laws_and_perfect_data():
     exact = grid(0.0)
-    assert cj.fit(exact, delta="auto", starts=64).objective.delta == 1e-6  # rounding decides nothing
+    assert cj.fit(exact, delta="auto", starts=64).objective.delta == 1e-4  # rounding decides nothing
     five = Runs(exact.params[:5], exact.tokens[:5], exact.flops[:5], exact.loss[:5])
     assert cj.fit(five, delta="auto", starts=16).objective.delta == 1e-3
     kaplan = cj.fit(grid(0.006, n=24), "kaplan", delta="auto", starts=4)

@@ -29,7 +29,8 @@ def lowest_with_bound(design, weights, theta, delta):
     """Minimum under E >= 0 by SciPy, from near theta; its value."""
 
     def objective(point):
-        value, gradient, _ = derivatives(design, weights, point[None], delta)
+        with np.errstate(all="ignore"):  # SciPy tries laws far away
+            value, gradient, _ = derivatives(design, weights, point[None], delta)
         return value[0] * 1e6, gradient[0] * 1e6
 
     bounds = [(None, None), (None, None), (0, None), (None, None), (None, None)]

@@ -24,6 +24,7 @@ from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import degenerate
 from chinchilla_jax.solvers.least_absolute import least_absolute
+from chinchilla_jax.solvers.nearest_at_bound import nearest_at_bound
 from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class WidthSolver(Protocol):
 _CONTINUATION = (0.3, 0.03, 3e-3, 3e-4, 3e-5)
 VERTEX_BELOW = 1e-5  # zone width over mean |r| under which the minimum is treated as a vertex
 _APART = 1e-4  # difference in standardised coordinates beyond which two ends in a wide zone are two
-_BOUND_STEPS = 15  # towards the nearest law at the bound, a start
 _PERFECT = 1e-13  # mean |r| under which nothing but rounding is left
 _MOST_TURNS = 60  # of scale and law; each is a linear step towards the joint minimum
 _NARROW_TURNS = 2
@@ -103,7 +103,7 @@ def solve_huber_scale(
             _compete(found, new, paths.finished(ends[new], new))
     if problem.law.bounded:
         # Another minimum may lie where a bounded coordinate (E) is zero.
-        at_bound = paths.begun(paths.at_bound(found.theta[best], rows), rows)
+        at_bound = paths.begun(nearest_at_bound(problem, w, found.theta[best]), rows)
         new = np.flatnonzero(_elsewhere(at_bound, [found[best]]))
         _compete(found, best[new], paths.finished(at_bound[new], rows[new]))
     if on_progress is not None:
@@ -151,30 +151,6 @@ class _Paths:
         width = np.maximum(_CONTINUATION[0] * _mean_abs(self.problem, w, theta), 1e-12)
         first = dataclasses.replace(self.options, tolerance=1e-8)
         return self.solve_widths(self.problem, weights, theta, width, options=first, judged=False)
-
-    def at_bound(self, theta: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The laws nearest to theta (L, p), by squares, with their bounded coordinates at zero."""
-        _, w = self._weights(rows)
-        problem, theta = self.problem, np.where(np.isfinite(theta), theta, 0.0)
-        free = np.ones(theta.shape[1], bool)
-        free[list(problem.law.bounded)] = False
-        theta = np.where(free, theta, 0.0)
-        damping = np.full(len(theta), 1e-3)
-        residual = _used(w, problem.residuals(theta))
-        for _ in range(_BOUND_STEPS):
-            jacobian = _used(w, problem.jacobian(theta)) * free
-            normal = np.einsum("rn,rnj,rnk->rjk", w, jacobian, jacobian, optimize=True)
-            diagonal = np.einsum("rjj->rj", normal) + 1e-12
-            damped = normal + np.eye(len(free)) * (damping[:, None] * diagonal + ~free)[:, None]
-            step, _ = _solve_each(damped, np.einsum("rn,rnj->rj", w * residual, jacobian))
-            trial = theta - np.clip(step, -1.0, 1.0) * free
-            after = _used(w, problem.residuals(trial))
-            with np.errstate(invalid="ignore"):
-                better = np.sum(w * after**2, axis=1) < np.sum(w * residual**2, axis=1)
-            theta = np.where(better[:, None], trial, theta)
-            residual = np.where(better[:, None], after, residual)
-            damping = np.clip(np.where(better, damping * 0.2, damping * 10), 1e-9, 1e6)
-        return theta
 
     def finished(self, ends: Solution, rows: NDArray[np.intp]) -> Solution:
         """Minima of L lanes, with certificates, from their ends in a wide zone."""
@@ -267,18 +243,6 @@ def _mean_abs(problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float6
 def _used(w: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values (R, n, ...) of the runs with a weight, 0 of the others: there a law may well overflow."""
     return np.where((w > 0).reshape(w.shape + (1,) * (values.ndim - 2)), values, 0.0)
-
-
-def _solve_each(
-    matrix: NDArray[np.float64], right: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Solve (R, p, p) systems; singular ones give zero and False."""
-    with np.errstate(all="ignore"):
-        condition = np.linalg.cond(np.where(np.isfinite(matrix), matrix, 0.0))
-    good = np.isfinite(matrix).all(axis=(1, 2)) & np.isfinite(right).all(axis=1) & (condition < 1e13)
-    safe = np.where(good[:, None, None], matrix, np.eye(matrix.shape[-1]))
-    solution = np.linalg.solve(safe, right[..., None])[..., 0]
-    return np.where(good[:, None], solution, 0.0), good
 
 
 def _alternate(

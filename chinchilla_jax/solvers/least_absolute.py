@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.solvers.reduced_system import ReducedSystem
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -37,10 +39,7 @@ ZERO = 1e-12  # residual of an active run, in units of log loss
 _MOST_STEPS = 40
 _LONGEST = 0.2  # of a step, in standardised coordinates
 _LAST_STEP = 1e-9  # the error after a Newton step is about its square
-_DEPENDENT = 1e-10  # singular value of C, relative to the largest, below which constraints depend
-_CURVED = 1e-9  # eigenvalue of H on the null space, relative to sum_i w_i J_i J_i', that counts as positive
 _VANISHED = 1e-50
-_OUTSIDE = 1e3  # eigenvalue given to the directions outside the null space
 _LANES = 512  # at a time: their Jacobians are in memory
 
 
@@ -164,7 +163,7 @@ class _Lanes:
         # A term that has vanished has no unit: its law is not certified in any.
         size = np.where(size > _VANISHED, size, 1.0)
         place, constraint, value = self._constraints(theta, active, held, residual, jacobian)
-        system = _Reduced(constraint / size[:, None], hessian / (size[:, :, None] * size[:, None]))
+        system = ReducedSystem(constraint / size[:, None], hessian / (size[:, :, None] * size[:, None]))
         scaled = system.step(gradient / size, value)
         nu = system.multipliers(gradient / size + np.einsum("rjk,rk->rj", system.hessian, scaled))
         move = scaled / size
@@ -272,44 +271,6 @@ class _Places:
         found = np.zeros(shape)
         found[lane, column] = nu[lane, row]
         return found
-
-
-class _Reduced:
-    """The system of R lanes, split into what the constraints fix and the null space they leave.
-
-    Attributes:
-        hessian: (R, p, p).
-        curved: (R,) H is positive definite on the null space.
-    """
-
-    def __init__(self, constraint: Floats, hessian: Floats) -> None:
-        self.hessian = hessian
-        p = hessian.shape[-1]
-        self._left, singular, right = np.linalg.svd(constraint)
-        self._kept = singular > _DEPENDENT * np.maximum(singular.max(axis=1, keepdims=True), 1e-300)
-        self._inverse = np.where(self._kept, 1.0 / np.where(self._kept, singular, 1.0), 0.0)
-        self._right = np.swapaxes(right, 1, 2)
-        free = self._right * ~self._kept[:, None]
-        self._null = np.einsum("rjm,rkm->rjk", free, free)
-        inside = np.einsum("rjk,rkl,rlm->rjm", self._null, hessian, self._null)
-        values, self._vectors = np.linalg.eigh(inside + _OUTSIDE * (np.eye(p) - self._null))
-        self.curved = values[:, 0] > _CURVED
-        self._curvature = np.maximum(np.abs(values), _CURVED)
-
-    def step(self, gradient: Floats, value: Floats) -> Floats:
-        """The step (R, p) to where the constraints are zero and the gradient on the null space vanishes."""
-        along = np.einsum("rmj,rm->rj", self._left, value) * self._inverse
-        normal = -np.einsum("rkj,rj->rk", self._right, along)
-        downhill = np.einsum(
-            "rjk,rk->rj", self._null, gradient + np.einsum("rjk,rk->rj", self.hessian, normal)
-        )
-        components = np.einsum("rkj,rk->rj", self._vectors, downhill) / self._curvature
-        return normal - np.einsum("rjk,rk->rj", self._vectors, components)
-
-    def multipliers(self, gradient: Floats) -> Floats:
-        """The nu (R, p) that balance this gradient (R, p) best; the smallest ones where several do."""
-        along = np.einsum("rkj,rk->rj", self._right, gradient) * self._inverse
-        return -np.einsum("rmj,rj->rm", self._left, along)
 
 
 def _reach(residual: Floats, rate: Floats, sign: Floats, free: NDArray[np.bool_]) -> Floats:
