@@ -212,18 +212,17 @@ def test_m_out_of_n_on_few_runs():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["pairs", "bayesian", "wild", "residual", "m_out_of_n"])
-@pytest.mark.parametrize("runs", [isoflop(4, 5, noise=0.0), isoflop(5, 8, noise=0.0)], ids=["20", "40"])
-def test_schemes_cover(runs, scheme):
-    """80% intervals on 200 data sets of 200 resamples: within nine points, which is three sigma."""
-    hits = []
-    for number in range(200):
+def test_schemes_cover(scheme):
+    """80% intervals on 100 data sets of 100 resamples of 20 runs: within ten points, which is three sigma."""
+    runs, hits = isoflop(noise=0.0), []
+    for number in range(100):
         error = 0.005 * np.random.default_rng([5, number]).standard_normal(len(runs))
         data = cj.Runs(runs.params, runs.tokens, runs.flops, runs.loss * np.exp(error))
         point = cj.fit(data, objective=cj.Huber(delta=6.7e-3), starts=8)
         boot = cj.bootstrap(
-            data, resamples=200, seed=number, scheme=scheme, objective=point.objective, point=point
+            data, resamples=100, seed=number, scheme=scheme, objective=point.objective, point=point
         )
         table = boot.interval(0.8).set_index("parameter")
         for name in ("alpha", "beta"):
             hits.append(table.loc[name, "low"] <= getattr(TRUTH, name) <= table.loc[name, "high"])
-    assert np.mean(hits) == pytest.approx(0.8, abs=0.09)
+    assert np.mean(hits) == pytest.approx(0.8, abs=0.1)
