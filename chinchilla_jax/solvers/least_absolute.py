@@ -40,6 +40,7 @@ _MOST_STEPS = 40
 _LONGEST = 0.2  # of a step, in standardised coordinates
 _LAST_STEP = 1e-9  # the error after a Newton step is about its square
 _VANISHED = 1e-50
+_LARGEST = 1e12  # of H in those coordinates: finite, whatever a law overflows to
 _LANES = 512  # at a time: their Jacobians are in memory
 
 
@@ -128,7 +129,9 @@ class _Lanes:
             rows = np.flatnonzero(running)
             if not len(rows):
                 break
-            running[rows] = self._step(rows)
+            # On its way to infinity a law overflows; such a lane stops, or ends without a certificate.
+            with np.errstate(over="ignore", invalid="ignore"):
+                running[rows] = self._step(rows)
         return LeastAbsolute(
             theta=self.theta,
             excess=self.excess,
@@ -163,10 +166,11 @@ class _Lanes:
         # A term that has vanished has no unit: its law is not certified in any.
         size = np.where(size > _VANISHED, size, 1.0)
         place, constraint, value = self._constraints(theta, active, held, residual, jacobian)
-        system = ReducedSystem(constraint / size[:, None], hessian / (size[:, :, None] * size[:, None]))
-        scaled = system.step(gradient / size, value)
-        nu = system.multipliers(gradient / size + np.einsum("rjk,rk->rj", system.hessian, scaled))
-        move = scaled / size
+        scaled = np.clip(hessian / (size[:, :, None] * size[:, None]), -_LARGEST, _LARGEST)
+        system = ReducedSystem(constraint / size[:, None], scaled)
+        step = system.step(gradient / size, value)
+        nu = system.multipliers(gradient / size + np.einsum("rjk,rk->rj", system.hessian, step))
+        move = step / size
         longest = np.abs(move).max(axis=1)
         move *= np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))[:, None]
 
