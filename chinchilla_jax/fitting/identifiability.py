@@ -22,7 +22,6 @@ import numpy as np
 
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import HuberScale, residual_loss
 from chinchilla_jax.laws.separation import NEAR_LINE, ON_LINE, line_spreads
 
 if TYPE_CHECKING:
@@ -150,15 +149,6 @@ def ratios_at(problem: Problem, theta: Floats, budget: float) -> Floats:
     return np.where(np.isfinite(found) & (found > 0), found, np.nan)
 
 
-def losses_of_runs(problem: Problem, theta: Floats) -> Floats:
-    """What each run adds to the objective at theta (K, p), but for its weight; (K, n)."""
-    residual, objective = problem.counted(theta), problem.objective
-    if isinstance(objective, HuberScale):
-        return np.abs(residual)
-    unit = problem.loss_unit
-    return np.asarray(residual_loss(residual, objective.down / unit, objective.up / unit))
-
-
 def rival_of(problem: Problem, weights: Floats | None, theta: Floats, others: Floats) -> Rival | None:
     """The strongest rival of the optimum theta (p,) among `others` (K, p), or None."""
     if not len(others):
@@ -166,7 +156,7 @@ def rival_of(problem: Problem, weights: Floats | None, theta: Floats, others: Fl
     w = np.ones(len(problem.design)) if weights is None else weights
     used = w > 0
     with np.errstate(all="ignore"):
-        losses = losses_of_runs(problem, np.concatenate([theta[None], others]))[:, used] * w[used]
+        losses = problem.losses(np.concatenate([theta[None], others]))[:, used] * w[used]
         difference = losses[1:] - losses[0]
         excess = difference.sum(axis=1)
         error = math.sqrt(used.sum()) * difference.std(axis=1, ddof=1)

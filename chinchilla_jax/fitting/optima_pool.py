@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.laws.objectives import HuberScale, residual_loss
 from chinchilla_jax.solvers.base import SAME_VALUE
 
 if TYPE_CHECKING:
@@ -89,12 +88,7 @@ def _pool_values(problem: Problem, weights: NDArray[Any], pool: NDArray[np.float
 
     float64 throughout: the order of near optima must not depend on the block they are computed in.
     """
-    residual, objective = problem.counted(pool), problem.objective
-    if isinstance(objective, HuberScale):
-        loss = np.abs(residual)
-    else:
-        unit = problem.loss_unit
-        loss = residual_loss(residual, objective.down / unit, objective.up / unit)
+    loss = problem.losses(pool)
     of_runs = np.where(np.isfinite(loss), loss, 1e6).T
     value = np.empty((len(weights), len(pool)))
     length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)

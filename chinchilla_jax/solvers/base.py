@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
-from chinchilla_jax.laws.objectives import ZonedObjective, own_residuals
+from chinchilla_jax.laws.objectives import HuberScale, ZonedObjective, own_residuals, residual_loss
 from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
@@ -126,6 +126,17 @@ class Problem:
         """Residuals as the objective counts them, in `loss_unit`; theta (..., p) to (..., n)."""
         found = own_residuals(self.objective, self.residuals(theta), self.design.log_loss)
         return found / self.loss_unit if self.raw else found
+
+    def losses(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each run adds to the objective, but for its weight and a common factor; (..., p) to (..., n).
+
+        For `HuberScale` |r_i|: its minimum is that of least absolute deviations.
+        """
+        residual, objective = self.counted(theta), self.objective
+        if isinstance(objective, HuberScale):
+            return np.abs(residual)
+        unit = self.loss_unit
+        return np.asarray(residual_loss(residual, objective.down / unit, objective.up / unit))
 
     def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative of `residuals`; theta (..., p) to (..., n, p)."""
@@ -252,49 +263,4 @@ class Solver(Protocol):
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
         """Fit R lanes: `weights` (R, n) or (1, n), `starts` (R, p) internal coordinates."""
-        ...
-
-
-class EngineResult(NamedTuple):
-    """Where an engine left R lanes.
-
-    Attributes:
-        theta: (R, 5) after the last step.
-        anchor: (R, 5) last accepted points.
-        anchor_value: (R,) objective there; inf where the zone has just been narrowed.
-        decrement: (R,) there.
-        width: (R,) half-width of the zone in the end.
-        status: (R,) a `Status`, or RUNNING for a lane that ran out of steps.
-        steps: (R,) in both precisions.
-    """
-
-    theta: NDArray[np.float64]
-    anchor: NDArray[np.float64]
-    anchor_value: NDArray[np.float64]
-    decrement: NDArray[np.float64]
-    width: NDArray[np.float64]
-    status: NDArray[np.integer]
-    steps: NDArray[np.integer]
-
-
-class Engine(Protocol):
-    """What runs the Newton steps of a chunk of lanes on one data set."""
-
-    workers: int  # calls that may run at the same time
-
-    def lanes_per_call(self, count: int) -> int:
-        """How many of `count` lanes a call should be given."""
-        ...
-
-    def __call__(
-        self,
-        weights: NDArray[Any],
-        starts: NDArray[np.float64],
-        widths: NDArray[np.float64],
-        first_width: NDArray[np.float64],
-    ) -> EngineResult:
-        """Fit R lanes from the best of their starts (K, R, 5), best guess first.
-
-        Weights are (R, n) or (1, n); zone half-widths (R,), the objective's own and the one to begin with.
-        """
         ...

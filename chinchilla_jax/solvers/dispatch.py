@@ -155,7 +155,7 @@ def solve_generally(
     weights: NDArray[Any],
     starts: NDArray[np.float64],
     *,
-    options: SolverOptions,
+    options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
     """Fit every lane from one start (R, p) with the solver for any law, whatever the law is."""

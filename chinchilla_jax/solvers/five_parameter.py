@@ -21,13 +21,12 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
 from chinchilla_jax.solvers.base import (
     DEFAULT_OPTIONS,
-    Engine,
-    EngineResult,
     Problem,
     Solution,
     SolverOptions,
 )
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
+from chinchilla_jax.solvers.engine import Engine, EngineResult
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
 from chinchilla_jax.solvers.status import Status, is_certified
 from chinchilla_jax.solvers.thresholds import RUNNING

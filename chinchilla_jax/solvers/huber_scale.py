@@ -179,9 +179,7 @@ class _Paths:
         left = np.flatnonzero(~(at_vertex & is_certified(found.status)))
         if len(left):
             few = weights if len(weights) == 1 else weights[left]
-            smooth = _alternate(
-                problem, few, w[left], theta[left], sigma[left], objective, narrow, self.solve_widths
-            )
+            smooth = _alternate(problem, few, w[left], theta[left], sigma[left], narrow, self.solve_widths)
             smooth.steps[:] += steps[left]
             # From its own minimum a lane may reach the sharp one after all: then that is the answer.
             sharp = np.flatnonzero(at_vertex[left])
@@ -251,11 +249,12 @@ def _alternate(
     w: NDArray[np.float64],
     theta: NDArray[np.float64],
     sigma: NDArray[np.float64],
-    objective: HuberScale,
     options: SolverOptions,
     solve_widths: WidthSolver,
 ) -> Solution:
     """Fit scale and law in turn until the scale settles."""
+    objective = problem.objective
+    assert isinstance(objective, HuberScale)
     solution = solve_widths(problem, weights, theta, objective.delta * sigma, options=options)
     # In a zone this narrow the scale hardly moves the law: a few turns are enough.
     narrow = objective.delta * sigma < VERTEX_BELOW * _mean_abs(problem, w, theta)

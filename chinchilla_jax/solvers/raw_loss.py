@@ -20,30 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax.laws.objectives import Huber, Objective, Squared, ZonedObjective
-from chinchilla_jax.solvers.base import Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import Problem, Solution, Solver, SolverOptions
 from chinchilla_jax.solvers.huber_scale import together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class OneStartSolver(Protocol):
-    """Fits every lane from one start (R, p)."""
-
-    def __call__(
-        self,
-        problem: Problem,
-        weights: NDArray[Any],
-        starts: NDArray[np.float64],
-        *,
-        options: SolverOptions,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> Solution:
-        """Fit R lanes: weights (R, n) or (1, n)."""
-        ...
-
-
-class Solver(Protocol):
+class Race(Protocol):
     """Fits every lane from the best of several starts."""
 
     def __call__(
@@ -63,8 +47,8 @@ def solve_raw(
     weights: NDArray[Any],
     candidates: Sequence[NDArray[np.float64]],
     *,
-    solve: Solver,
-    polish: OneStartSolver,
+    solve: Race,
+    polish: Solver,
     options: SolverOptions,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:

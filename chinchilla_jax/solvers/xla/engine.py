@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.solvers.base import EngineResult
+from chinchilla_jax.solvers.engine import EngineResult
 from chinchilla_jax.solvers.xla import stages
 from chinchilla_jax.solvers.xla.moments import Columns
 from chinchilla_jax.solvers.xla.newton import Lanes
