@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.solvers.constraint_rows import ConstraintRows
 from chinchilla_jax.solvers.reduced_system import ReducedSystem
 
 if TYPE_CHECKING:
@@ -142,30 +143,22 @@ class _Lanes:
 
     def _step(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """One step of these lanes; whether each goes on."""
-        law, design = self.problem.law, self.problem.design
         theta, w, active, held = self.theta[rows], self.w[rows], self.active[rows], self.held[rows]
-        count, p = theta.shape
-        used = w > 0
-        residual = np.where(used, self.problem.residuals(theta), 0.0)
-        jacobian = np.where(used[..., None], self.problem.jacobian(theta), 0.0)
-        sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
-        residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
+        p = theta.shape[1]
+        residual, jacobian, sound = self._linearised(theta, w > 0)
         # A run that has just left the constraints has no sign of its own yet.
         sign = np.where(np.abs(residual) > ZERO, np.sign(residual), self.sign[rows])
         signed = np.where(active, 0.0, w * sign)
         gradient = np.einsum("rn,rnk->rk", signed, jacobian)
         full = active.sum(axis=1) + held.sum(axis=1) >= p
-        hessian = np.zeros((count, p, p))  # at a vertex no direction is left in which to curve
-        if not full.all():
-            factors = np.where(active, self.multiplier[rows], signed)[~full]
-            curvature = law.curvature(theta[~full], design, factors)
-            hessian[~full] = np.where(np.isfinite(curvature), curvature, 0.0)
+        hessian = self._hessian(theta, np.where(active, self.multiplier[rows], signed), full)
 
         # Coordinates in which sum_i w_i J_i J_i' has a unit diagonal.
         size = np.sqrt(np.einsum("rn,rnk->rk", w, jacobian * jacobian))
         # A term that has vanished has no unit: its law is not certified in any.
         size = np.where(size > _VANISHED, size, 1.0)
-        place, constraint, value = self._constraints(theta, active, held, residual, jacobian)
+        rows_of = ConstraintRows(active, held)
+        constraint, value = rows_of.filled(theta, residual, jacobian)
         scaled = np.clip(hessian / (size[:, :, None] * size[:, None]), -_LARGEST, _LARGEST)
         system = ReducedSystem(constraint / size[:, None], scaled)
         step = system.step(gradient / size, value)
@@ -173,10 +166,62 @@ class _Lanes:
         move = step / size
         longest = np.abs(move).max(axis=1)
         move *= np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))[:, None]
-
-        # How far until a residual changes its sign, or a coordinate reaches its bound.
         rate = np.einsum("rnk,rk->rn", jacobian, move)
-        reach = _reach(residual, rate, sign, used & ~active & ~full[:, None])
+        reach = _reach(residual, rate, sign, (w > 0) & ~active & ~full[:, None])
+        theta, length = self._advanced(theta, move, reach, active, held)
+        room = active.sum(axis=1) + held.sum(axis=1) <= p
+
+        # The constraints in hand hold, and the step is over: what do the multipliers say?
+        arrived = (length >= 1.0) & (longest < _LAST_STEP) & (np.abs(value).max(axis=1, initial=0.0) <= ZERO)
+        of_runs, of_bound = rows_of.of_runs(nu), rows_of.of_bounds(nu)
+        over = np.where(active, np.abs(of_runs) / np.maximum(w, 1e-300) - 1.0, 0.0)
+        over_bound = np.where(held, of_bound / np.maximum(np.abs(gradient).max(axis=1), 1e-300)[:, None], 0.0)
+        excess = np.maximum(np.maximum(over.max(axis=1), over_bound.max(axis=1, initial=0.0)), 0.0)
+        optimal = arrived & (excess <= DUAL_TOLERANCE)
+        _drop_worst(arrived & ~optimal, over, over_bound, of_runs, active, held, sign)
+        left = gradient + np.einsum("rmk,rm->rk", constraint, nu)
+        weight = np.maximum(np.einsum("rn,rnk->rk", w, np.abs(jacobian)), 1e-300)
+        stationarity = np.abs(left / weight).max(axis=1)
+
+        self.theta[rows] = np.where(sound[:, None], theta, self.theta[rows])
+        self.active[rows], self.held[rows], self.sign[rows] = active, held, sign
+        self.multiplier[rows] = np.clip(np.where(active, of_runs, 0.0), -w, w)
+        self.steps[rows] += 1
+        self.excess[rows] = np.where(optimal, excess + stationarity, np.inf)
+        self.certified[rows] = optimal & sound & system.curved & (self.excess[rows] <= DUAL_TOLERANCE)
+        return sound & ~optimal & room
+
+    def _linearised(self, theta: Floats, used: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Residuals (R, n) and Jacobians (R, n, p), 0 where unused or not finite; which lanes are finite."""
+        residual = np.where(used, self.problem.residuals(theta), 0.0)
+        jacobian = np.where(used[..., None], self.problem.jacobian(theta), 0.0)
+        sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
+        residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
+        return residual, jacobian, sound
+
+    def _hessian(self, theta: Floats, factors: Floats, full: NDArray[np.bool_]) -> Floats:
+        """H (R, p, p); zero at a vertex, where no direction is left in which to curve."""
+        count, p = theta.shape
+        hessian = np.zeros((count, p, p))
+        if not full.all():
+            curvature = self.problem.law.curvature(theta[~full], self.problem.design, factors[~full])
+            hessian[~full] = np.where(np.isfinite(curvature), curvature, 0.0)
+        return hessian
+
+    def _advanced(
+        self,
+        theta: Floats,
+        move: Floats,
+        reach: Floats,
+        active: NDArray[np.bool_],
+        held: NDArray[np.bool_],
+    ) -> tuple[Floats, Floats]:
+        """Where the step ends, (R, p), and what fraction of it that is, (R,).
+
+        It ends where a residual changes its sign (`reach`, (R, n)) or a coordinate reaches its bound; that
+        constraint joins `active` or `held`, in place.
+        """
+        count, p = theta.shape
         of_bounds = np.full((count, p), np.inf)
         bounded = np.zeros(p, bool)
         bounded[self.bounded] = True
@@ -192,89 +237,7 @@ class _Lanes:
         active[lanes[met], first[met]] = True
         bound = (to_bound < 1.0) & ~met
         held[lanes[bound], first_bound[bound]] = True
-        room = active.sum(axis=1) + held.sum(axis=1) <= p
-
-        # The constraints in hand hold, and the step is over: what do the multipliers say?
-        arrived = (length >= 1.0) & (longest < _LAST_STEP) & (np.abs(value).max(axis=1, initial=0.0) <= ZERO)
-        of_runs, of_bound = place.of_runs(nu), place.of_bounds(nu)
-        over = np.where(active, np.abs(of_runs) / np.maximum(w, 1e-300) - 1.0, 0.0)
-        over_bound = np.where(held, of_bound / np.maximum(np.abs(gradient).max(axis=1), 1e-300)[:, None], 0.0)
-        left = gradient + np.einsum("rmk,rm->rk", constraint, nu)
-        weight = np.maximum(np.einsum("rn,rnk->rk", w, np.abs(jacobian)), 1e-300)
-        stationarity = np.abs(left / weight).max(axis=1)
-        worst, worst_bound = over.max(axis=1), over_bound.max(axis=1, initial=0.0)
-        excess = np.maximum(np.maximum(worst, worst_bound), 0.0)
-        optimal = arrived & (excess <= DUAL_TOLERANCE)
-        drop = arrived & ~optimal
-        of_run = drop & (worst >= worst_bound)
-        which = over.argmax(axis=1)
-        active[lanes[of_run], which[of_run]] = False
-        sign[lanes[of_run], which[of_run]] = np.sign(of_runs[lanes[of_run], which[of_run]])
-        at_bound, which = drop & ~of_run, over_bound.argmax(axis=1)
-        held[lanes[at_bound], which[at_bound]] = False
-
-        self.theta[rows] = np.where(sound[:, None], theta, self.theta[rows])
-        self.active[rows], self.held[rows], self.sign[rows] = active, held, sign
-        self.multiplier[rows] = np.clip(np.where(active, of_runs, 0.0), -w, w)
-        self.steps[rows] += 1
-        self.excess[rows] = np.where(optimal, excess + stationarity, np.inf)
-        self.certified[rows] = optimal & sound & system.curved & (self.excess[rows] <= DUAL_TOLERANCE)
-        return sound & ~optimal & room
-
-    @staticmethod
-    def _constraints(
-        theta: Floats,
-        active: NDArray[np.bool_],
-        held: NDArray[np.bool_],
-        residual: Floats,
-        jacobian: Floats,
-    ) -> tuple[_Places, Floats, Floats]:
-        """Where each constraint is, their gradients (R, p, p) and values (R, p); rows of zeros are none."""
-        count, p = theta.shape
-        place = _Places(active, held)
-        constraint, value = np.zeros((count, p, p)), np.zeros((count, p))
-        lane, run, slot = place.runs
-        constraint[lane, slot], value[lane, slot] = jacobian[lane, run], residual[lane, run]
-        lane, coordinate, slot = place.bounds
-        constraint[lane, slot, coordinate], value[lane, slot] = 1.0, theta[lane, coordinate]
-        return place, constraint, value
-
-
-class _Places:
-    """Which row of C belongs to which run or coordinate.
-
-    Attributes:
-        runs: lane, run and row of every active run.
-        bounds: lane, coordinate and row of every held coordinate.
-    """
-
-    def __init__(self, active: NDArray[np.bool_], held: NDArray[np.bool_]) -> None:
-        self.shapes = active.shape, held.shape
-        lane, run = np.nonzero(active)
-        self.runs = lane, run, (np.cumsum(active, axis=1) - 1)[lane, run]
-        lane, coordinate = np.nonzero(held)
-        row = (np.cumsum(held, axis=1) - 1)[lane, coordinate] + active.sum(axis=1)[lane]
-        self.bounds = lane, coordinate, row
-
-    def of_runs(self, nu: Floats) -> Floats:
-        """Multipliers (R, p) as those of the runs, (R, n)."""
-        return self._spread(nu, self.shapes[0], *self.runs)
-
-    def of_bounds(self, nu: Floats) -> Floats:
-        """Those of the held coordinates, (R, p)."""
-        return self._spread(nu, self.shapes[1], *self.bounds)
-
-    @staticmethod
-    def _spread(
-        nu: Floats,
-        shape: tuple[int, ...],
-        lane: NDArray[np.intp],
-        column: NDArray[np.intp],
-        row: NDArray[np.intp],
-    ) -> Floats:
-        found = np.zeros(shape)
-        found[lane, column] = nu[lane, row]
-        return found
+        return theta, length
 
 
 def _reach(residual: Floats, rate: Floats, sign: Floats, free: NDArray[np.bool_]) -> Floats:
@@ -283,3 +246,34 @@ def _reach(residual: Floats, rate: Floats, sign: Floats, free: NDArray[np.bool_]
     found = np.full(residual.shape, np.inf)
     np.divide(np.maximum(sign * residual, 0.0), -sign * rate, out=found, where=crosses)
     return found
+
+
+def _drop_worst(
+    drop: NDArray[np.bool_],
+    over: Floats,
+    over_bound: Floats,
+    of_runs: Floats,
+    active: NDArray[np.bool_],
+    held: NDArray[np.bool_],
+    sign: Floats,
+) -> None:
+    """In the lanes `drop` (R,), free the constraint whose multiplier is farthest out of bounds, in place.
+
+    A run that is freed takes the sign of its multiplier.
+
+    Args:
+        drop: which lanes.
+        over: (R, n) excess of the multipliers of active runs.
+        over_bound: (R, p) excess of those of held coordinates.
+        of_runs: (R, n) multipliers of the runs.
+        active: (R, n), changed.
+        held: (R, p), changed.
+        sign: (R, n), changed.
+    """
+    lanes = np.arange(len(drop))
+    of_run = drop & (over.max(axis=1) >= over_bound.max(axis=1, initial=0.0))
+    which = over.argmax(axis=1)
+    active[lanes[of_run], which[of_run]] = False
+    sign[lanes[of_run], which[of_run]] = np.sign(of_runs[lanes[of_run], which[of_run]])
+    at_bound, which = drop & ~of_run, over_bound.argmax(axis=1)
+    held[lanes[at_bound], which[at_bound]] = False
