@@ -13,6 +13,7 @@ from chinchilla_jax.bootstrapping.few_groups import (
     worth_of_few,
 )
 from chinchilla_jax.bootstrapping.left_out import left_out_residuals
+from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, MOutOfN, Pairs, Residual, Wild
 from chinchilla_jax.bootstrapping.weights import concentration
 from chinchilla_jax.fitting.point_fit import fit_problem, read_problem
@@ -50,7 +51,7 @@ def problem_and_fit(runs, objective=LEAST_SQUARES):
 def test_left_out_residuals_are_those_of_fits_without_the_run(objective):
     runs = isoflop()
     problem, point = problem_and_fit(runs, objective)
-    found = left_out_residuals(problem, point, own=None, solver="newton", options=None)
+    found = left_out_residuals(ResampleFitter.prepared(problem, point), point)
     for run in (0, 7, 19):
         kept = np.arange(20) != run
         law = cj.fit(runs.take(np.flatnonzero(kept)), objective=objective).law
@@ -61,7 +62,7 @@ def test_left_out_residuals_are_those_of_fits_without_the_run(objective):
 def test_left_out_residuals_of_least_squares_follow_from_leverages():
     runs = isoflop(noise=1e-4)  # nearly linear
     problem, point = problem_and_fit(runs)
-    found = left_out_residuals(problem, point, own=None, solver="newton", options=None)
+    found = left_out_residuals(ResampleFitter.prepared(problem, point), point)
     q, _ = np.linalg.qr(problem.jacobian(point.theta))
     assert found == pytest.approx(point.residuals / (1 - (q**2).sum(axis=1)), rel=0.03, abs=1e-6)
 
@@ -71,7 +72,7 @@ def test_a_run_that_the_law_needs_has_a_residual_all_the_same():
     base = grid(3, 4)
     runs = base.take(np.arange(9))
     problem, point = problem_and_fit(runs)
-    found = left_out_residuals(problem, point, own=None, solver="newton", options=None)
+    found = left_out_residuals(ResampleFitter.prepared(problem, point), point)
     assert np.isfinite(found).all()
     assert abs(found[8]) <= abs(point.residuals[8]) / (1 - 0.9) * (1 + 1e-9)
 
@@ -107,7 +108,7 @@ def test_resamples_by_drawn_errors_are_fits_of_their_losses(scheme):
     problem, point = problem_and_fit(runs, cj.Huber(delta=5e-3))
     boot = cj.bootstrap(runs, resamples=70, scheme=scheme, point=point, objective=point.objective)
     assert boot.converged.all()
-    left_out = left_out_residuals(problem, point, own=None, solver="newton", options=None)
+    left_out = left_out_residuals(ResampleFitter.prepared(problem, point), point)
     errors = scheme.log_errors(point.residuals, left_out, np.array([3, 69]), 0, delta=5e-3)
     for lane, error in zip((3, 69), errors, strict=True):
         loss = runs.loss * np.exp(point.residuals + error)

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax.bootstrapping import weights as resampling
+from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.laws.objectives import huber_location
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def variance_shares(
     n = len(residuals)
     reach = _REACH * float(np.median(np.abs(residuals)))
     values = np.clip(residuals, -reach, reach)[:, None] if reach else residuals[:, None]
-    basis = np.empty((n, 0)) if jacobian is None else _basis(jacobian)
+    basis = np.empty((n, 0)) if jacobian is None else orthonormal_basis(jacobian)
     designs = [(members[:, None] == np.unique(members)) * 1.0 for members in groupings]
     # What is summed: the values themselves, and their projections on the groups of each grouping.
     projections = [np.eye(n), *(design @ (design / design.sum(axis=0)).T for design in designs)]
@@ -147,13 +148,6 @@ def variance_shares(
     own = np.zeros(len(apart))
     own[-1] = 1.0
     return np.asarray(variances / total if total > 0 else own)
-
-
-def _basis(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Orthonormal columns that span those of a Jacobian (n, p)."""
-    scale = np.linalg.norm(jacobian, axis=0)
-    left, size, _ = np.linalg.svd(jacobian / np.where(scale > 0, scale, 1.0), full_matrices=False)
-    return np.asarray(left[:, size > 1e-10 * size[0]])
 
 
 def simulated_losses(

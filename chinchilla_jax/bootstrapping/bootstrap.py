@@ -39,7 +39,7 @@ from chinchilla_jax.fitting.point_fit import (
     with_width,
 )
 from chinchilla_jax.fitting.result import FitResult
-from chinchilla_jax.laws.objectives import AsymmetricError, is_unresolved
+from chinchilla_jax.laws.objectives import AsymmetricError, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
 
@@ -76,8 +76,7 @@ def bootstrap(
         law: a law or its name, see `laws.LAWS`.
         resamples: number of resamples R, at least 2; a jackknife has as many as there are runs.
         seed: whole number; the same seed gives every law and objective the same resamples, whatever R.
-        objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names; the point fit is
-            of the same one.
+        objective: an objective or its name, see `laws.OBJECTIVES`; the point fit is of the same one.
         delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of `runs`
             decide once: every resample is fitted with the same delta. None as for `fit`, or that of `point`.
         weights: how much each run counts, (n,), zero or more; a resample's counts are multiplied by them.
@@ -116,11 +115,7 @@ def bootstrap(
         raise UsageError(f"inner is 1; {remedy}")
     if chosen is not None:
         _check_scheme(chosen, jackknife, inner, problem.objective)
-    if (
-        point is not None
-        and is_unresolved(problem.objective)
-        and getattr(point.objective, "automatic", False)
-    ):
+    if point is not None and is_unresolved(problem.objective) and is_automatic(point.objective):
         problem = dataclasses.replace(problem, objective=point.objective)
     problem = with_width(problem, own, options)
     if point is None:
@@ -134,17 +129,16 @@ def bootstrap(
         _check_scheme(chosen, jackknife, inner, problem.objective)
     chosen = chosen.completed(len(runs), problem.law.size)
     ids = np.arange(chosen.count(runs, count))
+    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
     if isinstance(chosen, DrawnErrors):
         result = residual_bootstrap(
-            problem, runs, chosen, ids, seed, own=own, point=point, solver=solver, options=options,
-            boundary=boundary, on_progress=progress,
-        )  # fmt: skip
+            fitter, chosen, ids, seed, point=point, boundary=boundary, on_progress=progress
+        )
         return dataclasses.replace(result, dependence=dependence)
     without = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(runs, chosen, ids, without, inner, seed)
-    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
-    result = _split(every, fitter.problem, ids, len(without), inner, chosen, point, boundary)
+    result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     return dataclasses.replace(result, dependence=dependence, audit=searched)
 

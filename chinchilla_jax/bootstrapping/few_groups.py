@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme
 from chinchilla_jax.bootstrapping.weights import concentration
 
@@ -100,10 +101,7 @@ def estimated_between(jacobian: NDArray[np.float64], members: NDArray[np.int64])
         jacobian: J, (n, p); columns that are not finite or depend on others count for nothing.
         members: group of each run, 0, 1, ...; (n,).
     """
-    columns = np.where(np.isfinite(jacobian), jacobian, 0.0)
-    size = np.linalg.norm(columns, axis=0)
-    left, values, _ = np.linalg.svd(columns / np.where(size > 0, size, 1.0), full_matrices=False)
-    basis = left[:, values > 1e-10 * values.max(initial=0.0)]
+    basis = orthonormal_basis(jacobian)
     sums = np.zeros((int(members.max(initial=0)) + 1, basis.shape[1]))
     np.add.at(sums, members, basis)
     return float(np.sum(sums**2 / np.bincount(members)[:, None]))

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.bootstrapping.weights import PERMUTED, resample_bits
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PermutedResiduals:
         self.values = values
         drawn = (values - values.mean())[_permutations(len(values), PERMUTATIONS)]
         if derivatives is not None and derivatives.shape[1] + 1 < len(values):
-            basis = _basis(derivatives)
+            basis = orthonormal_basis(derivatives)
             drawn -= basis @ (basis.T @ drawn)
         self._drawn = drawn
         self._totals = np.einsum("ij,ij->j", drawn, drawn)
@@ -112,11 +113,3 @@ def _permutations(n: int, count: int) -> NDArray[np.intp]:
     found = np.empty((n, 1 + count), np.intp)
     found[:, 0], found[:, 1:] = np.arange(n), (keys & mask).T
     return found
-
-
-def _basis(derivatives: Floats) -> Floats:
-    """Orthonormal columns that span these, (n, p) or fewer; not those that the table cannot tell apart."""
-    norms = np.linalg.norm(derivatives, axis=0)
-    kept = derivatives[:, np.isfinite(norms) & (norms > 0)]
-    left, sizes, _ = np.linalg.svd(kept / np.linalg.norm(kept, axis=0), full_matrices=False)
-    return left[:, sizes > 1e-10 * sizes.max(initial=0.0)]

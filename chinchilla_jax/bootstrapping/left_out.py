@@ -17,47 +17,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.schemes import leave_one_out
-from chinchilla_jax.solvers import Status
+from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.fitting.result import FitResult
-    from chinchilla_jax.solvers import Problem, SolverOptions
+    from chinchilla_jax.solvers import Problem
 
 _LARGEST_LEVERAGE = 0.9  # beyond it a run determines the law by itself, and its residual tells nothing
 
 
-def left_out_residuals(
-    problem: Problem,
-    point: FitResult,
-    *,
-    own: NDArray[np.float64] | None,
-    solver: str,
-    options: SolverOptions | None,
-) -> NDArray[np.float64]:
+def left_out_residuals(fitter: ResampleFitter, point: FitResult) -> NDArray[np.float64]:
     """Residual (n,) of every run from the law fitted without it, by the same estimator.
 
     Where that fit is not certified, because the run is needed to determine the law, r_i / (1 - h_i).
 
     Args:
-        problem: what is fitted.
-        point: its fit to all runs.
-        own: (n,) weights of the runs, None where all count the same.
-        solver: name of the solver.
-        options: how hard it tries.
+        fitter: fits weightings of the runs.
+        point: the fit to all runs.
     """
-    count = len(problem.design)
-    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
+    problem, count = fitter.problem, len(fitter.problem.design)
     weights = leave_one_out(count)
     found = fit_all(fitter, lambda lanes: weights[lanes], count)
     with np.errstate(all="ignore"):
         residuals = np.diagonal(problem.residuals(found.theta)).copy()
-    certified = (found.status == Status.CONVERGED) | (found.status == Status.BOUNDARY)
-    usable = certified & np.isfinite(residuals)
-    approximate = point.residuals / (1 - _leverages(problem, point, own))
+    usable = is_certified(found.status) & np.isfinite(residuals)
+    approximate = point.residuals / (1 - _leverages(problem, point, fitter.own))
     return np.where(usable, residuals, approximate)
 
 
@@ -66,6 +55,4 @@ def _leverages(problem: Problem, point: FitResult, own: NDArray[np.float64] | No
     jacobian = problem.jacobian(point.theta)
     if own is not None:
         jacobian = jacobian * np.sqrt(own)[:, None]
-    left, values, _ = np.linalg.svd(np.where(np.isfinite(jacobian), jacobian, 0.0), full_matrices=False)
-    spanned = values > 1e-10 * values.max(initial=0.0)
-    return np.minimum(np.sum(left[:, spanned] ** 2, axis=1), _LARGEST_LEVERAGE)
+    return np.minimum(np.sum(orthonormal_basis(jacobian) ** 2, axis=1), _LARGEST_LEVERAGE)

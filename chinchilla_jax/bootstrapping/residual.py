@@ -21,13 +21,12 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.optima_pool import best_for_losses
 from chinchilla_jax.laws.objectives import HuberScale
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions
+from chinchilla_jax.solvers import Solution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
-    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws.design import Design
 
@@ -35,30 +34,27 @@ _BLOCK_RUNS, _MOST_LANES = 1536, 32  # runs in the table of a block, and resampl
 
 
 def residual_bootstrap(
-    problem: Problem,
-    runs: Runs,
+    fitter: ResampleFitter,
     scheme: DrawnErrors,
     ids: NDArray[np.int64],
     seed: int,
     *,
-    own: NDArray[np.float64] | None,
     point: FitResult,
-    solver: str,
-    options: SolverOptions | None,
     boundary: str,
     on_progress: Callable[[int], None] | None,
 ) -> BootstrapResult:
     """Each resample has losses of its own; lanes are solved block by block."""
+    problem = fitter.problem
     design, objective = problem.design, problem.objective
+    n_runs = len(design)
     if isinstance(objective, HuberScale):  # whose zone is in units of the fitted scale
-        rows = np.ones(len(runs)) if own is None else own
+        rows = np.ones(n_runs) if fitter.own is None else fitter.own
         delta = objective.delta * float(objective.scale(point.residuals, rows))
     else:
         delta = objective.down / problem.loss_unit  # relative to the loss, as the residuals are
-    left_out = left_out_residuals(problem, point, own=own, solver=solver, options=options)
-    fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
+    left_out = left_out_residuals(fitter, point)
     predicted = design.log_loss + point.residuals
-    length = min(max(_BLOCK_RUNS // len(runs), 1), _MOST_LANES)
+    length = min(max(_BLOCK_RUNS // n_runs, 1), _MOST_LANES)
     found: list[Solution] = []
     for first in range(0, len(ids), length):
         # Blocks are full, the last one too: what a lane shares a table with does not depend on how many

@@ -193,13 +193,14 @@ def _print(
     bands: Columns,
     both: Columns | None,
 ) -> None:
+    from chinchilla_jax.laws.objectives import is_automatic
+
     statuses = output.status_line(result.counts())
     output.echo(output.runs_line(runs))
     scheme = "" if result.scheme.name == "pairs" else f" ({scheme_text(result.scheme)})"
     objective = result.point.objective
-    automatic = getattr(objective, "automatic", False)
     fitted = [
-        output.objective_text(objective) if automatic else objective.name,
+        output.objective_text(objective) if is_automatic(objective) else objective.name,
         *([f"weights from {weights}"] if weights else []),
     ]
     if result.point.model.name != "chinchilla":

@@ -67,7 +67,7 @@ def fit(
     Args:
         runs: n runs. Where they cannot determine the law (see `Law.least`), the fit is UNIDENTIFIED.
         law: a law or its name, see `laws.LAWS`.
-        objective: `Huber`, `HuberScale`, `Squared`, `AsymmetricError` or one of their names.
+        objective: an objective or its name, see `laws.OBJECTIVES`.
         delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of the data
             decide. None is "auto" for "huber" and "raw_huber", and 1e-3 for them on an embedded table.
         weights: how much each run counts, (n,), zero or more; None for all the same. Only their ratios

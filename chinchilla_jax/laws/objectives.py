@@ -64,6 +64,7 @@ __all__ = [
     "ZonedObjective",
     "huber_location",
     "influence",
+    "is_automatic",
     "is_unresolved",
     "own_residuals",
     "read_objective",
@@ -186,6 +187,11 @@ def settings(objective: Objective) -> dict[str, float | str | bool]:
 def is_unresolved(objective: Objective) -> bool:
     """Whether the data have yet to decide the width of the zone."""
     return getattr(objective, "delta", None) == AUTO
+
+
+def is_automatic(objective: Objective) -> bool:
+    """Whether the data decide the width of the zone, or have decided it."""
+    return bool(getattr(objective, "automatic", False))
 
 
 def own_residuals(
