@@ -4,10 +4,8 @@
 |-----------|--------|--------|--------------------------------------------------------------------------|
 | distance  | x      | ()     | how far a perturbation is from none, >= 0: |ln c|, |c|, |ln s|, sigma    |
 | size      |        | ()     | the number in the condition id: c, c, s, sigma                           |
-| curves    |        | (R, k) | ln tokens per parameter of each resample at k budgets                    |
-| slopes    |        | (R,)   | (alpha - beta)/(alpha + beta) of each resample                           |
 
-`breakdown_criteria.py` has the criteria for a changed conclusion.
+`breakdown_criteria.py` has the criteria for a changed conclusion, and the arrays that they compare.
 
 Sizes are tried outwards in steps of about a quarter before the bisection: a conclusion that changes and
 changes back within one step is missed.

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
@@ -67,7 +68,6 @@ class FormComparison:
         objective: what every fit minimised; where its delta was "auto", that of the reference form.
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
-        sentences: what the table says, one for each split.
     """
 
     table: pd.DataFrame
@@ -261,8 +261,9 @@ def _sentence(group: pd.DataFrame, reference: str, level: float) -> str:
     own = rows.pop(reference)
 
     def names(found: list[str]) -> str:
-        parts = [f"{name} ({100 * rows[name]['difference'] / own['error']:+.1f}%)" for name in found]
-        return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+        return list_text(
+            [f"{name} ({100 * rows[name]['difference'] / own['error']:+.1f}%)" for name in found]
+        )
 
     better = [name for name, row in rows.items() if row["high"] < 0]
     worse = [name for name, row in rows.items() if row["low"] > 0]

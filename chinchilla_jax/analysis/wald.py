@@ -69,7 +69,6 @@ class WaldTest:
         distances: d_r^2, (n_resamples,), in no order.
         table: per coordinate: coordinate, fit, law (or "other", of the other table), standard_error (of the
             difference), z (the difference in standard errors).
-        sentence: the same in words.
         notes: what was compared, and what was taken as exact, one sentence each.
     """
 

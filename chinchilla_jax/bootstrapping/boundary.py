@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax.solvers.counted import many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
 
-MANY_AT_BOUNDARY = 0.05
-"""Share of the resamples at E = 0 above which the interval of the other choice is shown as well."""
 MANY_LOST = 0.1
 """Share of the resamples without a certified fit above which the intervals come with a warning."""
 _EXPONENTS = ("alpha", "beta")
-
-
-def boundary_matters(result: BootstrapResult) -> bool:
-    """Whether so many resamples end at E = 0 that the intervals of both choices should be seen."""
-    return bool(np.mean(result.at_boundary) > MANY_AT_BOUNDARY)
 
 
 def boundary_comparison(
@@ -45,11 +39,11 @@ def boundary_comparison(
     Returns:
         Columns quantity ("alpha", "beta", "tokens_per_param"), flops (NaN for an exponent), estimate, low,
         high (of the result's own choice), other_low, other_high (of the other one); None where at most
-        `MANY_AT_BOUNDARY` of the resamples end at E = 0.
+        5% of the resamples end at E = 0.
     """
-    if not boundary_matters(result):
+    if not many_at_boundary(result.at_boundary):
         return None
-    other = result.with_boundary("drop" if result.boundary == "keep" else "keep")
+    other = result.with_boundary(other_boundary(result.boundary))
     rows: list[tuple[Any, ...]] = []
     ours, theirs = (each.parameter_columns(level, method) for each in (result, other))
     for i, name in enumerate(ours["parameter"]):
@@ -85,7 +79,7 @@ def interval_warnings(result: BootstrapResult) -> tuple[str, ...]:
             "of sizes and tokens"
         )
     edge = int(np.sum(result.at_boundary))
-    if edge > MANY_AT_BOUNDARY * total:
+    if many_at_boundary(result.at_boundary):
         share = f"{edge:,} of {total:,} resamples ({edge / total:.0%}) are best fitted with E = 0"
         found.append(
             f"{share} and count in the intervals; leaving them out (boundary 'drop') would select those with "

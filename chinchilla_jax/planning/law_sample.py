@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, NoEstimateError, UsageError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
-from chinchilla_jax.bootstrapping.boundary import MANY_AT_BOUNDARY
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.plausibility import has_optimum, largest_compute, no_optimum
-from chinchilla_jax.solvers.counted import counted_lanes
+from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -151,9 +150,9 @@ class LawSample:
             return dataclasses.replace(made, boundary=choice)
 
         made = sample(boundary)
-        if np.mean(codes == Status.BOUNDARY) <= MANY_AT_BOUNDARY:
+        if not many_at_boundary(codes == Status.BOUNDARY):
             return made
-        other = "drop" if boundary == "keep" else "keep"
+        other = other_boundary(boundary)
         if not (counted_lanes(codes, other) & has_optimum(laws)).any():
             return made
         return dataclasses.replace(made, other=sample(other))

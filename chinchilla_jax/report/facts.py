@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
-from chinchilla_jax.bootstrapping.boundary import MANY_AT_BOUNDARY
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
@@ -27,7 +26,7 @@ from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
-from chinchilla_jax.solvers.counted import counted_rows
+from chinchilla_jax.solvers.counted import counted_rows, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -189,9 +188,9 @@ class Facts:
             return None
         fits = self.study.fits(self.reference)
         edge = (fits["status"] == Status.BOUNDARY.name).to_numpy()
-        if edge.mean() <= MANY_AT_BOUNDARY:
+        if not many_at_boundary(edge):
             return None
-        other = "drop" if self.study.spec.boundary == "keep" else "keep"
+        other = other_boundary(self.study.spec.boundary)
         laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
         kept = counted_rows(fits["status"], other)
         band = tokens_per_param_band(laws, [self.budget], self.level, METHOD, counted=kept)

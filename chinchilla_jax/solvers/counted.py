@@ -18,6 +18,8 @@ from chinchilla_jax.solvers.status import Status
 
 BOUNDARIES = ("keep", "drop")
 """What to do with certified optima at E = 0: they count, or they are left out."""
+MANY_AT_BOUNDARY = 0.05
+"""Share of the resamples at E = 0 above which the interval of the other choice is shown as well."""
 
 
 def read_boundary(boundary: Any) -> str:
@@ -29,6 +31,16 @@ def read_boundary(boundary: Any) -> str:
     if not isinstance(boundary, str) or boundary not in BOUNDARIES:
         raise unknown_name("boundary", boundary, BOUNDARIES)
     return boundary
+
+
+def other_boundary(boundary: str) -> str:
+    """The other one of `BOUNDARIES`."""
+    return "drop" if read_boundary(boundary) == "keep" else "keep"
+
+
+def many_at_boundary(at_boundary: NDArray[np.bool_]) -> bool:
+    """Whether so many resamples (R,) end at E = 0 that the intervals of both choices should be seen."""
+    return bool(np.mean(at_boundary) > MANY_AT_BOUNDARY)
 
 
 def counted_statuses(boundary: str = "keep") -> tuple[Status, ...]:
