@@ -12,7 +12,7 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.analysis.coverage_noise import NOISES, simulated_losses
 from chinchilla_jax.analysis.wald import wald_test
-from chinchilla_jax.laws.objectives import huber_location
+from chinchilla_jax.laws.objectives import Huber, huber_location
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,8 @@ def null_p_values(
     """P-values of tests of the truth, on data sets simulated from it: they should be uniform.
 
     Args:
-        runs: the design; the law fitted to it is the truth, its residuals are the errors.
+        runs: the design; the law fitted to it is the truth, its residuals are the errors. Data sets are
+            fitted by the objective of `fit(runs)`; where that leaves delta to the data, each decides its own.
         datasets: how many are simulated.
         resamples: of each.
         seed: whole number.
@@ -53,25 +54,33 @@ def null_p_values(
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.fitting.point_fit import fit, read_problem
     from chinchilla_jax.solvers import SolverOptions
 
     if noise not in NOISES:
         raise unknown_name("noise", noise, NOISES)
-    truth = fit(runs, starts=64)
+    objective = read_problem("null_p_values", runs, "chinchilla", "huber").objective
+    truth = fit(runs, objective=objective, starts=64)
     if not truth.status.certified:
         raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
-    errors = -(truth.residuals - huber_location(truth.residuals, 1e-3))
+    assert isinstance(truth.objective, Huber)
+    errors = -(truth.residuals - huber_location(truth.residuals, truth.objective.down))
     count = whole_number("datasets", datasets, low=1)
     rows = []
     for number in range(count):
         losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]
         simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
-        point = fit(simulated, starts=_POINT_STARTS, options=SolverOptions(wide_start=True, max_steps=150))
+        options = SolverOptions(wide_start=True, max_steps=150)
+        point = fit(simulated, objective=objective, starts=_POINT_STARTS, options=options)
         row = {"dataset": number, "statistic": np.nan, "p_value": np.nan, "p_bootstrap": np.nan}
         try:
             boot = bootstrap(
-                simulated, resamples=resamples, seed=seed + 1 + number, scheme="pairs", point=point
+                simulated,
+                resamples=resamples,
+                seed=seed + 1 + number,
+                objective=objective,
+                scheme="pairs",
+                point=point,
             )
             test = wald_test(boot, truth.law, simulated, compare=compare)
             row |= {
