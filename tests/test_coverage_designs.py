@@ -145,7 +145,7 @@ def test_the_smoke_run_and_its_figure(tmp_path, monkeypatch, capsys):
     run.main(
         ["--datasets", "2", "--resamples", "20", "--rows", "grid, 20 runs", "--workers", "1", "--tables", "t"]
     )
-    settings = len(run.SETTINGS) + len(run.OTHER_SCHEMES)
+    settings = len(run.SETTINGS) + 1 + len(run.OTHER_SCHEMES)
     assert len(pd.read_csv(tmp_path / "t" / "coverage.csv")) == settings * 2 * 3 * 2
     assert (tmp_path / "t" / "figures" / "coverage_designs.png").stat().st_size > 10000
     with pytest.raises(cj.UsageError, match="resamples is 20 there and 21 here"):

@@ -35,10 +35,12 @@ from chinchilla_jax.analysis.coverage_store import claim
 
 HERE = Path(__file__).parent
 CHUNK = 25  # data sets in a file
-# As of 0.1.0 (with the boundary dropped); delta alone mended; the defaults; the scheme alone mended.
-SETTINGS = ("pairs:0.001", "pairs:auto", "auto:auto", "auto:0.001")
+# As of 0.1.0 (with the boundary dropped); delta alone mended; the defaults.
+SETTINGS = ("pairs:0.001", "pairs:auto", "auto:auto")
+# On fewer data sets: the scheme alone mended, and on some rows schemes that take several times as long.
+FEWER = 400
+SCHEME_ALONE = "auto:0.001"
 OTHER_SCHEMES = ("bayesian:auto", "wild:auto", "residual:auto", "m_out_of_n:auto")
-DATASETS_OF_OTHER_SCHEMES = 400  # at most: wild and residual take several times as long
 ROWS_OF_OTHER_SCHEMES = (
     "isoflop, 12 runs",
     "isoflop, 20 runs",
@@ -93,11 +95,12 @@ def _settings(row: Row, args: argparse.Namespace) -> list[tuple[list[Setting], i
     """The settings of a row and the number of data sets for each: those asked for, or the usual ones."""
     if args.settings:
         return [([Setting.read(text) for text in args.settings], args.datasets)]
-    usual = [([Setting.read(text) for text in SETTINGS], args.datasets)]
-    if row.name in ROWS_OF_OTHER_SCHEMES:
-        few = min(args.datasets, DATASETS_OF_OTHER_SCHEMES)
-        usual.append(([Setting.read(text) for text in OTHER_SCHEMES], few))
-    return usual
+    others = (SCHEME_ALONE, *(OTHER_SCHEMES if row.name in ROWS_OF_OTHER_SCHEMES else ()))
+    numbers = (args.datasets, min(args.datasets, FEWER))
+    return [
+        ([Setting.read(text) for text in texts], number)
+        for texts, number in zip((SETTINGS, others), numbers, strict=True)
+    ]
 
 
 def _row(
