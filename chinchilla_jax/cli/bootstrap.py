@@ -179,7 +179,7 @@ def _fields(
             else None
         ),
         "no_optimum": shown.missing or None,
-        "other_boundary": both and output.records(both),
+        "other_boundary": output.optional_records(both),
         "warnings": result.warnings,
     }
 
@@ -229,9 +229,7 @@ def _print(
         output.print_table(_BAND_COLUMNS, output.rows(shown.columns, _BAND_COLUMNS), doubts=shown.doubts)
         if shown.edges:
             output.print_paragraph(shown.edges)
-    if both is not None:
-        output.echo()
-        output.print_boundary(both, result.boundary)
+    output.print_boundary(both, result.boundary)
     output.print_warnings(result.warnings)
 
 

@@ -1,4 +1,4 @@
-"""What is fitted and how: law, objective, weights, solver, resampling scheme."""
+"""What is fitted and how: law, objective, weights, solver."""
 
 from __future__ import annotations
 
@@ -191,18 +191,3 @@ solver_options = bundle(
         "engine": engine_option,
     },
 )
-
-
-def scheme_option(names: Sequence[str] = choices.SCHEMES) -> Decorator[Any]:
-    """The option --scheme.
-
-    Args:
-        names: schemes that the command supports; the first is the default.
-    """
-    return click.option(
-        "--scheme",
-        type=choices.Name(names),
-        metavar="NAME",
-        default=names[0],
-        help=f"How to resample: {choices.or_text(names)}.",
-    )

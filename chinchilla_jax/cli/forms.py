@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,6 +34,8 @@ from chinchilla_jax.cli.resampling import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    from chinchilla_jax.analysis.form_comparison import FormComparison
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Objective
 
@@ -110,7 +111,7 @@ def forms_command(
     from chinchilla_jax.analysis.splits import make_splits
     from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute, times_beyond
+    from chinchilla_jax.planning.plausibility import largest_compute
 
     # fixed_floor takes its E from elsewhere, and nobody asked for that.
     every = [name for name in choices.LAWS if name != choices.FIXED_FLOOR or floor is not None]
@@ -152,28 +153,49 @@ def forms_command(
             for each in chosen
         ]
     if as_json:
-        output.print_json(
-            {
-                "data": output.runs_fields(runs),
-                **output.objective_fields(comparison.objective),
-                "weights": weights,
-                "folds": folds,
-                "resamples": resamples,
-                "seed": seed,
-                **scheme_fields(scheme, dependence),
-                "level": level,
-                "method": comparison.method,
-                "fits": [_fit_fields(fit, flops, largest_compute(runs)) for fit in fits],
-                "comparison": output.records(comparison.table),
-                "sentences": comparison.sentences,
-            }
-        )
-        return
-    output.echo(output.runs_line(runs))
-    print_dependence(dependence)
-    output.echo(output.objective_text(comparison.objective, weights))
-    output.echo()
+        settings = {
+            "weights": weights,
+            "folds": folds,
+            "resamples": resamples,
+            "seed": seed,
+            **scheme_fields(scheme, dependence),
+        }
+        output.print_json(_fields(runs, comparison, fits, flops, settings))
+    else:
+        output.echo(output.runs_line(runs))
+        print_dependence(dependence)
+        output.echo(output.objective_text(comparison.objective, weights))
+        _print_fits(fits, flops, largest_compute(runs))
+        _print_comparison(comparison)
+
+
+def _fields(
+    runs: Runs,
+    comparison: FormComparison,
+    fits: list[FitResult],
+    flops: tuple[float, ...],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    from chinchilla_jax.planning.plausibility import largest_compute
+
     largest = largest_compute(runs)
+    return {
+        "data": output.runs_fields(runs),
+        **output.objective_fields(comparison.objective),
+        **settings,
+        "level": comparison.level,
+        "method": comparison.method,
+        "fits": [_fit_fields(fit, flops, largest) for fit in fits],
+        "comparison": output.records(comparison.table),
+        "sentences": comparison.sentences,
+    }
+
+
+def _print_fits(fits: list[FitResult], flops: tuple[float, ...], largest: float | None) -> None:
+    """Every law on all runs, with its tokens per parameter at these budgets."""
+    from chinchilla_jax.planning.plausibility import compute_doubt, times_beyond
+
+    output.echo()
     headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
     output.print_table(
         ["form", "p", "objective", "status", *headers],
@@ -186,9 +208,14 @@ def forms_command(
     for c in flops:
         if doubt := compute_doubt(c, largest):
             output.echo(f"{c:.3g} FLOP: {doubt}")
+
+
+def _print_comparison(comparison: FormComparison) -> None:
+    """A table for each split, and what they say."""
     for name, group in comparison.table.groupby("split", sort=False):
         output.echo()
-        output.echo(f"held out {name}: error (%), difference with {level:g} {comparison.method} interval")
+        error = f"error (%), difference with {comparison.level:g} {comparison.method} interval"
+        output.echo(f"held out {name}: {error}")
         shown = group[["form", "error", "difference", "low", "high"]].copy()
         shown[["error", "difference", "low", "high"]] *= 100
         shown["resamples"] = group["n_resamples"]
@@ -200,9 +227,9 @@ def forms_command(
 
 def _ratios(fit: FitResult, budgets: tuple[float, ...]) -> list[float]:
     """Compute-optimal tokens per parameter; NaN where there is no optimum."""
-    return [
-        ratio if 0 < ratio < math.inf else math.nan for ratio in map(float, fit.law.tokens_per_param(budgets))
-    ]
+    from chinchilla_jax.planning.plausibility import known_ratio
+
+    return list(map(known_ratio, fit.law.tokens_per_param(budgets)))
 
 
 def _doubt(fit: FitResult, budgets: tuple[float, ...]) -> str:

@@ -132,10 +132,11 @@ def inference_command(
                 "demand": {"input_tokens": demand.input_tokens, "output_tokens": demand.output_tokens},
                 "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit},
                 "plan": {
-                    row.pop("quantity"): row for row in output.doubtful_records(made.table, _doubts(made))
+                    row.pop("quantity"): row
+                    for row in output.doubtful_records(made.table, law_source.row_doubts(made))
                 },
                 "n_unreachable": made.n_unreachable,
-                "other_boundary": None if made.boundary is None else output.records(made.boundary),
+                "other_boundary": output.optional_records(made.boundary),
                 "residual": made.residual,
             }
         )
@@ -199,10 +200,6 @@ def _costs(rent: Rent, *, writes: bool) -> Costs:
     )
 
 
-def _doubts(made: InferencePlan) -> list[str]:
-    return [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
-
-
 def _print(made: InferencePlan) -> None:
     law_source.print_sample(made.sample, made.level)
     served = f"{made.demand.input_tokens:g} tokens read, {made.demand.output_tokens:g} written"
@@ -214,15 +211,14 @@ def _print(made: InferencePlan) -> None:
         quantity = str(row["quantity"])
         values = (quantity_text(quantity, float(row[name])) for name in columns)
         rows.append((quantity_label(quantity), *values))
-    output.print_table(("cheapest", *columns), rows, doubts=_doubts(made))
+    output.print_table(("cheapest", *columns), rows, doubts=law_source.row_doubts(made))
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
             "compute (their E is above it): they count as infinite in sizes, tokens and costs, and are left "
             "out of tokens per parameter, saved and saving"
         )
+    output.print_boundary(made.boundary, made.sample.boundary)
     if made.boundary is not None:
-        output.echo()
-        output.print_boundary(made.boundary, made.sample.boundary)
         output.echo()
     output.echo(f"first-order condition met to {made.residual:.1g}")

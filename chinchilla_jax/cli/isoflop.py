@@ -122,7 +122,7 @@ def isoflop_command(
             | law_source.sample_fields(sample, level)
             | {
                 "compared": output.doubtful_records(compared.drop(columns="doubt"), list(compared["doubt"])),
-                "other_boundary": None if both is None else output.records(both),
+                "other_boundary": output.optional_records(both),
             }
         )
         return
@@ -131,9 +131,7 @@ def isoflop_command(
     law_source.print_resampling(sample)
     rows = sorted(output.rows(compared, [*_COMPARED, "doubt"]), key=lambda row: row[0])
     output.print_table(_COMPARED, [row[:-1] for row in rows], keys=3, doubts=[row[-1] for row in rows])
-    if both is not None:
-        output.echo()
-        output.print_boundary(both, sample.boundary)
+    output.print_boundary(both, sample.boundary)
     output.print_warnings(sample.warnings)
 
 

@@ -30,7 +30,7 @@ from chinchilla_jax.cli.table_options import COLUMN_OPTIONS, DATA_HELP, Table, d
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
-    from chinchilla_jax.planning import LawSample
+    from chinchilla_jax.planning import InferencePlan, LawSample, Plan
 
 _DEFAULT_DATA = "chinchilla"
 
@@ -259,6 +259,11 @@ def print_resampling(sample: LawSample) -> None:
     """What --scheme auto chose and why, in a line."""
     if sample.resampling:
         output.print_paragraph(f"scheme auto: {sample.resampling}")
+
+
+def row_doubts(made: Plan | InferencePlan) -> list[str]:
+    """What makes each row of a plan hard to believe; "" for most."""
+    return [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
 
 
 def _left_out(sample: LawSample) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -33,8 +34,13 @@ from chinchilla_jax.cli.resampling import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws import Law
     from chinchilla_jax.laws.objectives import Delta
+
+_RATIO = "tokens_per_param"
 
 
 @click.command("objectives")
@@ -74,13 +80,6 @@ def objectives_command(
     from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
     from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.laws import read_objective
-    from chinchilla_jax.planning.plausibility import (
-        compute_doubt,
-        known_ratio,
-        largest_compute,
-        prescription_doubt,
-        ratio_doubt,
-    )
 
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
@@ -105,36 +104,44 @@ def objectives_command(
             options=solver.options(),
             progress=advance,
         )
-    largest = largest_compute(runs)
     if as_json:
-        of_ratios = found["quantity"] == "tokens_per_param"
-        for name in ("estimate", "low", "high"):
-            found.loc[of_ratios, name] = found.loc[of_ratios, name].map(known_ratio)
-        output.print_json(
-            {
-                "data": output.runs_fields(runs),
-                "form": law.name,
-                "penalty": output.objective_fields(asymmetric)["penalty"],
-                "weights": weights,
-                "resamples": resamples,
-                "seed": seed,
-                **scheme_fields(scheme, dependence),
-                "level": level,
-                "method": "percentile",
-                "objectives": output.doubtful_records(
-                    found,
-                    [
-                        prescription_doubt(*row, largest=largest) if name == "tokens_per_param" else ""
-                        for name, *row in output.rows(found, ["quantity", "flops", "estimate", "low", "high"])
-                    ],
-                ),
-            }
-        )
+        settings = {
+            "model": law.name,
+            "penalty": output.objective_fields(asymmetric)["penalty"],
+            "weights": weights,
+            "resamples": resamples,
+            "seed": seed,
+            **scheme_fields(scheme, dependence),
+            "level": level,
+            "method": "percentile",
+        }
+        output.print_json({"data": output.runs_fields(runs), **settings, "objectives": _records(found, runs)})
         return
     output.echo(output.runs_line(runs))
     output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), interval {level:g} percentile")
     print_dependence(dependence)
-    names = [name for name in dict.fromkeys(found["quantity"]) if name != "tokens_per_param"]
+    _print_laws(found)
+    _print_ratios(found, runs)
+
+
+def _records(found: pd.DataFrame, runs: Runs) -> list[dict[str, Any]]:
+    """The rows for JSON, with what makes tokens per parameter hard to believe."""
+    from chinchilla_jax.planning.plausibility import known_ratio, largest_compute, prescription_doubt
+
+    of_ratios = found["quantity"] == _RATIO
+    for name in INTERVAL_COLUMNS:
+        found.loc[of_ratios, name] = found.loc[of_ratios, name].map(known_ratio)
+    largest = largest_compute(runs)
+    doubts = [
+        prescription_doubt(*row, largest=largest) if name == _RATIO else ""
+        for name, *row in output.rows(found, ["quantity", "flops", *INTERVAL_COLUMNS])
+    ]
+    return output.doubtful_records(found, doubts)
+
+
+def _print_laws(found: pd.DataFrame) -> None:
+    """The parameters of the point fit of every objective."""
+    names = [name for name in dict.fromkeys(found["quantity"]) if name != _RATIO]
     output.echo()
     output.print_table(
         ["objective", "delta", *names, "status", "failed"],
@@ -142,22 +149,30 @@ def objectives_command(
             [
                 name,
                 float(width),
-                *(float(group.loc[group["quantity"] == each, "estimate"].iloc[0]) for each in names),
+                *(float(group.loc[group["quantity"] == each, HEADLINE].iloc[0]) for each in names),
                 group["status"].iloc[0],
                 int(group["n_failed"].iloc[0]),
             ]
             for (name, width), group in found.groupby(["objective", "delta"], sort=False, dropna=False)
         ),
     )
-    columns = ["objective", "delta", "estimate", "low", "high"]
-    ratios = found[found["quantity"] == "tokens_per_param"]
-    for budget, group in ratios.groupby("flops", sort=False):
+
+
+def _print_ratios(found: pd.DataFrame, runs: Runs) -> None:
+    """Tokens per parameter by every objective, a table for each budget."""
+    from chinchilla_jax.planning.plausibility import (
+        compute_doubt,
+        known_ratio,
+        largest_compute,
+        ratio_doubt,
+    )
+
+    keys, largest = ["objective", "delta"], largest_compute(runs)
+    for budget, group in found[found["quantity"] == _RATIO].groupby("flops", sort=False):
         output.echo()
         far = compute_doubt(float(budget), largest)
         output.echo(f"tokens per parameter at {budget:.3g} FLOP{f' ({far})' if far else ''}")
-        known = [tuple(map(known_ratio, row)) for row in output.rows(group, columns[2:])]
+        known = [tuple(map(known_ratio, row)) for row in output.rows(group, INTERVAL_COLUMNS)]
         doubts = [ratio_doubt(*row) if row[0] == row[0] else "no compute-optimal point" for row in known]
-        names = output.rows(group, columns[:2])
-        output.print_table(
-            columns, [(*name, *row) for name, row in zip(names, known, strict=True)], doubts=doubts
-        )
+        rows = [(*name, *row) for name, row in zip(output.rows(group, keys), known, strict=True)]
+        output.print_table([*keys, *INTERVAL_COLUMNS], rows, doubts=doubts)

@@ -75,12 +75,16 @@ def print_warnings(warnings: Iterable[str]) -> None:
 
 
 def print_boundary(both: Any, boundary: str) -> None:
-    """Intervals with and without the resamples whose best E is 0.
+    """Intervals with and without the resamples whose best E is 0, after an empty line.
 
     Args:
-        both: quantity, flops, estimate, low, high, other_low, other_high; a DataFrame or columns.
+        both: quantity, flops, estimate, low, high, other_low, other_high; a DataFrame or columns. None prints
+            nothing.
         boundary: the choice of low and high; the others are of the other one.
     """
+    if both is None:
+        return
+    echo()
     other = "without" if boundary == "keep" else "with"
     echo(f"intervals as above, and {other} the resamples whose best E is 0")
     header = ("quantity", "flops", "estimate", "low", "high", f"low {other}", f"high {other}")
@@ -190,6 +194,11 @@ def records(table: Any, names: Sequence[str] | None = None) -> list[dict[str, An
     """Rows of a table as one dictionary each, for JSON; arguments as for `rows`."""
     names = list(names or table)
     return [dict(zip(names, row, strict=True)) for row in rows(table, names)]
+
+
+def optional_records(table: Any) -> list[dict[str, Any]] | None:
+    """`records` of a table that may be None."""
+    return None if table is None else records(table)
 
 
 def doubtful_records(

@@ -160,11 +160,11 @@ def _fields(
         fields["hardware"] = hardware
     if made is not None:
         fields["target"] = {"quantity": made.target, "value": made.value}
-        doubts = [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
-        fields["plan"] = {row.pop("quantity"): row for row in output.doubtful_records(made.table, doubts)}
+        rows = output.doubtful_records(made.table, law_source.row_doubts(made))
+        fields["plan"] = {row.pop("quantity"): row for row in rows}
         fields["rule_ratio"] = made.ratio
         fields["n_unreachable"] = made.n_unreachable
-        fields["other_boundary"] = None if made.boundary is None else output.records(made.boundary)
+        fields["other_boundary"] = output.optional_records(made.boundary)
         fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))
     if placed is not None:
         unknown = {"p_under": None, "p_over": None} if sample.is_single else {}
@@ -205,17 +205,14 @@ def _print_plan(made: Plan) -> None:
         rule = f"{made.ratio:g}:1 " if quantity == "rule_overhead" else ""
         values = (quantity_text(quantity, float(row[each])) for each in columns)
         rows.append((rule + quantity_label(quantity), *values))
-    doubts = [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
-    output.print_table(("compute-optimal", *columns), rows, doubts=doubts)
+    output.print_table(("compute-optimal", *columns), rows, doubts=law_source.row_doubts(made))
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
             "compute (their E is above it): they count as infinite in compute, size and tokens, and are left "
             "out of ratio and overhead"
         )
-    if made.boundary is not None:
-        output.echo()
-        output.print_boundary(made.boundary, made.sample.boundary)
+    output.print_boundary(made.boundary, made.sample.boundary)
     output.echo()
     shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
     published = [

@@ -24,6 +24,7 @@ from chinchilla_jax.cli.resampling import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    from chinchilla_jax.analysis.wald import WaldTest
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws.objectives import Delta
@@ -86,8 +87,9 @@ def wald_command(
         raise UsageError(f"{other} is about a law and --against about a table; give one of them")
     name = law or _LAW
     tested, published = parse_law(name), None if errors is None else _read_errors(errors)
-    runs = resampling.read_runs(table)
-    second = None if against is None else resampling.read_runs(dataclasses.replace(table, data=against))
+    tables = [resampling.read_runs(table)]
+    if against is not None:
+        tables.append(resampling.read_runs(dataclasses.replace(table, data=against)))
 
     def fitted(each: Runs, seed: int) -> BootstrapResult:
         with output.progress("bootstrap", resamples) as advance:
@@ -103,48 +105,63 @@ def wald_command(
         require_certified(boot.point)
         return boot
 
-    boots = [fitted(runs, seed)]
-    if second is None:
-        test = wald_test(boots[0], tested, runs, compare=compare, errors=published)
+    boots = [fitted(tables[0], seed)]
+    if against is None:
+        test = wald_test(boots[0], tested, tables[0], compare=compare, errors=published)
     else:
         # Another seed: tables of one length would share their draws, and are taken as independent.
-        boots.append(fitted(second, (seed + 1) % 2**32))
-        test = wald_test_of_tables(boots[0], runs, boots[1], second, compare=compare)
+        boots.append(fitted(tables[1], (seed + 1) % 2**32))
+        test = wald_test_of_tables(boots[0], tables[0], boots[1], tables[1], compare=compare)
     if as_json:
-        resampled: dict[str, Any] = (
-            {} if second is None else scheme_fields(boots[1].scheme, boots[1].dependence)
-        )
-        output.print_json(
-            {
-                "data": output.runs_fields(runs),
-                "against": None if second is None else {**output.runs_fields(second), **resampled},
-                **output.objective_fields(boots[0].point.objective),
-                "law": tested.as_dict() if second is None else boots[1].point.law.as_dict(),
-                "errors": published,
-                "compare": compare,
-                "fit": boots[0].point.law.as_dict(),
-                "resamples": resamples,
-                "seed": seed,
-                **scheme_fields(boots[0].scheme, boots[0].dependence),
-                "statistic": test.statistic,
-                "degrees": test.degrees,
-                "p_value": test.p_value,
-                "log10_p": test.log10_p,
-                "p_bootstrap": test.p_bootstrap,
-                "n_resamples": test.n_resamples,
-                "n_failed": test.n_failed,
-                "coordinates": output.records(test.table),
-                "sentence": test.sentence,
-                "notes": test.notes,
-            }
-        )
-        return
-    output.echo(output.runs_line(runs))
-    output.echo(f"law {name}" if second is None else f"against {output.runs_line(second)}")
-    of = "against the fit" if second is None else "fits"
+        law_shown = tested if against is None else boots[1].point.law
+        settings = {
+            "law": law_shown.as_dict(),
+            "errors": published,
+            "compare": compare,
+            "fit": boots[0].point.law.as_dict(),
+            "resamples": resamples,
+            "seed": seed,
+        }
+        output.print_json(_fields(tables, boots, test, settings))
+    else:
+        _print(tables, boots, test, name)
+
+
+def _fields(
+    tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, settings: dict[str, Any]
+) -> dict[str, Any]:
+    against = None
+    if len(tables) > 1:
+        scheme = scheme_fields(boots[1].scheme, boots[1].dependence)
+        against = {**output.runs_fields(tables[1]), **scheme}
+    return {
+        "data": output.runs_fields(tables[0]),
+        "against": against,
+        **output.objective_fields(boots[0].point.objective),
+        **settings,
+        **scheme_fields(boots[0].scheme, boots[0].dependence),
+        "statistic": test.statistic,
+        "degrees": test.degrees,
+        "p_value": test.p_value,
+        "log10_p": test.log10_p,
+        "p_bootstrap": test.p_bootstrap,
+        "n_resamples": test.n_resamples,
+        "n_failed": test.n_failed,
+        "coordinates": output.records(test.table),
+        "sentence": test.sentence,
+        "notes": test.notes,
+    }
+
+
+def _print(tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, law: str) -> None:
+    alone = len(tables) == 1
+    output.echo(output.runs_line(tables[0]))
+    output.echo(f"law {law}" if alone else f"against {output.runs_line(tables[1])}")
     schemes = " and ".join(dict.fromkeys(scheme_text(boot.scheme) for boot in boots))
     objectives = " and ".join(dict.fromkeys(output.objective_text(boot.point.objective) for boot in boots))
-    output.echo(f"{of} by {objectives}, {resamples:,} resamples ({schemes})")
+    n_resamples = len(boots[0].status_codes)
+    what = "against the fit" if alone else "fits"
+    output.echo(f"{what} by {objectives}, {n_resamples:,} resamples ({schemes})")
     for boot in boots:
         print_dependence(boot.dependence)
     output.echo()
