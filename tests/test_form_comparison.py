@@ -106,6 +106,7 @@ def test_intervals_hold_their_estimates(comparison):
         compare_forms(RUNS, ["equal_exponents"], method="bca", **given)
 
 
+@pytest.mark.slow
 def test_an_irreducible_loss_is_fixed_only_where_asked():
     assert "fixed_floor" not in COMPARED and set(LAWS) - set(COMPARED) == {"fixed_floor"}
     found = compare_forms(RUNS, splits=["flops"], budgets=[8e20], resamples=2)

@@ -41,8 +41,8 @@ def test_tables_whose_terms_go_together_are_never_certified_without_a_warning(ki
         assert not fit.status.certified or fit.warnings, (seed, number)
         if fit.status is Status.UNIDENTIFIED:
             assert "a factor of" in fit.reason, (seed, number)
-        else:
-            assert "condition number" in " ".join(fit.warnings), (seed, number)
+        else:  # certified with a warning, or out of steps for a reason that says the same
+            assert "condition number" in " ".join((fit.reason, *fit.warnings)), (seed, number)
 
 
 @pytest.mark.parametrize("kind", HEALTHY)
@@ -161,6 +161,7 @@ def test_a_loss_that_rises_is_an_optimum_without_a_prescription(what):
 ODD = {**TOGETHER, **HEALTHY, "no floor": lambda seed: without_floor(seed, n=24)}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(kind=st.sampled_from(sorted(ODD)), seed=st.integers(0, 2**31), delta=st.sampled_from([1e-3, 0.01]))
 def test_one_table_has_one_status(kind, seed, delta):

@@ -133,6 +133,7 @@ def test_where_pilots_agree_one_start_is_enough() -> None:
     assert boot.warnings == boot.point.warnings
 
 
+@pytest.mark.slow
 def test_resamples_of_other_laws_end_at_their_lowest_minimum_too() -> None:
     """From two optima of the point fit, one in six missed it."""
     params, tokens = (

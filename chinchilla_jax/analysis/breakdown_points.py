@@ -35,7 +35,7 @@ from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.compute import GOPHER_FLOPS, training_flops
+from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 from chinchilla_jax.solvers import SolverOptions
@@ -110,7 +110,8 @@ def breakdown(
     chosen, _ = resolve_scheme(scheme, runs, objective=used, options=options)
     require_weights(chosen, len(runs), "breakdown")
     weights = chosen.weights(runs, ids, seed_number(seed))
-    budget = _default_budget(runs) if flops is None else positive_number("flops", flops)
+    usual = usual_budget(runs.name, training_flops(runs.params, runs.tokens))
+    budget = usual if flops is None else positive_number("flops", flops)
     sizes = Sizes(runs, weights, used, budget, seed, options)
     none = sizes.at(None)
     if not none.known.sum() > 1:
@@ -130,12 +131,6 @@ def breakdown(
     table = pd.DataFrame(rows)
     table.attrs = {"flops": budget, "criteria": base.sentences(budget, level)}
     return table
-
-
-def _default_budget(runs: Runs) -> float:
-    return (
-        GOPHER_FLOPS if runs.name == "chinchilla" else float(training_flops(runs.params, runs.tokens).max())
-    )
 
 
 def n_searches(runs: Runs, families: Sequence[str] = tuple(FAMILIES), repeats: int = 5) -> int:

@@ -35,6 +35,16 @@ def params_times_tokens(flops: Values) -> Values:
     return np.maximum(flops / FLOPS_PER_PARAM_TOKEN, _SMALLEST)
 
 
+def usual_budget(data: str, flops: NDArray[np.float64]) -> float:
+    """The budget (FLOP) that a table is asked about unless another is named.
+
+    Args:
+        data: name of the table; "chinchilla" is asked about the budget of Gopher and Chinchilla.
+        flops: compute of its runs, (n,); the largest, for other tables.
+    """
+    return GOPHER_FLOPS if data == "chinchilla" else float(flops.max())
+
+
 def training_flops(params: Values, tokens: Values) -> Values:
     """C = 6 N D (FLOP)."""
     return FLOPS_PER_PARAM_TOKEN * params * tokens

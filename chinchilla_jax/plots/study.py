@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
-from chinchilla_jax.laws.compute import GOPHER_FLOPS
+from chinchilla_jax.laws.compute import usual_budget
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.parameters_by_counting import (
     parameters_by_counting_table,
@@ -76,7 +76,9 @@ def study_figures(
     if has_pairs(study):
         # Their intervals are percentiles of the fits, whatever `method` is.
         maps = joint_map(
-            cast(StudyFits, study), flops=_map_budget(study), level=0.8 if level is None else level
+            cast(StudyFits, study),
+            flops=usual_budget(study.spec.data, study.runs().flops),
+            level=0.8 if level is None else level,
         )
         for (first, second), rows in maps.groupby(["first_family", "second_family"], sort=False):
             yield f"joint_{first}_{second}", plot_joint_map(rows, runs=study.runs())
@@ -109,11 +111,6 @@ def save_study_figures(
     """
     drawn = study_figures(study, method=method, level=level)
     return save_figures(drawn, out_dir, dpi=dpi, formats=formats)
-
-
-def _map_budget(study: StudyTables) -> float:
-    """Budget of the joint maps: Gopher's for the Chinchilla runs, else the largest of the runs."""
-    return GOPHER_FLOPS if study.spec.data == "chinchilla" else float(study.runs().flops.max())
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:

@@ -77,7 +77,7 @@ class StudySpec:
             weights (Rubin 1981); "cluster", whole groups of runs with replacement; "auto", "cluster" where
             the residuals of the unperturbed runs are correlated within groups, else "pairs".
         cluster: the groups of "cluster", for a table of your own any of its columns, or "params" (model
-            sizes), "flops" (budgets) or "replicates". None: "params" for this.
+            sizes), "flops" (budgets) or "replicates". None stands for "params".
         boundary: "keep" to count resamples whose best E is 0 in the intervals; "drop" to leave them out, as
             published studies do, which selects those with a larger E.
         resamples: bootstrap fits per condition, at least 2.
