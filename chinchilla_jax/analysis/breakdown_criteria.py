@@ -6,26 +6,22 @@
 | curves    | (R, k) | the same at k budgets                                                    |
 | slopes    | (R,)   | (alpha - beta)/(alpha + beta) of each resample                           |
 
-Three criteria say that a conclusion has changed:
-- "ratio_leaves_interval": the median tokens per parameter at one budget lies outside the percentile interval
-  that the unperturbed runs give;
-- "slope_excludes_zero": the percentile interval of the slope of ln tokens per parameter in ln compute
-  excludes zero (the slope has one sign for one law, however it is measured: that of alpha - beta);
-- "ratio_leaves_range": the median tokens per parameter at any of a range of budgets lies outside 10 to 40.
+The slope of ln tokens per parameter in ln compute has one sign for one law, however it is measured: that of
+alpha - beta.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
-from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, params_times_tokens
 from chinchilla_jax.perturbations import Perturbation
 from chinchilla_jax.solvers import SolverOptions
@@ -35,7 +31,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.objectives import Objective
 
 Floats = NDArray[np.float64]
-CRITERIA = ("ratio_leaves_interval", "slope_excludes_zero", "ratio_leaves_range")
 RANGE_FLOPS = (1e20, 1e26)
 _BUDGETS_PER_DECADE = 4
 _POINT_STARTS, _POINT_STEPS = 16, 60
@@ -103,79 +98,147 @@ class Place:
     budget: int = 0
 
 
-class Conclusion:
-    """The unperturbed conclusion, and the criteria: for all resamples together, and for each one."""
+class Criterion(abc.ABC):
+    """One way in which a conclusion can change: for all resamples together, and for each one.
 
-    def __init__(self, none: Fitted, level: float) -> None:
-        """Take the conclusion from the fits of the runs as they are."""
-        self.none = none
-        self.tails = central_tails(level)
-        known = none.known
-        self.median = float(np.median(none.at_budget[known]))
-        self.interval = np.quantile(none.at_budget[known], self.tails)
-        self.range = np.log(NEAR_RULE_OF_THUMB)
+    Args:
+        none: the fits of the runs as they are.
+        tails: of the percentile intervals.
+    """
 
-    def met(self, criterion: str, fitted: Fitted) -> bool:
+    name: ClassVar[str]
+
+    def __init__(self, none: Fitted, tails: tuple[float, float]) -> None:
+        """Keep the unperturbed conclusion."""
+        self.none, self.tails = none, tails
+
+    @abc.abstractmethod
+    def met(self, fitted: Fitted) -> bool:
         """Whether the resamples together meet the criterion."""
-        known = fitted.known
-        if criterion == "ratio_leaves_interval":
-            median = np.median(fitted.at_budget[known])
-            return not self.interval[0] <= median <= self.interval[1]
-        if criterion == "slope_excludes_zero":
-            low, high = np.quantile(fitted.slopes[known], self.tails)
-            return not low <= 0 <= high
-        medians = np.median(fitted.curves[known], axis=0)
-        return bool(np.any((medians < self.range[0]) | (medians > self.range[1])))
 
-    def place(self, criterion: str, fitted: Fitted) -> Place:
+    @abc.abstractmethod
+    def place(self, fitted: Fitted) -> Place:
         """Where these fits, all resamples together, are farthest beyond the criterion, or nearest to it."""
-        known = fitted.known
-        if criterion == "ratio_leaves_interval":
-            median = float(np.median(fitted.at_budget[known]))
-            return Place(up=median - self.interval[1] >= self.interval[0] - median)
-        if criterion == "slope_excludes_zero":
-            low, high = np.quantile(fitted.slopes[known], self.tails)
-            return Place(up=bool(low >= -high))
-        medians = np.median(fitted.curves[known], axis=0)
-        above, below = medians - self.range[1], self.range[0] - medians
-        up = bool(above.max() >= below.max())
-        return Place(up=up, budget=int(np.argmax(above if up else below)))
 
-    def excess(self, criterion: str, fitted: Fitted, place: Place) -> Floats:
+    @abc.abstractmethod
+    def excess(self, fitted: Fitted, place: Place) -> Floats:
         """By how much each single resample is beyond the criterion at one place, (R,): positive where it is.
 
         Half of the resamples are beyond it where all together just meet it there.
         """
-        known = fitted.known
-        if criterion == "ratio_leaves_interval":
-            moved = fitted.at_budget - self.none.at_budget
-            both = known & self.none.known
-            moved = moved - np.median(moved[both]) + np.median(fitted.at_budget[known])
-            limits = self.interval
-        elif criterion == "slope_excludes_zero":
-            low, high = np.quantile(fitted.slopes[known], self.tails) - np.median(fitted.slopes[known])
-            return fitted.slopes + low if place.up else -(fitted.slopes + high)
-        else:
-            moved, limits = fitted.curves[:, place.budget], self.range
-        return moved - limits[1] if place.up else limits[0] - moved
 
-    def sentences(self, flops: float, level: float) -> dict[str, str]:
-        """Each criterion in words, with the numbers of the unperturbed runs."""
+    @abc.abstractmethod
+    def sentence(self, flops: float, level: float) -> str:
+        """The criterion in words, with the numbers of the unperturbed runs."""
+
+
+class RatioLeavesInterval(Criterion):
+    """The median tokens per parameter at one budget lies outside its unperturbed interval."""
+
+    name = "ratio_leaves_interval"
+
+    def __init__(self, none: Fitted, tails: tuple[float, float]) -> None:
+        """Take the interval from the fits of the runs as they are."""
+        super().__init__(none, tails)
+        known = none.at_budget[none.known]
+        self.median = float(np.median(known))
+        self.interval = np.quantile(known, tails)
+
+    def met(self, fitted: Fitted) -> bool:
+        """See `Criterion.met`."""
+        median = np.median(fitted.at_budget[fitted.known])
+        return not self.interval[0] <= median <= self.interval[1]
+
+    def place(self, fitted: Fitted) -> Place:
+        """See `Criterion.place`."""
+        median = float(np.median(fitted.at_budget[fitted.known]))
+        return Place(up=median - self.interval[1] >= self.interval[0] - median)
+
+    def excess(self, fitted: Fitted, place: Place) -> Floats:
+        """See `Criterion.excess`."""
+        moved = fitted.at_budget - self.none.at_budget
+        both = fitted.known & self.none.known
+        moved = moved - np.median(moved[both]) + np.median(fitted.at_budget[fitted.known])
+        return _beyond(moved, self.interval, place.up)
+
+    def sentence(self, flops: float, level: float) -> str:
+        """See `Criterion.sentence`."""
         low, high = np.exp(self.interval)
-        known = self.none.known
-        slope_low, slope_high = np.quantile(self.none.slopes[known], self.tails)
+        return (
+            f"the median tokens per parameter at {flops:.4g} FLOP leave {low:.3g} to {high:.3g}, their "
+            f"{100 * level:g}% interval without any miscount (median {math.exp(self.median):.3g})"
+        )
+
+
+class SlopeExcludesZero(Criterion):
+    """The interval of the slope of ln tokens per parameter in ln compute excludes zero."""
+
+    name = "slope_excludes_zero"
+
+    def met(self, fitted: Fitted) -> bool:
+        """See `Criterion.met`."""
+        low, high = self._interval(fitted)
+        return not low <= 0 <= high
+
+    def place(self, fitted: Fitted) -> Place:
+        """See `Criterion.place`."""
+        low, high = self._interval(fitted)
+        return Place(up=bool(low >= -high))
+
+    def excess(self, fitted: Fitted, place: Place) -> Floats:
+        """See `Criterion.excess`."""
+        low, high = self._interval(fitted) - np.median(fitted.slopes[fitted.known])
+        return fitted.slopes + low if place.up else -(fitted.slopes + high)
+
+    def sentence(self, flops: float, level: float) -> str:
+        """See `Criterion.sentence`."""
+        low, high = self._interval(self.none)
+        return (
+            f"the {100 * level:g}% interval of the slope, decades of tokens per parameter per decade of "
+            f"compute, leaves out zero (without any miscount {low:.3f} to {high:.3f})"
+        )
+
+    def _interval(self, fitted: Fitted) -> Floats:
+        return np.asarray(np.quantile(fitted.slopes[fitted.known], self.tails))
+
+
+class RatioLeavesRange(Criterion):
+    """The median tokens per parameter at any of a range of budgets lies outside 10 to 40."""
+
+    name = "ratio_leaves_range"
+    limits: ClassVar[Floats] = np.log(NEAR_RULE_OF_THUMB)
+
+    def met(self, fitted: Fitted) -> bool:
+        """See `Criterion.met`."""
+        medians = self._medians(fitted)
+        return bool(np.any((medians < self.limits[0]) | (medians > self.limits[1])))
+
+    def place(self, fitted: Fitted) -> Place:
+        """See `Criterion.place`."""
+        medians = self._medians(fitted)
+        above, below = medians - self.limits[1], self.limits[0] - medians
+        up = bool(above.max() >= below.max())
+        return Place(up=up, budget=int(np.argmax(above if up else below)))
+
+    def excess(self, fitted: Fitted, place: Place) -> Floats:
+        """See `Criterion.excess`."""
+        return _beyond(fitted.curves[:, place.budget], self.limits, place.up)
+
+    def sentence(self, flops: float, level: float) -> str:
+        """See `Criterion.sentence`."""
         least, most = NEAR_RULE_OF_THUMB
         span = " and ".join(f"{budget:.0e}".replace("e+", "e") for budget in RANGE_FLOPS)
-        return {
-            "ratio_leaves_interval": (
-                f"the median tokens per parameter at {flops:.4g} FLOP leave {low:.3g} to {high:.3g}, their "
-                f"{100 * level:g}% interval without any miscount (median {math.exp(self.median):.3g})"
-            ),
-            "slope_excludes_zero": (
-                f"the {100 * level:g}% interval of the slope, decades of tokens per parameter per decade of "
-                f"compute, leaves out zero (without any miscount {slope_low:.3f} to {slope_high:.3f})"
-            ),
-            "ratio_leaves_range": (
-                f"the median tokens per parameter leave {least:g} to {most:g} somewhere between {span} FLOP"
-            ),
-        }
+        return f"the median tokens per parameter leave {least:g} to {most:g} somewhere between {span} FLOP"
+
+    def _medians(self, fitted: Fitted) -> Floats:
+        return np.asarray(np.median(fitted.curves[fitted.known], axis=0))
+
+
+def _beyond(values: Floats, limits: Floats, up: bool) -> Floats:
+    return values - limits[1] if up else limits[0] - values
+
+
+CRITERIA: dict[str, type[Criterion]] = {
+    kind.name: kind for kind in (RatioLeavesInterval, SlopeExcludesZero, RatioLeavesRange)
+}
+"""The criteria by name."""

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
-from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Conclusion, Fitted, Place, Sizes
+from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
@@ -100,7 +100,7 @@ def breakdown(
 
     from chinchilla_jax.fitting.point_fit import decided_objective
 
-    central_tails(level)
+    tails = central_tails(level)
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
@@ -116,20 +116,23 @@ def breakdown(
     none = sizes.at(None)
     if not none.known.sum() > 1:
         raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")
-    base = Conclusion(none, level)
+    criteria = [kind(none, tails) for kind in CRITERIA.values()]
     rows = []
     for family in families:
         searches: list[list[_Search]] = []
         for repeat in range(_draws(family, repeats)):
             searches.append([])
             for path in paths(runs, family, repeat):
-                searches[-1].append(_Search(path, sizes, base, tolerance))
+                searches[-1].append(_Search(path, sizes, none, criteria, tolerance))
                 if progress is not None:
                     progress(1)
         for same in zip(*searches, strict=True):  # one path under all draws
-            rows += [_row(same, criterion, level) for criterion in CRITERIA]
+            rows += [_row(same, criterion, level) for criterion in criteria]
     table = pd.DataFrame(rows)
-    table.attrs = {"flops": budget, "criteria": base.sentences(budget, level)}
+    table.attrs = {
+        "flops": budget,
+        "criteria": {each.name: each.sentence(budget, level) for each in criteria},
+    }
     return table
 
 
@@ -150,9 +153,11 @@ def _draws(family: str, repeats: int) -> int:
 class _Search:
     """One path: sizes on the way out, then bisection for each criterion. Each size is fitted once."""
 
-    def __init__(self, path: Path, sizes: Sizes, base: Conclusion, tolerance: float) -> None:
-        self.path, self.sizes, self.base = path, sizes, base
-        self.fitted: dict[float, Fitted] = {0.0: base.none}
+    def __init__(
+        self, path: Path, sizes: Sizes, none: Fitted, criteria: Sequence[Criterion], tolerance: float
+    ) -> None:
+        self.path, self.sizes = path, sizes
+        self.fitted: dict[float, Fitted] = {0.0: none}
         # From well inside the documented miscount to the limit, evenly in the logarithm.
         first = min(0.3 * path.documented, 0.1 * path.limit)
         self.scanned = [0.0]
@@ -161,18 +166,18 @@ class _Search:
                 break
             self.scanned.append(float(distance))
         self.places: dict[str, Place] = {}
-        self.distances = {criterion: self._bisect(criterion, tolerance) for criterion in CRITERIA}
+        self.distances = {each.name: self._bisect(each, tolerance) for each in criteria}
 
     def _usable(self, distance: float) -> bool:
         if distance not in self.fitted:
             self.fitted[distance] = self.sizes.at(self.path.at(distance))
         return bool(self.fitted[distance].known.mean() >= _FEWEST)
 
-    def _bisect(self, criterion: str, tolerance: float) -> float:
+    def _bisect(self, criterion: Criterion, tolerance: float) -> float:
         """The smallest distance at which the criterion is met; NaN if it is at none."""
-        met = [self.base.met(criterion, self.fitted[distance]) for distance in self.scanned]
+        met = [criterion.met(self.fitted[distance]) for distance in self.scanned]
         first = met.index(True) if any(met) else len(met) - 1
-        self.places[criterion] = self.base.place(criterion, self.fitted[self.scanned[first]])
+        self.places[criterion.name] = criterion.place(self.fitted[self.scanned[first]])
         if not any(met):
             return math.nan
         if first == 0:
@@ -182,18 +187,18 @@ class _Search:
             middle = 0.5 * (low + high)
             if not self._usable(middle):
                 return math.nan
-            if self.base.met(criterion, self.fitted[middle]):
+            if criterion.met(self.fitted[middle]):
                 high = middle
             else:
                 low = middle
-        self.places[criterion] = self.base.place(criterion, self.fitted[high])
+        self.places[criterion.name] = criterion.place(self.fitted[high])
         return 0.5 * (low + high)
 
-    def own(self, criterion: str) -> Floats:
+    def own(self, criterion: Criterion) -> Floats:
         """The distance at which each single resample meets the criterion: inf where it never does."""
         distances = sorted(distance for distance in self.fitted if distance <= self.scanned[-1])
-        place = self.places[criterion]
-        excess = np.stack([self.base.excess(criterion, self.fitted[each], place) for each in distances])
+        place = self.places[criterion.name]
+        excess = np.stack([criterion.excess(self.fitted[each], place) for each in distances])
         found = np.full(excess.shape[1], np.inf)
         for r, column in enumerate(excess.T):
             known = ~np.isnan(column)
@@ -205,11 +210,11 @@ class _Search:
         return found[~np.isnan(excess[0])]
 
 
-def _row(searches: Sequence[_Search], criterion: str, level: float) -> dict[str, object]:
+def _row(searches: Sequence[_Search], criterion: Criterion, level: float) -> dict[str, object]:
     """One line of the table, from the searches of all draws of one path."""
     path = searches[0].path
     # A draw that never meets the criterion counts as infinitely far.
-    each = np.array([search.distances[criterion] for search in searches])
+    each = np.array([search.distances[criterion.name] for search in searches])
     typical = float(np.median(np.where(np.isnan(each), np.inf, each)))
     own = np.concatenate([search.own(criterion) for search in searches])
     # No interpolation between a number and an infinity.
@@ -220,7 +225,7 @@ def _row(searches: Sequence[_Search], criterion: str, level: float) -> dict[str,
     return {
         "family": path.family,
         "direction": path.direction,
-        "criterion": criterion,
+        "criterion": criterion.name,
         "size": size if found else math.nan,
         "low": min(closest, farthest),
         "high": max(closest, farthest),
