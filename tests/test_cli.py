@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.analysis.splits import SPLITS
-from chinchilla_jax.analysis.wald import COMPARED as WALD_COMPARED
+from chinchilla_jax.analysis.wald_coordinates import COMPARED as WALD_COMPARED
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
 from chinchilla_jax.datasets import dataset_names, load_runs

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from test_intervals import runs_with_noise
 
 from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax.analysis.chi_squared import log10_chi_squared_tail
 from chinchilla_jax.analysis.identities import exact_map, power_map
 from chinchilla_jax.analysis.trends import fit_line
-from chinchilla_jax.analysis.wald import coordinates, log10_chi_squared_tail
+from chinchilla_jax.analysis.wald_coordinates import coordinates
 from chinchilla_jax.intervals import (
     Replicates,
     exponent_quantities,

@@ -10,12 +10,9 @@ from test_cli import refused
 from chinchilla_jax import DataError, UsageError, load_runs
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.planning.isoflop_budgets import CHINCHILLA_BUDGETS
 from chinchilla_jax.planning.isoflop_comparison import compare_methods
-from chinchilla_jax.planning.isoflop_minima import (
-    CHINCHILLA_BUDGETS,
-    isoflop,
-    parabola_shift,
-)
+from chinchilla_jax.planning.isoflop_minima import isoflop, parabola_shift
 from chinchilla_jax.planning.law_sample import LawSample
 
 BUDGETS = np.array([1e19, 1e20, 1e21, 1e22])

@@ -10,8 +10,9 @@ import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.chi_squared import log10_chi_squared_tail
 from chinchilla_jax.analysis.coverage_noise import simulated_losses
-from chinchilla_jax.analysis.wald import coordinates, wald_test, wald_test_of_tables
+from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
 from chinchilla_jax.analysis.wald_calibration import null_p_values
+from chinchilla_jax.analysis.wald_coordinates import coordinates
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import huber_location

@@ -33,11 +33,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.beyond_float64 import beyond_float64
-from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.validation import non_negative_number
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.chi_squared import log10_chi_squared_tail
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.analysis.wald_coordinates import (
+    COMPARED,
+    COORDINATES,
+    LN_E,
+    coordinates,
+    has_coordinates,
+    law_covariance,
+    read_compared,
+)
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
@@ -47,10 +54,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
-COORDINATES = ("ln A at the mean ln N", "ln B at the mean ln D", "ln E", "alpha", "beta")
-COMPARED = {"exponents": (3, 4), "all": (0, 1, 2, 3, 4)}
-"""What can be compared, as positions in `COORDINATES`."""
-_LN_E = 2
 _LEAST = 50  # resamples: ten for each parameter, below which S is not worth inverting
 _SEED = 0  # of the draws of a published law with standard errors
 
@@ -132,8 +135,8 @@ def wald_test(
         UsageError: a parameter that enters as a logarithm is not positive, the point fit failed, too few
             resamples converged, or the errors do not fit what is compared.
     """
-    chosen = _read_compared(compare)
-    if law.shape != () or not _usable(law, chosen):
+    chosen = read_compared(compare)
+    if law.shape != () or not has_coordinates(law, chosen):
         wanted = "finite exponents" if compare == "exponents" else "E, A and B positive and all five finite"
         raise UsageError(f"wald_test: the law must be a single one with {wanted}")
     side = _side(boot, runs, runs, chosen, "wald_test", estimate)
@@ -142,7 +145,7 @@ def wald_test(
     note = "The law is taken as exact: give its standard errors, which make the test reject less."
     if errors is not None:
         note = "The standard errors of the law are added to those of the fit."
-        added = _law_covariance(law, errors, runs, chosen)
+        added = law_covariance(law, errors, runs, chosen)
         generator = np.random.Generator(np.random.Philox(_SEED))
         draws = generator.multivariate_normal(np.zeros(len(chosen)), added, size=len(draws), method="eigh")
     return _outcome(
@@ -177,7 +180,7 @@ def wald_test_of_tables(
     Raises:
         UsageError: as for `wald_test`, of either table.
     """
-    chosen = _read_compared(compare)
+    chosen = read_compared(compare)
     first = _side(boot, runs, runs, chosen, "wald_test_of_tables")
     # One centre for both, so that a coordinate is one function of the law on either side.
     second = _side(other, other_runs, runs, chosen, "wald_test_of_tables")
@@ -219,11 +222,11 @@ def _side(
             "use 'pairs', 'cluster', 'bayesian', 'wild' or 'residual'"
         )
     point = boot.point.law if estimate is None else estimate
-    if not (boot.point.status.certified and _usable(point, chosen)):
-        needed = "all five parameters, E above 0" if _LN_E in chosen else "its exponents"
+    if not (boot.point.status.certified and has_coordinates(point, chosen)):
+        needed = "all five parameters, E above 0" if LN_E in chosen else "its exponents"
         raise UsageError(f"{caller}: the point fit is {boot.point.status.name}; a test needs {needed}")
     sound = is_certified(boot.status_codes)
-    if _LN_E in chosen:
+    if LN_E in chosen:
         sound = sound & (np.asarray(boot.laws.E) > 0)
     count = int(sound.sum())
     if count < _LEAST:
@@ -282,12 +285,6 @@ def _outcome(
     )
 
 
-def _read_compared(compare: str) -> tuple[int, ...]:
-    if compare not in COMPARED:
-        raise unknown_name("comparison", compare, COMPARED)
-    return COMPARED[compare]
-
-
 def _text_note(compare: str) -> str:
     if compare == "exponents":
         return "Only the exponents are compared: E, A and B depend on the text and tokenizer of the losses."
@@ -295,44 +292,3 @@ def _text_note(compare: str) -> str:
         "All five parameters are compared: E, A and B can agree only where the losses are of one text and "
         "tokenizer."
     )
-
-
-def _law_covariance(law: ScalingLaw, errors: Sequence[float], runs: Runs, chosen: tuple[int, ...]) -> Floats:
-    """Covariance (k, k) of the coordinates of a law with these standard errors, by the delta method."""
-    names = PARAMETERS if _LN_E in chosen else PARAMETERS[3:]
-    given = np.array([non_negative_number("wald_test: errors", each) for each in errors])
-    if len(given) != len(names):
-        raise UsageError(
-            f"wald_test: {len(given)} errors; give one for each of {', '.join(names)}, in this order"
-        )
-    if _LN_E not in chosen:
-        return np.diag(given**2)
-    jacobian = np.zeros((5, 5))  # of the coordinates in (E, A, B, alpha, beta)
-    jacobian[0, [1, 3]] = 1 / float(law.A), -np.mean(np.log(runs.params))
-    jacobian[1, [2, 4]] = 1 / float(law.B), -np.mean(np.log(runs.tokens))
-    jacobian[2, 0] = 1 / float(law.E)
-    jacobian[3, 3] = jacobian[4, 4] = 1.0
-    return np.asarray(jacobian @ np.diag(given**2) @ jacobian.T)
-
-
-@beyond_float64()
-def coordinates(laws: ScalingLaw, runs: Runs) -> Floats:
-    """The five coordinates x of laws, shape (..., 5); -inf for a parameter that is 0 and has a logarithm."""
-    alpha, beta = np.asarray(laws.alpha), np.asarray(laws.beta)
-    return np.stack(
-        [
-            np.log(laws.A) - alpha * np.mean(np.log(runs.params)),
-            np.log(laws.B) - beta * np.mean(np.log(runs.tokens)),
-            np.log(laws.E),
-            alpha,
-            beta,
-        ],
-        axis=-1,
-    )
-
-
-def _usable(law: ScalingLaw, chosen: tuple[int, ...]) -> bool:
-    """Whether a law has the coordinates that are compared."""
-    names = PARAMETERS if _LN_E in chosen else PARAMETERS[3:]
-    values = [float(getattr(law, name)) for name in names]
-    return all(map(math.isfinite, values)) and (_LN_E not in chosen or min(values[:3]) > 0)

@@ -101,7 +101,7 @@ def bootstrap(
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
     if point is not None and delta is None and objective == point.objective.name:
-        objective = point.objective  # nobody says how wide the zone is, and the point fit knows
+        objective = point.objective  # which knows how wide its zone is
     problem = read_problem("bootstrap", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
@@ -109,19 +109,10 @@ def bootstrap(
     seed = seed_number(seed)
     chosen = None if is_auto(scheme) else read_scheme(scheme)
     read_boundary(boundary)
-    remedy = f"give 0, or 2 to {MOST_INNER} resamples of each resample"
-    inner = whole_number("inner", inner, low=0, high=MOST_INNER, remedy=remedy)
-    if inner == 1:
-        raise UsageError(f"inner is 1; {remedy}")
+    inner = _read_inner(inner)
     if chosen is not None:
         _check_scheme(chosen, jackknife, inner, problem.objective)
-    if point is not None and is_unresolved(problem.objective) and is_automatic(point.objective):
-        problem = dataclasses.replace(problem, objective=point.objective)
-    problem = with_width(problem, own, options)
-    if point is None:
-        point = fit_until_agreed(problem, own, solver=solver, options=options)
-    else:
-        _require_same(point, problem, own)
+    problem, point = _with_point(problem, point, own, solver, options)
     dependence = None
     if chosen is None:
         dependence = choose_scheme(runs, point, counts=inner > 0)
@@ -141,6 +132,31 @@ def bootstrap(
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     return dataclasses.replace(result, dependence=dependence, audit=searched)
+
+
+def _read_inner(inner: object) -> int:
+    remedy = f"give 0, or 2 to {MOST_INNER} resamples of each resample"
+    count = whole_number("inner", inner, low=0, high=MOST_INNER, remedy=remedy)
+    if count == 1:
+        raise UsageError(f"inner is 1; {remedy}")
+    return count
+
+
+def _with_point(
+    problem: Problem,
+    point: FitResult | None,
+    own: NDArray[np.float64] | None,
+    solver: str,
+    options: SolverOptions | None,
+) -> tuple[Problem, FitResult]:
+    """The problem with the width of its zone as a number, and its point fit: the one given, or a new one."""
+    if point is not None and is_unresolved(problem.objective) and is_automatic(point.objective):
+        problem = dataclasses.replace(problem, objective=point.objective)
+    problem = with_width(problem, own, options)
+    if point is None:
+        return problem, fit_until_agreed(problem, own, solver=solver, options=options)
+    _require_same(point, problem, own)
+    return problem, point
 
 
 def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Objective) -> None:

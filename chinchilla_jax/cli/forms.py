@@ -113,7 +113,7 @@ def forms_command(
     from chinchilla_jax.fitting.point_fit import fit
     from chinchilla_jax.planning.plausibility import largest_compute
 
-    # fixed_floor takes its E from elsewhere, and nobody asked for that.
+    # fixed_floor takes its E from elsewhere: only where it is asked for.
     every = [name for name in choices.LAWS if name != choices.FIXED_FLOOR or floor is not None]
     names = list(dict.fromkeys([reference, *(law or every)]))
     if len(names) < 2:

@@ -20,8 +20,8 @@ from chinchilla_jax.planning.inference import inference_plan as inference_plan
 from chinchilla_jax.planning.inference import served_optimum as served_optimum
 from chinchilla_jax.planning.inference_maps import RatioMap as RatioMap
 from chinchilla_jax.planning.inference_maps import ratio_map as ratio_map
+from chinchilla_jax.planning.isoflop_budgets import CHINCHILLA_BUDGETS as CHINCHILLA_BUDGETS
 from chinchilla_jax.planning.isoflop_comparison import compare_methods as compare_methods
-from chinchilla_jax.planning.isoflop_minima import CHINCHILLA_BUDGETS as CHINCHILLA_BUDGETS
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult as IsoflopResult
 from chinchilla_jax.planning.isoflop_minima import isoflop as isoflop
 from chinchilla_jax.planning.ladder import Ladder as Ladder

@@ -36,8 +36,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
-from chinchilla_jax._util.validation import positive_array, positive_number, seed_number, whole_number
+from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.planning.isoflop_budgets import LEAST_BUDGETS, grouped_by_budget
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, summary
 
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
 
-CHINCHILLA_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
-"""The nine budgets (FLOP) of Hoffmann et al. 2022, figure 3."""
-_LEAST_POINTS, _LEAST_BUDGETS = 4, 2
 _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
 Array = NDArray[np.float64]
 
@@ -182,7 +180,7 @@ def isoflop(
         raise UsageError(f"tolerance is {tolerance:g}; {remedy}")
     whole_number("resamples", resamples)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed_number(seed))))
-    groups = _grouped(runs, budgets, tolerance)
+    groups = grouped_by_budget(runs, budgets, tolerance)
     flops = np.array([budget for budget, _ in groups])
     minima = [_minima(np.log(runs.params[rows]), runs.loss[rows], resamples, generator) for _, rows in groups]
     log_params = np.stack([each[0] for each in minima], axis=1)
@@ -236,41 +234,6 @@ def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
     return float(mean - slope / (2 * curve))
 
 
-def _grouped(runs: Runs, budgets: ArrayLike | None, tolerance: float) -> list[tuple[float, NDArray[np.intp]]]:
-    if budgets is None:
-        nominal = np.array(CHINCHILLA_BUDGETS) if runs.name == "chinchilla" else _shared(runs.flops)
-    else:
-        nominal = np.sort(np.atleast_1d(positive_array("budgets", budgets)))
-    name = runs.name or "runs"
-    if nominal.size < _LEAST_BUDGETS:
-        raise DataError(
-            f"{name}: an IsoFLOP estimate needs {_LEAST_BUDGETS} budgets, each shared by {_LEAST_POINTS} or "
-            f"more runs; found {nominal.size}. If runs only lie near the budgets, give these (--budget, or "
-            "budgets= in Python)"
-        )
-    nearest = np.abs(np.log(runs.flops[:, None] / nominal)).argmin(axis=1)
-    close = np.abs(runs.flops / nominal[nearest] - 1) <= tolerance
-    groups = []
-    for i, budget in enumerate(nominal):
-        rows = np.flatnonzero((nearest == i) & close)
-        if len(rows) >= _LEAST_POINTS and len(np.unique(runs.params[rows])) >= 3:
-            groups.append((float(budget), rows))
-    if len(groups) < _LEAST_BUDGETS:
-        raise DataError(
-            f"{name}: {len(groups)} budgets have {_LEAST_POINTS} runs of three sizes within "
-            f"{tolerance:.0%}; an IsoFLOP estimate needs {_LEAST_BUDGETS}"
-        )
-    return groups
-
-
-def _shared(flops: Array) -> Array:
-    """Budgets shared by several runs to one part in a thousand."""
-    ordered = np.sort(flops)
-    splits = np.flatnonzero(np.diff(np.log(ordered)) > 1e-3) + 1
-    groups = np.split(ordered, splits)
-    return np.array([float(np.median(group)) for group in groups if len(group) >= _LEAST_POINTS])
-
-
 def _minima(
     log_params: Array, loss: Array, resamples: int, generator: np.random.Generator
 ) -> tuple[Array, Array, Array]:
@@ -320,5 +283,5 @@ def _power_law(log_flops: Array, log_params: Array) -> tuple[Array, Array]:
     x = weights * (log_flops - x_mean[:, None])
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = (x * (y - y_mean[:, None])).sum(axis=1) / (x * x).sum(axis=1)
-    slope = np.where(known.sum(axis=1) >= _LEAST_BUDGETS, slope, np.nan)
+    slope = np.where(known.sum(axis=1) >= LEAST_BUDGETS, slope, np.nan)
     return slope, y_mean - slope * x_mean
