@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws import Objective
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _POINT_STARTS = 16
 
@@ -53,9 +55,7 @@ def null_p_values(
     """
     import pandas as pd
 
-    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
     from chinchilla_jax.fitting.point_fit import fit, read_problem
-    from chinchilla_jax.solvers import SolverOptions
 
     if noise not in NOISES:
         raise unknown_name("noise", noise, NOISES)
@@ -70,29 +70,31 @@ def null_p_values(
     for number in range(count):
         losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]
         simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
-        options = SolverOptions(wide_start=True, max_steps=150)
-        point = fit(simulated, objective=objective, starts=_POINT_STARTS, options=options)
-        row = {"dataset": number, "statistic": np.nan, "p_value": np.nan, "p_bootstrap": np.nan}
-        try:
-            boot = bootstrap(
-                simulated,
-                resamples=resamples,
-                seed=seed + 1 + number,
-                objective=objective,
-                scheme="pairs",
-                point=point,
-            )
-            test = wald_test(boot, truth.law, simulated, compare=compare)
-            row |= {
-                "statistic": test.statistic,
-                "p_value": test.p_value,
-                "p_bootstrap": test.p_bootstrap,
-            }
-        except UsageError:
-            # No law, or E = 0 where ln E is compared: the row stays NaN. Bad arguments are raised.
-            if point.status.name == "CONVERGED":
-                raise
-        rows.append(row)
+        tested = _p_values(simulated, truth.law, objective, compare, resamples, seed + 1 + number)
+        rows.append({"dataset": number, **tested})
         if progress is not None:
             progress(1)
     return pd.DataFrame(rows)
+
+
+def _p_values(
+    runs: Runs, truth: ScalingLaw, objective: Objective, compare: str, resamples: int, seed: int
+) -> dict[str, float]:
+    """Statistic and p-values of a test of the truth on one data set; NaN where none was possible."""
+    from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.solvers import SolverOptions
+
+    options = SolverOptions(wide_start=True, max_steps=150)
+    point = fit(runs, objective=objective, starts=_POINT_STARTS, options=options)
+    try:
+        boot = bootstrap(
+            runs, resamples=resamples, seed=seed, objective=objective, scheme="pairs", point=point
+        )
+        test = wald_test(boot, truth, runs, compare=compare)
+    except UsageError:
+        # No law, or E = 0 where ln E is compared. Bad arguments are raised.
+        if point.status.name == "CONVERGED":
+            raise
+        return dict.fromkeys(("statistic", "p_value", "p_bootstrap"), np.nan)
+    return {"statistic": test.statistic, "p_value": test.p_value, "p_bootstrap": test.p_bootstrap}

@@ -5,7 +5,7 @@
 | value      | c, s, sigma | ()    | size of the perturbation, as in the tables        |
 | estimate   |             | ()    | point estimate of one parameter                   |
 | low, high  |             | ()    | ends of its interval                              |
-| mu         | mu          | ()    | parameters (count): centre of a systematic bias    |
+| mu         | mu          | ()    | parameters (count): centre of a systematic bias   |
 
 Lines show the exact identities of `analysis/identities.py`, applied to the unperturbed fit; they hold for any
 objective. A coupled factor has one where the tokens of the runs were derived from their compute.
@@ -74,7 +74,7 @@ class FamilyParameters:
         documented: sizes up to the documented miscount (`perturbations.documented_sizes`), or None.
         documented_label: what these sizes are called.
         n_fits: bootstrap fits of all conditions together.
-        n_failed: how many of them did not converge; the intervals leave these out.
+        n_failed: how many of them do not count; the intervals leave these out.
     """
 
     family: str
