@@ -76,7 +76,8 @@ def tokens_per_param_band(
         One row per budget: flops, low, median, high, estimate (of `point_law`, NaN without one), level,
         method. `frame.attrs` holds "n_converged" and "n_failed" (lanes of the bootstrap that counted and did
         not; they add up to R) and "n_without_optimum" (of the lanes or draws that counted, those without a
-        compute optimum at some budget, left out of the quantiles there). low, median and high are NaN where nothing is left.
+        compute optimum at some budget, left out of the quantiles there). low, median and high are NaN where
+        nothing is left.
 
     Raises:
         UsageError: an argument is out of range, or a normal method lacks its point law or meets a law from
