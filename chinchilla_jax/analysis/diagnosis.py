@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.analysis.signatures import Signatures
 from chinchilla_jax.analysis.theory import theory_of
-from chinchilla_jax.bootstrapping.schemes import Cluster
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.perturbations import (
     FAMILIES,
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
-    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
@@ -139,7 +137,7 @@ def diagnose_counts(
             "with the same tokens and losses, under another count"
         )
     reference = bootstrap(runs, resamples=resamples, seed=seed, options=options)
-    scheme = _same_resamples(reference, runs)
+    scheme = reference.scheme.fixed(runs)
     observed = bootstrap(other, resamples=resamples, seed=seed, scheme=scheme, options=options)
     return diagnose(runs, reference, observed, use=use, level=level)
 
@@ -175,7 +173,7 @@ def confusion(
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
     reference = bootstrap(runs, resamples=resamples, seed=seed)
-    scheme = _same_resamples(reference, runs)
+    scheme = reference.scheme.fixed(runs)
     rows = []
     for family, sizes in planted.items():
         for size in sizes:
@@ -198,11 +196,6 @@ def confusion(
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _same_resamples(reference: BootstrapResult, runs: Runs) -> Scheme:
-    """The scheme that draws the resamples of the reference for other counts of its runs."""
-    return reference.scheme.fixed(runs) if isinstance(reference.scheme, Cluster) else reference.scheme
 
 
 def _diagnosis(signatures: Signatures, level: float) -> Diagnosis:

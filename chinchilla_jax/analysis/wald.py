@@ -216,7 +216,7 @@ def _side(
 ) -> _Side:
     if not isinstance(boot.laws, ScalingLaw):
         raise UsageError(f"{caller}: a bootstrap of {boot.point.model.name}; give one of 'chinchilla'")
-    if boot.scheme.factor(len(runs)) != 1 or not boot.scheme.quantiles:
+    if not boot.scheme.keeps_spread(len(runs)):
         raise UsageError(
             f"{caller}: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "
             "use 'pairs', 'cluster', 'bayesian', 'wild' or 'residual'"

@@ -22,14 +22,7 @@ from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.bootstrapping.schemes import (
-    Bayesian,
-    Cluster,
-    Pairs,
-    Scheme,
-    leave_one_out,
-    read_scheme,
-)
+from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme, read_scheme
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
 from chinchilla_jax.fitting.point_fit import (
     fit_until_agreed,
@@ -126,7 +119,7 @@ def bootstrap(
             fitter, chosen, ids, seed, point=point, boundary=boundary, on_progress=progress
         )
         return dataclasses.replace(result, dependence=dependence)
-    without = _left_out(runs, chosen) if jackknife else np.empty((0, len(runs)), np.uint8)
+    without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(runs, chosen, ids, without, inner, seed)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
@@ -161,12 +154,12 @@ def _with_point(
 
 def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Objective) -> None:
     """Refuse what this scheme cannot do."""
-    if jackknife and not isinstance(scheme, Pairs | Bayesian | Cluster):
+    if jackknife and not scheme.has_jackknife:
         raise UsageError(
             f"scheme {scheme.name!r} has no jackknife beside it; use 'pairs', 'bayesian' or 'cluster'"
         )
-    weighted = isinstance(scheme, Cluster) and scheme.concentration is not None
-    if inner and (weighted or not isinstance(scheme, Pairs | Cluster)):
+    if inner and not scheme.has_nested:
+        weighted = isinstance(scheme, Cluster)
         raise UsageError(
             f"scheme {scheme.name!r}{' of real weights' * weighted} has no resamples of resamples; use "
             "'pairs' or 'cluster', or inner=0"
@@ -228,19 +221,11 @@ class _WeightsOf:
 
     def _nested(self, low: int, high: int) -> NDArray[Any]:
         rows = self.ids[low // self.inner : -(-high // self.inner)]
-        if isinstance(self.scheme, Cluster):  # clusters of clusters that were drawn
-            outer, members = self.scheme.counts(self.runs, rows, self.seed), self.scheme.members(self.runs)
-        else:
-            outer = self.scheme.weights(self.runs, rows, self.seed).astype(np.uint8)
-            members = np.arange(len(self.runs))
-        nested = inner_weights(outer, rows, self.inner, self.seed)[:, :, members]
+        units = self.scheme.nested(self.runs)
+        outer = units.counts(rows, self.seed)
+        nested = inner_weights(outer, rows, self.inner, self.seed)[:, :, units.unit_of]
         begin = int(rows[0]) * self.inner
         return nested.reshape(-1, len(self.runs))[low - begin : high - begin]
-
-
-def _left_out(runs: Runs, scheme: Scheme) -> NDArray[np.uint8]:
-    """Weights (m, n) without each run, or each cluster, in turn."""
-    return scheme.leave_one_out(runs) if isinstance(scheme, Cluster) else leave_one_out(len(runs))
 
 
 def _split(

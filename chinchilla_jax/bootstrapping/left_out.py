@@ -19,7 +19,7 @@ import numpy as np
 
 from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
-from chinchilla_jax.bootstrapping.schemes import leave_one_out
+from chinchilla_jax.bootstrapping.weights import leave_one_out
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:

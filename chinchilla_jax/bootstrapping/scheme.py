@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from chinchilla_jax.bootstrapping.weights import leave_one_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
+
+
+class Nested(NamedTuple):
+    """Resamples of resamples: counts of m units, the runs or groups of them, are drawn again.
+
+    Attributes:
+        counts: of resample ids (R,) and a seed, how often each unit is drawn, (R, m).
+        unit_of: unit of each run, (n,).
+    """
+
+    counts: Callable[[NDArray[np.int64], int], NDArray[np.uint8]]
+    unit_of: NDArray[np.int64]
 
 
 class Scheme(abc.ABC):
@@ -18,6 +34,8 @@ class Scheme(abc.ABC):
     name: ClassVar[str]
     quantiles: ClassVar[bool] = True
     """Whether quantiles of the resamples mean anything; of a jackknife only the spread does."""
+    has_jackknife: ClassVar[bool] = False
+    """Whether fits without each run, or group of runs, go with it: what BCa intervals need."""
 
     @abc.abstractmethod
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
@@ -29,6 +47,27 @@ class Scheme(abc.ABC):
     def factor(self, n_runs: int, size: int = 5) -> float:
         """By what deviations from the point are multiplied, for a law of `size` parameters: see above."""
         return 1.0
+
+    def keeps_spread(self, n_runs: int) -> bool:
+        """Whether resamples of so many runs are distributed as the estimate is, without a factor."""
+        return self.factor(n_runs) == 1 and self.quantiles
+
+    def without_each(self, runs: Runs) -> NDArray[np.uint8]:
+        """Weights (m, n) without each run, or group of runs, in turn."""
+        return leave_one_out(len(runs))
+
+    @property
+    def has_nested(self) -> bool:
+        """Whether there are resamples of resamples: what studentised intervals need."""
+        return False
+
+    def nested(self, runs: Runs) -> Nested:
+        """How resamples of resamples are drawn, where there are any."""
+        raise NotImplementedError
+
+    def fixed(self, runs: Runs) -> Scheme:
+        """What draws the same for the runs of another table in the same order, whatever their counts."""
+        return self
 
     def completed(self, n_runs: int, size: int) -> Scheme:
         """The scheme with settings that depend on the numbers of runs and of parameters filled in."""

@@ -31,16 +31,17 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
+from chinchilla_jax.bootstrapping.cluster import Cluster as Cluster
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.drawn_errors import Residual as Residual
 from chinchilla_jax.bootstrapping.drawn_errors import Wild as Wild
+from chinchilla_jax.bootstrapping.scheme import Nested
 from chinchilla_jax.bootstrapping.scheme import Scheme as Scheme
-from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
@@ -53,95 +54,20 @@ class Pairs(Scheme):
     """Runs drawn with replacement, loss and counts together."""
 
     name: ClassVar[str] = "pairs"
+    has_jackknife: ClassVar[bool] = True
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         return resample.resample_weights(len(runs), resample_ids, seed)
 
+    @property
+    def has_nested(self) -> bool:
+        """See `Scheme.has_nested`."""
+        return True
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Cluster(Scheme):
-    """Whole clusters of runs drawn with replacement: runs of one model, or of one budget, err together.
-
-    Attributes:
-        by: "params" (runs of one model size), "flops" (runs of one IsoFLOP budget), "replicates" (runs of one
-            configuration: the same params and tokens within rounding), or a column that the runs carry, see
-            `load_runs(groups=...)`.
-        gap: for params and flops, see `datasets.groupings.members_of`.
-        labels: the clusters instead, any values, one for each run, shape (n,).
-        concentration: None for counts of clusters drawn with replacement; a positive number c for m times
-            Dirichlet(c, ..., c) weights of the m clusters, for which few are enough, see few_groups.py.
-
-    Raises:
-        UsageError: a gap or concentration that is not positive, runs without such a column, or labels of
-            another length.
-    """
-
-    name: ClassVar[str] = "cluster"
-    by: str = "params"
-    gap: float | None = None
-    labels: ArrayLike | None = None
-    concentration: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        if self.concentration is not None:
-            positive_number("Cluster: concentration", self.concentration, remedy="give a number such as 0.5")
-        if not isinstance(self.by, str):
-            raise UsageError(
-                f"Cluster: by is {short(self.by)}; give {', '.join(BUILT_IN)}, or a column's name"
-            )
-        if self.gap is not None:
-            remedy = "give a positive step in logarithms such as 0.01"
-            positive_number("Cluster: gap", self.gap, remedy=remedy)
-        if self.labels is not None and (self.gap is not None or self.by != "params"):
-            raise UsageError("Cluster: labels say which runs belong together; leave out by and gap")
-
-    def members(self, runs: Runs) -> NDArray[np.int64]:
-        """Number of each run's cluster, 0, 1, ...; (n,)."""
-        if self.labels is not None:
-            labels = np.asarray(self.labels)
-            if labels.shape != (len(runs),):
-                raise UsageError(
-                    f"Cluster: labels have shape {labels.shape}, give one for each of {len(runs)} runs"
-                )
-            return labelled(labels)
-        return members_of(runs, self.by, self.gap)
-
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
-        """Weights (R, n), see `Scheme.weights`."""
-        members = self.members(runs)
-        if self.concentration is None:
-            return self.counts(runs, resample_ids, seed)[:, members]
-        count = self._count(members)
-        drawn = resample.dirichlet_weights(
-            count, resample_ids, seed, self.concentration, stream=resample.CLUSTER
-        )
-        return drawn[:, members]
-
-    def counts(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """How often each cluster is drawn, (R, m)."""
-        count = self._count(self.members(runs))
-        bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)
-        return resample.counts_of(resample.whole_below(bits, count), count).astype(np.uint8)
-
-    def fixed(self, runs: Runs) -> Cluster:
-        """The same clusters for the runs of another table in the same order, whatever their counts."""
-        return Cluster(labels=self.members(runs), concentration=self.concentration)
-
-    @staticmethod
-    def _count(members: NDArray[np.int64]) -> int:
-        count = int(members.max(initial=0)) + 1
-        if count < 2:
-            raise UsageError(
-                f"Cluster: all {len(members)} runs are in one cluster; use a smaller gap, or labels"
-            )
-        return count
-
-    def leave_one_out(self, runs: Runs) -> NDArray[np.uint8]:
-        """Weights (m, n) without each cluster in turn."""
-        members = self.members(runs)
-        return (members[None, :] != np.unique(members)[:, None]).astype(np.uint8)
+    def nested(self, runs: Runs) -> Nested:
+        """See `Scheme.nested`."""
+        return Nested(lambda ids, seed: self.weights(runs, ids, seed), np.arange(len(runs)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +82,7 @@ class Bayesian(Scheme):
     """
 
     name: ClassVar[str] = "bayesian"
+    has_jackknife: ClassVar[bool] = True
     concentration: float | None = None
 
     def __post_init__(self) -> None:
@@ -225,7 +152,7 @@ class Jackknife(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
-        return leave_one_out(len(runs))[resample_ids]
+        return resample.leave_one_out(len(runs))[resample_ids]
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
@@ -295,7 +222,7 @@ def require_weights(scheme: Scheme, n_runs: int, caller: str) -> None:
     Raises:
         UsageError: it is one.
     """
-    if isinstance(scheme, DrawnErrors) or scheme.factor(n_runs) != 1 or not scheme.quantiles:
+    if isinstance(scheme, DrawnErrors) or not scheme.keeps_spread(n_runs):
         raise UsageError(
             f"{caller}: scheme {scheme.name!r} does not weight as many runs; use 'pairs', 'cluster' or "
             "'bayesian'"
@@ -306,8 +233,3 @@ SCHEMES = {
     kind.name: kind for kind in (Pairs, Cluster, Residual, Wild, Bayesian, MOutOfN, Jackknife, DeleteD)
 }
 """The schemes by name; each is usable without arguments."""
-
-
-def leave_one_out(n_runs: int) -> NDArray[np.uint8]:
-    """Weights (n, n) without each run in turn."""
-    return (1 - np.eye(n_runs, dtype=np.uint8)).astype(np.uint8)

@@ -122,6 +122,11 @@ def concentration(groups: int, fitted: float) -> float:
     return float((max(groups - fitted, 0.5) / groups) ** 1.5)
 
 
+def leave_one_out(n_runs: int) -> NDArray[np.uint8]:
+    """Weights (n, n) without each run in turn."""
+    return (1 - np.eye(n_runs, dtype=np.uint8)).astype(np.uint8)
+
+
 def whole_below(bits: NDArray[np.uint32], bound: int) -> NDArray[np.int64]:
     """Bits as whole numbers from 0 to bound - 1, uniform to bound / 2^32."""
     return ((bits.astype(np.uint64) * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
