@@ -249,7 +249,7 @@ def has_estimate(boot: BootstrapResult, boundary: str) -> bool:
 
 def _objective(runs: Runs, objective: Objective | str, delta: Delta | None) -> Huber:
     """The objective that a fit of these runs minimises; "auto" is left to each data set."""
-    from chinchilla_jax.fitting.point_fit import read_problem
+    from chinchilla_jax.fitting.problem import read_problem
 
     found = read_problem("coverage", runs, "chinchilla", objective, delta).objective
     if type(found) is not Huber:

@@ -36,7 +36,8 @@ from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_e
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import require_weights
-from chinchilla_jax.fitting.point_fit import fit_problem, read_problem, read_weights, with_width
+from chinchilla_jax.fitting.point_fit import fit_problem, with_width
+from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.intervals.methods import METHODS, Sample
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
 from chinchilla_jax.laws import LAWS, FixedFloor, Law, Objective, read_law

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-from chinchilla_jax.fitting.point_fit import read_problem, read_weights
+from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, RawHuber, RawSquared, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS

@@ -55,7 +55,8 @@ def null_p_values(
     """
     import pandas as pd
 
-    from chinchilla_jax.fitting.point_fit import fit, read_problem
+    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.fitting.problem import read_problem
 
     if noise not in NOISES:
         raise unknown_name("noise", noise, NOISES)

@@ -24,13 +24,8 @@ from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme, read_scheme
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
-from chinchilla_jax.fitting.point_fit import (
-    fit_until_agreed,
-    read_problem,
-    read_weights,
-    require_fit_of,
-    with_width,
-)
+from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
+from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.objectives import AsymmetricError, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver

@@ -17,7 +17,7 @@ import numpy as np
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.scouting import Recipe, differ, find_recipe
 from chinchilla_jax.fitting.optima_pool import best_of_pool
-from chinchilla_jax.fitting.point_fit import read_problem
+from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver, solve
 
 if TYPE_CHECKING:

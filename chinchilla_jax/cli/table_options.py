@@ -47,7 +47,7 @@ class Table:
         if column is None:
             return None
         from chinchilla_jax.datasets.weights import load_weights
-        from chinchilla_jax.fitting.point_fit import read_weights as checked_weights
+        from chinchilla_jax.fitting.problem import read_weights as checked_weights
 
         found = load_weights(
             self.data,
