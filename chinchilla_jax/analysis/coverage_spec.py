@@ -8,10 +8,10 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import share, whole_number
 from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
-from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme, read_scheme
+from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme, read_scheme
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
-from chinchilla_jax.solvers.counted import BOUNDARIES
+from chinchilla_jax.solvers.counted import read_boundary
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
 
@@ -27,8 +27,8 @@ class CoverageSpec:
         levels: of the intervals.
         methods: out of `intervals.BOOTSTRAP_METHODS`; None for all that the scheme and `inner` allow.
         flops: budgets (FLOP) of the tokens per parameter.
-        scheme: how each data set is resampled: a scheme or its name, as for `bootstrap`; "auto" chooses anew
-            for each.
+        scheme: how each data set is resampled: a scheme or its name, as for `bootstrap`; "auto" chooses for
+            each by itself.
         boundary: "keep" counts resamples whose best E is 0, "drop" leaves them out.
         noise: "residuals" or "signed", see `coverage_noise`.
         groups: which runs share part of their errors: those of one model size ("params"), of one budget
@@ -61,12 +61,9 @@ class CoverageSpec:
             whole_number(f"coverage: {name}", getattr(self, name), low=least)
         if self.seed + self.datasets >= 2**32:
             raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
-        for name, value, known in (
-            ("noise", self.noise, NOISES),
-            ("boundary", self.boundary, BOUNDARIES),
-        ):
-            if value not in known:
-                raise unknown_name(name, value, known)
+        if self.noise not in NOISES:
+            raise unknown_name("noise", self.noise, NOISES)
+        read_boundary(self.boundary)
         if self.correlation is not None:
             share("coverage: correlation", self.correlation)
             if self.groups in ("auto", "none"):
@@ -81,15 +78,15 @@ class CoverageSpec:
 
     def _possible_methods(self) -> tuple[str, ...]:
         """Methods for which the scheme gives what they need."""
-        # "auto" becomes one of the two that allow every method.
+        # Whatever "auto" chooses allows every method; with inner resamples it keeps to counts.
         scheme = Pairs() if is_auto(self.scheme) else read_scheme(self.scheme)
-        if self.inner and not isinstance(scheme, Pairs | Cluster):
+        if self.inner and not scheme.has_nested:
             raise UsageError(
                 f"coverage: inner is {self.inner}, and scheme {scheme.name!r} has no resamples of resamples; "
                 "use scheme='pairs' or 'cluster', or inner=0"
             )
         lacking = set() if self.inner else {"inner"}
-        if not isinstance(scheme, Pairs | Cluster | Bayesian):
+        if not scheme.has_jackknife:
             lacking.add("jackknife")
         return tuple(
             name
