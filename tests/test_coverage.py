@@ -8,7 +8,7 @@ from test_intervals import TRUTH, runs_with_noise
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis import CoverageSpec, coverage, coverage_rows, coverage_table, rank_methods
-from chinchilla_jax.analysis.coverage_noise import simulated_losses
+from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_tables import coverage_error
 
 SMALL = CoverageSpec(datasets=3, resamples=30, inner=2, scheme="pairs")
@@ -18,7 +18,8 @@ SMALL = CoverageSpec(datasets=3, resamples=30, inner=2, scheme="pairs")
 def test_simulated_losses_scatter_about_the_truth_as_the_errors_do(noise):
     runs = runs_with_noise()
     errors = np.random.default_rng(0).standard_t(3, size=len(runs)) * 0.01
-    losses = simulated_losses(runs, TRUTH, errors, np.arange(2000), 0, noise)
+    source = Noise(errors=errors, kind=noise)
+    losses = simulated_losses(runs, TRUTH, source, np.arange(2000), 0)
     drawn = np.log(losses / TRUTH.loss(runs.params, runs.tokens))
     if noise == "signed":
         assert np.abs(drawn) == pytest.approx(np.broadcast_to(np.abs(errors), drawn.shape))
@@ -27,7 +28,7 @@ def test_simulated_losses_scatter_about_the_truth_as_the_errors_do(noise):
         # Every run draws from all errors: the same distribution for the first run as for all together.
         assert np.isin(drawn[0].round(12), errors.round(12)).all()
         assert stats.ks_2samp(drawn[:, 0], errors).pvalue > 1e-3
-    again = simulated_losses(runs, TRUTH, errors, np.array([1999, 5]), 0, noise)
+    again = simulated_losses(runs, TRUTH, source, np.array([1999, 5]), 0)
     assert np.array_equal(again, losses[[1999, 5]])
 
 

@@ -9,13 +9,12 @@ import scipy.stats
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.chi_squared import log10_chi_squared_tail
-from chinchilla_jax.analysis.coverage_noise import simulated_losses
+from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
 from chinchilla_jax.analysis.wald_calibration import null_p_values
 from chinchilla_jax.analysis.wald_coordinates import coordinates
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 from chinchilla_jax.solvers.certificate import derivatives
 
@@ -169,8 +168,7 @@ def test_under_the_null_p_values_are_uniform(compare):
 def test_simulated_tables_are_fitted_by_the_estimator_of_the_table():
     table = null_p_values(RUNS, datasets=1, resamples=60, seed=3, compare="all")
     truth = cj.fit(RUNS)
-    errors = -(truth.residuals - huber_location(truth.residuals, truth.objective.delta))
-    losses = simulated_losses(RUNS, truth.law, errors, np.array([0]), 3)[0]
+    losses = simulated_losses(RUNS, truth.law, Noise.of_fit(truth), np.array([0]), 3)[0]
     drawn = dataclasses.replace(RUNS, loss=losses, name="simulated")
     boot = cj.bootstrap(drawn, resamples=60, seed=4, objective=truth.objective, scheme="pairs")
     expected = wald_test(boot, truth.law, drawn, compare="all")

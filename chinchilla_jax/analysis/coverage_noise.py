@@ -35,12 +35,13 @@ import numpy as np
 
 from chinchilla_jax.bootstrapping import weights as resampling
 from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
-from chinchilla_jax.laws.objectives import huber_location
+from chinchilla_jax.laws.objectives import Huber, huber_location
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 NOISES = ("residuals", "signed")
@@ -64,6 +65,20 @@ class Noise:
     kind: str = "residuals"
     shared: tuple[tuple[NDArray[np.int64], float], ...] = ()
     delta: float = 1e-3
+
+    @classmethod
+    def of_fit(
+        cls,
+        point: FitResult,
+        *,
+        kind: str = "residuals",
+        shared: tuple[tuple[NDArray[np.int64], float], ...] = (),
+    ) -> Noise:
+        """The residuals of a fit by `Huber`, centred, as errors."""
+        assert isinstance(point.objective, Huber)
+        delta = point.objective.down
+        errors = -(point.residuals - huber_location(point.residuals, delta))
+        return cls(errors=errors, kind=kind, shared=shared, delta=delta)
 
     def drawn(self, numbers: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
         """Errors (R, n) of the data sets with these numbers (R,)."""
@@ -151,23 +166,15 @@ def variance_shares(
 
 
 def simulated_losses(
-    runs: Runs,
-    law: ScalingLaw,
-    errors: NDArray[np.float64] | Noise,
-    numbers: NDArray[np.int64],
-    seed: int,
-    noise: str = "residuals",
+    runs: Runs, law: ScalingLaw, noise: Noise, numbers: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
     """Losses (R, n) of the data sets with these numbers (R,): L(N_i, D_i) exp(e*_i).
 
     Args:
         runs: the design, n runs.
         law: the truth.
-        errors: log observed minus log predicted loss, centred, (n,), for errors of each run on its own;
-            or any `Noise`.
+        noise: the errors of the log loss.
         numbers: which data sets.
         seed: whole number.
-        noise: "residuals" or "signed", for errors given as an array.
     """
-    source = errors if isinstance(errors, Noise) else Noise(errors=errors, kind=noise)
-    return np.asarray(law.loss(runs.params, runs.tokens) * np.exp(source.drawn(numbers, seed)))
+    return np.asarray(law.loss(runs.params, runs.tokens) * np.exp(noise.drawn(numbers, seed)))

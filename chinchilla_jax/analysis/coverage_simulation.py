@@ -37,7 +37,7 @@ from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
-from chinchilla_jax.laws.objectives import Huber, huber_location
+from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:
@@ -140,13 +140,8 @@ class _Simulation:
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
         self.options = dataclasses.replace(options or SolverOptions(), workers=1)
         self.shared = shared_errors(runs, point, spec.groups, spec.correlation)
-        delta = _half_width(point)
-        self.noise = Noise(
-            errors=-(point.residuals - huber_location(point.residuals, delta)),
-            kind=spec.noise,
-            shared=tuple((each.members, each.correlation) for each in self.shared),
-            delta=delta,
-        )
+        groups = tuple((each.members, each.correlation) for each in self.shared)
+        self.noise = Noise.of_fit(point, kind=spec.noise, shared=groups)
         self.truth = [float(each.unscaled(each.scaled(law))) for each in spec.quantities]
 
     def record(self) -> dict[str, Any]:
@@ -257,12 +252,6 @@ def _objective(runs: Runs, objective: Objective | str, delta: Delta | None) -> H
     return found
 
 
-def _half_width(point: FitResult) -> float:
-    """Half-width of the zone that the fit was made with."""
-    assert isinstance(point.objective, Huber)
-    return point.objective.down
-
-
 def _scheme_record(scheme: Scheme | str) -> str | dict[str, Any]:
     """A scheme by its name or, where it was given settings, with them: plain values, as JSON has them."""
     if isinstance(scheme, str):
@@ -276,7 +265,7 @@ def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) 
     from chinchilla_jax.fitting.point_fit import fit
 
     wide = None if options is None else dataclasses.replace(options, wide_start=True)
-    point = fit(runs, objective=objective, starts=64, options=wide)
+    point = fit(runs, objective=objective, starts=_POINT_STARTS, options=wide)
     if not point.status.certified:
         raise UsageError(
             f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "

@@ -10,9 +10,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import whole_number
-from chinchilla_jax.analysis.coverage_noise import NOISES, simulated_losses
+from chinchilla_jax.analysis.coverage_noise import NOISES, Noise, simulated_losses
 from chinchilla_jax.analysis.wald import wald_test
-from chinchilla_jax.laws.objectives import Huber, huber_location
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,12 +63,11 @@ def null_p_values(
     truth = fit(runs, objective=objective, starts=64)
     if not truth.status.certified:
         raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
-    assert isinstance(truth.objective, Huber)
-    errors = -(truth.residuals - huber_location(truth.residuals, truth.objective.down))
+    errors = Noise.of_fit(truth, kind=noise)
     count = whole_number("datasets", datasets, low=1)
     rows = []
     for number in range(count):
-        losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed, noise)[0]
+        losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed)[0]
         simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
         tested = _p_values(simulated, truth.law, objective, compare, resamples, seed + 1 + number)
         rows.append({"dataset": number, **tested})
