@@ -45,7 +45,7 @@ class Scheme(abc.ABC):
         """
 
     def factor(self, n_runs: int, size: int = 5) -> float:
-        """By what deviations from the point are multiplied, for a law of `size` parameters: see above."""
+        """By what deviations from the point are multiplied, for a law of `size` parameters."""
         return 1.0
 
     def keeps_spread(self, n_runs: int) -> bool:

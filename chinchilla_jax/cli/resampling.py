@@ -1,4 +1,4 @@
-"""How runs are resampled: --scheme and --cluster, and what is said about the choice."""
+"""How runs are resampled: --scheme and --cluster, and what the commands print about the choice."""
 
 from __future__ import annotations
 

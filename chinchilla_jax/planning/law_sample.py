@@ -118,7 +118,7 @@ class LawSample:
         made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
             largest = largest_compute(study.runs())
-        except DataError:  # the table has gone: nothing can be said about distances from it
+        except DataError:  # the table has gone, and the distance from it is unknown
             largest = None
         return dataclasses.replace(made, largest_flops=largest)
 

@@ -6,7 +6,7 @@
 | largest          |        | ()    | 6 N D of the largest run that was fitted; None: unknown  |
 | tokens_per_param | D/N    | ()    | 1                                                        |
 
-A fitted law answers every question, however far from its runs. Two things are said beside the answer: that
+A fitted law answers every question, however far from its runs. Two doubts are shown beside the answer: that
 the compute is more than a decade beyond the largest run, and that the tokens per parameter, or an end of
 their interval, are outside 0.1 to 10,000. Trained models have from 0.5 (MT-NLG) to a few thousand.
 """

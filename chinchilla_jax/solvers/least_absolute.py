@@ -142,7 +142,7 @@ class _Lanes:
         )
 
     def _step(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """One step of these lanes; whether each goes on."""
+        """One step of these lanes; which of them continue."""
         theta, w, active, held = self.theta[rows], self.w[rows], self.active[rows], self.held[rows]
         p = theta.shape[1]
         residual, jacobian, sound = self._linearised(theta, w > 0)

@@ -22,7 +22,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-9, 1e6
 def nearest_at_bound(
     problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Theta (R, p) with the bounded coordinates of the law at zero and the others fitted anew.
+    """Theta (R, p) with the bounded coordinates of the law at zero and the others fitted again.
 
     Args:
         problem: the law and the runs.
