@@ -18,6 +18,8 @@ def orthonormal_basis(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
     Columns that vanish, are not finite or depend on others add none.
     """
     norms = np.linalg.norm(jacobian, axis=0)
-    kept = jacobian[:, np.isfinite(norms) & (norms > 0)]
-    left, sizes, _ = np.linalg.svd(kept / np.linalg.norm(kept, axis=0), full_matrices=False)
+    usable = np.isfinite(norms) & (norms > 0)
+    # An index changes the order in memory, and with it the last digit.
+    kept, norms = (jacobian, norms) if usable.all() else (jacobian[:, usable], norms[usable])
+    left, sizes, _ = np.linalg.svd(kept / norms, full_matrices=False)
     return np.asarray(left[:, sizes > _DEPENDENT * sizes.max(initial=0.0)])
