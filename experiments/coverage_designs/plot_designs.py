@@ -19,15 +19,16 @@ def plot_designs(table: pd.DataFrame, settings: list[str] | None = None) -> Figu
 
     Args:
         table: of `summary.coverage_rows`.
-        settings: "scheme:delta", at most six; None for the first six of the table.
+        settings: "scheme:delta", at most six; None for those that every row has.
 
     Returns:
         The figure. Grey bands extend three percentage points to either side of each level.
     """
     kept = table[table["boundary"] == "keep"].copy()
     kept["setting"] = kept["scheme"] + ":" + kept["delta"].astype(str)
-    shown = (settings or list(dict.fromkeys(kept["setting"])))[: len(_LOOKS)]
     names = list(dict.fromkeys(kept["row"]))
+    rows_of = kept.groupby("setting", sort=False)["row"].nunique()
+    shown = (settings or list(rows_of[rows_of == len(names)].index))[: len(_LOOKS)]
     quantities, levels = list(dict.fromkeys(kept["quantity"])), sorted(set(kept["level"]))
     figure = Figure(
         figsize=(4.2 * len(quantities), 0.34 * len(names) * len(levels) + 1.4), layout="constrained"

@@ -38,7 +38,7 @@ CHUNK = 25  # data sets in a file
 # As of 0.1.0 (with the boundary dropped); delta alone mended; the defaults.
 SETTINGS = ("pairs:0.001", "pairs:auto", "auto:auto")
 # On fewer data sets: the scheme alone mended, and on some rows schemes that take several times as long.
-FEWER = 400
+FEWER = 200
 SCHEME_ALONE = "auto:0.001"
 OTHER_SCHEMES = ("bayesian:auto", "wild:auto", "residual:auto", "m_out_of_n:auto")
 ROWS_OF_OTHER_SCHEMES = (
