@@ -1,10 +1,12 @@
 """delta="auto": a zone as wide as the residuals ask for."""
 
 import json
+import re
 import statistics
 
 import numpy as np
 import pytest
+import tables_of_kinds as kinds
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity
@@ -59,6 +61,68 @@ def test_delta_follows_the_noise(noise):
     assert fit.objective == Huber(fit.objective.delta)
     by_hand = cj.fit(grid(noise), delta=fit.objective.delta, starts=64)
     assert by_hand.objective_value == fit.objective_value and not by_hand.objective.automatic
+
+
+def few(seed, n, repeats=1, digits=None):
+    """Few runs of a random design, alone or in exact copies, with losses of so many digits."""
+    runs = grid(0.004, seed, n)
+    params, tokens, loss = (np.repeat(each, repeats) for each in (runs.params, runs.tokens, runs.loss))
+    loss = loss if digits is None else np.round(loss, digits)
+    return Runs(params, tokens, 6 * params * tokens, loss)
+
+
+ODD = {
+    "six runs": lambda seed: few(seed, 6),
+    "seven": lambda seed: few(seed, 7),
+    "copies": lambda seed: few(seed, 8, repeats=2),
+    "two decimals": lambda seed: few(seed, 24, digits=2),
+    "one ratio": kinds.one_ratio,
+    "near one": lambda seed: kinds.one_ratio(seed, jitter=0.05),
+    "one apart": kinds.one_run_apart,
+    "one budget": kinds.one_budget,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_delta_is_that_of_the_fit_itself(kind):
+    seed = int(np.random.default_rng().integers(2**31))
+    for number in range(3):
+        fit = cj.fit(ODD[kind]([seed, number]), delta="auto")
+        if fit.objective.delta > 1e-4:
+            assert fit.scale_over_delta == pytest.approx(1 / 1.345, rel=0.05), (seed, number)
+        else:  # the smallest there is
+            assert fit.scale_over_delta <= 1.05 / 1.345, (seed, number)
+
+
+def test_one_ratio_has_the_delta_of_its_noise():
+    """A table whose fits wander: laws at infinity, each with optima of its own."""
+    params = np.geomspace(5e7, 2e9, 16)
+    law = cj.ScalingLaw(E=1.8, A=450.0, B=2100.0, alpha=0.345, beta=0.367)
+    for seed in range(6):
+        error = np.random.default_rng(seed).normal(0, 0.003, 16)
+        runs = Runs(params, 20 * params, 120 * params**2, law.loss(params, 20 * params) * np.exp(error))
+        assert 5e-4 < cj.fit(runs, starts=64).objective.delta < 0.012, seed
+
+
+@pytest.mark.parametrize(
+    ("scale", "right"),
+    [
+        (lambda d: 0.01 / 1.345, 0.01),  # least squares
+        (lambda d: (0.02 * d) ** 0.5 / 1.345, 0.02),  # slow: each turn halves the distance in ln
+        (lambda d: (0.02 * d**19) ** 0.05 / 1.345, 0.02),  # slower: a twentieth
+        (lambda d: 4e-4 / d / 1.345, 0.02),  # a cycle of two
+        (lambda d: 0.5 * d / 1.345, 1e-4),  # no residuals but what the zone leaves: the smallest
+        (lambda d: 0.0, 1e-4),
+        (lambda d: 2 * d / 1.345, 0.3),  # nothing to stop at: as large as the losses vary
+    ],
+)
+def test_the_iteration_finds_the_delta_that_agrees(scale, right):
+    assert automatic_delta(scale, 1e-3, 0.3) == pytest.approx(right, rel=6e-3)
+
+
+def test_a_jump_past_the_scale_is_found_from_both_sides():
+    found = automatic_delta(lambda d: (0.05 if d < 0.01 else 0.002) / 1.345, 1e-3, 0.3)
+    assert found == pytest.approx(0.01, rel=6e-3)
 
 
 def test_outliers_do_not_move_delta_far():
@@ -117,7 +181,8 @@ def test_fit_says_how_wide_the_residuals_are(capsys):
     assert "4.9 times delta: least absolute deviations in effect" in capsys.readouterr().out
     assert main(["fit", "chinchilla", "--starts", "64", "--delta", "auto"]) == 0
     out = capsys.readouterr().out
-    assert "(huber, delta 0.00658 (automatic))" in out and "0.74 times delta: squared inside" in out
+    assert "(huber, delta 0.00658 (automatic))" in out and "times delta" not in out
+    assert re.search(r"^residuals    scale 0.0049\d*$", out, re.MULTILINE)
     assert main(["fit", "chinchilla", "--starts", "64", "--delta", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["residual_scale_over_delta"] == found["residual_scale"] < 0.01

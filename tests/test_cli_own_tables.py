@@ -1,5 +1,6 @@
 """A table with names of its own and two experiments in it goes into every command, and into a study."""
 
+import json
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
+from chinchilla_jax.cli import main
 
 LAW = cj.ScalingLaw(E=1.7, A=400.0, B=900.0, alpha=0.34, beta=0.31)
 CHOSEN = ("--column", "loss=eval/ce", "--column", "params=n_all", "--experiment", "web")
@@ -222,3 +224,25 @@ def test_groups_that_there_are_not(labs, arguments, expected):
     assert "leave out --cluster" in refused(
         "plan", "--law", "hoffmann2022", "--flops", "1e22", "--cluster", "params"
     )
+
+
+def test_a_table_without_an_estimate_gives_no_numbers(tmp_path, capsys):
+    params = np.geomspace(5e7, 2e9, 16)
+    loss = LAW.loss(params, 20 * params) * np.exp(np.random.default_rng(3).normal(0, 0.003, 16))
+    table = tmp_path / "ratio.csv"
+    pd.DataFrame({"params": params, "tokens": 20 * params, "loss": loss}).to_csv(table, index=False)
+    assert main(["fit", str(table)]) == 1
+    said, error = capsys.readouterr()
+    for word in ("alpha", "\noptimum ", "warning", "undefined"):
+        assert word not in said
+    assert "all runs have 20 tokens per parameter" in " ".join(said.split()).lower()
+    assert error.count("\n") == 1 and "20 tokens" not in error and "UNIDENTIFIED" in error
+    assert main(["fit", str(table), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["law"] is None and found["optimal_exponents"] is None and found["no_optimum"] is None
+    assert set(found["law_found"]) == {"E", "A", "B", "alpha", "beta"}
+    assert found["reason"].startswith("All runs have 20 tokens per parameter")
+    # Nothing is said about intervals that there are not.
+    boot = cj.bootstrap(cj.load_runs(table), resamples=20)
+    assert not boot.estimated and boot.warnings == ()
+    assert repr(boot.point).startswith("<FitResult no estimate: UNIDENTIFIED")

@@ -281,3 +281,19 @@ def test_clusters_have_resamples_of_resamples():
     assert boot.inner.shape == (30, 10) and boot.jackknife.shape == (12,)
     low, high = boot.interval(0.8, "studentised")[["low", "high"]].to_numpy().T
     assert np.all(low < high)
+
+
+@pytest.mark.parametrize("digits", [None, 6, 3])
+def test_rounding_is_no_correlation(digits):
+    """Losses that a law gives exactly, printed with so many decimals."""
+    params, tokens = (
+        each.ravel() for each in np.meshgrid(np.geomspace(5e7, 8e8, 5), np.geomspace(1e9, 8e10, 5))
+    )
+    loss = 1.8 + 450 * params**-0.345 + 2100 * tokens**-0.367
+    loss = loss if digits is None else np.round(loss, digits)
+    runs = cj.Runs(params, tokens, 6 * params * tokens, loss)
+    boot = cj.bootstrap(runs, resamples=4)
+    assert boot.scheme.name != "cluster" and boot.dependence.groupings == ()
+    assert "the law is exact here" in boot.dependence.sentence
+    noisy = dataclasses.replace(runs, loss=np.round(loss * np.exp(0.004 * np.sin(np.arange(25.0) ** 2)), 3))
+    assert cj.bootstrap(noisy, resamples=4).dependence.groupings

@@ -1,6 +1,7 @@
 """Certified only where the runs determine the law. Tables are drawn anew, and a failure names the seed."""
 
 import dataclasses
+import re
 from functools import partial
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import tables_of_kinds as kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize, stats
 from test_boundary import without_floor
 
 import chinchilla_jax as cj
+from chinchilla_jax.fitting import identifiability
 from chinchilla_jax.fitting.identifiability import Separation, condition, rival_of
 from chinchilla_jax.laws import CHINCHILLA, Design
 from chinchilla_jax.laws.separation import line_spreads
@@ -40,7 +43,8 @@ def test_tables_whose_terms_go_together_are_never_certified_without_a_warning(ki
             assert fit.status is Status.UNIDENTIFIED, (seed, number)
         assert not fit.status.certified or fit.warnings, (seed, number)
         if fit.status is Status.UNIDENTIFIED:
-            assert "a factor of" in fit.reason, (seed, number)
+            assert "train the same sizes at a second" in fit.reason, (seed, number)
+            assert len(fit.reason.split()) <= 60 and "undefined" not in fit.reason, (seed, number)
         else:  # certified with a warning, or out of steps for a reason that says the same
             assert "condition number" in " ".join((fit.reason, *fit.warnings)), (seed, number)
 
@@ -53,7 +57,7 @@ def test_healthy_tables_are_certified_and_hardly_ever_warned(kind):
     assert sum(bool(fit.warnings) for fit in fits) <= 6, seed
 
 
-def test_the_twins_of_one_table_are_both_named():
+def test_the_twins_of_one_table_predict_the_same_and_prescribe_differently():
     """The law that was found and the one with its terms exchanged predict the same losses."""
     n = np.geomspace(1e7, 1e10, 16)
     noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(16))
@@ -61,11 +65,13 @@ def test_the_twins_of_one_table_are_both_named():
     runs = cj.Runs(params=n, tokens=20 * n, flops=120 * n**2, loss=loss)
     fit = cj.fit(runs)
     assert fit.status is Status.UNIDENTIFIED and not fit.certificate.holds
-    assert "20 tokens per parameter" in fit.reason and "twin" in fit.reason
+    assert fit.reason == (
+        "All runs have 20 tokens per parameter, so the terms in N and D cannot be told apart; train the same "
+        "sizes at a second ratio of tokens to parameters, a factor of 3 away or more."
+    )
     twin = CHINCHILLA.fitted(CHINCHILLA.exchanged(fit.theta), Design.from_runs(runs))
     np.testing.assert_allclose(twin.loss(n, 20 * n), fit.law.loss(n, 20 * n), rtol=1e-9)
     ratios = [float(law.tokens_per_param(10 * runs.flops.max())) for law in (fit.law, twin)]
-    assert f"{ratios[0]:.3g} by the law found and {ratios[1]:.3g} by its twin" in fit.reason
     assert max(ratios) / min(ratios) > 1e6
 
 
@@ -177,17 +183,109 @@ def test_one_table_has_one_status(kind, seed, delta):
 def test_running_out_of_steps_on_a_line_does_not_ask_for_more():
     runs = kinds.one_ratio(11)
     fit = cj.fit(runs, starts=8, options=cj.SolverOptions(max_steps=1))
-    assert fit.status is Status.UNIDENTIFIED and "More runs of this kind do not help" in fit.reason
+    assert fit.status is Status.UNIDENTIFIED and "a second ratio of tokens to parameters" in fit.reason
     apart = cj.fit(kinds.grid(11), starts=8, options=cj.SolverOptions(max_steps=1))
     assert apart.status is Status.MAX_STEPS and apart.reason == apart.status.sentence
+
+
+def at_ratios(seed, first=20.0, second=20.0, every=2, extra=0, n=16, noise=0.003):
+    """Sizes from 50M to 2B, every so many of them at the second ratio, or with a few more runs at it."""
+    params = np.geomspace(5e7, 2e9, n)
+    ratio = np.where(np.arange(n) % every == 0, first, second)
+    params = np.append(params, np.geomspace(1e8, 1e9, extra) if extra else [])
+    ratio = np.append(ratio, np.full(extra, second))
+    return kinds.simulated(np.random.default_rng(seed), params, ratio * params, LAW, noise)
+
+
+LAW = cj.ScalingLaw(E=1.8, A=450.0, B=2100.0, alpha=0.345, beta=0.367)
+
+
+@pytest.mark.parametrize("delta", [None, 1e-3])
+def test_few_runs_that_carry_the_law_raise_no_alarm(delta):
+    """A rival with an objective many times higher, all of it in three runs, is no rival."""
+    seed = fresh_seed()
+    for number in range(6):
+        fit = cj.fit(at_ratios([seed, number], second=200.0, every=1, extra=3), delta=delta)
+        assert fit.status is Status.CONVERGED, (seed, number)
+        assert not any("another law" in warning for warning in fit.warnings), (seed, number, fit.warnings)
+
+
+@pytest.mark.parametrize(("objective", "power"), [("squared", 2.0), ("huber_scale", 1.0)])
+def test_a_rival_that_noise_explains_is_one(objective, power):
+    """The F limit by SciPy, on laws whose objective is just above and just below it."""
+    runs = kinds.grid(5)
+    fit = cj.fit(runs, objective=objective, starts=64)
+    problem = Problem(law=CHINCHILLA, design=Design.from_runs(runs), objective=fit.objective)
+    count = len(runs)
+    limit = 1 + 5 / (count - 5) * stats.f.isf(0.05, 5, count - 5)
+    best = problem.losses(fit.theta).sum()
+    step = np.zeros(5)
+    step[2] = 1.0
+
+    def excess(size):
+        return float(problem.losses(fit.theta + size * step).sum() / best)
+
+    size = optimize.brentq(lambda s: excess(s) - limit ** (power / 2), 0.0, 1.0)
+    for factor, found in ((0.97, True), (1.03, False)):
+        # Without the test run by run, and whatever the rival prescribes.
+        explained = excess(factor * size) <= identifiability._explained(problem, np.ones(count), fit.theta)
+        assert explained is found
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.003])
+def test_the_remedy_is_stable_and_is_enough(noise):
+    seed = fresh_seed()
+    said = [cj.fit(at_ratios([seed, number], noise=noise), starts=64).reason for number in range(8)]
+    factors = [re.search(r"a factor of (\d+) away or more\.$", reason) for reason in said]
+    assert all(factors), (seed, said)
+    factors = sorted(int(each[1]) for each in factors)
+    assert factors[-1] <= 10 and factors[-2] <= 3.4 * factors[1], (seed, factors)
+    # Two ratios that far apart settle the optimum at ten times the compute within a factor of 2.
+    root = np.sqrt(factors[len(factors) // 2])
+    tables = [at_ratios([seed, 100 + k], 20 / root, 20 * root, noise=noise) for k in range(20)]
+    budget = 10 * max(tables[0].flops)
+    right = float(LAW.tokens_per_param(budget))
+    found = [float(cj.fit(runs, starts=64).law.tokens_per_param(budget)) for runs in tables]
+    assert np.mean(np.abs(np.log(np.array(found) / right)) < np.log(2)) >= 0.6, seed
+
+
+def test_what_there_is_too_few_of_is_named():
+    def fit(sizes, counts):
+        grid = np.meshgrid(np.geomspace(1e8, 1e9, sizes), np.geomspace(1e9, 1e11, counts))
+        rng = np.random.default_rng(3)
+        return cj.fit(kinds.simulated(rng, *(each.ravel() for each in grid), LAW, 0.003), starts=64)
+
+    for result, words in (
+        (fit(2, 5), "Only 2 model sizes: "),
+        (fit(5, 2), "Only 2 token counts: "),
+    ):
+        assert result.status is Status.UNIDENTIFIED
+        assert result.reason.startswith(words) and "add a third" in result.reason
+        assert not result.warnings and "no estimate" in repr(result) and "ScalingLaw" not in repr(result)
+    few = cj.fit(kinds.simulated(np.random.default_rng(1), N5, D5, LAW, 0.003), starts=64)
+    assert few.reason.startswith("Only 4 different runs (8 with repetitions) for a law of 5 parameters")
+
+
+N5, D5 = np.repeat([1e8, 2e8, 5e8, 1e9], 2), np.repeat([1e10, 3e9, 9e10, 5e9], 2)
+
+
+def test_few_degrees_of_freedom_are_counted():
+    rng = np.random.default_rng(0)
+    params, tokens = 10 ** rng.uniform(7.5, 10, 10), 10 ** rng.uniform(9, 11.5, 10)
+    seven = cj.fit(kinds.simulated(rng, params[:7], tokens[:7], LAW, 0.003), starts=64)
+    assert any("7 runs for 5 parameters leave 2 degrees of freedom" in each for each in seven.warnings)
+    low, high = np.sqrt(stats.chi2.ppf([0.1, 0.9], 2) / 2)
+    assert any(f"{low:.2g} to {high:.2g} times" in each for each in seven.warnings)
+    ten = cj.fit(kinds.simulated(rng, params, tokens, LAW, 0.003), starts=64)
+    assert not any("degrees of freedom" in each for each in ten.warnings)
 
 
 def test_one_size_and_one_token_count_are_named():
     rng = np.random.default_rng(2)
     counts = np.geomspace(1e9, 1e12, 12)
     for params, tokens, words in (
-        (np.full(12, 1e9), counts, "1e+09 parameters"),
-        (counts, np.full(12, 3e10), "3e+10 tokens"),
+        (np.full(12, 1e9), counts, "Only 1 model size: "),
+        (counts, np.full(12, 3e10), "Only 1 token count: "),
     ):
         fit = cj.fit(kinds.with_losses(rng, params, tokens), starts=32)
-        assert fit.status is Status.UNIDENTIFIED and f"all runs have {words}" in fit.reason
+        assert fit.status is Status.UNIDENTIFIED and fit.reason.startswith(words)

@@ -53,6 +53,8 @@ LEVEL = 0.1
 """Up to this p, groups are resampled."""
 LEAST_GROUPS, FEW_GROUPS = 4, 6
 """Fewer groups than the first are not resampled at all; fewer than the second are, with a warning."""
+_ARITHMETIC = 1e-11  # root mean square of residuals below which they are rounding of the arithmetic
+_MOST_DIGITS = 11  # of losses whose last one is looked for
 _LEAST_SHARED = 5  # runs n less groups k, below which nothing can be said about groups
 _COLUMNS = ("grouping", "by", "unit", "n_groups", "runs_per_group", "icc", "F", "p", "chosen")
 
@@ -153,6 +155,9 @@ def measure_dependence(
     """
     kept = np.flatnonzero(np.isfinite(residuals) & (True if weights is None else weights > 0))
     runs = runs if len(kept) == len(runs) else runs.take(kept)
+    if len(kept) and (exact := _exact_to(runs.loss, residuals[kept])):
+        why = f"runs are resampled one by one, since the law is exact here: residuals are {exact}"
+        return Dependence(groupings=(), scheme=Pairs(), sentence=why)
     errors = cut_off(residuals[kept]) if len(kept) else residuals[kept]
     slopes = None if derivatives is None else derivatives[kept]
     units = {"runs": PermutedResiduals(errors, slopes)} if len(kept) > 2 else {}
@@ -181,6 +186,19 @@ def measure_dependence(
         if found[-1].is_correlated:
             related.append((grouping, members))
     return _choice(found, dict(related))
+
+
+def _exact_to(losses: Floats, residuals: Floats) -> str:
+    """What residuals are where they are rounding of the losses and no errors of runs; "" elsewhere."""
+    size = math.sqrt(float(np.mean(residuals**2)))
+    if size < _ARITHMETIC:
+        return f"of the size of rounding ({size:.1g})"
+    for digits in range(_MOST_DIGITS):
+        if np.all(np.abs(losses - np.round(losses, digits)) <= 1e-12 * losses):
+            # Uniform errors of half a last digit; a fitted law leaves less of them than there was.
+            rounding = 10.0**-digits / math.sqrt(12.0) * math.sqrt(float(np.mean(losses**-2.0)))
+            return f"no larger than rounding of the losses to {digits} decimals" if size <= rounding else ""
+    return ""
 
 
 def _candidates(runs: Runs) -> list[tuple[str, str, Members]]:

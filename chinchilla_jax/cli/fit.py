@@ -65,25 +65,32 @@ def fit_command(
         output.print_json(_fields(runs, result, weights, solver.name))
     else:
         _print(runs, result, weights, solver.name)
-    require_certified(result)
+    require_certified(result, said=True)
 
 
-def require_certified(result: FitResult) -> None:
+def require_certified(result: FitResult, *, said: bool = False) -> None:
     """End the command with exit code 1 unless the point fit is certified.
+
+    Args:
+        result: the point fit.
+        said: whether the reason is printed already.
 
     Raises:
         ChinchillaError: it is not.
     """
     if not result.status.certified:
-        raise ChinchillaError(f"the fit ended as {result.status.name}: {result.reason}")
+        why = "no estimate" if said else result.reason
+        raise ChinchillaError(f"the fit ended as {result.status.name}: {why}")
 
 
 def point_fields(result: FitResult) -> dict[str, Any]:
-    """A point fit for JSON."""
+    """A point fit for JSON: `law` is null without an estimate, and `law_found` where the solver ended."""
     return {
-        "law": result.parameters,
+        "law": result.parameters if result.status.certified else None,
+        "law_found": result.parameters,
         "objective_value": result.objective_value,
         "status": result.status.name,
+        "reason": result.reason,
         "certificate": {
             "kind": result.certificate.kind,
             "value": result.certificate.value,
@@ -102,7 +109,9 @@ def point_fields(result: FitResult) -> dict[str, Any]:
 def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> dict[str, Any]:
     from chinchilla_jax.planning.plausibility import no_optimum
 
-    exponents, missing = result.law.exponents, no_optimum(result.law)
+    certified = result.status.certified
+    exponents = result.law.exponents if certified else None
+    missing = no_optimum(result.law) if certified else ""
     return {
         "data": output.runs_fields(runs),
         "model": result.model.name,
@@ -116,7 +125,7 @@ def _fields(runs: Runs, result: FitResult, weights: str | None, solver: str) -> 
         if exponents is not None and not missing
         else None,
         "no_optimum": missing or None,
-        "doubt": None if missing else _doubt(runs, result)[1] or None,
+        "doubt": _doubt(runs, result)[1] or None if certified and not missing else None,
         "warnings": result.warnings,
     }
 
@@ -129,12 +138,15 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     if result.model.name != "chinchilla":
         output.echo(f"{result.model.name}: {result.model.formula}")
     output.echo()
-    what = "estimate" if result.status.certified else "no estimate"
-    output.print_table(("parameter", what), result.parameters.items())
-    output.echo()
-    optimum = _optimum_text(runs, result)
-    if optimum:
-        output.print_field("optimum", optimum, indent=13)
+    if result.status.certified:
+        output.print_table(("parameter", "estimate"), result.parameters.items())
+        output.echo()
+        optimum = _optimum_text(runs, result)
+        if optimum:
+            output.print_field("optimum", optimum, indent=13)
+    else:
+        output.echo("no estimate")
+        output.echo()
     objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
     output.print_field("residuals", _residuals_text(result), indent=13)
@@ -148,8 +160,6 @@ def _optimum_text(runs: Runs, result: FitResult) -> str:
     """How the optimum grows, or why there is none, and what makes it hard to believe; "" if unknown."""
     from chinchilla_jax.planning.plausibility import no_optimum
 
-    if result.status.name == "INVALID":
-        return ""
     missing = no_optimum(result.law)
     if missing:
         return f"none at any budget: {missing}"
@@ -175,11 +185,14 @@ def _doubt(runs: Runs, result: FitResult) -> tuple[float, str]:
 
 
 def _residuals_text(result: FitResult) -> str:
-    """How wide the residuals are, and what that makes of Huber's objective."""
+    """How wide the residuals are, and what that makes of a Huber objective whose delta was given."""
     from chinchilla_jax.fitting.automatic_delta import zone_sentence
+    from chinchilla_jax.laws.objectives import is_automatic
 
     ratio = result.scale_over_delta
     if math.isnan(result.residual_scale):
         return "too few for a scale"
     text = f"scale {result.residual_scale:.3g}"
-    return text if ratio is None else f"{text}, {ratio:.2g} times delta: {zone_sentence(ratio)}"
+    if ratio is None or is_automatic(result.objective):
+        return text
+    return f"{text}, {ratio:.2g} times delta: {zone_sentence(ratio)}"

@@ -32,7 +32,9 @@ LEAST_ABSOLUTE = 3.0  # sigma / delta above which the fit is least absolute devi
 LEAST_SQUARES = 1 / 3  # and below which it is least squares
 _NORMAL = 1.4826  # standard deviation of normal errors over their median size
 _SMALLEST = 1e-4  # delta: smaller residuals are rounding of the losses, or there is no noise at all
-_MOST_TURNS, _SETTLED = 20, 1e-4
+_MOST_TURNS, _SETTLED = 30, 1e-4
+_PATIENCE = 6  # turns without a bracket of the answer after which steps get longer
+_LONGEST = 30.0  # of a secant's step, in those that the residuals ask for
 _DIGITS = 3
 
 
@@ -55,24 +57,91 @@ def robust_scale(residuals: NDArray[np.float64], weights: NDArray[np.float64] | 
     return float(_NORMAL * math.sqrt(len(r) / (len(r) - size)) * 0.5 * (r[low] + r[high]))
 
 
-def automatic_delta(scale_at: Callable[[float], float], first: float) -> float:
+def largest_scale(residuals: NDArray[np.float64], weights: NDArray[np.float64] | None, size: int) -> float:
+    """The sigma that normal errors of these runs stay below in nine cases of ten; NaN for too few runs.
+
+    From the root mean square of residuals cut off at three robust scales: the median varies twice as much.
+
+    Args:
+        residuals: see `robust_scale`; the same for the others.
+        weights: of the runs.
+        size: number of parameters.
+    """
+    from scipy.special import chdtri
+
+    scale = robust_scale(residuals, weights, size)
+    if not math.isfinite(scale):
+        return math.nan
+    w = np.ones_like(residuals) if weights is None else weights
+    used = w > 0
+    squares = np.average(np.minimum(residuals[used] ** 2, (3.0 * scale) ** 2), weights=w[used])
+    left = np.count_nonzero(used) - size
+    return float(math.sqrt(squares * np.count_nonzero(used) / chdtri(left, 0.9)))
+
+
+def automatic_delta(scale_at: Callable[[float], float], first: float, highest: float = math.inf) -> float:
     """The delta of which a fit has residuals of scale delta / 1.345; three significant digits.
 
-    Few digits, so that every machine finds the same number and a reader can pass it on.
+    Few digits, so that every machine finds the same number and a reader can pass it on. Where the residuals
+    jump past that scale, because another optimum becomes the best, it is the delta that comes nearest.
 
     Args:
         scale_at: the scale of the residuals of a fit with this delta; NaN where there is none.
         first: delta to begin with, and to stay with where there is no scale.
+        highest: delta that no law worth its name asks for.
     """
-    delta = first
+    delta = min(max(first, _SMALLEST), max(highest, _SMALLEST))
+    nearest, found = math.inf, delta
+    tried: list[tuple[float, float]] = []  # ln delta, and ln of what the residuals ask for less that
     for _ in range(_MOST_TURNS):
         scale = scale_at(delta)
         if not math.isfinite(scale):
             return first
-        before, delta = delta, max(EFFICIENT * scale, _SMALLEST)
-        if abs(delta - before) <= _SETTLED * delta:
+        wanted = min(max(EFFICIENT * scale, _SMALLEST), max(highest, _SMALLEST))
+        tried.append((math.log(delta), math.log(wanted / delta)))
+        if abs(tried[-1][1]) < nearest:
+            nearest, found = abs(tried[-1][1]), delta
+        if nearest <= _SETTLED:
             break
-    return float(f"{delta:.{_DIGITS}g}")
+        step = _next(tried)
+        if abs(step) <= 1e-3 * _SETTLED:  # both sides of a jump are known
+            break
+        delta = min(max(delta * math.exp(step), _SMALLEST), max(highest, _SMALLEST))
+    return float(f"{found:.{_DIGITS}g}")
+
+
+def _next(tried: list[tuple[float, float]]) -> float:
+    """The next step of ln delta: what the residuals ask for, a secant's, or half of what is left between."""
+    x, miss = tried[-1]
+    below = max((at for at, f in tried if f > 0), default=-math.inf)
+    above = min((at for at, f in tried if f < 0 and at > below), default=math.inf)
+    step = miss
+    if len(tried) > 1:
+        before, missed = tried[-2]
+        slope = (miss - missed) / (x - before) if x != before else 0.0
+        if slope < -1 / _LONGEST:
+            step = -miss / slope
+        elif len(tried) > _PATIENCE:  # the miss hardly changes: the delta asked for is far away
+            step = 3 * miss
+    if not below < x + step < above or (len(tried) > _PATIENCE and len(tried) % 2):
+        if math.isfinite(below) and math.isfinite(above):
+            return 0.5 * (below + above) - x
+        step = miss
+    return step
+
+
+def highest_delta(losses: NDArray[np.float64], weights: NDArray[np.float64] | None, size: int) -> float:
+    """Delta for residuals as large as those of a constant, the law that knows nothing of its runs.
+
+    Args:
+        losses: (n,), or their logarithms, as the objective takes residuals.
+        weights: (n,) of the runs, None for all the same.
+        size: number of parameters p.
+    """
+    used = losses if weights is None else losses[weights > 0]
+    if len(used) <= size:
+        return math.inf
+    return EFFICIENT * float(np.std(used)) * math.sqrt(len(used) / (len(used) - size))
 
 
 def zone_sentence(ratio: float) -> str:

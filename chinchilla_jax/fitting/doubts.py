@@ -18,10 +18,11 @@ from chinchilla_jax.fitting.identifiability import (
     Separation,
     asked_budget,
     condition,
-    enough_spread,
     ratios_at,
     rival_of,
 )
+from chinchilla_jax.fitting.remedy import ONE_BUDGET, remedy
+from chinchilla_jax.fitting.shortage import few_left, shortage
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers import Problem
 
     Floats = NDArray[np.float64]
-
-_ONE_BUDGET = -0.8  # power of parameters that tokens go with, below which the runs share a budget
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ def judge_fit(
     theta: Floats,
     status: Status,
     others: Floats,
-    scale: float,
+    residuals: Floats,
 ) -> Judgement:
     """Judge the best optimum theta (p,) of a fit.
 
@@ -65,23 +64,27 @@ def judge_fit(
         theta: the best optimum.
         status: how its lane ended.
         others: the other optima found (K, p).
-        scale: of the residuals, in log loss; NaN where there are too few.
+        residuals: log predicted minus log observed loss at theta (n,).
     """
     if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
     separation = Separation.of(problem.design, weights)
     if not status.certified:
         reason = status.sentence
-        if separation.on_line:  # more steps, if it ran out of them, would not help
+        lacking = shortage(problem, weights)
+        lone = separation.same_params or separation.same_tokens
+        if lacking is not None and (lone or not separation.on_line):
+            status, reason = Status.UNIDENTIFIED, lacking
+        elif separation.on_line:  # more steps, if it ran out of them, would not help
             status = Status.UNIDENTIFIED
-            reason = _not_told_apart(problem, weights, theta, separation, None, scale)
+            reason = _not_told_apart(problem, weights, theta, separation, None, residuals)
         elif separation.near_line:
-            hardly = _hardly_told_apart(problem, weights, theta, separation, scale)
+            hardly = _hardly_told_apart(problem, weights, theta, separation, residuals)
             reason = f"{reason} Here {hardly}."
         return Judgement(status=status, reason=reason)
     rival = rival_of(problem, weights, theta, others)
     if separation.near_line and rival is not None:
-        reason = _not_told_apart(problem, weights, theta, separation, rival, scale)
+        reason = _not_told_apart(problem, weights, theta, separation, rival, residuals)
         return Judgement(status=Status.UNIDENTIFIED, reason=reason)
     found = []
     if status is Status.BOUNDARY:
@@ -91,9 +94,12 @@ def judge_fit(
         )
     found += _rising(problem, theta)
     if separation.near_line:
-        found.append(_hardly_told_apart(problem, weights, theta, separation, scale))
+        found.append(_hardly_told_apart(problem, weights, theta, separation, residuals))
     if rival is not None:
         found.append(_rival(problem, theta, rival))
+    left = few_left(problem, weights)
+    if left is not None:
+        found.append(left)
     return Judgement(status=status, reason=status.sentence, warnings=tuple(found))
 
 
@@ -124,41 +130,11 @@ def _line(separation: Separation) -> str:
     ):
         if same:
             return f"{who} have {count:.3g} {what}"
-    if separation.power < _ONE_BUDGET:
+    if separation.power < ONE_BUDGET:
         return f"{who} have one budget{within}"
     if abs(separation.power - 1.0) < 0.02:
         return f"{who} have {separation.ratio:.3g} tokens per parameter{within}"
     return f"{who} have tokens that go with the power {separation.power:.2f} of parameters{within}"
-
-
-def _remedy(
-    problem: Problem, weights: Floats | None, laws: list[Floats], separation: Separation, scale: float
-) -> str:
-    """How much spread would do under any of the laws (p,) that the runs allow and that have an optimum."""
-    budget = asked_budget(problem.design)
-    usable = [theta for theta in laws if not np.isnan(ratios_at(problem, theta[None], budget)[0])]
-    factors = [enough_spread(problem, weights, theta, scale) for theta in usable]
-    what = "train the same sizes at tokens per parameter that differ by a factor of"
-    if separation.same_params:
-        return "add runs of other sizes, a factor of 10 apart or more"
-    if separation.power < _ONE_BUDGET:
-        what = "train the same sizes with a second budget, larger or smaller by a factor of"
-    if not factors:
-        return f"{what} several"
-    known = [factor for factor in factors if factor is not None]
-    if len(known) == len(factors):
-        return (
-            f"{what} {max(known):g} or more, which with as many runs and these residuals would settle tokens "
-            f"per parameter at {budget:.2g} FLOP within a factor of 2"
-        )
-    return (
-        f"{what} 10 to 100, and more runs or runs with less noise: with as many runs and these residuals "
-        f"even 100 would not settle tokens per parameter at {budget:.2g} FLOP within a factor of 2"
-    )
-
-
-def _ratio_text(ratio: float) -> str:
-    return "undefined" if math.isnan(ratio) else f"{ratio:.3g}"
 
 
 def _not_told_apart(
@@ -167,56 +143,43 @@ def _not_told_apart(
     theta: Floats,
     separation: Separation,
     rival: Rival | None,
-    scale: float,
+    residuals: Floats,
 ) -> str:
-    """Why the runs do not determine the law, and what would."""
-    budget = asked_budget(problem.design)
-    apart = separation.same_params or separation.same_tokens
-    twin = problem.law.exchanged(theta) if separation.power > 0 and not apart else None
-    other, fits = math.nan, ""
-    if rival is not None:
-        other, fits = rival.ratio, f"by another that fits as well ({_excess(rival)})"
-    elif twin is not None and not separation.one_carries:
-        other = float(ratios_at(problem, twin[None], budget)[0])
-        fits = "by its twin, which has the terms exchanged and predicts the same losses"
-    said = _line(separation)
-    if fits:
-        mine = float(ratios_at(problem, theta[None], budget)[0])
-        said += (
-            f"; tokens per parameter at {budget:.2g} FLOP are {_ratio_text(mine)} by the law found and "
-            f"{_ratio_text(other)} {fits}"
-        )
+    """Why the runs do not determine the law, and what would: one sentence."""
+    said = "so the terms in N and D cannot be told apart"
     if separation.one_carries:
-        said += "; an error of that one run passes into the law undiminished"
-    elif not fits:
-        said += ", and what the law says elsewhere is its form alone"
-    remedy = _remedy(problem, weights, [theta] if twin is None else [theta, twin], separation, scale)
-    return (
-        f"The runs do not tell the terms of the law apart: {said}. "
-        f"More runs of this kind do not help: {remedy}."
-    )
+        said = "so an error of that one run passes into the law undiminished"
+    elif rival is not None and not math.isnan(rival.ratio):
+        budget = asked_budget(problem.design)
+        mine = float(ratios_at(problem, theta[None], budget)[0])
+        if not math.isnan(mine):
+            said = (
+                f"so the terms in N and D cannot be told apart: laws that fit alike give {mine:.3g} and "
+                f"{rival.ratio:.3g} tokens per parameter at {budget:.2g} FLOP"
+            )
+    what = _line(separation)
+    return f"{what[0].upper()}{what[1:]}, {said}; {remedy(problem, weights, separation, residuals)}."
 
 
 def _hardly_told_apart(
-    problem: Problem, weights: Floats | None, theta: Floats, separation: Separation, scale: float
+    problem: Problem, weights: Floats | None, theta: Floats, separation: Separation, residuals: Floats
 ) -> str:
     number = condition(problem, weights, theta)
-    remedy = _remedy(problem, weights, [theta], separation, scale)
     return (
-        f"{_line(separation)}, which hardly tells the terms of the law apart (condition number "
-        f"{number:.2g}); {remedy}"
+        f"{_line(separation)}, which hardly tells the terms in N and D apart (condition number "
+        f"{number:.2g}); {remedy(problem, weights, separation, residuals)}"
     )
 
 
 def _rival(problem: Problem, theta: Floats, rival: Rival) -> str:
     budget = asked_budget(problem.design)
     mine = float(ratios_at(problem, theta[None], budget)[0])
+    texts = [
+        "no optimum" if math.isnan(ratio) else f"{ratio:.3g} tokens per parameter"
+        for ratio in (mine, rival.ratio)
+    ]
     return (
-        f"another optimum fits these runs as well ({_excess(rival)}): tokens per parameter at {budget:.2g} "
-        f"FLOP are {_ratio_text(mine)} by this law and {_ratio_text(rival.ratio)} by that; add runs that "
-        "differ in tokens per parameter"
+        f"another law fits these runs as well as noise lets one tell (objective {rival.excess:.0%} higher): "
+        f"at {budget:.2g} FLOP this one has {texts[0]} and that one {texts[1]}; add runs that differ in "
+        "tokens per parameter"
     )
-
-
-def _excess(rival: Rival) -> str:
-    return f"objective {rival.excess:.2%} higher, {rival.errors:.1f} sampling errors"

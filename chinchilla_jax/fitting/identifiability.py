@@ -6,10 +6,14 @@ Notation (n runs, p parameters)
     d_i        difference of the losses of run i under two laws; the objectives differ by sum_i d_i
     J          derivatives of the log losses, columns scaled to length one; (n, p)
     condition  largest over smallest singular value of J: by how much errors of the runs are magnified
-    g          derivatives of ln tokens per parameter at a budget; (p,)
+    S          objective
+    k          power with which S grows with the residuals: 2 where it squares them, 1 where it adds them
 
 Two optima are told apart where the sum of the d_i is more than twice its sampling error sqrt(n) sd(d_i)
-(Vuong 1989, Econometrica 57, for models that are not nested).
+(Vuong 1989, Econometrica 57, for models that are not nested). Where few runs carry the difference, that error
+is as large as the difference itself. So they are told apart as well where noise does not explain the
+residuals of the worse: (S'/S)^(2/k) above 1 + p / (n - p) F, with F the 95% quantile of F(p, n - p), the
+limit of the joint confidence region of a least-squares fit.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import numpy as np
 
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import HuberScale, own_residuals
 from chinchilla_jax.laws.separation import NEAR_LINE, ON_LINE, line_spreads
 
 if TYPE_CHECKING:
@@ -34,9 +39,7 @@ if TYPE_CHECKING:
 _APART = math.log(2.0)  # difference of ln tokens per parameter from which two optima prescribe differently
 _TOLD = 2.0  # sampling errors by which objectives differ where the runs tell two optima apart
 _AHEAD = 10.0  # the budget asked about, in budgets of the largest run
-# Factors by which tokens per parameter might differ; less than 2 would leave the table near its line.
-_FACTORS = (2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
-_WANTED = math.log(2.0) / 1.2816  # standard error of ln tokens per parameter: 80% within a factor of 2
+_LEVEL = 0.05  # of F, above which noise explains the residuals of the worse optimum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,12 +168,38 @@ def rival_of(problem: Problem, weights: Floats | None, theta: Floats, others: Fl
         ratio = ratios_at(problem, np.concatenate([theta[None], others]), asked_budget(problem.design))
         differs = ~(np.abs(np.log(ratio[1:] / ratio[0])) <= _APART) & ~np.isnan(ratio[1:] + 0 * ratio[0])
         differs |= np.isnan(ratio[1:]) != np.isnan(ratio[0])
-    found = np.flatnonzero(untold & differs)
+        found = np.flatnonzero(untold & differs)
+        if len(found):
+            found = found[excess[found] <= best * (_explained(problem, w, theta) - 1.0)]
     if not len(found):
         return None
     k = found[np.argmin(excess[found])]
     errors = float(excess[k] / error[k]) if error[k] > 0 else 0.0
     return Rival(excess=max(float(excess[k]) / best, 0.0), errors=max(errors, 0.0), ratio=float(ratio[1 + k]))
+
+
+def _explained(problem: Problem, w: Floats, theta: Floats) -> float:
+    """By what factor noise lets S exceed that of the best law theta (p,); inf for too few runs."""
+    from scipy.special import fdtri
+
+    count, size = int(np.count_nonzero(w)), problem.law.size
+    if count <= size:
+        return math.inf
+    # k by how the objective grows with the residuals; 2 where they vanish.
+    squares = 1.0 + size / (count - size) * float(fdtri(size, count - size, 1.0 - _LEVEL))
+    return float(squares ** (0.5 * _growth(problem, w, theta)))
+
+
+def _growth(problem: Problem, w: Floats, theta: Floats) -> float:
+    """The power with which the objective grows with its residuals at theta (p,), from 1 to 2."""
+    objective = problem.objective
+    if isinstance(objective, HuberScale):  # see `Problem.losses`
+        return 1.0
+    residual = own_residuals(objective, problem.residuals(theta), problem.design.log_loss)
+    values = [float(objective.value(factor * residual, w)) for factor in (1.0, 1.01)]
+    if not (values[0] > 0 and math.isfinite(values[1])):
+        return 2.0
+    return min(max(math.log(values[1] / values[0]) / math.log(1.01), 1.0), 2.0)
 
 
 def condition(problem: Problem, weights: Floats | None, theta: Floats) -> float:
@@ -182,39 +211,3 @@ def condition(problem: Problem, weights: Floats | None, theta: Floats) -> float:
         return math.inf
     values = np.linalg.svd(jacobian / length, compute_uv=False)
     return float(values[0] / values[-1]) if values[-1] > 0 else math.inf
-
-
-def enough_spread(problem: Problem, weights: Floats | None, theta: Floats, scale: float) -> float | None:
-    """The factor of tokens per parameter at each size that would settle the optimum at ten times the compute.
-
-    The runs keep their sizes, their number and the scale of their residuals; every other one, in order of
-    size, gets more tokens and the others fewer, by the root of the factor. It is enough where the linear
-    standard error of ln tokens per parameter is below ln(2) / 1.28: 80% within a factor of two. None where a
-    factor of 100 is not, or theta (p,) has no optimum.
-    """
-    design, law = problem.design, problem.law
-    budget = asked_budget(design)
-    if not math.isfinite(scale) or np.isnan(ratios_at(problem, theta[None], budget)[0]):
-        return None
-    # Of theta in fixed coordinates: the derivative of what is asked.
-    steps = 1e-5 * np.eye(law.size)
-    around = ratios_at(problem, np.concatenate([theta + steps, theta - steps]), budget)
-    with np.errstate(invalid="ignore"):
-        gradient = (np.log(around[: law.size]) - np.log(around[law.size :])) / 2e-5
-    if not np.isfinite(gradient).all():
-        return None
-    order = np.argsort(np.argsort(design.log_params, kind="stable"), kind="stable")
-    side = np.where(order % 2 == 0, 0.5, -0.5) / design.tokens_scale
-    w = np.ones(len(design)) if weights is None else weights
-    for factor in _FACTORS:
-        moved = dataclasses.replace(design, log_tokens=design.log_tokens + side * math.log(factor))
-        jacobian = law.jacobian(theta, moved)[w > 0] * np.sqrt(w[w > 0])[:, None]
-        with np.errstate(all="ignore"):
-            try:
-                solved = np.linalg.solve(jacobian.T @ jacobian, gradient)
-            except np.linalg.LinAlgError:
-                continue
-        variance = float(gradient @ solved)
-        if variance > 0 and scale * math.sqrt(variance) <= _WANTED:
-            return factor
-    return None

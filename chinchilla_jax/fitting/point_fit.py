@@ -12,11 +12,12 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import whole_number
-from chinchilla_jax.fitting.automatic_delta import automatic_delta, robust_scale
+from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.doubts import judge_fit
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
+from chinchilla_jax.fitting.width import decided_delta
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla
 from chinchilla_jax.laws.objectives import (
     Delta,
@@ -45,7 +46,6 @@ _SLOW_STARTS = 32  # where no fast engine fits the law
 _FIRST_STARTS = 64  # of a fast fit that others build on; on large tables nearly all reach one optimum
 _AGREED = 0.9  # share of them at the best optimum below which every start is tried
 _FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
-_PILOT_STARTS = 32  # of the first of the fits that decide the width of the zone
 _MORE_STEPS = 600  # of a point fit that ran out of steps
 
 
@@ -121,17 +121,14 @@ def with_width(
     objective = problem.objective
     if not isinstance(objective, Huber | RawHuber) or not is_unresolved(objective):
         return problem
-    last: FitResult | None = None
 
-    def scale_at(delta: float) -> float:
-        nonlocal last
+    def fit_with(delta: float, starts: int | FitResult | None) -> FitResult:
         trial = dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta))
-        known = last is not None and len(last.starts.minima) > 0
-        starts: int | FitResult = last if known and last is not None else _PILOT_STARTS
-        last = fit_problem(trial, weights, starts=starts, options=options)
-        return last.residual_scale
+        if starts is None:
+            return fit_until_agreed(trial, weights, options=options)
+        return fit_problem(trial, weights, starts=starts, options=options)
 
-    delta = automatic_delta(scale_at, float(type(objective)().down))
+    delta = decided_delta(problem, weights, fit_with, float(type(objective)().down))
     return dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta, automatic=True))
 
 
@@ -259,7 +256,7 @@ def _result(
         theta,
         status,
         report.minima[1:],
-        robust_scale(residuals, weights, problem.law.size),
+        residuals,
     )
     return FitResult(
         law=problem.law.fitted(theta, design),

@@ -61,8 +61,9 @@ class FitResult:
     """A fitted law and the evidence for it.
 
     Attributes:
-        law: the law with its numbers, natural units: a single `ScalingLaw`, or a `FittedLaw` for another
-            model; NaN when INVALID.
+        law: the law found, with its numbers in natural units: a single `ScalingLaw`, or a `FittedLaw` for
+            another model. It is an estimate where the status is certified; elsewhere it is where the solver
+            ended, kept for inspection (NaN when INVALID).
         model: which law was fitted.
         objective_value: value of the objective at the law.
         status: `Status` of the fit. UNIDENTIFIED also where the runs do not determine the law although its
@@ -100,7 +101,8 @@ class FitResult:
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
         value = f"{self.objective.name} {self.objective_value:.6g}"
-        return f"<FitResult {self.law!r}: {self.status.name}, {value}, {self.n_runs} runs>"
+        what = repr(self.law) if self.status.certified else "no estimate"
+        return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs>"
 
     @property
     def parameters(self) -> dict[str, float]:
