@@ -159,7 +159,7 @@ class BootstrapResult:
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before using the intervals, one sentence each; the point fit's first."""
         if not self.estimated:
-            return self.point.warnings
+            return (*self.point.warnings, *interval_warnings(self))
         parts = [part.warnings for part in (self.dependence, self.audit) if part is not None]
         others = (warning for part in parts for warning in part)
         return (*self.point.warnings, *others, *interval_warnings(self))

@@ -63,7 +63,7 @@ def remedies(seed: int, count: int, starts: int) -> None:
         rng = np.random.default_rng([seed, 1, number])
         params = np.geomspace(1e7, 10 ** rng.uniform(9, 10), int(rng.integers(8, 41)))
         law, noise = kinds.law_and_noise(rng, params, 20 * params)
-        factor = re.search(r"a factor of (\d+) or more", cj.fit(
+        factor = re.search(r"a factor of (\d+) away or more\.$", cj.fit(
             kinds.simulated(rng, params, 20 * params, law, noise), starts=starts
         ).reason)  # fmt: skip
         if factor is None:
