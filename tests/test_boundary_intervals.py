@@ -12,6 +12,7 @@ import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.bootstrapping.boundary import boundary_comparison
+from chinchilla_jax.cli.parameter_table import print_parameters
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.report.answer import answer, plain_text
 from chinchilla_jax.report.facts import Facts
@@ -255,3 +256,82 @@ def refused_study(path, fields):
 
 def test_an_option_names_its_choices(table):
     assert "keep, drop" in refused("bootstrap", table, "--boundary", "leave")
+
+
+def with_lanes(boot, n_edge):
+    """The bootstrap with its first `n_edge` lanes at E = 0 and the others inside."""
+    status = np.full(len(boot.status), cj.Status.CONVERGED, np.int8)
+    status[:n_edge] = cj.Status.BOUNDARY
+    return dataclasses.replace(boot, solution=dataclasses.replace(boot.solution, status=status))
+
+
+def test_few_resamples_have_no_interval_of_the_other_choice(boot):
+    for inside, shown in ((1, False), (9, False), (30, True)):
+        kept = with_lanes(boot, RESAMPLES - inside)
+        assert (boundary_comparison(kept, [1e22]) is not None) is shown
+        assert (planning.LawSample.from_bootstrap(kept).other is not None) is shown
+    said = with_lanes(boot, RESAMPLES - 1).warnings[-1]
+    assert f"almost all resamples ({RESAMPLES - 1:,} of {RESAMPLES:,}) are best fitted with E = 0" in said
+    every = with_lanes(boot, RESAMPLES)
+    assert "leaving them out (boundary 'drop') would leave none" in every.warnings[-1]
+    assert "left out, as asked, so that there is no interval" in every.with_boundary("drop").warnings[-1]
+
+
+def test_all_resamples_dropped_by_request_are_said_to_be(tmp_path):
+    """A law without an irreducible loss: nothing is wrong with the runs, the solver or the exponents."""
+    params, tokens = (
+        each.ravel() for each in np.meshgrid(np.geomspace(1e8, 4e9, 5), np.geomspace(1e9, 9e10, 6))
+    )
+    loss = 12 / params**0.1 + 60 / tokens**0.2 - 0.5  # as if E were negative
+    loss = loss * np.exp(np.random.default_rng(0).normal(0, 0.002, len(loss)))
+    table = tmp_path / "none.csv"
+    pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}).to_csv(table, index=False)
+    code, out, err = run(
+        "bootstrap", str(table), "--resamples", "20", "--boundary", "drop", "--flops", "1e22"
+    )
+    assert code == 1
+    said = out + err
+    assert "20 certified resamples all have their best fit at E = 0 and were left out" in " ".join(
+        said.split()
+    )
+    assert "interval 0.8 percentile over 0 of 20 resamples" in said
+    assert "solver" not in said and "exponent is not positive" not in said and "20 BOUNDARY" in said
+
+
+def test_without_an_estimate_nothing_is_said_of_intervals(tmp_path):
+    runs = two_sizes().take(np.arange(10))
+    boot = cj.bootstrap(runs, resamples=10)
+    assert not boot.estimated
+    assert not any("80% intervals" in each or "lower minimum" in each for each in boot.warnings)
+    code, out, err = run("bootstrap", csv(runs, tmp_path / "two.csv"), "--resamples", "10")
+    assert code == 1 and "80% intervals" not in out
+    assert (out + err).count("no estimate") + (out + err).count("ended as") == 1
+
+
+def test_standard_errors_that_mean_nothing_are_not_shown(boot, capsys):
+    columns = boot.parameter_columns()
+    print_parameters(columns, "0.8 percentile", RESAMPLES)
+    usual = capsys.readouterr().out
+    assert f"over all {RESAMPLES:,} resamples" in usual and "n_converged" not in usual
+    assert (
+        f"{columns['standard_error'][1]:.4f}"[:5] in usual.replace(",", "")
+        and "no standard error" not in usual
+    )
+    columns["standard_error"][1:3] = [3.07e120, columns["estimate"][2] * 99]
+    columns["n_converged"][0], columns["n_failed"][0] = RESAMPLES - 1, 1
+    print_parameters(columns, "0.8 percentile", RESAMPLES)
+    text = capsys.readouterr().out
+    assert "e+120" not in text and "A: no standard error" in text
+    assert "n_counted  n_left_out" in text
+
+
+def test_results_say_how_many_warnings_they_have(boot):
+    assert f"; {len(boot.warnings)} warning" in repr(boot)
+    assert "warning" not in repr(dataclasses.replace(boot.point, warnings=()))
+    assert repr(dataclasses.replace(boot.point, warnings=("a", "b"))).endswith("; 2 warnings>")
+
+
+def test_a_status_is_printed_by_its_name():
+    status = cj.Status.UNIDENTIFIED
+    assert (str(status), f"{status}", f"{status:>13}") == ("UNIDENTIFIED", "UNIDENTIFIED", " UNIDENTIFIED")
+    assert (int(status), f"{status:d}", status == 2, np.int8(status)) == (2, "2", True, 2)

@@ -11,6 +11,7 @@ from chinchilla_jax.bootstrapping.few_groups import (
     estimated_between,
     scheme_for_few,
     worth_of_few,
+    worth_of_some,
 )
 from chinchilla_jax.bootstrapping.left_out import left_out_residuals
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
@@ -171,13 +172,16 @@ def test_few_runs_or_groups_get_real_weights(runs, scheme, expected):
 
 
 def test_what_few_runs_are_worth_is_said():
-    worth = {n: worth_of_few(n) for n in (8, 12, 15, 16)}
-    assert "only 8 runs" in worth[8] and "76 to 91%" in worth[8]
-    assert "12 to 15 runs covered 79 to 86%" in worth[12] and "only 15 runs" in worth[15]
-    assert worth[16] is None
+    worth = {n: worth_of_few(n) for n in (7, 8, 11, 12)}
+    assert "only 8 runs" in worth[8] and "76 to 91%" in worth[8] and "fewer" not in worth[8]
+    assert "nothing is known of fewer" in worth[7] and "only 11 runs" in worth[11] and worth[12] is None
+    assert worth_of_some(11) == "" == worth_of_some(16)
+    assert "12 to 15 runs covered 79 to 86%" in worth_of_some(12) == worth_of_some(15)
     boot = cj.bootstrap(isoflop(3, 4), resamples=40)
     assert boot.scheme == Bayesian(concentration=concentration(12, 5))
-    assert worth[12] in boot.warnings
+    # They cover what they claim, within the simulations: said beside the scheme, without a warning.
+    assert worth_of_some(12) in boot.dependence.sentence
+    assert not any("runs" in warning and "cover" in warning for warning in boot.warnings)
 
 
 def test_weights_of_clusters_are_common_to_their_runs():

@@ -116,3 +116,9 @@ def time_left_text(remaining: int, rate: float) -> str:
     minutes, seconds = divmod(round(remaining / rate), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
+
+
+def warnings_text(warnings: Sequence[str]) -> str:
+    """How many warnings a result has, for its repr: "; 2 warnings", or "" for none."""
+    count = len(warnings)
+    return f"; {count} warning{'s' * (count > 1)}" if count else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, require_groups
 from chinchilla_jax.bootstrapping.dependence import Dependence, measure_dependence
-from chinchilla_jax.bootstrapping.few_groups import scheme_for_few, worth_of_few
+from chinchilla_jax.bootstrapping.few_groups import scheme_for_few, worth_of_few, worth_of_some
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
-from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.fitting.point_fit import fit, read_weights
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.design import Design
 
@@ -64,7 +65,10 @@ def _for_few(found: Dependence, runs: Runs, slopes: NDArray[np.float64], point: 
         return found
     few = "groups" if isinstance(scheme, Cluster) else "runs"
     sentence = f"{found.sentence}; by real weights in place of counts, since the {few} are few"
-    worth = worth_of_few(len(runs)) if few == "runs" else None
+    worth = None
+    if few == "runs":
+        some, worth = worth_of_some(len(runs)), worth_of_few(len(runs))
+        sentence = f"{sentence} ({some})" if some else sentence
     warnings = found.warnings if worth is None else (*found.warnings, worth)
     return dataclasses.replace(found, scheme=scheme, sentence=sentence, warnings=warnings)
 
@@ -87,9 +91,17 @@ def resolve_scheme(
         objective: of that fit.
         weights: of the runs, (n,).
         options: of that fit.
+
+    Raises:
+        UsageError: there is no such scheme, or its clusters are too few.
     """
     if not is_auto(scheme):
-        return read_scheme(scheme).completed(len(runs), read_law(law).size), None
+        given = read_scheme(scheme).completed(len(runs), read_law(law).size)
+        require_groups(given, runs, read_weights(weights, len(runs)))
+        if not isinstance(given, Cluster) or is_embedded(runs):
+            return given, None
+        point = fit(runs, law, objective=objective, weights=weights, options=options)
+        return asked_scheme(given, runs, point), None
     point = fit(runs, law, objective=objective, weights=weights, options=options)
     found = choose_scheme(runs, point)
     return found.scheme, found

@@ -16,6 +16,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, asked_warnings, require_groups
 from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
@@ -100,12 +101,17 @@ def bootstrap(
     inner = _read_inner(inner)
     if chosen is not None:
         _check_scheme(chosen, jackknife, inner, problem.objective)
+        require_groups(chosen, runs, own)
     problem, point = _with_point(problem, point, own, solver, options)
     dependence = None
+    cautions: tuple[str, ...] = ()
     if chosen is None:
         dependence = choose_scheme(runs, point, counts=inner > 0)
         chosen = dependence.scheme
         _check_scheme(chosen, jackknife, inner, problem.objective)
+    else:
+        chosen = asked_scheme(chosen, runs, point, counts=inner > 0)
+        cautions = asked_warnings(chosen, runs, own)
     chosen = chosen.completed(len(runs), problem.law.size)
     ids = np.arange(chosen.count(runs, count))
     fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
@@ -119,7 +125,7 @@ def bootstrap(
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
-    return dataclasses.replace(result, dependence=dependence, audit=searched)
+    return dataclasses.replace(result, dependence=dependence, cautions=cautions, audit=searched)
 
 
 def _read_inner(inner: object) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.solvers.counted import many_at_boundary, other_boundary
+from chinchilla_jax.solvers.counted import many_at_boundary, other_boundary, shows_other
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MANY_LOST = 0.1
 """Share of the resamples without a certified fit above which the intervals come with a warning."""
+ALMOST_ALL = 0.9
+"""Share of the resamples from which a sentence says "almost all"."""
 _EXPONENTS = ("alpha", "beta")
 
 
@@ -39,9 +41,9 @@ def boundary_comparison(
     Returns:
         Columns quantity ("alpha", "beta", "tokens_per_param"), flops (NaN for an exponent), estimate, low,
         high (of the result's own choice), other_low, other_high (of the other one); None where at most
-        5% of the resamples end at E = 0.
+        5% of the resamples end at E = 0, or the other choice counts fewer than 10 of them or than 10%.
     """
-    if not many_at_boundary(result.at_boundary):
+    if not shows_other(result.status_codes, result.boundary):
         return None
     other = result.with_boundary(other_boundary(result.boundary))
     rows: list[tuple[Any, ...]] = []
@@ -81,11 +83,23 @@ def interval_warnings(result: BootstrapResult) -> tuple[str, ...]:
     edge = int(np.sum(result.at_boundary))
     if many_at_boundary(result.at_boundary):
         share = f"{edge:,} of {total:,} resamples ({edge / total:.0%}) are best fitted with E = 0"
-        found.append(
-            f"{share} and count in the intervals; leaving them out (boundary 'drop') would select those with "
-            "a larger E"
-            if result.boundary == "keep"
-            else f"{share} and are left out of the intervals, which then cover too little; boundary 'keep' "
-            "counts them"
-        )
+        if edge == total:
+            share = f"all {total:,} resamples are best fitted with E = 0"
+        elif edge > ALMOST_ALL * total:
+            share = f"almost all resamples ({edge:,} of {total:,}) are best fitted with E = 0"
+        if result.boundary == "keep":
+            consequence = "would select those with a larger E" if edge < total else "would leave none"
+            found.append(
+                f"{share} and count in the intervals; leaving them out (boundary 'drop') {consequence}"
+            )
+        elif result.counted.any():
+            found.append(
+                f"{share} and are left out of the intervals, which then cover too little; boundary 'keep' "
+                "counts them"
+            )
+        else:
+            found.append(
+                f"{share} and are left out, as asked, so that there is no interval; boundary 'keep' counts "
+                "them"
+            )
     return tuple(found)

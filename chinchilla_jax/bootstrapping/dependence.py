@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS, few_groups_warning
 from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals, cut_off
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme
 from chinchilla_jax.datasets.groupings import (
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
 
 LEVEL = 0.1
 """Up to this p, groups are resampled."""
-LEAST_GROUPS, FEW_GROUPS = 4, 6
-"""Fewer groups than the first are not resampled at all; fewer than the second are, with a warning."""
 _ARITHMETIC = 1e-11  # root mean square of residuals below which they are rounding of the arithmetic
 _MOST_DIGITS = 11  # of losses whose last one is looked for
 _LEAST_SHARED = 5  # runs n less groups k, below which nothing can be said about groups
@@ -90,12 +89,17 @@ class Grouping:
         """Whether runs of a group err together, as far as the permutations tell."""
         return self.p <= LEVEL
 
+    @property
+    def what(self) -> str:
+        """What the groups are: "sizes", "configurations", "groups by lab"."""
+        if self.grouping == "replicates":
+            return "configurations"
+        named = self.grouping in ("trajectories", "sizes", "budgets")
+        return self.grouping if named else f"groups by {self.grouping}"
+
     def __str__(self) -> str:
         """Such as "41 sizes (correlation 0.30, p 0.0005)"."""
-        named = self.grouping in ("replicates", "trajectories", "sizes", "budgets")
-        what = self.grouping if named else f"groups by {self.grouping}"
-        what = "configurations" if what == "replicates" else what
-        return f"{self.n_groups} {what} (correlation {self.icc:.2f}, p {self.p:.2g})"
+        return f"{self.n_groups} {self.what} (correlation {self.icc:.2f}, p {self.p:.2g})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -185,7 +189,9 @@ def measure_dependence(
         )  # fmt: skip
         if found[-1].is_correlated:
             related.append((grouping, members))
-    return _choice(found, dict(related))
+    made = _choice(found, dict(related))
+    checkpoints = [_checkpoints(each) for each in found if each.grouping == "trajectories"]
+    return dataclasses.replace(made, warnings=(*made.warnings, *checkpoints))
 
 
 def _exact_to(losses: Floats, residuals: Floats) -> str:
@@ -248,16 +254,22 @@ def _choice(found: list[Grouping], members: dict[str, Members]) -> Dependence:
                 f"residuals are correlated within {each} too, which lie across the {best.grouping}: no "
                 f"scheme resamples both, and the intervals are too narrow; compare with --cluster {each.by}"
             )
-    if best.n_groups < FEW_GROUPS:
-        warnings.append(
-            f"only {best.n_groups} {best.grouping} can be resampled: in simulations 80% intervals from 4 or "
-            f"5 groups covered 71 to 85%; add {best.grouping} before relying on them"
-        )
+    few = few_groups_warning(best.n_groups, best.what)
+    if few is not None:
+        warnings.append(few)
     return Dependence(
         groupings=tuple(dataclasses.replace(each, chosen=each is best) for each in found),
         scheme=Cluster(by=best.by),
         sentence=f"whole groups are resampled, since residuals are correlated within {best}",
         warnings=tuple(warnings),
+    )
+
+
+def _checkpoints(each: Grouping) -> str:
+    return (
+        f"the runs look like checkpoints of {each.n_groups} training runs: losses before the end of the "
+        "learning-rate schedule are higher than those of runs that end there, which the law describes; keep "
+        "the last checkpoint of each run, unless the learning rate was constant or annealed for each"
     )
 
 

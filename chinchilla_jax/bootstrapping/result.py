@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
@@ -50,6 +51,7 @@ class BootstrapResult:
         left_out: where the fits without each run (or cluster) in turn ended, (m,); or None.
         nested: where the fits of K resamples of each resample ended, (R * K,); or None.
         dependence: what was measured where "auto" chose the scheme; None where the scheme was given.
+        cautions: what limits the intervals of a scheme that was given, one sentence each.
         audit: how many of a sample of resamples had a lower minimum than the one they were certified at.
         boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
     """
@@ -62,6 +64,7 @@ class BootstrapResult:
     left_out: Solution | None = None
     nested: Solution | None = None
     dependence: Dependence | None = None
+    cautions: tuple[str, ...] = ()
     audit: Audit | None = None
     boundary: str = "keep"
 
@@ -73,7 +76,8 @@ class BootstrapResult:
         """What a reader at a prompt wants to know; every field is an attribute."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
         point = f"point {self.point.law!r}" if self.estimated else f"no estimate ({self.point.status.name})"
-        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}>"
+        warned = warnings_text(self.warnings)
+        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}>"
 
     def with_boundary(self, boundary: str) -> BootstrapResult:
         """The same fits with the other choice about E = 0: "keep" or "drop".
@@ -158,11 +162,11 @@ class BootstrapResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before using the intervals, one sentence each; the point fit's first."""
-        if not self.estimated:
+        if not self.estimated:  # there is no interval to say anything about
             return (*self.point.warnings, *interval_warnings(self))
         parts = [part.warnings for part in (self.dependence, self.audit) if part is not None]
         others = (warning for part in parts for warning in part)
-        return (*self.point.warnings, *others, *interval_warnings(self))
+        return (*self.point.warnings, *self.cautions, *others, *interval_warnings(self))
 
     @property
     def miss_rate(self) -> float:

@@ -26,6 +26,7 @@ from chinchilla_jax.cli.options import (
     resamples_option,
     seed_option,
 )
+from chinchilla_jax.cli.parameter_table import PARAMETER_COLUMNS, print_parameters
 from chinchilla_jax.cli.resampling import (
     Resampling,
     print_dependence,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     Columns: TypeAlias = dict[str, list[Any]]
 
-_PARAMETER_COLUMNS = ["parameter", "estimate", "standard_error", "low", "high", "n_converged", "n_failed"]
 _BAND_COLUMNS = ["flops", *INTERVAL_COLUMNS]
 _MEDIAN = "median"
 # The share of resamples that do not count from which a note points it out.
@@ -141,6 +141,11 @@ def bootstrap_command(
         _print(runs, result, weights, f"{level:g} {method}", params, bands, both)
     require_certified(result.point)
     if not result.counted.any():
+        if result.at_boundary.any():
+            raise ChinchillaError(
+                f"the {int(result.at_boundary.sum()):,} certified resamples all have their best fit at E = 0 "
+                "and were left out, as --boundary drop asks; use --boundary keep"
+            )
         raise ChinchillaError("the fit of no resample is certified; use more runs or another solver")
 
 
@@ -172,7 +177,7 @@ def _fields(
         **settings,
         "status_counts": result.counts(),
         "point": point_fields(result.point) | ({} if result.estimated else {"law": None}),
-        "parameters": output.records(params, _PARAMETER_COLUMNS) if result.estimated else None,
+        "parameters": output.records(params, PARAMETER_COLUMNS) if result.estimated else None,
         "tokens_per_param": (
             output.doubtful_records(shown.columns, shown.doubts, [*_BAND_COLUMNS, _MEDIAN])
             if result.estimated
@@ -207,7 +212,7 @@ def _print(
         fitted.insert(0, result.point.model.name)
     output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
     if not result.estimated:
-        output.print_warnings(result.warnings)
+        output.print_warnings(result.point.warnings)  # why there is no estimate is the error's to say
         return
     from chinchilla_jax.bootstrapping.boundary import MANY_LOST
 
@@ -218,8 +223,7 @@ def _print(
             f"note: {failed:,} resamples ({share:.0%}) do not count; the intervals describe only the others"
         )
     output.echo()
-    output.echo(f"parameters, interval {interval}")
-    output.print_table(_PARAMETER_COLUMNS, output.rows(params, _PARAMETER_COLUMNS))
+    print_parameters(params, interval, len(result.status))
     output.echo()
     shown = _Prescription.of(result, bands)
     if shown.missing:

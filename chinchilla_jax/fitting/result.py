@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
 
@@ -102,7 +103,8 @@ class FitResult:
         """What a reader at a prompt wants to know; every field is an attribute."""
         value = f"{self.objective.name} {self.objective_value:.6g}"
         what = repr(self.law) if self.status.certified else "no estimate"
-        return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs>"
+        warned = warnings_text(self.warnings)
+        return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs{warned}>"
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.intervals.quantiles import quantiles_of_known
 
+MEANINGLESS = 100
+"""Standard errors above so many times the estimate are not shown to a reader."""
 Floats = NDArray[np.float64]
 Limits = tuple[Floats, Floats]
 
@@ -137,6 +139,15 @@ def standard_errors(replicates: Floats) -> Floats:
         mean = values.sum(axis=0) / count
         squares = np.where(finite, (values - mean) ** 2, 0.0).sum(axis=0)
         return np.where(count > 1, np.ldexp(np.sqrt(squares / (count - 1)), exponent), np.nan)
+
+
+def has_standard_error(estimate: float, standard_error: float) -> bool:
+    """Whether the spread says anything: one above 100 times the estimate is that of a few resamples.
+
+    A and B of resamples that hardly determine them reach 10^100; their logarithms have a spread, they do not.
+    An estimate of 0, which is E at its bound, is no measure.
+    """
+    return not estimate or not standard_error > MEANINGLESS * abs(estimate)
 
 
 def simultaneous_tail(replicates: Floats, tail: float) -> float:

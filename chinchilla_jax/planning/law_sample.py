@@ -20,7 +20,7 @@ from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.plausibility import has_optimum, largest_compute, no_optimum
-from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
+from chinchilla_jax.solvers.counted import counted_lanes, other_boundary, shows_other
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class LawSample:
             return dataclasses.replace(made, boundary=choice)
 
         made = sample(boundary)
-        if not many_at_boundary(codes == Status.BOUNDARY):
+        if not shows_other(codes, boundary):
             return made
         other = other_boundary(boundary)
         if not (counted_lanes(codes, other) & has_optimum(laws)).any():

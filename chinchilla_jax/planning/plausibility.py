@@ -130,7 +130,7 @@ def clear_edges(
     kept = {name: list(values) for name, values in band.items()}
     ratios = [name for name in (*INTERVAL_COLUMNS, "median") if name in kept]
     cleared = {name: list(map(known_ratio, kept[name])) for name in ratios}
-    if not any(math.isnan(v) for values in cleared.values() for v in values):
+    if not any(math.isnan(v) for values in cleared.values() for v in values) or not counted.any():
         return kept, ""
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.asarray(laws[np.flatnonzero(counted)].tokens_per_param(float(band["flops"][0])))

@@ -21,6 +21,9 @@ BOUNDARIES = ("keep", "drop")
 MANY_AT_BOUNDARY = 0.05
 """Share of the resamples at E = 0 above which the interval of the other choice is shown as well."""
 
+LEAST_FOR_INTERVAL, LEAST_SHARE = 10, 0.1
+"""Resamples, and their share of all, below which there is no interval of the other choice to show."""
+
 
 def read_boundary(boundary: Any) -> str:
     """`boundary`, one of `BOUNDARIES`.
@@ -41,6 +44,22 @@ def other_boundary(boundary: str) -> str:
 def many_at_boundary(at_boundary: NDArray[np.bool_]) -> bool:
     """Whether so many resamples (R,) end at E = 0 that the intervals of both choices should be seen."""
     return bool(np.mean(at_boundary) > MANY_AT_BOUNDARY)
+
+
+def shows_other(codes: NDArray[np.integer], boundary: str) -> bool:
+    """Whether the intervals of the other choice should be shown beside those of `boundary`.
+
+    Args:
+        codes: status codes of the resamples, (R,).
+        boundary: the choice that was made.
+
+    Returns:
+        Whether many end at E = 0, and the other choice counts enough resamples to have an interval.
+    """
+    if not many_at_boundary(codes == Status.BOUNDARY):
+        return False
+    other = int(np.sum(counted_lanes(codes, other_boundary(boundary))))
+    return other >= max(LEAST_FOR_INTERVAL, LEAST_SHARE * len(codes))
 
 
 def counted_statuses(boundary: str = "keep") -> tuple[Status, ...]:

@@ -20,6 +20,14 @@ class Status(enum.IntEnum):
     INVALID = 3
     BOUNDARY = 4
 
+    def __str__(self) -> str:
+        """Its name."""
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        """Its name, as `print` and f-strings show it; a number's spec such as "d" formats the code."""
+        return format(int(self), spec) if spec[-1:] in tuple("bcdoxXn") else format(self.name, spec)
+
     @property
     def sentence(self) -> str:
         """What happened and what to do about it."""

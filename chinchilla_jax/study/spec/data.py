@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, require_groups
 from chinchilla_jax.bootstrapping.auto_scheme import AUTO, choose_scheme
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets import Runs, load_runs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.bootstrapping.dependence import Dependence
+    from chinchilla_jax.fitting.result import FitResult
 
 _PAIRS = Pairs()
 _STARTS, _STEPS = 32, 60  # of the fit whose residuals decide how runs are resampled
@@ -131,16 +133,22 @@ def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) ->
     if spec.scheme == AUTO:
         found = _measured(spec, runs, weights)
         return found.scheme, found.sentence
-    completed = read_scheme(spec.scheme).completed(len(runs), read_law(spec.law).size)
-    return (Cluster(by=spec.cluster) if spec.cluster else completed), ""
+    given = read_scheme(spec.scheme) if spec.cluster is None else Cluster(by=spec.cluster)
+    if isinstance(given, Cluster) and not is_embedded(runs):
+        require_groups(given, runs, weights)
+        return asked_scheme(given, runs, _point(spec, runs, weights)), ""
+    return given.completed(len(runs), read_law(spec.law).size), ""
 
 
 def _measured(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> Dependence:
+    return choose_scheme(runs, _point(spec, runs, weights))
+
+
+def _point(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> FitResult:
     options = SolverOptions(
         precision=spec.precision, engine=spec.engine, workers=1, wide_start=True, max_steps=_STEPS
     )
-    point = fit(
+    return fit(
         runs, spec.law, objective=spec.estimator, weights=weights, solver=spec.solver, starts=_STARTS,
         options=options,
     )  # fmt: skip
-    return choose_scheme(runs, point)
