@@ -10,7 +10,8 @@ from chinchilla_jax.bootstrapping.dependence import Dependence, measure_dependen
 from chinchilla_jax.bootstrapping.few_groups import scheme_for_few, worth_of_few, worth_of_some
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
-from chinchilla_jax.fitting.point_fit import fit, read_weights
+from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.fitting.problem import read_weights
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.design import Design
 
