@@ -25,6 +25,10 @@ class NoEstimateError(ChinchillaError):
     """The point fit is not certified, so there is no estimate, and no interval around one."""
 
 
+class NoOptimumError(NoEstimateError):
+    """The fit is certified, and its law has no best size at any budget: nothing can be prescribed."""
+
+
 class DataWarning(UserWarning):
     """The table is used, but may not mean what its owner believes; the text is one line."""
 

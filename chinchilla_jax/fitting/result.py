@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
@@ -142,4 +143,22 @@ class FitResult:
                     "n_runs": self.n_runs,
                 }
             ]
+        )
+
+
+def require_estimate(status: Status, source: str, reason: str = "") -> None:
+    """Refuse a point fit that is not certified: there is no estimate to put an interval around.
+
+    Args:
+        status: of the point fit.
+        source: where it comes from.
+        reason: what happened, if more is known than the status says.
+
+    Raises:
+        NoEstimateError: it is not.
+    """
+    if not status.certified:
+        raise NoEstimateError(
+            f"{source}: no estimate, because the point fit ended as {status.name}: "
+            f"{reason or status.sentence}"
         )

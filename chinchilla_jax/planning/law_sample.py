@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, NoEstimateError, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
+from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum, no_optimum_sentence
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.planning.plausibility import has_optimum, largest_compute, no_optimum
+from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.solvers.counted import counted_lanes, other_boundary, shows_other
 from chinchilla_jax.solvers.status import Status
 
@@ -77,7 +79,7 @@ class LawSample:
 
         Raises:
             NoEstimateError: the point fit is not certified.
-            DataError: none of them, or not the point fit, has an optimum.
+            NoOptimumError: none of them, or not the point fit, has an optimum.
             UsageError: the bootstrap is of another law.
         """
         if not isinstance(result.laws, ScalingLaw):
@@ -101,7 +103,7 @@ class LawSample:
         Raises:
             NoEstimateError: the point fit of the condition is not certified.
             UsageError: the study has no such condition.
-            DataError: none of them, or not the point fit, has an optimum.
+            NoOptimumError: none of them, or not the point fit, has an optimum.
         """
         if condition is None:
             conditions = study.conditions
@@ -132,7 +134,8 @@ class LawSample:
         laws = law if law.shape else law.map(np.atleast_1d)
         point = law[0] if law.shape else law
         remedy = "give a law with A, B, alpha and beta above 0"
-        return cls._filtered(laws, np.ones(laws.shape, np.bool_), point, source, remedy)
+        # The law is the caller's own.
+        return cls._filtered(laws, np.ones(laws.shape, np.bool_), point, source, remedy, DataError)
 
     @classmethod
     def _both_ways(
@@ -164,15 +167,16 @@ class LawSample:
         counted: NDArray[np.bool_],
         point: ScalingLaw,
         source: str,
-        remedy: str = "check the table, or add runs that vary params and tokens apart",
+        remedy: str = REMEDY,
+        error: type[ChinchillaError] = NoOptimumError,
     ) -> LawSample:
         inside = has_optimum(laws)
         kept = counted & inside
         why = no_optimum(point)
         if why:
-            raise DataError(f"{source}: no budget has a compute-optimal size, because {why}; {remedy}")
+            raise error(no_optimum_sentence(source, why, remedy))
         if not kept.any():
-            raise DataError(
+            raise error(
                 f"{source}: {int(counted.sum()):,} of {len(laws):,} laws are certified, and none of them "
                 f"has a compute-optimal size at any budget; {remedy}"
             )
@@ -234,21 +238,3 @@ def boundary_table(
         _, other_low, other_high, _ = summary(np.nan, of(sample.other.laws), level)
         rows.append((name, flops, estimate, low, high, other_low, other_high))
     return pd.DataFrame(rows, columns=["quantity", "flops", *INTERVAL_COLUMNS, "other_low", "other_high"])
-
-
-def require_estimate(status: Status, source: str, reason: str = "") -> None:
-    """Refuse a point fit that is not certified: there is no estimate to put an interval around.
-
-    Args:
-        status: of the point fit.
-        source: where it comes from.
-        reason: what happened, if more is known than the status says.
-
-    Raises:
-        NoEstimateError: it is not.
-    """
-    if not status.certified:
-        raise NoEstimateError(
-            f"{source}: no estimate, because the point fit ended as {status.name}: "
-            f"{reason or status.sentence}"
-        )

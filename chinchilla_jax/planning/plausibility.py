@@ -21,8 +21,10 @@ import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import training_flops
-from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
-from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.optimum import has_optimum as has_optimum
+from chinchilla_jax.laws.optimum import known_ratio as known_ratio
+from chinchilla_jax.laws.optimum import no_optimum as no_optimum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,11 +110,6 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
 
 
-def known_ratio(ratio: float) -> float:
-    """Tokens per parameter, NaN in place of the 0 and +inf that stand for an optimum at an edge."""
-    return float(ratio) if 0 < ratio < math.inf else math.nan
-
-
 def clear_edges(
     band: Mapping[str, Sequence[Any]], laws: FittedLaws, counted: NDArray[np.bool_]
 ) -> tuple[dict[str, list[Any]], str]:
@@ -139,25 +136,3 @@ def clear_edges(
         f"{lost:,} of {len(found):,} laws have no compute-optimal point, because an exponent is not "
         "positive; limits that only they reach are left out"
     )
-
-
-def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
-    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
-    fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
-    return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
-
-
-def no_optimum(law: FittedLaws) -> str:
-    """Why a single law has no compute-optimal point at any budget, as a clause; "" where it has one."""
-    same = law.model.allocation_law(law.theta, law.design) if isinstance(law, FittedLaw) else law
-    if not isinstance(same, ScalingLaw):
-        ratio = float(np.asarray(law.tokens_per_param(1e21)))
-        return "" if 0 < ratio < math.inf else "one of its terms does not fall with the counts"
-    if bool(has_optimum(same)):
-        return ""
-    for names, what in ((("alpha", "A"), "parameters"), (("beta", "B"), "tokens")):
-        for name in names:
-            value = float(getattr(same, name))
-            if value <= 0:
-                return f"{name} is {value:.4g}, so that more {what} do not lower the loss"
-    return "a parameter of the law is not finite"
