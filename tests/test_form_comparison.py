@@ -153,7 +153,7 @@ def test_sentences_follow_the_numbers():
         ({"splits": ["rows"]}, "unknown split"),
         ({"splits": []}, "no splits"),
         ({"folds": 1}, "at least 2"),
-        ({"folds": 300}, "240 runs do not make 300 folds"),
+        ({"splits": ["runs"], "folds": 300}, "240 runs do not make 300 folds"),
         ({"splits": ["params"], "folds": 60}, "model sizes do not make 60 folds"),
         ({"splits": ["flops"], "budgets": [1e30]}, "no run lies above"),
         ({"splits": ["flops"], "budgets": [-1.0]}, "budgets: 1 of 1 not positive and finite"),

@@ -50,9 +50,9 @@ def plain_number(value: Any, digits: int = 6) -> str:
 
 
 def scaled_number(value: float, digits: int = 4) -> str:
-    """A number of parameters or tokens for a terminal: "97.18B", "1.715T"; others as `plain_number`."""
+    """A number of parameters or tokens for a terminal: "546K", "97.18B", "1.7T"; others by `plain_number`."""
     rounded = float(f"{value:.{digits}g}")
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if size <= rounded < 1e15:
             return f"{rounded / size:.{digits}g}{letter}"
     return plain_number(value, digits)

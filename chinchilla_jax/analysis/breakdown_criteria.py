@@ -28,6 +28,7 @@ from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws.objectives import Objective
 
 Floats = NDArray[np.float64]
@@ -44,11 +45,13 @@ class Fitted:
         at_budget: ln tokens per parameter at one budget, (R,).
         curves: the same over a range of budgets, (R, k).
         slopes: (alpha - beta)/(alpha + beta), (R,).
+        point: the fit without resampling.
     """
 
     at_budget: Floats
     curves: Floats
     slopes: Floats
+    point: FitResult
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -87,6 +90,7 @@ class Sizes:
             at_budget=intercept + slope * math.log(params_times_tokens(self.flops)),
             curves=intercept[:, None] + slope[:, None] * np.log(params_times_tokens(self.budgets)),
             slopes=slope,
+            point=point,
         )
 
 
@@ -164,9 +168,11 @@ class RatioLeavesInterval(Criterion):
     def sentence(self, flops: float, level: float) -> str:
         """See `Criterion.sentence`."""
         low, high = np.exp(self.interval)
+        estimate = float(self.none.point.law.tokens_per_param(flops))
         return (
             f"the median tokens per parameter at {flops:.4g} FLOP leave {low:.3g} to {high:.3g}, their "
-            f"{100 * level:g}% interval without any miscount (median {math.exp(self.median):.3g})"
+            f"{100 * level:g}% interval without any miscount (median of the resamples "
+            f"{math.exp(self.median):.3g}; the estimate of fit and plan is {estimate:.3g})"
         )
 
 

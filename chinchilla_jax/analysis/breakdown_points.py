@@ -28,15 +28,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
+from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.optimum import require_optimum
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 from chinchilla_jax.solvers import SolverOptions
 
@@ -91,10 +93,13 @@ def breakdown(
         searched_to (the largest size that was judged), documented (the size of the documented miscount),
         times_documented (how many times farther from no error than that the size is), times_low, times_high
         (the same for the interval), within_documented (bool), repeats, n_sizes (how many sizes were fitted).
-        `attrs` has "flops", and "criteria", each criterion in words.
+        `attrs` has "flops", "criteria", each criterion in words, "estimate", tokens per parameter at that
+        budget by the point fit of the unperturbed runs, and the "warnings" of that fit. Conclusions are about
+        medians of the resamples, which move smoothly with an error, and not about that estimate.
 
     Raises:
-        UsageError: an argument is out of range, or the unperturbed fits fail.
+        UsageError: an argument is out of range.
+        NoEstimateError: the unperturbed fits are not certified, or have no compute-optimal point.
     """
     import pandas as pd
 
@@ -114,8 +119,13 @@ def breakdown(
     budget = usual if flops is None else positive_number("flops", flops)
     sizes = Sizes(runs, weights, used, budget, seed, options)
     none = sizes.at(None)
+    require_estimate(none.point.status, runs.name, none.point.reason)
+    require_optimum(none.point.law, runs.name)
     if not none.known.sum() > 1:
-        raise UsageError(f"breakdown: no resample of {runs.name} could be fitted as it is")
+        raise NoEstimateError(
+            f"{runs.name}: {none.known.sum()} of {len(none.known)} resamples have a certified fit with a "
+            "compute-optimal point, and a breakdown needs two; give more runs or more resamples"
+        )
     criteria = [kind(none, tails) for kind in CRITERIA.values()]
     rows = []
     for family in families:
@@ -132,6 +142,8 @@ def breakdown(
     table.attrs = {
         "flops": budget,
         "criteria": {each.name: each.sentence(budget, level) for each in criteria},
+        "estimate": float(none.point.law.tokens_per_param(budget)),
+        "warnings": none.point.warnings,
     }
     return table
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,7 @@ from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.optimum import no_optimum
 from chinchilla_jax.solvers import SolverOptions, Status
 
 if TYPE_CHECKING:
@@ -82,9 +84,11 @@ def coverage(
         progress: called with the number of data sets just finished.
 
     Returns:
-        The table of `coverage_table`. `attrs` has delta, the name of the scheme, and what runs of a group
-        share: lists groups, correlation and p (of no correlation, by permutation; NaN where it was not
-        tested), and sentence.
+        The table of `coverage_table`. `attrs` has delta, the name of the scheme, how many data sets of this
+        call were resampled by which (schemes), why the truth has no compute-optimal point, so that its
+        prescriptions cannot be covered (no_optimum, "" where it has one), the warnings of the fit, and what
+        runs of a group share: lists groups, correlation and p (of no correlation, by permutation;
+        NaN where it was not tested), and sentence.
 
     Raises:
         UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
@@ -120,6 +124,9 @@ def coverage(
         "p": [each.p for each in shared],
         "delta": chosen.delta,
         "scheme": spec.scheme if isinstance(spec.scheme, str) else spec.scheme.name,
+        "schemes": dict(Counter(simulation.schemes).most_common()),
+        "no_optimum": no_optimum(simulation.law),
+        "warnings": point.warnings,
         "sentence": sentence(shared),
     }
     return table
@@ -142,7 +149,8 @@ class _Simulation:
         self.shared = shared_errors(runs, point, spec.groups, spec.correlation)
         groups = tuple((each.members, each.correlation) for each in self.shared)
         self.noise = Noise.of_fit(point, kind=spec.noise, shared=groups)
-        self.truth = [float(each.unscaled(each.scaled(law))) for each in spec.quantities]
+        self.truth = spec.truths(law)
+        self.schemes: list[str] = []  # of the data sets simulated so far
 
     def record(self) -> dict[str, Any]:
         """All that the intervals of a data set depend on; the number of data sets is not part of it."""
@@ -185,6 +193,7 @@ class _Simulation:
         )
         seed = self.spec.seed + 1 + number
         boot = self._bootstrap(drawn, seed)
+        self.schemes.append(boot.scheme.text)
         replicates = judged_replicates(boot, self.spec.boundary)
         intervals = Intervals(replicates, self.spec.quantities, seed=seed)
         columns: dict[str, list[Any]] = {name: [] for name in ("dataset", *_COLUMNS, "truth")}

@@ -10,7 +10,9 @@ from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme, read_scheme
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
-from chinchilla_jax.intervals.quantities import Quantity, prescription_quantities
+from chinchilla_jax.intervals.quantities import PRESCRIPTIONS, Quantity, prescription_quantities
+from chinchilla_jax.laws.optimum import known_ratio
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers.counted import read_boundary
 
 COVERAGE_FLOPS = (1e20, 1e22, 1e24, 1e26)
@@ -73,8 +75,25 @@ class CoverageSpec:
                 )
         possible = self._possible_methods()
         for method in self.methods or ():
+            if method in METHODS and method not in possible:
+                raise UsageError(self._why_not(method, possible))
             read_method(method, possible)
         object.__setattr__(self, "methods", tuple(self.methods or possible))
+
+    def _why_not(self, method: str, possible: tuple[str, ...]) -> str:
+        """Why a method that exists is not among the possible ones."""
+        scheme = "auto" if is_auto(self.scheme) else read_scheme(self.scheme).name
+        needs = METHODS[method].needs
+        if needs == "inner" and not self.inner:
+            return f"coverage: method {method!r} needs resamples of resamples; give inner=50"
+        why = {
+            "inner": "resamples of resamples",
+            "jackknife": "fits without each run in turn",
+        }.get(needs or "", "a scheme that estimates quantiles")
+        return (
+            f"coverage: method {method!r} needs {why}, which scheme {scheme!r} does not have; give a method "
+            f"out of {', '.join(possible)}, or another scheme"
+        )
 
     def _possible_methods(self) -> tuple[str, ...]:
         """Methods for which the scheme gives what they need."""
@@ -99,3 +118,8 @@ class CoverageSpec:
         """The quantities whose intervals are judged."""
         named = [Quantity(name=name) for name in ("alpha", "beta", "E", "exponent_a")]
         return named + prescription_quantities(self.flops, ["tokens_per_param"])
+
+    def truths(self, law: ScalingLaw) -> list[float]:
+        """The quantities of a law; a prescription is NaN where the law has no optimum, and not 0 or +inf."""
+        values = [(each, float(each.unscaled(each.scaled(law)))) for each in self.quantities]
+        return [known_ratio(value) if each.name in PRESCRIPTIONS else value for each, value in values]

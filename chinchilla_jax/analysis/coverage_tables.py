@@ -34,14 +34,14 @@ def coverage_table(rows: pd.DataFrame) -> pd.DataFrame:
         truth), coverage_error (about its standard error, see `coverage_error`), below and above (share of the
         intervals that lie wholly below, wholly above the truth), median_width (high - low, in the quantity's
         unit), median_ratio (high / low; NaN where low is not positive), n (intervals judged), n_without (data
-        sets without one: their point fit failed, or the method gave no limits).
+        sets without one: their point fit failed, the method gave no limits, or the truth has no such number).
     """
     import pandas as pd
 
     found = []
     for keys, group in rows.groupby(_KEYS, sort=False, dropna=False):
         low, high, truth = (group[name].to_numpy() for name in ("low", "high", "truth"))
-        known = ~(np.isnan(low) | np.isnan(high))
+        known = ~(np.isnan(low) | np.isnan(high) | np.isnan(truth))
         low, high, truth = low[known], high[known], truth[known]
         n = int(known.sum())
         share = float(np.mean((low <= truth) & (truth <= high))) if n else np.nan
@@ -92,8 +92,11 @@ def rank_methods(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     inside = table[
         (table["quantity"] == "tokens_per_param") & table["flops"].between(runs.flops.min(), runs.flops.max())
     ]
+    inside = inside[inside["n"] > 0]
     if inside.empty:
-        raise UsageError("rank_methods: no budget of the table lies within the runs' range of compute")
+        raise UsageError(
+            "rank_methods: no budget of the table with an interval lies within the runs' range of compute"
+        )
     inside = inside.assign(error=(inside["coverage"] - inside["level"]).abs())
     worst = inside.loc[inside.groupby("method")["error"].idxmax()]
     ranked = worst[["method", "error", "coverage_error", "flops", "level"]].rename(

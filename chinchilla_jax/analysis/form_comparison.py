@@ -17,7 +17,8 @@ resamples around their own median and put it around the difference on the runs, 
 it may leave the estimate out; `percentile` keeps it.
 
 A fit at an edge (E = 0) is an optimum and predicts like any other. A resample in which some part has no
-optimum is left out for that form, and counted.
+optimum is left out for that form, and counted. Those that are left are the well-behaved ones, and say
+nothing where they are few: below `fewest` of them a difference has no interval.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import seed_number, whole_number
-from chinchilla_jax.analysis.splits import SPLITS, Split, make_splits, require_enough
+from chinchilla_jax.analysis.form_sentences import sentence
+from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.point_fit import fit_problem, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights
+from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.methods import METHODS, Sample
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
 from chinchilla_jax.laws import LAWS, FixedFloor, Law, Objective, read_law
@@ -54,6 +56,7 @@ Floats = NDArray[np.float64]
 COMPARISON_METHODS = ("centred", "basic", "percentile")
 COMPARED = tuple(name for name in LAWS if name != FixedFloor.name)
 """The forms that are compared unless others are named: all but the one that takes an E of another table."""
+_FEWEST = 10  # resamples of an interval, where so many are asked for
 _STARTS = 24  # of the fits from which each part's resamples start
 
 
@@ -64,11 +67,15 @@ class FormComparison:
     Attributes:
         table: one row per split and form: split, form, n_parameters, n_held_out, error (mean absolute log
             error out of sample), error_low, error_high, difference (from the reference form; positive is
-            worse), low, high, n_resamples (of both forms), n_failed.
+            worse), low, high, n_resamples (of both forms), of_resamples (asked
+            for), n_failed. NaN where there is none: an error where
+            some part has no optimum, an interval where fewer than `fewest` resamples are left.
         reference: name of the form that others are compared with.
         objective: what every fit minimised; where its delta was "auto", that of the reference form.
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
+        left_out: splits, and forms in a split, that these runs are too few for, one sentence each.
+        warnings: of the reference's fit to all runs, one sentence each.
     """
 
     table: pd.DataFrame
@@ -76,12 +83,14 @@ class FormComparison:
     objective: Objective
     level: float
     method: str
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
         """What the table says, one sentence for each split."""
         return [
-            _sentence(group, self.reference, self.level)
+            sentence(group, self.reference, self.level)
             for _, group in self.table.groupby("split", sort=False)
         ]
 
@@ -93,7 +102,7 @@ def compare_forms(
     reference: Law | str = "chinchilla",
     objective: Objective | str = "huber",
     weights: ArrayLike | None = None,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] | None = None,
     folds: int = 10,
     budgets: ArrayLike | None = None,
     resamples: int = 200,
@@ -112,7 +121,8 @@ def compare_forms(
         reference: which of them the others are compared with; it is added if it is not among them.
         objective: what every fit minimises.
         weights: of the runs, (n,), in fits and scores; None for all the same.
-        splits: out of "runs", "params" and "flops".
+        splits: out of "runs", "params" and "flops"; None for all that the runs are enough for. A form with
+            too many parameters for a split is left out of that split.
         folds: K of the first two, from 2 on.
         budgets: FLOP of "flops", one split each; None for those that 60% and 80% of the runs lie below.
         resamples: how many, at least 2.
@@ -126,6 +136,7 @@ def compare_forms(
 
     Raises:
         UsageError: an argument is out of range, or a split leaves too few runs or sizes.
+        NoEstimateError: the fit of the reference to all runs is not certified.
     """
     import pandas as pd
 
@@ -145,28 +156,32 @@ def compare_forms(
         raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
     common = with_width(problems[0], given, options).objective
     problems = [dataclasses.replace(problem, objective=common) for problem in problems]
-    held = [
-        split for kind in splits for split in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
-    ]
-    if not held:
-        raise UsageError(f"compare_forms: no splits; give some out of {', '.join(SPLITS)}")
-    most = max(law.size for law in chosen)
-    for split in held:
-        require_enough(split, own, most)
+    held, left_out = read_splits(runs, splits, own, chosen[0].size, folds=folds, budgets=budgets, seed=seed)
+    wide = None if options is None else dataclasses.replace(options, wide_start=True)
+    point = fit_problem(problems[0], given, starts=_STARTS, options=wide)
+    require_estimate(point.status, f"{runs.name}, {chosen[0].name}", point.reason)
     rows = []
     for split in held:
-        scores = []
-        for problem in problems:
-            scores.append(_scores(problem, split.masks, every, options))
+        left, scores, scored = fitted_runs(split, own), [], []
+        for law, problem in zip(chosen, problems, strict=True):
+            if law.size < left:
+                scores.append(_scores(problem, split.masks, every, options))
+                scored.append(law)
+            else:
+                left_out.append(
+                    f"{law.name} in split {split.label!r}: {left} runs to fit {law.size} parameters"
+                )
             if progress is not None:
                 progress(len(split.masks) * len(every))
-        rows += _rows(split, chosen, scores, own, level, method)
+        rows += _rows(split, scored, scores, own, level, method)
     return FormComparison(
         table=pd.DataFrame(rows),
         reference=chosen[0].name,
         objective=common,
         level=float(level),
         method=method,
+        left_out=tuple(left_out),
+        warnings=point.warnings,
     )
 
 
@@ -236,6 +251,7 @@ def _rows(
                 "low": diff_low,
                 "high": diff_high,
                 "n_resamples": int(np.isfinite(difference[1:]).sum()),
+                "of_resamples": len(score) - 1,
                 "n_failed": int((~np.isfinite(score[1:])).sum()),
             }
         )
@@ -243,9 +259,9 @@ def _rows(
 
 
 def _interval(values: Floats, level: float, method: str) -> tuple[float, float]:
-    """Limits from the estimate, which comes first, and the resamples; NaN without two of them."""
+    """Limits from the estimate, which comes first, and the resamples; NaN without enough of them."""
     estimate, resampled = values[0], values[1:][np.isfinite(values[1:])]
-    if len(resampled) < 2 or not np.isfinite(estimate):
+    if len(resampled) < fewest(len(values) - 1) or not np.isfinite(estimate):
         return float("nan"), float("nan")
     if method == "centred":
         low, middle, high = low_median_high(resampled, level)
@@ -255,29 +271,6 @@ def _interval(values: Floats, level: float, method: str) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
-def _sentence(group: pd.DataFrame, reference: str, level: float) -> str:
-    """One split in words."""
-    split = group["split"].iloc[0]
-    rows = {row["form"]: row for row in group.to_dict("records")}
-    own = rows.pop(reference)
-
-    def names(found: list[str]) -> str:
-        return list_text(
-            [f"{name} ({100 * rows[name]['difference'] / own['error']:+.1f}%)" for name in found]
-        )
-
-    better = [name for name, row in rows.items() if row["high"] < 0]
-    worse = [name for name, row in rows.items() if row["low"] > 0]
-    unknown = [name for name, row in rows.items() if not np.isfinite(row["low"] + row["high"])]
-    open_still = [name for name in rows if name not in (*better, *worse, *unknown)]
-    verdicts = [
-        f"put {names(better)} below it" if better else "",
-        f"put {names(worse)} above it" if worse else "",
-        f"leave {names(open_still)} open" if open_still else "",
-    ]
-    said = [f"{reference} errs by {100 * own['error']:.3g}% on average"]
-    if any(verdicts):
-        said.append(f"{100 * level:g}% intervals {', '.join(filter(None, verdicts))}")
-    if unknown:
-        said.append(f"{', '.join(unknown)} could not be fitted often enough to say")
-    return f"Held out {split}: {'; '.join(said)}."
+def fewest(resamples: int) -> int:
+    """How many of so many resamples an interval needs: half of them, and ten or, if fewer, all."""
+    return max(2, min(_FEWEST, resamples), -(-resamples // 2))

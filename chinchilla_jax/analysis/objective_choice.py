@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
+from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, RawHuber, RawSquared, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
@@ -72,10 +74,13 @@ def objective_sensitivity(
     Returns:
         One row per objective and quantity: objective, delta (NaN but for `Huber` and `RawHuber`), quantity (a
         parameter or "tokens_per_param"), flops, estimate, low, high, level, status (of the point fit),
-        n_converged, n_failed.
+        n_converged, n_failed. Numbers are NaN where the point fit is not certified.
+
+        `attrs` has "warnings", of the fit by the usual objective.
 
     Raises:
         UsageError: an argument is out of range.
+        NoEstimateError: the fit by the usual objective is not certified.
     """
     import pandas as pd
 
@@ -86,6 +91,8 @@ def objective_sensitivity(
     for objective in objectives:
         read_problem("objective_sensitivity", runs, law, objective)
     read_weights(weights, len(runs))
+    usual = fit(runs, law, weights=weights, options=options)
+    require_estimate(usual.status, runs.name, usual.reason)
     chosen, _ = resolve_scheme(scheme, runs, law=law, weights=weights, options=options)
     tables = []
     for objective in objectives:
@@ -102,7 +109,9 @@ def objective_sensitivity(
         tables.append(_rows(boot, flops, level))
         if progress is not None:
             progress(int(resamples))
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs = {"warnings": usual.warnings}
+    return table
 
 
 def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame:
@@ -112,7 +121,6 @@ def _rows(boot: BootstrapResult, flops: ArrayLike, level: float) -> pd.DataFrame
     objective = boot.point.objective
     parameters = boot.interval(level).rename(columns={"parameter": "quantity"})
     ratios = boot.tokens_per_param(flops, level).assign(quantity="tokens_per_param")
-    ratios["estimate"] = boot.point.law.tokens_per_param(ratios["flops"].to_numpy())
     rows = pd.concat([parameters, ratios], ignore_index=True)
     rows["objective"] = objective.name
     rows["delta"] = objective.down if isinstance(objective, Huber | RawHuber) else float("nan")

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +65,7 @@ def make_splits(
         groups, what = Cluster("params").members(runs), "model sizes"
     count = int(groups.max(initial=-1)) + 1
     if count < folds:
-        remedy = f"give folds = {count} or fewer" if count >= 2 else f"leave out this split, or add {what}"
+        remedy = f"give {count} folds or fewer" if count >= 2 else f"leave out this split, or add {what}"
         raise UsageError(f"split {kind!r}: {count} {what} do not make {folds} folds; {remedy}")
     fold = _balanced(groups, int(folds), seed)
     masks = fold[None, :] == np.arange(folds)[:, None]
@@ -110,6 +111,73 @@ def _by_budget(runs: Runs, budget: float) -> Split:
             f"{runs.flops.max():.3g}"
         )
     return Split(kind="flops", label=f"above {budget:.2g} FLOP", masks=above[None])
+
+
+def fitted_runs(split: Split, weights: Floats) -> int:
+    """Runs with a weight that the smallest part of a split leaves for the fit."""
+    return min(int(np.sum(weights[~mask] > 0)) for mask in split.masks)
+
+
+def read_splits(
+    runs: Runs,
+    kinds: Sequence[str] | None,
+    weights: Floats | None,
+    parameters: int,
+    *,
+    folds: int,
+    budgets: ArrayLike | None,
+    seed: int,
+) -> tuple[list[Split], list[str]]:
+    """The splits of these kinds, each with runs to fit more than so many parameters to.
+
+    Args:
+        runs: n runs.
+        kinds: out of `SPLITS`; None for all for which the runs are enough.
+        weights: of the runs, (n,); None for all the same.
+        parameters: of the law that every part must determine.
+        folds: as for `make_splits`.
+        budgets: as for `make_splits`.
+        seed: as for `make_splits`.
+
+    Returns:
+        The splits, and for each that the runs are too few for, why.
+
+    Raises:
+        UsageError: as `make_splits`; the runs are too few for a kind that is asked for, or for every kind.
+    """
+    weights = np.ones(len(runs)) if weights is None else weights
+    if kinds is not None:
+        asked = [
+            split
+            for kind in kinds
+            for split in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
+        ]
+        for split in asked:
+            require_enough(split, weights, parameters)
+        if not asked:
+            raise UsageError(f"compare_forms: no splits; give some out of {', '.join(SPLITS)}")
+        return asked, []
+    whole_number("folds", folds, low=2)
+    found: list[Split] = []
+    left_out: list[str] = []
+    for kind in SPLITS:
+        try:
+            made = make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
+        except UsageError as error:
+            if kind == "flops" and budgets is not None:
+                raise
+            left_out.append(str(error))
+            continue
+        for split in made:
+            try:
+                require_enough(split, weights, parameters)
+            except UsageError as error:
+                left_out.append(str(error))
+            else:
+                found.append(split)
+    if not found:
+        raise UsageError(f"compare_forms: the runs are too few for every split: {left_out[0]}")
+    return found, left_out
 
 
 def require_enough(split: Split, weights: Floats, parameters: int) -> None:

@@ -57,6 +57,11 @@ class Cluster(Scheme):
         if self.labels is not None and (self.gap is not None or self.by != "params"):
             raise UsageError("Cluster: labels say which runs belong together; leave out by and gap")
 
+    @property
+    def text(self) -> str:
+        """See `Scheme.text`."""
+        return f"{self.name} by {self.by}"
+
     def members(self, runs: Runs) -> NDArray[np.int64]:
         """Number of each run's cluster, 0, 1, ...; (n,)."""
         if self.labels is not None:

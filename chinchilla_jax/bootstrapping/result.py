@@ -289,8 +289,8 @@ class BootstrapResult:
 
         Returns:
             Rows: the budgets. Columns: flops, estimate (of the point fit), low, high, median (of the
-            resamples), level, method. `attrs` has the counts of lanes, as for
-            `intervals.tokens_per_param_band`.
+            resamples), level, method; NaN where only laws without an optimum lie. `attrs` has
+            the counts of lanes, as for `intervals.tokens_per_param_band`.
 
         Raises:
             UsageError: as for `interval`, or a budget is not positive and finite.

@@ -57,6 +57,11 @@ class Scheme(abc.ABC):
         return leave_one_out(len(runs))
 
     @property
+    def text(self) -> str:
+        """The scheme in a line: "pairs", "cluster by run"."""
+        return self.name
+
+    @property
     def has_nested(self) -> bool:
         """Whether there are resamples of resamples: what studentised intervals need."""
         return False

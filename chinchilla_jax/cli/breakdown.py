@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
 from chinchilla_jax.cli import choices, output
@@ -16,7 +19,7 @@ from chinchilla_jax.cli.resampling import (
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
-_COLUMNS = ["family", "direction", "criterion", "size", "low", "high", "documented", "times_documented"]
+_ALREADY = "already"
 _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "times documented"]
 
 
@@ -74,7 +77,10 @@ def breakdown_command(
     runs = resampling.read_runs(table)
     scheme, dependence = resolve_scheme(resampling.read(), runs, options=solver.options())
     families = family or PARAMS_FAMILIES
-    with output.progress("breakdown", n_searches(runs, families, repeats), "searches") as advance:
+    with (
+        output.refusing(as_json, "breakdown"),
+        output.progress("breakdown", n_searches(runs, families, repeats), "searches") as advance,
+    ):
         found = breakdown(
             runs,
             families=families,
@@ -100,7 +106,9 @@ def breakdown_command(
                 "flops": found.attrs["flops"],
                 "doubt": far or None,
                 "criteria": found.attrs["criteria"],
+                "estimate": found.attrs["estimate"],
                 "breakdown": output.records(found),
+                "warnings": found.attrs["warnings"],
             }
         )
         return
@@ -108,7 +116,14 @@ def breakdown_command(
     print_dependence(dependence)
     output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
     output.echo()
-    output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=3, digits=3)
+    rows = [_cells(row) for row in output.records(found)]
+    output.print_table(_HEADER, rows, keys=3, digits=3)
+    if any(_ALREADY in row for row in rows):
+        output.echo(
+            f"{_ALREADY}: so without any miscount; as an end of an interval, so in that many resamples"
+        )
+    if any(str(cell).startswith((">", "<")) for row in rows for cell in row):
+        output.echo("> and <: beyond the sizes that were searched, or could be fitted")
     output.echo()
     for criterion, meaning in found.attrs["criteria"].items():
         output.print_field(criterion, meaning, indent=23)
@@ -121,3 +136,27 @@ def breakdown_command(
         f"al. 2025), as a size of each family{own}",
         indent=23,
     )
+    output.print_warnings(found.attrs["warnings"])
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    """A row for the terminal: what holds without any miscount, and what lies beyond the search, in words."""
+    down = row["direction"] == "down"
+    beyond = f"{'<' if down else '>'}{row['searched_to']:.3g}"
+
+    def end(times: float, size: float) -> Any:
+        return _ALREADY if times == 0 else beyond if math.isinf(times) else size
+
+    near, far = row["times_low"], row["times_high"]
+    low, high = (far, near) if down else (near, far)  # sizes that shrink from none begin at the high end
+    found = row["times_documented"]
+    return [
+        row["family"],
+        row["direction"],
+        row["criterion"],
+        _ALREADY if found == 0 else row["size"],
+        end(low, row["low"]),
+        end(high, row["high"]),
+        row["documented"],
+        math.nan if found == 0 else found,
+    ]

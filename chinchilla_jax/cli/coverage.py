@@ -17,7 +17,7 @@ from chinchilla_jax.cli.options import (
     resamples_option,
     seed_option,
 )
-from chinchilla_jax.cli.resampling import Resampling, resampling_options
+from chinchilla_jax.cli.resampling import AUTO, Resampling, resampling_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -136,21 +136,33 @@ def coverage_command(
                 **settings,
                 "scheme": resampling.name if resampling.cluster is None else "cluster",
                 "cluster": resampling.cluster,
+                "schemes": found.attrs["schemes"],
                 "delta": found.attrs["delta"],
                 "groups": found.attrs["groups"],
                 "correlation": found.attrs["correlation"],
                 "coverage": output.records(found),
                 "methods": [] if ranked is None else output.records(ranked),
+                "no_optimum": found.attrs["no_optimum"] or None,
+                "warnings": found.attrs["warnings"],
             }
         )
         return
     output.echo(output.runs_line(runs))
     scheme = found.attrs["scheme"] if resampling.cluster is None else f"cluster by {resampling.cluster}"
+    if scheme == AUTO and found.attrs["schemes"]:
+        scheme += ": " + ", ".join(f"{name} in {n:,}" for name, n in found.attrs["schemes"].items())
     output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
     output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=4, digits=3)
+    if found.attrs["no_optimum"]:
+        output.echo()
+        output.print_paragraph(
+            "the law that is simulated has no compute-optimal size at any budget, because "
+            f"{found.attrs['no_optimum']}: no interval of a prescription can hold one"
+        )
     if ranked is not None:
         output.echo()
         output.echo("tokens per parameter within the range of the data, worst of all budgets and levels")
         output.print_table(_RANKED, output.rows(ranked), digits=3)
+    output.print_warnings(found.attrs["warnings"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,7 +109,7 @@ def forms_command(
     differences. Takes about a minute.
     """
     from chinchilla_jax.analysis.form_comparison import compare_forms
-    from chinchilla_jax.analysis.splits import make_splits
+    from chinchilla_jax.analysis.splits import read_splits
     from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
     from chinchilla_jax.fitting.point_fit import fit
     from chinchilla_jax.planning.plausibility import largest_compute
@@ -119,18 +120,18 @@ def forms_command(
     if len(names) < 2:
         raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
     chosen = read_laws(names, floor)
-    splits, budgets = split or choices.SPLITS, budget or None
+    splits, budgets = split or None, budget or None
     runs = resampling.read_runs(table)
     own = table.read_weights(weights, runs)
     scheme, dependence = resolve_scheme(
         resampling.read(), runs, law=chosen[0], objective=objective, weights=own, options=solver.options()
     )
-    parts = sum(
-        len(each.masks)
-        for kind in splits
-        for each in make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
-    )
-    with output.progress("forms", len(chosen) * parts * (resamples + 1)) as advance:
+    held, _ = read_splits(runs, splits, own, chosen[0].size, folds=folds, budgets=budgets, seed=seed)
+    parts = sum(len(each.masks) for each in held)
+    with (
+        output.refusing(as_json, "comparison"),
+        output.progress("forms", len(chosen) * parts * (resamples + 1)) as advance,
+    ):
         comparison = compare_forms(
             runs,
             chosen,
@@ -188,6 +189,8 @@ def _fields(
         "fits": [_fit_fields(fit, flops, largest) for fit in fits],
         "comparison": output.records(comparison.table),
         "sentences": comparison.sentences,
+        "left_out": comparison.left_out,
+        "warnings": comparison.warnings,
     }
 
 
@@ -223,12 +226,19 @@ def _print_comparison(comparison: FormComparison) -> None:
     for sentence in comparison.sentences:
         output.echo()
         output.print_paragraph(sentence)
+    if comparison.left_out:
+        output.echo()
+    for why in comparison.left_out:
+        output.print_paragraph(f"left out: {why}")
+    output.print_warnings(comparison.warnings)
 
 
 def _ratios(fit: FitResult, budgets: tuple[float, ...]) -> list[float]:
-    """Compute-optimal tokens per parameter; NaN where there is no optimum."""
+    """Compute-optimal tokens per parameter; NaN where there is no estimate or no optimum."""
     from chinchilla_jax.planning.plausibility import known_ratio
 
+    if not fit.status.certified:
+        return [math.nan] * len(budgets)
     return list(map(known_ratio, fit.law.tokens_per_param(budgets)))
 
 
@@ -236,6 +246,8 @@ def _doubt(fit: FitResult, budgets: tuple[float, ...]) -> str:
     """What makes these tokens per parameter hard to believe, or why there are none; "" otherwise."""
     from chinchilla_jax.planning.plausibility import no_optimum, ratio_doubt
 
+    if not fit.status.certified:
+        return f"no estimate: {fit.status.name}"
     missing = no_optimum(fit.law)
     if missing:
         return f"no optimum: {missing}"
@@ -249,7 +261,7 @@ def _fit_fields(fit: FitResult, budgets: tuple[float, ...], largest: float | Non
         "form": fit.model.name,
         "formula": fit.model.formula,
         "source": fit.model.source,
-        "parameters": fit.parameters,
+        "parameters": fit.parameters if fit.status.certified else None,
         "objective_value": fit.objective_value,
         "status": fit.status.name,
         "certificate": fit.certificate.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,7 +90,10 @@ def objectives_command(
     scheme, dependence = resolve_scheme(
         resampling.read(), runs, law=law, objective="huber", weights=own, options=solver.options()
     )
-    with output.progress("objectives", resamples * (len(deltas) + len(others))) as advance:
+    with (
+        output.refusing(as_json, "objectives"),
+        output.progress("objectives", resamples * (len(deltas) + len(others))) as advance,
+    ):
         found = objective_sensitivity(
             runs,
             deltas=deltas,
@@ -115,13 +119,21 @@ def objectives_command(
             "level": level,
             "method": "percentile",
         }
-        output.print_json({"data": output.runs_fields(runs), **settings, "objectives": _records(found, runs)})
+        output.print_json(
+            {
+                "data": output.runs_fields(runs),
+                **settings,
+                "objectives": _records(found, runs),
+                "warnings": found.attrs["warnings"],
+            }
+        )
         return
     output.echo(output.runs_line(runs))
     output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), interval {level:g} percentile")
     print_dependence(dependence)
     _print_laws(found)
     _print_ratios(found, runs)
+    output.print_warnings(found.attrs["warnings"])
 
 
 def _records(found: pd.DataFrame, runs: Runs) -> list[dict[str, Any]]:
@@ -132,11 +144,20 @@ def _records(found: pd.DataFrame, runs: Runs) -> list[dict[str, Any]]:
     for name in INTERVAL_COLUMNS:
         found.loc[of_ratios, name] = found.loc[of_ratios, name].map(known_ratio)
     largest = largest_compute(runs)
-    doubts = [
-        prescription_doubt(*row, largest=largest) if name == _RATIO else ""
-        for name, *row in output.rows(found, ["quantity", "flops", *INTERVAL_COLUMNS])
-    ]
+    doubts = []
+    for name, status, *row in output.rows(found, ["quantity", "status", "flops", *INTERVAL_COLUMNS]):
+        said = _missing(status, row[1]) or prescription_doubt(*row, largest=largest)
+        doubts.append(said if name == _RATIO else "")
     return output.doubtful_records(found, doubts)
+
+
+def _missing(status: str, ratio: float) -> str:
+    """Why there are no tokens per parameter; "" where there are."""
+    from chinchilla_jax.solvers import Status
+
+    if not Status[status].certified:
+        return f"no estimate: {status}"
+    return "no compute-optimal point" if math.isnan(ratio) else ""
 
 
 def _print_laws(found: pd.DataFrame) -> None:
@@ -173,6 +194,9 @@ def _print_ratios(found: pd.DataFrame, runs: Runs) -> None:
         far = compute_doubt(float(budget), largest)
         output.echo(f"tokens per parameter at {budget:.3g} FLOP{f' ({far})' if far else ''}")
         known = [tuple(map(known_ratio, row)) for row in output.rows(group, INTERVAL_COLUMNS)]
-        doubts = [ratio_doubt(*row) if row[0] == row[0] else "no compute-optimal point" for row in known]
+        doubts = [
+            _missing(status, row[0]) or ratio_doubt(*row)
+            for status, row in zip(group["status"], known, strict=True)
+        ]
         rows = [(*name, *row) for name, row in zip(output.rows(group, keys), known, strict=True)]
         output.print_table([*keys, *INTERVAL_COLUMNS], rows, doubts=doubts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Objective
 
-_NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[MBT]?")
+_NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[KMBT]?")
 _quiet = False
 
 
@@ -47,6 +47,24 @@ def progress(label: str, total: int, unit: str = "fits") -> Iterator[Callable[[i
     with resolve("auto") as bar:
         bar.begin(label, total, unit)
         yield bar.advance
+
+
+@contextlib.contextmanager
+def refusing(as_json: bool, answer: str) -> Iterator[None]:
+    """Where a fit gives no estimate inside a `with` block, say so in JSON too: the answer is null.
+
+    Args:
+        as_json: whether JSON is wanted.
+        answer: the field of the command's answer.
+    """
+    from chinchilla_jax._util.errors import NoEstimateError
+
+    try:
+        yield
+    except NoEstimateError as error:
+        if as_json:
+            print_json({answer: None, "warnings": [str(error)]})
+        raise
 
 
 def echo(text: str = "") -> None:
@@ -116,11 +134,14 @@ def print_table(
         keys: how many of the first columns identify a row.
         digits: significant digits of numbers.
         doubts: about each row ("" for none), as from `planning.plausibility`; a last column if there is one.
+            Those about several rows are numbered there, and said once under the table.
     """
     cells = [list(row) for row in rows]
+    repeated = _repeated(doubts)
     if any(doubts):
         header = [*header, "doubt"]
-        cells = [[*row, doubt] for row, doubt in zip(cells, doubts, strict=True)]
+        shown = [f"[{repeated.index(each) + 1}]" if each in repeated else each for each in doubts]
+        cells = [[*row, doubt] for row, doubt in zip(cells, shown, strict=True)]
     right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
     texts = [[cell if isinstance(cell, str) else plain_number(cell, digits) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
@@ -134,6 +155,13 @@ def print_table(
             line = "  ".join(aligned).rstrip()
             # click.echo removes the style if stdout is not a terminal.
             click.echo(click.style(line, bold=True) if row == [*header] else line)
+    for number, doubt in enumerate(repeated, 1):
+        print(f"[{number}] {doubt}")
+
+
+def _repeated(doubts: Sequence[str]) -> list[str]:
+    """Doubts about several rows, which are said once, under the table."""
+    return [doubt for doubt in dict.fromkeys(doubts) if doubt and doubts.count(doubt) > 1]
 
 
 def _is_number(cell: object) -> bool:

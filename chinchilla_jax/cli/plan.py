@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -234,10 +235,15 @@ def _reference_doubts(made: Plan) -> list[str]:
 
 
 def _model_doubts(placed: pd.DataFrame, sample: LawSample) -> list[str]:
-    from chinchilla_jax.planning.plausibility import band_doubts
+    from chinchilla_jax.planning.plausibility import band_doubts, overhead_doubt
 
     optimum = {name: placed[f"optimal_{name}"] for name in INTERVAL_COLUMNS}
-    return band_doubts({"flops": placed["flops"], **optimum}, sample.largest_flops)
+    of_optimum = band_doubts({"flops": placed["flops"], **optimum}, sample.largest_flops)
+    overheads = output.rows(placed, [f"overhead_{name}" for name in INTERVAL_COLUMNS])
+    return [
+        "; ".join(filter(None, (doubt, f"overhead {said}" if said else "")))
+        for doubt, said in zip(of_optimum, itertools.starmap(overhead_doubt, overheads), strict=True)
+    ]
 
 
 def _print_models(placed: pd.DataFrame, sample: LawSample) -> None:

@@ -103,11 +103,10 @@ def scheme_fields(scheme: Scheme, dependence: Dependence | None) -> dict[str, An
 
 def scheme_text(scheme: Scheme) -> str:
     """A scheme in a line: "pairs", "cluster by run"."""
-    by = getattr(scheme, "by", None)
-    return scheme.name if by is None else f"{scheme.name} by {by}"
+    return scheme.text
 
 
-def print_dependence(dependence: Dependence | None) -> None:
-    """What "auto" chose and why, in a line."""
+def print_dependence(dependence: Dependence | None, of: str = "") -> None:
+    """What "auto" chose and why, in a line, and for which table if there are several."""
     if dependence is not None:
-        output.print_paragraph(f"scheme auto: {dependence.sentence}")
+        output.print_paragraph(f"scheme auto{f' of {of}' if of else ''}: {dependence.sentence}")

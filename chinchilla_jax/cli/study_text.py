@@ -77,7 +77,14 @@ def print_study(study: Study) -> None:
     _print_failures(study)
     output.echo()
     output.echo("unperturbed, by counting of the parameters (standard errors in brackets)")
-    output.print_table(("condition", *PARAMETERS, "tokens/param per decade"), _interpretations(study))
+    output.print_table(
+        ("condition", *PARAMETERS, "tokens/param per decade", "of medians"), _interpretations(study)
+    )
+    output.print_paragraph(
+        "tokens/param per decade: change of the estimate's compute-optimal tokens per parameter for ten "
+        "times the compute, by a straight line through the budgets of the study; of medians: that of the "
+        "medians over the resamples, as in the tables, the figures and the paper"
+    )
     page = study.path / "report.html"
     if page.exists():
         output.echo()
@@ -102,9 +109,11 @@ def _print_failures(study: Study) -> None:
 
 
 def _interpretations(study: Study) -> list[tuple[Any, ...]]:
-    """One row per unperturbed condition: estimates, and the slope of the median tokens per parameter."""
-    from chinchilla_jax.intervals import slope_table
-    from chinchilla_jax.laws.scaling_law import PARAMETERS
+    """One row per unperturbed condition: estimates, and both slopes of the tokens per parameter."""
+    import numpy as np
+
+    from chinchilla_jax.intervals import slope_per_decade, slope_table
+    from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
     conditions = study.conditions
     names = list(conditions.loc[conditions["family"] == "identity", "condition"])
@@ -127,5 +136,8 @@ def _interpretations(study: Study) -> list[tuple[Any, ...]]:
             f"{fitted.loc[p, 'estimate']:.4g} ({float(format(fitted.loc[p, 'standard_error'], '.2g')):g})"
             for p in PARAMETERS
         ]
-        rows.append((name, *cells, float(slopes[name])))
+        law = ScalingLaw(**{p: float(fitted.loc[p, "estimate"]) for p in PARAMETERS})
+        flops = np.asarray(study.spec.flops, dtype=float)
+        own = slope_per_decade(flops, np.asarray(law.tokens_per_param(flops))) if flops.size > 1 else math.nan
+        rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in (own, slopes[name]))))
     return rows

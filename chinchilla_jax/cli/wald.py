@@ -150,6 +150,7 @@ def _fields(
         "coordinates": output.records(test.table),
         "sentence": test.sentence,
         "notes": test.notes,
+        "warnings": _warnings(tables, boots),
     }
 
 
@@ -162,14 +163,24 @@ def _print(tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, law
     n_resamples = len(boots[0].status_codes)
     what = "against the fit" if alone else "fits"
     output.echo(f"{what} by {objectives}, {n_resamples:,} resamples ({schemes})")
-    for boot in boots:
-        print_dependence(boot.dependence)
+    for table, boot in zip(tables, boots, strict=True):
+        print_dependence(boot.dependence, of="" if alone else table.name)
     output.echo()
     output.print_table(list(test.table), output.rows(test.table))
     output.echo()
     output.print_paragraph(test.sentence)
     for note in test.notes:
         output.print_paragraph(note)
+    output.print_warnings(_warnings(tables, boots))
+
+
+def _warnings(tables: list[Runs], boots: list[BootstrapResult]) -> list[str]:
+    """Those of both bootstraps, with the table that each is about where there are two."""
+    return [
+        warning if len(tables) == 1 else f"{table.name}: {warning}"
+        for table, boot in zip(tables, boots, strict=True)
+        for warning in boot.warnings
+    ]
 
 
 def _read_errors(text: str) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from chinchilla_jax.intervals.quantities import prescription_quantities
 from chinchilla_jax.intervals.replicates import Replicates, without_estimate
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.intervals.tokens_per_param import band_columns
+from chinchilla_jax.laws.optimum import known_ratio
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _OF_BANDS = ("flops", *INTERVAL_COLUMNS, "median")
@@ -55,7 +56,8 @@ def tokens_per_param_columns(
 
     Returns:
         Columns flops, estimate (of the point fit), low, high, median (of the resamples, or of the laws
-        drawn), level, method, a row per budget; and the counts of lanes that `tokens_per_param_band` puts
+        drawn), level, method, a row per budget, NaN where a law without an optimum would give 0 or +inf; and
+        the counts of lanes that `tokens_per_param_band` puts
         into `attrs`.
 
     Raises:
@@ -78,6 +80,10 @@ def tokens_per_param_columns(
         asked = prescription_quantities(columns["flops"], ["tokens_per_param"])
         limits = Intervals(replicates, asked, seed=seed).columns(level, method)
         columns |= {name: limits[name] for name in ("low", "high")}
+    # 0 and +inf stand for the edge of a law without an optimum, and prescribe nothing.
+    columns |= {
+        name: [known_ratio(value) for value in columns[name]] for name in (*INTERVAL_COLUMNS, "median")
+    }
     if not replicates.estimated:
         columns = without_estimate(columns)
     count = len(columns["flops"])

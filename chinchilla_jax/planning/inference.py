@@ -106,7 +106,9 @@ class InferencePlan:
         point = self.table.set_index("quantity")[HEADLINE]
         flops = float(training_flops(point["params"], point["tokens"]))
         said = compute_doubt(flops, self.sample.largest_flops)
-        return found | ({"training_cost": said} if said else {})
+        for quantity in ("params", "tokens", "training_cost") if said else ():
+            found[quantity] = "; ".join(filter(None, (said, found.get(quantity))))
+        return found
 
 
 def inference_plan(

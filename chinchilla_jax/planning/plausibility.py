@@ -93,8 +93,17 @@ def band_doubts(band: Mapping[str, Sequence[float]] | pd.DataFrame, largest: flo
     return [prescription_doubt(*map(float, row), largest=largest) for row in zip(*columns, strict=True)]
 
 
+def overhead_doubt(estimate: float, low: float, high: float) -> str:
+    """That an interval of an excess over the optimum leaves its estimate out; "" where it does not.
+
+    An excess is never negative, and 0 at the optimum of each law. Where the estimate is near the optimum, the
+    optima of the resamples lie on both sides of it, and nearly all excesses are larger.
+    """
+    return f"never below 0: read as up to {100 * high:.3g}%" if estimate < low else ""
+
+
 def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
-    """Doubts about a plan, by quantity: about its compute, and about its size, tokens and their ratio.
+    """Doubts about a plan, by quantity: its compute; its size, tokens and their ratio; its overhead.
 
     Args:
         table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity,
@@ -107,6 +116,8 @@ def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
     found = dict.fromkeys(("params", "tokens", "tokens_per_param"), said)
     if "flops" in rows:
         found["flops"] = compute_doubt(rows["flops"][HEADLINE], largest)
+    if "rule_overhead" in rows:
+        found["rule_overhead"] = overhead_doubt(*(rows["rule_overhead"][name] for name in INTERVAL_COLUMNS))
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
 
 

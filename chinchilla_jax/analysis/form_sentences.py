@@ -1,0 +1,53 @@
+"""What a comparison of forms says, in a sentence for each split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.text import list_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_PERCENT = 10.0  # times the reference's error, from which a difference is given as a multiple
+
+
+def sentence(group: pd.DataFrame, reference: str, level: float) -> str:
+    """One split of the table of `compare_forms` in words."""
+    split = group["split"].iloc[0]
+    rows: dict[str, Any] = {str(row["form"]): row for row in group.to_dict("records")}
+    own = rows.pop(reference)
+    if not np.isfinite(own["error"]):
+        return (
+            f"Held out {split}: {reference} has no certified fit to some part of the runs, so that there is "
+            "nothing to compare with."
+        )
+
+    def names(found: list[str]) -> str:
+        return list_text([f"{name} ({_difference_text(rows[name], own['error'])})" for name in found])
+
+    better = [name for name, row in rows.items() if row["high"] < 0]
+    worse = [name for name, row in rows.items() if row["low"] > 0]
+    unknown = [name for name, row in rows.items() if not np.isfinite(row["low"] + row["high"])]
+    open_still = [name for name in rows if name not in (*better, *worse, *unknown)]
+    verdicts = [
+        f"put {names(better)} below it" if better else "",
+        f"put {names(worse)} above it" if worse else "",
+        f"leave {names(open_still)} open" if open_still else "",
+    ]
+    said = [f"{reference} errs by {100 * own['error']:.3g}% on average"]
+    if any(verdicts):
+        said.append(f"{100 * level:g}% intervals {', '.join(filter(None, verdicts))}")
+    if unknown:
+        said.append(f"{', '.join(unknown)} could not be fitted often enough to say")
+    return f"Held out {split}: {'; '.join(said)}."
+
+
+def _difference_text(row: dict[str, Any], reference: float) -> str:
+    """How much larger an error is than the reference's, and on how many resamples that rests if not all."""
+    share = row["difference"] / reference
+    text = f"{100 * share:+.1f}%" if share < _MOST_PERCENT else f"{1 + share:,.0f} times the error"
+    used, asked = row.get("n_resamples"), row.get("of_resamples")
+    return text if used == asked else f"{text}, {used} of {asked} resamples"
