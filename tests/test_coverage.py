@@ -104,7 +104,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     [
         ({"datasets": 0}, "datasets is 0"),
         ({"noise": "white"}, "unknown noise"),
-        ({"inner": 0, "methods": ("studentised",)}, "unknown interval method"),
+        ({"inner": 0, "methods": ("studentised",)}, "needs resamples of resamples; give inner=50"),
         ({"methods": ("bcaa",)}, "did you mean 'bca'"),
     ],
 )

@@ -119,9 +119,7 @@ def breakdown_command(
     rows = [_cells(row) for row in output.records(found)]
     output.print_table(_HEADER, rows, keys=3, digits=3)
     if any(_ALREADY in row for row in rows):
-        output.echo(
-            f"{_ALREADY}: so without any miscount; as an end of an interval, so in that many resamples"
-        )
+        output.echo(f"{_ALREADY}: so without any miscount; as an end of an interval: so in some resamples")
     if any(str(cell).startswith((">", "<")) for row in rows for cell in row):
         output.echo("> and <: beyond the sizes that were searched, or could be fitted")
     output.echo()
