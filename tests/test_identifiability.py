@@ -95,7 +95,7 @@ def test_a_resample_on_a_line_is_unidentified():
 
     problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
     found = solve(problem, weights, np.tile(point.theta, (3, 1)), options=SolverOptions(wide_start=True))
-    assert found.status[0] == Status.CONVERGED
+    assert Status(found.status[0]).certified
     assert list(found.status[1:]) == [Status.UNIDENTIFIED] * 2
 
 

@@ -80,7 +80,10 @@ def judge_fit(
             reason = _not_told_apart(problem, weights, theta, separation, None, residuals)
         elif separation.near_line:
             hardly = _hardly_told_apart(problem, weights, theta, separation, residuals)
-            reason = f"{reason} Here {hardly}."
+            if status is Status.UNIDENTIFIED:
+                reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
+            else:
+                reason = f"{reason} Here {hardly}."
         return Judgement(status=status, reason=reason)
     rival = rival_of(problem, weights, theta, others)
     if separation.near_line and rival is not None:

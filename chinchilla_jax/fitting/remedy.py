@@ -58,7 +58,7 @@ def remedy(problem: Problem, weights: Floats | None, separation: Separation, res
         return f"{what}, several times as large or small"
     if math.isinf(factor):
         count = len(problem.design) if weights is None else int(np.count_nonzero(weights))
-        return f"{what}, a factor of 10 away or more, with more than {count} runs: the noise asks for them"
+        return f"{what}, a factor of 10 away or more, on more than {count} runs"
     return f"{what}, a factor of {factor:g} away or more"
 
 
