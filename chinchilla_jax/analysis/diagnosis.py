@@ -138,7 +138,15 @@ def diagnose_counts(
         )
     reference = bootstrap(runs, resamples=resamples, seed=seed, options=options)
     scheme = reference.scheme.fixed(runs)
-    observed = bootstrap(other, resamples=resamples, seed=seed, scheme=scheme, options=options)
+    # One estimator for both: a zone that errors in the counts widen would be part of the difference.
+    observed = bootstrap(
+        other,
+        resamples=resamples,
+        seed=seed,
+        objective=reference.point.objective,
+        scheme=scheme,
+        options=options,
+    )
     return diagnose(runs, reference, observed, use=use, level=level)
 
 
@@ -179,7 +187,13 @@ def confusion(
         for size in sizes:
             perturbation: Perturbation = FAMILIES[family](size)
             changed = perturbation.apply(runs, seed=seed)
-            observed = bootstrap(changed, resamples=resamples, seed=seed, scheme=scheme)
+            observed = bootstrap(
+                changed,
+                resamples=resamples,
+                seed=seed,
+                objective=reference.point.objective,
+                scheme=scheme,
+            )
             found = diagnose(runs, reference, observed, use=use)
             best, second = found.table.iloc[0], found.table.iloc[1]
             rows.append(

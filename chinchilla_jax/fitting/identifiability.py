@@ -27,7 +27,7 @@ import numpy as np
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import HuberScale, own_residuals
-from chinchilla_jax.laws.separation import NEAR_LINE, ON_LINE, line_spreads
+from chinchilla_jax.laws.separation import NEAR_LINE, ON_LINE, spreads_without_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,20 +70,18 @@ class Separation:
     def of(cls, design: Design, weights: Floats | None) -> Separation:
         """That of the runs of `design` with a weight (n,)."""
         used = np.ones(len(design), bool) if weights is None else weights > 0
-        whole, without = line_spreads(design, used[None])
-        places = np.flatnonzero(used)
-        left = np.repeat(used[None], len(places), axis=0)
-        left[np.arange(len(places)), places] = False
-        run = int(np.argmin(line_spreads(design, left)[0])) if len(places) else 0
-        if len(places) and _one_carries(whole[0], without[0]):
-            used = left[run]
+        whole, without = (spreads[0] for spreads in spreads_without_each(design, used[None]))
+        run = int(np.argmin(without))
+        if _one_carries(whole, without[run]):
+            used = used.copy()
+            used[run] = False
         x = design.params_location + design.params_scale * design.log_params[used]
         y = design.tokens_location + design.tokens_scale * design.log_tokens[used]
         square = float(np.sum((x - x.mean()) ** 2))
         return cls(
-            spread=float(whole[0]),
-            without_one=float(without[0]),
-            run=int(places[run]) if len(places) else 0,
+            spread=float(whole),
+            without_one=float(without[run]),
+            run=run,
             power=float((x - x.mean()) @ y) / square if square > 0 else math.inf,
             ratio=math.exp(y.mean() - x.mean()),
             params=math.exp(x.mean()),

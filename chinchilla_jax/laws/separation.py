@@ -31,6 +31,14 @@ NEAR_LINE = 0.25  # spread below which the terms are hard to tell apart: a ratio
 
 def line_spreads(design: Design, used: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of the runs used (R, n), and the least of those without one of them, each (R,)."""
+    whole, without = spreads_without_each(design, used)
+    return whole, without.min(axis=1)
+
+
+def spreads_without_each(
+    design: Design, used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of the runs used (R, n), (R,); and without each of them, (R, n), inf for runs not used."""
     mask = used.astype(np.float64)
     u, v = design.log_params, design.log_tokens
     count = mask.sum(axis=1)
@@ -43,7 +51,7 @@ def line_spreads(design: Design, used: NDArray[np.bool_]) -> tuple[NDArray[np.fl
     without = (uu[:, None] - factor * du * du, vv[:, None] - factor * dv * dv, uv[:, None] - factor * du * dv)
     whole = _spread(design, uu, vv, uv, safe)
     each = _spread(design, *without, np.maximum(safe - 1.0, 1.0)[:, None])
-    return whole, np.where(used, each, np.inf).min(axis=1)
+    return whole, np.where(used, each, np.inf)
 
 
 def _spread(design: Design, uu: Any, vv: Any, uv: Any, count: Any) -> NDArray[np.float64]:
