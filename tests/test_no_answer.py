@@ -1,5 +1,6 @@
 """Tables without an answer: what every command says of them, and tables that allow little of one."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,7 +15,12 @@ from chinchilla_jax.analysis.breakdown_points import breakdown
 from chinchilla_jax.analysis.form_comparison import compare_forms, fewest
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.breakdown import _cells
+from chinchilla_jax.cli.forms import _doubt, _fit_fields, _ratios
+from chinchilla_jax.cli.objectives import _missing
+from chinchilla_jax.intervals import slope_per_decade
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.planning.plausibility import overhead_doubt
+from chinchilla_jax.solvers import Status
 
 SIZES, TOKENS = (5e7, 1e8, 2e8, 4e8, 8e8), (1e9, 3e9, 9e9, 27e9, 81e9)
 
@@ -168,3 +174,29 @@ def test_a_large_cheapest_model_is_doubted():
         sample, demand=planning.Demand(input_tokens=1e12, output_tokens=0), loss=1.85
     )
     assert "the compute of the largest run" in made.doubts["params"] == made.doubts["tokens"]
+
+
+def test_rows_of_objectives_and_forms_without_an_estimate_say_the_status():
+    assert _missing("UNIDENTIFIED", 20.0) == "no estimate: UNIDENTIFIED"
+    assert _missing("BOUNDARY", 20.0) == "" and "no compute-optimal point" in _missing("CONVERGED", math.nan)
+    point = cj.fit(cj.load_runs("chinchilla"), starts=8)
+    assert _ratios(point, (1e22,))[0] > 1 and _doubt(point, (1e22,)) == ""
+    lost = dataclasses.replace(point, status=Status.UNIDENTIFIED)
+    assert math.isnan(_ratios(lost, (1e22,))[0]) and _doubt(lost, (1e22,)) == "no estimate: UNIDENTIFIED"
+    fields = _fit_fields(lost, (1e22,), None)
+    assert fields["parameters"] is None and math.isnan(fields["tokens_per_param"][0]["tokens_per_param"])
+
+
+def test_a_study_prints_the_slope_of_its_estimate(paths, tmp_path):
+    flops = (1e20, 1e22, 1e24)
+    path = tmp_path / "spec.toml"
+    path.write_text(f"data = {paths['seven']!r}\nresamples = 20\nflops = {list(flops)}\n")
+    out = str(tmp_path / "study")
+    text = done("study", str(path), "--out", out, "--no-figures")
+    study = cj.open_study(out)
+    row = next(line for line in text.splitlines() if line.startswith("identity")).split()
+    point = study.point[study.point["objective"] == "huber"].iloc[0]
+    law = cj.ScalingLaw(**{name: float(point[name]) for name in PARAMETERS})
+    medians = study.tokens_per_param.query("method == 'percentile' and level == 0.8")["median"]
+    own, published = (float(slope_per_decade(flops, each)) for each in (law.tokens_per_param(flops), medians))
+    assert row[-2:] == [f"{own:.3g}", f"{published:.3g}"] and own != pytest.approx(published, rel=0.01)
