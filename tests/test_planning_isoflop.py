@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planning_laws import single_laws, spread_sample
-from test_cli import refused
+from test_cli import done, refused
 
-from chinchilla_jax import DataError, UsageError, load_runs
+from chinchilla_jax import Bayesian, Cluster, DataError, UsageError, load_runs
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.isoflop_budgets import CHINCHILLA_BUDGETS
@@ -194,7 +194,7 @@ def test_the_bias_is_the_published_one(shape, printed):
         runs = Runs(
             params.ravel(), tokens.ravel(), flops.ravel(), np.asarray(law.loss(params, tokens)).ravel()
         )
-        found = isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
+        found = isoflop(runs, resamples=0, extrapolated=True).optimal(1e24)[1][0, 0]
         assert 100 * (found / law.optimal(1e24)[1] - 1) == pytest.approx(error, abs=1e-8)
 
 
@@ -242,3 +242,63 @@ def test_both_methods_are_asked_for_one_budget_however_the_table_counts_it():
     plain = isoflop(other_count(lambda params: np.full(len(params), 6.0)), resamples=2)
     assert plain.as_6nd([1e22, 3e23]).tolist() == [1e22, 3e23]
     assert plain.exponents()["estimate"].sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def noisy_surface(seed=0):
+    law = ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.34, beta=0.37)
+    runs = surface(law, grid=np.linspace(-1.0, 1.0, 7) * np.log(4))
+    noise = np.exp(0.005 * np.random.default_rng(seed).standard_normal(len(runs)))
+    return Runs(runs.params, runs.tokens, runs.flops, runs.loss * noise)
+
+
+def test_a_scheme_weights_the_parabolas_as_it_weights_the_runs():
+    runs, scheme = noisy_surface(), Bayesian()
+    result = isoflop(runs, resamples=5, seed=2, scheme=scheme)
+    weights = scheme.completed(len(runs), 5).weights(runs, np.arange(5), 2)
+    for i, rows in enumerate(result.members):
+        for resample, own in enumerate(weights[:, rows], start=1):
+            c2, c1, _ = np.polyfit(np.log(runs.params[rows]), runs.loss[rows], 2, w=np.sqrt(own))
+            assert np.log(result.params[resample, i]) == pytest.approx(-c1 / (2 * c2), rel=1e-8)
+
+
+def test_groups_that_err_together_widen_the_interval_of_the_exponent():
+    """Sizes that are too good by a constant: runs drawn one by one know nothing of it."""
+    runs = noisy_surface()
+    sizes = np.tile(np.arange(7), 4)
+    grouped = Runs(runs.params, runs.tokens, runs.flops, runs.loss, groups={"size": sizes})
+    by_group = isoflop(grouped, resamples=400, scheme=Cluster(by="size"))
+    assert np.isnan(by_group.params[1:]).mean() < 0.2
+    weights = Cluster(by="size").weights(grouped, np.arange(400), 0)
+    few = np.array([len(np.unique(sizes[row > 0])) < 3 for row in weights])
+    assert np.isnan(by_group.params[1:][few]).all()
+
+
+def test_an_extrapolated_minimum_stays_out_of_the_power_law():
+    law = ScalingLaw(E=1.7, A=400.0, B=400.0, alpha=0.3, beta=0.3)
+    runs = surface(law)
+    clear = isoflop(runs, resamples=0)
+    last = runs.flops == BUDGETS[-1]
+    beside = last & (runs.params > 2.5 * np.asarray(law.optimal(BUDGETS[-1])[0]))
+    kept = runs.take(np.flatnonzero(~last | beside))
+    result = isoflop(kept, resamples=0)
+    assert list(result.outside) == [False, False, False, True]
+    assert list(result.used) == [True, True, True, False]
+    assert result.exponent[0] == pytest.approx(clear.exponent[0], abs=1e-6)
+    assert isoflop(kept, resamples=0, extrapolated=True).exponent[0] != pytest.approx(0.5, abs=0.01)
+
+
+def test_the_command_says_how_parabolas_are_resampled_and_what_is_left_out(tmp_path):
+    law = ScalingLaw(E=1.7, A=400.0, B=400.0, alpha=0.3, beta=0.3)
+    runs = surface(law, grid=np.log([0.3, 1.0, 3.0]))
+    rows = [
+        f"{n:.17g},{d:.17g},{loss * 1.001**k:.17g}"
+        for k in (0, 1, -1)
+        for n, d, loss in zip(runs.params, runs.tokens, runs.loss, strict=True)
+    ]
+    path = tmp_path / "three.csv"
+    path.write_text("\n".join(["params,tokens,loss", *rows]) + "\n")
+    text = done("isoflop", str(path), "--resamples", "20", "--scheme", "pairs")
+    assert "runs drawn within each budget" in text
+    assert "a parabola through three sizes" in " ".join(text.split())
+    text = done("isoflop", str(path), "--resamples", "20", "--scheme", "bayesian")
+    assert "20 resamples, scheme bayesian" in text

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax import Runs
-    from chinchilla_jax.planning import IsoflopResult
+    from chinchilla_jax.bootstrapping.scheme import Scheme
+    from chinchilla_jax.planning import IsoflopResult, LawSample
 
 _OTHER_COUNT = 0.01  # relative distance of FLOP per parameter and token from 6 that is pointed out
+_PARABOLA = 3  # sizes that determine one
 _MINIMA = ("flops", "n_runs", "params", "low", "high", "tokens_per_param", "loss", "n_without_minimum")
 _MINIMA_HEADER = ("flops", "runs", "params", "low", "high", "tokens/param", "loss", "no minimum")
 _COMPARED = ("quantity", "flops", "method", *INTERVAL_COLUMNS)
@@ -81,29 +83,40 @@ def isoflop_command(
     2022), and compares them with the parametric fit to the same runs.
     """
     from chinchilla_jax.planning import compare_methods, isoflop
+    from chinchilla_jax.planning.isoflop_budgets import grouped_by_budget
     from chinchilla_jax.planning.law_sample import boundary_table
 
     runs = resampling.read_runs(table)
-    result = isoflop(runs, budgets=budget or None, tolerance=tolerance, resamples=resamples, seed=seed)
+    grouped_by_budget(runs, budget or None, tolerance)  # refuses before anything is fitted
+    fitted = _fitted(runs, resamples, seed, solver, resampling, boundary)
+    scheme = None if isinstance(fitted, NoEstimateError) else fitted.scheme
+    result = isoflop(
+        runs,
+        budgets=budget or None,
+        tolerance=tolerance,
+        resamples=resamples,
+        seed=seed,
+        scheme=scheme,
+    )
     minima = result.minima(level)
-    if not as_json:  # first, because the parabolas are of use even if the parametric fit fails
-        _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples")
+    drawn = _drawn(scheme)
+    if not as_json:  # also where the parametric fit fails: the parabolas are of use without it
+        _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples, {drawn}")
     own = {
         "data": output.runs_fields(runs),
         "n_left_out": result.n_left_out,
         "n_failed": result.n_failed,
+        "resampled": drawn,
         "minima": output.doubtful_records(minima, _ratio_doubts(minima)),
         "exponents": output.records(result.exponents(level)),
     }
-    try:
-        sample = law_source.fit_sample(runs, resamples, seed, solver, resampling, boundary)
-    except NoEstimateError as error:
+    if isinstance(fitted, NoEstimateError):
         if as_json:
-            output.print_json(own | {"point_law": None, "compared": None, "warnings": [str(error)]})
-        raise
-    compared = compare_methods(result, sample, flops, level=level)
+            output.print_json(own | {"point_law": None, "compared": None, "warnings": [str(fitted)]})
+        raise fitted
+    compared = compare_methods(result, fitted, flops, level=level)
     both = boundary_table(
-        sample,
+        fitted,
         level,
         {
             ("tokens_per_param", each): operator.methodcaller("tokens_per_param", own_count)
@@ -114,12 +127,12 @@ def isoflop_command(
         from chinchilla_jax.plots import planning as planning_figures
         from chinchilla_jax.plots import save_figures
 
-        bands = planning_figures.isoflop_bands_table(result, sample, level=level)
+        bands = planning_figures.isoflop_bands_table(result, fitted, level=level)
         save_figures([("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures)
     if as_json:
         output.print_json(
             own
-            | law_source.sample_fields(sample, level)
+            | law_source.sample_fields(fitted, level)
             | {
                 "compared": output.doubtful_records(compared.drop(columns="doubt"), list(compared["doubt"])),
                 "other_boundary": output.optional_records(both),
@@ -128,11 +141,30 @@ def isoflop_command(
         return
     output.echo()
     output.echo("both methods on the same runs")
-    law_source.print_resampling(sample)
+    law_source.print_resampling(fitted)
     rows = sorted(output.rows(compared, [*_COMPARED, "doubt"]), key=lambda row: row[0])
     output.print_table(_COMPARED, [row[:-1] for row in rows], keys=3, doubts=[row[-1] for row in rows])
-    output.print_boundary(both, sample.boundary)
-    output.print_warnings(sample.warnings)
+    output.print_boundary(both, fitted.boundary)
+    output.print_warnings(fitted.warnings)
+
+
+def _fitted(
+    runs: Runs, resamples: int, seed: int, solver: Solver, resampling: Resampling, boundary: str
+) -> LawSample | NoEstimateError:
+    """The parametric fit's laws, or why there are none."""
+    try:
+        return law_source.fit_sample(runs, resamples, seed, solver, resampling, boundary)
+    except NoEstimateError as error:
+        return error
+
+
+def _drawn(scheme: Scheme | None) -> str:
+    """How the parabolas are resampled."""
+    from chinchilla_jax import Pairs
+
+    if scheme is None or isinstance(scheme, Pairs):
+        return "runs drawn within each budget"
+    return f"scheme {scheme.text}"
 
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
@@ -151,7 +183,7 @@ def _ratio_doubts(minima: pd.DataFrame) -> list[str]:
 
 
 def _remarks(minima: pd.DataFrame) -> list[str]:
-    """On minima outside the sizes that were trained, budgets without one, and another count of compute."""
+    """On another count of compute, extrapolated minima, budgets without one, and parabolas of three sizes."""
     found = []
     per_token = minima["flops_per_param_token"].dropna()
     if (per_token / 6 - 1).abs().max() > _OTHER_COUNT:
@@ -161,7 +193,19 @@ def _remarks(minima: pd.DataFrame) -> list[str]:
             "asked for the same 6 N D"
         )
     for which, what in (
-        (minima["outside"], "extrapolated, outside the sizes that were trained"),
+        (
+            minima["outside"] & ~minima["used"],
+            "extrapolated, outside the sizes that were trained, so not in the power law",
+        ),
+        (
+            minima["outside"] & minima["used"],
+            "extrapolated, outside the sizes that were trained; in the power law for want of two others",
+        ),
+        (
+            minima["n_sizes"] <= _PARABOLA,
+            "a parabola through three sizes meets them all, and its interval shows only the spread of "
+            "repeated runs; train a fourth size",
+        ),
         (minima["params"].isna(), "no minimum, so not in the power law"),
     ):
         if which.any():

@@ -12,7 +12,10 @@
 | of_tokens  | b      | (R,)   | slope of ln D* on ln C; 1 - a where kappa is the same at every budget |
 
 Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2), which publishes a = 0.49 (0.462 to 0.534).
-Resamples draw runs with replacement within each budget.
+Resamples draw runs with replacement within each budget, or weight them as a scheme of the bootstrap does.
+
+A minimum outside the sizes of its budget is extrapolated, often by orders of magnitude, and one such value
+moves the slope more than all others. Such budgets stay out of the power law where two others remain.
 
 Tokens are the table's. Where it counts compute as something other than 6 N D (attention, an embedding that is
 not multiplied), kappa is not 6 and may change with size: ln kappa of the runs of a budget is a line in ln N
@@ -37,13 +40,18 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax.bootstrapping.schemes import Pairs
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.planning.isoflop_budgets import LEAST_BUDGETS, grouped_by_budget
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
 
 _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
@@ -68,6 +76,8 @@ class IsoflopResult:
         log_tokens_coefficient: ln of the tokens at C = 1, (1 + R,).
         outside: whether the minimum on all runs lies outside the sizes that were trained, (k,); False
             without a minimum.
+        used: whether a budget is in the power law, (k,).
+        n_sizes: distinct sizes per budget, (k,).
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
         members: positions of the runs of each budget, k arrays.
     """
@@ -83,6 +93,8 @@ class IsoflopResult:
     tokens_exponent: Array
     log_tokens_coefficient: Array
     outside: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    n_sizes: NDArray[np.int64]
     parabolas: Array
     members: tuple[NDArray[np.intp], ...]
 
@@ -113,8 +125,8 @@ class IsoflopResult:
 
         Returns:
             flops, n_runs, params (all runs), low, high (percentile interval of params over the resamples
-            that have a minimum), tokens, tokens_per_param, flops_per_param_token, loss, outside,
-            n_without_minimum (resamples).
+            that have a minimum), tokens, tokens_per_param, flops_per_param_token, loss, outside, used,
+            n_sizes, n_without_minimum (resamples).
         """
         import pandas as pd
 
@@ -131,6 +143,8 @@ class IsoflopResult:
                 "flops_per_param_token": self.per_token,
                 "loss": self.loss[0],
                 "outside": self.outside,
+                "used": self.used,
+                "n_sizes": self.n_sizes,
                 "n_without_minimum": np.isnan(self.params[1:]).sum(axis=0),
             }
         )
@@ -160,6 +174,8 @@ def isoflop(
     tolerance: float = 0.15,
     resamples: int = 4000,
     seed: int = 0,
+    scheme: Scheme | None = None,
+    extrapolated: bool = False,
 ) -> IsoflopResult:
     """Estimate the optimum by IsoFLOP parabolas.
 
@@ -170,31 +186,40 @@ def isoflop(
         tolerance: a run belongs to the nearest budget if its compute differs by at most this share.
         resamples: bootstrap resamples, 0 or more.
         seed: of the resamples.
+        scheme: weights the runs of all budgets at once, as in a bootstrap; None, or `Pairs`, draws runs with
+            replacement within each budget.
+        extrapolated: keep minima outside the sizes of their budget in the power law, as published fits do.
 
     Raises:
-        UsageError: an argument is out of range.
+        UsageError: an argument is out of range, or the scheme has no weights.
         DataError: fewer than two budgets have four runs of three sizes, or have a minimum.
     """
     remedy = "give a share between 0 and 1"
     if positive_number("tolerance", tolerance, remedy=remedy) >= 1:
         raise UsageError(f"tolerance is {tolerance:g}; {remedy}")
     whole_number("resamples", resamples)
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed_number(seed))))
+    seed = seed_number(seed)
     groups = grouped_by_budget(runs, budgets, tolerance)
     flops = np.array([budget for budget, _ in groups])
-    minima = [_minima(np.log(runs.params[rows]), runs.loss[rows], resamples, generator) for _, rows in groups]
+    weights = _weights(runs, [rows for _, rows in groups], resamples, seed, scheme)
+    minima = [
+        _minima(np.log(runs.params[rows]), runs.loss[rows], own)
+        for (_, rows), own in zip(groups, weights, strict=True)
+    ]
     log_params = np.stack([each[0] for each in minima], axis=1)
     loss = np.stack([each[1] for each in minima], axis=1)
     per_token = [_log_per_token(runs, rows, each[0]) for (_, rows), each in zip(groups, minima, strict=True)]
     log_tokens = np.log(flops) - np.stack(per_token, axis=1) - log_params
-    exponent, intercept = _power_law(np.log(flops), log_params)
-    tokens_exponent, tokens_intercept = _power_law(np.log(flops), log_tokens)
-    if np.isnan(exponent[0]):
-        raise DataError(f"{runs.name or 'runs'}: fewer than two budgets have a parabola with a minimum")
     sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
     with beyond_float64():
         params, tokens = np.exp(log_params), np.exp(log_tokens)
     outside = np.array([bool(n < low or n > high) for n, (low, high) in zip(params[0], sizes, strict=True)])
+    found = ~np.isnan(log_params[0])
+    used = found if extrapolated or (found & ~outside).sum() < LEAST_BUDGETS else found & ~outside
+    exponent, intercept = _power_law(np.log(flops[used]), log_params[:, used])
+    tokens_exponent, tokens_intercept = _power_law(np.log(flops[used]), log_tokens[:, used])
+    if np.isnan(exponent[0]):
+        raise DataError(f"{runs.name or 'runs'}: fewer than two budgets have a parabola with a minimum")
     return IsoflopResult(
         flops=flops,
         n_runs=np.array([len(rows) for _, rows in groups]),
@@ -207,6 +232,8 @@ def isoflop(
         tokens_exponent=tokens_exponent,
         log_tokens_coefficient=tokens_intercept,
         outside=outside,
+        used=used,
+        n_sizes=np.array([len(np.unique(runs.params[rows])) for _, rows in groups]),
         parabolas=np.array([each[2] for each in minima]),
         members=tuple(rows for _, rows in groups),
     )
@@ -234,18 +261,28 @@ def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
     return float(mean - slope / (2 * curve))
 
 
-def _minima(
-    log_params: Array, loss: Array, resamples: int, generator: np.random.Generator
-) -> tuple[Array, Array, Array]:
-    """(ln N*, loss there), each (1 + R,), NaN without a minimum, and the parabola of all runs (4,).
+def _weights(
+    runs: Runs, members: Sequence[NDArray[np.intp]], resamples: int, seed: int, scheme: Scheme | None
+) -> list[Array]:
+    """Weights (1 + R, runs of the budget) for each budget; row 0 counts every run once."""
+    drawn: list[NDArray[np.generic]]
+    if scheme is None or isinstance(scheme, Pairs):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+        drawn = [
+            generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples) for rows in members
+        ]
+    else:
+        weights = scheme.completed(len(runs), len(PARAMETERS)).weights(runs, np.arange(resamples), seed)
+        drawn = [weights[:, rows] for rows in members]
+    return [np.concatenate([np.ones((1, each.shape[1])), each]) for each in drawn]
 
-    Row 0 is that of all runs, the others are the resamples'.
-    """
-    count = len(loss)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    weights = np.concatenate([np.ones((1, count)), drawn])
+
+def _minima(log_params: Array, loss: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """(ln N*, loss there), each (1 + R,), NaN without a minimum, and the parabola of all runs (4,)."""
     mean, scale = log_params.mean(), np.ptp(log_params) or 1.0
     design = np.vander((log_params - mean) / scale, 3, increasing=True)
+    # By a run's mean weight, for the test of the determinant; a budget of which nothing was drawn has none.
+    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300) * len(loss)
     normal = np.einsum("rn,ni,nj->rij", weights, design, design)
     right = np.einsum("rn,ni,n->ri", weights, design, loss)
     # With fewer than three sizes drawn the parabola is undetermined: its determinant is zero up to rounding.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.study import Study
 
 
@@ -48,6 +49,7 @@ class LawSample:
         warnings: what a reader must know before using the numbers, one sentence each.
         largest_flops: 6 N D of the largest run that was fitted (FLOP); None where the runs are not known.
         resampling: what scheme="auto" chose and why; empty where the scheme was given.
+        scheme: how the runs were resampled; None where the laws are not a bootstrap's.
         other: the same with the other choice about laws with E = 0, where enough of them are concerned that
             both intervals should be seen; otherwise None.
         boundary: what this sample does with them: "keep" or "drop".
@@ -61,6 +63,7 @@ class LawSample:
     warnings: tuple[str, ...] = ()
     largest_flops: float | None = None
     resampling: str = ""
+    scheme: Scheme | None = None
     other: LawSample | None = None
     boundary: str = "keep"
 
@@ -94,6 +97,7 @@ class LawSample:
             warnings=result.warnings,
             largest_flops=largest,
             resampling=result.dependence.sentence if result.dependence else "",
+            scheme=result.scheme,
         )
 
     @classmethod

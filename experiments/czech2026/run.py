@@ -124,7 +124,7 @@ def _published_surfaces() -> list[tuple[str, str, str, str]]:
             tokens = flops / 6 / params
             loss = np.asarray(law.loss(params, tokens))
             runs = cj.Runs(params.ravel(), tokens.ravel(), flops.ravel(), loss.ravel(), name=name)
-            found = planning.isoflop(runs, resamples=0).optimal(1e24)[1][0, 0]
+            found = planning.isoflop(runs, resamples=0, extrapolated=True).optimal(1e24)[1][0, 0]
             error = 100 * (found / law.optimal(1e24)[1] - 1)
             rows.append(
                 (f"{name}, factor {factor}", f"{printed:+.4f}%", f"{error:+.4f}%", "error of the tokens")
@@ -144,7 +144,7 @@ def _surfaces() -> list[tuple[str, str, str, str]]:
         tokens = flops / 6 / params
         loss = np.asarray(law.loss(params, tokens))
         runs = cj.Runs(params.ravel(), tokens.ravel(), flops.ravel(), loss.ravel(), name=name)
-        by_parabola = planning.isoflop(runs, resamples=0)
+        by_parabola = planning.isoflop(runs, resamples=0, extrapolated=True)
         fitted = cj.fit(runs, starts=64)
         true = float(law.exponents[0])
         errors = []
