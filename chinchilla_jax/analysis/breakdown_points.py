@@ -32,6 +32,7 @@ from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
+from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.result import require_estimate
@@ -94,8 +95,9 @@ def breakdown(
         times_documented (how many times farther from no error than that the size is), times_low, times_high
         (the same for the interval), within_documented (bool), repeats, n_sizes (how many sizes were fitted).
         `attrs` has "flops", "criteria", each criterion in words, "estimate", tokens per parameter at that
-        budget by the point fit of the unperturbed runs, and the "warnings" of that fit. Conclusions are about
-        medians of the resamples, which move smoothly with an error, and not about that estimate.
+        budget by the point fit of the unperturbed runs, and the "warnings" of that fit and of the scheme.
+        Conclusions are about medians of the resamples, which move smoothly with an error, and not about that
+        estimate.
 
     Raises:
         UsageError: an argument is out of range.
@@ -143,7 +145,7 @@ def breakdown(
         "flops": budget,
         "criteria": {each.name: each.sentence(budget, level) for each in criteria},
         "estimate": float(none.point.law.tokens_per_param(budget)),
-        "warnings": none.point.warnings,
+        "warnings": (*none.point.warnings, *asked_warnings(chosen, runs)),
     }
     return table
 

@@ -34,6 +34,7 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.analysis.form_sentences import sentence
 from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
+from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import require_weights
@@ -75,7 +76,7 @@ class FormComparison:
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
         left_out: splits, and forms in a split, that these runs are too few for, one sentence each.
-        warnings: of the reference's fit to all runs, one sentence each.
+        warnings: of the reference's fit to all runs and of a scheme that was asked for, one sentence each.
     """
 
     table: pd.DataFrame
@@ -181,7 +182,7 @@ def compare_forms(
         level=float(level),
         method=method,
         left_out=tuple(left_out),
-        warnings=point.warnings,
+        warnings=(*point.warnings, *asked_warnings(resampled, runs, given)),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.fitting.point_fit import fit
@@ -76,7 +77,7 @@ def objective_sensitivity(
         parameter or "tokens_per_param"), flops, estimate, low, high, level, status (of the point fit),
         n_converged, n_failed. Numbers are NaN where the point fit is not certified.
 
-        `attrs` has "warnings", of the fit by the usual objective.
+        `attrs` has "warnings", of the fit by the usual objective and of the scheme.
 
     Raises:
         UsageError: an argument is out of range.
@@ -110,7 +111,8 @@ def objective_sensitivity(
         if progress is not None:
             progress(int(resamples))
     table = pd.concat(tables, ignore_index=True)
-    table.attrs = {"warnings": usual.warnings}
+    given = read_weights(weights, len(runs))
+    table.attrs = {"warnings": (*usual.warnings, *asked_warnings(chosen, runs, given))}
     return table
 
 
