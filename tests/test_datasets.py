@@ -414,13 +414,13 @@ def test_bad_headers(header, expected):
         ("\u2003\n", "the file is empty"),
         ('""\n', "the file is empty"),
         ("params,tokens,loss\n", "no rows under the header ('params', 'tokens', 'loss')"),
-        (table().encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+        (table().encode("utf-16")[:-1], "damaged UTF-16 text (truncated data); save it as UTF-8"),
         (table().encode("utf-16-le"), "NUL bytes: UTF-16 text"),
         ((table() + "1,2,é\n").encode("latin-1"), "row 14: byte 0xe9 is not UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a table but a PNG picture"),
-        (b"PK\x03\x04rest", "an Excel workbook or another ZIP archive; save the sheet as CSV"),
-        (b"\x1f\x8b\x08rest", "a gzip archive; unpack it"),
-        ('[{"params": 1e9}]', "not a table but JSON"),
+        (b"PK\x03\x04rest", "a damaged Excel workbook or ZIP archive"),
+        (b"\x1f\x8b\x08rest", "damaged gzip file"),
+        ('[{"params": 1e9, "x": 1}]', "found no column for tokens or flops, and none for loss"),
         ("<!DOCTYPE html><p>404</p>", "not a table but HTML"),
         (table([*ROWS[:3], ["1", "2"], *ROWS]), "row 5: 2 cells where the header has 3"),
         (table([*ROWS[:3], ["1", "2", "3", "4"], *ROWS]), "row 5: 4 cells where the header has 3"),
@@ -441,7 +441,7 @@ def test_bad_files(content, expected):
 
 def test_files_that_cannot_be_opened(write, tmp_path, monkeypatch):
     assert "no such file" in message(load_runs, tmp_path / "missing.csv")
-    assert "is a directory; give the path of a CSV" in message(load_runs, tmp_path)
+    assert "is a directory without tables; give the path of a CSV" in message(load_runs, tmp_path)
     assert "cannot be opened" in message(load_runs, write(table()) / "below.csv")
     assert "cannot be opened" in message(load_runs, Path("a\0b.csv"))
     assert "'a\\nb.csv': no such file" in message(load_runs, "a\nb.csv")
@@ -455,7 +455,7 @@ def test_files_that_cannot_be_opened(write, tmp_path, monkeypatch):
 
 
 def test_a_file_far_too_large_is_not_read_into_memory(write, monkeypatch):
-    monkeypatch.setattr("chinchilla_jax.datasets.reading.MAX_BYTES", 100)
+    monkeypatch.setattr("chinchilla_jax.datasets.readers.limits.MAX_BYTES", 100)
     assert "too large for a table of runs" in message(load_runs, write(table()))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chinchilla_jax import DataWarning, fit, load_runs
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax.cli import main
-from chinchilla_jax.datasets.json_lines import flattened
+from chinchilla_jax.datasets.readers.json_text import flattened
 
 N = np.repeat([1e8, 3e8, 1e9], 4)
 D = np.tile([2e9, 5e9, 2e10, 6e10], 3)
@@ -280,7 +280,7 @@ def test_decimal_commas_and_excel(tmp_path, capsys):
     assert "use a decimal point" in capsys.readouterr().err
     (tmp_path / "runs.xlsx").write_bytes(b"PK\x03\x04 and the rest of a workbook")
     assert main(["fit", str(tmp_path / "runs.xlsx")]) == 2
-    assert "an Excel workbook or another ZIP archive; save the sheet as CSV" in capsys.readouterr().err
+    assert "a damaged Excel workbook or ZIP archive" in capsys.readouterr().err
 
 
 def test_columns_and_experiment_on_the_command_line(tmp_path, capsys):

@@ -21,8 +21,8 @@ import warnings
 from collections.abc import Mapping
 
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError, closest, short
-from chinchilla_jax.datasets.json_lines import flattened
-from chinchilla_jax.datasets.reading import Table
+from chinchilla_jax.datasets.readers.json_text import flattened
+from chinchilla_jax.datasets.table import Table
 
 _DICTIONARIES = ("config", "summary")
 _UNFINISHED = frozenset({"crashed", "failed", "killed", "running", "preempted", "preempting", "pending"})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax.datasets.columns import normalise
-from chinchilla_jax.datasets.reading import Table
+from chinchilla_jax.datasets.table import Table
 
 # As `normalise` writes them.
 _RUN_NAMES = frozenset({"run", "runname", "runid", "trajectory", "trajectoryid"})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
+from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_name
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
 from chinchilla_jax.datasets.group_columns import read_groups
-from chinchilla_jax.datasets.reading import Table, from_frame, read_bytes, read_file, show_text
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
+from chinchilla_jax.datasets.reading import name_of_source, read_bytes, read_table
 from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 
 if TYPE_CHECKING:
@@ -119,27 +120,25 @@ def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
 
 
 def _read_source(source: object) -> tuple[Table, str]:
-    """The cells of a file or DataFrame, and a name for the runs."""
-    # If pandas has not been imported, the source is not a DataFrame.
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(source, pandas.DataFrame):
-        return from_frame(source), "DataFrame"
-    if not isinstance(source, str | os.PathLike):
-        raise UsageError(
-            f"load_runs cannot read a {type(source).__name__} ({short(source)}); "
-            f"give {_choices()}, a path or a DataFrame"
+    """The cells of a table, and a name for the runs."""
+    if isinstance(source, str):
+        _require_place(source)
+    return read_table(source), name_of_source(source)
+
+
+def _require_place(source: str) -> None:
+    """Refuse a word that is neither a path nor an embedded name, with what it may have meant."""
+    path = os.path.expanduser(source)
+    if source == STANDARD_INPUT or is_url(source) or os.path.lexists(path):
+        return
+    near = closest(source, dataset_names())
+    # Only a bare word can be a misspelt name.
+    if near or not os.path.splitext(path)[1]:
+        hint = f"did you mean {near!r}? " if near else ""
+        raise DataError(
+            f"{show_text(path)}: no such file or embedded table; {hint}"
+            f"give {_choices()}, or a path that exists"
         )
-    path = os.path.expanduser(os.fsdecode(source))
-    if isinstance(source, str) and not os.path.lexists(path):
-        near = closest(source, dataset_names())
-        # Only a bare word can be a misspelt name.
-        if near or not os.path.splitext(path)[1]:
-            hint = f"did you mean {near!r}? " if near else ""
-            raise DataError(
-                f"{show_text(path)}: no such file or embedded table; {hint}"
-                f"give {_choices()}, or a path that exists"
-            )
-    return read_file(path), os.path.basename(path)
 
 
 def _choices() -> str:

@@ -22,8 +22,8 @@ from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
-from chinchilla_jax.datasets.reading import Table
 from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.catalogue import dataset_names
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
-from chinchilla_jax.datasets.reading import Table, read_file
+from chinchilla_jax.datasets.reading import read_table
+from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.validation import runs_from_table
 
 
@@ -41,7 +42,7 @@ def load_weights(
         raise UsageError(
             f"weights: the embedded table {str(source)!r} has no column of weights; give an array in Python"
         )
-    table = one_experiment(unpack(read_file(source)), experiment)
+    table = one_experiment(unpack(read_table(source, "load_weights")), experiment)
     names = [name.strip() for name in table.header]
     if names.count(column) != 1:
         if column in names:

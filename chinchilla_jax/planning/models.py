@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
-from chinchilla_jax.datasets.reading import Table, read_bytes, read_file
+from chinchilla_jax.datasets.reading import read_bytes, read_table
+from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.datasets.validation import read_quantities, require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
@@ -63,7 +64,7 @@ def read_models(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
-    return _models(read_file(path))
+    return _models(read_table(path, "read_models"))
 
 
 def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns
-from chinchilla_jax.datasets.reading import Table, read_file
+from chinchilla_jax.datasets.reading import read_table
+from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
 from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
@@ -68,7 +69,7 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
-    table = read_file(path)
+    table = read_table(path, "import_runs")
     positions = match_columns(table.header, table.where)
     require_rows(table, "add a row per run")
     loss_at = positions.pop("loss")

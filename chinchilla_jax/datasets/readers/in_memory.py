@@ -1,0 +1,134 @@
+"""Tables in memory: DataFrames, Arrow, NumPy records, mappings of arrays, sequences of mappings.
+
+Nothing is imported that the caller has not imported: a table of a library can only exist if it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax.datasets.readers.arrow import from_arrow
+from chinchilla_jax.datasets.readers.json_text import table_of_document, table_of_records, unequal_lengths
+from chinchilla_jax.datasets.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def from_memory(source: object) -> Table | None:
+    """The table that an object holds; None where it is none.
+
+    Raises:
+        DataError: it holds one, and it cannot be used.
+    """
+    where = type(source).__name__
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(source, pandas.DataFrame):
+        return from_frame(source)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, where)
+    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
+        if pandas is not None and isinstance(source, pandas.Series | pandas.Index):
+            return None
+        return from_arrow(source, where)
+    if hasattr(source, "collect") and where == "LazyFrame":
+        raise UsageError("a LazyFrame has no rows yet; give its collect()")
+    if isinstance(source, Mapping):
+        return _from_mapping(source, where)
+    if isinstance(source, list | tuple):
+        return _from_records(source, where)
+    return None
+
+
+def from_frame(frame: pd.DataFrame) -> Table:
+    """A view of a DataFrame; rows are named by their index labels, and levels with a name are columns."""
+    header = [str(name) for name in frame.columns]
+    levels = {
+        str(name): level
+        for level, name in enumerate(frame.index.names)
+        if name is not None and str(name) not in header
+    }
+
+    def column(position: int) -> list[object]:
+        if position < len(header):
+            return list(frame.iloc[:, position].tolist())
+        level = list(levels.values())[position - len(header)]
+        return list(frame.index.get_level_values(level).tolist())
+
+    return Table("DataFrame", (*header, *levels), column, frame.index.tolist(), row_word="index")
+
+
+def _from_array(array: np.ndarray[Any, Any], where: str) -> Table | None:
+    if array.dtype.names is None:
+        if array.dtype == object and array.ndim == 1:
+            return _from_records(array.tolist(), where)
+        raise DataError(
+            f"{where}: an array of shape {array.shape} has no column names; give a dict of arrays, such as "
+            '{"params": ..., "tokens": ..., "loss": ...}'
+        )
+    if array.ndim != 1:
+        raise DataError(f"{where}: records of shape {array.shape}; give one record per run, shape (n,)")
+    names = array.dtype.names
+    return Table(where, names, lambda i: array[names[i]].tolist(), range(len(array)), "index")
+
+
+def _from_mapping(source: Mapping[Any, Any], where: str) -> Table:
+    if not source:
+        raise DataError(f"{where}: it is empty; give columns such as params, tokens, loss")
+    if any(isinstance(each, Mapping) or _holds_mappings(each) for each in source.values()):
+        return table_of_document(source, where, "index")
+    columns = {str(name): _cells(values, str(name), where) for name, values in source.items()}
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise unequal_lengths(where, lengths)
+    cells = list(columns.values())
+    return Table(where, tuple(columns), cells.__getitem__, range(len(cells[0])), "index")
+
+
+def _holds_mappings(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _cells(values: Any, name: str, where: str) -> list[object]:
+    """One value per run, from any kind of array."""
+    converted = values
+    for method in ("tolist", "to_list", "to_pylist"):
+        if hasattr(values, method):
+            converted = getattr(values, method)()
+            break
+    if isinstance(converted, str | bytes) or not isinstance(converted, Iterable):
+        raise DataError(f"{where}: column {short(name)} is {short(values)}; give one value per run")
+    return [_plain(cell) for cell in converted]
+
+
+def _from_records(source: Sequence[Any], where: str) -> Table | None:
+    if not source:
+        raise DataError(f"{where}: it is empty; give one dict per run")
+    records = [_record(each) for each in source]
+    if not isinstance(records[0], Mapping):
+        return None
+    return table_of_records(records, range(len(records)), where, "index")
+
+
+def _record(value: Any) -> Any:
+    """A mapping of plain values, from a mapping, a named tuple or a dataclass; others as they are."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
+    if not isinstance(value, Mapping):
+        return value
+    return {str(name): _plain(cell) for name, cell in value.items()}
+
+
+def _plain(cell: Any) -> object:
+    """A number from an array without dimensions, as JAX and PyTorch give a loss; others as they are."""
+    if getattr(cell, "shape", None) == () and hasattr(cell, "item"):
+        return cell.item()
+    return cell

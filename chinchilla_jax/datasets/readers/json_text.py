@@ -1,0 +1,221 @@
+"""JSON: one object per line, or one document, as training loops, trackers and pandas write them.
+
+| document                                      | what a row is                                    |
+|-----------------------------------------------|--------------------------------------------------|
+| [{...}, {...}]                                | an object                                        |
+| {"runs": [{...}, {...}], ...}                 | an object of the only list of objects            |
+| {"run-1": {...}, "run-2": {...}}              | an object; its name becomes the column "run"     |
+| {"params": [...], "tokens": [...], ...}       | a place in the lists                             |
+| {"params": {"0": ...}, ...} (pandas)          | a name in the inner objects                      |
+| {"columns": [...], "data": [[...], ...]}      | an inner list                                    |
+| {...}                                         | the whole                                        |
+
+Fields of nested objects get the name "outer.inner".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax.datasets.columns import quantity_of
+from chinchilla_jax.datasets.table import Table
+
+_ONE_PER_LINE = 'write one run per line, such as {"params": 1e9, "tokens": 2e10, "loss": 2.6}'
+_Columns = dict[str, list[object]]
+
+
+def read_json(text: str, where: str) -> Table:
+    """The table in a JSON document, or in lines of JSON.
+
+    Raises:
+        DataError: it is neither, or does not say what its rows are.
+    """
+    try:
+        document = _parsed(text)
+    except ValueError as error:
+        begins, _, rest = text.lstrip().partition("\n")
+        if begins.startswith("{") and (_is_json(begins) or not rest.strip()):
+            return _lines(text, where)
+        row = f"row {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{where}: {row}not JSON ({_reason(error)}); {_ONE_PER_LINE}") from None
+    except RecursionError:
+        raise DataError(f"{where}: not a table of runs (nested too deeply); {_ONE_PER_LINE}") from None
+    return table_of_document(document, where)
+
+
+def table_of_document(document: object, where: str, row_word: str = "row") -> Table:
+    """The table in lists and mappings, by the table above.
+
+    Args:
+        document: as `json.loads` returns it.
+        where: its name in messages.
+        row_word: "row" to count rows from 1, "index" to count them from 0.
+
+    Raises:
+        DataError: it does not say what its rows are.
+    """
+    start = int(row_word == "row")
+    if isinstance(document, Mapping):
+        columns = _columns(document, where)
+        if columns is not None:
+            cells = list(columns.values())
+            rows = range(start, start + len(cells[0]))
+            return Table(where, tuple(columns), cells.__getitem__, rows, row_word)
+        records: Sequence[object] = _records(document, where)
+    elif isinstance(document, Sequence) and not isinstance(document, str):
+        records = document
+    else:
+        raise DataError(f"{where}: {short(document)} is not a table; {_ONE_PER_LINE}")
+    rows = range(start, start + len(records))
+    return table_of_records(records, rows, where, row_word)
+
+
+def table_of_records(
+    records: Sequence[object], rows: Sequence[object], where: str, row_word: str = "row"
+) -> Table:
+    """A row for each object; a field that an object lacks is empty.
+
+    Raises:
+        DataError: one of them is no object.
+    """
+    fields: list[dict[str, object]] = []
+    for row, record in zip(rows, records, strict=True):
+        if not isinstance(record, Mapping):
+            kind = "a dict; give one dict per run"
+            if row_word == "row":
+                kind = f"a JSON object; {_ONE_PER_LINE}"
+            raise DataError(f"{where}: {row_word} {row}: {short(record)} is not {kind}")
+        fields.append(flattened(record))
+    header = tuple(dict.fromkeys(name for record in fields for name in record))
+    return Table(where, header, lambda i: [record.get(header[i], "") for record in fields], rows, row_word)
+
+
+def flattened(value: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:
+    """The fields, those of nested objects named "outer.inner".
+
+    A list of {"key": ..., "value": ...}, as MLflow writes, is an object too. Names that begin with "_" are
+    left out: Weights & Biases uses them for its own bookkeeping.
+    """
+    fields: dict[str, object] = {}
+    stack = [(prefix, value)]
+    while stack:
+        before, mapping = stack.pop()
+        for name, inner in mapping.items():
+            if str(name).startswith("_"):
+                continue
+            inner = _paired(inner)
+            if isinstance(inner, Mapping):
+                stack.append((f"{before}{name}.", inner))
+            else:
+                fields[f"{before}{name}"] = inner
+    return fields
+
+
+def _paired(value: object) -> object:
+    if not isinstance(value, list) or not value:
+        return value
+    pairs = all(isinstance(each, Mapping) and {"key", "value"} <= each.keys() for each in value)
+    return {str(each["key"]): each["value"] for each in value} if pairs else value
+
+
+def _lines(text: str, where: str) -> Table:
+    rows: list[int] = []
+    records: list[object] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_parsed(line))
+        except (ValueError, RecursionError) as error:
+            reason = _reason(error)
+            raise DataError(f"{where}: row {number}: not a JSON object ({reason}); {_ONE_PER_LINE}") from None
+        rows.append(number)
+    return table_of_records(records, rows, where)
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{short(twice)} is given twice in one object")
+    return found
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parsed(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deeply" if isinstance(error, RecursionError) else short(str(error), 100).strip("'\"")
+
+
+def _columns(document: Mapping[Any, Any], where: str) -> _Columns | None:
+    """The cells by the name of their column, if the document is written by columns."""
+    if _is_split(document):
+        header = [str(name) for name in document["columns"]]
+        for row, record in enumerate(document["data"], start=1):
+            if len(record) != len(header):
+                raise DataError(
+                    f"{where}: row {row}: {len(record)} cells where the header has {len(header)}; complete it"
+                )
+        return {name: [record[i] for record in document["data"]] for i, name in enumerate(header)}
+    values = list(document.values())
+    if values and all(isinstance(each, Mapping) for each in values):
+        keys = list(values[0])
+        if _n_quantities(document) >= 2 and all(list(each) == keys for each in values):
+            return {str(name): list(each.values()) for name, each in document.items()}
+    if values and all(isinstance(each, list) for each in values) and not _lists_of_objects(document):
+        if len({len(each) for each in values}) > 1:
+            raise unequal_lengths(where, {str(name): len(each) for name, each in document.items()})
+        return {str(name): each for name, each in document.items()}
+    return None
+
+
+def unequal_lengths(where: str, lengths: Mapping[str, int]) -> DataError:
+    """Build (not raise) the error about columns of these lengths."""
+    shown = ", ".join(f"{short(name)} {length}" for name, length in list(lengths.items())[:8])
+    return DataError(f"{where}: columns of different lengths ({shown}); give one value per run in each")
+
+
+def _is_split(document: Mapping[Any, Any]) -> bool:
+    names, data = document.get("columns"), document.get("data")
+    return isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data)
+
+
+def _records(document: Mapping[Any, Any], where: str) -> list[object]:
+    lists = _lists_of_objects(document)
+    if len(lists) > 1:
+        named = ", ".join(short(name) for name in lists[:5])
+        raise DataError(f"{where}: {len(lists)} lists of objects ({named}); keep the one that holds the runs")
+    if lists:
+        return list(document[lists[0]])
+    values = list(document.values())
+    if values and all(isinstance(each, Mapping) and _n_quantities(flattened(each)) >= 2 for each in values):
+        return [{"run": name, **each} for name, each in document.items()]
+    return [document]
+
+
+def _lists_of_objects(document: Mapping[Any, Any]) -> list[Any]:
+    return [
+        name
+        for name, value in document.items()
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value)
+    ]
+
+
+def _n_quantities(names: Mapping[Any, object]) -> int:
+    return len({quantity_of(str(name)) for name in names} - {None})

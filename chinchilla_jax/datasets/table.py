@@ -1,0 +1,56 @@
+"""A table as its owner wrote it: a header and cells that are not yet numbers, with names for the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from chinchilla_jax.datasets.columns import normalise
+
+_PLURALS = {"row": "rows", "index": "indices", "file": "files"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells not yet read as numbers.
+
+    Attributes:
+        where: the table's name in messages.
+        header: column names.
+        column: the cells of the column at a position (text from CSV, Python objects otherwise).
+        rows: what identifies each row to its owner: the line of the file (the header is line 1) for CSV and
+            JSON Lines, the row of a sheet, the count from 1 for Parquet and JSON arrays, the index for a
+            table in memory, the name of the file in a folder.
+        row_word: the word that goes with it, "row", "index" or "file".
+        notes: what was left out when the table was read, a phrase each.
+    """
+
+    where: str
+    header: tuple[str, ...]
+    column: Callable[[int], Sequence[object]]
+    rows: Sequence[object]
+    row_word: str = "row"
+    notes: tuple[str, ...] = ()
+
+    def take(self, positions: Sequence[int]) -> Table:
+        """The rows at these positions."""
+        return dataclasses.replace(
+            self,
+            column=lambda i: [self.column(i)[position] for position in positions],
+            rows=[self.rows[position] for position in positions],
+        )
+
+    def find(self, *names: str) -> int | None:
+        """Position of the first column called one of `names` (as `normalise` writes them), or None."""
+        return next((i for i, name in enumerate(self.header) if normalise(name) in names), None)
+
+    def name_rows(self, positions: Sequence[int], at_most: int = 5) -> str:
+        """Name the rows at these positions, as in "row 7" or "rows 3, 4, 5, 6, 8 and 12 more"."""
+        named = ", ".join(show_text(str(self.rows[position])) for position in positions[:at_most])
+        more = f" and {len(positions) - at_most} more" if len(positions) > at_most else ""
+        return f"{self.row_word if len(positions) == 1 else _PLURALS[self.row_word]} {named}{more}"
+
+
+def show_text(text: str) -> str:
+    """A path or a label as it is, or escaped where printing it would break the line."""
+    return text if text and text.isprintable() else ascii(text)
