@@ -20,6 +20,7 @@ import numpy as np
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
+from chinchilla_jax.laws.frames import Frame, SlopeFrame
 from chinchilla_jax.laws.law import Floats, Law
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
@@ -53,6 +54,7 @@ class Broken(Law):
     exponents: ClassVar[tuple[int, ...]] = (3, 4, 5, 6)
     bounded: ClassVar[tuple[int, ...]] = (FLOOR,)
     least: ClassVar[tuple[int, int, int]] = (4, 4, 8)
+    frame: ClassVar[Frame | None] = SlopeFrame(amplitude=0, floor=FLOOR, exponent=3)
     sharpness: float = 1.0
     params_break: float | None = None
     tokens_break: float | None = None

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax.laws.design import FLOOR, Design
+from chinchilla_jax.laws.frames import Frame, SlopeFrame
 from chinchilla_jax.laws.law import Floats, Law
 from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, log_terms
@@ -41,6 +42,7 @@ class Chinchilla(Law):
     bounded: ClassVar[tuple[int, ...]] = (FLOOR,)
     least: ClassVar[tuple[int, int, int]] = (3, 3, 6)
     grid_size: ClassVar[int] = 4500
+    frame: ClassVar[Frame | None] = SlopeFrame(amplitude=0, floor=FLOOR, exponent=3)
 
     @staticmethod
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:

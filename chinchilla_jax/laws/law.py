@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.laws.fitted import FittedLaws
+    from chinchilla_jax.laws.frames import Frame
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,7 @@ class Law(abc.ABC):
         least: fewest distinct sizes, token counts, and both together, that can determine the parameters.
         additive: whether every derivative of the loss is a function of the size plus one of the token count.
         grid_size: points of the law's own grid of starts.
+        frame: coordinates in which the law's valley is straight, see laws/frames.py; None for its own.
     """
 
     name: ClassVar[str]
@@ -56,11 +58,15 @@ class Law(abc.ABC):
     least: ClassVar[tuple[int, int, int]] = (2, 2, 5)
     additive: ClassVar[bool] = True
     grid_size: ClassVar[int] = 32
+    frame: ClassVar[Frame | None] = None
 
     @staticmethod
     @abc.abstractmethod
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
-        """Ln of the predicted loss of one run; theta (p,), u and v scalars, constants (k,)."""
+        """Ln of the predicted loss of one run; u and v scalars, constants (k,).
+
+        Theta is p scalars, in an array or in a list: a law that unpacks it is fitted faster.
+        """
 
     @abc.abstractmethod
     def constants(self, design: Design) -> Floats:

@@ -14,6 +14,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
+from chinchilla_jax.laws.frames import Frame, SlopeFrame
 from chinchilla_jax.laws.law import Floats, Law
 from chinchilla_jax.laws.scaling_law import log_terms
 
@@ -38,6 +39,7 @@ class EqualExponents(Law):
     amplitudes: ClassVar[tuple[int, ...]] = (0, 1)
     exponents: ClassVar[tuple[int, ...]] = (3,)
     bounded: ClassVar[tuple[int, ...]] = (FLOOR,)
+    frame: ClassVar[Frame | None] = SlopeFrame(amplitude=0, floor=FLOOR, exponent=3)
 
     @staticmethod
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
@@ -117,11 +119,12 @@ class FixedFloor(Law):
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
+        from jax import lax
 
         a, b, alpha, beta = theta
         # In logarithms: without a floor a lane may well pass through tiny losses.
         of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
-        largest = jnp.maximum(of_params, of_tokens)
+        largest = lax.stop_gradient(jnp.maximum(of_params, of_tokens))  # its derivatives cancel
         rest = jnp.exp(of_params - largest) + jnp.exp(of_tokens - largest)
         return largest + jnp.log(rest + constants[0] * jnp.exp(-largest))
 

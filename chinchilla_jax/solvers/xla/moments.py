@@ -28,7 +28,7 @@ from chinchilla_jax.solvers.xla.logarithm import log
 
 # Rows of a symmetric matrix per lane: both (i, j) and (j, i) give the same array (B,).
 Symmetric = dict[tuple[int, int], Array]
-Vector = tuple[Array, ...]  # five arrays (B,)
+Vector = tuple[Array, ...]  # an array (B,) for each coordinate
 
 
 class Columns(NamedTuple):

@@ -1,4 +1,4 @@
-"""5 x 5 symmetric systems, one per lane, solved for several diagonal shifts at once.
+"""Small symmetric systems, one per lane, solved for several diagonal shifts at once.
 
 LAPACK calls on matrices this small are all overhead. The factorisation is written out as arithmetic on arrays
 of lanes, once, with the shifts as an axis that is then reduced to the first usable one: as a reduction with
@@ -18,8 +18,6 @@ from jax import Array, lax
 from chinchilla_jax.solvers.thresholds import LIFT, SINGULAR_PIVOT, SMALLEST_PIVOT, STIFF
 from chinchilla_jax.solvers.xla.moments import Symmetric, Vector
 
-SIZE = 5
-
 
 class Systems(NamedTuple):
     """Solutions of one system per lane.
@@ -27,7 +25,7 @@ class Systems(NamedTuple):
     Attributes:
         form: right' M^-1 right, (B,); `definite` says whether M is positive definite.
         lifted_form: the same just off singular; `lifted_definite` likewise.
-        solution: five arrays (B,): M^-1 right where M is definite and the lane undamped, elsewhere that of a
+        solution: an array (B,) for each row: M^-1 right where M is definite and the lane undamped, elsewhere that of a
             definite matrix near M.
     """
 
@@ -58,13 +56,14 @@ def dot(x: Vector, y: Vector) -> Array:
 
 def quadratic_form(matrix: Symmetric, x: Vector) -> Array:
     """The form x' M x per lane, (B,)."""
-    rows = (dot(tuple(matrix[i, j] for j in range(SIZE)), x) for i in range(SIZE))
+    size = range(len(x))
+    rows = (dot(tuple(matrix[i, j] for j in size), x) for i in size)
     return dot(tuple(rows), x)
 
 
 def solve_shifted(matrix: Symmetric, right: Vector, damping: Array) -> Systems:
     """Solve M x = right, and that with pivots made positive and a shift of at least `damping` (B,)."""
-    dtype = damping.dtype
+    dtype, size = damping.dtype, len(right)
     rung = lax.broadcasted_iota(jnp.int32, (*damping.shape, 3), 1)
     shift = jnp.where(rung == 0, 0.0, jnp.where(rung == 1, LIFT, jnp.maximum(damping[:, None], STIFF)))
     wide = {key: jnp.broadcast_to(entry[:, None], rung.shape) for key, entry in matrix.items()}
@@ -79,14 +78,15 @@ def solve_shifted(matrix: Symmetric, right: Vector, damping: Array) -> Systems:
 
     def first_usable(left: tuple[Array, ...], then: tuple[Array, ...]) -> tuple[Array, ...]:
         have = left[0] > 0
-        chosen = (jnp.where(have, x, y) for x, y in zip(left[: SIZE + 1], then[: SIZE + 1], strict=True))
-        added = (x + y for x, y in zip(left[SIZE + 1 :], then[SIZE + 1 :], strict=True))
+        chosen = (jnp.where(have, x, y) for x, y in zip(left[: size + 1], then[: size + 1], strict=True))
+        added = (x + y for x, y in zip(left[size + 1 :], then[size + 1 :], strict=True))
         return (*chosen, *added)
 
     operands = (usable.astype(dtype), *solution, *parts)
     zeros = tuple(jnp.zeros((), dtype) for _ in operands)
     _, *found = lax.reduce(operands, zeros, first_usable, (1,))
-    return Systems(found[5], found[6] > 0, found[7], found[8] > 0, tuple(found[:5]))
+    solved, (form, definite, lifted, lifted_definite) = found[:size], found[size:]
+    return Systems(form, definite > 0, lifted, lifted_definite > 0, tuple(solved))
 
 
 def _factorise(matrix: Symmetric, right: Vector, shift: Array, modify: Array) -> tuple[Vector, Array, Array]:
@@ -94,12 +94,12 @@ def _factorise(matrix: Symmetric, right: Vector, shift: Array, modify: Array) ->
 
     Where `modify`, pivots are made positive (Gill, Murray & Wright 1981, Practical Optimization, 4.4.2.2).
     """
-    tiny = jnp.finfo(shift.dtype).tiny
+    tiny, size = jnp.finfo(shift.dtype).tiny, len(right)
     unit: dict[tuple[int, int], Array] = {}
     pivots: list[Array] = []
     inverses: list[Array] = []
     definite = shift >= 0
-    for j in range(SIZE):
+    for j in range(size):
         diagonal = jnp.abs(matrix[j, j])
         pivot = matrix[j, j] + shift * diagonal
         for k in range(j):
@@ -110,23 +110,23 @@ def _factorise(matrix: Symmetric, right: Vector, shift: Array, modify: Array) ->
         other = jnp.maximum(jnp.abs(pivot), SMALLEST_PIVOT * diagonal) + tiny
         pivots.append(jnp.where(modify & ~good, other, jnp.where(good, pivot, 1.0)))
         inverses.append(reciprocal(pivots[j]))
-        for i in range(j + 1, SIZE):
+        for i in range(j + 1, size):
             left = matrix[i, j]
             for k in range(j):
                 left = left - unit[i, k] * unit[j, k] * pivots[k]
             unit[i, j] = left * inverses[j]
     solution: list[Array] = []
-    for j in range(SIZE):
+    for j in range(size):
         left = jnp.broadcast_to(right[j][:, None], shift.shape)
         for k in range(j):
             left = left - unit[j, k] * solution[k]
         solution.append(left)
     form = jnp.zeros_like(shift)
-    for j in range(SIZE):
+    for j in range(size):
         scaled = solution[j] * inverses[j]
         form = form + solution[j] * scaled
         solution[j] = scaled
-    for j in reversed(range(SIZE)):
-        for i in range(j + 1, SIZE):
+    for j in reversed(range(size)):
+        for i in range(j + 1, size):
             solution[j] = solution[j] - unit[i, j] * solution[i]
     return tuple(solution), form, definite & jnp.isfinite(form)
