@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LANES = (64, 512, 4096)  # sizes of a call; fewer lanes are padded
 PLACES = {"cpu": 32}
+FEW = 8  # places of a call of the few lanes that take many steps
 PLACES_ELSEWHERE = 16384
 _RUNS = 16  # the number of runs is padded to a multiple
 
@@ -29,9 +30,9 @@ _calls: dict[Any, Callable[..., Ends]] = {}
 _locks: dict[Any, threading.Lock] = {}
 
 
-def places_of(lanes: int) -> int:
+def places_of(lanes: int, few: bool) -> int:
     """Places of a call of this many lanes."""
-    return min(PLACES.get(jax.default_backend(), PLACES_ELSEWHERE), lanes)
+    return min(FEW if few else lanes, PLACES.get(jax.default_backend(), PLACES_ELSEWHERE))
 
 
 def padded_runs(count: int) -> int:
@@ -55,11 +56,16 @@ def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any) -> Rules:
     )
 
 
-def compiled(law: type[Law], raw: bool, tables: Tables, requests: Requests, limits: Limits) -> Callable[..., Ends]:
-    """The compiled call for arguments of these shapes; inside `float64_scope`."""
+def compiled(
+    law: type[Law], raw: bool, tables: Tables, requests: Requests, limits: Limits, few: bool = False
+) -> Callable[..., Ends]:
+    """The compiled call for arguments of these shapes; inside `float64_scope`.
+
+    With `few`, a step costs less and a batch of lanes more.
+    """
     arguments = (tables, requests, limits)
-    shapes = jax.tree.map(lambda x: (np.shape(x), np.asarray(x).dtype.str), arguments)
-    key = (law, raw, jax.default_backend(), shapes)
+    shapes = tuple((np.shape(x), np.asarray(x).dtype.str) for x in jax.tree.leaves(arguments))
+    key = (law, raw, few, jax.default_backend(), shapes)
     call = _calls.get(key)
     if call is not None:
         return call
@@ -67,15 +73,17 @@ def compiled(law: type[Law], raw: bool, tables: Tables, requests: Requests, limi
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
         if key not in _calls:
-            _calls[key] = _compile(law, raw, arguments)
+            _calls[key] = _compile(law, raw, arguments, few)
     return _calls[key]
 
 
-def _compile(law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits]) -> Callable[..., Ends]:
+def _compile(
+    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], few: bool
+) -> Callable[..., Ends]:
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
     rules = tuple(rules_of(law, constants, raw, dtype) for dtype in (np.float32, np.float64))
-    function = functools.partial(solve, rules, places_of(len(requests.condition)))
+    function = functools.partial(solve, rules, places_of(len(requests.condition), few))
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
     # parallel work on the CPU; XLA's own threads inside one only get in the way.
     on_cpu = {"xla_cpu_enable_fast_math": True, "xla_cpu_multi_thread_eigen": False}

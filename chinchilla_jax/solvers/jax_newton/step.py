@@ -49,6 +49,9 @@ from chinchilla_jax.solvers.thresholds import (
 )
 from chinchilla_jax.solvers.xla.small_matrix import dot, quadratic_form, solve_shifted
 
+# Shifts of the Hessian's diagonal, relative to it, that are tried where it is not definite. Along a valley the
+# curvature is 1e-6 of that across: a larger shift than is needed crawls.
+LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _SMALLEST_FLOOR = 0.3  # a step of a bounded coordinate is no longer than itself, or this
 
 
@@ -158,7 +161,7 @@ def step(rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array,
     # Directions in coordinates where the valley is straight; at an optimum the certificate is the same.
     at = rules.frame.at(theta, any_held)
     gradient_phi, hessian_phi = rules.frame.pull_back(at, gradient, hessian)
-    systems = solve_shifted(hessian_phi, gradient_phi, lanes.damping)
+    systems = solve_shifted(hessian_phi, gradient_phi, lanes.damping, LADDER)
     zone = jnp.minimum(jnp.minimum(down, up), LARGEST_ZONE)
     scale = jnp.maximum(here.value, SMALLEST_VALUE * task.total * zone * zone)
     decrement = jnp.where(systems.definite, 0.5 * systems.form / scale, jnp.inf)

@@ -61,14 +61,23 @@ def quadratic_form(matrix: Symmetric, x: Vector) -> Array:
     return dot(tuple(rows), x)
 
 
-def solve_shifted(matrix: Symmetric, right: Vector, damping: Array) -> Systems:
-    """Solve M x = right, and that with pivots made positive and a shift of at least `damping` (B,)."""
+def solve_shifted(
+    matrix: Symmetric, right: Vector, damping: Array, ladder: tuple[float, ...] = ()
+) -> Systems:
+    """Solve M x = right, and that with pivots made positive and a shift of at least `damping` (B,).
+
+    In between, `ladder` has shifts to try where M is not definite: the first that makes it so is used.
+    """
     dtype, size = damping.dtype, len(right)
-    rung = lax.broadcasted_iota(jnp.int32, (*damping.shape, 3), 1)
-    shift = jnp.where(rung == 0, 0.0, jnp.where(rung == 1, LIFT, jnp.maximum(damping[:, None], STIFF)))
+    last = 2 + len(ladder)
+    rung = lax.broadcasted_iota(jnp.int32, (*damping.shape, last + 1), 1)
+    wanted = jnp.broadcast_to(damping[:, None], rung.shape)
+    shift = jnp.where(rung == 0, 0.0, jnp.where(rung == 1, LIFT, jnp.maximum(wanted, STIFF)))
+    for place, least in enumerate(ladder, start=2):
+        shift = jnp.where(rung == place, jnp.maximum(wanted, least), shift)
     wide = {key: jnp.broadcast_to(entry[:, None], rung.shape) for key, entry in matrix.items()}
-    solution, form, definite = _factorise(wide, right, shift.astype(dtype), rung == 2)
-    usable = (definite & (jnp.broadcast_to(damping[:, None], rung.shape) == 0)) | (rung == 2)
+    solution, form, definite = _factorise(wide, right, shift.astype(dtype), rung == last)
+    usable = (definite & ((wanted == 0) | (rung >= 2))) | (rung == last)
     zero = jnp.zeros_like(form)
     parts = [
         jnp.where(rung == k, x, zero)
