@@ -24,6 +24,7 @@ PLACES = {"cpu": 32}
 FEW = 8  # places of a call of the few lanes that take many steps
 PLACES_ELSEWHERE = 16384
 _RUNS = 16  # the number of runs is padded to a multiple
+_SMALL_TABLE = 64
 
 _lock = threading.Lock()
 _calls: dict[Any, Callable[..., Ends]] = {}
@@ -35,9 +36,14 @@ def places_of(lanes: int, few: bool) -> int:
     return min(FEW if few else lanes, PLACES.get(jax.default_backend(), PLACES_ELSEWHERE))
 
 
-def padded_runs(count: int) -> int:
-    """The number of runs of a compiled call."""
-    return -(-count // _RUNS) * _RUNS
+def runs_of_rows(count: int) -> tuple[int, int]:
+    """Numbers of runs with a weight that calls are compiled for, on a table of so many runs.
+
+    A resample has 63% of the runs; of small tables anything from few to all.
+    """
+    whole = -(-count // _RUNS) * _RUNS
+    few = -(-3 * count // (4 * _RUNS)) * _RUNS
+    return (few if count >= _SMALL_TABLE else whole), whole
 
 
 def padded_lanes(count: int) -> int:
@@ -86,6 +92,10 @@ def _compile(
     function = functools.partial(solve, rules, places_of(len(requests.condition), few))
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
     # parallel work on the CPU; XLA's own threads inside one only get in the way.
-    on_cpu = {"xla_cpu_enable_fast_math": True, "xla_cpu_multi_thread_eigen": False}
+    on_cpu = {
+        "xla_cpu_enable_fast_math": True,
+        "xla_cpu_multi_thread_eigen": False,
+        "xla_cpu_prefer_vector_width": 512,
+    }
     options = on_cpu if jax.default_backend() == "cpu" else None
     return jax.jit(function, compiler_options=options).lower(*arguments).compile()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LEAST_LANES = 512  # of a call, where there is a choice
 _FIRST_STEPS = 40  # of either stage, after which the lanes that are left go on by themselves
+_FEW_LANES = 64  # in a call of those
 _CONDITIONS = (1, 16, 256)  # sizes of a call
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
@@ -87,37 +88,30 @@ def solve_many(
             widening[some] = _widening(problems[number], starts[some], np.minimum(down, up)[some])
     starts = _above_bounds(law.bounded, starts)
 
-    def work(part: NDArray[np.intp]) -> tuple[NDArray[np.intp], Ends]:
+    def work(part: NDArray[np.intp]) -> None:
         with float64_scope():
-            return part, call(part, starts[part], widening[part], call.first_limits())
-
-    parts = call.parts(lanes)
-    workers = min(call.workers, len(parts))
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        done = list(pool.map(work, parts)) if workers > 1 else [work(part) for part in parts]
-    for part, ends in done:
-        left = np.flatnonzero(ends.status < 0) if call.more_steps else np.zeros(0, np.intp)
-        for some in np.split(left, range(64, len(left), 64)) if len(left) else []:
-            at = part[some]
-            begun = np.where(np.isfinite(ends.anchor[some]), ends.anchor[some], starts[at])
-            with float64_scope():
-                again = call(at, begun, ends.widening[some], call.last_limits(), few=True)
-            again = again._replace(steps=again.steps + ends.steps[some])
-            for mine, theirs in zip(ends, again, strict=True):
-                mine[some] = theirs
+            ends = call.finished(part, starts[part], widening[part])
         for number in np.unique(condition[part]):
             mine = np.flatnonzero(condition[part] == number)
             at = part[mine]
-            some_ends = type(ends)(*(field[mine] for field in ends))
+            of_mine = type(ends)(*(field[mine] for field in ends))
+            problem, rows = problems[number], weights[row[at]]
             found.put(
-                at,
-                verdicts(
-                    problems[number], weights[row[at]], some_ends, down[at], up[at], options.tolerance,
-                    judged=judged,
-                ),
-            )  # fmt: skip
+                at, verdicts(problem, rows, of_mine, down[at], up[at], options.tolerance, judged=judged)
+            )
         if on_progress is not None:
             on_progress(len(part))
+
+    # By their own number of runs: how a lane is summed may not depend on its company.
+    long = call.counts[lanes] > call.n_runs[0]
+    parts = call.parts(lanes[~long]) + call.parts(lanes[long])
+    workers = min(call.workers, len(parts))
+    if workers > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, parts))
+    else:
+        for part in parts:
+            work(part)
     return found
 
 
@@ -193,17 +187,17 @@ class _Calls:
     ) -> None:
         import jax
 
-        from chinchilla_jax.solvers.jax_newton.compiled import LANES, padded_runs
+        from chinchilla_jax.solvers.jax_newton.compiled import LANES, runs_of_rows
 
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
         small = weights.dtype.kind in "iub" and weights.size and weights.max() < 256
         self.weights = np.asarray(weights, np.uint8 if small else np.float64)
-        self.n_runs = padded_runs(len(problems[0].design))
+        self.n_runs = runs_of_rows(len(problems[0].design))
+        self.counts = np.count_nonzero(self.weights, axis=1)[row]
         self.most = LANES[-1]
         on_cpu = jax.default_backend() == "cpu"
         self.workers = (options.workers or available_cores()) if on_cpu else 1
-        self.more_steps = options.float64_steps > _FIRST_STEPS
 
     def parts(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Lanes by call: even shares, but not so small that the slowest lanes weigh more than the rest."""
@@ -216,19 +210,28 @@ class _Calls:
         new = np.flatnonzero(np.diff(self.condition[lanes])) + 1
         return np.split(lanes, new[_CONDITIONS[-1] - 1 :: _CONDITIONS[-1]])
 
-    def first_limits(self) -> Limits:
-        """Of all lanes: most are done within a few steps."""
+    def finished(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats) -> Ends:
+        """Where these lanes end: all of them in one call, the few that take many steps in others."""
         options = self.options
-        return _limits(
+        first = _limits(
             options.tolerance,
             min(options.float32_steps, _FIRST_STEPS),
             min(options.float64_steps, _FIRST_STEPS),
             options.search_after,
         )
-
-    def last_limits(self) -> Limits:
-        """Of the lanes that are left, in float64."""
-        return _limits(self.options.tolerance, 0, self.options.float64_steps - _FIRST_STEPS, 0)
+        ends = self(lanes, starts, widening, first)
+        if options.float64_steps <= _FIRST_STEPS:
+            return ends
+        last = _limits(options.tolerance, 0, options.float64_steps - _FIRST_STEPS, 0)
+        left = np.flatnonzero(ends.status < 0)
+        for begin in range(0, len(left), _FEW_LANES):
+            some = left[begin : begin + _FEW_LANES]
+            begun = np.where(np.isfinite(ends.anchor[some]), ends.anchor[some], starts[some])
+            again = self(lanes[some], begun, ends.widening[some], last, few=True)
+            again.steps[:] += ends.steps[some]
+            for mine, theirs in zip(ends, again, strict=True):
+                mine[some] = theirs
+        return ends
 
     def __call__(
         self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits, few: bool = False
@@ -245,13 +248,16 @@ class _Calls:
         rows, row = np.unique(self.row[lanes], return_inverse=True)
         held = [self.problems[number] for number in numbers]
         most = next(most for most in _CONDITIONS if most >= len(held))
+        length = self.n_runs[int(self.counts[lanes].max() > self.n_runs[0])]
+        packed, index = _packed(self.weights[rows], size, length)
         tables = Tables(
-            u=_columns([p.design.log_params for p in held], most, self.n_runs),
-            v=_columns([p.design.log_tokens for p in held], most, self.n_runs),
-            log_loss=_columns([p.design.log_loss for p in held], most, self.n_runs),
+            u=_padded(np.stack([p.design.log_params for p in held]), most),
+            v=_padded(np.stack([p.design.log_tokens for p in held]), most),
+            log_loss=_padded(np.stack([p.design.log_loss for p in held]), most),
             constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
             unit=_padded(np.array([p.loss_unit for p in held]), most),
-            weights=_table(self.weights[rows], size, self.n_runs),
+            weights=packed,
+            index=index,
         )
         requests = Requests(
             condition=_padded(condition.astype(np.int32), size),
@@ -263,7 +269,7 @@ class _Calls:
             n_lanes=np.int32(count),
         )
         call = compiled(type(held[0].law), held[0].raw, tables, requests, limits, few)
-        return jax.tree.map(lambda x: np.array(x[:count]), call(tables, requests, limits))
+        return jax.tree.map(lambda x: np.array(np.asarray(x)[:count]), call(tables, requests, limits))
 
 
 def _limits(tolerance: float, float32_steps: int, float64_steps: int, search_after: int) -> Limits:
@@ -281,19 +287,13 @@ def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
     return np.concatenate([values, np.broadcast_to(values[-1:], (size - len(values), *values.shape[1:]))])
 
 
-def _columns(columns: list[Floats], size: int, n_runs: int) -> Floats:
-    """One variable of every data set (size, n_runs); what is added has no weight."""
-    found = np.zeros((size, n_runs))
-    for target, column in zip(found, columns, strict=False):
-        target[: len(column)] = column
-    return found
-
-
-def _table(weights: NDArray[Any], size: int, n_runs: int) -> NDArray[Any]:
-    if weights.shape == (size, n_runs):
-        return weights
-    found = np.zeros((size, n_runs), weights.dtype)
-    found[: len(weights), : weights.shape[1]] = weights
-    return found
-
-
+def _packed(weights: NDArray[Any], size: int, length: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The weights above zero of every row and where they are, (size, length); see `rounds.Tables`."""
+    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :length]
+    empty = np.arange(order.shape[1]) >= np.count_nonzero(weights, axis=1)[:, None]
+    packed, index = np.zeros((size, length), weights.dtype), np.zeros((size, length), np.int32)
+    rows, columns = order.shape
+    packed[:rows, :columns] = np.where(empty, 0, np.take_along_axis(weights, order, axis=1))
+    index[:rows] = order[:, :1]
+    index[:rows, :columns] = np.where(empty, order[:, :1], order)
+    return packed, index

@@ -8,6 +8,7 @@ Notation
     R, T    lanes of the call, of which `n_lanes` are real and the rest padding; places
     C, W    data sets (conditions); rows of weights
     n, p    runs; coordinates
+    m       places for the runs of a row that have a weight, of which a resample leaves about a third out
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Tables(NamedTuple):
     log_loss: Any
     constants: Any  # (C, k)
     unit: Any  # (C,), of raw residuals
-    weights: Any  # (W, n), any real dtype
+    weights: Any  # (W, m), any real dtype: those of the runs that have one, then zeros
+    index: Any  # (W, m), which runs they are; where there is no weight, one of them again
 
 
 class Requests(NamedTuple):
@@ -121,33 +123,33 @@ def _stage(
     target = tables.log_loss
     if rules.of.raw:
         target = jnp.exp(target) / tables.unit[:, None]
-    target, unit = real(target), real(tables.unit)
     count = jnp.asarray(tables.u.shape[1], dtype)
+    condition, row = requests.condition, requests.row
+    # Once for all lanes: taking a row is cheap, and picking runs out of a table is not.
+    which = tables.index[row].astype(jnp.int32)
+
+    def of_lanes(column: Array) -> Array:
+        return real(column)[condition[:, None], which]
+
+    everything = Task(
+        runs=RunsOfLanes(
+            weights=real(tables.weights[row]),
+            features=tuple(map(of_lanes, features)),
+            shared=tuple(x[condition] for x in shared),
+            target=of_lanes(target),
+            unit=real(tables.unit)[condition],
+        ),
+        down=real(requests.down),
+        up=real(requests.up),
+        total=jnp.sum(real(tables.weights[row]), axis=1),
+        count=jnp.broadcast_to(count, condition.shape),
+    )
+    # The barrier keeps XLA from picking the runs again in every round.
+    everything = lax.optimization_barrier(everything)
 
     def task(lanes: Array) -> Task:
         """Runs and zones of the lanes at the places."""
-        condition = requests.condition[lanes]
-        weights = real(tables.weights[requests.row[lanes]])
-        used = weights > 0
-        first = jnp.argmax(used, axis=1)[:, None]
-
-        def of_lanes(column: Array) -> Array:
-            values = column[condition]
-            return jnp.where(used, values, jnp.take_along_axis(values, first, axis=1))
-
-        return Task(
-            runs=RunsOfLanes(
-                weights=weights,
-                features=tuple(of_lanes(column) for column in features),
-                shared=tuple(x[condition] for x in shared),
-                target=of_lanes(target),
-                unit=unit[condition],
-            ),
-            down=real(requests.down[lanes]),
-            up=real(requests.up[lanes]),
-            total=jnp.sum(weights, axis=1),
-            count=count,
-        )
+        return jax.tree.map(lambda x: x[lanes], everything)
 
     def fresh(lanes: Array) -> Lanes:
         return start_lanes(real(starts[lanes]).T, real(widening[lanes]))

@@ -84,7 +84,7 @@ class Lanes(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What each lane minimises: runs, ends of the zone (B,), sum of the weights (B,), runs of the table."""
+    """What each lane minimises: runs, ends of the zone (B,), sum of the weights, runs of the table (B,)."""
 
     runs: RunsOfLanes
     down: Array

@@ -1,0 +1,232 @@
+"""Certified fits per second of every built-in law: the JAX engine beside the solvers it is compared with.
+
+    python benchmarks/any_law.py                     # the 240 runs, 4,000 resamples from the point fit
+    python benchmarks/any_law.py --laws kaplan broken --rounds 5
+    python benchmarks/any_law.py --smoke             # a few lanes each
+
+Every row fits the first resamples of the same list, each from the point fit, on all cores, without compile
+time; slow rows fit fewer. A row is measured several times, in turn with the others, and its best time counts.
+
+    jax_newton          solvers/jax_newton, one engine for every law
+    newton              solvers/newton, what it is to replace
+    jaxopt-lbfgs,       their L-BFGS (memory 10) on the objective divided by delta and by the sum of the
+    optax-lbfgs         weights, in coordinates with ln E, lane by lane in threads; rounds of 200 iterations
+                        for what is not certified, three at most
+    lanes, xla          the engines that know the five-parameter law only, beside it
+
+A lane of the libraries is certified as the others are: a Newton decrement of at most 1e-12 in float64, with a
+positive definite Hessian. `excess` is the objective relative to the lowest of any row for that resample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import chinchilla_jax as cj
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.laws import CHINCHILLA, LAWS, Huber, Law
+from chinchilla_jax.laws.design import Design
+from chinchilla_jax.laws.objectives import residual_loss
+from chinchilla_jax.solvers import Problem, SolverOptions, solve
+from chinchilla_jax.solvers.dispatch import solve_generally
+from chinchilla_jax.solvers.jax_newton.engine import solve_by_jax
+from chinchilla_jax.solvers.libraries.jaxopt_minimisers import jaxopt_lbfgs
+from chinchilla_jax.solvers.libraries.optax_minimisers import optax_lbfgs
+from chinchilla_jax.solvers.status import is_certified
+
+OBJECTIVE = Huber()
+_ROUNDS, _ITERATIONS, _BLOCK = 3, 200, 8
+
+
+@dataclasses.dataclass
+class Row:
+    """One solver on the first `lanes` resamples."""
+
+    name: str
+    lanes: int
+    call: Callable[[int], tuple[np.ndarray, np.ndarray, float]]  # lanes -> objective, certified, mean steps
+    seconds: float = np.inf
+    processor: float = np.inf
+    value: Any = None
+    certified: Any = None
+    steps: float = 0.0
+
+    def measure(self) -> None:
+        begun, used = time.perf_counter(), time.process_time()
+        value, certified, steps = self.call(self.lanes)
+        self.seconds = min(self.seconds, time.perf_counter() - begun)
+        self.processor = min(self.processor, time.process_time() - used)
+        self.value, self.certified, self.steps = value, certified, steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
+    parser.add_argument("--resamples", type=int, default=4000, help="lanes of the compiled engines")
+    parser.add_argument("--fewer", type=int, default=400, help="lanes of newton")
+    parser.add_argument("--libraries", type=int, default=64, help="lanes of jaxopt and optax; 0 leaves them out")
+    parser.add_argument("--rounds", type=int, default=3, help="times each row is measured")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="a few lanes each")
+    args = parser.parse_args()
+    if args.smoke:
+        args.resamples, args.fewer, args.libraries, args.rounds = 64, 16, 8, 1
+
+    runs = cj.load_runs("chinchilla", params="standard")
+    design = Design.from_runs(runs)
+    weights = resample_weights(len(runs), np.arange(args.resamples), args.seed)
+    print(f"{len(runs)} runs, {available_cores()} cores, {args.rounds} rounds; jax {jax.__version__}")
+    head = f"{'law':16} {'solver':13} {'lanes':>5} {'certified':>9} {'per s':>8} {'CPU us':>8} {'ratio':>7} "
+    print(head + f"{'steps':>6} {'median excess':>13} {'worst':>8} {'compile (s)':>11}")
+    for name in args.laws:
+        rows = rows_of(LAWS[name](), runs, design, weights, args)
+        compiling = []
+        for row in rows:
+            begun = time.perf_counter()
+            row.call(row.lanes if row.lanes > 1000 else min(row.lanes, 2 * _BLOCK))
+            compiling.append(time.perf_counter() - begun)
+        for _ in range(args.rounds):
+            for row in rows:
+                row.measure()
+        print_rows(name, rows, compiling)
+
+
+def rows_of(law: Law, runs: Any, design: Design, weights: np.ndarray, args: Any) -> list[Row]:
+    problem = Problem(law=law, design=design, objective=OBJECTIVE)
+    start = np.asarray(cj.fit(runs, law=law).starts.minima[0])
+
+    def of_solution(solver: Callable[..., Any]) -> Callable[[int], tuple[np.ndarray, np.ndarray, float]]:
+        def call(lanes: int) -> tuple[np.ndarray, np.ndarray, float]:
+            found = solver(problem, weights[:lanes], np.tile(start, (lanes, 1)))
+            return found.objective_value, is_certified(found.status), float(found.steps.mean())
+
+        return call
+
+    def by_jax(problem: Problem, rows: np.ndarray, starts: np.ndarray) -> Any:
+        ends = np.full(len(starts), OBJECTIVE.down)
+        return solve_by_jax(problem, rows, starts, down=ends, up=ends)
+
+    general = functools.partial(solve_generally, options=SolverOptions())
+    found = [
+        Row("jax_newton", args.resamples, of_solution(by_jax)),
+        Row("newton", args.fewer, of_solution(general)),
+    ]
+    if args.libraries:
+        for name, minimiser in (("jaxopt-lbfgs", jaxopt_lbfgs), ("optax-lbfgs", optax_lbfgs)):
+            found.append(Row(name, args.libraries, library(law, design, weights, start, minimiser)))
+    if law == CHINCHILLA:
+        for engine in ("lanes", "xla"):
+            solver = functools.partial(solve, options=SolverOptions(engine=engine))
+            found.append(Row(engine, args.resamples, of_solution(solver)))
+    return found
+
+
+def library(
+    law: Law, design: Design, weights: np.ndarray, start: np.ndarray, minimiser: Any
+) -> Callable[[int], tuple[np.ndarray, np.ndarray, float]]:
+    """A library's minimiser on this law, one lane after the other in each of the threads."""
+    bounded, delta = list(law.bounded), float(OBJECTIVE.down)
+    with float64_scope():
+        constants = jnp.asarray(law.constants(design))
+        u, v, y = (jnp.asarray(column) for column in design.columns)
+
+    def theta_of(x: Any) -> Any:
+        return x.at[jnp.array(bounded)].set(jnp.exp(x[jnp.array(bounded)])) if bounded else x
+
+    def block(starts: Any, rows: Any) -> Any:
+        def lane(inputs: Any) -> Any:
+            begun, row = inputs
+
+            def scaled(x: Any) -> Any:
+                of_runs = jax.vmap(type(law).log_loss, in_axes=(None, 0, 0, None))
+                r = of_runs(theta_of(x), u, v, constants) - y
+                return jnp.sum(row * residual_loss(r, delta, delta)) / (delta * jnp.sum(row))
+
+            x, taken = minimiser(scaled, begun, jnp.int32(_ITERATIONS), 1e-11)
+            return theta_of(x), taken
+
+        return jax.lax.map(lane, (starts, rows))
+
+    compiled = jax.jit(block)
+
+    def work(inputs: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        with float64_scope():
+            theta, taken = compiled(*inputs)
+            return np.asarray(theta), np.asarray(taken)
+
+    def call(lanes: int) -> tuple[np.ndarray, np.ndarray, float]:
+        rows = weights[:lanes].astype(np.float64)
+        theta, steps = np.tile(start, (lanes, 1)), np.zeros(lanes)
+        value, certified = certificates(law, design, rows, theta)
+        for _ in range(_ROUNDS):
+            left = np.flatnonzero(~certified)
+            if not len(left):
+                break
+            x = theta[left].copy()
+            x[:, bounded] = np.log(np.maximum(x[:, bounded], 1e-12))
+            blocks = [np.resize(np.arange(first, min(first + _BLOCK, len(left))), _BLOCK)
+                      for first in range(0, len(left), _BLOCK)]  # fmt: skip
+            with ThreadPoolExecutor(available_cores()) as pool:
+                ends = list(pool.map(work, [(x[some], rows[left[some]]) for some in blocks]))
+            for some, (reached, taken) in zip(blocks, ends, strict=True):
+                theta[left[some]], steps[left[some]] = reached, steps[left[some]] + taken
+            value, certified = certificates(law, design, rows, theta)
+        return value, certified, float(steps.mean())
+
+    return call
+
+
+def certificates(
+    law: Law, design: Design, weights: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objective and whether it is certified, with derivatives that no engine has a part in."""
+    delta = float(OBJECTIVE.down)
+    r, jacobian = law.residuals(theta, design), law.jacobian(theta, design)
+    psi = np.clip(r, -delta, delta)
+    value = np.sum(weights * psi * (r - 0.5 * psi), axis=1)
+    gradient = np.einsum("rn,rnj->rj", weights * psi, jacobian)
+    inside = weights * (np.abs(r) <= delta)
+    hessian = np.einsum("rn,rnj,rnk->rjk", inside, jacobian, jacobian, optimize=True)
+    hessian += law.curvature(theta, design, weights * psi)
+    size = np.sqrt(np.abs(np.einsum("rjj->rj", hessian)))
+    values, vectors = np.linalg.eigh(hessian / (size[:, :, None] * size[:, None]))
+    along = np.einsum("rjk,rj->rk", vectors, gradient / size)
+    definite = values[:, 0] > 1e-11
+    decrement = 0.5 * np.sum(along**2 / np.where(definite[:, None], values, 1.0), axis=1) / value
+    return value, definite & (decrement <= 1e-12)
+
+
+def print_rows(name: str, rows: list[Row], compiling: list[float]) -> None:
+    lowest = np.full(max(row.lanes for row in rows), np.inf)
+    for row in rows:
+        part = lowest[: row.lanes]
+        np.minimum(part, row.value, out=part)
+    baseline = rows[1].certified.sum() / rows[1].seconds
+    for row, seconds in zip(rows, compiling, strict=True):
+        excess = row.value / lowest[: row.lanes] - 1.0
+        certified = int(row.certified.sum())
+        rate, each = certified / row.seconds, 1e6 * row.processor / max(certified, 1)
+        print(
+            f"{name:16} {row.name:13} {row.lanes:5d} {certified:9d} {rate:8.0f} {each:8.1f} "
+            f"{rate / baseline:7.2f} {row.steps:6.1f} {np.median(excess):13.1e} {excess.max():8.1e} "
+            f"{max(seconds - row.seconds, 0.0):11.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
