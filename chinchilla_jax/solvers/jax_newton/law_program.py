@@ -252,7 +252,11 @@ def _evaluate(equations: list[_Equation], values: dict[int, Array], *, substitut
             continue
         if equation.primitive.name.startswith("custom_"):
             variables = [atom for atom in equation.invars if not isinstance(atom, core.Literal)]
-            alone = core.Jaxpr((), variables, equation.outvars, [equation])
+            inside = equation.params["call_jaxpr"].jaxpr
+            alone = inside.replace(
+                constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation],
+                debug_info=inside.debug_info.with_unknown_names(),
+            )  # fmt: skip
             given = [
                 x
                 for x, atom in zip(arguments, equation.invars, strict=True)

@@ -24,7 +24,7 @@ from chinchilla_jax.solvers.jax_newton.step import Lanes, Rules, Task, start_lan
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import FLOAT32_TOLERANCE, PAUSED, RUNNING
 
-VISIT = 2  # steps between two rounds of putting away
+VISIT = 1  # steps between two rounds of putting away
 
 
 class Tables(NamedTuple):
@@ -88,71 +88,79 @@ def solve(
     """
     single = limits.float32_steps > 0
     tolerance = jnp.float32(FLOAT32_TOLERANCE)
-    begun = jax.tree.map(lambda x: x.astype(jnp.float32), requests.starts)
-    stage = _stage(rules[0], places, tables, requests, begun, requests.widening, jnp.float32)
+    # Once for all lanes: taking a row is cheap, and picking runs out of a table is not.
+    tasks = lax.optimization_barrier(_tasks(rules[1], tables, requests))
+    tasks32 = lax.optimization_barrier(jax.tree.map(lambda x: x.astype(jnp.float32), tasks))
+    starts, widening = requests.starts, requests.widening
+    stage = _stage(rules[0], places, tasks32, starts.astype(jnp.float32), widening.astype(jnp.float32))
     state = stage(tolerance, limits.float32_steps, jnp.int32(0), jnp.where(single, requests.n_lanes, 0))
     # A certified lane has taken its next step already; any other resumes from its best accepted point.
     ahead = jnp.where((state.status == int(Status.CONVERGED))[:, None], state.theta, state.anchor)
     finite = jnp.all(jnp.isfinite(ahead), axis=1, keepdims=True)
-    reached = jnp.where(single & finite, ahead.astype(jnp.float64), requests.starts)
+    reached = jnp.where(single & finite, ahead.astype(jnp.float64), starts)
     # The float32 stage has narrowed the zone.
-    widening = jnp.where(single, jnp.ones_like(requests.widening), requests.widening)
-    stage = _stage(rules[1], places, tables, requests, reached, widening, jnp.float64)
+    stage = _stage(rules[1], places, tasks, reached, jnp.where(single, jnp.ones_like(widening), widening))
     ends = stage(limits.tolerance, limits.float64_steps, limits.search_after, requests.n_lanes)
     return ends._replace(steps=ends.steps + jnp.where(single, state.steps, 0))
 
 
-def _stage(
-    rules: Rules,
-    places: int,
-    tables: Tables,
-    requests: Requests,
-    starts: Array,
-    widening: Array,
-    dtype: Any,
-) -> Any:
-    """A function of (tolerance, limit, search_after, n_lanes) that takes the steps of one precision."""
-    size = starts.shape[0]
-
-    def real(values: Any) -> Array:
-        return jnp.asarray(values).astype(dtype)
-
+def _tasks(rules: Rules, tables: Tables, requests: Requests) -> Task:
+    """What every lane minimises, (R, m), in float64."""
     prepare = jax.vmap(rules.of.program.prepare, in_axes=(0, 0, None))
-    features, shared = jax.vmap(prepare)(real(tables.u), real(tables.v), real(tables.constants))
+    features, shared = jax.vmap(prepare)(tables.u, tables.v, tables.constants)
     shared = tuple(x if x.ndim == 1 else x[:, 0] for x in shared)
     target = tables.log_loss
     if rules.of.raw:
         target = jnp.exp(target) / tables.unit[:, None]
-    count = jnp.asarray(tables.u.shape[1], dtype)
     condition, row = requests.condition, requests.row
-    # Once for all lanes: taking a row is cheap, and picking runs out of a table is not.
-    which = tables.index[row].astype(jnp.int32)
+    which = tables.index[row]
+    weights = tables.weights[row].astype(jnp.float64)
 
     def of_lanes(column: Array) -> Array:
-        return real(column)[condition[:, None], which]
+        return column[condition[:, None], which]
 
-    everything = Task(
+    return Task(
         runs=RunsOfLanes(
-            weights=real(tables.weights[row]),
+            weights=weights,
             features=tuple(map(of_lanes, features)),
             shared=tuple(x[condition] for x in shared),
             target=of_lanes(target),
-            unit=real(tables.unit)[condition],
+            unit=tables.unit[condition],
         ),
-        down=real(requests.down),
-        up=real(requests.up),
-        total=jnp.sum(real(tables.weights[row]), axis=1),
-        count=jnp.broadcast_to(count, condition.shape),
+        down=requests.down,
+        up=requests.up,
+        total=jnp.sum(weights, axis=1),
+        count=jnp.full(condition.shape, float(tables.u.shape[1])),
     )
-    # The barrier keeps XLA from picking the runs again in every round.
-    everything = lax.optimization_barrier(everything)
 
-    def task(lanes: Array) -> Task:
-        """Runs and zones of the lanes at the places."""
-        return jax.tree.map(lambda x: x[lanes], everything)
+
+def _renewed(now: Task, tasks: Task, done: Array, number: Array) -> Task:
+    """The tasks at the places, those that are done with that of the lane `number` instead."""
+    if jax.default_backend() != "cpu":
+        return jax.tree.map(lambda x: x[number], tasks)
+    # One after the other: on a CPU half of the places cost half as much.
+    place = jnp.arange(len(done), dtype=jnp.int32)
+    first = jnp.where(done, jnp.cumsum(done, dtype=jnp.int32) - 1, len(done))
+    order = jnp.zeros_like(place).at[first].set(place, mode="drop")
+
+    def one(index: Array, now: Task) -> Task:
+        at = order[index]
+
+        def copied(mine: Array, theirs: Array) -> Array:
+            taken = lax.dynamic_slice_in_dim(theirs, number[at], 1)
+            return lax.dynamic_update_slice_in_dim(mine, taken, at, 0)
+
+        return jax.tree.map(copied, now, tasks)
+
+    return lax.fori_loop(0, jnp.sum(done, dtype=jnp.int32), one, now)
+
+
+def _stage(rules: Rules, places: int, tasks: Task, starts: Array, widening: Array) -> Any:
+    """A function of (tolerance, limit, search_after, n_lanes) that takes the steps of one precision."""
+    size = starts.shape[0]
 
     def fresh(lanes: Array) -> Lanes:
-        return start_lanes(real(starts[lanes]).T, real(widening[lanes]))
+        return start_lanes(starts[lanes].T, widening[lanes])
 
     def run(tolerance: Array, limit: Array, search_after: Array, n_lanes: Array) -> Ends:
         number = jnp.minimum(jnp.arange(places, dtype=jnp.int32), size - 1)
@@ -184,9 +192,10 @@ def _stage(
             new = fresh(at)
             new = new._replace(status=jnp.where(vacant, PAUSED, new.status))
             state = jax.tree.map(lambda x, y: jnp.where(done, x, y), new, state)
-            return state, task(at), number, upcoming, ends
+            return state, _renewed(now, tasks, done & ~vacant, at), number, upcoming, ends
 
-        begun = (state, task(jnp.minimum(number, size - 1)), number, jnp.minimum(places, n_lanes), ends)
+        now = jax.tree.map(lambda x: x[jnp.minimum(number, size - 1)], tasks)
+        begun = (state, now, number, jnp.minimum(places, n_lanes), ends)
         return lax.while_loop(proceed, body, begun)[-1]
 
     return run

@@ -47,7 +47,14 @@ from chinchilla_jax.solvers.thresholds import (
     STIFF,
     WIDTH_FACTOR,
 )
-from chinchilla_jax.solvers.xla.small_matrix import dot, quadratic_form, solve_shifted
+from chinchilla_jax.solvers.xla.moments import Symmetric, Vector
+from chinchilla_jax.solvers.xla.small_matrix import (
+    Systems,
+    dot,
+    factorise,
+    quadratic_form,
+    solve_shifted,
+)
 
 # Shifts of the Hessian's diagonal, relative to it, that are tried where it is not definite. Along a valley the
 # curvature is 1e-6 of that across: a larger shift than is needed crawls.
@@ -161,7 +168,7 @@ def step(rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array,
     # Directions in coordinates where the valley is straight; at an optimum the certificate is the same.
     at = rules.frame.at(theta, any_held)
     gradient_phi, hessian_phi = rules.frame.pull_back(at, gradient, hessian)
-    systems = solve_shifted(hessian_phi, gradient_phi, lanes.damping, LADDER)
+    systems = _systems(hessian_phi, gradient_phi, lanes.damping, running)
     zone = jnp.minimum(jnp.minimum(down, up), LARGEST_ZONE)
     scale = jnp.maximum(here.value, SMALLEST_VALUE * task.total * zone * zone)
     decrement = jnp.where(systems.definite, 0.5 * systems.form / scale, jnp.inf)
@@ -243,6 +250,21 @@ def step(rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array,
         steps=steps,
     )
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
+
+
+def _systems(matrix: Symmetric, right: Vector, damping: Array, running: Array) -> Systems:
+    """Solutions of M x = right; where M is not definite or a lane is damped, of a definite matrix near it."""
+    wide = {key: entry[:, None] for key, entry in matrix.items()}
+    solution, form, definite = factorise(wide, right, jnp.zeros_like(damping)[:, None], running[:, None] & False)
+    plain = Systems(form[:, 0], definite[:, 0], form[:, 0], definite[:, 0], tuple(x[:, 0] for x in solution))
+    other = running & (~plain.definite | (damping > 0))
+
+    def shifted() -> Systems:
+        found = solve_shifted(matrix, right, damping, LADDER)
+        return jax.tree.map(lambda new, old: jnp.where(other, new, old), found, plain)
+
+    # Most steps of most places need none of this.
+    return lax.cond(jnp.any(other), shifted, lambda: plain)
 
 
 def _root(slope: Array, kappa: Array, found: tuple[Array, ...]) -> Array:

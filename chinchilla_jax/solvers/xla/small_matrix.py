@@ -76,7 +76,7 @@ def solve_shifted(
     for place, least in enumerate(ladder, start=2):
         shift = jnp.where(rung == place, jnp.maximum(wanted, least), shift)
     wide = {key: jnp.broadcast_to(entry[:, None], rung.shape) for key, entry in matrix.items()}
-    solution, form, definite = _factorise(wide, right, shift.astype(dtype), rung == last)
+    solution, form, definite = factorise(wide, right, shift.astype(dtype), rung == last)
     usable = (definite & ((wanted == 0) | (rung >= 2))) | (rung == last)
     zero = jnp.zeros_like(form)
     parts = [
@@ -98,7 +98,7 @@ def solve_shifted(
     return Systems(form, definite > 0, lifted, lifted_definite > 0, tuple(solved))
 
 
-def _factorise(matrix: Symmetric, right: Vector, shift: Array, modify: Array) -> tuple[Vector, Array, Array]:
+def factorise(matrix: Symmetric, right: Vector, shift: Array, modify: Array) -> tuple[Vector, Array, Array]:
     """Solution, right' M^-1 right, and whether every pivot is safely positive, by M = L D L'.
 
     Where `modify`, pivots are made positive (Gill, Murray & Wright 1981, Practical Optimization, 4.4.2.2).
