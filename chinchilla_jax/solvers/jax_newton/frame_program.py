@@ -55,7 +55,9 @@ class FrameProgram:
                 if zero(by_b, float(a == b)):
                     continue
                 if a == b:
-                    raise ValueError(f"{frame}: coordinate {a} of phi is not coordinate {a} of theta plus others")
+                    raise ValueError(
+                        f"{frame}: coordinate {a} of phi is not coordinate {a} of theta plus others"
+                    )
                 self._first[a, b] = by_b
                 for c in range(size):
                     by_both = _derivative(by_b, c)

@@ -172,9 +172,7 @@ class LawProgram:
         _evaluate(self._other_equations, values, substitute=False)
         return tuple(values[i] for i in self._features), tuple(values[i] for i in self._shared)
 
-    def inner(
-        self, theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]
-    ) -> Array:
+    def inner(self, theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]) -> Array:
         """The law at one run, up to its last logarithm; scalars."""
         values = dict(enumerate(theta))
         values |= dict(zip(self._features, features, strict=True))
@@ -205,7 +203,11 @@ class LawProgram:
         return None if isinstance(result, core.Literal) and not np.any(result.val) else function
 
     def change(
-        self, theta: Sequence[Array], step: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]
+        self,
+        theta: Sequence[Array],
+        step: Sequence[Array],
+        features: Sequence[Array],
+        shared: Sequence[Array],
     ) -> tuple[Array, Array]:
         """`inner` and its derivative along `step`."""
         found = jax.jvp(lambda *at: self.inner(at, features, shared), tuple(theta), tuple(step))
@@ -217,6 +219,7 @@ def _traced(law: type[Law], theta: list[Any], scalar: Any, constants: Any) -> An
     try:
         return jax.make_jaxpr(law.log_loss)(theta, scalar, scalar, constants)
     except (TypeError, AttributeError):
+
         def of_array(theta: list[Array], u: Array, v: Array, constants: Array) -> Array:
             return law.log_loss(jnp.stack(theta), u, v, constants)
 

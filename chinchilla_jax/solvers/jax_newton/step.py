@@ -125,7 +125,9 @@ def start_lanes(theta: Array, widening: Array) -> Lanes:
     )
 
 
-def step(rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array, search_after: Array) -> Lanes:
+def step(
+    rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array, search_after: Array
+) -> Lanes:
     """One step of every running lane: one pass over the runs, and one more for the line search.
 
     Args:
@@ -255,7 +257,9 @@ def step(rules: Rules, lanes: Lanes, task: Task, tolerance: Array, limit: Array,
 def _systems(matrix: Symmetric, right: Vector, damping: Array, running: Array) -> Systems:
     """Solutions of M x = right; where M is not definite or a lane is damped, of a definite matrix near it."""
     wide = {key: entry[:, None] for key, entry in matrix.items()}
-    solution, form, definite = factorise(wide, right, jnp.zeros_like(damping)[:, None], running[:, None] & False)
+    solution, form, definite = factorise(
+        wide, right, jnp.zeros_like(damping)[:, None], running[:, None] & False
+    )
     plain = Systems(form[:, 0], definite[:, 0], form[:, 0], definite[:, 0], tuple(x[:, 0] for x in solution))
     other = running & (~plain.definite | (damping > 0))
 
