@@ -64,6 +64,7 @@ class Row:
     steps: float = 0.0
 
     def measure(self) -> None:
+        """Fit all lanes once more."""
         begun, used = time.perf_counter(), time.process_time()
         value, certified, steps = self.call(self.lanes)
         self.seconds = min(self.seconds, time.perf_counter() - begun)
@@ -78,7 +79,9 @@ def main() -> None:
     parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
     parser.add_argument("--resamples", type=int, default=4000, help="lanes of the compiled engines")
     parser.add_argument("--fewer", type=int, default=400, help="lanes of newton")
-    parser.add_argument("--libraries", type=int, default=64, help="lanes of jaxopt and optax; 0 leaves them out")
+    parser.add_argument(
+        "--libraries", type=int, default=64, help="lanes of jaxopt and optax; 0 leaves them out"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="times each row is measured")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a few lanes each")

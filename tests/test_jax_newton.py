@@ -21,9 +21,7 @@ from chinchilla_jax.laws import (
     Kaplan,
     Law,
     RawHuber,
-    RawSquared,
     ScalingLaw,
-    Squared,
 )
 from chinchilla_jax.perturbations import LogNormalNoise
 from chinchilla_jax.solvers import Problem, SolverOptions, Status
@@ -35,7 +33,7 @@ from chinchilla_jax.solvers.jax_newton.verdicts import _eliminated
 
 RUNS = load_runs("chinchilla", params="standard")
 DESIGN = Design.from_runs(RUNS)
-LANES = 48
+LANES = 24
 WEIGHTS = resample_weights(len(RUNS), np.arange(LANES), 0)
 SAME = ("theta", "objective_value", "decrement", "status", "steps")
 
@@ -116,7 +114,7 @@ def test_what_does_not_depend_on_theta_is_computed_once():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
-def test_every_law_ends_where_the_other_solver_does(name):
+def test_every_law_ends_where_the_other_solver_does_and_scipy_goes_no_lower(name):
     law = LAWS[name]()
     starts = np.tile(point(name), (LANES, 1))
     found = solved(law, WEIGHTS, starts)
@@ -127,15 +125,8 @@ def test_every_law_ends_where_the_other_solver_does(name):
     assert same.mean() >= 0.95
     np.testing.assert_allclose(found.theta[same], other.theta[same], atol=1e-6)
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_scipy_goes_no_lower(name):
-    law = LAWS[name]()
-    starts = np.tile(point(name), (LANES, 1))
-    found = solved(law, WEIGHTS, starts)
     objective = Huber()
-    for lane in range(6):
+    for lane in range(3):
         total = WEIGHTS[lane].sum() * objective.delta**2
 
         def value(theta, row=WEIGHTS[lane], total=total):
@@ -152,7 +143,7 @@ def test_scipy_goes_no_lower(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [Squared(), AsymmetricError(), RawHuber(), RawSquared()], ids=repr)
+@pytest.mark.parametrize("objective", [AsymmetricError(), RawHuber()], ids=repr)
 def test_every_zone(objective):
     law = LAWS["chinchilla"]()
     wide = isinstance(objective, AsymmetricError)
@@ -243,8 +234,8 @@ def test_the_product_of_pivots_bounds_the_smallest_eigenvalue():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["chinchilla", "kaplan"])
-def test_a_lane_ends_with_the_same_bits_in_any_company(name):
+def test_a_lane_ends_with_the_same_bits_in_any_company():
+    name = "chinchilla"
     law = LAWS[name]()
     weights = resample_weights(240, np.arange(600), 7)
     starts = point(name) + np.random.default_rng(0).uniform(-0.3, 0.3, (600, law.size))

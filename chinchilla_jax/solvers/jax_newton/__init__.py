@@ -1,1 +1,1 @@
-"""Batched damped Newton for any law, in plain JAX: any number of lanes, data sets and weightings in a call."""
+"""Batched damped Newton for any law, in plain JAX: many lanes, data sets and weightings in a call."""

@@ -88,7 +88,7 @@ def _compile(
 ) -> Callable[..., Ends]:
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
-    rules = tuple(rules_of(law, constants, raw, dtype) for dtype in (np.float32, np.float64))
+    rules = (rules_of(law, constants, raw, np.float32), rules_of(law, constants, raw, np.float64))
     function = functools.partial(solve, rules, places_of(len(requests.condition), few))
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
     # parallel work on the CPU; XLA's own threads inside one only get in the way.

@@ -7,10 +7,10 @@ Notation (one run; theta of p coordinates)
     outer        ln L = ln f where the law ends in a logarithm, f otherwise
     F_j, F_jk    derivatives of f by theta_j, and by theta_j and theta_k
 
-`Law.log_loss` is traced to a jaxpr, and its equations are sorted by what they depend on. Derivatives are taken
-in forward mode, one coordinate at a time, so that JAX sees what does not depend on a coordinate: an entry
-that is zero by structure is left out of every sum. A last logarithm is left to the pass, since all derivatives
-of ln f follow from those of f and one reciprocal.
+`Law.log_loss` is traced to a jaxpr, and its equations are sorted by what they depend on. Derivatives are
+taken in forward mode, one coordinate at a time, so that JAX sees what does not depend on a coordinate: an
+entry that is zero by structure is left out of every sum. A last logarithm is left to the pass, since all
+derivatives of ln f follow from those of f and one reciprocal.
 
 On CPUs, three functions are replaced by what XLA compiles to vector code: float64 logarithms, ln(e^x + e^y)
 and division, see `_SUBSTITUTES`.

@@ -1,4 +1,4 @@
-"""Passes over the runs: objective, gradient and exact Hessian of every lane of any law, and slopes along a step.
+"""Passes over the runs: objective, gradient and exact Hessian of every lane, and slopes along a step.
 
 Notation (B lanes, n runs; f, F_j, F_jk as in law_program.py)
     r          residual: ln L - y, or (L - exp(y)) / unit where residuals are raw; (B, n)

@@ -1,4 +1,4 @@
-"""From starts to certificates in one compiled call, for any number of data sets: places that lanes pass through.
+"""From starts to certificates in one compiled call, for many data sets: places that lanes pass through.
 
 A call works on T places. After every few steps the lanes that are done are put away, and the next ones take
 their places: no lane waits for the slowest, until none are left. Nothing leaves the device in between. A
@@ -130,7 +130,7 @@ def _tasks(rules: Rules, tables: Tables, requests: Requests) -> Task:
         down=requests.down,
         up=requests.up,
         total=jnp.sum(weights, axis=1),
-        count=jnp.full(condition.shape, float(tables.u.shape[1])),
+        n_runs=jnp.full(condition.shape, float(tables.u.shape[1])),
     )
 
 

@@ -56,8 +56,8 @@ from chinchilla_jax.solvers.xla.small_matrix import (
     solve_shifted,
 )
 
-# Shifts of the Hessian's diagonal, relative to it, that are tried where it is not definite. Along a valley the
-# curvature is 1e-6 of that across: a larger shift than is needed crawls.
+# Shifts of the Hessian's diagonal, relative to it, that are tried where it is not definite. Along a valley
+# the curvature is 1e-6 of that across: a larger shift than is needed crawls.
 LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _SMALLEST_FLOOR = 0.3  # a step of a bounded coordinate is no longer than itself, or this
 
@@ -97,7 +97,7 @@ class Task(NamedTuple):
     down: Array
     up: Array
     total: Array
-    count: Array
+    n_runs: Array
 
 
 def start_lanes(theta: Array, widening: Array) -> Lanes:
@@ -154,7 +154,7 @@ def step(
     # float32 that would be of the size of the steps: it is left to the float64 stage.
     noise: Array | float = 0.0
     if dtype == jnp.float64:
-        noise = rounding * jnp.sqrt(lanes.anchor_value * (task.total / task.count))
+        noise = rounding * jnp.sqrt(lanes.anchor_value * (task.total / task.n_runs))
     accepted = finite & (here.value <= lanes.anchor_value * (1 + rounding) + noise)
 
     # A coordinate at zero and pushed further down stays there: the problem without it.
@@ -240,7 +240,7 @@ def step(
         step=taken,
         length=length,
         curved=curved,
-        # A narrower zone is another objective: its values do not compare, so the next trial is taken as it is.
+        # A narrower zone is another objective: values do not compare, so the next trial is taken as it is.
         anchor_value=jnp.where(narrow, jnp.inf, anchor_value),
         gradient=jnp.where(accepted, jnp.stack(gradient), lanes.gradient),
         hessian=jnp.where(accepted, triangle, lanes.hessian),

@@ -110,7 +110,7 @@ def _certificates(
     tolerance: float,
 ) -> Optimality:
     """What g and H say at the last accepted points."""
-    law, count, p = problem.law, len(ends.status), problem.law.size
+    count, p = len(ends.status), problem.law.size
     hessian = np.empty((count, p, p))
     rows, columns = np.tril_indices(p)
     hessian[:, rows, columns] = hessian[:, columns, rows] = ends.hessian

@@ -25,8 +25,8 @@ class Systems(NamedTuple):
     Attributes:
         form: right' M^-1 right, (B,); `definite` says whether M is positive definite.
         lifted_form: the same just off singular; `lifted_definite` likewise.
-        solution: an array (B,) for each row: M^-1 right where M is definite and the lane undamped, elsewhere that of a
-            definite matrix near M.
+        solution: an array (B,) for each row: M^-1 right where M is definite and the lane undamped, elsewhere
+            that of a definite matrix near M.
     """
 
     form: Array
