@@ -70,6 +70,7 @@ class Array(Kaplan):
         return jnp.exp(theta[3]) * inside / jax.nn.relu(1.0 + 0.0 * u)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [*LAWS.values(), Array])
 def test_the_program_of_a_law_has_its_derivatives(law):
     rng = np.random.default_rng(0)
@@ -169,7 +170,7 @@ def test_starts_far_away_narrow_the_zone():
 def test_certificates_are_those_of_the_independent_check():
     noisy = Design.from_runs(LogNormalNoise(2.4).apply(RUNS, seed=0))
     law = LAWS["chinchilla"]()
-    starts = np.tile(law.starts(noisy, 16), (3, 1))
+    starts = np.tile(law.starts(noisy, 12), (2, 1))
     found = solved(law, WEIGHTS, starts, design=noisy, wide_start=True)
     certified = np.isin(found.status, (Status.CONVERGED, Status.BOUNDARY))
     assert certified.mean() > 0.5
