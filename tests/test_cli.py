@@ -424,6 +424,7 @@ def test_fit_as_json():
         "params": "as_plotted",
         "n_runs": 240,
         "hash": runs.data_hash,
+        "read": runs.source.as_dict(),
     }
     assert (found["objective"], found["delta"], found["solver"]) == ("huber", 1e-3, "newton")
     assert found["objective_value"] == pytest.approx(0.0010182740175, abs=1e-12)

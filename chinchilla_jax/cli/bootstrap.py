@@ -201,7 +201,7 @@ def _print(
     from chinchilla_jax.laws.objectives import is_automatic
 
     statuses = output.status_line(result.counts())
-    output.echo(output.runs_line(runs))
+    output.print_runs(runs)
     scheme = "" if result.scheme.name == "pairs" else f" ({scheme_text(result.scheme)})"
     objective = result.point.objective
     fitted = [

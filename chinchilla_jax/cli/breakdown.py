@@ -112,7 +112,7 @@ def breakdown_command(
             }
         )
         return
-    output.echo(output.runs_line(runs))
+    output.print_runs(runs)
     print_dependence(dependence)
     output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
     output.echo()

@@ -147,7 +147,7 @@ def coverage_command(
             }
         )
         return
-    output.echo(output.runs_line(runs))
+    output.print_runs(runs)
     scheme = found.attrs["scheme"] if resampling.cluster is None else f"cluster by {resampling.cluster}"
     if scheme == AUTO and found.attrs["schemes"]:
         scheme += ": " + ", ".join(f"{name} in {n:,}" for name, n in found.attrs["schemes"].items())

@@ -77,8 +77,8 @@ def diagnose_command(
             }
         )
         return
-    output.echo(output.runs_line(runs))
-    output.echo(f"against {output.runs_line(second)}")
+    output.print_runs(runs)
+    output.print_runs(second, before="against ")
     output.echo()
     output.print_paragraph(found.sentence)
     output.echo()

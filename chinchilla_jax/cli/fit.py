@@ -134,7 +134,7 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     starts, certificate = result.starts, result.certificate
     proof = f"{certificate.kind} {certificate.value:.2g} (tolerance {certificate.tolerance:g})"
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
-    output.echo(output.runs_line(runs))
+    output.print_runs(runs)
     if result.model.name != "chinchilla":
         output.echo(f"{result.model.name}: {result.model.formula}")
     output.echo()

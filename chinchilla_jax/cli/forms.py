@@ -163,7 +163,7 @@ def forms_command(
         }
         output.print_json(_fields(runs, comparison, fits, flops, settings))
     else:
-        output.echo(output.runs_line(runs))
+        output.print_runs(runs)
         print_dependence(dependence)
         output.echo(output.objective_text(comparison.objective, weights))
         _print_fits(fits, flops, largest_compute(runs))

@@ -168,7 +168,7 @@ def _drawn(scheme: Scheme | None) -> str:
 
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
-    output.echo(f"{output.runs_line(runs)}; {result.n_left_out:,} belong to no budget")
+    output.print_runs(runs, after=f"; {result.n_left_out:,} belong to no budget")
     output.echo()
     output.echo(f"minima of the parabolas, {interval}")
     output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), doubts=_ratio_doubts(minima))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +198,8 @@ def fit_sample(
             options=solver.options(),
             progress=advance,
         )
-    return LawSample.from_bootstrap(result, source=f"{output.runs_line(runs)}, {resamples:,} resamples")
+    source = f"{output.runs_line(runs)}, {resamples:,} resamples"
+    return dataclasses.replace(LawSample.from_bootstrap(result, source=source), runs=runs)
 
 
 def parse_law(text: str) -> ScalingLaw:
@@ -227,6 +229,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
     """The laws of a decision for JSON."""
     return {
         "source": sample.source,
+        "data": output.runs_fields(sample.runs) if sample.runs is not None else None,
         "point_law": sample.point.as_dict(),
         "largest_run_flops": sample.largest_flops,
         "n_laws": len(sample),
@@ -248,6 +251,8 @@ def print_sample(sample: LawSample, level: float) -> None:
         if n
     ]
     output.echo(f"{sample.source}{'; left out: ' + ', '.join(left_out) if left_out else ''}")
+    for line in sample.runs.read_lines if sample.runs is not None else ():
+        output.print_paragraph(line)
     if not sample.is_single:
         output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
     print_resampling(sample)

@@ -128,7 +128,7 @@ def objectives_command(
             }
         )
         return
-    output.echo(output.runs_line(runs))
+    output.print_runs(runs)
     output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), interval {level:g} percentile")
     print_dependence(dependence)
     _print_laws(found)

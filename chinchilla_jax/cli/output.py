@@ -265,12 +265,26 @@ def runs_fields(runs: Runs) -> dict[str, Any]:
         "params": runs.counting,
         "n_runs": len(runs),
         "hash": runs.data_hash,
+        "read": runs.source.as_dict(),
     }
 
 
 def runs_line(runs: Runs) -> str:
     """The data of a fit in a line: "chinchilla, params as_plotted: 240 runs"."""
     return f"{runs.name}, params {runs.counting}: {len(runs)} runs"
+
+
+def print_runs(runs: Runs, *, before: str = "", after: str = "") -> None:
+    """The data of a fit in a line, and for a user's own table what was read of it.
+
+    Args:
+        runs: the runs.
+        before: what to put before the first line.
+        after: what to add to it.
+    """
+    echo(f"{before}{runs_line(runs)}{after}")
+    for line in runs.read_lines:
+        print_paragraph(line)
 
 
 def status_line(counts: Mapping[str, int]) -> str:

@@ -156,8 +156,11 @@ def _fields(
 
 def _print(tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, law: str) -> None:
     alone = len(tables) == 1
-    output.echo(output.runs_line(tables[0]))
-    output.echo(f"law {law}" if alone else f"against {output.runs_line(tables[1])}")
+    output.print_runs(tables[0])
+    if alone:
+        output.echo(f"law {law}")
+    else:
+        output.print_runs(tables[1], before="against ")
     schemes = " and ".join(dict.fromkeys(scheme_text(boot.scheme) for boot in boots))
     objectives = " and ".join(dict.fromkeys(output.objective_text(boot.point.objective) for boot in boots))
     n_resamples = len(boots[0].status_codes)

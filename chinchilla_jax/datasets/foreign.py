@@ -15,6 +15,7 @@ docs.wandb.ai, "Import and export data".) The first needs only its column names.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import warnings
@@ -74,7 +75,10 @@ def one_experiment(table: Table, experiment: str | None) -> Table:
         near = closest(experiment, names)
         hint = f"did you mean {near!r}?" if near else f"it has {', '.join(short(name) for name in names[:8])}"
         raise UsageError(f"{table.where}: no experiment {short(experiment)}; {hint}")
-    return table.take([row for row, name in enumerate(cells) if name == experiment])
+    return table.leave_out(
+        [row for row, name in enumerate(cells) if name != experiment],
+        f"not of experiment {short(experiment)}",
+    )
 
 
 def _dictionaries(table: Table) -> Table:
@@ -95,7 +99,7 @@ def _dictionaries(table: Table) -> Table:
         return [record.get(added[place - len(kept)]) for record in records]
 
     header = (*(table.header[i] for i in kept), *added)
-    return Table(table.where, header, column, table.rows, table.row_word)
+    return dataclasses.replace(table, header=header, column=column)
 
 
 def _dictionary(cell: object, table: Table, row: int, name: str) -> Mapping[str, object]:
@@ -133,4 +137,4 @@ def _finished(table: Table) -> Table:
         DataWarning,
         stacklevel=2,
     )
-    return table.take([row for row, state in enumerate(states) if state not in _UNFINISHED])
+    return table.leave_out(left, f"did not finish (column {short(table.header[position])})")

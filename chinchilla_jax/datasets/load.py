@@ -106,6 +106,7 @@ def load_runs(
     kept = runs.drop_highest_loss(dropped)
     if len(kept) < len(runs):
         require_fittable(kept, f"{name} without its {dropped} runs of highest loss")
+        kept = dataclasses.replace(kept, source=runs.source.without(dropped, "highest loss"))
     return kept
 
 

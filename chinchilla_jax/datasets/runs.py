@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.datasets.provenance import Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,8 @@ class Runs:
         centre: the count (parameters) around which a systematic bias of the counts turns; None for the
             geometric mean of `params`. A study whose spec leaves runs out sets it to the geometric mean over
             the whole table. Not compared by `==`.
+        source: what was read of the table: columns, units, rows left out. Empty for runs made from arrays.
+            Not compared by `==`.
 
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
@@ -62,6 +65,7 @@ class Runs:
     counting: str = "as_given"
     groups: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     centre: float | None = None
+    source: Source = dataclasses.field(default_factory=Source)
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only copies and compare their lengths."""
@@ -85,7 +89,8 @@ class Runs:
             for quantity in QUANTITIES
             if (values := getattr(self, quantity)).size
         )
-        return f"<Runs {self.name!r} ({self.counting}): {len(self)} runs{ranges}>"
+        read = "".join(f"; {line}" for line in self.read_lines)
+        return f"<Runs {self.name!r} ({self.counting}): {len(self)} runs{ranges}{read}>"
 
     def __eq__(self, other: object) -> bool:
         """Equal bit for bit, name and counting included."""
@@ -107,6 +112,11 @@ class Runs:
         for quantity in QUANTITIES:
             digest.update(getattr(self, quantity).astype("<f8").tobytes())
         return digest.hexdigest()
+
+    @property
+    def read_lines(self) -> tuple[str, ...]:
+        """What was read of a user's own table, one sentence each; none for an embedded one."""
+        return self.source.lines if self.counting == "as_given" else ()
 
     def with_params(self, params: ArrayLike, counting: str | None = None) -> Runs:
         """The same runs with other parameter counts.

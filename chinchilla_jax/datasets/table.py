@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.provenance import Source
 
 _PLURALS = {"row": "rows", "index": "indices", "file": "files"}
 
@@ -22,7 +23,7 @@ class Table:
             JSON Lines, the row of a sheet, the count from 1 for Parquet and JSON arrays, the index for a
             table in memory, the name of the file in a folder.
         row_word: the word that goes with it, "row", "index" or "file".
-        notes: what was left out when the table was read, a phrase each.
+        source: what has been left out and decided so far.
     """
 
     where: str
@@ -30,7 +31,7 @@ class Table:
     column: Callable[[int], Sequence[object]]
     rows: Sequence[object]
     row_word: str = "row"
-    notes: tuple[str, ...] = ()
+    source: Source = dataclasses.field(default_factory=Source)
 
     def take(self, positions: Sequence[int]) -> Table:
         """The rows at these positions."""
@@ -39,6 +40,24 @@ class Table:
             column=lambda i: [self.column(i)[position] for position in positions],
             rows=[self.rows[position] for position in positions],
         )
+
+    def leave_out(self, positions: Sequence[int], why: str) -> Table:
+        """The table without the rows at these positions, and a record of that.
+
+        Args:
+            positions: which rows, in ascending order; none leaves the table as it is.
+            why: what they have in common, for the reader, as in "did not finish (column 'State')".
+        """
+        if not len(positions):
+            return self
+        out = set(positions)
+        kept = self.take([row for row in range(len(self.rows)) if row not in out])
+        source = self.source.without(len(out), why, self.name_rows(positions))
+        return dataclasses.replace(kept, source=source)
+
+    def note(self, sentence: str) -> Table:
+        """The same table, with a sentence for the reader about how it was read."""
+        return dataclasses.replace(self, source=self.source.noted(sentence))
 
     def find(self, *names: str) -> int | None:
         """Position of the first column called one of `names` (as `normalise` writes them), or None."""

@@ -12,6 +12,7 @@ Plain NumPy rather than a schema library: the messages name the line, the text o
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 
@@ -22,7 +23,7 @@ from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
-from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.runs import QUANTITIES, Runs
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
@@ -52,8 +53,18 @@ def runs_from_table(
     positions = match_columns(table.header, table.where, columns)
     require_rows(table, "add at least 6 runs")
     arrays = read_quantities(table, positions)
+    n_rows = len(table.rows) + sum(each.n for each in table.source.left_out)
+    columns_read = {
+        quantity: table.header[positions[quantity]] for quantity in QUANTITIES if quantity in positions
+    }
     runs = Runs(
-        arrays["params"], arrays["tokens"], arrays["flops"], arrays["loss"], name=name, counting=counting
+        arrays["params"],
+        arrays["tokens"],
+        arrays["flops"],
+        arrays["loss"],
+        name=name,
+        counting=counting,
+        source=dataclasses.replace(table.source, columns=columns_read, n_rows=n_rows),
     )
     require_fittable(runs, table.where, table)
     warn_of_units(table.where, runs.params, runs.tokens, runs.loss, table.header[positions["loss"]])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.scheme import Scheme
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.study import Study
 
 
@@ -53,6 +54,7 @@ class LawSample:
         other: the same with the other choice about laws with E = 0, where enough of them are concerned that
             both intervals should be seen; otherwise None.
         boundary: what this sample does with them: "keep" or "drop".
+        runs: the runs that were fitted, where they are known.
     """
 
     laws: ScalingLaw
@@ -66,6 +68,7 @@ class LawSample:
     scheme: Scheme | None = None
     other: LawSample | None = None
     boundary: str = "keep"
+    runs: Runs | None = None
 
     def __len__(self) -> int:
         """Number of laws that count."""

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.table import Table
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -151,13 +152,15 @@ def _table(start: _Start, where: str) -> Table:
     named = [(row, _split(line, start.delimiter)) for row, line in start.lines.comments if row > below]
     # A line of as many cells as the header has is a row that someone has taken out.
     taken_out = [(row, cells) for row, cells in named if len(cells) == len(header) > 1]
-    notes: tuple[str, ...] = ()
+    source = Source()
     if not found:
         found = taken_out  # "#1", "#2", ... are the names of the runs
     elif taken_out:
-        notes = (f"{count_text(len(taken_out), 'row')} that begin{'s' * (len(taken_out) == 1)} with '#'",)
+        source = source.noted(
+            f"left out {count_text(len(taken_out), 'row')} that begin{'s' * (len(taken_out) == 1)} with '#'"
+        )
     rows, cells = [row for row, _ in found], [record for _, record in found]
-    table = Table(where, header, lambda i: [record[i] for record in cells], rows, notes=notes)
+    table = Table(where, header, lambda i: [record[i] for record in cells], rows, source=source)
     if ragged := [i for i, record in enumerate(cells) if len(record) != len(header)]:
         raise DataError(
             f"{where}: {table.name_rows(ragged)}: {len(cells[ragged[0]])} cells where the header has "

@@ -10,6 +10,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.columns import quantity_of
+from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.readers.limits import require_cells, require_size
 from chinchilla_jax.datasets.table import Table
 
@@ -81,9 +82,11 @@ def _table(sheets: list[tuple[str, list[tuple[int, list[Any]]]]], where: str) ->
     width = max(len(row) for _, row in rows)
     names, *records = [[*row, *[None] * (width - len(row))] for _, row in rows]
     header = tuple("" if name is None else str(name).strip() for name in names)
-    left = tuple(f"the sheet {short(title)}" for title, _ in sheets if title != likely[0][0])
+    left = tuple(f"left out the sheet {short(title)}" for title, _ in sheets if title != likely[0][0])
     numbers = [number for number, _ in rows[1:]]
-    return Table(where, header, lambda i: [record[i] for record in records], numbers, notes=left)
+    return Table(
+        where, header, lambda i: [record[i] for record in records], numbers, source=Source(notes=left)
+    )
 
 
 def _n_quantities(names: Iterable[object]) -> int:

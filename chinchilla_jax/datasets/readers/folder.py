@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax._util.text import count_text
+from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.readers.limits import MAX_FILES, require_cells, require_size
 from chinchilla_jax.datasets.table import Table, show_text
 
@@ -56,12 +57,12 @@ def read_folder(path: str, read: Callable[[str], Table]) -> Table:
                 found += [_TABLE.sub("", name) if wanted == added else ""] * len(table.rows)
         return found
 
-    notes = tuple(note for table in tables for note in table.notes)
+    notes = tuple(note for table in tables for note in table.source.notes)
     if others:
         notes += (
-            f"{count_text(len(others), 'other file')} ({short(others[0])}{', ...' * (len(others) > 1)})",
+            f"left out {count_text(len(others), 'other file')} ({short(others[0])}{', ...' * (len(others) > 1)})",
         )
-    return Table(where, header, column, rows, "file" if single else "row", notes)
+    return Table(where, header, column, rows, "file" if single else "row", Source(notes=notes))
 
 
 def _listed(path: str, where: str) -> tuple[list[str], list[str]]:

@@ -1,0 +1,55 @@
+"""What was read of a table is said by `Runs.source`, its repr and every command."""
+
+import pandas as pd
+import pytest
+from test_cli import run
+
+import chinchilla_jax as cj
+from chinchilla_jax.cli import output
+
+
+def table_of_runs():
+    law = cj.ScalingLaw(E=1.7, A=400.0, B=400.0, alpha=0.34, beta=0.28)
+    places = [(n, d) for n in (1e8, 3e8, 1e9) for d in (2e9, 8e9, 3e10)]
+    rows = [
+        {"N": n, "Training Tokens": d, "val_loss": float(law.loss(n, d)) + 0.01 * (i % 3), "seed": i}
+        for i, (n, d) in enumerate(places)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_runs_say_which_columns_they_were_read_from():
+    runs = cj.load_runs(table_of_runs())
+    assert dict(runs.source.columns) == {"params": "N", "tokens": "Training Tokens", "loss": "val_loss"}
+    assert runs.source.n_rows == 9
+    assert "params from 'N'" in repr(runs)
+    assert "flops = 6 params tokens" in repr(runs)
+
+
+def test_rows_left_out_are_counted_with_the_reason():
+    runs = cj.load_runs(table_of_runs(), drop_highest_loss=2)
+    (left,) = runs.source.left_out
+    assert (left.n, left.why, runs.source.n_rows, len(runs)) == (2, "highest loss", 9, 7)
+    assert "7 of 9 rows" in runs.source.lines[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*did not finish")
+def test_commands_say_what_was_read(tmp_path):
+    path = str(tmp_path / "own.csv")
+    table_of_runs().assign(State=["finished"] * 8 + ["crashed"]).to_csv(path, index=False)
+    code, out, _ = run("fit", path, "--starts", "4")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "loss from 'val_loss'" in text
+    assert "8 of 9 rows left out 1 row: did not finish (column 'State'); row 10" in text
+    data = output.runs_fields(cj.load_runs(path))["read"]
+    assert data["columns"] == {"params": "N", "tokens": "Training Tokens", "loss": "val_loss"}
+    assert data["n_rows"] == 9
+    assert data["left_out"] == [{"n": 1, "why": "did not finish (column 'State')", "rows": "row 10"}]
+
+
+def test_embedded_tables_are_described_elsewhere():
+    runs = cj.load_runs("chinchilla")
+    assert runs.read_lines == ()
+    assert runs.source.as_dict()["n_rows"] == 245
+    assert sum(left.n for left in runs.source.left_out) == 5
