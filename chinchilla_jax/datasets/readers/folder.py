@@ -59,9 +59,8 @@ def read_folder(path: str, read: Callable[[str], Table]) -> Table:
 
     notes = tuple(note for table in tables for note in table.source.notes)
     if others:
-        notes += (
-            f"left out {count_text(len(others), 'other file')} ({short(others[0])}{', ...' * (len(others) > 1)})",
-        )
+        named = f"{short(others[0])}{', ...' * (len(others) > 1)}"
+        notes += (f"left out {count_text(len(others), 'other file')} ({named})",)
     return Table(where, header, column, rows, "file" if single else "row", Source(notes=notes))
 
 
