@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Floats
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
 
+MOST_RANKS = 4  # starts per lane; a call of fewer has the same shape
 _LEAST_LANES = 512  # of a call, where there is a choice
 _FIRST_STEPS = 40  # of either stage, after which the lanes that are left go on by themselves
-_FEW_LANES = 64  # in a call of those
-_CONDITIONS = (1, 16, 256)  # sizes of a call
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
 
@@ -50,12 +49,12 @@ def solve_many(
     on_progress: Callable[[int], None] | None = None,
     judged: bool = True,
 ) -> Solution:
-    """Fit R lanes on C data sets of one law, each from its own start.
+    """Fit R lanes on C data sets of one law, each from the best of its K starts.
 
     Args:
         problems: (C,) what is fitted to what: one law, one kind of residual, n runs each.
         weights: (W, n), not negative.
-        starts: (R, p) internal coordinates.
+        starts: (R, p) internal coordinates, or candidates (K, R, p), best guess first.
         condition: (R,) which data set.
         row: (R,) which row of weights.
         down: (R,) how far the quadratic zone reaches below zero, in units of `Problem.loss_unit`.
@@ -69,7 +68,8 @@ def solve_many(
     """
     law = problems[0].law
     starts = np.asarray(starts, dtype=np.float64)
-    count = len(starts)
+    starts = starts[None] if starts.ndim == 2 else starts
+    count = starts.shape[1]
     _check(problems, weights, starts, (condition, row, down, up))
     if not count:
         return Solution.empty(0, law.size)
@@ -77,42 +77,78 @@ def solve_many(
     valid = np.array([problem.design.valid for problem in problems])[condition]
     lost = np.flatnonzero(~valid)
     found.put(lost, Solution.invalid(len(lost), law.size))
-    lanes = np.flatnonzero(valid)
     # Data sets side by side: a call holds a few of them.
+    lanes = np.flatnonzero(valid)
     lanes = lanes[np.argsort(condition[lanes], kind="stable")]
     call = _Calls(problems, weights, condition, row, down, up, options)
-    widening = np.ones(count)
+    widening = np.ones(starts.shape[:2])
     if options.wide_start:
         for number in np.unique(condition[lanes]):
             some = lanes[condition[lanes] == number]
-            widening[some] = _widening(problems[number], starts[some], np.minimum(down, up)[some])
+            narrowest = np.minimum(down, up)[some]
+            widening[:, some] = [_widening(problems[number], each[some], narrowest) for each in starts]
     starts = _above_bounds(law.bounded, starts)
+    tolerance, search_after = options.tolerance, options.search_after
+    first = (min(options.float32_steps, _FIRST_STEPS), min(options.float64_steps, _FIRST_STEPS))
+    last = (0, options.float64_steps - first[1])
+    going_on: list[tuple[NDArray[np.intp], Ends]] = []
 
-    def work(part: NDArray[np.intp]) -> None:
-        with float64_scope():
-            ends = call.finished(part, starts[part], widening[part])
+    def settle(part: NDArray[np.intp], ends: Ends) -> None:
         for number in np.unique(condition[part]):
             mine = np.flatnonzero(condition[part] == number)
             at = part[mine]
             of_mine = type(ends)(*(field[mine] for field in ends))
-            problem, rows = problems[number], weights[row[at]]
+            rows = weights[row[at]]
             found.put(
-                at, verdicts(problem, rows, of_mine, down[at], up[at], options.tolerance, judged=judged)
+                at,
+                verdicts(problems[number], rows, of_mine, down[at], up[at], options.tolerance, judged=judged),
             )
         if on_progress is not None:
             on_progress(len(part))
 
-    # By their own number of runs: how a lane is summed may not depend on its company.
-    long = call.counts[lanes] > call.n_runs[0]
-    parts = call.parts(lanes[~long]) + call.parts(lanes[long])
-    workers = min(call.workers, len(parts))
-    if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:
+    def begin(part: NDArray[np.intp]) -> None:
+        with float64_scope():
+            ends = call(part, starts[:, part], widening[:, part], _limits(tolerance, *first, search_after))
+        left = (ends.status < 0) & (last[1] > 0)
+        going_on.append((part[left], type(ends)(*(field[left] for field in ends))))
+        settle(part[~left], type(ends)(*(field[~left] for field in ends)))
+
+    def go_on(part: NDArray[np.intp]) -> None:
+        begun = np.where(np.isfinite(before.anchor), before.anchor, starts[0])[part]
+        with float64_scope():
+            ends = call(part, begun[None], before.widening[None, part], _limits(tolerance, *last, 0))
+        ends.steps[:] += before.steps[part]
+        settle(part, ends)
+
+    _in_threads(begin, call.parts(lanes), call.workers)
+    # The lanes of all calls that take many steps keep each other company.
+    left = np.concatenate([part for part, _ in going_on]) if going_on else lanes[:0]
+    if len(left):
+        left = np.sort(left)
+        before = _of_lanes(going_on, count)
+        left = left[np.argsort(condition[left], kind="stable")]
+        _in_threads(go_on, call.parts(left), call.workers)
+    return found
+
+
+def _of_lanes(parts: list[tuple[NDArray[np.intp], Ends]], count: int) -> Ends:
+    """The ends of some lanes at their places in arrays of all; elsewhere zero."""
+    found = type(parts[0][1])(*(np.zeros((count, *x.shape[1:]), x.dtype) for x in parts[0][1]))
+    for part, ends in parts:
+        for whole, some in zip(found, ends, strict=True):
+            whole[part] = some
+    return found
+
+
+def _in_threads(
+    work: Callable[[NDArray[np.intp]], None], parts: list[NDArray[np.intp]], workers: int
+) -> None:
+    if min(workers, len(parts)) > 1:
+        with ThreadPoolExecutor(min(workers, len(parts))) as pool:
             list(pool.map(work, parts))
     else:
         for part in parts:
             work(part)
-    return found
 
 
 def solve_by_jax(
@@ -127,7 +163,7 @@ def solve_by_jax(
     judged: bool = True,
 ) -> Solution:
     """Fit R lanes of one data set, as `newton.solver.solve_any_law`: weights (R, n) or (1, n)."""
-    count = len(starts)
+    count = np.shape(starts)[-2]
     row = np.zeros(count, np.intp) if len(weights) == 1 else np.arange(count)
     return solve_many(
         [problem], weights, starts, condition=np.zeros(count, np.intp), row=row, down=down, up=up,
@@ -146,16 +182,19 @@ def _check(
             f"{law.name}: weights {np.shape(weights)} do not fit {n_runs} runs in every data set; "
             "give weights (rows, runs)"
         )
-    if starts.shape != (len(starts), law.size) or any(np.shape(x) != (len(starts),) for x in of_lanes):
+    lanes = starts.shape[1:2]
+    if starts.ndim != 3 or starts.shape[2] != law.size or any(np.shape(x) != lanes for x in of_lanes):
         raise UsageError(
-            f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and the lanes; "
-            "give starts (lanes, parameters) and one data set, row and zone for each lane"
+            f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and the lanes; give starts "
+            "(lanes, parameters) or (candidates, lanes, parameters); each lane has a data set, row and zone"
         )
+    if len(starts) > MOST_RANKS:
+        raise UsageError(f"{len(starts)} starts per lane; at most {MOST_RANKS} are taken")
 
 
 def _above_bounds(bounded: tuple[int, ...], starts: Floats) -> Floats:
     found = starts.copy()
-    found[:, list(bounded)] = np.maximum(found[:, list(bounded)], 0.0)
+    found[..., list(bounded)] = np.maximum(found[..., list(bounded)], 0.0)
     return found
 
 
@@ -187,15 +226,14 @@ class _Calls:
     ) -> None:
         import jax
 
-        from chinchilla_jax.solvers.jax_newton.compiled import LANES, runs_of_rows
+        from chinchilla_jax.solvers.jax_newton.compiled import CONDITIONS, LANES, padded_runs
 
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
-        small = weights.dtype.kind in "iub" and weights.size and weights.max() < 256
-        self.weights = np.asarray(weights, np.uint8 if small else np.float64)
-        self.n_runs = runs_of_rows(len(problems[0].design))
-        self.counts = np.count_nonzero(self.weights, axis=1)[row]
-        self.most = LANES[-1]
+        self.weights = _compact(weights)
+        self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
+        self.n_runs = padded_runs(weights.shape[1])
+        self.most, self.most_conditions = LANES[-1], CONDITIONS[-1]
         on_cpu = jax.default_backend() == "cpu"
         self.workers = (options.workers or available_cores()) if on_cpu else 1
 
@@ -208,67 +246,54 @@ class _Calls:
     def _few_conditions(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Lanes split so that no call has more data sets than it holds."""
         new = np.flatnonzero(np.diff(self.condition[lanes])) + 1
-        return np.split(lanes, new[_CONDITIONS[-1] - 1 :: _CONDITIONS[-1]])
+        return np.split(lanes, new[self.most_conditions - 1 :: self.most_conditions])
 
-    def finished(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats) -> Ends:
-        """Where these lanes end: all of them in one call, the few that take many steps in others."""
-        options = self.options
-        first = _limits(
-            options.tolerance,
-            min(options.float32_steps, _FIRST_STEPS),
-            min(options.float64_steps, _FIRST_STEPS),
-            options.search_after,
-        )
-        ends = self(lanes, starts, widening, first)
-        if options.float64_steps <= _FIRST_STEPS:
-            return ends
-        last = _limits(options.tolerance, 0, options.float64_steps - _FIRST_STEPS, 0)
-        left = np.flatnonzero(ends.status < 0)
-        for begin in range(0, len(left), _FEW_LANES):
-            some = left[begin : begin + _FEW_LANES]
-            begun = np.where(np.isfinite(ends.anchor[some]), ends.anchor[some], starts[some])
-            again = self(lanes[some], begun, ends.widening[some], last, few=True)
-            again.steps[:] += ends.steps[some]
-            for mine, theirs in zip(ends, again, strict=True):
-                mine[some] = theirs
-        return ends
-
-    def __call__(
-        self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits, few: bool = False
-    ) -> Ends:
-        """Fit these lanes in one call; inside `float64_scope`."""
+    def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
+        """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
         import jax
 
-        from chinchilla_jax.solvers.jax_newton.compiled import compiled, padded_lanes
+        from chinchilla_jax.solvers.jax_newton.compiled import (
+            CONDITIONS,
+            LANES,
+            compiled,
+            padded,
+        )
         from chinchilla_jax.solvers.jax_newton.rounds import Requests, Tables
 
-        count = len(lanes)
-        size = padded_lanes(count)
+        count, ranks = len(lanes), len(starts)
+        size = padded(count, LANES)
         numbers, condition = np.unique(self.condition[lanes], return_inverse=True)
         rows, row = np.unique(self.row[lanes], return_inverse=True)
         held = [self.problems[number] for number in numbers]
-        most = next(most for most in _CONDITIONS if most >= len(held))
-        length = self.n_runs[int(self.counts[lanes].max() > self.n_runs[0])]
-        packed, index = _packed(self.weights[rows], size, length)
+        most = padded(len(held), CONDITIONS)
+
+        def columns(name: str) -> Floats:
+            table = np.stack([getattr(p.design, name) for p in held])
+            return _padded(_padded(table.T, self.n_runs).T, most)
+
+        weights = np.zeros((size, self.n_runs), self.weights.dtype)
+        weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
         tables = Tables(
-            u=_padded(np.stack([p.design.log_params for p in held]), most),
-            v=_padded(np.stack([p.design.log_tokens for p in held]), most),
-            log_loss=_padded(np.stack([p.design.log_loss for p in held]), most),
+            u=columns("log_params"),
+            v=columns("log_tokens"),
+            log_loss=columns("log_loss"),
             constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
             unit=_padded(np.array([p.loss_unit for p in held]), most),
-            weights=packed,
-            index=index,
+            weights=weights,
+            first=_padded(self.first[rows], size),
+            n_runs=np.float64(self.weights.shape[1]),
         )
         requests = Requests(
             condition=_padded(condition.astype(np.int32), size),
             row=_padded(row.astype(np.int32), size),
-            starts=_padded(starts, size),
+            starts=_room(starts, MOST_RANKS, size),
             down=_padded(self.down[lanes], size),
             up=_padded(self.up[lanes], size),
-            widening=_padded(widening, size),
+            widening=_room(widening, MOST_RANKS, size),
             n_lanes=np.int32(count),
+            ranks=np.int32(ranks),
         )
-        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits, few)
+        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits)
         return jax.tree.map(lambda x: np.array(np.asarray(x)[:count]), call(tables, requests, limits))
 
 
@@ -280,6 +305,15 @@ def _limits(tolerance: float, float32_steps: int, float64_steps: int, search_aft
     )
 
 
+def _compact(weights: NDArray[Any]) -> NDArray[Any]:
+    """The same weights as small whole numbers if they are that, as counts of a resample are."""
+    if weights.dtype == np.uint8:
+        return weights
+    with np.errstate(invalid="ignore"):
+        small = weights.astype(np.uint8)
+    return small if np.array_equal(small, weights) else np.asarray(weights, np.float64)
+
+
 def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
     """`values` with the last repeated up to `size` rows."""
     if len(values) == size:
@@ -287,13 +321,8 @@ def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
     return np.concatenate([values, np.broadcast_to(values[-1:], (size - len(values), *values.shape[1:]))])
 
 
-def _packed(weights: NDArray[Any], size: int, length: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The weights above zero of every row and where they are, (size, length); see `rounds.Tables`."""
-    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :length]
-    empty = np.arange(order.shape[1]) >= np.count_nonzero(weights, axis=1)[:, None]
-    packed, index = np.zeros((size, length), weights.dtype), np.zeros((size, length), np.int32)
-    rows, columns = order.shape
-    packed[:rows, :columns] = np.where(empty, 0, np.take_along_axis(weights, order, axis=1))
-    index[:rows] = order[:, :1]
-    index[:rows, :columns] = np.where(empty, order[:, :1], order)
-    return packed, index
+def _room(values: Floats, ranks: int, size: int) -> Floats:
+    """Values (K, L, ...) at the beginning of an array (ranks, size, ...)."""
+    found = np.ones((ranks, size, *values.shape[2:]))
+    found[: len(values), : values.shape[1]] = values
+    return found
