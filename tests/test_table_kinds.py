@@ -1,0 +1,203 @@
+"""Every kind of table, in files and in memory: the same runs whatever holds them, or one line."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from chinchilla_jax import load_runs
+from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax.datasets.reading import read_bytes
+from chinchilla_jax.datasets.validation import runs_from_table
+
+N = np.repeat([1e8, 3e8, 1e9], 4)
+D = np.tile([2e9, 5e9, 2e10, 6e10], 3)
+LOSS = np.round(1.8 + 480 / N**0.35 + 2100 / D**0.37, 9)
+COLUMNS = {
+    "N": N.tolist(),
+    "tokens": D.tolist(),
+    "note": ["a, b", 'say "x"', "é", ""] * 3,
+    "loss": LOSS.tolist(),
+}
+
+
+def records(columns):
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def csv(columns, sep=",", **options):
+    return pd.DataFrame(columns).to_csv(index=False, sep=sep, **options).encode()
+
+
+def json_lines(columns):
+    return "\n".join(json.dumps(each) for each in records(columns)).encode()
+
+
+def written(write):
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+def workbook(columns, sheets=("runs",)):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title in sheets:
+        sheet = book.create_sheet(title)
+        sheet.append(list(columns))
+        for row in zip(*columns.values(), strict=True):
+            sheet.append(row)
+    return written(book.save)
+
+
+def excel_csv(columns):
+    """As Excel saves it: the separator in the first line, and rows that were once in use below."""
+    text = csv(columns, ";", lineterminator="\r\n").decode()
+    return f"sep=;\r\n{text}{';' * (len(columns) - 1)}\r\n;;\r\n".encode("utf-8-sig")
+
+
+def commented(columns):
+    lines = csv(columns).decode().splitlines()
+    return "\n".join(
+        ['# our runs, from "here"', lines[0], "", *lines[1:4], "# don't", *lines[4:], "#"]
+    ).encode()
+
+
+def comment_header(columns):
+    return b"# of the lab\n# " + csv(columns)
+
+
+def frame(columns):
+    return pd.DataFrame(columns)
+
+
+BYTES = {
+    "comma": csv,
+    "semicolon": lambda columns: csv(columns, ";"),
+    "tab": lambda columns: csv(columns, "\t"),
+    "bar": lambda columns: csv(columns, "|"),
+    "excel csv": excel_csv,
+    "windows": lambda columns: csv(columns, "\t").decode().encode("utf-16"),
+    "comments": commented,
+    "comment as header": comment_header,
+    "json lines": json_lines,
+    "json array": lambda columns: json.dumps(records(columns)).encode(),
+    "json runs": lambda columns: json.dumps({"project": "x", "runs": records(columns)}, indent=1).encode(),
+    "json columns": lambda columns: json.dumps(columns).encode(),
+    "json of pandas": lambda columns: frame(columns).to_json(double_precision=15).encode(),
+    "json by name": lambda columns: json.dumps({f"r{i}": each for i, each in enumerate(records(columns))}).encode(),
+    "json split": lambda columns: json.dumps(
+        {"columns": list(columns), "data": [list(each.values()) for each in records(columns)]}
+    ).encode(),
+    "gzip": lambda columns: gzip.compress(csv(columns)),
+    "bzip2": lambda columns: bz2.compress(csv(columns)),
+    "xz": lambda columns: lzma.compress(json_lines(columns)),
+    "zstd": lambda columns: pa.compress(csv(columns), codec="zstd", asbytes=True),
+    "parquet": lambda columns: written(lambda buffer: pq.write_table(pa.table(columns), buffer)),
+    "feather": lambda columns: written(lambda buffer: pa.feather.write_feather(pa.table(columns), buffer)),
+    "excel": workbook,
+}  # fmt: skip
+MEMORY = {
+    "pandas": frame,
+    "pandas index": lambda columns: frame(columns).set_index(["N", "tokens"]),
+    "polars": pl.DataFrame,
+    "arrow": pa.table,
+    "record batch": pa.RecordBatch.from_pydict,
+    "records": lambda columns: frame(columns).to_records(index=False),
+    "structured": lambda columns: np.array(
+        list(zip(columns["N"], columns["tokens"], columns["loss"], strict=True)),
+        [("N", "f8"), ("tokens", "f8"), ("loss", "f8")],
+    ),
+    "dict of lists": dict,
+    "dict of arrays": lambda columns: {name: np.array(each) for name, each in columns.items()},
+    "dict of series": lambda columns: {name: pl.Series(each) for name, each in columns.items()},
+    "list of dicts": records,
+    "list of scalars": lambda columns: [
+        {name: np.array(each) if name == "loss" else each for name, each in record.items()}
+        for record in records(columns)
+    ],
+    "named tuples": lambda columns: list(frame(columns).itertuples(index=False)),
+    "dict of runs": lambda columns: {"runs": records(columns)},
+}  # fmt: skip
+
+
+def message(action, *arguments, kind=ChinchillaError, **options):
+    with pytest.raises(kind) as caught:
+        action(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), "one line"
+    assert len(text) < 600
+    return text
+
+
+def parsed(content):
+    return runs_from_table(read_bytes(content, "t"), name="t", counting="as_given")
+
+
+EXPECTED = load_runs(pd.DataFrame(COLUMNS)).data_hash
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_every_kind_of_file_holds_the_same_runs(kind, tmp_path):
+    path = tmp_path / "runs.txt"  # suffixes decide nothing
+    path.write_bytes(BYTES[kind](COLUMNS))
+    runs = load_runs(path)
+    np.testing.assert_array_equal(runs.loss, LOSS)
+    assert (runs.data_hash, runs.name) == (EXPECTED, "runs.txt")
+
+
+@pytest.mark.parametrize("kind", MEMORY)
+def test_every_table_in_memory_holds_the_same_runs(kind):
+    assert load_runs(MEMORY[kind](COLUMNS)).data_hash == EXPECTED
+
+
+NUMBERS = st.floats(1e6, 1e12).map(lambda x: float(f"{x:.12g}"))
+ALIASES = {
+    "params": st.sampled_from(["params", "N", "Model Size", "n_params"]),
+    "tokens": st.sampled_from(["tokens", "D", "train_tokens"]),
+    "loss": st.sampled_from(["loss", "L", "val_loss", "Final Loss"]),
+}
+
+
+@st.composite
+def tables(draw):
+    """Columns of 8 runs: in any order, under any alias, with others between them."""
+    columns = {
+        draw(ALIASES["params"]): draw(st.lists(NUMBERS, min_size=8, max_size=8, unique=True)),
+        draw(ALIASES["tokens"]): draw(st.lists(NUMBERS, min_size=8, max_size=8, unique=True)),
+        draw(ALIASES["loss"]): draw(
+            st.lists(st.floats(1.5, 9.5).map(lambda x: round(x, 9)), min_size=8, max_size=8)
+        ),
+    }
+    plain = list(columns.values())
+    texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=6).map(str.strip)
+    columns["remark"] = [f"x{each}" for each in draw(st.lists(texts, min_size=8, max_size=8))]
+    columns["lr"] = draw(st.lists(st.floats(1e-5, 1.0), min_size=8, max_size=8))
+    names = draw(st.permutations(list(columns)))
+    return {name: columns[name] for name in names}, plain
+
+
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
+@given(tables())
+def test_neither_kind_nor_order_nor_alias_nor_other_columns_change_the_runs(table):
+    columns, (params, tokens, loss) = table
+    plain = load_runs({"params": params, "tokens": tokens, "loss": loss}).data_hash
+    for kind, write in BYTES.items():
+        assert parsed(write(columns)).data_hash == plain, kind
+    for kind, make in MEMORY.items():
+        # These have names of their own, or names that Python would accept.
+        if kind not in ("structured", "pandas index", "named tuples"):
+            assert load_runs(make(columns)).data_hash == plain, kind
