@@ -30,6 +30,8 @@ _POSITIVE = {
     "loss": "loss is positive, in nats per token (not its logarithm, nor a log-likelihood)",
 }
 _FILL_OR_DELETE = "fill it in or delete the row"
+MISSING_KINDS = ("empty", "missing")
+"""Kinds of problems that `drop_missing` leaves out."""
 
 
 @dataclasses.dataclass(frozen=True)

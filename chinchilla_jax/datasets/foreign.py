@@ -18,15 +18,13 @@ import ast
 import dataclasses
 import json
 import re
-import warnings
 from collections.abc import Mapping
 
-from chinchilla_jax._util.errors import DataError, DataWarning, UsageError, closest, short
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.readers.json_text import flattened
 from chinchilla_jax.datasets.table import Table
 
 _DICTIONARIES = ("config", "summary")
-_UNFINISHED = frozenset({"crashed", "failed", "killed", "running", "preempted", "preempting", "pending"})
 _EXPERIMENT = "experiment"
 
 
@@ -34,12 +32,28 @@ def unpack(table: Table) -> Table:
     """An export of Weights & Biases as a plain table; any other table as it is.
 
     Dictionaries in the columns "config" and "summary" become columns "config.<name>" and "summary.<name>".
-    Runs that did not finish according to the column "State" are left out, with a warning that counts them.
 
     Raises:
-        DataError: a cell that should hold a dictionary does not, or no run has finished.
+        DataError: a cell that should hold a dictionary does not.
     """
-    return _finished(_dictionaries(table))
+    positions = {name: table.find(name) for name in _DICTIONARIES}
+    if None in positions.values():
+        return table
+    records: list[dict[str, object]] = [{} for _ in table.rows]
+    for name, position in positions.items():
+        assert position is not None
+        for row, cell in enumerate(table.column(position)):
+            records[row] |= flattened(_dictionary(cell, table, row, name), f"{name}.")
+    added = list(dict.fromkeys(field for record in records for field in record))
+    kept = [i for i in range(len(table.header)) if i not in positions.values()]
+
+    def column(place: int) -> list[object]:
+        if place < len(kept):
+            return list(table.column(kept[place]))
+        return [record.get(added[place - len(kept)]) for record in records]
+
+    header = (*(table.header[i] for i in kept), *added)
+    return dataclasses.replace(table, header=header, column=column)
 
 
 def one_experiment(table: Table, experiment: str | None) -> Table:
@@ -81,27 +95,6 @@ def one_experiment(table: Table, experiment: str | None) -> Table:
     )
 
 
-def _dictionaries(table: Table) -> Table:
-    positions = {name: table.find(name) for name in _DICTIONARIES}
-    if None in positions.values():
-        return table
-    records: list[dict[str, object]] = [{} for _ in table.rows]
-    for name, position in positions.items():
-        assert position is not None
-        for row, cell in enumerate(table.column(position)):
-            records[row] |= flattened(_dictionary(cell, table, row, name), f"{name}.")
-    added = list(dict.fromkeys(field for record in records for field in record))
-    kept = [i for i in range(len(table.header)) if i not in positions.values()]
-
-    def column(place: int) -> list[object]:
-        if place < len(kept):
-            return list(table.column(kept[place]))
-        return [record.get(added[place - len(kept)]) for record in records]
-
-    header = (*(table.header[i] for i in kept), *added)
-    return dataclasses.replace(table, header=header, column=column)
-
-
 def _dictionary(cell: object, table: Table, row: int, name: str) -> Mapping[str, object]:
     value = cell
     if isinstance(cell, str):
@@ -119,22 +112,3 @@ def _dictionary(cell: object, table: Table, row: int, name: str) -> Mapping[str,
             "dictionary as exported by Weights & Biases; export the runs again, or rename the column"
         )
     return value
-
-
-def _finished(table: Table) -> Table:
-    position = table.find("state")
-    if position is None:
-        return table
-    states = [str(cell).strip().casefold() for cell in table.column(position)]
-    left = [row for row, state in enumerate(states) if state in _UNFINISHED]
-    if not left:
-        return table
-    if len(left) == len(states):
-        raise DataError(f"{table.where}: no run has finished (column {short(table.header[position])})")
-    warnings.warn(
-        f"{table.where}: left out {len(left)} of {len(states)} runs that did not finish "
-        f"({table.name_rows(left)}; column {short(table.header[position])})",
-        DataWarning,
-        stacklevel=2,
-    )
-    return table.leave_out(left, f"did not finish (column {short(table.header[position])})")

@@ -18,6 +18,7 @@ from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import name_of_source, read_bytes, read_table
 from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 
@@ -97,7 +98,7 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
-        table = one_experiment(unpack(table), experiment)
+        table = one_experiment(table, experiment)
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
         runs = dataclasses.replace(runs, groups=carried)
@@ -121,10 +122,10 @@ def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
 
 
 def _read_source(source: object) -> tuple[Table, str]:
-    """The cells of a table, and a name for the runs."""
+    """The cells of a table, without runs that did not finish, and a name for the runs."""
     if isinstance(source, str):
         _require_place(source)
-    return read_table(source), name_of_source(source)
+    return finished_runs(unpack(read_table(source))), name_of_source(source)
 
 
 def _require_place(source: str) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterable
 from statistics import median
 from typing import TypeAlias
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import DataWarning, short
+from chinchilla_jax._util.user_warning import warn_user
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -88,4 +88,4 @@ def _warn(
 
 
 def _issue(text: str) -> None:
-    warnings.warn(text, DataWarning, stacklevel=4)
+    warn_user(text, DataWarning)

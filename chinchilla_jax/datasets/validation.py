@@ -13,7 +13,6 @@ Plain NumPy rather than a schema library: the messages name the line, the text o
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.text import count_text
+from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.runs import QUANTITIES, Runs
@@ -108,11 +108,10 @@ def _warn_of_repeats(runs: Runs, table: Table) -> None:
     rows = zip(runs.params.tolist(), runs.tokens.tolist(), runs.loss.tolist(), strict=True)
     repeats = [row for row, run in enumerate(rows) if first.setdefault(run, row) != row]
     if repeats:
-        warnings.warn(
+        warn_user(
             f"{table.where}: {table.name_rows(repeats)}: same params, tokens and loss as another row; if it "
             "is the same run, delete the copy, or the run counts twice",
             DataWarning,
-            stacklevel=2,
         )
 
 

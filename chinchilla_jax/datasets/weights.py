@@ -13,6 +13,7 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.catalogue import dataset_names
 from chinchilla_jax.datasets.foreign import one_experiment, unpack
 from chinchilla_jax.datasets.reading import read_table
+from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.validation import runs_from_table
 
@@ -42,7 +43,7 @@ def load_weights(
         raise UsageError(
             f"weights: the embedded table {str(source)!r} has no column of weights; give an array in Python"
         )
-    table = one_experiment(unpack(read_table(source, "load_weights")), experiment)
+    table = one_experiment(finished_runs(unpack(read_table(source, "load_weights"))), experiment)
     names = [name.strip() for name in table.header]
     if names.count(column) != 1:
         if column in names:

@@ -176,7 +176,8 @@ def _columns(document: Mapping[Any, Any], where: str) -> _Columns | None:
     values = list(document.values())
     if values and all(isinstance(each, Mapping) for each in values):
         keys = list(values[0])
-        if _n_quantities(document) >= 2 and all(list(each) == keys for each in values):
+        by_columns = _n_quantities(document) >= 2 and _n_quantities(values[0]) < 2
+        if by_columns and all(list(each) == keys for each in values):
             return {str(name): list(each.values()) for name, each in document.items()}
     if values and all(isinstance(each, list) for each in values) and not _lists_of_objects(document):
         if len({len(each) for each in values}) > 1:
