@@ -89,7 +89,7 @@ def _other_table(table: Table, other: str, other_column: tuple[str, ...]) -> Tab
     if other in choices.COUNTINGS:
         if other_column:
             raise UsageError(f"--other-column is for a table; {other} is a count of the embedded chinchilla")
-        return dataclasses.replace(table, counting=other, column=(), experiment=None)
+        return Table(data=table.data, counting=other, drop_highest_loss=table.drop_highest_loss)
     # A column that is not named again is the same one in both tables.
     columns = (read_columns(table.column) or {}) | (read_columns(other_column, "--other-column") or {})
     column = tuple(f"{quantity}={name}" for quantity, name in columns.items())

@@ -27,7 +27,13 @@ from chinchilla_jax.cli.resampling import (
     read_resampling,
     resampling_option_pair,
 )
-from chinchilla_jax.cli.table_options import COLUMN_OPTIONS, DATA_HELP, Table, data_argument
+from chinchilla_jax.cli.table_options import (
+    COLUMN_OPTIONS,
+    DATA_HELP,
+    ROW_OPTIONS,
+    Table,
+    data_argument,
+)
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
@@ -96,7 +102,7 @@ class LawSource:
             "--counting": self.table.counting != "as_plotted",
             "--drop-highest-loss": self.table.drop_highest_loss is not None,
             "--column": bool(self.table.column),
-            "--experiment": self.table.experiment is not None,
+            **{f"--{name.replace('_', '-')}": bool(getattr(self.table, name)) for name in ROW_OPTIONS},
             "--scheme": self.resampling.name != AUTO,
             "--cluster": self.resampling.cluster is not None,
         }

@@ -17,9 +17,9 @@ from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import engine_option
 from chinchilla_jax.cli.groups import OrderedGroup
-from chinchilla_jax.cli.options import quiet_option
+from chinchilla_jax.cli.options import bundle, quiet_option
 from chinchilla_jax.cli.study_text import print_status, print_study
-from chinchilla_jax.cli.table_options import Table, column_option, experiment_option, read_columns
+from chinchilla_jax.cli.table_options import ROW_OPTIONS, Table, column_option
 
 if TYPE_CHECKING:
     from chinchilla_jax import StudySpec
@@ -142,9 +142,9 @@ def run_command(
     "--data", metavar="DATA", default="chinchilla", help="Table to study: chinchilla, llama3, or a path."
 )
 @column_option
-@experiment_option
+@bundle("rows", dict, ROW_OPTIONS)
 @quiet_option
-def init_command(path: str, data: str, column: tuple[str, ...], experiment: str | None) -> None:
+def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, Any]) -> None:
     """Write a commented example of a spec.
 
     The spec is for the published table, or with --data for a table of your own.
@@ -154,8 +154,8 @@ def init_command(path: str, data: str, column: tuple[str, ...], experiment: str 
     if data == "chinchilla":
         text = example_toml()
     else:
-        runs = Table(data=data, column=column, experiment=experiment).read()
-        text = example_for(runs, data, read_columns(column), experiment)
+        table = Table(data=data, column=column, **rows)
+        text = example_for(table.read(), data, table.reading)
     if path.isprintable():  # it goes into a comment
         text = text.replace("study.toml", shlex.quote(path), 2)
     try:

@@ -21,26 +21,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The table that DATA, --counting, --drop-highest-loss, --column and --experiment name."""
+    """The table that DATA, and the rows and columns of it that the options about it name."""
 
     data: str
     counting: str = "as_plotted"
     drop_highest_loss: int | None = None
     column: Sequence[str] = ()
     experiment: str | None = None
+    where: Sequence[str] = ()
+    best_of: Sequence[str] = ()
+    final: bool = False
+    group: Sequence[str] = ()
+    ignore_flags: bool = False
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How DATA is read: what `load_runs` takes besides it, without what is as usual."""
+        found = {
+            "drop_highest_loss": self.drop_highest_loss,
+            "columns": read_columns(self.column),
+            "experiment": self.experiment,
+            "where": tuple(self.where),
+            "best_of": tuple(self.best_of),
+            "final": self.final,
+            "groups": tuple(dict.fromkeys(self.group)),
+            "ignore_flags": self.ignore_flags,
+        }
+        return {name: value for name, value in found.items() if value not in (None, (), False)}
 
     def read(self, groups: Sequence[str] = ()) -> Runs:
         """The runs, with these further columns."""
         from chinchilla_jax import load_runs
 
-        return load_runs(
-            self.data,
-            params=self.counting,
-            drop_highest_loss=self.drop_highest_loss,
-            columns=read_columns(self.column),
-            experiment=self.experiment,
-            groups=groups,
-        )
+        asked = tuple(dict.fromkeys((*self.group, *groups)))
+        return load_runs(self.data, params=self.counting, **self.reading | {"groups": asked})
 
     def read_weights(self, column: str | None, runs: Runs) -> NDArray[np.float64] | None:
         """The weights of the runs in `column`, checked against the runs; None without a column."""
@@ -49,13 +63,7 @@ class Table:
         from chinchilla_jax.datasets.weights import load_weights
         from chinchilla_jax.fitting.problem import read_weights as checked_weights
 
-        found = load_weights(
-            self.data,
-            column,
-            drop_highest_loss=self.drop_highest_loss,
-            columns=read_columns(self.column),
-            experiment=self.experiment,
-        )
+        found = load_weights(self.data, column, **self.reading)
         return checked_weights(found, len(runs))
 
 
@@ -93,9 +101,62 @@ column_option = click.option(
     multiple=True,
     help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss; repeatable.",
 )
+
+
+def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """The value of an option that is given once at most; the last of several would win in silence."""
+    if len(set(given)) > 1:
+        named = " and ".join(repr(each) for each in given)
+        raise UsageError(
+            f"{parameter.opts[0]} is given as {named}; give one, or choose rows of several by --where"
+        )
+    return given[0] if given else None
+
+
+def _comma_list(context: click.Context, parameter: click.Parameter, given: str | None) -> tuple[str, ...]:
+    """The names in a text such as "params,tokens"."""
+    names = tuple(name.strip() for name in (given or "").split(","))
+    if given is not None and not all(names):
+        raise UsageError(f"{parameter.opts[0]} {given!r}: give names, such as params,tokens")
+    return names if given is not None else ()
+
+
 experiment_option = click.option(
-    "--experiment", metavar="NAME", help="The experiment to read, if DATA holds several."
+    "--experiment",
+    metavar="NAME",
+    multiple=True,
+    callback=_only_one,
+    help="The experiment to read, if DATA holds several.",
 )
+ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
+    "experiment": experiment_option,
+    "where": click.option(
+        "--where",
+        metavar="CONDITION",
+        multiple=True,
+        help="Rows to read, by columns of DATA, such as \"corpus == 'c4' and tokens / params > 20\"; "
+        "repeatable: all must hold.",
+    ),
+    "best_of": click.option(
+        "--best-of",
+        metavar="COLUMNS",
+        callback=_comma_list,
+        help="Read the row of lowest loss of each configuration: params,tokens, or any columns.",
+    ),
+    "final": click.option(
+        "--final", is_flag=True, help="Read the last row of each run (column run, or that of --group)."
+    ),
+    "group": click.option(
+        "--group",
+        metavar="COLUMN",
+        multiple=True,
+        help="A column that says which rows belong together, such as seed; repeatable.",
+    ),
+    "ignore_flags": click.option(
+        "--ignore-flags", is_flag=True, help="Read rows that DATA itself marks as outlier or to exclude too."
+    ),
+}
+"""Options about the rows of a table."""
 COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
     "counting": click.option(
         "--counting",
@@ -113,7 +174,7 @@ COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
         help="Leave out the K runs with the highest loss.",
     ),
     "column": column_option,
-    "experiment": experiment_option,
+    **ROW_OPTIONS,
 }
 """Options about the table, without DATA itself."""
 

@@ -1,8 +1,9 @@
-"""Columns of a table that say which runs belong together: those asked for, and those named after runs."""
+"""Columns that say which runs belong together: those asked for, those named after runs, and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,11 @@ from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax.datasets.columns import normalise
 from chinchilla_jax.datasets.table import Table
 
+_MOST_LABELS, _LEAST_SHARE = 40, 4
+_RESULT = re.compile(
+    r"loss|nll|xent|entropy|perplexity|(^|[\W_])(ppl|bpb|bpc|ce|acc|accuracy|score|error|auc|f1|bleu)([\W_]|$)",
+    re.I,
+)
 # As `normalise` writes them.
 _RUN_NAMES = frozenset({"run", "runname", "runid", "trajectory", "trajectoryid"})
 
@@ -38,6 +44,32 @@ def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np
         if is_run_name(name) and names.count(name) == 1:
             positions.setdefault(name, place)
     return {name: _cells(table, place) for name, place in positions.items()}
+
+
+def read_labels(table: Table, quantities: Collection[int]) -> dict[str, NDArray[np.object_]]:
+    """Columns with few different cells, by name, (n,) each: what may set some runs apart from the others.
+
+    Few are 2 to `_MOST_LABELS`, and at most one for every `_LEAST_SHARE` rows. Columns of measured results,
+    such as another loss, are no labels.
+
+    Args:
+        table: the table.
+        quantities: positions of the columns that hold a quantity.
+    """
+    found = {}
+    names = [name.strip() for name in table.header]
+    most = min(_MOST_LABELS, len(table.rows) // _LEAST_SHARE)
+    for place, name in enumerate(names):
+        if place in quantities or names.count(name) > 1 or not name or _RESULT.search(name):
+            continue
+        cells = _cells(table, place)
+        try:
+            different = len(set(cells.tolist()))
+        except TypeError:  # lists and dictionaries
+            continue
+        if 2 <= different <= most:
+            found[name] = cells
+    return found
 
 
 def _cells(table: Table, position: int) -> NDArray[np.object_]:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_name
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
-from chinchilla_jax.datasets.foreign import one_experiment, unpack
+from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import name_of_source, read_bytes, read_table
+from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table, show_text
@@ -37,6 +39,10 @@ def load_runs(
     columns: Mapping[str, str] | None = None,
     experiment: str | None = None,
     groups: Sequence[str] = (),
+    where: str | Sequence[str] = (),
+    best_of: str | Sequence[str] = (),
+    final: bool = False,
+    ignore_flags: bool = False,
 ) -> Runs:
     """Load training runs and check everything that a fit relies on.
 
@@ -62,6 +68,15 @@ def load_runs(
         groups: further columns of your own table that say which runs belong together; they become
             `Runs.groups`, which `Cluster(by=...)` resamples by. A column named after runs ("run", "run_name",
             "run_id", "trajectory") is always among them.
+        where: conditions on the columns of your own table, all of which a row must meet, such as
+            "corpus == 'c4' and tokens / params >= 20" (see `datasets.where`).
+        best_of: of the rows that agree in these, keep the one of lowest loss: any of params, tokens and flops
+            (within half a percent), and names of columns. ("params", "tokens") keeps the best of several
+            seeds or trials of hyper-parameters.
+        final: keep the last row of each run, the one with the most tokens: of each label in the first column
+            of `groups`, or in a column named after runs.
+        ignore_flags: keep the rows that a column of the table called "outlier", "exclude", "keep" or the like
+            rules out.
 
     Returns:
         Runs in the order of the table. Their `counting` is `params` for an embedded table, otherwise
@@ -86,9 +101,19 @@ def load_runs(
             f"(Table A9), not {shown}; leave params out (--counting on the command "
             "line), and put your own counts in the params column"
         )
-    if embedded and (columns or experiment is not None or groups):
+    choice = RowChoice(
+        experiment=experiment,
+        where=where,  # type: ignore[arg-type]
+        best_of=best_of,  # type: ignore[arg-type]
+        final=final,
+        ignore_flags=ignore_flags,
+    )
+    if embedded and (columns or groups or choice.given):
+        given = ["columns"] * bool(columns) + ["groups"] * bool(groups) + [*choice.given]
+        verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
         raise UsageError(
-            f"columns, experiment and groups are for your own tables; the embedded {source!r} has none"
+            f"{list_text(given)} {verb} for your own tables; leave {them} out, as {source!r} is an embedded "
+            "table"
         )
     if embedded:
         name = str(source)
@@ -98,7 +123,7 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
-        table = one_experiment(table, experiment)
+        table = choose_rows(table, choice, columns=columns, groups=groups)
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
         runs = dataclasses.replace(runs, groups=carried)

@@ -47,6 +47,11 @@ class Runs:
         groups: further columns that say which runs belong together, such as {"run": names}: texts, shape (n,)
             each, "" where a cell is empty. They say how to resample and change no fit, so they are not part
             of `data_hash`, nor of `==`.
+        labels: further columns with few different cells, such as {"corpus": names}, shape (n,) each: `fit`
+            says which of them explains its residuals. Like `groups`, they change no fit.
+        rows: what identifies each run in its table, (n,): the line of a file or the index label of a
+            DataFrame; None for runs that were not read from one.
+        row_word: the word for it: "row", "index" or "file".
         centre: the count (parameters) around which a systematic bias of the counts turns; None for the
             geometric mean of `params`. A study whose spec leaves runs out sets it to the geometric mean over
             the whole table. Not compared by `==`.
@@ -64,6 +69,9 @@ class Runs:
     name: str = ""
     counting: str = "as_given"
     groups: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    rows: NDArray[Any] | None = None
+    row_word: str = "row"
     centre: float | None = None
     source: Source = dataclasses.field(default_factory=Source)
 
@@ -77,6 +85,12 @@ class Runs:
             raise DataError(f"Runs: arrays of different lengths ({found}); give one value per run in each")
         groups = {name: _labels(name, labels, len(self)) for name, labels in self.groups.items()}
         object.__setattr__(self, "groups", groups)
+        # `dataclasses.replace` may give the arrays another length: then these runs are not the table's rows.
+        labels = {name: _labels(name, each, len(each)) for name, each in self.labels.items()}
+        labels = {name: each for name, each in labels.items() if len(each) == len(self)}
+        rows = None if self.rows is None or len(self.rows) != len(self) else self.rows
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "rows", None if rows is None else _labels("rows", rows, len(self)))
 
     def __len__(self) -> int:
         """Number of runs."""
@@ -143,7 +157,13 @@ class Runs:
             self,
             **{quantity: getattr(self, quantity)[chosen] for quantity in QUANTITIES},
             groups={name: labels[chosen] for name, labels in self.groups.items()},
+            labels={name: labels[chosen] for name, labels in self.labels.items()},
+            rows=None if self.rows is None else self.rows[chosen],
         )
+
+    def name_row(self, position: int) -> str:
+        """Where the run at this position is in its table: "row 7"; "run 7" for runs without a table."""
+        return f"run {position + 1}" if self.rows is None else f"{self.row_word} {self.rows[position]}"
 
     def drop_highest_loss(self, k: int) -> Runs:
         """The runs without the `k` of highest loss, in their present order.

@@ -37,7 +37,7 @@ class Table:
         """The rows at these positions."""
         return dataclasses.replace(
             self,
-            column=lambda i: [self.column(i)[position] for position in positions],
+            column=lambda i: _at(self.column(i), positions),
             rows=[self.rows[position] for position in positions],
         )
 
@@ -68,6 +68,10 @@ class Table:
         named = ", ".join(show_text(str(self.rows[position])) for position in positions[:at_most])
         more = f" and {len(positions) - at_most} more" if len(positions) > at_most else ""
         return f"{self.row_word if len(positions) == 1 else _PLURALS[self.row_word]} {named}{more}"
+
+
+def _at(cells: Sequence[object], positions: Sequence[int]) -> list[object]:
+    return [cells[position] for position in positions]
 
 
 def show_text(text: str) -> str:

@@ -23,8 +23,9 @@ from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.group_columns import read_labels
 from chinchilla_jax.datasets.runs import QUANTITIES, Runs
-from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
@@ -65,11 +66,20 @@ def runs_from_table(
         name=name,
         counting=counting,
         source=dataclasses.replace(table.source, columns=columns_read, n_rows=n_rows),
+        labels=read_labels(table, set(positions.values())),
+        rows=_row_names(table),
+        row_word=table.row_word,
     )
     require_fittable(runs, table.where, table)
     warn_of_units(table.where, runs.params, runs.tokens, runs.loss, table.header[positions["loss"]])
     _warn_of_repeats(runs, table)
     return runs
+
+
+def _row_names(table: Table) -> NDArray[np.object_]:
+    names = np.empty(len(table.rows), object)
+    names[:] = [show_text(str(row)) for row in table.rows]
+    return names
 
 
 def require_rows(table: Table, remedy: str) -> None:

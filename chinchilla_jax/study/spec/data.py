@@ -83,28 +83,20 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
         UsageError: the table has no such column of weights or groups.
     """
     own_groups = () if spec.cluster is None or spec.cluster in BUILT_IN else (spec.cluster,)
-    columns = dict(spec.columns) or None
+    reading = spec.reading | {"groups": tuple(dict.fromkeys((*spec.groups, *own_groups)))}
     load = functools.partial(
         load_runs,
         spec.data,
         params="as_plotted" if interpretation == "as_given" else interpretation,
         rounded=spec.rounded,
-        columns=columns,
-        experiment=spec.experiment,
-        groups=own_groups,
+        **reading,
     )
     runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
     if len(runs) < len(whole):
         runs = dataclasses.replace(runs, centre=geometric_mean(whole.params))
     weights = None
     if spec.weights is not None:
-        weights = load_weights(
-            spec.data,
-            spec.weights,
-            drop_highest_loss=spec.drop_highest_loss,
-            columns=columns,
-            experiment=spec.experiment,
-        )
+        weights = load_weights(spec.data, spec.weights, drop_highest_loss=spec.drop_highest_loss, **reading)
     scheme, resampling = _scheme(spec, runs, weights)
     named = runs.groups if spec.scheme == AUTO else {name: runs.groups[name] for name in own_groups}
     data = StudyData(runs, weights, scheme, named, resampling)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 from chinchilla_jax._util.errors import short
 from chinchilla_jax.datasets import Runs, dataset_names
@@ -19,18 +21,16 @@ def example_toml() -> str:
     return files("chinchilla_jax.study.spec").joinpath("example.toml").read_text(encoding="utf-8")
 
 
-def example_for(
-    runs: Runs, data: str, columns: dict[str, str] | None = None, experiment: str | None = None
-) -> str:
+def example_for(runs: Runs, data: str, reading: Mapping[str, Any] | None = None) -> str:
     """The example for another table: its own data lines, zone, and additive sizes that suit its models.
 
     Args:
         runs: what `load_runs` makes of the table.
         data: its path, or the name of an embedded table.
-        columns: as given to `load_runs`.
-        experiment: as given to `load_runs`.
+        reading: what was given to `load_runs` besides.
     """
-    lines = toml_assignments({"data": data, "columns": columns or None, "experiment": experiment})
+    fields = {name: list(each) if isinstance(each, tuple) else each for name, each in (reading or {}).items()}
+    lines = toml_assignments({"data": data, **fields})
     text = re.sub(r"^data = .*$", lambda _: "\n".join(lines), example_toml(), count=1, flags=re.MULTILINE)
     text = re.sub(r"^interpretations = ", "# interpretations = ", text, count=1, flags=re.MULTILINE)
     if data not in dataset_names():

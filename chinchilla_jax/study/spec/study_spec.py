@@ -21,6 +21,7 @@ from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
+from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
@@ -43,7 +44,13 @@ _CHOICES = {
     "boundary": BOUNDARIES,
 }
 _BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was a choice
-_LEFT_OUT = {"law": _LAW, "engine": "auto"}  # of a spec as plain values
+_LEFT_OUT = {
+    "law": _LAW,
+    "engine": "auto",
+    "final": False,
+    "ignore_flags": False,
+}  # of a spec as plain values
+_ROWS = tuple(each.name for each in dataclasses.fields(RowChoice))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,11 @@ class StudySpec:
         columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose column
             names do not say; kept as sorted pairs.
         experiment: which rows to use of a table whose column "experiment" names several; None for all.
+        where: conditions that a row must meet to be read, all of them, for a table of your own.
+        best_of: keep the row of lowest loss of those that agree in these columns, as `load_runs` does.
+        final: whether to keep the last row of each run only.
+        groups: columns that say which rows belong together, for scheme "auto" and for `final`.
+        ignore_flags: whether to keep rows that the table itself marks as outliers or to exclude.
         interpretations: parameter counts to fit unperturbed; the sweeps perturb the first.
             "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
             table of your own has "as_given". Empty: the first of these.
@@ -98,6 +110,11 @@ class StudySpec:
     data: str = "chinchilla"
     columns: tuple[tuple[str, str], ...] = ()
     experiment: str | None = None
+    where: tuple[str, ...] = ()
+    best_of: tuple[str, ...] = ()
+    final: bool = False
+    groups: tuple[str, ...] = ()
+    ignore_flags: bool = False
     interpretations: tuple[str, ...] = ()
     sweeps: tuple[Sweep | Product, ...] = ()
     weights: str | None = None
@@ -142,6 +159,14 @@ class StudySpec:
                     raise UsageError(
                         f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
                     )
+        with field("groups"):
+            groups = _texts("groups", self.groups)
+        choice = self._row_choice()
+        for name in ([*choice.given] if embedded else []) + ["groups"] * bool(embedded and groups):
+            with field(name):
+                raise UsageError(
+                    f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
+                )
         with field("law"):
             if read_law(self.law).name != _LAW:
                 raise UsageError(
@@ -172,6 +197,9 @@ class StudySpec:
             self,
             data=data,
             columns=columns,
+            where=choice.where,
+            best_of=choice.best_of,
+            groups=groups,
             interpretations=interpretations,
             sweeps=sweeps,
             delta=getattr(objective, "delta", None),
@@ -214,6 +242,22 @@ class StudySpec:
                         f"{name} {getattr(self, name)!r} is not for {what}, which has its own; {hint}"
                     )
         return objective
+
+    def _row_choice(self) -> RowChoice:
+        """Which rows are read; each choice is checked by itself, for the place of its error."""
+        found = RowChoice(experiment=self.experiment)
+        for name in ("where", "best_of", "final", "ignore_flags"):
+            with field(name):
+                found = dataclasses.replace(found, **{name: getattr(self, name)})
+        return found
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the table is read: what `load_runs` takes for a table of your own."""
+        return {
+            "columns": dict(self.columns) or None,
+            **{name: getattr(self, name) for name in (*_ROWS, "groups")},
+        }
 
     @property
     def estimator(self) -> Objective:
@@ -279,8 +323,8 @@ class StudySpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, for JSON; every default spelled out.
 
-        What a study does not have is left out (`columns`, `experiment`, `weights`, `delta`, `penalty`), and
-        so are `law` and `engine` at their defaults.
+        What a study does not have is left out (`columns`, `experiment`, `where`, `weights`, `delta`...), and
+        so are `law`, `engine`, `final` and `ignore_flags` at their defaults.
         """
         fields = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, ())}
         for name, default in _LEFT_OUT.items():
@@ -311,6 +355,13 @@ def _data(given: Any) -> str:
     if not isinstance(given, str) and data in dataset_names():
         return os.path.join(os.curdir, data)
     return data
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    texts = (given,) if isinstance(given, str) else given
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) and text for text in texts):
+        raise UsageError(f"{name} is {short(given)}; give names of columns")
+    return tuple(texts)
 
 
 def _columns(given: Any) -> tuple[tuple[str, str], ...]:
