@@ -12,7 +12,7 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax.datasets.reading import from_frame
+from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.where import rows_where
 
 LAW = cj.ScalingLaw(E=1.7, A=400.0, B=900.0, alpha=0.34, beta=0.31)
@@ -69,7 +69,7 @@ CELLS = ["", "a", "b", "1", "2.5", "-3", "1e3", "true", "no", "nan", "x y"]
     ],
 )
 def test_a_condition_keeps_what_pandas_would(condition, wanted):
-    kept = rows_where(from_frame(FRAME), condition, {"params": list(FRAME).index("n_params")})
+    kept = rows_where(read_table(FRAME), condition, {"params": list(FRAME).index("n_params")})
     assert kept == np.flatnonzero(wanted(FRAME)).tolist()
 
 
@@ -100,7 +100,7 @@ def test_a_condition_keeps_what_pandas_would(condition, wanted):
 )
 def test_what_is_no_condition_is_refused_in_one_line(condition, said):
     with pytest.raises(UsageError) as caught:
-        rows_where(from_frame(FRAME), condition, {})
+        rows_where(read_table(FRAME), condition, {})
     text = str(caught.value).replace("index 0", "row 0")
     assert said in text and text.isprintable()
 
@@ -109,7 +109,7 @@ def test_what_is_no_condition_is_refused_in_one_line(condition, said):
 def test_any_text_is_a_condition_or_one_line(text):
     frame = pd.DataFrame({"a": CELLS, "b": range(len(CELLS))})
     try:
-        kept = rows_where(from_frame(frame), text, {})
+        kept = rows_where(read_table(frame), text, {})
     except UsageError as error:
         assert str(error).isprintable()
     else:
@@ -125,7 +125,7 @@ def test_a_cell_is_compared_with_a_number_as_the_number_that_it_is(cell, sign, n
     except ValueError:
         wanted = sign == "!="
     frame = pd.DataFrame({"a": [cell, "0"], "all": [1, 1]})
-    assert (0 in rows_where(from_frame(frame), f"a {sign} {number!r} or a == '0'", {})) == (wanted or False)
+    assert (0 in rows_where(read_table(frame), f"a {sign} {number!r} or a == '0'", {})) == (wanted or False)
 
 
 # --- Final, best, flags ----------------------------------------------------------------------------------
@@ -142,7 +142,10 @@ def test_the_last_row_of_each_run_and_the_best_of_each_configuration():
     lowest = last.loc[last.groupby(["corpus", "n_params", "tokens"], sort=False)["eval/loss"].idxmin()]
     np.testing.assert_array_equal(np.sort(best.loss), np.sort(lowest["eval/loss"]))
     assert len(best) == 24 and best.rows.tolist() == [str(i) for i in lowest.index]
-    assert [note.split(":")[0] for note in best.notes] == ["final", "best of params, tokens, corpus"]
+    assert [(each.n, each.why) for each in best.source.left_out] == [
+        (72, "not the last of their run (72 runs by column 'name')"),
+        (48, "not the best of their params and tokens and corpus (24 configurations)"),
+    ]
 
 
 def test_tokens_within_rounding_are_one_configuration():
@@ -154,12 +157,24 @@ def test_tokens_within_rounding_are_one_configuration():
 def test_flags_of_the_table_are_honoured_and_said_or_ignored():
     runs = cj.load_runs(FRAME, columns=COLUMNS)
     assert len(runs) == (~FRAME["outlier"]).sum()
-    assert "left out by column 'outlier': 4 rows of 144 (indices 5, 41, 77, 113)" in runs.notes[0]
+    assert [each.sentence for each in runs.source.left_out] == [
+        "left out 4 rows: ruled out by column 'outlier' (--ignore-flags keeps them); indices 5, 41, 77, 113"
+    ]
+    both = FRAME.assign(exclude=[i in (5, 6, 100) for i in range(144)])
+    assert [each.rows for each in cj.load_runs(both, columns=COLUMNS).source.left_out] == [
+        "indices 5, 41, 77, 113", "indices 6, 100",
+    ]  # fmt: skip
+    final = cj.load_runs(FRAME, columns=COLUMNS, final=True, groups=("name",))
+    assert len(final) == 68 and set(np.unique(final.tokens)) == {
+        2e9,
+        8e9,
+        4e10,
+    }  # no checkpoint in their place
     keep = FRAME.drop(columns="outlier").assign(Keep=np.where(FRAME["outlier"], "no", "yes"))
     assert cj.load_runs(keep, columns=COLUMNS) == runs
     assert len(cj.load_runs(keep, columns=COLUMNS, ignore_flags=True)) == 144
     assert len(cj.load_runs(FRAME.assign(outlier=0.3), columns=COLUMNS)) == 144  # a score, no flag
-    with pytest.raises(DataError, match="leaves out all 144 rows"):
+    with pytest.raises(DataError, match="rules out all rows"):
         cj.load_runs(FRAME.assign(outlier=1), columns=COLUMNS)
 
 

@@ -4,12 +4,13 @@ The choices are made in this order, each among the rows that the one before has 
 
 | choice     | rows that stay                                                                            |
 |------------|-------------------------------------------------------------------------------------------|
-| flags      | those that the table's own columns `outlier`, `exclude`, `keep` and such do not rule out  |
 | experiment | of one experiment, where the column "experiment" names several                            |
 | where      | those for which every condition holds                                                     |
 | final      | of each run the one with the most tokens; of equal ones the last                          |
+| flags      | those that the table's own columns `outlier`, `exclude`, `keep` and such do not rule out  |
 | best_of    | of each configuration the one with the lowest loss; of equal ones the first               |
 
+(A run whose last row is an outlier is left out: its row before that is not what the run came to.)
 A configuration is what the columns of `best_of` agree on. Params, tokens and flops may differ by half a
 percent within one, as rounding to whole steps makes them; other columns are compared as texts.
 """
@@ -98,8 +99,6 @@ def choose_rows(
             `best_of` need cannot be read.
         UsageError: a choice does not fit the table.
     """
-    if not choice.ignore_flags:
-        table = without_flagged(table)
     table = one_experiment(table, choice.experiment)
     for condition in choice.where:
         kept = rows_where(table, condition, _quantity_names(table, columns))
@@ -109,6 +108,8 @@ def choose_rows(
         kept = _best(labels, -_quantities(table, columns)["tokens"], last=True)
         runs = count_text(len(kept), "run")
         table = _keep(table, kept, f"not the last of their run ({runs} by column {short(name)})")
+    if not choice.ignore_flags:
+        table = without_flagged(table)
     if choice.best_of:
         arrays = _quantities(table, columns)
         kept = _best(_configurations(table, choice.best_of, arrays), arrays["loss"])
