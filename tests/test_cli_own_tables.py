@@ -144,7 +144,7 @@ def test_options_that_do_not_fit_the_table_are_refused_by_name(path, tmp_path):
         "fit", str(table), *("--column", "loss=eval ce"), *("--column", "params=weights in model"),
         *("--column", "tokens=seen"),
     )  # fmt: skip
-    assert "our runs.csv: no column of weights 'w'; the table has" in refused(
+    assert "our runs.csv: no column is named 'w'; the table has" in refused(
         "fit", path, *CHOSEN, "--weights", "w"
     )
     assert "(--counting on the command line)" in refused("fit", path, *CHOSEN, "--counting", "standard")
