@@ -140,7 +140,7 @@ def test_wrong_names_say_what_was_meant(write):
     assert "did you mean 'best_fit'?" in text and "as_plotted, reported, standard" in text
     with pytest.raises(UsageError, match="your own table"):
         load_runs(write(table()), params="reported")
-    with pytest.raises(UsageError, match="cannot read a list"):
+    with pytest.raises(UsageError, match="cannot read .*, of type list"):
         load_runs([1, 2])
 
 

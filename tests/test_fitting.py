@@ -203,9 +203,13 @@ def test_bad_arguments_are_named(runs: cj.Runs) -> None:
 
 
 @pytest.mark.parametrize("call", [cj.fit, cj.bootstrap])
-def test_a_path_or_a_name_in_the_place_of_an_object_is_answered_in_one_line(call) -> None:
-    with pytest.raises(cj.UsageError, match="expected Runs; load_runs reads a table"):
-        call("chinchilla")
+def test_what_is_no_table_or_objective_is_answered_in_one_line(call) -> None:
+    with pytest.raises(
+        cj.UsageError, match=f"^{call.__name__} cannot read 42, of type int; give an embedded"
+    ):
+        call(42)
+    with pytest.raises(cj.DataError, match="did you mean 'chinchilla'"):
+        call("chinchila")
     with pytest.raises(cj.UsageError, match="objective is 1; give Huber"):
         call(cj.load_runs("chinchilla"), objective=1)
 

@@ -203,3 +203,47 @@ def test_neither_kind_nor_order_nor_alias_nor_other_columns_change_the_runs(tabl
         # These have names of their own, or names that Python would accept.
         if kind not in ("structured", "pandas index", "named tuples"):
             assert load_runs(make(columns)).data_hash == plain, kind
+
+
+def test_fit_and_bootstrap_take_any_table():
+    import chinchilla_jax as cj
+
+    expected = cj.fit(cj.load_runs(COLUMNS), objective="squared", starts=4)
+    assert cj.fit(pl.DataFrame(COLUMNS), objective="squared", starts=4).parameters == expected.parameters
+    boot = cj.bootstrap(records(COLUMNS), resamples=2, point=expected, objective="squared", scheme="pairs")
+    assert boot.point.parameters == expected.parameters
+    assert cj.fit("llama3", starts=4).n_runs == 133
+
+
+def test_two_of_params_tokens_and_flops_are_enough():
+    from chinchilla_jax import Runs
+
+    whole = Runs(N, D, 6 * N * D, LOSS)
+    assert Runs(params=N, tokens=D, loss=LOSS) == whole
+    np.testing.assert_array_equal(Runs(params=N, flops=6 * N * D, loss=LOSS).tokens, D)
+    np.testing.assert_array_equal(Runs(tokens=D, flops=6 * N * D, loss=LOSS).params, N)
+    assert "tokens and flops missing; give the loss and two of" in message(Runs, N, loss=LOSS)
+    assert "loss missing" in message(Runs, N, D)
+    assert "different lengths (params 12, tokens 3, loss 12)" in message(Runs, N, D[:3], loss=LOSS)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (42, "cannot read 42, of type int; give an embedded name, a path, a URL, or a table in memory"),
+        (None, "cannot read None"),
+        ([1, 2, 3], "cannot read [1, 2, 3], of type list"),
+        ([], "list: it is empty; give one dict per run"),
+        ({}, "dict: it is empty; give columns such as params, tokens, loss"),
+        ([{"params": 1}, 7], "list: index 1: 7 is not a dict; give one dict per run"),
+        ({"params": 1e9, "loss": 2.5}, "column 'params' is 1000000000.0; give one value per run"),
+        ({"params": [1.0, 2.0], "loss": [1.0]}, "columns of different lengths ('params' 2, 'loss' 1)"),
+        ({"params": np.ones((2, 2)), "tokens": [1, 2], "loss": [1, 2]}, "is not a number"),
+        (np.ones((5, 3)), "an array of shape (5, 3) has no column names; give a dict of arrays"),
+        (pd.Series([1.0]), "cannot read 0 1.0 dtype: float64, of type Series"),
+        (pl.DataFrame(COLUMNS).lazy(), "a LazyFrame has no rows yet; give what its collect() returns"),
+        (pd.DataFrame, "cannot read <class 'pandas.DataFrame'>, of type type"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_in_memory_is_one_line(source, expected):
+    assert expected in message(load_runs, source)

@@ -64,7 +64,9 @@ def short(value: object, width: int = 40) -> str:
     """`repr(value)` on one line, cut to `width` characters."""
     try:
         text = repr(value)
-        text = text if text.isprintable() else ascii(value)
+        if not text.isprintable():  # that of a table has several lines
+            text = " ".join(text.split())
+            text = text if text.isprintable() else ascii(text)[1:-1]
     except Exception:  # a repr can fail (an integer of 5,000 digits does), and must not replace the message
         text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -25,6 +25,7 @@ from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme, read_scheme
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.laws.objectives import Delta
 
 
 def bootstrap(
-    runs: Runs,
+    data: Runs | TableLike,
     law: Law | str = "chinchilla",
     *,
     resamples: int = 4000,
@@ -58,15 +60,15 @@ def bootstrap(
     options: SolverOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> BootstrapResult:
-    """Fit `resamples` bootstrap resamples of `runs`, warm-started from known optima.
+    """Fit `resamples` bootstrap resamples of runs, warm-started from known optima.
 
     Args:
-        runs: n runs.
+        data: n runs, or a table of them: anything that `load_runs` takes.
         law: a law or its name, see `laws.LAWS`.
         resamples: number of resamples R, at least 2; a jackknife has as many as there are runs.
         seed: whole number; the same seed gives every law and objective the same resamples, whatever R.
         objective: an objective or its name, see `laws.OBJECTIVES`; the point fit is of the same one.
-        delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of `runs`
+        delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of the runs
             decide once: every resample is fitted with the same delta. None as for `fit`, or that of `point`.
         weights: how much each run counts, (n,), zero or more; a resample's counts are multiplied by them.
         solver: as for `fit`.
@@ -87,8 +89,10 @@ def bootstrap(
         The fits. Lanes that failed are in it, named by `status`, and left out of every summary.
 
     Raises:
+        DataError: the table cannot be read.
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
+    runs = as_runs(data, "bootstrap")
     if point is not None and delta is None and objective == point.objective.name:
         objective = point.objective  # which knows how wide its zone is
     problem = read_problem("bootstrap", runs, law, objective, delta)

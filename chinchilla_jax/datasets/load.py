@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,21 +16,18 @@ from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
-from chinchilla_jax.datasets.reading import name_of_source, read_bytes, read_table
+from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 
 
 def load_runs(
-    source: str | os.PathLike[str] | pd.DataFrame,
+    source: TableLike,
     *,
     params: str = "as_plotted",
     drop_highest_loss: int | None = None,
@@ -52,9 +48,12 @@ def load_runs(
     are ignored, except those of `groups`. Exports of Weights & Biases are recognised (`datasets.foreign`).
 
     Args:
-        source: "chinchilla" or "llama3" (an embedded table), the path of a CSV (separated by comma,
-            semicolon, tab or bar, in UTF-8), JSON Lines or Parquet file, or a DataFrame. An embedded
-            name wins over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
+        source: "chinchilla" or "llama3" (an embedded table); the path or URL (https://, s3://, hf://, ...) of
+            a file: CSV (separated by comma, semicolon, tab or bar), JSON, JSON Lines, Parquet, Feather or
+            Excel, also compressed (.gz, .bz2, .xz, .zst); a folder of such files with one run each; "-" for
+            standard input; or a table in memory: a DataFrame of pandas or polars, an Arrow table, NumPy
+            records, a dict of arrays, or a list of dicts. An embedded name wins over a file of the same name;
+            `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
             (see `chinchilla_jax.datasets.counting`). All give the same tokens.
@@ -134,6 +133,23 @@ def load_runs(
         require_fittable(kept, f"{name} without its {dropped} runs of highest loss")
         kept = dataclasses.replace(kept, source=runs.source.without(dropped, "highest loss"))
     return kept
+
+
+def as_runs(data: Runs | TableLike, caller: str) -> Runs:
+    """Runs as they are, or those of anything else that `load_runs` takes.
+
+    Args:
+        data: runs, or a table.
+        caller: the function that was given it, for messages.
+
+    Raises:
+        DataError: the table cannot be read, or cannot be fitted.
+        UsageError: it is of a type that holds no table.
+    """
+    if isinstance(data, Runs):
+        return data
+    require_table(data, caller)
+    return load_runs(data)
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:

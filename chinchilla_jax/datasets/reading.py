@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
 from chinchilla_jax.datasets.readers.arrow import read_feather, read_parquet
@@ -33,9 +35,25 @@ from chinchilla_jax.datasets.readers.packed import unpacked
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url, name_of, read_place, shown_place
 from chinchilla_jax.datasets.table import Table, show_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+class ArrowTable(Protocol):
+    """A table of any library that speaks Arrow: pyarrow, polars, DuckDB, ..."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Its rows, for another library."""
+
+
+TableLike: TypeAlias = (
+    "str | os.PathLike[str] | pd.DataFrame | ArrowTable | NDArray[Any] | Mapping[str, Any] | Sequence[Any]"
+)
+"""What `read_table` reads."""
 KINDS = (
-    "a path, a URL, or a table in memory (DataFrame, Arrow or polars table, NumPy records, dict of arrays, "
-    "list of dicts)"
+    "an embedded name, a path, a URL, or a table in memory (DataFrame, Arrow or polars table, NumPy records, "
+    "dict of arrays, list of dicts)"
 )
 _USE_A_TABLE = "give a CSV or Parquet file with columns such as params, tokens, loss"
 _SIGNATURES = (
@@ -70,10 +88,22 @@ def read_table(source: object, caller: str = "load_runs") -> Table:
         path = os.fsdecode(source)
         # Path("-") is a file, and Path("s3://...") has lost a slash.
         return _read_path(path if isinstance(source, str) else os.path.join(os.curdir, path))
+    require_table(source, caller)
     table = from_memory(source)
-    if table is None:
-        raise UsageError(f"{caller} cannot read a {type(source).__name__} ({short(source)}); give {KINDS}")
+    assert table is not None
     return table
+
+
+def require_table(source: object, caller: str) -> None:
+    """Refuse what can hold no table.
+
+    Raises:
+        UsageError: it is of such a type; the line names `caller`, the function that was given it.
+    """
+    if not isinstance(source, str | os.PathLike) and from_memory(source) is None:
+        raise UsageError(
+            f"{caller} cannot read {short(source)}, of type {type(source).__name__}; give {KINDS}"
+        )
 
 
 def name_of_source(source: object) -> str:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax._util.errors import DataError, UsageError, short
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.datasets.provenance import Source
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,8 @@ QUANTITIES = ("params", "tokens", "flops", "loss")
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Runs:
     """n training runs, as four read-only float64 arrays of shape (n,).
+
+    Two of params, tokens and flops are enough: the third is then computed from C = 6 N D.
 
     The arrays are copied on construction, so a `Runs` never changes. Values are not checked here: a
     perturbation may make a count zero or negative, and the solver reports such runs as INVALID. `load_runs`
@@ -60,12 +63,13 @@ class Runs:
 
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
+        UsageError: the loss is not given, or only one of params, tokens and flops.
     """
 
-    params: NDArray[np.float64]
-    tokens: NDArray[np.float64]
-    flops: NDArray[np.float64]
-    loss: NDArray[np.float64]
+    params: NDArray[np.float64] = None  # type: ignore[assignment]
+    tokens: NDArray[np.float64] = None  # type: ignore[assignment]
+    flops: NDArray[np.float64] = None  # type: ignore[assignment]
+    loss: NDArray[np.float64] = None  # type: ignore[assignment]
     name: str = ""
     counting: str = "as_given"
     groups: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
@@ -76,13 +80,18 @@ class Runs:
     source: Source = dataclasses.field(default_factory=Source)
 
     def __post_init__(self) -> None:
-        """Replace the arrays by read-only copies and compare their lengths."""
-        for quantity in QUANTITIES:
-            object.__setattr__(self, quantity, _read_only(quantity, getattr(self, quantity)))
-        lengths = {quantity: len(getattr(self, quantity)) for quantity in QUANTITIES}
+        """Replace the arrays by read-only copies, compare their lengths, and compute the missing one."""
+        given = {name: values for name in QUANTITIES if (values := getattr(self, name)) is not None}
+        missing = _require_enough(given)
+        arrays = {quantity: _read_only(quantity, values) for quantity, values in given.items()}
+        lengths = {quantity: len(array) for quantity, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{quantity} {length}" for quantity, length in lengths.items())
             raise DataError(f"Runs: arrays of different lengths ({found}); give one value per run in each")
+        if missing:
+            arrays[missing] = _read_only(missing, third_quantity(missing, arrays))
+        for quantity, array in arrays.items():
+            object.__setattr__(self, quantity, array)
         groups = {name: _labels(name, labels, len(self)) for name, labels in self.groups.items()}
         object.__setattr__(self, "groups", groups)
         # `dataclasses.replace` may give the arrays another length: then these runs are not the table's rows.
@@ -184,6 +193,31 @@ class Runs:
         import pandas as pd
 
         return pd.DataFrame({quantity: getattr(self, quantity).copy() for quantity in QUANTITIES})
+
+
+def third_quantity(name: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Params, tokens or flops, (n,), from the other two by C = 6 N D.
+
+    Args:
+        name: which.
+        arrays: the other two by name, (n,) each.
+    """
+    with np.errstate(all="ignore"):
+        if name == "flops":
+            return training_flops(arrays["params"], arrays["tokens"])
+        other = arrays["tokens" if name == "params" else "params"]
+        return arrays["flops"] / (FLOPS_PER_PARAM_TOKEN * other)
+
+
+def _require_enough(given: Mapping[str, object]) -> str:
+    """The one of params, tokens and flops that is not given, or ""."""
+    missing = [name for name in QUANTITIES if name not in given]
+    if "loss" in missing or len(missing) > 1:
+        raise UsageError(
+            f"Runs: {' and '.join(missing)} missing; give the loss and two of params, tokens and flops, as "
+            "arrays of one value per run"
+        )
+    return missing[0] if missing else ""
 
 
 def _labels(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.str_]:

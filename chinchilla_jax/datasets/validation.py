@@ -24,10 +24,10 @@ from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.group_columns import read_labels
-from chinchilla_jax.datasets.runs import QUANTITIES, Runs
+from chinchilla_jax.datasets.runs import QUANTITIES, Runs, third_quantity
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import warn_of_units
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.laws.compute import training_flops
 
 # The law has five parameters, so six distinct points are the fewest that test a fit.
 MIN_DISTINCT_RUNS = 6
@@ -160,12 +160,7 @@ def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int
 
 
 def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    with np.errstate(all="ignore"):
-        if quantity == "flops":
-            values = training_flops(arrays["params"], arrays["tokens"])
-        else:
-            given = arrays["tokens" if quantity == "params" else "params"]
-            values = arrays["flops"] / (FLOPS_PER_PARAM_TOKEN * given)
+    values = third_quantity(quantity, arrays)
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if bad.size:
         used = _DERIVED[quantity]

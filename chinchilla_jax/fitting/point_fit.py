@@ -12,6 +12,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.doubts import judge_fit
 from chinchilla_jax.fitting.optima_pool import distinct_minima
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law
 
 _STEPS_FAST, _STEPS = 150, 300  # of each start, unless the options say otherwise
@@ -50,7 +52,7 @@ _MORE_STEPS = 600  # of a point fit that ran out of steps
 
 
 def fit(
-    runs: Runs,
+    data: Runs | TableLike,
     law: Law | str = "chinchilla",
     *,
     objective: Objective | str = "huber",
@@ -60,10 +62,11 @@ def fit(
     starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
 ) -> FitResult:
-    """Fit a law to `runs` from many starts and return the best optimum with its certificate.
+    """Fit a law to runs from many starts and return the best optimum with its certificate.
 
     Args:
-        runs: n runs. Where they cannot determine the law (see `Law.least`), the fit is UNIDENTIFIED.
+        data: n runs, or a table of them: anything that `load_runs` takes. Where they cannot determine the law
+            (see `Law.least`), the fit is UNIDENTIFIED.
         law: a law or its name, see `laws.LAWS`.
         objective: an objective or its name, see `laws.OBJECTIVES`.
         delta: half-width of the zone, for an objective given by name; "auto" lets the residuals of the data
@@ -83,8 +86,10 @@ def fit(
         The fit. It is returned, not raised, when it did not converge: look at `status`.
 
     Raises:
+        DataError: the table cannot be read.
         UsageError: an argument that has no meaning, or a pair of arguments that has none.
     """
+    runs = as_runs(data, "fit")
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))

@@ -28,6 +28,8 @@ def from_memory(source: object) -> Table | None:
         DataError: it holds one, and it cannot be used.
     """
     where = type(source).__name__
+    if isinstance(source, type):
+        return None
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return from_frame(source)
@@ -38,7 +40,7 @@ def from_memory(source: object) -> Table | None:
             return None
         return from_arrow(source, where)
     if hasattr(source, "collect") and where == "LazyFrame":
-        raise UsageError("a LazyFrame has no rows yet; give its collect()")
+        raise UsageError("a LazyFrame has no rows yet; give what its collect() returns")
     if isinstance(source, Mapping):
         return _from_mapping(source, where)
     if isinstance(source, list | tuple):
