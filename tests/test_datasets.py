@@ -140,7 +140,7 @@ def test_wrong_names_say_what_was_meant(write):
     assert "did you mean 'best_fit'?" in text and "as_plotted, reported, standard" in text
     with pytest.raises(UsageError, match="your own table"):
         load_runs(write(table()), params="reported")
-    with pytest.raises(UsageError, match="cannot read .*, of type list"):
+    with pytest.raises(UsageError, match="of type list; give"):
         load_runs([1, 2])
 
 
@@ -190,7 +190,7 @@ def test_runs_carry_counts_that_a_perturbation_made_non_positive():
     assert small_runs(counting="reported").with_params([1, 1, 1]).counting == "reported"
 
 
-@pytest.mark.parametrize("bad", [[1, 2], [[1, 2, 3]], 5, "abc", ["a", "b", "c"], [1j, 2, 3], None])
+@pytest.mark.parametrize("bad", [[1, 2], [[1, 2, 3]], 5, "abc", ["a", "b", "c"], [1j, 2, 3]])
 def test_runs_refuse_arrays_of_the_wrong_shape_or_kind(bad):
     assert "params" in message(small_runs, params=bad)
 

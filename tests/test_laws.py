@@ -385,7 +385,7 @@ def test_a_huge_delta_is_squared_error_and_certified_as_such(name):
     ("call", "message"),
     [
         (lambda: cj.fit(RUNS, "kaplen"), "did you mean 'kaplan'"),
-        (lambda: cj.fit("runs.csv"), "no such file"),
+        (lambda: cj.fit(5), "fit cannot read 5, of type int"),
         (lambda: cj.fit(RUNS, starts=0), "number of starts"),
         (lambda: cj.bootstrap(RUNS, resamples=1), "at least 2"),
         (lambda: AsymmetricError(penalty=0), "positive finite"),
