@@ -1,12 +1,14 @@
 """Runs that did not finish, by the words of trackers and schedulers."""
 
+import json
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chinchilla_jax import DataWarning, load_runs
+from chinchilla_jax import DataError, DataWarning, StudySpec, UsageError, load_runs
+from chinchilla_jax.cli import main
 
 N = np.repeat([1e8, 3e8, 1e9], 4)
 D = np.tile([2e9, 5e9, 2e10, 6e10], 3)
@@ -73,3 +75,45 @@ def test_other_columns_and_words_leave_the_runs_alone(column, cells):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load_runs(RUNS.assign(**{column: cells}))) == 12
+
+
+def test_all_states_overrules_and_a_message_says_so():
+    failed = with_state("status", "FINISHED", "FAILED")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load_runs(failed, all_states=True)) == 13
+    with pytest.raises(DataError, match="no run has finished .*; if they have, pass --all-states"):
+        load_runs(RUNS.assign(State="failed"))
+
+
+def test_all_states_and_drop_missing_on_the_command_line_and_in_specs(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    with_state("State", "finished", "crashed").assign(loss=[*RUNS["loss"], np.nan]).to_csv(path, index=False)
+    options = ["--objective", "squared", "--starts", "4", "--json"]
+    assert main(["fit", str(path), "--all-states", *options]) == 2
+    assert (
+        "row 14, column 'loss': the cell is empty; fill it in or delete the row, or pass --drop-missing"
+        in (capsys.readouterr().err)
+    )
+    assert main(["fit", str(path), "--all-states", "--drop-missing", *options]) == 0
+    read = json.loads(capsys.readouterr().out)["data"]["read"]
+    assert read["left_out"] == [{"n": 1, "why": "nothing in column 'loss'", "rows": "row 14"}]
+    spec = StudySpec(data=str(path), all_states=True, drop_missing=True)
+    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert len(load_runs(path, **spec.reading)) == 12
+
+
+def test_a_quantity_that_is_not_to_be_read(tmp_path, capsys):
+    """FLOP of another unit are refused, unless the column is dropped."""
+    path = tmp_path / "runs.csv"
+    RUNS.assign(flops=RUNS["params"] * RUNS["tokens"] / 1e15).to_csv(path, index=False)
+    assert main(["fit", str(path), "--starts", "4"]) == 2
+    assert "check the units" in capsys.readouterr().err
+    assert (
+        main(["fit", str(path), "--starts", "4", "--objective", "squared", "--column", "flops=", "--json"])
+        == 0
+    )
+    assert "flops" not in json.loads(capsys.readouterr().out)["data"]["read"]["columns"]
+    assert load_runs(path, columns={"flops": ""}) == load_runs(path, columns={"flops": "", "loss": "loss"})
+    with pytest.raises(UsageError, match="the loss cannot be left out"):
+        load_runs(path, columns={"loss": ""})

@@ -30,6 +30,8 @@ class Table:
     experiment: str | None = None
     where: Sequence[str] = ()
     best_of: Sequence[str] = ()
+    all_states: bool = False
+    drop_missing: bool = False
     final: bool = False
     group: Sequence[str] = ()
     ignore_flags: bool = False
@@ -43,6 +45,8 @@ class Table:
             "experiment": self.experiment,
             "where": tuple(self.where),
             "best_of": tuple(self.best_of),
+            "all_states": self.all_states,
+            "drop_missing": self.drop_missing,
             "final": self.final,
             "groups": tuple(dict.fromkeys(self.group)),
             "ignore_flags": self.ignore_flags,
@@ -72,7 +76,7 @@ def read_columns(given: Sequence[str], option: str = "--column") -> dict[str, st
     columns: dict[str, str] = {}
     for text in given:
         quantity, equals, name = (part.strip() for part in text.partition("="))
-        if not equals or not quantity or not name:
+        if not equals or not quantity:
             raise UsageError(f"{option} {text!r}: give QUANTITY=NAME, such as loss=val/loss")
         if quantity in columns:
             raise UsageError(f"{option} {quantity}=... is given twice; give each quantity once")
@@ -93,13 +97,17 @@ def data_argument(help: str, **settings: Any) -> Decorator[Any]:
     return click.argument("data", help=help, shell_complete=_complete_data, **settings)
 
 
-DATA_HELP = "chinchilla, llama3, or the path of a table (CSV, Parquet, JSON Lines)."
+DATA_HELP = (
+    "chinchilla, llama3, or a table: the path or URL of CSV, JSON, Parquet or Excel, a folder with a file per "
+    "run, or - for standard input."
+)
 
 column_option = click.option(
     "--column",
     metavar="QUANTITY=NAME",
     multiple=True,
-    help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss; repeatable.",
+    help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss, or flops= to read "
+    "none; repeatable.",
 )
 
 
@@ -142,6 +150,12 @@ ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
         metavar="COLUMNS",
         callback=_comma_list,
         help="Read the row of lowest loss of each configuration: params,tokens, or any columns.",
+    ),
+    "all_states": click.option(
+        "--all-states", is_flag=True, help="Read runs that did not finish too (column state, status, ...)."
+    ),
+    "drop_missing": click.option(
+        "--drop-missing", is_flag=True, help="Leave out rows without a loss, or another value that is read."
     ),
     "final": click.option(
         "--final", is_flag=True, help="Read the last row of each run (column run, or that of --group)."

@@ -70,7 +70,8 @@ def match_columns(
     Args:
         header: column names in the order of the table.
         where: the table's name in messages.
-        columns: quantity to the name of the column that holds it, where the name alone does not tell.
+        columns: quantity to the name of the column that holds it, where the name alone does not tell; "" for
+            a quantity that is not to be read, although the table has it.
         quantities: which to look for; columns of others are ignored. Of params, tokens and flops two are
             enough.
 
@@ -81,7 +82,10 @@ def match_columns(
         DataError: a column is missing, or two columns hold the same quantity.
         UsageError: `columns` names an unknown quantity or a column that the table does not have.
     """
-    positions = {quantity: [place] for quantity, place in _chosen(header, where, columns or {}).items()}
+    columns = read_columns(columns)
+    quantities = [quantity for quantity in quantities if columns.get(quantity) != ""]
+    columns = {quantity: name for quantity, name in columns.items() if name}
+    positions = {quantity: [place] for quantity, place in _chosen(header, where, columns).items()}
     taken = {found[0] for found in positions.values()}
     told = set(positions)
     for position, name in enumerate(header):
@@ -113,14 +117,33 @@ def match_columns(
     return {quantity: found[0] for quantity, found in positions.items()}
 
 
+def read_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """The argument `columns` of `match_columns`, checked.
+
+    Raises:
+        UsageError: it is no mapping from quantities to names, or leaves out the loss.
+    """
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns.values()):
+        raise UsageError(
+            f"columns is {short(columns)}; give the name of a column for each quantity, such as "
+            "{'loss': 'val/loss'}"
+        )
+    for quantity, name in columns.items():
+        if quantity not in QUANTITIES:
+            raise unknown_name("quantity in columns", quantity, QUANTITIES)
+        if quantity == "loss" and not name:
+            raise UsageError("columns: the loss cannot be left out; name its column, such as 'val/loss'")
+    return dict(columns)
+
+
 def _chosen(header: Sequence[str], where: str, columns: Mapping[str, str]) -> dict[str, int]:
     positions = {}
     names = [name.strip() for name in header]
     for quantity, name in columns.items():
-        if quantity not in QUANTITIES:
-            raise unknown_name("quantity in columns", quantity, QUANTITIES)
         if names.count(name) != 1:
-            near = closest(name, names) if isinstance(name, str) else None
+            near = closest(name, names)
             hint = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
             found = "two columns are" if name in names else "no column is"
             raise UsageError(f"{where}: {found} named {short(name)}; {hint}")

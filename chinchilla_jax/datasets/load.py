@@ -12,6 +12,7 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
+from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.group_columns import read_groups
@@ -19,7 +20,6 @@ from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
-from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 
@@ -37,6 +37,8 @@ def load_runs(
     groups: Sequence[str] = (),
     where: str | Sequence[str] = (),
     best_of: str | Sequence[str] = (),
+    all_states: bool = False,
+    drop_missing: bool = False,
     final: bool = False,
     ignore_flags: bool = False,
 ) -> Runs:
@@ -62,7 +64,7 @@ def load_runs(
         rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer
             et al. 2025 (arXiv:2509.23963). "as_plotted" is never rounded, "reported" always is.
         columns: which column holds which quantity, such as {"loss": "val/loss"}, where the names do not
-            tell; for your own tables.
+            tell, or "" to read no column for it, as in {"flops": ""}; for your own tables.
         experiment: whose rows to take, where the table's column "experiment" names several.
         groups: further columns of your own table that say which runs belong together; they become
             `Runs.groups`, which `Cluster(by=...)` resamples by. A column named after runs ("run", "run_name",
@@ -72,6 +74,8 @@ def load_runs(
         best_of: of the rows that agree in these, keep the one of lowest loss: any of params, tokens and flops
             (within half a percent), and names of columns. ("params", "tokens") keeps the best of several
             seeds or trials of hyper-parameters.
+        all_states: keep runs that did not finish according to a column "state", "status" or the like.
+        drop_missing: leave out rows with an empty cell in a column that is read, such as runs without a loss.
         final: keep the last row of each run, the one with the most tokens: of each label in the first column
             of `groups`, or in a column named after runs.
         ignore_flags: keep the rows that a column of the table called "outlier", "exclude", "keep" or the like
@@ -100,10 +104,13 @@ def load_runs(
             f"(Table A9), not {shown}; leave params out (--counting on the command "
             "line), and put your own counts in the params column"
         )
+    columns = read_columns(columns)
     choice = RowChoice(
         experiment=experiment,
         where=where,  # type: ignore[arg-type]
         best_of=best_of,  # type: ignore[arg-type]
+        all_states=all_states,
+        drop_missing=drop_missing,
         final=final,
         ignore_flags=ignore_flags,
     )
@@ -163,10 +170,10 @@ def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
 
 
 def _read_source(source: object) -> tuple[Table, str]:
-    """The cells of a table, without runs that did not finish, and a name for the runs."""
+    """The cells of a table, and a name for the runs."""
     if isinstance(source, str):
         _require_place(source)
-    return finished_runs(unpack(read_table(source))), name_of_source(source)
+    return unpack(read_table(source)), name_of_source(source)
 
 
 def _require_place(source: str) -> None:

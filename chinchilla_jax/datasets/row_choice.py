@@ -6,6 +6,8 @@ The choices are made in this order, each among the rows that the one before has 
 |------------|-------------------------------------------------------------------------------------------|
 | experiment | of one experiment, where the column "experiment" names several                            |
 | where      | those for which every condition holds                                                     |
+| states     | of runs that finished, by a column "state" or the like, unless `all_states`               |
+| missing    | those without empty cells in the columns that are read, if `drop_missing`                 |
 | final      | of each run the one with the most tokens; of equal ones the last                          |
 | flags      | those that the table's own columns `outlier`, `exclude`, `keep` and such do not rule out  |
 | best_of    | of each configuration the one with the lowest loss; of equal ones the first               |
@@ -29,7 +31,9 @@ from chinchilla_jax.datasets.columns import match_columns, quantity_of
 from chinchilla_jax.datasets.flags import without_flagged
 from chinchilla_jax.datasets.foreign import one_experiment
 from chinchilla_jax.datasets.group_columns import is_run_name
+from chinchilla_jax.datasets.missing import without_missing
 from chinchilla_jax.datasets.runs import QUANTITIES
+from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.validation import read_quantities
 from chinchilla_jax.datasets.where import rows_where
 
@@ -52,6 +56,8 @@ class RowChoice:
     experiment: str | None = None
     where: tuple[str, ...] = ()
     best_of: tuple[str, ...] = ()
+    all_states: bool = False
+    drop_missing: bool = False
     final: bool = False
     ignore_flags: bool = False
 
@@ -64,7 +70,7 @@ class RowChoice:
                 example = "\"corpus == 'c4'\"" if name == "where" else "('params', 'tokens')"
                 raise UsageError(f"{name} is {short(given)}; give texts, such as {example}")
             object.__setattr__(self, name, tuple(texts))
-        for name in ("final", "ignore_flags"):
+        for name in ("all_states", "drop_missing", "final", "ignore_flags"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {short(getattr(self, name))}; give true or false")
 
@@ -95,7 +101,7 @@ def choose_rows(
         groups: columns that name runs, for `final`, before those that are named after runs.
 
     Raises:
-        DataError: a column of flags leaves out every row, or the loss, params or tokens that `final` and
+        DataError: no run has finished, a column of flags leaves out every row, or the loss, params or tokens that `final` and
             `best_of` need cannot be read.
         UsageError: a choice does not fit the table.
     """
@@ -103,6 +109,9 @@ def choose_rows(
     for condition in choice.where:
         kept = rows_where(table, condition, _quantity_names(table, columns))
         table = _keep(table, kept, f"not where {condition}")
+    table = finished_runs(table, all_states=choice.all_states)
+    if choice.drop_missing:
+        table = without_missing(table, match_columns(table.header, table.where, columns))
     if choice.final:
         name, labels = _run_labels(table, groups)
         kept = _best(labels, -_quantities(table, columns)["tokens"], last=True)
@@ -136,7 +145,7 @@ def _quantity_names(table: Table, columns: Mapping[str, str] | None) -> dict[str
         places = [
             place
             for place, name in enumerate(names)
-            if (name == told if told is not None else quantity_of(name) == quantity)
+            if (name == told != "" if told is not None else quantity_of(name) == quantity)
         ]
         if len(places) == 1:
             found[quantity] = places[0]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.user_warning import warn_user
-from chinchilla_jax.datasets.cells import Problem, parse_cell
+from chinchilla_jax.datasets.cells import MISSING_KINDS, Problem, parse_cell
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.group_columns import read_labels
 from chinchilla_jax.datasets.runs import QUANTITIES, Runs, third_quantity
@@ -143,11 +143,14 @@ def parse_columns(table: Table, positions: Mapping[str, int]) -> dict[str, NDArr
                 values[row] = parsed
         arrays[quantity] = values
     if groups:
-        raise DataError(_cells_message(table, groups))
+        of_runs = "loss" in positions and len(positions) > 1
+        raise DataError(_cells_message(table, groups, droppable=of_runs))
     return arrays
 
 
-def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int, Problem]]]) -> str:
+def _cells_message(
+    table: Table, groups: Mapping[tuple[int, str], list[tuple[int, Problem]]], *, droppable: bool
+) -> str:
     """One line about the first group of like cells in the table, with the number of all others."""
     (position, _), group = min(groups.items(), key=lambda item: (item[1][0][0], item[0][0]))
     first_row, problem = group[0]
@@ -156,7 +159,8 @@ def _cells_message(table: Table, groups: Mapping[tuple[int, str], list[tuple[int
     others = sum(len(other) for other in groups.values()) - len(group)
     more = f" ({count_text(others, 'other cell')} in this table cannot be used either)" if others else ""
     fault = f"{problem.shown}{first} {problem.fault}"
-    return f"{table.where}: {rows}, column {short(table.header[position])}: {fault}; {problem.remedy}{more}"
+    option = ", or pass --drop-missing" if droppable and problem.kind in MISSING_KINDS else ""
+    return f"{table.where}: {rows}, column {short(table.header[position])}: {fault}; {problem.remedy}{option}{more}"
 
 
 def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

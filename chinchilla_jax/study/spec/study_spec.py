@@ -19,10 +19,10 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.row_choice import RowChoice
-from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
 from chinchilla_jax.laws.objectives import is_unresolved
@@ -48,6 +48,8 @@ _LEFT_OUT = {
     "law": _LAW,
     "engine": "auto",
     "final": False,
+    "all_states": False,
+    "drop_missing": False,
     "ignore_flags": False,
 }  # of a spec as plain values
 _ROWS = tuple(each.name for each in dataclasses.fields(RowChoice))
@@ -67,6 +69,8 @@ class StudySpec:
         best_of: keep the row of lowest loss of those that agree in these columns, as `load_runs` does.
         final: whether to keep the last row of each run only.
         groups: columns that say which rows belong together, for scheme "auto" and for `final`.
+        all_states: whether to keep runs that did not finish according to the table.
+        drop_missing: whether to leave out rows without a loss, or another value that is read.
         ignore_flags: whether to keep rows that the table itself marks as outliers or to exclude.
         interpretations: parameter counts to fit unperturbed; the sweeps perturb the first.
             "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
@@ -114,6 +118,8 @@ class StudySpec:
     best_of: tuple[str, ...] = ()
     final: bool = False
     groups: tuple[str, ...] = ()
+    all_states: bool = False
+    drop_missing: bool = False
     ignore_flags: bool = False
     interpretations: tuple[str, ...] = ()
     sweeps: tuple[Sweep | Product, ...] = ()
@@ -246,7 +252,7 @@ class StudySpec:
     def _row_choice(self) -> RowChoice:
         """Which rows are read; each choice is checked by itself, for the place of its error."""
         found = RowChoice(experiment=self.experiment)
-        for name in ("where", "best_of", "final", "ignore_flags"):
+        for name in ("where", "best_of", "all_states", "drop_missing", "final", "ignore_flags"):
             with field(name):
                 found = dataclasses.replace(found, **{name: getattr(self, name)})
         return found
@@ -324,7 +330,7 @@ class StudySpec:
         """Plain lists, strings and numbers, for JSON; every default spelled out.
 
         What a study does not have is left out (`columns`, `experiment`, `where`, `weights`, `delta`...), and
-        so are `law`, `engine`, `final` and `ignore_flags` at their defaults.
+        so are those of `_LEFT_OUT` at their defaults.
         """
         fields = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, ())}
         for name, default in _LEFT_OUT.items():
@@ -372,9 +378,7 @@ def _columns(given: Any) -> tuple[tuple[str, str], ...]:
     for quantity, name in columns.items():
         if not isinstance(quantity, str) or not isinstance(name, str):
             raise UsageError(f"columns is {short(given)}; give the name of a column for each quantity")
-        if quantity not in QUANTITIES:
-            raise unknown_name("quantity in columns", quantity, QUANTITIES)
-    return tuple(sorted(columns.items()))
+    return tuple(sorted(read_columns(columns).items()))
 
 
 def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
