@@ -98,8 +98,8 @@ def data_argument(help: str, **settings: Any) -> Decorator[Any]:
 
 
 DATA_HELP = (
-    "chinchilla, llama3, or a table: the path or URL of CSV, JSON, Parquet or Excel, a folder with a file per "
-    "run, or - for standard input."
+    "chinchilla, llama3, or a table: the path or URL of CSV, JSON, Parquet or Excel, a folder with a file "
+    "per run, or - for standard input."
 )
 
 column_option = click.option(

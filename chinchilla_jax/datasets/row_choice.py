@@ -101,8 +101,8 @@ def choose_rows(
         groups: columns that name runs, for `final`, before those that are named after runs.
 
     Raises:
-        DataError: no run has finished, a column of flags leaves out every row, or the loss, params or tokens that `final` and
-            `best_of` need cannot be read.
+        DataError: no run has finished, a column of flags leaves out every row, or the loss, params or tokens
+            that `final` and `best_of` need cannot be read.
         UsageError: a choice does not fit the table.
     """
     table = one_experiment(table, choice.experiment)
