@@ -160,7 +160,8 @@ def _cells_message(
     more = f" ({count_text(others, 'other cell')} in this table cannot be used either)" if others else ""
     fault = f"{problem.shown}{first} {problem.fault}"
     option = ", or pass --drop-missing" if droppable and problem.kind in MISSING_KINDS else ""
-    return f"{table.where}: {rows}, column {short(table.header[position])}: {fault}; {problem.remedy}{option}{more}"
+    column = short(table.header[position])
+    return f"{table.where}: {rows}, column {column}: {fault}; {problem.remedy}{option}{more}"
 
 
 def _derive(table: Table, quantity: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
