@@ -538,5 +538,5 @@ def test_a_study_weights_the_runs_by_a_column(tmp_path):
     pd.read_csv(table).assign(w=1.0).to_csv(table, index=False)
     assert "content of the table" in message(run_study, spec, study.path, kind=UsageError)
     unknown = StudySpec(data=str(table), weights="v", resamples=6)
-    assert "column of weights 'v'" in message(run_study, unknown, tmp_path / "other", kind=UsageError)
+    assert "no column is named 'v'" in message(run_study, unknown, tmp_path / "other", kind=UsageError)
     assert not (tmp_path / "other").exists()
