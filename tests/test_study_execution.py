@@ -421,32 +421,6 @@ def test_shared_values_are_computed_once_and_failures_are_not_cached():
 # --- places ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def s3():
-    """A bucket of a server on loopback (moto), as fsspec's URL of it."""
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    import boto3
-    import fsspec.config
-
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        endpoint = f"http://{host}:{port}"
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": endpoint,
-        }.items():
-            patch.setenv(name, value)
-        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="studies")
-        patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": endpoint})
-        yield "s3://studies"
-    server.stop()
-
-
 @pytest.fixture(params=["local", "memory", "s3"])
 def place(request, tmp_path):
     if request.param == "local":

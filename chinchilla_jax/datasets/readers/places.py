@@ -93,19 +93,25 @@ def _url(url: str) -> bytes:
             f"{where}: its file system needs another package ({reason}); run pip install "
             "'chinchilla-jax[remote]', or download the table"
         ) from None
-    except FileNotFoundError:
-        raise DataError(f"{where}: no such file; check the address") from None
     except PermissionError as error:
-        raise DataError(
-            f"{where}: no permission to read it ({_reason(error, url, where)}); check your credentials"
-        ) from None
+        reason = _reason(error, url, where)
+        raise DataError(f"{where}: no permission to read it ({reason}); check your credentials") from None
     except Exception as error:
-        raise DataError(
-            f"{where}: cannot be read ({_reason(error, url, where)}); check the address"
-        ) from None
+        first = _first(error)  # a server that cannot be reached is a FileNotFoundError too
+        if isinstance(first, FileNotFoundError) or getattr(first, "status", None) == 404:
+            raise DataError(f"{where}: no such file; check the address") from None
+        reason = _reason(first, url, where)
+        raise DataError(f"{where}: cannot be read ({reason}); check the address") from None
 
 
-def _reason(error: Exception, url: str, where: str) -> str:
+def _first(error: BaseException) -> BaseException:
+    """The error that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException, url: str, where: str) -> str:
     text = " ".join(str(error).replace(url, where).split()) or type(error).__name__
     return short(_PRIVATE.sub("", text), 120).strip("'\"")
 

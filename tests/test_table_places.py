@@ -1,0 +1,350 @@
+"""Tables behind URLs, on standard input, in folders, archives and workbooks; damaged and too large ones."""
+
+import bz2
+import contextlib
+import functools
+import gzip
+import http.server
+import io
+import json
+import lzma
+import re
+import sys
+import threading
+import types
+import zipfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chinchilla_jax import load_runs
+from chinchilla_jax._util.errors import ChinchillaError, DataError
+from chinchilla_jax.cli import main
+from chinchilla_jax.datasets.reading import read_bytes
+from chinchilla_jax.datasets.validation import runs_from_table
+
+N = np.repeat([1e8, 3e8, 1e9], 4)
+D = np.tile([2e9, 5e9, 2e10, 6e10], 3)
+RUNS = pd.DataFrame({"params": N, "tokens": D, "loss": np.round(1.8 + 480 / N**0.35 + 2100 / D**0.37, 9)})
+CSV = RUNS.to_csv(index=False).encode()
+HASH = load_runs(RUNS).data_hash
+REMOTE_WARNINGS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+def message(action, *arguments, kind=ChinchillaError, **options):
+    with pytest.raises(kind) as caught:
+        action(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), "one line"
+    assert len(text) < 600
+    return text
+
+
+# --- URLs ------------------------------------------------------------------------------------------------
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory):
+    """A folder on a web server of this machine, and its address."""
+    folder = tmp_path_factory.mktemp("web")
+    handler = functools.partial(_Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@REMOTE_WARNINGS
+def test_tables_on_a_web_server(web, capsys):
+    folder, address = web
+    (folder / "runs.csv").write_bytes(CSV)
+    (folder / "runs.jsonl.gz").write_bytes(
+        gzip.compress(RUNS.to_json(orient="records", lines=True, double_precision=15).encode())
+    )
+    (folder / "page.csv").write_text("<!DOCTYPE html><html></html>")
+    runs = load_runs(f"{address}/runs.csv?token=secret")
+    assert (runs.data_hash, runs.name) == (HASH, "runs.csv")
+    assert load_runs(f"{address}/runs.jsonl.gz").data_hash == HASH
+    assert "/missing.csv: no such file; check the address" in message(load_runs, f"{address}/missing.csv")
+    said = message(load_runs, f"{address}/page.csv?token=secret")
+    assert "not a table but HTML or XML" in said
+    assert "a page about a file has another address than the raw file" in said
+    assert "secret" not in said + message(load_runs, f"{address}/missing.csv?token=secret")
+    assert "cannot be read" in message(load_runs, "http://user:secret@127.0.0.1:9/runs.csv")
+    assert "secret" not in message(load_runs, "http://user:secret@127.0.0.1:9/runs.csv")
+    assert main(["fit", f"{address}/runs.csv", "--starts", "4", "--objective", "squared"]) == 0
+    assert "runs.csv, params as_given: 12 runs" in capsys.readouterr().out
+
+
+def test_tables_wherever_fsspec_reaches(monkeypatch):
+    with fsspec.open("memory://tables-c/runs.parquet", "wb") as stream:
+        RUNS.to_parquet(stream)
+    assert load_runs("memory://tables-c/runs.parquet").data_hash == HASH
+    assert "no such file; check the address" in message(load_runs, "memory://tables-c/none.csv")
+    assert "cannot be read" in message(load_runs, "nonsense://x/runs.csv")
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert "run pip install 'chinchilla-jax[remote]'" in message(load_runs, "memory://tables-c/runs.parquet")
+
+
+@pytest.mark.slow
+@REMOTE_WARNINGS
+def test_tables_in_an_object_store(s3):
+    with fsspec.open(f"{s3}/tables/runs.csv.gz", "wb") as stream:
+        stream.write(gzip.compress(CSV))
+    assert load_runs(f"{s3}/tables/runs.csv.gz").data_hash == HASH
+    assert "no such file; check the address" in message(load_runs, f"{s3}/tables/none.csv")
+    assert message(load_runs, "s3://no-such-bucket-here/none.csv")
+
+
+# --- standard input --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def piped(monkeypatch, content):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
+        yield
+
+
+def test_standard_input_is_read_once_for_all_that_a_command_asks(monkeypatch, capsys):
+    with piped(monkeypatch, RUNS.assign(weight=1.0).to_csv(index=False).encode()):
+        arguments = ["fit", "-", "--starts", "4", "--objective", "squared", "--weights", "weight", "--json"]
+        assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["hash"] == HASH
+    with piped(monkeypatch, b""):
+        assert main(["fit", "-"]) == 2
+    assert "standard input: the file is empty" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "standard input: there is none" in message(load_runs, "-")
+    assert "./-: no such file" in message(load_runs, Path("-"))
+
+
+# --- folders ---------------------------------------------------------------------------------------------
+
+
+def test_a_folder_with_a_file_for_each_run(tmp_path):
+    for place, run in enumerate(RUNS.to_dict("records")):
+        name = tmp_path / f"run-{place}"
+        if place % 2:
+            name.with_suffix(".json").write_text(
+                json.dumps({"config": {"N": run["params"]}, **run}, indent=1)
+            )
+        else:
+            name.with_suffix(".csv.gz").write_bytes(
+                gzip.compress(pd.DataFrame([run]).to_csv(index=False).encode())
+            )
+    (tmp_path / "notes.txt").write_text("ours")
+    (tmp_path / ".hidden.csv").write_text("no")
+    runs = load_runs(tmp_path, columns={"params": "params"})
+    assert (runs.data_hash, runs.name) == (HASH, tmp_path.name)
+    assert runs.source.notes == ("left out 1 other file ('notes.txt')",)
+    (tmp_path / "run-3.json").write_text('{"params": 1e9, "tokens": 2e9}')
+    assert "file run-3.json, column 'loss': the cell is empty" in message(
+        load_runs, tmp_path, columns={"params": "params"}
+    )
+    (tmp_path / "run-3.json").write_text('{"params": 1e9, "tok')
+    assert "run-3.json: row 1: not " in message(load_runs, tmp_path)
+
+
+def test_a_folder_with_the_checkpoints_of_each_run(tmp_path):
+    for place, run in enumerate(RUNS.to_dict("records")):
+        steps = pd.DataFrame([{**run, "tokens": run["tokens"] / 2, "loss": run["loss"] + 1}, run])
+        steps.to_csv(tmp_path / f"run-{place}.csv", index=False)
+    runs = load_runs(tmp_path, final=True)
+    assert runs.data_hash == HASH
+    assert runs.groups["run"].tolist() == [f"run-{place}" for place in range(12)]
+
+
+def test_folders_that_hold_no_runs(tmp_path):
+    assert "is a directory without tables" in message(load_runs, tmp_path)
+    (tmp_path / "study.json").write_text("{}")
+    said = message(load_runs, tmp_path)
+    assert "the directory of a study, not a table; chinchilla-jax report" in said
+
+
+# --- archives and workbooks ------------------------------------------------------------------------------
+
+
+def workbook(**sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+ROWS = [list(RUNS), *RUNS.to_numpy().tolist()]
+
+
+def parsed(content):
+    return runs_from_table(read_bytes(content, "t"), name="t", counting="as_given")
+
+
+def test_the_sheet_that_holds_runs_is_read(tmp_path):
+    book = workbook(notes=[["of", "the lab"], [1, 2]], runs=[[], ["", ""], *ROWS[:3], [None] * 3, *ROWS[3:]])
+    runs = parsed(book)
+    assert runs.data_hash == HASH
+    assert runs.source.notes == ("left out the sheet 'notes'",)
+    assert "2 sheets may hold the runs ('a', 'b'); save the one" in message(parsed, workbook(a=ROWS, b=ROWS))
+    assert "row 5, column 'loss': 'n/a'" in message(
+        parsed, workbook(a=[*ROWS[:4], [1e9, 2e9, "n/a"], *ROWS[4:]])
+    )
+    assert "the workbook is empty" in message(parsed, workbook(a=[]))
+
+
+def test_excel_without_its_package_says_what_to_install(monkeypatch):
+    book = workbook(a=ROWS)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert "run pip install 'chinchilla-jax[excel]', or save the sheet as CSV UTF-8" in message(parsed, book)
+
+
+def zipped(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+BOMB = b"1,2,3\n" * 400_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(BOMB),
+        bz2.compress(BOMB),
+        lzma.compress(BOMB),
+        pa.compress(BOMB, codec="zstd", asbytes=True),
+        zipped(**{"xl/workbook.xml": BOMB}),
+    ],
+)
+def test_what_expands_beyond_the_limit_is_refused(content, monkeypatch):
+    monkeypatch.setattr("chinchilla_jax.datasets.readers.limits.MAX_BYTES", 2**20)
+    assert len(content) < 2**15
+    assert re.search(
+        "(expands to|holds) more than 1 MiB, too large for a table of runs", message(read_bytes, content, "t")
+    )
+
+
+def test_columnar_files_that_expand_are_refused(monkeypatch):
+    table = pa.table({name: np.ones(300_000) for name in RUNS})
+    files = [io.BytesIO(), io.BytesIO()]
+    pq.write_table(table, files[0])
+    pyarrow.feather.write_feather(table, files[1], compression="zstd")
+    for limit, value in (("MAX_BYTES", 2**20), ("MAX_CELLS", 100_000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"chinchilla_jax.datasets.readers.limits.{limit}", value)
+            for file in files:
+                assert re.search(
+                    "(too large|too many) for a table of runs", message(read_bytes, file.getvalue(), "t")
+                )
+
+
+def test_a_sheet_with_a_cell_far_away_is_refused(monkeypatch):
+    monkeypatch.setattr("chinchilla_jax.datasets.readers.limits.MAX_CELLS", 1000)
+    book = openpyxl.Workbook()
+    book.active["ZZ400"] = 1
+    buffer = io.BytesIO()
+    book.save(buffer)
+    assert "more than 1,000 cells" in message(parsed, buffer.getvalue())
+
+
+def kinds():
+    parquet, feather = io.BytesIO(), io.BytesIO()
+    RUNS.to_parquet(parquet)
+    pyarrow.feather.write_feather(RUNS, feather)
+    lines = RUNS.to_json(orient="records", lines=True).encode()
+    return {
+        "csv": CSV,
+        "utf-16": CSV.decode().encode("utf-16"),
+        "lines": lines,
+        "array": RUNS.to_json(orient="records").encode(),
+        "columns": RUNS.to_json().encode(),
+        "split": RUNS.to_json(orient="split").encode(),
+        "gzip": gzip.compress(CSV),
+        "bzip2": bz2.compress(CSV),
+        "xz": lzma.compress(lines),
+        "zstd": pa.compress(CSV, codec="zstd", asbytes=True),
+        "parquet": parquet.getvalue(),
+        "feather": feather.getvalue(),
+        "excel": workbook(runs=ROWS),
+    }
+
+
+KINDS = kinds()
+
+
+def outcome(content):
+    """Runs, or the text of a one-line error; anything else fails the test by itself."""
+    try:
+        return parsed(content)
+    except DataError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith("t: ")
+        return str(error)
+
+
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
+@settings(max_examples=150)
+@given(st.sampled_from(sorted(KINDS)), st.data())
+def test_a_truncated_or_damaged_file_of_any_kind_gives_runs_or_one_line(kind, data):
+    good = KINDS[kind]
+    start = data.draw(st.integers(0, len(good)))
+    stop = data.draw(st.one_of(st.just(len(good)), st.integers(start, min(len(good), start + 20))))
+    outcome(good[:start] + data.draw(st.binary(max_size=20)) + good[stop:])
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from([b"", *(content[:8] for content in KINDS.values()), b"sep=;", b"# "]),
+    st.binary(max_size=200),
+)
+def test_random_bytes_after_any_signature_give_one_line(signature, content):
+    assert isinstance(outcome(signature + content), str)
+
+
+@settings(max_examples=100)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["params", "tokens", "loss", "runs", "data", "columns", "a"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=20,
+    ),
+    st.sampled_from([1, 6]),
+)
+def test_any_json_document_gives_one_line(document, copies):
+    outcome(json.dumps([document] * copies if copies > 1 else document).encode())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-32", "cp037", "shift_jis"])
+def test_wrong_encodings_are_named(encoding):
+    said = outcome(("remark," + CSV.decode().replace("\n", "\n\u00a7,")).encode(encoding, "replace"))
+    assert isinstance(said, str)
