@@ -17,8 +17,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax import load_runs
+from chinchilla_jax import DataWarning, load_runs
 from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax.cli import main
 from chinchilla_jax.datasets.reading import read_bytes
 from chinchilla_jax.datasets.validation import runs_from_table
 
@@ -247,3 +248,59 @@ def test_two_of_params_tokens_and_flops_are_enough():
 )  # fmt: skip
 def test_what_is_no_table_in_memory_is_one_line(source, expected):
     assert expected in message(load_runs, source)
+
+
+MODELS = {"model": ["a; b", "c"], "params": [7e10, 1e9], "tokens": [1.4e12, 2e10]}
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_lists_of_models_and_of_ladders_are_read_by_the_same_reader(kind, tmp_path):
+    from chinchilla_jax.planning import Ladder, LadderSettings, read_models
+    from chinchilla_jax.planning.ladder import import_runs
+
+    path = tmp_path / "table.txt"
+    path.write_bytes(BYTES[kind](MODELS))
+    models = read_models(path)
+    assert models["model"].tolist() == MODELS["model"]
+    assert models["tokens"].tolist() == MODELS["tokens"]
+    path.write_bytes(BYTES[kind](COLUMNS))
+    store = Ladder.create(tmp_path / "ladder.db", LadderSettings(flops_range=(1e17, 1e18))).store
+    assert import_runs(store, path) == 12
+    assert [run.loss for run in store.runs()] == LOSS.tolist()
+
+
+def test_a_loss_that_is_not_final_is_not_imported(tmp_path):
+    from chinchilla_jax.planning import Ladder, LadderSettings
+    from chinchilla_jax.planning.ladder import import_runs
+
+    path = tmp_path / "runs.csv"
+    path.write_text("N,D,loss,State\n1e9,2e10,2.5,finished\n1e9,3e10,3.5,crashed\n1e9,4e10,,running\n")
+    store = Ladder.create(tmp_path / "ladder.db", LadderSettings(flops_range=(1e17, 1e18))).store
+    with pytest.warns(DataWarning, match=r"left out 1 of 3 runs that did not finish \(row 3;"):
+        assert import_runs(store, path) == 2
+    assert [(run.tokens, run.loss) for run in store.runs()] == [(2e10, 2.5), (4e10, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "expected"),
+    [
+        ("m.csv", csv(MODELS), ["fit"], "a list of models, without a loss; chinchilla-jax plan --models {}"),
+        ("a.csv", b"d_model,n_layers,n_heads\n512,8,8\n", ["fit"], "architectures ('d_model', 'n_layers'"),
+        ("s.toml", b'data = "runs.csv"\n', ["fit"], "the spec of a study, not a table; chinchilla-jax study run"),
+        ("r.csv", csv(COLUMNS), ["study", "check"], "(for a table: chinchilla-jax study init --data {})"),
+        ("r.csv", csv(COLUMNS), ["report"], "(of a table, chinchilla-jax bootstrap gives the answer)"),
+        ("r.csv", csv(COLUMNS), ["progress", "show"], "chinchilla-jax progress import DB TABLE adds the runs"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_told_which_command_takes_it(name, content, arguments, expected, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert main([*arguments, str(path)]) == 2
+    assert expected.format(path) in capsys.readouterr().err
+
+
+def test_a_database_of_a_ladder_is_no_table(tmp_path, capsys):
+    path = tmp_path / "ladder.db"
+    assert main(["progress", "init", str(path), "--flops-range", "1e17", "1e18", "--quiet"]) == 0
+    assert main(["fit", str(path)]) == 2
+    assert f"chinchilla-jax progress export {path} runs.csv" in capsys.readouterr().err

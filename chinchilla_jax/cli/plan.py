@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--models",
     metavar="PATH",
-    help="Compare trained models with the optimum: known, or a CSV with model, params, tokens.",
+    help="Compare trained models with the optimum: known, or a table with model, params, tokens.",
 )
 @figures_option
 @law_source.law_source_options

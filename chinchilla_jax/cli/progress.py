@@ -171,7 +171,7 @@ def show_command(database: str, as_json: bool) -> None:
 
 @progress_command.command("import")
 @_database_argument
-@click.argument("table", help="CSV or Parquet with params, tokens, loss.")
+@click.argument("table", help="A table with params, tokens, loss, as `fit` takes.")
 @quiet_option
 def import_command(database: str, table: str) -> None:
     """Add the runs of a table; rows without a loss are open."""

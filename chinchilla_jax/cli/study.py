@@ -219,7 +219,8 @@ def _read_spec(
         return dataclasses.replace(paper_study(**given), **changed)
     if not name.endswith(".toml"):
         hint = "; did you mean 'paper'?" if closest(name, ["paper"]) else ";"
-        raise UsageError(f"study {name!r} is unknown{hint} give paper, or the path of a .toml file")
+        own = f" (for a table: chinchilla-jax study init --data {name})" if os.path.exists(name) else ""
+        raise UsageError(f"study {name!r} is unknown{hint} give paper, or the path of a .toml file{own}")
     return dataclasses.replace(StudySpec.from_toml(name), **changed)
 
 

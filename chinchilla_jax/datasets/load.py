@@ -16,6 +16,7 @@ from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.group_columns import read_groups
+from chinchilla_jax.datasets.other_tables import require_runs
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
@@ -129,6 +130,7 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
+        require_runs(table, columns)
         table = choose_rows(table, choice, columns=columns, groups=groups)
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)

@@ -64,10 +64,7 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive in another; unpack it first"),
     (b"\x89HDF", "an HDF5 file; export it as CSV or Parquet"),
     (b"\x93NUMPY", "a NumPy file; load it, and give the array in Python"),
-    (
-        b"SQLite format 3",
-        "an SQLite database; export the table as CSV (a ladder: chinchilla-jax progress export DB FILE)",
-    ),
+    (b"SQLite format 3", "an SQLite database; export the table as CSV"),
 )
 _TAR = (257, b"ustar")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -86,8 +83,9 @@ def read_table(source: object, caller: str = "load_runs") -> Table:
     """
     if isinstance(source, str | os.PathLike):
         path = os.fsdecode(source)
-        # Path("-") is a file, and Path("s3://...") has lost a slash.
-        return _read_path(path if isinstance(source, str) else os.path.join(os.curdir, path))
+        if not isinstance(source, str) and path == STANDARD_INPUT:
+            path = os.path.join(os.curdir, path)  # Path("-") is a file
+        return _read_path(path)
     require_table(source, caller)
     table = from_memory(source)
     assert table is not None
@@ -121,6 +119,10 @@ def _read_path(path: str) -> Table:
     if is_url(path):
         return read_bytes(read_place(path), shown_place(path))
     path = os.path.expanduser(path)
+    if path.lower().endswith(".toml"):
+        raise DataError(
+            f"{show_text(path)}: the spec of a study, not a table; chinchilla-jax study run takes it"
+        )
     if os.path.isdir(path):
         return read_folder(path, _read_path)
     return read_bytes(
@@ -146,6 +148,11 @@ def read_bytes(content: bytes, where: str, *, named_parquet: bool = False) -> Ta
         return read_feather(content, where)
     if content.startswith(b"PK\x03\x04"):
         return read_excel(content, where)
+    if content.startswith(b"SQLite") and b"CREATE TABLE settings (value" in content:
+        raise DataError(
+            f"{where}: not a table but a database of chinchilla-jax progress; write its runs to a table with "
+            f"chinchilla-jax progress export {where} runs.csv"
+        )
     for signature, what in _SIGNATURES:
         if content.startswith(signature):
             raise DataError(f"{where}: not a table but {what}")

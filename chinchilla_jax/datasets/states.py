@@ -50,12 +50,13 @@ _COMPLETED = "cd"  # in the same two letters
 _SHORTEST_CUT = 5  # sacct ends a word that it cuts with "+"
 
 
-def finished_runs(table: Table, *, all_states: bool = False) -> Table:
+def finished_runs(table: Table, *, all_states: bool = False, among: Sequence[int] | None = None) -> Table:
     """The rows of runs that finished, or whose state the table does not tell.
 
     Args:
         table: any table.
         all_states: keep every row.
+        among: positions of the only rows that may be left out; None for all.
 
     Raises:
         DataError: no run has finished.
@@ -63,33 +64,36 @@ def finished_runs(table: Table, *, all_states: bool = False) -> Table:
     Warns:
         DataWarning: some did not finish, and were left out.
     """
-    if all_states:
-        return table
-    for name in [name for name in table.header if _is_state(name)]:
-        table = _finished(table, table.header.index(name))
-    return table
-
-
-def _is_state(name: str) -> bool:
-    return normalise(re.split(r"[./]", name)[-1]) in _COLUMNS
-
-
-def _finished(table: Table, position: int) -> Table:
-    name = short(table.header[position])
-    left = _unfinished_rows(table.column(position))
+    left: set[int] = set()
+    names: list[str] = []
+    for position in [] if all_states else _state_columns(table):
+        rows = _unfinished_rows(table.column(position))
+        if rows := rows if among is None else [row for row in rows if row in among]:
+            left.update(rows)
+            names.append(short(table.header[position]))
     if not left:
         return table
+    column = f"column{'s' * (len(names) > 1)} {', '.join(names)}"
     if len(left) == len(table.rows):
         raise DataError(
-            f"{table.where}: no run has finished (column {name}); if they have, pass --all-states "
+            f"{table.where}: no run has finished ({column}); if they have, pass --all-states "
             "(all_states=True in Python)"
         )
+    ordered = sorted(left)
     warn_user(
         f"{table.where}: left out {len(left)} of {len(table.rows)} runs that did not finish "
-        f"({table.name_rows(left)}; column {name}); --all-states keeps them",
+        f"({table.name_rows(ordered)}; {column}); --all-states keeps them",
         DataWarning,
     )
-    return table.leave_out(left, f"did not finish (column {name})")
+    return table.leave_out(ordered, f"did not finish ({column})")
+
+
+def _state_columns(table: Table) -> list[int]:
+    return [
+        position
+        for position, name in enumerate(table.header)
+        if normalise(re.split(r"[./]", name)[-1]) in _COLUMNS
+    ]
 
 
 def _unfinished_rows(cells: Sequence[object]) -> list[int]:

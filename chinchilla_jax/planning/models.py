@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.reading import read_bytes, read_table
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
@@ -51,9 +52,9 @@ def read_models(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Models from a file with the columns model, params and tokens.
 
     Args:
-        path: a CSV, JSON Lines or Parquet file. Columns are matched as in tables of runs ("N", "Model Size",
-            "Training Tokens", ...); without a column model or name, the first column holds the names. Other
-            columns are ignored. FLOP may stand in for params or tokens: C = 6 N D.
+        path: a file of any kind that `load_runs` reads. Columns are matched as in tables of runs ("N",
+            "Model Size", "Training Tokens", ...); without a column model or name, the first column holds the
+            names. Other columns are ignored. FLOP may stand in for params or tokens: C = 6 N D.
 
     Returns:
         Columns model, params, tokens, and source where there is one.
@@ -64,7 +65,7 @@ def read_models(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
-    return _models(read_table(path, "read_models"))
+    return _models(unpack(read_table(path, "read_models")))
 
 
 def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8) -> pd.DataFrame:

@@ -134,7 +134,10 @@ class RunStore:
                 database.execute("PRAGMA synchronous = FULL")
                 yield database
         except sqlite3.Error as error:
-            raise DataError(f"{self.path}: not a usable database of runs ({error})") from None
+            raise DataError(
+                f"{self.path}: not a usable database of runs ({error}); of a table, chinchilla-jax progress "
+                "import DB TABLE adds the runs to one"
+            ) from None
 
 
 class Transaction:

@@ -11,7 +11,9 @@ from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.reading import read_table
+from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import warn_of_units
 from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
@@ -56,25 +58,26 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
 
     Args:
         store: gets the runs.
-        path: a CSV, JSON Lines or Parquet file with the columns that `load_runs` needs. Rows without a loss
-            become open runs. The column stage is kept where it names one; other runs are "imported". The
-            column config may hold JSON.
+        path: a file of any kind that `load_runs` reads, with the columns that it needs. Rows without a loss
+            become open runs; runs that have a loss and did not finish are left out. The column stage is kept
+            where it names one; other runs are "imported". The column config may hold JSON.
 
     Returns:
         The number of runs.
 
     Warns:
-        DataWarning: sizes, tokens or losses look like another unit.
+        DataWarning: sizes, tokens or losses look like another unit, or a run did not finish.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
-    table = read_table(path, "import_runs")
+    table = unpack(read_table(path, "import_runs"))
     positions = match_columns(table.header, table.where)
     require_rows(table, "add a row per run")
     loss_at = positions.pop("loss")
+    table = finished_runs(table, among=_with_text(table, loss_at))
     counts = read_quantities(table, positions)
-    done = [row for row, cell in enumerate(table.column(loss_at)) if cell_text(cell)]
+    done = _with_text(table, loss_at)
     losses = parse_columns(table.take(done), {"loss": loss_at})["loss"]
     warn_of_units(table.where, counts["params"], counts["tokens"], losses)
     columns = {name: counts[name].tolist() for name in ("params", "tokens", "flops")}
@@ -91,6 +94,11 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
                 )
             )
     return len(table.rows)
+
+
+def _with_text(table: Table, position: int) -> list[int]:
+    """The rows in which a column holds something."""
+    return [row for row, cell in enumerate(table.column(position)) if cell_text(cell)]
 
 
 def _texts(table: Table, name: str) -> list[str]:

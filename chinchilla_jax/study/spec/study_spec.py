@@ -22,6 +22,7 @@ from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
@@ -357,6 +358,10 @@ def _data(given: Any) -> str:
     if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise UsageError(f"data is {short(given)}; give an embedded name or the path of a table")
     data = os.fsdecode(given)
+    if data == STANDARD_INPUT:
+        raise UsageError(
+            "data is standard input, which a study cannot read again when it resumes; give a file"
+        )
     # Path("chinchilla") is a file to load_runs, and has to stay one when only its text is stored.
     if not isinstance(given, str) and data in dataset_names():
         return os.path.join(os.curdir, data)

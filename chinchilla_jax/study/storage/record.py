@@ -30,7 +30,8 @@ def read_record(directory: Directory) -> dict[str, Any]:
         raise
     except NotADirectoryError:
         raise UsageError(
-            f"{directory.location}: not a directory; give the directory that a study was written to"
+            f"{directory.location}: not a directory; give the directory that a study was written to (of a "
+            "table, chinchilla-jax bootstrap gives the answer)"
         ) from None
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:120]
