@@ -286,10 +286,10 @@ def test_a_loss_that_is_not_final_is_not_imported(tmp_path):
     [
         ("m.csv", csv(MODELS), ["fit"], "a list of models, without a loss; chinchilla-jax plan --models {}"),
         ("a.csv", b"d_model,n_layers,n_heads\n512,8,8\n", ["fit"], "architectures ('d_model', 'n_layers'"),
-        ("s.toml", b'data = "runs.csv"\n', ["fit"], "the spec of a study, not a table; chinchilla-jax study run"),
+        ("s.toml", b'data = "runs.csv"\n', ["fit"], "the spec of a study, not a table; chinchilla-jax"),
         ("r.csv", csv(COLUMNS), ["study", "check"], "(for a table: chinchilla-jax study init --data {})"),
         ("r.csv", csv(COLUMNS), ["report"], "(of a table, chinchilla-jax bootstrap gives the answer)"),
-        ("r.csv", csv(COLUMNS), ["progress", "show"], "chinchilla-jax progress import DB TABLE adds the runs"),
+        ("r.csv", csv(COLUMNS), ["progress", "show"], "progress import DB TABLE adds the runs"),
     ],
 )  # fmt: skip
 def test_a_wrong_table_is_told_which_command_takes_it(name, content, arguments, expected, tmp_path, capsys):
