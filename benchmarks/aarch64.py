@@ -163,7 +163,9 @@ def compare(emulated: Kernel, name: str, resamples: int) -> bool:
     start = np.broadcast_to(point.starts.minima[0], (1, resamples, 5))
     widths = np.full(resamples, DELTA)
     one, other = (
-        LaneEngine(kernel, design.columns, SolverOptions(workers=1))(counts[0], start, widths, widths)
+        LaneEngine(kernel, len(runs), SolverOptions(workers=1)).fit_columns(
+            design.columns, counts[0], start, widths
+        )
         for kernel in (here, emulated)
     )
     differ = int((one.status != other.status).sum())

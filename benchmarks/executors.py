@@ -58,11 +58,11 @@ def store(folder: Path, resamples: int, every: int) -> None:
     hashes = {name: found.hash for name, found in data.items()}
     chunks = plan_chunks(spec, hashes, plan_ranges(resamples, 240))[::every]
     kept = ChunkStore(LocalDirectory(folder), chunks)
-    kept.write(chunks[-1], run_job(Job(spec, chunks[-1], data[chunks[-1].condition.params])))
+    kept.write(chunks[-1], run_job(Job.of(spec, chunks[-1], data[chunks[-1].condition.params]))[0])
     work, keep, passed = [], [], []
     for chunk in chunks[:-1]:
         begun = time.process_time()
-        result = run_job(Job(spec, chunk, data[chunk.condition.params]))
+        result = run_job(Job.of(spec, chunk, data[chunk.condition.params]))[0]
         work.append(time.process_time() - begun)
         begun, clock = time.process_time(), time.perf_counter()
         kept.write(chunk, result)
@@ -83,7 +83,7 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
     fits = (conditions + 1) * resamples
     begun = time.perf_counter()
     with (
-        ExecutorChoice("dask", workers=workers).open() as (many, _),
+        ExecutorChoice("dask", workers=workers).open() as (many, _, _),
         ThreadPoolExecutor(workers) as threads,
     ):
         from distributed import default_client

@@ -73,9 +73,9 @@ class Problem:
 
     def solve(self, kernel: Kernel):
         """The ends of all fits, and the CPU seconds they took."""
-        engine = LaneEngine(kernel, self.columns, SolverOptions(workers=1))
+        engine = LaneEngine(kernel, self.columns.shape[1], SolverOptions(workers=1))
         begun = time.process_time()
-        ends = engine(self.weights, self.start, self.widths, self.widths)
+        ends = engine.fit_columns(self.columns, self.weights, self.start, self.widths)
         return ends, time.process_time() - begun
 
 

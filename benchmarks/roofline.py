@@ -41,6 +41,7 @@ from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
+from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.five_parameter import _engine
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
@@ -99,14 +100,15 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
         lambda: scout(problem, point.starts.minima, options=options),
     )
     starts = timed(stages, "choice of starts", lambda: recipe.candidates(problem, weights))
-    engine = _engine(design, options)
+    engine = _engine(len(design), options)
+    batch = Batch.of(problem, weights, resamples)
     stacked, widths = np.array(starts), np.full(resamples, objective.delta)
 
     size = engine.lanes_per_call(resamples)
     parts = [slice(first, first + size) for first in range(0, resamples, size)]
 
     def steps_of_all() -> Any:
-        return [engine(weights[i], stacked[:, i], widths[i], widths[i]) for i in parts]
+        return [engine(batch[i], stacked[:, i], widths[i], widths[i]) for i in parts]
 
     ends = timed(stages, "Newton steps", steps_of_all)
     whole: dict[str, float] = {}
@@ -117,8 +119,8 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     timed(stages, "summary", lambda: (boot.interval(), boot.tokens_per_param(flops)))
     timed(stages, "table for writing", boot.to_frame)
 
-    first_stage = _engine(design, FirstStage(workers=1))
-    passes = counted(first_stage, weights, stacked, widths, ends)
+    first_stage = _engine(len(design), FirstStage(workers=1))
+    passes = counted(first_stage, batch, stacked, widths, ends)
     floor = floor_of(passes, costs)
     certified = int((solution.status == cj.Status.CONVERGED).sum())
     print(f"\n{name}: {resamples} resamples, {certified} certified, {recipe.ranks} start(s) each")
@@ -134,12 +136,12 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
 
 
 def counted(
-    first_stage: Any, weights: np.ndarray, starts: np.ndarray, widths: np.ndarray, ends: list[Any]
+    first_stage: Any, batch: Batch, starts: np.ndarray, widths: np.ndarray, ends: list[Any]
 ) -> Passes:
     """Passes of the fits with results `ends`; `first_stage`, which has no float64, separates the stages."""
     both = np.concatenate([end.steps for end in ends])
-    whole, runs = float(both.mean()), float(np.count_nonzero(weights, axis=1).mean())
-    single = float(first_stage(weights, starts, widths, widths).steps.mean())
+    whole, runs = float(both.mean()), float(np.count_nonzero(batch.rows, axis=1).mean())
+    single = float(first_stage(batch, starts, widths, widths).steps.mean())
     # The last float32 step of a start is certified without a line search.
     return Passes(single=single, double=whole - single, searches=max(single - len(starts), 0.0), runs=runs)
 

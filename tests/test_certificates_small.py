@@ -10,6 +10,7 @@ from chinchilla_jax.bootstrapping import resample_fits
 from chinchilla_jax.laws import CHINCHILLA, LAWS, Design, Squared
 from chinchilla_jax.laws.design import LARGEST_EXPONENT
 from chinchilla_jax.solvers import Problem, SolverOptions, Status, solve
+from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import certify, identifiable
 from chinchilla_jax.solvers.huber_scale import _mean_abs
 
@@ -92,7 +93,8 @@ def test_an_overflow_at_a_run_without_a_weight_does_not_count():
         weights = np.where(np.isfinite(CHINCHILLA.residuals(theta, design)), 1.0, 0.0)
         assert 0 < weights.sum() < 12
         problem = Problem(law=CHINCHILLA, design=design, objective=cj.HuberScale())
-        assert np.isfinite(_mean_abs(problem, weights, theta)).all()
+        lanes = Batch.of(problem, weights, len(theta))
+        assert np.isfinite(_mean_abs(lanes, theta)).all()
 
 
 @pytest.mark.slow

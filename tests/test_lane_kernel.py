@@ -283,7 +283,7 @@ def test_shapes_that_do_not_fit_are_refused_before_memory_is_read():
     options = SolverOptions(engine="lanes", max_steps=2)
 
     def attempt(weights, starts):
-        with pytest.raises(UsageError, match="do not fit 257 runs"):
+        with pytest.raises(UsageError, match="do not fit"):
             solve_design(design, weights, starts, objective=HUBER, options=options)
 
     attempt(np.ones((3, 5)), np.zeros((3, 5)))

@@ -23,13 +23,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chinchilla_jax as cj
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
+from chinchilla_jax.laws import CHINCHILLA
+from chinchilla_jax.laws.design import Design
 from chinchilla_jax.report import finish_study, run_shard, run_study
+from chinchilla_jax.solvers import Problem, requests
+from chinchilla_jax.solvers.engine import ENGINE_CALLS
+from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
-from chinchilla_jax.study.execution import jobs
+from chinchilla_jax.study.execution import jobs, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.spec.reproduce import spec_toml
 from chinchilla_jax.study.storage.directories import open_directory
@@ -362,39 +368,61 @@ def test_a_second_copy_of_a_chunk_is_not_counted(study, copy):
     assert contents(copy) == contents(study.path)
 
 
-def test_too_little_device_memory_halves_the_chunk(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "_LEAST_LANES", 2)
-    monkeypatch.setattr(jobs, "_conditions", SingleFlightCache(4))
-    real = jobs.resample_fitter
+def test_all_conditions_share_a_few_calls_and_no_bit_depends_on_it(study, tmp_path, monkeypatch):
+    """Alone, a condition takes as many calls as all of them together."""
+    made = []
+    for name, most in (("together", 16), ("alone", 1)):
+        monkeypatch.setattr(jobs, "_groups", SingleFlightCache(16))
+        monkeypatch.setattr(planning, "_MOST_CHUNKS", most)
+        monkeypatch.setattr(planning, "_JOBS_PER_WORKER", 1)
+        monkeypatch.setattr(planning, "_LEAST_CONDITIONS", most)
+        monkeypatch.setattr(planning, "_MOST_CONDITIONS", most)
+        before = ENGINE_CALLS.calls
+        run_study(SPEC, tmp_path / name, workers=1, **QUIET)
+        made.append(ENGINE_CALLS.calls - before)
+        assert contents(tmp_path / name) == contents(study.path)
+    print(made)
+    assert made[0] <= 40 and made[1] >= 2 * made[0]
 
-    def small(*arguments, **options):
-        fitter = real(*arguments, **options)
 
-        def fitted(weights, ids):
-            if len(ids) > 6:
-                raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9999 bytes")
-            return fitter(weights, ids)
+def test_too_little_device_memory_halves_a_call(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(requests, "_LEAST_LANES", 2)
+    real = requests.solve_many
 
-        return fitted
+    def small(batch, starts, **options):
+        if len(batch) > 50 and len(batch.weights) == 20:  # the resamples, of all conditions of a job
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9999 bytes")
+        return real(batch, starts, **options)
 
-    monkeypatch.setattr(jobs, "resample_fitter", small)
+    monkeypatch.setattr(requests, "solve_many", small)
+    monkeypatch.setattr(planning, "_JOBS_PER_WORKER", 1)
     listener = Counting()
-    found = run_study(SPEC, tmp_path / "out", progress=listener, figures=False)
+    found = run_study(SPEC, tmp_path / "out", progress=listener, figures=False, workers=1)
     notes = [note["note"] for note in found.info["notes"] if "device memory" in note["note"]]
-    assert len(notes) == N_CONDITIONS and "fitted 5 at a time" in notes[0]
+    assert notes and "fitted 50 at a time" in notes[0]
     assert any("device memory" in note for note in listener.notes)
-    ours, theirs = found.fits(), study.fits()
-    assert ours["status"].tolist() == theirs["status"].tolist()
-    for name in ("E", "A", "B", "alpha", "beta"):
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-7)
+    assert fits_of(tmp_path / "out") == fits_of(study.path)
 
 
-def test_other_errors_are_not_taken_for_memory():
-    def fitter(weights, ids):
+def fits_of(directory):
+    """The chunks of a study, by name: their notes are in study.json."""
+    return {path.name: path.read_bytes() for path in sorted((directory / "fits").glob("*.parquet"))}
+
+
+def test_other_errors_are_not_taken_for_memory(monkeypatch):
+    def broken(*arguments, **options):
         raise RuntimeError("INTERNAL: something else")
 
+    monkeypatch.setattr(requests, "solve_many", broken)
+    design = Design.from_runs(cj.load_runs("chinchilla"))
+    problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
+    request = Request(problem=problem, weights=np.ones((200, len(design))), starts=[np.zeros((200, 5))])
+
+    def asking():
+        return (yield request)
+
     with pytest.raises(RuntimeError, match="something else"):
-        jobs.fit_in_halves(fitter, np.ones((200, 3)), np.arange(200))
+        side_by_side([asking()], lambda lanes: None)
 
 
 def test_shared_values_are_computed_once_and_failures_are_not_cached():

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.bootstrapping.scouting import Recipe, differ, find_recipe
+from chinchilla_jax.bootstrapping.scouting import Recipe, ask_recipe, differ
 from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.problem import read_problem
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver, solve
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
+from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,12 +61,27 @@ class ResampleFitter:
         options: SolverOptions | None = None,
         raced: bool = False,
     ) -> ResampleFitter:
-        """Scout for starts, from the optima of the point fit; `raced` as for `scout`."""
+        """Scout for starts, from the optima of the point fit; `raced` as for `ask_scout`."""
+        asking = cls.ask_prepared(problem, point, own=own, solver=solver, options=options, raced=raced)
+        return alone(asking)
+
+    @classmethod
+    def ask_prepared(
+        cls,
+        problem: Problem,
+        point: FitResult,
+        *,
+        own: NDArray[np.float64] | None = None,
+        solver: str = "newton",
+        options: SolverOptions | None = None,
+        raced: bool = False,
+    ) -> Asking[ResampleFitter]:
+        """`prepared` as a procedure, see solvers/requests.py."""
         check_solver(solver, problem.law, problem.objective)
         options = options or SolverOptions()
         recipe = None
         if problem.design.valid:
-            recipe = find_recipe(problem, point.starts.minima, own, options, raced=raced)
+            recipe = yield from ask_recipe(problem, point.starts.minima, own, options, raced=raced)
             if not recipe.scouted:
                 # Starts that pilots have not tried are not known to be near.
                 options = dataclasses.replace(options, wide_start=True)
@@ -87,57 +103,76 @@ class ResampleFitter:
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
         """Fit a block of weights (R, n) from these starts."""
+        return alone(self.ask_fit(weights, starts, on_progress))
+
+    def ask_fit(
+        self,
+        weights: NDArray[Any],
+        starts: list[NDArray[np.float64]],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Asking[Solution]:
+        """`fit` as a procedure, see solvers/requests.py."""
         if self.recipe is None:
             if on_progress is not None:
                 on_progress(len(weights))
             return Solution.invalid(len(weights), self.problem.law.size)
         if self.recipe.most and self.solver == "newton":
-            return self._search(weights, starts, on_progress)
-        found = solve(
-            self.problem,
-            weights,
-            starts,
+            return (yield from self._ask_search(weights, starts, on_progress))
+        found = yield Request(
+            problem=self.problem,
+            weights=weights,
+            starts=starts,
             solver=self.solver,
             options=self.options,
             on_progress=on_progress,
         )
         if not self.recipe.scouted:
-            self._try_rest_of_pool(found, weights)
+            yield from self._ask_rest_of_pool(found, weights)
         return found
 
-    def _search(
+    def _ask_search(
         self,
         weights: NDArray[Any],
         starts: list[NDArray[np.float64]],
         on_progress: Callable[[int], None] | None,
-    ) -> Solution:
+    ) -> Asking[Solution]:
         """Fit every lane from several starts, each to its end; from all of them where the first ones differ.
 
         A race would be faster, but where minima lie side by side it leaves the wrong starts behind.
         """
         assert self.recipe is not None
         first = min(self.recipe.ranks, len(starts))
-        ends = [solve(self.problem, weights, start, options=self.options) for start in starts[:first]]
+        ends = []
+        for start in starts[:first]:
+            ends.append((yield self._request(weights, start)))
         if self.recipe.far is not None:
-            ends += self.fits_from_afar(weights, self.recipe.far)
+            ends += yield from self.ask_from_afar(weights, self.recipe.far)
         best = Solution.best_of(ends)
         left = np.flatnonzero(differ(np.array([end.objective_value for end in ends]), weights))
         if len(left) and len(starts) > first:
-            some = weights[left]
-            more = [solve(self.problem, some, start[left], options=self.options) for start in starts[first:]]
-            best.put(left, Solution.best_of([best[left], *more]))
+            more = [best[left]]
+            for start in starts[first:]:
+                more.append((yield self._request(weights[left], start[left])))
+            best.put(left, Solution.best_of(more))
         if on_progress is not None:
             on_progress(len(weights))
         return best
 
     def fits_from_afar(self, weights: NDArray[Any], starts: NDArray[np.float64]) -> list[Solution]:
         """Fit every lane from each of `starts` (K, p), which lie far from its optimum; K solutions."""
+        return alone(self.ask_from_afar(weights, starts))
+
+    def ask_from_afar(self, weights: NDArray[Any], starts: NDArray[np.float64]) -> Asking[list[Solution]]:
+        """`fits_from_afar` as a procedure."""
         steps = min(self.options.max_steps, _FAR_STEPS)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
         lanes = (len(weights), starts.shape[1])
-        return [solve(self.problem, weights, np.broadcast_to(each, lanes), options=wide) for each in starts]
+        ends = []
+        for start in starts:
+            ends.append((yield self._request(weights, np.broadcast_to(start, lanes), wide)))
+        return ends
 
-    def _try_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> None:
+    def _ask_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> Asking[None]:
         """Fit lanes without a certificate from every other optimum known."""
         assert self.recipe is not None
         pool, ranks = self.recipe.pool, self.recipe.ranks
@@ -146,8 +181,13 @@ class ResampleFitter:
             if not len(left):
                 break
             start = best_of_pool(self.problem, weights[left], pool, ranks=rank + 1)[rank]
-            again = solve(self.problem, weights[left], start, options=self.options)
+            again = yield self._request(weights[left], start)
             found.put(left, Solution.best_of([found[left], again]))
+
+    def _request(
+        self, weights: NDArray[Any], start: NDArray[np.float64], options: SolverOptions | None = None
+    ) -> Request:
+        return Request(problem=self.problem, weights=weights, starts=[start], options=options or self.options)
 
 
 def fit_all(
@@ -201,35 +241,8 @@ def fit_resamples(
         options: how hard the solver tries.
         on_progress: called with the number of fits just finished.
     """
-    fitter = _fitter(runs, point, solver, options)
+    problem = read_problem("fit_resamples", runs, point.model, point.objective)
+    fitter = ResampleFitter.prepared(problem, point, own=point.weights, solver=solver, options=options)
     found = fit_all(fitter, lambda lanes: weights[lanes], len(weights), on_progress=on_progress)
     ids = np.arange(len(weights)) if resample_ids is None else resample_ids
-    return BootstrapResult(solution=found, design=fitter.problem.design, resample_ids=ids, point=point)
-
-
-def resample_fitter(
-    runs: Runs, *, point: FitResult, solver: str, options: SolverOptions
-) -> Callable[[NDArray[Any], NDArray[np.int64]], BootstrapResult]:
-    """A function of weights (R, n) and resample ids (R,) that fits these resamples of one data set.
-
-    What all resamples share, the scouting for starts, is done once, here; the function may be called from
-    several threads. The arguments are those of `fit_resamples`.
-    """
-    # Hundreds of conditions: the starts of a resample race.
-    fitter = _fitter(runs, point, solver, options, raced=True)
-
-    def fitted(weights: NDArray[Any], ids: NDArray[np.int64]) -> BootstrapResult:
-        rows = fitter.weighted(weights)
-        solution = fitter.fit(rows, fitter.starts(rows))
-        return BootstrapResult(solution=solution, design=fitter.problem.design, resample_ids=ids, point=point)
-
-    return fitted
-
-
-def _fitter(
-    runs: Runs, point: FitResult, solver: str, options: SolverOptions | None, *, raced: bool = False
-) -> ResampleFitter:
-    problem = read_problem("fit_resamples", runs, point.model, point.objective)
-    return ResampleFitter.prepared(
-        problem, point, own=point.weights, solver=solver, options=options, raced=raced
-    )
+    return BootstrapResult(solution=found, design=problem.design, resample_ids=ids, point=point)

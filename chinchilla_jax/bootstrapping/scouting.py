@@ -29,8 +29,9 @@ import numpy as np
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
 from chinchilla_jax.fitting.optima_pool import apart, best_of_pool
 from chinchilla_jax.laws.objectives import Huber, HuberScale
-from chinchilla_jax.solvers import Problem, SolverOptions, Status, solve
+from chinchilla_jax.solvers import Problem, SolverOptions, Status
 from chinchilla_jax.solvers.dispatch import is_fast
+from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,32 +82,33 @@ def known_optima(problem: Problem, minima: NDArray[np.float64]) -> NDArray[np.fl
     return minima if len(minima) else problem.law.starts(problem.design, _UNKNOWN)
 
 
-def find_recipe(
+def ask_recipe(
     problem: Problem,
     minima: NDArray[np.float64],
     own: NDArray[np.float64] | None,
     options: SolverOptions,
     *,
     raced: bool = False,
-) -> Recipe:
-    """How to start the resamples, from the optima (K, p) of the point fit.
+) -> Asking[Recipe]:
+    """How to start the resamples, from the optima (K, p) of the point fit; see solvers/requests.py.
 
-    Pilot resamples tell, see `scout` for laws that a fast engine fits, and `scout_slowly` for others.
+    Pilot resamples tell, see `ask_scout` for laws that a fast engine fits, and `ask_scout_slowly` for others.
 
     Args:
         problem: what is fitted.
         minima: (K, p) optima of the point fit; may be empty.
         own: (n,) weights of the runs, None where all count the same.
         options: how hard the solver tries.
-        raced: whether the starts of a resample race where there are many runs; see `scout`.
+        raced: whether the starts of a resample race where there are many runs; see `ask_scout`.
     """
     law, objective = problem.law, problem.objective
     known = known_optima(problem, minima)
     # HuberScale is started from the optima of a smooth objective.
     smooth = Huber() if isinstance(objective, HuberScale) else objective
     if not is_fast(law, smooth):
-        return scout_slowly(problem, known, own=own, options=options, raced=raced)
-    return scout(dataclasses.replace(problem, objective=smooth), known, own=own, options=options, raced=raced)
+        return (yield from ask_scout_slowly(problem, known, own=own, options=options, raced=raced))
+    smooth_problem = dataclasses.replace(problem, objective=smooth)
+    return (yield from ask_scout(smooth_problem, known, own=own, options=options, raced=raced))
 
 
 def scout(
@@ -117,6 +119,18 @@ def scout(
     options: SolverOptions,
     raced: bool = False,
 ) -> Recipe:
+    """`ask_scout` of one data set."""
+    return alone(ask_scout(problem, minima, own=own, options=options, raced=raced))
+
+
+def ask_scout(
+    problem: Problem,
+    minima: NDArray[np.float64],
+    *,
+    own: NDArray[np.float64] | None = None,
+    options: SolverOptions,
+    raced: bool = False,
+) -> Asking[Recipe]:
     """Find out on a few pilot resamples how the resamples of this data set must be started.
 
     Pilot resamples are fitted from several far starts. Further ones are then fitted from two different optima
@@ -140,34 +154,36 @@ def scout(
     law = problem.law
     pilots = _Pilots(problem, own, options)
     far = law.starts(problem.design, _FAR)
-    pool = np.unique(np.concatenate([minima, pilots.optima_of_races(range(_PILOTS), far)]), axis=0)
+    raced_to = yield from pilots.optima_of_races(range(_PILOTS), far)
+    pool = np.unique(np.concatenate([minima, raced_to]), axis=0)
     members, disagreements, disorder, done = apart(pool), 0, False, _PILOTS
     small = len(problem.design) <= _SMALL
     for count in _DOUBTS:
         if disagreements <= _FEW and not small:
-            differing, orderly = pilots.disagreements(range(done, done + count), members)
+            differing, orderly = yield from pilots.disagreements(range(done, done + count), members)
             disagreements, disorder = disagreements + differing, disorder or not orderly
         done += count
     # A miss of one in a hundred can escape them; optima at the boundary are a sign of the same disorder.
     orderly = bool(np.all(pool[:, list(law.bounded)] > 0)) and (raced or not disorder)
     if not small and not disagreements and orderly:
         return Recipe(pool=pool, ranks=1, agreed=sum(_DOUBTS))
-    pool = np.concatenate([pool, pilots.all_optima(range(done, done + _PILOTS_HARD), far[:_FAR_HARD])])
+    hard = yield from pilots.all_optima(range(done, done + _PILOTS_HARD), far[:_FAR_HARD])
+    pool = np.concatenate([pool, hard])
     if raced and not small:
         return Recipe(pool=apart(pool), ranks=_RANKS_FEW if disagreements <= _FEW else _RANKS_MANY)
     pool = apart(pool, _APART_SEARCHED)
     return Recipe(pool=pool, ranks=_SEARCHED, most=_SEARCHED_MOST, far=far[:1])
 
 
-def scout_slowly(
+def ask_scout_slowly(
     problem: Problem,
     minima: NDArray[np.float64],
     *,
     own: NDArray[np.float64] | None = None,
     options: SolverOptions,
     raced: bool = False,
-) -> Recipe:
-    """`scout` where no fast engine fits the law: fewer pilots, and fewer starts of a resample.
+) -> Asking[Recipe]:
+    """`ask_scout` where no fast engine fits the law: fewer pilots, and fewer starts of a resample.
 
     On many runs whose pilots agree, or where `raced`, every resample is started from two optima of the point
     fit, and from the others where neither leads to a certificate.
@@ -179,10 +195,10 @@ def scout_slowly(
         return near
     pilots = _Pilots(problem, own, options)
     far = law.starts(problem.design, _FAR)
-    optima = pilots.all_optima(range(_PILOTS), far, _FAR_STEPS_SLOW)
+    optima = yield from pilots.all_optima(range(_PILOTS), far, _FAR_STEPS_SLOW)
     pool = apart(np.concatenate([minima, optima]), _APART_SEARCHED)
     if not small:
-        differing, orderly = pilots.disagreements(range(_PILOTS, 2 * _PILOTS), pool)
+        differing, orderly = yield from pilots.disagreements(range(_PILOTS, 2 * _PILOTS), pool)
         if orderly and not differing:
             return dataclasses.replace(near, agreed=_PILOTS)
     return Recipe(pool=pool, ranks=_SEARCHED_SLOW, most=_SEARCHED_SLOW_MOST, far=far[:1])
@@ -202,28 +218,35 @@ class _Pilots:
     own: NDArray[np.float64] | None
     options: SolverOptions
 
-    def optima_of_races(self, pilots: range, far: NDArray[np.float64]) -> NDArray[np.float64]:
+    def optima_of_races(self, pilots: range, far: NDArray[np.float64]) -> Asking[NDArray[np.float64]]:
         """Best optimum of every pilot that has one from the starts `far` (K, p); (P, p) or fewer."""
         # Always mixed: only its float32 stage races starts, and these optima only serve as starts.
         wide = dataclasses.replace(self.options, precision="mixed", wide_start=True, max_steps=_FAR_STEPS)
         starts = [np.broadcast_to(start, (len(pilots), len(start))) for start in far]
-        solution = solve(self.problem, self.weights(pilots), starts, options=wide)
+        solution = yield Request(
+            problem=self.problem, weights=self.weights(pilots), starts=starts, options=wide
+        )
         return solution.theta[solution.is_optimum]
 
     def all_optima(
         self, pilots: range, far: NDArray[np.float64], steps: int = _FAR_STEPS
-    ) -> NDArray[np.float64]:
+    ) -> Asking[NDArray[np.float64]]:
         """Optima of every pilot from each of the starts `far` (K, p); (P K, p) or fewer.
 
         Where data are hard, the best of a race is often one that runs off, and there is no optimum to show
         for it; and what is second for one resample is first for another.
         """
-        weights = np.repeat(self.weights(pilots), len(far), axis=0)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
-        solution = solve(self.problem, weights, np.tile(far, (len(pilots), 1)), options=wide)
+        solution = yield Request(
+            problem=self.problem,
+            weights=self.weights(pilots),
+            row=np.repeat(np.arange(len(pilots)), len(far)),
+            starts=[np.tile(far, (len(pilots), 1))],
+            options=wide,
+        )
         return solution.theta[solution.is_optimum]
 
-    def disagreements(self, pilots: range, pool: NDArray[np.float64]) -> tuple[int, bool]:
+    def disagreements(self, pilots: range, pool: NDArray[np.float64]) -> Asking[tuple[int, bool]]:
         """How many pilots end with different objectives from the best and second best of `pool` (K, p).
 
         Also whether all of them end at a certified optimum that no bound holds.
@@ -232,10 +255,11 @@ class _Pilots:
             return 0, True
         weights = self.weights(pilots)
         starts = best_of_pool(self.problem, weights, pool, ranks=2)
-        solution = solve(
-            self.problem,
-            np.tile(weights, (2, 1)),
-            starts.reshape(-1, pool.shape[1]),
+        solution = yield Request(
+            problem=self.problem,
+            weights=weights,
+            row=np.tile(np.arange(len(pilots)), 2),
+            starts=[starts.reshape(-1, pool.shape[1])],
             options=self.options,
         )
         differing = differ(solution.objective_value.reshape(2, -1), weights)

@@ -30,10 +30,11 @@ from chinchilla_jax.laws.objectives import (
     own_residuals,
 )
 from chinchilla_jax.laws.separation import NEAR_LINE
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver, solve
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
 from chinchilla_jax.solvers.huber_scale import VERTEX_BELOW
 from chinchilla_jax.solvers.least_absolute import DUAL_TOLERANCE, ZERO
+from chinchilla_jax.solvers.requests import Asking, Request, alone
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
@@ -89,12 +90,37 @@ def fit(
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, or a pair of arguments that has none.
     """
-    runs = as_runs(data, "fit")
+    return alone(
+        ask_fit(
+            as_runs(data, "fit"),
+            law,
+            objective=objective,
+            delta=delta,
+            weights=weights,
+            solver=solver,
+            starts=starts,
+            options=options,
+        )
+    )
+
+
+def ask_fit(
+    runs: Runs,
+    law: Law | str = "chinchilla",
+    *,
+    objective: Objective | str = "huber",
+    delta: Delta | None = None,
+    weights: ArrayLike | None = None,
+    solver: str = "newton",
+    starts: str | int | FitResult = "auto",
+    options: SolverOptions | None = None,
+) -> Asking[FitResult]:
+    """`fit` as a procedure, see solvers/requests.py."""
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
     problem = with_width(problem, own, options)
-    return fit_problem(problem, own, solver=solver, starts=starts, options=options)
+    return (yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options))
 
 
 def decided_objective(
@@ -154,6 +180,18 @@ def fit_problem(
         starts: as for `fit`.
         options: as for `fit`.
     """
+    return alone(ask_problem_fit(problem, weights, solver=solver, starts=starts, options=options))
+
+
+def ask_problem_fit(
+    problem: Problem,
+    weights: NDArray[np.float64] | None,
+    *,
+    solver: str = "newton",
+    starts: str | int | FitResult = "auto",
+    options: SolverOptions | None = None,
+) -> Asking[FitResult]:
+    """`fit_problem` as a procedure, see solvers/requests.py."""
     design, law = problem.design, problem.law
     fast, given = is_fast(law, problem.objective), options
     options, more_steps = _steps(problem, options)
@@ -166,9 +204,14 @@ def fit_problem(
     if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
         five = Problem(law=CHINCHILLA, design=design, objective=problem.objective)
         count = max(len(theta[0]) // _FEWER, 4)
-        embedded = law.embed(fit_problem(five, weights, starts=count, options=given).theta)
+        fit_of_five = yield from ask_problem_fit(five, weights, starts=count, options=given)
+        embedded = law.embed(fit_of_five.theta)
         theta += [] if embedded is None else [embedded[None]]
-    found = solve(problem, rows, np.concatenate(theta), solver=solver, options=options)
+
+    def request(theta: NDArray[np.float64]) -> Request:
+        return Request(problem=problem, weights=rows, starts=[theta], solver=solver, options=options)
+
+    found = yield request(np.concatenate(theta))
     best = found.best_lane()
     if found.status[best] == Status.MAX_STEPS and more_steps and solver == "newton":
         # It creeps along a kink or a valley; a fresh start from there usually converges.
@@ -179,7 +222,7 @@ def fit_problem(
     twin = law.exchanged(found.theta[best]) if design.line_spreads[1] < NEAR_LINE else None
     if twin is not None:
         # Near a line the terms can exchange places, and which way round is lower the starts may not show.
-        also = solve(problem, rows, twin[None], solver=solver, options=options)
+        also = yield request(twin[None])
         found = Solution.concatenated([found, also])
     return _result(problem, found, weights, options)
 

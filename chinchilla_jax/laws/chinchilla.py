@@ -43,6 +43,7 @@ class Chinchilla(Law):
     least: ClassVar[tuple[int, int, int]] = (3, 3, 6)
     grid_size: ClassVar[int] = 4500
     frame: ClassVar[Frame | None] = SlopeFrame(amplitude=0, floor=FLOOR, exponent=3)
+    stacks: ClassVar[bool] = True
 
     @staticmethod
     def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
@@ -125,14 +126,15 @@ class Chinchilla(Law):
     def curvature(self, theta: Floats, design: Design, factors: Floats) -> Floats:
         """Second derivative of sum_i factors_i r_i; theta (R, 5), factors (R, n) to (R, 5, 5)."""
         jacobian = self.jacobian(theta, design)
-        ones, zeros = np.ones(len(design)), np.zeros(len(design))
-        of_params = np.stack([ones, zeros, zeros, -design.log_params, zeros])
-        of_tokens = np.stack([zeros, ones, zeros, zeros, -design.log_tokens])
         found = -np.swapaxes(factors[..., None] * jacobian, 1, 2) @ jacobian
         # The predicted loss is a sum of exponentials: each term adds its share times a square.
-        for share, slopes in ((jacobian[..., 0], of_params), (jacobian[..., 1], of_tokens)):
-            products = (slopes[:, None] * slopes[None]).reshape(25, -1)
-            found += ((factors * share) @ products.T).reshape(-1, 5, 5)
+        for j, k, place in ((0, 3, design.log_params), (1, 4, design.log_tokens)):
+            pull = factors * jacobian[..., j]
+            found[:, j, j] += pull.sum(axis=1)
+            slope = np.sum(pull * place, axis=1)
+            found[:, j, k] -= slope
+            found[:, k, j] -= slope
+            found[:, k, k] += np.sum(pull * place * place, axis=1)
         return np.asarray(found)
 
 

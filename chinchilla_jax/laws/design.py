@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -76,9 +78,23 @@ class Design:
             tokens_scale=float(scale[1]),
         )
 
+    @classmethod
+    def stacked(cls, designs: Sequence[Design], index: NDArray[np.intp]) -> Design:
+        """For every lane its own runs: columns (R, n), locations and scales (R,); for laws that `stack`.
+
+        Args:
+            designs: tables of n runs each.
+            index: (R,) the table of each lane.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        fields: dict[str, Any] = {
+            name: np.array([getattr(each, name) for each in designs])[index] for name in names
+        }
+        return cls(**fields)
+
     def __len__(self) -> int:
         """Number of runs."""
-        return len(self.log_loss)
+        return int(self.log_loss.shape[-1])
 
     @property
     def params(self) -> NDArray[np.float64]:
@@ -94,6 +110,12 @@ class Design:
     def columns(self) -> NDArray[np.float64]:
         """Standardised log params, log tokens, and log loss as one array (3, n)."""
         return np.stack([self.log_params, self.log_tokens, self.log_loss])
+
+    @functools.cached_property
+    def first_of_equal(self) -> NDArray[np.intp]:
+        """For every run the first one with the same size, tokens and loss, (n,)."""
+        _, first, group = np.unique(self.columns, axis=1, return_index=True, return_inverse=True)
+        return np.asarray(first[group.reshape(-1)])
 
     @functools.cached_property
     def line_spreads(self) -> tuple[float, float]:

@@ -46,6 +46,8 @@ class Law(abc.ABC):
         additive: whether every derivative of the loss is a function of the size plus one of the token count.
         grid_size: points of the law's own grid of starts.
         frame: coordinates in which the law's valley is straight, see laws/frames.py; None for its own.
+        stacks: whether `residuals`, `jacobian`, `curvature` and `natural` take runs that differ by lane
+            (`Design.stacked`); the closed forms in NumPy do.
     """
 
     name: ClassVar[str]
@@ -59,6 +61,7 @@ class Law(abc.ABC):
     additive: ClassVar[bool] = True
     grid_size: ClassVar[int] = 32
     frame: ClassVar[Frame | None] = None
+    stacks: ClassVar[bool] = False
 
     @staticmethod
     @abc.abstractmethod

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.laws.law import Law
+    from chinchilla_jax.solvers.batch import Batch
 
 # Relative to the unit diagonal that the Hessian is scaled to: an eigenvalue below this counts as zero.
 SINGULAR = 1e-11
@@ -97,9 +98,7 @@ def derivatives(
     ss, tt = g_s + (hold * s * s) @ along_u, g_t + (hold * t * t) @ along_v
     s_floor, t_floor = (hold * s * of_floor) @ along_u[:, :2], (hold * t * of_floor) @ along_v[:, :2]
     floors = np.sum(hold * of_floor * of_floor, axis=1)
-    gradient = np.stack(
-        [g_s[:, 0], g_t[:, 0], np.sum(pull * of_floor, axis=1), g_s[:, 1], g_t[:, 1]], axis=1
-    )
+    gradient = np.stack([g_s[:, 0], g_t[:, 0], np.sum(pull * of_floor, axis=1), g_s[:, 1], g_t[:, 1]], axis=1)
     upper = {
         (0, 0): ss[:, 0], (0, 1): both[:, 0], (0, 2): s_floor[:, 0], (0, 3): ss[:, 1], (0, 4): both[:, 2],
         (1, 1): tt[:, 0], (1, 2): t_floor[:, 0], (1, 3): both[:, 1], (1, 4): tt[:, 1],
@@ -256,15 +255,17 @@ def identifiable(
     return enough
 
 
-def degenerate(
-    law: Law, design: Design, weights: NDArray[Any], theta: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def degenerate(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the law at theta (R, p) has run off, lost a term, overflows, or rests on too few runs; (R,)."""
+    law = batch.law
     escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
-    shares = np.abs(law.jacobian(theta, design)[..., list(law.amplitudes)])
-    largest = np.where((np.asarray(weights) > 0)[..., None], shares, 0.0).max(axis=1)
-    lost = ~(largest.min(axis=1) >= VANISHING)
-    return escaped | lost | overflows(law, design, theta) | ~identifiable(law, design, weights)
+    shares = np.abs(batch.jacobian(theta)[..., list(law.amplitudes)])
+    largest = np.where((batch.rows > 0)[..., None], shares, 0.0).max(axis=1)
+    found = np.asarray(escaped | ~(largest.min(axis=1) >= VANISHING))
+    for problem, lanes in batch.data_sets():
+        design, weights = problem.design, batch[lanes].own
+        found[lanes] |= overflows(law, design, theta[lanes]) | ~identifiable(law, design, weights)
+    return found
 
 
 def overflows(law: Law, design: Design, theta: NDArray[np.float64]) -> NDArray[np.bool_]:

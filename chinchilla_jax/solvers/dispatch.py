@@ -21,6 +21,7 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.batch import Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def solve(
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit every lane from one start or from several, and keep the best.
+    """Fit every lane of one data set from one start or from several, and keep the best.
 
     The libraries' solvers cannot race several starts and take the best guess alone.
 
@@ -90,26 +91,77 @@ def solve(
     Raises:
         UsageError: a combination that has no meaning, or shapes that do not fit together.
     """
-    check_solver(solver, problem.law, problem.objective)
-    _check_engine(options.engine, solver, problem)
     candidates = [starts] if isinstance(starts, np.ndarray) and starts.ndim == 2 else list(starts)
-    objective = problem.objective
+    batch = Batch.of(problem, weights, len(candidates[0]))
+    return solve_many(batch, candidates, solver=solver, options=options, on_progress=on_progress)
+
+
+def solve_many(
+    batch: Batch,
+    candidates: Sequence[NDArray[np.float64]],
+    *,
+    solver: str = "newton",
+    options: SolverOptions = DEFAULT_OPTIONS,
+    on_progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """`solve` for lanes on any number of data sets. A lane's result does not depend on the others.
+
+    Args:
+        batch: the lanes.
+        candidates: starts of every lane, best guess first, each (R, p).
+        solver: out of `SOLVER_NAMES`.
+        options: how hard to try.
+        on_progress: called with the number of lanes just finished.
+
+    Raises:
+        UsageError: a combination that has no meaning, or shapes that do not fit together.
+    """
+    law, objective = batch.law, batch.objective
+    check_solver(solver, law, objective)
+    _check_engine(options.engine, solver, batch.problems[0])
+    if not batch.valid.all():
+        found = Solution.invalid(len(batch), law.size)
+        left = np.flatnonzero(batch.valid)
+        if len(left):
+            some = [start[left] for start in candidates]
+            found.put(left, solve_many(batch[left], some, solver=solver, options=options))
+        if on_progress is not None:
+            on_progress(len(batch))
+        return found
+    if isinstance(objective, HuberScale):  # by "newton" alone
+        from chinchilla_jax.solvers.huber_scale import solve_huber_scale
+
+        return solve_huber_scale(
+            batch, candidates, solve_widths=solve_widths, options=options, on_progress=on_progress
+        )
+    if solver == "newton" and is_fast(law, objective) and not batch.problems[0].raw:
+        from chinchilla_jax.solvers.five_parameter import solve_lanes
+
+        widths = np.full(len(batch), min(float(objective.down), _SQUARED_DELTA))
+        return solve_lanes(batch, candidates, widths, options=options, on_progress=on_progress)
+    # Others know one data set per call.
+    found = Solution.empty(len(batch), law.size)
+    for problem, lanes in batch.data_sets():
+        some = [start[lanes] for start in candidates]
+        of_one = _solve_one(problem, batch[lanes].own, some, solver, options, on_progress)
+        found.put(lanes, of_one)
+    return found
+
+
+def _solve_one(
+    problem: Problem,
+    weights: NDArray[Any],
+    candidates: Sequence[NDArray[np.float64]],
+    solver: str,
+    options: SolverOptions,
+    on_progress: Callable[[int], None] | None,
+) -> Solution:
+    """Fit lanes of one data set where no engine takes many."""
     if solver != "newton":
         from chinchilla_jax.solvers.libraries.quasi_newton import library_solver
 
         return library_solver(solver)(
             problem, weights, candidates[0], options=options, on_progress=on_progress
-        )
-    if isinstance(objective, HuberScale):
-        from chinchilla_jax.solvers.huber_scale import solve_huber_scale
-
-        return solve_huber_scale(
-            problem,
-            weights,
-            candidates,
-            solve_widths=solve_widths,
-            options=options,
-            on_progress=on_progress,
         )
     if problem.raw:
         from chinchilla_jax.solvers.raw_loss import solve_raw
@@ -118,11 +170,6 @@ def solve(
             problem, weights, candidates, solve=solve, polish=solve_generally, options=options,
             on_progress=on_progress,
         )  # fmt: skip
-    if is_fast(problem.law, objective):
-        from chinchilla_jax.solvers.five_parameter import solve_lanes
-
-        widths = np.full(len(candidates[0]), min(float(objective.down), _SQUARED_DELTA))
-        return solve_lanes(problem, weights, candidates, widths, options=options, on_progress=on_progress)
     found = [
         # Every lane is reported once, with its last start.
         solve_generally(problem, weights, start, options=options, on_progress=report)
@@ -132,8 +179,7 @@ def solve(
 
 
 def solve_widths(
-    problem: Problem,
-    weights: NDArray[Any],
+    batch: Batch,
     starts: NDArray[np.float64],
     widths: NDArray[np.float64],
     *,
@@ -141,13 +187,20 @@ def solve_widths(
     judged: bool = True,
 ) -> Solution:
     """Fit every lane under a Huber zone of its own half-width (R,); see `huber_scale.WidthSolver`."""
-    if isinstance(problem.law, Chinchilla):
+    if isinstance(batch.law, Chinchilla):
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
-        return solve_lanes(problem, weights, [starts], widths, options=options, judged=judged)
+        return solve_lanes(batch, [starts], widths, options=options, judged=judged)
     from chinchilla_jax.solvers.newton.solver import solve_any_law
 
-    return solve_any_law(problem, weights, starts, down=widths, up=widths, options=options, judged=judged)
+    found = Solution.empty(len(batch), batch.law.size)
+    for problem, lanes in batch.data_sets():
+        ends, weights = widths[lanes], batch[lanes].own
+        part = solve_any_law(
+            problem, weights, starts[lanes], down=ends, up=ends, options=options, judged=judged
+        )
+        found.put(lanes, part)
+    return found
 
 
 def solve_generally(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers.batch import Batch
 
 
 class EngineResult(NamedTuple):
@@ -32,7 +35,7 @@ class EngineResult(NamedTuple):
 
 
 class Engine(Protocol):
-    """What runs the Newton steps of a chunk of lanes on one data set."""
+    """What runs the Newton steps of a chunk of lanes, on any number of data sets."""
 
     workers: int  # calls that may run at the same time
 
@@ -42,13 +45,38 @@ class Engine(Protocol):
 
     def __call__(
         self,
-        weights: NDArray[Any],
+        batch: Batch,
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
     ) -> EngineResult:
         """Fit R lanes from the best of their starts (K, R, 5), best guess first.
 
-        Weights are (R, n) or (1, n); zone half-widths (R,), the objective's own and the one to begin with.
+        Zone half-widths (R,): the objective's own, and the one to begin with.
         """
         ...
+
+
+class CallCounter:
+    """How often the engines of this process were called, and with how many lanes; any thread may count.
+
+    Where fits are many and small, what a study takes is the number of calls.
+
+    Attributes:
+        calls: so far.
+        lanes: of all of them together.
+    """
+
+    def __init__(self) -> None:
+        """No call yet."""
+        self.calls = self.lanes = 0
+        self._lock = threading.Lock()
+
+    def add(self, lanes: int) -> None:
+        """Count a call."""
+        with self._lock:
+            self.calls += 1
+            self.lanes += lanes
+
+
+ENGINE_CALLS = CallCounter()

@@ -19,12 +19,7 @@ from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
-from chinchilla_jax.solvers.base import (
-    DEFAULT_OPTIONS,
-    Problem,
-    Solution,
-    SolverOptions,
-)
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.engine import Engine, EngineResult
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
@@ -35,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.solvers.batch import Batch
 
 _SIZE = CHINCHILLA.size
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
@@ -45,8 +41,7 @@ _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
 def solve_lanes(
-    problem: Problem,
-    weights: NDArray[Any],
+    batch: Batch,
     candidates: Sequence[NDArray[np.float64]],
     widths: NDArray[np.float64],
     *,
@@ -61,8 +56,7 @@ def solve_lanes(
     precision="float64" there is no such stage, and only the best guess is used.
 
     Args:
-        problem: the runs; the objective's zone is given by `widths`.
-        weights: (R, n) or (1, n).
+        batch: the lanes, all of data sets that can be fitted; the objective's zone is given by `widths`.
         candidates: starts of every lane, best guess first, each (R, 5).
         widths: (R,) half-widths of the zone.
         options: how hard to try.
@@ -70,38 +64,35 @@ def solve_lanes(
         judged: whether to ask if the data determine the law; fits that only lead to others are not judged,
             and their status is what the steps ended with.
     """
-    design, count = problem.design, len(widths)
-    if not design.valid:
-        return Solution.invalid(count, _SIZE)
+    count = len(batch)
     if options.precision == "float64":
         candidates = candidates[:1]
     if len(candidates) > _MOST_RANKS:
         raise UsageError(f"{len(candidates)} starts per lane; at most {_MOST_RANKS} are taken")
     starts = np.asarray(candidates, dtype=np.float64)
     # The kernel reads memory by these shapes.
-    fits = starts.shape[1:] == (count, _SIZE) and widths.shape == (count,)
-    if not fits or np.shape(weights) not in ((1, len(design)), (count, len(design))):
+    if starts.shape[1:] != (count, _SIZE) or widths.shape != (count,):
         raise UsageError(
-            f"weights {np.shape(weights)} and starts {starts.shape[1:]} do not fit {len(design)} runs; "
-            "give weights (lanes, runs) or (1, runs), and starts (lanes, 5)"
+            f"starts {starts.shape[1:]} and widths {widths.shape} do not fit {count} lanes; give starts "
+            "(lanes, 5) and a width for each lane"
         )
     solution = Solution.empty(count, _SIZE)
-    engine = _engine(design, options)
+    engine = _engine(batch.n_runs, options)
     length = engine.lanes_per_call(count)
 
     def work(first: int) -> None:
         lanes = slice(first, min(first + length, count))
-        part = weights if len(weights) == 1 else weights[lanes]
+        part = batch[lanes]
         first_width = (
-            _first_width(design, starts[0, lanes], widths[lanes]) if options.wide_start else widths[lanes]
+            _first_width(part, starts[0, lanes], widths[lanes]) if options.wide_start else widths[lanes]
         )
         ends = engine(part, starts[:, lanes], widths[lanes], first_width)
-        found = _outcome(design, part, widths[lanes], ends, options)
+        found = _outcome(part, widths[lanes], ends, options)
         if judged:
-            log_weaker = log_weaker_term(design, found.theta)
-            spread = spread_without_one(design, part)
-            _name_degenerate(design, part, found, log_weaker, spread)
-            _certify_again(design, part, found, log_weaker, spread, widths[lanes], options.tolerance)
+            for problem, mine in part.data_sets():
+                named = found[mine]
+                _judge(problem.design, part[mine].own, named, widths[lanes][mine], options.tolerance)
+                found.status[mine] = named.status
         solution.put(lanes, found)
         if on_progress is not None:
             on_progress(lanes.stop - first)
@@ -117,30 +108,29 @@ def solve_lanes(
     return solution
 
 
-def _engine(design: Design, options: SolverOptions) -> Engine:
-    """What takes the steps."""
+def _engine(n_runs: int, options: SolverOptions) -> Engine:
+    """What takes the steps on tables of so many runs."""
     kernel = chosen_kernel(options.engine)
     if kernel is not None:
         from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
 
-        return LaneEngine(kernel, design.columns, options)
+        return LaneEngine(kernel, n_runs, options)
     from chinchilla_jax.solvers.xla.engine import XlaEngine
 
-    return XlaEngine(design, options, _MOST_RANKS)
+    return XlaEngine(n_runs, options, _MOST_RANKS)
 
 
 def _first_width(
-    design: Design, starts: NDArray[np.float64], widths: NDArray[np.float64]
+    batch: Batch, starts: NDArray[np.float64], widths: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Zone to begin with: as wide as the residuals at the start, within reason."""
-    size = np.abs(CHINCHILLA.residuals(starts, design))
+    size = np.abs(batch.residuals(starts))
     typical = np.partition(size, size.shape[1] // 2, axis=1)[:, size.shape[1] // 2]
     return np.clip(typical, widths, 1e3 * widths)
 
 
 def _outcome(
-    design: Design,
-    weights: NDArray[Any],
+    batch: Batch,
     widths: NDArray[np.float64],
     ends: EngineResult,
     options: SolverOptions,
@@ -160,7 +150,7 @@ def _outcome(
     value = ends.anchor_value.copy()
     # A lane that ran out of steps between two series has no value yet.
     for lane in np.flatnonzero(~np.isfinite(value)):
-        row = weights[0 if len(weights) == 1 else lane]
+        design, row = batch.problems[batch.condition[lane]].design, batch.weights[batch.row[lane]]
         with np.errstate(invalid="ignore"):  # a start at infinity, on runs without a weight
             found = Huber(float(widths[lane])).value(CHINCHILLA.residuals(theta[lane], design), row)
         value[lane] = found if np.isfinite(found) else np.inf
@@ -171,6 +161,20 @@ def _outcome(
         status=status,
         steps=np.asarray(ends.steps, dtype=np.int32),
     )
+
+
+def _judge(
+    design: Design,
+    weights: NDArray[Any],
+    solution: Solution,
+    widths: NDArray[np.float64],
+    tolerance: float,
+) -> None:
+    """Ask of lanes of one data set if it determines the law; `solution`'s statuses are changed in place."""
+    log_weaker = log_weaker_term(design, solution.theta)
+    spread = spread_without_one(design, weights)
+    _name_degenerate(design, weights, solution, log_weaker, spread)
+    _certify_again(design, weights, solution, log_weaker, spread, widths, tolerance)
 
 
 def _name_degenerate(

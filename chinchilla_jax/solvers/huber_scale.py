@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.objectives import HuberScale
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import degenerate
 from chinchilla_jax.solvers.least_absolute import least_absolute
 from chinchilla_jax.solvers.nearest_at_bound import nearest_at_bound
@@ -30,21 +30,24 @@ from chinchilla_jax.solvers.status import Status, is_certified
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from chinchilla_jax.laws.law import Law
+    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.solvers.batch import Batch
+
 
 class WidthSolver(Protocol):
     """Fits a law under a Huber zone of its own half-width in each lane."""
 
     def __call__(
         self,
-        problem: Problem,
-        weights: NDArray[Any],
+        batch: Batch,
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         *,
         options: SolverOptions,
         judged: bool = True,
     ) -> Solution:
-        """Fit R lanes: weights (R, n) or (1, n), starts (R, p), widths (R,)."""
+        """Fit R lanes from starts (R, p), with widths (R,)."""
         ...
 
 
@@ -59,8 +62,7 @@ _SETTLED = 1e-11
 
 
 def solve_huber_scale(
-    problem: Problem,
-    weights: NDArray[Any],
+    batch: Batch,
     candidates: Sequence[NDArray[np.float64]],
     *,
     solve_widths: WidthSolver,
@@ -69,46 +71,46 @@ def solve_huber_scale(
 ) -> Solution:
     """Fit every lane of a `HuberScale` objective; `decrement` is the dual's excess in a narrow zone.
 
+    Lanes of one data set under one row of weights are several starts of one fit. They meet at few optima: the
+    narrow zones are for one lane of each, and the best is compared with what lies at the bound.
+
     Args:
-        problem: what is fitted; n runs, p parameters.
-        weights: (R, n) or (1, n).
+        batch: the lanes, all of data sets that can be fitted; n runs, p parameters.
         candidates: starts of every lane, best guess first, each (R, p).
         solve_widths: fits the law under a Huber zone of given half-width in each lane.
         options: how hard to try.
         on_progress: called with the number of lanes just finished.
     """
-    lanes, size, n_runs = len(candidates[0]), problem.law.size, len(problem.design)
-    if not problem.design.valid:
-        return Solution.invalid(lanes, size)
-    if n_runs < size:
-        raise UsageError(f"HuberScale needs at least {size} runs, found {n_runs}; add runs or use Huber")
-    w = np.asarray(weights, dtype=np.float64)
-    paths = _Paths(problem, w, solve_widths, options)
-    if len(w) == 1:
-        # Starts of one data set meet at few optima: the narrow zones are for one lane of each.
-        ends = paths.begun(np.concatenate(candidates), np.zeros(len(candidates) * lanes, np.intp))
-        lanes_of, every = together(ends.theta)
-        distinct = ends[lanes_of]
-        found = paths.finished(distinct, np.zeros(len(distinct), np.intp))[every]
-        parts = [found[first * lanes : (first + 1) * lanes] for first in range(len(candidates))]
-        found = Solution.best_of(parts)
-        best = np.array([found.best_lane()])
-        rows = np.zeros(1, np.intp)
-    else:
-        rows = best = np.arange(lanes)
-        known = [paths.begun(start, rows) for start in candidates]
-        found = paths.finished(known[0], rows)
-        for number, ends in enumerate(known[1:], start=1):
-            new = np.flatnonzero(_elsewhere(ends, known[:number]))
-            _compete(found, new, paths.finished(ends[new], new))
-    if problem.law.bounded:
+    size = batch.law.size
+    if batch.n_runs < size:
+        raise UsageError(
+            f"HuberScale needs at least {size} runs, found {batch.n_runs}; add runs or use Huber"
+        )
+    paths = _Paths(batch.law, batch.objective, solve_widths, options)
+    _, fit = np.unique(batch.condition * len(batch.weights) + batch.row, return_inverse=True)
+    known = [paths.begun(batch, start) for start in candidates]
+    lanes_of, every = together(np.column_stack([fit, known[0].theta]))
+    found = paths.finished(batch[lanes_of], known[0][lanes_of])[every]
+    for number, ends in enumerate(known[1:], start=1):
+        new = np.flatnonzero(_elsewhere(ends, known[:number]))
+        _compete(found, new, paths.finished(batch[new], ends[new]))
+    if batch.law.bounded:
         # Another minimum may lie where a bounded coordinate (E) is zero.
-        at_bound = paths.begun(nearest_at_bound(problem, w, found.theta[best]), rows)
+        best = _best_of_each(found, fit)
+        of_best = batch[best]
+        at_bound = paths.begun(of_best, nearest_at_bound(of_best, found.theta[best]))
         new = np.flatnonzero(_elsewhere(at_bound, [found[best]]))
-        _compete(found, best[new], paths.finished(at_bound[new], rows[new]))
+        _compete(found, best[new], paths.finished(of_best[new], at_bound[new]))
     if on_progress is not None:
-        on_progress(lanes)
+        on_progress(len(batch))
     return found
+
+
+def _best_of_each(found: Solution, fit: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The best lane of every fit, of which `fit` (R,) gives the number; in the order of the fits."""
+    order = np.argsort(fit, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(fit[order])) + 1) if len(order) else []
+    return np.array([lanes[found[lanes].best_lane() if len(lanes) > 1 else 0] for lanes in groups], np.intp)
 
 
 def _elsewhere(ends: Solution, known: Sequence[Solution]) -> NDArray[np.bool_]:
@@ -129,63 +131,50 @@ class _Paths:
     """From starts to certified minima, through zones that narrow."""
 
     def __init__(
-        self,
-        problem: Problem,
-        w: NDArray[np.float64],
-        solve_widths: WidthSolver,
-        options: SolverOptions,
+        self, law: Law, objective: Objective, solve_widths: WidthSolver, options: SolverOptions
     ) -> None:
-        assert isinstance(problem.objective, HuberScale)
-        self.problem, self.w, self.solve_widths, self.options = problem, w, solve_widths, options
-        self.objective = problem.objective
+        assert isinstance(objective, HuberScale)
+        self.law, self.objective = law, objective
+        self.solve_widths, self.options = solve_widths, options
 
-    def _weights(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights of lanes whose rows these are: for a solver, (L, n) or (1, n), and (L, n)."""
-        if len(self.w) == 1:
-            return self.w, np.broadcast_to(self.w, (len(rows), self.w.shape[1]))
-        return self.w[rows], self.w[rows]
-
-    def begun(self, theta: NDArray[np.float64], rows: NDArray[np.intp]) -> Solution:
+    def begun(self, batch: Batch, theta: NDArray[np.float64]) -> Solution:
         """Ends in a wide zone of L lanes that begin at theta (L, p)."""
-        weights, w = self._weights(rows)
-        width = np.maximum(_CONTINUATION[0] * _mean_abs(self.problem, w, theta), 1e-12)
+        width = np.maximum(_CONTINUATION[0] * _mean_abs(batch, theta), 1e-12)
         first = dataclasses.replace(self.options, tolerance=1e-8)
-        return self.solve_widths(self.problem, weights, theta, width, options=first, judged=False)
+        return self.solve_widths(batch, theta, width, options=first, judged=False)
 
-    def finished(self, ends: Solution, rows: NDArray[np.intp]) -> Solution:
+    def finished(self, batch: Batch, ends: Solution) -> Solution:
         """Minima of L lanes, with certificates, from their ends in a wide zone."""
-        if not len(rows):
+        if not len(batch):
             return ends
-        problem, objective = self.problem, self.objective
-        weights, w = self._weights(rows)
+        objective, w = self.objective, _real(batch)
         narrow = dataclasses.replace(self.options, precision="float64", wide_start=False)
         loose = dataclasses.replace(narrow, tolerance=1e-8)
         theta, steps = ends.theta, ends.steps.copy()
-        near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
+        near = np.maximum(_mean_abs(batch, theta), 1e-12)
         width = _CONTINUATION[0] * near
         for fraction in _CONTINUATION[1:]:
             if objective.delta**2 >= fraction:  # the zone is delta sigma wide, sigma about delta mean|r|
                 break
             width = fraction * near
-            solution = self.solve_widths(problem, weights, theta, width, options=loose, judged=False)
+            solution = self.solve_widths(batch, theta, width, options=loose, judged=False)
             theta, steps = solution.theta, steps + solution.steps
-            near = np.maximum(_mean_abs(problem, w, theta), 1e-12)
-        sigma = objective.scale(problem.residuals(theta), w)
+            near = np.maximum(_mean_abs(batch, theta), 1e-12)
+        sigma = objective.scale(batch.residuals(theta), w)
         at_vertex = objective.delta * sigma < VERTEX_BELOW * near
-        found = Solution.empty(len(rows), problem.law.size)
+        found = Solution.empty(len(batch), self.law.size)
         sharp = np.flatnonzero(at_vertex)
         if len(sharp):
-            found.put(sharp, self._sharp(w[sharp], theta[sharp], width[sharp], steps[sharp]))
+            found.put(sharp, self._sharp(batch[sharp], theta[sharp], width[sharp], steps[sharp]))
         left = np.flatnonzero(~(at_vertex & is_certified(found.status)))
         if len(left):
-            few = weights if len(weights) == 1 else weights[left]
-            smooth = _alternate(problem, few, w[left], theta[left], sigma[left], narrow, self.solve_widths)
+            smooth = self._alternate(batch[left], theta[left], sigma[left], narrow)
             smooth.steps[:] += steps[left]
             # From its own minimum a lane may reach the sharp one after all: then that is the answer.
             sharp = np.flatnonzero(at_vertex[left])
             if len(sharp):
                 again = self._sharp(
-                    w[left[sharp]],
+                    batch[left[sharp]],
                     smooth.theta[sharp],
                     objective.delta * sigma[left[sharp]],
                     smooth.steps[sharp],
@@ -194,26 +183,26 @@ class _Paths:
                 smooth.put(sharp[take], again[take])
             found.put(left, smooth)
         # The law passes through every run with a weight: the likelihood is unbounded as sigma goes to zero.
-        perfect = _mean_abs(problem, w, found.theta) < _PERFECT
-        undetermined = perfect | degenerate(problem.law, problem.design, w, found.theta)
+        perfect = _mean_abs(batch, found.theta) < _PERFECT
+        undetermined = perfect | degenerate(batch, found.theta)
         found.status[(is_certified(found.status) & undetermined) | ~(w > 0).any(axis=1)] = Status.UNIDENTIFIED
         found.objective_value[np.isnan(found.objective_value)] = np.inf
         return found
 
     def _sharp(
         self,
-        w: NDArray[np.float64],
+        batch: Batch,
         theta: NDArray[np.float64],
         width: NDArray[np.float64],
         steps: NDArray[np.int32],
     ) -> Solution:
         """Least absolute deviations from near theta (L, p), optima in zones of this half-width (L,)."""
-        problem, objective = self.problem, self.objective
-        end = least_absolute(problem, w, theta, width)
+        objective, w = self.objective, _real(batch)
+        end = least_absolute(batch, theta, width)
         # No further up than where it began: a step may have led elsewhere.
-        lower = _mean_abs(problem, w, end.theta) <= _mean_abs(problem, w, theta) * (1 + 1e-9)
+        lower = _mean_abs(batch, end.theta) <= _mean_abs(batch, theta) * (1 + 1e-9)
         certified = end.certified & lower
-        residual = problem.residuals(end.theta)
+        residual = batch.residuals(end.theta)
         # The minimum of the likelihood itself, whose zone has a width, lies width * lambda_i beside it: about
         # 1e-6 in the likelihood, 1e-6 relative in B on the Chinchilla runs.
         sigma = objective.scale(residual, w)
@@ -226,6 +215,37 @@ class _Paths:
             steps=steps + end.steps,
         )
 
+    def _alternate(
+        self,
+        batch: Batch,
+        theta: NDArray[np.float64],
+        sigma: NDArray[np.float64],
+        options: SolverOptions,
+    ) -> Solution:
+        """Fit scale and law in turn until the scale settles."""
+        objective, w = self.objective, _real(batch)
+        solution = self.solve_widths(batch, theta, objective.delta * sigma, options=options)
+        # In a zone this narrow the scale hardly moves the law: a few turns are enough.
+        narrow = objective.delta * sigma < VERTEX_BELOW * _mean_abs(batch, theta)
+        turns = np.where(narrow, _NARROW_TURNS, _MOST_TURNS)
+        for turn in range(_MOST_TURNS):
+            updated = objective.scale(batch.residuals(solution.theta), w)
+            moving = np.flatnonzero((np.abs(updated - sigma) > _SETTLED * sigma) & (turn < turns))
+            sigma = np.where(turn < turns, updated, sigma)
+            if not moving.size:
+                break
+            part = self.solve_widths(
+                batch[moving], solution.theta[moving], objective.delta * sigma[moving], options=options
+            )
+            part.steps[:] += solution.steps[moving]
+            solution.put(moving, part)
+        final = objective.scale(batch.residuals(solution.theta), w)
+        settled = np.abs(final - sigma) <= 1e-9 * sigma
+        status = solution.status.copy()
+        status[is_certified(status) & ~settled] = Status.MAX_STEPS
+        value = objective.value(batch.residuals(solution.theta), w, np.maximum(final, 1e-300))
+        return dataclasses.replace(solution, objective_value=value, status=status)
+
 
 def together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """One lane of each distinct optimum, and for every lane the position of its optimum among those."""
@@ -233,47 +253,14 @@ def together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.i
     return lanes_of, every.reshape(-1)
 
 
-def _mean_abs(problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+def _real(batch: Batch) -> NDArray[np.float64]:
+    """The weights of every lane (R, n) as numbers to calculate with."""
+    return np.asarray(batch.rows, dtype=np.float64)
+
+
+def _mean_abs(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted mean of |r| over the runs with a weight; at the others a law may well overflow; (R,)."""
+    w = _real(batch)
     total = w.sum(axis=1)
-    return np.sum(w * np.abs(_used(w, problem.residuals(theta))), axis=1) / np.where(total > 0, total, 1.0)
-
-
-def _used(w: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (R, n, ...) of the runs with a weight, 0 of the others: there a law may well overflow."""
-    return np.where((w > 0).reshape(w.shape + (1,) * (values.ndim - 2)), values, 0.0)
-
-
-def _alternate(
-    problem: Problem,
-    weights: NDArray[Any],
-    w: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    sigma: NDArray[np.float64],
-    options: SolverOptions,
-    solve_widths: WidthSolver,
-) -> Solution:
-    """Fit scale and law in turn until the scale settles."""
-    objective = problem.objective
-    assert isinstance(objective, HuberScale)
-    solution = solve_widths(problem, weights, theta, objective.delta * sigma, options=options)
-    # In a zone this narrow the scale hardly moves the law: a few turns are enough.
-    narrow = objective.delta * sigma < VERTEX_BELOW * _mean_abs(problem, w, theta)
-    turns = np.where(narrow, _NARROW_TURNS, _MOST_TURNS)
-    for turn in range(_MOST_TURNS):
-        updated = objective.scale(problem.residuals(solution.theta), w)
-        moving = np.flatnonzero((np.abs(updated - sigma) > _SETTLED * sigma) & (turn < turns))
-        sigma = np.where(turn < turns, updated, sigma)
-        if not moving.size:
-            break
-        few = weights if len(weights) == 1 else weights[moving]
-        part = solve_widths(
-            problem, few, solution.theta[moving], objective.delta * sigma[moving], options=options
-        )
-        part.steps[:] += solution.steps[moving]
-        solution.put(moving, part)
-    final = objective.scale(problem.residuals(solution.theta), w)
-    settled = np.abs(final - sigma) <= 1e-9 * sigma
-    status = solution.status.copy()
-    status[is_certified(status) & ~settled] = Status.MAX_STEPS
-    value = objective.value(problem.residuals(solution.theta), w, np.maximum(final, 1e-300))
-    return dataclasses.replace(solution, objective_value=value, status=status)
+    residual = np.where(w > 0, batch.residuals(theta), 0.0)
+    return np.sum(w * np.abs(residual), axis=1) / np.where(total > 0, total, 1.0)

@@ -31,7 +31,7 @@ from chinchilla_jax.solvers.reduced_system import ReducedSystem
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.solvers.base import Problem
+    from chinchilla_jax.solvers.batch import Batch
 
     Floats = NDArray[np.float64]
 
@@ -64,53 +64,52 @@ class LeastAbsolute:
     steps: NDArray[np.int32]
 
 
-def least_absolute(problem: Problem, w: Floats, theta: Floats, width: Floats) -> LeastAbsolute:
+def least_absolute(batch: Batch, theta: Floats, width: Floats) -> LeastAbsolute:
     """Go from near an optimum to it.
 
     Args:
-        problem: the law and the runs; p parameters, n runs.
-        w: (R, n) weights.
+        batch: R lanes of n runs, p parameters.
         theta: (R, p), optima of a Huber objective with a narrow zone.
         width: (R,) half-width of that zone: residuals inside are the candidates for zero.
     """
-    problem, w = _merged(problem, w)
-    parts = [
-        _Lanes(problem, w[lanes], theta[lanes], width[lanes]).solved()
-        for lanes in (slice(first, first + _LANES) for first in range(0, len(theta), _LANES))
-    ]
+    parts = []
+    for first in range(0, len(theta), _LANES):
+        lanes = slice(first, first + _LANES)
+        some = batch[lanes]
+        parts.append(_Lanes(some, _merged(some), theta[lanes], width[lanes]).solved())
     names = [field.name for field in dataclasses.fields(LeastAbsolute)]
     return LeastAbsolute(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _merged(problem: Problem, w: Floats) -> tuple[Problem, Floats]:
-    """Equal runs as one with their weights together: they vanish together, and are one constraint."""
-    design = problem.design
-    _, first, group = np.unique(design.columns, axis=1, return_index=True, return_inverse=True)
-    if len(first) == len(design):
-        return problem, w
-    together = np.zeros((len(first), len(w)))
-    np.add.at(together, group.reshape(-1), w.T)
-    kept = dataclasses.replace(
-        design,
-        log_params=design.log_params[first],
-        log_tokens=design.log_tokens[first],
-        log_loss=design.log_loss[first],
-    )
-    return dataclasses.replace(problem, design=kept), np.ascontiguousarray(together.T)
+def _merged(batch: Batch) -> Floats:
+    """Weights (R, n) with those of equal runs on the first of them.
+
+    Equal runs vanish together, and are one constraint.
+    """
+    w = np.array(batch.rows, dtype=np.float64)
+    for problem, lanes in batch.data_sets():
+        first = problem.design.first_of_equal
+        again = np.flatnonzero(first != np.arange(len(first)))
+        if len(again):
+            mine = w[lanes].T
+            np.add.at(mine, first[again], mine[again])
+            mine[again] = 0.0
+            w[lanes] = mine.T
+    return w
 
 
 class _Lanes:
     """The state of R lanes."""
 
-    def __init__(self, problem: Problem, w: Floats, theta: Floats, width: Floats) -> None:
-        self.problem, self.w = problem, w
-        self.bounded = list(problem.law.bounded)
+    def __init__(self, batch: Batch, w: Floats, theta: Floats, width: Floats) -> None:
+        self.batch, self.w = batch, w
+        self.bounded = list(batch.law.bounded)
         self.theta = theta.copy()
         count, p = theta.shape
         self.steps = np.zeros(count, np.int32)
         self.excess = np.full(count, np.inf)
         self.certified = np.zeros(count, bool)
-        residual = problem.residuals(theta)
+        residual = batch.residuals(theta)
         size = np.where(w > 0, np.abs(residual), np.inf)
         self.held: NDArray[np.bool_] = np.zeros((count, p), bool)
         self.held[:, self.bounded] = theta[:, self.bounded] <= 0
@@ -145,13 +144,14 @@ class _Lanes:
         """One step of these lanes; which of them continue."""
         theta, w, active, held = self.theta[rows], self.w[rows], self.active[rows], self.held[rows]
         p = theta.shape[1]
-        residual, jacobian, sound = self._linearised(theta, w > 0)
+        some = self.batch[rows]
+        residual, jacobian, sound = _linearised(some, theta, w > 0)
         # A run that has just left the constraints has no sign of its own yet.
         sign = np.where(np.abs(residual) > ZERO, np.sign(residual), self.sign[rows])
         signed = np.where(active, 0.0, w * sign)
         gradient = np.einsum("rn,rnk->rk", signed, jacobian)
         full = active.sum(axis=1) + held.sum(axis=1) >= p
-        hessian = self._hessian(theta, np.where(active, self.multiplier[rows], signed), full)
+        hessian = _hessian(some, theta, np.where(active, self.multiplier[rows], signed), full)
 
         # Coordinates in which sum_i w_i J_i J_i' has a unit diagonal.
         size = np.sqrt(np.einsum("rn,rnk->rk", w, jacobian * jacobian))
@@ -191,23 +191,6 @@ class _Lanes:
         self.certified[rows] = optimal & sound & system.curved & (self.excess[rows] <= DUAL_TOLERANCE)
         return sound & ~optimal & room
 
-    def _linearised(self, theta: Floats, used: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """Residuals (R, n) and Jacobians (R, n, p), 0 where unused or not finite; which lanes are finite."""
-        residual = np.where(used, self.problem.residuals(theta), 0.0)
-        jacobian = np.where(used[..., None], self.problem.jacobian(theta), 0.0)
-        sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
-        residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
-        return residual, jacobian, sound
-
-    def _hessian(self, theta: Floats, factors: Floats, full: NDArray[np.bool_]) -> Floats:
-        """H (R, p, p); zero at a vertex, where no direction is left in which to curve."""
-        count, p = theta.shape
-        hessian = np.zeros((count, p, p))
-        if not full.all():
-            curvature = self.problem.law.curvature(theta[~full], self.problem.design, factors[~full])
-            hessian[~full] = np.where(np.isfinite(curvature), curvature, 0.0)
-        return hessian
-
     def _advanced(
         self,
         theta: Floats,
@@ -238,6 +221,27 @@ class _Lanes:
         bound = (to_bound < 1.0) & ~met
         held[lanes[bound], first_bound[bound]] = True
         return theta, length
+
+
+def _linearised(
+    batch: Batch, theta: Floats, used: NDArray[np.bool_]
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Residuals (R, n) and Jacobians (R, n, p), 0 where unused or not finite; which lanes are finite."""
+    residual = np.where(used, batch.residuals(theta), 0.0)
+    jacobian = np.where(used[..., None], batch.jacobian(theta), 0.0)
+    sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
+    residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
+    return residual, jacobian, sound
+
+
+def _hessian(batch: Batch, theta: Floats, factors: Floats, full: NDArray[np.bool_]) -> Floats:
+    """H (R, p, p); zero at a vertex, where no direction is left in which to curve."""
+    count, p = theta.shape
+    hessian = np.zeros((count, p, p))
+    if not full.all():
+        curvature = batch[~full].curvature(theta[~full], factors[~full])
+        hessian[~full] = np.where(np.isfinite(curvature), curvature, 0.0)
+    return hessian
 
 
 def _reach(residual: Floats, rate: Floats, sign: Floats, free: NDArray[np.bool_]) -> Floats:

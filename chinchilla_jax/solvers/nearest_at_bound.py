@@ -13,37 +13,34 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.solvers.base import Problem
+    from chinchilla_jax.solvers.batch import Batch
 
 _STEPS = 15  # a start, not an optimum
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-9, 1e6
 
 
-def nearest_at_bound(
-    problem: Problem, w: NDArray[np.float64], theta: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def nearest_at_bound(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Theta (R, p) with the bounded coordinates of the law at zero and the others fitted again.
 
     Args:
-        problem: the law and the runs.
-        w: (R, n) or (1, n) weights.
+        batch: the lanes.
         theta: (R, p) to begin with.
     """
     free = np.ones(theta.shape[1], bool)
-    free[list(problem.law.bounded)] = False
+    free[list(batch.law.bounded)] = False
     theta = np.where(free & np.isfinite(theta), theta, 0.0)
-    w = np.broadcast_to(w, (len(theta), w.shape[1]))
+    w = np.asarray(batch.rows, dtype=np.float64)
     damping = np.full(len(theta), _FIRST_DAMPING)
 
     def sums(theta: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        residual = np.where(w > 0, problem.residuals(theta), 0.0)
+        residual = np.where(w > 0, batch.residuals(theta), 0.0)
         with np.errstate(over="ignore"):
             return residual, np.sum(w * residual * residual, axis=1)
 
     residual, value = sums(theta)
     for _ in range(_STEPS):
-        jacobian = np.where((w > 0)[..., None], problem.jacobian(theta), 0.0) * free
-        normal = np.einsum("rn,rnj,rnk->rjk", w, jacobian, jacobian, optimize=True)
+        jacobian = np.where((w > 0)[..., None], batch.jacobian(theta), 0.0) * free
+        normal = np.swapaxes(w[..., None] * jacobian, 1, 2) @ jacobian
         diagonal = np.einsum("rjj->rj", normal) + 1e-12
         damped = normal + np.eye(len(free)) * (damping[:, None] * diagonal + ~free)[:, None]
         step, _ = _solve_each(damped, np.einsum("rn,rnj->rj", w * residual, jacobian))

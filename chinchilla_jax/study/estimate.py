@@ -116,7 +116,7 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
     if measure:
         chunks = plan_chunks(spec, {name: found.hash for name, found in data.items()}, ranges)
         chunk = chunks[len(chunks) // 2]
-        job = Job(spec, chunk, data[chunk.condition.params])
+        job = Job.of(spec, chunk, data[chunk.condition.params])
         # Another seed first: it compiles what this one needs, and shares no fit with it.
         run_job(dataclasses.replace(job, spec=dataclasses.replace(spec, seed=spec.seed ^ 1)))
         begun = time.perf_counter()

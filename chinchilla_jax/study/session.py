@@ -16,6 +16,7 @@ from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
+from chinchilla_jax.study.execution.planning import plan_jobs
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -143,8 +144,9 @@ class Session:
             summariser.start(names)
         work = _Work()
         if missing:
-            with choice.open() as (pool, in_flight):
-                self._compute(missing, names, pool, in_flight, summariser, work)
+            with choice.open() as (pool, in_flight, place):
+                jobs = plan_jobs(self.spec, missing, self.data, place)
+                self._compute(jobs, names, pool, in_flight, summariser, work)
         if summariser is None:
             return True
         computed = time.perf_counter()
@@ -177,40 +179,42 @@ class Session:
 
     def _compute(
         self,
-        missing: Sequence[Chunk],
+        planned: Sequence[Job],
         names: dict[Chunk, str],
         pool: Executor,
         in_flight: int,
         summariser: Summariser | None,
         work: _Work,
     ) -> None:
-        """Compute the missing chunks and write each as it arrives."""
-        self.reporter.begin("study", sum(len(chunk.resamples) for chunk in missing))
+        """Compute the chunks of these jobs and write each as it arrives."""
+        self.reporter.begin("study", sum(len(chunk.resamples) for job in planned for chunk in job.chunks))
 
         def jobs() -> Iterator[Job]:
             looked = time.monotonic()
-            for chunk in missing:
+            for job in planned:
                 if time.monotonic() - looked > _LOOK_SECONDS:
                     looked = time.monotonic()
                     names.update(self.store.names())
-                if chunk in names:  # another writer was faster
-                    self.reporter.advance(len(chunk.resamples))
-                else:
-                    yield Job(self.spec, chunk, self.data[chunk.condition.params])
+                left = tuple(chunk for chunk in job.chunks if chunk not in names)
+                # Another writer was faster.
+                self.reporter.advance(sum(len(each.resamples) for each in job.chunks if each in names))
+                if left:
+                    yield dataclasses.replace(job, chunks=left)
 
-        def receive(job: Job, result: ChunkResult) -> None:
-            clocks = StageClocks()
-            names[job.chunk] = self.store.write(job.chunk, result)
-            clocks.end("write")
-            work.device = dict(result.device)
-            work.seconds.update({**result.seconds, **clocks.seconds})
-            work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
-            for remark in result.remarks:
-                work.remarks.append({"condition": job.chunk.condition.id, "note": remark})
-                self.reporter.note(f"{job.chunk.condition.id}: {remark}")
-            self.reporter.advance(len(job.chunk.resamples))
-            if summariser is not None:
-                summariser.start(names, job.chunk.index)
+        def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
+            for chunk, result in zip(job.chunks, results, strict=True):
+                clocks = StageClocks()
+                names[chunk] = self.store.write(chunk, result)
+                clocks.end("write")
+                work.device = dict(result.device)
+                work.seconds.update({**result.seconds, **clocks.seconds})
+                work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
+                for remark in result.remarks:
+                    work.remarks.append({"condition": chunk.condition.id, "note": remark})
+                    self.reporter.note(f"{chunk.condition.id}: {remark}")
+                self.reporter.advance(len(chunk.resamples))
+                if summariser is not None:
+                    summariser.start(names, chunk.index)
 
         run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
 

@@ -47,7 +47,8 @@ def require_right_answers(kernel: Kernel) -> None:
     columns, weights = example()
     for given in (weights, weights.astype(np.float64)):
         widths = np.full(1, DELTA)
-        ends = LaneEngine(kernel, columns, SolverOptions(workers=1))(given, START[None, None], widths, widths)
+        engine = LaneEngine(kernel, columns.shape[1], SolverOptions(workers=1))
+        ends = engine.fit_columns(columns, given, START[None, None], widths)
         right = (
             ends.status[0] == Status.CONVERGED
             and abs(ends.anchor_value[0] / OBJECTIVE - 1.0) < 1e-10

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.solvers.engine import EngineResult
+from chinchilla_jax.solvers.engine import ENGINE_CALLS, EngineResult
 from chinchilla_jax.solvers.xla import stages
 from chinchilla_jax.solvers.xla.moments import Columns
 from chinchilla_jax.solvers.xla.newton import Lanes
@@ -20,8 +20,8 @@ from chinchilla_jax.solvers.xla.newton import Lanes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.laws.design import Design
     from chinchilla_jax.solvers.base import SolverOptions
+    from chinchilla_jax.solvers.batch import Batch
 
 # Lanes per call and per tile. On the CPU a tile's state stays in the cache, and a call is the unit
 # of work of a thread; elsewhere a tile fills the device.
@@ -58,18 +58,17 @@ def _compiled(tile: int) -> Callable[..., Any]:
 class XlaEngine:
     """One compiled call: pads the lanes, runs the stages, and takes the results back."""
 
-    def __init__(self, design: Design, options: SolverOptions, most_ranks: int) -> None:
-        """Take the runs and the limits; `most_ranks` starts are compiled for, fewer are padded."""
+    def __init__(self, n_runs: int, options: SolverOptions, most_ranks: int) -> None:
+        """Take the size of a table and the limits; `most_ranks` starts are compiled for, fewer are padded."""
         backend = jax.default_backend()
         self.devices = jax.local_device_count()
         self.size, tile = _SHAPES.get(backend, _SHAPES_ELSEWHERE)
         # A large table in fewer lanes: the weights of a call stay within some megabytes.
-        while self.size > tile and self.size * len(design) > _MOST_WEIGHTS:
+        while self.size > tile and self.size * n_runs > _MOST_WEIGHTS:
             self.size //= 2
         self.solve = _compiled(tile)
         one_call_is_serial = backend == "cpu" and self.devices == 1
         self.workers = (options.workers or available_cores()) if one_call_is_serial else 1
-        self.columns = Columns(design.log_params, design.log_tokens, design.log_loss)
         self.most_ranks = most_ranks
         self.limits = stages.Limits(
             tolerance=np.float64(options.tolerance),
@@ -84,12 +83,33 @@ class XlaEngine:
 
     def __call__(
         self,
+        batch: Batch,
+        starts: NDArray[np.float64],
+        widths: NDArray[np.float64],
+        first_width: NDArray[np.float64],
+    ) -> EngineResult:
+        """Fit R lanes, the data sets in turn. See `Engine`."""
+        parts, places = [], []
+        for problem, lanes in batch.data_sets():
+            design, mine = problem.design, batch[lanes]
+            columns = Columns(design.log_params, design.log_tokens, design.log_loss)
+            parts.append(self._fit(columns, mine.own, starts[:, lanes], widths[lanes], first_width[lanes]))
+            places.append(np.arange(len(batch))[lanes])
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return EngineResult(*(np.concatenate(column)[back] for column in zip(*parts, strict=True)))
+
+    def _fit(
+        self,
+        columns: Columns,
         weights: NDArray[Any],
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
     ) -> EngineResult:
-        """Fit R lanes. See `Engine`."""
+        """Fit R lanes of one data set: weights (R, n) or (1, n)."""
+        ENGINE_CALLS.add(len(widths))
         ranks, count = starts.shape[:2]
         # Each device has `share` lanes and padding up to `size`; `slots` is where the lanes are.
         share = -(-count // self.devices)
@@ -102,7 +122,7 @@ class XlaEngine:
         rows = np.zeros_like(lanes) if len(weights) == 1 else lanes
         with float64_scope():
             total = weights.sum(axis=1, dtype=np.float64)
-            batch = stages.Batch(weights[rows], self.columns, total[rows], widths[lanes], n_lanes)
+            batch = stages.Batch(weights[rows], columns, total[rows], widths[lanes], n_lanes)
             outcome = self.solve(batch, padded, np.int32(ranks), first_width[lanes], self.limits)
             state, steps = jax.tree.map(lambda x: np.asarray(x)[..., slots], outcome)
         return EngineResult(

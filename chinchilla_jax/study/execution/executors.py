@@ -20,6 +20,7 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_nam
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.study.execution.dask_cluster import local_cluster
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
+from chinchilla_jax.study.execution.planning import Workplace
 
 EXECUTORS = ("threads", "dask")
 
@@ -34,7 +35,7 @@ def run_jobs(
     jobs: Iterable[Job],
     *,
     in_flight: int,
-    receive: Callable[[Job, ChunkResult], None],
+    receive: Callable[[Job, tuple[ChunkResult, ...]], None],
 ) -> None:
     """Run every job, with at most `in_flight` of them submitted at any time.
 
@@ -42,14 +43,14 @@ def run_jobs(
         executor: where they run; it is not shut down.
         jobs: taken one by one as slots become free.
         in_flight: at least 1.
-        receive: called in this thread with each result as it arrives.
+        receive: called in this thread with the results of each job as they arrive, one per chunk.
 
     Raises:
         Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.
     """
     todo = iter(jobs)
     losses: Counter[Job] = Counter()
-    pending: dict[Future[ChunkResult], Job] = {}
+    pending: dict[Future[tuple[ChunkResult, ...]], Job] = {}
     try:
         while True:
             for job in itertools.islice(todo, in_flight - len(pending)):
@@ -151,18 +152,23 @@ class ExecutorChoice:
         return available_cores() if self.workers is None else int(self.workers)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[tuple[Executor, int]]:
-        """The executor, and how many jobs it takes at a time.
+    def open(self) -> Iterator[tuple[Executor, int, Workplace]]:
+        """The executor, how many jobs it takes at a time, and what planning has to know of it.
 
         Raises:
             UsageError: Dask is not installed.
             ChinchillaError: Dask's scheduler does not answer, or its workers cannot be started.
         """
         if isinstance(self.executor, Executor):
-            yield self.executor, _MANY_JOBS
+            # Threads share what is in memory, whoever made them.
+            shared = isinstance(self.executor, ThreadPoolExecutor)
+            workers = self.n_workers if shared or self.workers is not None else _MANY_JOBS
+            yield self.executor, _MANY_JOBS, Workplace(workers, shared)
         elif self.executor == "dask":
             with dask(self.scheduler, self.n_workers) as executor:
-                yield executor, _MANY_JOBS
+                # A scheduler may have any number of workers.
+                workers = self.n_workers if self.scheduler is None or self.workers else _MANY_JOBS
+                yield executor, _MANY_JOBS, Workplace(workers, False)
         else:
             with threads(self.n_workers) as executor:
-                yield executor, 2 * self.n_workers
+                yield executor, 2 * self.n_workers, Workplace(self.n_workers, True)

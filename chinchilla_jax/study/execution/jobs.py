@@ -1,4 +1,4 @@
-"""The job of a study: one chunk, from runs to fits. Pure.
+"""The job of a study: some of its chunks, from runs to fits. Pure.
 
 | code      | symbol | shape  | unit                                            |
 |-----------|--------|--------|-------------------------------------------------|
@@ -6,34 +6,39 @@
 | weights   | w      | (R, n) | weight of each run in each resample             |
 | laws      |        | (R,)   | natural units                                   |
 
-Chunks of one condition share its point fits and its scouting, chunks of one range its weights: a process that
-does several chunks keeps them, as it keeps the compiled solver.
+A job has three rounds: the point fits of its conditions, their scouting, and the resamples of its chunks. In
+each the conditions are side by side, in a few large calls of a solver. Chunks of one condition share its
+point fits and its scouting, which are done for a group of conditions at a time; chunks of one range share its
+weights. A process that does several jobs keeps both, as it keeps the compiled solver.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax.bootstrapping.resample_fits import resample_fitter
-from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
+from chinchilla_jax.bootstrapping.result import BootstrapResult
+from chinchilla_jax.fitting.point_fit import ask_fit
+from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.solvers.requests import Asking, side_by_side
 from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
 
@@ -42,24 +47,35 @@ if TYPE_CHECKING:
 # the noisiest, 16 found every certified optimum that 128 found; 32 leave a margin at little cost.
 _POINT_STARTS = 32
 _POINT_STEPS = 60
-# One thread per chunk, always: how lanes are divided into calls must not depend on the machine.
+# One thread per job: jobs are what runs in parallel.
 _THREADS = 1
-_LEAST_LANES = 64  # smallest part into which a chunk is halved when a device has too little memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Everything that a worker needs for one chunk: plain values, which can be sent to another machine.
+    """Everything that a worker needs for some chunks: plain values, which can be sent to another machine.
 
     Attributes:
         spec: the study.
-        chunk: what to compute.
-        data: the unperturbed runs, counted as `chunk.condition.params` says, and their weights.
+        chunks: what to compute.
+        group: the conditions whose point fits and scouting are done together, those of the chunks among them.
+            Jobs of one process that share a group share its work. No number depends on it.
+        data: the unperturbed runs by interpretation, and their weights.
     """
 
     spec: StudySpec
-    chunk: Chunk
-    data: StudyData
+    chunks: tuple[Chunk, ...]
+    group: tuple[Condition, ...]
+    data: Mapping[str, StudyData]
+
+    @classmethod
+    def of(cls, spec: StudySpec, chunk: Chunk, data: StudyData) -> Job:
+        """A job of one chunk."""
+        return cls(spec, (chunk,), (chunk.condition,), {chunk.condition.params: data})
+
+    def __hash__(self) -> int:
+        """By the chunks."""
+        return hash(self.chunks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,17 +114,17 @@ class _Prepared:
     """What the chunks of one condition share."""
 
     n_runs: int
-    points: tuple[Mapping[str, Any], ...]
+    points: Mapping[str, FitResult]
     notes: tuple[str, ...]
-    fitter: Callable[[NDArray[Any], NDArray[np.int64]], BootstrapResult]
+    fitter: ResampleFitter
 
 
-_conditions: SingleFlightCache[_Prepared] = SingleFlightCache(32)
+_groups: SingleFlightCache[Mapping[str, _Prepared]] = SingleFlightCache(16)
 _weights: SingleFlightCache[NDArray[Any]] = SingleFlightCache(16)
 
 
-def run_job(job: Job, attempt: int = 0) -> ChunkResult:
-    """Fit one chunk.
+def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
+    """Fit some chunks.
 
     Args:
         job: what to fit.
@@ -116,78 +132,79 @@ def run_job(job: Job, attempt: int = 0) -> ChunkResult:
             (and failures) by their arguments, as Dask can, see another job.
 
     Returns:
-        The result, which depends on the job alone. A condition whose perturbed counts or losses are not all
-        positive has only INVALID fits, and a note that says so.
+        A result for each chunk, which depends on the chunk alone. A condition whose perturbed counts or
+        losses are not all positive has only INVALID fits, and a note that says so.
     """
-    spec, condition, resamples = job.spec, job.chunk.condition, job.chunk.resamples
+    spec = job.spec
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
-    key = (spec.seed, spec.estimator, spec.solver, spec.precision, spec.engine, condition.id, job.data.hash)
-    prepared = _conditions.get(key, functools.partial(_prepare, job))
-    clocks.end("point")
-    ids = np.arange(resamples.first, resamples.stop)
-    # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
-    weights = _weights.get(
-        (spec.scheme, spec.cluster, resamples, spec.seed, job.data.hash),
-        lambda: job.data.scheme.weights(job.data.runs, ids, spec.seed),
+    key = (
+        (spec.seed, spec.estimator, spec.solver, spec.precision, spec.engine),
+        tuple(condition.id for condition in job.group),
+        tuple((name, data.hash) for name, data in job.data.items()),
     )
-    boot, least = fit_in_halves(prepared.fitter, weights, ids)
+    prepared = _groups.get(key, functools.partial(_prepare, job))
+    clocks.end("point")
+    halved: list[int] = []
+    fits = side_by_side(
+        [_ask_chunk(job, chunk, prepared[chunk.condition.id]) for chunk in job.chunks], halved.append
+    )
     clocks.end("bootstrap")
     remarks = (
-        [f"too little device memory for {len(ids)} resamples at once; fitted {least} at a time"]
-        if least < len(ids)
-        else []
+        (f"too little device memory for the fits of a job at once; fitted {min(halved)} at a time",)
+        if halved
+        else ()
     )
-    return ChunkResult(
-        n_runs=prepared.n_runs,
-        points=prepared.points,
-        fits={name: np.concatenate([columns[name] for columns in boot]) for name in boot[0]},
-        notes=prepared.notes,
-        remarks=tuple(remarks),
-        versions=versions(),
-        device=device(),
-        seconds=clocks.seconds,
-        cpu_seconds=clocks.cpu_seconds,
+    share = 1.0 / len(job.chunks)
+    return tuple(
+        ChunkResult(
+            n_runs=of_condition.n_runs,
+            points=tuple(_point_row(point) for point in of_condition.points.values()),
+            fits=_fit_columns(boot),
+            notes=of_condition.notes,
+            remarks=remarks,
+            versions=versions(),
+            device=device(),
+            seconds={stage: share * seconds for stage, seconds in clocks.seconds.items()},
+            cpu_seconds={stage: share * seconds for stage, seconds in clocks.cpu_seconds.items()},
+        )
+        for of_condition, boot in zip((prepared[each.condition.id] for each in job.chunks), fits, strict=True)
     )
 
 
-def fit_in_halves(
-    fitter: Callable[[NDArray[Any], NDArray[np.int64]], BootstrapResult],
-    weights: NDArray[Any],
-    ids: NDArray[np.int64],
-) -> tuple[list[dict[str, NDArray[Any]]], int]:
-    """Fit resamples; if the device has too little memory, one half and then the other, recursively.
-
-    Returns:
-        Columns of the table of fits, one dict for each part, and the length of the shortest part.
-
-    Raises:
-        Exception: any other error of the fitter, or one for the smallest part.
-    """
-    try:
-        return [_fit_columns(fitter(weights, ids))], len(ids)
-    except Exception as error:
-        if not _out_of_memory(error) or len(ids) < 2 * _LEAST_LANES:
-            raise
-    middle = len(ids) // 2
-    first, least = fit_in_halves(fitter, weights[:middle], ids[:middle])
-    second, other = fit_in_halves(fitter, weights[middle:], ids[middle:])
-    return first + second, min(least, other)
+def _ask_chunk(job: Job, chunk: Chunk, prepared: _Prepared) -> Asking[BootstrapResult]:
+    """The fits of one chunk; a procedure, see solvers/requests.py."""
+    spec, data, fitter = job.spec, job.data[chunk.condition.params], prepared.fitter
+    ids = np.arange(chunk.resamples.first, chunk.resamples.stop)
+    # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
+    weights = _weights.get(
+        (spec.scheme, spec.cluster, chunk.resamples, spec.seed, data.hash),
+        lambda: fitter.weighted(data.scheme.weights(data.runs, ids, spec.seed)),
+    )
+    solution = yield from fitter.ask_fit(weights, fitter.starts(weights))
+    return BootstrapResult(
+        solution=solution,
+        design=fitter.problem.design,
+        resample_ids=ids,
+        point=prepared.points[spec.objective],
+    )
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+def _prepare(job: Job) -> dict[str, _Prepared]:
+    """What the chunks of each condition of a group share, by the id of the condition."""
+    found = side_by_side([_ask_prepared(job, condition) for condition in job.group])
+    return {condition.id: each for condition, each in zip(job.group, found, strict=True)}
 
 
-def _prepare(job: Job) -> _Prepared:
-    """The point fits of a condition, and the function that fits its resamples."""
-    spec, weights = job.spec, job.data.weights
-    fitted = job.chunk.condition.apply(job.data.runs, seed=spec.seed)
+def _ask_prepared(job: Job, condition: Condition) -> Asking[_Prepared]:
+    """The point fits of a condition, and how its resamples are started; a procedure."""
+    spec, data = job.spec, job.data[condition.params]
+    fitted, weights = condition.apply(data.runs, seed=spec.seed), data.weights
     plain = SolverOptions(precision=spec.precision, engine=spec.engine, workers=_THREADS)
     wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
     near = dataclasses.replace(plain, max_steps=_POINT_STEPS)
     first, *others = spec.point_estimators
-    point = fit(
+    point = yield from ask_fit(
         fitted,
         spec.law,
         objective=first,
@@ -199,15 +216,20 @@ def _prepare(job: Job) -> _Prepared:
     points = {first.name: point}
     for other in others:
         # At the delta in use huber_scale differs little from huber: its vertex lies next to an optimum.
-        points[other.name] = fit(
+        points[other.name] = yield from ask_fit(
             fitted, spec.law, objective=other, weights=weights, starts=point, options=near
         )
-    return _Prepared(
-        n_runs=len(fitted),
-        points=tuple(_point_row(point) for point in points.values()),
-        notes=tuple(_notes(fitted, points)),
-        fitter=resample_fitter(fitted, point=points[spec.objective], solver=spec.solver, options=plain),
+    of_resamples = points[spec.objective]
+    fitter = yield from ResampleFitter.ask_prepared(
+        read_problem("fit_resamples", fitted, of_resamples.model, of_resamples.objective),
+        of_resamples,
+        own=of_resamples.weights,
+        solver=spec.solver,
+        options=plain,
+        # Hundreds of conditions: the starts of a resample race.
+        raced=True,
     )
+    return _Prepared(n_runs=len(fitted), points=points, notes=tuple(_notes(fitted, points)), fitter=fitter)
 
 
 def _point_row(point: FitResult) -> dict[str, Any]:

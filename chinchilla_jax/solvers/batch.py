@@ -1,0 +1,169 @@
+"""Lanes, each with its data set and its weights: what every solver is given, for one data set or for many.
+
+Notation
+    R          lanes
+    C, W       data sets (conditions); rows of weights, which the data sets share
+    n, p       runs of every data set; parameters of the law
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.laws.design import Design
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.law import Law
+    from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.solvers.base import Problem
+
+    Floats = NDArray[np.float64]
+
+_MANY = 8  # lanes of a data set from which its own arrays serve better than a copy for each lane
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """R lanes on C data sets of one law under one objective.
+
+    Attributes:
+        problems: (C,) what is fitted to what; n runs each.
+        weights: (W, n), not negative.
+        condition: (R,) the data set of each lane.
+        row: (R,) its row of weights.
+    """
+
+    problems: tuple[Problem, ...]
+    weights: NDArray[Any]
+    condition: NDArray[np.intp]
+    row: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, problem: Problem, weights: NDArray[Any], lanes: int) -> Batch:
+        """Lanes of one data set, with weights of their own (R, n) or in common (1, n).
+
+        Raises:
+            UsageError: the shapes do not fit together.
+        """
+        n_runs = len(problem.design)
+        if np.shape(weights) not in ((1, n_runs), (lanes, n_runs)):
+            raise UsageError(
+                f"weights {np.shape(weights)} do not fit {n_runs} runs and {lanes} lanes; give weights "
+                "(lanes, runs) or (1, runs)"
+            )
+        row = np.zeros(lanes, np.intp) if len(weights) == 1 else np.arange(lanes)
+        return cls((problem,), weights, np.zeros(lanes, np.intp), row)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """The lanes of several batches, one after the other; what they have in common is kept once."""
+        problems = {id(problem): problem for part in parts for problem in part.problems}
+        number = {key: place for place, key in enumerate(problems)}
+        weights = {id(part.weights): part.weights for part in parts}
+        first = dict(zip(weights, np.cumsum([0, *(len(each) for each in weights.values())]), strict=False))
+        condition = [
+            np.array([number[id(problem)] for problem in part.problems])[part.condition] for part in parts
+        ]
+        return cls(
+            tuple(problems.values()),
+            next(iter(weights.values())) if len(weights) == 1 else np.concatenate(list(weights.values())),
+            np.concatenate(condition),
+            np.concatenate([part.row + first[id(part.weights)] for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        """Number of lanes R."""
+        return len(self.row)
+
+    def __getitem__(self, lanes: Any) -> Batch:
+        """Those lanes."""
+        return dataclasses.replace(self, condition=self.condition[lanes], row=self.row[lanes])
+
+    @property
+    def law(self) -> Law:
+        """The law of all data sets."""
+        return self.problems[0].law
+
+    @property
+    def objective(self) -> Objective:
+        """The objective of all lanes."""
+        return self.problems[0].objective
+
+    @property
+    def n_runs(self) -> int:
+        """Runs n of every data set."""
+        return len(self.problems[0].design)
+
+    @functools.cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """Whether there is anything to fit, (R,)."""
+        return np.array([problem.design.valid for problem in self.problems], bool)[self.condition]
+
+    @functools.cached_property
+    def rows(self) -> NDArray[Any]:
+        """The weights of every lane, (R, n); not to be written to."""
+        if len(self.weights) == 1:
+            return np.broadcast_to(self.weights, (len(self), self.n_runs))
+        if len(self.row) and np.all(np.diff(self.row) == 1):
+            return self.weights[self.row[0] : self.row[0] + len(self.row)]
+        return self.weights[self.row]
+
+    @property
+    def own(self) -> NDArray[Any]:
+        """The weights as (1, n) where all lanes have the same, else `rows`."""
+        same = len(self) and (self.row == self.row[0]).all()
+        return self.weights[self.row[0]][None] if same else self.rows
+
+    def data_sets(self) -> Iterator[tuple[Problem, NDArray[np.intp] | slice]]:
+        """Every data set that has lanes, and these."""
+        if len(self.problems) == 1:
+            yield self.problems[0], slice(None)
+            return
+        order = np.argsort(self.condition, kind="stable")
+        ends = np.flatnonzero(np.diff(self.condition[order])) + 1
+        for lanes in np.split(order, ends) if len(order) else ():
+            # In a row, as they are in a study: views, and no copies.
+            together = lanes[-1] - lanes[0] + 1 == len(lanes)
+            yield (
+                self.problems[self.condition[lanes[0]]],
+                slice(int(lanes[0]), int(lanes[-1]) + 1) if together else lanes,
+            )
+
+    def residuals(self, theta: Floats) -> Floats:
+        """Log predicted minus log observed loss of every run; theta (R, p) to (R, n)."""
+        return self._of_designs(lambda design, theta: self.law.residuals(theta, design), theta)
+
+    def jacobian(self, theta: Floats) -> Floats:
+        """Derivative of `residuals`; theta (R, p) to (R, n, p)."""
+        return self._of_designs(lambda design, theta: self.law.jacobian(theta, design), theta)
+
+    def curvature(self, theta: Floats, factors: Floats) -> Floats:
+        """Second derivative of sum_i factors_i r_i; theta (R, p), factors (R, n) to (R, p, p)."""
+        return self._of_designs(
+            lambda design, theta, factors: self.law.curvature(theta, design, factors), theta, factors
+        )
+
+    def _of_designs(self, function: Callable[..., Floats], *of_lanes: Floats) -> Floats:
+        """`function` of a design and arrays with an axis of lanes, for every lane's own design."""
+        if len(self.problems) == 1:
+            return function(self.problems[0].design, *of_lanes)
+        if self.law.stacks and len(self) < _MANY * len(self.problems):
+            return function(self._stacked, *of_lanes)
+        found: Floats | None = None
+        for problem, lanes in self.data_sets():
+            part = function(problem.design, *(each[lanes] for each in of_lanes))
+            found = np.empty((len(self), *part.shape[1:])) if found is None else found
+            found[lanes] = part
+        return function(self.problems[0].design, *of_lanes) if found is None else found
+
+    @functools.cached_property
+    def _stacked(self) -> Design:
+        return Design.stacked([problem.design for problem in self.problems], self.condition)

@@ -1,0 +1,154 @@
+"""Procedures that ask for fits: written for one data set, run for one or for many side by side.
+
+A procedure is a generator. It yields `Request`s, is sent a `Solution` for each, and returns its result. Run
+`alone`, each request is one call of a solver. Run `side_by_side`, what all of them ask for at a time is one
+call: the point fits of a study, its scouting and its resamples take a few large calls each, not thousands of
+small ones. No result depends on the company, since no lane's does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.dispatch import solve_many
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+T = TypeVar("T")
+_LEAST_LANES = 64  # smallest part into which a call is halved when a device has too little memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """Lanes of one data set to be fitted; see `dispatch.solve`.
+
+    Attributes:
+        problem: what is fitted; n runs, p parameters.
+        weights: (W, n), not negative.
+        starts: candidates for every lane, best guess first, each (R, p).
+        row: (R,) the row of weights of each lane; None for one row each, or one for all.
+        solver: its name.
+        options: how hard to try.
+        on_progress: called with the number of lanes just finished.
+    """
+
+    problem: Problem
+    weights: NDArray[Any]
+    starts: Sequence[NDArray[np.float64]]
+    row: NDArray[np.intp] | None = None
+    solver: str = "newton"
+    options: SolverOptions = DEFAULT_OPTIONS
+    on_progress: Callable[[int], None] | None = None
+
+    def __len__(self) -> int:
+        """Number of lanes."""
+        return len(self.starts[0])
+
+    @property
+    def batch(self) -> Batch:
+        """The lanes."""
+        if self.row is None:
+            return Batch.of(self.problem, self.weights, len(self))
+        return Batch((self.problem,), self.weights, np.zeros(len(self), np.intp), self.row)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What requests must have in common to be one call."""
+        return (
+            self.problem.law,
+            self.problem.objective,
+            self.weights.dtype,
+            len(self.problem.design),
+            len(self.starts),
+            self.solver,
+            self.options,
+        )
+
+
+Asking = Generator[Request, Solution, T]
+
+
+def alone(procedure: Asking[T]) -> T:
+    """The result of one procedure."""
+    return side_by_side([procedure])[0]
+
+
+def side_by_side(procedures: Sequence[Asking[T]], on_halved: Callable[[int], None] | None = None) -> list[T]:
+    """The results of several procedures, whose requests of the same kind are answered together.
+
+    Args:
+        procedures: none of them begun.
+        on_halved: where a device has too little memory for a call, it is halved until it fits; called with
+            the number of lanes that then fit. None to have the error raised.
+    """
+    results: dict[int, T] = {}
+    pending: dict[int, Request] = {}
+
+    def proceed(number: int, answer: Solution | None) -> None:
+        try:
+            # The first `send` of a generator takes None.
+            pending[number] = procedures[number].send(answer)  # type: ignore[arg-type]
+        except StopIteration as end:
+            results[number] = end.value
+
+    for number in range(len(procedures)):
+        proceed(number, None)
+    while pending:
+        kinds: dict[tuple[Any, ...], list[int]] = {}
+        for number, request in pending.items():
+            kinds.setdefault(request.kind, []).append(number)
+        asked, pending = pending, {}
+        for numbers in kinds.values():
+            requests = [asked[number] for number in numbers]
+            for number, answer in zip(numbers, _answers(requests, on_halved), strict=True):
+                proceed(number, answer)
+    return [results[number] for number in range(len(procedures))]
+
+
+def _answers(requests: Sequence[Request], on_halved: Callable[[int], None] | None) -> list[Solution]:
+    """Solutions of requests of one kind, from one call."""
+    first = requests[0]
+    batch = Batch.joined([request.batch for request in requests]) if len(requests) > 1 else first.batch
+    starts = [np.concatenate(column) for column in zip(*(each.starts for each in requests), strict=True)]
+    report = first.on_progress if len(requests) == 1 else None
+    found = _halving(batch, starts, first, report, on_halved)
+    if report is None:
+        for request in requests:
+            if request.on_progress is not None:
+                request.on_progress(len(request))
+    ends = np.cumsum([len(request) for request in requests])
+    return [found[end - len(each) : end] for each, end in zip(requests, ends, strict=True)]
+
+
+def _halving(
+    batch: Batch,
+    starts: list[NDArray[np.float64]],
+    like: Request,
+    report: Callable[[int], None] | None,
+    on_halved: Callable[[int], None] | None,
+) -> Solution:
+    try:
+        return solve_many(batch, starts, solver=like.solver, options=like.options, on_progress=report)
+    except Exception as error:
+        if on_halved is None or not _out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
+            raise
+    middle = len(batch) // 2
+    on_halved(middle)
+    return Solution.concatenated(
+        [
+            _halving(batch[lanes], [start[lanes] for start in starts], like, report, on_halved)
+            for lanes in (slice(middle), slice(middle, None))
+        ]
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

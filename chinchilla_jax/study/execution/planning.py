@@ -1,0 +1,82 @@
+"""Which chunks are a job, and which conditions are prepared together. No number depends on either.
+
+Large jobs make few calls of a solver, each with many lanes; small ones keep all workers busy and lose little
+when a run is interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from chinchilla_jax._util.devices import accelerated
+from chinchilla_jax.study.chunks import Chunk
+from chinchilla_jax.study.execution.jobs import Job
+from chinchilla_jax.study.spec.conditions import Condition
+from chinchilla_jax.study.spec.data import StudyData
+from chinchilla_jax.study.spec.study_spec import StudySpec
+
+_MOST_CHUNKS = 16  # of a job
+_JOBS_PER_WORKER = 4  # at least, so that workers end together
+_MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 64  # of a group, where there are enough
+_MOST_PLACES = 2**18  # conditions of a group times runs: what is in memory for each lane of a point fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Workplace:
+    """What planning has to know about the workers.
+
+    Attributes:
+        workers: jobs that are computed at a time.
+        shared: whether they share the memory of this process, and so what is done for a group.
+    """
+
+    workers: int
+    shared: bool
+
+
+def plan_jobs(
+    spec: StudySpec, chunks: Sequence[Chunk], data: Mapping[str, StudyData], place: Workplace
+) -> list[Job]:
+    """Jobs that compute these chunks, those of different groups taking turns.
+
+    Args:
+        spec: the study.
+        chunks: what to compute, in order.
+        data: the unperturbed runs by interpretation.
+        place: the workers.
+    """
+    count = len(chunks)
+    size = min(max(count // (_JOBS_PER_WORKER * place.workers), 1), _MOST_CHUNKS)
+    if place.shared and accelerated():
+        size = _MOST_CHUNKS  # the device takes the lanes of several at once
+    by_condition: dict[int, list[Chunk]] = {}
+    for chunk in chunks:
+        by_condition.setdefault(chunk.index, []).append(chunk)
+    conditions = list(by_condition)
+    length = size
+    if place.shared:
+        n_runs = max(len(each.runs) for each in data.values())
+        wanted = _MOST_CONDITIONS if accelerated() else -(-len(conditions) // place.workers)
+        length = min(max(wanted, _LEAST_CONDITIONS), _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
+    queues = []
+    for first in range(0, len(conditions), length):
+        mine = [chunk for index in conditions[first : first + length] for chunk in by_condition[index]]
+        group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
+        used = {condition.params: data[condition.params] for condition in group}
+        parts = [tuple(mine[start : start + size]) for start in range(0, len(mine), size)]
+        queues.append([_job(spec, part, group, used, place.shared) for part in parts])
+    turns = range(max((len(queue) for queue in queues), default=0))
+    return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+
+
+def _job(
+    spec: StudySpec,
+    chunks: tuple[Chunk, ...],
+    group: tuple[Condition, ...],
+    data: Mapping[str, StudyData],
+    shared: bool,
+) -> Job:
+    if not shared:  # another process would do the work of the whole group for this job alone
+        group = tuple({chunk.index: chunk.condition for chunk in chunks}.values())
+    return Job(spec, chunks, group, data)
