@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import inspect
 import io
 import json
 import lzma
@@ -304,3 +305,38 @@ def test_a_database_of_a_ladder_is_no_table(tmp_path, capsys):
     assert main(["progress", "init", str(path), "--flops-range", "1e17", "1e18", "--quiet"]) == 0
     assert main(["fit", str(path)]) == 2
     assert f"chinchilla-jax progress export {path} runs.csv" in capsys.readouterr().err
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError
+
+
+WRONG = [
+    42, -1, 1.5, float("nan"), 10**400, True, None, "x", "", "é\n", b"x", [], ["loss"], [1, 2], (), ("loss",),
+    {}, {"a": 1}, {"loss": 1}, {1: 2}, {"loss"}, np.array([1.0]), np.array(["a"]), int, Unprintable(),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
+@pytest.mark.parametrize("function", ["load_runs", "Runs", "fit", "bootstrap"])
+def test_arguments_of_a_wrong_type_are_one_line(function):
+    """Each argument gets each value: it is taken, or refused in one line."""
+    import chinchilla_jax as cj
+
+    runs = load_runs(COLUMNS)
+    squared = {"objective": "squared"}
+    point = cj.fit(runs, starts=1, **squared)
+    usual = {
+        "load_runs": {"source": COLUMNS},
+        "Runs": {"params": N, "tokens": D, "loss": LOSS},
+        "fit": {"data": runs, "starts": 1, **squared},
+        "bootstrap": {"data": runs, "resamples": 2, "scheme": "pairs", "point": point, **squared},
+    }[function]
+    call = getattr(cj, function)
+    for argument in inspect.signature(call).parameters:
+        for value in WRONG:
+            try:
+                call(**usual | {argument: value})
+            except ChinchillaError as error:
+                assert str(error).isprintable(), argument

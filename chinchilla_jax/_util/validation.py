@@ -39,6 +39,16 @@ def whole_number(
     return int(value)
 
 
+def require_type(what: str, value: object, kind: type | tuple[type, ...], remedy: str) -> None:
+    """Refuse a value that is not of a type.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise UsageError(f"{what} is {short(value)}; {remedy}")
+
+
 def seed_number(value: object) -> int:
     """A seed as an int from 0 to 2^32 - 1."""
     return whole_number("seed", value, high=LARGEST_SEED)

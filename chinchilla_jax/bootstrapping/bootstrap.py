@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.validation import require_type, seed_number, whole_number
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, asked_warnings, require_groups
 from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
@@ -93,6 +93,12 @@ def bootstrap(
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
     runs = as_runs(data, "bootstrap")
+    require_type("options", options, (SolverOptions, type(None)), "give SolverOptions(...)")
+    require_type("point", point, (FitResult, type(None)), "give what fit returns")
+    if progress is not None and not callable(progress):
+        raise UsageError(
+            f"progress is {short(progress)}; give a function of the number of fits just finished"
+        )
     if point is not None and delta is None and objective == point.objective.name:
         objective = point.objective  # which knows how wide its zone is
     problem = read_problem("bootstrap", runs, law, objective, delta)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, closest, short
+from chinchilla_jax._util.validation import require_type
 from chinchilla_jax.datasets.columns import normalise
 from chinchilla_jax.datasets.table import Table
 
@@ -38,6 +39,7 @@ def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np
     """
     if isinstance(asked, str):
         raise UsageError(f"groups is {short(asked)}; give a list of column names, such as ({asked!r},)")
+    require_type("groups", asked, Collection, "give a list of column names, such as ('seed',)")
     names = [name.strip() for name in table.header]
     positions = {name: _position(table, names, name) for name in asked}
     for place, name in enumerate(names):

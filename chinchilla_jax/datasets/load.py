@@ -10,6 +10,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_name
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.validation import require_type
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
 from chinchilla_jax.datasets.columns import read_columns
@@ -106,6 +107,7 @@ def load_runs(
             "line), and put your own counts in the params column"
         )
     columns = read_columns(columns)
+    require_type("rounded", rounded, bool, "give True or False")
     choice = RowChoice(
         experiment=experiment,
         where=where,  # type: ignore[arg-type]

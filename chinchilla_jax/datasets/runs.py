@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
@@ -92,12 +92,19 @@ class Runs:
             arrays[missing] = _read_only(missing, third_quantity(missing, arrays))
         for quantity, array in arrays.items():
             object.__setattr__(self, quantity, array)
+        for name in ("groups", "labels"):
+            remedy = f"give labels by the name of a column, such as {{'{name[:-1]}': [...]}}"
+            require_type(f"Runs: {name}", getattr(self, name), Mapping, remedy)
         groups = {name: _labels(name, labels, len(self)) for name, labels in self.groups.items()}
         object.__setattr__(self, "groups", groups)
         # `dataclasses.replace` may give the arrays another length: then these runs are not the table's rows.
-        labels = {name: _labels(name, each, len(each)) for name, each in self.labels.items()}
-        labels = {name: each for name, each in labels.items() if len(each) == len(self)}
-        rows = None if self.rows is None or len(self.rows) != len(self) else self.rows
+        shape = (len(self),)
+        labels = {
+            name: _labels(name, each, len(self))
+            for name, each in self.labels.items()
+            if np.shape(each) == shape
+        }
+        rows = None if self.rows is None or np.shape(self.rows) != shape else self.rows
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "rows", None if rows is None else _labels("rows", rows, len(self)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.doubts import judge_fit
@@ -116,6 +116,7 @@ def ask_fit(
     options: SolverOptions | None = None,
 ) -> Asking[FitResult]:
     """`fit` as a procedure, see solvers/requests.py."""
+    require_type("options", options, (SolverOptions, type(None)), "give SolverOptions(...)")
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
