@@ -58,7 +58,7 @@ def test_every_command_warns_of_few_groups(command, tmp_path):
     path = tmp_path / "few.csv"
     path.write_text("params,tokens,loss,family\n" + "".join(f"{n},{d},{y},m{m}\n" for n, d, y, m in rows))
     quick = {
-        "forms": ("--law", "chinchilla", "--split", "runs", "--folds", "2"),
+        "forms": ("--law", "equal_exponents", "--split", "runs", "--folds", "2"),
         "isoflop": ("--tolerance", "0.9", "--budget", "1e19", "--budget", "1e20"),
     }.get(command, ())
     few = () if command == "wald" else ("--resamples", "10")

@@ -116,13 +116,13 @@ def test_resamples_have_the_same_bits_in_blocks_of_any_length(monkeypatch, schem
     own = rng.exponential(1, 36)
     own[[3, 7]] = 0
     run = functools.partial(
-        cj.bootstrap, runs, "fixed_floor", resamples=8, seed=2, objective=cj.HuberScale(), weights=own,
+        cj.bootstrap, runs, "fixed_floor", resamples=4, seed=2, objective=cj.HuberScale(), weights=own,
         scheme=scheme, jackknife=scheme == "cluster",
         point=cj.fit(runs, "fixed_floor", objective=cj.HuberScale(), weights=own, starts=16),
     )  # fmt: skip
     whole = run()
     monkeypatch.setattr(resample_fits, "_LEAST_BLOCK", 1)
-    monkeypatch.setattr(resample_fits, "_MOST_BLOCK", 5)
+    monkeypatch.setattr(resample_fits, "_MOST_BLOCK", 3)
     parts = run()
     for field in ("theta", "objective_value", "decrement", "status", "steps"):
         assert np.array_equal(getattr(whole.solution, field), getattr(parts.solution, field)), field
