@@ -39,9 +39,9 @@ def test_the_scale_is_the_median_corrected_for_the_parameters(n):
     # A weight of two counts as two runs in the median, and a weight of zero as none.
     weights = np.arange(n) % 3.0
     twice = np.repeat(residuals, weights.astype(int))
-    alone = np.sum(weights > 0)
-    if alone > 5:
-        found = robust_scale(residuals, weights, 5) / (alone / (alone - 5)) ** 0.5
+    worth = weights.sum() ** 2 / np.sum(weights**2)  # fewer than have a weight, since they differ
+    if worth > 5:
+        found = robust_scale(residuals, weights, 5) / (worth / max(worth - 5, 1)) ** 0.5
         assert found == pytest.approx(1.4826 * np.median(np.abs(twice)), rel=1e-14)
 
 

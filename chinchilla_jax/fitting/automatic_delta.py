@@ -3,7 +3,9 @@
 Notation
     r_i      residuals of a fit; (n,)
     p        parameters of the law
-    sigma    robust scale of the residuals: 1.4826 sqrt(n / (n - p)) med |r_i|, which is the standard
+    m        runs that as many of equal weight are worth: (sum w)^2 / sum w^2, n where all count the same
+             (Kish 1965, Survey Sampling)
+    sigma    robust scale of the residuals: 1.4826 sqrt(m / (m - p)) med |r_i|, which is the standard
              deviation of normal errors
     delta    1.345 sigma
 
@@ -13,7 +15,7 @@ in effect, which needs 57% more runs for the same precision where errors are nor
 
 The median is around zero, the Huber location of the residuals at an optimum: raising all terms of a law in
 one proportion moves every log loss alike, so that sum_i w_i psi(r_i) = 0. The fitted law passes nearer to
-the runs than the true one does, by a factor sqrt((n - p) / n) for normal errors.
+the runs than the true one does, by a factor sqrt((m - p) / m) for normal errors.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ EFFICIENT = 1.345  # delta / sigma at which Huber's estimator is 95% efficient o
 LEAST_ABSOLUTE = 3.0  # sigma / delta above which the fit is least absolute deviations in effect
 LEAST_SQUARES = 1 / 3  # and below which it is least squares
 _NORMAL = 1.4826  # standard deviation of normal errors over their median size
-_SMALLEST = 1e-4  # delta: smaller residuals are rounding of the losses, or there is no noise at all
+_SMALLEST = (
+    1e-4  # delta of log losses: smaller residuals are rounding of the losses, or there is no noise at all
+)
 _MOST_TURNS, _SETTLED = 30, 1e-4
 _PATIENCE = 6  # turns without a bracket of the answer after which steps get longer
 _LONGEST = 30.0  # of a secant's step, in those that the residuals ask for
@@ -48,13 +52,20 @@ def robust_scale(residuals: NDArray[np.float64], weights: NDArray[np.float64] | 
     """
     w = np.ones_like(residuals) if weights is None else weights
     r, w = np.abs(residuals[w > 0]), w[w > 0]
-    if len(r) <= size or not np.isfinite(r).all():
+    worth = effective_runs(w)
+    if worth <= size or not np.isfinite(r).all():
         return math.nan
     order = np.argsort(r)
     r, share = r[order], np.cumsum(w[order]) / np.sum(w)
     # The usual median where all weights are the same: between two runs if just half the weight lies below.
     low, high = np.searchsorted(share, [0.5 - 1e-12, 0.5 + 1e-12])
-    return float(_NORMAL * math.sqrt(len(r) / (len(r) - size)) * 0.5 * (r[low] + r[high]))
+    return float(_NORMAL * math.sqrt(worth / max(worth - size, 1.0)) * 0.5 * (r[low] + r[high]))
+
+
+def effective_runs(weights: NDArray[np.float64]) -> float:
+    """How many runs of equal weight these are worth, m; at most as many as have a weight."""
+    used = weights[weights > 0]
+    return float(used.sum() ** 2 / np.sum(used**2)) if len(used) else 0.0
 
 
 def largest_scale(residuals: NDArray[np.float64], weights: NDArray[np.float64] | None, size: int) -> float:
@@ -75,11 +86,13 @@ def largest_scale(residuals: NDArray[np.float64], weights: NDArray[np.float64] |
     w = np.ones_like(residuals) if weights is None else weights
     used = w > 0
     squares = np.average(np.minimum(residuals[used] ** 2, (3.0 * scale) ** 2), weights=w[used])
-    left = np.count_nonzero(used) - size
-    return float(math.sqrt(squares * np.count_nonzero(used) / chdtri(left, 0.9)))
+    worth = effective_runs(w)
+    return float(math.sqrt(squares * worth / chdtri(max(worth - size, 1.0), 0.9)))
 
 
-def automatic_delta(scale_at: Callable[[float], float], first: float, highest: float = math.inf) -> float:
+def automatic_delta(
+    scale_at: Callable[[float], float], first: float, highest: float = math.inf, unit: float = 1.0
+) -> float:
     """The delta of which a fit has residuals of scale delta / 1.345; three significant digits.
 
     Few digits, so that every machine finds the same number and a reader can pass it on. Where the residuals
@@ -89,15 +102,17 @@ def automatic_delta(scale_at: Callable[[float], float], first: float, highest: f
         scale_at: the scale of the residuals of a fit with this delta; NaN where there is none.
         first: delta to begin with, and to stay with where there is no scale.
         highest: delta that no law worth its name asks for.
+        unit: of delta: 1 for residuals of log losses, a typical loss for those of losses.
     """
-    delta = min(max(first, _SMALLEST), max(highest, _SMALLEST))
+    smallest = _SMALLEST * unit
+    delta = min(max(first, smallest), max(highest, smallest))
     nearest, found = math.inf, delta
     tried: list[tuple[float, float]] = []  # ln delta, and ln of what the residuals ask for less that
     for _ in range(_MOST_TURNS):
         scale = scale_at(delta)
         if not math.isfinite(scale):
             return first
-        wanted = min(max(EFFICIENT * scale, _SMALLEST), max(highest, _SMALLEST))
+        wanted = min(max(EFFICIENT * scale, smallest), max(highest, smallest))
         tried.append((math.log(delta), math.log(wanted / delta)))
         if abs(tried[-1][1]) < nearest:
             nearest, found = abs(tried[-1][1]), delta
@@ -106,7 +121,7 @@ def automatic_delta(scale_at: Callable[[float], float], first: float, highest: f
         step = _next(tried)
         if abs(step) <= 1e-3 * _SETTLED:  # both sides of a jump are known
             break
-        delta = min(max(delta * math.exp(step), _SMALLEST), max(highest, _SMALLEST))
+        delta = min(max(delta * math.exp(step), smallest), max(highest, smallest))
     return float(f"{found:.{_DIGITS}g}")
 
 

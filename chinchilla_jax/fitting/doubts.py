@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.fitting.automatic_delta import largest_scale
 from chinchilla_jax.fitting.identifiability import (
     Rival,
     Separation,
     asked_budget,
     condition,
+    constant_explains,
     ratios_at,
     rival_of,
 )
+from chinchilla_jax.fitting.linear_errors import LinearErrors
 from chinchilla_jax.fitting.remedy import ONE_BUDGET, remedy
 from chinchilla_jax.fitting.shortage import few_left, shortage
 from chinchilla_jax.solvers.status import Status
@@ -31,6 +34,13 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers import Problem
 
     Floats = NDArray[np.float64]
+
+_CARRIES = 0.98  # leverage above which the law follows whatever a run says
+_FLAT = (
+    "The losses vary no more than their noise: one constant loss fits these runs as well as the law; add "
+    "runs of other sizes and token counts, a factor of 10 apart or more."
+)
+_LOOSE = 10.0  # factor of tokens per parameter beyond which they are not known at all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +94,11 @@ def judge_fit(
                 reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
             else:
                 reason = f"{reason} Here {hardly}."
+        elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta):
+            reason = _FLAT
         return Judgement(status=status, reason=reason)
+    if constant_explains(problem, weights, theta):
+        return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
     rival = rival_of(problem, weights, theta, others)
     if separation.near_line and rival is not None:
         reason = _not_told_apart(problem, weights, theta, separation, rival, residuals)
@@ -100,10 +114,59 @@ def judge_fit(
         found.append(_hardly_told_apart(problem, weights, theta, separation, residuals))
     if rival is not None:
         found.append(_rival(problem, theta, rival))
+    found += _carried(problem, weights, theta, separation, residuals, told=len(found) > 0)
     left = few_left(problem, weights)
     if left is not None:
         found.append(left)
     return Judgement(status=status, reason=status.sentence, warnings=tuple(found))
+
+
+def _carried(
+    problem: Problem,
+    weights: Floats | None,
+    theta: Floats,
+    separation: Separation,
+    residuals: Floats,
+    *,
+    told: bool,
+) -> list[str]:
+    """Runs whose errors pass into the law undiminished, and answers that noise moves far.
+
+    A wide answer is no news where other warnings are `told` already.
+    """
+    errors = LinearErrors.of(problem, weights, theta)
+    used = len(problem.design) if weights is None else int(np.count_nonzero(weights))
+    if errors is None or separation.one_carries or used <= problem.law.size + 1:
+        return []
+    found = []
+    alone = np.flatnonzero(errors.leverage >= _CARRIES)
+    if len(alone):
+        moved = math.exp(min(0.01 * float(np.abs(errors.passed[alone]).max()), 600.0))
+        who = f"run {alone[0] + 1}" if len(alone) == 1 else f"each of the runs {_numbers(alone + 1)}"
+        moves = (
+            ""
+            if math.isnan(moved)
+            else f", 1% of loss there changes tokens per parameter at {errors.budget:.2g} FLOP "
+            f"{moved:.3g} times"
+        )
+        found.append(
+            f"the law passes through {who} of the table whatever its loss, since no other run tells the "
+            f"same (leverage {errors.leverage[alone].min():.2f}){moves}, and intervals from resamples know "
+            "nothing of its error; add runs near it"
+        )
+    factor = errors.factor(largest_scale(residuals, weights, problem.law.size))
+    if factor > _LOOSE and not told:
+        found.append(
+            f"the noise of these runs leaves tokens per parameter at {errors.budget:.2g} FLOP uncertain by a "
+            f"factor of {factor:.2g} (80%, condition number {condition(problem, weights, theta):.2g}); add "
+            "runs that differ in tokens per parameter, or more of them"
+        )
+    return found
+
+
+def _numbers(runs: NDArray[np.intp]) -> str:
+    shown = ", ".join(str(each) for each in runs[:5])
+    return shown if len(runs) <= 5 else f"{shown} and {len(runs) - 5} more"
 
 
 def _rising(problem: Problem, theta: Floats) -> list[str]:

@@ -176,6 +176,20 @@ def rival_of(problem: Problem, weights: Floats | None, theta: Floats, others: Fl
     return Rival(excess=max(float(excess[k]) / best, 0.0), errors=max(errors, 0.0), ratio=float(ratio[1 + k]))
 
 
+def constant_explains(problem: Problem, weights: Floats | None, theta: Floats) -> bool:
+    """Whether one loss for all runs fits them as well as noise lets one tell from the law theta (p,)."""
+    w = np.ones(len(problem.design)) if weights is None else weights
+    used = w > 0
+    logs = problem.design.log_loss
+    if np.count_nonzero(used) <= problem.law.size:
+        return False
+    middles = [np.average(logs[used], weights=w[used]), float(np.median(logs[used]))]
+    with np.errstate(all="ignore"):
+        constants = [float(problem.losses_of(middle - logs)[used] @ w[used]) for middle in middles]
+        best = float(problem.losses(theta)[used] @ w[used])
+    return min(constants) <= max(best, 1e-300) * _explained(problem, w, theta)
+
+
 def _explained(problem: Problem, w: Floats, theta: Floats) -> float:
     """By what factor noise lets S exceed that of the best law theta (p,); inf for too few runs."""
     from scipy.special import fdtri

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.fitting.automatic_delta import effective_runs
 from chinchilla_jax.solvers.certificate import identifiable
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def few_left(problem: Problem, weights: Floats | None) -> str | None:
     """What residuals of so few degrees of freedom are worth; None for as many runs as two per parameter."""
     size = problem.law.size
     count = len(problem.design) if weights is None else int(np.count_nonzero(weights))
+    worth = count if weights is None else effective_runs(weights)
+    if worth < count and count - size >= size > worth - size:
+        return (
+            f"the weights let {count} runs count as {worth:.2g} of equal weight for {size} parameters, so "
+            "the law passes near those with the largest and the residuals show the noise poorly; add runs "
+            "or give weights that differ less"
+        )
     left = count - size
     if left >= size:
         return None

@@ -48,12 +48,12 @@ def decided_delta(
     pilots = _Pilots(fit_with)
     raw = isinstance(objective, ZonedObjective) and objective.raw
     highest = highest_delta(np.exp(design.log_loss) if raw else design.log_loss, weights, problem.law.size)
-    delta = automatic_delta(pilots.scale_at, first, highest)
+    delta = automatic_delta(pilots.scale_at, first, highest, problem.loss_unit)
     for _ in range(0 if pilots.agreed else _CONFIRMATIONS):
         asked = EFFICIENT * pilots.learn(delta, None).residual_scale
         if not asked > 0 or abs(math.log(asked / delta)) <= _CONFIRMED:
             break
-        delta = automatic_delta(pilots.scale_at, delta, highest)
+        delta = automatic_delta(pilots.scale_at, delta, highest, problem.loss_unit)
     return delta
 
 

@@ -124,7 +124,10 @@ class Problem:
 
     def counted(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Residuals as the objective counts them, in `loss_unit`; theta (..., p) to (..., n)."""
-        found = own_residuals(self.objective, self.residuals(theta), self.design.log_loss)
+        return self._counted(self.residuals(theta))
+
+    def _counted(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = own_residuals(self.objective, residuals, self.design.log_loss)
         return found / self.loss_unit if self.raw else found
 
     def losses(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,7 +135,11 @@ class Problem:
 
         For `HuberScale` |r_i|: its minimum is that of least absolute deviations.
         """
-        residual, objective = self.counted(theta), self.objective
+        return self.losses_of(self.residuals(theta))
+
+    def losses_of(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`losses` of log residuals (..., n), whatever predicts."""
+        residual, objective = self._counted(residuals), self.objective
         if isinstance(objective, HuberScale):
             return np.abs(residual)
         unit = self.loss_unit
