@@ -112,6 +112,44 @@ def test_tables_in_an_object_store(s3):
     assert message(load_runs, "s3://no-such-bucket-here/none.csv")
 
 
+class _Hub(_Handler):
+    """As much of the Hugging Face Hub as a data set with one file needs."""
+
+    def do_GET(self):
+        file = {"type": "file", "path": "runs.csv", "size": len(CSV), "oid": "a" * 40}
+        answers = {
+            "/api/datasets/lab/runs": json.dumps({"id": "lab/runs", "sha": "b" * 40}).encode(),
+            "/api/datasets/lab/runs/tree/main": json.dumps([file]).encode(),
+            "/datasets/lab/runs/resolve/main/runs.csv": CSV,
+        }
+        content = answers.get(self.path.partition("?")[0])
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("ETag", '"a"')
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    do_HEAD = do_GET
+
+
+@pytest.mark.slow
+@REMOTE_WARNINGS
+def test_tables_of_the_hugging_face_hub(monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    import fsspec.config
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setitem(
+            fsspec.config.conf, "hf", {"endpoint": f"http://127.0.0.1:{server.server_port}", "token": False}
+        )
+        assert load_runs("hf://datasets/lab/runs/runs.csv").data_hash == HASH
+        assert "no such file; check the address" in message(load_runs, "hf://datasets/lab/none/runs.csv")
+        server.shutdown()
+        thread.join()
+
+
 # --- standard input --------------------------------------------------------------------------------------
 
 

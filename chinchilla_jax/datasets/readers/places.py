@@ -7,7 +7,7 @@ import re
 import sys
 from typing import IO
 
-from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.datasets.readers.limits import read_up_to_limit
 from chinchilla_jax.datasets.table import show_text
 
@@ -98,7 +98,7 @@ def _url(url: str) -> bytes:
         raise DataError(f"{where}: no permission to read it ({reason}); check your credentials") from None
     except Exception as error:
         first = _first(error)  # a server that cannot be reached is a FileNotFoundError too
-        if isinstance(first, FileNotFoundError) or getattr(first, "status", None) == 404:
+        if isinstance(first, FileNotFoundError) or _http_status(first) == 404:
             raise DataError(f"{where}: no such file; check the address") from None
         reason = _reason(first, url, where)
         raise DataError(f"{where}: cannot be read ({reason}); check the address") from None
@@ -111,9 +111,17 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
+def _http_status(error: BaseException) -> int | None:
+    """The status that a web server answered with, as the errors of aiohttp and httpx carry it."""
+    response = getattr(error, "response", None)
+    status: int | None = getattr(error, "status", getattr(response, "status_code", None))
+    return status
+
+
 def _reason(error: BaseException, url: str, where: str) -> str:
     text = " ".join(str(error).replace(url, where).split()) or type(error).__name__
-    return short(_PRIVATE.sub("", text), 120).strip("'\"")
+    text = _PRIVATE.sub("", text)
+    return show_text(text if len(text) <= 120 else f"{text[:117]}...")
 
 
 def name_of(path: str) -> str:
