@@ -102,6 +102,10 @@ BYTES = {
     "json by name": lambda columns: json.dumps(
         dict(zip("abcdefghijkl", records(columns), strict=False))
     ).encode(),
+    "json nested by name": lambda columns: json.dumps(
+        {"project": "x", "runs": dict(zip("abcdefghijkl", records(columns), strict=False))}
+    ).encode(),
+    "json columns and more": lambda columns: json.dumps({"project": "x", "version": 2, **columns}).encode(),
     "json split": lambda columns: json.dumps(
         {"columns": list(columns), "data": [list(each.values()) for each in records(columns)]}
     ).encode(),
@@ -194,7 +198,7 @@ def tables(draw):
 
 
 @pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
-@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(tables())
 def test_neither_kind_nor_order_nor_alias_nor_other_columns_change_the_runs(table):
     columns, (params, tokens, loss) = table
@@ -207,14 +211,16 @@ def test_neither_kind_nor_order_nor_alias_nor_other_columns_change_the_runs(tabl
             assert load_runs(make(columns)).data_hash == plain, kind
 
 
+@pytest.mark.slow
 def test_fit_and_bootstrap_take_any_table():
     import chinchilla_jax as cj
 
-    expected = cj.fit(cj.load_runs(COLUMNS), objective="squared", starts=4)
-    assert cj.fit(pl.DataFrame(COLUMNS), objective="squared", starts=4).parameters == expected.parameters
-    boot = cj.bootstrap(records(COLUMNS), resamples=2, point=expected, objective="squared", scheme="pairs")
+    options = {"delta": 1e-3, "starts": 4}
+    expected = cj.fit(cj.load_runs(COLUMNS), **options)
+    assert cj.fit(pl.DataFrame(COLUMNS), **options).parameters == expected.parameters
+    boot = cj.bootstrap(records(COLUMNS), resamples=2, point=expected, scheme="pairs")
     assert boot.point.parameters == expected.parameters
-    assert cj.fit("llama3", starts=4).n_runs == 133
+    assert cj.fit("llama3", **options).n_runs == 133
 
 
 def test_two_of_params_tokens_and_flops_are_enough():
@@ -319,7 +325,10 @@ WRONG = [
 
 
 @pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
-@pytest.mark.parametrize("function", ["load_runs", "Runs", "fit", "bootstrap"])
+@pytest.mark.parametrize(
+    "function",
+    ["load_runs", "Runs", *(pytest.param(each, marks=pytest.mark.slow) for each in ("fit", "bootstrap"))],
+)
 def test_arguments_of_a_wrong_type_are_one_line(function):
     """Each argument gets each value: it is taken, or refused in one line."""
     import chinchilla_jax as cj

@@ -70,6 +70,7 @@ def web(tmp_path_factory):
         thread.join()
 
 
+@pytest.mark.slow
 @REMOTE_WARNINGS
 def test_tables_on_a_web_server(web, capsys):
     folder, address = web

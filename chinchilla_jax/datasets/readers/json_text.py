@@ -5,7 +5,8 @@
 | [{...}, {...}]                                | an object                                        |
 | {"runs": [{...}, {...}], ...}                 | an object of the only list of objects            |
 | {"run-1": {...}, "run-2": {...}}              | an object; its name becomes the column "run"     |
-| {"params": [...], "tokens": [...], ...}       | a place in the lists                             |
+| {"runs": {"run-1": {...}, ...}, ...}          | an object, likewise                              |
+| {"params": [...], "tokens": [...], ...}       | a place in the lists; other fields are left out  |
 | {"params": {"0": ...}, ...} (pandas)          | a name in the inner objects                      |
 | {"columns": [...], "data": [[...], ...]}      | an inner list                                    |
 | {...}                                         | the whole                                        |
@@ -179,11 +180,13 @@ def _columns(document: Mapping[Any, Any], where: str) -> _Columns | None:
         by_columns = _n_quantities(document) >= 2 and _n_quantities(values[0]) < 2
         if by_columns and all(list(each) == keys for each in values):
             return {str(name): list(each.values()) for name, each in document.items()}
-    if values and all(isinstance(each, list) for each in values) and not _lists_of_objects(document):
-        if len({len(each) for each in values}) > 1:
-            raise unequal_lengths(where, {str(name): len(each) for name, each in document.items()})
-        return {str(name): each for name, each in document.items()}
-    return None
+    lists = {str(name): each for name, each in document.items() if isinstance(each, list)}
+    by_columns = len(lists) == len(values) > 0 or _n_quantities(lists) >= 2
+    if not by_columns or _lists_of_objects(document):
+        return None
+    if len({len(each) for each in lists.values()}) > 1:
+        raise unequal_lengths(where, {name: len(each) for name, each in lists.items()})
+    return lists
 
 
 def unequal_lengths(where: str, lengths: Mapping[str, int]) -> DataError:
@@ -204,10 +207,16 @@ def _records(document: Mapping[Any, Any], where: str) -> list[object]:
         raise DataError(f"{where}: {len(lists)} lists of objects ({named}); keep the one that holds the runs")
     if lists:
         return list(document[lists[0]])
-    values = list(document.values())
-    if values and all(isinstance(each, Mapping) and _n_quantities(flattened(each)) >= 2 for each in values):
-        return [{"run": name, **each} for name, each in document.items()]
+    inner = [each for each in document.values() if isinstance(each, Mapping)]
+    candidates: list[Mapping[Any, Any]] = [document, *inner] if len(inner) == 1 else [document]
+    for candidate in candidates:
+        if candidate and all(isinstance(each, Mapping) and _is_run(each) for each in candidate.values()):
+            return [{"run": name, **each} for name, each in candidate.items()]
     return [document]
+
+
+def _is_run(value: Mapping[Any, Any]) -> bool:
+    return _n_quantities(flattened(value)) >= 2
 
 
 def _lists_of_objects(document: Mapping[Any, Any]) -> list[Any]:
