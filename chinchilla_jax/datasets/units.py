@@ -1,91 +1,172 @@
-"""Warnings about values that can be fitted but are probably not plain counts and nats.
+"""Units of the four quantities: what they are called, and what they make of a column's numbers.
 
-| quantity | suspicious           | what it likely is                                                   |
-|----------|----------------------|---------------------------------------------------------------------|
-| params   | median below 1e4     | thousands, millions or billions: whichever puts the models near 1e9 |
-| tokens   | median below 1e6     | the unit that brings tokens per parameter nearest to 20             |
-| loss     | largest above 20     | perplexity, the exponential of the loss                             |
-| loss     | a name with "bits"   | bits, 1/ln 2 times the nats                                         |
-| loss     | a name with "ppl"    | perplexity                                                          |
+| quantity       | plain  | other units                                                                          |
+|----------------|--------|--------------------------------------------------------------------------------------|
+| params, tokens | count  | thousands, millions, billions, trillions (K, M, B, T), any factor such as 1e6        |
+| flops          | FLOP   | GFLOP, TFLOP, PFLOP, EFLOP, ZFLOP, PF-days (1e15 FLOP per second for a day), a factor |
+| loss           | nats   | bits: ln 2 nats; perplexity: its logarithm; bpb, bpc: per byte or character           |
 
-The fit is the same in any unit of params and tokens (A and B absorb the unit); tokens per parameter and FLOP
-are not.
+A loss in bits per byte becomes one in nats per token where the bytes per token are known:
+L = ln 2 * bytes per token * bpb. Otherwise it stays as it is, and E, A and B of a law come out in its unit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Iterable
-from statistics import median
-from typing import TypeAlias
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import DataWarning, short
-from chinchilla_jax._util.user_warning import warn_user
+from chinchilla_jax._util.errors import UsageError, closest, short
 
-Floats: TypeAlias = NDArray[np.float64]
+PLAIN: Mapping[str, str] = MappingProxyType(
+    {"params": "count", "tokens": "count", "flops": "FLOP", "loss": "nats"}
+)
+"""The unit of each quantity in `Runs`."""
 
-# The values of bits look like nats of a harder text, so only the column name can tell.
-_BITS = frozenset({"bit", "bits", "bpb", "bpc", "bpt", "bpw", "log2"})
-_PERPLEXITY = frozenset({"ppl", "perplexity"})
-FEWEST_PARAMS, FEWEST_TOKENS, HIGHEST_LOSS = 1e4, 1e6, 20.0
-_TYPICAL_PARAMS, _TYPICAL_RATIO = 1e9, 20.0
-_UNITS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
+_COUNTS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12}
+_FLOPS = {
+    "kFLOP": 1e3, "MFLOP": 1e6, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15, "EFLOP": 1e18, "ZFLOP": 1e21,
+    "YFLOP": 1e24, "TF-days": 8.64e16, "PF-days": 8.64e19, "EF-days": 8.64e22, "ZF-days": 8.64e25,
+}  # fmt: skip
+FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {"params": _COUNTS, "tokens": _COUNTS, "flops": _FLOPS}
+)
+"""Units of the counts and of FLOP, with how many plain ones each is."""
+_LOSSES = ("nats", "bits", "bpb", "bpc", "perplexity")
+_WORDS = {
+    **dict.fromkeys(("count", "counts", "plain", "one", "ones"), "count"),
+    **dict.fromkeys(("k", "thousand"), "thousands"),
+    **dict.fromkeys(("m", "mm", "million"), "millions"),
+    **dict.fromkeys(("b", "bn", "g", "billion"), "billions"),
+    **dict.fromkeys(("t", "tn", "trillion"), "trillions"),
+}
+_LOSS_WORDS = {
+    "nat": "nats", "bit": "bits", "bitspertoken": "bits", "natspertoken": "nats", "bitsperbyte": "bpb",
+    "bitsperchar": "bpc", "bitspercharacter": "bpc", "ppl": "perplexity",
+}  # fmt: skip
+_SI = {"kilo": "k", "mega": "m", "giga": "g", "tera": "t", "peta": "p", "exa": "e", "zetta": "z", "yotta": "y"}
+_NAMES = {"bpb": "bits per byte", "bpc": "bits per character"}
 
 
-def warn_of_units(
-    where: str, params: Floats, tokens: Floats, loss: Floats | None = None, loss_name: str = "loss"
-) -> None:
-    """Issue one `DataWarning` per quantity that looks like another unit; values are unchanged.
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A unit of one quantity.
 
-    Args:
-        where: the table's name in messages.
-        params: positive and finite, (n,), n at least 1.
-        tokens: likewise.
-        loss: of any number of runs; None for none.
-        loss_name: name of the column that holds the loss.
+    Attributes:
+        quantity: "params", "tokens", "flops" or "loss".
+        name: the unit, as in "billions", "PF-days" or "perplexity"; a factor as a number.
     """
-    size, length = median(params.tolist()), median(tokens.tolist())
-    unit = 1.0
-    if size < FEWEST_PARAMS:
-        unit = _nearest(size, _TYPICAL_PARAMS, _UNITS)
-        _warn(where, "params", size, f"{_UNITS[unit]} of parameters", f"multiply them by {unit:g}")
-    if length < FEWEST_TOKENS:
-        unit = _nearest(length, _TYPICAL_RATIO * size * unit, _UNITS)
-        _warn(where, "tokens", length, f"{_UNITS[unit]} of tokens", f"multiply them by {unit:g}")
-    if loss is None or not loss.size:
-        return
-    highest = float(loss.max())
-    words = set(re.split(r"[\W_]+", loss_name.casefold()))
-    if words & _BITS:
-        _issue(
-            f"{where}: column {short(loss_name)} looks like bits; if so, multiply it by 0.6931 (ln 2) for "
-            "nats (as it is, E, A and B come out in bits, and the exponents and tokens per parameter are the "
-            "same)"
-        )
-    if highest > HIGHEST_LOSS or words & _PERPLEXITY:
-        _warn(
-            where,
-            "loss",
-            highest,
-            "perplexity and not loss",
-            "take the natural logarithm",
-            what="reaches",
-        )
+
+    quantity: str
+    name: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the unit of `Runs`."""
+        return self.name == PLAIN[self.quantity]
+
+    @property
+    def factor(self) -> float:
+        """How many plain units it is; 1 for perplexity and bits per byte."""
+        if self.quantity == "loss":
+            return math.log(2) if self.name == "bits" else 1.0
+        known = FACTORS[self.quantity].get(self.name)
+        return 1.0 if self.is_plain else float(self.name) if known is None else known
+
+    def words(self, bytes_per_token: float | None) -> str:
+        """What a reader is told; "" for the plain unit."""
+        if self.is_plain:
+            return ""
+        name = _NAMES.get(self.name, self.name)
+        if self.name not in _NAMES:
+            return name
+        if bytes_per_token is None:
+            return f"{name}, as they are"
+        return f"{name}, {bytes_per_token:g} {'bytes' if self.name == 'bpb' else 'characters'} per token"
+
+    def to_plain(
+        self, values: NDArray[np.float64], bytes_per_token: float | None = None
+    ) -> NDArray[np.float64]:
+        """The numbers of a column, (n,), in the unit of `Runs`; not finite or not positive where they have none.
+
+        Args:
+            values: positive numbers in this unit.
+            bytes_per_token: for bits per byte, or characters per token for bits per character; None leaves
+                these as they are.
+        """
+        if self.name == "perplexity":
+            with np.errstate(all="ignore"):
+                logs: NDArray[np.float64] = np.log(values)
+            return logs
+        if self.name in _NAMES:
+            return values if bytes_per_token is None else values * (math.log(2) * bytes_per_token)
+        return values if self.factor == 1 else values * self.factor
 
 
-def _nearest(value: float, typical: float, units: Iterable[float]) -> float:
-    return min(units, key=lambda unit: abs(math.log(value * unit / typical)))
+def read_unit(quantity: str, text: str) -> Unit:
+    """The unit that a person or a column's name calls `text`.
+
+    Raises:
+        UsageError: the quantity has no such unit.
+    """
+    if not isinstance(text, str):
+        raise UsageError(f"units: {quantity} is {short(text)}; give the name of a unit, such as 'millions'")
+    word = re.sub(r"[\s_/.-]+", "", text.strip().casefold())
+    if quantity == "loss":
+        name = _LOSS_WORDS.get(word, word)
+        known: tuple[str, ...] = _LOSSES
+    elif quantity in ("params", "tokens"):
+        name = _WORDS.get(word, word)
+        known = ("count", *_COUNTS)
+    else:
+        name = _flop_name(word)
+        known = ("FLOP", *_FLOPS)
+    if name in known:
+        return Unit(quantity, name)
+    if quantity != "loss" and (factor := _number(text)) is not None:
+        return Unit(quantity, PLAIN[quantity] if factor == 1 else repr(factor))
+    near = closest(text, known)
+    hint = f"did you mean {near!r}? " if near else ""
+    raise UsageError(
+        f"{quantity} has no unit {short(text)}; {hint}give {', '.join(known)}"
+        f"{'' if quantity == 'loss' else ', or a factor such as 1e6'}"
+    )
 
 
-def _warn(
-    where: str, quantity: str, value: float, likely: str, remedy: str, what: str = "has a median of"
-) -> None:
-    _issue(f"{where}: {quantity} {what} {value:.4g}, which looks like {likely}; if so, {remedy}")
+def _flop_name(word: str) -> str:
+    """The name in `_FLOPS` of a unit written as "eflops", "exaflop", "EF", "pfs-days" or "petaflop/s-days"."""
+    match = re.fullmatch(
+        r"(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy]?)(?:f|fl|flops?|flos?)s?(days?)?", word
+    )
+    if match is None:
+        return "FLOP" if word in ("count", "plain") else word
+    prefix = _SI.get(match[1], match[1])
+    prefix = prefix if prefix == "k" else prefix.upper()
+    return f"{prefix}F-days" if match[2] else f"{prefix}FLOP"
 
 
-def _issue(text: str) -> None:
-    warn_user(text, DataWarning)
+def _number(text: str) -> float | None:
+    try:
+        factor = float(text)
+    except ValueError:
+        return None
+    return factor if 0 < factor < math.inf else None
+
+
+def read_units(units: Mapping[str, str] | None) -> dict[str, Unit]:
+    """Units by quantity, as `load_runs(units=...)` takes them.
+
+    Raises:
+        UsageError: an unknown quantity or unit.
+    """
+    found = {}
+    for quantity, text in (units or {}).items():
+        if quantity not in PLAIN:
+            raise UsageError(f"units: unknown quantity {short(quantity)}; give {', '.join(PLAIN)}")
+        found[quantity] = read_unit(quantity, text)
+    return found

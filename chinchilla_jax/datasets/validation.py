@@ -26,7 +26,7 @@ from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.group_columns import read_labels
 from chinchilla_jax.datasets.runs import QUANTITIES, Runs, third_quantity
 from chinchilla_jax.datasets.table import Table, show_text
-from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.suspicions import warn_of_units
 from chinchilla_jax.laws.compute import training_flops
 
 # The law has five parameters, so six distinct points are the fewest that test a fit.

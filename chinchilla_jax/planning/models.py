@@ -27,7 +27,7 @@ from chinchilla_jax.datasets.columns import match_columns, quantity_of
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.reading import read_bytes, read_table
 from chinchilla_jax.datasets.table import Table
-from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.suspicions import warn_of_units
 from chinchilla_jax.datasets.validation import read_quantities, require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import training_flops

@@ -15,7 +15,7 @@ from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.table import Table
-from chinchilla_jax.datasets.units import warn_of_units
+from chinchilla_jax.datasets.suspicions import warn_of_units
 from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
 from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
 
