@@ -27,6 +27,8 @@ class Table:
     counting: str = "as_plotted"
     drop_highest_loss: int | None = None
     column: Sequence[str] = ()
+    unit: Sequence[str] = ()
+    bytes_per_token: float | None = None
     experiment: str | None = None
     where: Sequence[str] = ()
     best_of: Sequence[str] = ()
@@ -42,6 +44,8 @@ class Table:
         found = {
             "drop_highest_loss": self.drop_highest_loss,
             "columns": read_columns(self.column),
+            "units": read_columns(self.unit, "--unit", example="flops=PF-days"),
+            "bytes_per_token": self.bytes_per_token,
             "experiment": self.experiment,
             "where": tuple(self.where),
             "best_of": tuple(self.best_of),
@@ -71,13 +75,15 @@ class Table:
         return checked_weights(found, len(runs))
 
 
-def read_columns(given: Sequence[str], option: str = "--column") -> dict[str, str] | None:
-    """Column names by quantity, from texts such as "loss=val/loss"; None without any."""
+def read_columns(
+    given: Sequence[str], option: str = "--column", *, example: str = "loss=val/loss"
+) -> dict[str, str] | None:
+    """Names by quantity, from texts such as "loss=val/loss"; None without any."""
     columns: dict[str, str] = {}
     for text in given:
         quantity, equals, name = (part.strip() for part in text.partition("="))
         if not equals or not quantity:
-            raise UsageError(f"{option} {text!r}: give QUANTITY=NAME, such as loss=val/loss")
+            raise UsageError(f"{option} {text!r}: give QUANTITY=NAME, such as {example}")
         if quantity in columns:
             raise UsageError(f"{option} {quantity}=... is given twice; give each quantity once")
         columns[quantity] = name
@@ -137,6 +143,19 @@ experiment_option = click.option(
     help="The experiment to read, if DATA holds several.",
 )
 ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
+    "unit": click.option(
+        "--unit",
+        metavar="QUANTITY=UNIT",
+        multiple=True,
+        help="Unit of a column of DATA: params or tokens in millions, billions, flops in GFLOP, EFLOP, "
+        "PF-days, loss in bits, bpb, perplexity, ...; repeatable.",
+    ),
+    "bytes_per_token": click.option(
+        "--bytes-per-token",
+        type=choices.POSITIVE,
+        metavar="X",
+        help="Bytes of text per token, which makes nats per token of a loss in bits per byte.",
+    ),
     "experiment": experiment_option,
     "where": click.option(
         "--where",
@@ -170,7 +189,7 @@ ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
         "--ignore-flags", is_flag=True, help="Read rows that DATA itself marks as outlier or to exclude too."
     ),
 }
-"""Options about the rows of a table."""
+"""Options about the rows of a table and the units of its columns."""
 COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
     "counting": click.option(
         "--counting",

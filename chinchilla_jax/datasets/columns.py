@@ -1,61 +1,47 @@
-"""Which column of a table holds which quantity: the names that people give to N, D, C and L.
+"""Which column of a table holds which quantity: what is certain is read, what is not is asked.
 
-Column names are compared without case, spaces, underscores, hyphens and punctuation, so "Model Size",
-"model_size" and "MODEL-SIZE" are one name. Names whose meaning would be a guess are left out on purpose:
-"non-embedding params" is another count than N, and "params (M)" another unit.
+A column is read for a quantity where its name is plain (see `meaning`) and no other name is. A second
+plain name, active parameters beside others, and an evaluation beside the training loss are a question. Names
+of variants ("params_non_embedding", "loss_dclm") are proposed where nothing else holds the quantity, and
+otherwise mentioned. What is proposed can be read: its numbers are possible ones.
 """
 
 from __future__ import annotations
 
-import re
+import difflib
 import shlex
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.cells import NUMBER
+from chinchilla_jax.datasets.meaning import (
+    ALIASES,
+    Meaning,
+    meanings,
+    names_something_else,
+    normalise,
+    quantity_of,
+)
+from chinchilla_jax.datasets.possible import possible_unit
 from chinchilla_jax.datasets.runs import QUANTITIES
 
-ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "params": (
-            "params", "N", "Model Size", "parameters", "n_params", "num_params", "param", "n_parameters",
-            "num_parameters", "param_count", "parameter_count", "params_count", "number of parameters",
-            "model_params", "model_parameters", "total_params", "total_parameters",
-        ),
-        "tokens": (
-            "tokens", "D", "Training Tokens", "train_tokens", "n_tokens", "num_tokens", "token_count",
-            "number of tokens", "tokens_seen", "total_tokens", "num_training_tokens", "num_train_tokens",
-        ),
-        "flops": (
-            "flops", "C", "Training FLOP", "flop", "training_flops", "train_flops", "train_flop", "compute",
-            "budget", "training_compute", "train_compute", "compute_budget", "flop_budget", "flops_budget",
-            "total_flops", "total_compute",
-        ),
-        "loss": (
-            "loss", "L", "final_loss", "Training Loss", "train_loss", "val_loss", "validation_loss",
-            "valid_loss", "test_loss", "eval_loss", "final_train_loss", "final_val_loss",
-            "final_training_loss",
-        ),
-    }
-)  # fmt: skip
+if TYPE_CHECKING:
+    from chinchilla_jax.datasets.table import Table
 
+__all__ = [
+    "ALIASES",
+    "match_columns",
+    "match_table",
+    "mention_others",
+    "normalise",
+    "quantity_of",
+    "read_columns",
+]
 
-def normalise(name: str) -> str:
-    """`name` without case and without anything that is not a letter or a digit."""
-    return "".join(character for character in name.casefold() if character.isalnum())
-
-
-_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
-
-
-# The section in which an experiment tracker keeps a value does not say what the value is.
-_PLACE = re.compile(r"^(config|summary|metrics)[./]", re.IGNORECASE)
-
-
-def quantity_of(name: str) -> str | None:
-    """The quantity ("params", "tokens", "flops" or "loss") that a column of this name holds, or None."""
-    return _QUANTITY_OF.get(normalise(_PLACE.sub("", name.strip())))
+_MOST_OPTIONS = 4
+_Cells = Callable[[int], Sequence[object]]
 
 
 def match_columns(
@@ -64,6 +50,7 @@ def match_columns(
     columns: Mapping[str, str] | None = None,
     *,
     quantities: Sequence[str] = QUANTITIES,
+    cells: _Cells | None = None,
 ) -> dict[str, int]:
     """Position of the column of each quantity.
 
@@ -74,47 +61,91 @@ def match_columns(
             a quantity that is not to be read, although the table has it.
         quantities: which to look for; columns of others are ignored. Of params, tokens and flops two are
             enough.
+        cells: the cells of the column at a position, so that a column whose values are impossible is no
+            candidate; None where they are not known.
 
     Returns:
         Quantity to column position.
 
     Raises:
-        DataError: a column is missing, or two columns hold the same quantity.
+        DataError: a column is missing, or two columns may hold the same quantity.
         UsageError: `columns` names an unknown quantity or a column that the table does not have.
     """
     columns = read_columns(columns)
     quantities = [quantity for quantity in quantities if columns.get(quantity) != ""]
     columns = {quantity: name for quantity, name in columns.items() if name}
-    positions = {quantity: [place] for quantity, place in _chosen(header, where, columns).items()}
-    taken = {found[0] for found in positions.values()}
-    told = set(positions)
-    for position, name in enumerate(header):
-        quantity = quantity_of(name)
-        if quantity is None or quantity not in quantities:
+    positions = _chosen(header, where, columns)
+    free = _candidates(header, cells, set(positions.values()))
+    for quantity in quantities:
+        if quantity in positions:
             continue
-        if quantity not in told and position not in taken:
-            positions.setdefault(quantity, []).append(position)
-    # A silent choice between two candidates is how a fit ends up on the wrong column.
-    for quantity, found in positions.items():
-        if len(found) > 1:
-            named = " and ".join(f"{short(header[position])} (column {position + 1})" for position in found)
-            twice = (
-                "the header is duplicated"
-                if len({header[p] for p in found}) == 1
-                else f"both mean {quantity}"
-            )
-            raise DataError(
-                f"{where}: columns {named}: {twice}; keep the one to use and delete or rename the rest, "
-                f"or choose it with columns={{{quantity!r}: ...}} (on the command line --column "
-                f"{quantity}=NAME)"
-            )
+        plain = [place for place, meaning in free.items() if meaning.quantity == quantity and meaning.plain]
+        if plain:
+            _require_one(header, where, quantity, plain, free)
+            positions[quantity] = plain[0]
     missing = [quantity for quantity in quantities if quantity not in positions]
     counts = [quantity for quantity in missing if quantity != "loss"]
     if len(counts) < 2:  # two of three are enough
         missing = [quantity for quantity in missing if quantity == "loss"]
     if missing:
-        raise DataError(_missing_message(header, where, missing))
-    return {quantity: found[0] for quantity, found in positions.items()}
+        raise DataError(_missing_message(header, where, missing, free, cells))
+    return positions
+
+
+def match_table(
+    table: Table, columns: Mapping[str, str] | None = None, *, quantities: Sequence[str] = QUANTITIES
+) -> dict[str, int]:
+    """`match_columns` for a table."""
+    return match_columns(table.header, table.where, columns, quantities=quantities, cells=table.column)
+
+
+def mention_others(table: Table, positions: Mapping[str, int]) -> Table:
+    """The table with a note of the columns that might have been read instead: variants of what was read."""
+    free = _candidates(table.header, table.column, set(positions.values()))
+    found = [
+        f"{quantity} {list_text([short(table.header[place]) for place in others], _MOST_OPTIONS)}"
+        for quantity in positions
+        if (others := [place for place, meaning in free.items() if meaning.quantity == quantity])
+    ]
+    if not found:
+        return table
+    return table.note(f"other columns for {', '.join(found)}: --column QUANTITY=NAME reads another")
+
+
+def _candidates(header: Sequence[str], cells: _Cells | None, taken: set[int]) -> dict[int, Meaning]:
+    """The columns whose names speak of a quantity, by position, without those whose values are impossible."""
+    return {
+        place: meaning
+        for place, meaning in enumerate(meanings(header))
+        if meaning is not None
+        and place not in taken
+        and (meaning.plain or cells is None or possible_unit(meaning, cells(place)) is not None)
+    }
+
+
+def _require_one(
+    header: Sequence[str], where: str, quantity: str, plain: Sequence[int], free: Mapping[int, Meaning]
+) -> None:
+    """Refuse a silent choice: that is how a fit ends up on the wrong column."""
+    names = [header[place].strip() for place in plain]
+    if len(set(names)) < len(names):
+        both = " and ".join(f"{short(header[place])} (column {place + 1})" for place in plain)
+        raise DataError(f"{where}: columns {both}: the header is duplicated; delete or rename one of them")
+    rivals = [place for place, meaning in free.items() if _is_rival(meaning, free[plain[0]])]
+    if len(plain) + len(rivals) > 1:
+        named = [header[place].strip() for place in (*plain, *rivals)]
+        raise DataError(
+            f"{where}: {_several(len(named))} columns may hold {quantity}: "
+            f"{list_text([short(name) for name in named], 8)}; choose with {_options(quantity, named)} "
+            f"(columns={{{quantity!r}: ...}} in Python)"
+        )
+
+
+def _is_rival(other: Meaning, chosen: Meaning) -> bool:
+    """Whether a variant means enough to many that the plain name cannot be taken without a question."""
+    if other.plain or other.quantity != chosen.quantity:
+        return False
+    return other.active or (other.split == "eval" and chosen.split != "eval")
 
 
 def read_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -151,7 +182,13 @@ def _chosen(header: Sequence[str], where: str, columns: Mapping[str, str]) -> di
     return positions
 
 
-def _missing_message(header: Sequence[str], where: str, missing: Sequence[str]) -> str:
+def _missing_message(
+    header: Sequence[str],
+    where: str,
+    missing: Sequence[str],
+    free: Mapping[int, Meaning],
+    cells: _Cells | None,
+) -> str:
     if header and all(NUMBER.fullmatch(name.strip()) for name in header):
         return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
     if len(header) == 1:
@@ -165,63 +202,76 @@ def _missing_message(header: Sequence[str], where: str, missing: Sequence[str]) 
     also = ", and none for loss" if counts and "loss" in missing else ""
     listed = ", ".join(short(name) for name in header[:8])
     more = f" and {len(header) - 8} more" if len(header) > 8 else ""
-    return f"{where}: found no {absent}{also}; the table has {listed}{more}; {_remedy(header, missing)}"
+    remedy = _remedy(missing, _proposals(header, missing, free, cells))
+    return f"{where}: found no {absent}{also}; the table has {listed}{more}; {remedy}"
 
 
-def _aliases(quantities: Sequence[str]) -> list[str]:
-    """Names of these quantities, without those too short for a misspelling to be recognised."""
-    return [name for name, quantity in _QUANTITY_OF.items() if quantity in quantities and len(name) > 2]
+def _proposals(
+    header: Sequence[str], missing: Sequence[str], free: Mapping[int, Meaning], cells: _Cells | None
+) -> dict[str, list[tuple[str, str]]]:
+    """Names of columns that may hold a missing quantity, each with the unit to pass, "" for none."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for place, name in enumerate(header):
+        if not name.isprintable() or not normalise(name):  # it cannot be typed
+            continue
+        meaning = free.get(place)
+        if meaning is None:
+            meaning = _misspelt(name)
+        if meaning is None or meaning.quantity not in missing:
+            continue
+        unit = "" if cells is None else possible_unit(meaning, cells(place))
+        if unit is not None:
+            found.setdefault(meaning.quantity, []).append((name.strip(), unit))
+    return found
 
 
-# Words that tell what a column holds although its whole name is not one of the `ALIASES`.
-_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "params": ("param", "params", "parameter", "parameters"),
-        "tokens": ("token", "tokens", "toks"),
-        "flops": ("flop", "flops", "compute"),
-        "loss": ("loss", "nll", "xent", "ce", "perplexity", "ppl"),
-    }
-)
+def _misspelt(name: str) -> Meaning | None:
+    if names_something_else(name):
+        return None
+    near = difflib.get_close_matches(normalise(name), _LONG_ALIASES, n=1, cutoff=0.8)
+    return Meaning(_QUANTITY_OF[near[0]], False) if near else None
 
 
-def _meant(name: str, missing: Sequence[str]) -> str | None:
-    """The missing quantity that a column of this name may hold, by its spelling or a word in it."""
-    near = _QUANTITY_OF.get(closest(normalise(name), _aliases(missing)) or "")
-    words = [normalise(word) for word in re.split(r"[\W_]+", name)]
-    return near or next(
-        (
-            quantity
-            for quantity in missing
-            if normalise(name).startswith(quantity) or set(words) & set(_WORDS[quantity])
-        ),
-        None,
-    )
+_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
+# Without those too short for a misspelling to be recognised.
+_LONG_ALIASES = [name for name in _QUANTITY_OF if len(name) > 3]
 
 
-def _remedy(header: Sequence[str], missing: Sequence[str]) -> str:
-    # A name with a control character cannot be typed.
-    free = [name for name in header if name.isprintable() and normalise(name) and quantity_of(name) is None]
-    meant: dict[str, str] = {}
-    for name in free:
-        quantity = _meant(name, missing)
-        if quantity:
-            meant.setdefault(quantity, name)
+def _remedy(missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     # Two of params, tokens and flops are enough.
-    unnamed = [quantity for quantity in missing if quantity != "loss" and quantity not in meant]
+    unnamed = [quantity for quantity in missing if quantity != "loss" and quantity not in proposed]
     unnamed = unnamed[: max(len(unnamed) - 1, 0)]
-    if "loss" in missing and "loss" not in meant:
+    if "loss" in missing and "loss" not in proposed:
         unnamed.append("loss")
-    if meant:
-        # Quoted for a shell.
-        told = " ".join(f"--column {shlex.quote(f'{quantity}={name}')}" for quantity, name in meant.items())
-        rest = f" and {_options(unnamed)} for the rest" if unnamed else ""
-        return f"if these hold them, in plain counts and nats, pass {told}{rest} (columns=... in Python)"
+    if proposed:
+        several = any(len(columns) > 1 for columns in proposed.values())
+        told = (", and " if several else " ").join(
+            " or ".join(_option(quantity, name, unit) for name, unit in columns[:_MOST_OPTIONS])
+            for quantity, columns in proposed.items()
+        )
+        rest = f", and {_placeholders(unnamed)} for the rest" if unnamed else ""
+        return f"if these hold them, pass {told}{rest} (columns=... in Python)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     return (
-        f"pass {_options(unnamed)}, or rename the {'columns' if len(unnamed) > 1 else 'column'} "
+        f"pass {_placeholders(unnamed)}, or rename the {'columns' if len(unnamed) > 1 else 'column'} "
         f"(recognised names: {others}); of params, tokens and flops, C = 6 N D gives the third"
     )
 
 
-def _options(quantities: Sequence[str]) -> str:
+def _option(quantity: str, name: str, unit: str = "") -> str:
+    """An option as it is typed, quoted for a shell."""
+    told = f"--column {shlex.quote(f'{quantity}={name}')}"
+    return f"{told} --unit {quantity}={unit}" if unit else told
+
+
+def _options(quantity: str, names: Sequence[str]) -> str:
+    shown = [_option(quantity, name) for name in names[:_MOST_OPTIONS]]
+    return list_text(shown, conjunction="or") if len(names) <= _MOST_OPTIONS else f"{', '.join(shown)}, ..."
+
+
+def _placeholders(quantities: Sequence[str]) -> str:
     return " ".join(f"--column {quantity}=NAME" for quantity in quantities)
+
+
+def _several(number: int) -> str:
+    return {2: "two", 3: "three", 4: "four"}.get(number, str(number))

@@ -10,7 +10,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_name
 from chinchilla_jax._util.text import list_text
-from chinchilla_jax._util.validation import require_type
+from chinchilla_jax._util.validation import positive_number, require_type
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
 from chinchilla_jax.datasets.columns import read_columns
@@ -23,6 +23,7 @@ from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_byte
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
+from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
@@ -35,6 +36,8 @@ def load_runs(
     drop_highest_loss: int | None = None,
     rounded: bool = True,
     columns: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    bytes_per_token: float | None = None,
     experiment: str | None = None,
     groups: Sequence[str] = (),
     where: str | Sequence[str] = (),
@@ -47,9 +50,10 @@ def load_runs(
     """Load training runs and check everything that a fit relies on.
 
     A table needs columns for the loss and for two of params, tokens and flops; the third follows from
-    C = 6 N D, and if all three are given they are kept. Column names are matched without case, spaces and
-    punctuation, and common names are recognised (N, Model Size, Training FLOP, val_loss, ...). Other columns
-    are ignored, except those of `groups`. Exports of Weights & Biases are recognised (`datasets.foreign`).
+    C = 6 N D, and if all three are given they are kept. Columns are found by what their names mean (N, Model
+    Size, total_training_flops, val/loss, "tokens (B)", ...; see `datasets.meaning`), and a second candidate
+    is an error that asks for `columns`. Other columns are ignored, except those of `groups`. Exports of
+    Weights & Biases are recognised (`datasets.foreign`). `Runs.source` says what was read.
 
     Args:
         source: "chinchilla" or "llama3" (an embedded table); the path or URL (https://, s3://, hf://, ...) of
@@ -67,6 +71,10 @@ def load_runs(
             et al. 2025 (arXiv:2509.23963). "as_plotted" is never rounded, "reported" always is.
         columns: which column holds which quantity, such as {"loss": "val/loss"}, where the names do not
             tell, or "" to read no column for it, as in {"flops": ""}; for your own tables.
+        units: in which unit the columns of your own table are, where the names do not tell, such as
+            {"params": "millions", "flops": "PF-days", "loss": "bits"} (see `datasets.units`). A unit that is
+            stated is not questioned.
+        bytes_per_token: of the text that the loss is of, which makes nats per token of bits per byte.
         experiment: whose rows to take, where the table's column "experiment" names several.
         groups: further columns of your own table that say which runs belong together; they become
             `Runs.groups`, which `Cluster(by=...)` resamples by. A column named after runs ("run", "run_name",
@@ -94,7 +102,7 @@ def load_runs(
         UsageError: an argument is invalid, alone or in combination.
 
     Warns:
-        DataWarning: values look like another unit, or runs that did not finish were left out.
+        DataWarning: single losses are too high for nats, or runs that did not finish were left out.
     """
     if params not in COUNTINGS:
         raise unknown_name("params", params, COUNTINGS)
@@ -106,7 +114,9 @@ def load_runs(
             f"(Table A9), not {shown}; leave params out (--counting on the command "
             "line), and put your own counts in the params column"
         )
-    columns = read_columns(columns)
+    columns, stated = read_columns(columns), read_units(units)
+    if bytes_per_token is not None:
+        bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
     require_type("rounded", rounded, bool, "give True or False")
     choice = RowChoice(
         experiment=experiment,
@@ -117,8 +127,9 @@ def load_runs(
         final=final,
         ignore_flags=ignore_flags,
     )
-    if embedded and (columns or groups or choice.given):
-        given = ["columns"] * bool(columns) + ["groups"] * bool(groups) + [*choice.given]
+    own = {"columns": columns, "units": stated, "bytes_per_token": bytes_per_token, "groups": groups}
+    given = [*(name for name, value in own.items() if value), *choice.given]
+    if embedded and given:
         verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
         raise UsageError(
             f"{list_text(given)} {verb} for your own tables; leave {them} out, as {source!r} is an embedded "
@@ -132,6 +143,7 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
+        table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token)
         require_runs(table, columns)
         table = choose_rows(table, choice, columns=columns, groups=groups)
         carried = read_groups(table, groups)

@@ -1,14 +1,14 @@
 """What the name of a column says that the column holds: a quantity, in which unit, and how sure that is.
 
-A name is a path of words: "throughput/total_tokens", "params.n_params", "Loss (bits)". One word is the core and
-names a quantity. The others are
+A name is a path of words: "throughput/total_tokens", "params.n_params", "Loss (bits)". One word is the core
+and names a quantity. The other words are
 
-| kind     | words                                      | effect                                                |
-|----------|--------------------------------------------|-------------------------------------------------------|
-| neutral  | total, trained, seen, val, model, ...      | none: the name is plain                               |
-| unit     | M, billions, EFLOP, PF-days, bits, ppl     | none: the name is plain, and the values are converted |
-| other    | per, second, dtype, steps, scale, aux, ... | the column holds something else                       |
-| any more | active, non_embedding, paloma, dclm, ...   | a variant of the quantity, which only its owner knows |
+| kind    | words                                      | effect                                              |
+|---------|--------------------------------------------|-----------------------------------------------------|
+| neutral | total, trained, seen, val, model, ...      | none: the name is plain                             |
+| unit    | M, billions, EFLOP, PF-days, bits, ppl     | none: the name is plain, and the unit is that       |
+| other   | per, second, dtype, steps, scale, aux, ... | the column holds something else                     |
+| unknown | active, non_embedding, paloma, dclm, ...   | a variant of the quantity, which its owner may mean |
 
 Names are compared without case and punctuation, so "Model Size", "model_size" and "MODEL-SIZE" are one name.
 """
@@ -88,26 +88,31 @@ _CORES = {
 # One capital letter, for which "model" says nothing of models: "D_model" is a width.
 _LETTERS = {"N": "params", "D": "tokens", "C": "flops", "L": "loss"}
 _SPLITS = {
-    **dict.fromkeys("train training trained pretrain pretraining".split(), "train"),
-    **dict.fromkeys("val valid validation eval evaluation test dev heldout".split(), "eval"),
+    **dict.fromkeys(["train", "training", "trained", "pretrain", "pretraining"], "train"),
+    **dict.fromkeys(["val", "valid", "validation", "eval", "evaluation", "test", "dev", "heldout"], "eval"),
 }
-_NEUTRAL = _words("n num number nr count counts of the total overall cumulative final end last model all actual in")
+_NEUTRAL = _words(
+    "n num number nr count counts of the total overall cumulative final end last model all actual in"
+)
 _NEUTRAL_FOR = {
     "params": _words("trainable full"),
     "tokens": _words(
         "train training trained pretrain pretraining seen processed consumed input data throughput lm"
     ),
     "flops": _words("train training trained pretrain pretraining budget used spent throughput"),
-    "loss": frozenset(_SPLITS) | _words("lm ce cross entropy language modeling smooth smoothed avg average mean best"),
+    "loss": frozenset(_SPLITS)
+    | _words("lm ce cross entropy language modeling smooth smoothed avg average mean best"),
 }
 # Where a tool keeps a value says nothing about the value.
-_SECTIONS = _words("config summary metrics hparams args stats perf info meta results run global trainer system progress")
+_SECTIONS = _words(
+    "config summary metrics hparams args stats perf info meta results run global trainer system progress"
+)
 _ACTIVE = _words("active activated")
 _COUNT_UNITS = {
-    **dict.fromkeys("k thousand thousands 1e3".split(), "thousands"),
-    **dict.fromkeys("m mm mn mil million millions 1e6".split(), "millions"),
-    **dict.fromkeys("b bn bil g billion billions 1e9".split(), "billions"),
-    **dict.fromkeys("t tn trillion trillions 1e12".split(), "trillions"),
+    **dict.fromkeys(["k", "thousand", "thousands", "1e3"], "thousands"),
+    **dict.fromkeys(["m", "mm", "mn", "mil", "million", "millions", "1e6"], "millions"),
+    **dict.fromkeys(["b", "bn", "bil", "g", "billion", "billions", "1e9"], "billions"),
+    **dict.fromkeys(["t", "tn", "trillion", "trillions", "1e12"], "trillions"),
 }
 _PREFIXES = {
     "k": "k", "kilo": "k", "m": "M", "mega": "M", "g": "G", "giga": "G", "t": "T", "tera": "T", "p": "P",
@@ -115,20 +120,23 @@ _PREFIXES = {
 }  # fmt: skip
 _FLOP_UNIT = re.compile(r"(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy])fl?(?:op?s?)?|1e(?:\d+)")
 _LOSS_UNITS = {
-    **dict.fromkeys("nat nats".split(), "nats"),
-    **dict.fromkeys("bit bits bpt bpw log2".split(), "bits"),
+    **dict.fromkeys(["nat", "nats"], "nats"),
+    **dict.fromkeys(["bit", "bits", "bpt", "bpw", "log2"], "bits"),
     "bpb": "bpb", "bpc": "bpc", "ppl": "perplexity", "perplexity": "perplexity",
 }  # fmt: skip
 _OTHER = _words(
-    "per sec secs second seconds s ms rate speed throughput time hours hour days day step steps iter iters iteration "
-    "iterations epoch epochs batch batches microbatch mbs gbs bs dtype type kind scale scaler scaling ratio fraction "
-    "frac percent pct norm grad gradient std stdev stderr se sem var variance ci low lower high upper lo hi diff gap "
-    "delta aux auxiliary z balance balancing router kl reward weight weights coef coefficient lr decay warmup vocab "
-    "vocabulary tokenizer seq sequence sequences length len context ctx window max min limit mfu hfu util utilization "
-    "name id path hash dim width depth layer layers head heads expert experts dropout seed gpu gpus device devices "
-    "node nodes chip chips forward example examples sample samples document documents vs log ln log10 exp sqrt inverse "
-    "inv rank index pad padding eos bos mask masked position optimizer memory mem version order threshold spike spikes "
-    "improvement change slope"
+    """
+    per sec secs second seconds s ms rate speed throughput time hours hour days day step steps iter
+    iters iteration iterations epoch epochs batch batches microbatch mbs gbs bs dtype type kind scale
+    scaler scaling ratio fraction frac percent pct norm grad gradient std stdev stderr se sem var
+    variance ci low lower high upper lo hi diff gap delta aux auxiliary z balance balancing router kl
+    reward weight weights coef coefficient lr decay warmup vocab vocabulary tokenizer seq sequence
+    sequences length len context ctx window max min limit mfu hfu util utilization name id path hash dim
+    width depth layer layers head heads expert experts dropout seed gpu gpus device devices node nodes
+    chip chips forward example examples sample samples document documents vs log ln log10 exp sqrt
+    inverse inv rank index pad padding eos bos mask masked position optimizer memory mem version order
+    threshold spike spikes improvement change slope
+    """
 )
 _PHRASES = (
     (re.compile(r"\bbits? per bytes?\b"), "bpb"),
@@ -178,6 +186,11 @@ def meaning_of(name: str) -> Meaning | None:
     return _of_words(parts)
 
 
+def names_something_else(name: str) -> bool:
+    """Whether a word of the name says that the column holds something else, such as a rate or a type."""
+    return any(word.casefold() in _OTHER for part in re.split(r"[/.]", name) for word in _split_words(part))
+
+
 def _of_words(parts: list[str]) -> Meaning | None:
     words = [word for part in parts for word in _split_words(part)]
     # Elsewhere than in the last part "throughput" is where a value is kept.
@@ -185,8 +198,12 @@ def _of_words(parts: list[str]) -> Meaning | None:
     folded = [word.casefold() for word in words]
     units = [_FLOP_UNIT.fullmatch(word) for word in folded]
     cores = {_CORES[word] for word in folded if word in _CORES}
-    cores |= {"flops" for word, unit in zip(folded, units, strict=True) if unit and word[0] != "1" and "fl" in word}
-    if not cores and (sized := _QUANTITY_OF.get("".join(word for word in folded if word not in _COUNT_UNITS))):
+    cores |= {
+        "flops" for word, unit in zip(folded, units, strict=True) if unit and word[0] != "1" and "fl" in word
+    }
+    if not cores and (
+        sized := _QUANTITY_OF.get("".join(word for word in folded if word not in _COUNT_UNITS))
+    ):
         cores = {sized}  # "Model Size (M)"
         folded = [word for word in folded if word in _COUNT_UNITS]
         words = folded
@@ -205,9 +222,9 @@ def _of_words(parts: list[str]) -> Meaning | None:
             unit = unit or found
         elif _CORES.get(word) == quantity or _LETTERS.get(original) == quantity:
             continue
-        elif by_letter and word == "model":
-            return None
-        elif word in _OTHER and not (word == "throughput" and original not in last):
+        elif (by_letter and word == "model") or (
+            word in _OTHER and not (word == "throughput" and original not in last)
+        ):
             return None
         elif word in _ACTIVE:
             variant = active = True
@@ -228,7 +245,11 @@ def _unit_word(word: str, quantity: str) -> str:
 
 
 def _split_of(quantity: str, words: Sequence[str]) -> str:
-    found = {_SPLITS[word.casefold()] for word in words if word.casefold() in _SPLITS} if quantity == "loss" else set()
+    found = (
+        {_SPLITS[word.casefold()] for word in words if word.casefold() in _SPLITS}
+        if quantity == "loss"
+        else set()
+    )
     return found.pop() if len(found) == 1 else "eval" if found else ""
 
 

@@ -27,14 +27,14 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax._util.text import count_text
-from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.columns import match_table, quantity_of
 from chinchilla_jax.datasets.flags import without_flagged
 from chinchilla_jax.datasets.foreign import one_experiment
 from chinchilla_jax.datasets.group_columns import is_run_name
 from chinchilla_jax.datasets.missing import without_missing
+from chinchilla_jax.datasets.quantities import read_quantities
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.datasets.states import finished_runs
-from chinchilla_jax.datasets.validation import read_quantities
 from chinchilla_jax.datasets.where import rows_where
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def choose_rows(
         table = _keep(table, kept, f"not where {condition}")
     table = finished_runs(table, all_states=choice.all_states)
     if choice.drop_missing:
-        table = without_missing(table, match_columns(table.header, table.where, columns))
+        table = without_missing(table, match_table(table, columns))
     if choice.final:
         name, labels = _run_labels(table, groups)
         kept = _best(labels, -_quantities(table, columns)["tokens"], last=True)
@@ -133,7 +133,7 @@ def _keep(table: Table, kept: Sequence[int], why: str) -> Table:
 
 
 def _quantities(table: Table, columns: Mapping[str, str] | None) -> dict[str, NDArray[np.float64]]:
-    return read_quantities(table, match_columns(table.header, table.where, columns))
+    return read_quantities(table, match_table(table, columns))
 
 
 def _quantity_names(table: Table, columns: Mapping[str, str] | None) -> dict[str, int]:

@@ -1,44 +1,190 @@
-"""Warnings about values that can be fitted but are probably not plain counts and nats.
+"""Values that are probably in another unit than they are taken for: asked about, or warned of.
 
-| quantity | suspicious           | what it likely is                                                   |
-|----------|----------------------|---------------------------------------------------------------------|
-| params   | median below 1e4     | thousands, millions or billions: whichever puts the models near 1e9 |
-| tokens   | median below 1e6     | the unit that brings tokens per parameter nearest to 20             |
-| loss     | largest above 20     | perplexity, the exponential of the loss                             |
-| loss     | a name with "bits"   | bits, 1/ln 2 times the nats                                         |
-| loss     | a name with "ppl"    | perplexity                                                          |
+| quantity | suspicious                       | what it likely is                                       |
+|----------|----------------------------------|---------------------------------------------------------|
+| params   | median below 1e4                 | thousands, millions or billions                         |
+| tokens   | median below 1e6                 | the unit that brings tokens per parameter nearest to 20 |
+| flops    | median below 6e10, or impossible | the unit that brings tokens per parameter nearest to 20 |
+|          | with the other counts            |                                                         |
+| loss     | median above 12.5                | perplexity, the exponential of the loss                 |
+| any      | some rows impossible, others far | two units in one column                                 |
+|          | from them and possible           |                                                         |
 
 The fit is the same in any unit of params and tokens (A and B absorb the unit); tokens per parameter and FLOP
-are not.
+are not. A unit that the table's owner has stated is not questioned.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import DataWarning, short
+from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.user_warning import warn_user
+from chinchilla_jax.datasets.possible import nearest_unit
+from chinchilla_jax.datasets.quantities import FLOP_FACTOR, Columns
+from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, TYPICAL_RATIO, is_possible
+from chinchilla_jax.datasets.runs import third_quantity
+from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.units import FACTORS, PLAIN
+from chinchilla_jax.laws.compute import training_flops
 
 Floats: TypeAlias = NDArray[np.float64]
 
-# The values of bits look like nats of a harder text, so only the column name can tell.
-_BITS = frozenset({"bit", "bits", "bpb", "bpc", "bpt", "bpw", "log2"})
-_PERPLEXITY = frozenset({"ppl", "perplexity"})
-FEWEST_PARAMS, FEWEST_TOKENS, HIGHEST_LOSS = 1e4, 1e6, 20.0
-_TYPICAL_PARAMS, _TYPICAL_RATIO = 1e9, 20.0
-_UNITS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
+_COUNTS = ("params", "tokens", "flops")
+_NOUNS = {"params": "parameters", "tokens": "tokens"}
+_GAP = 300.0  # between rows in one unit and rows in another, at least
+_MIXED_SHARE = 0.1  # of rows whose loss looks like perplexity, above which they are no run that diverged
 
 
-def warn_of_units(
-    where: str, params: Floats, tokens: Floats, loss: Floats | None = None, loss_name: str = "loss"
-) -> None:
+def require_clear_units(table: Table, columns: Columns) -> None:
+    """Ask for the unit of a column whose numbers no run can have in the unit that they are taken for.
+
+    Raises:
+        DataError: one line with the option that answers the question.
+
+    Warns:
+        DataWarning: single losses are too high for nats.
+    """
+    free = {q: values for q, values in columns.arrays.items() if q in _COUNTS and q not in table.units}
+    for quantity, values in free.items():
+        _require_one_unit(table, columns, quantity, values)
+    questions = _questions({q: columns.arrays[q] for q in _COUNTS if q in columns.arrays}, free)
+    if questions:
+        raise DataError(f"{table.where}: {_asked(columns, table, questions)}")
+    if "loss" in columns.arrays and "loss" not in table.units and not columns.units["loss"].per_byte:
+        _check_loss(table, columns.positions["loss"], columns.arrays["loss"])
+
+
+def _questions(
+    given: Mapping[str, Floats], free: Mapping[str, Floats]
+) -> dict[str, tuple[float, str | None]]:
+    """The quantities in doubt, each with its median and the unit that it is likely in."""
+    middle = {quantity: float(np.median(values)) for quantity, values in given.items()}
+    sure = {q: value for q, value in middle.items() if q not in free or is_possible(q, value)}
+    found: dict[str, tuple[float, str | None]] = {}
+    for quantity in _COUNTS:
+        if quantity in given and quantity not in sure:
+            unit = nearest_unit(quantity, middle[quantity], _usual(quantity, sure))
+            found[quantity] = (middle[quantity], unit)
+            if unit is not None:
+                sure[quantity] = middle[quantity] * FACTORS[quantity][unit]
+    if found or "flops" not in free:
+        return found
+    # Each is possible by itself, and the three are not: FLOP have more units than counts have.
+    if len(given) == 2:
+        (third,) = (quantity for quantity in _COUNTS if quantity not in given)
+        if is_possible(third, float(np.median(third_quantity(third, given)))):
+            return {}
+        return {"flops": (middle["flops"], nearest_unit("flops", middle["flops"], _usual("flops", sure)))}
+    ratios = given["flops"] / training_flops(given["params"], given["tokens"])
+    ratio = float(np.median(ratios))
+    if max(ratio, 1 / ratio) <= FLOP_FACTOR or np.any(np.abs(np.log(ratios / ratio)) > math.log(FLOP_FACTOR)):
+        return {}
+    unit = nearest_unit("flops", middle["flops"], middle["flops"] / ratio)
+    if unit is None or abs(math.log(FACTORS["flops"][unit] * ratio)) > math.log(FLOP_FACTOR):
+        return {}
+    return {"flops": (middle["flops"], unit)}
+
+
+def _usual(quantity: str, sure: Mapping[str, float]) -> float:
+    """What the quantity usually is beside these others, at 20 tokens per parameter."""
+    if quantity == "params":
+        if "tokens" in sure:
+            return sure["tokens"] / TYPICAL_RATIO
+        return math.sqrt(sure["flops"] / (6 * TYPICAL_RATIO)) if "flops" in sure else TYPICAL["params"]
+    if quantity == "tokens":
+        if "params" in sure:
+            return sure["params"] * TYPICAL_RATIO
+        return math.sqrt(sure["flops"] * TYPICAL_RATIO / 6) if "flops" in sure else TYPICAL["tokens"]
+    if "params" in sure:
+        return 6 * sure["params"] * sure.get("tokens", TYPICAL_RATIO * sure["params"])
+    return 6 * sure["tokens"] ** 2 / TYPICAL_RATIO if "tokens" in sure else TYPICAL["flops"]
+
+
+def _asked(columns: Columns, table: Table, questions: Mapping[str, tuple[float, str | None]]) -> str:
+    parts, told, kept = [], [], []
+    for quantity, (value, likely) in questions.items():
+        name = table.header[columns.positions[quantity]].strip()
+        stated = columns.units[quantity]
+        column = "" if name == quantity else f" (column {short(name)})"
+        as_what = "" if stated.is_plain else f", as {stated.name},"
+        looks = "no run has" if likely is None else f"looks like {_in_words(quantity, likely)}"
+        parts.append(f"{quantity}{column}{as_what} has a median of {value:.4g}, which {looks}")
+        # A name that states a unit which the numbers contradict: they are plain, then.
+        other = PLAIN[quantity] if likely is None else likely
+        told.append(f"--unit {quantity}={other}")
+        kept.append(f"--unit {quantity}={PLAIN[quantity] if stated.is_plain else stated.name}")
+    rest = "" if told == kept else f"{' '.join(told)} if so, or "
+    right = "it is" if len(kept) == 1 else "they are"
+    options = f"{rest}{' '.join(kept)} if {right} right as {right}"
+    return f"{'; '.join(parts)}; pass {options} (units={{...}} in Python)"
+
+
+def _in_words(quantity: str, unit: str) -> str:
+    return f"{unit} of {_NOUNS[quantity]}" if quantity in _NOUNS else unit
+
+
+def _require_one_unit(table: Table, columns: Columns, quantity: str, values: Floats) -> None:
+    """Refuse a column of which some rows are in another unit than the others."""
+    for far in (values < LEAST[quantity], values > MOST[quantity]):
+        if not far.any() or far.all():
+            continue
+        inside = values[~far]
+        gap = max(inside.min() / values[far].max(), values[far].min() / inside.max())
+        if gap >= _GAP:
+            raise DataError(_two_units(table, columns, quantity, values, far))
+
+
+def _two_units(table: Table, columns: Columns, quantity: str, values: Floats, far: NDArray[np.bool_]) -> str:
+    factor = columns.units[quantity].factor
+    few = far if 2 * far.sum() <= len(far) else ~far
+    rows = np.flatnonzero(few).tolist()
+    found, others = (_range(values[each] / factor) for each in (few, ~few))
+    return (
+        f"{table.where}: {table.name_rows(rows)}, column {short(table.header[columns.positions[quantity]])}: "
+        f"{found} beside {others} in the other rows: two units in one column; write all in one unit (or pass "
+        f"--unit {quantity}={columns.units[quantity].name} if it is one)"
+    )
+
+
+def _range(values: Floats) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _check_loss(table: Table, position: int, loss: Floats) -> None:
+    name = table.header[position].strip()
+    column = "loss" if name == "loss" else f"loss (column {short(name)})"
+    high = loss > MOST["loss"]
+    if not high.any():
+        return
+    if np.median(loss) > MOST["loss"]:
+        raise DataError(
+            f"{table.where}: {column} has a median of {np.median(loss):.4g}, which looks like perplexity and "
+            "not loss; pass --unit loss=perplexity if so, or --unit loss=nats (units={...} in Python)"
+        )
+    rows = np.flatnonzero(high).tolist()
+    inside, logs = loss[~high], np.log(loss[high])
+    alike = logs.min() >= inside.min() / 1.5 and logs.max() <= inside.max() * 1.5
+    if alike and high.sum() >= max(2, _MIXED_SHARE * len(loss)):
+        raise DataError(
+            f"{table.where}: {table.name_rows(rows)}, column {short(name)}: {_range(loss[high])} beside "
+            f"{_range(inside)} in the other rows: perplexity and loss in one column; write all in one (or "
+            "pass --unit loss=nats if it is one)"
+        )
+    warn_user(
+        f"{table.where}: {table.name_rows(rows)}: a loss of {_range(loss[high])} nats per token is more than "
+        "guessing costs; a run that diverged, or perplexity (--unit loss=perplexity)",
+        DataWarning,
+    )
+
+
+def warn_of_units(where: str, params: Floats, tokens: Floats, loss: Floats | None = None) -> None:
     """Issue one `DataWarning` per quantity that looks like another unit; values are unchanged.
 
     Args:
@@ -46,46 +192,15 @@ def warn_of_units(
         params: positive and finite, (n,), n at least 1.
         tokens: likewise.
         loss: of any number of runs; None for none.
-        loss_name: name of the column that holds the loss.
     """
-    size, length = median(params.tolist()), median(tokens.tolist())
-    unit = 1.0
-    if size < FEWEST_PARAMS:
-        unit = _nearest(size, _TYPICAL_PARAMS, _UNITS)
-        _warn(where, "params", size, f"{_UNITS[unit]} of parameters", f"multiply them by {unit:g}")
-    if length < FEWEST_TOKENS:
-        unit = _nearest(length, _TYPICAL_RATIO * size * unit, _UNITS)
-        _warn(where, "tokens", length, f"{_UNITS[unit]} of tokens", f"multiply them by {unit:g}")
-    if loss is None or not loss.size:
-        return
-    highest = float(loss.max())
-    words = set(re.split(r"[\W_]+", loss_name.casefold()))
-    if words & _BITS:
-        _issue(
-            f"{where}: column {short(loss_name)} looks like bits; if so, multiply it by 0.6931 (ln 2) for "
-            "nats (as it is, E, A and B come out in bits, and the exponents and tokens per parameter are the "
-            "same)"
+    given = {"params": params, "tokens": tokens}
+    for quantity, (value, likely) in _questions(given, given).items():
+        looks = "no run has" if likely is None else f"looks like {_in_words(quantity, likely)}"
+        factor = "" if likely is None else f"; if so, multiply them by {FACTORS[quantity][likely]:g}"
+        warn_user(f"{where}: {quantity} has a median of {value:.4g}, which {looks}{factor}", DataWarning)
+    if loss is not None and loss.size and loss.max() > MOST["loss"]:
+        warn_user(
+            f"{where}: loss reaches {loss.max():.4g}, which looks like perplexity and not loss; if so, take "
+            "the natural logarithm",
+            DataWarning,
         )
-    if highest > HIGHEST_LOSS or words & _PERPLEXITY:
-        _warn(
-            where,
-            "loss",
-            highest,
-            "perplexity and not loss",
-            "take the natural logarithm",
-            what="reaches",
-        )
-
-
-def _nearest(value: float, typical: float, units: Iterable[float]) -> float:
-    return min(units, key=lambda unit: abs(math.log(value * unit / typical)))
-
-
-def _warn(
-    where: str, quantity: str, value: float, likely: str, remedy: str, what: str = "has a median of"
-) -> None:
-    _issue(f"{where}: {quantity} {what} {value:.4g}, which looks like {likely}; if so, {remedy}")
-
-
-def _issue(text: str) -> None:
-    warn_user(text, DataWarning)

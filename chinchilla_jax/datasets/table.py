@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.meaning import normalise
 from chinchilla_jax.datasets.provenance import Source
+from chinchilla_jax.datasets.units import Unit
 
 _PLURALS = {"row": "rows", "index": "indices", "file": "files"}
 
@@ -24,6 +25,8 @@ class Table:
             table in memory, the name of the file in a folder.
         row_word: the word that goes with it, "row", "index" or "file".
         source: what has been left out and decided so far.
+        units: the units of quantities that the table's owner has stated.
+        bytes_per_token: of the text that the loss is of, for a loss in bits per byte; None if not stated.
     """
 
     where: str
@@ -32,6 +35,8 @@ class Table:
     rows: Sequence[object]
     row_word: str = "row"
     source: Source = dataclasses.field(default_factory=Source)
+    units: Mapping[str, Unit] = dataclasses.field(default_factory=dict)
+    bytes_per_token: float | None = None
 
     def take(self, positions: Sequence[int]) -> Table:
         """The rows at these positions."""

@@ -1,10 +1,10 @@
 """Units of the four quantities: what they are called, and what they make of a column's numbers.
 
-| quantity       | plain  | other units                                                                          |
-|----------------|--------|--------------------------------------------------------------------------------------|
-| params, tokens | count  | thousands, millions, billions, trillions (K, M, B, T), any factor such as 1e6        |
-| flops          | FLOP   | GFLOP, TFLOP, PFLOP, EFLOP, ZFLOP, PF-days (1e15 FLOP per second for a day), a factor |
-| loss           | nats   | bits: ln 2 nats; perplexity: its logarithm; bpb, bpc: per byte or character           |
+| quantity       | plain | other units                                                                |
+|----------------|-------|----------------------------------------------------------------------------|
+| params, tokens | count | thousands, millions, billions, trillions (K, M, B, T), factors such as 1e6 |
+| flops          | FLOP  | GFLOP, ..., ZFLOP, PF-days (1e15 FLOP per second for a day), factors       |
+| loss           | nats  | bits: ln 2 nats; perplexity: its logarithm; bpb, bpc: per byte, character  |
 
 A loss in bits per byte becomes one in nats per token where the bytes per token are known:
 L = ln 2 * bytes per token * bpb. Otherwise it stays as it is, and E, A and B of a law come out in its unit.
@@ -49,7 +49,16 @@ _LOSS_WORDS = {
     "nat": "nats", "bit": "bits", "bitspertoken": "bits", "natspertoken": "nats", "bitsperbyte": "bpb",
     "bitsperchar": "bpc", "bitspercharacter": "bpc", "ppl": "perplexity",
 }  # fmt: skip
-_SI = {"kilo": "k", "mega": "m", "giga": "g", "tera": "t", "peta": "p", "exa": "e", "zetta": "z", "yotta": "y"}
+_SI = {
+    "kilo": "k",
+    "mega": "m",
+    "giga": "g",
+    "tera": "t",
+    "peta": "p",
+    "exa": "e",
+    "zetta": "z",
+    "yotta": "y",
+}
 _NAMES = {"bpb": "bits per byte", "bpc": "bits per character"}
 
 
@@ -78,21 +87,24 @@ class Unit:
         known = FACTORS[self.quantity].get(self.name)
         return 1.0 if self.is_plain else float(self.name) if known is None else known
 
+    @property
+    def per_byte(self) -> bool:
+        """Whether it is a loss per byte or character, which needs the bytes per token for one in nats."""
+        return self.name in _NAMES
+
     def words(self, bytes_per_token: float | None) -> str:
         """What a reader is told; "" for the plain unit."""
         if self.is_plain:
             return ""
         name = _NAMES.get(self.name, self.name)
-        if self.name not in _NAMES:
+        if bytes_per_token is None or not self.per_byte:
             return name
-        if bytes_per_token is None:
-            return f"{name}, as they are"
         return f"{name}, {bytes_per_token:g} {'bytes' if self.name == 'bpb' else 'characters'} per token"
 
     def to_plain(
         self, values: NDArray[np.float64], bytes_per_token: float | None = None
     ) -> NDArray[np.float64]:
-        """The numbers of a column, (n,), in the unit of `Runs`; not finite or not positive where they have none.
+        """The numbers of a column, (n,), in the unit of `Runs`; not finite or not positive where none.
 
         Args:
             values: positive numbers in this unit.
@@ -139,7 +151,7 @@ def read_unit(quantity: str, text: str) -> Unit:
 
 
 def _flop_name(word: str) -> str:
-    """The name in `_FLOPS` of a unit written as "eflops", "exaflop", "EF", "pfs-days" or "petaflop/s-days"."""
+    """The name in `_FLOPS` of a unit written as "eflops", "exaflop", "EF" or "petaflop/s-days"."""
     match = re.fullmatch(
         r"(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy]?)(?:f|fl|flops?|flos?)s?(days?)?", word
     )

@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import cell_text
-from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.columns import match_table, quantity_of
 from chinchilla_jax.datasets.foreign import unpack
+from chinchilla_jax.datasets.quantities import read_quantities
 from chinchilla_jax.datasets.reading import read_bytes, read_table
-from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.suspicions import warn_of_units
-from chinchilla_jax.datasets.validation import read_quantities, require_rows
+from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.frontier import compute_overhead
@@ -127,7 +128,7 @@ def _named(
 def _models(table: Table) -> pd.DataFrame:
     import pandas as pd
 
-    positions = match_columns(table.header, table.where, quantities=("params", "tokens", "flops"))
+    positions = match_table(table, quantities=("params", "tokens", "flops"))
     require_rows(table, "add a row per model")
     counts = read_quantities(table, positions)
     name_at, source_at = table.find("model", "name", "modelname"), table.find("source")

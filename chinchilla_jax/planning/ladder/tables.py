@@ -10,13 +10,14 @@ from typing import Any
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets.cells import cell_text
-from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.foreign import unpack
+from chinchilla_jax.datasets.quantities import parse_columns, read_quantities
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.states import finished_runs
-from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.suspicions import warn_of_units
-from chinchilla_jax.datasets.validation import parse_columns, read_quantities, require_rows
+from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
 
 COLUMNS = ("run", "stage", "params", "tokens", "flops", "loss", "config")
@@ -72,7 +73,7 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
     table = unpack(read_table(path, "import_runs"))
-    positions = match_columns(table.header, table.where)
+    positions = match_table(table)
     require_rows(table, "add a row per run")
     loss_at = positions.pop("loss")
     table = finished_runs(table, among=_with_text(table, loss_at))

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
-from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.row_choice import RowChoice
+from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
 from chinchilla_jax.laws.objectives import is_unresolved
@@ -65,6 +66,8 @@ class StudySpec:
             written. As in `load_runs`, an embedded name wins over a file of that name.
         columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose column
             names do not say; kept as sorted pairs.
+        units: in which units columns are, such as {"flops": "PF-days"}, as `load_runs` takes them.
+        bytes_per_token: of the text that a loss in bits per byte is of, for one in nats per token.
         experiment: which rows to use of a table whose column "experiment" names several; None for all.
         where: conditions that a row must meet to be read, all of them, for a table of your own.
         best_of: keep the row of lowest loss of those that agree in these columns, as `load_runs` does.
@@ -114,6 +117,8 @@ class StudySpec:
 
     data: str = "chinchilla"
     columns: tuple[tuple[str, str], ...] = ()
+    units: tuple[tuple[str, str], ...] = ()
+    bytes_per_token: float | None = None
     experiment: str | None = None
     where: tuple[str, ...] = ()
     best_of: tuple[str, ...] = ()
@@ -148,11 +153,16 @@ class StudySpec:
             data = _data(self.data)
         embedded = data in dataset_names()
         with field("columns"):
-            columns = _columns(self.columns)
-            if embedded and columns:
-                raise UsageError(
-                    f"columns is for tables of your own; leave it out, as {data!r} is an embedded table"
-                )
+            columns = _by_quantity("columns", self.columns, read_columns, "the name of a column")
+            _require_own("columns", columns, data)
+        with field("units"):
+            units = _by_quantity("units", self.units, read_units, "the name of a unit")
+            _require_own("units", units, data)
+        with field("bytes_per_token"):
+            bytes_per_token = self.bytes_per_token
+            if bytes_per_token is not None:
+                bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
+            _require_own("bytes_per_token", bytes_per_token, data)
         for name in ("experiment", "weights", "cluster"):
             with field(name):
                 value = getattr(self, name)
@@ -204,6 +214,8 @@ class StudySpec:
             self,
             data=data,
             columns=columns,
+            units=units,
+            bytes_per_token=bytes_per_token,
             where=choice.where,
             best_of=choice.best_of,
             groups=groups,
@@ -263,6 +275,8 @@ class StudySpec:
         """How the table is read: what `load_runs` takes for a table of your own."""
         return {
             "columns": dict(self.columns) or None,
+            "units": dict(self.units) or None,
+            "bytes_per_token": self.bytes_per_token,
             **{name: getattr(self, name) for name in (*_ROWS, "groups")},
         }
 
@@ -340,8 +354,9 @@ class StudySpec:
         lists: dict[str, Any] = {
             name: list(value) for name, value in fields.items() if isinstance(value, tuple)
         }
-        if self.columns:
-            lists["columns"] = dict(self.columns)
+        for name in ("columns", "units"):
+            if fields.get(name):
+                lists[name] = dict(getattr(self, name))
         return fields | lists | {"sweeps": [sweep.to_dict() for sweep in self.sweeps]}
 
 
@@ -375,15 +390,24 @@ def _texts(name: str, given: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _columns(given: Any) -> tuple[tuple[str, str], ...]:
+def _by_quantity(
+    field_name: str, given: Any, check: Callable[[dict[str, str]], object], what: str
+) -> tuple[tuple[str, str], ...]:
+    """Texts by quantity, as sorted pairs, checked by `check`."""
     try:
-        columns = {} if given is None else dict(given)
+        texts = {} if given is None else dict(given)
     except (TypeError, ValueError):
-        columns = {None: None}
-    for quantity, name in columns.items():
-        if not isinstance(quantity, str) or not isinstance(name, str):
-            raise UsageError(f"columns is {short(given)}; give the name of a column for each quantity")
-    return tuple(sorted(read_columns(columns).items()))
+        texts = {None: None}
+    for quantity, text in texts.items():
+        if not isinstance(quantity, str) or not isinstance(text, str):
+            raise UsageError(f"{field_name} is {short(given)}; give {what} for each quantity")
+    check(texts)
+    return tuple(sorted(texts.items()))
+
+
+def _require_own(name: str, value: object, data: str) -> None:
+    if value and data in dataset_names():
+        raise UsageError(f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table")
 
 
 def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:

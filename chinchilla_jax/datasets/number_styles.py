@@ -1,0 +1,158 @@
+"""How the numbers of a column are written: 1.3B, 1,234,567 or 2,34, read where the cells agree on a meaning.
+
+| written            | read as                                                                         |
+|--------------------|---------------------------------------------------------------------------------|
+| 70M, 1.3B, 3T      | a count with its own unit; a bare number beside them has to be possible as it is |
+| 2.1 EFLOP          | FLOP, with its own unit                                                         |
+| 1 234 567, 1'234   | thousands separators                                                            |
+| 1,234,567  1,234.5 | thousands separators, if no cell of the column says otherwise                   |
+| 1.234.567  2,34    | a decimal comma (and thousands points), if no cell says otherwise               |
+| 2,345              | one of the two: by the other cells, or by which is a possible number            |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.datasets.cells import NUMBER, Problem, parse_cell
+from chinchilla_jax.datasets.ranges import LEAST, is_possible
+from chinchilla_jax.datasets.units import read_unit
+
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+# The spaces and apostrophes that separate thousands, which are nothing else.
+_SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:[' _\u00a0\u202f\u2019][0-9]{3})+(?:[.,][0-9]+)?")
+_COMMA_THOUSANDS = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:,[0-9]{{3}})+(?:\.[0-9]*)?{_EXPONENT}")
+_POINT_THOUSANDS = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:\.[0-9]{{3}})+(?:,[0-9]*)?{_EXPONENT}")
+_COMMA_DECIMAL = re.compile(rf"[+-]?[0-9]*,[0-9]+{_EXPONENT}")
+_WITH_UNIT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+) ?([a-zA-Z][a-zA-Z/ -]*)")
+_LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "g": 1e9, "t": 1e12, "tn": 1e12}
+_FLOP_LETTERS = _LETTERS | {"p": 1e15, "e": 1e18, "z": 1e21}
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """The numbers of a column.
+
+    Attributes:
+        values: (n,) float64; NaN where there is a problem.
+        problems: row and problem of each cell that is no positive finite number.
+        style: how they are written, in a few words; "" for plain numbers.
+        own_units: whether the cells state their unit.
+    """
+
+    values: NDArray[np.float64]
+    problems: tuple[tuple[int, Problem], ...]
+    style: str = ""
+    own_units: bool = False
+
+
+def read_numbers(cells: Sequence[object], quantity: str) -> Numbers:
+    """The numbers in the cells of a column that holds `quantity`."""
+    texts = {row: cell.strip() for row, cell in enumerate(cells) if isinstance(cell, str)}
+    odd = {row: text for row, text in texts.items() if text and not NUMBER.fullmatch(text)}
+    with_units = {row: value for row, text in odd.items() if (value := _value_with_unit(text, quantity))}
+    style = ""
+    plain: dict[int, str] = {}
+    if not with_units:
+        style, plain = _by_separators(texts, odd, quantity)
+    values = np.full(len(cells), np.nan)
+    problems = []
+    for row, cell in enumerate(cells):
+        parsed = parse_cell(plain.get(row, with_units.get(row, cell)), quantity)
+        if (
+            with_units
+            and row not in with_units
+            and not isinstance(parsed, Problem)
+            and parsed < LEAST[quantity]
+        ):
+            example = short(odd[next(iter(with_units))])
+            parsed = Problem(
+                "bare", short(cell), f"has no unit, where other cells have one, such as {example}", "add it"
+            )
+        if isinstance(parsed, Problem):
+            problems.append((row, parsed))
+        else:
+            values[row] = parsed
+    if with_units:
+        style = f"such as {short(odd[next(iter(with_units))])}"
+    return Numbers(values, tuple(problems), style, bool(with_units))
+
+
+def _value_with_unit(text: str, quantity: str) -> float | None:
+    """The plain number that a text such as "1.3B" or "2 EFLOP" stands for, or None."""
+    match = _WITH_UNIT.fullmatch(text)
+    if match is None or quantity == "loss":
+        return None
+    word = match[2].strip()
+    letters = _FLOP_LETTERS if quantity == "flops" else _LETTERS
+    factor = letters.get(word.casefold())
+    if factor is None:
+        try:
+            factor = read_unit(quantity, word).factor
+        except UsageError:
+            return None
+    # In one rounding: 2.3B is 2300000000.
+    exponent = round(np.log10(factor))
+    mantissa = match[1]
+    if factor == 10.0**exponent and "e" not in mantissa.casefold():
+        return float(f"{mantissa}e{exponent}")
+    return float(mantissa) * factor
+
+
+def _by_separators(texts: dict[int, str], odd: dict[int, str], quantity: str) -> tuple[str, dict[int, str]]:
+    """The style of the column's separators, and its cells without them, by row."""
+    spaced = {
+        row: re.sub(r"[' _\u00a0\u202f\u2019]", "", text)
+        for row, text in odd.items()
+        if _SPACED.fullmatch(text)
+    }
+    rest = {row: text for row, text in odd.items() if row not in spaced}
+    marked = {
+        row: text
+        for row, text in rest.items()
+        if _COMMA_THOUSANDS.fullmatch(text)
+        or _POINT_THOUSANDS.fullmatch(text)
+        or _COMMA_DECIMAL.fullmatch(text)
+    }
+    if not marked:
+        return ("with thousands separators" if spaced else ""), spaced
+    # Every number of the column has a say: 1.5 beside 2,345 shows that the comma is not decimal.
+    numbers = {row: text for row, text in texts.items() if NUMBER.fullmatch(text)} | marked
+    by_point = {row: _decimal_point(text) for row, text in numbers.items()}
+    by_comma = {row: _decimal_comma(text) for row, text in numbers.items()}
+    readings = [
+        (style, {row: text for row, text in found.items() if text is not None})
+        for style, found in (("with thousands separators", by_point), ("with decimal commas", by_comma))
+        if None not in found.values()
+    ]
+    if len(readings) == 2:
+        readings = [each for each in readings if _are_possible(each[1].values(), quantity)]
+    if len(readings) != 1:
+        return "", spaced
+    style, found = readings[0]
+    return style, spaced | found
+
+
+def _decimal_point(text: str) -> str | None:
+    if _COMMA_THOUSANDS.fullmatch(text):
+        return text.replace(",", "")
+    return text if NUMBER.fullmatch(text) else None
+
+
+def _decimal_comma(text: str) -> str | None:
+    if _POINT_THOUSANDS.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    if _COMMA_DECIMAL.fullmatch(text):
+        return text.replace(",", ".")
+    return text if NUMBER.fullmatch(text) and "." not in text else None
+
+
+def _are_possible(texts: Iterable[str], quantity: str) -> bool:
+    """Whether the median of these numbers is possible for the quantity."""
+    return is_possible(quantity, float(np.median([float(text) for text in texts])))

@@ -1,0 +1,56 @@
+"""Whether the cells of a column can be what its name says, and in which unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chinchilla_jax.datasets.cells import MISSING_KINDS
+from chinchilla_jax.datasets.meaning import Meaning
+from chinchilla_jax.datasets.number_styles import read_numbers
+from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, is_possible
+from chinchilla_jax.datasets.units import FACTORS, PLAIN, Unit, read_unit
+
+
+def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
+    """The unit to ask for, so that the cells are numbers that the quantity can have.
+
+    Returns:
+        "" if they are such numbers in the unit that the name states, or in the plain one; the name of another
+        unit in which they would be; None if they are no numbers, or in no unit.
+    """
+    numbers = read_numbers(cells, meaning.quantity)
+    if any(problem.kind not in MISSING_KINDS for _, problem in numbers.problems):
+        return None
+    values = numbers.values[np.isfinite(numbers.values)]
+    if not values.size:
+        return None
+    middle = float(np.median(values))
+    stated = Unit(meaning.quantity, PLAIN[meaning.quantity])
+    if meaning.unit and not numbers.own_units:
+        stated = read_unit(meaning.quantity, meaning.unit)
+    if meaning.quantity == "loss":
+        return "" if 0 < float(stated.to_plain(np.array([middle]))[0]) <= MOST["loss"] else None
+    if is_possible(meaning.quantity, middle * stated.factor):
+        return ""
+    return (
+        None if meaning.unit or middle > LEAST[meaning.quantity] else nearest_unit(meaning.quantity, middle)
+    )
+
+
+def nearest_unit(quantity: str, value: float, typical: float | None = None) -> str | None:
+    """The unit of params, tokens or flops that brings `value` nearest to a usual one; None if none can be.
+
+    Args:
+        quantity: which.
+        value: a number of the column, such as its median.
+        typical: what a usual one is, in the plain unit; None for that of a language model.
+    """
+    goal = np.log(TYPICAL[quantity] if typical is None else typical)
+    possible = {
+        name: abs(np.log(value * factor) - goal)
+        for name, factor in FACTORS[quantity].items()
+        if is_possible(quantity, value * factor)
+    }
+    return min(possible, key=lambda name: possible[name]) if possible else None
