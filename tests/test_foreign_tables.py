@@ -91,7 +91,7 @@ def test_weights_and_biases_table_of_runs(tmp_path):
     path = tmp_path / "wandb.csv"
     wandb_table().to_csv(path, index=False)
     with pytest.warns(DataWarning, match=r"left out 1 of 13 runs that did not finish \(row 14"):
-        assert "choose it with columns={'loss': ...}" in message(DataError, path)
+        assert "choose with --column loss=train/loss or --column loss=val/loss" in message(DataError, path)
     with pytest.warns(DataWarning, match="left out 1"):
         same(load_runs(path, columns={"loss": "val/loss"}))
     with pytest.warns(DataWarning, match="left out 1"):
@@ -174,20 +174,24 @@ def test_any_text_is_a_table_or_one_line(text):
     ("change", "likely"),
     [
         ({"tokens": D / 1e9}, "tokens has a median of 12.5, which looks like billions of tokens"),
-        ({"tokens": D / 1e12}, "trillions of tokens; if so, multiply them by 1e+12"),
+        ({"tokens": D / 1e12}, "trillions of tokens; pass --unit tokens=trillions if so, or --unit tokens="),
         ({"params": N / 1e6}, "params has a median of 300, which looks like millions of parameters"),
-        ({"params": N / 1e9}, "looks like billions of parameters; if so, multiply them by 1e+09"),
+        ({"params": N / 1e9}, "looks like billions of parameters; pass --unit params=billions if so"),
         ({"params": N / 1e9, "tokens": D / 1e9}, "looks like billions of tokens"),
-        ({"loss": np.exp(LOSS)}, "looks like perplexity and not loss; if so, take the natural logarithm"),
+        ({"params": N / 1e9, "tokens": D / 1e9}, "--unit params=billions --unit tokens=billions if so"),
+        ({"loss": np.exp(LOSS)}, "looks like perplexity and not loss; pass --unit loss=perplexity if so"),
     ],
 )
-def test_suspicious_units_are_named_and_values_kept(change, likely):
+def test_suspicious_units_are_a_question_and_both_answers_work(change, likely):
     frame = RUNS.assign(**change)
-    with pytest.warns(DataWarning) as caught:
-        runs = load_runs(frame)
-    assert any(likely in str(each.message) for each in caught)
-    for name, values in frame.items():
-        np.testing.assert_array_equal(getattr(runs, name), values)
+    said = message(DataError, frame)
+    assert likely in said
+    if_so, as_is = (dict(re.findall(r"--unit (\w+)=(\w+)", part)) for part in said.split(" if so, or "))
+    runs = load_runs(frame, units=if_so)
+    kept = load_runs(frame, units=as_is)
+    for name in frame:
+        np.testing.assert_allclose(getattr(runs, name), RUNS[name], rtol=1e-12)
+        np.testing.assert_array_equal(getattr(kept, name), frame[name])
 
 
 def test_a_run_listed_twice_is_named_and_kept(tmp_path):
@@ -207,18 +211,12 @@ def test_embedded_tables_raise_no_suspicion(name):
 
 MISTAKES = {
     "wrong column": (RUNS.rename(columns={"loss": "final_los"}), 2, "--column loss=final_los"),
-    "tokens in billions": (RUNS.assign(tokens=D / 1e9), 0, "looks like billions of tokens; if so, multiply"),
-    "loss in bits": (
-        RUNS.assign(loss=LOSS / np.log(2)).rename(columns={"loss": "val loss (bits)"}),
-        0,
-        "looks like bits; if so, multiply it by 0.6931 (ln 2)",
+    "tokens in billions": (
+        RUNS.assign(tokens=D / 1e9),
+        2,
+        "looks like billions of tokens; pass --unit tokens=",
     ),
-    "perplexity": (RUNS.assign(loss=np.exp(LOSS)), 0, "looks like perplexity and not loss; if so, take the"),
-    "low perplexity": (
-        RUNS.assign(loss=np.exp(LOSS) / 3).rename(columns={"loss": "eval/ppl"}),
-        0,
-        "looks like perplexity and not loss",
-    ),
+    "perplexity": (RUNS.assign(loss=np.exp(LOSS)), 2, "pass --unit loss=perplexity if so"),
     "no flops and no tokens": (RUNS.drop(columns="tokens"), 2, "no column for tokens or flops"),
     "duplicate rows": (pd.concat([RUNS[:5], RUNS[:5]]), 2, "repeat the params and tokens"),
     "a run twice": (pd.concat([RUNS, RUNS[:2]]), 0, "delete the copy, or the run counts twice"),
@@ -226,18 +224,13 @@ MISTAKES = {
     "flops of another unit": (
         RUNS.assign(flops=N * D / 1e15),
         2,
-        "times 6 * params * tokens; check the units",
+        "which looks like PFLOP; pass --unit flops=PFLOP if so",
     ),
     "spaces in names": (
         RUNS.rename(columns={"params": "Our Model Params", "loss": "Loss at the end"}),
         2,
         "--column 'params=Our Model Params' --column 'loss=Loss at the end'",
     ),
-}
-# The names that a user would have to give by hand.
-TOLD = {
-    "loss in bits": ["--column", "loss=val loss (bits)"],
-    "low perplexity": ["--column", "loss=eval/ppl"],
 }
 
 
@@ -246,23 +239,21 @@ def test_mistakes_of_a_new_user(mistake, tmp_path, capsys):
     frame, code, says = MISTAKES[mistake]
     path = tmp_path / "my runs (final).csv"  # spaces and brackets in a name are no mistake
     frame.to_csv(path, index=False)
-    arguments = ["fit", str(path), "--starts", "16", "--quiet", *TOLD.get(mistake, [])]
+    arguments = ["fit", str(path), "--starts", "16", "--quiet"]
     assert main(arguments) in ({0, 1} if code == 0 else {code})
     line = capsys.readouterr().err.splitlines()[0]
     assert says in line
     assert line.startswith("chinchilla-jax: warning: " if code == 0 else "chinchilla-jax: error: ")
 
 
-def test_bits_change_the_unit_and_no_prescription(tmp_path):
-    with pytest.warns(DataWarning, match="tokens per parameter are the same"):
-        bits = load_runs(
-            RUNS.assign(**{"loss": LOSS / np.log(2)}).rename(columns={"loss": "Loss (bits)"}),
-            columns={"loss": "Loss (bits)"},
-        )
-    laws = [fit(runs, starts=64).law for runs in (load_runs(RUNS), bits)]
+def test_bits_per_byte_change_the_unit_and_no_prescription():
+    plain = load_runs(RUNS)
+    bits = load_runs(RUNS.assign(loss=LOSS / np.log(2) / 4.2).rename(columns={"loss": "val_bpb"}))
+    assert "exponents and tokens per parameter are as in any" in bits.source.notes[0]
+    laws = [fit(runs, starts=64).law for runs in (plain, bits)]
     ratios = [float(law.tokens_per_param(1e22)) for law in laws]
     assert ratios[0] == pytest.approx(ratios[1], rel=1e-6)
-    assert float(laws[1].E) == pytest.approx(float(laws[0].E) / np.log(2), rel=1e-6)
+    assert float(laws[1].E) == pytest.approx(float(laws[0].E) / np.log(2) / 4.2, rel=1e-6)
 
 
 def test_what_a_message_proposes_is_right(tmp_path, capsys):
@@ -275,8 +266,9 @@ def test_what_a_message_proposes_is_right(tmp_path, capsys):
 
 def test_decimal_commas_and_excel(tmp_path, capsys):
     RUNS.to_csv(tmp_path / "comma.csv", index=False, sep=";", decimal=",")
-    assert main(["fit", str(tmp_path / "comma.csv")]) == 2
-    assert "use a decimal point" in capsys.readouterr().err
+    commas = load_runs(tmp_path / "comma.csv")
+    assert commas.data_hash == load_runs(RUNS).data_hash
+    assert "loss: numbers with decimal commas" in commas.source.notes
     (tmp_path / "runs.xlsx").write_bytes(b"PK\x03\x04 and the rest of a workbook")
     assert main(["fit", str(tmp_path / "runs.xlsx")]) == 2
     assert "a damaged Excel workbook or ZIP archive" in capsys.readouterr().err

@@ -108,7 +108,7 @@ def test_a_quantity_that_is_not_to_be_read(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     RUNS.assign(flops=RUNS["params"] * RUNS["tokens"] / 1e15).to_csv(path, index=False)
     assert main(["fit", str(path), "--starts", "4"]) == 2
-    assert "check the units" in capsys.readouterr().err
+    assert "which looks like PFLOP" in capsys.readouterr().err
     assert (
         main(["fit", str(path), "--starts", "4", "--objective", "squared", "--column", "flops=", "--json"])
         == 0

@@ -99,13 +99,16 @@ def match_table(
     return match_columns(table.header, table.where, columns, quantities=quantities, cells=table.column)
 
 
-def mention_others(table: Table, positions: Mapping[str, int]) -> Table:
-    """The table with a note of the columns that might have been read instead: variants of what was read."""
+def mention_others(
+    table: Table, positions: Mapping[str, int], columns: Mapping[str, str] | None = None
+) -> Table:
+    """The table with a note of variants that were not read, of quantities that `columns` does not name."""
     free = _candidates(table.header, table.column, set(positions.values()))
     found = [
         f"{quantity} {list_text([short(table.header[place]) for place in others], _MOST_OPTIONS)}"
         for quantity in positions
-        if (others := [place for place, meaning in free.items() if meaning.quantity == quantity])
+        if quantity not in (columns or {})
+        and (others := [place for place, meaning in free.items() if meaning.quantity == quantity])
     ]
     if not found:
         return table

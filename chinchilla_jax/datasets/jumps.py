@@ -82,7 +82,8 @@ def require_no_jump(table: Table, columns: Columns, runs: Runs) -> None:
 def _wrong_rows(runs: Runs, given: list[str], free: list[str]) -> _Mended | None:
     """Rows that are each in another unit, all by one factor in one column."""
     logs: Floats = np.log(np.stack([runs.params, runs.tokens]))
-    kept, odd = np.arange(len(runs)), []
+    kept = np.arange(len(runs))
+    odd: list[int] = []
     row, law, spread = _worst(logs, runs.loss)
     while len(kept) > _FEWEST and len(odd) < min(_MOST_ODD, max(3, len(runs) // 5)):
         residual = _residual(law, logs[:, kept[row]], float(runs.loss[kept[row]]))

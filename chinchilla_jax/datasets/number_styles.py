@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.datasets.cells import NUMBER, Problem, parse_cell
 from chinchilla_jax.datasets.ranges import LEAST, is_possible
-from chinchilla_jax.datasets.units import read_unit
+from chinchilla_jax.datasets.units import Unit, read_unit
 
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 # The spaces and apostrophes that separate thousands, which are nothing else.
@@ -52,15 +52,16 @@ class Numbers:
     own_units: bool = False
 
 
-def read_numbers(cells: Sequence[object], quantity: str) -> Numbers:
-    """The numbers in the cells of a column that holds `quantity`."""
+def read_numbers(cells: Sequence[object], unit: Unit) -> Numbers:
+    """The numbers in the cells of a column in `unit`, not converted."""
+    quantity = unit.quantity
     texts = {row: cell.strip() for row, cell in enumerate(cells) if isinstance(cell, str)}
     odd = {row: text for row, text in texts.items() if text and not NUMBER.fullmatch(text)}
     with_units = {row: value for row, text in odd.items() if (value := _value_with_unit(text, quantity))}
     style = ""
     plain: dict[int, str] = {}
     if not with_units:
-        style, plain = _by_separators(texts, odd, quantity)
+        style, plain = _by_separators(texts, odd, unit)
     values = np.full(len(cells), np.nan)
     problems = []
     for row, cell in enumerate(cells):
@@ -105,7 +106,7 @@ def _value_with_unit(text: str, quantity: str) -> float | None:
     return float(mantissa) * factor
 
 
-def _by_separators(texts: dict[int, str], odd: dict[int, str], quantity: str) -> tuple[str, dict[int, str]]:
+def _by_separators(texts: dict[int, str], odd: dict[int, str], unit: Unit) -> tuple[str, dict[int, str]]:
     """The style of the column's separators, and its cells without them, by row."""
     spaced = {
         row: re.sub(r"[' _\u00a0\u202f\u2019]", "", text)
@@ -131,8 +132,9 @@ def _by_separators(texts: dict[int, str], odd: dict[int, str], quantity: str) ->
         for style, found in (("with thousands separators", by_point), ("with decimal commas", by_comma))
         if None not in found.values()
     ]
-    if len(readings) == 2:
-        readings = [each for each in readings if _are_possible(each[1].values(), quantity)]
+    readings = [
+        (style, found) for style, found in readings if _are_possible([found[row] for row in marked], unit)
+    ]
     if len(readings) != 1:
         return "", spaced
     style, found = readings[0]
@@ -153,6 +155,7 @@ def _decimal_comma(text: str) -> str | None:
     return text if NUMBER.fullmatch(text) and "." not in text else None
 
 
-def _are_possible(texts: Iterable[str], quantity: str) -> bool:
-    """Whether the median of these numbers is possible for the quantity."""
-    return is_possible(quantity, float(np.median([float(text) for text in texts])))
+def _are_possible(texts: Sequence[str], unit: Unit) -> bool:
+    """Whether the median of these numbers is possible in the unit."""
+    middle = np.array([np.median([float(text) for text in texts])])
+    return is_possible(unit.quantity, float(unit.to_plain(middle)[0]))

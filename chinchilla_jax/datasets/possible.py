@@ -20,16 +20,17 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
         "" if they are such numbers in the unit that the name states, or in the plain one; the name of another
         unit in which they would be; None if they are no numbers, or in no unit.
     """
-    numbers = read_numbers(cells, meaning.quantity)
+    plain = PLAIN[meaning.quantity]
+    stated = read_unit(meaning.quantity, meaning.unit or plain)
+    numbers = read_numbers(cells, stated)
     if any(problem.kind not in MISSING_KINDS for _, problem in numbers.problems):
         return None
     values = numbers.values[np.isfinite(numbers.values)]
     if not values.size:
         return None
     middle = float(np.median(values))
-    stated = Unit(meaning.quantity, PLAIN[meaning.quantity])
-    if meaning.unit and not numbers.own_units:
-        stated = read_unit(meaning.quantity, meaning.unit)
+    if numbers.own_units:
+        stated = Unit(meaning.quantity, plain)
     if meaning.quantity == "loss":
         return "" if 0 < float(stated.to_plain(np.array([middle]))[0]) <= MOST["loss"] else None
     if is_possible(meaning.quantity, middle * stated.factor):

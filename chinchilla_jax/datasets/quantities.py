@@ -94,12 +94,12 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
     groups: dict[tuple[int, str], list[tuple[int, Problem]]] = {}
     stated = meanings(table.header)
     for quantity, position in positions.items():
-        numbers = read_numbers(table.column(position), quantity)
-        for row, problem in numbers.problems:
-            groups.setdefault((position, problem.kind), []).append((row, problem))
         meaning = stated[position]
         by_name = meaning.unit if meaning is not None and meaning.quantity == quantity else ""
         unit = table.units.get(quantity) or read_unit(quantity, by_name or PLAIN[quantity])
+        numbers = read_numbers(table.column(position), unit)
+        for row, problem in numbers.problems:
+            groups.setdefault((position, problem.kind), []).append((row, problem))
         if numbers.own_units:
             unit = _own_unit(table, quantity, position)
         if numbers.style:

@@ -176,6 +176,10 @@ def read_units(units: Mapping[str, str] | None) -> dict[str, Unit]:
     Raises:
         UsageError: an unknown quantity or unit.
     """
+    if units is not None and not isinstance(units, Mapping):
+        raise UsageError(
+            f"units is {short(units)}; give a unit for some quantities, as in {{'params': 'millions'}}"
+        )
     found = {}
     for quantity, text in (units or {}).items():
         if quantity not in PLAIN:

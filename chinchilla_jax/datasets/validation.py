@@ -49,7 +49,7 @@ def runs_from_table(
     if own:
         require_clear_units(table, read)
     arrays = complete(table, read)
-    source = read.record(mention_others(table, positions) if own else table)
+    source = read.record(mention_others(table, positions, columns) if own else table)
     runs = Runs(
         arrays["params"],
         arrays["tokens"],
