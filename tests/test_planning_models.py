@@ -64,7 +64,7 @@ def test_models_are_read_under_common_column_names(tmp_path):
         ("model,params\na,1e9\n", "found no column for tokens or flops; the table has 'model', 'params'"),
         ("", "the file is empty"),
         ("model,params,tokens\n", "no rows under the header .*; add a row per model"),
-        ("model,params,tokens\na,7B,1e9\n", "row 2, column 'params': '7B'.*write it in full: 7e9"),
+        ("model,params,tokens\na,7x,1e9\n", "row 2, column 'params': '7x'.*write a plain number"),
         ("model,params,tokens\na,-7,1e9\n", "is negative"),
         ("model,params,tokens\na,7\n", "2 cells where the header has 3"),
         ('model,params,tokens\n"a,7,1\n', "row 2: cannot be split into cells"),
