@@ -252,7 +252,7 @@ def _remedy(missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, s
             " or ".join(_option(quantity, name, unit) for name, unit in columns[:_MOST_OPTIONS])
             for quantity, columns in proposed.items()
         )
-        rest = f", and {_placeholders(unnamed)} for the rest" if unnamed else ""
+        rest = f" and {_placeholders(unnamed)} for the rest" if unnamed else ""
         return f"if these hold them, pass {told}{rest} (columns=... in Python)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     return (
