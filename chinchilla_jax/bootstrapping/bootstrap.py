@@ -29,6 +29,7 @@ from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
+from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.laws.objectives import AsymmetricError, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
@@ -113,6 +114,7 @@ def bootstrap(
         _check_scheme(chosen, jackknife, inner, problem.objective)
         require_groups(chosen, runs, own)
     problem, point = _with_point(problem, point, own, solver, options)
+    point = with_unlike_rows(point, runs)
     dependence = None
     cautions: tuple[str, ...] = ()
     if chosen is None:

@@ -30,7 +30,7 @@ import numpy as np
 
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS, few_groups_warning
-from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals, cut_off
+from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme
 from chinchilla_jax.datasets.groupings import (
     BUILT_IN,
@@ -40,6 +40,7 @@ from chinchilla_jax.datasets.groupings import (
     sizes_are_trajectories,
     trajectory_column,
 )
+from chinchilla_jax.fitting.unlike_rows import cut_off
 
 if TYPE_CHECKING:
     import pandas as pd

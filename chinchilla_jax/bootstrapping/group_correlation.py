@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Members = NDArray[np.int64]
 
 PERMUTATIONS = 2000
-_CUT = 3.0  # robust standard deviations
 
 
 class Correlation(NamedTuple):
@@ -91,16 +90,6 @@ class PermutedResiduals:
             return Correlation(n0, 0.0, 1.0, 1.0)
         ratio = explained / (k - 1) / within if within > 0 else math.inf
         return Correlation(n0, (ratio - 1) / (ratio - 1 + n0) if within > 0 else 1.0, ratio, p)
-
-
-def cut_off(residuals: Floats) -> Floats:
-    """Residuals, but at most three robust standard deviations from their median.
-
-    A single run that failed would otherwise hide what the others share.
-    """
-    middle = np.median(residuals)
-    width = _CUT * 1.4826 * np.median(np.abs(residuals - middle))
-    return np.clip(residuals, middle - width, middle + width) if width > 0 else residuals
 
 
 @functools.lru_cache(maxsize=4)

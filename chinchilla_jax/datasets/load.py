@@ -20,6 +20,7 @@ from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.other_tables import require_runs
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
+from chinchilla_jax.datasets.repeats import repeats_sentence
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
@@ -149,6 +150,8 @@ def load_runs(
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
         runs = dataclasses.replace(runs, groups=carried)
+        if (said := repeats_sentence(runs)) is not None:
+            runs = dataclasses.replace(runs, source=runs.source.noted(said))
         default_drop = 0
     dropped = default_drop if drop_highest_loss is None else drop_highest_loss
     kept = runs.drop_highest_loss(dropped)

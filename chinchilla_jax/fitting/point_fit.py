@@ -18,6 +18,7 @@ from chinchilla_jax.fitting.doubts import judge_fit
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
+from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.fitting.width import decided_delta
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla
 from chinchilla_jax.laws.objectives import (
@@ -121,7 +122,8 @@ def ask_fit(
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
     problem = with_width(problem, own, options)
-    return (yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options))
+    found = yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options)
+    return with_unlike_rows(found, runs)
 
 
 def decided_objective(

@@ -18,7 +18,8 @@ from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.planning import plan_jobs
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
-from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence
+from chinchilla_jax.study.spec.conditions import plan_conditions
+from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence, unlike_rows_sentence
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
 from chinchilla_jax.study.storage.directories import one_line_disk_errors, open_directory
@@ -158,7 +159,7 @@ class Session:
             fields = summariser.write()
         except DamagedChunkError:
             return False
-        fields["notes"] += work.remarks
+        fields["notes"] += [*self._mixtures(), *work.remarks]
         self._finish(
             names,
             fields
@@ -176,6 +177,12 @@ class Session:
             },
         )
         return True
+
+    def _mixtures(self) -> list[dict[str, str]]:
+        """Condition and note of the unperturbed runs that do not follow one law."""
+        unperturbed = plan_conditions(self.spec)[: len(self.spec.interpretations)]
+        said = {each.id: unlike_rows_sentence(self.spec, self.data[each.params]) for each in unperturbed}
+        return [{"condition": name, "note": note} for name, note in said.items() if note]
 
     def _compute(
         self,

@@ -17,6 +17,7 @@ from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.weights import load_weights
 from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.perturbations import geometric_mean
 from chinchilla_jax.solvers import SolverOptions
@@ -119,6 +120,15 @@ def resampling_sentence(spec: StudySpec, data: StudyData) -> str:
     if is_embedded(data.runs) or isinstance(found.scheme, Pairs):
         return found.sentence
     return f"runs are resampled one by one, as asked; by scheme 'auto' {found.sentence}"
+
+
+def unlike_rows_sentence(spec: StudySpec, data: StudyData) -> str:
+    """Which column of the table tells runs apart that do not follow one law; "" if none does."""
+    if not data.runs.labels and not data.runs.groups:
+        return ""
+    point = _point(spec, data.runs, data.weights)
+    found = with_unlike_rows(dataclasses.replace(point, warnings=()), data.runs).warnings
+    return " ".join(found)
 
 
 def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> tuple[Scheme, str]:

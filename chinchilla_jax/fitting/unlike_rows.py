@@ -1,0 +1,183 @@
+"""Columns of labels that explain the residuals: runs that do not follow one law, fitted as if they did.
+
+| code     | symbol  | shape  | meaning                                                                      |
+|----------|---------|--------|------------------------------------------------------------------------------|
+| errors   | e       | (n,)   | residuals, at most three robust standard deviations from their median        |
+| common   | X_0     | (n, 3) | 1, ln N, ln D: what a slope common to all labels would take                  |
+| shifts   | X_1     | (n, q) | and a constant for each label                                                |
+| slopes   | X_2     | (n, q) | and a slope in ln N and in ln D for each label                               |
+| share    |         | ()     | 1 - (S_1 / f_1) / (S_0 / f_0) for sums of squares S, f degrees of freedom    |
+| p        | p       | ()     | of F = ((S_0 - S_1) / (f_0 - f_1)) / (S_1 / f_1)                             |
+
+(Chow 1960, Econometrica 28:591, on residuals; the share is the adjusted R^2.) Both models are tried for every
+column, and p is multiplied by their number. A column that follows from size, tokens, their ratio or their
+product (a width, a step, a multiple of 20 tokens per parameter) tells where such a law fits badly, not which
+runs differ. It is left out, and so are names of runs. On ten public tables this names the three
+corpora of Gadre et al. (35%), QuEST's bits and quantizers (51 to 85%) and the learning rates of the Gemstones'
+checkpoints (19%), nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from chinchilla_jax._util.errors import short
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.datasets.group_columns import is_run_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
+
+    Floats = NDArray[np.float64]
+    Members = NDArray[np.int64]
+
+LEAST_SHARE, LEVEL = 0.1, 1e-3
+_ROUNDINGS = (1e-9, 0.01)  # in the logarithm, within which sizes, tokens and so on are one
+_MOSTLY = 0.5  # of the runs agree with another in what a column is said to follow from
+_FEWEST = 5  # runs of a label that has slopes of its own
+_SPARE = 10  # degrees of freedom below which nothing is tested
+_ARITHMETIC = 1e-9  # residuals of this size are rounding
+_CUT = 3.0  # robust standard deviations
+
+
+class Explained(NamedTuple):
+    """What a column of labels explains.
+
+    Attributes:
+        column: its name.
+        n_labels: different labels.
+        share: of the variance of the residuals, see the head of this file.
+        p: of the hypothesis that all labels follow one law.
+    """
+
+    column: str
+    n_labels: int
+    share: float
+    p: float
+
+
+def explaining_columns(runs: Runs, residuals: Floats, weights: Floats | None = None) -> list[Explained]:
+    """The columns of `runs.labels` and `runs.groups` that explain residuals, the most first.
+
+    Args:
+        runs: n runs.
+        residuals: log predicted minus log observed loss, (n,).
+        weights: of the runs; those without weight are left out.
+    """
+    kept = np.isfinite(residuals) & (True if weights is None else weights > 0)
+    if not kept.all():
+        runs, residuals = runs.take(kept), residuals[kept]
+    columns = {name: each for name, each in {**runs.labels, **runs.groups}.items() if not is_run_name(name)}
+    if not columns or len(runs) < _SPARE or not np.abs(residuals).max() > _ARITHMETIC:
+        return []
+    logs = np.log(np.stack([runs.params, runs.tokens]))
+    centred = logs - logs.mean(axis=1, keepdims=True)
+    common = np.stack([np.ones(len(runs)), *centred], axis=1)
+    errors = cut_off(residuals)
+    found = []
+    for name, labels in columns.items():
+        members = np.unique(labels, return_inverse=True)[1]
+        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, logs):
+            found.append(_explained(name, members, common, errors, 2 * len(columns)))
+    named = [each for each in found if each.share >= LEAST_SHARE and each.p <= LEVEL]
+    return sorted(named, key=lambda each: -each.share)
+
+
+def with_unlike_rows(point: FitResult, runs: Runs) -> FitResult:
+    """The fit with a warning that names a column which explains its residuals."""
+    if not point.status.certified or not (runs.labels or runs.groups):
+        return point
+    found = explaining_columns(runs, point.residuals, point.weights)
+    if not found or (said := _sentence(found, runs)) in point.warnings:
+        return point
+    return dataclasses.replace(point, warnings=(*point.warnings, said))
+
+
+def _sentence(found: list[Explained], runs: Runs) -> str:
+    best, *others = found
+    labels = {**runs.labels, **runs.groups}[best.column]
+    values, counts = np.unique(labels, return_counts=True)
+    most = values[np.argsort(-counts, kind="stable")]
+    named = list_text([short(str(value), 24) for value in most], most=4)
+    also = (
+        f" ({list_text([f'{short(each.column)} {each.share:.0%}' for each in others[:3]])})" if others else ""
+    )
+    example = f"{_as_name(best.column)} == {_as_cell(str(most[0]))}"
+    return (
+        f"column {short(best.column)} explains {best.share:.0%} of the variance of the residuals{also}: runs "
+        f"of {named} do not follow one law, and this one is a mixture of theirs; fit them one by one, with "
+        f'--where "{example}" (where=... in Python)'
+    )
+
+
+def _as_name(column: str) -> str:
+    return column if column.isidentifier() else f"`{column}`"
+
+
+def _as_cell(text: str) -> str:
+    try:
+        float(text)
+    except ValueError:
+        return repr(text)
+    return text
+
+
+def _explained(name: str, members: Members, common: Floats, errors: Floats, trials: int) -> Explained:
+    from scipy.special import fdtrc
+
+    count = int(members.max()) + 1
+    shifts = np.concatenate([common, np.eye(count)[members]], axis=1)
+    models = [shifts]
+    if np.bincount(members).min() >= _FEWEST:
+        own = [np.eye(count)[members] * common[:, i : i + 1] for i in (1, 2)]
+        models.append(np.concatenate([shifts, *own], axis=1))
+    rest, rank = _rest(common, errors)
+    best = Explained(name, count, 0.0, 1.0)
+    for model in models:
+        left, more = _rest(model, errors)
+        free = len(errors) - more - 2  # the law has two more parameters than `common`
+        if free < _SPARE or more == rank or not left > 0:
+            continue
+        share = 1 - (left / free) / (rest / (len(errors) - rank - 2))
+        ratio = (rest - left) / (more - rank) / (left / free)
+        p = min(float(fdtrc(more - rank, free, max(ratio, 0.0))) * trials, 1.0)
+        if share > best.share:
+            best = Explained(name, count, share, p)
+    return best
+
+
+def _rest(model: Floats, errors: Floats) -> tuple[float, int]:
+    """Sum of squares that the model leaves, and its rank."""
+    solution, _, rank, _ = np.linalg.lstsq(model, errors, rcond=None)
+    return float(np.sum((errors - model @ solution) ** 2)), int(rank)
+
+
+def _follows(members: Members, logs: Floats) -> bool:
+    """Whether runs that agree in size, tokens, tokens per parameter or compute have one label."""
+    params, tokens = logs
+    for values in (params, tokens, tokens - params, tokens + params):
+        for rounding in _ROUNDINGS:
+            order = np.argsort(values, kind="stable")
+            group = np.empty(len(values), np.int64)
+            group[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > rounding)])
+            several = np.bincount(group)[group] > 1
+            pairs = np.unique(np.stack([group, members]), axis=1).shape[1]
+            if several.mean() >= _MOSTLY and pairs == group.max() + 1:
+                return True
+    return False
+
+
+def cut_off(residuals: Floats) -> Floats:
+    """Residuals, but at most three robust standard deviations from their median.
+
+    A single run that failed would otherwise hide what the others share.
+    """
+    middle = np.median(residuals)
+    width = _CUT * 1.4826 * np.median(np.abs(residuals - middle))
+    return np.clip(residuals, middle - width, middle + width) if width > 0 else residuals

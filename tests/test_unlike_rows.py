@@ -1,0 +1,97 @@
+"""Runs that do not follow one law: found by a column that explains residuals, said by fits and studies."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_cli import done, strict_json
+
+import chinchilla_jax as cj
+from chinchilla_jax.fitting.unlike_rows import explaining_columns
+
+LAW = cj.ScalingLaw(E=1.7, A=400.0, B=900.0, alpha=0.34, beta=0.31)
+PLACES = [(n, d) for n in np.geomspace(3e7, 3e9, 6) for d in np.geomspace(1e9, 1e11, 5)]
+SIZES, LENGTHS = (np.array(each) for each in zip(*PLACES, strict=True))
+
+
+def corpora(gap, *, seed=0, alpha=LAW.alpha, noise=0.005):
+    """Three corpora at the same places: the second's losses are higher, the third's have another slope."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, name in enumerate(("c4", "pile", "web")):
+        law = dataclasses.replace(LAW, alpha=alpha) if i == 2 else LAW
+        losses = law.loss(SIZES, LENGTHS) * np.exp(rng.normal(0, noise, len(SIZES)) + gap * (i == 1))
+        parts.append(pd.DataFrame({"params": SIZES, "tokens": LENGTHS, "loss": losses, "corpus": name}))
+    table = pd.concat(parts, ignore_index=True)
+    table["width"] = np.round(np.sqrt(table["params"] / 100)).astype(int)
+    table["seed"] = rng.integers(0, 4, len(table))
+    table["loss_other"] = table["loss"].round(1)
+    return table
+
+
+def named(runs, starts=32):
+    return [
+        each.column for each in explaining_columns(runs, cj.fit(runs, starts=starts, delta=0.005).residuals)
+    ]
+
+
+def test_corpora_that_are_fitted_as_one_law_are_named_with_what_they_explain():
+    runs = cj.load_runs(corpora(0.02))
+    fit = cj.fit(runs, starts=32, delta=0.005)
+    assert fit.status.certified
+    (said,) = fit.warnings
+    assert said.startswith("column 'corpus' explains ") and "--where \"corpus == 'c4'\"" in said
+    (found,) = explaining_columns(runs, fit.residuals)
+    assert f"{found.share:.0%}" in said and found.n_labels == 3
+    # The share by slow, obvious code: adjusted R^2 of one mean for each corpus, beyond a common slope.
+    frame = pd.DataFrame({"e": fit.residuals, "corpus": runs.labels["corpus"]})
+    means = frame.groupby("corpus")["e"].transform("mean")
+    assert found.share == pytest.approx(1 - ((frame["e"] - means).var() / frame["e"].var()), abs=0.06)
+    assert said in cj.bootstrap(runs, resamples=4, delta=0.005).warnings
+    alone = cj.fit(cj.load_runs(corpora(0.02), where="corpus == 'c4'"), starts=32, delta=0.005)
+    assert not any("explains" in each for each in alone.warnings)
+
+
+def test_another_exponent_is_found_where_the_means_agree():
+    assert named(cj.load_runs(corpora(0.0, alpha=0.31, noise=0.002))) == ["corpus"]
+
+
+def test_runs_of_one_law_are_not_told_apart():
+    runs, rng = cj.load_runs(corpora(0.0)), np.random.default_rng(1)
+    false = [explaining_columns(runs, rng.standard_t(3, len(runs))) for _ in range(300)]
+    assert sum(map(bool, false)) <= 3
+
+
+def test_columns_that_follow_from_size_or_are_results_are_not_named():
+    table = corpora(0.0)
+    table["loss"] *= np.where(table["width"] == table["width"].max(), 1.02, 1.0)  # one size fits badly
+    runs = cj.load_runs(table)
+    assert "width" in runs.labels and "loss_other" not in runs.labels
+    assert "width" not in named(runs)
+
+
+def test_a_study_notes_it_for_the_unperturbed_runs(tmp_path):
+    path = tmp_path / "runs.csv"
+    corpora(0.02).to_csv(path, index=False)
+    spec = cj.StudySpec(
+        data=str(path), resamples=4, flops=[1e20], sweeps=[{"family": "multiplicative", "values": [2.0]}]
+    )
+    study = cj.run_study(spec, tmp_path / "out", figures=False, progress=None)
+    (note,) = [each for each in study.info["notes"] if "explains" in each["note"]]
+    assert note["condition"] == "identity" and "column 'corpus'" in note["note"]
+
+
+def test_repeats_and_checkpoints_are_said_when_a_table_is_read(tmp_path):
+    (said,) = cj.load_runs(corpora(0.02)).source.notes
+    assert said.startswith(
+        "90 rows are of 30 configurations, the same params and tokens, and differ in 'corpus'"
+    )
+    frame = corpora(0.02).query("corpus == 'c4'")
+    assert cj.load_runs(frame).source.notes == ()
+    frame = frame.assign(run=[f"run-{n:g}" for n in frame["params"]])
+    (said,) = cj.load_runs(frame).source.notes
+    assert said == "rows look like checkpoints of 6 runs (column 'run'); --final keeps the last of each"
+    path = tmp_path / "runs.csv"
+    frame.to_csv(path, index=False)
+    assert said in strict_json(done("fit", str(path), "--starts", "4", "--json"))["data"]["read"]["notes"]
