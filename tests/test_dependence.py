@@ -51,7 +51,7 @@ def test_groups_that_cannot_be_read_are_refused_in_one_line(tmp_path):
         cj.load_runs(path, groups=("labs",))
     with pytest.raises(UsageError, match="give a list of column names"):
         cj.load_runs(path, groups="lab")
-    with pytest.raises(UsageError, match="embedded 'llama3' has none"):
+    with pytest.raises(UsageError, match="'llama3' is an embedded table"):
         cj.load_runs("llama3", groups=("lab",))
     with pytest.raises(
         cj.DataError, match=r"group 'lab' has shape \(2,\); give one label for each of 1 runs"

@@ -12,8 +12,8 @@
 (Chow 1960, Econometrica 28:591, on residuals; the share is the adjusted R^2.) Both models are tried for every
 column, and p is multiplied by their number. A column that follows from size, tokens, their ratio or their
 product (a width, a step, a multiple of 20 tokens per parameter) tells where such a law fits badly, not which
-runs differ. It is left out, and so are names of runs. On ten public tables this names the three
-corpora of Gadre et al. (35%), QuEST's bits and quantizers (51 to 85%) and the learning rates of the Gemstones'
+runs differ. It is left out, and so are names of runs. On ten public tables this names the three corpora of
+Gadre et al. (35%), QuEST's bits and quantizers (51 to 85%) and the learning rates of the Gemstones'
 checkpoints (19%), nothing else.
 """
 
