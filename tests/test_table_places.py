@@ -161,6 +161,7 @@ def piped(monkeypatch, content):
         yield
 
 
+@pytest.mark.slow
 def test_standard_input_is_read_once_for_all_that_a_command_asks(monkeypatch, capsys):
     with piped(monkeypatch, RUNS.assign(weight=1.0).to_csv(index=False).encode()):
         arguments = ["fit", "-", "--starts", "4", "--objective", "squared", "--weights", "weight", "--json"]
@@ -208,6 +209,24 @@ def test_a_folder_with_the_checkpoints_of_each_run(tmp_path):
     runs = load_runs(tmp_path, final=True)
     assert runs.data_hash == HASH
     assert runs.groups["run"].tolist() == [f"run-{place}" for place in range(12)]
+
+
+def test_a_folder_for_each_run(tmp_path):
+    for place, run in enumerate(RUNS.to_dict("records")):
+        folder = tmp_path / f"run-{place}"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"params": run["params"], "lr": 1e-3}))
+        (folder / "metrics.json").write_text(
+            json.dumps({"tokens": run["tokens"], "loss": run["loss"], "lr": 1e-3})
+        )
+        (folder / "log.txt").write_text("...")
+    (tmp_path / "empty").mkdir()
+    assert load_runs(tmp_path).data_hash == HASH
+    (tmp_path / "run-7" / "metrics.json").write_text('{"lr": 2}')
+    said = message(load_runs, tmp_path)
+    assert "run-7: its files disagree about 'lr' (0.001 and 2); leave one table in the folder" in said
+    (tmp_path / "run-7" / "metrics.json").write_text('[{"lr": 2}, {"lr": 1}]')
+    assert "run-7: 2 tables, of which metrics.json has 2 rows; leave one" in message(load_runs, tmp_path)
 
 
 def test_folders_that_hold_no_runs(tmp_path):
