@@ -97,7 +97,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     recipe = timed(
         stages,
         "scouting",
-        lambda: scout(problem, point.starts.minima, options=options),
+        lambda: scout(problem, point.starts.minima, options=options, raced=True),
     )
     starts = timed(stages, "choice of starts", lambda: recipe.candidates(problem, weights))
     engine = _engine(len(design), options)

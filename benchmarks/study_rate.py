@@ -3,15 +3,17 @@
     python benchmarks/study_rate.py                 # all 224 conditions, 4,000 resamples
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
 
-Conditions run as in a study, one per core at a time: scouting, every fit, certificates. The point fits come
-first and are timed separately. The baseline is SciPy's BFGS with a hand-written gradient, started at the
-point fit, on resamples of the first condition, in one process.
+The study's own jobs, one per core at a time: point fits, scouting, every fit, certificates. The baseline is
+SciPy's BFGS with a hand-written gradient, started at the point fit, on resamples of the first condition, in
+one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
@@ -23,10 +25,14 @@ from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
-from chinchilla_jax.bootstrapping.resample_fits import fit_resamples  # noqa: E402
 from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
-from chinchilla_jax.solvers import SolverOptions  # noqa: E402
-from chinchilla_jax.study.spec.conditions import plan_conditions  # noqa: E402
+from chinchilla_jax.solvers.base import ENGINES  # noqa: E402
+from chinchilla_jax.solvers.engine import ENGINE_CALLS  # noqa: E402
+from chinchilla_jax.solvers.status import is_certified  # noqa: E402
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
+from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
+from chinchilla_jax.study.execution.planning import Workplace, plan_jobs  # noqa: E402
+from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 
 SHOWN = 28  # conditions in the table
 
@@ -37,53 +43,55 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=1, help="take every k-th condition of the plan")
     parser.add_argument("--resamples", type=int, default=4000)
+    parser.add_argument("--engine", choices=ENGINES, default="auto")
     parser.add_argument("--baseline", type=int, default=200, help="SciPy fits")
     parser.add_argument("--smoke", action="store_true", help="a few small conditions")
     args = parser.parse_args()
     if args.smoke:
         args.every, args.resamples, args.baseline = 75, 200, 5
 
-    conditions = plan_conditions(cj.paper_study())[:: args.every]
-    runs = {name: cj.load_runs("chinchilla", params=name) for name in {c.params for c in conditions}}
-    data = [condition.apply(runs[condition.params], seed=0) for condition in conditions]
-    weights = resample_weights(len(data[0]), np.arange(args.resamples), 0)
-    begun = time.perf_counter()
-    _bootstrap(data[0], weights, _point(data[0]))
-    print(f"compile and first condition: {time.perf_counter() - begun:.1f} s")
-
+    spec = dataclasses.replace(cj.paper_study(resamples=args.resamples), engine=args.engine)
+    data = {name: load_study_data(spec, name) for name in spec.interpretations}
+    ranges = plan_ranges(spec.resamples, len(data[spec.interpretations[0]].runs))
+    chunks = plan_chunks(spec, {name: found.hash for name, found in data.items()}, ranges)[:: args.every]
     cores = available_cores()
+
+    def jobs(spec: cj.StudySpec) -> list[Job]:
+        return plan_jobs(spec, chunks, data, Workplace(cores, shared=True))
+
+    begun = time.perf_counter()
+    # Another seed: it compiles what this one needs, and shares no fit with it.
     with ThreadPoolExecutor(cores) as pool:
-        begun = time.perf_counter()
-        points = list(pool.map(_point, data))
-        pointed, used = time.perf_counter(), time.process_time()
-        results = list(pool.map(lambda runs, point: _bootstrap(runs, weights, point), data, points))
-        done, used = time.perf_counter(), time.process_time() - used
-    print(f"{'condition':45} {'fits/s':>8} {'certified':>9} {'mean steps':>10}   (fits/s: of one core)")
-    shown = max(len(conditions) // SHOWN, 1)
-    for condition, (boot, took) in list(zip(conditions, results, strict=True))[::shown]:
-        counts = f"{int(boot.converged.sum()):9d} {boot.steps.mean():10.1f}"
-        print(f"{condition.id:45} {len(boot.steps) / took:8.0f} {counts}")
-    fits = sum(len(boot.steps) for boot, _ in results)
-    certified = sum(int(boot.converged.sum()) for boot, _ in results)
-    seconds, point_seconds = done - pointed, pointed - begun
-    baseline = _scipy_rate(runs[conditions[0].params], args.baseline)
+        list(pool.map(run_job, jobs(dataclasses.replace(spec, seed=1))[:cores]))
+        print(f"compile and first job of each core: {time.perf_counter() - begun:.1f} s")
+        planned, calls = jobs(spec), ENGINE_CALLS.calls
+        begun, used = time.perf_counter(), time.process_time()
+        results = list(pool.map(run_job, planned))
+        seconds, used = time.perf_counter() - begun, time.process_time() - used
+        calls = ENGINE_CALLS.calls - calls
+    found = [
+        (chunk.condition.id, result.fits)
+        for job, some in zip(planned, results, strict=True)
+        for chunk, result in zip(job.chunks, some, strict=True)
+    ]
+    print(f"{'condition':45} {'certified':>9} {'mean steps':>10}")
+    for name, columns in found[:: max(len(found) // SHOWN, 1)]:
+        print(f"{name:45} {_certified(columns):9d} {columns['steps'].mean():10.1f}")
+    fits = sum(len(columns["steps"]) for _, columns in found)
+    certified = sum(_certified(columns) for _, columns in found)
+    baseline = _scipy_rate(data[spec.interpretations[0]].runs, args.baseline)
     rate = certified / seconds
     both = f"{rate:.0f} ({fits / seconds:.0f} with uncertified)"
-    print(f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits")
-    print(f"with the point fits:       {certified / (seconds + point_seconds):.0f}")
+    print(
+        f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits, point fits and scouting included"
+    )
     print(f"CPU time per fit:          {1e6 * used / fits:.1f} us, {used / seconds:.2f} cores at work")
+    print(f"calls of the engine:       {calls}")
     print(f"SciPy BFGS, one process:   {baseline:.0f} fits per second; ratio {rate / baseline:.0f}")
 
 
-def _point(runs: cj.Runs) -> cj.FitResult:
-    options = SolverOptions(wide_start=True, max_steps=60, workers=1)  # as in study/execution/jobs.py
-    return cj.fit(runs, starts=32, options=options)
-
-
-def _bootstrap(runs: cj.Runs, weights: np.ndarray, point: cj.FitResult) -> tuple[cj.BootstrapResult, float]:
-    begun = time.perf_counter()
-    boot = fit_resamples(runs, weights=weights, point=point, options=SolverOptions(workers=1))
-    return boot, time.perf_counter() - begun
+def _certified(columns: Mapping[str, np.ndarray]) -> int:
+    return int(is_certified(columns["status"]).sum())
 
 
 def _scipy_rate(runs: cj.Runs, count: int, delta: float = 1e-3) -> float:
