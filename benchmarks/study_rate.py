@@ -82,9 +82,7 @@ def main() -> None:
     baseline = _scipy_rate(data[spec.interpretations[0]].runs, args.baseline)
     rate = certified / seconds
     both = f"{rate:.0f} ({fits / seconds:.0f} with uncertified)"
-    print(
-        f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits, point fits and scouting included"
-    )
+    print(f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits, in {seconds:.1f} s")
     print(f"CPU time per fit:          {1e6 * used / fits:.1f} us, {used / seconds:.2f} cores at work")
     print(f"calls of the engine:       {calls}")
     print(f"SciPy BFGS, one process:   {baseline:.0f} fits per second; ratio {rate / baseline:.0f}")
