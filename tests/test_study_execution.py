@@ -15,12 +15,13 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chinchilla_jax as cj
@@ -382,6 +383,29 @@ def test_all_conditions_share_a_few_calls_and_no_bit_depends_on_it(study, tmp_pa
         made.append(ENGINE_CALLS.calls - before)
         assert contents(tmp_path / name) == contents(study.path)
     assert made[0] <= 24 and made[1] >= 2 * made[0]
+
+
+@given(
+    n_conditions=st.integers(1, 40),
+    resamples=st.integers(2, 20_000),
+    n_runs=st.sampled_from([240, 5_000, 60_000]),
+    workers=st.integers(1, 9),
+    shared=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_jobs_hold_every_chunk_once_and_bounded_weights(n_conditions, resamples, n_runs, workers, shared):
+    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, n_conditions).tolist()))
+    spec = StudySpec(sweeps=(sweep,), resamples=resamples, flops=(1e20, 1e22))
+    runs = types.SimpleNamespace(runs=range(n_runs))
+    data = {spec.interpretations[0]: runs}
+    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(resamples, n_runs))
+    found = planning.plan_jobs(spec, planned, data, planning.Workplace(workers, shared))
+    assert sorted(chunk.stem for job in found for chunk in job.chunks) == sorted(c.stem for c in planned)
+    for job in found:
+        assert {chunk.condition.id for chunk in job.chunks} <= {condition.id for condition in job.group}
+        different = {chunk.resamples for chunk in job.chunks}
+        assert len(different) == 1 or sum(map(len, different)) * n_runs <= 2**26
+        assert len(job.chunks) <= 16 and (n_runs < 1e4 or len(job.group) <= 16)
 
 
 def test_too_little_device_memory_halves_a_call(study, tmp_path, monkeypatch):

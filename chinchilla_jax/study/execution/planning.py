@@ -17,6 +17,7 @@ from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 _MOST_CHUNKS = 16  # of a job
+_MOST_WEIGHTS = 2**26  # of a job, in bytes where they are counts: chunks of the same resamples share theirs
 _JOBS_PER_WORKER = 4  # at least, so that workers end together
 _MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 64  # of a group, where there are enough
 _MOST_PLACES = 2**18  # conditions of a group times runs: what is in memory for each lane of a point fit
@@ -54,9 +55,9 @@ def plan_jobs(
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
     conditions = list(by_condition)
+    n_runs = max(len(each.runs) for each in data.values())
     length = size
     if place.shared:
-        n_runs = max(len(each.runs) for each in data.values())
         wanted = _MOST_CONDITIONS if accelerated() else -(-len(conditions) // place.workers)
         length = min(max(wanted, _LEAST_CONDITIONS), _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
     queues = []
@@ -64,10 +65,24 @@ def plan_jobs(
         mine = [chunk for index in conditions[first : first + length] for chunk in by_condition[index]]
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
-        parts = [tuple(mine[start : start + size]) for start in range(0, len(mine), size)]
-        queues.append([_job(spec, part, group, used, place.shared) for part in parts])
+        queues.append([_job(spec, part, group, used, place.shared) for part in _parts(mine, size, n_runs)])
     turns = range(max((len(queue) for queue in queues), default=0))
     return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+
+
+def _parts(chunks: Sequence[Chunk], size: int, n_runs: int) -> list[tuple[Chunk, ...]]:
+    """These chunks, up to `size` at a time, those of the same resamples together."""
+    parts: list[list[Chunk]] = [[]]
+    weights = 0  # of the part that is being filled
+    for chunk in sorted(chunks, key=lambda chunk: chunk.resamples):  # in order of the conditions otherwise
+        new = not parts[-1] or parts[-1][-1].resamples != chunk.resamples
+        added = len(chunk.resamples) * n_runs if new else 0
+        if parts[-1] and (len(parts[-1]) == size or weights + added > _MOST_WEIGHTS):
+            parts.append([])
+            weights, added = 0, len(chunk.resamples) * n_runs
+        parts[-1].append(chunk)
+        weights += added
+    return [tuple(part) for part in parts if part]
 
 
 def _job(
