@@ -295,7 +295,7 @@ def test_a_killed_study_is_stopped_and_says_how_to_resume(study, tmp_path, capsy
         "from test_study_directory import SPEC, QUIET, run_study\n"
         "fast = executors.run_job\n"
         "def slow(job, *rest):\n"
-        "    time.sleep(0 if job.chunk.index < 2 else 60)\n"
+        "    time.sleep(0 if job.chunks[0].index < 2 else 60)\n"
         "    return fast(job, *rest)\n"
         "executors.run_job = slow\n"
         "run_study(SPEC, sys.argv[1], workers=1, **QUIET)\n"
