@@ -406,3 +406,49 @@ def test_any_json_document_gives_one_line(document, copies):
 def test_wrong_encodings_are_named(encoding):
     said = outcome(("remark," + CSV.decode().replace("\n", "\n\u00a7,")).encode(encoding, "replace"))
     assert isinstance(said, str)
+
+
+def lines(sep, *above):
+    return "\n".join([*above, *(sep.join(str(cell) for cell in row) for row in ROWS), ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "notes"),
+    [
+        (lines(";", "Our runs of May;;", ";;", "in nats;per token;"), ("left out 2 lines above the header",)),
+        (lines(",", "Our runs of May"), ("left out 1 line above the header",)),
+        (lines(" "), ()),
+        (lines("   "), ()),
+        (CSV.replace(b",", b" | ").replace(b"\n", b"\n|:---|---|---:|\n", 1), ()),
+        (CSV.replace(b"\n", b"\n#", 3), ("left out 3 rows that begin with '#'",)),
+        (b"run," + CSV.replace(b"\n", b"\n#,")[:-3], ()),  # every run is called "#"
+        (CSV.replace(b"\n", b",,\n"), ()),
+        (CSV + b",,\n\n , ,\n", ()),
+        (workbook(a=[["Our runs"], [], *ROWS]), ("left out 1 line above the header",)),
+    ],
+)  # fmt: skip
+def test_what_people_put_around_a_table(content, notes):
+    runs = parsed(content)
+    if notes != ("left out 3 rows that begin with '#'",):
+        assert runs.data_hash == HASH
+    assert runs.source.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"[]", "t: it is empty; give one run per object"),
+        (b"{}", "t: it is empty; give one run per object"),
+        (b'{"a": 1, "a": 2}\n{"a": 1}\n', "row 1: not a JSON object ('a' is given twice in one object)"),
+        (b'{"a": [{"x": 1}], "b": [{"y": 2}]}', "2 lists of objects ('a', 'b'); keep the one"),
+        (b'{"params": [1, 2], "loss": [1]}', "columns of different lengths ('params' 2, 'loss' 1)"),
+        (b'{"columns": ["a", "b"], "data": [[1, 2], [1]]}', "row 2: 1 cells where the header has 2"),
+        (b"[[1, 2]]", "row 1: [1, 2] is not a JSON object"),
+        (b'{\n "params": 1,\n', "row 3: not JSON (Expecting property name"),
+        (b"[" * 100_000, "nested too deeply"),
+        (zipped(**{"params.npy": b""}), "not a table but a NumPy archive; load it"),
+        (b"x" * 257 + b"ustar", "not a table but a tar archive"),
+    ],
+)  # fmt: skip
+def test_documents_and_archives_that_hold_no_table(content, expected):
+    assert expected in message(parsed, content)

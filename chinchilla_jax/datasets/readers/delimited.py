@@ -1,4 +1,4 @@
-"""CSV: cells separated by comma, semicolon, tab or bar, as programs and spreadsheets write them.
+"""CSV: cells separated by comma, semicolon, tab, bar or blanks, as programs and spreadsheets write them.
 
 The text is split by the standard library rather than by pandas, which would lose the line on which a record
 starts (blank lines, cells with line breaks) and turn "NA" into a missing value, and which `fit` need not
@@ -8,6 +8,8 @@ import.
 |-------------------------------------|----------------------------------------------------------------------|
 | a first line "sep=;" (Excel)        | names the separator                                                  |
 | lines that begin with "#"           | comments; the last one above the rows may be the header              |
+| lines of text above the header      | left out, where only a later line names quantities                   |
+| |---|---| below the header (Markdown) | left out                                                           |
 | empty lines, and rows of separators | left out                                                             |
 | empty cells beyond the header       | left out                                                             |
 """
@@ -25,10 +27,13 @@ from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.columns import match_columns, quantity_of
 from chinchilla_jax.datasets.provenance import Source
+from chinchilla_jax.datasets.readers.headers import MOST_ABOVE, above_note, header_at, n_quantities
 from chinchilla_jax.datasets.table import Table
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DECLARED = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)', re.IGNORECASE)
+_BLANKS = " "
+_RULE = re.compile(r"(:?-+:?)?")
 _COMMENT = "#"
 _Record = tuple[int, list[str]]
 
@@ -46,6 +51,8 @@ def read_delimited(text: str, where: str) -> Table:
     else:
         found = max((_start_or_none(text, each, where) for each in _DELIMITERS), key=_quality)
         start = found or _start(text, _DELIMITERS[0], where)
+        if len(start.header) == 1:
+            start = _by_blanks(text, where) or start
     if not start.header:
         raise DataError(f"{where}: the file is empty; give columns such as params, tokens, loss")
     try:
@@ -88,6 +95,7 @@ class _Start:
     records: Iterator[_Record]
     lines: _Lines
     delimiter: str
+    skipped: int
 
 
 def _start(text: str, delimiter: str, where: str) -> _Start:
@@ -98,10 +106,32 @@ def _start(text: str, delimiter: str, where: str) -> _Start:
     above = [line for number, line in lines.comments if first is None or number < first[0]]
     if above:
         named = _split(above[-1].lstrip(_COMMENT + " \t"), delimiter)
-        if _n_quantities(named) > max(_n_quantities(header), 1):
+        if n_quantities(named) > max(n_quantities(header), 1):
             records = itertools.chain([] if first is None else [first], records)
             header = named
-    return _Start(tuple(name.strip() for name in header), records, lines, delimiter)
+    skipped = 0
+    if not n_quantities(header):
+        skipped, header, records = _below_text(header, records)
+    return _Start(tuple(name.strip() for name in header), records, lines, delimiter, skipped)
+
+
+def _below_text(header: list[str], records: Iterator[_Record]) -> tuple[int, list[str], Iterator[_Record]]:
+    """The header below lines of text, and how many they are; the first record where there is no other."""
+    ahead: list[_Record] = []
+    error: DataError | None = None
+    try:
+        ahead.extend(itertools.islice(records, MOST_ABOVE))
+    except DataError as found:
+        error = found  # of a later row: only a table has rows
+    place = header_at([header, *(record for _, record in ahead)])
+
+    def rest() -> Iterator[_Record]:
+        yield from ahead[place:]
+        if error is not None:
+            raise error
+        yield from records
+
+    return place, header if place == 0 else ahead[place - 1][1], rest()
 
 
 def _start_or_none(text: str, delimiter: str, where: str) -> _Start | None:
@@ -111,13 +141,22 @@ def _start_or_none(text: str, delimiter: str, where: str) -> _Start | None:
         return None
 
 
+def _by_blanks(text: str, where: str) -> _Start | None:
+    """A table whose cells are aligned by blanks; None where header and first row do not look like one."""
+    start = _start_or_none(text, _BLANKS, where)
+    if start is None or n_quantities(start.header) < 2:
+        return None
+    row = next(start.records, None)
+    if row is None or len(row[1]) != len(start.header):
+        return None
+    return dataclasses.replace(start, records=itertools.chain([row], start.records))
+
+
 def _quality(start: _Start | None) -> tuple[int, int]:
     """The better separator is that for which the header names the most quantities, then the most columns."""
-    return (-1, 0) if start is None else (_n_quantities(start.header), len(start.header))
-
-
-def _n_quantities(names: list[str] | tuple[str, ...]) -> int:
-    return sum(quantity_of(name) is not None for name in names)
+    if start is None:
+        return (-1, 0)
+    return sum(quantity_of(name) is not None for name in start.header), len(start.header)
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -141,8 +180,13 @@ def _records(lines: _Lines, delimiter: str, where: str) -> Iterator[_Record]:
             raise DataError(
                 f"{where}: row {row}: cannot be split into cells ({error}); check its quotation marks"
             ) from None
-        if any(cell.strip() for cell in record):
+        if any(cell.strip() for cell in record) and not _is_rule(record, delimiter):
             yield row, record
+
+
+def _is_rule(record: list[str], delimiter: str) -> bool:
+    """Whether it is the line below the header of a table in Markdown, such as |---|---:|."""
+    return delimiter == "|" and all(_RULE.fullmatch(cell.strip()) for cell in record)
 
 
 def _table(start: _Start, where: str) -> Table:
@@ -152,7 +196,7 @@ def _table(start: _Start, where: str) -> Table:
     named = [(row, _split(line, start.delimiter)) for row, line in start.lines.comments if row > below]
     # A line of as many cells as the header has is a row that someone has taken out.
     taken_out = [(row, cells) for row, cells in named if len(cells) == len(header) > 1]
-    source = Source()
+    source = Source(notes=above_note(start.skipped))
     if not found:
         found = taken_out  # "#1", "#2", ... are the names of the runs
     elif taken_out:

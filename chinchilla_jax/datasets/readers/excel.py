@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Iterable
 from typing import Any
 
 from chinchilla_jax._util.errors import DataError, short
-from chinchilla_jax.datasets.columns import quantity_of
 from chinchilla_jax.datasets.provenance import Source
+from chinchilla_jax.datasets.readers.headers import MOST_ABOVE, above_note, header_at, n_quantities
 from chinchilla_jax.datasets.readers.limits import require_cells, require_size
 from chinchilla_jax.datasets.table import Table
 
@@ -29,7 +28,10 @@ def read_excel(content: bytes, where: str) -> Table:
     except Exception as error:  # a damaged archive raises more than BadZipFile
         raise _damaged(where, error) from None
     if not any(part.filename == "xl/workbook.xml" for part in parts):
-        raise DataError(f"{where}: not a table but a ZIP archive; unpack it first, or {_INSTEAD}")
+        kind, remedy = "a ZIP archive", f"unpack it first, or {_INSTEAD}"
+        if parts and all(part.filename.endswith(".npy") for part in parts):
+            kind, remedy = "a NumPy archive", "load it, and give a dict of its arrays in Python"
+        raise DataError(f"{where}: not a table but {kind}; {remedy}")
     require_size(where, sum(part.file_size for part in parts))
     try:
         import openpyxl
@@ -70,7 +72,8 @@ def _is_filled(cell: object) -> bool:
 
 
 def _table(sheets: list[tuple[str, list[tuple[int, list[Any]]]]], where: str) -> Table:
-    likely = [(title, rows) for title, rows in sheets if _n_quantities(rows[0][1]) >= 2] or sheets
+    starts = {title: header_at([row for _, row in rows[: MOST_ABOVE + 1]]) for title, rows in sheets}
+    likely = [(title, rows) for title, rows in sheets if n_quantities(rows[starts[title]][1]) >= 2] or sheets
     if not likely:
         raise DataError(f"{where}: the workbook is empty; give one with columns such as params, tokens, loss")
     if len(likely) > 1:
@@ -78,19 +81,20 @@ def _table(sheets: list[tuple[str, list[tuple[int, list[Any]]]]], where: str) ->
         raise DataError(
             f"{where}: {len(likely)} sheets may hold the runs ({named}); save the one as CSV UTF-8"
         )
-    _, rows = likely[0]
+    title, rows = likely[0]
+    above, rows = starts[title], rows[starts[title] :]
     width = max(len(row) for _, row in rows)
     names, *records = [[*row, *[None] * (width - len(row))] for _, row in rows]
     header = tuple("" if name is None else str(name).strip() for name in names)
-    left = tuple(f"left out the sheet {short(title)}" for title, _ in sheets if title != likely[0][0])
+    left = tuple(f"left out the sheet {short(other)}" for other, _ in sheets if other != title)
     numbers = [number for number, _ in rows[1:]]
     return Table(
-        where, header, lambda i: [record[i] for record in records], numbers, source=Source(notes=left)
+        where,
+        header,
+        lambda i: [record[i] for record in records],
+        numbers,
+        source=Source(notes=(*left, *above_note(above))),
     )
-
-
-def _n_quantities(names: Iterable[object]) -> int:
-    return len({quantity_of(str(name)) for name in names} - {None})
 
 
 def _damaged(where: str, error: Exception) -> DataError:

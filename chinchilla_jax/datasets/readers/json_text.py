@@ -21,10 +21,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import DataError, short
-from chinchilla_jax.datasets.columns import quantity_of
+from chinchilla_jax.datasets.readers.headers import n_quantities
 from chinchilla_jax.datasets.table import Table
 
-_ONE_PER_LINE = 'write one run per line, such as {"params": 1e9, "tokens": 2e10, "loss": 2.6}'
+_EXAMPLE = '{"params": 1e9, "tokens": 2e10, "loss": 2.6}'
+_ONE_PER_LINE = f"write one run per line, such as {_EXAMPLE}"
 _Columns = dict[str, list[object]]
 
 
@@ -38,7 +39,7 @@ def read_json(text: str, where: str) -> Table:
         document = _parsed(text)
     except ValueError as error:
         begins, _, rest = text.lstrip().partition("\n")
-        if begins.startswith("{") and (_is_json(begins) or not rest.strip()):
+        if begins.startswith("{") and (begins.rstrip().endswith("}") or not rest.strip()):
             return _lines(text, where)
         row = f"row {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise DataError(f"{where}: {row}not JSON ({_reason(error)}); {_ONE_PER_LINE}") from None
@@ -91,6 +92,8 @@ def table_of_records(
             raise DataError(f"{where}: {row_word} {row}: {short(record)} is not {kind}")
         fields.append(flattened(record))
     header = tuple(dict.fromkeys(name for record in fields for name in record))
+    if not header:
+        raise DataError(f"{where}: it is empty; give one run per object, such as {_EXAMPLE}")
     return Table(where, header, lambda i: [record.get(header[i], "") for record in fields], rows, row_word)
 
 
@@ -150,18 +153,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_json(text: str) -> bool:
-    try:
-        _parsed(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _reason(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
         return error.msg
-    return "nested too deeply" if isinstance(error, RecursionError) else short(str(error), 100).strip("'\"")
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _columns(document: Mapping[Any, Any], where: str) -> _Columns | None:
@@ -177,11 +172,11 @@ def _columns(document: Mapping[Any, Any], where: str) -> _Columns | None:
     values = list(document.values())
     if values and all(isinstance(each, Mapping) for each in values):
         keys = list(values[0])
-        by_columns = _n_quantities(document) >= 2 and _n_quantities(values[0]) < 2
+        by_columns = n_quantities(document) >= 2 and n_quantities(values[0]) < 2
         if by_columns and all(list(each) == keys for each in values):
             return {str(name): list(each.values()) for name, each in document.items()}
     lists = {str(name): each for name, each in document.items() if isinstance(each, list)}
-    by_columns = len(lists) == len(values) > 0 or _n_quantities(lists) >= 2
+    by_columns = len(lists) == len(values) > 0 or n_quantities(lists) >= 2
     if not by_columns or _lists_of_objects(document):
         return None
     if len({len(each) for each in lists.values()}) > 1:
@@ -216,7 +211,7 @@ def _records(document: Mapping[Any, Any], where: str) -> list[object]:
 
 
 def _is_run(value: Mapping[Any, Any]) -> bool:
-    return _n_quantities(flattened(value)) >= 2
+    return n_quantities(flattened(value)) >= 2
 
 
 def _lists_of_objects(document: Mapping[Any, Any]) -> list[Any]:
@@ -225,7 +220,3 @@ def _lists_of_objects(document: Mapping[Any, Any]) -> list[Any]:
         for name, value in document.items()
         if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value)
     ]
-
-
-def _n_quantities(names: Mapping[Any, object]) -> int:
-    return len({quantity_of(str(name)) for name in names} - {None})
