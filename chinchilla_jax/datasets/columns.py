@@ -248,7 +248,7 @@ def _remedy(missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, s
         unnamed.append("loss")
     if proposed:
         several = any(len(columns) > 1 for columns in proposed.values())
-        told = (", and " if several else " ").join(
+        told = (" and " if several else " ").join(
             " or ".join(_option(quantity, name, unit) for name, unit in columns[:_MOST_OPTIONS])
             for quantity, columns in proposed.items()
         )
@@ -269,7 +269,7 @@ def _option(quantity: str, name: str, unit: str = "") -> str:
 
 def _options(quantity: str, names: Sequence[str]) -> str:
     shown = [_option(quantity, name) for name in names[:_MOST_OPTIONS]]
-    return list_text(shown, conjunction="or") if len(names) <= _MOST_OPTIONS else f"{', '.join(shown)}, ..."
+    return " or ".join([*shown, *(["another"] if len(names) > _MOST_OPTIONS else [])])
 
 
 def _placeholders(quantities: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ _NEUTRAL = _words(
 _NEUTRAL_FOR = {
     "params": _words("trainable full"),
     "tokens": _words(
-        "train training trained pretrain pretraining seen processed consumed input data throughput lm"
+        "train training trained pretrain pretraining seen processed consumed input data throughput time lm"
     ),
     "flops": _words("train training trained pretrain pretraining budget used spent throughput"),
     "loss": frozenset(_SPLITS)
@@ -105,7 +105,8 @@ _NEUTRAL_FOR = {
 }
 # Where a tool keeps a value says nothing about the value.
 _SECTIONS = _words(
-    "config summary metrics hparams args stats perf info meta results run global trainer system progress"
+    "config summary metrics hparams hyperparameters args stats perf info meta results run "
+    "global trainer system progress"
 )
 _ACTIVE = _words("active activated")
 _COUNT_UNITS = {
@@ -126,16 +127,16 @@ _LOSS_UNITS = {
 }  # fmt: skip
 _OTHER = _words(
     """
-    per sec secs second seconds s ms rate speed throughput time hours hour days day step steps iter
-    iters iteration iterations epoch epochs batch batches microbatch mbs gbs bs dtype type kind scale
-    scaler scaling ratio fraction frac percent pct norm grad gradient std stdev stderr se sem var
-    variance ci low lower high upper lo hi diff gap delta aux auxiliary z balance balancing router kl
-    reward weight weights coef coefficient lr decay warmup vocab vocabulary tokenizer seq sequence
-    sequences length len context ctx window max min limit mfu hfu util utilization name id path hash dim
-    width depth layer layers head heads expert experts dropout seed gpu gpus device devices node nodes
-    chip chips forward example examples sample samples document documents vs log ln log10 exp sqrt
-    inverse inv rank index pad padding eos bos mask masked position optimizer memory mem version order
-    threshold spike spikes improvement change slope
+    accuracy acc score per sec secs second seconds s ms rate speed throughput time hours hour days day
+    step steps iter iters iteration iterations epoch epochs batch batches microbatch mbs gbs bs dtype
+    type kind scale scaler scaling ratio fraction frac percent pct norm grad gradient std stdev stderr
+    se sem var variance ci low lower high upper lo hi diff gap delta aux auxiliary z balance balancing
+    router kl reward weight weights coef coefficient lr decay warmup vocab vocabulary tokenizer seq
+    sequence sequences length len context ctx window max min limit mfu hfu util utilization name id path
+    hash dim width depth layer layers head heads expert experts dropout seed gpu gpus device devices
+    node nodes chip chips forward example examples sample samples document documents vs log ln log10 exp
+    sqrt inverse inv rank index pad padding eos bos mask masked position optimizer memory mem version
+    order threshold spike spikes improvement change slope
     """
 )
 _PHRASES = (
@@ -193,7 +194,7 @@ def names_something_else(name: str) -> bool:
 
 def _of_words(parts: list[str]) -> Meaning | None:
     words = [word for part in parts for word in _split_words(part)]
-    # Elsewhere than in the last part "throughput" is where a value is kept.
+    # Elsewhere than in the last part these say where a value is kept.
     last = _split_words(parts[-1]) if parts else []
     folded = [word.casefold() for word in words]
     units = [_FLOP_UNIT.fullmatch(word) for word in folded]
@@ -223,7 +224,7 @@ def _of_words(parts: list[str]) -> Meaning | None:
         elif _CORES.get(word) == quantity or _LETTERS.get(original) == quantity:
             continue
         elif (by_letter and word == "model") or (
-            word in _OTHER and not (word == "throughput" and original not in last)
+            word in _OTHER and (word not in ("throughput", "time") or original in last)
         ):
             return None
         elif word in _ACTIVE:

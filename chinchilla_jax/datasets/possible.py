@@ -35,9 +35,8 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
         return "" if 0 < float(stated.to_plain(np.array([middle]))[0]) <= MOST["loss"] else None
     if is_possible(meaning.quantity, middle * stated.factor):
         return ""
-    return (
-        None if meaning.unit or middle > LEAST[meaning.quantity] else nearest_unit(meaning.quantity, middle)
-    )
+    sure = (meaning.plain or meaning.active) and not meaning.unit
+    return nearest_unit(meaning.quantity, middle) if sure and middle < LEAST[meaning.quantity] else None
 
 
 def nearest_unit(quantity: str, value: float, typical: float | None = None) -> str | None:
