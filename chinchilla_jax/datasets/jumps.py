@@ -35,8 +35,8 @@ _FEWEST = 9  # runs: a law through fewer explains anything
 _MOST = 2000  # runs: of more, a unit that is wrong in one row does not move a fit
 # A residual is a jump from so much of the loss, and from so many spreads of the others; the second where the
 # row is outside their range, which a unit makes it and training does not.
-_FAR, _SPREADS = (0.1, 0.03), (10.0, 5.0)
-_NEAR = 5.0  # spreads within which a mended row is explained
+_FAR, _SPREADS = (0.12, 0.03), (15.0, 6.0)
+_NEAR = 4.0  # spreads within which a mended row is explained
 _EXPLAINED = 0.2  # spread of the others over that of their losses: above this, their law explains little
 _VARIED = 0.02  # of the loss: losses that vary less say nothing of units
 _ROUND = 0.02  # of the loss: a spread below this is that of exact tables
