@@ -247,8 +247,8 @@ def test_any_cells_are_numbers_or_problems(cells, quantity):
     [
         "tokens_per_second", "params_dtype", "num_experts", "loss-scale", "num_iterations", "model_dim",
         "d_model", "tokens_per_param", "D/N", "flops_per_token", "loss_low", "grad_norm", "batch_size_tokens",
-        "vocab_size", "log_params", "loss_std", "aux_loss", "lm loss vs samples", "train_time_sec", "tokenizer",
-        "context_length",
+        "vocab_size", "log_params", "loss_std", "aux_loss", "lm loss vs samples", "train_time_sec",
+        "tokenizer", "context_length",
     ],
 )  # fmt: skip
 def test_other_things_are_no_quantities(name):
