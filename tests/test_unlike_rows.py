@@ -83,11 +83,11 @@ def test_a_study_notes_it_for_the_unperturbed_runs(tmp_path):
 
 
 def test_repeats_and_checkpoints_are_said_when_a_table_is_read(tmp_path):
-    (said,) = cj.load_runs(corpora(0.02)).source.notes
+    said = cj.load_runs(corpora(0.02)).source.notes[-1]
     assert said.startswith(
         "90 rows are of 30 configurations, the same params and tokens, and differ in 'corpus'"
     )
-    frame = corpora(0.02).query("corpus == 'c4'")
+    frame = corpora(0.02).query("corpus == 'c4'").drop(columns="loss_other")
     assert cj.load_runs(frame).source.notes == ()
     frame = frame.assign(run=[f"run-{n:g}" for n in frame["params"]])
     (said,) = cj.load_runs(frame).source.notes
