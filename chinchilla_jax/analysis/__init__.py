@@ -1,4 +1,4 @@
-"""Questions about trust: coverage, breakdown, diagnosis, theory, identities, trends, tests and comparisons.
+"""Questions about trust: coverage, influence, breakdown, diagnosis, theory, identities, trends, tests.
 
 Each name is imported when first used.
 """

@@ -11,8 +11,8 @@ from chinchilla_jax.cli.groups import LazyGroup
 COMPLETE_VARIABLE = "_CHINCHILLA_JAX_COMPLETE"
 # In the order of --help: about one table, about decisions, the rest.
 COMMANDS = (
-    "fit", "bootstrap", "study", "report", "coverage", "breakdown", "diagnose", "forms", "objectives", "wald",
-    "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
+    "fit", "bootstrap", "study", "report", "coverage", "influence", "breakdown", "diagnose", "forms",
+    "objectives", "wald", "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
 )  # fmt: skip
 
 _HELP = """Scaling laws with intervals: fit, bootstrap, stress, decide.

@@ -4,6 +4,7 @@ Drawing functions take `ax` (one Axes, or one per panel), return the Figure, com
 no matplotlib settings. `save_study_figures` writes all of them.
 """
 
+from chinchilla_jax.plots.influence import plot_influence
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.parameters_by_counting import (
     parameters_by_counting_table,
@@ -38,6 +39,7 @@ __all__ = [
     "parameters_by_counting_table",
     "parameters_by_family_table",
     "perturbation_table",
+    "plot_influence",
     "plot_joint_map",
     "plot_parameters_by_counting",
     "plot_parameters_by_family",

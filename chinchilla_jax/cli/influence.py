@@ -1,0 +1,129 @@
+"""`chinchilla-jax influence`: the runs that the answer rests on, and the answer without the worst of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import (
+    Solver,
+    law_options,
+    newton_options,
+    objective_options,
+    weights_option,
+)
+from chinchilla_jax.cli.options import figures_option, output_options
+from chinchilla_jax.cli.table_options import Table, table_options
+
+if TYPE_CHECKING:
+    from chinchilla_jax.analysis.influence import Influence
+    from chinchilla_jax.laws import Law, Objective
+
+_INFLUENTIAL = ["row", "params", "tokens", "loss", "left_out", "tokens_per_param", "change", "times_error"]
+_RESIDUALS = ["row", "params", "tokens", "loss", "residual", "left_out"]
+
+
+@click.command("influence")
+@table_options()
+@law_options
+@objective_options
+@weights_option
+@click.option(
+    "--flops",
+    type=choices.POSITIVE,
+    metavar="C",
+    show_default="5.76e23 for chinchilla, else the largest run",
+    help="Training compute (FLOP) of the answer.",
+)
+@click.option(
+    "--share",
+    type=choices.PROBABILITY,
+    metavar="S",
+    multiple=True,
+    default=("0.01", "0.02", "0.05"),
+    help="Share of the runs that is left out as the worst; repeatable.",
+)
+@click.option("--top", type=choices.WholeNumber(1), metavar="K", default=5, help="Rows to show of each list.")
+@newton_options
+@figures_option
+@output_options
+def influence_command(
+    table: Table,
+    law: Law,
+    objective: Objective | str,
+    weights: str | None,
+    flops: float | None,
+    share: tuple[float, ...],
+    top: int,
+    solver: Solver,
+    figures: str | None,
+    as_json: bool,
+) -> None:
+    """Show which runs move the answer most.
+
+    Fits the law without each run in turn, and without the worst 1, 2 and 5% of the runs: those with the
+    largest residuals, and those that raise and that lower the compute-optimal tokens per parameter most.
+    """
+    from chinchilla_jax.analysis.influence import influence
+
+    runs = table.read()
+    own = table.read_weights(weights, runs)
+    count = len(runs) + 3 * len(set(share))
+    with output.refusing(as_json, "influence"), output.progress("influence", count) as advance:
+        found = influence(
+            runs, law, flops=flops, shares=tuple(dict.fromkeys(share)), objective=objective, weights=own,
+            options=solver.options(law, objective), progress=advance,
+        )  # fmt: skip
+    if figures is not None:
+        from chinchilla_jax.plots import plot_influence, save_figures
+
+        save_figures([("influence", plot_influence(found.table, found.without))], figures)
+    if as_json:
+        output.print_json(
+            {
+                "data": output.runs_fields(runs),
+                "model": found.point.model.name,
+                **output.objective_fields(found.point.objective),
+                "weights": weights,
+                "flops": found.flops,
+                "law": found.point.parameters,
+                "tokens_per_param": found.ratio,
+                "standard_error": found.error,
+                "sentence": found.sentence,
+                "runs": output.records(found.table),
+                "without": output.records(found.without),
+                "warnings": found.warnings,
+            }
+        )
+        return
+    output.print_runs(runs)
+    output.echo()
+    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.echo()
+    output.echo("runs that move it most")
+    output.print_table(*_rows(found.most_influential(top), _INFLUENTIAL), digits=4)
+    output.echo()
+    output.echo("largest residuals (left out: by the fit without the run)")
+    output.print_table(*_rows(found.largest_residuals(top), _RESIDUALS), digits=4)
+    output.echo()
+    _print_without(found)
+    output.print_warnings(found.warnings)
+
+
+def _rows(table: Any, names: list[str]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return [name.replace("_", " ") for name in names], output.rows(table, names)
+
+
+def _print_without(found: Influence) -> None:
+    from chinchilla_jax.analysis.influence import WAYS
+
+    output.echo("without the worst runs")
+    parameters = list(found.point.parameters)
+    header = ["share", "runs", "left out", "tokens per param", *parameters]
+    rows: list[list[Any]] = [["none", 0, "", found.ratio, *found.point.parameters.values()]]
+    for row in output.records(found.without):
+        said = [f"{row['share']:.2g}", row["n_left_out"], WAYS[row["way"]], row["tokens_per_param"]]
+        rows.append([*said, *(row[name] for name in parameters)])
+    output.print_table(header, rows, keys=3, digits=4)

@@ -1,0 +1,90 @@
+"""Figure: the residual of each run and how far it moves the answer, and the answer without the worst runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, VERMILLION, Look, styled
+from chinchilla_jax.plots.ticks import readable_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NAMED = 5
+_LOOKS = {
+    "residual": (Look(BLACK, "o", "-"), "largest residuals"),
+    "raise": (Look(VERMILLION, "v", (0, (6, 1.5))), "those that raise it most"),
+    "lower": (Look(BLUE, "^", (0, (3, 1.2, 1, 1.2))), "those that lower it most"),
+}
+
+
+@styled
+def plot_influence(table: pd.DataFrame, without: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+    """Draw `Influence.table` and `Influence.without`.
+
+    Args:
+        table: one row per run; its residual by the fit without it against its compute, the larger the more it
+            moves tokens per parameter, in the colour of the direction; the five that do most are named.
+        without: tokens per parameter without a share of the worst runs, by how they are chosen.
+        ax: two Axes, "runs" and "without"; None for a new figure.
+
+    Returns:
+        The figure.
+    """
+    where = panels(["runs", "without"], ax, columns=2, size=(8.4, 3.6))
+    _draw_runs(where.axes["runs"], table)
+    _draw_without(where.axes["without"], without)
+    return where.figure
+
+
+def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:
+    flops = training_flops(table["params"].to_numpy(), table["tokens"].to_numpy())
+    residuals, change = (table[name].to_numpy(np.float64) for name in ("left_out", "change"))
+    size = np.nan_to_num(np.abs(change), nan=0.0)
+    largest = max(float(size.max(initial=0.0)), 1e-300)
+    colours = np.where(change > 0, BLUE, np.where(change < 0, VERMILLION, GREY))
+    axes.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1)
+    axes.scatter(
+        flops,
+        residuals,
+        s=6.0 + 90.0 * size / largest,
+        c=colours.tolist(),
+        alpha=0.75,
+        linewidths=0.0,
+        zorder=2,
+    )
+    for run in np.argsort(-size, kind="stable")[:_NAMED]:
+        if size[run] > 0 and np.isfinite(residuals[run]):
+            axes.annotate(
+                str(table["row"].iloc[run]), (flops[run], residuals[run]), xytext=(5, 4),
+                textcoords="offset points", fontsize=7.0,
+            )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel(quantity_label("flops"))
+    axes.set_ylabel("ln predicted \N{MINUS SIGN} ln observed loss, without the run")
+    axes.set_title("larger: moves tokens per parameter more")
+
+
+def _draw_without(axes: Axes, without: pd.DataFrame) -> None:
+    ratio = float((without["tokens_per_param"] / np.exp(without["change"])).median())
+    axes.axhline(ratio, color=GREY, linewidth=1.0, zorder=1, label="all runs")
+    for way, rows in without.groupby("way", sort=False):
+        look, words = _LOOKS[str(way)]
+        rows = rows.sort_values("share")
+        axes.plot(
+            100.0 * rows["share"], rows["tokens_per_param"], color=look.colour, marker=look.marker,
+            linestyle=look.dashes, label=words,
+        )  # fmt: skip
+    axes.set_yscale("log")
+    readable_axis(axes, "y")
+    axes.set_xlabel("runs left out together (%)")
+    axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
+    axes.set_title("without the worst runs")
+    axes.legend(loc="best")
