@@ -65,7 +65,7 @@ def test_a_bad_run_is_found_and_said():
     m = len(changes)
     assert FOUND.error == pytest.approx(np.sqrt((m - 1) ** 2 / m * changes.var(ddof=1)))
     # Huber's objective bounds what a bad run does; squared error does not.
-    loud = influence(RUNS, flops=BUDGET, objective="squared")
+    loud = influence(planted(off=0.4), flops=BUDGET, objective="squared")
     assert loud.most_influential(1)["row"].item() == "index 7"
     assert loud.sentence.startswith("without index 7, tokens per parameter at 1e+21 FLOP are ")
     assert "this run alone makes" in loud.sentence
@@ -103,7 +103,7 @@ def test_the_command_and_its_figure(tmp_path):
     assert (tmp_path / "influence.png").stat().st_size > 5000
     text = done("influence", str(path), *options)
     assert FOUND.sentence[:7].capitalize() in text and "largest residuals" in text
-    assert "0.05     2  those that lower it most" in text
+    assert "0.05      2  those that lower it most" in text
     assert "give shares of the runs between 0 and 0.5" in refused("influence", str(path), "--share", "0.7")
     figure = Figure()
     assert plot_influence(FOUND.table, FOUND.without, ax=figure.subplots(1, 2)) is figure

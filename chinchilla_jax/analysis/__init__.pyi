@@ -12,10 +12,10 @@ from chinchilla_jax.analysis.form_comparison import FormComparison as FormCompar
 from chinchilla_jax.analysis.form_comparison import compare_forms as compare_forms
 from chinchilla_jax.analysis.identities import identity_errors as identity_errors
 from chinchilla_jax.analysis.identities import power_map as power_map
-from chinchilla_jax.analysis.influence import Influence as Influence
-from chinchilla_jax.analysis.influence import influence as influence
 from chinchilla_jax.analysis.joint_maps import joint_map as joint_map
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity as objective_sensitivity
+from chinchilla_jax.analysis.run_influence import Influence as Influence
+from chinchilla_jax.analysis.run_influence import influence as influence
 from chinchilla_jax.analysis.theory import theory_of as theory_of
 from chinchilla_jax.analysis.theory_tables import theory_summary as theory_summary
 from chinchilla_jax.analysis.theory_tables import theory_table as theory_table

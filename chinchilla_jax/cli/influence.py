@@ -18,7 +18,7 @@ from chinchilla_jax.cli.options import figures_option, output_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
-    from chinchilla_jax.analysis.influence import Influence
+    from chinchilla_jax.analysis.run_influence import Influence
     from chinchilla_jax.laws import Law, Objective
 
 _INFLUENTIAL = ["row", "params", "tokens", "loss", "left_out", "tokens_per_param", "change", "times_error"]
@@ -66,7 +66,7 @@ def influence_command(
     Fits the law without each run in turn, and without the worst 1, 2 and 5% of the runs: those with the
     largest residuals, and those that raise and that lower the compute-optimal tokens per parameter most.
     """
-    from chinchilla_jax.analysis.influence import influence
+    from chinchilla_jax.analysis.run_influence import influence
 
     runs = table.read()
     own = table.read_weights(weights, runs)
@@ -117,7 +117,7 @@ def _rows(table: Any, names: list[str]) -> tuple[list[str], list[tuple[Any, ...]
 
 
 def _print_without(found: Influence) -> None:
-    from chinchilla_jax.analysis.influence import WAYS
+    from chinchilla_jax.analysis.run_influence import WAYS
 
     output.echo("without the worst runs")
     parameters = list(found.point.parameters)
