@@ -452,3 +452,12 @@ def test_what_people_put_around_a_table(content, notes):
 )  # fmt: skip
 def test_documents_and_archives_that_hold_no_table(content, expected):
     assert expected in message(parsed, content)
+
+
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
+@pytest.mark.parametrize("extreme", [1e-300, 1e300, 5e-324, 5e307])
+def test_extreme_losses_are_read_or_refused_in_one_line(extreme):
+    one, every = RUNS.copy(), RUNS.assign(loss=RUNS["loss"] * extreme)
+    one.loc[3, "loss"] = extreme
+    for frame in (one, every):
+        outcome(frame.to_csv(index=False).encode())

@@ -42,6 +42,7 @@ _VARIED = 0.02  # of the loss: losses that vary less say nothing of units
 _ROUND = 0.02  # of the loss: a spread below this is that of exact tables
 _AROUND = 3.0  # factor beyond the range of the others within which a mended row lies
 _OUTSIDE = 5.0  # factor beyond the range of the others at which a row is outside
+_ANY_LOSS = 1e50  # a loss this many times another is no loss
 _MOST_ODD = 20  # rows far from the law of the others, of which some may be in another unit
 
 
@@ -82,23 +83,27 @@ def require_no_jump(table: Table, columns: Columns, runs: Runs) -> None:
 def _wrong_rows(runs: Runs, given: list[str], free: list[str]) -> _Mended | None:
     """Rows that are each in another unit, all by one factor in one column."""
     logs: Floats = np.log(np.stack([runs.params, runs.tokens]))
+    with np.errstate(all="ignore"):
+        loss: Floats = runs.loss / np.median(runs.loss)
+    if loss.min() < 1 / _ANY_LOSS or loss.max() > _ANY_LOSS:
+        return None
     kept = np.arange(len(runs))
     odd: list[int] = []
-    row, law, spread = _worst(logs, runs.loss)
+    row, law, spread = _worst(logs, loss)
     while len(kept) > _FEWEST and len(odd) < min(_MOST_ODD, max(3, len(runs) // 5)):
-        residual = _residual(law, logs[:, kept[row]], float(runs.loss[kept[row]]))
+        residual = _residual(law, logs[:, kept[row]], float(loss[kept[row]]))
         if abs(residual) < max(_FAR[1], _SPREADS[1] * spread):
             break
         odd.append(int(kept[row]))
         kept = np.delete(kept, row)
-        row, law, spread = _worst(logs[:, kept], runs.loss[kept])
-    varied = float(np.std(np.log(runs.loss[kept])))
+        row, law, spread = _worst(logs[:, kept], loss[kept])
+    varied = float(np.std(np.log(loss[kept])))
     if varied < _VARIED or spread > _EXPLAINED * varied or not law.falls:
         return None
     found = {
         bad: mended
         for bad in odd
-        if (mended := _mend(law, spread, logs[:, bad], logs[:, kept], float(runs.loss[bad]), given, free))
+        if (mended := _mend(law, spread, logs[:, bad], logs[:, kept], float(loss[bad]), given, free))
     }
     if not found:
         return None
