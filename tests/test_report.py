@@ -81,6 +81,8 @@ def test_run_study_writes_it(small_study):
     written = (small_study.path / "report.html").read_text(encoding="utf-8")
     assert written == render(small_study), "the same directory gives the same page"
     assert len(written.encode()) < 8e6
+    assert small_study.info["read"][0].startswith("read params from 'params', tokens from 'tokens'")
+    assert "loss from &#39;loss&#39;" in written
 
 
 def test_it_needs_nothing_from_outside(small_study, page):

@@ -53,3 +53,10 @@ def test_embedded_tables_are_described_elsewhere():
     assert runs.read_lines == ()
     assert runs.source.as_dict()["n_rows"] == 245
     assert sum(left.n for left in runs.source.left_out) == 5
+
+
+def test_results_say_what_was_read():
+    fit = cj.fit(table_of_runs(), objective="squared", starts=2)
+    assert fit.read == cj.load_runs(table_of_runs()).read_lines
+    assert "loss from 'val_loss'" in repr(fit)
+    assert cj.fit(cj.load_runs("llama3"), objective="squared", starts=2).read == ()

@@ -114,7 +114,7 @@ def bootstrap(
         _check_scheme(chosen, jackknife, inner, problem.objective)
         require_groups(chosen, runs, own)
     problem, point = _with_point(problem, point, own, solver, options)
-    point = with_unlike_rows(point, runs)
+    point = dataclasses.replace(with_unlike_rows(point, runs), read=runs.read_lines)
     dependence = None
     cautions: tuple[str, ...] = ()
     if chosen is None:

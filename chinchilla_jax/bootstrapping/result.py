@@ -77,7 +77,8 @@ class BootstrapResult:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
         point = f"point {self.point.law!r}" if self.estimated else f"no estimate ({self.point.status.name})"
         warned = warnings_text(self.warnings)
-        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}>"
+        read = "".join(f"; {line}" for line in self.point.read[:1])
+        return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}{read}>"
 
     def with_boundary(self, boundary: str) -> BootstrapResult:
         """The same fits with the other choice about E = 0: "keep" or "drop".

@@ -72,7 +72,9 @@ def print_study(study: Study) -> None:
     found = "already complete, nothing computed" if study.reused else "complete"
     output.echo(f"{study.location}: {found}")
     output.echo(f"{conditions}, {fits}: {output.status_line(info['status_counts'])}")
-    if info.get("resampling"):  # older studies do not say
+    for line in info.get("read", ()):  # older studies do not say
+        output.print_paragraph(line)
+    if info.get("resampling"):
         output.print_paragraph(f"resampling: {info['resampling']}")
     _print_failures(study)
     output.echo()

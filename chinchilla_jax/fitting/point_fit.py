@@ -123,7 +123,7 @@ def ask_fit(
     own = read_weights(weights, len(runs))
     problem = with_width(problem, own, options)
     found = yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options)
-    return with_unlike_rows(found, runs)
+    return dataclasses.replace(with_unlike_rows(found, runs), read=runs.read_lines)
 
 
 def decided_objective(

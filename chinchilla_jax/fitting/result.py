@@ -82,6 +82,7 @@ class FitResult:
         weights: (n,) of the runs, mean 1 over those that have one; None where all count the same.
         n_runs: number of runs fitted.
         warnings: what a reader must know before using the numbers, one sentence each.
+        read: what was read of the table that the runs come from, one sentence each (`Runs.read_lines`).
     """
 
     law: Any
@@ -99,13 +100,15 @@ class FitResult:
     n_runs: int
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
         value = f"{self.objective.name} {self.objective_value:.6g}"
         what = repr(self.law) if self.status.certified else "no estimate"
         warned = warnings_text(self.warnings)
-        return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs{warned}>"
+        read = "".join(f"; {line}" for line in self.read[:1])
+        return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs{warned}{read}>"
 
     @property
     def parameters(self) -> dict[str, float]:

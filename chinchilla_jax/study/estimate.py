@@ -48,6 +48,7 @@ class Estimate:
         measured: whether the rate was measured now, on this machine.
         size: bytes on disk, without figures.
         invalid: ids of the conditions under which a count or a loss is not positive: every fit is INVALID.
+        read: what was read of a table of your own, one sentence each.
     """
 
     data: str
@@ -61,6 +62,7 @@ class Estimate:
     measured: bool
     size: float
     invalid: tuple[str, ...]
+    read: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -74,6 +76,7 @@ class Estimate:
         embedded = " (embedded)" if self.data in dataset_names() else ""
         lines = [
             ("data", f"{self.data}{embedded}, {self.n_runs:,} runs"),
+            *(("", line) for line in self.read),
             ("conditions", f"{sum(self.conditions.values()):,}: {families}"),
             (
                 "fits",
@@ -124,6 +127,7 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
         rate = len(chunk.resamples) / (time.perf_counter() - begun)
     return Estimate(
         data=spec.data,
+        read=data[spec.interpretations[0]].runs.read_lines,
         n_runs=n_runs,
         conditions=dict(Counter(condition.family for condition in conditions)),
         resamples=spec.resamples,

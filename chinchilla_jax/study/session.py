@@ -166,6 +166,7 @@ class Session:
             | {
                 "device": work.device or self.record.get("device") or device(),
                 "workers": choice.n_workers,
+                "read": list(self.data[self.spec.interpretations[0]].runs.read_lines),
                 "resampling": resampling_sentence(self.spec, self.data[self.spec.interpretations[0]]),
                 "timing": {
                     "conditions": computed - begun,
