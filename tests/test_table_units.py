@@ -312,3 +312,9 @@ def test_order_aliases_and_other_columns_do_not_change_the_fit(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(load_runs(pd.DataFrame({name: columns[name] for name in order})))
+
+
+def test_texts_under_the_name_of_a_quantity_are_not_it():
+    text = ["large"] * N.size
+    same(load_runs({"params": N, "tokens": D, "compute": text, "model_size": text, "loss": L}))
+    assert "'large' (index 0) is not a number" in question({"params": text, "tokens": D, "loss": L})

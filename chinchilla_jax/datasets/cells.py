@@ -19,8 +19,6 @@ _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _MISSING = re.compile(r"[+-]?nan|#?n/?a|none|null|missing|-+|\?+|\.", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[,' _\u00a0\u202f][0-9]{3})+(?:\.[0-9]*)?")
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)")
-_SUFFIX = re.compile(r"([0-9]+\.?[0-9]*) ?([kKmMbBgGtT])[nN]?")
-_POWER_OF = {"k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
 
 _EXAMPLE = {"params": "7e10", "tokens": "1.4e12", "flops": "5.76e23", "loss": "2.1"}
 _POSITIVE = {
@@ -139,6 +137,4 @@ def _text_remedy(text: str, quantity: str) -> str:
         return f"write {digits} or {comma[1]}.{comma[2]}, whichever is meant"
     if thousands:
         return f"write it without separators: {digits}"
-    if match := _SUFFIX.fullmatch(text):
-        return f"write it in full: {match[1]}e{_POWER_OF[match[2].lower()]}"
     return _plain(quantity)

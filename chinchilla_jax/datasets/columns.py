@@ -24,7 +24,7 @@ from chinchilla_jax.datasets.meaning import (
     normalise,
     quantity_of,
 )
-from chinchilla_jax.datasets.possible import possible_unit
+from chinchilla_jax.datasets.possible import is_text, possible_unit
 from chinchilla_jax.datasets.runs import QUANTITIES
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _MOST_OPTIONS = 4
+_COUNTS = ("params", "tokens", "flops")
 _Cells = Callable[[int], Sequence[object]]
 
 
@@ -76,13 +77,9 @@ def match_columns(
     columns = {quantity: name for quantity, name in columns.items() if name}
     positions = _chosen(header, where, columns)
     free = _candidates(header, cells, set(positions.values()))
-    for quantity in quantities:
-        if quantity in positions:
-            continue
-        plain = [place for place, meaning in free.items() if meaning.quantity == quantity and meaning.plain]
-        if plain:
-            _require_one(header, where, quantity, plain, free)
-            positions[quantity] = plain[0]
+    for quantity, plain in _plain(quantities, free, positions, cells).items():
+        _require_one(header, where, quantity, plain, free)
+        positions[quantity] = plain[0]
     missing = [quantity for quantity in quantities if quantity not in positions]
     counts = [quantity for quantity in missing if quantity != "loss"]
     if len(counts) < 2:  # two of three are enough
@@ -124,6 +121,25 @@ def _candidates(header: Sequence[str], cells: _Cells | None, taken: set[int]) ->
         and place not in taken
         and (meaning.plain or cells is None or possible_unit(meaning, cells(place)) is not None)
     }
+
+
+def _plain(
+    quantities: Sequence[str], free: Mapping[int, Meaning], told: Mapping[str, int], cells: _Cells | None
+) -> dict[str, list[int]]:
+    """The columns of plain names for each quantity that was not told, without texts that are not needed.
+
+    A column "compute" may hold names of machines, and "model_size" those of sizes.
+    """
+    found: dict[str, list[int]] = {}
+    for quantity in quantities:
+        plain = [place for place, meaning in free.items() if meaning.quantity == quantity and meaning.plain]
+        if quantity not in told and plain:
+            numbers = [place for place in plain if cells is None or not is_text(cells(place))]
+            found[quantity] = numbers or plain
+    if cells is not None and len({*found, *told} & set(_COUNTS)) == len(_COUNTS):
+        for quantity in [name for name in _COUNTS if name in found and is_text(cells(found[name][0]))][:1]:
+            del found[quantity]
+    return found
 
 
 def _require_one(

@@ -12,6 +12,8 @@ from chinchilla_jax.datasets.number_styles import read_numbers
 from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, is_possible
 from chinchilla_jax.datasets.units import FACTORS, PLAIN, Unit, read_unit
 
+_MOST_CELLS = 1000  # that are looked at, evenly spread over the column
+
 
 def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
     """The unit to ask for, so that the cells are numbers that the quantity can have.
@@ -22,7 +24,7 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
     """
     plain = PLAIN[meaning.quantity]
     stated = read_unit(meaning.quantity, meaning.unit or plain)
-    numbers = read_numbers(cells, stated)
+    numbers = read_numbers(cells[:: -(-len(cells) // _MOST_CELLS)] if len(cells) else cells, stated)
     if any(problem.kind not in MISSING_KINDS for _, problem in numbers.problems):
         return None
     values = numbers.values[np.isfinite(numbers.values)]
@@ -37,6 +39,18 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
         return ""
     sure = (meaning.plain or meaning.active) and not meaning.unit
     return nearest_unit(meaning.quantity, middle) if sure and middle < LEAST[meaning.quantity] else None
+
+
+def is_text(cells: Sequence[object]) -> bool:
+    """Whether the cells that hold anything are texts without a digit."""
+    found = False
+    for cell in cells:
+        if cell is None or (isinstance(cell, str) and not cell.strip()):
+            continue
+        if not isinstance(cell, str) or any(letter.isdigit() for letter in cell):
+            return False
+        found = True
+    return found
 
 
 def nearest_unit(quantity: str, value: float, typical: float | None = None) -> str | None:
