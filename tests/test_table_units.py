@@ -318,3 +318,21 @@ def test_texts_under_the_name_of_a_quantity_are_not_it():
     text = ["large"] * N.size
     same(load_runs({"params": N, "tokens": D, "compute": text, "model_size": text, "loss": L}))
     assert "'large' (index 0) is not a number" in question({"params": text, "tokens": D, "loss": L})
+
+
+def test_one_quantity_in_two_units_is_one_column():
+    table = {
+        "params (M)": np.round(N / 1e6),
+        "params": np.round(N),
+        "tokens": D,
+        "val_ppl": np.exp(L),
+        "val_loss": L,
+    }
+    runs = load_runs(table)
+    assert dict(runs.source.columns) == {"params": "params", "tokens": "tokens", "loss": "val_loss"}
+    assert "two columns may hold loss" in question(table | {"val_ppl": np.exp(L + 0.1)})
+
+
+def test_bytes_per_token_of_a_loss_in_nats_are_refused():
+    with pytest.raises(UsageError, match="bytes per token are for a loss in bits per byte"):
+        load_runs({"params": N, "tokens": D, "loss": L}, bytes_per_token=4.2)

@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.cells import NUMBER
@@ -24,7 +26,7 @@ from chinchilla_jax.datasets.meaning import (
     normalise,
     quantity_of,
 )
-from chinchilla_jax.datasets.possible import is_text, possible_unit
+from chinchilla_jax.datasets.possible import is_text, plain_numbers, possible_unit
 from chinchilla_jax.datasets.runs import QUANTITIES
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _MOST_OPTIONS = 4
+_ROUNDING = 0.005  # relative, within which two columns hold the same numbers
 _COUNTS = ("params", "tokens", "flops")
 _Cells = Callable[[int], Sequence[object]]
 
@@ -78,6 +81,7 @@ def match_columns(
     positions = _chosen(header, where, columns)
     free = _candidates(header, cells, set(positions.values()))
     for quantity, plain in _plain(quantities, free, positions, cells).items():
+        plain = _in_one_unit(plain, free, cells)
         _require_one(header, where, quantity, plain, free)
         positions[quantity] = plain[0]
     missing = [quantity for quantity in quantities if quantity not in positions]
@@ -126,7 +130,7 @@ def _candidates(header: Sequence[str], cells: _Cells | None, taken: set[int]) ->
 def _plain(
     quantities: Sequence[str], free: Mapping[int, Meaning], told: Mapping[str, int], cells: _Cells | None
 ) -> dict[str, list[int]]:
-    """The columns of plain names for each quantity that was not told, without texts that are not needed.
+    """The columns of plain names for each quantity not told, without texts that are not needed.
 
     A column "compute" may hold names of machines, and "model_size" those of sizes.
     """
@@ -140,6 +144,16 @@ def _plain(
         for quantity in [name for name in _COUNTS if name in found and is_text(cells(found[name][0]))][:1]:
             del found[quantity]
     return found
+
+
+def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: _Cells | None) -> list[int]:
+    """One column of several that hold the same numbers in units of their own, the plain one if any."""
+    units = [free[place].unit for place in places]
+    if cells is None or len(places) == 1 or len(set(units)) < len(units):
+        return places
+    numbers = [plain_numbers(free[place], cells(place)) for place in places]
+    same = all(np.allclose(each, numbers[0], rtol=_ROUNDING, atol=0, equal_nan=True) for each in numbers[1:])
+    return [places[units.index("") if "" in units else 0]] if same else places
 
 
 def _require_one(

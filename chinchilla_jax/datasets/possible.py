@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import MISSING_KINDS
 from chinchilla_jax.datasets.meaning import Meaning
@@ -39,6 +40,13 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
         return ""
     sure = (meaning.plain or meaning.active) and not meaning.unit
     return nearest_unit(meaning.quantity, middle) if sure and middle < LEAST[meaning.quantity] else None
+
+
+def plain_numbers(meaning: Meaning, cells: Sequence[object]) -> NDArray[np.float64]:
+    """The numbers of a column in the plain unit, (n,); NaN where there is none."""
+    unit = read_unit(meaning.quantity, meaning.unit or PLAIN[meaning.quantity])
+    numbers = read_numbers(cells, unit)
+    return numbers.values if numbers.own_units else unit.to_plain(numbers.values)
 
 
 def is_text(cells: Sequence[object]) -> bool:

@@ -24,7 +24,7 @@ from chinchilla_jax.datasets.cells import MISSING_KINDS, Problem
 from chinchilla_jax.datasets.meaning import meanings
 from chinchilla_jax.datasets.number_styles import read_numbers
 from chinchilla_jax.datasets.provenance import Source
-from chinchilla_jax.datasets.runs import third_quantity
+from chinchilla_jax.datasets.runs import QUANTITIES, third_quantity
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import PLAIN, Unit, read_unit
 from chinchilla_jax.laws.compute import training_flops
@@ -62,7 +62,11 @@ class Columns:
         words = {quantity: unit.words(given) for quantity, unit in self.units.items()}
         source = dataclasses.replace(
             table.source,
-            columns={quantity: table.header[place] for quantity, place in self.positions.items()},
+            columns={
+                quantity: table.header[self.positions[quantity]]
+                for quantity in QUANTITIES
+                if quantity in self.positions
+            },
             units={quantity: text for quantity, text in words.items() if text},
             n_rows=len(table.rows) + sum(each.n for each in table.source.left_out),
         )
@@ -109,6 +113,12 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
     if groups:
         of_runs = "loss" in positions and len(positions) > 1
         raise DataError(_cells_message(table, groups, droppable=of_runs))
+    if table.bytes_per_token is not None and "loss" in units and not units["loss"].per_byte:
+        name = short(table.header[positions["loss"]])
+        raise UsageError(
+            f"{table.where}: bytes per token are for a loss in bits per byte, and {name} is read in "
+            f"{units['loss'].name}; state --unit loss=bpb, or leave out --bytes-per-token"
+        )
     if "loss" in units:
         _require_loss(table, positions["loss"], units["loss"], arrays["loss"])
     return Columns(dict(positions), units, arrays, styles)
