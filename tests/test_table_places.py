@@ -328,6 +328,13 @@ def test_a_sheet_with_a_cell_far_away_is_refused(monkeypatch):
     assert "more than 1,000 cells" in message(parsed, buffer.getvalue())
 
 
+@pytest.mark.parametrize("cell", ["1" * 130_000 + "x", "1." * 60_000, "1,234" * 20_000, "1e" * 60_000])
+def test_a_cell_of_any_length_is_read_in_one_pass(cell):
+    """Patterns that try every split of the digits would take hours."""
+    content = CSV + f'"{cell}",1e9,2.5\n'.encode()
+    assert "row 14, column 'params'" in message(parsed, content)
+
+
 def kinds():
     parquet, feather = io.BytesIO(), io.BytesIO()
     RUNS.to_parquet(parquet)

@@ -30,7 +30,7 @@ _SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:[' _\u00a0\u202f\u2019][0-9]{3})+(?:[.,
 _COMMA_THOUSANDS = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:,[0-9]{{3}})+(?:\.[0-9]*)?{_EXPONENT}")
 _POINT_THOUSANDS = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:\.[0-9]{{3}})+(?:,[0-9]*)?{_EXPONENT}")
 _COMMA_DECIMAL = re.compile(rf"[+-]?[0-9]*,[0-9]+{_EXPONENT}")
-_WITH_UNIT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+) ?([a-zA-Z][a-zA-Z/ -]*)")
+_WITH_UNIT = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+) ?([a-zA-Z][a-zA-Z/ -]*)")
 _LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "g": 1e9, "t": 1e12, "tn": 1e12}
 _FLOP_LETTERS = _LETTERS | {"p": 1e15, "e": 1e18, "z": 1e21}
 
