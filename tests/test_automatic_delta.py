@@ -7,12 +7,13 @@ import statistics
 import numpy as np
 import pytest
 import tables_of_kinds as kinds
+from scipy import special
 
 import chinchilla_jax as cj
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.fitting.automatic_delta import automatic_delta, robust_scale
+from chinchilla_jax.fitting.automatic_delta import _low_chi_squared, automatic_delta, robust_scale
 from chinchilla_jax.laws import Huber
 
 TRUTH = cj.ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
@@ -190,3 +191,8 @@ def test_fit_says_how_wide_the_residuals_are(capsys):
     for objective in ("huber_scale", "squared"):
         assert main(["fit", "llama3", "--starts", "16", "--objective", objective]) == 0
         assert "times delta" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 19, 235, 1e5])
+def test_the_quantile_without_scipy(degrees):
+    assert _low_chi_squared(degrees) == pytest.approx(special.chdtri(degrees, 0.9), rel=0.014)

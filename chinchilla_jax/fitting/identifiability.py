@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _APART = math.log(2.0)  # difference of ln tokens per parameter from which two optima prescribe differently
 _TOLD = 2.0  # sampling errors by which objectives differ where the runs tell two optima apart
 _AHEAD = 10.0  # the budget asked about, in budgets of the largest run
+_LARGEST_F, _LARGEST_F_OF_THREE = 255.0, 10.2  # 95% quantiles for any numerator, for 1 and 3 degrees or more
 _LEVEL = 0.05  # of F, above which noise explains the residuals of the worse optimum
 
 
@@ -187,7 +188,11 @@ def constant_explains(problem: Problem, weights: Floats | None, theta: Floats) -
     with np.errstate(all="ignore"):
         constants = [float(problem.losses_of(middle - logs)[used] @ w[used]) for middle in middles]
         best = float(problem.losses(theta)[used] @ w[used])
-    return min(constants) <= max(best, 1e-300) * _explained(problem, w, theta)
+    left = np.count_nonzero(used) - problem.law.size
+    ratio = min(constants) / max(best, 1e-300)
+    # Beyond every quantile of F with so many degrees there is no need to load what computes them.
+    largest = 1.0 + problem.law.size / left * (_LARGEST_F if left < 3 else _LARGEST_F_OF_THREE)
+    return ratio <= largest and ratio <= _explained(problem, w, theta)
 
 
 def _explained(problem: Problem, w: Floats, theta: Floats) -> float:
