@@ -26,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax import load_runs
+from chinchilla_jax import DataWarning, load_runs
 from chinchilla_jax._util.errors import ChinchillaError, DataError
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets.reading import read_bytes
@@ -413,6 +413,35 @@ def test_any_json_document_gives_one_line(document, copies):
 def test_wrong_encodings_are_named(encoding):
     said = outcome(("remark," + CSV.decode().replace("\n", "\n\u00a7,")).encode(encoding, "replace"))
     assert isinstance(said, str)
+
+
+def test_runs_of_mlflow_s_api():
+    """The answer to runs/search, as mlflow.org documents it."""
+    answer = {
+        "runs": [
+            {
+                "info": {"run_id": f"r{place}", "status": "FINISHED" if place < 12 else "KILLED"},
+                "data": {
+                    "params": [
+                        {"key": "n_params", "value": f"{run['params']:.0f}"},
+                        {"key": "train_tokens", "value": f"{run['tokens']:.0f}"},
+                    ],
+                    "metrics": [{"key": "val_loss", "value": run["loss"], "timestamp": 1, "step": 3}],
+                    "tags": [],
+                },
+            }
+            for place, run in enumerate([*RUNS.to_dict("records"), RUNS.iloc[0]])
+        ],
+        "next_page_token": "x",
+    }
+    with pytest.warns(DataWarning, match="left out 1 of 13 runs that did not finish"):
+        runs = load_runs(answer)
+    assert runs.data_hash == HASH
+    assert runs.source.columns == {
+        "params": "params.n_params",
+        "tokens": "params.train_tokens",
+        "loss": "metrics.val_loss",
+    }
 
 
 def lines(sep, *above):

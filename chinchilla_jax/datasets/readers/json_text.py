@@ -90,7 +90,7 @@ def table_of_records(
             if row_word == "row":
                 kind = f"a JSON object; {_ONE_PER_LINE}"
             raise DataError(f"{where}: {row_word} {row}: {short(record)} is not {kind}")
-        fields.append(flattened(record))
+        fields.append(flattened(_hoisted(record)))
     header = tuple(dict.fromkeys(name for record in fields for name in record))
     if not header:
         raise DataError(f"{where}: it is empty; give one run per object, such as {_EXAMPLE}")
@@ -116,6 +116,14 @@ def flattened(value: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:
             else:
                 fields[f"{before}{name}"] = inner
     return fields
+
+
+def _hoisted(record: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A run as MLflow's REST API gives it, with the names that `mlflow.search_runs` would give."""
+    info, data = record.get("info"), record.get("data")
+    if isinstance(info, Mapping) and isinstance(data, Mapping) and "metrics" in data:
+        return {**info, **data}
+    return record
 
 
 def _paired(value: object) -> object:
