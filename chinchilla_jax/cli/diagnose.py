@@ -16,11 +16,12 @@ _COLUMNS = ["family", "size", "low", "high", "support", "distance"]
 
 
 @click.command("diagnose")
-@table_options()
+@table_options(together=True)
 @click.argument(
     "other",
+    required=False,
     help="Another count of the same runs: reported, standard, best_fit, as_plotted, or a table; DATA again, "
-    "with --other-column naming its other count.",
+    "with --other-column naming its other count. Left out with two --counting NAME=COLUMN.",
 )
 @click.option(
     "--other-column",
@@ -42,7 +43,7 @@ _COLUMNS = ["family", "size", "low", "high", "support", "distance"]
 @output_options
 def diagnose_command(
     table: Table,
-    other: str,
+    other: str | None,
     other_column: tuple[str, ...],
     use: str,
     resamples: int,
@@ -58,8 +59,8 @@ def diagnose_command(
     """
     from chinchilla_jax.analysis import diagnose_counts
 
-    runs = table.read()
-    second = _other_table(table, other, other_column).read()
+    first, compared = _two_tables(table, other, other_column)
+    runs, second = first.read(), compared.read()
     found = diagnose_counts(
         runs, second, resamples=resamples, seed=seed, use=use, level=level, options=solver.options()
     )
@@ -83,6 +84,16 @@ def diagnose_command(
     output.print_paragraph(found.sentence)
     output.echo()
     output.print_table(_COLUMNS, output.rows(found.table, _COLUMNS))
+
+
+def _two_tables(table: Table, other: str | None, other_column: tuple[str, ...]) -> tuple[Table, Table]:
+    """The table and the one that it is compared with: OTHER, or the other of two countings."""
+    tables = list(table.interpretations.values())
+    if other is not None and len(tables) == 1:
+        return tables[0], _other_table(tables[0], other, other_column)
+    if other is None and len(tables) == 2 and len(table.countings) == 2:
+        return tables[0], tables[1]
+    raise UsageError("diagnose compares two counts: give OTHER, or two --counting NAME=COLUMN and no OTHER")
 
 
 def _other_table(table: Table, other: str, other_column: tuple[str, ...]) -> Table:

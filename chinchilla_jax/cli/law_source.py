@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
+from chinchilla_jax.cli.for_each import for_each
 from chinchilla_jax.cli.options import (
     Decorator,
     boundary_option,
@@ -33,6 +34,7 @@ from chinchilla_jax.cli.table_options import (
     ROW_OPTIONS,
     Table,
     data_argument,
+    make_table,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class LawSource:
             return
         about_data = {
             f"DATA {short(self.table.data)}": self.data_given,
-            "--counting": self.table.counting != "as_plotted",
+            "--counting": self.table.counting != "as_plotted" or bool(self.table.countings),
             "--drop-highest-loss": self.table.drop_highest_loss is not None,
             "--column": bool(self.table.column),
             **{f"--{name.replace('_', '-')}": bool(getattr(self.table, name)) for name in ROW_OPTIONS},
@@ -137,7 +139,7 @@ def _law_source(
     **about_data: Any,
 ) -> LawSource:
     return LawSource(
-        table=Table(data=data or _DEFAULT_DATA, **about_data),
+        table=make_table(data=data or _DEFAULT_DATA, **about_data),
         data_given=data is not None,
         study=study,
         condition=condition,
@@ -151,7 +153,7 @@ def _law_source(
     )
 
 
-law_source_options = bundle(
+_law_source_options = bundle(
     "laws",
     _law_source,
     {
@@ -175,7 +177,18 @@ law_source_options = bundle(
         "engine": engine_option,
     },
 )
-"""DATA, or the laws that replace it, as `laws`."""
+
+
+def law_source_options(command: Any) -> Any:
+    """DATA, or the laws that replace it, as `laws`; the command is run for each counting of DATA in turn."""
+    return _law_source_options(
+        for_each(
+            command,
+            "laws",
+            lambda laws: laws.table.interpretations,
+            lambda laws, table: replace(laws, table=table),
+        )
+    )
 
 
 def fit_sample(

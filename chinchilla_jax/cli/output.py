@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[KMBT]?")
 _quiet = False
+_collected: list[Mapping[str, Any]] | None = None
 
 
 @contextlib.contextmanager
@@ -193,8 +194,22 @@ def _blocks(widths: Sequence[int], screen: int | None, keys: int = 1) -> list[li
     return blocks
 
 
+@contextlib.contextmanager
+def collecting() -> Iterator[list[Mapping[str, Any]]]:
+    """Inside a `with` block keep what `print_json` is given, for an object that holds it."""
+    global _collected
+    before, _collected = _collected, []
+    try:
+        yield _collected
+    finally:
+        _collected = before
+
+
 def print_json(fields: Mapping[str, Any]) -> None:
     """One JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
+    if _collected is not None:
+        _collected.append(fields)
+        return
     print(json.dumps(_plain(fields), indent=2, allow_nan=False))
 
 
@@ -271,7 +286,11 @@ def runs_fields(runs: Runs) -> dict[str, Any]:
 
 def runs_line(runs: Runs) -> str:
     """The data of a fit in a line: "chinchilla, params as_plotted: 240 runs"."""
-    return f"{runs.name}, params {runs.counting}: {len(runs)} runs"
+    from chinchilla_jax._util.labels import COUNTING_NAMES
+
+    # A name of the user's own may be that of a loss.
+    how = f"params {runs.counting}" if runs.counting in COUNTING_NAMES else f"read as {runs.counting}"
+    return f"{runs.name}, {how}: {len(runs)} runs"
 
 
 def print_runs(runs: Runs, *, before: str = "", after: str = "") -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices
+from chinchilla_jax.cli.for_each import for_each
 from chinchilla_jax.cli.options import Decorator, bundle
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ class Table:
     final: bool = False
     group: Sequence[str] = ()
     ignore_flags: bool = False
+    countings: Mapping[str, str] = field(default_factory=dict)
+    losses: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def interpretations(self) -> dict[str, Table]:
+        """The table in each of its countings and losses, by name; just itself, by "", where there is one."""
+        if not self.countings and not self.losses:
+            return {"": self}
+        from chinchilla_jax.datasets.interpretations import Interpretations
+
+        names = Interpretations(countings=self.countings, losses=self.losses).names
+        return {name: replace(self, counting=name) for name in names}
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -54,8 +67,10 @@ class Table:
             "final": self.final,
             "groups": tuple(dict.fromkeys(self.group)),
             "ignore_flags": self.ignore_flags,
+            "countings": dict(self.countings),
+            "losses": dict(self.losses),
         }
-        return {name: value for name, value in found.items() if value not in (None, (), False)}
+        return {name: value for name, value in found.items() if value not in (None, (), False, {})}
 
     def read(self, groups: Sequence[str] = ()) -> Runs:
         """The runs, with these further columns."""
@@ -71,21 +86,25 @@ class Table:
         from chinchilla_jax.datasets.weights import load_weights
         from chinchilla_jax.fitting.problem import read_weights as checked_weights
 
-        found = load_weights(self.data, column, **self.reading)
+        found = load_weights(self.data, column, params=self.counting, **self.reading)
         return checked_weights(found, len(runs))
 
 
 def read_columns(
-    given: Sequence[str], option: str = "--column", *, example: str = "loss=val/loss"
+    given: Sequence[str],
+    option: str = "--column",
+    *,
+    example: str = "loss=val/loss",
+    what: str = "QUANTITY=NAME",
 ) -> dict[str, str] | None:
     """Names by quantity, from texts such as "loss=val/loss"; None without any."""
     columns: dict[str, str] = {}
     for text in given:
         quantity, equals, name = (part.strip() for part in text.partition("="))
         if not equals or not quantity:
-            raise UsageError(f"{option} {text!r}: give QUANTITY=NAME, such as {example}")
+            raise UsageError(f"{option} {text!r}: give {what}, such as {example}")
         if quantity in columns:
-            raise UsageError(f"{option} {quantity}=... is given twice; give each quantity once")
+            raise UsageError(f"{option} {quantity}=... is given twice; give each name once")
         columns[quantity] = name
     return columns or None
 
@@ -115,6 +134,14 @@ column_option = click.option(
     help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss, or flops= to read "
     "none; repeatable.",
 )
+
+
+class _Counting(choices.Name):
+    """A counting of an embedded table, or a name and a column."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        return str(value) if "=" in str(value) else super().convert(value, param, ctx)
 
 
 def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
@@ -193,11 +220,12 @@ ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
 COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
     "counting": click.option(
         "--counting",
-        type=choices.Name(choices.COUNTINGS),
-        metavar="NAME",
-        default="as_plotted",
+        type=_Counting(choices.COUNTINGS),
+        metavar="NAME[=COLUMN]",
+        multiple=True,
+        show_default="as_plotted",
         help="How the parameters of DATA are counted: as_plotted (as in the table); for chinchilla also "
-        "reported, standard or best_fit.",
+        "reported, standard or best_fit; for your own table NAME=COLUMN, repeatable: the answer for each.",
     ),
     "drop_highest_loss": click.option(
         "--drop-highest-loss",
@@ -212,15 +240,53 @@ COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
 """Options about the table, without DATA itself."""
 
 
-def table_options(default: str | None = None) -> Decorator[Any]:
+def make_table(*, counting: Sequence[str] = (), loss: Sequence[str] = (), **rest: Any) -> Table:
+    """The table that the values of the options name.
+
+    Raises:
+        UsageError: --counting names several countings of an embedded table, or a name occurs twice.
+    """
+    plain = list(dict.fromkeys(each for each in counting if "=" not in each))
+    named = [each for each in counting if "=" in each]
+    if len(plain) + bool(named) > 1:
+        raise UsageError(
+            f"--counting {' --counting '.join(map(repr, counting))}: give one counting of chinchilla, or "
+            "NAME=COLUMN for each column of counts of your own table"
+        )
+    return Table(
+        counting=plain[0] if plain else "as_plotted",
+        countings=read_columns(named, "--counting", example="total=params", what="NAME=COLUMN") or {},
+        losses=read_columns(loss, "--loss", example="c4=loss_c4", what="NAME=COLUMN") or {},
+        **rest,
+    )
+
+
+def for_each_table(command: Any) -> Any:
+    """Run a command for each counting and loss of its `table`."""
+    return for_each(command, "table", lambda table: table.interpretations, lambda table, each: each)
+
+
+losses_option = click.option(
+    "--loss",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    help="A column of losses of DATA and a name for it; repeatable: the answer for each.",
+)
+
+
+def table_options(default: str | None = None, *, together: bool = False) -> Decorator[Any]:
     """DATA and the options about it, as `table`.
+
+    A command is run for each counting and loss of the table in turn, see `for_each.py`.
 
     Args:
         default: what is read if DATA is left out; None if it has to be given.
+        together: for a command that takes all countings and losses at once.
     """
     data = (
         data_argument(DATA_HELP)
         if default is None
         else data_argument(f"{DATA_HELP}  [default: {default}]", default=default)
     )
-    return bundle("table", Table, {"data": data, **COLUMN_OPTIONS})
+    bundled = bundle("table", make_table, {"data": data, **COLUMN_OPTIONS, "loss": losses_option})
+    return lambda command: bundled(command if together else for_each_table(command))

@@ -102,6 +102,8 @@ _INFO = (
 )
 _BY_NAME = {info.name: info for info in _INFO}
 _RUN_TABLES = ("chinchilla", "llama3")
+COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
+"""How the parameters of embedded runs can be counted."""
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -111,7 +113,7 @@ def dataset_names() -> tuple[str, ...]:
 
 def is_embedded(runs: Runs) -> bool:
     """Whether these are runs of an embedded table, perhaps perturbed; a file of its name is none."""
-    return runs.name in _RUN_TABLES and runs.counting != "as_given"
+    return runs.name in _RUN_TABLES and runs.counting in COUNTINGS
 
 
 def dataset_info(name: str) -> DatasetInfo:

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from chinchilla_jax._util.errors import DataError, UsageError, closest, unknown_name
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import positive_number, require_type
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
-from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, embedded_bytes
-from chinchilla_jax.datasets.columns import read_columns
+from chinchilla_jax.datasets.catalogue import COUNTINGS, dataset_info, dataset_names, embedded_bytes
+from chinchilla_jax.datasets.columns import match_table, read_columns
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.group_columns import read_groups
+from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.other_tables import require_runs
+from chinchilla_jax.datasets.quantities import read_columns as read_quantity_columns
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.repeats import repeats_sentence
@@ -26,8 +28,6 @@ from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
-
-COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 
 
 def load_runs(
@@ -47,6 +47,8 @@ def load_runs(
     drop_missing: bool = False,
     final: bool = False,
     ignore_flags: bool = False,
+    countings: Mapping[str, str] | None = None,
+    losses: Mapping[str, str] | None = None,
 ) -> Runs:
     """Load training runs and check everything that a fit relies on.
 
@@ -65,7 +67,8 @@ def load_runs(
             `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
-            (see `chinchilla_jax.datasets.counting`). All give the same tokens.
+            (see `chinchilla_jax.datasets.counting`). All give the same tokens. With `countings` or `losses`,
+            the name of one, or "counting+loss"; "as_plotted" is then the first.
         drop_highest_loss: how many runs of highest loss to leave out. None: 5 for "chinchilla", as in
             Besiroglu et al. 2024 (arXiv:2404.10102), otherwise 0.
         rounded: whether the "standard" and "best_fit" counts are rounded to whole millions, as in Schaeffer
@@ -91,10 +94,14 @@ def load_runs(
             of `groups`, or in a column named after runs.
         ignore_flags: keep the rows that a column of the table called "outlier", "exclude", "keep" or the like
             rules out.
+        countings: columns of your own table that count the parameters, by a name for each, such as {"total":
+            "params", "non_embedding": "params_non_embedding"}: `params` chooses one (see
+            `datasets.interpretations`). Tokens and compute are those of the first.
+        losses: columns of losses by name, such as {"c4": "loss_c4"}, likewise.
 
     Returns:
-        Runs in the order of the table. Their `counting` is `params` for an embedded table, otherwise
-        "as_given".
+        Runs in the order of the table. Their `counting` is `params` for an embedded table and where there are
+        `countings` or `losses`, otherwise "as_given".
 
     Raises:
         DataError: the source cannot be read, or cannot be fitted; one line with the file, the rows (lines of
@@ -105,15 +112,18 @@ def load_runs(
     Warns:
         DataWarning: single losses are too high for nats, or runs that did not finish were left out.
     """
-    if params not in COUNTINGS:
+    several = Interpretations(countings=countings or {}, losses=losses or {})
+    if several:
+        params = several.names[0] if params == "as_plotted" else params
+    elif params not in COUNTINGS:
         raise unknown_name("params", params, COUNTINGS)
     embedded = isinstance(source, str) and source in dataset_names()
-    if params != "as_plotted" and not (embedded and source == "chinchilla"):
+    if not several and params != "as_plotted" and not (embedded and source == "chinchilla"):
         shown = repr(source) if embedded else "your own table"
         raise UsageError(
             f"params={params!r} needs the architecture of each run, which only the embedded 'chinchilla' has "
             f"(Table A9), not {shown}; leave params out (--counting on the command "
-            "line), and put your own counts in the params column"
+            "line), or name columns of counts with countings={...} (--counting NAME=COLUMN)"
         )
     columns, stated = read_columns(columns), read_units(units)
     if bytes_per_token is not None:
@@ -128,7 +138,14 @@ def load_runs(
         final=final,
         ignore_flags=ignore_flags,
     )
-    own = {"columns": columns, "units": stated, "bytes_per_token": bytes_per_token, "groups": groups}
+    own = {
+        "countings": several.countings,
+        "losses": several.losses,
+        "columns": columns,
+        "units": stated,
+        "bytes_per_token": bytes_per_token,
+        "groups": groups,
+    }
     given = [*(name for name, value in own.items() if value), *choice.given]
     if embedded and given:
         verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
@@ -145,10 +162,18 @@ def load_runs(
     else:
         table, name = _read_source(source)
         table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token)
+        recounted = None
+        if several:
+            chosen, recounted = several.columns(params)
+            columns = _with_chosen(columns, chosen)
         require_runs(table, columns)
-        table = choose_rows(table, choice, columns=columns, groups=groups)
+        table = choose_rows(table, choice, columns=columns, groups=groups, others=several)
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
+        if recounted is not None:
+            runs = _by_column(runs, table, recounted)
+        if several:
+            runs = dataclasses.replace(runs, counting=params)
         runs = dataclasses.replace(runs, groups=carried)
         if (said := repeats_sentence(runs)) is not None:
             runs = dataclasses.replace(runs, source=runs.source.noted(said))
@@ -186,6 +211,31 @@ def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
         exact = COUNTING_RULES[counting](models.architecture)
         counts = np.asarray(round_to_millions(exact) if rounded else exact)
     return runs.with_params(counts[models.rows(runs.params)], counting)
+
+
+def _with_chosen(columns: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """The columns that are named, with those of an interpretation."""
+    for quantity, option, flag in (("params", "countings", "--counting"), ("loss", "losses", "--loss")):
+        if quantity in columns and quantity in chosen:
+            raise UsageError(
+                f"columns names the {quantity}, and so do {option}; leave one of them out (on the command "
+                f"line --column {quantity}=NAME and {flag} NAME=COLUMN)"
+            )
+    return {**columns, **chosen}
+
+
+def _by_column(runs: Runs, table: Table, column: str) -> Runs:
+    """The runs with the counts of another column of their table."""
+    positions = match_table(table, {"params": column}, quantities=("params",))
+    counts = read_quantity_columns(table, positions)
+    source = counts.record(table)
+    plain = runs.source.columns.get("params", "flops and tokens")
+    recounted = dataclasses.replace(
+        runs.source,
+        columns={**runs.source.columns, "params": column},
+        units={**runs.source.units, **source.units},
+    ).noted(f"tokens and compute are those of the counts in {short(plain)}")
+    return dataclasses.replace(runs.with_params(counts.arrays["params"]), source=recounted)
 
 
 def _read_source(source: object) -> tuple[Table, str]:

@@ -31,6 +31,7 @@ from chinchilla_jax.datasets.columns import match_table, quantity_of
 from chinchilla_jax.datasets.flags import without_flagged
 from chinchilla_jax.datasets.foreign import one_experiment
 from chinchilla_jax.datasets.group_columns import is_run_name
+from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.missing import without_missing
 from chinchilla_jax.datasets.quantities import read_quantities
 from chinchilla_jax.datasets.runs import QUANTITIES
@@ -91,6 +92,7 @@ def choose_rows(
     *,
     columns: Mapping[str, str] | None = None,
     groups: Sequence[str] = (),
+    others: Interpretations | None = None,
 ) -> Table:
     """The chosen rows; what was left out is in the table's record.
 
@@ -99,6 +101,7 @@ def choose_rows(
         choice: what to keep.
         columns: as for `match_columns`.
         groups: columns that name runs, for `final`, before those that are named after runs.
+        others: whose columns `drop_missing` needs too, so that all interpretations are of the same rows.
 
     Raises:
         DataError: no run has finished, a column of flags leaves out every row, or the loss, params or tokens
@@ -112,6 +115,10 @@ def choose_rows(
     table = finished_runs(table, all_states=choice.all_states)
     if choice.drop_missing:
         table = without_missing(table, match_table(table, columns))
+        for quantity, named in (("params", others.countings), ("loss", others.losses)) if others else ():
+            for column in named.values():
+                position = match_table(table, {quantity: column}, quantities=(quantity,))
+                table = without_missing(table, position)
     if choice.final:
         name, labels = _run_labels(table, groups)
         kept = _best(labels, -_quantities(table, columns)["tokens"], last=True)

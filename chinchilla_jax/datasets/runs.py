@@ -46,7 +46,7 @@ class Runs:
         loss: final loss L (nats per token), shape (n,).
         name: where the runs come from: an embedded table's name or a file's name.
         counting: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
-            "best_fit".
+            "best_fit", or a name out of the `countings` and `losses` of `load_runs`.
         groups: further columns that say which runs belong together, such as {"run": names}: texts, shape (n,)
             each, "" where a cell is empty. They say how to resample and change no fit, so they are not part
             of `data_hash`, nor of `==`.
@@ -146,7 +146,9 @@ class Runs:
     @property
     def read_lines(self) -> tuple[str, ...]:
         """What was read of a user's own table, one sentence each; none for an embedded one."""
-        return self.source.lines if self.counting == "as_given" else ()
+        from chinchilla_jax.datasets.catalogue import is_embedded
+
+        return () if is_embedded(self) else self.source.lines
 
     def with_params(self, params: ArrayLike, counting: str | None = None) -> Runs:
         """The same runs with other parameter counts.

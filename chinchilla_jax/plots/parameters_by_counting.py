@@ -12,9 +12,9 @@ from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAM
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.styles import (
     BLACK,
-    COUNTING_STYLES,
     GREY,
     MISSING_TEXT,
+    counting_looks,
     styled,
 )
 from chinchilla_jax.plots.tables import (
@@ -111,8 +111,9 @@ def plot_parameters_by_counting(
 
 
 def _draw_estimates(axes: Axes, rows: pd.DataFrame) -> None:
+    looks = counting_looks([str(name) for name in rows.index])
     for place, (name, row) in enumerate(rows.iterrows()):
-        look = COUNTING_STYLES.get(str(name), COUNTING_STYLES["as_given"])
+        look = looks[str(name)]
         if not np.isfinite(row["estimate"]):
             axes.text(0.5, place, "no converged fit", transform=axes.get_yaxis_transform(), **MISSING_TEXT)
             continue

@@ -17,7 +17,12 @@ from chinchilla_jax.plots.parameters_by_counting import (
 )
 from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
-from chinchilla_jax.plots.relative_error import RULES, plot_relative_error, relative_error_table
+from chinchilla_jax.plots.relative_error import (
+    RULES,
+    plot_relative_error,
+    relative_error_table,
+    relative_error_table_of,
+)
 from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import StudyTables, countings, families
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from chinchilla_jax.datasets import Runs
+
 
 def study_figures(
     study: StudyTables, *, method: str = "percentile", level: float | None = None
@@ -42,9 +49,10 @@ def study_figures(
 
     Names, in this order: relative_error, parameters_by_counting, tokens_per_param_by_counting,
     perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
-    two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9) where no
-    count comes from a formula; the by-counting figures without an unperturbed condition; perturbations
-    without families; families that have no axis in `sweeps.SWEEPS`.
+    two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9, or of a
+    table with several countings) where no count comes from a formula or another column; the by-counting
+    figures without an unperturbed condition; perturbations without families; families that have no axis in
+    `sweeps.SWEEPS`.
 
     Args:
         study: see `StudyTables`.
@@ -57,6 +65,10 @@ def study_figures(
     chosen: dict[str, Any] = {"method": method, "level": level}
     if set(RULES) & set(study.conditions["params"].astype(str)):
         yield "relative_error", plot_relative_error(relative_error_table())
+    elif counts := _own_counts(study):
+        errors = relative_error_table_of(counts)
+        if len(errors):
+            yield "relative_error", plot_relative_error(errors, plain=next(iter(counts)))
     if len(countings(study)):
         parameters = parameters_by_counting_table(study, **chosen)
         yield (
@@ -111,6 +123,12 @@ def save_study_figures(
     """
     drawn = study_figures(study, method=method, level=level)
     return save_figures(drawn, out_dir, dpi=dpi, formats=formats)
+
+
+def _own_counts(study: StudyTables) -> dict[str, Runs]:
+    """The runs of a table of the user's own in each of its countings; empty for fewer than two."""
+    counted = getattr(study, "counted_runs", None)
+    return {} if counted is None else counted()
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:

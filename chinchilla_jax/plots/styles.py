@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -54,6 +54,25 @@ COUNTING_STYLES: Mapping[str, Look] = MappingProxyType(
         "as_given": Look(BLUE, "o", "-"),
     }
 )
+
+# For names of the user's own, in their order.
+_OTHER_LOOKS = (
+    Look(BLUE, "o", "-"),
+    Look(VERMILLION, "s", (0, (6, 1.5))),
+    Look(GREEN, "^", (0, (3, 1.2, 1, 1.2))),
+    Look(PURPLE, "D", (0, (1.2, 1.2))),
+    Look(ORANGE, "v", (0, (8, 1.5, 1, 1.5))),
+    Look(SKY, "P", (0, (4, 1, 1, 1, 1, 1))),
+    Look(BLACK, "X", (0, (2, 2))),
+)
+
+
+def counting_looks(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each counting: its own where it has one, and otherwise one after the other."""
+    others = [name for name in names if name not in COUNTING_STYLES]
+    looks = {name: _OTHER_LOOKS[i % len(_OTHER_LOOKS)] for i, name in enumerate(others)}
+    return {name: COUNTING_STYLES[name] if name in COUNTING_STYLES else looks[name] for name in names}
+
 
 _STYLE: Mapping[Any, Any] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.styles import COUNTING_STYLES, styled
+from chinchilla_jax.plots.styles import counting_looks, styled
 from chinchilla_jax.plots.tables import (
     BANDS,
     StudyTables,
@@ -66,13 +66,14 @@ def plot_tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = Non
     axes.set_yscale("log")
     missing = []
     handles = []
+    looks = counting_looks([str(name) for name in dict.fromkeys(table["counting"])])
     for name, every in table.groupby("counting", sort=False):
         words = COUNTING_NAMES.get(str(name), str(name))
         rows = drawable(every)
         if not np.isfinite(rows["median"]).any():
             missing.append(words)
             continue
-        look = COUNTING_STYLES.get(str(name), COUNTING_STYLES["as_given"])
+        look = looks[str(name)]
         axes.fill_between(
             rows["flops"], rows["low"], rows["high"], color=look.colour, alpha=0.09, linewidth=0, zorder=1
         )

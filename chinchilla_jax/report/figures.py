@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import struct
 
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
@@ -59,6 +60,9 @@ def page_figures(facts: Facts) -> dict[str, PageFigure]:
 
 def caption(name: str, facts: Facts) -> str:
     """What the figure of this name shows, from the study's own counts."""
+    if name == "relative_error" and facts.study.spec.countings:
+        plain, *others = (each for each, _ in facts.study.spec.countings)
+        return f"How far the counts of {list_text(others)} lie from those of {plain}. It uses no fits."
     if name == "relative_error":
         return (
             "How far the counts of the standard and the best-fit formula lie from the reported counts of the "

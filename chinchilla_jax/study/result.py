@@ -84,6 +84,18 @@ class Study:
         """
         return load_study_data(self.spec, self.spec.interpretations[0], self.info["data_hash"]).runs
 
+    def counted_runs(self) -> dict[str, Runs]:
+        """The unperturbed runs of a table of your own by counting; empty unless it has several.
+
+        Raises:
+            DataError: the table has gone, or has other rows.
+        """
+        named = self.spec.countings
+        if len(named) < 2:
+            return {}
+        loss = f"+{self.spec.losses[0][0]}" if self.spec.losses else ""
+        return {name: load_study_data(self.spec, f"{name}{loss}").runs for name, _ in named}
+
     @property
     def conditions(self) -> pd.DataFrame:
         """One row per condition: condition, family, value, repeat, params, n_runs."""

@@ -44,7 +44,7 @@ def plan_conditions(spec: StudySpec) -> tuple[Condition, ...]:
     The interpretations come first, unperturbed, then each sweep by rising value and repeat. Sweeps perturb
     the first interpretation.
     """
-    plain = available_interpretations(spec.data)[0]
+    plain = available_interpretations(spec.data, spec.several)[0]
 
     def condition(perturbation: Perturbation, params: str, repeat: int = 0) -> Condition:
         return Condition(

@@ -84,14 +84,11 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
         UsageError: the table has no such column of weights or groups.
     """
     own_groups = () if spec.cluster is None or spec.cluster in BUILT_IN else (spec.cluster,)
-    reading = spec.reading | {"groups": tuple(dict.fromkeys((*spec.groups, *own_groups)))}
-    load = functools.partial(
-        load_runs,
-        spec.data,
-        params="as_plotted" if interpretation == "as_given" else interpretation,
-        rounded=spec.rounded,
-        **reading,
-    )
+    reading = spec.reading | {
+        "groups": tuple(dict.fromkeys((*spec.groups, *own_groups))),
+        "params": "as_plotted" if interpretation == "as_given" else interpretation,
+    }
+    load = functools.partial(load_runs, spec.data, rounded=spec.rounded, **reading)
     runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
     if len(runs) < len(whole):
         runs = dataclasses.replace(runs, centre=geometric_mean(whole.params))

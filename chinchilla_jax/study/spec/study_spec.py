@@ -19,9 +19,10 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets.catalogue import COUNTINGS
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
-from chinchilla_jax.datasets.load import COUNTINGS
+from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
@@ -76,9 +77,14 @@ class StudySpec:
         all_states: whether to keep runs that did not finish according to the table.
         drop_missing: whether to leave out rows without a loss, or another value that is read.
         ignore_flags: whether to keep rows that the table itself marks as outliers or to exclude.
+        countings: columns of a table of your own that count the parameters, by a name for each, the plain one
+            first, such as {"total": "params", "non_embedding": "params_non_embedding"}: each is an
+            interpretation. Kept as pairs.
+        losses: columns of losses by name, likewise; with both, each pair is one, such as "total+c4".
         interpretations: parameter counts to fit unperturbed; the sweeps perturb the first.
             "chinchilla" has "standard", "reported", "best_fit" and "as_plotted", "llama3" has "as_plotted", a
-            table of your own has "as_given". Empty: the first of these.
+            table of your own has "as_given", or its `countings` and `losses`. Empty: the first of these, or
+            all of your own.
         sweeps: the perturbations, `Sweep` or `Product`, in the order of the tables.
         weights: name of the column with the weights of the runs, for a table of your own; None for all the
             same. Resamples count a run by the number of its draws times its weight.
@@ -127,6 +133,8 @@ class StudySpec:
     all_states: bool = False
     drop_missing: bool = False
     ignore_flags: bool = False
+    countings: tuple[tuple[str, str], ...] = ()
+    losses: tuple[tuple[str, str], ...] = ()
     interpretations: tuple[str, ...] = ()
     sweeps: tuple[Sweep | Product, ...] = ()
     weights: str | None = None
@@ -207,7 +215,8 @@ class StudySpec:
             levels = increasing("levels", number_list("levels", self.levels, low=0.0, high=1.0))
         with field("flops"):
             flops = increasing("flops", number_list("flops", self.flops, low=0.0))
-        interpretations = _interpretations(data, self.interpretations)
+        several = self._several(data)
+        interpretations = _interpretations(data, self.interpretations, several)
         with field("sweeps"):
             sweeps = read_sweeps(self.sweeps)
         set_fields(
@@ -219,6 +228,8 @@ class StudySpec:
             where=choice.where,
             best_of=choice.best_of,
             groups=groups,
+            countings=tuple(several.countings.items()),
+            losses=tuple(several.losses.items()),
             interpretations=interpretations,
             sweeps=sweeps,
             delta=getattr(objective, "delta", None),
@@ -270,6 +281,19 @@ class StudySpec:
                 found = dataclasses.replace(found, **{name: getattr(self, name)})
         return found
 
+    def _several(self, data: str) -> Interpretations:
+        found = Interpretations()
+        for name in ("countings", "losses"):
+            with field(name):
+                found = dataclasses.replace(found, **{name: getattr(self, name)})
+                _require_own(name, getattr(found, name), data)
+        return found
+
+    @property
+    def several(self) -> Interpretations:
+        """The countings and losses of a table of your own."""
+        return Interpretations(countings=dict(self.countings), losses=dict(self.losses))
+
     @property
     def reading(self) -> dict[str, Any]:
         """How the table is read: what `load_runs` takes for a table of your own."""
@@ -277,6 +301,8 @@ class StudySpec:
             "columns": dict(self.columns) or None,
             "units": dict(self.units) or None,
             "bytes_per_token": self.bytes_per_token,
+            "countings": dict(self.countings) or None,
+            "losses": dict(self.losses) or None,
             **{name: getattr(self, name) for name in (*_ROWS, "groups")},
         }
 
@@ -354,14 +380,21 @@ class StudySpec:
         lists: dict[str, Any] = {
             name: list(value) for name, value in fields.items() if isinstance(value, tuple)
         }
-        for name in ("columns", "units"):
+        for name in ("columns", "units", "countings", "losses"):
             if fields.get(name):
                 lists[name] = dict(getattr(self, name))
         return fields | lists | {"sweeps": [sweep.to_dict() for sweep in self.sweeps]}
 
 
-def available_interpretations(data: str) -> tuple[str, ...]:
-    """The parameter counts that `data` has, the plain one (without @ in a condition's id) first."""
+def available_interpretations(data: str, several: Interpretations | None = None) -> tuple[str, ...]:
+    """The parameter counts that `data` has, the plain one (without @ in a condition's id) first.
+
+    Args:
+        data: as in a spec.
+        several: the countings and losses that a spec names.
+    """
+    if several:
+        return several.names
     if data not in dataset_names():
         return ("as_given",)
     if data == "chinchilla":
@@ -410,8 +443,8 @@ def _require_own(name: str, value: object, data: str) -> None:
         raise UsageError(f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table")
 
 
-def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
-    allowed = available_interpretations(data)
+def _interpretations(data: str, given: Sequence[str], several: Interpretations) -> tuple[str, ...]:
+    allowed = available_interpretations(data, several)
     with field("interpretations"):
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise UsageError(f"interpretations is {short(given)}; give a list out of: {', '.join(allowed)}")
@@ -430,4 +463,4 @@ def _interpretations(data: str, given: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         with field("interpretations"):
             raise unknown_name("interpretation", unknown[0], allowed)
-    return tuple(given) or allowed[:1]
+    return tuple(given) or (allowed if several else allowed[:1])
