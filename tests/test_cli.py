@@ -31,7 +31,7 @@ from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.study.execution.executors import EXECUTORS
 
 COMMANDS = (
-    "fit", "bootstrap", "study", "report", "coverage", "breakdown", "diagnose",
+    "fit", "bootstrap", "study", "report", "coverage", "influence", "breakdown", "diagnose",
     "forms", "objectives", "wald", "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
 )  # fmt: skip
 STATUSES = {"CONVERGED", "MAX_STEPS", "UNIDENTIFIED", "INVALID", "BOUNDARY"}
