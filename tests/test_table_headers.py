@@ -9,6 +9,8 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import DataError
@@ -188,3 +190,28 @@ def test_a_header_is_read_or_what_is_proposed_works(tool, tmp_path):
     np.testing.assert_allclose(runs.tokens, D, rtol=1e-9)
     assert np.corrcoef(runs.loss, L)[0, 1] > 0.999
     assert len(runs) == len(N)
+
+
+NAMES = sorted({name for header, _ in HEADERS.values() for name in frame_of(header)})
+ODD = [["1.3B"], ["1,234"], ["1.234,5"], [""], [None], [True], [0], [1e308], [1e-308], ["2 EFLOP"]]
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES), st.sampled_from(sorted(GIVEN)) | st.integers(0, len(ODD) - 1), min_size=1
+    )
+)
+@pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
+def test_whatever_is_under_these_names_what_is_proposed_can_be_said(held):
+    frame = pd.DataFrame({n: ODD[x] * N.size if isinstance(x, int) else GIVEN[x] for n, x in held.items()})
+    columns, units = {}, {}
+    for _ in range(6):
+        try:
+            cj.load_runs(frame, columns=columns, units=units)
+            break
+        except DataError as error:  # a UsageError would be a proposal that cannot be followed
+            assert str(error).isprintable()
+            told = options_in(str(error))
+            columns |= dict(text.split("=", 1) for text in told["--column"] if "=NAME" not in text)
+            units |= dict(text.split("=", 1) for text in told["--unit"])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.datasets.cells import NUMBER, Problem, parse_cell
-from chinchilla_jax.datasets.ranges import LEAST, is_possible
+from chinchilla_jax.datasets.ranges import LEAST, is_possible, middle_of
 from chinchilla_jax.datasets.units import Unit, read_unit
 
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
@@ -157,5 +157,5 @@ def _decimal_comma(text: str) -> str | None:
 
 def _are_possible(texts: Sequence[str], unit: Unit) -> bool:
     """Whether the median of these numbers is possible in the unit."""
-    middle = np.array([np.median([float(text) for text in texts])])
+    middle = np.array([middle_of([float(text) for text in texts])])
     return is_possible(unit.quantity, float(unit.to_plain(middle)[0]))

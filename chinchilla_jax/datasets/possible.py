@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from chinchilla_jax.datasets.cells import MISSING_KINDS
 from chinchilla_jax.datasets.meaning import Meaning
 from chinchilla_jax.datasets.number_styles import read_numbers
-from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, is_possible
+from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, is_possible, middle_of
 from chinchilla_jax.datasets.units import FACTORS, PLAIN, Unit, read_unit
 
 _MOST_CELLS = 1000  # that are looked at, evenly spread over the column
@@ -31,7 +32,7 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
     values = numbers.values[np.isfinite(numbers.values)]
     if not values.size:
         return None
-    middle = float(np.median(values))
+    middle = middle_of(values)
     if numbers.own_units:
         stated = Unit(meaning.quantity, plain)
     if meaning.quantity == "loss":
@@ -69,9 +70,9 @@ def nearest_unit(quantity: str, value: float, typical: float | None = None) -> s
         value: a number of the column, such as its median.
         typical: what a usual one is, in the plain unit; None for that of a language model.
     """
-    goal = np.log(TYPICAL[quantity] if typical is None else typical)
+    goal = TYPICAL[quantity] if typical is None or not 0 < typical < math.inf else typical
     possible = {
-        name: abs(np.log(value * factor) - goal)
+        name: abs(math.log(value * factor) - math.log(goal))
         for name, factor in FACTORS[quantity].items()
         if is_possible(quantity, value * factor)
     }

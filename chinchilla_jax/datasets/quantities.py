@@ -49,12 +49,14 @@ class Columns:
         units: the unit of each.
         arrays: the numbers of each in the plain unit, (n,).
         styles: how the numbers of some are written, such as "with decimal commas".
+        stated: the quantities whose unit the owner or the cells state.
     """
 
     positions: Mapping[str, int]
     units: Mapping[str, Unit]
     arrays: dict[str, Floats]
     styles: Mapping[str, str]
+    stated: frozenset[str]
 
     def record(self, table: Table) -> Source:
         """The table's record with these columns and their units."""
@@ -96,9 +98,9 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
     units: dict[str, Unit] = {}
     styles: dict[str, str] = {}
     groups: dict[tuple[int, str], list[tuple[int, Problem]]] = {}
-    stated = meanings(table.header)
+    named, stated = meanings(table.header), set(table.units)
     for quantity, position in positions.items():
-        meaning = stated[position]
+        meaning = named[position]
         by_name = meaning.unit if meaning is not None and meaning.quantity == quantity else ""
         unit = table.units.get(quantity) or read_unit(quantity, by_name or PLAIN[quantity])
         numbers = read_numbers(table.column(position), unit)
@@ -106,6 +108,7 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
             groups.setdefault((position, problem.kind), []).append((row, problem))
         if numbers.own_units:
             unit = _own_unit(table, quantity, position)
+            stated.add(quantity)
         if numbers.style:
             styles[quantity] = numbers.style
         arrays[quantity] = unit.to_plain(numbers.values, table.bytes_per_token)
@@ -121,7 +124,7 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
         )
     if "loss" in units:
         _require_loss(table, positions["loss"], units["loss"], arrays["loss"])
-    return Columns(dict(positions), units, arrays, styles)
+    return Columns(dict(positions), units, arrays, styles, frozenset(stated))
 
 
 def parse_columns(table: Table, positions: Mapping[str, int]) -> dict[str, Floats]:

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 LEAST: Mapping[str, float] = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 6e10, "loss": 0.0})
 MOST: Mapping[str, float] = MappingProxyType({"params": 1e13, "tokens": 1e15, "flops": 6e28, "loss": 12.5})
 
@@ -27,3 +30,9 @@ TYPICAL_RATIO = 20.0
 def is_possible(quantity: str, value: float) -> bool:
     """Whether a run can have this value, in the plain unit."""
     return LEAST[quantity] <= value <= MOST[quantity]
+
+
+def middle_of(values: ArrayLike) -> float:
+    """The median of these numbers; infinite where it is beyond float64."""
+    with np.errstate(all="ignore"):
+        return float(np.median(np.asarray(values, np.float64)))

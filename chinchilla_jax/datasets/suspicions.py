@@ -27,7 +27,7 @@ from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.possible import nearest_unit
 from chinchilla_jax.datasets.quantities import FLOP_FACTOR, Columns
-from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, TYPICAL_RATIO, is_possible
+from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, TYPICAL_RATIO, is_possible, middle_of
 from chinchilla_jax.datasets.runs import third_quantity
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import FACTORS, PLAIN
@@ -50,7 +50,7 @@ def require_clear_units(table: Table, columns: Columns) -> None:
     Warns:
         DataWarning: single losses are too high for nats.
     """
-    free = {q: values for q, values in columns.arrays.items() if q in _COUNTS and q not in table.units}
+    free = {q: values for q, values in columns.arrays.items() if q in _COUNTS and q not in columns.stated}
     for quantity, values in free.items():
         _require_one_unit(table, columns, quantity, values)
     questions = _questions({q: columns.arrays[q] for q in _COUNTS if q in columns.arrays}, free)
@@ -64,7 +64,7 @@ def _questions(
     given: Mapping[str, Floats], free: Mapping[str, Floats]
 ) -> dict[str, tuple[float, str | None]]:
     """The quantities in doubt, each with its median and the unit that it is likely in."""
-    middle = {quantity: float(np.median(values)) for quantity, values in given.items()}
+    middle = {quantity: middle_of(values) for quantity, values in given.items()}
     sure = {q: value for q, value in middle.items() if q not in free or is_possible(q, value)}
     found: dict[str, tuple[float, str | None]] = {}
     for quantity in _COUNTS:
@@ -78,13 +78,16 @@ def _questions(
     # Each is possible by itself, and the three are not: FLOP have more units than counts have.
     if len(given) == 2:
         (third,) = (quantity for quantity in _COUNTS if quantity not in given)
-        if is_possible(third, float(np.median(third_quantity(third, given)))):
+        if is_possible(third, middle_of(third_quantity(third, given))):
             return {}
         return {"flops": (middle["flops"], nearest_unit("flops", middle["flops"], _usual("flops", sure)))}
-    ratios = given["flops"] / training_flops(given["params"], given["tokens"])
-    ratio = float(np.median(ratios))
-    if max(ratio, 1 / ratio) <= FLOP_FACTOR or np.any(np.abs(np.log(ratios / ratio)) > math.log(FLOP_FACTOR)):
+    with np.errstate(all="ignore"):
+        logs = np.log(given["flops"] / training_flops(given["params"], given["tokens"]))
+        log = middle_of(logs)
+        apart = np.abs(logs - log).max()
+    if not abs(log) > math.log(FLOP_FACTOR) or not apart <= math.log(FLOP_FACTOR):
         return {}
+    ratio = math.exp(log)
     unit = nearest_unit("flops", middle["flops"], middle["flops"] / ratio)
     if unit is None or abs(math.log(FACTORS["flops"][unit] * ratio)) > math.log(FLOP_FACTOR):
         return {}
@@ -103,7 +106,7 @@ def _usual(quantity: str, sure: Mapping[str, float]) -> float:
         return math.sqrt(sure["flops"] * TYPICAL_RATIO / 6) if "flops" in sure else TYPICAL["tokens"]
     if "params" in sure:
         return 6 * sure["params"] * sure.get("tokens", TYPICAL_RATIO * sure["params"])
-    return 6 * sure["tokens"] ** 2 / TYPICAL_RATIO if "tokens" in sure else TYPICAL["flops"]
+    return 6 * sure["tokens"] * sure["tokens"] / TYPICAL_RATIO if "tokens" in sure else TYPICAL["flops"]
 
 
 def _asked(columns: Columns, table: Table, questions: Mapping[str, tuple[float, str | None]]) -> str:
@@ -163,9 +166,9 @@ def _check_loss(table: Table, position: int, loss: Floats) -> None:
     high = loss > MOST["loss"]
     if not high.any():
         return
-    if np.median(loss) > MOST["loss"]:
+    if middle_of(loss) > MOST["loss"]:
         raise DataError(
-            f"{table.where}: {column} has a median of {np.median(loss):.4g}, which looks like perplexity and "
+            f"{table.where}: {column} has a median of {middle_of(loss):.4g}, which looks like perplexity and "
             "not loss; pass --unit loss=perplexity if so, or --unit loss=nats (units={...} in Python)"
         )
     rows = np.flatnonzero(high).tolist()

@@ -116,8 +116,10 @@ class Unit:
                 logs: NDArray[np.float64] = np.log(values)
             return logs
         if self.name in _NAMES:
-            return values if bytes_per_token is None else values * (math.log(2) * bytes_per_token)
-        return values if self.factor == 1 else values * self.factor
+            with np.errstate(over="ignore"):
+                return values if bytes_per_token is None else values * (math.log(2) * bytes_per_token)
+        with np.errstate(over="ignore"):  # what is infinite is refused where all numbers are checked
+            return values if self.factor == 1 else values * self.factor
 
 
 def read_unit(quantity: str, text: str) -> Unit:
