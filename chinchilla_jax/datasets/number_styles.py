@@ -43,13 +43,15 @@ class Numbers:
         values: (n,) float64; NaN where there is a problem.
         problems: row and problem of each cell that is no positive finite number.
         style: how they are written, in a few words; "" for plain numbers.
-        own_units: whether the cells state their unit.
+        own_units: whether cells state their unit.
+        all_own: whether each of them does.
     """
 
     values: NDArray[np.float64]
     problems: tuple[tuple[int, Problem], ...]
     style: str = ""
     own_units: bool = False
+    all_own: bool = False
 
 
 def read_numbers(cells: Sequence[object], unit: Unit) -> Numbers:
@@ -82,7 +84,8 @@ def read_numbers(cells: Sequence[object], unit: Unit) -> Numbers:
             values[row] = parsed
     if with_units:
         style = f"such as {short(odd[next(iter(with_units))])}"
-    return Numbers(values, tuple(problems), style, bool(with_units))
+    all_own = bool(with_units) and len(with_units) == len(cells) - len(problems)
+    return Numbers(values, tuple(problems), style, bool(with_units), all_own)
 
 
 def _value_with_unit(text: str, quantity: str) -> float | None:

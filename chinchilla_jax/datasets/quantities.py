@@ -108,7 +108,7 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
             groups.setdefault((position, problem.kind), []).append((row, problem))
         if numbers.own_units:
             unit = _own_unit(table, quantity, position)
-            stated.add(quantity)
+            stated |= {quantity} if numbers.all_own else set()
         if numbers.style:
             styles[quantity] = numbers.style
         arrays[quantity] = unit.to_plain(numbers.values, table.bytes_per_token)
