@@ -137,6 +137,13 @@ MEMORY = {
         for record in records(columns)
     ],
     "named tuples": lambda columns: list(frame(columns).itertuples(index=False)),
+    "dict of generators": lambda columns: {name: iter(each) for name, each in columns.items()},
+    "record batches": lambda columns: pa.RecordBatchReader.from_batches(
+        pa.table(columns).schema, pa.table(columns).to_batches()
+    ),
+    "struct": lambda columns: pa.table({"config": pa.array(records(columns))}),
+    "open file": lambda columns: io.StringIO(csv(columns).decode()),
+    "open binary file": lambda columns: io.BytesIO(gzip.compress(csv(columns))),
     "dict of runs": lambda columns: {"runs": records(columns)},
 }  # fmt: skip
 
@@ -248,6 +255,9 @@ def test_two_of_params_tokens_and_flops_are_enough():
         ({"params": [1.0, 2.0], "loss": [1.0]}, "columns of different lengths ('params' 2, 'loss' 1)"),
         ({"params": np.ones((2, 2)), "tokens": [1, 2], "loss": [1, 2]}, "is not a number"),
         (np.ones((5, 3)), "an array of shape (5, 3) has no column names; give a dict of arrays"),
+        ({"params": {1.0, 2.0}}, "column 'params' is {1.0, 2.0}; give one value per run, in order"),
+        (pd.DataFrame(), "DataFrame: it has no columns"),
+        (load_runs("llama3"), "which are read already; give them to fit or bootstrap"),
         (pd.Series([1.0]), "cannot read 0 1.0 dtype: float64, of type Series"),
         (pl.DataFrame(COLUMNS).lazy(), "a LazyFrame has no rows yet; give what its collect() returns"),
         (pd.DataFrame, "cannot read <class 'pandas.DataFrame'>, of type type"),

@@ -60,11 +60,11 @@ def load_runs(
 
     Args:
         source: "chinchilla" or "llama3" (an embedded table); the path or URL (https://, s3://, hf://, ...) of
-            a file: CSV (separated by comma, semicolon, tab or bar), JSON, JSON Lines, Parquet, Feather or
-            Excel, also compressed (.gz, .bz2, .xz, .zst); a folder of such files with one run each; "-" for
-            standard input; or a table in memory: a DataFrame of pandas or polars, an Arrow table, NumPy
-            records, a dict of arrays, or a list of dicts. An embedded name wins over a file of the same name;
-            `Path("chinchilla")` or "./chinchilla" is the file.
+            a file: CSV (separated by comma, semicolon, tab, bar or blanks), JSON, JSON Lines, Parquet,
+            Feather or Excel, also compressed (.gz, .bz2, .xz, .zst); a folder with a file or a folder for
+            each run; "-" for standard input; an open file; or a table in memory: a DataFrame of pandas or
+            polars, an Arrow table, NumPy records, a dict of arrays, or a list of dicts. An embedded name wins
+            over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
             (see `chinchilla_jax.datasets.counting`). All give the same tokens. With `countings` or `losses`,
@@ -112,6 +112,8 @@ def load_runs(
     Warns:
         DataWarning: single losses are too high for nats, or runs that did not finish were left out.
     """
+    if isinstance(source, Runs):
+        raise UsageError("load_runs was given Runs, which are read already; give them to fit or bootstrap")
     several = Interpretations(countings=countings or {}, losses=losses or {})
     if several:
         params = several.names[0] if params == "as_plotted" else params

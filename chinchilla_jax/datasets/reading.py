@@ -20,16 +20,17 @@ Kinds of files are told by their first bytes, so that a wrong suffix does no har
 from __future__ import annotations
 
 import codecs
+import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
 from chinchilla_jax.datasets.readers.arrow import read_feather, read_parquet
 from chinchilla_jax.datasets.readers.delimited import read_delimited
 from chinchilla_jax.datasets.readers.excel import read_excel
 from chinchilla_jax.datasets.readers.folder import read_folder
-from chinchilla_jax.datasets.readers.in_memory import from_memory
+from chinchilla_jax.datasets.readers.in_memory import from_memory, holds_table
 from chinchilla_jax.datasets.readers.json_text import read_json
 from chinchilla_jax.datasets.readers.packed import unpacked
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url, name_of, read_place, shown_place
@@ -48,7 +49,8 @@ class ArrowTable(Protocol):
 
 
 TableLike: TypeAlias = (
-    "str | os.PathLike[str] | pd.DataFrame | ArrowTable | NDArray[Any] | Mapping[str, Any] | Sequence[Any]"
+    "str | os.PathLike[str] | IO[Any] | pd.DataFrame | ArrowTable | NDArray[Any] | Mapping[str, Any] | "
+    "Sequence[Any]"
 )
 """What `read_table` reads."""
 KINDS = (
@@ -74,7 +76,7 @@ def read_table(source: object, caller: str = "load_runs") -> Table:
     """The table that `source` names or is.
 
     Args:
-        source: a path, a URL, "-" for standard input, or a table in memory.
+        source: a path, a URL, "-" for standard input, an open file, or a table in memory.
         caller: the function that was given it, for messages.
 
     Raises:
@@ -87,8 +89,11 @@ def read_table(source: object, caller: str = "load_runs") -> Table:
             path = os.path.join(os.curdir, path)  # Path("-") is a file
         return _read_path(path)
     require_table(source, caller)
+    if _is_stream(source):
+        return _read_stream(source)
     table = from_memory(source)
-    assert table is not None
+    if not table.header:
+        raise DataError(f"{table.where}: it has no columns; give columns such as params, tokens, loss")
     return table
 
 
@@ -98,10 +103,24 @@ def require_table(source: object, caller: str) -> None:
     Raises:
         UsageError: it is of such a type; the line names `caller`, the function that was given it.
     """
-    if not isinstance(source, str | os.PathLike) and from_memory(source) is None:
+    if not (isinstance(source, str | os.PathLike) or _is_stream(source) or holds_table(source)):
         raise UsageError(
             f"{caller} cannot read {short(source)}, of type {type(source).__name__}; give {KINDS}"
         )
+
+
+def _is_stream(source: object) -> bool:
+    return isinstance(source, io.IOBase)
+
+
+def _read_stream(source: Any) -> Table:
+    """An open file, of text or of bytes."""
+    where = type(source).__name__
+    try:
+        content = source.read()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: cannot be read ({error}); give the path of the file") from None
+    return read_bytes(content.encode() if isinstance(content, str) else content, where)
 
 
 def name_of_source(source: object) -> str:

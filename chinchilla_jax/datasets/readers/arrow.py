@@ -66,7 +66,9 @@ def from_arrow(source: Any, where: str) -> Table:
         raise
     except Exception as error:
         reason = short(str(error).partition("\n")[0], 100)
-        raise DataError(f"{where}: cannot be read as an Arrow table ({reason}); give a DataFrame") from None
+        raise DataError(
+            f"{where}: cannot be read through Arrow ({reason}); convert its columns to numbers and texts"
+        ) from None
 
 
 def _within_limit(batches: Iterable[Any], where: str) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,31 +21,48 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def from_memory(source: object) -> Table | None:
-    """The table that an object holds; None where it is none.
+def holds_table(source: object) -> bool:
+    """Whether an object is of a type that holds a table; nothing of it is consumed."""
+    if isinstance(source, type):
+        return False
+    if isinstance(source, list | tuple):
+        return not source or isinstance(_record(source[0]), Mapping)
+    if isinstance(source, np.ndarray) and source.dtype == object and source.ndim == 1:
+        return holds_table(source.tolist())
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(source, pandas.Series | pandas.Index):
+        return False
+    return isinstance(source, Mapping | np.ndarray) or _speaks_arrow(source) or _is_lazy(source)
+
+
+def from_memory(source: Any) -> Table:
+    """The table that an object holds, for which `holds_table` is true.
 
     Raises:
-        DataError: it holds one, and it cannot be used.
+        DataError: it cannot be used.
+        UsageError: it has no rows yet.
     """
     where = type(source).__name__
-    if isinstance(source, type):
-        return None
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return from_frame(source)
     if isinstance(source, np.ndarray):
         return _from_array(source, where)
-    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
-        if pandas is not None and isinstance(source, pandas.Series | pandas.Index):
-            return None
+    if _speaks_arrow(source):
         return from_arrow(source, where)
-    if hasattr(source, "collect") and where == "LazyFrame":
-        raise UsageError("a LazyFrame has no rows yet; give what its collect() returns")
+    if _is_lazy(source):
+        raise UsageError(f"a {where} has no rows yet; give what its collect() returns")
     if isinstance(source, Mapping):
         return _from_mapping(source, where)
-    if isinstance(source, list | tuple):
-        return _from_records(source, where)
-    return None
+    return _from_records(source, where)
+
+
+def _speaks_arrow(source: object) -> bool:
+    return hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
+
+
+def _is_lazy(source: object) -> bool:
+    return type(source).__name__ == "LazyFrame" and hasattr(source, "collect")
 
 
 def from_frame(frame: pd.DataFrame) -> Table:
@@ -66,7 +83,7 @@ def from_frame(frame: pd.DataFrame) -> Table:
     return Table("DataFrame", (*header, *levels), column, frame.index.tolist(), row_word="index")
 
 
-def _from_array(array: np.ndarray[Any, Any], where: str) -> Table | None:
+def _from_array(array: np.ndarray[Any, Any], where: str) -> Table:
     if array.dtype.names is None:
         if array.dtype == object and array.ndim == 1:
             return _from_records(array.tolist(), where)
@@ -104,17 +121,16 @@ def _cells(values: Any, name: str, where: str) -> list[object]:
         if hasattr(values, method):
             converted = getattr(values, method)()
             break
-    if isinstance(converted, str | bytes) or not isinstance(converted, Iterable):
-        raise DataError(f"{where}: column {short(name)} is {short(values)}; give one value per run")
+    # The order of a set is not that of the runs.
+    if isinstance(converted, str | bytes | Set | Mapping) or not isinstance(converted, Iterable):
+        raise DataError(f"{where}: column {short(name)} is {short(values)}; give one value per run, in order")
     return [_plain(cell) for cell in converted]
 
 
-def _from_records(source: Sequence[Any], where: str) -> Table | None:
+def _from_records(source: Sequence[Any], where: str) -> Table:
     if not source:
         raise DataError(f"{where}: it is empty; give one dict per run")
     records = [_record(each) for each in source]
-    if not isinstance(records[0], Mapping):
-        return None
     return table_of_records(records, range(len(records)), where, "index")
 
 
