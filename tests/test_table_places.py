@@ -26,11 +26,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax import DataWarning, load_runs
+from chinchilla_jax import DataWarning, StudySpec, UsageError, load_runs
 from chinchilla_jax._util.errors import ChinchillaError, DataError
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets.reading import read_bytes
 from chinchilla_jax.datasets.validation import runs_from_table
+from chinchilla_jax.study.spec.data import load_study_data
 
 N = np.repeat([1e8, 3e8, 1e9], 4)
 D = np.tile([2e9, 5e9, 2e10, 6e10], 3)
@@ -497,3 +498,15 @@ def test_extreme_losses_are_read_or_refused_in_one_line(extreme):
     one.loc[3, "loss"] = extreme
     for frame in (one, every):
         outcome(frame.to_csv(index=False).encode())
+
+
+def test_a_study_refuses_standard_input_and_takes_a_folder(tmp_path, capsys):
+    said = "a study reads its table again when it resumes; give a file"
+    assert main(["study", "init", str(tmp_path / "s.toml"), "--data", "-"]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match="standard input, which a study cannot read again"):
+        StudySpec(data="-")
+    for place, run in enumerate(RUNS.to_dict("records")):
+        (tmp_path / f"{place}.json").write_text(json.dumps(run))
+    spec = StudySpec(data=str(tmp_path), drop_missing=True)
+    assert load_study_data(spec, "as_given").runs.data_hash == HASH

@@ -139,7 +139,10 @@ def run_command(
 @study_command.command("init")
 @click.argument("path", metavar="[FILE]", default="study.toml", help="The file to write.")
 @click.option(
-    "--data", metavar="DATA", default="chinchilla", help="Table to study: chinchilla, llama3, or a path."
+    "--data",
+    metavar="DATA",
+    default="chinchilla",
+    help="Table to study: chinchilla, llama3, or the path or URL of a table.",
 )
 @column_option
 @bundle("rows", dict, ROW_OPTIONS)
@@ -149,8 +152,11 @@ def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, 
 
     The spec is for the published table, or with --data for a table of your own.
     """
+    from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
     from chinchilla_jax.study.spec.example import example_for, example_toml
 
+    if data == STANDARD_INPUT:
+        raise UsageError("--data -: a study reads its table again when it resumes; give a file")
     if data == "chinchilla":
         text = example_toml()
     else:
