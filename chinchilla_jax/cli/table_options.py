@@ -154,12 +154,14 @@ def _only_one(context: click.Context, parameter: click.Parameter, given: tuple[s
     return given[0] if given else None
 
 
-def _comma_list(context: click.Context, parameter: click.Parameter, given: str | None) -> tuple[str, ...]:
-    """The names in a text such as "params,tokens"."""
-    names = tuple(name.strip() for name in (given or "").split(","))
-    if given is not None and not all(names):
-        raise UsageError(f"{parameter.opts[0]} {given!r}: give names, such as params,tokens")
-    return names if given is not None else ()
+def _comma_list(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The names in texts such as "params,tokens"."""
+    names = [name.strip() for text in given for name in text.split(",")]
+    if not all(names):
+        raise UsageError(f"{parameter.opts[0]} {','.join(given)!r}: give names, such as params,tokens")
+    return tuple(dict.fromkeys(names))
 
 
 experiment_option = click.option(
@@ -194,6 +196,7 @@ ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
     "best_of": click.option(
         "--best-of",
         metavar="COLUMNS",
+        multiple=True,
         callback=_comma_list,
         help="Read the row of lowest loss of each configuration: params,tokens, or any columns.",
     ),

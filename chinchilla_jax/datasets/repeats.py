@@ -40,7 +40,8 @@ def repeats_sentence(runs: Runs) -> str | None:
     columns = {name: each for name, each in {**runs.labels, **runs.groups}.items() if not is_run_name(name)}
     differ = []
     for name, labels in columns.items():
-        pairs = np.unique(np.stack([members, np.unique(labels, return_inverse=True)[1]]), axis=1)[0]
+        of = np.unique(labels, return_inverse=True)[1]
+        pairs = np.unique(members * (int(of.max()) + 1) + of) // (int(of.max()) + 1)
         if np.mean(np.bincount(pairs, minlength=len(counts))[several] > 1) >= _MOSTLY:
             differ.append(short(name))
     said = f", and differ in {list_text(differ, most=4)}" if differ else ""

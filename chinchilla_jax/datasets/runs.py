@@ -174,9 +174,9 @@ class Runs:
         return dataclasses.replace(
             self,
             **{quantity: getattr(self, quantity)[chosen] for quantity in QUANTITIES},
-            groups={name: labels[chosen] for name, labels in self.groups.items()},
-            labels={name: labels[chosen] for name, labels in self.labels.items()},
-            rows=None if self.rows is None else self.rows[chosen],
+            groups={name: _taken(labels, chosen) for name, labels in self.groups.items()},
+            labels={name: _taken(labels, chosen) for name, labels in self.labels.items()},
+            rows=None if self.rows is None else _taken(self.rows, chosen),
         )
 
     def name_row(self, position: int) -> str:
@@ -229,8 +229,17 @@ def _require_enough(given: Mapping[str, object]) -> str:
     return missing[0] if missing else ""
 
 
+def _taken(labels: NDArray[Any], chosen: Any) -> NDArray[Any]:
+    found = np.array(labels[chosen])
+    found.setflags(write=False)
+    return found
+
+
 def _labels(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.str_]:
     """Labels as text; numbers, None and NaN too."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and not values.flags.writeable:
+        if values.shape == (n_runs,):
+            return values  # those of other runs
     given = np.asarray(values, dtype=object)
     if given.shape != (n_runs,):
         raise DataError(

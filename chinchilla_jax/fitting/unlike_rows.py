@@ -79,11 +79,11 @@ def explaining_columns(runs: Runs, residuals: Floats, weights: Floats | None = N
     logs = np.log(np.stack([runs.params, runs.tokens]))
     centred = logs - logs.mean(axis=1, keepdims=True)
     common = np.stack([np.ones(len(runs)), *centred], axis=1)
-    errors = cut_off(residuals)
+    errors, places = cut_off(residuals), _places(logs)
     found = []
     for name, labels in columns.items():
         members = np.unique(labels, return_inverse=True)[1]
-        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, logs):
+        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, places):
             found.append(_explained(name, members, common, errors, 2 * len(columns)))
     named = [each for each in found if each.share >= LEAST_SHARE and each.p <= LEVEL]
     return sorted(named, key=lambda each: -each.share)
@@ -131,16 +131,15 @@ def _as_cell(text: str) -> str:
 def _explained(name: str, members: Members, common: Floats, errors: Floats, trials: int) -> Explained:
     from scipy.special import fdtrc
 
-    count = int(members.max()) + 1
-    shifts = np.concatenate([common, np.eye(count)[members]], axis=1)
-    models = [shifts]
-    if np.bincount(members).min() >= _FEWEST:
-        own = [np.eye(count)[members] * common[:, i : i + 1] for i in (1, 2)]
-        models.append(np.concatenate([shifts, *own], axis=1))
+    counts = np.bincount(members)
     rest, rank = _rest(common, errors)
-    best = Explained(name, count, 0.0, 1.0)
-    for model in models:
-        left, more = _rest(model, errors)
+    models = [_rest_of_shifts(members, counts, common[:, 1:], errors)]
+    if counts.min() >= _FEWEST:
+        # A constant and slopes for each label: a regression of its own for each.
+        parts = [_rest(common[members == label], errors[members == label]) for label in range(len(counts))]
+        models.append((sum(left for left, _ in parts), sum(own for _, own in parts)))
+    best = Explained(name, len(counts), 0.0, 1.0)
+    for left, more in models:
         free = len(errors) - more - 2  # the law has two more parameters than `common`
         if free < _SPARE or more == rank or not left > 0:
             continue
@@ -148,7 +147,7 @@ def _explained(name: str, members: Members, common: Floats, errors: Floats, tria
         ratio = (rest - left) / (more - rank) / (left / free)
         p = min(float(fdtrc(more - rank, free, max(ratio, 0.0))) * trials, 1.0)
         if share > best.share:
-            best = Explained(name, count, share, p)
+            best = Explained(name, len(counts), share, p)
     return best
 
 
@@ -158,19 +157,36 @@ def _rest(model: Floats, errors: Floats) -> tuple[float, int]:
     return float(np.sum((errors - model @ solution) ** 2)), int(rank)
 
 
-def _follows(members: Members, logs: Floats) -> bool:
-    """Whether runs that agree in size, tokens, tokens per parameter or compute have one label."""
+def _rest_of_shifts(
+    members: Members, counts: NDArray[np.int64], slopes: Floats, errors: Floats
+) -> tuple[float, int]:
+    """The same for common slopes and a constant for each label, which takes the means of its runs."""
+
+    def centred(values: Floats) -> Floats:
+        return values - (np.bincount(members, values) / counts)[members]
+
+    left, rank = _rest(np.stack([centred(slopes[:, 0]), centred(slopes[:, 1])], axis=1), centred(errors))
+    return left, rank + len(counts)
+
+
+def _places(logs: Floats) -> list[Members]:
+    """Groups of runs that agree in size, tokens, their ratio or compute, where most runs have company."""
     params, tokens = logs
+    found = []
     for values in (params, tokens, tokens - params, tokens + params):
         for rounding in _ROUNDINGS:
             order = np.argsort(values, kind="stable")
             group = np.empty(len(values), np.int64)
             group[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > rounding)])
-            several = np.bincount(group)[group] > 1
-            pairs = np.unique(np.stack([group, members]), axis=1).shape[1]
-            if several.mean() >= _MOSTLY and pairs == group.max() + 1:
-                return True
-    return False
+            if (np.bincount(group)[group] > 1).mean() >= _MOSTLY:
+                found.append(group)
+    return found
+
+
+def _follows(members: Members, places: list[Members]) -> bool:
+    """Whether all runs of a place have one label, for the places of one kind."""
+    count = int(members.max()) + 1
+    return any(len(np.unique(group * count + members)) == int(group.max()) + 1 for group in places)
 
 
 def cut_off(residuals: Floats) -> Floats:
