@@ -237,9 +237,10 @@ def _taken(labels: NDArray[Any], chosen: Any) -> NDArray[Any]:
 
 def _labels(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.str_]:
     """Labels as text; numbers, None and NaN too."""
-    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and not values.flags.writeable:
-        if values.shape == (n_runs,):
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.shape == (n_runs,):
+        if not values.flags.writeable:
             return values  # those of other runs
+        values = values.tolist()
     given = np.asarray(values, dtype=object)
     if given.shape != (n_runs,):
         raise DataError(
