@@ -60,3 +60,16 @@ def test_results_say_what_was_read():
     assert fit.read == cj.load_runs(table_of_runs()).read_lines
     assert "loss from 'val_loss'" in repr(fit)
     assert cj.fit(cj.load_runs("llama3"), objective="squared", starts=2).read == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "condition"),
+    [
+        ({"epochs": [1, 2, 3, 4, 5, 6, 7, 8, 9]}, "epochs <= 4"),
+        ({"unique_tokens": [1e9] * 9}, "tokens / unique_tokens"),
+    ],
+)
+def test_rows_that_repeat_their_data_are_said(column, condition):
+    table = table_of_runs().rename(columns={"Training Tokens": "tokens"}).assign(**column)
+    (note,) = (note for note in cj.load_runs(table).source.notes if "repeat" in note)
+    assert note.startswith("5 rows repeat" if "epochs" in column else "6 rows repeat") and condition in note

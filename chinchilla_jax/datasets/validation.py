@@ -24,6 +24,7 @@ from chinchilla_jax.datasets.columns import match_table, mention_others
 from chinchilla_jax.datasets.group_columns import read_labels
 from chinchilla_jax.datasets.jumps import require_no_jump
 from chinchilla_jax.datasets.quantities import complete, read_columns
+from chinchilla_jax.datasets.repetition import note_repetition
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.suspicions import require_clear_units
 from chinchilla_jax.datasets.table import Table, show_text
@@ -50,7 +51,9 @@ def runs_from_table(
         with np.errstate(over="ignore"):  # medians of values near the end of float64
             require_clear_units(table, read)
     arrays = complete(table, read)
-    source = read.record(mention_others(table, positions, columns) if own else table)
+    if own:
+        table = note_repetition(mention_others(table, positions, columns), arrays["tokens"])
+    source = read.record(table)
     runs = Runs(
         arrays["params"],
         arrays["tokens"],

@@ -1,0 +1,47 @@
+"""Runs that went through their data several times, whose tokens are not all new.
+
+Up to four epochs a repeated token is worth almost a new one (Muennighoff et al. 2023, arXiv:2305.16264); after
+many it is worth nothing, and a law in tokens does not hold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax._util.errors import short
+from chinchilla_jax._util.text import count_text
+from chinchilla_jax.datasets.number_styles import read_numbers
+from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.units import Unit
+
+MOST_EPOCHS = 4.0
+_EPOCHS = ("epochs", "epoch", "nepochs", "numepochs", "trainepochs", "numtrainepochs")
+_UNIQUE = ("uniquetokens", "nuniquetokens", "numuniquetokens", "tokensunique")
+
+
+def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
+    """The table with a note of the rows that repeat their data more than four times, if it says so.
+
+    Args:
+        table: the table.
+        tokens: seen by each run, (n,).
+    """
+    by_epochs = table.find(*_EPOCHS)
+    position = table.find(*_UNIQUE) if by_epochs is None else by_epochs
+    if position is None:
+        return table
+    numbers = read_numbers(table.column(position), Unit("tokens", "count")).values
+    with np.errstate(all="ignore"):
+        epochs = numbers if by_epochs is not None else tokens / numbers
+    often = int(np.sum(epochs > MOST_EPOCHS))
+    if not often:
+        return table
+    name = table.header[position].strip()
+    shown = name if name.isidentifier() else f"`{name}`"
+    condition = f"{shown} <= 4" if by_epochs is not None else f"tokens / {shown} <= 4"
+    return table.note(
+        f"{count_text(often, 'row')} repeat{'s' if often == 1 else ''} the data more than {MOST_EPOCHS:g} times "
+        f'(column {short(name)}), and a law in tokens takes them for new; --where "{condition}" leaves such '
+        "rows out"
+    )
