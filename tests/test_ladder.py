@@ -283,6 +283,15 @@ def test_an_import_adds_all_runs_or_none(tmp_path, study):
     assert [(run.stage, run.loss) for run in study.store.runs()] == [("imported", 3.2), ("imported", None)]
 
 
+def test_an_import_reads_units_and_says_what_it_read(tmp_path, study):
+    path, said = tmp_path / "runs.csv", []
+    path.write_text("n_params,tokens (B),val_bpb\n1e8,1,1.1\n2e8,2,\n")
+    import_runs(study.store, path, units={"params": "count"}, bytes_per_token=4.0, say=said.append)
+    assert [run.tokens for run in study.store.runs()] == [1e9, 2e9]
+    assert study.store.runs()[0].loss == pytest.approx(1.1 * np.log(2) * 4)
+    assert "tokens from 'tokens (B)' in billions, loss from 'val_bpb' in bits per byte, 4 bytes" in said[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -20,6 +20,13 @@ from chinchilla_jax.cli.options import (
     seed_option,
 )
 from chinchilla_jax.cli.simulate import seed_run_options, simulate_command
+from chinchilla_jax.cli.table_options import (
+    bytes_per_token_option,
+    column_option,
+    read_columns,
+    read_units,
+    unit_option,
+)
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.ladder import Run
@@ -172,12 +179,25 @@ def show_command(database: str, as_json: bool) -> None:
 @progress_command.command("import")
 @_database_argument
 @click.argument("table", help="A table with params, tokens, loss, as `fit` takes.")
+@column_option
+@unit_option
+@bytes_per_token_option
 @quiet_option
-def import_command(database: str, table: str) -> None:
+def import_command(
+    database: str, table: str, column: tuple[str, ...], unit: tuple[str, ...], bytes_per_token: float | None
+) -> None:
     """Add the runs of a table; rows without a loss are open."""
     from chinchilla_jax.planning.ladder import RunStore, import_runs
 
-    output.echo(f"{database}: {import_runs(RunStore(database), table):,} runs added")
+    count = import_runs(
+        RunStore(database),
+        table,
+        columns=read_columns(column),
+        units=read_units(unit),
+        bytes_per_token=bytes_per_token,
+        say=output.print_paragraph,
+    )
+    output.echo(f"{database}: {count:,} runs added")
 
 
 @progress_command.command("export")

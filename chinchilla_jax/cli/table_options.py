@@ -57,7 +57,7 @@ class Table:
         found = {
             "drop_highest_loss": self.drop_highest_loss,
             "columns": read_columns(self.column),
-            "units": read_columns(self.unit, "--unit", example="flops=PF-days"),
+            "units": read_units(self.unit),
             "bytes_per_token": self.bytes_per_token,
             "experiment": self.experiment,
             "where": tuple(self.where),
@@ -107,6 +107,11 @@ def read_columns(
             raise UsageError(f"{option} {quantity}=... is given twice; give each name once")
         columns[quantity] = name
     return columns or None
+
+
+def read_units(given: Sequence[str]) -> dict[str, str] | None:
+    """Units by quantity, from texts such as "flops=PF-days"; None without any."""
+    return read_columns(given, "--unit", example="flops=PF-days")
 
 
 def _complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> Sequence[Any]:
@@ -171,20 +176,22 @@ experiment_option = click.option(
     callback=_only_one,
     help="The experiment to read, if DATA holds several.",
 )
+unit_option = click.option(
+    "--unit",
+    metavar="QUANTITY=UNIT",
+    multiple=True,
+    help="Unit of a column of DATA: params or tokens in millions, billions, flops in GFLOP, EFLOP, PF-days, "
+    "loss in bits, bpb, perplexity, ...; repeatable.",
+)
+bytes_per_token_option = click.option(
+    "--bytes-per-token",
+    type=choices.POSITIVE,
+    metavar="X",
+    help="Bytes of text per token, which makes nats per token of a loss in bits per byte.",
+)
 ROW_OPTIONS: Mapping[str, Decorator[Any]] = {
-    "unit": click.option(
-        "--unit",
-        metavar="QUANTITY=UNIT",
-        multiple=True,
-        help="Unit of a column of DATA: params or tokens in millions, billions, flops in GFLOP, EFLOP, "
-        "PF-days, loss in bits, bpb, perplexity, ...; repeatable.",
-    ),
-    "bytes_per_token": click.option(
-        "--bytes-per-token",
-        type=choices.POSITIVE,
-        metavar="X",
-        help="Bytes of text per token, which makes nats per token of a loss in bits per byte.",
-    ),
+    "unit": unit_option,
+    "bytes_per_token": bytes_per_token_option,
     "experiment": experiment_option,
     "where": click.option(
         "--where",

@@ -55,6 +55,7 @@ def match_columns(
     *,
     quantities: Sequence[str] = QUANTITIES,
     cells: _Cells | None = None,
+    by_option: bool = True,
 ) -> dict[str, int]:
     """Position of the column of each quantity.
 
@@ -67,6 +68,7 @@ def match_columns(
             enough.
         cells: the cells of the column at a position, so that a column whose values are impossible is no
             candidate; None where they are not known.
+        by_option: whether a question can be answered by `columns`; otherwise by renaming.
 
     Returns:
         Quantity to column position.
@@ -82,22 +84,28 @@ def match_columns(
     free = _candidates(header, cells, set(positions.values()))
     for quantity, plain in _plain(quantities, free, positions, cells).items():
         plain = _in_one_unit(plain, free, cells)
-        _require_one(header, where, quantity, plain, free)
+        _require_one(header, where, quantity, plain, free, by_option)
         positions[quantity] = plain[0]
     missing = [quantity for quantity in quantities if quantity not in positions]
     counts = [quantity for quantity in missing if quantity != "loss"]
     if len(counts) < 2:  # two of three are enough
         missing = [quantity for quantity in missing if quantity == "loss"]
     if missing:
-        raise DataError(_missing_message(header, where, missing, free, cells))
+        raise DataError(_missing_message(header, where, missing, free, cells, by_option))
     return positions
 
 
 def match_table(
-    table: Table, columns: Mapping[str, str] | None = None, *, quantities: Sequence[str] = QUANTITIES
+    table: Table,
+    columns: Mapping[str, str] | None = None,
+    *,
+    quantities: Sequence[str] = QUANTITIES,
+    by_option: bool = True,
 ) -> dict[str, int]:
     """`match_columns` for a table."""
-    return match_columns(table.header, table.where, columns, quantities=quantities, cells=table.column)
+    return match_columns(
+        table.header, table.where, columns, quantities=quantities, cells=table.column, by_option=by_option
+    )
 
 
 def mention_others(
@@ -157,7 +165,12 @@ def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: _Cells |
 
 
 def _require_one(
-    header: Sequence[str], where: str, quantity: str, plain: Sequence[int], free: Mapping[int, Meaning]
+    header: Sequence[str],
+    where: str,
+    quantity: str,
+    plain: Sequence[int],
+    free: Mapping[int, Meaning],
+    by_option: bool,
 ) -> None:
     """Refuse a silent choice: that is how a fit ends up on the wrong column."""
     names = [header[place].strip() for place in plain]
@@ -167,10 +180,11 @@ def _require_one(
     rivals = [place for place, meaning in free.items() if _is_rival(meaning, free[plain[0]])]
     if len(plain) + len(rivals) > 1:
         named = [header[place].strip() for place in (*plain, *rivals)]
+        choose = f"choose with {_options(quantity, named)} (columns={{{quantity!r}: ...}} in Python)"
         raise DataError(
             f"{where}: {_several(len(named))} columns may hold {quantity}: "
-            f"{list_text([short(name) for name in named], 8)}; choose with {_options(quantity, named)} "
-            f"(columns={{{quantity!r}: ...}} in Python)"
+            f"{list_text([short(name) for name in named], 8)}; "
+            f"{choose if by_option else 'keep the one to use, and delete or rename the others'}"
         )
 
 
@@ -221,6 +235,7 @@ def _missing_message(
     missing: Sequence[str],
     free: Mapping[int, Meaning],
     cells: _Cells | None,
+    by_option: bool,
 ) -> str:
     if header and all(NUMBER.fullmatch(name.strip()) for name in header):
         return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
@@ -235,7 +250,7 @@ def _missing_message(
     also = ", and none for loss" if counts and "loss" in missing else ""
     listed = ", ".join(short(name) for name in header[:8])
     more = f" and {len(header) - 8} more" if len(header) > 8 else ""
-    remedy = _remedy(missing, _proposals(header, missing, free, cells))
+    remedy = _remedy(missing, _proposals(header, missing, free, cells), by_option)
     return f"{where}: found no {absent}{also}; the table has {listed}{more}; {remedy}"
 
 
@@ -270,12 +285,17 @@ _QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.item
 _LONG_ALIASES = [name for name in _QUANTITY_OF if len(name) > 3]
 
 
-def _remedy(missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+def _remedy(
+    missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, str]]], by_option: bool
+) -> str:
     # Two of params, tokens and flops are enough.
     unnamed = [quantity for quantity in missing if quantity != "loss" and quantity not in proposed]
     unnamed = unnamed[: max(len(unnamed) - 1, 0)]
     if "loss" in missing and "loss" not in proposed:
         unnamed.append("loss")
+    if proposed and not by_option:
+        renamed = ", ".join(f"{short(columns[0][0])} to {quantity}" for quantity, columns in proposed.items())
+        return f"if these hold them, rename {renamed}"
     if proposed:
         several = any(len(columns) > 1 for columns in proposed.values())
         told = (" and " if several else " ").join(
@@ -285,8 +305,9 @@ def _remedy(missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, s
         rest = f" and {_placeholders(unnamed)} for the rest" if unnamed else ""
         return f"if these hold them, pass {told}{rest} (columns=... in Python)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
+    told = f"pass {_placeholders(unnamed)}, or rename" if by_option else "rename"
     return (
-        f"pass {_placeholders(unnamed)}, or rename the {'columns' if len(unnamed) > 1 else 'column'} "
+        f"{told} the {'columns' if len(unnamed) > 1 else 'column'} "
         f"(recognised names: {others}); of params, tokens and flops, C = 6 N D gives the third"
     )
 

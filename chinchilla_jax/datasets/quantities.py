@@ -58,6 +58,16 @@ class Columns:
     styles: Mapping[str, str]
     stated: frozenset[str]
 
+    def with_loss(self, other: Columns) -> Columns:
+        """These columns and the loss of others, which may be of fewer rows."""
+        return Columns(
+            {**self.positions, **other.positions},
+            {**self.units, **other.units},
+            {**self.arrays, **other.arrays},
+            {**self.styles, **other.styles},
+            self.stated | other.stated,
+        )
+
     def record(self, table: Table) -> Source:
         """The table's record with these columns and their units."""
         given = table.bytes_per_token

@@ -1,7 +1,7 @@
 """Runs that went through their data several times, whose tokens are not all new.
 
-Up to four epochs a repeated token is worth almost a new one (Muennighoff et al. 2023, arXiv:2305.16264); after
-many it is worth nothing, and a law in tokens does not hold.
+Up to four epochs a repeated token is worth almost a new one (Muennighoff et al. 2023, arXiv:2305.16264);
+after many it is worth nothing, and a law in tokens does not hold.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
     shown = name if name.isidentifier() else f"`{name}`"
     condition = f"{shown} <= 4" if by_epochs is not None else f"tokens / {shown} <= 4"
     return table.note(
-        f"{count_text(often, 'row')} repeat{'s' if often == 1 else ''} the data more than {MOST_EPOCHS:g} times "
+        f"{count_text(often, 'row')} repeat{'s' * (often == 1)} the data more than {MOST_EPOCHS:g} times "
         f'(column {short(name)}), and a law in tokens takes them for new; --where "{condition}" leaves such '
         "rows out"
     )

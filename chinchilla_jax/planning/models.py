@@ -128,7 +128,7 @@ def _named(
 def _models(table: Table) -> pd.DataFrame:
     import pandas as pd
 
-    positions = match_table(table, quantities=("params", "tokens", "flops"))
+    positions = match_table(table, quantities=("params", "tokens", "flops"), by_option=False)
     require_rows(table, "add a row per model")
     counts = read_quantities(table, positions)
     name_at, source_at = table.find("model", "name", "modelname"), table.find("source")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.datasets.cells import cell_text
 from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.foreign import unpack
-from chinchilla_jax.datasets.quantities import parse_columns, read_quantities
+from chinchilla_jax.datasets.quantities import complete, read_columns
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.states import finished_runs
 from chinchilla_jax.datasets.suspicions import warn_of_units
 from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
 
@@ -54,7 +57,15 @@ def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     return len(runs)
 
 
-def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
+def import_runs(
+    store: RunStore,
+    path: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    bytes_per_token: float | None = None,
+    say: Callable[[str], None] | None = None,
+) -> int:
     """Add the runs of a table, all or none.
 
     Args:
@@ -62,6 +73,10 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
         path: a file of any kind that `load_runs` reads, with the columns that it needs. Rows without a loss
             become open runs; runs that have a loss and did not finish are left out. The column stage is kept
             where it names one; other runs are "imported". The column config may hold JSON.
+        columns: as for `load_runs`.
+        units: as for `load_runs`.
+        bytes_per_token: as for `load_runs`.
+        say: called with each sentence about what was read.
 
     Returns:
         The number of runs.
@@ -73,22 +88,28 @@ def import_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
         DataError: the file cannot be read, a column is missing, or a cell is not a positive number.
     """
     table = unpack(read_table(path, "import_runs"))
-    positions = match_table(table)
+    table = dataclasses.replace(table, units=read_units(units), bytes_per_token=bytes_per_token)
+    positions = match_table(table, columns)
     require_rows(table, "add a row per run")
     loss_at = positions.pop("loss")
     table = finished_runs(table, among=_with_text(table, loss_at))
-    counts = read_quantities(table, positions)
+    read = read_columns(table, positions)
+    counts = complete(table, read)
     done = _with_text(table, loss_at)
-    losses = parse_columns(table.take(done), {"loss": loss_at})["loss"]
+    read = read.with_loss(read_columns(table.take(done), {"loss": loss_at}))
+    losses = read.arrays["loss"]
     warn_of_units(table.where, counts["params"], counts["tokens"], losses)
-    columns = {name: counts[name].tolist() for name in ("params", "tokens", "flops")}
+    if say is not None:
+        for line in read.record(table).lines:
+            say(line)
+    numbers = {name: counts[name].tolist() for name in ("params", "tokens", "flops")}
     loss = dict(zip(done, losses.tolist(), strict=True))
     stages, configs = _texts(table, "stage"), _texts(table, "config")
     with store.transaction() as inside:
         for row, (stage, config) in enumerate(zip(stages, configs, strict=True)):
             inside.put(
                 Run(
-                    **{name: column[row] for name, column in columns.items()},
+                    **{name: column[row] for name, column in numbers.items()},
                     stage=stage if stage in STAGES else "imported",
                     loss=loss.get(row),
                     config=_config(config),
