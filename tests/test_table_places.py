@@ -94,12 +94,22 @@ def test_tables_on_a_web_server(web, capsys):
     assert "runs.csv, params as_given: 12 runs" in capsys.readouterr().out
 
 
-def test_tables_wherever_fsspec_reaches(monkeypatch):
+def test_tables_wherever_fsspec_reaches():
     with fsspec.open("memory://tables-c/runs.parquet", "wb") as stream:
         RUNS.to_parquet(stream)
     assert load_runs("memory://tables-c/runs.parquet").data_hash == HASH
     assert "no such file; check the address" in message(load_runs, "memory://tables-c/none.csv")
     assert "cannot be read" in message(load_runs, "nonsense://x/runs.csv")
+
+
+def test_a_url_without_what_it_needs_says_what_to_do(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("Unable to locate credentials")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec.core, "url_to_fs", refuse)
+        said = message(load_runs, "s3://bucket/runs.csv")
+    assert "(Unable to locate credentials); set them, or give the https:// address of a public file" in said
     monkeypatch.setitem(sys.modules, "fsspec", None)
     assert "run pip install 'chinchilla-jax[remote]'" in message(load_runs, "memory://tables-c/runs.parquet")
 

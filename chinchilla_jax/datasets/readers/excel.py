@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from typing import Any
 
 from chinchilla_jax._util.errors import DataError, short
@@ -22,6 +21,8 @@ def read_excel(content: bytes, where: str) -> Table:
     Raises:
         DataError: not a workbook, damaged, or with several sheets that could be meant.
     """
+    import zipfile  # slow to import, and no other table needs it
+
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             parts = archive.infolist()

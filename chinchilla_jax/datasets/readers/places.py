@@ -101,7 +101,10 @@ def _url(url: str) -> bytes:
         if isinstance(first, FileNotFoundError) or _http_status(first) == 404:
             raise DataError(f"{where}: no such file; check the address") from None
         reason = _reason(first, url, where)
-        raise DataError(f"{where}: cannot be read ({reason}); check the address") from None
+        remedy = "check the address"
+        if "credential" in reason.casefold():
+            remedy = "set them, or give the https:// address of a public file"
+        raise DataError(f"{where}: cannot be read ({reason}); {remedy}") from None
 
 
 def _first(error: BaseException) -> BaseException:
