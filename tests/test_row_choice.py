@@ -228,6 +228,28 @@ def test_commands_read_the_rows_that_the_options_name(path):
     assert found["law_found"] == pytest.approx(wanted.parameters, rel=1e-9)
 
 
+def test_two_corpora_of_one_table_are_compared(path):
+    options = (
+        "--column",
+        "loss=eval/loss",
+        "--best-of",
+        "params",
+        "--best-of",
+        "tokens",
+        "--resamples",
+        "50",
+    )
+    found = strict_json(
+        done(
+            "wald", path, "--where", "corpus == 'c4'", *options, "--json",
+            "--against", path, "--against-where", "corpus == 'pile'",
+        )
+    )  # fmt: skip
+    assert found["data"]["hash"] != found["against"]["hash"]
+    assert found["data"]["n_runs"] == found["against"]["n_runs"] == 24
+    assert "give it too" in refused("wald", path, "--against-where", "lr > 0", *options)
+
+
 def test_an_experiment_that_is_given_twice_is_an_error(path):
     text = refused("fit", path, "--experiment", "a", "--experiment", "b")
     assert "--experiment is given as 'a' and 'b'" in text

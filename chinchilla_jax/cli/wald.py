@@ -44,8 +44,14 @@ _LAW = "hoffmann2022"
 @click.option(
     "--against",
     metavar="DATA2",
-    help="Another table to compare with, instead of a law; bootstrapped too. Options about columns hold for "
-    "both.",
+    help="Another table to compare with, instead of a law; bootstrapped too. Options about columns and "
+    "rows hold for both.",
+)
+@click.option(
+    "--against-where",
+    metavar="CONDITION",
+    multiple=True,
+    help="Rows of DATA2 to read, in place of --where, such as another corpus of DATA; repeatable.",
 )
 @click.option(
     "--compare",
@@ -65,6 +71,7 @@ def wald_command(
     law: str | None,
     errors: str | None,
     against: str | None,
+    against_where: tuple[str, ...],
     compare: str,
     delta: Delta | None,
     resamples: int,
@@ -85,11 +92,14 @@ def wald_command(
     if against is not None and (law is not None or errors is not None):
         other = "--law" if law is not None else "--errors"
         raise UsageError(f"{other} is about a law and --against about a table; give one of them")
+    if against_where and against is None:
+        raise UsageError("--against-where is about the rows of --against TABLE; give it too")
     name = law or _LAW
     tested, published = parse_law(name), None if errors is None else _read_errors(errors)
     tables = [resampling.read_runs(table)]
     if against is not None:
-        tables.append(resampling.read_runs(dataclasses.replace(table, data=against)))
+        other = dataclasses.replace(table, data=against, where=against_where or table.where)
+        tables.append(resampling.read_runs(other))
 
     def fitted(each: Runs, seed: int) -> BootstrapResult:
         with output.progress("bootstrap", resamples) as advance:
