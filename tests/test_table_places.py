@@ -455,6 +455,18 @@ def test_runs_of_mlflow_s_api():
     }
 
 
+def test_configurations_as_weights_and_biases_keeps_them():
+    runs = [
+        {
+            "config": {"n_params": {"value": run["params"], "desc": None}},
+            "tokens": run["tokens"],
+            "loss": run["loss"],
+        }
+        for run in RUNS.to_dict("records")
+    ]
+    assert load_runs(runs).data_hash == HASH
+
+
 def lines(sep, *above):
     return "\n".join([*above, *(sep.join(str(cell) for cell in row) for row in ROWS), ""]).encode()
 

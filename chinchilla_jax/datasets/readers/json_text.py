@@ -100,7 +100,8 @@ def table_of_records(
 def flattened(value: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:
     """The fields, those of nested objects named "outer.inner".
 
-    A list of {"key": ..., "value": ...}, as MLflow writes, is an object too. Names that begin with "_" are
+    A list of {"key": ..., "value": ...}, as MLflow writes, is an object too, and {"value": ..., "desc": ...},
+    as Weights & Biases keeps a configuration, is its value. Names that begin with "_" are
     left out: Weights & Biases uses them for its own bookkeeping.
     """
     fields: dict[str, object] = {}
@@ -110,7 +111,7 @@ def flattened(value: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:
         for name, inner in mapping.items():
             if str(name).startswith("_"):
                 continue
-            inner = _paired(inner)
+            inner = _plain(inner)
             if isinstance(inner, Mapping):
                 stack.append((f"{before}{name}.", inner))
             else:
@@ -126,7 +127,9 @@ def _hoisted(record: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return record
 
 
-def _paired(value: object) -> object:
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping) and "value" in value and value.keys() <= {"value", "desc"}:
+        return value["value"]
     if not isinstance(value, list) or not value:
         return value
     pairs = all(isinstance(each, Mapping) and {"key", "value"} <= each.keys() for each in value)

@@ -23,7 +23,7 @@ from chinchilla_jax.datasets.catalogue import COUNTINGS
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.interpretations import Interpretations
-from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
@@ -451,7 +451,13 @@ def _interpretations(data: str, given: Sequence[str], several: Interpretations) 
         if any(given.count(name) > 1 for name in given):
             raise UsageError(f"interpretations is {short(list(given), 80)}; list each name once")
     unknown = [name for name in given if name not in allowed]
-    if unknown and unknown[0] in COUNTINGS and data not in dataset_names() and not os.path.exists(data):
+    if (
+        unknown
+        and unknown[0] in COUNTINGS
+        and data not in dataset_names()
+        and not os.path.exists(data)
+        and not is_url(data)
+    ):
         # The name would be right for the embedded table that was probably meant.
         near = closest(data, dataset_names())
         hint = f"; did you mean {near!r}?" if near else ";"
