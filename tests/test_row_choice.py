@@ -128,6 +128,15 @@ def test_a_cell_is_compared_with_a_number_as_the_number_that_it_is(cell, sign, n
     assert (0 in rows_where(read_table(frame), f"a {sign} {number!r} or a == '0'", {})) == (wanted or False)
 
 
+def test_cells_with_a_letter_or_separators_are_numbers_beside_numbers():
+    sizes = ["70M", "1.3B", "1,300,000,000", "3T", "7b", "1,234", "x"]
+    read = read_table(pd.DataFrame({"size": sizes}))
+    assert rows_where(read, "size >= 1e9", {}) == [1, 2, 3, 4]
+    assert rows_where(read, "size / 2 == 35e6", {}) == [0]
+    assert rows_where(read, "size == '7b' or size == 'x'", {}) == [4, 6]
+    assert rows_where(read, "size in ['7B', '70M']", {}) == [0]  # texts
+
+
 # --- Final, best, flags ----------------------------------------------------------------------------------
 
 

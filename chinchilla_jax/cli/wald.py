@@ -98,8 +98,8 @@ def wald_command(
     tested, published = parse_law(name), None if errors is None else _read_errors(errors)
     tables = [resampling.read_runs(table)]
     if against is not None:
-        other = dataclasses.replace(table, data=against, where=against_where or table.where)
-        tables.append(resampling.read_runs(other))
+        second = dataclasses.replace(table, data=against, where=against_where or table.where)
+        tables.append(resampling.read_runs(second))
 
     def fitted(each: Runs, seed: int) -> BootstrapResult:
         with output.progress("bootstrap", resamples) as advance:

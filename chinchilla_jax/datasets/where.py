@@ -11,8 +11,9 @@ false, and + - * / between numbers. A name that is no Python name goes in backti
 | any other text       | no number                    | its text      | an error             |
 | empty                | nothing                      | nothing       | false                |
 
-Texts that are numbers on both sides are compared as numbers. What is nothing, or no number, is neither equal
-to, nor above, nor below any number: only != and `not in` hold.
+A cell is read as it is in the table, in the table's own unit; beside a number "1.3B" and "1,300,000,000" are
+the numbers that they are. Texts that are plain numbers on both sides are compared as numbers. What is
+nothing, or no number, is neither equal to, nor above, nor below any number: only != and `not in` hold.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _LONGEST = 2000  # characters
 _DEEPEST = 50  # brackets within brackets
 _QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`([^`]*)`""")
+_SCALED = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([kKmMbBgGtT])")
+_SCALES = {"k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3}){2,}|[1-9][0-9]{0,2}(?: [0-9]{3})+")
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -298,16 +302,28 @@ def _alike(one: Value, other: Value) -> tuple[Any, Any] | None:
     if isinstance(one, bool) or isinstance(other, bool):
         flags = as_flag(one), as_flag(other)
         return None if None in flags else flags
-    numbers = _as_number(one), _as_number(other)
+    texts = isinstance(one, str) and isinstance(other, str)
+    numbers = [_plain_number(each) if texts else _as_number(each) for each in (one, other)]
     if None not in numbers:
-        return numbers
+        return numbers[0], numbers[1]
     if isinstance(one, float | int) or isinstance(other, float | int):
         return None
     return _text(one), _text(other)
 
 
 def _as_number(value: Value) -> float | None:
-    """A cell as a number; None where it is none, NaN included."""
+    """A cell as a number, "1.3B" and "1,300,000,000" too; None where it is none, NaN included."""
+    number = _plain_number(value)
+    if number is None and isinstance(value, str):
+        text = value.strip()
+        if scaled := _SCALED.fullmatch(text):
+            return float(f"{scaled[1]}e{_SCALES[scaled[2].casefold()]}")  # in one rounding
+        if _THOUSANDS.fullmatch(text):
+            return float(re.sub(r"[, ]", "", text))
+    return number
+
+
+def _plain_number(value: Value) -> float | None:
     if isinstance(value, bool):
         return None
     try:
