@@ -359,3 +359,13 @@ def test_arguments_of_a_wrong_type_are_one_line(function):
                 call(**usual | {argument: value})
             except ChinchillaError as error:
                 assert str(error).isprintable(), argument
+
+
+def test_fields_beside_a_list_are_read_where_its_objects_lack_a_quantity(tmp_path):
+    path = tmp_path / "run.json"
+    pairs = zip(COLUMNS["tokens"], COLUMNS["loss"], strict=True)
+    evaluations = [{"tokens": d, "val_loss": x} for d, x in pairs]
+    path.write_text(json.dumps({"hyperparameters": {"params": 1e8, "seed": 1}, "results": evaluations}))
+    assert "rows have the same params (1e+08)" in message(load_runs, path)
+    path.write_text(json.dumps({"hyperparameters": {"params": 1e8, "tokens": 2e10}, "results": evaluations}))
+    assert "two columns may hold tokens: 'hyperparameters.tokens' and 'tokens'" in message(load_runs, path)

@@ -299,7 +299,7 @@ def _remedy(
     if proposed:
         several = any(len(columns) > 1 for columns in proposed.values())
         told = (" and " if several else " ").join(
-            " or ".join(_option(quantity, name, unit) for name, unit in columns[:_MOST_OPTIONS])
+            _alternatives([_option(quantity, name, unit) for name, unit in columns])
             for quantity, columns in proposed.items()
         )
         rest = f" and {_placeholders(unnamed)} for the rest" if unnamed else ""
@@ -319,8 +319,11 @@ def _option(quantity: str, name: str, unit: str = "") -> str:
 
 
 def _options(quantity: str, names: Sequence[str]) -> str:
-    shown = [_option(quantity, name) for name in names[:_MOST_OPTIONS]]
-    return " or ".join([*shown, *(["another"] if len(names) > _MOST_OPTIONS else [])])
+    return _alternatives([_option(quantity, name) for name in names])
+
+
+def _alternatives(options: Sequence[str]) -> str:
+    return " or ".join([*options[:_MOST_OPTIONS], *(["another"] if len(options) > _MOST_OPTIONS else [])])
 
 
 def _placeholders(quantities: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 | document                                      | what a row is                                    |
 |-----------------------------------------------|--------------------------------------------------|
 | [{...}, {...}]                                | an object                                        |
-| {"runs": [{...}, {...}], ...}                 | an object of the only list of objects            |
+| {"runs": [{...}, {...}], ...}                 | an object of the only list of objects (1)        |
 | {"run-1": {...}, "run-2": {...}}              | an object; its name becomes the column "run"     |
 | {"runs": {"run-1": {...}, ...}, ...}          | an object, likewise                              |
 | {"params": [...], "tokens": [...], ...}       | a place in the lists; other fields are left out  |
@@ -11,6 +11,7 @@
 | {"columns": [...], "data": [[...], ...]}      | an inner list                                    |
 | {...}                                         | the whole                                        |
 
+(1) with the fields beside the list, where these hold a quantity that the objects lack.
 Fields of nested objects get the name "outer.inner".
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.readers.headers import n_quantities
 from chinchilla_jax.datasets.table import Table
 
@@ -206,13 +208,25 @@ def _is_split(document: Mapping[Any, Any]) -> bool:
     return isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data)
 
 
+def _with_outer(records: list[Any], outer: Mapping[Any, Any]) -> list[object]:
+    """The objects of a list, with the fields beside it where these hold a quantity that the objects lack.
+
+    One run's file may hold its size and tokens once, and a list of its evaluations or checkpoints.
+    """
+    beside = {name: each for name, each in flattened(outer).items() if not isinstance(each, list)}
+    inside = {quantity_of(name) for record in records for name in flattened(record)}
+    if {quantity_of(name) for name in beside} <= inside | {None}:
+        return list(records)
+    return [{**beside, **record} for record in records]
+
+
 def _records(document: Mapping[Any, Any], where: str) -> list[object]:
     lists = _lists_of_objects(document)
     if len(lists) > 1:
         named = ", ".join(short(name) for name in lists[:5])
         raise DataError(f"{where}: {len(lists)} lists of objects ({named}); keep the one that holds the runs")
     if lists:
-        return list(document[lists[0]])
+        return _with_outer(document[lists[0]], {n: each for n, each in document.items() if n != lists[0]})
     inner = [each for each in document.values() if isinstance(each, Mapping)]
     candidates: list[Mapping[Any, Any]] = [document, *inner] if len(inner) == 1 else [document]
     for candidate in candidates:
