@@ -95,3 +95,14 @@ def test_repeats_and_checkpoints_are_said_when_a_table_is_read(tmp_path):
     path = tmp_path / "runs.csv"
     frame.to_csv(path, index=False)
     assert said in strict_json(done("fit", str(path), "--starts", "4", "--json"))["data"]["read"]["notes"]
+
+
+def test_what_is_explained_depends_on_neither_the_order_of_rows_nor_the_names_of_labels():
+    table, rng = corpora(0.02), np.random.default_rng(5)
+    residuals = rng.normal(0, 0.01, len(table)) + 0.02 * (table["corpus"] == "pile").to_numpy()
+    (found,) = explaining_columns(cj.load_runs(table), residuals)
+    order = rng.permutation(len(table))
+    shuffled = table.iloc[order].assign(corpus=lambda t: t["corpus"].map({"c4": 3, "pile": 1, "web": 2}))
+    (again,) = explaining_columns(cj.load_runs(shuffled), residuals[order])
+    assert again.column == found.column and again.share == pytest.approx(found.share, rel=1e-9)
+    assert again.p == pytest.approx(found.p, rel=1e-6)

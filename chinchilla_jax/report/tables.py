@@ -177,7 +177,7 @@ def _counted(facts: Facts) -> str:
 
 
 def failures(facts: Facts) -> PageTable | None:
-    """Conditions with fits that do not count; None if there are none."""
+    """Conditions with fits that do not count, or with notes; None if there are none."""
     import pandas as pd
 
     # A condition may have a note for each of its two point fits; both go into its one row.
@@ -193,7 +193,7 @@ def failures(facts: Facts) -> PageTable | None:
     return page_table(
         frame,
         id="failures",
-        title="Conditions with fits that do not count",
+        title="Conditions with fits that do not count, or with notes",
         caption="Counts are of bootstrap fits; notes are about the point fits on all runs.",
         source="study.json",
     )
