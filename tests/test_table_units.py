@@ -336,3 +336,24 @@ def test_one_quantity_in_two_units_is_one_column():
 def test_bytes_per_token_of_a_loss_in_nats_are_refused():
     with pytest.raises(UsageError, match="bytes per token are for a loss in bits per byte"):
         load_runs({"params": N, "tokens": D, "loss": L}, bytes_per_token=4.2)
+
+
+def test_a_row_in_another_unit_among_few_is_warned_of():
+    few = [0, 4, 7, 12, 15, 18, 24]
+    tokens = D[few].copy()
+    tokens[2] *= 1e-3
+    with pytest.warns(DataWarning, match=r"index 2: .* tokens in another unit \(by a factor of 1000\)"):
+        load_runs({"params": N[few], "tokens": tokens, "loss": L[few]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_runs({"params": N[few], "tokens": D[few], "loss": L[few]})
+        load_runs({"params": N[few], "tokens": tokens, "loss": L[few]}, units={"tokens": "count"})
+
+
+def test_one_row_of_many_in_another_unit_is_a_jump():
+    random = np.random.default_rng(0)
+    params = np.exp(random.uniform(math.log(1e7), math.log(1e10), 5000))
+    tokens = params * np.exp(random.uniform(1, 6, 5000))
+    loss = LAW.loss(params, tokens) * np.exp(random.normal(0, 0.01, 5000))
+    tokens[777] *= 1e-3
+    assert "index 777, column 'tokens'" in question({"params": params, "tokens": tokens, "loss": loss})

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax._util.errors import DataError, DataWarning, short
+from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.quantities import Columns
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table
@@ -32,7 +33,8 @@ Floats = NDArray[np.float64]
 _EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.75)
 _FACTORS = tuple(10.0**power for power in (-12, -9, -6, -3, 3, 6, 9, 12))
 _FEWEST = 9  # runs: a law through fewer explains anything
-_MOST = 2000  # runs: of more, a unit that is wrong in one row does not move a fit
+_MANY, _FEW_ODD = 2000, 4  # of so many runs only so few rows are looked at
+_FAR_AWAY = 100.0  # factor beyond the range of the others of a row that is warned of where there are fewer
 # A residual is a jump from so much of the loss, and from so many spreads of the others; the second where the
 # row is outside their range, which a unit makes it and training does not.
 _FAR, _SPREADS = (0.12, 0.03), (15.0, 6.0)
@@ -61,11 +63,12 @@ def require_no_jump(table: Table, columns: Columns, runs: Runs) -> None:
     Raises:
         DataError: one line with the rows, the column and the factor.
     """
-    if not _FEWEST <= len(runs) <= _MOST:
-        return
     given = [name for name in ("params", "tokens", "flops") if name in columns.positions]
     free = [name for name in given if name not in table.units]
     if len(given) == 3 or not free:  # three that agree with C = 6 N D are in their units
+        return
+    if len(runs) < _FEWEST:
+        _warn_of_far_row(table, runs, given, free)
         return
     found = _wrong_rows(runs, given, free)
     if found is not None:
@@ -80,6 +83,24 @@ def require_no_jump(table: Table, columns: Columns, runs: Runs) -> None:
         )
 
 
+def _warn_of_far_row(table: Table, runs: Runs, given: list[str], free: list[str]) -> None:
+    """Warn of a row far from the others that another unit would put among them, where no law can tell."""
+    logs: Floats = np.log(np.stack([runs.params, runs.tokens]))
+    for row in range(len(runs)):
+        others = np.delete(logs, row, axis=1)
+        if _is_among(logs[:, row], others, _FAR_AWAY):
+            continue
+        for name, factor, move in _moves(given, free):
+            if _is_among(logs[:, row] + move, others, _AROUND):
+                ratio = runs.tokens[row] / runs.params[row]
+                warn_user(
+                    f"{table.where}: {table.name_rows([row])}: {ratio:.3g} tokens per parameter, far from "
+                    f"the other rows; {name} in another unit (by a factor of {factor:g})?",
+                    DataWarning,
+                )
+                return
+
+
 def _wrong_rows(runs: Runs, given: list[str], free: list[str]) -> _Mended | None:
     """Rows that are each in another unit, all by one factor in one column."""
     logs: Floats = np.log(np.stack([runs.params, runs.tokens]))
@@ -90,7 +111,8 @@ def _wrong_rows(runs: Runs, given: list[str], free: list[str]) -> _Mended | None
     kept = np.arange(len(runs))
     odd: list[int] = []
     row, law, spread = _worst(logs, loss)
-    while len(kept) > _FEWEST and len(odd) < min(_MOST_ODD, max(3, len(runs) // 5)):
+    most = min(_MOST_ODD if len(runs) <= _MANY else _FEW_ODD, max(3, len(runs) // 5))
+    while len(kept) > _FEWEST and len(odd) < most:
         residual = _residual(law, logs[:, kept[row]], float(loss[kept[row]]))
         if abs(residual) < max(_FAR[1], _SPREADS[1] * spread):
             break
@@ -145,7 +167,8 @@ def _worst(logs: Floats, loss: Floats) -> tuple[int, _Law, float]:
     n = len(loss)
     centre: Floats = np.median(logs, axis=1)
     best: tuple[float, int, tuple[float, float]] = (math.inf, 0, (0.3, 0.3))
-    for exponents in itertools.product(_EXPONENTS, _EXPONENTS):
+    grid = _EXPONENTS if n <= _MANY else _EXPONENTS[1::2]
+    for exponents in itertools.product(grid, grid):
         features = _features(logs, exponents, centre) / loss[:, None]
         q, _ = np.linalg.qr(features)
         e = 1 - q @ (q.T @ np.ones(n))

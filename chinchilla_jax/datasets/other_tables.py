@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.cells import Problem, parse_cell
 from chinchilla_jax.datasets.columns import normalise, quantity_of
+from chinchilla_jax.datasets.meaning import meaning_of
 from chinchilla_jax.datasets.table import Table
 
 # As `normalise` writes them.
@@ -40,7 +41,9 @@ def require_runs(table: Table, columns: Mapping[str, str]) -> None:
             f"{table.where}: a list of models, without a loss; chinchilla-jax plan --models {table.where} "
             "places them against a law, and a fit needs the loss of each run"
         )
-    if not found and len(_DIMENSIONS & set(names)) >= 2 and _DIMENSIONS.issuperset(names):
+    others = [meaning_of(name) for name in table.header if normalise(name) not in _DIMENSIONS]
+    counts = all(meaning is not None and meaning.quantity == "params" for meaning in others)
+    if counts and len(_DIMENSIONS & set(names)) >= 2:
         listed = ", ".join(short(name) for name in table.header[:4])
         raise DataError(
             f"{table.where}: architectures ({listed}), not runs; chinchilla-jax flops counts the parameters "
