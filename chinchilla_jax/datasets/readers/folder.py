@@ -79,8 +79,12 @@ def _entries(path: str, where: str) -> tuple[list[str], list[str]]:
     folders: list[str] = []
     try:
         for entry in os.scandir(path):
-            if not entry.name.startswith("."):
-                (folders if entry.is_dir() else files).append(entry.name)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.is_file():  # and no pipe, which would wait for a writer
+                files.append(entry.name)
     except OSError as error:
         raise DataError(f"{where}: cannot be opened ({error.strerror}); check the path") from None
     return sorted(files, key=_natural), sorted(folders, key=_natural)
