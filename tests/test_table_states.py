@@ -115,5 +115,9 @@ def test_a_quantity_that_is_not_to_be_read(tmp_path, capsys):
     )
     assert "flops" not in json.loads(capsys.readouterr().out)["data"]["read"]["columns"]
     assert load_runs(path, columns={"flops": ""}) == load_runs(path, columns={"flops": "", "loss": "loss"})
+    with pytest.raises(DataError, match="found no column for params or tokens"):
+        load_runs(path, columns={"tokens": "", "params": ""})
+    with pytest.raises(DataError, match="found no column for tokens or flops"):
+        load_runs(RUNS, columns={"tokens": ""})
     with pytest.raises(UsageError, match="the loss cannot be left out"):
         load_runs(path, columns={"loss": ""})

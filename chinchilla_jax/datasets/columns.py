@@ -78,11 +78,11 @@ def match_columns(
         UsageError: `columns` names an unknown quantity or a column that the table does not have.
     """
     columns = read_columns(columns)
-    quantities = [quantity for quantity in quantities if columns.get(quantity) != ""]
+    wanted = [quantity for quantity in quantities if columns.get(quantity) != ""]
     columns = {quantity: name for quantity, name in columns.items() if name}
     positions = _chosen(header, where, columns)
     free = _candidates(header, cells, set(positions.values()))
-    for quantity, plain in _plain(quantities, free, positions, cells).items():
+    for quantity, plain in _plain(wanted, free, positions, cells).items():
         plain = _in_one_unit(plain, free, cells)
         _require_one(header, where, quantity, plain, free, by_option)
         positions[quantity] = plain[0]
