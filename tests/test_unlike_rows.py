@@ -1,6 +1,7 @@
 """Runs that do not follow one law: found by a column that explains residuals, said by fits and studies."""
 
 import dataclasses
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,17 @@ def test_corpora_that_are_fitted_as_one_law_are_named_with_what_they_explain():
     assert not any("explains" in each for each in alone.warnings)
 
 
+@pytest.mark.parametrize("column", ["corpus", "data set", "eval/split"])
+@pytest.mark.parametrize("labels", [("a", "b", "c"), ("it's", 'so "so"', "$HOME `ls`"), ("1", "2.5", "")])
+def test_the_option_that_is_proposed_works_to_the_letter(column, labels):
+    table = corpora(0.02).drop(columns=["seed", "loss_other"])
+    table[column] = table.pop("corpus").map(dict(zip(("pile", "c4", "web"), labels, strict=True)))
+    (said,) = cj.fit(cj.load_runs(table), starts=16, delta=0.005).warnings
+    words = shlex.split(said[said.index("--where") : said.index(" (where=")])
+    runs = cj.load_runs(table, where=words[1])
+    assert words[0] == "--where" and len(words) == 2 and len(runs) == 30
+
+
 def test_another_exponent_is_found_where_the_means_agree():
     assert named(cj.load_runs(corpora(0.0, alpha=0.31, noise=0.002))) == ["corpus"]
 
@@ -80,6 +92,15 @@ def test_a_study_notes_it_for_the_unperturbed_runs(tmp_path):
     study = cj.run_study(spec, tmp_path / "out", figures=False, progress=None)
     (note,) = [each for each in study.info["notes"] if "explains" in each["note"]]
     assert note["condition"] == "identity" and "column 'corpus'" in note["note"]
+
+
+def test_cells_of_any_kind_are_labels_or_none():
+    table = corpora(0.0)
+    table["tags"] = [np.arange(i % 3) for i in range(len(table))]
+    table["note"] = [None if i % 2 else float("nan") for i in range(len(table))]
+    labels = cj.load_runs(table.assign(lists=[[i % 2] for i in range(len(table))])).labels
+    assert set(labels["tags"]) == {"[]", "[0]", "[0 1]"} and set(labels["lists"]) == {"[0]", "[1]"}
+    assert "note" not in labels  # nothing in any cell
 
 
 def test_repeats_and_checkpoints_are_said_when_a_table_is_read(tmp_path):

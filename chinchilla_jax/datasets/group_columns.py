@@ -48,7 +48,7 @@ def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np
     return {name: _cells(table, place) for name, place in positions.items()}
 
 
-def read_labels(table: Table, quantities: Collection[int]) -> dict[str, NDArray[np.object_]]:
+def read_labels(table: Table, quantities: Collection[int]) -> dict[str, NDArray[np.str_]]:
     """Columns with few different cells, by name, (n,) each: what may set some runs apart from the others.
 
     Few are 2 to `_MOST_LABELS`, and at most one for every `_LEAST_SHARE` rows. Columns of measured results,
@@ -64,14 +64,16 @@ def read_labels(table: Table, quantities: Collection[int]) -> dict[str, NDArray[
     for place, name in enumerate(names):
         if place in quantities or names.count(name) > 1 or not name or _RESULT.search(name):
             continue
-        cells = _cells(table, place)
-        try:
-            different = len(set(cells.tolist()))
-        except TypeError:  # lists and dictionaries
-            continue
-        if 2 <= different <= most:
-            found[name] = cells
+        # As text: each NaN is another one, and lists cannot be counted.
+        cells = ["" if cell is None or _is_nan(cell) else cell for cell in table.column(place)]
+        labels = [str(cell).strip() for cell in cells]
+        if 2 <= len(set(labels)) <= most:
+            found[name] = np.array(labels)
     return found
+
+
+def _is_nan(cell: object) -> bool:
+    return isinstance(cell, float) and cell != cell
 
 
 def _cells(table: Table, position: int) -> NDArray[np.object_]:

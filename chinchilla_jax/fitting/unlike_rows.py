@@ -20,6 +20,9 @@ checkpoints (19%), nothing else.
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -108,24 +111,24 @@ def _sentence(found: list[Explained], runs: Runs) -> str:
     also = (
         f" ({list_text([f'{short(each.column)} {each.share:.0%}' for each in others[:3]])})" if others else ""
     )
-    example = f"{_as_name(best.column)} == {_as_cell(str(most[0]))}"
     return (
         f"column {short(best.column)} explains {best.share:.0%} of the variance of the residuals{also}: runs "
         f"of {named} do not follow one law, and this one is a mixture of theirs; fit them one by one, with "
-        f'--where "{example}" (where=... in Python)'
+        f"--where {_condition(best.column, str(most[0]))} (where=... in Python)"
     )
 
 
-def _as_name(column: str) -> str:
-    return column if column.isidentifier() else f"`{column}`"
-
-
-def _as_cell(text: str) -> str:
+def _condition(column: str, label: str) -> str:
+    """A condition for one label, quoted for a shell, in which backticks within double quotes would run."""
     try:
-        float(text)
+        float(label)
+        cell = label
     except ValueError:
-        return repr(text)
-    return text
+        cell = f"'{label}'"
+    if column.isidentifier() and re.fullmatch(r"[\w.+-]*", label):
+        return f'"{column} == {cell}"'
+    name = column if column.isidentifier() else f"`{column}`"
+    return shlex.quote(f"{name} == {json.dumps(label, ensure_ascii=False)}")
 
 
 def _explained(name: str, members: Members, common: Floats, errors: Floats, trials: int) -> Explained:
