@@ -135,9 +135,10 @@ def test_mistakes(path, given, said):
 
 def test_options_that_do_not_fit_the_table_are_refused_by_name(path, tmp_path):
     table = tmp_path / "own.csv"
-    pd.DataFrame({"weights in model": [1e8], "seen": [2e9], "nll c4": [3.1]}).to_csv(table, index=False)
+    columns = {"weights in model": [1e8], "seen": [2e9], "nll c4": [3.1], "nll pile": [2.9]}
+    pd.DataFrame(columns).to_csv(table, index=False)
     named = refused("fit", str(table))
-    assert "pass --column 'loss=nll c4' and --column params=NAME --column tokens=NAME for the rest" in named
+    assert "pass --column 'loss=nll c4' or --column 'loss=nll pile' and --column params=NAME" in named
     rest = refused("fit", str(table), "--column", "loss=nll c4")
     assert "pass --column params=NAME --column tokens=NAME, or rename the columns" in rest
     assert "own.csv: 1 distinct run in 1 row; " in refused(

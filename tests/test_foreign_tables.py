@@ -229,7 +229,7 @@ MISTAKES = {
     "spaces in names": (
         RUNS.rename(columns={"params": "Our Model Params", "loss": "Loss at the end"}),
         2,
-        "--column 'params=Our Model Params' --column 'loss=Loss at the end'",
+        "--column 'params=Our Model Params'",
     ),
 }
 

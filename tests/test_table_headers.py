@@ -146,7 +146,7 @@ HEADERS = {
 }  # fmt: skip
 ASKED = {
     "Levanter with evaluations", "OLMo-core", "Megatron-LM", "GPT-NeoX", "HF all_results.json",
-    "Gemstones", "Gadre", "torchtitan",
+    "Gemstones", "torchtitan",
 }  # fmt: skip
 
 

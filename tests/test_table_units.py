@@ -357,3 +357,26 @@ def test_one_row_of_many_in_another_unit_is_a_jump():
     loss = LAW.loss(params, tokens) * np.exp(random.normal(0, 0.01, 5000))
     tokens[777] *= 1e-3
     assert "index 777, column 'tokens'" in question({"params": params, "tokens": tokens, "loss": loss})
+
+
+def test_the_only_loss_is_the_loss_and_impossible_columns_are_not_asked_about():
+    layers, dollars = np.full(N.size, 24), np.geomspace(100, 9000, N.size)
+    runs = load_runs({"params": N, "tokens": D, "flops": C, "budget": dollars, "L": layers, "loss": L})
+    same(runs)
+    assert runs.source.columns["flops"] == "flops"
+    same(load_runs({"params": N, "tokens": D, "eval/paloma/macro_loss": L}))
+    assert "may hold" not in question({"params": N, "tokens": D, "loss_c4": L, "loss_pile": L})
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("tokens (10^9)", "billions"),
+        ("FLOPs x10**18", "1e18"),
+        ("Loss [nats/token]", "nats"),
+        ("loss (bits/byte)", "bpb"),
+    ],
+)
+def test_units_are_written_in_many_ways(name, unit):
+    found = meaning_of(name)
+    assert found.plain and found.unit == unit

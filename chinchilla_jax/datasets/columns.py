@@ -86,6 +86,10 @@ def match_columns(
         plain = _in_one_unit(plain, free, cells)
         _require_one(header, where, quantity, plain, free, by_option)
         positions[quantity] = plain[0]
+    if "loss" in quantities and "loss" not in positions:
+        # Whatever it is the loss of, there is no other.
+        only = [place for place, meaning in free.items() if meaning.quantity == "loss"]
+        positions |= {"loss": only[0]} if len(only) == 1 else {}
     missing = [quantity for quantity in quantities if quantity not in positions]
     counts = [quantity for quantity in missing if quantity != "loss"]
     if len(counts) < 2:  # two of three are enough
@@ -146,12 +150,20 @@ def _plain(
     for quantity in quantities:
         plain = [place for place, meaning in free.items() if meaning.quantity == quantity and meaning.plain]
         if quantity not in told and plain:
-            numbers = [place for place in plain if cells is None or not is_text(cells(place))]
-            found[quantity] = numbers or plain
+            found[quantity] = plain if cells is None or len(plain) == 1 else _best_of(plain, free, cells)
     if cells is not None and len({*found, *told} & set(_COUNTS)) == len(_COUNTS):
         for quantity in [name for name in _COUNTS if name in found and is_text(cells(found[name][0]))][:1]:
             del found[quantity]
     return found
+
+
+def _best_of(places: list[int], free: Mapping[int, Meaning], cells: _Cells) -> list[int]:
+    """The columns whose numbers the quantity can have, or else those that hold numbers, or else all.
+
+    A column "L" may count layers, and "budget" dollars.
+    """
+    possible = [place for place in places if possible_unit(free[place], cells(place)) == ""]
+    return possible or [place for place in places if not is_text(cells(place))] or places
 
 
 def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: _Cells | None) -> list[int]:
