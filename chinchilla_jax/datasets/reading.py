@@ -5,12 +5,13 @@ Whatever it is given, the outcome is a `Table` or one line.
 
 | source                              | reader (`datasets.readers`)  |
 |-------------------------------------|------------------------------|
-| text separated by , ; tab or bar    | `delimited`                  |
+| text in cells (CSV, aligned, ...)   | `delimited`                  |
 | text that begins with { or [        | `json_text`                  |
 | Parquet, Arrow IPC                  | `arrow`                      |
 | .xlsx                               | `excel`                      |
 | .gz, .bz2, .xz, .zst of these       | `packed` first               |
 | a folder of these                   | `folder`                     |
+| an open file of these               | here                         |
 | a path, https://, s3://, ..., "-"   | `places` fetches the bytes   |
 | a DataFrame, arrays, dicts, ...     | `in_memory`                  |
 
