@@ -192,7 +192,7 @@ def constant_explains(problem: Problem, weights: Floats | None, theta: Floats) -
     ratio = min(constants) / max(best, 1e-300)
     # Beyond every quantile of F with so many degrees there is no need to load what computes them.
     largest = 1.0 + problem.law.size / left * (_LARGEST_F if left < 3 else _LARGEST_F_OF_THREE)
-    return ratio <= largest and ratio <= _explained(problem, w, theta)
+    return bool(ratio <= largest) and ratio <= _explained(problem, w, theta)
 
 
 def _explained(problem: Problem, w: Floats, theta: Floats) -> float:
