@@ -3,26 +3,23 @@
 A column is read for a quantity where its name is plain (see `meaning`) and no other name is. A second
 plain name, active parameters beside others, and an evaluation beside the training loss are a question. Names
 of variants ("params_non_embedding", "loss_dclm") are proposed where nothing else holds the quantity, and
-otherwise mentioned. What is proposed can be read: its numbers are possible ones.
+otherwise mentioned; the only loss is read whatever it is of.
 """
 
 from __future__ import annotations
 
-import difflib
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax._util.text import list_text
-from chinchilla_jax.datasets.cells import NUMBER
+from chinchilla_jax.datasets.column_questions import Cells, missing_message, require_one
 from chinchilla_jax.datasets.meaning import (
     ALIASES,
     Meaning,
     meanings,
-    names_something_else,
     normalise,
     quantity_of,
 )
@@ -45,7 +42,6 @@ __all__ = [
 _MOST_OPTIONS = 4
 _ROUNDING = 0.005  # relative, within which two columns hold the same numbers
 _COUNTS = ("params", "tokens", "flops")
-_Cells = Callable[[int], Sequence[object]]
 
 
 def match_columns(
@@ -54,7 +50,7 @@ def match_columns(
     columns: Mapping[str, str] | None = None,
     *,
     quantities: Sequence[str] = QUANTITIES,
-    cells: _Cells | None = None,
+    cells: Cells | None = None,
     by_option: bool = True,
 ) -> dict[str, int]:
     """Position of the column of each quantity.
@@ -84,7 +80,7 @@ def match_columns(
     free = _candidates(header, cells, set(positions.values()))
     for quantity, plain in _plain(wanted, free, positions, cells).items():
         plain = _in_one_unit(plain, free, cells)
-        _require_one(header, where, quantity, plain, free, by_option)
+        require_one(header, where, quantity, plain, free, by_option)
         positions[quantity] = plain[0]
     if "loss" in quantities and "loss" not in positions:
         # Whatever it is the loss of, there is no other.
@@ -95,7 +91,7 @@ def match_columns(
     if len(counts) < 2:  # two of three are enough
         missing = [quantity for quantity in missing if quantity == "loss"]
     if missing:
-        raise DataError(_missing_message(header, where, missing, free, cells, by_option))
+        raise DataError(missing_message(header, where, missing, free, cells, by_option))
     return positions
 
 
@@ -128,7 +124,7 @@ def mention_others(
     return table.note(f"other columns for {', '.join(found)}: --column QUANTITY=NAME reads another")
 
 
-def _candidates(header: Sequence[str], cells: _Cells | None, taken: set[int]) -> dict[int, Meaning]:
+def _candidates(header: Sequence[str], cells: Cells | None, taken: set[int]) -> dict[int, Meaning]:
     """The columns whose names speak of a quantity, by position, without those whose values are impossible."""
     return {
         place: meaning
@@ -140,7 +136,7 @@ def _candidates(header: Sequence[str], cells: _Cells | None, taken: set[int]) ->
 
 
 def _plain(
-    quantities: Sequence[str], free: Mapping[int, Meaning], told: Mapping[str, int], cells: _Cells | None
+    quantities: Sequence[str], free: Mapping[int, Meaning], told: Mapping[str, int], cells: Cells | None
 ) -> dict[str, list[int]]:
     """The columns of plain names for each quantity not told, without texts that are not needed.
 
@@ -157,7 +153,7 @@ def _plain(
     return found
 
 
-def _best_of(places: list[int], free: Mapping[int, Meaning], cells: _Cells) -> list[int]:
+def _best_of(places: list[int], free: Mapping[int, Meaning], cells: Cells) -> list[int]:
     """The columns whose numbers the quantity can have, or else those that hold numbers, or else all.
 
     A column "L" may count layers, and "budget" dollars.
@@ -166,7 +162,7 @@ def _best_of(places: list[int], free: Mapping[int, Meaning], cells: _Cells) -> l
     return possible or [place for place in places if not is_text(cells(place))] or places
 
 
-def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: _Cells | None) -> list[int]:
+def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: Cells | None) -> list[int]:
     """One column of several that hold the same numbers in units of their own, the plain one if any."""
     units = [free[place].unit for place in places]
     if cells is None or len(places) == 1 or len(set(units)) < len(units):
@@ -174,37 +170,6 @@ def _in_one_unit(places: list[int], free: Mapping[int, Meaning], cells: _Cells |
     numbers = [plain_numbers(free[place], cells(place)) for place in places]
     same = all(np.allclose(each, numbers[0], rtol=_ROUNDING, atol=0, equal_nan=True) for each in numbers[1:])
     return [places[units.index("") if "" in units else 0]] if same else places
-
-
-def _require_one(
-    header: Sequence[str],
-    where: str,
-    quantity: str,
-    plain: Sequence[int],
-    free: Mapping[int, Meaning],
-    by_option: bool,
-) -> None:
-    """Refuse a silent choice: that is how a fit ends up on the wrong column."""
-    names = [header[place].strip() for place in plain]
-    if len(set(names)) < len(names):
-        both = " and ".join(f"{short(header[place])} (column {place + 1})" for place in plain)
-        raise DataError(f"{where}: columns {both}: the header is duplicated; delete or rename one of them")
-    rivals = [place for place, meaning in free.items() if _is_rival(meaning, free[plain[0]])]
-    if len(plain) + len(rivals) > 1:
-        named = [header[place].strip() for place in (*plain, *rivals)]
-        choose = f"choose with {_options(quantity, named)} (columns={{{quantity!r}: ...}} in Python)"
-        raise DataError(
-            f"{where}: {_several(len(named))} columns may hold {quantity}: "
-            f"{list_text([short(name) for name in named], 8)}; "
-            f"{choose if by_option else 'keep the one to use, and delete or rename the others'}"
-        )
-
-
-def _is_rival(other: Meaning, chosen: Meaning) -> bool:
-    """Whether a variant means enough to many that the plain name cannot be taken without a question."""
-    if other.plain or other.quantity != chosen.quantity:
-        return False
-    return other.active or (other.split == "eval" and chosen.split != "eval")
 
 
 def read_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -239,108 +204,3 @@ def _chosen(header: Sequence[str], where: str, columns: Mapping[str, str]) -> di
             raise UsageError(f"{where}: {found} named {short(name)}; {hint}")
         positions[quantity] = names.index(name)
     return positions
-
-
-def _missing_message(
-    header: Sequence[str],
-    where: str,
-    missing: Sequence[str],
-    free: Mapping[int, Meaning],
-    cells: _Cells | None,
-    by_option: bool,
-) -> str:
-    if header and all(NUMBER.fullmatch(name.strip()) for name in header):
-        return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
-    if len(header) == 1:
-        return f"{where}: a single column, {short(header[0])}; separate columns by commas, semicolons or tabs"
-    counts = [quantity for quantity in missing if quantity != "loss"]
-    absent = {
-        0: "column for loss",
-        2: f"column for {' or '.join(counts)}",
-        3: "columns for params, tokens or flops (two are needed)",
-    }[len(counts)]
-    also = ", and none for loss" if counts and "loss" in missing else ""
-    listed = ", ".join(short(name) for name in header[:8])
-    more = f" and {len(header) - 8} more" if len(header) > 8 else ""
-    remedy = _remedy(missing, _proposals(header, missing, free, cells), by_option)
-    return f"{where}: found no {absent}{also}; the table has {listed}{more}; {remedy}"
-
-
-def _proposals(
-    header: Sequence[str], missing: Sequence[str], free: Mapping[int, Meaning], cells: _Cells | None
-) -> dict[str, list[tuple[str, str]]]:
-    """Names of columns that may hold a missing quantity, each with the unit to pass, "" for none."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for place, name in enumerate(header):
-        if not name.isprintable() or not normalise(name):  # it cannot be typed
-            continue
-        meaning = free.get(place)
-        if meaning is None:
-            meaning = _misspelt(name)
-        if meaning is None or meaning.quantity not in missing:
-            continue
-        unit = "" if cells is None else possible_unit(meaning, cells(place))
-        if unit is not None:
-            found.setdefault(meaning.quantity, []).append((name.strip(), unit))
-    return found
-
-
-def _misspelt(name: str) -> Meaning | None:
-    if names_something_else(name):
-        return None
-    near = difflib.get_close_matches(normalise(name), _LONG_ALIASES, n=1, cutoff=0.8)
-    return Meaning(_QUANTITY_OF[near[0]], False) if near else None
-
-
-_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
-# Without those too short for a misspelling to be recognised.
-_LONG_ALIASES = [name for name in _QUANTITY_OF if len(name) > 3]
-
-
-def _remedy(
-    missing: Sequence[str], proposed: Mapping[str, Sequence[tuple[str, str]]], by_option: bool
-) -> str:
-    # Two of params, tokens and flops are enough.
-    unnamed = [quantity for quantity in missing if quantity != "loss" and quantity not in proposed]
-    unnamed = unnamed[: max(len(unnamed) - 1, 0)]
-    if "loss" in missing and "loss" not in proposed:
-        unnamed.append("loss")
-    if proposed and not by_option:
-        renamed = ", ".join(f"{short(columns[0][0])} to {quantity}" for quantity, columns in proposed.items())
-        return f"if these hold them, rename {renamed}"
-    if proposed:
-        several = any(len(columns) > 1 for columns in proposed.values())
-        told = (" and " if several else " ").join(
-            _alternatives([_option(quantity, name, unit) for name, unit in columns])
-            for quantity, columns in proposed.items()
-        )
-        rest = f" and {_placeholders(unnamed)} for the rest" if unnamed else ""
-        return f"if these hold them, pass {told}{rest} (columns=... in Python)"
-    others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
-    told = f"pass {_placeholders(unnamed)}, or rename" if by_option else "rename"
-    return (
-        f"{told} the {'columns' if len(unnamed) > 1 else 'column'} "
-        f"(recognised names: {others}); of params, tokens and flops, C = 6 N D gives the third"
-    )
-
-
-def _option(quantity: str, name: str, unit: str = "") -> str:
-    """An option as it is typed, quoted for a shell."""
-    told = f"--column {shlex.quote(f'{quantity}={name}')}"
-    return f"{told} --unit {quantity}={unit}" if unit else told
-
-
-def _options(quantity: str, names: Sequence[str]) -> str:
-    return _alternatives([_option(quantity, name) for name in names])
-
-
-def _alternatives(options: Sequence[str]) -> str:
-    return " or ".join([*options[:_MOST_OPTIONS], *(["another"] if len(options) > _MOST_OPTIONS else [])])
-
-
-def _placeholders(quantities: Sequence[str]) -> str:
-    return " ".join(f"--column {quantity}=NAME" for quantity in quantities)
-
-
-def _several(number: int) -> str:
-    return {2: "two", 3: "three", 4: "four"}.get(number, str(number))
