@@ -41,7 +41,6 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import residual_loss
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
 from chinchilla_jax.solvers.dispatch import solve_generally
-from chinchilla_jax.solvers.jax_newton.engine import solve_by_jax
 from chinchilla_jax.solvers.libraries.jaxopt_minimisers import jaxopt_lbfgs
 from chinchilla_jax.solvers.libraries.optax_minimisers import optax_lbfgs
 from chinchilla_jax.solvers.status import is_certified
@@ -119,22 +118,13 @@ def rows_of(law: Law, runs: Any, design: Design, weights: np.ndarray, args: Any)
 
         return call
 
-    def by_jax(problem: Problem, rows: np.ndarray, starts: np.ndarray) -> Any:
-        ends = np.full(len(starts), OBJECTIVE.down)
-        return solve_by_jax(problem, rows, starts, down=ends, up=ends)
-
-    general = functools.partial(solve_generally, options=SolverOptions())
-    found = [
-        Row("jax_newton", args.resamples, of_solution(by_jax)),
-        Row("newton", args.fewer, of_solution(general)),
-    ]
+    found = [Row("jax_newton", args.resamples, of_solution(solve_generally))]
     if args.libraries:
         for name, minimiser in (("jaxopt-lbfgs", jaxopt_lbfgs), ("optax-lbfgs", optax_lbfgs)):
             found.append(Row(name, args.libraries, library(law, design, weights, start, minimiser)))
     if law == CHINCHILLA:
-        for engine in ("lanes", "xla"):
-            solver = functools.partial(solve, options=SolverOptions(engine=engine))
-            found.append(Row(engine, args.resamples, of_solution(solver)))
+        solver = functools.partial(solve, options=SolverOptions(engine="lanes"))
+        found.append(Row("lanes", args.resamples, of_solution(solver)))
     return found
 
 

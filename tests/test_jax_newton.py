@@ -25,9 +25,10 @@ from chinchilla_jax.laws import (
 )
 from chinchilla_jax.perturbations import LogNormalNoise
 from chinchilla_jax.solvers import Problem, SolverOptions, Status
+from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import certify
+from chinchilla_jax.solvers.dispatch import solve_generally, solve_many
 from chinchilla_jax.solvers.jax_newton import compiled
-from chinchilla_jax.solvers.jax_newton.engine import solve_by_jax, solve_many
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 from chinchilla_jax.solvers.jax_newton.verdicts import _eliminated
 
@@ -43,19 +44,9 @@ def point(law, runs=RUNS, objective=None):
 
 
 def solved(law, weights, starts, *, design=DESIGN, objective=None, **options):
-    """One data set, with values in the objective's own unit."""
+    """One data set."""
     problem = Problem(law=law, design=design, objective=objective or Huber())
-    unit, ends = problem.loss_unit, np.ones(len(starts))
-    found = solve_by_jax(
-        problem,
-        weights,
-        starts,
-        down=problem.objective.down / unit * ends,
-        up=problem.objective.up / unit * ends,
-        options=SolverOptions(**options),
-    )
-    found.objective_value[:] *= unit * unit / problem.objective.unit
-    return found
+    return solve_generally(problem, weights, starts, options=SolverOptions(**options))
 
 
 # --- the program of a law ----------------------------------------------------------------------------------
@@ -260,11 +251,8 @@ def test_many_data_sets_in_one_call():
     order = rng.permutation(len(row))
     condition, row = condition[order], row[order]
     starts = np.tile(point("chinchilla"), (len(row), 1))
-    ends = np.full(len(row), 1e-3)
-    found = solve_many(
-        problems, WEIGHTS[:16], starts, condition=condition, row=row, down=ends, up=ends,
-        options=SolverOptions(wide_start=True),
-    )  # fmt: skip
+    batch = Batch(tuple(problems), WEIGHTS[:16], condition, row)
+    found = solve_many(batch, [starts], options=SolverOptions(wide_start=True, engine="xla"))
     assert (found.status[condition == 4] == Status.INVALID).all()
     for number in range(4):
         mine = condition == number

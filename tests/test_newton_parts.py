@@ -1,5 +1,6 @@
 """The pieces of the Newton step, each against NumPy or a slow obvious version of itself."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -22,15 +23,15 @@ from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.perturbations import LogNormalNoise
 from chinchilla_jax.solvers import SolverOptions, Status
 from chinchilla_jax.solvers.certificate import certify, derivatives
+from chinchilla_jax.solvers.jax_newton.compiled import rules_of
+from chinchilla_jax.solvers.jax_newton.line_search import step_length
+from chinchilla_jax.solvers.jax_newton.logarithm import log
+from chinchilla_jax.solvers.jax_newton.passes import RunsOfLanes, moments
+from chinchilla_jax.solvers.jax_newton.small_matrix import reciprocal, solve_shifted
 from chinchilla_jax.solvers.thresholds import LONGEST, PROBES, RUNNING
-from chinchilla_jax.solvers.xla.line_search import step_length
-from chinchilla_jax.solvers.xla.logarithm import log
-from chinchilla_jax.solvers.xla.moments import Columns, moments
-from chinchilla_jax.solvers.xla.small_matrix import reciprocal, solve_shifted
 
 HUBER = Huber()
 DESIGN = Design.from_runs(load_runs("chinchilla"))
-COLUMNS = Columns(DESIGN.log_params, DESIGN.log_tokens, DESIGN.log_loss)
 LANES = 32
 WEIGHTS = resample_weights(240, np.arange(LANES), 0)
 THETA = np.array([-0.6, -0.5, 1.8, 0.3, 0.4]) + 0.05 * np.random.default_rng(0).standard_normal((LANES, 5))
@@ -41,6 +42,15 @@ FAST = {"xla_cpu_enable_fast_math": True} if jax.default_backend() == "cpu" else
 def in_float64(function, *arguments):
     with float64_scope():
         return jax.tree.map(np.asarray, jax.jit(function, compiler_options=FAST)(*arguments))
+
+
+def runs_of(weights):
+    """The runs of lanes as the passes take them, and what a residual is."""
+    with float64_scope():
+        of = rules_of(type(CHINCHILLA), 0, False, np.float64).of
+    columns = [np.tile(x, (len(weights), 1)) for x in DESIGN.columns]
+    empty = np.ones(len(weights))
+    return of, RunsOfLanes(weights.astype(np.float64), tuple(columns[:2]), (), columns[2], empty)
 
 
 # --- arithmetic --------------------------------------------------------------------------------------------
@@ -67,7 +77,9 @@ def test_the_reciprocal_is_right_to_the_last_place(dtype, error):
 @pytest.mark.parametrize("width", [1e-3, 0.03, 1.0])
 def test_moments_are_the_derivatives(width):
     value, gradient, hessian = derivatives(DESIGN, WEIGHTS, THETA, width)
-    found = in_float64(moments, THETA.T, WEIGHTS, COLUMNS, np.full(LANES, width))
+    of, runs = runs_of(WEIGHTS)
+    ends = np.full(LANES, width)
+    found = in_float64(functools.partial(moments, of), tuple(THETA.T), runs, ends, ends)
     whole = np.array([[found.hessian[i, j] for j in range(5)] for i in range(5)])
     np.testing.assert_allclose(found.value, value, rtol=1e-12)
     np.testing.assert_allclose(
@@ -81,7 +93,9 @@ def test_moments_are_the_derivatives(width):
 def test_a_law_that_overflows_is_not_taken_for_a_number():
     theta = np.tile(THETA[0], (2, 1))
     theta[0, 0], theta[1, 1] = 800.0, 800.0
-    found = in_float64(moments, theta.T, WEIGHTS[:2], COLUMNS, np.full(2, 1e-3))
+    of, runs = runs_of(WEIGHTS[:2])
+    ends = np.full(2, 1e-3)
+    found = in_float64(functools.partial(moments, of), tuple(theta.T), runs, ends, ends)
     assert not np.isfinite(found.gradient).all(axis=0).any()
 
 
@@ -113,8 +127,10 @@ def test_the_line_search_stops_where_the_slope_does():
     slope = np.einsum("rj,rj->r", gradient, direction)
     form = np.einsum("rj,rjk,rk->r", direction, hessian, direction)
     assert (slope < 0).all()
+    of, runs = runs_of(WEIGHTS)
+    ends = np.full(LANES, 1e-3)
     lengths = in_float64(
-        step_length, THETA.T, direction.T, WEIGHTS, COLUMNS, np.full(LANES, 1e-3), slope, form
+        functools.partial(step_length, of), tuple(THETA.T), tuple(direction.T), runs, ends, ends, slope, form
     )
     grid = (0.0, *PROBES)
     for lane in range(LANES):
@@ -184,7 +200,7 @@ def test_a_lane_ends_with_the_same_bits_in_any_company(engine):
 
 @pytest.mark.parametrize("engine", ["lanes", "xla"])
 def test_more_lanes_than_one_call_takes(engine):
-    size = 4096 + 40  # XLA takes 4,096 in one call on a CPU
+    size = 2 * 1024 + 40  # XLA takes 1,024 in one call on a CPU
     options = SolverOptions(engine=engine)
     weights = resample_weights(240, np.arange(size), 0)
     starts = np.tile(THETA.mean(axis=0), (size, 1))

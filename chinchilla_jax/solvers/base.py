@@ -44,14 +44,12 @@ class SolverOptions:
         tolerance: Newton decrement, relative to the objective, at or below which a fit is certified; above
             1e-5 a decrement depends on the coordinates it is computed in, and says little.
         max_steps: steps after which a lane ends as MAX_STEPS.
-        precision: of the engines that fit the five-parameter law; other laws are fitted in float64 whatever
-            it is. "mixed" (float32 steps, float64 finish and certificate), "float64" throughout, or
+        precision: "mixed" (float32 steps, float64 finish and certificate), "float64" throughout, or
             "float32" (steps in float32 only; the certificate is still computed in float64, and such steps
             end at a decrement of 1e-11 to 1e-7: with the default tolerance nothing is certified, give 1e-6).
         wide_start: begin with the quadratic zone as wide as the residuals and narrow it on the way; for
             starts far from the optimum.
-        workers: threads that share the batch; None for one per available core. Fits of other laws than the
-            five-parameter one use a single thread.
+        workers: threads that share the batch; None for one per available core.
         engine: what takes the steps of "newton" for the five-parameter law: "lanes" (compiled by LLVM, for
             CPUs), "xla" (any device), or "auto" for the first on CPUs where LLVM accepts it and the second
             elsewhere. Every other law and solver runs through XLA.

@@ -1,13 +1,13 @@
 """One way into every solver: who takes the steps depends on the law, the objective and what was asked for.
 
-| law             | objective       | solved by                                              |
-|-----------------|-----------------|--------------------------------------------------------|
-| five parameters | Huber, Squared  | solvers/five_parameter.py: the CPU kernel, or XLA      |
-| any other       | Huber, Squared  | solvers/newton: derivatives by JAX                     |
-| any             | AsymmetricError | solvers/newton                                         |
-| any             | raw             | solvers/raw_loss.py: solvers/newton, from a fit of ln L |
-| any             | HuberScale      | solvers/huber_scale.py, around either of the first two |
-| five parameters | Huber           | optax and jaxopt, by name                              |
+| law             | objective       | solved by                                                   |
+|-----------------|-----------------|-------------------------------------------------------------|
+| five parameters | Huber, Squared  | solvers/five_parameter.py: the CPU kernel; elsewhere as any |
+| any             | Huber, Squared  | solvers/jax_newton: derivatives by JAX                      |
+| any             | AsymmetricError | solvers/jax_newton                                          |
+| any             | raw             | solvers/raw_loss.py: solvers/jax_newton, from a fit of ln L |
+| any             | HuberScale      | solvers/huber_scale.py, around either of the first two      |
+| five parameters | Huber           | optax and jaxopt, by name                                   |
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.engine_choice import chosen_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.law import Law
     from chinchilla_jax.laws.objectives import Objective
+    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
 SOLVER_NAMES = ("newton", "optax-lbfgs", "jaxopt-lbfgs", "jaxopt-bfgs")
 
@@ -134,11 +136,14 @@ def solve_many(
         return solve_huber_scale(
             batch, candidates, solve_widths=solve_widths, options=options, on_progress=on_progress
         )
-    if solver == "newton" and is_fast(law, objective) and not batch.problems[0].raw:
+    if solver == "newton" and not batch.problems[0].raw:
+        kernel = _kernel(batch, options)
+        if kernel is None:
+            return _solve_generally(batch, candidates, options, on_progress)
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
         widths = np.full(len(batch), min(float(objective.down), _SQUARED_DELTA))
-        return solve_lanes(batch, candidates, widths, options=options, on_progress=on_progress)
+        return solve_lanes(kernel, batch, candidates, widths, options=options, on_progress=on_progress)
     # Others know one data set per call.
     found = Solution.empty(len(batch), law.size)
     for problem, lanes in batch.data_sets():
@@ -163,19 +168,17 @@ def _solve_one(
         return library_solver(solver)(
             problem, weights, candidates[0], options=options, on_progress=on_progress
         )
-    if problem.raw:
-        from chinchilla_jax.solvers.raw_loss import solve_raw
+    from chinchilla_jax.solvers.raw_loss import solve_raw
 
-        return solve_raw(
-            problem, weights, candidates, solve=solve, polish=solve_generally, options=options,
-            on_progress=on_progress,
-        )  # fmt: skip
-    found = [
-        # Every lane is reported once, with its last start.
-        solve_generally(problem, weights, start, options=options, on_progress=report)
-        for start, report in zip(candidates, [None] * (len(candidates) - 1) + [on_progress], strict=True)
-    ]
-    return Solution.best_of(found)
+    return solve_raw(
+        problem, weights, candidates, solve=solve, polish=solve_generally, options=options,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+def _kernel(batch: Batch, options: SolverOptions) -> Kernel | None:
+    """The CPU kernel if it is to take the steps."""
+    return chosen_kernel(options.engine) if is_fast(batch.law, batch.objective) else None
 
 
 def solve_widths(
@@ -187,20 +190,14 @@ def solve_widths(
     judged: bool = True,
 ) -> Solution:
     """Fit every lane under a Huber zone of its own half-width (R,); see `huber_scale.WidthSolver`."""
-    if isinstance(batch.law, Chinchilla):
+    kernel = _kernel(batch, options)
+    if kernel is not None:
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
-        return solve_lanes(batch, [starts], widths, options=options, judged=judged)
-    from chinchilla_jax.solvers.newton.solver import solve_any_law
+        return solve_lanes(kernel, batch, [starts], widths, options=options, judged=judged)
+    from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
 
-    found = Solution.empty(len(batch), batch.law.size)
-    for problem, lanes in batch.data_sets():
-        ends, weights = widths[lanes], batch[lanes].own
-        part = solve_any_law(
-            problem, weights, starts[lanes], down=ends, up=ends, options=options, judged=judged
-        )
-        found.put(lanes, part)
-    return found
+    return fit_lanes(batch, [starts], down=widths, up=widths, options=options, judged=judged)
 
 
 def solve_generally(
@@ -211,18 +208,28 @@ def solve_generally(
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit every lane from one start (R, p) with the solver for any law, whatever the law is."""
-    from chinchilla_jax.solvers.newton.solver import solve_any_law
+    """Fit lanes of one data set with the engine for any law, whatever the law is, from (R, p) or (K, R, p)."""
+    candidates = [starts] if starts.ndim == 2 else list(starts)
+    batch = Batch.of(problem, weights, len(candidates[0]))
+    return _solve_generally(batch, candidates, options, on_progress)
 
-    objective, unit = problem.objective, problem.loss_unit
+
+def _solve_generally(
+    batch: Batch,
+    candidates: Sequence[NDArray[np.float64]],
+    options: SolverOptions,
+    on_progress: Callable[[int], None] | None,
+) -> Solution:
+    from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
+
+    objective = batch.objective
     assert not isinstance(objective, HuberScale)
-    ends = np.ones(len(starts)) / unit
-    found = solve_any_law(
-        problem,
-        weights,
-        starts,
-        down=objective.down * ends,
-        up=objective.up * ends,
+    unit = np.array([problem.loss_unit for problem in batch.problems])[batch.condition]
+    found = fit_lanes(
+        batch,
+        candidates,
+        down=objective.down / unit,
+        up=objective.up / unit,
         options=options,
         on_progress=on_progress,
     )

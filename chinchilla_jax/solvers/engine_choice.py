@@ -3,7 +3,7 @@
 | engine | takes the steps                                                                                |
 |--------|------------------------------------------------------------------------------------------------|
 | lanes  | lane_kernel/, on CPUs; compiled by LLVM through llvmlite                                       |
-| xla    | xla/, on any device; compiled by JAX                                                           |
+| xla    | jax_newton/, on any device, as for every other law; compiled by JAX                            |
 | auto   | lanes; xla where JAX has an accelerator, llvmlite is not installed, or LLVM refuses the kernel |
 
 Both follow the same decisions (thresholds.py) and end alike, to rounding. Where noise leaves a fit several

@@ -21,8 +21,7 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
-from chinchilla_jax.solvers.engine import Engine, EngineResult
-from chinchilla_jax.solvers.engine_choice import chosen_kernel
+from chinchilla_jax.solvers.lane_kernel.engine import EngineResult, LaneEngine
 from chinchilla_jax.solvers.status import Status, is_certified
 from chinchilla_jax.solvers.thresholds import RUNNING
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.solvers.batch import Batch
+    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
 _SIZE = CHINCHILLA.size
 _MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
@@ -41,6 +41,7 @@ _LARGEST_LOG = 690.0  # of A or B in natural units: beyond it they overflow
 
 
 def solve_lanes(
+    kernel: Kernel,
     batch: Batch,
     candidates: Sequence[NDArray[np.float64]],
     widths: NDArray[np.float64],
@@ -56,6 +57,7 @@ def solve_lanes(
     precision="float64" there is no such stage, and only the best guess is used.
 
     Args:
+        kernel: what takes the steps.
         batch: the lanes, all of data sets that can be fitted; the objective's zone is given by `widths`.
         candidates: starts of every lane, best guess first, each (R, 5).
         widths: (R,) half-widths of the zone.
@@ -77,7 +79,7 @@ def solve_lanes(
             "(lanes, 5) and a width for each lane"
         )
     solution = Solution.empty(count, _SIZE)
-    engine = _engine(batch.n_runs, options)
+    engine = LaneEngine(kernel, batch.n_runs, options)
     length = engine.lanes_per_call(count)
 
     def work(first: int) -> None:
@@ -106,18 +108,6 @@ def solve_lanes(
         for first in firsts:
             work(first)
     return solution
-
-
-def _engine(n_runs: int, options: SolverOptions) -> Engine:
-    """What takes the steps on tables of so many runs."""
-    kernel = chosen_kernel(options.engine)
-    if kernel is not None:
-        from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
-
-        return LaneEngine(kernel, n_runs, options)
-    from chinchilla_jax.solvers.xla.engine import XlaEngine
-
-    return XlaEngine(n_runs, options, _MOST_RANKS)
 
 
 def _first_width(

@@ -5,22 +5,34 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from chinchilla_jax.solvers.jax_newton.frame_program import FrameProgram
 from chinchilla_jax.solvers.jax_newton.law_program import law_program
 from chinchilla_jax.solvers.jax_newton.passes import Residuals
-from chinchilla_jax.solvers.jax_newton.rounds import Ends, Layout, Limits, Requests, Tables, solve
+from chinchilla_jax.solvers.jax_newton.places import Layout
+from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Requests, Tables, solve
 from chinchilla_jax.solvers.jax_newton.step import Rules
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law
 
-LANES = (64, 4096)  # sizes of a call; fewer lanes are padded
-CONDITIONS = (4, 128)  # data sets of a call, likewise
+
+class Sizes(NamedTuple):
+    """Sizes of a call: lanes, which are rows of weights too, and data sets; fewer are padded."""
+
+    lanes: tuple[int, ...]
+    conditions: tuple[int, ...]
+
+
+# On CPUs every call of a law has one shape: padding costs microseconds, compiling seconds. Elsewhere a call
+# fills the device.
+_SIZES = {"cpu": Sizes((1024,), (32,))}
+_SIZES_ELSEWHERE = Sizes((4096, 65536), (32, 256))
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
 _LAYOUT_ELSEWHERE = Layout(places=16384, copied=False)
 _RUNS = 16  # the number of runs is padded to a multiple
@@ -30,10 +42,20 @@ _calls: dict[Any, Callable[..., Ends]] = {}
 _locks: dict[Any, threading.Lock] = {}
 
 
+def sizes(platform: str) -> Sizes:
+    """Sizes that calls on a platform have."""
+    return _SIZES.get(platform, _SIZES_ELSEWHERE)
+
+
 def layout(lanes: int, platform: str) -> Layout:
     """How the places of a call of this many lanes are held."""
     found = _LAYOUTS.get(platform, _LAYOUT_ELSEWHERE)
     return found._replace(places=min(lanes, found.places))
+
+
+def devices() -> int:
+    """Devices that share the lanes of a call."""
+    return jax.local_device_count()
 
 
 def padded(count: int, sizes: tuple[int, ...]) -> int:
@@ -86,7 +108,21 @@ def _compile(law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limit
         "xla_cpu_prefer_vector_width": 512,
     }
     options = on_cpu if platform == "cpu" else None
+    if devices() > 1:
+        function = _shared_out(function)
     return jax.jit(function, compiler_options=options).lower(*arguments).compile()
+
+
+def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
+    """The same call with its lanes in equal parts on all local devices: nothing is exchanged."""
+    lanes, ranks, everywhere = PartitionSpec("lanes"), PartitionSpec(None, "lanes"), PartitionSpec()
+    requests = Requests(
+        condition=lanes, row=lanes, starts=ranks, down=lanes, up=lanes, widening=ranks, n_lanes=lanes,
+        ranks=everywhere,
+    )  # fmt: skip
+    mesh = Mesh(np.array(jax.local_devices()), ("lanes",))
+    in_specs = (everywhere, requests, everywhere)
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=lanes, check_vma=False)  # type: ignore[no-any-return]
 
 
 def static(
@@ -96,4 +132,4 @@ def static(
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
     rules = (rules_of(law, constants, raw, np.float32), rules_of(law, constants, raw, np.float64))
-    return rules, layout(len(requests.condition), platform)
+    return rules, layout(len(requests.condition) // devices(), platform)

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.extend import core
 
-from chinchilla_jax.solvers.xla.moments import Symmetric, Vector, symmetric
+from chinchilla_jax.solvers.jax_newton.small_matrix import Symmetric, Vector, symmetric
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.frames import Frame

@@ -28,7 +28,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend import core
 
-from chinchilla_jax.solvers.xla.logarithm import log as vector_log
+from chinchilla_jax.solvers.jax_newton.logarithm import log as vector_log
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law

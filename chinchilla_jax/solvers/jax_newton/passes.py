@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from chinchilla_jax.laws.objectives import influence, residual_loss
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram, log, reciprocal
-from chinchilla_jax.solvers.xla.moments import Moments, Vector, lane_sums, symmetric
+from chinchilla_jax.solvers.jax_newton.small_matrix import Symmetric, Vector, symmetric
 
 
 class Residuals(NamedTuple):
@@ -32,6 +32,14 @@ class Residuals(NamedTuple):
 
     program: LawProgram
     raw: bool
+
+
+class Moments(NamedTuple):
+    """Objective value (B,), gradient and Hessian in theta."""
+
+    value: Array
+    gradient: Vector
+    hessian: Symmetric
 
 
 class RunsOfLanes(NamedTuple):
@@ -50,6 +58,18 @@ class RunsOfLanes(NamedTuple):
     shared: Any
     target: Any
     unit: Any
+
+
+def lane_sums(*terms: Array) -> tuple[Array, ...]:
+    """Sums over the runs of several terms (B, n) in one pass; each (B,)."""
+    shape = jnp.broadcast_shapes(*(term.shape for term in terms))
+    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
+    full = tuple(jnp.broadcast_to(term, shape) for term in terms)
+
+    def add(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(x + y for x, y in zip(left, right, strict=True))
+
+    return tuple(lax.reduce(full, zeros, add, (1,)))
 
 
 def _each(function: Callable[..., Any], theta: Sequence[Array], runs: RunsOfLanes, *more: Any) -> Any:

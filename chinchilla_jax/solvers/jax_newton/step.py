@@ -24,36 +24,34 @@ from jax import Array, lax
 
 from chinchilla_jax.laws.design import LARGEST_EXPONENT
 from chinchilla_jax.solvers.jax_newton.frame_program import FrameProgram
-from chinchilla_jax.solvers.jax_newton.passes import Residuals, RunsOfLanes, moments, slopes
+from chinchilla_jax.solvers.jax_newton.line_search import step_length
+from chinchilla_jax.solvers.jax_newton.passes import Residuals, RunsOfLanes, moments
+from chinchilla_jax.solvers.jax_newton.small_matrix import (
+    Symmetric,
+    Systems,
+    Vector,
+    dot,
+    factorise,
+    quadratic_form,
+    solve_shifted,
+)
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
-    CLOSE_ENOUGH,
-    FULL,
     FULL_STEP_BELOW,
     HALVINGS,
     LARGEST_DAMPING,
     LARGEST_ZONE,
-    LONGEST,
     MOST_REJECTIONS,
     NARROW_BELOW,
     NO_DAMPING,
     PAUSED,
     POLISHED,
-    PROBES,
     RUNNING,
     SETTLED,
     SHORTER,
     SMALLEST_VALUE,
     STIFF,
     WIDTH_FACTOR,
-)
-from chinchilla_jax.solvers.xla.moments import Symmetric, Vector
-from chinchilla_jax.solvers.xla.small_matrix import (
-    Systems,
-    dot,
-    factorise,
-    quadratic_form,
-    solve_shifted,
 )
 
 # Shifts of the Hessian's diagonal, relative to it, that are tried where it is not definite. Along a valley
@@ -202,8 +200,7 @@ def step(
         plain = rules.frame.push_forward(at, tuple(direction))
         slope = dot(gradient_phi, tuple(direction))
         form = quadratic_form(hessian_phi, tuple(direction))
-        inside, found = slopes(rules.of, theta, plain, task.runs, down, up, PROBES)
-        return _root(slope, jnp.maximum(form - inside, 0.0), found)
+        return step_length(rules.of, theta, plain, task.runs, down, up, slope, form)
 
     # The condition is a barrier as well: it keeps XLA from storing what both passes have in common.
     length = lax.cond(jnp.any(search), searched, lambda: jnp.ones_like(scale))
@@ -269,23 +266,6 @@ def _systems(matrix: Symmetric, right: Vector, damping: Array, running: Array) -
 
     # Most steps of most places need none of this.
     return lax.cond(jnp.any(other), shifted, lambda: plain)
-
-
-def _root(slope: Array, kappa: Array, found: tuple[Array, ...]) -> Array:
-    """Length at which the slope along the step changes sign, see solvers/xla/line_search.py."""
-    at = [value + length * kappa for length, value in zip(PROBES, found, strict=True)]
-    length = jnp.full_like(slope, LONGEST)
-    lows = (0.0, *PROBES[:-1])
-    # From the far end inwards: the last bracket that holds the root is the first along the step.
-    for low, high, slope_low, slope_high in reversed(
-        list(zip(lows, PROBES, (slope, *at[:-1]), at, strict=True))
-    ):
-        gap = slope_high - slope_low
-        root = low - slope_low * (high - low) / jnp.where(gap > 0, gap, 1.0)
-        length = jnp.where(slope_high >= 0, jnp.where(gap > 0, root, high), length)
-    # The first bracket starts at 0, and a step of no length would never move.
-    length = jnp.maximum(length, 0.2 * PROBES[0])
-    return jnp.where(jnp.abs(at[FULL]) < CLOSE_ENOUGH * jnp.abs(slope), 1.0, length)
 
 
 def _limited(rules: Rules, theta: Array, curved: Array, direction: Array) -> Array:

@@ -2,8 +2,8 @@
 
 XLA cuts a step of many lanes into some sixty kernels with arrays between them, and threads hand them to each
 other; on a CPU that costs more than the arithmetic. Here a lane stays in registers and in the first-level
-cache from its first step to its certificate. The method is that of solvers/xla, which runs on accelerators
-and wherever this cannot; tests/test_lane_kernel.py compares the two.
+cache from its first step to its certificate. The method is that of solvers/jax_newton, which runs on
+accelerators and wherever this cannot; tests/test_lane_kernel.py compares the two.
 
 | module                                              | part                                               |
 |-----------------------------------------------------|----------------------------------------------------|

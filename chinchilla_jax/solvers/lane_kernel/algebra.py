@@ -1,7 +1,10 @@
 """Small algebra of one lane in float64: slope coordinates and the 5 x 5 systems.
 
-The formulas and constants are those of solvers/xla/slope_coordinates.py and solvers/xla/small_matrix.py,
-where they are derived; here they work on one lane's small arrays.
+The coordinates are those of laws/frames.py, here for theta = (a', b', E, alpha', beta'):
+    phi = (ln k, b', m, alpha', beta'),  k = A alpha',  m = E + A,  A = exp(a').
+With J = d theta / d phi: J_0 = e_0 - A e_2, J_3 = e_3 - J_0 / alpha', and J_1, J_2, J_4 unit vectors. Where
+they do not apply, A = 0 and 1 / alpha' = 0 make J the identity. The systems are solved as in
+solvers/jax_newton/small_matrix.py.
 """
 
 from __future__ import annotations

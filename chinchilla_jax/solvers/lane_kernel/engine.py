@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax.solvers.engine import ENGINE_CALLS, EngineResult
+from chinchilla_jax.solvers.engine import ENGINE_CALLS
 from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
@@ -27,6 +27,28 @@ _LEAST_ALONE = 512
 _BRIEF = 64  # starts of a call that keeps the GIL: a few milliseconds at most
 
 
+class EngineResult(NamedTuple):
+    """Where an engine left R lanes.
+
+    Attributes:
+        theta: (R, 5) after the last step.
+        anchor: (R, 5) last accepted points.
+        anchor_value: (R,) objective there; inf where the zone has just been narrowed.
+        decrement: (R,) there.
+        width: (R,) half-width of the zone in the end.
+        status: (R,) a `Status`, or RUNNING for a lane that ran out of steps.
+        steps: (R,) in both precisions.
+    """
+
+    theta: NDArray[np.float64]
+    anchor: NDArray[np.float64]
+    anchor_value: NDArray[np.float64]
+    decrement: NDArray[np.float64]
+    width: NDArray[np.float64]
+    status: NDArray[np.integer]
+    steps: NDArray[np.integer]
+
+
 class LaneEngine:
     """Fits lanes one after the other; a lane's result does not depend on the others.
 
@@ -42,7 +64,7 @@ class LaneEngine:
         self.workers = options.workers or available_cores()
 
     def lanes_per_call(self, count: int) -> int:
-        """See `Engine`."""
+        """How many of `count` lanes a call should be given."""
         alone = min(max(_MOST_NUMBERS // self.n_runs, _LEAST_ALONE), _LANES_ALONE)
         return min(_LANES if self.workers > 1 else alone, max(-(-count // self.workers), 1))
 
@@ -53,7 +75,10 @@ class LaneEngine:
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
     ) -> EngineResult:
-        """Fit R lanes, one data set after the other. See `Engine`."""
+        """Fit R lanes from the best of their starts (K, R, 5), best guess first, one data set after another.
+
+        Zone half-widths (R,): the objective's own, and the one to begin with.
+        """
         ends, scratch = _room(len(batch)), _scratch(batch.n_runs)
         for problem, lanes in batch.data_sets():
             part = EngineResult(**{name: each[lanes] for name, each in ends._asdict().items()})

@@ -1,8 +1,8 @@
-"""One lane from its starts to its certificate: the Newton steps of solvers/xla/newton.py, without a batch.
+"""One lane from its starts to its certificate: the steps of solvers/jax_newton/step.py, without a batch.
 
 A lane stops as soon as it is done, a rejected trial costs one pass and nothing else, and later starts are
 abandoned against the final value of earlier ones. The decisions and their thresholds are those of
-solvers/xla/newton.py and solvers/xla/stages.py, and are explained there.
+solvers/jax_newton/step.py and solvers/jax_newton/rounds.py, and are explained there.
 """
 
 from __future__ import annotations

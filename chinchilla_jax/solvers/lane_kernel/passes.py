@@ -1,8 +1,20 @@
 """The passes over the runs of a lane, in float32 or float64: terms of every run, sums, slopes along a step.
 
-The formulas are those of solvers/xla/moments.py, where their notation is explained. Exponentials and
-logarithms have a loop of their own, whose results stay in the first-level cache: in one loop with the sums,
-the processor could not look far enough ahead to hide their latency, and a line search would repeat them.
+Notation (one lane, n runs; theta as in laws/chinchilla.py; u, v, y as in laws/design.py)
+    S              exp(a' - alpha' u) + exp(b' - beta' v) + E, predicted loss; (n,)
+    residual       r = ln S - y; (n,)
+    share_params   s = exp(a' - alpha' u) / S, share of the parameter term; (n,)
+    share_tokens   t = exp(b' - beta' v) / S, share of the token term; (n,)
+    inverse        i = 1 / S; (n,)
+    influence      psi = clip(r, -width, width), derivative of the Huber loss; (n,)
+    zone           1 where |r| <= width, second derivative of the Huber loss; (n,)
+
+The gradient of r is (s, t, i, -u s, -v t). Since S is a sum of exponentials, the Hessian of r is
+diag(s, t, 0) - (s, t, i)(s, t, i)' in (a', b', E), with powers of -u and -v for the exponents.
+
+Exponentials and logarithms have a loop of their own, whose results stay in the first-level cache: in one loop
+with the sums, the processor could not look far enough ahead to hide their latency, and a line search would
+repeat them.
 
 A lane's runs are the distinct ones of its resample, padded with runs of weight zero, in one flat array of
 blocks; a block is eight rows (u, v, y, weight, then residual, s, t, inverse) of `ROW` runs each. In one array

@@ -32,7 +32,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -54,12 +54,20 @@ from chinchilla_jax.solvers.certificate import (
     judge,
 )
 from chinchilla_jax.solvers.status import Status
-from chinchilla_jax.solvers.xla.moments import Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.design import Design
+
+
+class Columns(NamedTuple):
+    """The runs, shared by all lanes: standardised logs u, v (n,), log loss y (n,)."""
+
+    log_params: Any
+    log_tokens: Any
+    log_loss: Any
+
 
 # x of one lane to its scaled objective
 ScalarFunction: TypeAlias = Callable[[Array], Array]

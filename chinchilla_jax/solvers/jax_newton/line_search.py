@@ -10,39 +10,43 @@ lengths and interpolated between them: a rough root is enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import Array
 
+from chinchilla_jax.solvers.jax_newton.passes import Residuals, RunsOfLanes, slopes
 from chinchilla_jax.solvers.thresholds import CLOSE_ENOUGH, FULL, LONGEST, PROBES
-from chinchilla_jax.solvers.xla.moments import Columns, slopes
 
 
 def step_length(
-    theta: Array,
-    direction: Array,
-    weights: Array,
-    columns: Columns,
-    width: Array,
+    of: Residuals,
+    theta: Sequence[Array],
+    direction: Sequence[Array],
+    runs: RunsOfLanes,
+    down: Array,
+    up: Array,
     slope: Array,
     form: Array,
 ) -> Array:
     """Step length (B,) in (0, LONGEST].
 
     Args:
-        theta: (5, B).
-        direction: the step in plain coordinates, (5, B).
-        weights: (B, n).
-        columns: the runs.
-        width: half-width of the quadratic zone, (B,).
+        of: what a residual is.
+        theta: p of (B,).
+        direction: the step in plain coordinates, likewise.
+        runs: of the lanes.
+        down: how far the quadratic zone reaches below zero, (B,).
+        up: how far it reaches above.
         slope: phi'(0), negative on a descent direction; (B,).
         form: p' H p, with the exact Hessian of the objective; (B,).
     """
-    inside, found = slopes(theta, direction, weights, columns, width, PROBES)
+    inside, found = slopes(of, theta, direction, runs, down, up, PROBES)
     kappa = jnp.maximum(form - inside, 0.0)
     at = [value + length * kappa for length, value in zip(PROBES, found, strict=True)]
     length = jnp.full_like(slope, LONGEST)
-    # From the far end inwards: the last bracket that holds the root is the first along the step.
     lows = (0.0, *PROBES[:-1])
+    # From the far end inwards: the last bracket that holds the root is the first along the step.
     for low, high, slope_low, slope_high in reversed(
         list(zip(lows, PROBES, (slope, *at[:-1]), at, strict=True))
     ):

@@ -16,7 +16,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from chinchilla_jax.solvers.thresholds import LIFT, SINGULAR_PIVOT, SMALLEST_PIVOT, STIFF
-from chinchilla_jax.solvers.xla.moments import Symmetric, Vector
+
+# Rows of a symmetric matrix per lane: both (i, j) and (j, i) give the same array (B,).
+Symmetric = dict[tuple[int, int], Array]
+Vector = tuple[Array, ...]  # an array (B,) for each coordinate
 
 
 class Systems(NamedTuple):
@@ -34,6 +37,11 @@ class Systems(NamedTuple):
     lifted_form: Array
     lifted_definite: Array
     solution: Vector
+
+
+def symmetric(lower: dict[tuple[int, int], Array]) -> Symmetric:
+    """The whole matrix from its lower triangle."""
+    return lower | {(j, i): entry for (i, j), entry in lower.items()}
 
 
 def reciprocal(x: Array) -> Array:

@@ -1,0 +1,142 @@
+"""Requests as compiled calls take them: which lanes go together, arrays padded to the shapes of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax.solvers.engine import ENGINE_CALLS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.law import Floats
+    from chinchilla_jax.solvers.base import Problem, SolverOptions
+    from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
+
+MOST_RANKS = 4  # starts per lane; a call of fewer has the same shape
+_LEAST_LANES = 512  # of a call, where there is a choice
+
+
+class Calls:
+    """Compiled calls on what all lanes of a request share."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        weights: NDArray[Any],
+        condition: NDArray[np.integer],
+        row: NDArray[np.integer],
+        down: Floats,
+        up: Floats,
+        options: SolverOptions,
+    ) -> None:
+        """Take what the lanes share."""
+        import jax
+
+        from chinchilla_jax.solvers.jax_newton.compiled import devices, padded_runs, sizes
+
+        self.problems, self.options = problems, options
+        self.condition, self.row, self.down, self.up = condition, row, down, up
+        self.weights = _compact(weights)
+        self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
+        self.n_runs = padded_runs(weights.shape[1])
+        platform = jax.default_backend()
+        self.sizes = sizes(platform)
+        self.devices = devices()
+        one_call_is_serial = platform == "cpu" and self.devices == 1
+        self.workers = (options.workers or available_cores()) if one_call_is_serial else 1
+
+    def parts(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Lanes by call: even shares, but not so small that the slowest lanes weigh more than the rest."""
+        length = min(self.sizes.lanes[-1] * self.devices, max(-(-len(lanes) // self.workers), _LEAST_LANES))
+        parts = [lanes[first : first + length] for first in range(0, len(lanes), length)]
+        return [piece for part in parts for piece in self._few_conditions(part)]
+
+    def _few_conditions(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Lanes split so that no call has more data sets than it holds."""
+        new, most = np.flatnonzero(np.diff(self.condition[lanes])) + 1, self.sizes.conditions[-1]
+        return np.split(lanes, new[most - 1 :: most])
+
+    def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
+        """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
+        import jax
+
+        from chinchilla_jax.solvers.jax_newton.compiled import compiled, padded
+        from chinchilla_jax.solvers.jax_newton.rounds import Requests, Tables
+
+        count, ranks = len(lanes), len(starts)
+        # Each device has `share` lanes and padding up to `size`; `slots` is where the lanes are.
+        share = -(-count // self.devices)
+        size = padded(share, self.sizes.lanes)
+        whole = size * self.devices
+        at = np.arange(count)
+        slots = at // share * size + at % share
+        n_lanes = np.clip(count - np.arange(self.devices) * share, 0, share).astype(np.int32)
+        numbers, condition = np.unique(self.condition[lanes], return_inverse=True)
+        rows, row = np.unique(self.row[lanes], return_inverse=True)
+        held = [self.problems[number] for number in numbers]
+        most = padded(len(held), self.sizes.conditions)
+
+        def columns(name: str) -> Floats:
+            table = np.stack([getattr(p.design, name) for p in held])
+            return _padded(_padded(table.T, self.n_runs).T, most)
+
+        weights = np.zeros((whole, self.n_runs), self.weights.dtype)
+        weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
+        tables = Tables(
+            u=columns("log_params"),
+            v=columns("log_tokens"),
+            log_loss=columns("log_loss"),
+            constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
+            unit=_padded(np.array([p.loss_unit for p in held]), most),
+            weights=weights,
+            first=_padded(self.first[rows], whole),
+            n_runs=np.float64(self.weights.shape[1]),
+        )
+        requests = Requests(
+            condition=_placed(condition.astype(np.int32), slots, whole),
+            row=_placed(row.astype(np.int32), slots, whole),
+            starts=_room(starts, MOST_RANKS, slots, whole),
+            down=_placed(self.down[lanes], slots, whole),
+            up=_placed(self.up[lanes], slots, whole),
+            widening=_room(widening, MOST_RANKS, slots, whole),
+            n_lanes=n_lanes,
+            ranks=np.int32(ranks),
+        )
+        ENGINE_CALLS.add(count)
+        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits)
+        return jax.tree.map(lambda x: np.asarray(x)[slots], call(tables, requests, limits))
+
+
+def _compact(weights: NDArray[Any]) -> NDArray[Any]:
+    """The same weights as small whole numbers if they are that, as counts of a resample are."""
+    if weights.dtype == np.uint8:
+        return weights
+    with np.errstate(invalid="ignore"):
+        small = weights.astype(np.uint8)
+    return small if np.array_equal(small, weights) else np.asarray(weights, np.float64)
+
+
+def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """`values` with the last repeated up to `size` rows."""
+    if len(values) == size:
+        return values
+    return np.concatenate([values, np.broadcast_to(values[-1:], (size - len(values), *values.shape[1:]))])
+
+
+def _placed(values: NDArray[Any], slots: NDArray[np.intp], size: int) -> NDArray[Any]:
+    """Values (L,) at their slots of an array (size,)."""
+    found = np.zeros(size, values.dtype)
+    found[slots] = values
+    return found
+
+
+def _room(values: Floats, ranks: int, slots: NDArray[np.intp], size: int) -> Floats:
+    """Values (K, L, ...) at their slots of an array (ranks, size, ...)."""
+    found = np.ones((ranks, size, *values.shape[2:]))
+    found[: len(values), slots] = values
+    return found

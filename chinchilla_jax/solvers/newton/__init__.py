@@ -1,1 +1,0 @@
-"""A damped Newton method for any law."""

@@ -1,1 +1,0 @@
-"""The Newton method for the five-parameter law as programs of XLA, for any device."""
