@@ -5,14 +5,13 @@
     python benchmarks/any_law.py --smoke             # a few lanes each
 
 Every row fits the first resamples of the same list, each from the point fit, on all cores, without compile
-time; slow rows fit fewer. A row is measured several times, in turn with the others, and its best time counts.
+time; the libraries fit fewer. A row is measured several times, in turn with the others; its best time counts.
 
     jax_newton          solvers/jax_newton, one engine for every law
-    newton              solvers/newton, what it is to replace
     jaxopt-lbfgs,       their L-BFGS (memory 10) on the objective divided by delta and by the sum of the
     optax-lbfgs         weights, in coordinates with ln E, lane by lane in threads; rounds of 200 iterations
                         for what is not certified, three at most
-    lanes, xla          the engines that know the five-parameter law only, beside it
+    lanes               the CPU kernel that knows the five-parameter law only, beside it
 
 A lane of the libraries is certified as the others are: a Newton decrement of at most 1e-12 in float64, with a
 positive definite Hessian. `excess` is the objective relative to the lowest of any row for that resample.
@@ -77,7 +76,6 @@ def main() -> None:
     )
     parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
     parser.add_argument("--resamples", type=int, default=4000, help="lanes of the compiled engines")
-    parser.add_argument("--fewer", type=int, default=400, help="lanes of newton")
     parser.add_argument(
         "--libraries", type=int, default=64, help="lanes of jaxopt and optax; 0 leaves them out"
     )
@@ -86,7 +84,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few lanes each")
     args = parser.parse_args()
     if args.smoke:
-        args.resamples, args.fewer, args.libraries, args.rounds = 64, 16, 8, 1
+        args.resamples, args.libraries, args.rounds = 64, 8, 1
 
     runs = cj.load_runs("chinchilla", params="standard")
     design = Design.from_runs(runs)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize
-from solving import solve_generally
 
 from chinchilla_jax import fit, load_runs
 from chinchilla_jax._util.float64 import float64_scope
@@ -24,7 +23,7 @@ from chinchilla_jax.laws import (
     ScalingLaw,
 )
 from chinchilla_jax.perturbations import LogNormalNoise
-from chinchilla_jax.solvers import Problem, SolverOptions, Status
+from chinchilla_jax.solvers import Problem, SolverOptions, Status, solve
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import certify
 from chinchilla_jax.solvers.dispatch import solve_generally, solve_many
@@ -104,34 +103,43 @@ def test_what_does_not_depend_on_theta_is_computed_once():
 # --- optima ------------------------------------------------------------------------------------------------
 
 
+def assert_scipy_goes_no_lower(problem, weights, theta):
+    """BFGS from beside each end (R, p) finds the same objective, or a higher one where it stops early."""
+    for lane, end in enumerate(theta):
+
+        def value(moved, row=weights[lane]):
+            return float(problem.losses(moved) @ row)
+
+        scale = value(end)
+        begun = end + 0.01 * np.random.default_rng(lane).standard_normal(len(end))
+        with np.errstate(all="ignore"):
+            rival = optimize.minimize(lambda moved, value=value, scale=scale: value(moved) / scale, begun)
+        assert rival.fun >= 1 - 1e-9
+        assert rival.fun <= 1.01
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
-def test_every_law_ends_where_the_other_solver_does_and_scipy_goes_no_lower(name):
+def test_every_law_ends_at_optima_that_scipy_knows(name):
     law = LAWS[name]()
     starts = np.tile(point(name), (LANES, 1))
     found = solved(law, WEIGHTS, starts)
-    other = solve_generally(law, DESIGN, WEIGHTS, starts, objective=Huber(), wide_start=False)
     assert (found.status == Status.CONVERGED).all() and (found.decrement <= 1e-12).all()
-    same = found.same_value(0) | (np.abs(found.objective_value / other.objective_value - 1) < 1e-9)
-    # Two minima of one resample may lie side by side; neither solver is always in the better one.
-    assert same.mean() >= 0.95
-    np.testing.assert_allclose(found.theta[same], other.theta[same], atol=1e-6)
+    problem = Problem(law=law, design=DESIGN, objective=Huber())
+    assert_scipy_goes_no_lower(problem, WEIGHTS[:3], found.theta[:3])
 
-    objective = Huber()
-    for lane in range(3):
-        total = WEIGHTS[lane].sum() * objective.delta**2
 
-        def value(theta, row=WEIGHTS[lane], total=total):
-            return float(objective.value(law.residuals(theta, DESIGN), row)) / total
-
-        def gradient(theta, row=WEIGHTS[lane], total=total):
-            psi = np.clip(law.residuals(theta, DESIGN), -objective.delta, objective.delta)
-            return (row * psi) @ law.jacobian(theta, DESIGN) / total
-
-        begun = found.theta[lane] + 0.01 * np.random.default_rng(lane).standard_normal(law.size)
-        with np.errstate(all="ignore"):
-            rival = optimize.minimize(value, begun, jac=gradient, method="BFGS", options={"maxiter": 2000})
-        assert found.objective_value[lane] <= rival.fun * total * (1 + 1e-9)
+@pytest.mark.slow
+def test_the_five_parameter_law_ends_where_the_lane_kernel_does():
+    law = LAWS["chinchilla"]()
+    starts = np.tile(point("chinchilla"), (LANES, 1))
+    problem = Problem(law=law, design=DESIGN, objective=Huber())
+    found, other = (
+        solve(problem, WEIGHTS, starts, options=SolverOptions(engine=engine)) for engine in ("xla", "lanes")
+    )
+    np.testing.assert_allclose(found.objective_value, other.objective_value, rtol=1e-12)
+    np.testing.assert_allclose(found.theta, other.theta, atol=1e-8)
+    assert (found.status == other.status).all()
 
 
 @pytest.mark.slow
@@ -141,10 +149,10 @@ def test_every_zone(objective):
     wide = isinstance(objective, AsymmetricError)
     starts = np.tile(point("chinchilla"), (16, 1))
     found = solved(law, WEIGHTS[:16], starts, objective=objective, wide_start=wide)
-    other = solve_generally(law, DESIGN, WEIGHTS[:16], starts, objective=objective, wide_start=wide)
-    assert (found.status == other.status).all()
-    np.testing.assert_allclose(found.objective_value, other.objective_value, rtol=1e-8)
-    np.testing.assert_allclose(found.theta, other.theta, atol=1e-5)
+    assert (found.status == Status.CONVERGED).all()
+    assert_scipy_goes_no_lower(
+        Problem(law=law, design=DESIGN, objective=objective), WEIGHTS[:3], found.theta[:3]
+    )
 
 
 @pytest.mark.slow

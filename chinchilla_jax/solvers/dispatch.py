@@ -208,7 +208,7 @@ def solve_generally(
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit lanes of one data set with the engine for any law, whatever the law is, from (R, p) or (K, R, p)."""
+    """Fit lanes of one data set from (R, p) or (K, R, p) with the engine for any law, whatever the law is."""
     candidates = [starts] if starts.ndim == 2 else list(starts)
     batch = Batch.of(problem, weights, len(candidates[0]))
     return _solve_generally(batch, candidates, options, on_progress)

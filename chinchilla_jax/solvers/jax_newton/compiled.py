@@ -99,7 +99,7 @@ def compiled(
 
 def _compile(law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits]) -> Callable[..., Ends]:
     platform = jax.default_backend()
-    function = functools.partial(solve, *static(law, raw, arguments, platform))
+    function: Callable[..., Ends] = functools.partial(solve, *static(law, raw, arguments, platform))
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
     # parallel work on the CPU; XLA's own threads inside one only get in the way.
     on_cpu = {
@@ -122,7 +122,7 @@ def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
     )  # fmt: skip
     mesh = Mesh(np.array(jax.local_devices()), ("lanes",))
     in_specs = (everywhere, requests, everywhere)
-    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=lanes, check_vma=False)  # type: ignore[no-any-return]
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=lanes, check_vma=False)
 
 
 def static(

@@ -159,8 +159,8 @@ def _check(batch: Batch, starts: Floats, of_lanes: tuple[NDArray[Any], ...]) -> 
     lanes = (len(batch),)
     if starts.shape[1:] != (*lanes, law.size) or any(np.shape(x) != lanes for x in of_lanes):
         raise UsageError(
-            f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and {len(batch)} lanes; give "
-            "candidates (lanes, parameters) and a zone for each lane"
+            f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and {len(batch)} lanes; "
+            "give candidates (lanes, parameters) and a zone for each lane"
         )
     if len(starts) > MOST_RANKS:
         raise UsageError(f"{len(starts)} starts per lane; at most {MOST_RANKS} are taken")
