@@ -24,7 +24,7 @@ keep_blas_to_one_thread()  # as the command line does, and Dask for its workers;
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
-from chinchilla_jax.cli.compilation_cache import keep_compiled_programs  # noqa: E402
+from chinchilla_jax._util.kept_programs import keep_programs_of_process  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.executors import ExecutorChoice  # noqa: E402
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="threads and Dask alternating")
     parser.add_argument("--smoke", action="store_true", help="a few small chunks, once")
     args = parser.parse_args()
-    keep_compiled_programs()
+    keep_programs_of_process()
     if args.smoke:
         args.every, args.rounds = 100, 1
     resamples = 200 if args.smoke else 4000

@@ -66,14 +66,14 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         import click
 
+        from chinchilla_jax._util.kept_programs import keep_programs_of_process
         from chinchilla_jax.cli import app
         from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
-        from chinchilla_jax.cli.compilation_cache import keep_compiled_programs
     except ModuleNotFoundError as error:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error
     if instruction := os.environ.get(app.COMPLETE_VARIABLE):
         return app.complete(PROGRAM, instruction)
-    keep_compiled_programs()
+    keep_programs_of_process()
     keep_blas_to_one_thread()
     try:
         return app.run(PROGRAM, arguments)

@@ -1,8 +1,7 @@
-"""The five-parameter law by compiled engines: chunks of lanes, threads, and what the certificates mean.
+"""The five-parameter law by the CPU kernel: chunks of lanes, threads, and what the certificates mean.
 
-One of two engines takes the steps, by the same decisions (thresholds.py): on CPUs one lane after the other
-(lane_kernel/), and on any device all lanes of a chunk together in one program of XLA (xla/); engine_choice.py
-says which. In mixed precision the first stage runs in float32; every certificate is computed in float64.
+The kernel (lane_kernel/) takes one lane after the other, by the decisions of the engine for any law
+(thresholds.py); engine_choice.py says which of the two it is. In mixed precision the first stage runs in float32; every certificate is computed in float64.
 """
 
 from __future__ import annotations

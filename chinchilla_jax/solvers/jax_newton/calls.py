@@ -41,10 +41,11 @@ class Calls:
 
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
-        self.weights = _compact(weights)
+        platform = jax.default_backend()
+        # One dtype on a CPU, and so one program; counts as bytes where they are sent to a device.
+        self.weights = np.asarray(weights, np.float64) if platform == "cpu" else _compact(weights)
         self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
         self.n_runs = padded_runs(weights.shape[1])
-        platform = jax.default_backend()
         self.sizes = sizes(platform)
         self.devices = devices()
         one_call_is_serial = platform == "cpu" and self.devices == 1

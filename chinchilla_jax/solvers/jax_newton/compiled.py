@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from chinchilla_jax._util.kept_programs import kept_programs
 from chinchilla_jax.solvers.jax_newton.frame_program import FrameProgram
 from chinchilla_jax.solvers.jax_newton.law_program import law_program
 from chinchilla_jax.solvers.jax_newton.passes import Residuals
@@ -110,7 +111,9 @@ def _compile(law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limit
     options = on_cpu if platform == "cpu" else None
     if devices() > 1:
         function = _shared_out(function)
-    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
+    lowered = jax.jit(function, compiler_options=options).lower(*arguments)
+    with kept_programs():
+        return lowered.compile()
 
 
 def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
