@@ -1,7 +1,8 @@
 """The five-parameter law by the CPU kernel: chunks of lanes, threads, and what the certificates mean.
 
 The kernel (lane_kernel/) takes one lane after the other, by the decisions of the engine for any law
-(thresholds.py); engine_choice.py says which of the two it is. In mixed precision the first stage runs in float32; every certificate is computed in float64.
+(thresholds.py); engine_choice.py says which of the two it is. In mixed precision the first stage runs in
+float32; every certificate is computed in float64.
 """
 
 from __future__ import annotations
