@@ -364,6 +364,7 @@ def test_the_only_loss_is_the_loss_and_impossible_columns_are_not_asked_about():
     runs = load_runs({"params": N, "tokens": D, "flops": C, "budget": dollars, "L": layers, "loss": L})
     same(runs)
     assert runs.source.columns["flops"] == "flops"
+    assert runs.source.notes == ()
     same(load_runs({"params": N, "tokens": D, "eval/paloma/macro_loss": L}))
     assert "may hold" not in question({"params": N, "tokens": D, "loss_c4": L, "loss_pile": L})
 
@@ -372,6 +373,7 @@ def test_the_only_loss_is_the_loss_and_impossible_columns_are_not_asked_about():
     ("name", "unit"),
     [
         ("tokens (10^9)", "billions"),
+        ("Mparams", "millions"),
         ("FLOPs x10**18", "1e18"),
         ("Loss [nats/token]", "nats"),
         ("loss (bits/byte)", "bpb"),

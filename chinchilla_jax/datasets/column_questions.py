@@ -36,7 +36,7 @@ def require_one(
     if len(plain) + len(rivals) > 1:
         named = [header[place].strip() for place in (*plain, *rivals)]
         choose = (
-            f"choose with {_options(quantity, named)} (columns={{{quantity!r}: ...}} in Python and specs)"
+            f"choose with {_options(quantity, named)} (columns={{{quantity!r}: ...}} in load_runs and specs)"
         )
         raise DataError(
             f"{where}: {_several(len(named))} columns may hold {quantity}: "
@@ -136,7 +136,7 @@ def _remedy(
             for quantity, columns in proposed.items()
         )
         rest = f" and {_placeholders(unnamed)} for the rest" if unnamed else ""
-        return f"if these hold them, pass {told}{rest} (columns=... in Python and specs)"
+        return f"if these hold them, pass {told}{rest} (columns=... in load_runs and specs)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     told = f"pass {_placeholders(unnamed)}, or rename" if by_option else "rename"
     return (

@@ -112,7 +112,11 @@ def mention_others(
     table: Table, positions: Mapping[str, int], columns: Mapping[str, str] | None = None
 ) -> Table:
     """The table with a note of variants that were not read, of quantities that `columns` does not name."""
-    free = _candidates(table.header, table.column, set(positions.values()))
+    free = {
+        place: meaning
+        for place, meaning in _candidates(table.header, table.column, set(positions.values())).items()
+        if possible_unit(meaning, table.column(place)) == ""
+    }
     found = [
         f"{quantity} {list_text([short(table.header[place]) for place in others], _MOST_OPTIONS)}"
         for quantity in positions

@@ -259,7 +259,8 @@ def _split_of(quantity: str, words: Sequence[str]) -> str:
 
 def _split_words(part: str) -> list[str]:
     """The words of a name: divided by punctuation, and where a capital letter follows a small one."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part)
+    text = re.sub(r"\b([KMBGT])(?=(?:tokens?|toks?|params?|parameters?)\b)", r"\1 ", part)
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     text = " ".join(re.split(r"[\W_]+", text)).strip()
     folded = text.casefold()
     for pattern, word in _PHRASES:

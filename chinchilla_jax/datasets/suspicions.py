@@ -125,7 +125,7 @@ def _asked(columns: Columns, table: Table, questions: Mapping[str, tuple[float, 
     rest = "" if told == kept else f"{' '.join(told)} if so, or "
     right = "it is" if len(kept) == 1 else "they are"
     options = f"{rest}{' '.join(kept)} if {right} right as {right}"
-    return f"{'; '.join(parts)}; pass {options} (units={{...}} in Python and specs)"
+    return f"{'; '.join(parts)}; pass {options} (units={{...}} in load_runs and specs)"
 
 
 def _in_words(quantity: str, unit: str) -> str:
@@ -170,7 +170,7 @@ def _check_loss(table: Table, position: int, loss: Floats) -> None:
         raise DataError(
             f"{table.where}: {column} has a median of {middle_of(loss):.4g}, which looks like perplexity "
             "and not loss; pass --unit loss=perplexity if so, or --unit loss=nats if it is right as it is "
-            "(units={...} in Python and specs)"
+            "(units={...} in load_runs and specs)"
         )
     rows = np.flatnonzero(high).tolist()
     inside, logs = loss[~high], np.log(loss[high])
