@@ -36,7 +36,7 @@ _SIZES = {"cpu": Sizes((1024,), (32,))}
 _SIZES_ELSEWHERE = Sizes((4096, 65536), (32, 256))
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
 _LAYOUT_ELSEWHERE = Layout(places=16384, copied=False)
-_RUNS = 16  # the number of runs is padded to a multiple
+_LEAST_RUNS = 64  # of a call
 
 _lock = threading.Lock()
 _calls: dict[Any, Callable[..., Ends]] = {}
@@ -65,8 +65,13 @@ def padded(count: int, sizes: tuple[int, ...]) -> int:
 
 
 def padded_runs(count: int) -> int:
-    """The number of runs of a compiled call, a few percent more at most."""
-    return -(-count // _RUNS) * _RUNS
+    """The number of runs of a compiled call: a power of two, or half as many again.
+
+    Tables of many sizes share few programs. A run that is padding costs as much as any other, and a program
+    as much as a million fits.
+    """
+    power = 1 << max(count - 1, _LEAST_RUNS - 1).bit_length()
+    return 3 * power // 4 if _LEAST_RUNS < count <= 3 * power // 4 else power
 
 
 def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any) -> Rules:
