@@ -7,7 +7,7 @@
 | auto   | lanes; xla where JAX has an accelerator, llvmlite is not installed, or LLVM refuses the kernel |
 
 Both follow the same decisions (thresholds.py) and end alike, to rounding. Where noise leaves a fit several
-minima, rounding can decide between them: of the paper study's 896,000 fits 1,421 end elsewhere, all of them
+minima, rounding can decide between them: of the paper study's 896,000 fits 886 end elsewhere, all but one
 under log-normal noise.
 
 The environment variable CHINCHILLA_JAX_ENGINE sets what "auto" means. With "xla" there, llvmlite is never

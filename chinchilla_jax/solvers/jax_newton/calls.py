@@ -46,7 +46,7 @@ class Calls:
         self.weights = np.asarray(weights, np.float64) if platform == "cpu" else _compact(weights)
         self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
         self.n_runs = padded_runs(weights.shape[1])
-        self.sizes = sizes(platform)
+        self.sizes = sizes(platform, self.n_runs)
         self.devices = devices()
         one_call_is_serial = platform == "cpu" and self.devices == 1
         self.workers = (options.workers or available_cores()) if one_call_is_serial else 1
@@ -55,12 +55,25 @@ class Calls:
         """Lanes by call: even shares, but not so small that the slowest lanes weigh more than the rest."""
         length = min(self.sizes.lanes[-1] * self.devices, max(-(-len(lanes) // self.workers), _LEAST_LANES))
         parts = [lanes[first : first + length] for first in range(0, len(lanes), length)]
-        return [piece for part in parts for piece in self._few_conditions(part)]
+        parts = [piece for part in parts for piece in self._few_conditions(part)]
+        return [piece for part in parts for piece in self._few_rows(part)]
 
     def _few_conditions(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Lanes split so that no call has more data sets than it holds."""
         new, most = np.flatnonzero(np.diff(self.condition[lanes])) + 1, self.sizes.conditions[-1]
         return np.split(lanes, new[most - 1 :: most])
+
+    def _few_rows(self, lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Lanes split so that no call has more rows of weights than it holds."""
+        most = self.sizes.rows[-1]
+        parts: list[NDArray[np.intp]] = []
+        while True:
+            _, first = np.unique(self.row[lanes], return_index=True)
+            if len(first) <= most:
+                return [*parts, lanes]
+            end = np.sort(first)[most]
+            parts.append(lanes[:end])
+            lanes = lanes[end:]
 
     def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
         """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
@@ -86,7 +99,8 @@ class Calls:
             table = np.stack([getattr(p.design, name) for p in held])
             return _padded(_padded(table.T, self.n_runs).T, most)
 
-        weights = np.zeros((whole, self.n_runs), self.weights.dtype)
+        n_rows = padded(len(rows), self.sizes.rows)
+        weights = np.zeros((n_rows, self.n_runs), self.weights.dtype)
         weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
         tables = Tables(
             u=columns("log_params"),
@@ -95,7 +109,7 @@ class Calls:
             constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
             unit=_padded(np.array([p.loss_unit for p in held]), most),
             weights=weights,
-            first=_padded(self.first[rows], whole),
+            first=_padded(self.first[rows], n_rows),
             n_runs=np.float64(self.weights.shape[1]),
         )
         requests = Requests(

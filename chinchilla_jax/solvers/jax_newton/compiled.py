@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 
 
 class Sizes(NamedTuple):
-    """Sizes of a call: lanes, which are rows of weights too, and data sets; fewer are padded."""
+    """Sizes of a call: lanes, the rows of weights that they share, and data sets; fewer are padded."""
 
     lanes: tuple[int, ...]
+    rows: tuple[int, ...]
     conditions: tuple[int, ...]
 
 
-# On CPUs every call of a law has one shape: padding costs microseconds, compiling seconds. Elsewhere a call
+# On CPUs every call of a law has one shape: padding costs milliseconds, compiling seconds. Elsewhere a call
 # fills the device.
-_SIZES = {"cpu": Sizes((1024,), (32,))}
-_SIZES_ELSEWHERE = Sizes((4096, 65536), (32, 256))
+_SIZES = {"cpu": Sizes((32768,), (4096,), (128,))}
+_SIZES_ELSEWHERE = Sizes((4096, 65536), (4096, 65536), (32, 256))
+_MOST_WEIGHTS = 2**24  # numbers in the weights of a call: of a large table it takes fewer rows
+_LEAST_ROWS = 64
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
 _LAYOUT_ELSEWHERE = Layout(places=16384, copied=False)
 _LEAST_RUNS = 64  # of a call
@@ -43,9 +46,13 @@ _calls: dict[Any, Callable[..., Ends]] = {}
 _locks: dict[Any, threading.Lock] = {}
 
 
-def sizes(platform: str) -> Sizes:
-    """Sizes that calls on a platform have."""
-    return _SIZES.get(platform, _SIZES_ELSEWHERE)
+def sizes(platform: str, n_runs: int) -> Sizes:
+    """Sizes that calls on a platform have, on tables of so many runs."""
+    found = _SIZES.get(platform, _SIZES_ELSEWHERE)
+    most = found.rows[-1]
+    while most > _LEAST_ROWS and most * n_runs > _MOST_WEIGHTS:
+        most //= 2
+    return found._replace(rows=tuple(sorted({min(size, most) for size in found.rows})))
 
 
 def layout(lanes: int, platform: str) -> Layout:

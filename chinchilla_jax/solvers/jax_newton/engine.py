@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
 
-_FIRST_STEPS = 40  # of either stage, after which the lanes that are left go on by themselves
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
 
@@ -82,10 +81,7 @@ def fit_lanes(
             narrowest = np.minimum(down, up)[some]
             widening[:, some] = [_widening(problems[number], each[some], narrowest) for each in starts]
     starts = _above_bounds(law.bounded, starts)
-    tolerance, search_after = options.tolerance, options.search_after
-    first = (min(options.float32_steps, _FIRST_STEPS), min(options.float64_steps, _FIRST_STEPS))
-    last = (0, options.float64_steps - first[1])
-    going_on: list[tuple[NDArray[np.intp], Ends]] = []
+    limits = _limits(options)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
         for number in np.unique(condition[part]):
@@ -100,37 +96,12 @@ def fit_lanes(
         if on_progress is not None:
             on_progress(len(part))
 
-    def begin(part: NDArray[np.intp]) -> None:
+    def work(part: NDArray[np.intp]) -> None:
         with float64_scope():
-            ends = call(part, starts[:, part], widening[:, part], _limits(tolerance, *first, search_after))
-        left = (ends.status < 0) & (last[1] > 0)
-        going_on.append((part[left], type(ends)(*(field[left] for field in ends))))
-        settle(part[~left], type(ends)(*(field[~left] for field in ends)))
-
-    def go_on(part: NDArray[np.intp]) -> None:
-        begun = np.where(np.isfinite(before.anchor), before.anchor, starts[0])[part]
-        with float64_scope():
-            ends = call(part, begun[None], before.widening[None, part], _limits(tolerance, *last, 0))
-        ends.steps[:] += before.steps[part]
+            ends = call(part, starts[:, part], widening[:, part], limits)
         settle(part, ends)
 
-    _in_threads(begin, call.parts(lanes), call.workers)
-    # The lanes of all calls that take many steps keep each other company.
-    left = np.concatenate([part for part, _ in going_on]) if going_on else lanes[:0]
-    if len(left):
-        left = np.sort(left)
-        before = _of_lanes(going_on, count)
-        left = left[np.argsort(condition[left], kind="stable")]
-        _in_threads(go_on, call.parts(left), call.workers)
-    return found
-
-
-def _of_lanes(parts: list[tuple[NDArray[np.intp], Ends]], count: int) -> Ends:
-    """The ends of some lanes at their places in arrays of all; elsewhere zero."""
-    found = type(parts[0][1])(*(np.zeros((count, *x.shape[1:]), x.dtype) for x in parts[0][1]))
-    for part, ends in parts:
-        for whole, some in zip(found, ends, strict=True):
-            whole[part] = some
+    _in_threads(work, call.parts(lanes), call.workers)
     return found
 
 
@@ -185,9 +156,12 @@ def _widening(problem: Problem, starts: Floats, narrowest: Floats) -> Floats:
     return np.where(narrow, np.clip(size / narrowest, 1.0, np.maximum(most, 1.0)), 1.0)
 
 
-def _limits(tolerance: float, float32_steps: int, float64_steps: int, search_after: int) -> Limits:
+def _limits(options: SolverOptions) -> Limits:
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
 
     return Limits(
-        np.float64(tolerance), np.int32(float32_steps), np.int32(float64_steps), np.int32(search_after)
+        np.float64(options.tolerance),
+        np.int32(options.float32_steps),
+        np.int32(options.float64_steps),
+        np.int32(options.search_after),
     )
