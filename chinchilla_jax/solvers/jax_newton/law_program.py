@@ -181,26 +181,37 @@ class LawProgram:
         return values[self._result]
 
     def _differentiate(self) -> None:
-        inner = self.inner
+        # Each function is traced once, and its derivatives are taken of what that left.
+        inner = self._recorded(self.inner)
+        assert inner is not None
+        self._recorded_inner = inner
         self.first: list[Callable[..., Array] | None] = []
         self.second: dict[tuple[int, int], Callable[..., Array]] = {}
         for j in range(self.size):
-            by_j = self._if_not_zero(_derivative(inner, j))
+            by_j = self._recorded(_derivative(inner, j))
             self.first.append(by_j)
             if by_j is None:
                 continue
             for k in range(j + 1):
-                by_both = self._if_not_zero(_derivative(by_j, k))
+                by_both = self._recorded(_derivative(by_j, k))
                 if by_both is not None:
                     self.second[j, k] = by_both
 
-    def _if_not_zero(self, function: Callable[..., Array]) -> Callable[..., Array] | None:
-        """The function, or None where its result is zero whatever the arguments."""
+    def _recorded(self, function: Callable[..., Array]) -> Callable[..., Array] | None:
+        """The function by the equations that its result needs; None where that is zero whatever is given."""
         scalar = jax.ShapeDtypeStruct((), self._dtype)
         arguments = ([scalar] * self.size, [scalar] * len(self._features), [scalar] * len(self._shared))
-        jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-        (result,) = jaxpr.outvars
-        return None if isinstance(result, core.Literal) and not np.any(result.val) else function
+        closed = jax.make_jaxpr(function)(*arguments)
+        (result,) = closed.jaxpr.outvars
+        if isinstance(result, core.Literal) and not np.any(result.val):
+            return None
+        run = core.jaxpr_as_fun(core.ClosedJaxpr(_needed(closed.jaxpr), closed.consts))
+
+        def recorded(theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]) -> Array:
+            found: list[Array] = run(*theta, *features, *shared)
+            return found[0]
+
+        return recorded
 
     def change(
         self,
@@ -210,7 +221,8 @@ class LawProgram:
         shared: Sequence[Array],
     ) -> tuple[Array, Array]:
         """`inner` and its derivative along `step`."""
-        found = jax.jvp(lambda *at: self.inner(at, features, shared), tuple(theta), tuple(step))
+        inner = self._recorded_inner
+        found = jax.jvp(lambda *at: inner(at, features, shared), tuple(theta), tuple(step))
         return found[0], found[1]
 
 
@@ -244,6 +256,18 @@ def _derivative(function: Callable[..., Array], place: int) -> Callable[..., Arr
         return jax.jvp(along, (theta[place],), (jnp.ones_like(theta[place]),))[1]
 
     return derivative
+
+
+def _needed(jaxpr: Any) -> Any:
+    """The jaxpr without equations that its result does not need."""
+    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
+    kept = []
+    for equation in reversed(jaxpr.eqns):
+        if needed.isdisjoint(equation.outvars):
+            continue
+        kept.append(equation)
+        needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
+    return jaxpr.replace(eqns=kept[::-1])
 
 
 def _evaluate(equations: list[_Equation], values: dict[int, Array], *, substitute: bool) -> None:
