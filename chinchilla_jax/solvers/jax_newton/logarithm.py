@@ -1,8 +1,9 @@
-"""Natural logarithm in float64, as arithmetic that vectorises.
+"""Natural logarithm in float64, as arithmetic that vectorises on CPUs.
 
 On the CPU, XLA calls a scalar routine for a float64 log, which alone takes half of a pass over the runs. This
 one is a split into exponent and mantissa and a polynomial, a third of the time, and accurate to two units in
-the last place (tests/test_newton_parts.py compares it with NumPy).
+the last place (tests/test_newton_parts.py compares it with NumPy). Elsewhere it is `jnp.log`: GPUs have a fast
+one, and XLA for TPUs has no 64-bit integers to split with.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ _SERIES = tuple(2.0 / k for k in range(19, 1, -2))  # 2/19, 2/17, ..., 2/3: of 2
 
 
 def log(x: Array) -> Array:
-    """Logarithm of a positive, finite, normal `x`; `jnp.log` in float32. Other inputs give wrong numbers."""
+    """Logarithm of a positive, finite, normal `x`. Other inputs give wrong numbers on CPUs."""
     if x.dtype != jnp.float64:
         return jnp.log(x)
+    return lax.platform_dependent(x, cpu=_split_log, default=jnp.log)
+
+
+def _split_log(x: Array) -> Array:
     bits = lax.bitcast_convert_type(x, jnp.int64)
     power = (bits - _BITS_OF_ROOT_HALF) >> _MANTISSA_BITS
     mantissa = lax.bitcast_convert_type(bits - (power << _MANTISSA_BITS), jnp.float64)

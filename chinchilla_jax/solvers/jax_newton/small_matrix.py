@@ -45,10 +45,15 @@ def symmetric(lower: dict[tuple[int, int], Array]) -> Symmetric:
 
 
 def reciprocal(x: Array) -> Array:
-    """1 / x of a positive normal x, by Newton's iteration from a guess at the bits.
+    """1 / x of a positive normal x; on CPUs by Newton's iteration from a guess at the bits.
 
-    XLA holds a division too expensive to recompute and splits a compiled loop at each; this keeps it whole.
+    There XLA holds a division too expensive to recompute and splits a compiled loop at each; this keeps it
+    whole. XLA for TPUs has no 64-bit integers to guess with.
     """
+    return lax.platform_dependent(x, cpu=_guessed_reciprocal, default=jnp.reciprocal)
+
+
+def _guessed_reciprocal(x: Array) -> Array:
     double = x.dtype == jnp.float64
     kind, guess, turns = (jnp.int64, 0x7FDE623822FC16E6, 5) if double else (jnp.int32, 0x7EF311C3, 3)
     y = lax.bitcast_convert_type(guess - lax.bitcast_convert_type(x, kind), x.dtype)
