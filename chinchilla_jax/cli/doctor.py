@@ -24,18 +24,29 @@ _MINIMUM_TOLERANCE = 1e-8  # relative; the known value has nine digits
 _IDENTITY_TOLERANCE = 1e-8  # relative, between fits of the counts and of the doubled counts
 _RESAMPLES = 4000
 _SECONDS = 2.0
+_COMPARED = 65_536  # resamples of a bootstrap by each engine: what a study hands a device at a time
 _OPTIONAL = ("click", "rich", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
 
 
 @click.command("doctor")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Compare the engines and keep the result: where there is a GPU or TPU, --engine auto follows it.",
+)
 @output_options
-def doctor_command(as_json: bool) -> None:
+def doctor_command(measure: bool, as_json: bool) -> None:
     """Check this installation: versions, devices, numbers, speed.
 
     Fits embedded runs whose minimum is known, and times certified bootstrap fits for two seconds. Exits with
     1 if a number is wrong.
     """
+    rates = compare_engines() if measure else None
     found = examine()
+    if rates is not None:
+        found["speed"] |= {
+            f"engine {engine}, certified fits per second": rate for engine, rate in rates.items()
+        }
     if as_json:
         output.print_json(found)
     else:
@@ -63,6 +74,34 @@ def examine() -> dict[str, Any]:
         "speed": speed,
         "seconds": time.perf_counter() - begun,
     }
+
+
+def compare_engines() -> dict[str, float]:
+    """Certified fits per second by engine that can be used here; kept for later processes."""
+    from chinchilla_jax import bootstrap, fit, load_runs
+    from chinchilla_jax._util.errors import UsageError
+    from chinchilla_jax.solvers import SolverOptions
+    from chinchilla_jax.solvers.measured_engines import keep
+
+    runs = load_runs("chinchilla")
+    rates = {}
+    for engine in ("lanes", "xla"):
+        options = SolverOptions(engine=engine)
+        try:
+            point = fit(runs, starts=64, options=options)
+        except UsageError:  # the kernel is refused here
+            continue
+        best = 0.0
+        for _ in range(3):  # the first round compiles
+            begun = time.perf_counter()
+            result = bootstrap(runs, resamples=_COMPARED, seed=0, point=point, options=options)
+            best = max(best, float(result.counted.sum()) / (time.perf_counter() - begun))
+        rates[engine] = best
+    if not keep(rates):
+        raise ChinchillaError(
+            "the comparison of engines cannot be kept; set CHINCHILLA_JAX_CACHE to a folder to write to"
+        )
+    return rates
 
 
 def _precision() -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Which engine takes the Newton steps of the five-parameter law, and what happens where LLVM fails.
 
-| engine | takes the steps                                                                                |
-|--------|------------------------------------------------------------------------------------------------|
-| lanes  | lane_kernel/, on CPUs; compiled by LLVM through llvmlite                                       |
-| xla    | jax_newton/, on any device, as for every other law; compiled by JAX                            |
-| auto   | lanes; xla where JAX has an accelerator, llvmlite is not installed, or LLVM refuses the kernel |
+| engine | takes the steps                                                                               |
+|--------|-----------------------------------------------------------------------------------------------|
+| lanes  | lane_kernel/, on CPUs; compiled by LLVM through llvmlite                                      |
+| xla    | jax_newton/, on any device, as for every other law; compiled by JAX                           |
+| auto   | lanes; xla where llvmlite is not installed or LLVM refuses the kernel, and on an accelerator  |
+|        | that was faster when `chinchilla-jax doctor --measure` compared them (measured_engines.py)    |
 
 Both follow the same decisions (thresholds.py) and end alike, to rounding. Where noise leaves a fit several
 minima, rounding can decide between them: of the paper study's 896,000 fits 886 end elsewhere, all but one
@@ -24,6 +25,7 @@ from chinchilla_jax._util.errors import EngineWarning, UsageError, unknown_name
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.solvers.lane_kernel.loading import KernelRefused, load_kernel
+from chinchilla_jax.solvers.measured_engines import measured
 
 if TYPE_CHECKING:
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
@@ -43,7 +45,7 @@ def chosen_kernel(engine: str) -> Kernel | None:
     if engine == "auto":
         engine = _default()
     if engine == "auto":
-        return None if accelerated() else _kernel_or_warning()
+        return None if _device_is_faster() else _kernel_or_warning()
     if engine == "xla":
         return None
     try:
@@ -56,13 +58,25 @@ def auto_engine() -> tuple[str, str]:
     """What "auto" means in this process, "lanes" or "xla", and why if it is not the first."""
     if _default() != "auto":
         return _default(), f"{VARIABLE} is set"
-    if accelerated():
-        return "xla", "JAX has an accelerator"
+    if _device_is_faster():
+        return "xla", "faster when measured on this machine"
     try:
         load_kernel()
     except KernelRefused as refusal:
         return "xla", str(refusal)
-    return "lanes", ""
+    if not accelerated():
+        return "lanes", ""
+    if measured():
+        return "lanes", "faster when measured on this machine"
+    return "lanes", "`doctor --measure` compares it with the device"
+
+
+def _device_is_faster() -> bool:
+    """Whether there is an accelerator that was measured here and found faster than the kernel."""
+    if not accelerated():
+        return False
+    rates = measured()
+    return rates.get("xla", 0.0) > rates.get("lanes", float("inf"))
 
 
 def drawing_kernel() -> Kernel | None:

@@ -33,21 +33,20 @@ class Calls:
         down: Floats,
         up: Floats,
         options: SolverOptions,
+        platform: str,
     ) -> None:
         """Take what the lanes share."""
-        import jax
-
         from chinchilla_jax.solvers.jax_newton.compiled import devices, padded_runs, sizes
 
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
-        platform = jax.default_backend()
+        self.platform = platform
         # One dtype on a CPU, and so one program; counts as bytes where they are sent to a device.
         self.weights = np.asarray(weights, np.float64) if platform == "cpu" else _compact(weights)
         self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
         self.n_runs = padded_runs(weights.shape[1])
         self.sizes = sizes(platform, self.n_runs)
-        self.devices = devices()
+        self.devices = devices(platform)
         one_call_is_serial = platform == "cpu" and self.devices == 1
         self.workers = (options.workers or available_cores()) if one_call_is_serial else 1
 
@@ -123,7 +122,7 @@ class Calls:
             ranks=np.int32(ranks),
         )
         ENGINE_CALLS.add(count)
-        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits)
+        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits, platform=self.platform)
         return jax.tree.map(lambda x: np.asarray(x)[slots], call(tables, requests, limits))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -40,10 +41,41 @@ _LEAST_ROWS = 64
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
 _LAYOUT_ELSEWHERE = Layout(places=16384, copied=False)
 _LEAST_RUNS = 64  # of a call
+_OPTIONS: dict[str, dict[str, Any]] = {
+    # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
+    # parallel work on the CPU; XLA's own threads inside one only get in the way.
+    "cpu": {
+        "xla_cpu_enable_fast_math": True,
+        "xla_cpu_multi_thread_eigen": False,
+        "xla_cpu_prefer_vector_width": 512,
+    },
+    # The loops of a call are one CUDA graph; else each step waits for the host.
+    "cuda": {"xla_gpu_enable_command_buffer": "FUSION,CUSTOM_CALL,WHILE,CONDITIONAL"},
+}
+_ROUNDING = 8  # of an objective's value, in units of the last place
+_PAIR_OF_FLOAT32 = 2.0**-47  # what float64 is on TPUs
 
 _lock = threading.Lock()
 _calls: dict[Any, Callable[..., Ends]] = {}
 _locks: dict[Any, threading.Lock] = {}
+
+
+def default_platform() -> str:
+    """What JAX computes on: cpu, cuda, rocm or tpu."""
+    name = jax.default_backend()
+    if name != "gpu":
+        return name
+    return "rocm" if "rocm" in jax.devices()[0].client.platform_version.lower() else "cuda"
+
+
+def options(platform: str) -> dict[str, Any] | None:
+    """Compiler options of a platform, as `jax.jit` takes them."""
+    return _OPTIONS.get(platform)
+
+
+def has_float64(platform: str) -> bool:
+    """Whether float64 is that of IEEE 754 there: on TPUs it is a pair of float32."""
+    return platform != "tpu"
 
 
 def sizes(platform: str, n_runs: int) -> Sizes:
@@ -61,9 +93,21 @@ def layout(lanes: int, platform: str) -> Layout:
     return found._replace(places=min(lanes, found.places))
 
 
-def devices() -> int:
-    """Devices that share the lanes of a call."""
-    return jax.local_device_count()
+def devices(platform: str) -> int:
+    """Devices that share the lanes of a call; the host beside an accelerator is one."""
+    return jax.local_device_count() if _is_default(platform) else 1
+
+
+def host() -> Any:
+    """The host as a device, None if JAX was told to leave it alone."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+
+
+def _is_default(platform: str) -> bool:
+    return platform != "cpu" or jax.default_backend() == "cpu"
 
 
 def padded(count: int, sizes: tuple[int, ...]) -> int:
@@ -81,24 +125,26 @@ def padded_runs(count: int) -> int:
     return 3 * power // 4 if _LEAST_RUNS < count <= 3 * power // 4 else power
 
 
-def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any) -> Rules:
+def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any, platform: str = "cpu") -> Rules:
     """What a step needs to know of the law; inside `float64_scope`."""
     program = law_program(law, constants, dtype)
+    short = dtype == np.float64 and not has_float64(platform)
     return Rules(
         of=Residuals(program, raw),
         frame=FrameProgram(law.frame, program.size, dtype),
         bounded=law.bounded,
         exponents=law.exponents,
+        rounding=_ROUNDING * (_PAIR_OF_FLOAT32 if short else float(np.finfo(dtype).eps)),
     )
 
 
 def compiled(
-    law: type[Law], raw: bool, tables: Tables, requests: Requests, limits: Limits
+    law: type[Law], raw: bool, tables: Tables, requests: Requests, limits: Limits, *, platform: str
 ) -> Callable[..., Ends]:
     """The compiled call for arguments of these shapes; inside `float64_scope`."""
     arguments = (tables, requests, limits)
     shapes = tuple((np.shape(x), np.asarray(x).dtype.str) for x in jax.tree.leaves(arguments))
-    key = (law, raw, jax.default_backend(), shapes)
+    key = (law, raw, platform, shapes)
     call = _calls.get(key)
     if call is not None:
         return call
@@ -106,26 +152,20 @@ def compiled(
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
         if key not in _calls:
-            _calls[key] = _compile(law, raw, arguments)
+            _calls[key] = _compile(law, raw, arguments, platform)
     return _calls[key]
 
 
-def _compile(law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits]) -> Callable[..., Ends]:
-    platform = jax.default_backend()
+def _compile(
+    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], platform: str
+) -> Callable[..., Ends]:
     function: Callable[..., Ends] = functools.partial(solve, *static(law, raw, arguments, platform))
-    # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
-    # parallel work on the CPU; XLA's own threads inside one only get in the way.
-    on_cpu = {
-        "xla_cpu_enable_fast_math": True,
-        "xla_cpu_multi_thread_eigen": False,
-        "xla_cpu_prefer_vector_width": 512,
-    }
-    options = on_cpu if platform == "cpu" else None
-    if devices() > 1:
+    if devices(platform) > 1:
         function = _shared_out(function)
-    lowered = jax.jit(function, compiler_options=options).lower(*arguments)
-    with kept_programs():
-        return lowered.compile()
+    with nullcontext() if _is_default(platform) else jax.default_device(host()):
+        lowered = jax.jit(function, compiler_options=options(platform)).lower(*arguments)
+        with kept_programs():
+            return lowered.compile()
 
 
 def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
@@ -146,5 +186,5 @@ def static(
     """What `rounds.solve` is compiled for on a platform, beside the shapes of its arguments."""
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
-    rules = (rules_of(law, constants, raw, np.float32), rules_of(law, constants, raw, np.float64))
-    return rules, layout(len(requests.condition) // devices(), platform)
+    single, double = (rules_of(law, constants, raw, kind, platform) for kind in (np.float32, np.float64))
+    return (single, double), layout(len(requests.condition) // devices(platform), platform)

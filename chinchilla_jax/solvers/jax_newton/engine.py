@@ -5,6 +5,8 @@ Notation
     C, W      data sets; rows of weights, shared by the data sets
     n, p      runs; coordinates
 
+A device whose float64 has fewer than 53 bits leaves to the host what it cannot certify.
+
 The contract is that of solvers/base.py: a status for every lane, float64 certificates, and CONVERGED only
 with a Newton decrement of at most the tolerance and a positive definite Hessian.
 """
@@ -22,6 +24,7 @@ from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
 from chinchilla_jax.solvers.jax_newton.calls import MOST_RANKS, Calls
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
+from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +47,7 @@ def fit_lanes(
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
     judged: bool = True,
+    platform: str | None = None,
 ) -> Solution:
     """Fit R lanes on C data sets of one law, each from the best of its K starts.
 
@@ -55,10 +59,13 @@ def fit_lanes(
         options: how hard to try.
         on_progress: called with the number of lanes just finished.
         judged: whether to ask if the runs with a weight determine the law.
+        platform: what takes the steps: "cpu", or None for what JAX computes on.
 
     Raises:
         UsageError: the shapes do not fit together.
     """
+    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, has_float64, host
+
     law, problems, weights = batch.law, batch.problems, batch.weights
     condition, row = batch.condition, batch.row
     starts = np.asarray(candidates, dtype=np.float64)
@@ -73,7 +80,8 @@ def fit_lanes(
     # Data sets side by side: a call holds a few of them.
     lanes = np.flatnonzero(valid)
     lanes = lanes[np.argsort(condition[lanes], kind="stable")]
-    call = Calls(problems, weights, condition, row, down, up, options)
+    platform = platform or default_platform()
+    call = Calls(problems, weights, condition, row, down, up, options, platform)
     widening = np.ones(starts.shape[:2])
     if options.wide_start:
         for number in np.unique(condition[lanes]):
@@ -102,6 +110,15 @@ def fit_lanes(
         settle(part, ends)
 
     _in_threads(work, call.parts(lanes), call.workers)
+    if not has_float64(platform) and host() is not None:
+        rest = lanes[~is_certified(found.status[lanes])]
+        reached = found.theta[rest]
+        begun = np.where(np.isfinite(reached).all(axis=1, keepdims=True), reached, starts[0, rest])
+        finished = fit_lanes(
+            batch[rest], [begun], down=down[rest], up=up[rest], options=options, judged=judged, platform="cpu"
+        )
+        finished.steps[:] += found.steps[rest]
+        found.put(rest, finished)
     return found
 
 

@@ -2,8 +2,8 @@
 
 On the CPU, XLA calls a scalar routine for a float64 log, which alone takes half of a pass over the runs. This
 one is a split into exponent and mantissa and a polynomial, a third of the time, and accurate to two units in
-the last place (tests/test_newton_parts.py compares it with NumPy). Elsewhere it is `jnp.log`: GPUs have a fast
-one, and XLA for TPUs has no 64-bit integers to split with.
+the last place (tests/test_newton_parts.py compares it with NumPy). Elsewhere it is `jnp.log`: GPUs have a
+fast one, and XLA for TPUs has no 64-bit integers to split with.
 """
 
 from __future__ import annotations

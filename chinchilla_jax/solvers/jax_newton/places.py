@@ -93,6 +93,11 @@ def stage(
     dtype = source.target.dtype
     size, places = source.condition.shape[0], layout.places
 
+    def apart(x: Any) -> Any:
+        # XLA for GPUs would compute the end of a step inside a sum over the places: in one block, and with
+        # registers spilled.
+        return x if layout.copied else lax.optimization_barrier(x)
+
     def run(starts: Array, widening: Array, ranks: Array, n_lanes: Array, limits: tuple[Array, ...]) -> Array:
         starts, widening = starts.astype(dtype), widening.astype(dtype)
 
@@ -104,7 +109,7 @@ def stage(
 
         def body(now: _Places) -> _Places:
             task = now.task if layout.copied else _task(source, jnp.minimum(now.number, size - 1))
-            lanes = step(rules, now.lanes, task, *limits)
+            lanes = apart(step(rules, now.lanes, task, *limits))
             given_up = (lanes.status == RUNNING) & _beaten(lanes, now)
             lanes = lanes._replace(status=jnp.where(given_up, PAUSED, lanes.status))
             done = (lanes.status != RUNNING) & (now.number < size)
@@ -118,8 +123,9 @@ def stage(
             kept = jnp.where(wins[:, None], kept, now.kept)
             best = jnp.where(wins, value, now.best)
             again = done & (now.rank + 1 < ranks)
-            away = done & ~again
-            following = now.upcoming + jnp.cumsum(away, dtype=jnp.int32) - 1
+            away, again = apart((done & ~again, again))
+            taken = apart(jnp.cumsum(away, dtype=jnp.int32))
+            following = now.upcoming + taken - 1
             number = jnp.where(away, jnp.where(following >= n_lanes, size, following), now.number)
             rank = jnp.where(away, 0, jnp.where(again, now.rank + 1, now.rank))
             at = jnp.minimum(number, size - 1)
@@ -136,7 +142,7 @@ def stage(
                 best=jnp.where(away, jnp.inf, best),
                 kept=kept,
                 steps=jnp.where(away, 0, steps),
-                upcoming=jnp.minimum(now.upcoming + jnp.sum(away, dtype=jnp.int32), n_lanes),
+                upcoming=jnp.minimum(now.upcoming + taken[-1], n_lanes),
                 ends=ends,
             )
 

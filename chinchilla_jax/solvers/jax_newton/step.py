@@ -67,6 +67,7 @@ class Rules(NamedTuple):
     frame: FrameProgram
     bounded: tuple[int, ...]
     exponents: tuple[int, ...]
+    rounding: float  # relative, of an objective's value
 
 
 class Lanes(NamedTuple):
@@ -145,7 +146,7 @@ def step(
     here = moments(rules.of, theta, task.runs, down, up)
 
     # Accept the trial: lower than the anchor, up to rounding, or the first of a series.
-    rounding = 8 * jnp.finfo(dtype).eps
+    rounding = rules.rounding
     parts = (here.value, *here.gradient, *(theta[j] for j in bounded))
     finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, parts))
     # The logarithm carries an error of eps, which small residuals pass on to the value as eps |psi|. In
