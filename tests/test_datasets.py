@@ -543,7 +543,7 @@ GOOD_PARQUET = parquet([[float(row[i]) for row in ROWS] for i in range(3)], HEAD
     text=st.one_of(
         st.sampled_from(["", "0", "-1", "nan", "inf", "x", "1e999", "NULL", "3B"]),
         st.text(
-            st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='",;\t|'),
+            st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='",;\t|#'),
             min_size=1,
             max_size=10,
         ),

@@ -70,7 +70,7 @@ reveal_type(changed)
 study = cj.run_study(cj.paper_study(resamples=10), out="results")
 reveal_type(study)
 reveal_type(cj.write_report(study))
-cj.fit("runs.csv")
+cj.fit("runs.csv", delta="wide")
 cj.bootstrap(runs, resample=100)
 """
 
@@ -99,4 +99,7 @@ def test_a_type_checker_knows_the_public_names(tmp_path):
     assert types == ["Runs", "Any", "Status", "BootstrapResult", "Runs", "Study", "Path"]
     errors = [(each["range"]["start"]["line"], each["rule"]) for each in found if each["severity"] == "error"]
     lines = USER_FILE.splitlines()
-    assert [lines[line] for line, _ in errors] == ['cj.fit("runs.csv")', "cj.bootstrap(runs, resample=100)"]
+    assert [lines[line] for line, _ in errors] == [
+        'cj.fit("runs.csv", delta="wide")',
+        "cj.bootstrap(runs, resample=100)",
+    ]

@@ -20,7 +20,7 @@ from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
 from chinchilla_jax.report import run_study
-from chinchilla_jax.solvers import Status, engine_choice, five_parameter
+from chinchilla_jax.solvers import Status, dispatch, engine_choice
 from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
 from chinchilla_jax.study.execution import executors
@@ -282,7 +282,7 @@ def test_the_engine_is_part_of_a_study_and_auto_goes_without_saying(tmp_path, mo
     assert len(set(chunks.values())) == 3
     used = set()
     chosen = engine_choice.chosen_kernel
-    monkeypatch.setattr(five_parameter, "chosen_kernel", lambda engine: used.add(engine) or chosen(engine))
+    monkeypatch.setattr(dispatch, "chosen_kernel", lambda engine: used.add(engine) or chosen(engine))
     found = {}
     for engine in ("lanes", "xla"):
         spec = StudySpec(resamples=20, flops=(1e20,), engine=engine)
