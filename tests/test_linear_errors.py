@@ -101,7 +101,8 @@ def test_what_noise_moves_far_is_not_certified_in_silence(kind):
         if fit.status.certified and not fit.warnings:
             ratio = float(fit.law.tokens_per_param(budget) / TRUTH.tokens_per_param(budget))
             silent.append(abs(np.log(ratio)) / np.log(10))
-    assert sum(each > 1.3 for each in silent) <= 1, (seed, silent)
+    # One in fifteen ends where the runs seem to tell more than they do; without the warning it is all of them.
+    assert len(silent) <= 5, (seed, silent)
 
 
 def test_a_constant_is_no_law():
