@@ -101,7 +101,7 @@ def test_what_noise_moves_far_is_not_certified_in_silence(kind):
         if fit.status.certified and not fit.warnings:
             ratio = float(fit.law.tokens_per_param(budget) / TRUTH.tokens_per_param(budget))
             silent.append(abs(np.log(ratio)) / np.log(10))
-    # One in fifteen ends where the runs seem to tell more than they do; without the warning it is all of them.
+    # One in fifteen ends where the runs seem to tell more than they do.
     assert len(silent) <= 5, (seed, silent)
 
 
