@@ -8,8 +8,8 @@ rate that this machine sustains for it in a plain loop, compiled by the same lib
 first-level cache: one core, one thread. A pass is counted as
 
     evaluate   2 exponentials, 1 logarithm, 1 division and 10 multiply-adds per run
-    advance    1 division and 30 multiply-adds per run, in place of evaluate: on CPUs, from the second float64
-               pass of a fit on, whose steps are tiny
+    advance    1 division and 30 multiply-adds per run, in place of evaluate: from the second float64 pass of a
+               fit on, whose steps are tiny
     moments    44 multiply-adds per run: 21 sums and what goes into them
     slopes     43 multiply-adds per run: 9 probes and what goes into them
 
@@ -19,7 +19,7 @@ the choice of starts, NumPy around the kernel) is not part of the floor and lowe
     achieved   CPU time of one thread per fit
     ratio      floor over achieved; 1 would be nothing but arithmetic
 
-On an accelerator, XLA measures the operations on large arrays, and times are those of the device.
+This is the CPU kernel; `benchmarks/gpu.py` measures what a device sustains.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.bootstrapping.scouting import scout
 from chinchilla_jax.bootstrapping.weights import resample_weights
@@ -42,7 +41,8 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
 from chinchilla_jax.solvers.batch import Batch
-from chinchilla_jax.solvers.five_parameter import _engine
+from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 
 EVALUATE = {"exp": 2, "log": 1, "divide": 1, "multiply-add": 10}
 ADVANCE = {"divide": 1, "multiply-add": 30}
@@ -88,8 +88,8 @@ def main() -> None:
 
 def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> None:
     runs = parse_condition(name).apply(cj.load_runs("chinchilla", params="standard"), 0)
-    design, options, objective = Design.from_runs(runs), SolverOptions(workers=1), cj.Huber()
-    point = cj.fit(runs, starts=32, options=SolverOptions(wide_start=True, max_steps=60, workers=1))
+    design, options, objective = Design.from_runs(runs), SolverOptions(workers=1, engine="lanes"), cj.Huber()
+    point = cj.fit(runs, starts=32, options=dataclasses.replace(options, wide_start=True, max_steps=60))
     problem = Problem(law=CHINCHILLA, design=design, objective=objective)
     stages: dict[str, float] = {}
     ids = np.arange(resamples)
@@ -100,7 +100,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
         lambda: scout(problem, point.starts.minima, options=options, raced=True),
     )
     starts = timed(stages, "choice of starts", lambda: recipe.candidates(problem, weights))
-    engine = _engine(len(design), options)
+    engine = LaneEngine(load_kernel(), len(design), options)
     batch = Batch.of(problem, weights, resamples)
     stacked, widths = np.array(starts), np.full(resamples, objective.delta)
 
@@ -119,7 +119,7 @@ def report(name: str, resamples: int, costs: dict[str, dict[str, float]]) -> Non
     timed(stages, "summary", lambda: (boot.interval(), boot.tokens_per_param(flops)))
     timed(stages, "table for writing", boot.to_frame)
 
-    first_stage = _engine(len(design), FirstStage(workers=1))
+    first_stage = LaneEngine(engine.kernel, len(design), FirstStage(workers=1))
     passes = counted(first_stage, batch, stacked, widths, ends)
     floor = floor_of(passes, costs)
     certified = int((solution.status == cj.Status.CONVERGED).sum())
@@ -152,32 +152,25 @@ def floor_of(passes: Passes, costs: dict[str, dict[str, float]]) -> float:
     def seconds(work: dict[str, int], kind: str) -> float:
         return sum(count * costs[kind][name] for name, count in work.items())
 
-    later = EVALUATE if accelerated() else ADVANCE
     per_run = passes.single * (seconds(EVALUATE, "float32") + seconds(MOMENTS, "float32"))
-    per_run += seconds(EVALUATE, "float64") + (passes.double - 1) * seconds(later, "float64")
+    per_run += seconds(EVALUATE, "float64") + (passes.double - 1) * seconds(ADVANCE, "float64")
     per_run += passes.double * seconds(MOMENTS, "float64") + passes.searches * seconds(SLOPES, "float32")
     return passes.runs * per_run
 
 
 def timed(stages: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
     """Result of `work`; its least CPU time goes into `stages`."""
-    clock = time.perf_counter if accelerated() else time.process_time
     best = np.inf
     for _ in range(3):
-        begun = clock()
+        begun = time.process_time()
         result = work()
-        best = min(best, clock() - begun)
+        best = min(best, time.process_time() - begun)
     stages[name] = best
     return result
 
 
 def operation_costs(kind: np.dtype[Any]) -> dict[str, float]:
-    """Seconds per exponential, logarithm, division and multiply-add."""
-    return xla_costs(kind) if accelerated() else kernel_costs(kind)
-
-
-def kernel_costs(kind: np.dtype[Any]) -> dict[str, float]:
-    """By Numba, with the kernel's own exponential and logarithm, on 1,024 numbers."""
+    """Seconds per exponential, logarithm, division and multiply-add, with the kernel's own exp and log."""
     from numba import njit
 
     from chinchilla_jax.solvers.lane_kernel.elementary import exp2, log
@@ -222,44 +215,17 @@ def kernel_costs(kind: np.dtype[Any]) -> dict[str, float]:
         ("multiply-add", multiply_adds, 16),
     ):
         loop(x, y, 1)
-        found[name] = least(lambda loop=loop: loop(x, y, 500), time.process_time) / (500 * 1024 * per_turn)
+        found[name] = least(lambda loop=loop: loop(x, y, 500)) / (500 * 1024 * per_turn)
     return found
 
 
-def xla_costs(kind: np.dtype[Any]) -> dict[str, float]:
-    """By XLA on the device, on four million numbers, each operation repeated in registers."""
-    import jax
-    import jax.numpy as jnp
-
-    many, repeat = 2**22, 64
-
-    def chain(step: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
-        return jax.jit(lambda x: jax.lax.fori_loop(0, repeat, lambda _, a: step(a, x), x))
-
-    steps = {
-        "exp": lambda a, x: jnp.exp(a - x),
-        "log": lambda a, x: jnp.log(a + x),
-        "divide": lambda a, x: x / (a + x),
-        "multiply-add": lambda a, x: a * x + x,
-    }
-    found = {}
-    with jax.enable_x64(True):
-        x = jnp.linspace(0.5, 1.5, many, dtype=kind)
-        for name, step in steps.items():
-            work = chain(step)
-            work(x).block_until_ready()
-            seconds = least(lambda work=work: work(x).block_until_ready(), time.perf_counter)
-            found[name] = seconds / (many * repeat)
-    return found
-
-
-def least(work: Callable[[], Any], clock: Callable[[], float]) -> float:
-    """Least time of several."""
+def least(work: Callable[[], Any]) -> float:
+    """Least CPU time of several."""
     times = []
     for _ in range(TRIALS):
-        begun = clock()
+        begun = time.process_time()
         work()
-        times.append(clock() - begun)
+        times.append(time.process_time() - begun)
     return min(times)
 
 
