@@ -27,7 +27,7 @@ import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers.base import ENGINES  # noqa: E402
-from chinchilla_jax.solvers.engine import ENGINE_CALLS  # noqa: E402
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS  # noqa: E402
 from chinchilla_jax.solvers.status import is_certified  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402

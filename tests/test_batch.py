@@ -14,8 +14,8 @@ from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import Squared
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
 from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.dispatch import solve_many
-from chinchilla_jax.solvers.engine import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, alone, side_by_side
 
 NEAR = SolverOptions(workers=1)

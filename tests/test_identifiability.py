@@ -14,7 +14,8 @@ from test_boundary import without_floor
 
 import chinchilla_jax as cj
 from chinchilla_jax.fitting import identifiability
-from chinchilla_jax.fitting.identifiability import Separation, condition, rival_of
+from chinchilla_jax.fitting.identifiability import Separation, rival_of
+from chinchilla_jax.fitting.scaled_jacobian import condition
 from chinchilla_jax.laws import CHINCHILLA, Design
 from chinchilla_jax.laws.separation import line_spreads
 from chinchilla_jax.solvers import Problem, Status

@@ -32,7 +32,7 @@ from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.report import finish_study, run_shard, run_study
 from chinchilla_jax.solvers import Problem, requests
-from chinchilla_jax.solvers.engine import ENGINE_CALLS
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges

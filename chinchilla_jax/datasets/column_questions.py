@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.cells import NUMBER
-from chinchilla_jax.datasets.meaning import ALIASES, Meaning, names_something_else, normalise
+from chinchilla_jax.datasets.meaning import ALIASES, QUANTITY_OF, Meaning, names_something_else, normalise
 from chinchilla_jax.datasets.possible import possible_unit
 
 _MOST_OPTIONS = 4
@@ -110,12 +110,11 @@ def _misspelt(name: str) -> Meaning | None:
     if names_something_else(name):
         return None
     near = difflib.get_close_matches(normalise(name), _LONG_ALIASES, n=1, cutoff=0.8)
-    return Meaning(_QUANTITY_OF[near[0]], False) if near else None
+    return Meaning(QUANTITY_OF[near[0]], False) if near else None
 
 
-_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
 # Without those too short for a misspelling to be recognised.
-_LONG_ALIASES = [name for name in _QUANTITY_OF if len(name) > 3]
+_LONG_ALIASES = [name for name in QUANTITY_OF if len(name) > 3]
 
 
 def _remedy(

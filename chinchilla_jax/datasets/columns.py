@@ -17,27 +17,14 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, short, u
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.column_questions import Cells, missing_message, require_one
 from chinchilla_jax.datasets.meaning import (
-    ALIASES,
     Meaning,
     meanings,
-    normalise,
-    quantity_of,
 )
 from chinchilla_jax.datasets.possible import is_text, plain_numbers, possible_unit
 from chinchilla_jax.datasets.runs import QUANTITIES
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.table import Table
-
-__all__ = [
-    "ALIASES",
-    "match_columns",
-    "match_table",
-    "mention_others",
-    "normalise",
-    "quantity_of",
-    "read_columns",
-]
 
 _MOST_OPTIONS = 4
 _ROUNDING = 0.005  # relative, within which two columns hold the same numbers

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError, short
-from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.meaning import normalise
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.table import Table

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax._util.validation import require_type
-from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.meaning import normalise
 from chinchilla_jax.datasets.table import Table
 
 _MOST_LABELS, _LEAST_SHARE = 40, 4

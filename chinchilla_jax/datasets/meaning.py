@@ -153,7 +153,7 @@ _PER = re.compile(r"\b(nats?|bits?) ?/ ?(tokens?|bytes?|words?|chars?|characters
 _POWER = re.compile(r"(?:[x\u00d7*] ?)?(?<![0-9.])10(?:\^|\*\*)\{?([0-9]+)\}?")
 # A petaflop per second for a day is an amount and not a speed: "PF-days", "petaflop/s-days", "pfs_days".
 _DAYS = re.compile(r"(p|e|z|t|peta|exa|zetta|tera)f(?:lops?)?[\s/_.-]*s?[\s/_.-]*days?", re.IGNORECASE)
-_QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
+QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
 
 
 def quantity_of(name: str) -> str | None:
@@ -179,13 +179,13 @@ def meaning_of(name: str) -> Meaning | None:
     while len(parts) > 1 and normalise(parts[0]) in _SECTIONS:
         parts.pop(0)
     bare = "/".join(parts)
-    known = _QUANTITY_OF.get(normalise(bare))
+    known = QUANTITY_OF.get(normalise(bare))
     if known:
         return Meaning(known, True, split=_split_of(known, _split_words(bare)))
     if days := _DAYS.search(name):
         unit = f"{days[1][0].upper()}F-days"
         rest = normalise(name[: days.start()] + name[days.end() :])
-        plain = rest == "" or _QUANTITY_OF.get(rest) == "flops" or rest in ("in", "trainingcompute")
+        plain = rest == "" or QUANTITY_OF.get(rest) == "flops" or rest in ("in", "trainingcompute")
         return Meaning("flops", plain, unit)
     return _of_words(parts)
 
@@ -205,9 +205,7 @@ def _of_words(parts: list[str]) -> Meaning | None:
     cores |= {
         "flops" for word, unit in zip(folded, units, strict=True) if unit and word[0] != "1" and "fl" in word
     }
-    if not cores and (
-        sized := _QUANTITY_OF.get("".join(word for word in folded if word not in _COUNT_UNITS))
-    ):
+    if not cores and (sized := QUANTITY_OF.get("".join(word for word in folded if word not in _COUNT_UNITS))):
         cores = {sized}  # "Model Size (M)"
         folded = [word for word in folded if word in _COUNT_UNITS]
         words = folded

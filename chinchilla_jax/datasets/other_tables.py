@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.cells import Problem, parse_cell
-from chinchilla_jax.datasets.columns import normalise, quantity_of
-from chinchilla_jax.datasets.meaning import meaning_of
+from chinchilla_jax.datasets.meaning import meaning_of, normalise, quantity_of
 from chinchilla_jax.datasets.table import Table
 
 # As `normalise` writes them.

@@ -137,11 +137,6 @@ def read_columns(table: Table, positions: Mapping[str, int]) -> Columns:
     return Columns(dict(positions), units, arrays, styles, frozenset(stated))
 
 
-def parse_columns(table: Table, positions: Mapping[str, int]) -> dict[str, Floats]:
-    """The arrays of `read_columns`."""
-    return read_columns(table, positions).arrays
-
-
 def read_quantities(table: Table, positions: Mapping[str, int]) -> dict[str, Floats]:
     """The columns as numbers, (n,) each, with the third of params, tokens and flops from C = 6 N D.
 

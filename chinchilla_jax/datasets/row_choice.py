@@ -27,11 +27,12 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax._util.text import count_text
-from chinchilla_jax.datasets.columns import match_table, quantity_of
+from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.flags import without_flagged
 from chinchilla_jax.datasets.foreign import one_experiment
 from chinchilla_jax.datasets.group_columns import is_run_name
 from chinchilla_jax.datasets.interpretations import Interpretations
+from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.missing import without_missing
 from chinchilla_jax.datasets.quantities import read_quantities
 from chinchilla_jax.datasets.runs import QUANTITIES

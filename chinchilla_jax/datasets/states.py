@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.user_warning import warn_user
-from chinchilla_jax.datasets.columns import normalise
+from chinchilla_jax.datasets.meaning import normalise
 from chinchilla_jax.datasets.table import Table
 
 # As `normalise` writes the last part of a name: "info.status", "config/State", "run_state".

@@ -18,13 +18,13 @@ from chinchilla_jax.fitting.identifiability import (
     Rival,
     Separation,
     asked_budget,
-    condition,
     constant_explains,
     ratios_at,
     rival_of,
 )
 from chinchilla_jax.fitting.linear_errors import LinearErrors
 from chinchilla_jax.fitting.remedy import ONE_BUDGET, remedy
+from chinchilla_jax.fitting.scaled_jacobian import condition
 from chinchilla_jax.fitting.shortage import few_left, shortage
 from chinchilla_jax.solvers.status import Status
 
@@ -158,7 +158,7 @@ def _carried(
     if factor > _LOOSE and not told:
         found.append(
             f"the noise of these runs leaves tokens per parameter at {errors.budget:.2g} FLOP uncertain by a "
-            f"factor of {factor:.2g} (80%, condition number {condition(problem, weights, theta):.2g}); add "
+            f"factor of {factor:.2g} (80%, condition number {errors.condition:.2g}); add "
             "runs that differ in tokens per parameter, or more of them"
         )
     return found

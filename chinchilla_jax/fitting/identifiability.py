@@ -4,8 +4,6 @@ Notation (n runs, p parameters)
     spread     how far the runs lie off a line of ln D in ln N, see laws/separation.py
     twin       the law with its terms exchanged along that line; the same losses where the spread is zero
     d_i        difference of the losses of run i under two laws; the objectives differ by sum_i d_i
-    J          derivatives of the log losses, columns scaled to length one; (n, p)
-    condition  largest over smallest singular value of J: by how much errors of the runs are magnified
     S          objective
     k          power with which S grows with the residuals: 2 where it squares them, 1 where it adds them
 
@@ -217,14 +215,3 @@ def _growth(problem: Problem, w: Floats, theta: Floats) -> float:
     if not (values[0] > 0 and math.isfinite(values[1])):
         return 2.0
     return min(max(math.log(values[1] / values[0]) / math.log(1.01), 1.0), 2.0)
-
-
-def condition(problem: Problem, weights: Floats | None, theta: Floats) -> float:
-    """Of the Jacobian at theta (p,), columns scaled to length one; inf where a column vanishes."""
-    w = np.ones(len(problem.design)) if weights is None else weights
-    jacobian = problem.jacobian(theta)[w > 0] * np.sqrt(w[w > 0])[:, None]
-    length = np.linalg.norm(jacobian, axis=0)
-    if not (np.isfinite(jacobian).all() and (length > 0).all()):
-        return math.inf
-    values = np.linalg.svd(jacobian / length, compute_uv=False)
-    return float(values[0] / values[-1]) if values[-1] > 0 else math.inf

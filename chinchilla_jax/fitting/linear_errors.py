@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.fitting.identifiability import asked_budget, ratios_at
+from chinchilla_jax.fitting.identifiability import asked_budget
+from chinchilla_jax.fitting.scaled_jacobian import ScaledJacobian, ratio_gradient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers import Problem
 
     Floats = NDArray[np.float64]
-
-_SINGULAR = 1e-12  # smallest singular value, relative to the largest, that tells of more than rounding
-_STEP = 1e-5  # of standardised coordinates
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,32 +39,28 @@ class LinearErrors:
         leverage: of each run, (n,); zero for runs without a weight.
         passed: s_i at `budget`, (n,); NaN where the law has no optimum there.
         budget: ten times the compute of the largest run (FLOP).
+        condition: of the derivatives, see `ScaledJacobian.condition`.
     """
 
     leverage: Floats
     passed: Floats
     budget: float
+    condition: float
 
     @classmethod
     def of(cls, problem: Problem, weights: Floats | None, theta: Floats) -> LinearErrors | None:
         """Those at theta (p,); None where the derivatives do not have rank p."""
-        size, count = problem.law.size, len(problem.design)
-        w = np.ones(count) if weights is None else weights
-        roots = np.sqrt(np.where(w > 0, w, 0.0))
-        jacobian = problem.jacobian(theta) * roots[:, None]
-        length = np.linalg.norm(jacobian, axis=0)
-        if not (np.isfinite(jacobian).all() and (length > 0).all()) or count < size:
+        scaled = ScaledJacobian.of(problem.jacobian(theta), weights)
+        if scaled is None or not scaled.full_rank:
             return None
-        left, values, right = np.linalg.svd(jacobian / length, full_matrices=False)
-        if values[-1] <= _SINGULAR * values[0]:
-            return None
+        roots = 1.0 if weights is None else np.sqrt(np.where(weights > 0, weights, 0.0))
         budget = asked_budget(problem.design)
-        steps = _STEP * np.eye(size)
-        around = ratios_at(problem, np.concatenate([theta + steps, theta - steps]), budget)
-        with np.errstate(invalid="ignore"):
-            gradient = (np.log(around[:size]) - np.log(around[size:])) / (2 * _STEP)
-            passed = left @ (right @ (gradient / length) / values) * roots
-        return cls(leverage=np.sum(left**2, axis=1), passed=passed, budget=budget)
+        return cls(
+            leverage=np.sum(scaled.left**2, axis=1),
+            passed=scaled.passed(ratio_gradient(problem, theta, budget)) * roots,
+            budget=budget,
+            condition=scaled.condition,
+        )
 
     def factor(self, noise: float) -> float:
         """The factor within which tokens per parameter are known, 80% of the time; `noise` is sigma.

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax.fitting.automatic_delta import largest_scale
-from chinchilla_jax.fitting.identifiability import Separation, asked_budget, ratios_at
+from chinchilla_jax.fitting.identifiability import Separation, asked_budget
+from chinchilla_jax.fitting.scaled_jacobian import ScaledJacobian, ratio_gradient
 from chinchilla_jax.laws.chinchilla import Chinchilla
 
 if TYPE_CHECKING:
@@ -94,14 +95,9 @@ def enough_spread(problem: Problem, weights: Floats | None, noise: float) -> flo
     theta = reference_law(problem, weights)
     if theta is None or not math.isfinite(noise):
         return None
-    budget = asked_budget(design)
-    steps = 1e-5 * np.eye(law.size)
-    around = ratios_at(problem, np.concatenate([theta + steps, theta - steps]), budget)
-    with np.errstate(invalid="ignore"):
-        gradient = (np.log(around[: law.size]) - np.log(around[law.size :])) / 2e-5
+    gradient = ratio_gradient(problem, theta, asked_budget(design))
     if not np.isfinite(gradient).all():
         return None
-    w = np.ones(len(design)) if weights is None else weights
     # Ties in size are different runs: one of two goes up and one down.
     order = np.empty(len(design), np.intp)
     order[np.argsort(design.log_params, kind="stable")] = np.arange(len(design))
@@ -109,15 +105,10 @@ def enough_spread(problem: Problem, weights: Floats | None, noise: float) -> flo
     known = None
     for factor in _FACTORS:
         moved = dataclasses.replace(design, log_tokens=design.log_tokens + side * math.log(factor))
-        jacobian = law.jacobian(theta, moved)[w > 0] * np.sqrt(w[w > 0])[:, None]
-        length = np.linalg.norm(jacobian, axis=0)
-        if not (np.isfinite(jacobian).all() and (length > 0).all()):
-            continue
-        _, values, directions = np.linalg.svd(jacobian / length, full_matrices=False)
-        if len(values) < law.size or values[-1] <= 1e-12 * values[0]:
+        scaled = ScaledJacobian.of(law.jacobian(theta, moved), weights)
+        if scaled is None or not scaled.full_rank:
             continue
         known = math.inf
-        error = noise * float(np.linalg.norm(directions @ (gradient / length) / values))
-        if error <= _WANTED:
+        if noise * float(np.linalg.norm(scaled.passed(gradient))) <= _WANTED:
             return factor
     return known

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax.datasets.cells import cell_text
-from chinchilla_jax.datasets.columns import match_table, quantity_of
+from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.foreign import unpack
+from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.quantities import read_quantities
 from chinchilla_jax.datasets.reading import read_bytes, read_table
 from chinchilla_jax.datasets.suspicions import warn_of_units

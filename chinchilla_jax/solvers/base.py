@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "lanes", "xla")
 PRECISIONS = ("mixed", "float64", "float32")
+MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 SAME_VALUE = 1e-9  # relative difference of objectives under which two optima are one
 _STATIONARY = 1e-9  # decrement above which an UNIDENTIFIED point has run off and is no optimum
 _FLOAT32_STEPS = 100

@@ -19,7 +19,7 @@ from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
 from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
 from chinchilla_jax.solvers.lane_kernel.engine import EngineResult, LaneEngine
 from chinchilla_jax.solvers.status import Status, is_certified
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
 _SIZE = CHINCHILLA.size
-_MOST_RANKS = 4  # starts per lane that one call takes; a call of fewer has the same shape
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
 _DELICATE = 0.05  # standardised exponent, or E, below which a certificate is checked again
 _LOG_FAINT = math.log(1e-3)  # ln of a term relative to E below which it is checked again too
@@ -69,8 +68,8 @@ def solve_lanes(
     count = len(batch)
     if options.precision == "float64":
         candidates = candidates[:1]
-    if len(candidates) > _MOST_RANKS:
-        raise UsageError(f"{len(candidates)} starts per lane; at most {_MOST_RANKS} are taken")
+    if len(candidates) > MOST_RANKS:
+        raise UsageError(f"{len(candidates)} starts per lane; at most {MOST_RANKS} are taken")
     starts = np.asarray(candidates, dtype=np.float64)
     # The kernel reads memory by these shapes.
     if starts.shape[1:] != (count, _SIZE) or widths.shape != (count,):

@@ -25,7 +25,8 @@ from collections.abc import Iterator
 
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.text import count_text
-from chinchilla_jax.datasets.columns import match_columns, quantity_of
+from chinchilla_jax.datasets.columns import match_columns
+from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.readers.headers import MOST_ABOVE, above_note, header_at, n_quantities
 from chinchilla_jax.datasets.table import Table

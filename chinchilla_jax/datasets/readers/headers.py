@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chinchilla_jax._util.text import count_text
-from chinchilla_jax.datasets.columns import quantity_of
+from chinchilla_jax.datasets.meaning import quantity_of
 
 MOST_ABOVE = 20
 

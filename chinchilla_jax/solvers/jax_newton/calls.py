@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax.solvers.engine import ENGINE_CALLS
+from chinchilla_jax.solvers.base import MOST_RANKS
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.base import Problem, SolverOptions
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
 
-MOST_RANKS = 4  # starts per lane; a call of fewer has the same shape
 _LEAST_LANES = 512  # of a call, where there is a choice
 
 

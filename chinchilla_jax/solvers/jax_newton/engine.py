@@ -21,8 +21,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
-from chinchilla_jax.solvers.jax_newton.calls import MOST_RANKS, Calls
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
+from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
 from chinchilla_jax.solvers.status import is_certified
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from chinchilla_jax.solvers.jax_newton.calls import MOST_RANKS
+from chinchilla_jax.solvers.base import MOST_RANKS
 from chinchilla_jax.solvers.jax_newton.rounds import Limits, Requests, Tables
 
 if TYPE_CHECKING:

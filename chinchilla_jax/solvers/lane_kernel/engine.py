@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax.solvers.engine import ENGINE_CALLS
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
