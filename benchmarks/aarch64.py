@@ -152,21 +152,22 @@ def main() -> int:
     return 0 if right else 1
 
 
-def compare(emulated: Kernel, name: str, resamples: int) -> bool:
+def compare(emulated: EmulatedKernel, name: str, resamples: int) -> bool:
     """Print one line; returns whether all results agree."""
     runs = CONDITIONS[name](cj.load_runs("chinchilla"))
     design, point = Design.from_runs(runs), cj.fit(runs, starts=64)
     ids = np.arange(resamples, dtype=np.uint32)
     here = load_kernel()
-    counts = [kernel.random_counts(len(runs), ids, 0, 0) for kernel in (here, emulated)]
-    bits = [kernel.random_bits(7, ids, 0, 0) for kernel in (here, emulated)]
+    kernels: tuple[Kernel, Kernel] = (here, emulated)
+    counts = [kernel.random_counts(len(runs), ids, 0, 0) for kernel in kernels]
+    bits = [kernel.random_bits(7, ids, 0, 0) for kernel in kernels]
     start = np.broadcast_to(point.starts.minima[0], (1, resamples, 5))
     widths = np.full(resamples, DELTA)
     one, other = (
         LaneEngine(kernel, len(runs), SolverOptions(workers=1)).fit_columns(
             design.columns, counts[0], start, widths
         )
-        for kernel in (here, emulated)
+        for kernel in kernels
     )
     differ = int((one.status != other.status).sum())
     worst = float(np.abs(other.anchor_value / one.anchor_value - 1.0).max())
@@ -174,7 +175,7 @@ def compare(emulated: Kernel, name: str, resamples: int) -> bool:
     print(
         f"{emulated.processor:12} {name:14} {resamples:5} {certified:9} {differ:14} {worst:15.1e} {steps:12}"
     )
-    same = np.array_equal(*counts) and np.array_equal(*bits)
+    same = np.array_equal(counts[0], counts[1]) and np.array_equal(bits[0], bits[1])
     return same and differ == 0 and worst <= ALLOWED
 
 

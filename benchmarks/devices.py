@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def main() -> None:
         )
 
 
-def _in_process(count: int, cores: int, host: bool, args: argparse.Namespace) -> dict:
+def _in_process(count: int, cores: int, host: bool, args: argparse.Namespace) -> dict[str, Any]:
     environment = dict(os.environ)
     if host:
         environment |= {"XLA_FLAGS": f"{_FORCED}={count}", "JAX_PLATFORMS": "cpu"}
@@ -80,7 +81,7 @@ def _in_process(count: int, cores: int, host: bool, args: argparse.Namespace) ->
     return json.loads(done.stdout)
 
 
-def measure(resamples: int, rounds: int) -> dict:
+def measure(resamples: int, rounds: int) -> dict[str, Any]:
     """Rate of a bootstrap on the devices of this process, and a digest of its laws."""
     import jax
 

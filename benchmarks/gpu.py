@@ -21,11 +21,13 @@ file is written after every part; a table comes last. No network is needed.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ import chinchilla_jax as cj
 from chinchilla_jax.laws import LAWS
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import SolverOptions
-from chinchilla_jax.solvers.engine import ENGINE_CALLS
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 
 XLA = SolverOptions(engine="xla")
 CONDITIONS = ("identity", "additive=-4e7", "log_normal_noise=0.68#0", "log_normal_noise=2.4#0")
@@ -110,14 +112,11 @@ def weights(smoke: bool, folder: Path) -> dict[str, Any]:
 
     ids = np.arange(100 if smoke else 100_000, dtype=np.uint32)
     ours = random_bits.random_counts(240, ids, 0, 0)
-    kernel, random_bits.drawing_kernel = random_bits.drawing_kernel, lambda: None
-    try:
+    with unittest.mock.patch.object(random_bits, "drawing_kernel", lambda: None):
         by_jax = random_bits.random_counts(240, ids, 0, 0)
         begun = time.perf_counter()
         random_bits.random_counts(240, ids, 0, 0)
         seconds = time.perf_counter() - begun
-    finally:
-        random_bits.drawing_kernel = kernel
     return {"same bits": bool(np.array_equal(ours, by_jax)), "rows per s": len(ids) / seconds}
 
 
@@ -144,6 +143,9 @@ def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
             x = x * 1.0001 + 1e-6
         return x
 
+    def put(host: Any) -> Any:
+        return jax.block_until_ready(jax.device_put(host))
+
     found: dict[str, Any] = {}
     with float64_scope():
         for kind in (np.float32, np.float64):
@@ -154,7 +156,7 @@ def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
             for function in (jnp.exp, jnp.log):
                 seconds = best(lambda x, f=function: f(x), x)
                 found[f"{function.__name__} with a copy, G/s, {name}"] = size / seconds / 1e9
-            seconds = min(_seconds(lambda h=host: jax.block_until_ready(jax.device_put(h))) for _ in range(5))
+            seconds = min(_seconds(functools.partial(put, host)) for _ in range(5))
             found[f"to the device, GB/s, {name}"] = size * width / seconds / 1e9
             fresh = jax.block_until_ready(x * 2)
             begun = time.perf_counter()
@@ -262,7 +264,7 @@ def _in_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
         errors.seek(0)
         lines = [line for line in output.read().splitlines() if line.startswith("{")]
         message = errors.read()[-2000:]
-    part = {"state": state, "seconds": time.perf_counter() - begun, "found": {}}
+    part: dict[str, Any] = {"state": state, "seconds": time.perf_counter() - begun, "found": {}}
     try:
         part["found"] = json.loads(lines[-1]) if lines else {}
     except ValueError:

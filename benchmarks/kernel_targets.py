@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -71,7 +72,7 @@ class Problem:
         self.start = np.broadcast_to(point.starts.minima[0], (1, resamples, 5))
         self.widths = np.full(resamples, DELTA)
 
-    def solve(self, kernel: Kernel):
+    def solve(self, kernel: Kernel) -> Any:
         """The ends of all fits, and the CPU seconds they took."""
         engine = LaneEngine(kernel, self.columns.shape[1], SolverOptions(workers=1))
         begun = time.process_time()

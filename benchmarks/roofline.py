@@ -8,8 +8,8 @@ rate that this machine sustains for it in a plain loop, compiled by the same lib
 first-level cache: one core, one thread. A pass is counted as
 
     evaluate   2 exponentials, 1 logarithm, 1 division and 10 multiply-adds per run
-    advance    1 division and 30 multiply-adds per run, in place of evaluate: from the second float64 pass of a
-               fit on, whose steps are tiny
+    advance    1 division and 30 multiply-adds per run, in place of evaluate: from the second float64 pass of
+               a fit on, whose steps are tiny
     moments    44 multiply-adds per run: 21 sums and what goes into them
     slopes     43 multiply-adds per run: 9 probes and what goes into them
 
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -173,29 +174,27 @@ def operation_costs(kind: np.dtype[Any]) -> dict[str, float]:
     """Seconds per exponential, logarithm, division and multiply-add, with the kernel's own exp and log."""
     from numba import njit
 
-    from chinchilla_jax.solvers.lane_kernel.elementary import exp2, log
+    from chinchilla_jax.solvers.lane_kernel import elementary
 
-    how = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
+    exp2: Any = elementary.exp2
+    log: Any = elementary.log
+    compiled: Any = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, error_model="numpy")
 
-    @njit(**how)
     def exponentials(x: Any, y: Any, turns: Any) -> None:
         for _ in range(turns):
             for i in range(len(x)):
                 y[i] = exp2(x[i])
 
-    @njit(**how)
     def logarithms(x: Any, y: Any, turns: Any) -> None:
         for _ in range(turns):
             for i in range(len(x)):
                 y[i] = log(x[i])
 
-    @njit(**how)
     def divisions(x: Any, y: Any, turns: Any) -> None:
         for _ in range(turns):
             for i in range(len(x)):
                 y[i] = x[0] / x[i]
 
-    @njit(**how)
     def multiply_adds(x: Any, y: Any, turns: Any) -> None:
         # Sixteen chains hide the latency; storing the sum keeps the compiler from removing the loop.
         for _ in range(turns):
@@ -208,14 +207,15 @@ def operation_costs(kind: np.dtype[Any]) -> dict[str, float]:
 
     x, y = np.linspace(0.5, 1.5, 1024).astype(kind), np.empty(1024, kind)
     found = {}
-    for name, loop, per_turn in (
+    for name, plain, per_turn in (
         ("exp", exponentials, 1),
         ("log", logarithms, 1),
         ("divide", divisions, 1),
         ("multiply-add", multiply_adds, 16),
     ):
+        loop = compiled(plain)
         loop(x, y, 1)
-        found[name] = least(lambda loop=loop: loop(x, y, 500)) / (500 * 1024 * per_turn)
+        found[name] = least(functools.partial(loop, x, y, 500)) / (500 * 1024 * per_turn)
     return found
 
 

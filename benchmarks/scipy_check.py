@@ -104,16 +104,18 @@ def fits_of(condition: Condition, ids: np.ndarray, spec: cj.StudySpec, study: An
     from chinchilla_jax.study.spec.data import load_study_data
 
     runs = condition.apply(load_study_data(spec, condition.params).runs, seed=spec.seed)
+    objective = spec.estimator
+    if not isinstance(objective, cj.Huber):
+        sys.exit(f"a study by huber is compared, not one by {objective.name}")
     weights = resample_weights(len(runs), ids, spec.seed)
     if study is not None:
         table = study.fits(condition.id).set_index("resample").loc[ids]
         value, status = table["objective_value"].to_numpy(), table["status"].astype(str).to_numpy()
     else:
-        objective = cj.Huber(spec.delta)
         point = cj.fit(runs, objective=objective)
         boot = fit_resamples(runs, weights=weights, point=point)
         value, status = boot.objective_value, boot.status
-    return Fits(Design.from_runs(runs), weights, value, status == "CONVERGED", spec.delta)
+    return Fits(Design.from_runs(runs), weights, value, status == "CONVERGED", objective.down)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,10 +81,10 @@ def main() -> None:
         options = SolverOptions(engine=engine)
         rows.append(library_row(f"newton, {engine}", solve, design, weights, law, options))
     for name in SOLVER_NAMES[1:]:
-        solver = functools.partial(solve, solver=name)
-        rows.append(library_row(name, solver, design, weights[: args.fewer], law))
-    solver = LibrarySolver(name="optimistix-bfgs", minimise=optimistix_bfgs)
-    rows.append(library_row("optimistix-bfgs", solver, design, weights[: args.fewer], law))
+        named = functools.partial(solve, solver=name)
+        rows.append(library_row(name, named, design, weights[: args.fewer], law))
+    optimistix = LibrarySolver(name="optimistix-bfgs", minimise=optimistix_bfgs)
+    rows.append(library_row("optimistix-bfgs", optimistix, design, weights[: args.fewer], law))
     print(f"{args.condition}, {len(runs)} runs, {args.processes} cores")
     print_table(rows)
 
@@ -115,8 +115,8 @@ def optimistix_bfgs(function: Callable[[Any], Any], start: Any, steps: Any, tole
     """BFGS of optimistix as a minimiser for quasi_newton.py; its number of steps must be static."""
     import optimistix
 
-    solver = optimistix.BFGS(rtol=tolerance, atol=tolerance)
-    found = optimistix.minimise(lambda x, _: function(x), solver, start, max_steps=200, throw=False)
+    solver: Any = optimistix.BFGS(rtol=tolerance, atol=tolerance)
+    found: Any = optimistix.minimise(lambda x, _: function(x), solver, start, max_steps=200, throw=False)
     return found.value, found.stats["num_steps"]
 
 
