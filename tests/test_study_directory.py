@@ -316,7 +316,7 @@ def test_a_killed_study_is_stopped_and_says_how_to_resume(study, tmp_path, capsy
     assert f"study SPEC.toml --out '{out}' --resamples 12 --seed 0\n" in said
     assert "left" not in said
     assert "is not complete; see `chinchilla-jax study status`" in refused(open_study, out)
-    assert list(out.glob(f".at-work.{host_name()}.{process.pid}.0"))
+    assert list(out.glob(f".at-work.{host_name()}.{process.pid}.*"))
     run_study(SPEC, out, **QUIET)
     assert contents(out) == contents(study.path)
     assert not list(out.glob(".at-work.*"))

@@ -1,27 +1,52 @@
-"""Atomic writes: a file appears complete or not at all."""
+"""Atomic writes: a file appears complete or not at all, also in a folder that others may write."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from typing import TYPE_CHECKING
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_ATTEMPTS = 100  # at a name of 64 random bits that is free
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, renamed to `path` at the end of the block.
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """A stream to write to; at the end of the block its content is on the disk under the name `path`.
 
     A reader of `path` sees either the old content or the new. After an error the old content remains and the
-    temporary file is removed.
+    temporary file is removed. A link of the name `path` is replaced, not followed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary, stream = exclusive_file(path.parent, f".{path.name[:60]}.", ".tmp")
     try:
-        yield temporary
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def exclusive_file(folder: Path, prefix: str, suffix: str) -> tuple[Path, BinaryIO]:
+    """A new file with a random name, open for writing.
+
+    As in the module tempfile, the name cannot be guessed, an existing file or link is never opened, and what
+    is written goes to the file that was made, whatever its name leads to later. Unlike there, the permissions
+    are those of any new file: the result may be meant for a group.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOINHERIT", "O_BINARY"):  # no system has all of them
+        flags |= getattr(os, name, 0)
+    for _ in range(_ATTEMPTS):
+        path = folder / f"{prefix}{secrets.token_hex(8)}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            return path, open(os.open(path, flags, 0o666), "wb")
+    raise FileExistsError(f"{folder}: no free name for a temporary file")

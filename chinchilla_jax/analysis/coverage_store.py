@@ -88,8 +88,8 @@ def read_part(path: Path, numbers: range) -> pd.DataFrame | None:
 
 def write_part(path: Path, rows: pd.DataFrame) -> None:
     """Write the rows atomically."""
-    with atomic_write(path) as aside:
-        rows.to_parquet(aside, index=False)
+    with atomic_write(path) as stream:
+        rows.to_parquet(stream, index=False)
 
 
 def coverage_rows(folder: str | os.PathLike[str]) -> pd.DataFrame:

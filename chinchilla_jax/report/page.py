@@ -41,9 +41,9 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
     """
     target = study.path / PAGE if path is None else Path(path).expanduser()
     text = render(study, _relative(study.path, target.parent))
-    with atomic_write(target) as aside:
+    with atomic_write(target) as stream:
         # The file name of a table need not be UTF-8.
-        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        stream.write(text.encode(errors="backslashreplace"))
     return target
 
 

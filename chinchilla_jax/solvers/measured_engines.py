@@ -27,8 +27,8 @@ def keep(rates: dict[str, float]) -> bool:
     found = _read(path)
     found[_devices()] = rates
     try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        with atomic_write(path) as stream:
+            stream.write(json.dumps(found, indent=1).encode())
     except OSError:
         return False
     measured.cache_clear()

@@ -133,8 +133,8 @@ def part(
         row = _rows()[name]
         found = np.stack([judged(row, number, missing, resamples, seed) for number in numbers])
         kept |= {str(setting): found[:, i] for i, setting in enumerate(missing)}
-        with atomic_write(path) as aside, open(aside, "wb") as target:
-            np.savez(target, **kept)
+        with atomic_write(path) as stream:
+            np.savez(stream, **kept)
     return np.stack([kept[str(setting)][: len(numbers)] for setting in settings], axis=1)
 
 

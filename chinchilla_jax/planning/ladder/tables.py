@@ -47,11 +47,11 @@ def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     frame = frame.astype({"loss": "float64"})  # an open run has None
     frame["config"] = [json.dumps(run.config) if run.config else None for run in runs]
     try:
-        with atomic_write(target) as aside:
+        with atomic_write(target) as stream:
             if target.suffix in (".parquet", ".pq"):
-                frame.to_parquet(aside, index=False)
+                frame.to_parquet(stream, index=False)
             else:
-                frame.to_csv(aside, index=False)
+                frame.to_csv(stream, index=False)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written ({error.strerror}); check the folder") from None
     return len(runs)

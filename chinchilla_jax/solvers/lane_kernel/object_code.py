@@ -59,5 +59,5 @@ def read(file: Path) -> bytes | None:
 
 def write(file: Path, code: bytes) -> None:
     """Keep `code` in `file`, with its digest; where that cannot be, the next process compiles again."""
-    with contextlib.suppress(OSError), atomic_write(file) as aside:
-        aside.write_bytes(hashlib.sha256(code).digest() + code)
+    with contextlib.suppress(OSError), atomic_write(file) as stream:
+        stream.write(hashlib.sha256(code).digest() + code)

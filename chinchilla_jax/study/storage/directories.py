@@ -15,18 +15,17 @@ import abc
 import contextlib
 import dataclasses
 import errno
-import itertools
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from chinchilla_jax._util.atomic_write import exclusive_file
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax.study.storage.processes import host_name, is_alive
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_counter = itertools.count()
 # Errors of file systems without links: FAT (EINVAL on Windows), and some network file systems.
 _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -145,9 +144,10 @@ class LocalDirectory(Directory):
     def _write_once(self, name: str, content: bytes, give_name: Any) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{next(_counter)}.{host_name()}.{os.getpid()}.tmp")
+        # Who wrote it is in the name, so that `clean_up` knows what a dead process left.
+        temporary, stream = exclusive_file(path.parent, ".", f".{host_name()}.{os.getpid()}.tmp")
         try:
-            with open(temporary, "wb") as stream:
+            with stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -7,15 +7,17 @@ ends, and a time, which the process renews. Other machines may not see a lock; t
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
+import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from chinchilla_jax._util.atomic_write import exclusive_file
 from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
 from chinchilla_jax.study.storage.processes import host_name
 
@@ -27,8 +29,8 @@ except ImportError:  # Windows
 fcntl: Any = _fcntl
 _NAME = re.compile(r"\.at-work\.([A-Za-z0-9-]+)\.\d+\.\d+")
 _BEAT_SECONDS = 60.0
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # follow no link, wait for no pipe
 _SILENCE_SECONDS = 300.0  # after which a process of another machine is taken for dead
-_counter = itertools.count()
 
 
 @contextlib.contextmanager
@@ -40,7 +42,7 @@ def heartbeat(directory: Directory) -> Iterator[None]:
     if not isinstance(directory, LocalDirectory) or fcntl is None:
         yield
         return
-    file = directory.path / f".at-work.{host_name()}.{os.getpid()}.{next(_counter)}"
+    file = directory.path / f".at-work.{host_name()}.{os.getpid()}.{secrets.randbits(48)}"
     for left in _files(directory.path):
         if _from_here(left) and not _locked(left):
             with contextlib.suppress(OSError):
@@ -48,11 +50,10 @@ def heartbeat(directory: Directory) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             # Locked before it gets its name, so that it is never taken for a dead process's.
-            nameless = file.with_name(f"{file.name}.tmp")
-            handle = os.open(nameless, os.O_RDWR | os.O_CREAT, 0o666)
-            stack.callback(_end, (nameless, file), handle)
+            nameless, stream = exclusive_file(directory.path, ".", f".{host_name()}.{os.getpid()}.tmp")
+            stack.callback(_end, (nameless, file), stream)
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                fcntl.flock(stream, fcntl.LOCK_EX)
             nameless.rename(file)
             stack.enter_context(_beating(file))
         yield
@@ -66,7 +67,15 @@ def is_running(directory: Directory) -> bool | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for file in folder.glob(".at-work.*") if _NAME.fullmatch(file.name)]
+    return [file for file in folder.glob(".at-work.*") if _NAME.fullmatch(file.name) and _is_file(file)]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file and no link: where others write too, anything may have the name."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _from_here(file: Path) -> bool:
@@ -77,7 +86,7 @@ def _from_here(file: Path) -> bool:
 def _locked(file: Path) -> bool:
     """Whether a process that this machine knows of holds the lock."""
     try:
-        handle = os.open(file, os.O_RDONLY)
+        handle = os.open(file, os.O_RDONLY | _AS_IT_IS)
     except FileNotFoundError:
         return False
     except OSError:  # another user's, and not readable
@@ -95,7 +104,7 @@ def _locked(file: Path) -> bool:
 
 def _recent(file: Path) -> bool:
     try:
-        return time.time() - file.stat().st_mtime < _SILENCE_SECONDS
+        return time.time() - file.lstat().st_mtime < _SILENCE_SECONDS
     except OSError:
         return False
 
@@ -107,7 +116,7 @@ def _beating(file: Path) -> Iterator[None]:
     def beat() -> None:
         while not done.wait(_BEAT_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(file)
+                os.utime(file, follow_symlinks=False)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     try:
@@ -116,8 +125,8 @@ def _beating(file: Path) -> Iterator[None]:
         done.set()
 
 
-def _end(files: tuple[Path, ...], handle: int) -> None:
+def _end(files: tuple[Path, ...], stream: BinaryIO) -> None:
     with contextlib.suppress(OSError):
         for file in files:
             file.unlink(missing_ok=True)
-    os.close(handle)
+    stream.close()
