@@ -96,7 +96,7 @@ def test_a_type_checker_knows_the_public_names(tmp_path):
     found = json.loads(done.stdout)["generalDiagnostics"]
     revealed = [each["message"] for each in found if each["severity"] == "information"]
     types = [message.partition(" is ")[2].strip('"') for message in revealed]
-    assert types == ["Runs", "Any", "Status", "BootstrapResult", "Runs", "Study", "Path"]
+    assert types == ["Runs", "Any", "Status", "BootstrapResult", "Runs", "Study", "Path | str"]
     errors = [(each["range"]["start"]["line"], each["rule"]) for each in found if each["severity"] == "error"]
     lines = USER_FILE.splitlines()
     assert [lines[line] for line, _ in errors] == [

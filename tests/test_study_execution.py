@@ -518,6 +518,7 @@ def test_a_study_in_any_place_is_the_same_and_resumes(study, place, monkeypatch)
     assert run_study(SPEC, place, progress=None).reused
     directory = open_directory(place)
     assert directory.read("figures/one.png") == place.encode()
+    assert b"<html" in directory.read("report.html")
     name = found.info["parts"][2]["file"]
     content = bytearray(directory.read(name))
     content[100] ^= 1

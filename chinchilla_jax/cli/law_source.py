@@ -160,7 +160,9 @@ _law_source_options = bundle(
         "data": data_argument(f"{DATA_HELP}  [default: {_DEFAULT_DATA}]", required=False),
         **COLUMN_OPTIONS,
         "study": click.option(
-            "--study", metavar="DIR", help="Take the fitted laws from a study directory instead of DATA."
+            "--study",
+            metavar="DIR",
+            help="Take the fitted laws from a study directory (or its URL) instead of DATA.",
         ),
         "condition": click.option(
             "--condition",

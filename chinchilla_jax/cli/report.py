@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from chinchilla_jax._util.errors import UsageError
@@ -13,8 +11,10 @@ from chinchilla_jax.cli.options import quiet_option
 
 
 @click.command("report")
-@click.argument("study", metavar="DIR", help="Directory of a finished study.")
-@click.option("--out", metavar="FILE", show_default="report.html in DIR", help="Page to write.")
+@click.argument("study", metavar="DIR", help="Directory of a finished study, or its URL.")
+@click.option(
+    "--out", metavar="FILE", show_default="report.html in DIR", help="Page to write: a path or URL."
+)
 @quiet_option
 def report_command(study: str, out: str | None) -> None:
     """Write the page of a finished study: report.html.
@@ -23,19 +23,22 @@ def report_command(study: str, out: str | None) -> None:
     first if DIR has none.
     """
     from chinchilla_jax import open_study
-    from chinchilla_jax.plots import save_study_figures
     from chinchilla_jax.report import write_report
     from chinchilla_jax.report.answer import answer, plain_text
     from chinchilla_jax.report.facts import Facts
+    from chinchilla_jax.report.page import PAGE
+    from chinchilla_jax.report.run import draw_figures
+    from chinchilla_jax.study.result import FIGURES
+    from chinchilla_jax.study.storage.directories import LocalDirectory, open_file
 
     opened = open_study(study)
-    folder = Path(out).expanduser().parent if out else opened.path
-    if not folder.is_dir():
+    folder, name = open_file(out) if out else (opened.directory, PAGE)
+    if isinstance(folder, LocalDirectory) and not folder.path.is_dir():
         raise UsageError(f"--out {out}: no directory {str(folder)!r}; create it, or give another path")
-    if not opened.figures:
-        save_study_figures(opened, opened.path / "figures")
+    if not opened.directory.list_files(FIGURES):
+        draw_figures(opened)
     path = write_report(opened, out)
     for sentence in answer(Facts(opened)):
         output.echo(plain_text(sentence))
         output.echo()
-    output.echo(f"{path}: {size_text(path.stat().st_size)}")
+    output.echo(f"{path}: {size_text(folder.list_files('')[name].size)}")

@@ -65,6 +65,7 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
 def print_study(study: Study) -> None:
     """A finished study: what was fitted, failures, the unperturbed fits, the page."""
     from chinchilla_jax.laws.scaling_law import PARAMETERS
+    from chinchilla_jax.report.page import PAGE
 
     info = study.info
     conditions = count_text(info["n_conditions"], "condition")
@@ -87,10 +88,9 @@ def print_study(study: Study) -> None:
         "times the compute, by a straight line through the budgets of the study; of medians: that of the "
         "medians over the resamples, as in the tables, the figures and the paper"
     )
-    page = study.path / "report.html"
-    if page.exists():
+    if study.directory.exists(PAGE):
         output.echo()
-        output.echo(f"page: {page}")
+        output.echo(f"page: {study.directory.at(PAGE)}")
     for note in info["notes"][:_MOST_NOTES]:
         output.echo(f"note: {note['condition']}: {note['note']}")
     if len(info["notes"]) > _MOST_NOTES:

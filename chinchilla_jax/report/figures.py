@@ -10,6 +10,7 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
+from chinchilla_jax.study.result import FIGURES
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PARAMETERS, _RATIOS, _JOINT = "parameters_", "tokens_per_param_", "joint_"
@@ -39,21 +40,23 @@ class PageFigure:
 def page_figures(facts: Facts) -> dict[str, PageFigure]:
     """The PNG files of the study by name; files that are not PNG images are left out."""
     found = {}
-    for path in facts.study.figures:
-        if path.suffix != ".png":
+    directory = facts.study.directory
+    files = directory.list_files(FIGURES)
+    for file in sorted(files):
+        name, dot, suffix = file.rpartition(".")
+        if dot + suffix != ".png":
             continue
-        content = path.read_bytes()
+        content = directory.read(f"{FIGURES}/{file}")
         if not content.startswith(_PNG) or len(content) < 24:
             continue
         width, height = struct.unpack(">II", content[16:24])
-        pdf = path.with_suffix(".pdf")
-        found[path.stem] = PageFigure(
-            name=path.stem,
+        found[name] = PageFigure(
+            name=name,
             source="data:image/png;base64," + base64.b64encode(content).decode("ascii"),
             width=width,
             height=height,
-            caption=caption(path.stem, facts),
-            vector=f"figures/{pdf.name}" if pdf.exists() else "",
+            caption=caption(name, facts),
+            vector=f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in files else "",
         )
     return found
 

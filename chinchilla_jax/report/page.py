@@ -16,11 +16,12 @@ from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
 from chinchilla_jax.study import Study, StudySpec
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
+from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, open_file
 
 PAGE = "report.html"
 
 
-def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path:
+def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path | str:
     """Write the page of a finished study.
 
     The page needs no network: pictures, style and scripts are embedded. It shows the figures and tables of
@@ -28,22 +29,26 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
 
     Args:
         study: as from `open_study` or `run_study`.
-        path: the file to write or replace; None for report.html in the study directory. Links to tables and
-            vector figures are relative to this path.
+        path: the file to write or replace, or its URL; None for report.html in the study directory. Links to
+            tables and vector figures are relative to this path where both are on this machine.
 
     Returns:
-        The file.
+        The file: a path, or a URL.
 
     Raises:
         ImportError: jinja2 is not installed.
         DataError: a table of the study is torn.
         OSError: the file cannot be written.
     """
-    target = study.path / PAGE if path is None else Path(path).expanduser()
-    text = render(study, _relative(study.path, target.parent))
+    folder, name = (study.directory, PAGE) if path is None else open_file(path)
+    # The file name of a table need not be UTF-8.
+    content = render(study, _way(study.directory, folder)).encode("utf-8", errors="backslashreplace")
+    if not isinstance(folder, LocalDirectory):
+        folder.write(name, content)
+        return folder.at(name)
+    target = folder.path / name
     with atomic_write(target) as stream:
-        # The file name of a table need not be UTF-8.
-        stream.write(text.encode(errors="backslashreplace"))
+        stream.write(content)
     return target
 
 
@@ -77,12 +82,21 @@ def _asset(name: str) -> str:
     return (resources.files("chinchilla_jax.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _relative(directory: Path, start: Path) -> str:
+def _way(directory: Directory, start: Directory) -> str:
+    """What leads from a page in `start` to the files of `directory`: "", or with a trailing slash."""
+    if directory.location == start.location:
+        return ""
+    if not (isinstance(directory, LocalDirectory) and isinstance(start, LocalDirectory)):
+        return directory.at("") if not isinstance(directory, LocalDirectory) else f"{_uri(directory)}/"
     try:
-        way = os.path.relpath(directory.resolve(), start.resolve())
+        way = os.path.relpath(directory.path.resolve(), start.path.resolve())
     except ValueError:  # two drives of Windows
-        return f"{directory.resolve().as_uri()}/"
+        return f"{_uri(directory)}/"
     return "" if way == os.curdir else f"{Path(way).as_posix()}/"
+
+
+def _uri(directory: LocalDirectory) -> str:
+    return directory.path.resolve().as_uri()
 
 
 def _context(study: Study) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from chinchilla_jax.study import (
     study_status,
 )
 from chinchilla_jax.study.execution.executors import ExecutorChoice
+from chinchilla_jax.study.result import FIGURES
 from chinchilla_jax.study.storage.directories import LocalDirectory, one_line_disk_errors
 from chinchilla_jax.study.storage.record import write_record
 
@@ -65,9 +66,8 @@ def run_study(
         if figures and "figures" not in study.info["timing"]:
             reporter.note(f"{study.directory}: tables complete, drawing figures")
             with one_line_disk_errors(study.directory):
-                _draw_figures(study)
-        if isinstance(study.directory, LocalDirectory):
-            add_report(study, reporter)
+                _draw_and_record(study)
+        add_report(study, reporter)
     return study
 
 
@@ -128,10 +128,12 @@ def add_report(study: Study, reporter: Progress) -> None:
     A study is complete without its page, so nothing here makes a study fail: a missing jinja2 is a note,
     anything else a RuntimeWarning.
     """
-    page = study.path / PAGE
+    page = study.directory.at(PAGE)
     try:
-        newest = max((path.stat().st_mtime for path in study.figures), default=0.0)
-        if not page.exists() or page.stat().st_mtime < newest:
+        figures = study.directory.list_files(FIGURES).values()
+        newest = max((info.modified or 0.0 for info in figures), default=0.0)
+        found = study.directory.list_files("").get(PAGE)
+        if found is None or (found.modified or 0.0) < newest:
             write_report(study)
     except ImportError as error:
         reporter.note(f"{page}: not written ({error})")
@@ -141,14 +143,19 @@ def add_report(study: Study, reporter: Progress) -> None:
         warnings.warn(f"{page}: not written ({reason}); the study is complete", RuntimeWarning, stacklevel=3)
 
 
-def _draw_figures(study: Study) -> None:
-    begun = time.perf_counter()
+def draw_figures(study: Study) -> None:
+    """Draw every figure of a study into its directory."""
     if isinstance(study.directory, LocalDirectory):
-        save_study_figures(study, study.path / "figures")
+        save_study_figures(study, study.path / FIGURES)
     else:
         with tempfile.TemporaryDirectory() as folder:
             for file in save_study_figures(study, Path(folder)):
-                study.directory.write(f"figures/{file.name}", file.read_bytes())
+                study.directory.write(f"{FIGURES}/{file.name}", file.read_bytes())
+
+
+def _draw_and_record(study: Study) -> None:
+    begun = time.perf_counter()
+    draw_figures(study)
     study.info["timing"]["figures"] = time.perf_counter() - begun
     study.info["wall_time"] += study.info["timing"]["figures"]
     write_record(study.directory, study.info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -301,21 +302,23 @@ def other_tables(facts: Facts) -> list[PageTable]:
 
     tables = []
     shown_already = {Path(name).name for name in FILES.values()}
-    for path in sorted((facts.study.path / "summary").glob("*.parquet")):
-        if path.name in shown_already:
+    directory = facts.study.directory
+    for name in sorted(directory.list_files("summary")):
+        stem, dot, suffix = name.rpartition(".")
+        if dot + suffix != ".parquet" or name in shown_already:
             continue
         try:
-            frame = pd.read_parquet(path)
+            frame = pd.read_parquet(io.BytesIO(directory.read(f"summary/{name}")))
         except (OSError, ValueError):  # still being written, or not a table
             continue
         cut = f" The first {_MOST_ROWS:,} of {len(frame):,} rows." if len(frame) > _MOST_ROWS else ""
         tables.append(
             page_table(
                 frame.head(_MOST_ROWS),
-                id=f"table-{path.stem}",
-                title=path.stem.replace("_", " ").capitalize(),
+                id=f"table-{stem}",
+                title=stem.replace("_", " ").capitalize(),
                 caption=f"As found in the study's directory.{cut}",
-                source=f"summary/{path.name}",
+                source=f"summary/{name}",
             )
         )
     return tables

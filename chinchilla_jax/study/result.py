@@ -23,6 +23,8 @@ from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 if TYPE_CHECKING:
     import pandas as pd
 
+FIGURES = "figures"  # the folder of a study that holds them
+
 
 class Study:
     """A finished study; its files are read on demand and never changed.
@@ -150,7 +152,7 @@ class Study:
     def figures(self) -> tuple[Path, ...]:
         """The files in figures/, by name."""
         return tuple(
-            sorted(path for path in (self.path / "figures").glob("*") if path.suffix in (".png", ".pdf"))
+            sorted(path for path in (self.path / FIGURES).glob("*") if path.suffix in (".png", ".pdf"))
         )
 
     def _table(self, kind: str) -> pd.DataFrame:

@@ -273,6 +273,22 @@ def open_directory(location: str | os.PathLike[str]) -> Directory:
     return LocalDirectory(text.removeprefix("file://"))
 
 
+def open_file(location: str | os.PathLike[str]) -> tuple[Directory, str]:
+    """The directory of a file at a path or URL, and the file's name; nothing is read or created.
+
+    Raises:
+        UsageError: an empty name, or a URL that cannot be used.
+    """
+    text = os.fsdecode(location)
+    if isinstance(open_directory(text), LocalDirectory):
+        path = Path(text.removeprefix("file://")).expanduser()
+        return LocalDirectory(path.parent), path.name
+    folder, _, name = text.rpartition("/")
+    if not name or folder.endswith("/"):
+        raise UsageError(f"{short(text, 120)}: no name of a file; give one after the last slash")
+    return open_directory(folder), name
+
+
 def _modified(item: dict[str, Any]) -> float | None:
     for name in ("mtime", "LastModified", "updated", "created"):
         value = item.get(name)
