@@ -24,6 +24,7 @@ keep_blas_to_one_thread()  # as the command line does, and Dask for its workers;
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
+from chinchilla_jax._util.directories import LocalDirectory  # noqa: E402
 from chinchilla_jax._util.kept_programs import keep_programs_of_process  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
@@ -31,7 +32,6 @@ from chinchilla_jax.study.execution.executors import ExecutorChoice  # noqa: E40
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
 from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
-from chinchilla_jax.study.storage.directories import LocalDirectory  # noqa: E402
 
 
 def main() -> None:

@@ -25,7 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.directories import open_directory
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
+from chinchilla_jax._util.processes import host_name
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
@@ -39,8 +41,6 @@ from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
 from chinchilla_jax.study.execution import jobs, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.spec.reproduce import spec_toml
-from chinchilla_jax.study.storage.directories import open_directory
-from chinchilla_jax.study.storage.processes import host_name
 
 SPEC = StudySpec(
     sweeps=(

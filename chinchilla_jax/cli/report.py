@@ -23,13 +23,13 @@ def report_command(study: str, out: str | None) -> None:
     first if DIR has none.
     """
     from chinchilla_jax import open_study
+    from chinchilla_jax._util.directories import LocalDirectory, open_file
     from chinchilla_jax.report import write_report
     from chinchilla_jax.report.answer import answer, plain_text
     from chinchilla_jax.report.facts import Facts
     from chinchilla_jax.report.page import PAGE
     from chinchilla_jax.report.run import draw_figures
     from chinchilla_jax.study.result import FIGURES
-    from chinchilla_jax.study.storage.directories import LocalDirectory, open_file
 
     opened = open_study(study)
     folder, name = open_file(out) if out else (opened.directory, PAGE)

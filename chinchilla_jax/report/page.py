@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
+from chinchilla_jax._util.directories import Directory, LocalDirectory, open_file
 from chinchilla_jax._util.text import duration_text, size_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
@@ -16,7 +17,6 @@ from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
 from chinchilla_jax.study import Study, StudySpec
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
-from chinchilla_jax.study.storage.directories import Directory, LocalDirectory, open_file
 
 PAGE = "report.html"
 

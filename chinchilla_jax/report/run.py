@@ -9,6 +9,7 @@ import warnings
 from concurrent.futures import Executor
 from pathlib import Path
 
+from chinchilla_jax._util.directories import LocalDirectory, one_line_disk_errors
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.plots import save_study_figures
@@ -24,7 +25,6 @@ from chinchilla_jax.study import (
 )
 from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.result import FIGURES
-from chinchilla_jax.study.storage.directories import LocalDirectory, one_line_disk_errors
 from chinchilla_jax.study.storage.record import write_record
 
 

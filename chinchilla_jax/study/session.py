@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
@@ -22,7 +23,6 @@ from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence, unlike_rows_sentence
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
-from chinchilla_jax.study.storage.directories import one_line_disk_errors, open_directory
 from chinchilla_jax.study.storage.heartbeat import heartbeat
 from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import read_record, record_ranges, write_record
@@ -74,7 +74,7 @@ class Session:
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
         with one_line_disk_errors(self.directory):
-            self.directory.clean_up()
+            self.directory.clean_up(("fits", "summary"))
             self.record = claim(self.directory, spec, hashes, len(self.data[spec.interpretations[0]].runs))
         self.store = ChunkStore(self.directory, plan_chunks(spec, hashes, record_ranges(self.record)))
 

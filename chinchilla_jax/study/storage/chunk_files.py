@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.directories import Directory, FileInfo
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.chunks import Chunk, ResampleRange
-from chinchilla_jax.study.storage.directories import Directory, FileInfo
 from chinchilla_jax.study.storage.tables import DictionaryColumn, fits_bytes, parse_table, to_table
 
 if TYPE_CHECKING:

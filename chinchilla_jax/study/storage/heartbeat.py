@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chinchilla_jax._util.atomic_write import exclusive_file
-from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
-from chinchilla_jax.study.storage.processes import host_name
+from chinchilla_jax._util.directories import Directory, LocalDirectory
+from chinchilla_jax._util.processes import host_name
 
 try:
     import fcntl as _fcntl

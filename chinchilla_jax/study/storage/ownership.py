@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_ranges
 from chinchilla_jax.study.environment import versions
 from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
 from chinchilla_jax.study.storage.record import (
     FORMAT,
     RECORD,

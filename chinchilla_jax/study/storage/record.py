@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.study.chunks import ResampleRange
-from chinchilla_jax.study.storage.directories import Directory, LocalDirectory
 from chinchilla_jax.study.storage.tables import REPAIR, torn
 
 RECORD = "study.json"

@@ -1,4 +1,4 @@
-"""The files of a study directory, on this machine's file system or wherever fsspec reaches.
+"""A directory of files that belong together, on this machine or wherever fsspec reaches; of a study, say.
 
 The contract, the same for both:
 
@@ -17,13 +17,13 @@ import dataclasses
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.atomic_write import exclusive_file
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax.study.storage.processes import host_name, is_alive
+from chinchilla_jax._util.processes import host_name, is_alive
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Errors of file systems without links: FAT (EINVAL on Windows), and some network file systems.
@@ -58,7 +58,7 @@ class FileInfo:
 
 
 class Directory(abc.ABC):
-    """A place that holds the files of a study.
+    """A place that holds the files of a study, or of another command that resumes.
 
     Attributes:
         location: as the user wrote it, with "~" expanded.
@@ -99,8 +99,8 @@ class Directory(abc.ABC):
         """Remove a file, if it exists."""
 
     @abc.abstractmethod
-    def clean_up(self) -> None:
-        """Remove the temporary files of writers that have died."""
+    def clean_up(self, folders: Sequence[str] = ()) -> None:
+        """Remove the temporary files of writers that have died, here and in these folders."""
 
 
 class LocalDirectory(Directory):
@@ -179,9 +179,9 @@ class LocalDirectory(Directory):
         """See `Directory`."""
         (self.path / name).unlink(missing_ok=True)
 
-    def clean_up(self) -> None:
+    def clean_up(self, folders: Sequence[str] = ()) -> None:
         """Remove temporary files of processes of this machine that have ended."""
-        for folder in (self.path, self.path / "fits", self.path / "summary"):
+        for folder in (self.path, *(self.path / name for name in folders)):
             for file in folder.glob(".*.tmp"):
                 host, pid = file.name.split(".")[2:4] if file.name.count(".") == 4 else ("", "")
                 if host == host_name() and pid.isdigit() and not is_alive(int(pid)):
@@ -253,7 +253,7 @@ class RemoteDirectory(Directory):
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(name))
 
-    def clean_up(self) -> None:
+    def clean_up(self, folders: Sequence[str] = ()) -> None:
         """Nothing to do: a partial upload has no name."""
 
 
