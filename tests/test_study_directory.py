@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from chinchilla_jax._util.directories import open_directory
 from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.processes import host_name
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_study
@@ -27,7 +28,6 @@ from chinchilla_jax.solvers.counted import counted_rows
 from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_status
 from chinchilla_jax.study.estimate import estimate
 from chinchilla_jax.study.spec.differences import differences
-from chinchilla_jax.study.storage.chunk_files import checksum
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
 from chinchilla_jax.study.storage.tables import (
     COLUMNS,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_directory
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE
+from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.study.centres import with_estimates
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.chunk_files import checksum
 from chinchilla_jax.study.storage.record import RECORD, read_existing, require_files
 from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
+from chinchilla_jax._util.part_files import DamagedPartError, checksum
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
@@ -22,7 +23,7 @@ from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence, unlike_rows_sentence
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError, checksum, named_checksum
+from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import heartbeat
 from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import read_record, record_ranges, write_record
@@ -84,7 +85,7 @@ class Session:
         for chunk, name in list(names.items()):
             try:
                 self.store.verify(name)
-            except DamagedChunkError:
+            except DamagedPartError:
                 self.reporter.note(f"{self.directory.at(name)}: damaged, will be recomputed")
                 self.directory.remove(name)
                 del names[chunk]
@@ -157,7 +158,7 @@ class Session:
         summariser.start(names)
         try:
             fields = summariser.write()
-        except DamagedChunkError:
+        except DamagedPartError:
             return False
         fields["notes"] += [*self._mixtures(), *work.remarks]
         self._finish(
@@ -247,7 +248,7 @@ class Session:
                 "first": chunk.resamples.first,
                 "stop": chunk.resamples.stop,
                 "bytes": sizes[names[chunk]],
-                "checksum": named_checksum(names[chunk]),
+                "checksum": self.store.named_checksum(names[chunk]),
             }
             for chunk in self.store.chunks
         ]

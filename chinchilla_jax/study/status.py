@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, open_directory
+from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.chunk_files import ChunkStore, DamagedChunkError
+from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import is_running
 from chinchilla_jax.study.storage.record import read_existing, record_ranges
 
@@ -82,7 +83,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     for chunk, (name, info) in files.items():
         try:
             _, found = store.read(name)
-        except DamagedChunkError:
+        except DamagedPartError:
             damaged.append(name)
             continue
         statuses.update(found.status_counts)

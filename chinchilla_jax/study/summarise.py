@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE
+from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
@@ -21,7 +22,7 @@ from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore, checksum
+from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES, table_bytes, to_table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def summarise_condition(
     """Read all chunks of one condition and summarise them.
 
     Raises:
-        DamagedChunkError: the content of a chunk is not what its name says.
+        DamagedPartError: the content of a chunk is not what its name says.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

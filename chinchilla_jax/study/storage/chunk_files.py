@@ -10,16 +10,14 @@ The point fits of the condition, and what else a summary needs, are in the file'
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chinchilla_jax._util.directories import Directory, FileInfo
-from chinchilla_jax._util.errors import DataError
+from chinchilla_jax._util.part_files import PartFiles
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.chunks import Chunk, ResampleRange
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = "fits"
 _METADATA = b"chinchilla_jax"
-_NAME = re.compile(r"(part-\d{5,}-\d{10,}-[0-9a-f]{16})-([0-9a-f]{32})\.parquet")
+_STEMS = r"part-\d{5,}-\d{10,}-[0-9a-f]{16}"
 _NUMBERS = (*PARAMETERS, "objective_value")
 
 
@@ -57,21 +55,6 @@ class ChunkRecord:
     notes: tuple[str, ...]
     versions: Mapping[str, str]
     status_counts: Mapping[str, int]
-
-
-class DamagedChunkError(DataError):
-    """A file whose content is not what its name says."""
-
-
-def checksum(content: bytes) -> str:
-    """32 hex digits of SHA-256 (128 bits)."""
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def named_checksum(name: str) -> str | None:
-    """The checksum in the name of a chunk's file; None for any other name."""
-    match = _NAME.fullmatch(name.removeprefix(f"{FOLDER}/"))
-    return match[2] if match else None
 
 
 def encode(chunk: Chunk, result: ChunkResult) -> bytes:
@@ -121,6 +104,14 @@ class ChunkStore:
         """Nothing is read yet."""
         self.directory = directory
         self.chunks = chunks
+        self._parts = PartFiles(
+            directory,
+            FOLDER,
+            _STEMS,
+            ".parquet",
+            what="chunk",
+            remedy="run the study again into the same directory",
+        )
 
     def names(self) -> dict[Chunk, str]:
         """The chunks that are there, with the names of their files."""
@@ -128,53 +119,36 @@ class ChunkStore:
 
     def files(self) -> dict[Chunk, tuple[str, FileInfo]]:
         """The chunks that are there, each with the name, size and time of its file."""
-        found: dict[str, tuple[str, FileInfo]] = {}
-        for name, info in sorted(self.directory.list_files(FOLDER).items()):
-            match = _NAME.fullmatch(name)
-            if match:
-                # Two machines may have computed the same chunk to other bits: every reader takes the first.
-                found.setdefault(match[1], (f"{FOLDER}/{name}", info))
+        found = self._parts.files()
         return {chunk: found[chunk.stem] for chunk in self.chunks if chunk.stem in found}
 
     def superfluous(self) -> list[str]:
         """Files of chunks that this study does not use; files that are not chunks are ignored."""
         ours = set(self.names().values())
         names = (f"{FOLDER}/{name}" for name in self.directory.list_files(FOLDER))
-        return [name for name in names if named_checksum(name) and name not in ours]
+        return [name for name in names if self.named_checksum(name) and name not in ours]
+
+    def named_checksum(self, name: str) -> str | None:
+        """The checksum in the name of a chunk's file; None for any other name."""
+        return self._parts.named_checksum(name)
 
     def write(self, chunk: Chunk, result: ChunkResult) -> str:
         """Write a chunk; returns the name of its file."""
-        content = encode(chunk, result)
-        name = f"{FOLDER}/{chunk.stem}-{checksum(content)}.parquet"
-        self.directory.write(name, content)
-        return name
+        return self._parts.write(chunk.stem, encode(chunk, result))
 
     def verify(self, name: str) -> None:
         """Compare the content of a chunk with its name.
 
         Raises:
-            DamagedChunkError: they do not agree.
+            DamagedPartError: they do not agree.
         """
-        self._content(name)
+        self._parts.read(name)
 
     def read(self, name: str) -> tuple[pa.Table, ChunkRecord]:
         """The fits and the record of a chunk.
 
         Raises:
-            DamagedChunkError: the content is not what the name says.
+            DamagedPartError: the content is not what the name says.
         """
-        table = parse_table(self.directory.at(name), self._content(name))
+        table = parse_table(self.directory.at(name), self._parts.read(name))
         return table, decode(table)
-
-    def _content(self, name: str) -> bytes:
-        try:
-            content = self.directory.read(name)
-        except FileNotFoundError:
-            content = None
-        if content is None or checksum(content) != named_checksum(name):
-            what = "is missing" if content is None else f"is damaged ({len(content):,} bytes, wrong checksum)"
-            raise DamagedChunkError(
-                f"{self.directory.at(name)}: this chunk {what}; run the study again into the same directory "
-                "to recompute it"
-            )
-        return content

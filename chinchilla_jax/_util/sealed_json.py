@@ -1,0 +1,45 @@
+"""JSON objects that carry their own checksum, for files that a program writes and reads back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SEAL = "checksum"
+"""The field that holds it."""
+
+
+def sealed_json(fields: Mapping[str, Any]) -> bytes:
+    """`fields` as JSON, one to a line, and last a checksum of the others.
+
+    Numbers are finite, as JSON has no others.
+    """
+    whole = {**fields, SEAL: _seal(fields)}
+    lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in whole.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def opened_json(content: bytes) -> tuple[dict[str, Any], bool]:
+    """The fields without their checksum, and whether there was one: older versions wrote none.
+
+    Raises:
+        ValueError: no JSON object, or one that was changed since it was sealed; the text says which.
+    """
+    try:
+        fields = json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise ValueError("no JSON object")
+    if SEAL not in fields:
+        return fields, False
+    if fields.pop(SEAL) != _seal(fields):
+        raise ValueError("wrong checksum")
+    return fields, True
+
+
+def _seal(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
