@@ -76,7 +76,7 @@ def answer_wrongly(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     wrong = "from chinchilla_jax.solvers.lane_kernel import self_test; self_test.OBJECTIVE = 1.0"
     monkeypatch.setattr(
-        building, "_PROGRAM", building._PROGRAM.replace("object_code.write", f"{wrong}; object_code.write")
+        building, "_PROGRAM", building._PROGRAM.replace("with answer", f"{wrong}\nwith answer")
     )
     return "RuntimeError: the compiled code finds a wrong optimum"
 

@@ -34,7 +34,7 @@ class DataWarning(UserWarning):
 
 
 class EngineWarning(RuntimeWarning):
-    """The fast engine cannot be used, and a slower one computes the same; the text is one line."""
+    """The fast engine, or code kept by earlier runs, cannot be used; the same is computed more slowly."""
 
 
 def closest(name: str, allowed: Iterable[str]) -> str | None:

@@ -1,7 +1,8 @@
 """Programs that XLA has compiled, kept between processes.
 
 Compiling the solver for a law takes seconds, and the same program serves every table with as many runs. The
-folder is that of `cache_dir`; JAX_COMPILATION_CACHE_DIR, or JAX's own setting, takes precedence.
+folder is that of `cache_dir`; JAX_COMPILATION_CACHE_DIR, or JAX's own setting, takes precedence. JAX runs
+what it finds there and does not ask who wrote it, so that all of the folder must be trusted.
 
 The command line points JAX to the folder for its whole process. The library changes no setting of a process
 that imports it: it points JAX there while it compiles a solver, and back.
@@ -26,10 +27,10 @@ _lock = threading.Lock()
 
 
 def keep_programs_of_process() -> None:
-    """Point JAX, which must not be imported yet, to the cache; without a writable folder, do nothing."""
+    """Point JAX, which must not be imported yet, to the cache; without a folder to trust, do nothing."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = cache_dir.folder()
+    folder = cache_dir.folder(whole=True)
     if folder is not None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _WORTH_KEEPING)
@@ -46,7 +47,7 @@ def kept_programs() -> Iterator[None]:
 
     with _lock:
         before = {name: getattr(jax.config, name) for name in _SETTINGS}
-        folder = None if before[_SETTINGS[0]] else cache_dir.folder()
+        folder = None if before[_SETTINGS[0]] else cache_dir.folder(whole=True)
         if folder is None:
             yield
             return

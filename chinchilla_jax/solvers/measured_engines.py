@@ -14,8 +14,10 @@ from pathlib import Path
 
 from chinchilla_jax._util import cache_dir
 from chinchilla_jax._util.atomic_write import atomic_write
+from chinchilla_jax._util.trusted_files import UntrustedError, read_trusted
 
 _FILE = "engines.json"
+_MOST_BYTES = 2**20
 
 
 def keep(rates: dict[str, float]) -> bool:
@@ -48,8 +50,8 @@ def measured() -> dict[str, float]:
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_trusted(path, most=_MOST_BYTES))
+    except (OSError, ValueError, RecursionError, UntrustedError):
         return {}
     return found if isinstance(found, dict) else {}
 

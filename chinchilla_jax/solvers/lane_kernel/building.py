@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
-from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, read
+from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
 from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
 _SECONDS = 600.0  # an emulated processor takes half a minute
+# The code comes through a pipe: a file for it could be another user's by the time that it is read. What else
+# the process prints is kept apart from it.
 _PROGRAM = """
-import json, sys
+import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
-from pathlib import Path
+answer = open(os.dup(1), "wb")
+os.dup2(2, 1)
 from chinchilla_jax.solvers.lane_kernel import building, object_code
-object_code.write(Path(sys.argv[2]), building.built_here())
+with answer:
+    answer.write(object_code.sealed(building.built_here()))
 """
 
 
@@ -36,13 +39,12 @@ def built() -> bytes:
     # Elsewhere, as in programs that embed Python, `sys.executable` may be anything.
     if not Path(sys.executable or "").stem.lower().startswith("python"):
         return built_here()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "kernel.o"
-        command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(file)]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
-        )
-        code = read(file)
+    # -P: json is not taken from the folder that the user happens to be in.
+    command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+    )
+    code = unsealed(done.stdout)
     if code is None:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
         raise RuntimeError(f"the compiler's process ended with {done.returncode}: {said[-1]}".rstrip(": "))

@@ -10,6 +10,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util import cache_dir
 from chinchilla_jax._util.progress_bar import announce
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def _loaded() -> Kernel:
     file = kept_file()
     code = None if file is None else read(file)
     if code is None:
-        how_often = "in every run" if file is None else "once for this machine"
-        announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
+        if not cache_dir.has_warned():  # of somebody else's code: one line is enough
+            how_often = "in every run" if file is None else "once for this machine"
+            announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
         code = built()
         if file is not None:
             write(file, code)

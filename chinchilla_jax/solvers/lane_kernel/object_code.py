@@ -3,7 +3,7 @@
 LLVM compiles it for exactly one processor from kernel.ll.xz, which generate.py has made from the Python
 sources of this folder; whether it is up to date with them is for a test to tell, not for the user's process.
 The object file is kept in the folder of cache_dir.py, under a digest of the assembly, the version of LLVM's
-bindings and the processor.
+bindings and the processor. It is run only if nobody but the user or root can have written it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import llvmlite.binding as llvm
 
 from chinchilla_jax._util import cache_dir
 from chinchilla_jax._util.atomic_write import atomic_write
+from chinchilla_jax._util.trusted_files import UntrustedError, read_trusted
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, optimise
 
 SHIPPED = Path(__file__).with_name("kernel.ll.xz")
+_MOST_BYTES = 2**26  # a hundred times what LLVM makes of it
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -48,16 +50,32 @@ def kept_file() -> Path | None:
 
 
 def read(file: Path) -> bytes | None:
-    """The code in `file`; None if there is none, or it is damaged."""
+    """The code in `file`; None if there is none, it is damaged, or somebody else may have written it.
+
+    Warns:
+        EngineWarning: in the last case. A digest in the file itself does not tell who made both.
+    """
     try:
-        content = file.read_bytes()
+        return unsealed(read_trusted(file, most=_MOST_BYTES))
     except OSError:
         return None
-    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    except UntrustedError as reason:
+        cache_dir.say_untrusted(reason, "the solver is compiled again")
+        return None
 
 
 def write(file: Path, code: bytes) -> None:
     """Keep `code` in `file`, with its digest; where that cannot be, the next process compiles again."""
     with contextlib.suppress(OSError), atomic_write(file) as stream:
-        stream.write(hashlib.sha256(code).digest() + code)
+        stream.write(sealed(code))
+
+
+def sealed(code: bytes) -> bytes:
+    """`code` with its digest before it."""
+    return hashlib.sha256(code).digest() + code
+
+
+def unsealed(content: bytes) -> bytes | None:
+    """The code in what `sealed` gave; None if it is damaged."""
+    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return code if hashlib.sha256(code).digest() == digest else None
