@@ -109,7 +109,7 @@ def test_a_url_without_what_it_needs_says_what_to_do(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(fsspec.core, "url_to_fs", refuse)
         said = message(load_runs, "s3://bucket/runs.csv")
-    assert "(Unable to locate credentials); set them, or give the https:// address of a public file" in said
+    assert "(Unable to locate credentials); set or check the credentials, or give the https://" in said
     monkeypatch.setitem(sys.modules, "fsspec", None)
     assert "run pip install 'chinchilla-jax[remote]'" in message(load_runs, "memory://tables-c/runs.parquet")
 

@@ -1,31 +1,23 @@
-"""A directory of files that belong together, on this machine or wherever fsspec reaches; of a study, say.
-
-The contract, the same for both:
-
-- `write` leaves the whole content under the name or, whatever happens, what was there before. On the local
-  file system the content is on the disk (synced) when the name appears.
-- `create` is `write` for a name that does not exist yet. Of several writers, one succeeds (local), or the
-  last one wins and the others can see that by reading (elsewhere, and on file systems without links).
-- Names are relative, with "/" between folders, which need not exist. Errors of the system are `OSError`.
-"""
+"""The directory at a path or URL, and the files of one on this machine's file system."""
 
 from __future__ import annotations
 
-import abc
 import contextlib
-import dataclasses
 import errno
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.atomic_write import exclusive_file
+from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.processes import host_name, is_alive
+from chinchilla_jax._util.remote_directory import RemoteDirectory
+from chinchilla_jax._util.urls import is_url, without_secrets
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+__all__ = ["Directory", "FileInfo", "LocalDirectory", "one_line_disk_errors", "open_directory", "open_file"]
+
 # Errors of file systems without links: FAT (EINVAL on Windows), and some network file systems.
 _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -49,60 +41,6 @@ def one_line_disk_errors(directory: Directory) -> Iterator[None]:
         ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class FileInfo:
-    """A file: its size in bytes, and when it was written (seconds since the epoch) where that is known."""
-
-    size: int
-    modified: float | None = None
-
-
-class Directory(abc.ABC):
-    """A place that holds the files of a study, or of another command that resumes.
-
-    Attributes:
-        location: as the user wrote it, with "~" expanded.
-    """
-
-    location: str
-
-    def __str__(self) -> str:
-        """The location."""
-        return self.location
-
-    def at(self, name: str) -> str:
-        """`name` with the location before it, for messages."""
-        return f"{self.location.rstrip('/')}/{name}"
-
-    @abc.abstractmethod
-    def read(self, name: str) -> bytes:
-        """The content; FileNotFoundError where there is none."""
-
-    @abc.abstractmethod
-    def write(self, name: str, content: bytes) -> None:
-        """Write `content`, whole or not at all."""
-
-    @abc.abstractmethod
-    def create(self, name: str, content: bytes) -> bool:
-        """Write `content` unless the name exists; returns whether it was written."""
-
-    @abc.abstractmethod
-    def exists(self, name: str) -> bool:
-        """Whether there is a file or a folder of this name."""
-
-    @abc.abstractmethod
-    def list_files(self, folder: str) -> dict[str, FileInfo]:
-        """The files of a folder by their name in it; empty if there is no such folder."""
-
-    @abc.abstractmethod
-    def remove(self, name: str) -> None:
-        """Remove a file, if it exists."""
-
-    @abc.abstractmethod
-    def clean_up(self, folders: Sequence[str] = ()) -> None:
-        """Remove the temporary files of writers that have died, here and in these folders."""
-
-
 class LocalDirectory(Directory):
     """A folder on this machine, or on a file system that it has mounted."""
 
@@ -115,7 +53,7 @@ class LocalDirectory(Directory):
         """See `Directory`."""
         return (self.path / name).read_bytes()
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, checked_later: bool = False) -> None:
         """See `Directory`."""
         self._write(name, content, os.replace)
 
@@ -188,75 +126,6 @@ class LocalDirectory(Directory):
                     file.unlink(missing_ok=True)
 
 
-class RemoteDirectory(Directory):
-    """A place that fsspec reaches by a URL, such as s3://bucket/study or memory://study."""
-
-    def __init__(self, location: str) -> None:
-        """Find the file system that the URL names.
-
-        Raises:
-            UsageError: fsspec is not installed, or it does not know the URL, or lacks a package for it.
-        """
-        try:
-            import fsspec
-        except ImportError:
-            raise UsageError(f"{location}: needs fsspec; pip install fsspec, or give a local path") from None
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(location)
-        except (ImportError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UsageError(f"{short(location, 120)}: cannot be reached ({reason})") from None
-        self.location = location
-
-    def _path(self, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{name}"
-
-    def read(self, name: str) -> bytes:
-        """See `Directory`."""
-        content: bytes = self._fs.cat_file(self._path(name))
-        return content
-
-    def write(self, name: str, content: bytes) -> None:
-        """See `Directory`."""
-        # An object appears whole or not at all; on other remote file systems, checksums tell.
-        with contextlib.suppress(NotImplementedError):
-            self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
-        self._fs.pipe_file(self._path(name), content)
-
-    def create(self, name: str, content: bytes) -> bool:
-        """See `Directory`."""
-        if self.exists(name):
-            return False
-        self.write(name, content)
-        return True
-
-    def exists(self, name: str) -> bool:
-        """See `Directory`."""
-        self._fs.invalidate_cache()
-        return bool(self._fs.exists(self._path(name)))
-
-    def list_files(self, folder: str) -> dict[str, FileInfo]:
-        """See `Directory`."""
-        self._fs.invalidate_cache()
-        try:
-            items = self._fs.ls(self._path(folder), detail=True)
-        except FileNotFoundError:
-            return {}
-        return {
-            item["name"].rsplit("/", 1)[1]: FileInfo(int(item["size"] or 0), _modified(item))
-            for item in items
-            if item["type"] == "file"
-        }
-
-    def remove(self, name: str) -> None:
-        """See `Directory`."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(name))
-
-    def clean_up(self, folders: Sequence[str] = ()) -> None:
-        """Nothing to do: a partial upload has no name."""
-
-
 def open_directory(location: str | os.PathLike[str]) -> Directory:
     """The directory at a path or URL; nothing is read or created.
 
@@ -268,7 +137,7 @@ def open_directory(location: str | os.PathLike[str]) -> Directory:
         raise UsageError(
             "directory '': the name is empty; give a path (a single dot for this folder) or a URL"
         )
-    if isinstance(location, str) and _URL.match(text) and not text.startswith("file://"):
+    if isinstance(location, str) and is_url(text) and not text.startswith("file://"):
         return RemoteDirectory(text)
     return LocalDirectory(text.removeprefix("file://"))
 
@@ -285,18 +154,10 @@ def open_file(location: str | os.PathLike[str]) -> tuple[Directory, str]:
         return LocalDirectory(path.parent), path.name
     folder, _, name = text.rpartition("/")
     if not name or folder.endswith("/"):
-        raise UsageError(f"{short(text, 120)}: no name of a file; give one after the last slash")
+        raise UsageError(
+            f"{short(without_secrets(text), 120)}: no name of a file; give one after the last slash"
+        )
     return open_directory(folder), name
-
-
-def _modified(item: dict[str, Any]) -> float | None:
-    for name in ("mtime", "LastModified", "updated", "created"):
-        value = item.get(name)
-        if isinstance(value, int | float):
-            return float(value)
-        if value is not None and hasattr(value, "timestamp"):
-            return float(value.timestamp())
-    return None
 
 
 def _sync_folder(folder: Path) -> None:

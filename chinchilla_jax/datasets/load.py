@@ -10,6 +10,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short, unknown_name
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.urls import is_url
 from chinchilla_jax._util.validation import positive_number, require_type
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import COUNTINGS, dataset_info, dataset_names, embedded_bytes
@@ -20,7 +21,7 @@ from chinchilla_jax.datasets.group_columns import read_groups
 from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.other_tables import require_runs
 from chinchilla_jax.datasets.quantities import read_columns as read_quantity_columns
-from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.repeats import repeats_sentence
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax._util.urls import is_url
 from chinchilla_jax.datasets.readers.arrow import read_feather, read_parquet
 from chinchilla_jax.datasets.readers.delimited import read_delimited
 from chinchilla_jax.datasets.readers.excel import read_excel
@@ -34,7 +35,7 @@ from chinchilla_jax.datasets.readers.folder import read_folder
 from chinchilla_jax.datasets.readers.in_memory import from_memory, holds_table
 from chinchilla_jax.datasets.readers.json_text import read_json
 from chinchilla_jax.datasets.readers.packed import unpacked
-from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url, name_of, read_place, shown_place
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, name_of, read_place, shown_place
 from chinchilla_jax.datasets.table import Table, show_text
 
 if TYPE_CHECKING:

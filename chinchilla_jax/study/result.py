@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_directory
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE
-from chinchilla_jax._util.part_files import checksum
+from chinchilla_jax._util.part_files import checksum, read_twice
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.study.centres import with_estimates
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
@@ -184,7 +184,7 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
     tables = []
     for name in names:
         try:
-            content = directory.read(name)
+            content = read_twice(directory, name, checksums.get(name))
         except FileNotFoundError:
             raise DataError(f"{directory.at(name)}: missing; {REPAIR}") from None
         except OSError as error:

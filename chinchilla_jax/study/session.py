@@ -12,7 +12,7 @@ from typing import Any
 
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax._util.part_files import DamagedPartError, checksum
+from chinchilla_jax._util.part_files import DamagedPartError, checksum, read_twice
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
@@ -97,7 +97,7 @@ class Session:
             return False
         for name, expected in self.record["checksums"].items():
             try:
-                if checksum(self.directory.read(name)) == expected:
+                if checksum(read_twice(self.directory, name, expected)) == expected:
                     continue
             except FileNotFoundError:
                 pass

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
+from chinchilla_jax._util.urls import is_url
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
 from chinchilla_jax.datasets.catalogue import COUNTINGS
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.interpretations import Interpretations
-from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, is_url
+from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, LocalDirectory
-from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax.study.chunks import ResampleRange
 from chinchilla_jax.study.storage.tables import REPAIR, torn
 
@@ -26,7 +26,7 @@ def read_record(directory: Directory) -> dict[str, Any]:
     where = directory.at(RECORD)
     try:
         record = json.loads(directory.read(RECORD).decode("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ChinchillaError):
         raise
     except NotADirectoryError:
         raise UsageError(
