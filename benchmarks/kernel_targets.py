@@ -7,7 +7,7 @@ Compiles kernel.ll.xz for this processor and for the levels of x86-64 that a whe
 fits the same resamples by each on one thread: seconds to compile, bytes of code, fits per CPU second (best of
 several rounds in turn) and their ratio to this processor's own. A second table loads shared libraries made
 from the same code, as a wheel would hold them (where there is a C compiler to link them). Exit code 1 if a
-status differs, or an objective by more than 1e-12 (relative).
+status differs, or an objective by more than 1e-12 (relative), or a bit in the reproducible mode.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled
 LEVELS = (
     ("x86-64-v4", "x86-64-v3", "x86-64-v2") if platform.machine() in ("x86_64", "AMD64") else ("generic",)
 )
+PROCESSORS = ("haswell", "znver2", "skylake-avx512") if LEVELS[0].startswith("x86") else ()
 DELTA = 1e-3
 ALLOWED = 1e-12
 
@@ -103,6 +104,12 @@ def main() -> int:
         kernels[level] = Kernel(code)
         print(f"{level:16} compiled in {seconds:5.2f} s, {len(code):7,} bytes")
     right = compare(kernels, problem, args.rounds)
+    print("in the reproducible mode: no fused multiply-add, sums over eight lanes")
+    fixed = {"this processor": kernels["this processor"]}
+    for level in ("fixed here", *LEVELS, *PROCESSORS):
+        machine = host_machine() if level == "fixed here" else target(level)
+        fixed[level] = Kernel(compiled(assembly(), machine, fixed=True))
+    right &= compare(fixed, problem, args.rounds, same="fixed here")
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or os.name == "nt":
         print("no C compiler: no shared libraries compared")
@@ -129,8 +136,8 @@ def target(level: str, relocation: str = "default", model: str = "large") -> llv
     )
 
 
-def compare(kernels: dict[str, Kernel], problem: Problem, rounds: int) -> bool:
-    """Print a line for each kernel; whether all agree with the first."""
+def compare(kernels: dict[str, Kernel], problem: Problem, rounds: int, same: str = "") -> bool:
+    """Print a line for each kernel; whether all agree with the first, and the others with `same` by bits."""
     best = dict.fromkeys(kernels, np.inf)
     ends = {}
     for _ in range(rounds):
@@ -147,6 +154,10 @@ def compare(kernels: dict[str, Kernel], problem: Problem, rounds: int) -> bool:
             f"{differ} statuses differ, objectives by {worst:.1e}"
         )
         right &= differ == 0 and worst <= ALLOWED
+        if same and name != first:
+            bits = sum((each != of).sum() for each, of in zip(ends[name], ends[same], strict=True))
+            print(f"{'':16} {bits} numbers differ from those of {same}")
+            right &= bits == 0
     return right
 
 

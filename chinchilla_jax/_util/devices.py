@@ -10,6 +10,8 @@ import platform
 import sys
 from pathlib import Path
 
+from chinchilla_jax._util import reproducible
+
 
 @functools.cache
 def accelerated() -> bool:
@@ -25,6 +27,35 @@ def accelerated() -> bool:
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_INSTRUCTIONS = ("sse4_2", "avx", "fma", "avx2", "avx512f", "avx512dq", "avx512vl", "asimd", "sve", "sve2")
+
+
+@functools.cache
+def instruction_set() -> str:
+    """The processor as far as digits depend on it, such as "x86_64 znver5 avx2 fma"; or that it is any.
+
+    The name is LLVM's, for which it compiles the solver; "" for it where llvmlite is not installed.
+    """
+    if reproducible.active():
+        return reproducible.PROCESSOR
+    try:
+        import llvmlite.binding as llvm
+
+        name = llvm.get_host_cpu_name()
+    except Exception:  # not installed, or its library cannot be loaded
+        name = ""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
+        text = ""
+    flags = {
+        flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()
+    }
+    return " ".join(
+        filter(None, [platform.machine(), name, *(each for each in _INSTRUCTIONS if each in flags)])
+    )
 
 
 def processor_digest() -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
 from chinchilla_jax._util.progress_bar import announce_in_logs
+from chinchilla_jax._util.reproducible import may_restart
 
 PROGRAM = "chinchilla-jax"
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:
             _treat_sigterm_as_ctrl_c()
             announce_in_logs()
+            may_restart()
         with _warnings_in_a_line():
             code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:

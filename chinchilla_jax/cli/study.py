@@ -96,6 +96,11 @@ def study_command() -> None:
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler, such as tcp://10.0.0.1:8786."
 )
+@click.option(
+    "--reproducible",
+    is_flag=True,
+    help="The same bits on every x86-64 Linux machine with the same versions, for a third more time.",
+)
 @click.option("--shard", metavar="I/N", help="Do only part I of N, such as 3/40.")
 @quiet_option
 def run_command(
@@ -108,6 +113,7 @@ def run_command(
     figures: bool,
     executor: str,
     scheduler: str | None,
+    reproducible: bool,
     shard: str | None,
 ) -> None:
     """Run or resume a study.
@@ -119,7 +125,8 @@ def run_command(
     from chinchilla_jax.study import Shard
 
     part = None if shard is None else Shard.parse(shard)
-    asked = _read_spec(spec, resamples=resamples, seed=seed, engine=engine)
+    asked = _read_spec(spec, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible)
+    _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
     options["progress"] = _Announced(_plan_line(spec, asked))
     try:
@@ -208,12 +215,19 @@ def status_command(directory: str) -> None:
 def finish_command(directory: str, workers: int | None, figures: bool) -> None:
     """Summarise a study once all its shards are done."""
     from chinchilla_jax.report import finish_study
+    from chinchilla_jax.study import study_status
 
+    _restart_if_reproducible(study_status(directory).spec)
     print_study(finish_study(directory, figures=figures, workers=workers))
 
 
 def _read_spec(
-    name: str, *, resamples: int | None = None, seed: int | None = None, engine: str = "auto"
+    name: str,
+    *,
+    resamples: int | None = None,
+    seed: int | None = None,
+    engine: str = "auto",
+    reproducible: bool = False,
 ) -> StudySpec:
     from chinchilla_jax import StudySpec, paper_study
 
@@ -221,6 +235,8 @@ def _read_spec(
         field: value for field, value in (("resamples", resamples), ("seed", seed)) if value is not None
     }
     changed = given | ({} if engine == "auto" else {"engine": engine})
+    if reproducible:
+        changed["reproducible"] = True
     if name == "paper":
         return dataclasses.replace(paper_study(**given), **changed)
     if not name.endswith(".toml"):
@@ -228,6 +244,14 @@ def _read_spec(
         own = f" (for a table: chinchilla-jax study init --data {name})" if os.path.exists(name) else ""
         raise UsageError(f"study {name!r} is unknown{hint} give paper, or the path of a .toml file{own}")
     return dataclasses.replace(StudySpec.from_toml(name), **changed)
+
+
+def _restart_if_reproducible(spec: StudySpec) -> None:
+    """Start this command again where its study needs a process in the reproducible mode."""
+    from chinchilla_jax._util import reproducible
+
+    if spec.reproducible:
+        reproducible.restart()
 
 
 def _default_data_remark(name: str) -> str:

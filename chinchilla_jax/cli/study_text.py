@@ -52,6 +52,8 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
             output.echo("to resume (or with the other shards):" if opening else "to resume:")
             command = study_command(status.spec, out=status.location, file="SPEC.toml")
             output.echo(f"  {command}")
+    for note in status.notes:
+        output.print_paragraph(f"note: {note}")
     for name in status.damaged:
         output.echo(f"damaged: {name}; rerun the study to recompute it")
     worst = sorted(status.failures.items(), key=lambda item: -item[1])

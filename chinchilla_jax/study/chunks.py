@@ -102,6 +102,8 @@ def plan_chunks(
     }
     if spec.engine != "auto":  # which leaves open what computes each chunk
         shared["engine"] = spec.engine
+    if spec.reproducible:
+        shared["reproducible"] = True
     for name in ("penalty", "cluster"):
         if getattr(spec, name) is not None:
             shared[name] = getattr(spec, name)

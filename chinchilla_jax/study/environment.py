@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.devices import accelerated, available_cores
+from chinchilla_jax._util.devices import accelerated, available_cores, instruction_set
+from chinchilla_jax._util.reproducible import c_library
 
 _PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "llvmlite", "optax", "numpy", "pandas", "pyarrow")
 
@@ -26,7 +27,13 @@ def _versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "unknown"
-    return found
+    return found | ({"libc": c_library()} if c_library() else {})
+
+
+def made_on() -> str:
+    """What the last digits of a chunk depend on beside versions: the instruction set, and an accelerator."""
+    kind = device()["kind"]
+    return instruction_set() if kind == "cpu" else f"{kind}, {instruction_set()}"
 
 
 def device() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from chinchilla_jax._util import reproducible
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.part_files import DamagedPartError, checksum, read_twice
@@ -69,6 +70,8 @@ class Session:
             raise UsageError(
                 f"run_study: {short(spec)} is not a StudySpec; see paper_study() and StudySpec.from_toml"
             )
+        if spec.reproducible:
+            reproducible.require("a reproducible study")
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
         self.directory = open_directory(out)

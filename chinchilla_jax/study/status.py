@@ -14,6 +14,7 @@ from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
+from chinchilla_jax.study.makers import Makers
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import is_running
@@ -40,6 +41,8 @@ class StudyStatus:
         fits_done: how many of them are written.
         status_counts: of the fits that are written.
         failures: fits that do not count, by condition; conditions without any are left out.
+        made_on: chunks by the instruction set that computed them; those of earlier versions do not say.
+        notes: what the user should know about chunks that were not all computed alike.
         damaged: chunk files whose content is not what was written.
         rate: fits per second over the last ten minutes of work; None if too few chunks were written.
         last: when the last chunk was written, seconds since the epoch; None if unknown.
@@ -55,6 +58,8 @@ class StudyStatus:
     fits_done: int
     status_counts: Mapping[str, int]
     failures: Mapping[str, int]
+    made_on: Mapping[str, int]
+    notes: tuple[str, ...]
     damaged: tuple[str, ...]
     rate: float | None
     last: float | None
@@ -75,6 +80,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     store = ChunkStore(directory, chunks)
     statuses: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    makers = Makers()
     damaged = []
     written = []
     fits = 0
@@ -86,6 +92,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         except DamagedPartError:
             damaged.append(name)
             continue
+        makers.add(found)
         statuses.update(found.status_counts)
         failed = len(chunk.resamples) - sum(found.status_counts.get(name, 0) for name in counted)
         if failed:
@@ -105,6 +112,8 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         fits_done=fits,
         status_counts=dict(statuses),
         failures=dict(failures),
+        made_on=dict(makers.processors),
+        notes=tuple(makers.notes()),
         damaged=tuple(damaged),
         rate=_rate(written),
         last=last,

@@ -20,6 +20,7 @@ from chinchilla_jax.solvers.status import STATUS_NAMES, Status
 from chinchilla_jax.study.centres import centre_objectives
 from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.makers import ALL, Makers
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore
@@ -203,24 +204,16 @@ def _counts(summaries: Sequence[ConditionSummary]) -> dict[str, Any]:
     fits: Counter[str] = Counter()
     points: Counter[str] = Counter()
     notes = []
-    versions = []
+    makers = Makers()
     for summary in summaries:
         for record in summary.records:
             fits.update(record.status_counts)
-            if record.versions not in versions:
-                versions.append(record.versions)
+            makers.add(record)
         points.update(row["status"] for row in summary.records[0].points)
         notes += [{"condition": summary.condition.id, "note": note} for note in summary.records[0].notes]
-    if len(versions) > 1:
-        differing = sorted({name for found in versions for name in found if found[name] != versions[0][name]})
-        notes.append(
-            {
-                "condition": "all",
-                "note": f"chunks were computed by different versions of {', '.join(differing)}; their last "
-                "digits may differ from those of a study computed by one version",
-            }
-        )
+    notes += [{"condition": ALL, "note": note} for note in makers.notes()]
     return {
+        "made_on": dict(makers.processors),
         "status_counts": {name: fits[name] for name in STATUS_NAMES},
         "point_status_counts": {name: points[name] for name in STATUS_NAMES},
         "notes": notes,

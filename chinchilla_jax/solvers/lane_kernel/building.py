@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chinchilla_jax._util import reproducible
 from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
@@ -54,6 +55,6 @@ def built() -> bytes:
 def built_here() -> bytes:
     """The same, in this process."""
     initialise()
-    code = compiled(assembly(), host_machine())
+    code = compiled(assembly(), host_machine(), fixed=reproducible.active())
     require_right_answers(Kernel(code))
     return code

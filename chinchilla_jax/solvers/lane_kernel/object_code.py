@@ -9,20 +9,23 @@ bindings and the processor. It is run only if nobody but the user or root can ha
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import lzma
+import re
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from chinchilla_jax._util import cache_dir
+from chinchilla_jax._util import cache_dir, reproducible
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.trusted_files import UntrustedError, read_trusted
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, optimise
 
 SHIPPED = Path(__file__).with_name("kernel.ll.xz")
 _MOST_BYTES = 2**26  # a hundred times what LLVM makes of it
+_CONTRACT = re.compile(r"\bcontract ")  # the flag that allows a fused multiply-add
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -31,12 +34,29 @@ def assembly() -> str:
     return lzma.decompress(SHIPPED.read_bytes()).decode()
 
 
-def compiled(text: str, machine: llvm.TargetMachine) -> bytes:
-    """Object code of the assembly `text` for `machine`."""
+def compiled(text: str, machine: llvm.TargetMachine, *, fixed: bool = False) -> bytes:
+    """Object code of the assembly `text` for `machine`.
+
+    Args:
+        text: LLVM assembly.
+        machine: which instructions to use.
+        fixed: compute the same bits on every machine: no fused multiply-add, and sums over eight lanes
+            whatever the width of its vectors. From then on LLVM does so in this process.
+    """
+    if fixed:
+        text = _CONTRACT.sub("", text)
+        _fix_vectors()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     optimise(module, machine, vectorise=True)
     return machine.emit_object(module)
+
+
+@functools.cache
+def _fix_vectors() -> None:
+    # LLVM reads such options once, so they are for the whole process.
+    for option in ("-force-vector-width=8", "-force-vector-interleave=1"):
+        llvm.set_option("chinchilla_jax", option)
 
 
 def kept_file() -> Path | None:
@@ -45,6 +65,7 @@ def kept_file() -> Path | None:
     if folder is None:
         return None
     target = f"{host_machine().triple} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    target += " reproducible" if reproducible.active() else ""
     version = f"{llvmlite.__version__} {target} {assembly()}"
     return folder / f"kernel-{hashlib.sha256(version.encode()).hexdigest()[:16]}.o"
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util import reproducible
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.point_fit import ask_fit
@@ -29,7 +30,7 @@ from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.requests import Asking, side_by_side
 from chinchilla_jax.solvers.status import status_counts
 from chinchilla_jax.study.chunks import Chunk
-from chinchilla_jax.study.environment import device, versions
+from chinchilla_jax.study.environment import device, made_on, versions
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.conditions import Condition
@@ -89,6 +90,7 @@ class ChunkResult:
         notes: sentences about what is wrong with the condition, for study.json.
         remarks: sentences about how this chunk was computed; they affect no number.
         versions: of Python and the libraries where it was computed.
+        made_on: the instruction set there, see `environment.made_on`.
         device: which one computed it, see `environment.device`.
         seconds: wall time by stage: "point", "bootstrap".
         cpu_seconds: CPU time of the computing thread, by stage.
@@ -100,6 +102,7 @@ class ChunkResult:
     notes: tuple[str, ...]
     remarks: tuple[str, ...]
     versions: Mapping[str, str]
+    made_on: str
     device: Mapping[str, Any]
     seconds: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
@@ -136,10 +139,12 @@ def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
         losses are not all positive has only INVALID fits, and a note that says so.
     """
     spec = job.spec
+    if spec.reproducible:  # a worker of a foreign cluster may not be
+        reproducible.require("a worker of a reproducible study")
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
     key = (
-        (spec.seed, spec.estimator, spec.solver, spec.precision, spec.engine),
+        (spec.seed, spec.estimator, spec.solver, spec.precision, spec.fitting_engine),
         tuple(condition.id for condition in job.group),
         tuple((name, data.hash) for name, data in job.data.items()),
     )
@@ -164,6 +169,7 @@ def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
             notes=of_condition.notes,
             remarks=remarks,
             versions=versions(),
+            made_on=made_on(),
             device=device(),
             seconds={stage: share * seconds for stage, seconds in clocks.seconds.items()},
             cpu_seconds={stage: share * seconds for stage, seconds in clocks.cpu_seconds.items()},
@@ -200,7 +206,7 @@ def _ask_prepared(job: Job, condition: Condition) -> Asking[_Prepared]:
     """The point fits of a condition, and how its resamples are started; a procedure."""
     spec, data = job.spec, job.data[condition.params]
     fitted, weights = condition.apply(data.runs, seed=spec.seed), data.weights
-    plain = SolverOptions(precision=spec.precision, engine=spec.engine, workers=_THREADS)
+    plain = SolverOptions(precision=spec.precision, engine=spec.fitting_engine, workers=_THREADS)
     wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
     near = dataclasses.replace(plain, max_steps=_POINT_STEPS)
     first, *others = spec.point_estimators

@@ -145,7 +145,7 @@ def _measured(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) 
 
 def _point(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> FitResult:
     options = SolverOptions(
-        precision=spec.precision, engine=spec.engine, workers=1, wide_start=True, max_steps=_STEPS
+        precision=spec.precision, engine=spec.fitting_engine, workers=1, wide_start=True, max_steps=_STEPS
     )
     return fit(
         runs, spec.law, objective=spec.estimator, weights=weights, solver=spec.solver, starts=_STARTS,

@@ -8,7 +8,11 @@ from typing import Any
 from chinchilla_jax._util.errors import short
 
 _MOST = 4  # differences that are listed one by one
-_IMPLIED = {"engine": "auto", "boundary": "drop"}  # the meaning of a field that is left out
+_IMPLIED = {
+    "engine": "auto",
+    "reproducible": False,
+    "boundary": "drop",
+}  # the meaning of a field that is left out
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

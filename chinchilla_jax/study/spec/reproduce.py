@@ -18,13 +18,16 @@ def study_command(spec: StudySpec, *, out: str | None = None, file: str = "spec.
         out: the directory; None for one in results/.
         file: the TOML file of any other study.
     """
-    published = dataclasses.replace(spec, engine="auto") == paper_study(spec.resamples, spec.seed)
+    published = dataclasses.replace(spec, engine="auto", reproducible=False) == paper_study(
+        spec.resamples, spec.seed
+    )
     source = "paper" if published else shlex.quote(file)
     out = out or f"results/{'paper' if published else 'study'}"
     return (
         f"chinchilla-jax study {source} --out {shlex.quote(out)} "
         f"--resamples {spec.resamples} --seed {spec.seed}"
         f"{'' if spec.engine == 'auto' else f' --engine {spec.engine}'}"
+        f"{' --reproducible' if spec.reproducible else ''}"
     )
 
 

@@ -51,6 +51,7 @@ _BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was
 _LEFT_OUT = {
     "law": _LAW,
     "engine": "auto",
+    "reproducible": False,
     "final": False,
     "all_states": False,
     "drop_missing": False,
@@ -100,6 +101,8 @@ class StudySpec:
         engine: what runs "newton": "lanes" (compiled for CPUs), "xla" (any device), or "auto" for whichever
             suits each machine; the other solvers have "auto". They agree to rounding, not bit for bit, so a
             study that names one is another study than the same with "auto".
+        reproducible: whether the tables have the same bits on every x86-64 Linux machine with the same
+            versions, for a third more time; see `_util/reproducible.py`. For "newton" by "lanes".
         scheme: how resamples are drawn: "pairs", runs with replacement (Efron 1979); "bayesian", Dirichlet
             weights (Rubin 1981); "cluster", whole groups of runs with replacement; "auto", "cluster" where
             the residuals of the unperturbed runs are correlated within groups, else "pairs".
@@ -146,6 +149,7 @@ class StudySpec:
     solver: str = "newton"
     precision: str = "mixed"
     engine: str = "auto"
+    reproducible: bool = False
     scheme: str = "pairs"
     cluster: str | None = None
     boundary: str = "keep"
@@ -272,6 +276,13 @@ class StudySpec:
                     raise UsageError(
                         f"{name} {getattr(self, name)!r} is not for {what}, which has its own; {hint}"
                     )
+        with field("reproducible"):
+            if not isinstance(self.reproducible, bool):
+                raise UsageError(f"reproducible is {short(self.reproducible)}; give true or false")
+            if self.reproducible and (self.engine == "xla" or self.solver != "newton" or general):
+                what = "engine 'xla'" if self.engine == "xla" else f"solver {self.solver!r}"
+                what = f"objective {self.objective!r}" if general else what
+                raise UsageError(f"reproducible is for what the CPU kernel fits, not {what}; leave it out")
         return objective
 
     def _row_choice(self) -> RowChoice:
@@ -306,6 +317,11 @@ class StudySpec:
             "losses": dict(self.losses) or None,
             **{name: getattr(self, name) for name in (*_ROWS, "groups")},
         }
+
+    @property
+    def fitting_engine(self) -> str:
+        """What solvers are told; only the CPU kernel has a reproducible mode."""
+        return "lanes" if self.reproducible else self.engine
 
     @property
     def estimator(self) -> Objective:

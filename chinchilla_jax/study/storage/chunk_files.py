@@ -20,7 +20,7 @@ from chinchilla_jax._util.directories import Directory, FileInfo
 from chinchilla_jax._util.part_files import PartFiles
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
-from chinchilla_jax.study.chunks import Chunk, ResampleRange
+from chinchilla_jax.study.chunks import NUMERICS, Chunk, ResampleRange
 from chinchilla_jax.study.storage.tables import DictionaryColumn, fits_bytes, parse_table, to_table
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ChunkRecord:
         points: rows of the point table, one per objective.
         notes: sentences about what went wrong with the condition.
         versions: of Python and the libraries that computed it.
+        made_on: the instruction set that computed it; "" in files of earlier versions.
         status_counts: fits by status, without those that do not occur.
     """
 
@@ -54,6 +55,7 @@ class ChunkRecord:
     points: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    made_on: str
     status_counts: Mapping[str, int]
 
 
@@ -67,6 +69,8 @@ def encode(chunk: Chunk, result: ChunkResult) -> bytes:
         "points": [dict(row) | {name: repr(float(row[name])) for name in _NUMBERS} for row in result.points],
         "notes": list(result.notes),
         "versions": dict(result.versions),
+        "numerics": NUMERICS,
+        "made_on": result.made_on,
         "status_counts": {name: count for name, count in sorted(result.status_counts().items()) if count},
     }
     codes = result.fits["status"]
@@ -88,6 +92,7 @@ def decode(table: pa.Table) -> ChunkRecord:
         points=tuple(row | {name: float(row[name]) for name in _NUMBERS} for row in fields["points"]),
         notes=tuple(fields["notes"]),
         versions=fields["versions"],
+        made_on=fields.get("made_on", ""),
         status_counts=fields["status_counts"],
     )
 
