@@ -133,7 +133,8 @@ def library(
     bounded, delta = list(law.bounded), float(OBJECTIVE.down)
     with float64_scope():
         constants = jnp.asarray(law.constants(design))
-        u, v, y = (jnp.asarray(column) for column in design.columns)
+        places = [jnp.asarray(column) for column in design.places]
+        y = jnp.asarray(design.log_loss)
 
     def theta_of(x: Any) -> Any:
         return x.at[jnp.array(bounded)].set(jnp.exp(x[jnp.array(bounded)])) if bounded else x
@@ -143,8 +144,8 @@ def library(
             begun, row = inputs
 
             def scaled(x: Any) -> Any:
-                of_runs = jax.vmap(type(law).log_loss, in_axes=(None, 0, 0, None))
-                r = of_runs(theta_of(x), u, v, constants) - y
+                of_runs = jax.vmap(type(law).log_loss, in_axes=(None, 0, None))
+                r = of_runs(theta_of(x), places, constants) - y
                 return jnp.sum(row * residual_loss(r, delta, delta)) / (delta * jnp.sum(row))
 
             x, taken = minimiser(scaled, begun, jnp.int32(_ITERATIONS), 1e-11)

@@ -55,7 +55,8 @@ class Array(Kaplan):
     """Takes theta as an array, and divides, and has a derivative of its own."""
 
     @staticmethod
-    def log_loss(theta, u, v, constants):
+    def log_loss(theta, place, constants):
+        u, v = place
         inside = jax.nn.logsumexp(jnp.stack([theta[0] - theta[2] * u, theta[1] - constants[0] * v]))
         return jnp.exp(theta[3]) * inside / jax.nn.relu(1.0 + 0.0 * u)
 
@@ -68,7 +69,7 @@ def test_the_program_of_a_law_has_its_derivatives(law):
     theta, u, v = rng.uniform(0.2, 0.6, p), 0.3, -0.4
     with float64_scope():
         program = LawProgram(law, len(constants), np.float64)
-        features, shared = program.prepare(jnp.float64(u), jnp.float64(v), jnp.asarray(constants))
+        features, shared = program.prepare((jnp.float64(u), jnp.float64(v)), jnp.asarray(constants))
 
         def inner(x):
             return program.inner(list(x), features, shared)
@@ -77,7 +78,7 @@ def test_the_program_of_a_law_has_its_derivatives(law):
             return jnp.log(inner(x)) if program.ends_in_log else inner(x)
 
         def expected(x):
-            return law.log_loss(x, u, v, jnp.asarray(constants))
+            return law.log_loss(x, (u, v), jnp.asarray(constants))
 
         x = jnp.asarray(theta)
         np.testing.assert_allclose(whole(x), expected(x), rtol=1e-14)

@@ -81,9 +81,7 @@ def test_a_form_is_what_its_paper_prints(name):
     form, truth = LAWS[name](), TRUTHS[name]
     theta = form.internal(truth, DESIGN)[None]
     expected = np.log(plain_loss(name, list(truth.values()), RUNS.params, RUNS.tokens))
-    assert form.log_losses(theta, DESIGN.log_params, DESIGN.log_tokens, DESIGN)[0] == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert form.log_losses(theta, DESIGN.places, DESIGN)[0] == pytest.approx(expected, rel=1e-12)
     back = form.natural(theta[0], DESIGN)
     assert list(back) == list(form.parameters)
     assert [float(v) for v in back.values()] == pytest.approx(list(truth.values()), rel=1e-9)

@@ -11,7 +11,6 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax.analysis.coverage_noise import variance_shares
 from chinchilla_jax.bootstrapping.dependence import measure_dependence
 from chinchilla_jax.datasets.groupings import members_of
-from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +57,7 @@ def shared_errors(runs: Runs, point: FitResult, groups: str, correlation: float 
     """
     if groups == "none":
         return ()
-    slopes = point.model.jacobian(point.theta, Design.from_runs(runs))
+    slopes = point.model.jacobian(point.theta, point.model.design(runs))
     tested = {groups: math.nan}
     if groups == "auto":
         measured = measure_dependence(runs, point.residuals, derivatives=slopes, weights=point.weights)

@@ -218,9 +218,8 @@ def _scores(
         fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0, options=options, raced=True)
         found = fitter.fit(left, fitter.starts(left))
         held = np.flatnonzero(mask)
-        predicted = problem.law.log_losses(
-            found.theta, design.log_params[held], design.log_tokens[held], design
-        )
+        places = [column[held] for column in design.places]
+        predicted = problem.law.log_losses(found.theta, places, design)
         error = np.abs(predicted - design.log_loss[held])
         usable = found.is_optimum & np.isfinite(error).all(axis=1)
         sound &= usable

@@ -17,7 +17,6 @@ from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS, few_groups_war
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.datasets.groupings import members_of
-from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +78,7 @@ def asked_scheme(scheme: Scheme, runs: Runs, point: FitResult, *, counts: bool =
         point: their fit, of any law.
         counts: keep counts, as resamples of resamples need them.
     """
-    design = Design.from_runs(runs)
+    design = point.model.design(runs)
     if counts or not isinstance(scheme, Cluster) or is_embedded(runs) or not design.valid:
         return scheme
     return scheme_for_few(scheme, runs, point.model.jacobian(point.theta, design), point.weights)

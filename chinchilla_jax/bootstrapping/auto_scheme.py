@@ -13,7 +13,6 @@ from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_weights
 from chinchilla_jax.laws import read_law
-from chinchilla_jax.laws.design import Design
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +42,7 @@ def choose_scheme(runs: Runs, point: FitResult, *, counts: bool = False) -> Depe
         point: their fit, of any law.
         counts: keep counts for few runs and groups too, as resamples of resamples need them.
     """
-    design = Design.from_runs(runs)
+    design = point.model.design(runs)
     slopes = point.model.jacobian(point.theta, design) if design.valid else None
     found = measure_dependence(runs, point.residuals, derivatives=slopes, weights=point.weights)
     if not is_embedded(runs):

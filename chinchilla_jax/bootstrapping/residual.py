@@ -98,5 +98,6 @@ def _tall(design: Design, log_losses: NDArray[np.float64]) -> Design:
         design,
         log_params=np.tile(design.log_params, lanes),
         log_tokens=np.tile(design.log_tokens, lanes),
+        further=tuple(np.tile(values, lanes) for values in design.further),
         log_loss=log_losses.ravel(),
     )

@@ -58,6 +58,8 @@ class Runs:
         centre: the count (parameters) around which a systematic bias of the counts turns; None for the
             geometric mean of `params`. A study whose spec leaves runs out sets it to the geometric mean over
             the whole table. Not compared by `==`.
+        variables: what else a law may predict the loss from, by name, such as {"unique_tokens": counts}:
+            numbers in plain units, shape (n,) each. Part of `data_hash` where there are any, and of `==`.
         source: what was read of the table: columns, units, rows left out. Empty for runs made from arrays.
             Not compared by `==`.
 
@@ -77,6 +79,7 @@ class Runs:
     rows: NDArray[Any] | None = None
     row_word: str = "row"
     centre: float | None = None
+    variables: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     source: Source = dataclasses.field(default_factory=Source)
 
     def __post_init__(self) -> None:
@@ -92,6 +95,10 @@ class Runs:
             arrays[missing] = _read_only(missing, third_quantity(missing, arrays))
         for quantity, array in arrays.items():
             object.__setattr__(self, quantity, array)
+        remedy = "give numbers by the name of a variable, such as {'unique_tokens': [...]}"
+        require_type("Runs: variables", self.variables, Mapping, remedy)
+        variables = {name: _variable(name, values, len(self)) for name, values in self.variables.items()}
+        object.__setattr__(self, "variables", variables)
         for name in ("groups", "labels"):
             remedy = f"give labels by the name of a column, such as {{'{name[:-1]}': [...]}}"
             require_type(f"Runs: {name}", getattr(self, name), Mapping, remedy)
@@ -137,10 +144,15 @@ class Runs:
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 (hex) of params, tokens, flops and loss, in this order, as little-endian float64 bytes."""
+        """SHA-256 (hex) of params, tokens, flops and loss, in this order, as little-endian float64 bytes.
+
+        Variables follow in the order of their names, each after its name.
+        """
         digest = hashlib.sha256()
         for quantity in QUANTITIES:
             digest.update(getattr(self, quantity).astype("<f8").tobytes())
+        for name in sorted(self.variables):
+            digest.update(name.encode() + self.variables[name].astype("<f8").tobytes())
         return digest.hexdigest()
 
     @property
@@ -176,6 +188,7 @@ class Runs:
             **{quantity: getattr(self, quantity)[chosen] for quantity in QUANTITIES},
             groups={name: _taken(labels, chosen) for name, labels in self.groups.items()},
             labels={name: _taken(labels, chosen) for name, labels in self.labels.items()},
+            variables={name: values[chosen] for name, values in self.variables.items()},
             rows=None if self.rows is None else _taken(self.rows, chosen),
         )
 
@@ -198,10 +211,11 @@ class Runs:
         return self.take(kept)
 
     def to_frame(self) -> pd.DataFrame:
-        """A new DataFrame, one row per run, columns params, tokens, flops, loss (float64; units as above)."""
+        """A new DataFrame, one row per run: params, tokens, flops, loss, variables (float64; plain units)."""
         import pandas as pd
 
-        return pd.DataFrame({quantity: getattr(self, quantity).copy() for quantity in QUANTITIES})
+        columns = {quantity: getattr(self, quantity) for quantity in QUANTITIES} | dict(self.variables)
+        return pd.DataFrame({name: values.copy() for name, values in columns.items()})
 
 
 def third_quantity(name: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -250,6 +264,17 @@ def _labels(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.str_]:
     labels = np.array(texts, dtype=np.str_)
     labels.setflags(write=False)
     return labels
+
+
+def _variable(name: str, values: ArrayLike, n_runs: int) -> NDArray[np.float64]:
+    if name in QUANTITIES:
+        raise UsageError(f"Runs: {name} is no further variable; give it as {name}=")
+    found = _read_only(name, values)
+    if len(found) != n_runs:
+        raise DataError(
+            f"Runs: variable {short(name)} has {len(found)} values; give one for each of {n_runs} runs"
+        )
+    return found
 
 
 def _read_only(quantity: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -9,7 +9,6 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import real_array
 from chinchilla_jax.laws import read_law, read_objective
-from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import AUTO, Delta, Huber, Objective, RawHuber
 from chinchilla_jax.solvers import Problem
 
@@ -39,9 +38,8 @@ def read_problem(
         raise UsageError(f"{caller}: runs is {found}, expected Runs; load_runs reads a table")
     if delta is None and isinstance(objective, str) and objective in (Huber.name, RawHuber.name):
         delta = usual_delta(runs)
-    problem = Problem(
-        law=read_law(law), design=Design.from_runs(runs), objective=read_objective(objective, delta=delta)
-    )
+    law = read_law(law)
+    problem = Problem(law=law, design=law.design(runs), objective=read_objective(objective, delta=delta))
     if problem.design.valid:
         problem.law.require(problem.design)
     return problem

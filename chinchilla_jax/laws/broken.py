@@ -21,7 +21,7 @@ from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
 from chinchilla_jax.laws.frames import Frame, SlopeFrame
-from chinchilla_jax.laws.law import Floats, Law
+from chinchilla_jax.laws.law import Floats, Law, Place
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ class Broken(Law):
                 positive_number(f"Broken: {field.name}", value)
 
     @staticmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
 
         a, b, floor, alpha, beta, bend_n, bend_d = theta
+        u, v = place
         at_n, steep_n, soft_n, at_d, steep_d, soft_d = constants
 
         def log_cosh(z: Array) -> Array:

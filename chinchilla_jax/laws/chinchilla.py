@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax.laws.design import FLOOR, Design
 from chinchilla_jax.laws.frames import Frame, SlopeFrame
-from chinchilla_jax.laws.law import Floats, Law
+from chinchilla_jax.laws.law import Floats, Law, Place, Places
 from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, log_terms
 
@@ -46,11 +46,12 @@ class Chinchilla(Law):
     stacks: ClassVar[bool] = True
 
     @staticmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
 
         a, b, floor, alpha, beta = theta
+        u, v = place
         of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
         return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
@@ -106,10 +107,10 @@ class Chinchilla(Law):
         a, b, e, alpha, beta = np.moveaxis(np.asarray(logs, dtype=np.float64), -1, 0)
         return _standardised(a, b, np.exp(e), alpha, beta, design=design)
 
-    def log_losses(self, theta: Floats, u: Floats, v: Floats, design: Design) -> Floats:
-        """Ln of the predicted loss at standardised places u, v (m,); theta (..., 5) to (..., m)."""
+    def log_losses(self, theta: Floats, places: Places, design: Design) -> Floats:
+        """Ln of the predicted loss at `places`, (m,) each; theta (..., 5) to (..., m)."""
         a, b, e, alpha, beta = np.moveaxis(np.asarray(theta, dtype=np.float64), -1, 0)[..., None]
-        of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
+        of_params, of_tokens = log_terms(a, b, alpha, beta, *places)
         with np.errstate(over="ignore", divide="ignore"):
             return np.log(np.exp(of_params) + np.exp(of_tokens) + e)
 

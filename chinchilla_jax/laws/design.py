@@ -4,6 +4,7 @@ Notation
     log_params      u_i      (ln N_i - mean) / sd over the runs; (n,)
     log_tokens      v_i      (ln D_i - mean) / sd; (n,)
     log_loss        y_i      ln L_i, L_i in nats per token; (n,)
+    further                  what else a law asks of the runs, in its own unit; (n,) each
     *_location, *_scale      mean and sd of ln N and of ln D; ()
 
 Centring takes the condition number of the Hessian from about 1e11 to something float32 can live with;
@@ -18,19 +19,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
 
 class RunColumns(Protocol):
-    """What is read of a table of runs: counts and losses, each (n,)."""
+    """What is read of a table of runs: counts, losses and further variables, each (n,)."""
 
     @property
     def params(self) -> NDArray[np.float64]: ...  # noqa: D102
     @property
     def tokens(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def flops(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def variables(self) -> Mapping[str, NDArray[np.float64]]: ...  # noqa: D102
     @property
     def loss(self) -> NDArray[np.float64]: ...  # noqa: D102
     def __len__(self) -> int: ...  # noqa: D105
@@ -51,17 +58,23 @@ class Design:
     params_scale: float
     tokens_location: float
     tokens_scale: float
+    further: tuple[NDArray[np.float64], ...] = ()
     valid: bool = True
 
     @classmethod
-    def from_runs(cls, runs: RunColumns) -> Design:
-        """Standardise `runs`."""
+    def from_runs(cls, runs: RunColumns, further: Sequence[str] = ()) -> Design:
+        """Standardise `runs`, with these variables beside params and tokens.
+
+        Raises:
+            UsageError: the runs do not have one of them.
+        """
+        others = tuple(_variable(runs, name) for name in further)
         counts = np.stack([runs.params, runs.tokens, runs.loss])
         if not (np.all(np.isfinite(counts)) and np.all(counts > 0)):
             blank = np.zeros(len(runs))
             return cls(
                 log_params=blank, log_tokens=blank, log_loss=blank, params_location=0.0, params_scale=1.0,
-                tokens_location=0.0, tokens_scale=1.0, valid=False,
+                tokens_location=0.0, tokens_scale=1.0, further=others, valid=False,
             )  # fmt: skip
         logs = np.log(counts)
         location = logs.mean(axis=1)
@@ -76,6 +89,8 @@ class Design:
             params_scale=float(scale[0]),
             tokens_location=float(location[1]),
             tokens_scale=float(scale[1]),
+            further=others,
+            valid=all(bool(np.isfinite(values).all()) for values in others),
         )
 
     @classmethod
@@ -86,11 +101,12 @@ class Design:
             designs: tables of n runs each.
             index: (R,) the table of each lane.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "further"]
         fields: dict[str, Any] = {
             name: np.array([getattr(each, name) for each in designs])[index] for name in names
         }
-        return cls(**fields)
+        further = zip(*(each.further for each in designs), strict=True)
+        return cls(**fields, further=tuple(np.array(values)[index] for values in further))
 
     def __len__(self) -> int:
         """Number of runs."""
@@ -106,6 +122,11 @@ class Design:
         """Training tokens (count) of the runs, (n,)."""
         return np.exp(self.tokens_location + self.tokens_scale * self.log_tokens)
 
+    @property
+    def places(self) -> tuple[NDArray[np.float64], ...]:
+        """What a law predicts the loss of each run from: u, v and the further variables, (n,) each."""
+        return self.log_params, self.log_tokens, *self.further
+
     @functools.cached_property
     def columns(self) -> NDArray[np.float64]:
         """Standardised log params, log tokens, and log loss as one array (3, n)."""
@@ -113,8 +134,9 @@ class Design:
 
     @functools.cached_property
     def first_of_equal(self) -> NDArray[np.intp]:
-        """For every run the first one with the same size, tokens and loss, (n,)."""
-        _, first, group = np.unique(self.columns, axis=1, return_index=True, return_inverse=True)
+        """For every run the first one with the same size, tokens, further variables and loss, (n,)."""
+        columns = np.stack([*self.places, self.log_loss])
+        _, first, group = np.unique(columns, axis=1, return_index=True, return_inverse=True)
         return np.asarray(first[group.reshape(-1)])
 
     @functools.cached_property
@@ -127,9 +149,23 @@ class Design:
 
     @functools.cached_property
     def groups(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
-        """By size, by token count, by both: the group of each run (n,), and group sizes, largest first."""
-        sizes, tokens = (
-            np.unique(column, return_inverse=True)[1] for column in (self.log_params, self.log_tokens)
-        )
-        groups = (sizes, tokens, np.unique(sizes * len(self) + tokens, return_inverse=True)[1])
+        """By size, by token count, by place: the group of each run (n,), and group sizes, largest first."""
+        sizes, tokens, *others = (np.unique(column, return_inverse=True)[1] for column in self.places)
+        places = sizes
+        for group in (tokens, *others):
+            places = np.unique(places * len(self) + group, return_inverse=True)[1]
+        groups = (sizes, tokens, places)
         return tuple((group, np.sort(np.bincount(group))[::-1]) for group in groups)
+
+
+def _variable(runs: RunColumns, name: str) -> NDArray[np.float64]:
+    if name == "flops":
+        return runs.flops
+    try:
+        return runs.variables[name]
+    except KeyError:
+        has = ", ".join(runs.variables) or "none"
+        raise UsageError(
+            f"the law needs {name} of every run, and the runs have no such variable ({has}); give "
+            f"load_runs(..., variables=[{name!r}]), or Runs(..., variables={{{name!r}: [...]}})"
+        ) from None

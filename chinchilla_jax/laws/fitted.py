@@ -138,7 +138,7 @@ class FittedLaw:
         design = self.design
         u = (log_n.ravel() - design.params_location) / design.params_scale
         v = (log_d.ravel() - design.tokens_location) / design.tokens_scale
-        found = np.exp(self.model.log_losses(self.theta, u, v, design))
+        found = np.exp(self.model.log_losses(self.theta, (u, v), design))
         return plain(found.reshape(self.shape + log_n.shape))
 
     def tokens_per_param(self, flops: ArrayLike) -> Values:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
-from chinchilla_jax.laws.law import Floats, Law
+from chinchilla_jax.laws.law import Floats, Law, Place
 
 if TYPE_CHECKING:
     from jax import Array
@@ -35,11 +35,12 @@ class Kaplan(Law):
     additive: ClassVar[bool] = False
 
     @staticmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
 
         x, y, ratio, log_alpha = theta
+        u, v = place
         return jnp.exp(log_alpha) * jnp.logaddexp(x - ratio * u, y - constants[0] * v)
 
     def constants(self, design: Design) -> Floats:

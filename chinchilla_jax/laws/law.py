@@ -2,32 +2,37 @@
 
 Notation (theta is a law's own; u, v as in laws/design.py)
     u, v        (ln N - mean) / sd and (ln D - mean) / sd of one run; scalars
+    place       (u, v, and the law's further variables in their own units) of one run; scalars
     theta       internal coordinates, conditioned for a solver; (..., p)
     constants   what the law takes from the runs and from its user, and no solver moves; (k,)
     natural     the parameters as a paper prints them, by name; each of the leading shape of theta
 
-A law is a frozen value. Its log loss is a static function of (theta, u, v, constants) written with jax.numpy;
-everything that a solver needs follows from it by automatic differentiation. A law may offer closed forms
-instead, as the five-parameter law does in NumPy.
+A law is a frozen value. Its log loss is a static function of (theta, place, constants) written with
+jax.numpy; everything that a solver needs follows from it by automatic differentiation. A law may offer
+closed forms instead, as the five-parameter law does in NumPy.
 """
 
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jax import Array
 
-    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.design import Design, RunColumns
     from chinchilla_jax.laws.fitted import FittedLaws
     from chinchilla_jax.laws.frames import Frame
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 Floats = NDArray[np.float64]
+Place: TypeAlias = "Sequence[Array]"
+Places: TypeAlias = "Sequence[Floats]"
 
 
 class Law(abc.ABC):
@@ -35,6 +40,7 @@ class Law(abc.ABC):
 
     Attributes:
         name: as in tables and on the command line.
+        variables: what it predicts the loss of a run from; params and tokens come first.
         parameters: names of the natural parameters, p of them.
         formula: the law in a line.
         source: paper and equation.
@@ -51,6 +57,7 @@ class Law(abc.ABC):
     """
 
     name: ClassVar[str]
+    variables: ClassVar[tuple[str, ...]] = ("params", "tokens")
     parameters: ClassVar[tuple[str, ...]]
     formula: ClassVar[str]
     source: ClassVar[str]
@@ -65,8 +72,8 @@ class Law(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
-        """Ln of the predicted loss of one run; u and v scalars, constants (k,).
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
+        """Ln of the predicted loss of one run; `place` scalars, constants (k,).
 
         Theta is p scalars, in an array or in a list: a law that unpacks it is fitted faster.
         """
@@ -113,28 +120,37 @@ class Law(abc.ABC):
 
         return FittedLaw(model=self, design=design, theta=theta)
 
-    def log_losses(self, theta: Floats, u: Floats, v: Floats, design: Design) -> Floats:
-        """Ln of the predicted loss at standardised places u, v (m,); theta (..., p) to (..., m)."""
+    def log_losses(self, theta: Floats, places: Places, design: Design) -> Floats:
+        """Ln of the predicted loss at `places`, (m,) each; theta (..., p) to (..., m)."""
         from chinchilla_jax.laws.prediction import predicted_log_losses
 
-        return predicted_log_losses(self, theta, u, v, self.constants(design))
+        return predicted_log_losses(self, theta, places, self.constants(design))
 
     def residuals(self, theta: Floats, design: Design) -> Floats:
         """Log predicted minus log observed loss of every run; theta (..., p) to (..., n)."""
-        return self.log_losses(theta, design.log_params, design.log_tokens, design) - design.log_loss
+        return self.log_losses(theta, design.places, design) - design.log_loss
 
     def jacobian(self, theta: Floats, design: Design) -> Floats:
         """Derivative of `residuals` with respect to theta; theta (..., p) to (..., n, p)."""
         from chinchilla_jax.laws.prediction import log_loss_jacobian
 
-        return log_loss_jacobian(self, theta, design.log_params, design.log_tokens, self.constants(design))
+        return log_loss_jacobian(self, theta, design.places, self.constants(design))
 
     def curvature(self, theta: Floats, design: Design, factors: Floats) -> Floats:
         """Second derivative of sum_i factors_i r_i; theta (R, p), factors (R, n) to (R, p, p)."""
         from chinchilla_jax.laws.prediction import log_loss_curvature
 
-        u, v = design.log_params, design.log_tokens
-        return log_loss_curvature(self, theta, u, v, self.constants(design), factors)
+        return log_loss_curvature(self, theta, design.places, self.constants(design), factors)
+
+    def design(self, runs: RunColumns) -> Design:
+        """The runs as this law's solvers see them.
+
+        Raises:
+            UsageError: the runs lack a variable of the law.
+        """
+        from chinchilla_jax.laws.design import Design
+
+        return Design.from_runs(runs, self.variables[2:])
 
     @property
     def size(self) -> int:

@@ -26,26 +26,25 @@ from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.law import Floats, Law
+    from chinchilla_jax.laws.law import Floats, Law, Places
 
 _FURTHEST, _GRID = 23.0, 231  # |x|: ratios from e^-46 to e^46, in steps of 0.2
 _BISECTIONS = 60
 _FITS = 256  # at a time
 
 
-def predicted_log_losses(law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
-    """Ln of the loss at standardised places u, v (m,), in float64; theta (..., p) to (..., m)."""
-    return _in_blocks(_predictor(type(law)), theta, (len(u),), u, v, constants)
+def predicted_log_losses(law: Law, theta: Floats, places: Places, constants: Floats) -> Floats:
+    """Ln of the loss at `places`, (m,) each, in float64; theta (..., p) to (..., m)."""
+    return _in_blocks(_predictor(type(law)), theta, (len(places[0]),), tuple(places), constants)
 
 
-def log_loss_jacobian(law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats) -> Floats:
+def log_loss_jacobian(law: Law, theta: Floats, places: Places, constants: Floats) -> Floats:
     """Derivative of `predicted_log_losses` with respect to theta; theta (..., p) to (..., m, p)."""
-    return _in_blocks(_differentiator(type(law)), theta, (len(u), law.size), u, v, constants)
+    shape = (len(places[0]), law.size)
+    return _in_blocks(_differentiator(type(law)), theta, shape, tuple(places), constants)
 
 
-def log_loss_curvature(
-    law: Law, theta: Floats, u: Floats, v: Floats, constants: Floats, factors: Floats
-) -> Floats:
+def log_loss_curvature(law: Law, theta: Floats, places: Places, constants: Floats, factors: Floats) -> Floats:
     """Second derivative of sum_i factors_i ln L_i; theta (R, p), factors (R, m) to (R, p, p)."""
     compiled = _twice_differentiated(type(law))
     found = np.empty((len(theta), law.size, law.size))
@@ -53,8 +52,8 @@ def log_loss_curvature(
         for first in range(0, len(theta), _FITS):
             rows = slice(first, min(first + _FITS, len(theta)))
             # Whole blocks, so that another number of fits compiles nothing.
-            block = np.resize(theta[rows], (_FITS, law.size)), np.resize(factors[rows], (_FITS, len(u)))
-            found[rows] = np.asarray(compiled(*block, u, v, constants))[: rows.stop - first]
+            block = (np.resize(each[rows], (_FITS, each.shape[1])) for each in (theta, factors))
+            found[rows] = np.asarray(compiled(*block, tuple(places), constants))[: rows.stop - first]
     return found
 
 
@@ -62,13 +61,13 @@ def log_loss_curvature(
 def _twice_differentiated(law: type[Law]) -> Any:
     import jax
 
-    def total(theta: Any, factors: Any, u: Any, v: Any, constants: Any) -> Any:
-        return factors @ jax.vmap(law.log_loss, in_axes=(None, 0, 0, None))(theta, u, v, constants)
+    def total(theta: Any, factors: Any, places: Any, constants: Any) -> Any:
+        return factors @ jax.vmap(law.log_loss, in_axes=(None, 0, None))(theta, places, constants)
 
-    return jax.jit(jax.vmap(jax.hessian(total), in_axes=(0, 0, None, None, None)))
+    return jax.jit(jax.vmap(jax.hessian(total), in_axes=(0, 0, None, None)))
 
 
-def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: Floats) -> Floats:
+def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: Any) -> Floats:
     theta = np.asarray(theta, dtype=np.float64)
     rows = theta.reshape(-1, theta.shape[-1])
     found = np.empty((len(rows), *shape))
@@ -85,16 +84,16 @@ def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: Fl
 def _predictor(law: type[Law]) -> Any:
     import jax
 
-    over_runs = jax.vmap(law.log_loss, in_axes=(None, 0, 0, None))
-    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None, None)))
+    over_runs = jax.vmap(law.log_loss, in_axes=(None, 0, None))
+    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None)))
 
 
 @functools.cache
 def _differentiator(law: type[Law]) -> Any:
     import jax
 
-    over_runs = jax.vmap(jax.jacfwd(law.log_loss), in_axes=(None, 0, 0, None))
-    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None, None)))
+    over_runs = jax.vmap(jax.jacfwd(law.log_loss), in_axes=(None, 0, None))
+    return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None)))
 
 
 def tokens_per_param(law: Law, design: Design, theta: Floats, flops: ArrayLike) -> Floats:
@@ -145,7 +144,7 @@ def _searcher(law: type[Law]) -> Any:
         def loss(x: Array) -> Array:
             u = (k / 2 + x - frame[0]) / frame[1]
             v = (k / 2 - x - frame[2]) / frame[3]
-            return law.log_loss(theta, u, v, constants)
+            return law.log_loss(theta, (u, v), constants)
 
         values = jax.vmap(loss)(jnp.asarray(grid))
         values = jnp.where(jnp.isnan(values), jnp.inf, values)

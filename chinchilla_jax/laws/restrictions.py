@@ -15,7 +15,7 @@ from chinchilla_jax._util.validation import non_negative_number
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR
 from chinchilla_jax.laws.frames import Frame, SlopeFrame
-from chinchilla_jax.laws.law import Floats, Law
+from chinchilla_jax.laws.law import Floats, Law, Place
 from chinchilla_jax.laws.scaling_law import log_terms
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ class EqualExponents(Law):
     frame: ClassVar[Frame | None] = SlopeFrame(amplitude=0, floor=FLOOR, exponent=3)
 
     @staticmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
 
         a, b, floor, alpha = theta
+        u, v = place
         of_params, of_tokens = log_terms(a, b, alpha, alpha * constants[0], u, v)
         return jnp.log(floor + jnp.exp(of_params) + jnp.exp(of_tokens))
 
@@ -116,12 +117,13 @@ class FixedFloor(Law):
             )
 
     @staticmethod
-    def log_loss(theta: Array, u: Array, v: Array, constants: Array) -> Array:
+    def log_loss(theta: Array, place: Place, constants: Array) -> Array:
         """See `Law.log_loss`."""
         import jax.numpy as jnp
         from jax import lax
 
         a, b, alpha, beta = theta
+        u, v = place
         # In logarithms: without a floor a lane may well pass through tiny losses.
         of_params, of_tokens = log_terms(a, b, alpha, beta, u, v)
         largest = lax.stop_gradient(jnp.maximum(of_params, of_tokens))  # its derivatives cancel

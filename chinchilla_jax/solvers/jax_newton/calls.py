@@ -94,17 +94,15 @@ class Calls:
         held = [self.problems[number] for number in numbers]
         most = padded(len(held), self.sizes.conditions)
 
-        def columns(name: str) -> Floats:
-            table = np.stack([getattr(p.design, name) for p in held])
-            return _padded(_padded(table.T, self.n_runs).T, most)
+        def table(rows: Sequence[Floats]) -> Floats:
+            return _padded(_padded(np.stack(rows).T, self.n_runs).T, most)
 
         n_rows = padded(len(rows), self.sizes.rows)
         weights = np.zeros((n_rows, self.n_runs), self.weights.dtype)
         weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
         tables = Tables(
-            u=columns("log_params"),
-            v=columns("log_tokens"),
-            log_loss=columns("log_loss"),
+            places=tuple(table(rows) for rows in zip(*(p.design.places for p in held), strict=True)),
+            log_loss=table([p.design.log_loss for p in held]),
             constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
             unit=_padded(np.array([p.loss_unit for p in held]), most),
             weights=weights,

@@ -114,10 +114,11 @@ class LawProgram:
         self.size = len(law.parameters)
         scalar = jax.ShapeDtypeStruct((), dtype)
         vector = jax.ShapeDtypeStruct((constants,), dtype)
-        closed = _traced(law, [scalar] * self.size, scalar, vector)
+        self.n_variables = len(law.variables)
+        closed = _traced(law, [scalar] * self.size, [scalar] * self.n_variables, vector)
         self._dtype = dtype
         self._equations: list[_Equation] = []
-        count = self.size + 3
+        count = self.size + self.n_variables + 1
         environment = dict(zip(closed.jaxpr.invars, range(count), strict=True))
         self._count = count
         (self._result,) = self._flatten(closed, environment)
@@ -154,9 +155,10 @@ class LawProgram:
     def _sort(self) -> None:
         """Sort the equations by what they depend on, and find what passes from one kind to another."""
         p = self.size
-        self._u, self._v, self._constants = p, p + 1, p + 2
-        kind = dict.fromkeys(range(p), _LANE)
-        kind |= {self._u: _RUN, self._v: _RUN, self._constants: _CONSTANT}
+        self._place = range(p, p + self.n_variables)
+        self._constants = p + self.n_variables
+        kind = dict.fromkeys(range(p), _LANE) | dict.fromkeys(self._place, _RUN)
+        kind[self._constants] = _CONSTANT
         for equation in self._equations:
             most = max((kind[i] for i in equation.inputs if not isinstance(i, _Known)), default=_CONSTANT)
             kind |= dict.fromkeys(equation.outputs, most)
@@ -166,9 +168,11 @@ class LawProgram:
         self._features = sorted(i for i in used if kind[i] == _RUN)
         self._shared = sorted(i for i in used if kind[i] == _CONSTANT)
 
-    def prepare(self, u: Array, v: Array, constants: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    def prepare(
+        self, place: Sequence[Array], constants: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Features and shared values of one run."""
-        values = {self._u: u, self._v: v, self._constants: constants}
+        values = dict(zip(self._place, place, strict=True)) | {self._constants: constants}
         _evaluate(self._other_equations, values, substitute=False)
         return tuple(values[i] for i in self._features), tuple(values[i] for i in self._shared)
 
@@ -226,16 +230,16 @@ class LawProgram:
         return found[0], found[1]
 
 
-def _traced(law: type[Law], theta: list[Any], scalar: Any, constants: Any) -> Any:
+def _traced(law: type[Law], theta: list[Any], place: list[Any], constants: Any) -> Any:
     """The jaxpr of a law; one that takes theta as an array is given one."""
     try:
-        return jax.make_jaxpr(law.log_loss)(theta, scalar, scalar, constants)
+        return jax.make_jaxpr(law.log_loss)(theta, place, constants)
     except (TypeError, AttributeError):
 
-        def of_array(theta: list[Array], u: Array, v: Array, constants: Array) -> Array:
-            return law.log_loss(jnp.stack(theta), u, v, constants)
+        def of_array(theta: list[Array], place: list[Array], constants: Array) -> Array:
+            return law.log_loss(jnp.stack(theta), place, constants)
 
-        return jax.make_jaxpr(of_array)(theta, scalar, scalar, constants)
+        return jax.make_jaxpr(of_array)(theta, place, constants)
 
 
 def _name(equation: Any) -> str:

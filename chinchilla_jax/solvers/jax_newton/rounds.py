@@ -28,9 +28,8 @@ from chinchilla_jax.solvers.thresholds import FLOAT32_TOLERANCE
 class Tables(NamedTuple):
     """The data sets and the weights; of NumPy outside, of JAX inside."""
 
-    u: Any  # (C, n)
-    v: Any
-    log_loss: Any
+    places: Any  # of every variable of the law (C, n)
+    log_loss: Any  # (C, n)
     constants: Any  # (C, k)
     unit: Any  # (C,), of raw residuals
     weights: Any  # (W, n), any real dtype
@@ -113,8 +112,8 @@ def solve(
 
 
 def _source(rules: Rules, tables: Tables, requests: Requests) -> Source:
-    prepare = jax.vmap(rules.of.program.prepare, in_axes=(0, 0, None))
-    features, shared = jax.vmap(prepare)(tables.u, tables.v, tables.constants)
+    prepare = jax.vmap(rules.of.program.prepare, in_axes=(0, None))
+    features, shared = jax.vmap(prepare)(tables.places, tables.constants)
     shared = tuple(x if x.ndim == 1 else x[:, 0] for x in shared)
     target = tables.log_loss
     if rules.of.raw:

@@ -35,8 +35,7 @@ def arguments(
 
     whole = np.int32
     tables = Tables(
-        u=shape(conditions, n_runs),
-        v=shape(conditions, n_runs),
+        places=tuple(shape(conditions, n_runs) for _ in law.variables),
         log_loss=shape(conditions, n_runs),
         constants=shape(conditions, constants),
         unit=shape(conditions),
