@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chinchilla_jax import StudySpec
 
 _RUN = "run"
+_COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
 
 _spec_argument = click.argument("spec", help="paper (the published study), or the path of a TOML file.")
 _directory_argument = click.argument("directory", metavar="DIR", help="Directory of a study, or its URL.")
@@ -304,12 +305,15 @@ class _Announced(Progress):
 
 def _interrupted(out: str) -> None:
     """End at once with a line on how to resume; chunks in progress are dropped without waiting for them."""
-    from chinchilla_jax.study import study_status
+    from chinchilla_jax._util.remote import hurried
+    from chinchilla_jax._util.urls import is_url, without_secrets
+    from chinchilla_jax.study.status import chunks_written
 
-    text = f"{out}: interrupted"
+    text = f"{without_secrets(out) if is_url(out) else out}: interrupted"
     try:
-        status = study_status(out)
-        text += f"; {status.chunks_done:,} of {status.chunks:,} chunks are kept"
+        with hurried(_COUNT_SECONDS):
+            written, chunks = chunks_written(out)
+        text += f"; {written:,} of {chunks:,} chunks are kept"
     except (ChinchillaError, OSError):
         pass
     error = ChinchillaError(f"{text}; rerun the same command to resume")

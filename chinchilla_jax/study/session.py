@@ -15,6 +15,7 @@ from chinchilla_jax._util.directories import one_line_disk_errors, open_director
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.part_files import DamagedPartError, checksum, read_twice
 from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax._util.remote import hurried
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.environment import device, peak_memory, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
@@ -32,6 +33,7 @@ from chinchilla_jax.study.summarise import Summariser
 
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
 _LOOK_SECONDS = 5.0  # between looks at what other writers have done
+_LAST_WORDS_SECONDS = 0.8  # for a server to record how a session ended: after Ctrl-C a user waits
 
 
 @dataclasses.dataclass
@@ -133,7 +135,8 @@ class Session:
                 )
         except BaseException as error:
             if finish:
-                self._record_end(error)
+                with hurried(_LAST_WORDS_SECONDS):
+                    self._record_end(error)
             raise
 
     def _round(

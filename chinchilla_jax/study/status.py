@@ -65,6 +65,18 @@ class StudyStatus:
     last: float | None
 
 
+def chunks_written(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """How many chunks the study at `path` has written, by the names of their files alone, and of how many.
+
+    Raises:
+        UsageError: there is no study.
+        DataError: its record cannot be read.
+    """
+    directory = open_directory(path)
+    _, store = _read_study(directory, read_existing(directory))
+    return len(store.names()), len(store.chunks)
+
+
 def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     """How far the study at `path` (a directory or its URL) has come.
 
@@ -74,10 +86,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     """
     directory = open_directory(path)
     record = read_existing(directory)
-    spec = StudySpec.from_record(record["spec"])
-    numerics = record.get("numerics", 1)
-    chunks = plan_chunks(spec, record["data_hashes"], record_ranges(record), numerics)
-    store = ChunkStore(directory, chunks)
+    spec, store = _read_study(directory, record)
     statuses: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     makers = Makers()
@@ -118,6 +127,13 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         rate=_rate(written),
         last=last,
     )
+
+
+def _read_study(directory: Directory, record: Mapping[str, Any]) -> tuple[StudySpec, ChunkStore]:
+    spec = StudySpec.from_record(record["spec"])
+    numerics = record.get("numerics", 1)
+    chunks = plan_chunks(spec, record["data_hashes"], record_ranges(record), numerics)
+    return spec, ChunkStore(directory, chunks)
 
 
 def _state(directory: Directory, record: Mapping[str, Any], last: float | None) -> str:
