@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.limits import RESAMPLES, WORKERS, Limit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,27 @@ def whole_number(
         above = f"of at least {low}" if high == LARGEST_INTEGER else f"from {low} to {_shown(high)}"
         raise UsageError(f"{what} is {short(value)}; {remedy or f'give a whole number {above}'}")
     return int(value)
+
+
+def limited_number(what: str, value: object, limit: Limit, *, low: int = 1) -> int:
+    """`value` as an int from `low` to the limit, which can be raised on purpose.
+
+    Raises:
+        UsageError: it is not.
+    """
+    number = whole_number(what, value, low=low)
+    limit.require(what, number)
+    return number
+
+
+def resample_count(what: str, value: object, *, low: int = 2) -> int:
+    """A number of resamples as an int from `low` to the limit of resamples."""
+    return limited_number(what, value, RESAMPLES, low=low)
+
+
+def worker_count(value: object) -> int:
+    """A number of workers as an int from 1 to the limit of workers."""
+    return limited_number("workers", value, WORKERS)
 
 
 def require_type(what: str, value: object, kind: type | tuple[type, ...], remedy: str) -> None:

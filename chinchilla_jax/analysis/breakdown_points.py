@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
-from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax._util.limits import FITS, WEIGHTS
+from chinchilla_jax._util.validation import positive_number, resample_count, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Fitted, Place, Sizes
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
@@ -111,7 +112,9 @@ def breakdown(
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
-    ids = np.arange(whole_number("resamples", resamples, low=1))
+    ids = np.arange(resample_count("resamples", resamples, low=1))
+    WEIGHTS.require(f"{len(ids):,} resamples of {len(runs):,} runs", len(ids) * len(runs))
+    FITS.require(f"{repeats:,} draws of {len(ids):,} resamples", repeats * len(ids))
     # One zone for all sizes: what an error does would else mix with what another estimator does.
     used = decided_objective(runs, objective, options)
     chosen, _ = resolve_scheme(scheme, runs, objective=used, options=options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.limits import FITS, RESAMPLES
 from chinchilla_jax._util.validation import share, whole_number
 from chinchilla_jax.analysis.coverage_noise import NOISES
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
@@ -61,6 +62,11 @@ class CoverageSpec:
         """Check and complete the fields."""
         for name, least in (("datasets", 1), ("resamples", 2), ("inner", 0), ("seed", 0)):
             whole_number(f"coverage: {name}", getattr(self, name), low=least)
+        RESAMPLES.require("coverage", self.resamples)
+        FITS.require(
+            f"coverage: {self.datasets:,} data sets of {self.resamples:,} resamples",
+            self.datasets * self.resamples * (1 + self.inner),
+        )
         if self.seed + self.datasets >= 2**32:
             raise UsageError(f"coverage: seed + datasets = {self.seed + self.datasets}, must be below 2^32")
         if self.noise not in NOISES:

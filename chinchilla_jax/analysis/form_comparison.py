@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.validation import seed_number, whole_number
+from chinchilla_jax._util.limits import WEIGHTS
+from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.analysis.form_sentences import sentence
 from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
@@ -199,7 +200,8 @@ def _distinct(forms: Sequence[Law]) -> list[Law]:
 
 def _resample_weights(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
     """Weights (R, n) of these resamples under a scheme that is weights on as many runs."""
-    count = whole_number("resamples", resamples, low=2)
+    count = resample_count("resamples", resamples)
+    WEIGHTS.require(f"{count:,} resamples of {len(runs):,} runs", count * len(runs))
     require_weights(chosen, len(runs), "compare_forms")
     return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
 

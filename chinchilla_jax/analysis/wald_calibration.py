@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.limits import FITS
+from chinchilla_jax._util.validation import limited_number
 from chinchilla_jax.analysis.coverage_noise import NOISES, Noise, simulated_losses
 from chinchilla_jax.analysis.wald import wald_test
 
@@ -64,7 +65,8 @@ def null_p_values(
     if not truth.status.certified:
         raise UsageError(f"null_p_values: the fit of the runs is {truth.status.name}; simulate from others")
     errors = Noise.of_fit(truth, kind=noise)
-    count = whole_number("datasets", datasets, low=1)
+    count = limited_number("datasets", datasets, FITS)
+    FITS.require(f"{count:,} data sets of {resamples:,} resamples", count * resamples)
     rows = []
     for number in range(count):
         losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed)[0]

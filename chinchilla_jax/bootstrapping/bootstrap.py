@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import require_type, seed_number, whole_number
+from chinchilla_jax._util.validation import require_type, resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, asked_warnings, require_groups
 from chinchilla_jax.bootstrapping.audit import audit
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme, is_auto
@@ -105,7 +105,7 @@ def bootstrap(
     problem = read_problem("bootstrap", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
-    count = whole_number("resamples", resamples, low=2)
+    count = resample_count("resamples", resamples)
     seed = seed_number(seed)
     chosen = None if is_auto(scheme) else read_scheme(scheme)
     read_boundary(boundary)

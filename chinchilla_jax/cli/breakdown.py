@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
@@ -35,7 +36,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 @resamples_option(400, "Bootstrap resamples at every size tried.")
 @click.option(
     "--repeats",
-    type=choices.WholeNumber(1),
+    type=choices.WholeNumber(1, CONDITIONS),
     metavar="K",
     default=5,
     help="Draws of the noise of random families.",

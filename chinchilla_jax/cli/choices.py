@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import click
 
-from chinchilla_jax._util.errors import closest
+from chinchilla_jax._util.errors import closest, short
+from chinchilla_jax._util.limits import Limit
 from chinchilla_jax._util.text import list_text
 
 DATASETS = ("chinchilla", "llama3")
@@ -42,7 +43,7 @@ class Name(click.Choice[str]):
             return str(value)
         near = closest(str(value), self.choices)
         hint = f"; did you mean {near!r}?" if near else ""
-        self.fail(f"{value!r} is not one of {', '.join(self.choices)}{hint}", param, ctx)
+        self.fail(f"{short(value)} is not one of {', '.join(self.choices)}{hint}", param, ctx)
 
 
 class Number(click.ParamType[float]):
@@ -66,7 +67,7 @@ class Number(click.ParamType[float]):
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and self._accepts(number)):
-            self.fail(f"{value!r} is not {self._kind}", param, ctx)
+            self.fail(f"{short(value)} is not {self._kind}", param, ctx)
         return number
 
 
@@ -91,13 +92,14 @@ class WholeNumber(click.ParamType[int]):
 
     Args:
         least: the smallest accepted.
+        limit: the most accepted.
     """
 
     name = "whole number"
 
-    def __init__(self, least: int = 0) -> None:
-        """Remember the argument."""
-        self._least = least
+    def __init__(self, least: int = 0, limit: Limit | None = None) -> None:
+        """Remember the arguments."""
+        self._least, self._limit = least, limit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
@@ -106,7 +108,10 @@ class WholeNumber(click.ParamType[int]):
         except ValueError:
             number = self._least - 1
         if number < self._least:
-            self.fail(f"{value!r} is not a whole number of at least {self._least}", param, ctx)
+            self.fail(f"{short(value)} is not a whole number of at least {self._least}", param, ctx)
+        if self._limit is not None:
+            what = param.opts[0] if param is not None and param.opts else short(value)
+            self._limit.require(what, number)
         return number
 
 

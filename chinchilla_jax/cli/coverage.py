@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.limits import FITS
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
 from chinchilla_jax.cli.options import (
@@ -31,7 +32,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 @click.command("coverage")
 @table_options()
 @click.option(
-    "--datasets", type=choices.WholeNumber(1), metavar="M", default=200, help="Data sets to simulate."
+    "--datasets", type=choices.WholeNumber(1, FITS), metavar="M", default=200, help="Data sets to simulate."
 )
 @resamples_option(1000, "Bootstrap resamples of each data set.")
 @click.option(

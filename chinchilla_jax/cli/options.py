@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from chinchilla_jax._util.limits import RESAMPLES
 from chinchilla_jax.cli import choices, output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,7 +71,9 @@ def output_options(command: Command) -> Command:
 
 def resamples_option(default: int = 4000, help: str = "Number of bootstrap resamples.") -> Decorator[Any]:
     """The option --resamples."""
-    return click.option("--resamples", type=choices.WholeNumber(2), metavar="R", default=default, help=help)
+    return click.option(
+        "--resamples", type=choices.WholeNumber(2, RESAMPLES), metavar="R", default=default, help=help
+    )
 
 
 def seed_option(help: str = "Seed of the resamples.") -> Decorator[Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, closest
+from chinchilla_jax._util.limits import RESAMPLES, WORKERS
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import engine_option
@@ -31,7 +32,7 @@ _spec_argument = click.argument("spec", help="paper (the published study), or th
 _directory_argument = click.argument("directory", metavar="DIR", help="Directory of a study, or its URL.")
 _resamples_option = click.option(
     "--resamples",
-    type=choices.WholeNumber(1),
+    type=choices.WholeNumber(1, RESAMPLES),
     metavar="R",
     show_default="as in the spec",
     help="Bootstrap resamples per condition.",
@@ -45,7 +46,7 @@ _seed_option = click.option(
 )
 _workers_option = click.option(
     "--workers",
-    type=choices.WholeNumber(1),
+    type=choices.WholeNumber(1, WORKERS),
     metavar="W",
     show_default="to suit the executor",
     help="Chunks computed at the same time.",
@@ -267,9 +268,8 @@ def _default_data_remark(name: str) -> str:
 
 def _plan_line(name: str, spec: StudySpec) -> str:
     from chinchilla_jax._util.text import count_text
-    from chinchilla_jax.study import plan_conditions
 
-    number = len(plan_conditions(spec))
+    number = spec.n_conditions
     return (
         f"{name}: {count_text(number, 'condition')} of {spec.data}, {number * spec.resamples:,} fits"
         f"{_default_data_remark(name)}"

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import resample_count, whole_number
 from chinchilla_jax.intervals.replicates import check_lanes
 from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
@@ -104,7 +104,7 @@ def draw_shifts(coordinates: Floats, draws: int, seed: int) -> Floats:
         UsageError: an argument is out of range.
     """
     covariance = _covariance(coordinates)
-    z = philox(seed).standard_normal((whole_number("draws", draws, low=1), 4))
+    z = philox(seed).standard_normal((resample_count("draws", draws, low=1), 4))
     if not np.isfinite(covariance).all():  # too few, or too far apart for float64
         return np.full(z.shape, np.nan)
     variances, axes = np.linalg.eigh(covariance)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import resample_count
 from chinchilla_jax.intervals import limits
 from chinchilla_jax.intervals.methods import METHODS, Method, Sample
 from chinchilla_jax.intervals.normal import draw_with_floor, five_parameter_law
@@ -116,7 +116,7 @@ class Intervals:
         if not chosen or not all(isinstance(quantity, Quantity) for quantity in chosen):
             raise UsageError(f"quantities = {short(quantities)}: give one or more Quantity")
         self.replicates, self.quantities = replicates, chosen
-        self._draws, self._seed = whole_number("draws", draws, low=1), seed
+        self._draws, self._seed = resample_count("draws", draws, low=1), seed
         self._estimate = scaled_matrix(chosen, replicates.point)
         values = scaled_matrix(chosen, replicates.laws)
         values[~replicates.counted] = np.nan

@@ -39,7 +39,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
-from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax._util.limits import WEIGHTS
+from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.bootstrapping.schemes import Pairs
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.scaling_law import PARAMETERS
@@ -197,7 +198,8 @@ def isoflop(
     remedy = "give a share between 0 and 1"
     if positive_number("tolerance", tolerance, remedy=remedy) >= 1:
         raise UsageError(f"tolerance is {tolerance:g}; {remedy}")
-    whole_number("resamples", resamples)
+    resample_count("resamples", resamples, low=0)
+    WEIGHTS.require(f"{resamples:,} resamples of {len(runs):,} runs", resamples * len(runs))
     seed = seed_number(seed)
     groups = grouped_by_budget(runs, budgets, tolerance)
     flops = np.array([budget for budget, _ in groups])

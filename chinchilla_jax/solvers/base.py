@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax._util.validation import positive_number, whole_number, worker_count
 from chinchilla_jax.laws.objectives import HuberScale, ZonedObjective, own_residuals, residual_loss
 from chinchilla_jax.solvers.status import Status, is_certified
 
@@ -70,7 +70,7 @@ class SolverOptions:
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
         if self.workers is not None:
-            whole_number("workers", self.workers, low=1)
+            worker_count(self.workers)
         if self.engine not in ENGINES:
             raise unknown_name("engine", self.engine, ENGINES)
 

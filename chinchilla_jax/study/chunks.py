@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.limits import CHUNKS
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
@@ -80,6 +81,18 @@ def plan_ranges(resamples: int, n_runs: int, kept: Sequence[ResampleRange] = ())
     return tuple(ranges)
 
 
+def require_chunks(spec: StudySpec, ranges: Sequence[ResampleRange]) -> None:
+    """Refuse more chunks than `_util.limits.CHUNKS` allows.
+
+    Raises:
+        UsageError: there are more.
+    """
+    CHUNKS.require(
+        f"{spec.n_conditions:,} conditions in {len(ranges):,} ranges of resamples",
+        spec.n_conditions * len(ranges),
+    )
+
+
 def plan_chunks(
     spec: StudySpec, data_hashes: Mapping[str, str], ranges: Sequence[ResampleRange], numerics: int = NUMERICS
 ) -> tuple[Chunk, ...]:
@@ -90,7 +103,11 @@ def plan_chunks(
         data_hashes: `StudyData.hash` by interpretation.
         ranges: of resamples.
         numerics: of the version that computes, or has computed, the chunks.
+
+    Raises:
+        UsageError: there are more than `_util.limits.CHUNKS` allows.
     """
+    require_chunks(spec, ranges)
     shared = {
         "numerics": numerics,
         "seed": spec.seed,

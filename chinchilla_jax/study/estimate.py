@@ -10,9 +10,9 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.text import count_text, duration_text, list_text, size_text
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.datasets import Runs, dataset_names
-from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
+from chinchilla_jax.study.chunks import plan_chunks, plan_ranges, require_chunks
 from chinchilla_jax.study.execution.jobs import Job, run_job
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
@@ -109,11 +109,12 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
     Raises:
         DataError: the data cannot be read or used.
     """
-    workers = available_cores() if workers is None else whole_number("workers", workers, low=1)
+    workers = available_cores() if workers is None else worker_count(workers)
     data = {name: load_study_data(spec, name) for name in spec.interpretations}
     n_runs = len(data[spec.interpretations[0]].runs)
-    conditions = plan_conditions(spec)
     ranges = plan_ranges(spec.resamples, n_runs)
+    require_chunks(spec, ranges)
+    conditions = plan_conditions(spec)
     fits = len(conditions) * spec.resamples
     rate = _FITS_PER_SECOND_AND_CORE[spec.objective] * _RUNS / n_runs
     if measure:

@@ -16,7 +16,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.labels import HEADLINE
-from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
+from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.datasets.validation import require_fittable
@@ -62,7 +62,7 @@ class LadderSettings(Seeding):
         super().__post_init__()
         seed_number(self.seed)
         central_tails(self.level)
-        whole_number("resamples", self.resamples, low=2)
+        resample_count("resamples", self.resamples)
 
 
 class Ladder:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.limits import ROWS
 from chinchilla_jax._util.validation import positive_number, whole_number
 
 LEAST_RUNS = 6  # as many as determine the law
@@ -42,6 +43,7 @@ class Seeding:
             object.__setattr__(self, name, (low, high))
         remedy = f"the law has five parameters, give {LEAST_RUNS} or more"
         whole_number("seeds", self.seeds, low=LEAST_RUNS, remedy=remedy)
+        ROWS.require("seeds", self.seeds)
         if positive_number("factor", self.factor, remedy="give a number above 1 such as 2") <= 1:
             raise UsageError(f"factor is {self.factor:g}; the next budget is larger, give a number above 1")
 

@@ -23,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import non_negative_number, positive_number, seed_number, whole_number
+from chinchilla_jax._util.limits import CONDITIONS, FITS, WEIGHTS
+from chinchilla_jax._util.validation import (
+    limited_number,
+    non_negative_number,
+    positive_number,
+    seed_number,
+)
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws import CHINCHILLA
@@ -86,7 +92,7 @@ class Scenario(Seeding):
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
-        whole_number("steps", self.steps)
+        limited_number("steps", self.steps, CONDITIONS, low=0)
         if self.target.shape or not has_optimum(self.target):
             raise UsageError(f"target is {short(self.target)}; give a single law that has an optimum")
 
@@ -152,7 +158,8 @@ def simulate(
     Raises:
         UsageError: an argument is out of range, or the noise gives an unusable loss.
     """
-    whole_number("replicas", replicas, low=1)
+    runs = limited_number("replicas", replicas, FITS) * (scenario.seeds + scenario.steps)
+    WEIGHTS.require(f"{replicas:,} replicas of {scenario.seeds + scenario.steps:,} runs", runs)
     seed_number(seed)
     fixed = None if flops is None else positive_number("flops", flops, remedy="give a budget such as 1e20")
     groups = [

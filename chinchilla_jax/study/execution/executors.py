@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
-from chinchilla_jax._util.validation import whole_number
+from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.study.execution.dask_cluster import local_cluster
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
 from chinchilla_jax.study.execution.planning import Workplace
@@ -144,7 +144,7 @@ class ExecutorChoice:
         if self.scheduler is not None and given != "dask":
             raise UsageError(f"scheduler {self.scheduler!r} needs the executor dask; give that too")
         if self.workers is not None:
-            whole_number("workers", self.workers, low=1)
+            worker_count(self.workers)
 
     @property
     def n_workers(self) -> int:

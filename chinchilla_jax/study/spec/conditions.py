@@ -6,7 +6,8 @@ import dataclasses
 
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.perturbations import Identity, Perturbation
-from chinchilla_jax.study.spec.study_spec import StudySpec, available_interpretations
+from chinchilla_jax.study.spec.own_table import available_interpretations
+from chinchilla_jax.study.spec.study_spec import StudySpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

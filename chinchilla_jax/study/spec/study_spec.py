@@ -13,40 +13,35 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
-from chinchilla_jax._util.urls import is_url
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
-from chinchilla_jax.datasets.catalogue import COUNTINGS
 from chinchilla_jax.datasets.columns import read_columns
-from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.interpretations import Interpretations
-from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
-from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
-from chinchilla_jax.laws.objectives import is_unresolved
-from chinchilla_jax.solvers import check_solver
-from chinchilla_jax.solvers.base import ENGINES
-from chinchilla_jax.solvers.counted import BOUNDARIES
+from chinchilla_jax.laws import Objective, read_law, read_objective
+from chinchilla_jax.study.spec.estimator import check_estimator, point_estimators
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
+from chinchilla_jax.study.spec.own_table import (
+    by_quantity,
+    column_names,
+    read_data,
+    read_interpretations,
+    require_name,
+    require_own,
+)
 from chinchilla_jax.study.spec.ranges import expand_ranges
+from chinchilla_jax.study.spec.size import require_size
 from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
 from chinchilla_jax.study.spec.toml_file import TomlFile
 
 _DEFAULT_FLOPS = tuple(float(c) for c in COMPUTE_GRID)
 _LAW = "chinchilla"  # of every study so far
-_CHOICES = {
-    "precision": ("mixed", "float64", "float32"),
-    "engine": ENGINES,
-    # Those that are weights on the same runs, and need no correction for their size.
-    "scheme": ("pairs", "bayesian", "cluster", "auto"),
-    "boundary": BOUNDARIES,
-}
 _BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was a choice
 _LEFT_OUT = {
     "law": _LAW,
@@ -122,7 +117,8 @@ class StudySpec:
     Defaults that depend on the data are filled in, so two specs are equal if and only if they mean the same.
 
     Raises:
-        UsageError: a field cannot be used; one line with the field, what was found and what is allowed.
+        UsageError: a field cannot be used, or the study is larger than `_util.limits` allows; one line with
+            the field, what was found and what is allowed.
     """
 
     data: str = "chinchilla"
@@ -163,47 +159,35 @@ class StudySpec:
     def __post_init__(self) -> None:
         """Check every field and fill in what depends on the data."""
         with field("data"):
-            data = _data(self.data)
+            data = read_data(self.data)
         embedded = data in dataset_names()
         with field("columns"):
-            columns = _by_quantity("columns", self.columns, read_columns, "the name of a column")
-            _require_own("columns", columns, data)
+            columns = by_quantity("columns", self.columns, read_columns, "the name of a column")
+            require_own("columns", columns, data)
         with field("units"):
-            units = _by_quantity("units", self.units, read_units, "the name of a unit")
-            _require_own("units", units, data)
+            units = by_quantity("units", self.units, read_units, "the name of a unit")
+            require_own("units", units, data)
         with field("bytes_per_token"):
             bytes_per_token = self.bytes_per_token
             if bytes_per_token is not None:
                 bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
-            _require_own("bytes_per_token", bytes_per_token, data)
+            require_own("bytes_per_token", bytes_per_token, data)
         for name in ("experiment", "weights", "cluster"):
             with field(name):
-                value = getattr(self, name)
-                if value is not None and (not isinstance(value, str) or not value):
-                    raise UsageError(f"{name} is {short(value)}; give a name as text")
-                if name == "cluster" and value is not None and self.scheme != "cluster":
-                    raise UsageError(
-                        f"cluster is for scheme 'cluster', not {short(self.scheme)}; leave it out"
-                    )
-                if embedded and value is not None and value not in BUILT_IN:
-                    raise UsageError(
-                        f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
-                    )
+                require_name(name, getattr(self, name), self.scheme, data)
         with field("groups"):
-            groups = _texts("groups", self.groups)
+            groups = column_names("groups", self.groups)
         choice = self._row_choice()
-        for name in ([*choice.given] if embedded else []) + ["groups"] * bool(embedded and groups):
+        for name in (*choice.given, "groups"):
             with field(name):
-                raise UsageError(
-                    f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table"
-                )
+                require_own(name, name in choice.given or groups, data)
         with field("law"):
             if read_law(self.law).name != _LAW:
                 raise UsageError(
                     f"law {short(self.law)}: studies are of the five-parameter law {_LAW!r}; fit other laws "
                     "with fit and bootstrap"
                 )
-        objective = self._check_estimator()
+        objective = check_estimator(self)
         with field("rounded"):
             if not isinstance(self.rounded, bool):
                 raise UsageError(f"rounded is {short(self.rounded)}; give true or false")
@@ -221,7 +205,7 @@ class StudySpec:
         with field("flops"):
             flops = increasing("flops", number_list("flops", self.flops, low=0.0))
         several = self._several(data)
-        interpretations = _interpretations(data, self.interpretations, several)
+        interpretations = read_interpretations(data, self.interpretations, several)
         with field("sweeps"):
             sweeps = read_sweeps(self.sweeps)
         set_fields(
@@ -245,45 +229,7 @@ class StudySpec:
             flops=flops,
             drop_highest_loss=drop,
         )
-
-    def _check_estimator(self) -> Objective:
-        """The objective, if it can be minimised by the solver with its precision and engine."""
-        for name, allowed in _CHOICES.items():
-            with field(name):
-                if getattr(self, name) not in allowed:
-                    raise unknown_name(name, getattr(self, name), allowed)
-        given = {
-            name: getattr(self, name) for name in ("delta", "penalty") if getattr(self, name) is not None
-        }
-        with field("objective"):
-            read_objective(self.objective)
-        with field(*list(given)[-1:]):
-            objective = read_objective(self.objective, **given)
-            if is_unresolved(objective):
-                raise UsageError(
-                    "delta is 'auto': all conditions of a study share one number; give the one that "
-                    "fit(..., delta='auto') finds"
-                )
-        with field("solver"):
-            check_solver(self.solver, read_law(self.law), objective)
-        general = isinstance(objective, AsymmetricError)
-        for name in ("precision", "engine"):
-            default = _CHOICES[name][0]
-            if getattr(self, name) != default and (self.solver != "newton" or general):
-                what = f"objective {self.objective!r}" if general else f"solver {self.solver!r}"
-                hint = "leave it out" if general else "leave it out, or use 'newton'"
-                with field(name):
-                    raise UsageError(
-                        f"{name} {getattr(self, name)!r} is not for {what}, which has its own; {hint}"
-                    )
-        with field("reproducible"):
-            if not isinstance(self.reproducible, bool):
-                raise UsageError(f"reproducible is {short(self.reproducible)}; give true or false")
-            if self.reproducible and (self.engine == "xla" or self.solver != "newton" or general):
-                what = "engine 'xla'" if self.engine == "xla" else f"solver {self.solver!r}"
-                what = f"objective {self.objective!r}" if general else what
-                raise UsageError(f"reproducible is for what the CPU kernel fits, not {what}; leave it out")
-        return objective
+        require_size(self)
 
     def _row_choice(self) -> RowChoice:
         """Which rows are read; each choice is checked by itself, for the place of its error."""
@@ -298,13 +244,18 @@ class StudySpec:
         for name in ("countings", "losses"):
             with field(name):
                 found = dataclasses.replace(found, **{name: getattr(self, name)})
-                _require_own(name, getattr(found, name), data)
+                require_own(name, getattr(found, name), data)
         return found
 
     @property
     def several(self) -> Interpretations:
         """The countings and losses of a table of your own."""
         return Interpretations(countings=dict(self.countings), losses=dict(self.losses))
+
+    @property
+    def n_conditions(self) -> int:
+        """How many conditions the study has; they are counted, not made."""
+        return len(self.interpretations) + sum(sweep.size for sweep in self.sweeps)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -331,12 +282,7 @@ class StudySpec:
     @property
     def point_estimators(self) -> tuple[Objective, ...]:
         """The objectives of the point fits."""
-        estimator = self.estimator
-        if isinstance(estimator, Huber):
-            return estimator, HuberScale(estimator.down)
-        if isinstance(estimator, HuberScale):
-            return Huber(estimator.delta), estimator
-        return (estimator,)
+        return point_estimators(self.estimator)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:
@@ -401,89 +347,3 @@ class StudySpec:
             if fields.get(name):
                 lists[name] = dict(getattr(self, name))
         return fields | lists | {"sweeps": [sweep.to_dict() for sweep in self.sweeps]}
-
-
-def available_interpretations(data: str, several: Interpretations | None = None) -> tuple[str, ...]:
-    """The parameter counts that `data` has, the plain one (without @ in a condition's id) first.
-
-    Args:
-        data: as in a spec.
-        several: the countings and losses that a spec names.
-    """
-    if several:
-        return several.names
-    if data not in dataset_names():
-        return ("as_given",)
-    if data == "chinchilla":
-        return ("standard", *(name for name in COUNTINGS if name != "standard"))
-    return ("as_plotted",)
-
-
-def _data(given: Any) -> str:
-    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
-        raise UsageError(f"data is {short(given)}; give an embedded name or the path of a table")
-    data = os.fsdecode(given)
-    if data == STANDARD_INPUT:
-        raise UsageError(
-            "data is standard input, which a study cannot read again when it resumes; give a file"
-        )
-    # Path("chinchilla") is a file to load_runs, and has to stay one when only its text is stored.
-    if not isinstance(given, str) and data in dataset_names():
-        return os.path.join(os.curdir, data)
-    return data
-
-
-def _texts(name: str, given: Any) -> tuple[str, ...]:
-    texts = (given,) if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) and text for text in texts):
-        raise UsageError(f"{name} is {short(given)}; give names of columns")
-    return tuple(texts)
-
-
-def _by_quantity(
-    field_name: str, given: Any, check: Callable[[dict[str, str]], object], what: str
-) -> tuple[tuple[str, str], ...]:
-    """Texts by quantity, as sorted pairs, checked by `check`."""
-    try:
-        texts = {} if given is None else dict(given)
-    except (TypeError, ValueError):
-        texts = {None: None}
-    for quantity, text in texts.items():
-        if not isinstance(quantity, str) or not isinstance(text, str):
-            raise UsageError(f"{field_name} is {short(given)}; give {what} for each quantity")
-    check(texts)
-    return tuple(sorted(texts.items()))
-
-
-def _require_own(name: str, value: object, data: str) -> None:
-    if value and data in dataset_names():
-        raise UsageError(f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table")
-
-
-def _interpretations(data: str, given: Sequence[str], several: Interpretations) -> tuple[str, ...]:
-    allowed = available_interpretations(data, several)
-    with field("interpretations"):
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise UsageError(f"interpretations is {short(given)}; give a list out of: {', '.join(allowed)}")
-        if any(given.count(name) > 1 for name in given):
-            raise UsageError(f"interpretations is {short(list(given), 80)}; list each name once")
-    unknown = [name for name in given if name not in allowed]
-    if (
-        unknown
-        and unknown[0] in COUNTINGS
-        and data not in dataset_names()
-        and not os.path.exists(data)
-        and not is_url(data)
-    ):
-        # The name would be right for the embedded table that was probably meant.
-        near = closest(data, dataset_names())
-        hint = f"; did you mean {near!r}?" if near else ";"
-        raise FieldError(
-            f"data {short(data)} is neither an embedded table nor a file{hint} give one of "
-            f"{', '.join(dataset_names())}, or a path that exists",
-            ("data",),
-        )
-    if unknown:
-        with field("interpretations"):
-            raise unknown_name("interpretation", unknown[0], allowed)
-    return tuple(given) or (allowed if several else allowed[:1])

@@ -59,6 +59,11 @@ class Sweep:
                 )
         set_fields(self, values=values, repeats=repeats)
 
+    @property
+    def size(self) -> int:
+        """Number of conditions."""
+        return len(self.values) * self.repeats
+
     def perturbation(self, value: float, repeat: int = 0) -> Perturbation:
         """The perturbation of this family with size `value` and draw `repeat`.
 
@@ -106,6 +111,11 @@ class Product:
     def family(self) -> str:
         """Both families, joined as in the conditions' ids."""
         return f"{self.first.family}|{self.second.family}"
+
+    @property
+    def size(self) -> int:
+        """Number of conditions."""
+        return self.first.size * self.second.size
 
     def perturbations(self) -> Iterator[tuple[Perturbation, int]]:
         """Every perturbation with the number of its draw: by the first value, then the second, then draws."""

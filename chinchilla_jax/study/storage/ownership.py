@@ -11,7 +11,6 @@ from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_ranges
 from chinchilla_jax.study.environment import versions
-from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.record import (
@@ -138,7 +137,7 @@ def _first_record(
 
 
 def _sizes(spec: StudySpec, ranges: tuple[ResampleRange, ...]) -> dict[str, Any]:
-    n_conditions = len(plan_conditions(spec))
+    n_conditions = spec.n_conditions
     return {
         "spec": spec.to_dict(),
         "n_conditions": n_conditions,
