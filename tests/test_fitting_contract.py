@@ -18,7 +18,7 @@ ENGINES = [
     for law, objective in PAIRS
     for engine in (
         ("lanes", "xla", "any law")
-        if dispatch.is_fast(read_law(law), read_objective(objective))
+        if dispatch.has_kernel(read_law(law), read_objective(objective))
         else ("auto",)
     )
     if not (engine == "any law" and objective == "huber_scale")

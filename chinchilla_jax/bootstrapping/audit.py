@@ -20,14 +20,14 @@ import numpy as np
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.scouting import exceeds
 from chinchilla_jax.solvers import Solution, solve
-from chinchilla_jax.solvers.dispatch import is_fast
+from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EVERY, _MOST = 16, 256  # of how many resamples one is searched again; how many at most
-_SPREAD, _SPREAD_SLOW = 16, 8  # starts spread over what is plausible, with a fast engine and without
+_SPREAD, _SPREAD_SLOW = 16, 8  # starts spread over what is plausible, with a kernel and without
 RATE_TO_MENTION = 1e-3
 
 
@@ -96,7 +96,7 @@ def _searched(fitter: ResampleFitter, weights: NDArray[Any]) -> Solution:
     problem, options = fitter.problem, fitter.options
     near = [solve(problem, weights, start, options=options) for start in fitter.starts(weights)]
     spread = problem.law.starts(
-        problem.design, _SPREAD if is_fast(problem.law, problem.objective) else _SPREAD_SLOW
+        problem.design, _SPREAD if has_kernel(problem.law, problem.objective) else _SPREAD_SLOW
     )
     far = fitter.fits_from_afar(weights, spread)
     return Solution.best_of(near + far)

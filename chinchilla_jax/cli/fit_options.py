@@ -144,10 +144,15 @@ class Solver:
         if self.engine == "auto":
             return None
         from chinchilla_jax.laws import read_objective
-        from chinchilla_jax.solvers.dispatch import is_fast
+        from chinchilla_jax.solvers.dispatch import has_kernel
 
         objective = None if objective is None else read_objective(objective)
-        if self.engine != "xla" and law is not None and objective is not None and not is_fast(law, objective):
+        if (
+            self.engine != "xla"
+            and law is not None
+            and objective is not None
+            and not has_kernel(law, objective)
+        ):
             raise UsageError(
                 f"--engine {self.engine} does not fit {law.name} by {objective.name}; leave it out"
             )

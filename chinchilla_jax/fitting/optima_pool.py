@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # it would otherwise wake use half as much CPU time again for no gain.
 _PRODUCT, _LEAST_ROWS = 400_000, 8
 _SORTED_FROM = 4  # ranks beyond which sorting is faster than to look for the lowest again and again
+_OUTLYING = 4.0  # spreads from the median beyond which a member of a pool has no say in its direction
 _APART = 0.1  # distance in standardised coordinates beyond which two optima are both kept as starts
 
 
@@ -55,6 +56,24 @@ def best_of_pool(
 ) -> NDArray[np.float64]:
     """For each resample (R, n) the `ranks` members of `pool` (K, p) of lowest objective; (ranks, R, p)."""
     return _lowest(_pool_values(problem, weights, pool), pool, ranks)
+
+
+def best_of_parts(
+    problem: Problem, weights: NDArray[Any], pool: NDArray[np.float64], parts: int
+) -> NDArray[np.float64]:
+    """For each resample (R, n) the best member of each part of `pool` (K, p); (parts, R, p).
+
+    Equal parts of the pool along the line on which its members lie furthest apart, in units of their spread
+    by coordinate: optima of resamples lie along a valley. No more parts than there are members.
+    """
+    parts = min(parts, len(pool))
+    spread = pool.std(axis=0)
+    unit = (pool - np.median(pool, axis=0)) / np.where(spread > 0, spread, 1.0)
+    unit = np.clip(unit, -_OUTLYING, _OUTLYING)
+    along = unit @ np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)[2][0]
+    value = _pool_values(problem, weights, pool)
+    lanes = np.array_split(np.argsort(along, kind="stable"), parts)
+    return np.array([pool[mine[value[:, mine].argmin(axis=1)]] for mine in lanes])
 
 
 def best_for_losses(

@@ -32,7 +32,7 @@ from chinchilla_jax.laws.objectives import (
 )
 from chinchilla_jax.laws.separation import NEAR_LINE
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
-from chinchilla_jax.solvers.dispatch import is_fast, solve_generally
+from chinchilla_jax.solvers.dispatch import has_kernel, solve_generally
 from chinchilla_jax.solvers.huber_scale import VERTEX_BELOW
 from chinchilla_jax.solvers.least_absolute import DUAL_TOLERANCE, ZERO
 from chinchilla_jax.solvers.requests import Asking, Request, alone
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws import Law
 
 _STEPS_FAST, _STEPS = 150, 300  # of each start, unless the options say otherwise
-_SLOW_STARTS = 32  # where no fast engine fits the law
+_SLOW_STARTS = 32  # where no kernel fits the law
 _FIRST_STARTS = 64  # of a fast fit that others build on; on large tables nearly all reach one optimum
 _AGREED = 0.9  # share of them at the best optimum below which every start is tried
 _FEWER = 4  # the five-parameter fit that gives another law a start has this many times fewer starts
@@ -79,9 +79,9 @@ def fit(
             "jaxopt-bfgs".
         starts: how many starts, spread over what is plausible for the law; or another fit of the same runs,
             whose distinct optima are then the starts. "auto" is all 4,500 starts of Hoffmann et al. 2022
-            (arXiv:2203.15556, section D.4) where a fast engine fits the law, 32 elsewhere.
+            (arXiv:2203.15556, section D.4) where the CPU kernel fits the law, 32 elsewhere.
         options: how hard the solver tries. With the usual `max_steps`, each start takes up to 150 steps (300
-            without a fast engine) and, where the best start runs out of them, 600 more from where it ended
+            without a kernel) and, where the best start runs out of them, 600 more from where it ended
             (except for `HuberScale`). Starts that are not another fit begin with a wide quadratic zone.
 
     Returns:
@@ -196,7 +196,7 @@ def ask_problem_fit(
 ) -> Asking[FitResult]:
     """`fit_problem` as a procedure, see solvers/requests.py."""
     design, law = problem.design, problem.law
-    fast, given = is_fast(law, problem.objective), options
+    fast, given = has_kernel(law, problem.objective), options
     options, more_steps = _steps(problem, options)
     if not isinstance(starts, FitResult):  # these starts are far from the optimum
         options = dataclasses.replace(options, wide_start=True)
@@ -239,10 +239,10 @@ def fit_until_agreed(
 ) -> FitResult:
     """The fit of `fit_problem` with starts="auto", sooner where a few starts already agree.
 
-    Where a fast engine fits the law, 64 starts come first; unless nine in ten of them are certified at the
+    Where the CPU kernel fits the law, 64 starts come first; unless nine in ten of them are certified at the
     best optimum, all are tried. The arguments are those of `fit_problem`.
     """
-    if not is_fast(problem.law, problem.objective):
+    if not has_kernel(problem.law, problem.objective):
         return fit_problem(problem, weights, solver=solver, options=options)
     first = fit_problem(problem, weights, solver=solver, starts=_FIRST_STARTS, options=options)
     agreed = first.status.certified and first.starts.n_at_best >= _AGREED * first.starts.n
@@ -260,7 +260,7 @@ def _steps(problem: Problem, options: SolverOptions | None) -> tuple[SolverOptio
     options = options or SolverOptions()
     if options.max_steps != SolverOptions.max_steps:
         return options, 0
-    steps = _STEPS_FAST if is_fast(problem.law, problem.objective) else _STEPS
+    steps = _STEPS_FAST if has_kernel(problem.law, problem.objective) else _STEPS
     more = 0 if isinstance(problem.objective, HuberScale) else _MORE_STEPS
     return dataclasses.replace(options, max_steps=steps), more
 

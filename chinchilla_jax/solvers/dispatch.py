@@ -56,15 +56,15 @@ def check_solver(name: str, law: Law, objective: Objective) -> None:
         raise UsageError(f"solver {name!r} fits the five-parameter law, not {law.name}; use 'newton'")
 
 
-def is_fast(law: Law, objective: Objective) -> bool:
-    """Whether a compiled engine takes the steps, and not the solver for any law."""
+def has_kernel(law: Law, objective: Objective) -> bool:
+    """Whether the CPU kernel can take the steps; any law under any objective has the engine in plain JAX."""
     return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError)
 
 
 def _check_engine(engine: str, solver: str, problem: Problem) -> None:
     """Refuse an engine that would have no part in the fit."""
     law, objective = problem.law, problem.objective
-    if engine == "lanes" and (solver != "newton" or not is_fast(law, objective)):
+    if engine == "lanes" and (solver != "newton" or not has_kernel(law, objective)):
         what = f"solver {solver!r}" if solver != "newton" else f"{law.name} by {objective.name}"
         raise UsageError(f"engine 'lanes' does not run {what}; use 'auto'")
 
@@ -178,7 +178,7 @@ def _solve_one(
 
 def _kernel(batch: Batch, options: SolverOptions) -> Kernel | None:
     """The CPU kernel if it is to take the steps."""
-    return chosen_kernel(options.engine) if is_fast(batch.law, batch.objective) else None
+    return chosen_kernel(options.engine) if has_kernel(batch.law, batch.objective) else None
 
 
 def solve_widths(

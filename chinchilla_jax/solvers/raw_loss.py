@@ -5,7 +5,7 @@ Notation
     e_i       raw residual, L_i (exp(r_i) - 1), about L_i r_i
 
 Squares of e_i are about squares of r_i with weights L_i^2, and absolute values with weights L_i. Such a fit
-of the logarithms has fast engines where the law has them, and far starts lead it astray less: raw residuals
+of the logarithms has the kernel where the law has one, and far starts lead it astray less: raw residuals
 grow like the exponential of the distance. The raw optimum is a few Newton steps away, and its certificate is
 that of the raw objective.
 """

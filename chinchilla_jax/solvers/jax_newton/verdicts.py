@@ -171,7 +171,8 @@ def _eliminated(matrix: Floats, right: Floats) -> tuple[Floats, Floats]:
         good = pivot > 0
         product = np.where(good, product * pivot, 0.0)
         inverse = 1.0 / np.where(good, pivot, 1.0)
-        form += b[:, j] ** 2 * inverse
+        with np.errstate(over="ignore"):  # of a lane that ended on a slope
+            form += b[:, j] ** 2 * inverse
         factor = m[:, j + 1 :, j] * inverse[:, None]
         m[:, j + 1 :, j + 1 :] -= factor[:, :, None] * m[:, j, None, j + 1 :]
         b[:, j + 1 :] -= factor * b[:, j, None]
