@@ -4,7 +4,12 @@
     pip install libtpu
     PYTHONPATH=. python benchmarks/compiled_for_devices.py
     PYTHONPATH=. python benchmarks/compiled_for_devices.py --targets cuda --laws kaplan broken
+    PYTHONPATH=. python benchmarks/compiled_for_devices.py --targets cuda --study 4000
     PYTHONPATH=. python benchmarks/compiled_for_devices.py --smoke      # lowers one law, compiles nothing
+
+Objectives of log residuals differ in arguments only, HuberScale among them; "raw" is the program of raw ones.
+A step is predicted from kernels and traffic as _device_model.py says, and with --study the device time of the
+paper study, from the steps of its lanes on this CPU (_study_steps.py; a minute or two).
 
 Exits with 1 where a call for the H200 is not one CUDA graph, spills registers (read by ptxas, if it is on the
 path), takes over 2 GB of temporary memory, or calls the host. A target whose plug-in is missing is left out.
@@ -18,6 +23,7 @@ import argparse
 import functools
 import importlib.util
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -33,6 +39,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax  # noqa: E402
+from _device_model import CALL, LINK, Program, Step, turns  # noqa: E402
+from _study_steps import Call  # noqa: E402
 from jax import export  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
 from jax.sharding import SingleDeviceSharding  # noqa: E402
@@ -61,6 +69,7 @@ device_description_str: "NVIDIA H200"
 """
 _PLUGINS = {"cuda": "jax_cuda13_plugin", "tpu": "libtpu"}
 _MOST_MEMORY = 2e9
+_RAW = "raw"  # the five-parameter law under raw residuals
 
 
 def main() -> int:
@@ -68,12 +77,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--targets", nargs="+", choices=list(_PLUGINS), default=list(_PLUGINS))
-    parser.add_argument("--laws", nargs="+", choices=list(LAWS), default=["chinchilla"])
+    parser.add_argument("--laws", nargs="+", choices=[*LAWS, _RAW], default=[*LAWS, _RAW])
     parser.add_argument("--lanes", type=int, default=65536)
+    parser.add_argument("--study", type=int, metavar="RESAMPLES", help="predict the paper study on an H200")
     parser.add_argument("--smoke", action="store_true", help="lower one law, compile nothing")
     args = parser.parse_args()
     faults = []
-    for law in args.laws:
+    for law in args.laws[: 1 if args.smoke else None]:
         if args.smoke:
             print(f"{law}: lowered for cuda, rocm and tpu in {_lower(law, args.lanes):.1f} s")
             continue
@@ -82,6 +92,8 @@ def main() -> int:
                 print(f"{target}: {_PLUGINS[target]} is not installed, left out")
                 continue
             faults += [f"{law}, {target}: {fault}" for fault in _compile(law, target, args.lanes)]
+    if args.study:
+        _predict(args.study)
     shutil.rmtree(_DUMP, ignore_errors=True)
     print("\n".join(faults) or "as it should be")
     return int(bool(faults))
@@ -89,13 +101,13 @@ def main() -> int:
 
 def _call(law: str, target: str, lanes: int, sharding: Any = None) -> tuple[Any, tuple[Any, ...]]:
     """The jitted call and its arguments; inside `float64_scope`."""
-    kind = LAWS[law]
+    kind = LAWS["chinchilla" if law == _RAW else law]
     constants = len(kind().constants(Design.from_runs(cj.load_runs("chinchilla"))))
     n_runs = compiled.padded_runs(240)
     sizes = compiled.sizes(target, n_runs)
-    rows, conditions = min(lanes, sizes.rows[-1]), sizes.conditions[-1]
+    rows, conditions = compiled.padded(lanes, sizes.rows), sizes.conditions[-1]
     shapes = arguments(kind, constants, n_runs, lanes, rows, conditions, sharding)
-    solve = functools.partial(rounds.solve, *compiled.static(kind, False, shapes, target))
+    solve = functools.partial(rounds.solve, *compiled.static(kind, law == _RAW, shapes, target))
     return solve, shapes
 
 
@@ -117,17 +129,67 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
     else:
         devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
     before, begun = set(Path(_DUMP).iterdir()), time.perf_counter()
-    with float64_scope():
-        solve, shapes = _call(law, target, lanes, SingleDeviceSharding(devices[0]))
-        options = compiled.options(target)
-        program = jax.jit(solve, compiler_options=options).trace(*shapes).lower().compile()
+    program = _program(law, target, lanes, devices[0])
     memory = program.memory_analysis().temp_size_in_bytes
     text = program.as_text()
     print(f"{law}, {target}, {lanes} lanes: {time.perf_counter() - begun:.0f} s, {memory / 1e6:.0f} MB")
     faults = [f"{memory / 1e9:.1f} GB of temporary memory"] if memory > _MOST_MEMORY else []
-    if re.search(r"callback|outfeed|send\(|recv\(", text):
+    calls = len(re.findall(r"callback|outfeed|send\(|recv\(", text))
+    print(f"  {calls} calls of the host")
+    if calls:
         faults.append("calls the host")
-    return faults + (_of_gpu(set(Path(_DUMP).iterdir()) - before) if target == "cuda" else [])
+    if target != "cuda":
+        return faults
+    for kind, step in sorted(_steps(text, lanes).items()):
+        print(
+            f"  a step in {kind}: {step.kernels} kernels, {step.traffic / 1e6:.0f} MB, "
+            f"{step.operations / 1e9:.2f} G operations; predicted {step.seconds * 1e6:.0f} us"
+        )
+    return faults + _of_gpu(set(Path(_DUMP).iterdir()) - before)
+
+
+def _program(law: str, target: str, lanes: int, device: Any) -> Any:
+    with float64_scope():
+        solve, shapes = _call(law, target, lanes, SingleDeviceSharding(device))
+        return jax.jit(solve, compiler_options=compiled.options(target)).trace(*shapes).lower().compile()
+
+
+def _steps(text: str, lanes: int) -> dict[str, Step]:
+    places = compiled.layout(lanes, "cuda").places
+    return Program(text, places, compiled.padded_runs(240)).steps()
+
+
+def _predict(resamples: int) -> None:
+    """Print the device time of the paper study, predicted."""
+    path = Path(_DUMP) / "steps"
+    # Not with this process's XLA_FLAGS: they have every program written down.
+    clean = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, str(Path(__file__).with_name("_study_steps.py")), str(resamples), str(path)]
+    subprocess.run(command, check=True, env=clean, stdout=subprocess.DEVNULL)
+    calls = [Call(*each) for each in pickle.loads(path.read_bytes())]
+    device = topologies.get_topology_desc(
+        platform="cuda", target_config=H200_TARGET, topology="1x1x1"
+    ).devices[0]
+    seconds = dict.fromkeys(("float32", "float64", "transfers", "calls"), 0.0)
+    fits, turns_of = 0, {"f32": 0, "f64": 0}
+    for lanes in sorted({call.lanes for call in calls}):
+        steps = _steps(_program("chinchilla", "cuda", lanes, device).as_text(), lanes)
+        places = compiled.layout(lanes, "cuda").places
+        for call in (call for call in calls if call.lanes == lanes):
+            for kind, name, of_lanes in (("f32", "float32", call.single), ("f64", "float64", call.double)):
+                count = turns(of_lanes.tolist(), places)
+                turns_of[kind] += count
+                seconds[name] += count * steps[kind].seconds
+            up = lanes * (4 * 6 + 4) * 8 + call.rows * compiled.padded_runs(240)
+            seconds["transfers"] += (up + lanes * 36 * 8) / LINK
+            seconds["calls"] += CALL
+            fits += len(call.single)
+    whole = sum(seconds.values())
+    parts = ", ".join(f"{name} {part:.3f}" for name, part in seconds.items())
+    print(
+        f"the paper study with {resamples} resamples on an H200, predicted: {whole:.3f} s ({parts}); "
+        f"{len(calls)} calls, {fits} lanes, {turns_of['f32']} + {turns_of['f64']} steps of all places"
+    )
 
 
 def _of_gpu(files: set[Path]) -> list[str]:

@@ -135,6 +135,7 @@ def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any, platform: st
         bounded=law.bounded,
         exponents=law.exponents,
         rounding=_ROUNDING * (_PAIR_OF_FLOAT32 if short else float(np.finfo(dtype).eps)),
+        unrolled=platform != "cpu",
     )
 
 

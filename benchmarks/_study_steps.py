@@ -1,0 +1,87 @@
+"""The steps of every lane of the paper study, in the calls that a device would be given; taken on this CPU.
+
+PYTHONPATH=. python benchmarks/_study_steps.py 4000 FILE     # a pickle of what `study_calls` returns
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from chinchilla_jax.cli import main
+from chinchilla_jax.solvers.jax_newton import calls, compiled, rounds
+from chinchilla_jax.study.execution import planning
+
+_BITS = 15  # of the steps of one precision
+
+
+class Call(NamedTuple):
+    """One call of the engine.
+
+    Attributes:
+        lanes: it is padded to.
+        rows: of weights, likewise.
+        starts: of each lane.
+        single: float32 steps of each lane, of all its starts.
+        double: float64 steps.
+    """
+
+    lanes: int
+    rows: int
+    starts: int
+    single: np.ndarray
+    double: np.ndarray
+
+
+def study_calls(resamples: int, target: str) -> list[Call]:
+    """Run the study and return its calls; for a process of its own, which it changes."""
+    found: list[Call] = []
+    lock = threading.Lock()
+    unpacked, call, prepare = rounds._unpacked, calls.Calls.__call__, calls.Calls.__init__
+
+    def both(ends: Any, size: int, steps: Any) -> Any:
+        ends = unpacked(ends, size, jnp.zeros_like(steps))
+        return ends._replace(steps=ends.steps * 2**_BITS + steps.astype(jnp.int32))
+
+    def prepared(self: calls.Calls, *arguments: Any) -> None:
+        prepare(self, *arguments)
+        self.here, self.sizes, self.workers = self.sizes, compiled.sizes(target, self.n_runs), 1
+
+    def recorded(self: calls.Calls, lanes: np.ndarray, starts: np.ndarray, widening: Any, limits: Any) -> Any:
+        # In calls of the size that this CPU has compiled.
+        there, self.sizes = self.sizes, self.here
+        place = {int(lane): number for number, lane in enumerate(lanes)}
+        parts = []
+        for part in self.parts(lanes):
+            mine = np.array([place[int(lane)] for lane in part])
+            parts.append(call(self, part, starts[:, mine], widening[:, mine], limits))
+        self.sizes = there
+        ends = jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        rows = compiled.padded(len(np.unique(self.row[lanes])), there.rows)
+        size = compiled.padded(len(lanes), there.lanes)
+        with lock:
+            found.append(Call(size, rows, len(starts), ends.steps % 2**_BITS, ends.steps >> _BITS))
+        return ends._replace(steps=ends.steps % 2**_BITS + (ends.steps >> _BITS))
+
+    rounds._unpacked = both
+    calls.Calls.__init__, calls.Calls.__call__ = prepared, recorded
+    planning.accelerated = lambda: True
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["study", "paper", "--out", folder, "--resamples", str(resamples), "--engine", "xla"]
+        code = main([*command, "--no-figures", "--quiet"])
+    if code:
+        raise SystemExit(f"the study ended with {code}")
+    return found
+
+
+if __name__ == "__main__":
+    found = [tuple(call) for call in study_calls(int(sys.argv[1]), "cuda")]
+    Path(sys.argv[2]).write_bytes(pickle.dumps(found))
