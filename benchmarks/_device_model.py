@@ -29,8 +29,8 @@ _FUNCTIONS = {
     "log-plus-one": 25,
 }
 _FREE = {
-    "parameter", "tuple", "get-tuple-element", "constant", "bitcast", "broadcast", "reshape", "iota", "after-all",
-    "opt-barrier", "call",
+    "parameter", "tuple", "get-tuple-element", "constant", "bitcast", "broadcast", "reshape", "iota",
+    "after-all", "opt-barrier", "call",
 }  # fmt: skip
 _BYTES = {"pred": 1, "u8": 1, "s8": 1, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _HEADER = re.compile(r"^(?:ENTRY )?(%[\w.\-]+) \(.*\{$", re.M)
