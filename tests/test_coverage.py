@@ -1,5 +1,8 @@
 """Simulated coverage: what is drawn, how it is counted, and that an interrupted run resumes."""
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,14 @@ from scipy import stats
 from test_intervals import TRUTH, runs_with_noise
 
 import chinchilla_jax as cj
-from chinchilla_jax.analysis import CoverageSpec, coverage, coverage_rows, coverage_table, rank_methods
+from chinchilla_jax.analysis import (
+    CoverageSpec,
+    coverage,
+    coverage_rows,
+    coverage_simulation,
+    coverage_table,
+    rank_methods,
+)
 from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_tables import coverage_error
 
@@ -90,6 +100,112 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_numbers(tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
     with pytest.raises(cj.UsageError, match="resamples is 30 there and 31 here"):
         coverage(runs, CoverageSpec(datasets=3, resamples=31, inner=2, scheme="pairs"), out=tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A directory with one part of three data sets, and its table."""
+    folder = tmp_path_factory.mktemp("coverage") / "run"
+    return folder, coverage(runs_with_noise(), SMALL, out=folder)
+
+
+@pytest.fixture
+def copied(kept, tmp_path):
+    """A copy of that directory that a test may damage, and the table."""
+    shutil.copytree(kept[0], tmp_path / "run")
+    return tmp_path / "run", kept[1]
+
+
+def part_of(folder):
+    (path,) = folder.glob("part-*")
+    return path
+
+
+def test_a_damaged_part_is_named_and_computed_again(copied):
+    folder, whole = copied
+    path = part_of(folder)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(cj.DataError, match=rf"{path.name}: this part is damaged.*to recompute it"):
+        coverage_rows(folder)
+    seen = []
+    with pytest.warns(cj.DataWarning, match=rf"{path.name}: damaged, will be recomputed"):
+        again = coverage(runs_with_noise(), SMALL, out=folder, progress=seen.append)
+    pd.testing.assert_frame_equal(again, whole)
+    assert again.attrs == whole.attrs and seen == [1, 1, 1]
+    assert path.read_bytes() != bytes(content)
+
+
+def test_an_empty_record_breaks_nothing(copied):
+    folder, whole = copied
+    (folder / "coverage.json").write_bytes(b"")
+    with pytest.warns(cj.DataWarning, match=r"coverage.json: damaged .* and written again"):
+        again = coverage(runs_with_noise(), SMALL, out=folder)
+    pd.testing.assert_frame_equal(again, whole)
+    pd.testing.assert_frame_equal(coverage(runs_with_noise(), SMALL, out=folder), whole)
+
+
+def test_a_run_that_is_stopped_anywhere_ends_with_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(coverage_simulation, "_PART", 2)
+    runs, spec = runs_with_noise(), CoverageSpec(datasets=3, resamples=5, scheme="pairs", methods=("basic",))
+    whole = coverage(runs, spec)
+    for stop in (1, 3):  # within the first part, and within the second
+        done = []
+
+        def progress(number, done=done, stop=stop):
+            done.append(number)
+            if len(done) == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            coverage(runs, spec, out=tmp_path / "run", progress=progress, workers=1)
+    seen = []
+    again = coverage(runs, spec, out=tmp_path / "run", progress=seen.append)
+    pd.testing.assert_frame_equal(again, whole)
+    assert again.attrs == whole.attrs
+    assert seen == [2, 1]
+
+
+def test_a_directory_of_an_older_version_is_read_and_extended(copied):
+    """Its files have no checksums: part-000000.parquet, and coverage.json without one."""
+    folder, whole = copied
+    rows = coverage_rows(folder)
+    part_of(folder).unlink()
+    record = json.loads((folder / "coverage.json").read_text())
+    del record["checksum"]
+    (folder / "coverage.json").write_text(json.dumps(record, indent=2))
+    rows[rows["dataset"] < 2].to_parquet(folder / "part-000000.parquet", index=False)
+    assert len(coverage_rows(folder)) == 2 * 8 * 2 * 6
+    seen = []
+    again = coverage(runs_with_noise(), SMALL, out=folder, progress=seen.append)
+    pd.testing.assert_frame_equal(again, whole)
+    assert seen == [2, 1]
+    pd.testing.assert_frame_equal(coverage_rows(folder), rows)
+
+
+def test_a_torn_file_of_an_older_version_is_computed_again(copied):
+    folder, whole = copied
+    record = json.loads((folder / "coverage.json").read_text())
+    del record["checksum"]
+    (folder / "coverage.json").write_text(json.dumps(record))
+    part_of(folder).unlink()
+    (folder / "part-000000.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(cj.DataError, match=r"part-000000.parquet: damaged; run the same command again"):
+        coverage_rows(folder)
+    with pytest.warns(cj.DataWarning, match="part-000000.parquet: damaged, will be recomputed"):
+        pd.testing.assert_frame_equal(coverage(runs_with_noise(), SMALL, out=folder), whole)
+    assert not (folder / "part-000000.parquet").exists()
+
+
+def test_a_run_may_be_kept_at_a_url(kept):
+    pytest.importorskip("fsspec")
+    runs = runs_with_noise()
+    pd.testing.assert_frame_equal(coverage(runs, SMALL, out="memory://coverage"), kept[1])
+    assert len(coverage_rows("memory://coverage")) == 3 * 8 * 2 * 6
+    seen = []
+    coverage(runs, SMALL, out="memory://coverage", progress=seen.append)
+    assert seen == [3]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -113,6 +113,13 @@ class LocalDirectory(Directory):
             pass
         return found
 
+    def entries(self) -> set[str]:
+        """See `Directory`."""
+        try:
+            return {name for name in os.listdir(self.path) if not name.startswith(".")}
+        except FileNotFoundError:
+            return set()
+
     def remove(self, name: str) -> None:
         """See `Directory`."""
         (self.path / name).unlink(missing_ok=True)
@@ -140,6 +147,24 @@ def open_directory(location: str | os.PathLike[str]) -> Directory:
     if isinstance(location, str) and is_url(text) and not text.startswith("file://"):
         return RemoteDirectory(text)
     return LocalDirectory(text.removeprefix("file://"))
+
+
+def refuse_no_folder(directory: Directory) -> None:
+    """Refuse a location of which the system says that no files can be put there.
+
+    Raises:
+        UsageError: it is a file, a link to nothing, or below a file.
+    """
+    if not isinstance(directory, LocalDirectory):
+        return
+    path = directory.path
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{directory}: this is a file; give a directory that is new or empty")
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{directory}: a link to nothing; make the folder it names, or give another")
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise UsageError(f"{directory}: cannot be written ({above} is a file); give another directory")
 
 
 def open_file(location: str | os.PathLike[str]) -> tuple[Directory, str]:

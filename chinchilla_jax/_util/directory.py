@@ -71,6 +71,10 @@ class Directory(abc.ABC):
         """The files of a folder by their name in it; empty if there is no such folder."""
 
     @abc.abstractmethod
+    def entries(self) -> set[str]:
+        """Names of the files and folders in it, without hidden ones; empty if it is not there."""
+
+    @abc.abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
 

@@ -121,6 +121,18 @@ class RemoteDirectory(Directory):
             if item["type"] == "file"
         }
 
+    def entries(self) -> set[str]:
+        """See `Directory`."""
+        self._system.forget()
+        try:
+            items = self._call("listing files", "ls", self._root, detail=True)
+        except FileNotFoundError:
+            return set()
+        paths = (item["name"].rstrip("/") for item in items)
+        # An object store may list the folder itself.
+        names = {path.rsplit("/", 1)[1] for path in paths if path.strip("/") != self._root.strip("/")}
+        return {name for name in names if not name.startswith(".")}
+
     def remove(self, name: str) -> None:
         """See `Directory`."""
         with contextlib.suppress(FileNotFoundError):

@@ -19,9 +19,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis.coverage_groups import sentence, shared_errors
 from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_spec import CoverageSpec
-from chinchilla_jax.analysis.coverage_store import claim, read_part, write_part
+from chinchilla_jax.analysis.coverage_store import CoverageParts
 from chinchilla_jax.analysis.coverage_tables import coverage_table
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.datasets import Runs
@@ -77,15 +76,16 @@ def coverage(
         law: the truth; None for the law fitted to `runs`.
         objective: of every fit, `Huber` or its name; by name it is what `bootstrap` uses for `runs`.
         delta: half-width of the zone, for an objective given by name; "auto" is decided by each data set.
-        out: a directory for the intervals of every data set, twenty data sets to a file. Data sets that it
-            already holds are not computed again: an interrupted run resumes, and more can be added later.
+        out: a directory (a path or URL) for the intervals of every data set, twenty data sets to a file. Data
+            sets that it already holds are not computed again: an interrupted run resumes, and more can be
+            added later. A damaged file is reported and its data sets are computed again.
         workers: data sets computed at the same time; None for one per core.
         options: how hard the solver tries, and by which engine; `out` does not record it.
         progress: called with the number of data sets just finished.
 
     Returns:
-        The table of `coverage_table`. `attrs` has delta, the name of the scheme, how many data sets of this
-        call were resampled by which (schemes), why the truth has no compute-optimal point, so that its
+        The table of `coverage_table`. `attrs` has delta, the name of the scheme, how many data sets
+        were resampled by which (schemes), why the truth has no compute-optimal point, so that its
         prescriptions cannot be covered (no_optimum, "" where it has one), the warnings of the fit, and what
         runs of a group share: lists groups, correlation and p (of no correlation, by permutation;
         NaN where it was not tested), and sentence.
@@ -93,6 +93,10 @@ def coverage(
     Raises:
         UsageError: the fit of `runs` is not certified, the runs have no such groups, or `out` holds another
             simulation.
+        ChinchillaError: `out` cannot be written.
+
+    Warns:
+        DataWarning: a file in `out` is damaged.
     """
     import pandas as pd
 
@@ -102,20 +106,12 @@ def coverage(
     chosen = _objective(runs, objective, delta)
     point = _certified_fit(runs, chosen, options)
     simulation = _Simulation(runs, point, point.law if law is None else law, spec, chosen, options)
-    folder = None if out is None else claim(Path(out).expanduser(), simulation.record())
+    kept = None if out is None else CoverageParts(out, simulation.record(), simulation.rows_each)
     workers = workers or available_cores()
-    parts = []
-    for first in range(0, spec.datasets, _PART):
-        numbers = range(first, min(first + _PART, spec.datasets))
-        path = None if folder is None else folder / f"part-{first:06d}.parquet"
-        rows = None if path is None else read_part(path, numbers)
-        if rows is None:
-            rows = simulation.rows(numbers, workers, progress)
-            if path is not None:
-                write_part(path, rows)
-        elif progress is not None:
-            progress(len(numbers))
-        parts.append(rows)
+    parts = [
+        simulation.part(range(first, min(first + _PART, spec.datasets)), kept, workers, progress)
+        for first in range(0, spec.datasets, _PART)
+    ]
     table = coverage_table(pd.concat(parts, ignore_index=True))
     shared = simulation.shared
     table.attrs = {
@@ -124,7 +120,7 @@ def coverage(
         "p": [each.p for each in shared],
         "delta": chosen.delta,
         "scheme": spec.scheme if isinstance(spec.scheme, str) else spec.scheme.name,
-        "schemes": dict(Counter(simulation.schemes).most_common()),
+        "schemes": dict(Counter(each for _, each in sorted(simulation.schemes.items())).most_common()),
         "no_optimum": no_optimum(simulation.law),
         "warnings": point.warnings,
         "sentence": sentence(shared),
@@ -150,7 +146,8 @@ class _Simulation:
         groups = tuple((each.members, each.correlation) for each in self.shared)
         self.noise = Noise.of_fit(point, kind=spec.noise, shared=groups)
         self.truth = spec.truths(law)
-        self.schemes: list[str] = []  # of the data sets simulated so far
+        self.schemes: dict[int, str] = {}  # by the number of the data set, where it is known
+        self.rows_each = len(self.truth) * len(spec.levels) * len(spec.methods or ())
 
     def record(self) -> dict[str, Any]:
         """All that the intervals of a data set depend on; the number of data sets is not part of it."""
@@ -171,7 +168,31 @@ class _Simulation:
             "precision": self.options.precision,
         }
 
-    def rows(self, numbers: range, workers: int, progress: Callable[[int], None] | None) -> pd.DataFrame:
+    def part(
+        self, numbers: range, kept: CoverageParts | None, workers: int, progress: Callable[[int], None] | None
+    ) -> pd.DataFrame:
+        """The rows of these data sets: of those that are kept from there, of the others computed and kept."""
+        import pandas as pd
+
+        tables, missing = [], list(numbers)
+        found = None if kept is None else kept.read(numbers)
+        if found is not None:
+            tables.append(found[0])
+            there = set(found[0]["dataset"])
+            self.schemes |= {number: scheme for number, scheme in found[1].items() if number in there}
+            missing = [number for number in numbers if number not in there]
+            if progress is not None:
+                progress(len(there))
+        if missing:
+            tables.append(self.rows(missing, workers, progress))
+        rows = pd.concat(tables, ignore_index=True)
+        if missing and kept is not None:
+            kept.write(numbers, rows, self.schemes)
+        return rows
+
+    def rows(
+        self, numbers: Sequence[int], workers: int, progress: Callable[[int], None] | None
+    ) -> pd.DataFrame:
         import pandas as pd
 
         def work(number: int) -> dict[str, list[Any]]:
@@ -180,8 +201,11 @@ class _Simulation:
                 progress(1)
             return columns
 
-        with ThreadPoolExecutor(workers, thread_name_prefix="data set") as pool:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="data set")
+        try:
             found = list(pool.map(work, numbers))
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interruption does not wait for those that have not begun
         return pd.DataFrame({name: [value for each in found for value in each[name]] for name in found[0]})
 
     def one(self, number: int) -> dict[str, list[Any]]:
@@ -193,7 +217,7 @@ class _Simulation:
         )
         seed = self.spec.seed + 1 + number
         boot = self._bootstrap(drawn, seed)
-        self.schemes.append(boot.scheme.text)
+        self.schemes[number] = boot.scheme.text
         replicates = judged_replicates(boot, self.spec.boundary)
         intervals = Intervals(replicates, self.spec.quantities, seed=seed)
         columns: dict[str, list[Any]] = {name: [] for name in ("dataset", *_COLUMNS, "truth")}

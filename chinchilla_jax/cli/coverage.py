@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,9 +77,8 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 @seed_option("Seed of the data sets and resamples.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep every interval in DIR, and resume from there.",
+    help="Keep every interval in DIR, a path or URL, and resume from there.",
 )
 @newton_options
 @output_options
@@ -98,7 +96,7 @@ def coverage_command(
     method: tuple[str, ...],
     flops: tuple[float, ...],
     seed: int,
-    out: Path | None,
+    out: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:

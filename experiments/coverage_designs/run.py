@@ -13,6 +13,8 @@ Writes coverage.csv, the same as coverage.md, estimates.csv and the figure besid
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import multiprocessing
 import os
 import tempfile
@@ -29,9 +31,10 @@ from judge import Setting, judged, truths
 from plot_designs import plot_designs
 from summary import coverage_rows, estimate_rows, markdown
 
-from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax.analysis.coverage_store import claim
+from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
+from chinchilla_jax._util.work_directory import WorkDirectory
+from chinchilla_jax.analysis.coverage_store import differences
 
 HERE = Path(__file__).parent
 CHUNK = 25  # data sets in a file
@@ -68,7 +71,7 @@ def _run(args: argparse.Namespace) -> None:
         if name not in known:
             raise unknown_name("row", name, tuple(known))
     out = args.out or Path("results") / f"coverage-designs-{args.resamples}-{args.seed}"
-    claim(out, {"kind": "coverage designs", "resamples": args.resamples, "seed": args.seed})
+    _kept(out, args.resamples, args.seed)  # before hours of work: another run's directory is refused
     chosen = [known[name] for name in args.rows or known]
     tables: list[tuple[pd.DataFrame, ...]] = []
     context = multiprocessing.get_context("spawn")  # a fork would share the threads of JAX
@@ -123,19 +126,35 @@ def part(
     name: str, numbers: range, settings: list[Setting], resamples: int, seed: int, out: Path
 ) -> np.ndarray:
     """What was found on some data sets of a row, from its file or computed and written there."""
-    path = out / f"{name.replace(' ', '_').replace(',', '')}-{numbers.start:06d}.npz"
+    parts = _kept(out, resamples, seed)
+    stem = f"{name.replace(' ', '_').replace(',', '')}-{numbers.start:06d}"
+    file, _ = parts.files().get(stem, ("", None))
     kept: dict[str, np.ndarray] = {}
-    if path.exists():
-        with np.load(path) as file:
-            kept = {each: file[each] for each in file.files if len(file[each]) >= len(numbers)}
+    try:
+        with np.load(io.BytesIO(parts.read(file))) if file else contextlib.nullcontext({}) as there:
+            kept = {each: there[each] for each in there if len(there[each]) >= len(numbers)}
+    except DamagedPartError:
+        print(f"{parts.directory.at(file)}: damaged, will be recomputed", flush=True)
     missing = [setting for setting in settings if str(setting) not in kept]
     if missing:
         row = _rows()[name]
         found = np.stack([judged(row, number, missing, resamples, seed) for number in numbers])
         kept |= {str(setting): found[:, i] for i, setting in enumerate(missing)}
-        with atomic_write(path) as stream:
-            np.savez(stream, **kept)
+        content = io.BytesIO()
+        np.savez(content, **kept)
+        written = parts.write(stem, content.getvalue())
+        if file not in ("", written):
+            parts.directory.remove(file)
     return np.stack([kept[str(setting)][: len(numbers)] for setting in settings], axis=1)
+
+
+def _kept(out: Path, resamples: int, seed: int) -> PartFiles:
+    """The files with what was found on every data set."""
+    record = {"kind": "coverage designs", "resamples": resamples, "seed": seed}
+    work = WorkDirectory(out, "coverage_designs", record, stems=r"[^/]+-\d{6}", differences=differences)
+    return PartFiles(
+        work.directory, "", r"[^/]+-\d{6}", ".npz", what="part", remedy="run the same command again"
+    )
 
 
 _known: dict[str, Row] = {}

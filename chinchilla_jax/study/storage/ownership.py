@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from chinchilla_jax._util.directories import Directory, LocalDirectory
+from chinchilla_jax._util.directories import Directory, refuse_no_folder
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_ranges
 from chinchilla_jax.study.environment import versions
@@ -95,15 +94,7 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
 
 
 def _refuse_other_content(directory: Directory) -> None:
-    if isinstance(directory, LocalDirectory):
-        path = directory.path
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{directory}: this is a file; give a directory that is new or empty")
-        if path.is_symlink() and not path.exists():
-            raise UsageError(f"{directory}: a link to nothing; make the folder it names, or give another")
-        above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-        if not above.is_dir():
-            raise UsageError(f"{directory}: cannot be written ({above} is a file); give another directory")
+    refuse_no_folder(directory)
     if directory.exists(RECORD):
         return
     for name in _OURS:
