@@ -306,9 +306,7 @@ def _meet_bound(rules: Rules, anchor: Array, curved: Array, step: Array, length:
             under = below(frame.take_step(anchor, curved, step, middle))
             return jnp.where(under, low, middle), jnp.where(under, middle, high)
 
-        _, high = lax.fori_loop(
-            0, HALVINGS, halve, (jnp.zeros_like(length), length), unroll=rules.unrolled
-        )
+        _, high = lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(length), length), unroll=rules.unrolled)
         at_bound = frame.take_step(anchor, curved, step, high)
         stopped = at_bound.at[places].set(jnp.maximum(at_bound[places], 0.0))
         return jnp.where(below(target), stopped, target)
