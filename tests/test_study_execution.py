@@ -297,7 +297,8 @@ def test_a_stopped_process_loses_nothing_that_it_has_written(study, spec_file, t
         "fast = executors.run_job\n"
         "executors.run_job = lambda *job: (time.sleep(0.3), fast(*job))[1]\n"
         "from chinchilla_jax.cli import main\n"
-        f"sys.exit(main(['study', {spec_file!r}, '--out', {str(out)!r}, '--workers', '1', '--no-figures']))\n"
+        f"sys.argv = ['', 'study', {spec_file!r}, '--out', {str(out)!r}, '--workers', '1', '--no-figures']\n"
+        "sys.exit(main())\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
 from chinchilla_jax._util.progress_bar import announce_in_logs
 from chinchilla_jax._util.reproducible import may_restart
+from chinchilla_jax.cli.ending import PROGRAM, OwnProcess, print_error
 
-PROGRAM = "chinchilla-jax"
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 FAILED, BAD_INPUT = 1, 2
 
@@ -39,32 +38,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The name of a table may contain characters that the terminal's encoding lacks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if arguments is not None:
+        return _code_of(arguments, print_error)
+    process = OwnProcess()
     try:
-        if arguments is None:
-            _treat_sigterm_as_ctrl_c()
+        code = _code_of(sys.argv[1:], process.last_line, own=True)
+    except KeyboardInterrupt:  # while an error was printed
+        code = FAILED
+    return process.end(code)
+
+
+def _code_of(arguments: Sequence[str], say: Callable[[str], None], *, own: bool = False) -> int:
+    """The exit code; an error is said in a line. `own` says that the process is the command line's."""
+    try:
+        if own:
             announce_in_logs()
             may_restart()
         with _warnings_in_a_line():
-            code = _run(sys.argv[1:] if arguments is None else arguments)
+            code = _run(arguments, say)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _fail("interrupted", FAILED)
+        say("interrupted")
+        return FAILED
     except OSError as error:
         _discard_stdout()
         # A reader that has seen enough, such as `| head`, needs no message.
-        return FAILED if isinstance(error, BrokenPipeError) else _report(error)
+        return FAILED if isinstance(error, BrokenPipeError) else _report(error, say)
     except Exception as error:
-        return _report(error)
+        return _report(error, say)
 
 
-def _treat_sigterm_as_ctrl_c() -> None:
-    """Have SIGTERM, which batch systems send, end the program as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], say: Callable[[str], None]) -> int:
     try:
         import click
 
@@ -83,7 +89,8 @@ def _run(arguments: Sequence[str]) -> int:
         text = " ".join(error.format_message().split()).rstrip(".").replace(". (Did you", " (did you")
         context = getattr(error, "ctx", None)
         see = f"see {context.command_path if context else PROGRAM} --help"
-        return _fail(f"{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else ';'} {see}", BAD_INPUT)
+        say(f"{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else ';'} {see}")
+        return BAD_INPUT
 
 
 @contextlib.contextmanager
@@ -107,21 +114,19 @@ def _warnings_in_a_line() -> Iterator[None]:
         yield
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, say: Callable[[str], None]) -> int:
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
         traceback.print_exception(error)
     if isinstance(error, ChinchillaError):
-        return _fail(str(error), BAD_INPUT if isinstance(error, DataError | UsageError) else FAILED)
+        say(str(error))
+        return BAD_INPUT if isinstance(error, DataError | UsageError) else FAILED
     if isinstance(error, OSError) and error.strerror:
-        return _fail(f"{error.filename or 'stdout'}: {error.strerror}", FAILED)
-    return _fail(f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)", FAILED)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
-    return code
+        say(f"{error.filename or 'stdout'}: {error.strerror}")
+    else:
+        say(f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
+    return FAILED
 
 
 def _discard_stdout() -> None:

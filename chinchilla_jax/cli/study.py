@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shlex
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +15,7 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError, closest
 from chinchilla_jax._util.limits import RESAMPLES, WORKERS
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.ending import say_if_interrupted
 from chinchilla_jax.cli.fit_options import engine_option
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import bundle, quiet_option
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RUN = "run"
 _COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
+_RESUME = "rerun the same command to resume"
 
 _spec_argument = click.argument("spec", help="paper (the published study), or the path of a TOML file.")
 _directory_argument = click.argument("directory", metavar="DIR", help="Directory of a study, or its URL.")
@@ -131,6 +132,7 @@ def run_command(
     _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
     options["progress"] = _Announced(_plan_line(spec, asked))
+    say_if_interrupted(f"{_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
     try:
         if executor == "jax":
             from chinchilla_jax.study.execution.multihost import join
@@ -142,7 +144,7 @@ def run_command(
         else:
             print_status(run_shard(asked, out, part, executor=executor, **options), f"shard {part} done")
     except KeyboardInterrupt:
-        _interrupted(out)
+        raise _interrupted(out) from None
 
 
 @study_command.command("init")
@@ -303,22 +305,22 @@ class _Announced(Progress):
         self._bar.close()
 
 
-def _interrupted(out: str) -> None:
-    """End at once with a line on how to resume; chunks in progress are dropped without waiting for them."""
+def _interrupted(out: str) -> ChinchillaError:
+    """The line on how to resume; chunks in progress are dropped."""
     from chinchilla_jax._util.remote import hurried
-    from chinchilla_jax._util.urls import is_url, without_secrets
     from chinchilla_jax.study.status import chunks_written
 
-    text = f"{without_secrets(out) if is_url(out) else out}: interrupted"
+    text = f"{_place(out)}: interrupted"
     try:
         with hurried(_COUNT_SECONDS):
             written, chunks = chunks_written(out)
         text += f"; {written:,} of {chunks:,} chunks are kept"
     except (ChinchillaError, OSError):
         pass
-    error = ChinchillaError(f"{text}; rerun the same command to resume")
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        # Threads inside the solver or the compiler cannot be stopped, and a normal end would join them.
-        print(f"chinchilla-jax: error: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    raise error
+    return ChinchillaError(f"{text}; {_RESUME}")
+
+
+def _place(out: str) -> str:
+    from chinchilla_jax._util.urls import is_url, without_secrets
+
+    return without_secrets(out) if is_url(out) else out
