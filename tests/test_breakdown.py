@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import brentq
 from test_intervals import runs_with_noise
@@ -158,3 +159,33 @@ def test_noise_is_searched_in_every_draw():
 def test_what_cannot_be_searched(arguments, message):
     with pytest.raises(cj.UsageError, match=message):
         breakdown(RUNS, resamples=10, **arguments)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_or_damaged_ends_with_the_same_table(tmp_path):
+    quick = {"resamples": 10, "tolerance": 0.5, "flops": 5.76e23}
+    families = ["multiplicative", "log_normal_noise"]
+    whole = breakdown(RUNS, families=families, repeats=2, **quick)
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breakdown(RUNS, families=families[:1], out=tmp_path / "run", progress=stop, **quick)
+    (kept,) = (tmp_path / "run").glob("multiplicative-up-0000-*.parquet")
+    stamp = kept.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(
+        breakdown(RUNS, families=families, repeats=2, out=tmp_path / "run", **quick), whole
+    )
+    assert kept.stat().st_mtime_ns == stamp and len(list((tmp_path / "run").glob("*.parquet"))) == 4
+    content = bytearray(kept.read_bytes())
+    content[1000] ^= 4
+    kept.write_bytes(content)
+    with pytest.warns(cj.DataWarning, match=f"{kept.name}: damaged, will be recomputed"):
+        again = breakdown(RUNS, families=families, repeats=2, out=tmp_path / "run", **quick)
+    pd.testing.assert_frame_equal(again, whole)
+    assert again.attrs == whole.attrs
+    with pytest.raises(
+        cj.UsageError, match=r"another breakdown run .resamples is 10 there and 11 here"
+    ):
+        breakdown(RUNS, families=families, out=tmp_path / "run", **quick | {"resamples": 11})

@@ -146,6 +146,7 @@ def test_an_empty_record_breaks_nothing(copied):
     pd.testing.assert_frame_equal(coverage(runs_with_noise(), SMALL, out=folder), whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_anywhere_ends_with_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(coverage_simulation, "_PART", 2)
     runs, spec = runs_with_noise(), CoverageSpec(datasets=3, resamples=5, scheme="pairs", methods=("basic",))
@@ -184,6 +185,7 @@ def test_a_directory_of_an_older_version_is_read_and_extended(copied):
     pd.testing.assert_frame_equal(coverage_rows(folder), rows)
 
 
+@pytest.mark.slow
 def test_a_torn_file_of_an_older_version_is_computed_again(copied):
     folder, whole = copied
     record = json.loads((folder / "coverage.json").read_text())

@@ -15,12 +15,13 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.directories import Directory, one_line_disk_errors, open_directory, refuse_no_folder
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError
 from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
+from chinchilla_jax._util.record_differences import record_differences
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
 from chinchilla_jax._util.user_warning import warn_user
 
@@ -46,7 +47,7 @@ class WorkDirectory:
         kind: of the computation, "coverage" or "breakdown"; it names the record.
         record: all that the numbers depend on, as JSON values.
         stems: a regular expression of the stems of parts.
-        differences: of a record there and the one here, each in a few words; none where they agree.
+        rounded: fields of the record that are compared up to rounding, see `record_differences`.
 
     Raises:
         UsageError: the location holds something else.
@@ -61,13 +62,13 @@ class WorkDirectory:
         record: Record,
         *,
         stems: str,
-        differences: Callable[[Record, Record], list[str]],
+        rounded: Collection[str] = (),
     ) -> None:
         """Claim the directory."""
         self.directory = open_directory(location)
         self.parts = parts_in(self.directory, stems)
         self.sealed = True
-        self._kind, self._name, self._differences = kind, f"{kind}.json", differences
+        self._kind, self._name, self._rounded = kind, f"{kind}.json", rounded
         self._record = record
         with self.one_line_errors():
             refuse_no_folder(self.directory)
@@ -96,7 +97,7 @@ class WorkDirectory:
         name = self._files[stem][0]
         try:
             table, record, fields = read_part(self.parts, name)
-            if not self._differences(record, self._record):
+            if not record_differences(record, self._record, self._rounded):
                 return table, fields
             reason = "of another computation"
         except DamagedPartError:
@@ -137,7 +138,7 @@ class WorkDirectory:
             if there is None:
                 self._refuse_other_content(content, damage)
                 there = self._record
-        found = self._differences(there, self._record)
+        found = record_differences(there, self._record, self._rounded)
         if found:
             raise UsageError(
                 f"{self.directory} holds another {self._kind} run ({'; '.join(found)}); give another "

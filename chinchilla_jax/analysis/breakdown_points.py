@@ -22,6 +22,7 @@ leave the size outside all the same, the interval is extended to it.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,18 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.limits import FITS, WEIGHTS
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number, whole_number
-from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Fitted, Place, Sizes
+from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Sizes
+from chinchilla_jax.analysis.breakdown_search import Found, search
+from chinchilla_jax.analysis.breakdown_store import KIND, SearchParts
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
+from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import training_flops, usual_budget
-from chinchilla_jax.laws.objectives import Huber
+from chinchilla_jax.laws.objectives import Huber, settings
 from chinchilla_jax.laws.optimum import require_optimum
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 from chinchilla_jax.solvers import SolverOptions
@@ -51,8 +55,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
-_SCAN = 22  # sizes fitted on the way out, before the bisection
-_FEWEST = 0.5  # share of the resamples that must converge for a size to be judged
 
 
 def breakdown(
@@ -68,6 +70,7 @@ def breakdown(
     scheme: Scheme | str = "auto",
     objective: Huber | None = None,
     options: SolverOptions | None = None,
+    out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """The smallest size of each family at which each conclusion changes.
@@ -87,6 +90,9 @@ def breakdown(
         objective: of every fit; None for that of `fit(runs)`. Where the residuals decide the width of its
             zone, those of the unperturbed runs do.
         options: how hard the solver tries, and by which engine.
+        out: a directory (a path or URL) for what every search finds. Searches that it already holds are not
+            made again: an interrupted run resumes, and families and draws can be added later. A damaged file
+            is reported and its search is made again.
         progress: called with 1 after every search, out of `n_searches`.
 
     Returns:
@@ -101,7 +107,8 @@ def breakdown(
         estimate.
 
     Raises:
-        UsageError: an argument is out of range.
+        UsageError: an argument is out of range, or `out` holds another breakdown.
+        ChinchillaError: `out` cannot be written.
         NoEstimateError: the unperturbed fits are not certified, or have no compute-optimal point.
     """
     import pandas as pd
@@ -132,17 +139,41 @@ def breakdown(
             "compute-optimal point, and a breakdown needs two; give more runs or more resamples"
         )
     criteria = [kind(none, tails) for kind in CRITERIA.values()]
+    kept = None
+    if out is not None:
+        settings_used = options or SolverOptions()
+        record = {
+            "kind": KIND,
+            "data_hash": runs.data_hash,
+            "resamples": len(ids),
+            "level": float(level),
+            "tolerance": float(tolerance),
+            "flops": float(budget),
+            "seed": int(seed),
+            "scheme": scheme_record(chosen),
+            **settings(used),
+            "law": [float(value) for value in none.point.law.as_dict().values()],
+            "decrement": settings_used.tolerance,
+            "max_steps": settings_used.max_steps,
+            "precision": settings_used.precision,
+        }
+        kept = SearchParts(out, record)
     rows = []
     for family in families:
-        searches: list[list[_Search]] = []
+        searches: list[list[Found]] = []
         for repeat in range(_draws(family, repeats)):
             searches.append([])
             for path in paths(runs, family, repeat):
-                searches[-1].append(_Search(path, sizes, none, criteria, tolerance))
+                found = None if kept is None else kept.read(path, repeat)
+                if found is None:
+                    found = search(path, sizes, none, criteria, tolerance)
+                    if kept is not None:
+                        kept.write(path, repeat, found)
+                searches[-1].append(found)
                 if progress is not None:
                     progress(1)
-        for same in zip(*searches, strict=True):  # one path under all draws
-            rows += [_row(same, criterion, level) for criterion in criteria]
+        for path, *draws in zip(paths(runs, family), *searches, strict=True):  # one path under all draws
+            rows += [_row(path, draws, criterion, level) for criterion in criteria]
     table = pd.DataFrame(rows)
     table.attrs = {
         "flops": budget,
@@ -167,73 +198,12 @@ def _draws(family: str, repeats: int) -> int:
     return repeats if known is not None and known.random else 1
 
 
-class _Search:
-    """One path: sizes on the way out, then bisection for each criterion. Each size is fitted once."""
-
-    def __init__(
-        self, path: Path, sizes: Sizes, none: Fitted, criteria: Sequence[Criterion], tolerance: float
-    ) -> None:
-        self.path, self.sizes = path, sizes
-        self.fitted: dict[float, Fitted] = {0.0: none}
-        # From well inside the documented miscount to the limit, evenly in the logarithm.
-        first = min(0.3 * path.documented, 0.1 * path.limit)
-        self.scanned = [0.0]
-        for distance in np.geomspace(first, path.limit, _SCAN):
-            if not self._usable(float(distance)):
-                break
-            self.scanned.append(float(distance))
-        self.places: dict[str, Place] = {}
-        self.distances = {each.name: self._bisect(each, tolerance) for each in criteria}
-
-    def _usable(self, distance: float) -> bool:
-        if distance not in self.fitted:
-            self.fitted[distance] = self.sizes.at(self.path.at(distance))
-        return bool(self.fitted[distance].known.mean() >= _FEWEST)
-
-    def _bisect(self, criterion: Criterion, tolerance: float) -> float:
-        """The smallest distance at which the criterion is met; NaN if it is at none."""
-        met = [criterion.met(self.fitted[distance]) for distance in self.scanned]
-        first = met.index(True) if any(met) else len(met) - 1
-        self.places[criterion.name] = criterion.place(self.fitted[self.scanned[first]])
-        if not any(met):
-            return math.nan
-        if first == 0:
-            return 0.0
-        low, high = self.scanned[first - 1], self.scanned[first]
-        while high - low > tolerance * high:
-            middle = 0.5 * (low + high)
-            if not self._usable(middle):
-                return math.nan
-            if criterion.met(self.fitted[middle]):
-                high = middle
-            else:
-                low = middle
-        self.places[criterion.name] = criterion.place(self.fitted[high])
-        return 0.5 * (low + high)
-
-    def own(self, criterion: Criterion) -> Floats:
-        """The distance at which each single resample meets the criterion: inf where it never does."""
-        distances = sorted(distance for distance in self.fitted if distance <= self.scanned[-1])
-        place = self.places[criterion.name]
-        excess = np.stack([criterion.excess(self.fitted[each], place) for each in distances])
-        found = np.full(excess.shape[1], np.inf)
-        for r, column in enumerate(excess.T):
-            known = ~np.isnan(column)
-            x, y = np.array(distances)[known], column[known]
-            beyond = np.flatnonzero(y > 0)
-            if known[0] and beyond.size:
-                i = int(beyond[0])
-                found[r] = x[0] if i == 0 else x[i - 1] - y[i - 1] * (x[i] - x[i - 1]) / (y[i] - y[i - 1])
-        return found[~np.isnan(excess[0])]
-
-
-def _row(searches: Sequence[_Search], criterion: Criterion, level: float) -> dict[str, object]:
+def _row(path: Path, searches: Sequence[Found], criterion: Criterion, level: float) -> dict[str, object]:
     """One line of the table, from the searches of all draws of one path."""
-    path = searches[0].path
     # A draw that never meets the criterion counts as infinitely far.
     each = np.array([search.distances[criterion.name] for search in searches])
     typical = float(np.median(np.where(np.isnan(each), np.inf, each)))
-    own = np.concatenate([search.own(criterion) for search in searches])
+    own = np.concatenate([search.own[criterion.name] for search in searches])
     # No interpolation between a number and an infinity.
     near, far = (float(np.quantile(own, tail, method="nearest")) for tail in central_tails(level))
     near, far = min(near, typical), max(far, typical)
@@ -247,12 +217,12 @@ def _row(searches: Sequence[_Search], criterion: Criterion, level: float) -> dic
         "low": min(closest, farthest),
         "high": max(closest, farthest),
         "level": level,
-        "searched_to": size_at(path, min(search.scanned[-1] for search in searches)),
+        "searched_to": size_at(path, min(search.searched_to for search in searches)),
         "documented": size_at(path, path.documented),
         "times_documented": typical / path.documented if found else math.nan,
         "times_low": near / path.documented,
         "times_high": far / path.documented,
         "within_documented": found and typical <= path.documented,
         "repeats": len(searches),
-        "n_sizes": sum(len(search.fitted) - 1 for search in searches),
+        "n_sizes": sum(search.n_sizes for search in searches),
     }

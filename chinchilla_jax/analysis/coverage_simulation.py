@@ -33,6 +33,7 @@ from chinchilla_jax.analysis.coverage_spec import CoverageSpec
 from chinchilla_jax.analysis.coverage_store import CoverageParts
 from chinchilla_jax.analysis.coverage_tables import coverage_table
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
+from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
-    from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws.objectives import Delta, Objective
@@ -160,7 +160,7 @@ class _Simulation:
             "delta": self.objective.delta,
             "law": [float(value) for value in self.law.as_dict().values()],
             **{name: list(value) if isinstance(value, tuple) else value for name, value in own.items()},
-            "scheme": _scheme_record(self.spec.scheme),
+            "scheme": scheme_record(self.spec.scheme),
             "groups": [each.by for each in self.shared],
             "correlation": [each.correlation for each in self.shared],
             "tolerance": self.options.tolerance,
@@ -283,15 +283,6 @@ def _objective(runs: Runs, objective: Objective | str, delta: Delta | None) -> H
     if type(found) is not Huber:
         raise UsageError(f"coverage: objective is {found.name}; give huber, whose errors it can simulate")
     return found
-
-
-def _scheme_record(scheme: Scheme | str) -> str | dict[str, Any]:
-    """A scheme by its name or, where it was given settings, with them: plain values, as JSON has them."""
-    if isinstance(scheme, str):
-        return scheme
-    fields: dict[str, Any] = dataclasses.asdict(scheme) if dataclasses.is_dataclass(scheme) else {}
-    plain = {name: np.asarray(value).tolist() for name, value in fields.items() if value is not None}
-    return {"scheme": scheme.name, **plain}
 
 
 def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) -> FitResult:

@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError
 from chinchilla_jax._util.user_warning import warn_user
@@ -44,7 +42,7 @@ class CoverageParts:
 
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any], rows: int) -> None:
         """Claim the directory."""
-        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, differences=differences)
+        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=("law", "correlation"))
         self._rows = rows
 
     def read(self, numbers: range) -> tuple[pd.DataFrame, dict[int, str]] | None:
@@ -138,32 +136,3 @@ def _longest_first(stems: Any) -> dict[int, list[str]]:
         _, first, count = stem.split("-")
         found.setdefault(int(first), []).append((int(count), stem))
     return {first: [stem for _, stem in sorted(each, reverse=True)] for first, each in found.items()}
-
-
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """How two simulations differ, such as "seed is 0 there and 1 here"."""
-    told = []
-    for name in dict.fromkeys((*here, *there)):
-        old, new = there.get(name), here.get(name)
-        # These come from a fit, which another machine may round differently.
-        if name in ("law", "correlation") and _close(old, new):
-            continue
-        if old != new:
-            told.append(f"{name.replace('_', ' ')} is {_brief(old)} there and {_brief(new)} here")
-    # Another table has another law and correlation, which adds nothing.
-    other_data = [text for text in told if text.startswith("data hash")]
-    return [text for text in told if not (other_data and text.startswith(("law", "correlation")))]
-
-
-def _close(old: Any, new: Any) -> bool:
-    """Whether two lists of numbers are the same up to rounding."""
-    lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
-    return lists and np.allclose(old, new, rtol=1e-6, atol=1e-9)
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_brief, value)) + "]"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value[:12] if isinstance(value, str) else str(value)

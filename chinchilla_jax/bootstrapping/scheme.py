@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from chinchilla_jax.bootstrapping.weights import leave_one_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
@@ -81,3 +83,12 @@ class Scheme(abc.ABC):
     def count(self, runs: Runs, resamples: int) -> int:
         """How many resamples there are when `resamples` are asked for."""
         return resamples
+
+
+def scheme_record(scheme: Scheme | str) -> str | dict[str, Any]:
+    """A scheme by its name or, where it was given settings, with them: plain values, as JSON has them."""
+    if isinstance(scheme, str):
+        return scheme
+    fields: dict[str, Any] = dataclasses.asdict(scheme) if dataclasses.is_dataclass(scheme) else {}
+    plain = {name: np.asarray(value).tolist() for name, value in fields.items() if value is not None}
+    return {"scheme": scheme.name, **plain}

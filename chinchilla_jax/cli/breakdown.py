@@ -51,6 +51,11 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 @level_option
 @seed_option("Seed of the resamples and noise.")
 @resampling_options(WEIGHT_SCHEMES)
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Keep what every search finds in DIR, a path or URL, and resume from there.",
+)
 @newton_options
 @output_options
 def breakdown_command(
@@ -62,6 +67,7 @@ def breakdown_command(
     level: float,
     seed: int,
     resampling: Resampling,
+    out: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -92,6 +98,7 @@ def breakdown_command(
             seed=seed,
             scheme=scheme,
             options=solver.options(),
+            out=out,
             progress=advance,
         )
     far = compute_doubt(found.attrs["flops"], largest_compute(runs))

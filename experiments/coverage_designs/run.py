@@ -34,7 +34,6 @@ from summary import coverage_rows, estimate_rows, markdown
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
 from chinchilla_jax._util.work_directory import WorkDirectory
-from chinchilla_jax.analysis.coverage_store import differences
 
 HERE = Path(__file__).parent
 CHUNK = 25  # data sets in a file
@@ -151,7 +150,7 @@ def part(
 def _kept(out: Path, resamples: int, seed: int) -> PartFiles:
     """The files with what was found on every data set."""
     record = {"kind": "coverage designs", "resamples": resamples, "seed": seed}
-    work = WorkDirectory(out, "coverage_designs", record, stems=r"[^/]+-\d{6}", differences=differences)
+    work = WorkDirectory(out, "coverage_designs", record, stems=r"[^/]+-\d{6}")
     return PartFiles(
         work.directory, "", r"[^/]+-\d{6}", ".npz", what="part", remedy="run the same command again"
     )
