@@ -185,7 +185,5 @@ def test_a_run_that_is_stopped_or_damaged_ends_with_the_same_table(tmp_path):
         again = breakdown(RUNS, families=families, repeats=2, out=tmp_path / "run", **quick)
     pd.testing.assert_frame_equal(again, whole)
     assert again.attrs == whole.attrs
-    with pytest.raises(
-        cj.UsageError, match=r"another breakdown run .resamples is 10 there and 11 here"
-    ):
+    with pytest.raises(cj.UsageError, match=r"another breakdown run .resamples is 10 there and 11 here"):
         breakdown(RUNS, families=families, out=tmp_path / "run", **quick | {"resamples": 11})
