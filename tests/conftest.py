@@ -50,6 +50,20 @@ def small_study(tmp_path_factory):
     return cj.run_study(spec, folder / "study", progress=None)
 
 
+@pytest.fixture
+def faulty_s3(s3, monkeypatch):
+    """The same bucket behind a proxy of its own, and the proxy, which can inflict faults on the way."""
+    import fsspec.config
+    from faulty_proxy import FaultyProxy
+
+    host, _, port = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").partition(":")
+    proxy = FaultyProxy((host, int(port)))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": proxy.address})
+    yield s3, proxy
+    proxy.close()
+
+
 @pytest.fixture(scope="session")
 def s3():
     """A bucket of a server on loopback (moto), as fsspec's URL of it."""

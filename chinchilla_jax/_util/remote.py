@@ -188,7 +188,7 @@ class FileSystem:
     def _pauses(self, trouble: Trouble) -> tuple[float, ...]:
         if _hurry.get() is not None or not trouble.passes:
             return ()
-        if self._answered:
+        if self._answered and trouble is not Trouble.CHANGED:
             return _PAUSES
         return () if trouble is Trouble.UNREACHABLE else _FIRST_PAUSES
 

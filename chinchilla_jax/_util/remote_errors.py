@@ -28,11 +28,12 @@ class Trouble(enum.Enum):
     UNREACHABLE = "nothing accepts connections there"
     SILENT = "the server does not answer"
     BROKEN = "the connection broke, or the answer is not as it should be"
+    CHANGED = "what arrives is not what was once sent to the store"
 
     @property
     def passes(self) -> bool:
         """Whether it may pass."""
-        return self in (Trouble.UNREACHABLE, Trouble.SILENT, Trouble.BROKEN)
+        return self in (Trouble.UNREACHABLE, Trouble.SILENT, Trouble.BROKEN, Trouble.CHANGED)
 
 
 class RemoteError(Exception):
@@ -57,6 +58,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble.BROKEN
     statuses = _statuses(error)
     names = [type(each).__name__ for each in chain]
+    if "FlexibleChecksumError" in names:  # botocore's
+        return Trouble.CHANGED
     denied = isinstance(error, PermissionError) or "credential" in str(first).casefold()
     if denied or statuses & {401, 403} or any(map(_about_credentials, names)):
         return Trouble.DENIED

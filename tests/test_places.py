@@ -1,0 +1,274 @@
+"""One contract of the command line and the store, over every kind of place: local, memory, an object store.
+
+The object store is a server on loopback; for the faults a proxy is between.
+"""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chinchilla_jax import load_runs, open_study, write_report
+from chinchilla_jax._util import progress_bar, remote
+from chinchilla_jax._util.directories import open_directory
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
+from chinchilla_jax._util.remote import VARIABLE
+from chinchilla_jax._util.remote_directory import ServerError
+from chinchilla_jax.cli import main
+
+pytest.importorskip("fsspec")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+SPEC = """
+data = "chinchilla"
+interpretations = ["reported"]
+resamples = 6
+flops = [1e20, 1e22]
+sweeps = [{ family = "multiplicative", values = [2.0, 3.0] }]
+"""
+TABLES = ("conditions.parquet", "point.parquet", "summary/params.parquet", "summary/tokens_per_param.parquet")
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spec") / "spec.toml"
+    path.write_text(SPEC)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def expected(spec, tmp_path_factory):
+    """The tables of the study, computed into a folder of this machine."""
+    out = tmp_path_factory.mktemp("expected") / "study"
+    assert main(["study", spec, "--out", str(out), "--no-figures", "--quiet"]) == 0
+    return tables(str(out))
+
+
+@pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+def place(request, tmp_path):
+    if request.param == "local":
+        return str(tmp_path / "study")
+    root = "memory:/" if request.param == "memory" else request.getfixturevalue("s3")
+    return f"{root}/{uuid.uuid4().hex}/study"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No rests between attempts, and little patience."""
+    monkeypatch.setattr(remote, "_FIRST_PAUSES", (0.0,))
+    monkeypatch.setattr(remote, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def tables(place):
+    directory = open_directory(place)
+    names = [*TABLES, *(f"fits/{name}" for name in directory.list_files("fits"))]
+    return {name: directory.read(name) for name in names}
+
+
+def said(capsys, code, *arguments):
+    """The output of a command that ends with `code`, or the line of its error."""
+    assert main(list(arguments)) == code, capsys.readouterr().err
+    printed = capsys.readouterr()
+    if code:
+        assert printed.err.startswith("chinchilla-jax: error: ") and printed.err.count("\n") == 1
+        assert "CHINCHILLA_JAX_DEBUG" not in printed.err, "the form of an internal error"
+    return printed.err if code else printed.out
+
+
+def test_every_command_in_every_place(spec, expected, place, tmp_path, capsys):
+    page = f"{place}/report.html"
+    assert f"page: {page}\n" in said(capsys, 0, "study", spec, "--out", place, "--no-figures")
+    assert f"{place}: complete\n" in said(capsys, 0, "study", "status", place)
+    assert "nothing computed" in said(capsys, 0, "study", "finish", place, "--no-figures")
+    assert tables(place) == expected
+    assert f"{place}, condition identity@reported" in said(
+        capsys, 0, "plan", "--study", place, "--flops", "1e21"
+    )
+    directory = open_directory(place)
+    directory.write("figures/one.png", b"of this study: report draws none where there are some")
+    directory.remove("report.html")
+    assert f"{page}: " in said(capsys, 0, "report", place)
+    assert b"<html" in directory.read("report.html")
+    for other in (str(tmp_path / "page.html"), place.replace("/study", "/other.html")):
+        assert f"{other}: " in said(capsys, 0, "report", place, "--out", other)
+    assert str(write_report(open_study(place))) == page
+    assert "not a study directory" in said(capsys, 2, "study", "status", f"{place}/fits")
+
+
+def test_tables_from_every_place(place, capsys):
+    """A place, that is, the last part of which is a file."""
+    folder, _, name = place.rpartition("/")
+    stream = io.BytesIO()
+    load_runs("chinchilla").to_frame()[["params", "tokens", "loss"]].to_csv(stream)
+    open_directory(folder).write(name, stream.getvalue())
+    assert len(load_runs(place)) == 240
+    assert f"{name}-none: no such file" in said(capsys, 2, "fit", f"{place}-none")
+
+
+FAULTS = {
+    "an answer cut": ("cut", b"GET /studies/{}/fits/part"),
+    "an upload cut": ("cut request", b"PUT /studies/{}/fits/part"),
+    "a chunk changed on the way back": ("corrupt", b"GET /studies/{}/fits/part"),
+    "a chunk changed on the way there": ("corrupt request", b"PUT /studies/{}/fits/part"),
+    "a table changed on the way there": ("corrupt request", b"PUT /studies/{}/point.parquet"),
+    "a table changed on the way back": ("corrupt", b"GET /studies/{}/summary"),
+    "the record changed on the way there": ("corrupt request", b"PUT /studies/{}/study.json"),
+    "the record changed on the way back": ("corrupt", b"GET /studies/{}/study.json"),
+    "a silent server": ("silent", b"GET /studies/{}/fits/part"),
+    "a silent server while writing": ("silent", b"PUT /studies/{}/study.json"),
+    "an answer lost": ("lost answer", b"PUT /studies/{}/study.json"),
+    "a slow server": ("delay", b""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_on_the_way_change_nothing(spec, expected, faulty_s3, quick, fault, monkeypatch):
+    """Each is met by one request, and the study ends with the same tables all the same."""
+    root, proxy = faulty_s3
+    folder = uuid.uuid4().hex
+    kind, request = FAULTS[fault]
+    monkeypatch.setenv(VARIABLE, "2")
+    options = {"on": request.replace(b"{}", folder.encode()), "times": 1}
+    if kind == "delay":
+        options |= {"times": 10, "seconds": 0.05}
+    with proxy.inflicting(kind, **options) as inflicted:
+        assert main(["study", spec, "--out", f"{root}/{folder}", "--no-figures", "--quiet"]) == 0
+    assert inflicted.done == options["times"]
+    assert tables(f"{root}/{folder}") == expected
+    assert main(["study", "status", f"{root}/{folder}", "--quiet"]) == 0
+
+
+COMMANDS = (
+    ("study", "SPEC", "--out", "PLACE"),
+    ("study", "status", "PLACE"),
+    ("study", "finish", "PLACE"),
+    ("report", "PLACE"),
+    ("plan", "--study", "PLACE", "--flops", "1e21"),
+    ("fit", "PLACE"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "sentence", "code"),
+    [
+        ("credentials", "Unable to locate credentials", 2),
+        ("refused", "nothing accepts connections there (Could not connect to the endpoint URL", 1),
+        ("silent", "the server does not answer (no answer for 0.3 s", 1),
+        ("bucket", "", 2),
+        ("scheme", "Protocol not known: nosuch", 2),
+    ],
+    ids=lambda value: value if str(value).isalpha() else "",
+)
+def test_trouble_is_one_line(spec, faulty_s3, quick, monkeypatch, capsys, trouble, sentence, code):
+    root, proxy = faulty_s3
+    monkeypatch.setenv(VARIABLE, "0.3" if trouble == "silent" else "20")
+    place = f"{root}/{uuid.uuid4().hex}"
+    if trouble == "credentials":
+        monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+    elif trouble == "refused":
+        proxy.close()
+    elif trouble == "bucket":
+        place = "s3://no-such-bucket-here/study"
+    elif trouble == "scheme":
+        place = "nosuch://here/study"
+    with proxy.inflicting("silent", times=None if trouble == "silent" else 0):
+        for command in COMMANDS:
+            words = [{"SPEC": spec, "PLACE": place}.get(word, word) for word in command]
+            # Whatever keeps a table from being read is bad input.
+            line = said(capsys, 2 if command[0] == "fit" else code, *words)
+            assert place in line and sentence in line
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_asked_is_no_empty_one(faulty_s3, quick, monkeypatch):
+    """A look for study.json that failed must not begin a study over one that is there."""
+    root, proxy = faulty_s3
+    directory = open_directory(f"{root}/{uuid.uuid4().hex}")
+    directory.write("study.json", b"here")
+    monkeypatch.setenv(VARIABLE, "0.2")
+    with proxy.inflicting("silent"):
+        for ask in (directory.exists, directory.read, directory.list_files, directory.remove):
+            with pytest.raises(ServerError, match="no answer for 0"):
+                ask("study.json")
+        with pytest.raises(ServerError, match="everything written so far is kept"):
+            directory.write("other", b"")
+    assert directory.exists("study.json") and not directory.exists("other")
+
+
+@pytest.mark.slow
+def test_a_wait_says_what_it_is_for(faulty_s3, quick, monkeypatch, capsys):
+    root, proxy = faulty_s3
+    monkeypatch.setattr(progress_bar, "_logged", True)
+    monkeypatch.setattr(remote, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setenv(VARIABLE, "0.4")
+    directory = open_directory(f"{root}/wait")
+    with proxy.inflicting("silent", times=1):
+        assert not directory.exists("point.parquet")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"{root}/wait: waiting for an answer while looking for point.parquet, for up to 0.4 s",
+        f"{root}/wait: no answer for 0.4 s while looking for point.parquet; attempt 2 of 2 follows in 0 s",
+    ]
+
+
+def test_the_limit_is_a_number_of_seconds(monkeypatch):
+    for text in ("soon", "0", "-1", "nan"):
+        monkeypatch.setenv(VARIABLE, text)
+        with pytest.raises(UsageError, match=f"{VARIABLE}='{text}': give seconds, such as 20"):
+            open_directory("memory://limit").exists("a")
+
+
+@pytest.mark.slow
+def test_of_many_that_create_a_file_one_succeeds(s3):
+    directory = open_directory(f"{s3}/{uuid.uuid4().hex}")
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: directory.create("a", b"%d" % number), range(8)))
+    assert made.count(True) == 1
+    assert directory.read("a") == b"%d" % made.index(True)
+
+
+def test_passwords_are_not_shown():
+    with pytest.raises(ChinchillaError) as caught:
+        open_directory("ftp://me:secret@127.0.0.1:9/study?token=secret").exists("a")
+    assert "ftp://127.0.0.1:9/study" in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("silent", [False, True], ids=["slow server", "silent server"])
+def test_ctrl_c_asks_a_server_for_little(faulty_s3, tmp_path, silent):
+    """Each answer may take long: after Ctrl-C there are few more requests, however many chunks there are."""
+    root, proxy = faulty_s3
+    place = f"{root}/{uuid.uuid4().hex}"
+    (tmp_path / "spec.toml").write_text(
+        SPEC.replace("[2.0, 3.0]", "[{ linspace = [1.0, 3.0, 60] }]").replace("= 6", "= 50")
+    )
+    command = [sys.executable, "-m", "chinchilla_jax", "study", "spec.toml", "--out", place, "--no-figures"]
+    with proxy.inflicting("delay", seconds=0.02) as slow:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        while len(open_directory(place).list_files("fits")) < 20:
+            assert process.poll() is None
+            time.sleep(0.1)
+        before = slow.done
+        if not silent:
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+    if silent:
+        with proxy.inflicting("silent"):
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "rerun the same command to resume" in said
+    assert slow.done - before < 20
