@@ -455,7 +455,7 @@ def test_files_that_cannot_be_opened(write, tmp_path, monkeypatch):
 
 
 def test_a_file_far_too_large_is_not_read_into_memory(write, monkeypatch):
-    monkeypatch.setattr("chinchilla_jax.datasets.readers.limits.MAX_BYTES", 100)
+    monkeypatch.setenv("CHINCHILLA_JAX_MAX_TABLE_BYTES", "100")
     assert "too large for a table of runs" in message(load_runs, write(table()))
 
 

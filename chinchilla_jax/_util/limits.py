@@ -11,7 +11,9 @@
 | rows         | 10,000,000    | of a table of results                                                     |
 | workers      | 4,096         | threads or processes of one command                                       |
 | table memory | 1,000,000,000 | bytes that reading a table may take                                       |
-| columns      | 20,000        | of a table that is read                                                   |
+| table bytes  | 134,217,728   | of a file, and of what it expands to                                      |
+| columns      | 10,000        | of a table that is read                                                   |
+| files        | 20,000        | of a folder that is read as a table                                       |
 
 Each is far above any use so far. The environment variable CHINCHILLA_JAX_MAX_NAME (MAX_FITS,
 MAX_TABLE_MEMORY, ...) sets another one, as a whole number or in the form 1e12.
@@ -100,5 +102,6 @@ NUMBERS = Limit("numbers", 100_000)
 ROWS = Limit("rows", 10**7)
 WORKERS = Limit("workers", 4096)
 TABLE_MEMORY = Limit("table memory", 10**9)
-COLUMNS = Limit("columns", 20_000)
-ALL = (CONDITIONS, RESAMPLES, FITS, WEIGHTS, CHUNKS, NUMBERS, ROWS, WORKERS, TABLE_MEMORY, COLUMNS)
+TABLE_BYTES = Limit("table bytes", 128 * 2**20)
+COLUMNS = Limit("columns", 10_000)
+FILES = Limit("files", 20_000)

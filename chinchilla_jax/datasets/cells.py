@@ -11,6 +11,7 @@ import decimal
 import math
 import numbers
 import re
+import sys
 
 from chinchilla_jax._util.errors import short
 
@@ -19,6 +20,9 @@ _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _MISSING = re.compile(r"[+-]?nan|#?n/?a|none|null|missing|-+|\?+|\.", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[,' _\u00a0\u202f][0-9]{3})+(?:\.[0-9]*)?")
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)")
+
+# Below it numbers lose their digits, and their reciprocals are infinite.
+SMALLEST = sys.float_info.min
 
 _EXAMPLE = {"params": "7e10", "tokens": "1.4e12", "flops": "5.76e23", "loss": "2.1"}
 _POSITIVE = {
@@ -75,18 +79,18 @@ def _is_missing(value: object) -> bool:
 
 
 def _parse_text(text: str, quantity: str) -> float | Problem:
-    shown = short(text)
     if not text:
         return Problem("empty", "the cell", "is empty", _FILL_OR_DELETE)
     if NUMBER.fullmatch(text):
         value = float(text)
+        if SMALLEST <= value < math.inf:
+            return value
         if math.isinf(value):
-            return _too_large(shown, quantity)
+            return _too_large(short(text), quantity)
         if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
-            return Problem(
-                "too small", shown, "is too small for a float64", f"{_POSITIVE[quantity]}; correct it"
-            )
-        return _check(value, shown, quantity)
+            return _too_small(short(text), quantity)
+        return _check(value, short(text), quantity)
+    shown = short(text)
     if _MISSING.fullmatch(text):
         return _missing(shown)
     if _INFINITE.fullmatch(text):
@@ -107,11 +111,15 @@ def _check(value: float, shown: str, quantity: str) -> float | Problem:
     if value <= 0:
         sign = "zero" if value == 0 else "negative"
         return Problem(sign, shown, f"is {sign}", f"{_POSITIVE[quantity]}; correct it or delete the row")
-    return value
+    return value if value >= SMALLEST else _too_small(shown, quantity)
 
 
 def _missing(shown: str) -> Problem:
     return Problem("missing", shown, "marks a missing value", _FILL_OR_DELETE)
+
+
+def _too_small(shown: str, quantity: str) -> Problem:
+    return Problem("too small", shown, "is too small for a float64", f"{_POSITIVE[quantity]}; correct it")
 
 
 def _too_large(shown: str, quantity: str) -> Problem:

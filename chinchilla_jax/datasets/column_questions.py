@@ -16,6 +16,7 @@ from chinchilla_jax.datasets.meaning import ALIASES, QUANTITY_OF, Meaning, names
 from chinchilla_jax.datasets.possible import possible_unit
 
 _MOST_OPTIONS = 4
+_LONGEST, _MOST_SPELLED = 60, 1000  # letters and columns that are searched for misspellings
 Cells = Callable[[int], Sequence[object]]
 
 
@@ -96,7 +97,7 @@ def _proposals(
         if not name.isprintable() or not normalise(name):  # it cannot be typed
             continue
         meaning = free.get(place)
-        if meaning is None:
+        if meaning is None and place < _MOST_SPELLED:
             meaning = _misspelt(name)
         if meaning is None or meaning.quantity not in missing:
             continue
@@ -107,7 +108,7 @@ def _proposals(
 
 
 def _misspelt(name: str) -> Meaning | None:
-    if names_something_else(name):
+    if len(name) > _LONGEST or names_something_else(name):
         return None
     near = difflib.get_close_matches(normalise(name), _LONG_ALIASES, n=1, cutoff=0.8)
     return Meaning(QUANTITY_OF[near[0]], False) if near else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from chinchilla_jax.datasets.meaning import normalise
 from chinchilla_jax.datasets.table import Table
 
 _MOST_LABELS, _LEAST_SHARE = 40, 4
+_LONGEST = 100  # characters of a label
 _RESULT = re.compile(
     r"loss|nll|xent|entropy|perplexity|(^|[\W_])(ppl|bpb|bpc|ce|acc|accuracy|score|error|auc|f1|bleu)([\W_]|$)",
     re.I,
@@ -41,9 +43,10 @@ def read_groups(table: Table, asked: Sequence[str] = ()) -> dict[str, NDArray[np
         raise UsageError(f"groups is {short(asked)}; give a list of column names, such as ({asked!r},)")
     require_type("groups", asked, Collection, "give a list of column names, such as ('seed',)")
     names = [name.strip() for name in table.header]
+    times = Counter(names)
     positions = {name: _position(table, names, name) for name in asked}
     for place, name in enumerate(names):
-        if is_run_name(name) and names.count(name) == 1:
+        if is_run_name(name) and times[name] == 1:
             positions.setdefault(name, place)
     return {name: _cells(table, place) for name, place in positions.items()}
 
@@ -60,16 +63,29 @@ def read_labels(table: Table, quantities: Collection[int]) -> dict[str, NDArray[
     """
     found = {}
     names = [name.strip() for name in table.header]
+    times = Counter(names)
     most = min(_MOST_LABELS, len(table.rows) // _LEAST_SHARE)
     for place, name in enumerate(names):
-        if place in quantities or names.count(name) > 1 or not name or _RESULT.search(name):
+        if place in quantities or times[name] > 1 or not 0 < len(name) <= _LONGEST or _RESULT.search(name):
             continue
-        # As text: each NaN is another one, and lists cannot be counted.
-        cells = ["" if cell is None or _is_nan(cell) else cell for cell in table.column(place)]
-        labels = [str(cell).strip() for cell in cells]
-        if 2 <= len(set(labels)) <= most:
+        labels = _few(table.column(place), most)
+        if labels is not None and len(set(labels)) >= 2:
             found[name] = np.array(labels)
     return found
+
+
+def _few(cells: Sequence[object], most: int) -> list[str] | None:
+    """The cells as labels; None where more than `most` differ, or one is too long for a label."""
+    labels: list[str] = []
+    different: set[str] = set()
+    for cell in cells:
+        # As text: each NaN is another one, and lists cannot be counted.
+        text = "" if cell is None or _is_nan(cell) else str(cell).strip()
+        different.add(text)
+        if len(different) > most or len(text) > _LONGEST:
+            return None
+        labels.append(text)
+    return labels
 
 
 def _is_nan(cell: object) -> bool:

@@ -153,6 +153,7 @@ _PER = re.compile(r"\b(nats?|bits?) ?/ ?(tokens?|bytes?|words?|chars?|characters
 _POWER = re.compile(r"(?:[x\u00d7*] ?)?(?<![0-9.])10(?:\^|\*\*)\{?([0-9]+)\}?")
 # A petaflop per second for a day is an amount and not a speed: "PF-days", "petaflop/s-days", "pfs_days".
 _DAYS = re.compile(r"(p|e|z|t|peta|exa|zetta|tera)f(?:lops?)?[\s/_.-]*s?[\s/_.-]*days?", re.IGNORECASE)
+_LONGEST = 300  # letters of a name; beyond it is prose
 QUANTITY_OF = {normalise(alias): quantity for quantity, aliases in ALIASES.items() for alias in aliases}
 
 
@@ -171,9 +172,11 @@ def meanings(header: Sequence[str]) -> list[Meaning | None]:
     return [meaning_of(re.sub(r"(?i)^\s*params\.", "", name) if mlflow else name) for name in header]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=2**15)
 def meaning_of(name: str) -> Meaning | None:
     """What a column's name says; None if it names no quantity, or something else than a quantity of a run."""
+    if len(name) > _LONGEST:
+        return None
     name = _POWER.sub(r" 1e\1 ", _PER.sub(r"\1 per \2", name))
     parts = [part for part in re.split(r"[/.]", name.strip()) if part.strip()]
     while len(parts) > 1 and normalise(parts[0]) in _SECTIONS:

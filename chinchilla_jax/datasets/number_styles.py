@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax.datasets.cells import NUMBER, Problem, parse_cell
+from chinchilla_jax.datasets.cells import NUMBER, SMALLEST, Problem, parse_cell
 from chinchilla_jax.datasets.ranges import LEAST, is_possible, middle_of
 from chinchilla_jax.datasets.units import Unit, read_unit
 
@@ -57,6 +57,8 @@ class Numbers:
 def read_numbers(cells: Sequence[object], unit: Unit) -> Numbers:
     """The numbers in the cells of a column in `unit`, not converted."""
     quantity = unit.quantity
+    if (plain_values := _plain_values(cells)) is not None:
+        return Numbers(plain_values, ())
     texts = {row: cell.strip() for row, cell in enumerate(cells) if isinstance(cell, str)}
     odd = {row: text for row, text in texts.items() if text and not NUMBER.fullmatch(text)}
     with_units = {row: value for row, text in odd.items() if (value := _value_with_unit(text, quantity))}
@@ -86,6 +88,20 @@ def read_numbers(cells: Sequence[object], unit: Unit) -> Numbers:
         style = f"such as {short(odd[next(iter(with_units))])}"
     all_own = bool(with_units) and len(with_units) == len(cells) - len(problems)
     return Numbers(values, tuple(problems), style, bool(with_units), all_own)
+
+
+def _plain_values(cells: Sequence[object]) -> NDArray[np.float64] | None:
+    """The values where all cells are plain, usable numbers, or texts of them; None where any is not."""
+    if not all(isinstance(cell, str) for cell in cells):
+        if not all(type(cell) is float or type(cell) is int for cell in cells):
+            return None
+    elif not all(NUMBER.fullmatch(cell.strip()) for cell in cells):  # type: ignore[attr-defined]
+        return None
+    try:
+        values = np.fromiter(map(float, cells), np.float64, len(cells))  # type: ignore[arg-type]
+    except OverflowError:
+        return None
+    return values if np.all((values >= SMALLEST) & (values < np.inf)) else None
 
 
 def _value_with_unit(text: str, quantity: str) -> float | None:

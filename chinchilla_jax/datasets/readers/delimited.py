@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.readers.headers import MOST_ABOVE, above_note, header_at, n_quantities
+from chinchilla_jax.datasets.readers.limits import TooLargeError, require_columns, require_text_memory
 from chinchilla_jax.datasets.table import Table
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -36,6 +36,9 @@ _DECLARED = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)', re.IGNORECASE)
 _BLANKS = " "
 _RULE = re.compile(r"(:?-+:?)?")
 _COMMENT = "#"
+# With the break at its end, of which there are three; `io.StringIO` would take four bytes for each letter.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_MOST_IN_LINE = 2 * csv.field_size_limit()  # separators, some of which may be within a quoted cell
 _Record = tuple[int, list[str]]
 
 
@@ -71,6 +74,8 @@ class _Lines:
     """Lines for a `csv.reader`; comments become empty lines."""
 
     lines: Iterator[str]
+    delimiter: str
+    where: str
     number: int = 0
     fresh: bool = True  # whether the next line begins a record, and is not within a quoted cell
     comments: list[tuple[int, str]] = dataclasses.field(default_factory=list)
@@ -85,6 +90,8 @@ class _Lines:
             self.comments.append((self.number, line.strip()))
             return "\n"
         self.fresh = False
+        if (cells := line.count(self.delimiter)) > _MOST_IN_LINE:
+            require_columns(self.where, cells)
         return line
 
 
@@ -95,12 +102,13 @@ class _Start:
     header: tuple[str, ...]
     records: Iterator[_Record]
     lines: _Lines
+    text: str
     delimiter: str
     skipped: int
 
 
 def _start(text: str, delimiter: str, where: str) -> _Start:
-    lines = _Lines(iter(io.StringIO(text, newline="")))
+    lines = _Lines((match[0] for match in _LINE.finditer(text)), delimiter, where)
     records = _records(lines, delimiter, where)
     first = next(records, None)
     header: list[str] = [] if first is None else first[1]
@@ -113,7 +121,8 @@ def _start(text: str, delimiter: str, where: str) -> _Start:
     skipped = 0
     if not n_quantities(header):
         skipped, header, records = _below_text(header, records)
-    return _Start(tuple(name.strip() for name in header), records, lines, delimiter, skipped)
+    require_columns(where, len(header))
+    return _Start(tuple(name.strip() for name in header), records, lines, text, delimiter, skipped)
 
 
 def _below_text(header: list[str], records: Iterator[_Record]) -> tuple[int, list[str], Iterator[_Record]]:
@@ -138,6 +147,8 @@ def _below_text(header: list[str], records: Iterator[_Record]) -> tuple[int, lis
 def _start_or_none(text: str, delimiter: str, where: str) -> _Start | None:
     try:
         return _start(text, delimiter, where)
+    except TooLargeError:
+        raise
     except DataError:
         return None
 
@@ -181,7 +192,8 @@ def _records(lines: _Lines, delimiter: str, where: str) -> Iterator[_Record]:
             raise DataError(
                 f"{where}: row {row}: cannot be split into cells ({error}); check its quotation marks"
             ) from None
-        if any(cell.strip() for cell in record) and not _is_rule(record, delimiter):
+        filled = (record and record[0].strip()) or any(cell.strip() for cell in record)
+        if filled and not _is_rule(record, delimiter):
             yield row, record
 
 
@@ -192,6 +204,7 @@ def _is_rule(record: list[str], delimiter: str) -> bool:
 
 def _table(start: _Start, where: str) -> Table:
     header = start.header
+    require_text_memory(where, start.text, start.delimiter)
     below = start.lines.number
     found = [(row, _fitted(record, header)) for row, record in start.records]
     named = [(row, _split(line, start.delimiter)) for row, line in start.lines.comments if row > below]

@@ -9,9 +9,10 @@ from typing import Any
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.readers.headers import MOST_ABOVE, above_note, header_at, n_quantities
-from chinchilla_jax.datasets.readers.limits import require_cells, require_size
+from chinchilla_jax.datasets.readers.limits import require_columns, require_sheet_memory, require_size
 from chinchilla_jax.datasets.table import Table
 
+_TAGS = (b"<c ", b"<c>", b"<c/", b"<row", b"<si>", b"<t>")
 _INSTEAD = "save the sheet as CSV UTF-8"
 
 
@@ -34,6 +35,7 @@ def read_excel(content: bytes, where: str) -> Table:
             kind, remedy = "a NumPy archive", "load it, and give a dict of its arrays in Python"
         raise DataError(f"{where}: not a table but {kind}; {remedy}")
     require_size(where, sum(part.file_size for part in parts))
+    require_sheet_memory(where, _count_cells(content, where))
     try:
         import openpyxl
     except ImportError:
@@ -52,6 +54,23 @@ def read_excel(content: bytes, where: str) -> Table:
     return _table([(title, rows) for title, rows in sheets if rows], where)
 
 
+def _count_cells(content: bytes, where: str) -> int:
+    """How many cells and shared texts the sheets of a workbook have, by the tags of its XML."""
+    import zipfile
+
+    count = 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for part in archive.infolist():
+                if part.filename.endswith(".xml"):
+                    with archive.open(part) as stream:
+                        while block := stream.read(2**20):
+                            count += sum(block.count(tag) for tag in _TAGS)
+    except Exception as error:
+        raise _damaged(where, error) from None
+    return count
+
+
 def _is_visible(sheet: Any) -> bool:
     return bool(sheet.sheet_state == "visible")
 
@@ -62,7 +81,7 @@ def _rows(sheet: Any, where: str) -> list[tuple[int, list[Any]]]:
     found, cells = [], 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells += len(row) + 1
-        require_cells(where, cells)
+        require_sheet_memory(where, cells)
         if any(_is_filled(cell) for cell in row):
             found.append((number, list(row)))
     return found
@@ -85,6 +104,8 @@ def _table(sheets: list[tuple[str, list[tuple[int, list[Any]]]]], where: str) ->
     title, rows = likely[0]
     above, rows = starts[title], rows[starts[title] :]
     width = max(len(row) for _, row in rows)
+    require_columns(where, width)
+    require_sheet_memory(where, width * len(rows) // 8)  # empty cells are one object
     names, *records = [[*row, *[None] * (width - len(row))] for _, row in rows]
     header = tuple("" if name is None else str(name).strip() for name in names)
     left = tuple(f"left out the sheet {short(other)}" for other, _ in sheets if other != title)

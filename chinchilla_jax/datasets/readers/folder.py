@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeGuard
 
 from chinchilla_jax._util.errors import DataError, short
+from chinchilla_jax._util.limits import FILES
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.provenance import Source
-from chinchilla_jax.datasets.readers.limits import MAX_FILES, require_cells, require_size
+from chinchilla_jax.datasets.readers.limits import require_cell_memory, require_columns, require_size
 from chinchilla_jax.datasets.table import Table, show_text
 
 _TABLE = re.compile(r"\.(csv|tsv|json|jsonl|ndjson|parquet|pq)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
@@ -37,14 +39,27 @@ def read_folder(path: str, read: Callable[[str], Table]) -> Table:
     where = show_text(path)
     runs, others = _runs(path, where)
     tables: list[Table] = []
-    cells = size = 0
+    cells = rows = size = 0
     for name, files in runs.items():
         size += sum(os.path.getsize(file) for file in files if os.path.exists(file))
         require_size(where, size)
         tables.append(_together([read(file) for file in files], os.path.join(path, name)))
+        rows += len(tables[-1].rows)
         cells += len(tables[-1].rows) * len(tables[-1].header)
-        require_cells(where, cells)
+        require_cell_memory(where, rows=rows, cells=cells)
+        # Compressed files hold more than their size.
+        size += sum(map(len, filter(_is_text, _cells(tables[-1]))))
+        require_size(where, size)
     return _stacked(tables, list(runs), where, others)
+
+
+def _cells(table: Table) -> Iterator[object]:
+    for position in range(len(table.header)):
+        yield from table.column(position)
+
+
+def _is_text(cell: object) -> TypeGuard[str]:
+    return isinstance(cell, str)
 
 
 def _runs(path: str, where: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -68,8 +83,7 @@ def _runs(path: str, where: str) -> tuple[dict[str, list[str]], list[str]]:
             f"{where}: is a directory without tables; give the path of a CSV or Parquet file, or of a folder "
             "of JSON or CSV files with one run each"
         )
-    if len(found) > MAX_FILES:
-        raise DataError(f"{where}: {len(found):,} files, too many for runs; check the path")
+    FILES.require(where, len(found), remedy="check the path", error=DataError)
     return found, others
 
 
@@ -122,6 +136,9 @@ def _stacked(tables: Sequence[Table], names: Sequence[str], where: str, others: 
     single = all(len(table.rows) == 1 for table in tables)
     added = "file" if single else "run"
     header = tuple(dict.fromkeys((*(name for table in tables for name in table.header), added)))
+    require_columns(where, len(header))
+    require_cell_memory(where, rows=0, cells=len(header) * sum(len(table.rows) for table in tables))
+    places = [{name: place for place, name in reversed(list(enumerate(table.header)))} for table in tables]
     rows = [
         name if single else f"{row} of {name}"
         for name, table in zip(names, tables, strict=True)
@@ -131,9 +148,9 @@ def _stacked(tables: Sequence[Table], names: Sequence[str], where: str, others: 
     def column(position: int) -> list[object]:
         wanted = header[position]
         found: list[object] = []
-        for name, table in zip(names, tables, strict=True):
-            if wanted in table.header:
-                found += table.column(table.header.index(wanted))
+        for name, table, at in zip(names, tables, places, strict=True):
+            if wanted in at:
+                found += table.column(at[wanted])
             else:
                 found += [_TABLE.sub("", name) if wanted == added else ""] * len(table.rows)
         return found

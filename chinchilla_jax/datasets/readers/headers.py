@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
+from chinchilla_jax._util.limits import COLUMNS
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.meaning import quantity_of
 
@@ -12,7 +14,8 @@ MOST_ABOVE = 20
 
 def n_quantities(names: Iterable[object]) -> int:
     """How many of params, tokens, flops and loss these column names name."""
-    return len({quantity_of(name) for name in names if isinstance(name, str)} - {None})
+    first = itertools.islice(names, COLUMNS.most)
+    return len({quantity_of(name) for name in first if isinstance(name, str)} - {None})
 
 
 def header_at(records: Sequence[Sequence[object]]) -> int:

@@ -17,6 +17,7 @@ Fields of nested objects get the name "outer.inner".
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +25,12 @@ from typing import Any
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.readers.headers import n_quantities
+from chinchilla_jax.datasets.readers.limits import require_cell_memory, require_columns, require_json_memory
 from chinchilla_jax.datasets.table import Table
 
 _EXAMPLE = '{"params": 1e9, "tokens": 2e10, "loss": 2.6}'
 _ONE_PER_LINE = f"write one run per line, such as {_EXAMPLE}"
+_MOST_JUDGED = 1000  # objects, of which each is a run or not
 _Columns = dict[str, list[object]]
 
 
@@ -37,6 +40,7 @@ def read_json(text: str, where: str) -> Table:
     Raises:
         DataError: it is neither, or does not say what its rows are.
     """
+    require_json_memory(where, text)
     try:
         document = _parsed(text)
     except ValueError as error:
@@ -65,6 +69,7 @@ def table_of_document(document: object, where: str, row_word: str = "row") -> Ta
     if isinstance(document, Mapping):
         columns = _columns(document, where)
         if columns is not None:
+            require_columns(where, len(columns))
             cells = list(columns.values())
             rows = range(start, start + len(cells[0]))
             return Table(where, tuple(columns), cells.__getitem__, rows, row_word)
@@ -94,6 +99,8 @@ def table_of_records(
             raise DataError(f"{where}: {row_word} {row}: {short(record)} is not {kind}")
         fields.append(flattened(_hoisted(record)))
     header = tuple(dict.fromkeys(name for record in fields for name in record))
+    require_columns(where, len(header))
+    require_cell_memory(where, rows=0, cells=len(header) * len(fields) // 8)  # empty cells are one object
     if not header:
         raise DataError(f"{where}: it is empty; give one run per object, such as {_EXAMPLE}")
     return Table(where, header, lambda i: [record.get(header[i], "") for record in fields], rows, row_word)
@@ -160,8 +167,8 @@ def _parsed(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"{short(twice)} is given twice in one object")
     return found
 
@@ -208,13 +215,15 @@ def _is_split(document: Mapping[Any, Any]) -> bool:
     return isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data)
 
 
-def _with_outer(records: list[Any], outer: Mapping[Any, Any]) -> list[object]:
+def _with_outer(records: list[Any], outer: Mapping[Any, Any], where: str) -> list[object]:
     """The objects of a list, with the fields beside it where these hold a quantity that the objects lack.
 
     One run's file may hold its size and tokens once, and a list of its evaluations or checkpoints.
     """
     beside = {name: each for name, each in flattened(outer).items() if not isinstance(each, list)}
-    inside = {quantity_of(name) for record in records for name in flattened(record)}
+    names = {name for record in records for name in flattened(record)}
+    require_columns(where, len(names))
+    inside = set(map(quantity_of, names))
     if {quantity_of(name) for name in beside} <= inside | {None}:
         return list(records)
     return [{**beside, **record} for record in records]
@@ -226,11 +235,17 @@ def _records(document: Mapping[Any, Any], where: str) -> list[object]:
         named = ", ".join(short(name) for name in lists[:5])
         raise DataError(f"{where}: {len(lists)} lists of objects ({named}); keep the one that holds the runs")
     if lists:
-        return _with_outer(document[lists[0]], {n: each for n, each in document.items() if n != lists[0]})
+        beside = {name: each for name, each in document.items() if name != lists[0]}
+        return _with_outer(document[lists[0]], beside, where)
     inner = [each for each in document.values() if isinstance(each, Mapping)]
     candidates: list[Mapping[Any, Any]] = [document, *inner] if len(inner) == 1 else [document]
     for candidate in candidates:
-        if candidate and all(isinstance(each, Mapping) and _is_run(each) for each in candidate.values()):
+        first = itertools.islice(candidate.values(), _MOST_JUDGED)
+        if (
+            candidate
+            and all(isinstance(each, Mapping) for each in candidate.values())
+            and all(map(_is_run, first))
+        ):
             return [{"run": name, **each} for name, each in candidate.items()]
     return [document]
 
