@@ -15,10 +15,11 @@ from chinchilla_jax import StudySpec, open_study, paper_study
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
 from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.report import add_report, render, write_report
+from chinchilla_jax.report import remake, render, write_report
 from chinchilla_jax.report.answer import Linked, answer, in_words, mildest_condition, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
+from chinchilla_jax.study import study_status
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -272,22 +273,20 @@ def test_further_tables_are_shown(small_study, tmp_path):
     assert "table-broken" not in page.tables
 
 
-def test_add_report_keeps_a_page_and_never_fails_a_study(small_study, tmp_path, monkeypatch):
+def test_a_page_that_cannot_be_written_is_no_success(small_study, tmp_path, monkeypatch):
     study = copy(small_study, tmp_path / "copy")
     page = study.path / "report.html"
-    page.write_text("kept")
-    add_report(study, Progress())
-    assert page.read_text() == "kept"
     page.unlink()
     notes = []
     monkeypatch.setattr(Progress, "note", lambda _, text: notes.append(text))
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    add_report(study, Progress())
+    remake(study, Progress())
     assert not page.exists() and "pip install jinja2" in notes[0]
+    assert study_status(study.path).lacking == ("report.html",)
     monkeypatch.undo()
     monkeypatch.setattr("chinchilla_jax.report.page.answer", lambda facts: 1 / 0)
-    with pytest.warns(RuntimeWarning, match="ZeroDivisionError.*the study is complete"):
-        add_report(study, Progress())
+    with pytest.raises(cj.ChinchillaError, match=r"ZeroDivisionError.*tables and figures are complete"):
+        remake(study, Progress())
 
 
 def test_command(small_study, tmp_path, capsys):

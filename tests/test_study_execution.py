@@ -17,7 +17,6 @@ import threading
 import time
 import types
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -507,12 +506,10 @@ def test_every_directory_keeps_the_contract(place):
 
 @REMOTE_WARNINGS
 def test_a_study_in_any_place_is_the_same_and_resumes(study, place, monkeypatch):
-    def one_figure(study, folder):
-        Path(folder).mkdir(exist_ok=True)
-        (Path(folder) / "one.png").write_bytes(study.location.encode())
-        return [Path(folder) / "one.png"]
+    def one_figure(figures, **_):
+        yield "one.png", place.encode()
 
-    monkeypatch.setattr("chinchilla_jax.report.run.save_study_figures", one_figure)
+    monkeypatch.setattr("chinchilla_jax.report.upkeep.figure_files", one_figure)
     run_shard(SPEC, place, Shard(1, 2), **QUIET)
     found = run_study(SPEC, place, progress=None)
     assert found.fits().equals(study.fits()) and found.params.equals(study.params)

@@ -78,11 +78,14 @@ def joint_map(study: StudyFits, *, flops: float = GOPHER_FLOPS, level: float = 0
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def has_pairs(study: Any) -> bool:
-    """Whether the study has products of two families, and the fits to draw them from."""
+def pairs_of_families(study: Any) -> list[tuple[str, str]]:
+    """The pairs of families of a study's products, in its order; none where it has no fits to show them."""
+    if not hasattr(study, "fits"):
+        return []
     conditions: pd.DataFrame = study.conditions
     made = conditions.loc[conditions["family"] == Composition.family, "condition"]
-    return hasattr(study, "fits") and any(_pair(str(condition)) is not None for condition in made)
+    pairs = [pair.parts for condition in made if (pair := _pair(str(condition))) is not None]
+    return list(dict.fromkeys((first.family, second.family) for first, second in pairs))
 
 
 def _pair(condition: str) -> Composition | None:

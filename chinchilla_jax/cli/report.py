@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.progress_bar import resolve
 from chinchilla_jax._util.text import size_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.options import quiet_option
@@ -19,25 +20,25 @@ from chinchilla_jax.cli.options import quiet_option
 def report_command(study: str, out: str | None) -> None:
     """Write the page of a finished study: report.html.
 
-    One self-contained file with the answer, figures and tables; nothing is fitted again. Draws the figures
-    first if DIR has none.
+    One self-contained file with the answer, figures and tables; nothing is fitted again. Figures in DIR that
+    are missing, damaged or of earlier tables are drawn first.
     """
     from chinchilla_jax import open_study
     from chinchilla_jax._util.directories import LocalDirectory, open_file
-    from chinchilla_jax.report import write_report
+    from chinchilla_jax.report import remake, write_report
     from chinchilla_jax.report.answer import answer, plain_text
     from chinchilla_jax.report.facts import Facts
-    from chinchilla_jax.report.page import PAGE
-    from chinchilla_jax.report.run import draw_figures
-    from chinchilla_jax.study.result import FIGURES
+    from chinchilla_jax.study.derived import PAGE
 
     opened = open_study(study)
     folder, name = open_file(out) if out else (opened.directory, PAGE)
     if isinstance(folder, LocalDirectory) and not folder.path.is_dir():
         raise UsageError(f"--out {out}: no directory {str(folder)!r}; create it, or give another path")
-    if not opened.directory.list_files(FIGURES):
-        draw_figures(opened)
-    path = write_report(opened, out)
+    with resolve("auto") as reporter:
+        opened = remake(opened, reporter, page=False)
+        path = write_report(opened, out)
+        if out is None:
+            opened = remake(opened, reporter)  # in case another process has extended the study meanwhile
     for sentence in answer(Facts(opened)):
         output.echo(plain_text(sentence))
         output.echo()

@@ -6,7 +6,7 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax._util.text import count_text, duration_text, speed_text, time_left_text
+from chinchilla_jax._util.text import count_text, duration_text, list_text, speed_text, time_left_text
 from chinchilla_jax.cli import output
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study import StudyStatus
 
 _MOST_NOTES = 5
+_MOST_LACKING = 5
 _MOST_FAILURES = 10
 
 
@@ -27,6 +28,7 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
     import time
 
     from chinchilla_jax.study.spec.reproduce import study_command
+    from chinchilla_jax.study.storage.tables import FILES
 
     why = {"stopped": "no process is working on it", "failed": status.error}.get(status.state)
     if opening:
@@ -46,8 +48,13 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
             output.echo(f"{speed_text(status.rate, 'fits')}, {left}; last chunk {duration_text(ago)} ago")
     elif status.state != "complete":
         if status.chunks_done == status.chunks:
-            output.echo("all chunks are done, the tables are not; to write them:")
-            output.echo(f"  chinchilla-jax study finish {shlex.quote(status.location)}")
+            are = "is" if len(status.lacking) == 1 else "are"
+            output.echo(
+                f"all chunks are done, {list_text(status.lacking, _MOST_LACKING)} {are} not; to write them:"
+            )
+            tables = any(name in FILES.values() for name in status.lacking)
+            command = "study finish" if tables else "report"
+            output.echo(f"  chinchilla-jax {command} {shlex.quote(status.location)}")
         else:
             output.echo("to resume (or with the other shards):" if opening else "to resume:")
             command = study_command(status.spec, out=status.location, file="SPEC.toml")
@@ -67,7 +74,7 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
 def print_study(study: Study) -> None:
     """A finished study: what was fitted, failures, the unperturbed fits, the page."""
     from chinchilla_jax.laws.scaling_law import PARAMETERS
-    from chinchilla_jax.report.page import PAGE
+    from chinchilla_jax.study.derived import PAGE
 
     info = study.info
     conditions = count_text(info["n_conditions"], "condition")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.plots.styles import style
 
@@ -45,12 +47,26 @@ def save_figures(
     Raises:
         UsageError: an unknown format.
     """
-    unknown = [each for each in formats if each not in _METADATA]
-    if unknown or isinstance(formats, str):
-        raise UsageError(f"formats={short(formats)}: give a list of {', '.join(_METADATA)}")
+    _require_known(formats)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    for name, content in figure_files(figures, dpi=dpi, formats=formats):
+        with atomic_write(folder / name) as stream:
+            stream.write(content)
+        written.append(folder / name)
+    return written
+
+
+def figure_files(
+    figures: Iterable[tuple[str, Figure]], *, dpi: float, formats: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of each file that `save_figures` would write, one after the other.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    _require_known(formats)
     for name, figure in figures:
         # Saving reads settings too, such as how fonts go into a PDF.
         with style():
@@ -60,8 +76,16 @@ def save_figures(
             if layout is not None:
                 layout.execute(figure)
                 figure.set_layout_engine(None)
+            contents = {}
             for extension in formats:
-                path = folder / f"{name}.{extension}"
-                figure.savefig(path, dpi=dpi, metadata=dict(_METADATA[extension]))
-                written.append(path)
-    return written
+                stream = io.BytesIO()
+                figure.savefig(stream, format=extension, dpi=dpi, metadata=dict(_METADATA[extension]))
+                contents[f"{name}.{extension}"] = stream.getvalue()
+        # Outside the block: the style keeps other threads waiting.
+        yield from contents.items()
+
+
+def _require_known(formats: Sequence[str]) -> None:
+    unknown = [each for each in formats if each not in _METADATA]
+    if unknown or isinstance(formats, str):
+        raise UsageError(f"formats={short(formats)}: give a list of {', '.join(_METADATA)}")

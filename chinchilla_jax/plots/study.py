@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chinchilla_jax.analysis.joint_maps import StudyFits, has_pairs, joint_map
+from chinchilla_jax.analysis.joint_maps import StudyFits, joint_map, pairs_of_families
 from chinchilla_jax.laws.compute import usual_budget
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.parameters_by_counting import (
@@ -62,38 +63,62 @@ def study_figures(
     Raises:
         UsageError: the study has no such method or level.
     """
+    for name, draw in figure_makers(study, method=method, level=level).items():
+        figure = draw()
+        if figure is not None:
+            yield name, figure
+
+
+def figure_makers(
+    study: StudyTables, *, method: str = "percentile", level: float | None = None
+) -> dict[str, Callable[[], Figure | None]]:
+    """What draws each figure of `study_figures`, by its name; None where there is nothing to show."""
     chosen: dict[str, Any] = {"method": method, "level": level}
+    makers: dict[str, Callable[[], Figure | None]] = {}
     if set(RULES) & set(study.conditions["params"].astype(str)):
-        yield "relative_error", plot_relative_error(relative_error_table())
-    elif counts := _own_counts(study):
-        errors = relative_error_table_of(counts)
-        if len(errors):
-            yield "relative_error", plot_relative_error(errors, plain=next(iter(counts)))
+        makers["relative_error"] = lambda: plot_relative_error(relative_error_table())
+    elif hasattr(study, "counted_runs"):
+        makers["relative_error"] = functools.partial(_own_relative_error, study.counted_runs)
     if len(countings(study)):
-        parameters = parameters_by_counting_table(study, **chosen)
-        yield (
-            "parameters_by_counting",
-            plot_parameters_by_counting(parameters, _published_for(study)),
+        makers["parameters_by_counting"] = lambda: plot_parameters_by_counting(
+            parameters_by_counting_table(study, **chosen), _published_for(study)
         )
-        bands = tokens_per_param_by_counting_table(study, **chosen)
-        yield "tokens_per_param_by_counting", plot_tokens_per_param_by_counting(bands)
+        makers["tokens_per_param_by_counting"] = lambda: plot_tokens_per_param_by_counting(
+            tokens_per_param_by_counting_table(study, **chosen)
+        )
     known = [family for family in families(study) if family in SWEEPS]
     if known:
-        yield "perturbations", plot_perturbations(perturbation_table(study, known))
+        makers["perturbations"] = lambda: plot_perturbations(perturbation_table(study, known))
     for family in known:
-        table = parameters_by_family_table(study, family, **chosen)
-        yield f"parameters_{family}", plot_parameters_by_family(table)
-        curves = tokens_per_param_by_family_table(study, family, **chosen)
-        yield f"tokens_per_param_{family}", plot_tokens_per_param_by_family(curves)
-    if has_pairs(study):
-        # Their intervals are percentiles of the fits, whatever `method` is.
-        maps = joint_map(
-            cast(StudyFits, study),
-            flops=usual_budget(study.spec.data, study.runs().flops),
-            level=0.8 if level is None else level,
-        )
-        for (first, second), rows in maps.groupby(["first_family", "second_family"], sort=False):
-            yield f"joint_{first}_{second}", plot_joint_map(rows, runs=study.runs())
+        makers[f"parameters_{family}"] = functools.partial(_parameters, study, family, chosen)
+        makers[f"tokens_per_param_{family}"] = functools.partial(_tokens_per_param, study, family, chosen)
+    maps = functools.cache(lambda: _joint_maps(study, level))
+    for pair in pairs_of_families(study):
+        makers["_".join(("joint", *pair))] = functools.partial(_joint, study, maps, pair)
+    return makers
+
+
+def _parameters(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figure:
+    return plot_parameters_by_family(parameters_by_family_table(study, family, **chosen))
+
+
+def _tokens_per_param(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figure:
+    return plot_tokens_per_param_by_family(tokens_per_param_by_family_table(study, family, **chosen))
+
+
+def _joint_maps(study: Any, level: float | None) -> pd.DataFrame:
+    """Their intervals are percentiles of the fits, whatever the method of the other figures."""
+    return joint_map(
+        cast(StudyFits, study),
+        flops=usual_budget(study.spec.data, study.runs().flops),
+        level=0.8 if level is None else level,
+    )
+
+
+def _joint(study: Any, maps: Callable[[], pd.DataFrame], pair: tuple[str, str]) -> Figure:
+    rows = maps()
+    of_pair = (rows["first_family"] == pair[0]) & (rows["second_family"] == pair[1])
+    return plot_joint_map(rows[of_pair], runs=study.runs())
 
 
 def save_study_figures(
@@ -125,10 +150,13 @@ def save_study_figures(
     return save_figures(drawn, out_dir, dpi=dpi, formats=formats)
 
 
-def _own_counts(study: StudyTables) -> dict[str, Runs]:
-    """The runs of a table of the user's own in each of its countings; empty for fewer than two."""
-    counted = getattr(study, "counted_runs", None)
-    return {} if counted is None else counted()
+def _own_relative_error(counted_runs: Callable[[], dict[str, Runs]]) -> Figure | None:
+    """The counts of a table of the user's own against each other; None for fewer than two."""
+    counts = counted_runs()
+    if not counts:
+        return None
+    errors = relative_error_table_of(counts)
+    return plot_relative_error(errors, plain=next(iter(counts))) if len(errors) else None
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:

@@ -28,6 +28,7 @@ from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, se
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
 from chinchilla_jax.solvers.counted import counted_rows, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
+from chinchilla_jax.study.derived import Derived, look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +59,16 @@ class Facts:
 
     Attributes:
         study: a finished study.
+        known: its figures and its page as they are; None to look when that is asked for.
     """
 
     study: Study
+    known: Derived | None = None
+
+    @functools.cached_property
+    def derived(self) -> Derived:
+        """The study's figures and its page as they are, beside what they should be."""
+        return self.known or look(self.study.directory, self.study.info)
 
     @functools.cached_property
     def runs(self) -> Runs | None:

@@ -10,7 +10,7 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import Facts
-from chinchilla_jax.study.result import FIGURES
+from chinchilla_jax.study.derived import FIGURES
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PARAMETERS, _RATIOS, _JOINT = "parameters_", "tokens_per_param_", "joint_"
@@ -27,6 +27,7 @@ class PageFigure:
         height: in pixels.
         caption: what it shows, from how many fits, with which interval.
         vector: its PDF in the study directory; "" if there is none.
+        drawn: whether the study has drawn it, from its present tables.
     """
 
     name: str
@@ -35,18 +36,27 @@ class PageFigure:
     height: int
     caption: str
     vector: str
+    drawn: bool
 
 
 def page_figures(facts: Facts) -> dict[str, PageFigure]:
-    """The PNG files of the study by name; files that are not PNG images are left out."""
+    """The PNG files of the study by name; files that are not PNG images are left out.
+
+    So are figures of the study that show other tables than the present ones, or are damaged. Of a picture
+    that the study has not drawn, the page says no more than that.
+    """
     found = {}
-    directory = facts.study.directory
-    files = directory.list_files(FIGURES)
-    for file in sorted(files):
+    directory, derived = facts.study.directory, facts.derived
+    known = derived.figures.files if derived.figures else {}
+    for file in derived.pictures:
         name, dot, suffix = file.rpartition(".")
-        if dot + suffix != ".png":
+        drawn = file in derived.drawn
+        if dot + suffix != ".png" or (file in known and not drawn):
             continue
-        content = directory.read(f"{FIGURES}/{file}")
+        try:
+            content = directory.read(f"{FIGURES}/{file}")
+        except FileNotFoundError:  # removed since it was listed
+            continue
         if not content.startswith(_PNG) or len(content) < 24:
             continue
         width, height = struct.unpack(">II", content[16:24])
@@ -55,10 +65,17 @@ def page_figures(facts: Facts) -> dict[str, PageFigure]:
             source="data:image/png;base64," + base64.b64encode(content).decode("ascii"),
             width=width,
             height=height,
-            caption=caption(name, facts),
-            vector=f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in files else "",
+            caption=caption(name, facts) if drawn else _unknown(name),
+            vector=f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in (derived.drawn if drawn else ()) else "",
+            drawn=drawn,
         )
     return found
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"{name.replace('_', ' ').capitalize()}: as found in the study's directory, not drawn by the study."
+    )
 
 
 def caption(name: str, facts: Facts) -> str:
@@ -126,8 +143,11 @@ def _behind(facts: Facts, n_fits: int) -> str:
     return f"{facts.interval} over {n_fits:,} bootstrap fits"
 
 
-def section_of(name: str, facts: Facts) -> str:
+def section_of(figure: PageFigure, facts: Facts) -> str:
     """The section of the page for a figure: "unperturbed", "perturbations", a family, or "others"."""
+    name = figure.name
+    if not figure.drawn:
+        return "others"
     if name == "perturbations":
         return name
     if name == "relative_error" or name.endswith("_by_counting"):

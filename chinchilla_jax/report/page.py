@@ -9,6 +9,7 @@ from typing import Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_file
+from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.text import duration_text, size_text
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
@@ -16,9 +17,9 @@ from chinchilla_jax.report.answer import answer, key_figures, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.figures import page_figures, section_of
 from chinchilla_jax.study import Study, StudySpec
+from chinchilla_jax.study.derived import PAGE, Derived, Page, look, write_derived
+from chinchilla_jax.study.environment import drawn_by
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
-
-PAGE = "report.html"
 
 
 def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path | str:
@@ -41,8 +42,10 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
         OSError: the file cannot be written.
     """
     folder, name = (study.directory, PAGE) if path is None else open_file(path)
-    # The file name of a table need not be UTF-8.
-    content = render(study, _way(study.directory, folder)).encode("utf-8", errors="backslashreplace")
+    base = _way(study.directory, folder)
+    if not base and name == PAGE:
+        return write_page(study, look(study.directory, study.info))
+    content = _encoded(render(study, base))
     if not isinstance(folder, LocalDirectory):
         folder.write(name, content)
         return folder.at(name)
@@ -50,6 +53,28 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
     with atomic_write(target) as stream:
         stream.write(content)
     return target
+
+
+def write_page(study: Study, now: Derived) -> Path | str:
+    """Write the page of a study into its directory, and record what it was made from.
+
+    Args:
+        study: as in `write_report`.
+        now: what is known of its figures and its page.
+
+    Returns:
+        The file: a path, or a URL.
+    """
+    directory = study.directory
+    content = _encoded(_rendered(Facts(study, now), ""))
+    directory.write(PAGE, content, checked_later=True)
+    write_derived(directory, now.figures, Page(now.page_inputs, drawn_by(), checksum(content)))
+    return directory.path / PAGE if isinstance(directory, LocalDirectory) else directory.at(PAGE)
+
+
+def _encoded(page: str) -> bytes:
+    # The file name of a table need not be UTF-8.
+    return page.encode("utf-8", errors="backslashreplace")
 
 
 def render(study: Study, base: str = "") -> str:
@@ -63,6 +88,10 @@ def render(study: Study, base: str = "") -> str:
         ImportError: jinja2 is not installed.
         DataError: a table of the study is torn.
     """
+    return _rendered(Facts(study), base)
+
+
+def _rendered(facts: Facts, base: str) -> str:
     try:
         import jinja2
     except ImportError as error:
@@ -75,7 +104,7 @@ def render(study: Study, base: str = "") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(_context(study), base=base)
+    return environment.get_template("page.html").render(_context(facts), base=base)
 
 
 def _asset(name: str) -> str:
@@ -99,12 +128,12 @@ def _uri(directory: LocalDirectory) -> str:
     return directory.path.resolve().as_uri()
 
 
-def _context(study: Study) -> dict[str, Any]:
-    facts = Facts(study)
+def _context(facts: Facts) -> dict[str, Any]:
+    study = facts.study
     figures = page_figures(facts)
     placed: dict[str, list[Any]] = {}
-    for name, figure in figures.items():
-        placed.setdefault(section_of(name, facts), []).append(figure)
+    for figure in figures.values():
+        placed.setdefault(section_of(figure, facts), []).append(figure)
     sentences = answer(facts)
     trends = tables.trends(facts) if facts.families else None
     return {

@@ -22,12 +22,20 @@ def versions() -> dict[str, str]:
 @functools.cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
+    found |= {name: _version(name) for name in _PACKAGES}
     return found | ({"libc": c_library()} if c_library() else {})
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def drawn_by() -> dict[str, str]:
+    """Versions of what draws the figures and writes the page of a study."""
+    return {name: _version(name) for name in ("chinchilla_jax", "matplotlib")}
 
 
 def made_on() -> str:

@@ -14,6 +14,7 @@ from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum, read_twice
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.study.centres import with_estimates
+from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -22,8 +23,6 @@ from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FIGURES = "figures"  # the folder of a study that holds them
 
 
 class Study:

@@ -13,10 +13,11 @@ from typing import Any
 from chinchilla_jax._util import reproducible
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax._util.part_files import DamagedPartError, checksum, read_twice
+from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.remote import hurried
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
+from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.environment import device, peak_memory, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
@@ -28,7 +29,7 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import heartbeat
 from chinchilla_jax.study.storage.ownership import claim
-from chinchilla_jax.study.storage.record import read_record, record_ranges, write_record
+from chinchilla_jax.study.storage.record import changed_tables, read_record, record_ranges, write_record
 from chinchilla_jax.study.summarise import Summariser
 
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
@@ -80,7 +81,7 @@ class Session:
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
         with one_line_disk_errors(self.directory):
-            self.directory.clean_up(("fits", "summary"))
+            self.directory.clean_up(("fits", "summary", FIGURES))
             self.record = claim(self.directory, spec, hashes, len(self.data[spec.interpretations[0]].runs))
         self.store = ChunkStore(self.directory, plan_chunks(spec, hashes, record_ranges(self.record)))
 
@@ -97,18 +98,15 @@ class Session:
         return [chunk for chunk in self.store.chunks if chunk not in names]
 
     def is_complete(self) -> bool:
-        """Whether the record says so and every table is as it was written."""
+        """Whether the record says so, the tables are of the chunks that are there, and each is as written."""
         if self.record["state"] != "complete":
             return False
-        for name, expected in self.record["checksums"].items():
-            try:
-                if checksum(read_twice(self.directory, name, expected)) == expected:
-                    continue
-            except FileNotFoundError:
-                pass
+        wrong = changed_tables(self.directory, self.record)
+        for name in wrong:
             self.reporter.note(f"{self.directory.at(name)}: missing or damaged, will be rewritten")
-            return False
-        return True
+        return not wrong and {part["file"] for part in self.record["parts"]} == set(
+            self.store.names().values()
+        )
 
     def run(
         self,

@@ -14,11 +14,13 @@ from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
+from chinchilla_jax.study.derived import FIGURES, PAGE, look
 from chinchilla_jax.study.makers import Makers
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import is_running
-from chinchilla_jax.study.storage.record import read_existing, record_ranges
+from chinchilla_jax.study.storage.record import changed_tables, read_existing, record_ranges
+from chinchilla_jax.study.storage.tables import FILES
 
 # The rate is taken over this time before the last chunk; a study without a heartbeat that has written nothing
 # for as long counts as stopped.
@@ -32,8 +34,9 @@ class StudyStatus:
     Attributes:
         location: the directory.
         spec: the study.
-        state: "running"; "stopped" if no process is computing it (killed, or waiting for its other shards);
-            "interrupted", "failed" or "complete".
+        state: "running"; "stopped" if no process is working on it (killed, or waiting for its other shards);
+            "interrupted" or "failed"; "complete" if every chunk, table, figure and the page is there, as it
+            was written and of the present fits.
         error: why it failed, if it did.
         chunks: number of chunks in the study.
         chunks_done: how many of them are written.
@@ -44,6 +47,8 @@ class StudyStatus:
         made_on: chunks by the instruction set that computed them; those of earlier versions do not say.
         notes: what the user should know about chunks that were not all computed alike.
         damaged: chunk files whose content is not what was written.
+        lacking: where all fits are done, the tables, figures and page that are missing, damaged, or not of
+            the present fits; "figures/" stands for all of them.
         rate: fits per second over the last ten minutes of work; None if too few chunks were written.
         last: when the last chunk was written, seconds since the epoch; None if unknown.
     """
@@ -61,6 +66,7 @@ class StudyStatus:
     made_on: Mapping[str, int]
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
+    lacking: tuple[str, ...]
     rate: float | None
     last: float | None
 
@@ -110,10 +116,12 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         if info.modified is not None:
             written.append((info.modified, len(chunk.resamples)))
     last = max((when for when, _ in written), default=None)
+    whole = len(files) == len(store.chunks) and not damaged
+    lacking = _lacking(directory, record, store) if whole else ()
     return StudyStatus(
         location=directory.location,
         spec=spec,
-        state=_state(directory, record, last),
+        state=_state(directory, record, last, whole=whole and not lacking),
         error=record.get("error"),
         chunks=len(store.chunks),
         chunks_done=len(files) - len(damaged),
@@ -124,6 +132,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         made_on=dict(makers.processors),
         notes=tuple(makers.notes()),
         damaged=tuple(damaged),
+        lacking=lacking,
         rate=_rate(written),
         last=last,
     )
@@ -136,8 +145,21 @@ def _read_study(directory: Directory, record: Mapping[str, Any]) -> tuple[StudyS
     return spec, ChunkStore(directory, chunks)
 
 
-def _state(directory: Directory, record: Mapping[str, Any], last: float | None) -> str:
+def _lacking(directory: Directory, record: Mapping[str, Any], store: ChunkStore) -> tuple[str, ...]:
+    """What `StudyStatus.lacking` names, in a study whose chunks are all there."""
+    derived = (f"{FIGURES}/", PAGE)
+    if record["state"] != "complete":
+        return (*FILES.values(), *derived)
+    if {part["file"] for part in record["parts"]} != set(store.names().values()):
+        return (*FILES.values(), *derived)
+    tables = changed_tables(directory, record)
+    return (*tables, *look(directory, record).lacking())
+
+
+def _state(directory: Directory, record: Mapping[str, Any], last: float | None, *, whole: bool) -> str:
     """The state in the record, corrected for a process that was killed before it could change it."""
+    if record["state"] == "complete":
+        return "complete" if whole else "running" if is_running(directory) else "stopped"
     if record["state"] != "running":
         return str(record["state"])
     working = is_running(directory)

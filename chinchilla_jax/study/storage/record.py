@@ -8,6 +8,7 @@ from typing import Any
 
 from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
+from chinchilla_jax._util.part_files import checksum, read_twice
 from chinchilla_jax.study.chunks import ResampleRange
 from chinchilla_jax.study.storage.tables import REPAIR, torn
 
@@ -99,3 +100,16 @@ def require_files(directory: Directory, record: Mapping[str, Any]) -> None:
             raise DataError(f"{directory.at(name)}: missing; {REPAIR}")
         if found[name] != size:
             raise torn(directory.at(name), ValueError(f"{found[name]} bytes, {size} were written"))
+
+
+def changed_tables(directory: Directory, record: Mapping[str, Any]) -> list[str]:
+    """The tables of a finished study that are missing or not as they were written."""
+    found = []
+    for name, expected in record["checksums"].items():
+        try:
+            if checksum(read_twice(directory, name, expected)) == expected:
+                continue
+        except FileNotFoundError:
+            pass
+        found.append(name)
+    return found
