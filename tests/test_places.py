@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -103,7 +104,7 @@ def test_every_command_in_every_place(spec, expected, place, tmp_path, capsys):
     assert "not a study directory" in said(capsys, 2, "study", "status", f"{place}/fits")
 
 
-def test_tables_from_every_place(place, capsys):
+def test_tables_and_specs_from_every_place(place, spec, capsys):
     """A place, that is, the last part of which is a file."""
     folder, _, name = place.rpartition("/")
     stream = io.BytesIO()
@@ -111,6 +112,11 @@ def test_tables_from_every_place(place, capsys):
     open_directory(folder).write(name, stream.getvalue())
     assert len(load_runs(place)) == 240
     assert f"{name}-none: no such file" in said(capsys, 2, "fit", f"{place}-none")
+    open_directory(folder).write("spec.toml", Path(spec).read_bytes())
+    assert said(capsys, 0, "study", "check", f"{folder}/spec.toml") == said(capsys, 0, "study", "check", spec)
+    assert "/none.toml: No such file or directory; give" in said(
+        capsys, 2, "study", "check", f"{folder}/none.toml"
+    )
 
 
 FAULTS = {
@@ -145,6 +151,25 @@ def test_faults_on_the_way_change_nothing(spec, expected, faulty_s3, quick, faul
     assert inflicted.done == options["times"]
     assert tables(f"{root}/{folder}") == expected
     assert main(["study", "status", f"{root}/{folder}", "--quiet"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["silent", "cut request"])
+def test_a_server_that_goes_away_in_the_middle(spec, expected, faulty_s3, quick, kind, monkeypatch, capsys):
+    """One line, what was written is kept, and the same command resumes."""
+    root, proxy = faulty_s3
+    place = f"{root}/{uuid.uuid4().hex}"
+    monkeypatch.setenv(VARIABLE, "0.3")
+    request = place.replace("s3:/", "PUT ") + "/summary/"
+    with proxy.inflicting(kind, on=request.encode()):
+        line = said(capsys, 1, "study", spec, "--out", place, "--no-figures")
+    assert f"{place}: the " in line and "while writing summary/" in line
+    assert "everything written so far is kept" in line
+    before = open_directory(place).list_files("fits")
+    assert len(before) == 3
+    assert f"{place}: complete\n" in said(capsys, 0, "study", spec, "--out", place, "--no-figures")
+    assert open_directory(place).list_files("fits") == before
+    assert tables(place) == expected
 
 
 COMMANDS = (

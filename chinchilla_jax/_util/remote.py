@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import functools
 import os
 import threading
@@ -171,7 +172,8 @@ class FileSystem:
                 failure = self._failure(error, limit, doing)
                 if failure.trouble is Trouble.MISSING:
                     self._answered = True
-                    raise FileNotFoundError(str(failure)) from None
+                    text = os.strerror(errno.ENOENT)
+                    raise FileNotFoundError(errno.ENOENT, text, self.shown) from failure
                 pauses = self._pauses(failure.trouble)
                 if number > len(pauses):
                     raise failure from error

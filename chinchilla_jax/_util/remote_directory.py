@@ -102,7 +102,8 @@ class RemoteDirectory(Directory):
             self._call(doing, "pipe_file", path, content, size=len(content), **options)
         except FileNotFoundError as error:
             raise UsageError(
-                f"{self}: cannot be written ({error}); create the bucket or folder, or check the address"
+                f"{self}: cannot be written ({error.__cause__}); create the bucket or folder, or check the "
+                "address"
             ) from None
 
     def exists(self, name: str) -> bool:

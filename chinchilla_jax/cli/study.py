@@ -29,7 +29,9 @@ _RUN = "run"
 _COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
 _RESUME = "rerun the same command to resume"
 
-_spec_argument = click.argument("spec", help="paper (the published study), or the path of a TOML file.")
+_spec_argument = click.argument(
+    "spec", help="paper (the published study), or the path or URL of a TOML file."
+)
 _directory_argument = click.argument("directory", metavar="DIR", help="Directory of a study, or its URL.")
 _resamples_option = click.option(
     "--resamples",
@@ -262,10 +264,9 @@ def _default_data_remark(name: str) -> str:
     """A remark if the spec file names no data, so that the default does not come as a surprise."""
     if name == "paper":
         return ""
-    import tomllib
+    from chinchilla_jax.study.spec.toml_file import TomlFile
 
-    with open(Path(name).expanduser(), "rb") as stream:
-        return "" if "data" in tomllib.load(stream) else f"; the default, because {name} names no data"
+    return "" if "data" in TomlFile(name).fields else f"; the default, because {name} names no data"
 
 
 def _plan_line(name: str, spec: StudySpec) -> str:

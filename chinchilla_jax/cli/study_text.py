@@ -80,7 +80,7 @@ def print_study(study: Study) -> None:
     conditions = count_text(info["n_conditions"], "condition")
     fits = f"{info['n_fits']:,} fits in {duration_text(float(info['wall_time']))}"
     found = "already complete, nothing computed" if study.reused else "complete"
-    output.echo(f"{study.location}: {found}")
+    output.echo(f"{study.directory}: {found}")
     output.echo(f"{conditions}, {fits}: {output.status_line(info['status_counts'])}")
     for line in info.get("read", ()):  # older studies do not say
         output.print_paragraph(line)

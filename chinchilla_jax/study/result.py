@@ -54,13 +54,13 @@ class Study:
             UsageError: the study is stored elsewhere; see `location`.
         """
         if not isinstance(self.directory, LocalDirectory):
-            raise UsageError(f"{self.location}: not a path on this machine; use study.location")
+            raise UsageError(f"{self.directory}: not a path on this machine; use study.location")
         return self.directory.path
 
     def __repr__(self) -> str:
         """Its place and size."""
         size = f"{self.info['n_conditions']} conditions, {self.info['n_fits']:,} fits"
-        return f"<Study {self.location!r}: {size}>"
+        return f"<Study {str(self.directory)!r}: {size}>"
 
     @functools.cached_property
     def spec(self) -> StudySpec:
@@ -144,7 +144,7 @@ class Study:
                 if near
                 else f"it has {', '.join(known[:4])}{more} (study.conditions, conditions.parquet)"
             )
-            raise UsageError(f"{self.location}: no condition {short(condition)}; {hint}")
+            raise UsageError(f"{self.directory}: no condition {short(condition)}; {hint}")
         return self._read([part["file"] for part in parts])
 
     @property

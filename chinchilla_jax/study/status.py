@@ -32,7 +32,7 @@ class StudyStatus:
     """State of a study directory.
 
     Attributes:
-        location: the directory.
+        location: the directory, a path or a URL without its password.
         spec: the study.
         state: "running"; "stopped" if no process is working on it (killed, or waiting for its other shards);
             "interrupted" or "failed"; "complete" if every chunk, table, figure and the page is there, as it
@@ -119,7 +119,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     whole = len(files) == len(store.chunks) and not damaged
     lacking = _lacking(directory, record, store) if whole else ()
     return StudyStatus(
-        location=directory.location,
+        location=str(directory),
         spec=spec,
         state=_state(directory, record, last, whole=whole and not lacking),
         error=record.get("error"),

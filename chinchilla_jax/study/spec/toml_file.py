@@ -7,9 +7,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from chinchilla_jax._util.directories import open_file
 from chinchilla_jax._util.errors import UsageError
 
 _LONGEST_LINE = 100
@@ -19,7 +19,7 @@ class TomlFile:
     """A TOML file that was read.
 
     Attributes:
-        name: the path, as it was given.
+        name: the path or URL, as it was given.
         fields: what is in it.
 
     Raises:
@@ -30,7 +30,8 @@ class TomlFile:
         """Read and parse."""
         self.name = os.fsdecode(path)
         try:
-            self._text = Path(path).expanduser().read_text(encoding="utf-8")
+            folder, name = open_file(path)
+            self._text = folder.read(name).decode("utf-8")
         except OSError as error:
             raise UsageError(
                 f"{self.name}: {error.strerror or error}; give the path of a study's TOML file"
