@@ -125,7 +125,7 @@ def bootstrap(
         chosen = asked_scheme(chosen, runs, point, counts=inner > 0)
         cautions = asked_warnings(chosen, runs, own)
     chosen = chosen.completed(len(runs), problem.law.size)
-    ids = np.arange(chosen.count(runs, count))
+    ids = np.arange(chosen.count(runs, count), dtype=np.int32)
     fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
     if isinstance(chosen, DrawnErrors):
         result = residual_bootstrap(
@@ -210,7 +210,7 @@ class _WeightsOf:
         self,
         runs: Runs,
         scheme: Scheme,
-        ids: NDArray[np.int64],
+        ids: NDArray[np.int32],
         left_out: NDArray[np.uint8],
         inner: int,
         seed: int,
@@ -244,7 +244,7 @@ class _WeightsOf:
 def _split(
     every: Solution,
     problem: Problem,
-    ids: NDArray[np.int64],
+    ids: NDArray[np.int32],
     n_left_out: int,
     inner: int,
     scheme: Scheme,

@@ -73,7 +73,7 @@ class Cluster(Scheme):
             return labelled(labels)
         return members_of(runs, self.by, self.gap)
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.generic]:
         """Weights (R, n), see `Scheme.weights`."""
         members = self.members(runs)
         if self.concentration is None:
@@ -84,7 +84,7 @@ class Cluster(Scheme):
         )
         return drawn[:, members]
 
-    def counts(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def counts(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """How often each cluster is drawn, (R, m)."""
         count = self._count(self.members(runs))
         bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)

@@ -55,7 +55,7 @@ class DrawnErrors(Scheme):
     share: ClassVar[float]
     """s: how much of e_i is the residual without the run."""
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """None: always raises `UsageError`."""
         raise UsageError(f"scheme {self.name!r} gives losses, not weights; see log_errors")
 
@@ -63,7 +63,7 @@ class DrawnErrors(Scheme):
         self,
         residuals: Floats,
         left_out: Floats,
-        resample_ids: NDArray[np.int64],
+        resample_ids: NDArray[np.integer],
         seed: int,
         *,
         delta: float = 1e-3,

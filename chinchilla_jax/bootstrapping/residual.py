@@ -36,7 +36,7 @@ _BLOCK_RUNS, _MOST_LANES = 1536, 32  # runs in the table of a block, and resampl
 def residual_bootstrap(
     fitter: ResampleFitter,
     scheme: DrawnErrors,
-    ids: NDArray[np.int64],
+    ids: NDArray[np.integer],
     seed: int,
     *,
     point: FitResult,

@@ -26,7 +26,7 @@ class Nested(NamedTuple):
         unit_of: unit of each run, (n,).
     """
 
-    counts: Callable[[NDArray[np.int64], int], NDArray[np.uint8]]
+    counts: Callable[[NDArray[np.integer], int], NDArray[np.uint8]]
     unit_of: NDArray[np.int64]
 
 
@@ -40,7 +40,7 @@ class Scheme(abc.ABC):
     """Whether fits without each run, or group of runs, go with it: what BCa intervals need."""
 
     @abc.abstractmethod
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.generic]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.generic]:
         """Weights (R, n) of these resamples, each row a function of its id and the seed alone.
 
         Schemes that draw errors (drawn_errors.py) have none and raise `UsageError`.

@@ -56,7 +56,7 @@ class Pairs(Scheme):
     name: ClassVar[str] = "pairs"
     has_jackknife: ClassVar[bool] = True
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         return resample.resample_weights(len(runs), resample_ids, seed)
 
@@ -97,7 +97,7 @@ class Bayesian(Scheme):
             return self
         return Bayesian(concentration=resample.concentration(n_runs, size))
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
         """Weights (R, n), see `Scheme.weights`; c is 1 where it is None."""
         concentration = 1.0 if self.concentration is None else self.concentration
         return resample.dirichlet_weights(
@@ -127,7 +127,7 @@ class MOutOfN(Scheme):
         """Draws per resample."""
         return max(math.ceil(n_runs ** (3 / 4)), min(n_runs, _LEAST_DRAWS)) if self.m is None else int(self.m)
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         if self.size(len(runs)) > len(runs):
             raise UsageError(
@@ -150,7 +150,7 @@ class Jackknife(Scheme):
     name: ClassVar[str] = "jackknife"
     quantiles: ClassVar[bool] = False
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         return resample.leave_one_out(len(runs))[resample_ids]
 
@@ -187,7 +187,7 @@ class DeleteD(Scheme):
             raise UsageError(f"DeleteD: d = {d} leaves {n_runs - d} of {n_runs} runs; leave 6 or more")
         return d
 
-    def weights(self, runs: Runs, resample_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         n, d = len(runs), self.size(len(runs))
         bits = resample.resample_bits(n, resample_ids, seed, stream=resample.DELETE)

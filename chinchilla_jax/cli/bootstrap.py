@@ -277,7 +277,7 @@ class _Prescription:
         )
 
         missing = no_optimum(result.point.law)
-        columns, edges = clear_edges(bands, result.laws, result.counted)
+        columns, edges = clear_edges(bands, result.lean_replicates("percentile").laws, result.counted)
         if missing:
             unknown = [float("nan")] * len(bands["flops"])
             columns |= dict.fromkeys([*INTERVAL_COLUMNS, _MEDIAN], unknown)

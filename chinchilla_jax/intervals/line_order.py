@@ -27,6 +27,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.blocks import LONG
+
 Floats = NDArray[np.float64]
 
 _SORTED = 3000  # lines, for which sorting is faster than several partitions
@@ -111,34 +113,39 @@ def _by_stretches(
         _evaluate(slope, intercept, x, ranks, found, np.empty(max(_BUFFER, n)))
         return found
     ends = _ends(slope, intercept, x, stretches.count)
-    buffer = np.empty(max(_BUFFER, ends.size * n))
-    in_order = _values(slope, intercept, x[ends], buffer)
-    in_order.sort(axis=1)
-    out = np.full((len(ranks), x.size), np.nan)
-    out[:, ends] = in_order[:, ranks].T
-
     # Neighbouring ranks, such as those between which a quantile lies, share their lines.
     starts = [i for i, rank in enumerate(ranks) if i == 0 or rank - ranks[i - 1] > 1]
     stops = [*starts[1:], len(ranks)]
     margin = max(int(stretches.margin * n), 1)
     lowest = [max(ranks[start] - margin, 0) for start in starts]
     highest = [min(ranks[stop - 1] + margin, n - 1) for stop in stops]
+    needed = sorted({*ranks, *lowest, *highest})
+    buffer = np.empty(max(_BUFFER, n if n > LONG else ends.size * n))
+    at_ends = np.empty((len(needed), ends.size))
+    if n > LONG:
+        _evaluate(slope, intercept, x[ends], needed, at_ends, buffer)
+    else:
+        in_order = _values(slope, intercept, x[ends], buffer)
+        in_order.sort(axis=1)
+        at_ends[:] = in_order[:, needed].T
+    out = np.full((len(ranks), x.size), np.nan)
+    out[:, ends] = at_ends[np.searchsorted(needed, ranks)]
     # Rounding moves a value, or a chord, by a few units in the last place of the largest number on its way.
     rounding = 16 * _EPSILON * largest + _TINY
-    low, high = in_order[:, lowest] - rounding, in_order[:, highest] + rounding
+    low = at_ends[np.searchsorted(needed, lowest)].T - rounding
+    high = at_ends[np.searchsorted(needed, highest)].T + rounding
     beyond_low, beyond_high = (low - rounding)[..., None], (high + rounding)[..., None]
 
     near_low, near_high, other = np.empty((3, len(starts), n), dtype=np.bool_)
     for left, (i, j) in enumerate(itertools.pairwise(ends.tolist())):
         if j - i - 1 < stretches.least_inside:
             continue
-        at_left, at_right = _values(slope, intercept, x[[i, j]], buffer)
-        np.greater_equal(at_left, beyond_low[left], out=near_low)
-        np.greater_equal(at_right, beyond_low[left + 1], out=other)
-        near_low |= other
-        np.less_equal(at_left, beyond_high[left], out=near_high)
-        np.less_equal(at_right, beyond_high[left + 1], out=other)
-        near_high |= other
+        at_end = _values(slope, intercept, x[[i]], buffer)
+        np.greater_equal(at_end, beyond_low[left], out=near_low)
+        np.less_equal(at_end, beyond_high[left], out=near_high)
+        at_end = _values(slope, intercept, x[[j]], buffer)
+        near_low |= np.greater_equal(at_end, beyond_low[left + 1], out=other)
+        near_high |= np.less_equal(at_end, beyond_high[left + 1], out=other)
         near_high &= near_low
         for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             below = n - int(np.count_nonzero(near_low[group]))
@@ -163,6 +170,8 @@ def _by_stretches(
 
 def _ends(slope: Floats, intercept: Floats, x: Floats, count: int) -> NDArray[np.intp]:
     """Indices of the places where the stretches begin and end."""
+    some = slice(None, None, slope.size // LONG + 1)  # enough to place the ends, which change no result
+    slope, intercept = slope[some], intercept[some]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         s, b = slope - slope.mean(), intercept - intercept.mean()
         ss, sb, bb = s @ s, s @ b, b @ b
@@ -190,6 +199,14 @@ def _values(slope: Floats, intercept: Floats, x: Floats, buffer: Floats) -> Floa
     np.multiply(x[:, None], slope, out=values)
     values += intercept
     return values
+
+
+def order_statistics(values: Floats, ranks: Sequence[int]) -> Floats:
+    """The values of rising `ranks`, (p,), among `values` (n,), which are reordered."""
+    found = np.empty((len(ranks), 1))
+    if ranks:
+        _select(values[None], list(ranks), found)
+    return found[:, 0]
 
 
 def _select(rows: Floats, ranks: list[int], out: Floats) -> None:

@@ -22,6 +22,7 @@ E), and on the published runs the limits of E agree to 4 digits.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,7 +34,7 @@ from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
-from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws
+from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws, parameter_names, parameter_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +97,9 @@ def interval_rows(
         estimates.append(check_point(point_law, "parameter_table", laws).as_dict())
     mask = check_lanes(laws, counted)
     tables: list[list[dict[str, Any]]] = [[] for _ in requests]
-    for name, every in laws.as_dict().items():
-        values = np.asarray(every)
-        values = values[mask & np.isfinite(values)]
+    for name in parameter_names(laws):
+        values = parameter_values(laws, name)
+        values = values[mask & np.isfinite(values)]  # a copy, which the quantiles may reorder
         error = standard_deviation(values)
         spread = error
         if name in COEFFICIENTS and any(METHODS[method].normal for _, _, method in requests):
@@ -110,8 +111,10 @@ def interval_rows(
             if METHODS[method].normal:
                 low, high = _normal_limits(name, estimate, spread, probabilities)
             else:
-                with beyond_float64():
-                    low, high = np.quantile(values, probabilities) if values.size else (np.nan, np.nan)
+                low = high = math.nan
+                if values.size:
+                    with beyond_float64():
+                        low, high = np.quantile(values, probabilities, overwrite_input=True)
             table.append(
                 {
                     "parameter": name,
@@ -132,8 +135,14 @@ def standard_deviation(values: NDArray[np.float64]) -> float:
     """Standard deviation with 1/(n-1), NaN for fewer than two values; no overflow where squares would."""
     if values.size < 2:
         return float("nan")
-    largest = float(np.max(np.abs(values)))
-    return largest * float(np.std(values / largest, ddof=1)) if largest > 0 else 0.0
+    largest = float(max(values.max(), -values.min()))
+    if not largest > 0:
+        return 0.0
+    # As np.std, with one array of the length of the values on the way.
+    scaled = values / largest
+    scaled -= scaled.mean()
+    scaled *= scaled
+    return largest * math.sqrt(scaled.sum() / (values.size - 1))
 
 
 def _normal_limits(

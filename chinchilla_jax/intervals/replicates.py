@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.intervals.methods import read_method
-from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.fitted import FittedLaws, parameter_names
 
 _OF_AN_ESTIMATE = ("estimate", "standard_error", "low", "high", "median")
 
@@ -88,7 +88,7 @@ def check_point(point_law: FittedLaws | None, caller: str, laws: FittedLaws) -> 
     """The point law, if it is a single law with the parameters of `laws`; otherwise `UsageError`."""
     if not isinstance(point_law, FittedLaws) or point_law.shape:
         raise UsageError(f"{caller}: point_law is {short(point_law)}; give the single law of the point fit")
-    found, expected = tuple(point_law.as_dict()), tuple(laws.as_dict())
+    found, expected = parameter_names(point_law), parameter_names(laws)
     if found != expected:
         raise UsageError(
             f"{caller}: point_law has the parameters {', '.join(found)} and the resamples "

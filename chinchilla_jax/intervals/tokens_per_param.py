@@ -17,15 +17,16 @@ The band of the paper (Besiroglu et al. 2024, arXiv:2404.10102) draws laws from 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import positive_array
-from chinchilla_jax.intervals.line_order import line_order_statistics
+from chinchilla_jax.intervals.line_order import line_order_statistics, order_statistics
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
 from chinchilla_jax.intervals.normal import counted_coordinates, draw_shifts, five_parameter_law, shifted_laws
 from chinchilla_jax.intervals.parameters import IntervalRequest
@@ -37,11 +38,12 @@ from chinchilla_jax.intervals.quantiles import (
 )
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
 from chinchilla_jax.laws.compute import params_times_tokens
-from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.fitted import FittedLaws, parameter_names, parameter_values
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_FEW_PLACES = 8  # budgets up to which the lines of many laws are computed at each, and not kept
 COMPUTE_GRID: NDArray[np.float64] = 10.0 ** np.linspace(18.0, 28.0, 201)
 """10^18 to 10^28 FLOP in steps of 0.05 decades, shape (201,): the budgets of both papers."""
 COMPUTE_GRID.setflags(write=False)
@@ -140,6 +142,7 @@ def interval_bands(
     mask = check_lanes(laws, counted)
     drawn: tuple[NDArray[np.float64], int] | None = None
     bands = []
+    among: NDArray[np.bool_] | None
     for (point_law, method), group in itertools.groupby(requests, lambda each: (each.point_law, each.method)):
         sample: FittedLaws
         if METHODS[method].normal:
@@ -148,14 +151,14 @@ def interval_bands(
                 coordinates = counted_coordinates(five_parameter_law(laws, method), mask)
                 drawn = draw_shifts(coordinates, draws, seed), len(coordinates)
             shifts, n_counted = drawn
-            sample = shifted_laws(centre, shifts)
+            sample, among = shifted_laws(centre, shifts), None
         else:
             kept = mask & finite_laws(laws)
-            sample = laws if kept.all() else laws[kept]
-            n_counted = len(sample)
+            n_counted = int(np.count_nonzero(kept))
+            sample, among = laws, None if n_counted == len(laws) else kept
         tails = [central_tails(each.level) for each in group]
         probabilities = sorted({0.5}.union(*tails))
-        quantiles, without = ratio_quantiles(sample, budgets, probabilities)
+        quantiles, without = ratio_quantiles(sample, budgets, probabilities, among)
         at = dict(zip(probabilities, quantiles, strict=True))
         estimate = np.full(budgets.shape, np.nan)
         if point_law is not None:
@@ -180,35 +183,99 @@ def finite_laws(laws: FittedLaws) -> NDArray[np.bool_]:
 
     E is not asked about: no optimum depends on it.
     """
-    fields = [np.asarray(values) for name, values in laws.as_dict().items() if name != "E"]
-    return np.asarray(np.isfinite(np.stack(fields)).all(axis=0))
+    finite = np.ones(laws.shape, np.bool_)
+    for name in parameter_names(laws):
+        if name != "E":
+            finite &= np.isfinite(parameter_values(laws, name))
+    return finite
 
 
 def ratio_quantiles(
-    laws: FittedLaws, budgets: NDArray[np.float64], probabilities: Sequence[float]
+    laws: FittedLaws,
+    budgets: NDArray[np.float64],
+    probabilities: Sequence[float],
+    counted: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], int]:
     """Quantiles (p, k) of the ratio over the laws, and how many laws have no optimum at some budget.
 
     As `quantiles` of the ratios; along lines the order is found in logs, and the ratios are interpolated.
+
+    Args:
+        laws: (R,).
+        budgets: (k,), FLOP.
+        probabilities: (p,).
+        counted: which of the laws, (R,); None for all.
     """
-    line = laws.log_ratio_line()
-    if line is None:
-        ratios = np.asarray(laws.tokens_per_param(budgets))
+    places = np.log(params_times_tokens(budgets))
+    if laws[:1].log_ratio_line() is None:
+        ratios = np.asarray((laws if counted is None else laws[counted]).tokens_per_param(budgets))
         return quantiles_of_known(ratios, probabilities), int(np.isnan(ratios).any(axis=1).sum())
-    intercept, slope = line
-    kept = ~np.isnan(intercept)
-    without = int(kept.size - kept.sum())
-    if without:
-        intercept, slope = intercept[kept], slope[kept]
-    if without == kept.size:
-        return np.full((len(probabilities), budgets.size), np.nan), without
-    below, above, share = between_ranks(probabilities, kept.size - without)
-    ranks = sorted({*below.tolist(), *above.tolist()})
-    ordered = line_order_statistics(slope, intercept, np.log(params_times_tokens(budgets)), ranks)
+    count = len(laws) if counted is None else int(np.count_nonzero(counted))
+    ordered: list[NDArray[np.float64]] = []
+    if len(laws) > LONG and len(places) <= _FEW_PLACES:
+        # Line by line as they are needed: slopes and intercepts would take twice the memory of the values.
+        for place in places:
+            values = _known_values(laws, counted, place)
+            known, ranks = len(values), _ranks(probabilities, len(values))
+            ordered.append(order_statistics(values, ranks)[:, None])
+            del values  # before those of the next place
+    else:
+        intercept, slope = _known_lines(laws, counted)
+        known, ranks = len(slope), _ranks(probabilities, len(slope))
+        ordered.append(line_order_statistics(slope, intercept, places, ranks) if known else np.empty((0, 0)))
+    if not known:
+        return np.full((len(probabilities), budgets.size), np.nan), count
     with np.errstate(over="ignore"):
-        ratios = np.exp(ordered)
+        ratios = np.exp(np.concatenate(ordered, axis=1))
+    below, above, share = between_ranks(probabilities, known)
     left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
-    return interpolate(left, right, share[:, None]), without
+    return interpolate(left, right, share[:, None]), count - known
+
+
+def _ranks(probabilities: Sequence[float], count: int) -> list[int]:
+    """The ranks among `count` values that these quantiles lie between, rising; none among none."""
+    if not count:
+        return []
+    below, above, _ = between_ranks(probabilities, count)
+    return sorted({*below.tolist(), *above.tolist()})
+
+
+def _known_lines(
+    laws: FittedLaws, counted: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intercept and slope of ln ratio, (m,) each, of the counted laws that have an optimum."""
+    lines, filled = np.empty((2, len(laws))), 0
+    for line in _known_blocks(laws, counted):
+        lines[:, filled : filled + line.shape[1]] = line
+        filled += line.shape[1]
+    return lines[0, :filled], lines[1, :filled]
+
+
+def _known_values(
+    laws: FittedLaws, counted: NDArray[np.bool_] | None, place: np.float64
+) -> NDArray[np.float64]:
+    """Ln ratio at one place, (m,), of the counted laws that have an optimum."""
+    values, filled = np.empty(len(laws)), 0
+    for intercept, slope in _known_blocks(laws, counted):
+        values[filled : filled + len(slope)] = slope * place + intercept
+        filled += len(slope)
+    return values[:filled]
+
+
+def _known_blocks(laws: FittedLaws, counted: NDArray[np.bool_] | None) -> Iterator[NDArray[np.float64]]:
+    """Intercept and slope (2, m) of the counted laws that have an optimum, block by block."""
+    for lanes in blocks(len(laws)) if len(laws) > LONG else (slice(0, len(laws)),):
+        line = np.stack(_line(laws if len(laws) <= LONG else laws[lanes]))
+        known = ~np.isnan(line[0])
+        if counted is not None:
+            known &= counted[lanes]
+        yield line if known.all() else line[:, known]
+
+
+def _line(laws: FittedLaws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    line = laws.log_ratio_line()
+    assert line is not None, "laws of one kind all have lines or none"
+    return line
 
 
 def positive_budgets(flops: ArrayLike, what: str = "flops") -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.scaling_law import Values, log_counts, plain
@@ -79,6 +80,21 @@ class FittedLaws(Protocol):
         ...
 
 
+def parameter_names(laws: FittedLaws) -> tuple[str, ...]:
+    """The natural parameters of fitted laws by name, in order."""
+    return laws.model.parameters if isinstance(laws, FittedLaw) else tuple(laws.as_dict())
+
+
+def parameter_values(laws: FittedLaws, name: str) -> NDArray[np.float64]:
+    """One natural parameter of the laws (R,); of `FittedLaw` without the others in memory."""
+    if not isinstance(laws, FittedLaw) or len(laws) <= LONG:
+        return np.asarray(laws.as_dict()[name])
+    values = np.empty(len(laws))
+    for lanes in blocks(len(laws)):
+        values[lanes] = laws[lanes].as_dict()[name]
+    return values
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedLaw:
     """One law of any kind, or an array of them, at fitted parameters.
@@ -108,6 +124,8 @@ class FittedLaw:
         """The laws at `index` (an integer, a slice, a mask or an index array, as NumPy understands it)."""
         if not self.shape:
             raise TypeError("this FittedLaw is a single law and cannot be indexed")
+        if isinstance(index, slice) and len(self.shape) == 1:
+            return dataclasses.replace(self, theta=self.theta[index])
         # Positions are indexed and not theta, whose last axis is none of the laws'.
         chosen = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
         return dataclasses.replace(self, theta=self.theta.reshape(-1, self.theta.shape[-1])[chosen])
@@ -173,8 +191,14 @@ class FittedLaw:
 
         None where the optimum of such a law is not a power of compute.
         """
-        same = self.model.allocation_law(self.theta, self.design)
-        return None if same is None else same.log_ratio_line()
+        first = self[:1] if len(self.shape) == 1 and len(self) > LONG else self
+        same = self.model.allocation_law(first.theta, self.design)
+        if same is None or first is self:
+            return None if same is None else same.log_ratio_line()
+        line = np.empty((2, len(self)))
+        for lanes in blocks(len(self)):
+            line[:, lanes] = self[lanes].log_ratio_line()
+        return line[0], line[1]
 
     @property
     def exponents(self) -> tuple[Values, Values] | None:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import positive_array, real_array
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
@@ -220,6 +221,11 @@ class ScalingLaw:
         Exact, since the optimum is a power law: slope (alpha - beta)/(alpha + beta), intercept -2 ln G. At
         the edges the slope is 0 and the intercept +inf or -inf; without an optimum both are NaN.
         """
+        if len(self.shape) == 1 and len(self) > LONG:
+            line = np.empty((2, len(self)))
+            for lanes in blocks(len(self)):
+                line[:, lanes] = self[lanes].log_ratio_line()
+            return line[0], line[1]
         A, B, alpha, beta = (np.asarray(getattr(self, name)) for name in PARAMETERS[1:])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             total = alpha + beta

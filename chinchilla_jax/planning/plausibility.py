@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.compute import params_times_tokens, training_flops
 from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.optimum import has_optimum as has_optimum
 from chinchilla_jax.laws.optimum import known_ratio as known_ratio
@@ -141,7 +141,12 @@ def clear_edges(
     if not any(math.isnan(v) for values in cleared.values() for v in values) or not counted.any():
         return kept, ""
     with np.errstate(invalid="ignore", over="ignore"):
-        found = np.asarray(laws[np.flatnonzero(counted)].tokens_per_param(float(band["flops"][0])))
+        line, flops = laws.log_ratio_line(), float(band["flops"][0])
+        if line is None:
+            found = np.asarray(laws.tokens_per_param(flops))
+        else:
+            found = np.exp(line[0] + line[1] * np.log(params_times_tokens(flops)))
+        found = found[counted]
     lost = int(np.sum(~((found > 0) & np.isfinite(found))))
     return kept | cleared, (
         f"{lost:,} of {len(found):,} laws have no compute-optimal point, because an exponent is not "

@@ -71,7 +71,10 @@ def counted_statuses(boundary: str = "keep") -> tuple[Status, ...]:
 
 def counted_lanes(codes: NDArray[np.integer], boundary: str = "keep") -> NDArray[np.bool_]:
     """Which fits count, from their status codes; of the same shape."""
-    return np.isin(codes, counted_statuses(boundary))
+    counted = np.zeros(np.shape(codes), np.bool_)
+    for status in counted_statuses(boundary):
+        counted |= codes == status
+    return counted
 
 
 def counted_rows(names: ArrayLike, boundary: str = "keep") -> NDArray[np.bool_]:

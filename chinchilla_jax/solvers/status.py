@@ -69,5 +69,4 @@ def is_certified(codes: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def status_counts(codes: NDArray[np.integer]) -> dict[str, int]:
     """Number of lanes per status name, from their codes (R,)."""
-    counts = np.bincount(codes, minlength=len(STATUS_NAMES))
-    return {name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True)}
+    return {status.name: int(np.count_nonzero(codes == status)) for status in Status}

@@ -1,0 +1,98 @@
+"""Ten million resamples: the same numbers in blocks as at once, and few arrays of that length on the way."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax._util import blocks
+from chinchilla_jax.bootstrapping import result as result_module
+from chinchilla_jax.bootstrapping.boundary import boundary_comparison
+from chinchilla_jax.intervals import line_order, parameters, tokens_per_param
+from chinchilla_jax.laws import fitted, scaling_law
+from chinchilla_jax.solvers import Solution, Status
+
+BUDGETS = (1e20, 1e22, 1e24, 1e26)
+GRID = np.geomspace(1e18, 1e28, 201)
+LANES = 200_000
+
+
+@pytest.fixture(scope="module")
+def boot():
+    """Fits of 2,000 resamples, repeated; some failed, and some at the bound or without an optimum."""
+    few = cj.bootstrap(cj.load_runs("chinchilla"), resamples=2000)
+    columns = {
+        field.name: np.concatenate([getattr(few.solution, field.name)] * (LANES // 2000))
+        for field in dataclasses.fields(Solution)
+    }
+    rng = np.random.default_rng(0)
+    columns["theta"] *= 1 + 1e-3 * rng.standard_normal(columns["theta"].shape)
+    columns["theta"][rng.integers(0, LANES, 100), 3] *= -1
+    columns["status"][rng.integers(0, LANES, 100)] = Status.MAX_STEPS
+    columns["status"][: LANES // 10] = Status.BOUNDARY
+    return dataclasses.replace(
+        few, solution=Solution(**columns), resample_ids=np.arange(LANES, dtype=np.int32)
+    )
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Long arrays begin at 4,000 lanes, and a block has 3,000."""
+    for module in (blocks, result_module, line_order, tokens_per_param, fitted, scaling_law):
+        monkeypatch.setattr(module, "LONG", 4000)
+    monkeypatch.setattr(blocks, "_BLOCK", 3000)
+
+
+def answers(boot):
+    boot = dataclasses.replace(boot)  # without what an earlier question has cached
+    return [
+        boot.parameter_columns(0.8, "percentile"),
+        boot.tokens_per_param_columns(BUDGETS, 0.8, "percentile"),
+        boot.tokens_per_param_columns(GRID, 0.8, "percentile"),
+        boundary_comparison(boot, BUDGETS),
+        boot.parameter_columns(0.8, "gaussian"),
+        boot.counts(),
+        boot.warnings,
+    ]
+
+
+def test_blocks_change_no_number(boot, request):
+    at_once = answers(boot)
+    request.getfixturevalue("in_blocks")
+    for found, expected in zip(answers(boot), at_once, strict=True):
+        np.testing.assert_equal(found, expected)
+    assert "laws" not in dataclasses.replace(boot).__dict__
+
+
+def test_laws_with_a_line_in_blocks(boot, request):
+    laws = boot.laws
+    requests = [parameters.IntervalRequest(boot.point.law, level, "percentile") for level in (0.5, 0.8)]
+    for budgets in (GRID, np.array(BUDGETS)):
+        at_once = tokens_per_param.interval_bands(laws, budgets, requests, counted=boot.counted)
+        with pytest.MonkeyPatch.context():
+            request.getfixturevalue("in_blocks")
+            np.testing.assert_equal(
+                tokens_per_param.interval_bands(laws, budgets, requests, counted=boot.counted), at_once
+            )
+
+
+def test_summaries_take_few_arrays_of_the_length_of_the_bootstrap(boot, in_blocks):
+    """The fits themselves take 65 bytes each; ten million and their summaries stay below a gigabyte."""
+    boot = dataclasses.replace(boot)  # without the laws that an earlier test has asked for
+    tracemalloc.start()
+    try:
+        for ask, most in (
+            (lambda: boot.parameter_columns(0.8, "percentile"), 22),
+            (lambda: boot.tokens_per_param_columns(BUDGETS, 0.8, "percentile"), 22),
+            (lambda: boundary_comparison(boot, BUDGETS), 22),
+            (lambda: boot.counts(), 2),
+            (lambda: boot.warnings, 4),
+        ):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            ask()
+            assert (tracemalloc.get_traced_memory()[1] - before) / LANES < most
+    finally:
+        tracemalloc.stop()
