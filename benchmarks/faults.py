@@ -1,328 +1,118 @@
-"""Inject real faults into studies, and compare the results with those of an undisturbed study.
+"""Strike every command that writes, thousands of times, and compare what it leads to with an undisturbed run.
 
-    python benchmarks/faults.py                    # 30 SIGKILLs and so on; a quarter of an hour on two cores
-    python benchmarks/faults.py --smoke            # each kind once, for the gate
+    python benchmarks/faults.py                    # 1,000 faults, then the other parts
+    python benchmarks/faults.py --smoke            # seconds, for the gate
+    python benchmarks/faults.py --faults 200 --only report --seed 3
 
-A reference is computed without interruption. Then studies of the same spec are killed, damaged, starved of
-disk space and written by two processes, completed by the ordinary command, and compared with the reference:
-every Parquet file, byte by byte. The seed draws the moments of the kills. The full disk is a small tmpfs in
-its own mount namespace where the system allows that (unshare), otherwise a limit on the size of files.
+A round prepares a place, strikes a command up to four times in a row at drawn points (see
+_faults/failpoints.py: every write, sync, rename, removal and start of a process; killed before, in the
+middle, after; a power cut; ENOSPC, EIO, EDQUOT, short writes), completes it by the same command without a
+fault, and compares every file: tables by their bytes, figures and pages by what they show. Most rounds run
+in forks of one process that has imported everything, the others in new processes.
+
+| column          | counts                                                                             |
+|-----------------|------------------------------------------------------------------------------------|
+| tables differ   | rounds after which a table or a record differs, or a file is missing or left over  |
+| pictures differ | rounds after which a figure or a page shows something else                         |
+| stuck           | commands that hang, or do not complete in two attempts                             |
+| rude            | errors of the system that end in anything but an exit code and one line            |
+
+Then come the parts of _faults/memory.py (errors of a store in memory), _faults/versions.py (two versions of
+the project on one directory) and _faults/moments.py (signals at any moment, damage, two writers, a full disk,
+Dask's workers). Exit code 1 if any count but the first is not zero.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
-import hashlib
+import importlib.util
 import os
 import random
-import resource
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-SPEC = """
-data = "chinchilla"
-resamples = {resamples}
-flops = [1e20, 1e22, 1e24]
-[[sweeps]]
-family = "systematic_bias"
-values = [{{ logspace = [-0.3, 0.3, {values}] }}]
-[[sweeps]]
-family = "log_normal_noise"
-values = [0.1, 0.3]
-repeats = {values}
-"""
+from _faults.campaign import Campaign, print_counts
+from _faults.commands import Bucket, commands
+from _faults.memory import Memory
+from _faults.moments import Moments
+from _faults.running import preload
+from _faults.versions import Versions
+
+_SMOKE = ("study, tables only", "report", "study init")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--smoke", action="store_true", help="each fault once, on a small study")
-    parser.add_argument("--resamples", type=int, default=16000, help="per condition")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments of the kills")
-    parser.add_argument("--only", default="", help="run only the faults whose name contains this")
+    parser.add_argument("--smoke", action="store_true", help="a few faults of three commands")
+    parser.add_argument("--faults", type=int, default=1000, help="how many at least at failpoints")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument("--only", default="", help="only commands and parts whose name contains this")
+    parser.add_argument("--folder", default=None, help="where to work, such as a folder in memory")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        work = Faults(Path(folder), random.Random(args.seed), args.smoke, args.resamples)
-        failed = work.run(args.only)
-    if failed:
-        raise SystemExit(f"differences: {', '.join(failed)}")
+    if args.smoke:
+        args.faults = 12
+    begun = time.perf_counter()
+    # Before NumPy is imported: a process that forks must not have threads.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    print(f"{datetime.date.today()}, seed {args.seed}, {', '.join(f'{n} {v}' for n, v in _versions())}")
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=args.folder) as place:
+        folder = Path(place)
+        os.environ["CHINCHILLA_JAX_CACHE"] = str(folder / "programs")
+        preload()
+        failed = at_failpoints(folder, args)
+        print(f"{time.perf_counter() - begun:.0f} s")
+        for part in (Memory, Versions, Moments):
+            failed |= part(folder, random.Random(args.seed), smoke=args.smoke).run(args.only)
+    print(f"{time.perf_counter() - begun:.0f} s in all; {'differences' if failed else 'no difference'}")
+    return 1 if failed else 0
 
 
-class Faults:
-    """The faults: each method damages a study, completes it and returns what it did."""
-
-    def __init__(self, folder: Path, draw: random.Random, smoke: bool, resamples: int) -> None:
-        """Write the spec."""
-        self.folder, self.draw, self.smoke = folder, draw, smoke
-        values, resamples = (2, 100) if smoke else (25, resamples)
-        self.spec = folder / "spec.toml"
-        self.spec.write_text(SPEC.format(values=values, resamples=resamples))
-        os.environ.setdefault("CHINCHILLA_JAX_CACHE", str(folder / "programs"))
-
-    def run(self, only: str) -> list[str]:
-        """Run the faults whose name contains `only`; returns the names of those that left a difference."""
-        begun = time.perf_counter()
-        out = self.folder / "reference"
-        self.complete(out)
-        self.reference = digests(out)
-        chunks = sum(name.startswith("fits/") for name in self.reference)
-        print(f"{datetime.date.today()}, {', '.join(f'{name} {text}' for name, text in _versions())}")
-        print(f"reference: {chunks} chunks in {time.perf_counter() - begun:.0f} s", flush=True)
-        failed = []
-        faults: dict[str, Callable[[Path], str]] = {
-            "SIGKILL of the process": self.kills,
-            "Ctrl-C": self.interrupts,
-            "damaged chunks, unfinished study": self.damage_unfinished,
-            "damaged files, finished study": self.damage_finished,
-            "two writers": self.two_writers,
-            "disk full": self.full_disk,
-            "SIGKILL of Dask workers": self.worker_kills,
-        }
-        print(f"{'fault':34} {'files that differ':>17}  what was done")
-        for number, (name, fault) in enumerate(faults.items()):
-            if only not in name:
-                continue
-            out = self.folder / f"study{number}"
-            what = fault(out)
-            found = digests(out)
-            differing = {
-                file for file in {*found, *self.reference} if found.get(file) != self.reference.get(file)
-            }
-            left = [file for file in out.rglob("*.tmp")]
-            print(f"{name:34} {len(differing) + len(left):17}  {what}", flush=True)
-            if differing or left:
-                failed.append(name)
-            shutil.rmtree(out)
-        begun = time.perf_counter()
-        self.complete(self.folder / "reference")
-        print(f"resuming the finished study: {time.perf_counter() - begun:.2f} s")
-        return failed
-
-    def start(self, out: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Start the study's command."""
-        command = [sys.executable, "-m", "chinchilla_jax", "study", str(self.spec), "--out", str(out)]
-        return subprocess.Popen(
-            [*command, "--no-figures", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,  # type: ignore[call-overload]
-        )
-
-    def complete(self, out: Path) -> None:
-        """Run the command to its end."""
-        process = self.start(out)
-        said = process.communicate()[1]
-        if process.returncode:
-            raise SystemExit(f"the study does not complete: {said}")
-
-    def kills(self, out: Path) -> str:
-        """Kill one process after the other.
-
-        Every second one is killed at any moment from its start, the others soon after they wrote a chunk.
-        """
-        wanted = 2 if self.smoke else 30
-        longest = 1.0 if self.smoke else 6.0
-        kept: list[int] = []
-        for _ in range(20 * wanted):
-            if self._killed(out, late=len(kept) % 2 == 1, longest=longest):
-                kept.append(len(list(out.glob("fits/part-*"))))
-            else:  # the machine was faster than the kill: begin again and wait less
-                shutil.rmtree(out)
-                longest *= 0.7
-                kept.clear()
-            if len(kept) == wanted:
-                self.complete(out)
-                return f"{wanted} kills in a row; chunks after each: {' '.join(map(str, kept))}"
-        raise SystemExit("the study is always complete before all kills; give it more conditions")
-
-    def _killed(self, out: Path, *, late: bool, longest: float) -> bool:
-        """Start the study and kill it within `longest` seconds, or soon after a chunk; False if it ended."""
-        process = self.start(out)
-        begun, before = time.monotonic(), len(list(out.glob("fits/part-*")))
-        moment = begun + (3600 if late else self.draw.uniform(0.1, longest))
-        while process.poll() is None and time.monotonic() < moment:
-            time.sleep(0.002)
-            if late and len(list(out.glob("fits/part-*"))) > before:
-                moment, late = time.monotonic() + self.draw.uniform(0.0, longest / 10), False
-        done = process.poll() is not None
-        process.kill()
-        process.communicate()
-        return not done
-
-    def interrupts(self, out: Path) -> str:
-        """Send Ctrl-C as a terminal does, at any moment after the start."""
-        times = []
-        for _ in range(1 if self.smoke else 5):
-            process = self.start(
-                out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-            )
-            time.sleep(self.draw.uniform(1.0, 8.0))
-            begun = time.perf_counter()
-            process.send_signal(signal.SIGINT)
-            said = process.communicate()[1]
-            times.append(time.perf_counter() - begun)
-            # While Python shuts down, after the study is complete, a signal ends it without a message.
-            if process.returncode not in (0, -signal.SIGINT) and "interrupted" not in said:
-                raise SystemExit(f"Ctrl-C: exit code {process.returncode}, {said!r}")
-        self.complete(out)
-        return f"{len(times)} interrupts, the slowest to end took {max(times):.2f} s"
-
-    def damage(self, out: Path, files: list[Path]) -> None:
-        """Truncate one of `files`, flip a bit in another, delete a third."""
-        truncated, flipped, deleted = self.draw.sample(files, 3)
-        content = truncated.read_bytes()
-        truncated.write_bytes(content[: self.draw.randrange(len(content))])
-        changed = bytearray(flipped.read_bytes())
-        changed[self.draw.randrange(len(changed))] ^= 1 << self.draw.randrange(8)
-        flipped.write_bytes(changed)
-        deleted.unlink()
-
-    def damage_unfinished(self, out: Path) -> str:
-        """Kill a study and damage what it has written."""
-        process = self.start(out)
-        while len(list(out.glob("fits/part-*"))) < 4 and process.poll() is None:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate()
-        self.damage(out, sorted(out.glob("fits/part-*")))
-        self.complete(out)
-        return "one chunk truncated, one bit flipped in another, one deleted"
-
-    def damage_finished(self, out: Path) -> str:
-        """Damage a complete study and complete it again."""
-        rounds = 1 if self.smoke else 5
-        self.complete(out)
-        for _ in range(rounds):
-            self.damage(out, sorted(out.rglob("*.parquet")))
-            self.complete(out)
-        return f"{rounds} times: a file truncated, one bit flipped in another, one deleted"
-
-    def two_writers(self, out: Path) -> str:
-        """Two processes, one directory."""
-        writers = [self.start(out) for _ in range(2)]
-        codes = [(writer.communicate()[1], writer.returncode)[1] for writer in writers]
-        return f"both at the same time; exit codes {codes}"
-
-    def full_disk(self, out: Path) -> str:
-        """Fill the disk in a separate namespace, because other processes would see the mount."""
-        code = (
-            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import faults; "
-            f"faults.fill({str(self.spec)!r}, {str(out)!r}, {'64k' if self.smoke else '1m'!r})"
-        )
-        namespace = ["unshare", "--mount"] if _can_mount() else []
-        done = subprocess.run(
-            [*namespace, sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"disk full: {done.stdout} {done.stderr}")
-        self.complete(out)
-        return done.stdout.strip()
-
-    def worker_kills(self, out: Path) -> str:
-        """Kill workers of the Dask cluster that a study starts, at work or while they start."""
-        wanted = 1 if self.smoke else 10
-        longest = 0.1 if self.smoke else 4.0
-        for _ in range(20):
-            said = self._killed_workers(out, wanted, longest)
-            if said is not None:
-                return said
-            shutil.rmtree(out)  # the machine was faster than the kills: begin again and wait less
-            longest *= 0.5
-        raise SystemExit("the study always ends before all kills; give it more resamples")
-
-    def _killed_workers(self, out: Path, wanted: int, longest: float) -> str | None:
-        """Run the study by Dask and kill workers on the way; None if it ended before all kills."""
-        process = self.start(out, "--executor", "dask", "--workers", "2")
-        while not list(out.glob("fits/part-*")) and process.poll() is None:
-            time.sleep(0.002)
-        begun, killed = time.perf_counter(), 0
-        while killed < wanted:
-            time.sleep(self.draw.uniform(0.0, longest))
-            if process.poll() is not None:
-                process.communicate()
-                return None
-            workers = _dask_workers(process.pid)
-            if workers:
-                os.kill(self.draw.choice(workers), signal.SIGKILL)
-                killed += 1
-        seconds = time.perf_counter() - begun
-        chunks = len(list(out.glob("fits/part-*")))
-        said = process.communicate()[1]
-        if process.returncode:
-            raise SystemExit(f"the study does not complete: {said}")
-        return f"2 workers, {killed} kills in {seconds:.0f} s, {chunks} chunks at the last"
-
-
-def _dask_workers(parent: int) -> list[int]:
-    """The processes that `parent` has spawned, from /proc."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    tasks = children.parent.parent.glob("*/children")
-    found = []
-    with contextlib.suppress(OSError):  # some may have ended meanwhile
-        for pid in [int(pid) for task in tasks for pid in task.read_text().split()]:
-            found += [pid] if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
-    return found
-
-
-def fill(spec: str, out: str, size: str) -> None:
-    """Run the study with too little space, check its message, and keep what it wrote in `out`."""
-    command = [sys.executable, "-m", "chinchilla_jax", "study", spec, "--out"]
-    if _can_mount():
-        place = Path(out + "-small")
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=True)
-        target, limit = place / "study", None
-        how = f"tmpfs of {size}B"
-    else:
-        target, limit = Path(out), _limit_files
-        how = "files of at most 8 kB"
-    done = subprocess.run(
-        [*command, str(target), "--no-figures"], capture_output=True, text=True, preexec_fn=limit, check=False
-    )
-    lines = done.stderr.splitlines()
-    if done.returncode != 1 or len(lines) != 1 or "rerun the same command" not in lines[0]:
-        raise SystemExit(f"exit code {done.returncode}, said {done.stderr!r}")
-    chunks = len(list(target.glob("fits/part-*")))
-    if target != Path(out):
-        shutil.copytree(target, out)
-    print(f"{how}, {chunks} chunks kept: {lines[0].partition(': error: ')[2].partition(': ')[2]}")
-
-
-def _limit_files() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
-
-
-def _can_mount() -> bool:
-    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
-    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
+def at_failpoints(folder: Path, args: argparse.Namespace) -> bool:
+    """The campaign; returns whether anything went wrong."""
+    object_store = not args.smoke and all(map(importlib.util.find_spec, ("moto", "s3fs", "boto3")))
+    bucket = Bucket() if object_store else None
+    try:
+        campaign = Campaign(folder, bucket, args.seed)
+        dask = importlib.util.find_spec("distributed") is not None
+        chosen = [
+            command
+            for command in commands(folder, dask=dask)
+            if args.only in command.name
+            and (command.place != "s3" or bucket)
+            and (not args.smoke or command.name in _SMOKE)
+        ]
+        if not chosen:
+            return False
+        prepared = [campaign.prepare(command) for command in chosen]
+        for each in prepared:
+            print(f"{each.command.name:28} {len(each.points):4} points", flush=True)
+        draw = random.Random(args.seed)
+        number = 0
+        while campaign.total < args.faults:
+            (each,) = draw.choices(prepared, [each.command.share for each in prepared])
+            campaign.round(each, number)
+            number += 1
+        print_counts("by command", campaign.by_command)
+        print_counts("by fault", campaign.by_deed)
+        print(f"{campaign.total:,} faults in {number:,} rounds")
+        return campaign.failed()
+    finally:
+        if bucket is not None:
+            bucket.stop()
 
 
 def _versions() -> list[tuple[str, str]]:
-    from importlib.metadata import version
-
     from chinchilla_jax.study.environment import versions
 
-    return [*versions().items(), ("distributed", version("distributed"))]
-
-
-def digests(out: Path) -> dict[str, str]:
-    """SHA-256 of every table of a study."""
-    return {
-        str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in out.rglob("*.parquet")
-    }
+    return [*versions().items()]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

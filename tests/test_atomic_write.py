@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -59,7 +61,7 @@ def test_whatever_has_the_temporary_name_is_never_opened(tmp_path, monkeypatch, 
     monkeypatch.setattr(module.secrets, "token_hex", lambda size: next(tokens))
     (tmp_path / "mine").write_text("precious")
     (tmp_path / "out").mkdir()
-    path, stream = exclusive_file(tmp_path / "out", ".", ".tmp")
+    path, stream = exclusive_file(tmp_path / "out")
     stream.close()
     path.unlink()
     target = tmp_path / ("nothing" if kind == "link to nothing" else "mine")
@@ -71,7 +73,7 @@ def test_whatever_has_the_temporary_name_is_never_opened(tmp_path, monkeypatch, 
         "folder": path.mkdir,
     }[kind]()
     next(tokens)
-    other, stream = exclusive_file(tmp_path / "out", ".", ".tmp")
+    other, stream = exclusive_file(tmp_path / "out")
     with stream:
         stream.write(b"content")
     assert "free" in other.name and other.read_bytes() == b"content"
@@ -120,3 +122,23 @@ def test_a_lock_file_that_is_none_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / f".at-work.{host_name()}.1.0")
     (tmp_path / f".at-work.{host_name()}.1.1").symlink_to(tmp_path / "nothing")
     assert is_running(open_directory(tmp_path)) is False
+
+
+@posix
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    code = f"""
+import os
+from pathlib import Path
+from chinchilla_jax._util.atomic_write import atomic_write
+with atomic_write(Path({str(tmp_path)!r}) / "page") as stream:
+    stream.write(b"half")
+    stream.flush()
+    os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_write(tmp_path / "page") as stream:
+        (mine,) = tmp_path.glob(".*.tmp")
+        stream.write(b"whole")
+    assert [each.name for each in tmp_path.iterdir()] == ["page"]
+    assert str(os.getpid()) in mine.name, "a living process's stays"

@@ -8,6 +8,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from chinchilla_jax._util.processes import host_name, is_alive
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,9 +21,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A stream to write to; at the end of the block its content is on the disk under the name `path`.
 
     A reader of `path` sees either the old content or the new. After an error the old content remains and the
-    temporary file is removed. A link of the name `path` is replaced, not followed.
+    temporary file is removed, after a kill by the next write to that folder. A link of the name `path` is
+    replaced, not followed.
     """
-    temporary, stream = exclusive_file(path.parent, f".{path.name[:60]}.", ".tmp")
+    remove_left_behind(path.parent)
+    temporary, stream = exclusive_file(path.parent)
     try:
         with stream:
             yield stream
@@ -32,8 +36,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def exclusive_file(folder: Path, prefix: str, suffix: str) -> tuple[Path, BinaryIO]:
-    """A new file with a random name, open for writing.
+def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file with a random name, open for writing; the name says who writes it.
 
     As in the module tempfile, the name cannot be guessed, an existing file or link is never opened, and what
     is written goes to the file that was made, whatever its name leads to later. Unlike there, the permissions
@@ -46,7 +50,16 @@ def exclusive_file(folder: Path, prefix: str, suffix: str) -> tuple[Path, Binary
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOINHERIT", "O_BINARY"):  # no system has all of them
         flags |= getattr(os, name, 0)
     for _ in range(_ATTEMPTS):
-        path = folder / f"{prefix}{secrets.token_hex(8)}{suffix}"
+        path = folder / f".{secrets.token_hex(8)}.{host_name()}.{os.getpid()}.tmp"
         with contextlib.suppress(FileExistsError):
             return path, open(os.open(path, flags, 0o666), "wb")
     raise FileExistsError(f"{folder}: no free name for a temporary file")
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the temporary files of processes of this machine that have ended; nothing where that fails."""
+    with contextlib.suppress(OSError):
+        for file in folder.glob(".*.tmp"):
+            host, pid = file.name.split(".")[2:4] if file.name.count(".") == 4 else ("", "")
+            if host == host_name() and pid.isdigit() and not is_alive(int(pid)):
+                file.unlink(missing_ok=True)

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.atomic_write import exclusive_file
+from chinchilla_jax._util.atomic_write import exclusive_file, remove_left_behind
 from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax._util.processes import host_name, is_alive
 from chinchilla_jax._util.remote_directory import RemoteDirectory
 from chinchilla_jax._util.urls import is_url, without_secrets
 
@@ -82,8 +81,7 @@ class LocalDirectory(Directory):
     def _write_once(self, name: str, content: bytes, give_name: Any) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Who wrote it is in the name, so that `clean_up` knows what a dead process left.
-        temporary, stream = exclusive_file(path.parent, ".", f".{host_name()}.{os.getpid()}.tmp")
+        temporary, stream = exclusive_file(path.parent)
         try:
             with stream:
                 stream.write(content)
@@ -127,10 +125,7 @@ class LocalDirectory(Directory):
     def clean_up(self, folders: Sequence[str] = ()) -> None:
         """Remove temporary files of processes of this machine that have ended."""
         for folder in (self.path, *(self.path / name for name in folders)):
-            for file in folder.glob(".*.tmp"):
-                host, pid = file.name.split(".")[2:4] if file.name.count(".") == 4 else ("", "")
-                if host == host_name() and pid.isdigit() and not is_alive(int(pid)):
-                    file.unlink(missing_ok=True)
+            remove_left_behind(folder)
 
 
 def open_directory(location: str | os.PathLike[str]) -> Directory:

@@ -165,6 +165,7 @@ def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, 
 
     The spec is for the published table, or with --data for a table of your own.
     """
+    from chinchilla_jax._util.directories import LocalDirectory
     from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
     from chinchilla_jax.study.spec.example import example_for, example_toml
 
@@ -177,11 +178,12 @@ def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, 
         text = example_for(table.read(), data, table.reading)
     if path.isprintable():  # it goes into a comment
         text = text.replace("study.toml", shlex.quote(path), 2)
-    try:
-        with open(Path(path).expanduser(), "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise UsageError(f"{path} already exists; give another name or remove it") from None
+    folder, name = Path(path).expanduser().parent, Path(path).name
+    folder.stat()  # a missing folder is a mistake
+    directory = LocalDirectory(folder)
+    directory.clean_up()
+    if not directory.create(name, text.encode("utf-8")):
+        raise UsageError(f"{path} already exists; give another name or remove it")
     output.echo(f"{path}: written; edit it, then: chinchilla-jax study check {path}")
 
 

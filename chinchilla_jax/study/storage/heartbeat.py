@@ -50,7 +50,7 @@ def heartbeat(directory: Directory) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             # Locked before it gets its name, so that it is never taken for a dead process's.
-            nameless, stream = exclusive_file(directory.path, ".", f".{host_name()}.{os.getpid()}.tmp")
+            nameless, stream = exclusive_file(directory.path)
             stack.callback(_end, (nameless, file), stream)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(stream, fcntl.LOCK_EX)
