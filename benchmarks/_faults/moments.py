@@ -8,6 +8,7 @@ own mount namespace where the system allows that (unshare), otherwise a limit on
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import random
 import resource
@@ -42,13 +43,13 @@ class Moments:
     Args:
         folder: to work in.
         draw: draws the moments.
-        smoke: a small study, and the quickest of the faults only.
+        smoke: do nothing.
     """
 
     def __init__(self, folder: Path, draw: random.Random, *, smoke: bool) -> None:
         """Write the spec."""
         self.folder, self.draw, self.smoke = folder, draw, smoke
-        values, resamples = (2, 100) if smoke else (25, 16000)
+        values, resamples = 25, 16000
         self.spec = folder / "moments.toml"
         self.spec.write_text(SPEC.format(values=values, resamples=resamples))
 
@@ -56,21 +57,16 @@ class Moments:
         """Run the faults whose name contains `only`; returns whether one left a difference."""
         faults: dict[str, Callable[[Path], str]] = {
             "SIGKILL of the process": self.kills,
+            "Ctrl-C": self.interrupts,
+            "damaged chunks, unfinished study": self.damage_unfinished,
             "damaged files, finished study": self.damage_finished,
+            "two writers": self.two_writers,
+            "disk full": self.full_disk,
         }
-        if not self.smoke:
-            faults |= {
-                "Ctrl-C": self.interrupts,
-                "damaged chunks, unfinished study": self.damage_unfinished,
-                "two writers": self.two_writers,
-                "disk full": self.full_disk,
-            }
-            with contextlib.suppress(ImportError):
-                import distributed  # noqa: F401
-
-                faults["SIGKILL of Dask workers"] = self.worker_kills
+        if importlib.util.find_spec("distributed") is not None:
+            faults["SIGKILL of Dask workers"] = self.worker_kills
         chosen = {name: fault for name, fault in faults.items() if only in name}
-        if not chosen:
+        if not chosen or self.smoke:
             return False
         reference = self.folder / "reference-moments"
         begun = time.perf_counter()
@@ -113,8 +109,8 @@ class Moments:
 
         Every second one is killed at any moment from its start, the others soon after they wrote a chunk.
         """
-        wanted = 2 if self.smoke else 30
-        longest = 1.0 if self.smoke else 6.0
+        wanted = 30
+        longest = 6.0
         kept: list[int] = []
         for _ in range(20 * wanted):
             if self._killed(out, late=len(kept) % 2 == 1, longest=longest):
@@ -145,7 +141,7 @@ class Moments:
     def interrupts(self, out: Path) -> str:
         """Send Ctrl-C as a terminal does, at any moment after the start."""
         times = []
-        for _ in range(1 if self.smoke else 5):
+        for _ in range(5):
             process = self.start(
                 out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
             )
@@ -183,7 +179,7 @@ class Moments:
 
     def damage_finished(self, out: Path) -> str:
         """Damage a complete study and complete it again."""
-        rounds = 1 if self.smoke else 5
+        rounds = 5
         self.complete(out)
         for _ in range(rounds):
             self.damage(out, sorted(out.rglob("*.parquet")))
@@ -201,7 +197,7 @@ class Moments:
         code = (
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); "
             "from _faults import moments; "
-            f"moments.fill({str(self.spec)!r}, {str(out)!r}, {'64k' if self.smoke else '1m'!r})"
+            f"moments.fill({str(self.spec)!r}, {str(out)!r}, {'1m'!r})"
         )
         namespace = ["unshare", "--mount"] if _can_mount() else []
         done = subprocess.run(
@@ -214,8 +210,8 @@ class Moments:
 
     def worker_kills(self, out: Path) -> str:
         """Kill workers of the Dask cluster that a study starts, at work or while they start."""
-        wanted = 1 if self.smoke else 10
-        longest = 0.1 if self.smoke else 4.0
+        wanted = 10
+        longest = 4.0
         for _ in range(20):
             said = self._killed_workers(out, wanted, longest)
             if said is not None:
