@@ -1,5 +1,6 @@
 """Figures, page and summaries follow from what they show, whatever was killed, torn or changed before."""
 
+import errno
 import io
 import itertools
 import os
@@ -14,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from chinchilla_jax import plots
-from chinchilla_jax._util.directories import open_directory
+from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.progress_bar import Progress
@@ -142,6 +143,14 @@ def test_without_figures_a_study_is_complete_and_report_draws_them(plain, made, 
     assert main(["study", "finish", str(plain), "--no-figures"]) == 0 and as_made(plain, made)
 
 
+def test_a_study_that_is_to_have_no_figures_forgets_a_lost_one(whole, made):
+    (whole / DERIVED[1]).unlink()
+    finish_study(whole, progress=None, figures=False)
+    assert page_of(whole)[:2] == (12, 1) and study_status(whole).state == "complete"
+    finish_study(whole, progress=None)
+    assert as_made(whole, made)
+
+
 # --- killed while drawing ----------------------------------------------------------------------------------
 
 
@@ -183,6 +192,26 @@ def test_what_a_killed_writer_left_is_removed(whole):
     left.write_bytes(b"half a figure")
     assert main(["report", str(whole)]) == 0
     assert contents(whole).keys() == set(DERIVED) and not list((whole / "figures").glob(".*elsewhere*"))
+
+
+@pytest.mark.parametrize("name", [DERIVED[-2], "report.html", "derived.json"])
+def test_a_full_disk_is_one_line_and_the_next_run_completes(plain, made, monkeypatch, name, capsys):
+    write = LocalDirectory.write
+
+    def full(directory, place, *args, **options):
+        if place == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(directory, place, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDirectory, "write", full)
+        assert main(["study", "finish", str(plain)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"{plain}: cannot be written (No space left on device)" in said and "rerun the same command" in said
+    )
+    assert main(["study", "finish", str(plain)]) == 0
+    assert as_made(plain, made) and study_status(plain).state == "complete"
 
 
 # --- missing, empty, torn, from the future -----------------------------------------------------------------

@@ -221,7 +221,7 @@ def status_command(directory: str) -> None:
 @_figures_option
 @quiet_option
 def finish_command(directory: str, workers: int | None, figures: bool) -> None:
-    """Summarise a study once all its shards are done."""
+    """Summarise a study once all its shards are done, and draw what it lacks."""
     from chinchilla_jax.report import finish_study
     from chinchilla_jax.study import study_status
 

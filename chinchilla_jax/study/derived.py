@@ -25,7 +25,7 @@ PAGE = "report.html"
 
 _FORMAT = 1
 _PICTURES = (".png", ".pdf")
-_FILE = re.compile(r"[\w=|.,+-]+\.(png|pdf)", re.ASCII)  # a name in `FIGURES`, never a way out of it
+_FILE = re.compile(r"[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*\.(png|pdf)")  # in `FIGURES`, never a way out of it
 
 
 @dataclasses.dataclass(frozen=True)
