@@ -49,10 +49,8 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
     elif status.state != "complete":
         if status.chunks_done == status.chunks:
             are = "is" if len(status.lacking) == 1 else "are"
-            output.echo(
-                f"all chunks are done; {list_text(status.lacking, _MOST_LACKING)} {are} missing, damaged, or not "
-                "known to be of these fits; to write them:"
-            )
+            what = list_text(status.lacking, _MOST_LACKING)
+            output.echo(f"all chunks are done; {what} {are} missing, damaged or not of these fits; to write:")
             tables = any(name in FILES.values() for name in status.lacking)
             command = "study finish" if tables else "report"
             output.echo(f"  chinchilla-jax {command} {shlex.quote(status.location)}")
