@@ -1,7 +1,8 @@
-"""The Dask cluster that a study starts keeps its workers."""
+"""The Dask cluster that a study starts keeps its workers, and lets nobody else in."""
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 
 from chinchilla_jax.study.execution.dask_cluster import local_cluster
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
 
 
 def spawned():
@@ -22,24 +29,73 @@ def spawned():
     return found
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
-@pytest.mark.slow
-def test_a_worker_that_is_slow_to_come_back_is_started_again():
-    """Dask waits 15 s for it, here a tenth of one, then drops it and its nanny for good."""
-    dask = pytest.importorskip("dask")
-    distributed = pytest.importorskip("distributed")
+@pytest.fixture(scope="module")
+def cluster():
+    """One worker. Dask waits 15 s for one that dies, here a tenth of one, then drops it and its nanny."""
     others = spawned()
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
         local_cluster(1) as cluster,
-        distributed.Client(cluster) as client,
     ):
-        (worker,) = spawned() - others
-        assert client.submit(os.getpid).result(timeout=60) == worker
-        os.kill(worker, signal.SIGKILL)
-        time.sleep(5)  # until Dask has ended what it has dropped
-        assert client.submit(os.getpid, pure=False).result(timeout=100) != worker
+        yield cluster
     end = time.monotonic() + 60
     while spawned() - others and time.monotonic() < end:
         time.sleep(0.05)
     assert spawned() <= others
+
+
+def greetings(ports):
+    """What the servers at these ports of loopback say to whoever connects, by port."""
+    found = {}
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.settimeout(0.1)
+            try:
+                found[port] = connection.recv(100)
+            except TimeoutError:
+                found[port] = b""
+    return found
+
+
+@pytest.mark.parametrize("security", [None, "another study's"])
+def test_another_process_cannot_run_code_in_it(cluster, security, tmp_path):
+    """Loopback is shared by all users of a machine."""
+    address = cluster.scheduler_address
+    address = address if security else address.replace("tls://", "tcp://")
+    theirs = distributed.Security.temporary() if security else None
+    ran = tmp_path / "ran"
+    with (
+        pytest.raises(OSError),
+        distributed.Client(address, security=theirs, timeout="3s", set_as_default=False) as client,
+    ):
+        client.submit(ran.touch).result(timeout=10)
+    assert not ran.exists()
+
+
+def test_no_port_of_it_speaks_without_tls(cluster):
+    """A scheduler, a nanny and a worker; and pages, of which there are none."""
+    import urllib.error
+    import urllib.request
+
+    import psutil
+
+    mine = psutil.Process()
+    listening = {
+        each.laddr.port
+        for process in (mine, *mine.children(recursive=True))
+        for each in process.net_connections()
+        if each.status == "LISTEN" and each.laddr.ip == "127.0.0.1"
+    }
+    assert len(listening) >= 5
+    assert set(greetings(listening).values()) == {b""}
+    for port in listening:
+        with pytest.raises((urllib.error.HTTPError, ConnectionError)):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=10)
+
+
+def test_a_worker_that_is_slow_to_come_back_is_started_again(cluster):
+    with distributed.Client(cluster, set_as_default=False) as client:
+        worker = client.submit(os.getpid).result(timeout=60)
+        os.kill(worker, signal.SIGKILL)
+        time.sleep(5)  # until Dask has ended what it has dropped
+        assert client.submit(os.getpid, pure=False).result(timeout=100) != worker

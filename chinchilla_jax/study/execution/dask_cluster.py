@@ -1,4 +1,8 @@
-"""A Dask cluster on this machine's loopback that replaces every worker it loses.
+"""A Dask cluster on this machine's loopback: only its study can use it, and workers that die are replaced.
+
+All users of a machine share its loopback, and whoever can talk to a scheduler or a worker can run code in it.
+So all its processes prove to each other that they belong to it, by a certificate that is made for the study,
+is kept in memory, and is handed to workers through a pipe.
 
 Dask restarts a worker that dies. But if the worker is not back after 15 s, because it was killed again or the
 machine is slow, Dask drops it for good, and a study would wait forever for workers that never start.
@@ -12,9 +16,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
+from chinchilla_jax.study.execution.dask_logs import quiet
 from chinchilla_jax.study.execution.dask_worker import COUNT
 
+INSTALL = "pip install 'chinchilla-jax[dask]'"
 _LOOK_SECONDS = 1.0  # between looks at the workers
+# Pages about the scheduler and its workers, which nobody needs here and anybody could read.
+_NO_PAGES: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 
 
 @contextlib.contextmanager
@@ -26,24 +34,42 @@ def local_cluster(workers: int) -> Iterator[Any]:
         ChinchillaError: the workers cannot be started.
     """
     try:
+        import dask
         from dask.distributed import LocalCluster
-    except ImportError:
-        raise UsageError("the executor dask is not installed; pip install 'chinchilla-jax[dask]'") from None
-    try:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            preload=["chinchilla_jax.study.execution.dask_worker"],
-            env={COUNT: str(workers)},
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ChinchillaError(
-            f"Dask's workers cannot be started ({reason}); try --executor threads"
-        ) from error
+        from distributed.security import Security
+
+        security = Security.temporary()
+    except ImportError as error:
+        missing = "cryptography" if "cryptography" in str(error) else "Dask"
+        raise UsageError(f"the executor dask needs {missing}, which is not installed; {INSTALL}") from None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(quiet())
+        stack.enter_context(dask.config.set(_NO_PAGES))
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                security=security,
+                # Any free port: Dask's usual one is taken where another user runs Dask.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                preload=["chinchilla_jax.study.execution.dask_worker"],
+                env={COUNT: str(workers)},
+            )
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ChinchillaError(
+                f"Dask's workers cannot be started ({reason}); try --executor threads"
+            ) from error
+        stack.enter_context(cluster)
+        yield stack.enter_context(_kept(cluster))
+
+
+@contextlib.contextmanager
+def _kept(cluster: Any) -> Iterator[Any]:
+    """The cluster, whose workers are replaced when they die."""
     loop: Any = cluster.loop
     done = threading.Event()
 
@@ -51,12 +77,11 @@ def local_cluster(workers: int) -> Iterator[Any]:
         while not done.wait(_LOOK_SECONDS):
             loop.add_callback(_replace_the_dead, cluster)
 
-    with cluster:
-        threading.Thread(target=look, name="dask-workers", daemon=True).start()
-        try:
-            yield cluster
-        finally:
-            done.set()
+    threading.Thread(target=look, name="dask-workers", daemon=True).start()
+    try:
+        yield cluster
+    finally:
+        done.set()
 
 
 async def _replace_the_dead(cluster: Any) -> None:

@@ -1,4 +1,4 @@
-"""Preloaded by every worker of a study's own Dask cluster: confines it to its share of the cores.
+"""Preloaded by every worker of a study's own Dask cluster: gives it its share of the cores and no log.
 
 XLA's runtime starts threads for every core that it may use. Workers that may all use every core spend a good
 part of their time handing work around (benchmarks/RESULTS.md).
@@ -10,11 +10,14 @@ import os
 import sys
 from typing import Any
 
+from chinchilla_jax.study.execution.dask_logs import silence
+
 COUNT = "CHINCHILLA_JAX_DASK_WORKERS"  # environment variable: how many workers share this machine
 
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask in a starting worker, whose name is its number."""
+    silence()
     count = int(os.environ.get(COUNT, "0"))
     if sys.platform != "linux" or not (count and str(worker.name).isdigit()):
         return

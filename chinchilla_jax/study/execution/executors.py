@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 
 from chinchilla_jax._util.devices import available_cores
-from chinchilla_jax._util.errors import ChinchillaError, UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import worker_count
-from chinchilla_jax.study.execution.dask_cluster import local_cluster
+from chinchilla_jax.study.execution.dask_client import foreign_scheduler
+from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
 from chinchilla_jax.study.execution.planning import Workplace
 
@@ -97,20 +98,18 @@ def dask(scheduler: str | None, workers: int) -> Iterator[Executor]:
 
     Raises:
         UsageError: Dask is not installed.
-        ChinchillaError: the scheduler does not answer.
+        ChinchillaError: no scheduler answers there, or it cannot be used; see `foreign_scheduler`.
     """
     try:
         from dask.distributed import Client
     except ImportError:
-        raise UsageError("the executor dask is not installed; pip install 'chinchilla-jax[dask]'") from None
-    with contextlib.ExitStack() as stack:
-        address = stack.enter_context(local_cluster(workers)) if scheduler is None else scheduler
-        try:
-            client = stack.enter_context(Client(address, timeout="20s"))
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise ChinchillaError(f"{scheduler}: no Dask scheduler answers there ({reason})") from None
-        yield client.get_executor(pure=False)
+        raise UsageError(f"the executor dask needs Dask, which is not installed; {INSTALL}") from None
+    if scheduler is not None:
+        with foreign_scheduler(scheduler) as executor:
+            yield executor
+    else:
+        with local_cluster(workers) as cluster, Client(cluster, set_as_default=False) as client:
+            yield client.get_executor(pure=False)
 
 
 @dataclasses.dataclass(frozen=True)

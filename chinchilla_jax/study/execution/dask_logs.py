@@ -1,0 +1,42 @@
+"""Keep Dask's log off the terminal: when a scheduler or a worker dies it has thousands of lines.
+
+What matters of it reaches the user as the error of the study. CHINCHILLA_JAX_DEBUG=1 shows the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+_DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
+_FAMILIES = ("distributed", "tornado", "asyncio", "dask", "bokeh")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the block the loggers of Dask and of what it runs on print nothing.
+
+    Handlers that someone else has added, such as a file's, are left out too; they are back afterwards.
+    """
+    before = [(logger, logger.handlers[:], logger.propagate) for logger in _loggers()]
+    silence()
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers[:], logger.propagate = handlers, propagate
+
+
+def silence() -> None:
+    """As `quiet`, for the rest of this process."""
+    for logger in _loggers():
+        logger.handlers[:], logger.propagate = [logging.NullHandler()], logger.name not in _FAMILIES
+
+
+def _loggers() -> list[logging.Logger]:
+    if os.environ.get(_DEBUG_VARIABLE):
+        return []
+    known = [*logging.root.manager.loggerDict, *_FAMILIES]
+    return [logging.getLogger(name) for name in known if name.partition(".")[0] in _FAMILIES]
