@@ -6,6 +6,7 @@ also `ValueError`, so code that does not import this package can catch them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 
@@ -37,12 +38,16 @@ class EngineWarning(RuntimeWarning):
     """The fast engine, or code kept by earlier runs, cannot be used; the same is computed more slowly."""
 
 
+_LONGEST_NAME = 200
+
+
 def closest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name nearest in spelling to `name`; None if none is near."""
     import difflib
 
-    by_folded = {candidate.casefold(): candidate for candidate in allowed}
-    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
+    # Long names are not typed, and comparing two takes the square of their length.
+    by_folded = {each.casefold(): each for each in allowed if len(each) <= _LONGEST_NAME}
+    near = difflib.get_close_matches(name.casefold()[: 2 * _LONGEST_NAME], list(by_folded), n=1)
     return by_folded[near[0]] if near else None
 
 
@@ -63,10 +68,25 @@ def unknown_name(what: str, name: object, allowed: Iterable[str]) -> UsageError:
 def short(value: object, width: int = 40) -> str:
     """`repr(value)` on one line, cut to `width` characters."""
     try:
-        text = repr(value)
+        text = repr(_beginning(value, width))
         if not text.isprintable():  # that of a table has several lines
             text = " ".join(text.split())
             text = text if text.isprintable() else ascii(text)[1:-1]
     except Exception:  # a repr can fail (an integer of 5,000 digits does), and must not replace the message
         text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _beginning(value: object, most: int) -> object:
+    """So much of a text or a list as `repr` needs to fill `most` characters: it may be one of a gigabyte."""
+    if isinstance(value, str | bytes):
+        return value[: most + 1]
+    if not isinstance(value, list | tuple | dict) or type(value) not in (list, tuple, dict) or not value:
+        return value
+    if most <= 0:
+        return ""
+    if isinstance(value, dict):
+        items = itertools.islice(value.items(), most)
+        return {_beginning(key, most): _beginning(item, most - 1) for key, item in items}
+    first = [_beginning(item, most - 1) for item in itertools.islice(value, most)]
+    return tuple(first) if isinstance(value, tuple) else first

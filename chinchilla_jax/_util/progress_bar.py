@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.text import speed_text, time_left_text
+from chinchilla_jax._util.text import speed_text, time_left_text, visible
 
 # Redrawing more often than this is wasted work.
 _REDRAW_SECONDS = 0.2
@@ -47,7 +47,7 @@ def announce_in_logs() -> None:
 def announce(text: str) -> None:
     """Print to stderr why the user has to wait, from any thread; by default on a terminal only."""
     if not _hushed and sys.stderr and (_logged or sys.stderr.isatty()):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 class Progress:

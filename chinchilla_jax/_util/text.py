@@ -7,6 +7,7 @@ is ASCII for terminals. Text for a machine (JSON, CSV) is not formatted here.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,28 @@ def plain_number(value: Any, digits: int = 6) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "-" if math.isnan(value) else f"{value:.{digits}g}"
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""A text with every character that does not print written as an escape, such as \x1b or \u202e.
+
+    Names of files and columns may hold commands to the terminal, marks that turn the line around, or line
+    breaks. Spaces of all widths become plain ones.
+
+    Args:
+        text: from anywhere.
+        keep: characters that stay as they are, such as the line break of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else " "
+        if unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def scaled_number(value: float, digits: int = 4) -> str:

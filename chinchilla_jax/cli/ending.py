@@ -25,6 +25,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from chinchilla_jax._util.text import visible
+
 PROGRAM = "chinchilla-jax"
 GRACE_SECONDS = 1.3  # for an orderly end after Ctrl-C
 _LOOK_SECONDS = 0.05  # between looks for a KeyboardInterrupt that was dropped
@@ -125,7 +127,7 @@ class OwnProcess:
 
 def print_error(text: str) -> None:
     """Print a line on stderr."""
-    print(f"{PROGRAM}: error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: error: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def _print_interrupted() -> None:

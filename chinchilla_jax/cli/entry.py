@@ -19,6 +19,7 @@ from typing import Any
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
 from chinchilla_jax._util.progress_bar import announce_in_logs
 from chinchilla_jax._util.reproducible import may_restart
+from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli.ending import PROGRAM, OwnProcess, print_error
 
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
@@ -108,7 +109,7 @@ def _warnings_in_a_line() -> Iterator[None]:
                 other(message, category, *rest)
             elif text not in printed:
                 printed.add(text)
-                print(f"{PROGRAM}: warning: {text}", file=sys.stderr)
+                print(f"{PROGRAM}: warning: {visible(text)}", file=sys.stderr)
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield

@@ -1,4 +1,7 @@
-"""What the commands print: lines, aligned tables, progress, and JSON without NaN."""
+"""What the commands print: lines, aligned tables, progress, and JSON without NaN.
+
+Names come out of files: characters that do not print are escaped on the way to the terminal.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.progress_bar import resolve, silenced
-from chinchilla_jax._util.text import plain_number
+from chinchilla_jax._util.text import plain_number, visible
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
@@ -71,12 +74,12 @@ def refusing(as_json: bool, answer: str) -> Iterator[None]:
 def echo(text: str = "") -> None:
     """A line on stdout."""
     if not _quiet:
-        print(text)
+        print(visible(text, "\n"))
 
 
 def print_field(name: str, text: str, indent: int = 15) -> None:
     """A name and its text beside it, wrapped to the width of the terminal."""
-    first, others = f"{name:<{indent}}", " " * indent
+    first, others = f"{visible(name):<{indent}}", " " * indent
     echo(textwrap.fill(text, width=_text_width(), initial_indent=first, subsequent_indent=others))
 
 
@@ -144,7 +147,11 @@ def print_table(
         shown = [f"[{repeated.index(each) + 1}]" if each in repeated else each for each in doubts]
         cells = [[*row, doubt] for row, doubt in zip(cells, shown, strict=True)]
     right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
-    texts = [[cell if isinstance(cell, str) else plain_number(cell, digits) for cell in row] for row in cells]
+    header = [visible(name) for name in header]
+    texts = [
+        [visible(cell) if isinstance(cell, str) else plain_number(cell, digits) for cell in row]
+        for row in cells
+    ]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     if _quiet:
         return
@@ -157,7 +164,7 @@ def print_table(
             # click.echo removes the style if stdout is not a terminal.
             click.echo(click.style(line, bold=True) if row == [*header] else line)
     for number, doubt in enumerate(repeated, 1):
-        print(f"[{number}] {doubt}")
+        print(f"[{number}] {visible(doubt)}")
 
 
 def _repeated(doubts: Sequence[str]) -> list[str]:
@@ -210,7 +217,8 @@ def print_json(fields: Mapping[str, Any]) -> None:
     if _collected is not None:
         _collected.append(fields)
         return
-    print(json.dumps(_plain(fields), indent=2, allow_nan=False))
+    # In ASCII, so that control characters are escapes; JSON leaves DEL as it is.
+    print(json.dumps(_plain(fields), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def _plain(value: Any) -> Any:

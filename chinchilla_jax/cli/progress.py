@@ -203,12 +203,18 @@ def import_command(
 @progress_command.command("export")
 @_database_argument
 @click.argument("table", help="File to write: .parquet for Parquet, otherwise CSV.")
+@click.option(
+    "--for-spreadsheets",
+    is_flag=True,
+    help="Put an apostrophe before texts that a spreadsheet would run as a formula.",
+)
 @quiet_option
-def export_command(database: str, table: str) -> None:
+def export_command(database: str, table: str, for_spreadsheets: bool) -> None:
     """Write the runs to a table."""
     from chinchilla_jax.planning.ladder import RunStore, export_runs
 
-    output.echo(f"{table}: {export_runs(RunStore(database), table):,} runs written")
+    count = export_runs(RunStore(database), table, for_spreadsheets=for_spreadsheets)
+    output.echo(f"{table}: {count:,} runs written")
 
 
 progress_command.add_command(simulate_command)

@@ -10,7 +10,7 @@ from typing import Any
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_file
 from chinchilla_jax._util.part_files import checksum
-from chinchilla_jax._util.text import duration_text, size_text
+from chinchilla_jax._util.text import duration_text, size_text, visible
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import curves, tables
 from chinchilla_jax.report.answer import answer, key_figures, plain_text
@@ -100,11 +100,17 @@ def _rendered(facts: Facts, base: str) -> str:
         loader=jinja2.FunctionLoader(_asset),
         # Whatever a user's file contains is text on the page, never markup.
         autoescape=True,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(_context(facts), base=base)
+
+
+def _visible(value: Any) -> Any:
+    """Characters that do not print, such as marks that turn a line around, as escapes."""
+    return visible(value, "\n\t") if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _asset(name: str) -> str:

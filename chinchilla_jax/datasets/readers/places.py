@@ -9,6 +9,7 @@ from typing import IO
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.remote import FileSystem
 from chinchilla_jax._util.remote_errors import RemoteError, Trouble
+from chinchilla_jax._util.text import visible
 from chinchilla_jax._util.urls import is_url, without_secrets
 from chinchilla_jax.datasets.readers.limits import read_up_to_limit
 from chinchilla_jax.datasets.table import show_text
@@ -102,4 +103,4 @@ def name_of(path: str) -> str:
     if path == STANDARD_INPUT:
         return "standard input"
     shown = without_secrets(path) if is_url(path) else path
-    return os.path.basename(shown.rstrip("/")) or shown
+    return visible(os.path.basename(shown.rstrip("/")) or shown)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
@@ -23,16 +23,21 @@ from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.planning.ladder.run_store import STAGES, Run, RunStore
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS = ("run", "stage", "params", "tokens", "flops", "loss", "config")
 
 
-def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
+def export_runs(store: RunStore, path: str | os.PathLike[str], *, for_spreadsheets: bool = False) -> int:
     """Write every run to a CSV or (by its suffix) Parquet file.
 
     Args:
         store: the runs.
         path: of the table: one row per run, columns `COLUMNS`. The loss of an open run is missing; config is
             JSON text.
+        for_spreadsheets: put an apostrophe before texts that a spreadsheet would run as a formula.
 
     Returns:
         The number of runs.
@@ -46,6 +51,8 @@ def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     frame = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in COLUMNS})
     frame = frame.astype({"loss": "float64"})  # an open run has None
     frame["config"] = [json.dumps(run.config) if run.config else None for run in runs]
+    if for_spreadsheets:
+        frame = without_formulas(frame)
     try:
         with atomic_write(target) as stream:
             if target.suffix in (".parquet", ".pq"):
@@ -55,6 +62,18 @@ def export_runs(store: RunStore, path: str | os.PathLike[str]) -> int:
     except OSError as error:
         raise UsageError(f"{target}: cannot be written ({error.strerror}); check the folder") from None
     return len(runs)
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before each text that a spreadsheet would run as a formula."""
+
+    def plain(cell: object) -> object:
+        formula = isinstance(cell, str) and cell.lstrip(" ").startswith(
+            ("=", "+", "-", "@", "\t", "\r", "\n")
+        )
+        return f"'{cell}" if formula else cell
+
+    return frame.apply(lambda column: column.map(plain) if column.dtype.kind not in "iufb" else column)
 
 
 def import_runs(
@@ -133,6 +152,6 @@ def _texts(table: Table, name: str) -> list[str]:
 def _config(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

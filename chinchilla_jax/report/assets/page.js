@@ -47,7 +47,10 @@
     });
   }
 
-  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  // A spreadsheet runs text that begins like a formula; numbers may begin with a sign.
+  const plain = (text) => (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+  const escaped = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const quoted = (text) => escaped(plain(text));
 
   function csv(table) {
     const header = [...table.tHead.rows[0].cells].map((cell) => quoted(cell.dataset.name));
