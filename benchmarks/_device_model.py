@@ -67,9 +67,9 @@ _NOTHING = Step(0, 0.0, 0.0, 0.0)
 class Program:
     """A compiled call as text."""
 
-    def __init__(self, text: str, places: int, runs: int) -> None:
+    def __init__(self, text: str, runs: int) -> None:
         """Sort the instructions by computation."""
-        self._places, self._runs = places, runs
+        self._places, self._runs = 0, runs
         self._instructions: dict[str, dict[str, tuple[str, str, str]]] = {}
         current: dict[str, tuple[str, str, str]] = {}
         for line in text.splitlines():
@@ -81,23 +81,29 @@ class Program:
             if found:
                 current[found[1]] = (found[2], found[3], found[4])
 
-    def steps(self) -> dict[str, Step]:
-        """A step of the float32 loop and of the float64 loop over the places."""
+    def steps(self) -> dict[tuple[str, int], Step]:
+        """A step of each loop over the places, by the kind of number and by how many places there are."""
         found = {}
         loops = [
-            (name, rest)
+            (name, result, rest)
             for name, computation in self._instructions.items()
-            for _, opcode, rest in computation.values()
+            for result, opcode, rest in computation.values()
             if opcode == "while"
         ]
-        inside = {called for name, rest in loops for called in self._below(_called(rest, "body"))}
-        for name, rest in loops:
+        inside = {called for _, _, rest in loops for called in self._below(_called(rest, "body"))}
+        for name, result, rest in loops:
             if name in inside:
                 continue
             body = _called(rest, "body")
             kinds = {kind for kind, _ in _SHAPE.findall(str(self._instructions[body]))}
             kind = "f64" if "f64" in kinds else "f32"
-            found[kind] = self._of(body) + self._of(_called(rest, "condition")) + Step(0, 0, 0, TURN)
+            states = [sizes.split(",") for of, sizes in _SHAPE.findall(result) if of == kind and "," in sizes]
+            if not states:
+                continue
+            self._places = int(states[0][-1])  # of the trial points (p, T)
+            found[kind, self._places] = (
+                self._of(body) + self._of(_called(rest, "condition")) + Step(0, 0, 0, TURN)
+            )
         return found
 
     def _below(self, name: str) -> set[str]:
@@ -117,7 +123,9 @@ class Program:
         whole = _NOTHING
         for result, opcode, rest in computation.values():
             if opcode == "conditional":
+                several = re.search(r"branch_computations=\{(.*?)\}", rest)
                 sides = re.findall(r"_computation=(%[\w.\-]+)", rest)
+                sides += re.findall(r"%[\w.\-]+", several[1]) if several else []
                 whole = whole + max((self._of(side) for side in sides), key=lambda step: step.seconds)
             elif opcode == "while":
                 turn = self._of(_called(rest, "body")) + self._of(_called(rest, "condition"))
@@ -132,23 +140,21 @@ class Program:
         self, computation: dict[str, tuple[str, str, str]], result: str, opcode: str, rest: str
     ) -> Step:
         operands = re.findall(r"%[\w.\-]+", rest.split("), ")[0])
-        traffic = _size(result) + sum(
-            self._read(computation[each][0]) for each in operands if each in computation
+        traffic = self._touched(result) + sum(
+            self._touched(computation[each][0]) for each in operands if each in computation
         )
         work = self._work(_called(rest, "calls")) if opcode == "fusion" else {"f32": float(_count(result))}
         seconds = max(LAUNCH, traffic / BANDWIDTH, sum(n / RATE[kind] for kind, n in work.items()))
         return Step(1, traffic, sum(work.values()), seconds)
 
-    def _read(self, shape: str) -> float:
-        """Bytes that a kernel reads of an operand."""
+    def _touched(self, shape: str) -> float:
+        """Bytes that a kernel reads or writes of an array: a row for each place of what all lanes have."""
         total = 0.0
         for kind, sizes in _SHAPE.findall(shape):
             numbers = [int(size) for size in sizes.split(",") if size]
-            if len(numbers) == 2 and numbers[1] == self._runs and numbers[0] != self._places:
-                numbers[0] = self._places  # a row for each place
-            elif numbers and numbers[0] > self._places:
-                numbers[0] = self._places  # of the lanes of a call, those in places
-            total += _BYTES.get(kind, 4) * math.prod(numbers)
+            if len(numbers) == 2 and numbers[1] == self._runs:
+                numbers[0] = self._places
+            total += _BYTES.get(kind, 4) * math.prod(min(number, self._places) for number in numbers)
         return total
 
     def _work(self, name: str) -> dict[str, float]:
@@ -176,15 +182,6 @@ def turns(steps: list[int], places: int) -> int:
 def _called(rest: str, name: str) -> str:
     found = re.search(rf"\b{name}=(%[\w.\-]+)", rest)
     return found[1] if found else ""
-
-
-def _size(shape: str) -> float:
-    return float(
-        sum(
-            _BYTES.get(kind, 4) * math.prod(int(size) for size in sizes.split(",") if size)
-            for kind, sizes in _SHAPE.findall(shape)
-        )
-    )
 
 
 def _count(shape: str) -> int:

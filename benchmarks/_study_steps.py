@@ -11,13 +11,15 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from chinchilla_jax.cli import main
-from chinchilla_jax.solvers.jax_newton import calls, compiled, rounds
+from chinchilla_jax.solvers.jax_newton import compiled, rounds
+from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.study.execution import planning
 
 _BITS = 15  # of the steps of one precision
@@ -42,22 +44,22 @@ class Call(NamedTuple):
 
 
 def study_calls(resamples: int, target: str) -> list[Call]:
-    """Run the study and return its calls; for a process of its own, which it changes."""
+    """Run the study and return its calls."""
     found: list[Call] = []
     lock = threading.Lock()
-    unpacked, call, prepare = rounds._unpacked, calls.Calls.__call__, calls.Calls.__init__
+    unpacked, call, prepare = rounds._unpacked, Calls.__call__, Calls.__init__
 
     def both(ends: Any, size: int, steps: Any) -> Any:
         ends = unpacked(ends, size, jnp.zeros_like(steps))
         return ends._replace(steps=ends.steps * 2**_BITS + steps.astype(jnp.int32))
 
-    def prepared(self: calls.Calls, *arguments: Any) -> None:
+    def prepared(self: Calls, *arguments: Any) -> None:
         prepare(self, *arguments)
-        self.here, self.sizes, self.workers = self.sizes, compiled.sizes(target, self.n_runs), 1
+        self.sizes, self.workers = compiled.sizes(target, self.n_runs), 1
 
-    def recorded(self: calls.Calls, lanes: np.ndarray, starts: np.ndarray, widening: Any, limits: Any) -> Any:
+    def recorded(self: Calls, lanes: Any, starts: Any, widening: Any, limits: Any) -> Any:
         # In calls of the size that this CPU has compiled.
-        there, self.sizes = self.sizes, self.here
+        there, self.sizes = self.sizes, compiled.sizes(self.platform, self.n_runs)
         place = {int(lane): number for number, lane in enumerate(lanes)}
         parts = []
         for part in self.parts(lanes):
@@ -71,10 +73,13 @@ def study_calls(resamples: int, target: str) -> list[Call]:
             found.append(Call(size, rows, len(starts), ends.steps % 2**_BITS, ends.steps >> _BITS))
         return ends._replace(steps=ends.steps % 2**_BITS + (ends.steps >> _BITS))
 
-    rounds._unpacked = both
-    calls.Calls.__init__, calls.Calls.__call__ = prepared, recorded
-    planning.accelerated = lambda: True
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        mock.patch.object(rounds, "_unpacked", both),
+        mock.patch.object(Calls, "__init__", prepared),
+        mock.patch.object(Calls, "__call__", recorded),
+        mock.patch.object(planning, "on_device", lambda *_: True),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         command = ["study", "paper", "--out", folder, "--resamples", str(resamples), "--engine", "xla"]
         code = main([*command, "--no-figures", "--quiet"])
     if code:

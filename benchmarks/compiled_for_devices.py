@@ -39,6 +39,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 from _device_model import CALL, LINK, Program, Step, turns  # noqa: E402
 from _study_steps import Call  # noqa: E402
 from jax import export  # noqa: E402
@@ -140,9 +141,9 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
         faults.append("calls the host")
     if target != "cuda":
         return faults
-    for kind, step in sorted(_steps(text, lanes).items()):
+    for (kind, places), step in sorted(_steps(text).items()):
         print(
-            f"  a step in {kind}: {step.kernels} kernels, {step.traffic / 1e6:.0f} MB, "
+            f"  a step of {places} places in {kind}: {step.kernels} kernels, {step.traffic / 1e6:.0f} MB, "
             f"{step.operations / 1e9:.2f} G operations; predicted {step.seconds * 1e6:.0f} us"
         )
     return faults + _of_gpu(set(Path(_DUMP).iterdir()) - before)
@@ -154,9 +155,8 @@ def _program(law: str, target: str, lanes: int, device: Any) -> Any:
         return jax.jit(solve, compiler_options=compiled.options(target)).trace(*shapes).lower().compile()
 
 
-def _steps(text: str, lanes: int) -> dict[str, Step]:
-    places = compiled.layout(lanes, "cuda").places
-    return Program(text, places, compiled.padded_runs(240)).steps()
+def _steps(text: str) -> dict[tuple[str, int], Step]:
+    return Program(text, compiled.padded_runs(240)).steps()
 
 
 def _predict(resamples: int) -> None:
@@ -170,16 +170,22 @@ def _predict(resamples: int) -> None:
     device = topologies.get_topology_desc(
         platform="cuda", target_config=H200_TARGET, topology="1x1x1"
     ).devices[0]
-    seconds = dict.fromkeys(("float32", "float64", "transfers", "calls"), 0.0)
-    fits, turns_of = 0, {"f32": 0, "f64": 0}
+    seconds = dict.fromkeys(("f32", "f64", "transfers", "calls"), 0.0)
+    fits = 0
+    turns_of: dict[tuple[str, int], int] = {}
     for lanes in sorted({call.lanes for call in calls}):
-        steps = _steps(_program("chinchilla", "cuda", lanes, device).as_text(), lanes)
-        places = compiled.layout(lanes, "cuda").places
+        steps = _steps(_program("chinchilla", "cuda", lanes, device).as_text())
+        places, _, slow = compiled.layout(lanes, "cuda")
         for call in (call for call in calls if call.lanes == lanes):
-            for kind, name, of_lanes in (("f32", "float32", call.single), ("f64", "float64", call.double)):
-                count = turns(of_lanes.tolist(), places)
-                turns_of[kind] += count
-                seconds[name] += count * steps[kind].seconds
+            beyond = np.maximum(call.double - rounds._SOON, 0)
+            for kind, held, of_lanes in (
+                ("f32", places, call.single),
+                ("f64", places, call.double - beyond),
+                ("f64", slow, beyond[beyond > 0]),
+            ):
+                count = turns(of_lanes.tolist(), held)
+                turns_of[kind, held] = turns_of.get((kind, held), 0) + count
+                seconds[kind] += count * steps[kind, held].seconds
             up = lanes * (4 * 6 + 4) * 8 + call.rows * compiled.padded_runs(240)
             seconds["transfers"] += (up + lanes * 36 * 8) / LINK
             seconds["calls"] += CALL
@@ -188,7 +194,7 @@ def _predict(resamples: int) -> None:
     parts = ", ".join(f"{name} {part:.3f}" for name, part in seconds.items())
     print(
         f"the paper study with {resamples} resamples on an H200, predicted: {whole:.3f} s ({parts}); "
-        f"{len(calls)} calls, {fits} lanes, {turns_of['f32']} + {turns_of['f64']} steps of all places"
+        f"{len(calls)} calls, {fits} lanes, steps by kind and places: {turns_of}"
     )
 
 
@@ -205,7 +211,7 @@ def _of_gpu(files: set[Path]) -> list[str]:
                 faults.append(f"{graphs} CUDA graphs and {len(outside)} steps outside them")
     if not any(path.name.endswith("thunk_passes.txt") for path in files):
         faults.append("XLA left no list of thunks: CUDA graphs are not known")
-    kernels = sorted(path for path in files if path.suffix == ".ptx")
+    kernels = sorted(path for path in files if path.suffix == ".ptx" and path.stat().st_size)
     if shutil.which("ptxas") is None:
         print("  no ptxas: spills are not known")
         return faults

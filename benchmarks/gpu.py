@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/gpu.py --out gpu.json        # at most 8 minutes
     PYTHONPATH=. python benchmarks/gpu.py --only rates laws
-    PYTHONPATH=. python benchmarks/gpu.py --smoke               # seconds, on a CPU, for the gate
+    PYTHONPATH=. python benchmarks/gpu.py --smoke               # every part in small, on a CPU too
 
 Every part is a process with a time limit of its own: one that fails or hangs loses its own numbers only. The
 file is written after every part; a table comes last. No network is needed.
@@ -13,7 +13,9 @@ file is written after every part; a table comes last. No network is needed.
     huber_scale the same by HuberScale
     weights     whether resamples drawn on the device are those of the CPU, bit for bit
     ceilings    what the device sustains: copy, float32 and float64 multiply-adds, exp and log; transfers
+    achieved    a step of all places: its traffic by the compiled text, over that of a copy
     memory      peak of the device at the largest call that `rates` makes
+    too_little  fits with a device of half a gigabyte: calls are halved, and the numbers stay the same
     study       the paper study in a process of its own, then again in the same one
     profile     one trace for TensorBoard, in a folder beside the file
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,13 +34,15 @@ import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 import chinchilla_jax as cj
+from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws import LAWS
 from chinchilla_jax.perturbations import parse_condition
-from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.solvers import Problem, SolverOptions
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 
 XLA = SolverOptions(engine="xla")
@@ -128,16 +133,6 @@ def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
 
     size = 2**16 if smoke else 2**26
 
-    def best(function: Callable[..., Any], *arguments: Any) -> float:
-        compiled = jax.jit(function)
-        jax.block_until_ready(compiled(*arguments))
-        seconds = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            jax.block_until_ready(compiled(*arguments))
-            seconds.append(time.perf_counter() - begun)
-        return min(seconds)
-
     def many(x: Any) -> Any:
         for _ in range(64):
             x = x * 1.0001 + 1e-6
@@ -151,10 +146,10 @@ def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
         for kind in (np.float32, np.float64):
             host = np.ones(size, kind)
             x, name, width = jnp.asarray(host), kind.__name__, np.dtype(kind).itemsize
-            found[f"copy, GB/s, {name}"] = 2 * size * width / best(lambda x: x + 1, x) / 1e9
-            found[f"multiply-add, G/s, {name}"] = 64 * size / best(many, x) / 1e9
+            found[f"copy, GB/s, {name}"] = 2 * size * width / _best(lambda x: x + 1, x) / 1e9
+            found[f"multiply-add, G/s, {name}"] = 64 * size / _best(many, x) / 1e9
             for function in (jnp.exp, jnp.log):
-                seconds = best(lambda x, f=function: f(x), x)
+                seconds = _best(lambda x, f=function: f(x), x)
                 found[f"{function.__name__} with a copy, G/s, {name}"] = size / seconds / 1e9
             seconds = min(_seconds(functools.partial(put, host)) for _ in range(5))
             found[f"to the device, GB/s, {name}"] = size * width / seconds / 1e9
@@ -165,10 +160,117 @@ def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
     return found
 
 
+def _best(function: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds of a compiled function, the best of five."""
+    import jax
+
+    compiled = jax.jit(function)
+    jax.block_until_ready(compiled(*arguments))
+    return min(_seconds(lambda: jax.block_until_ready(compiled(*arguments))) for _ in range(5))
+
+
 def _seconds(call: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
+
+
+def achieved(smoke: bool, folder: Path) -> dict[str, Any]:
+    import jax
+    from _device_model import Program
+
+    from chinchilla_jax._util.float64 import float64_scope
+    from chinchilla_jax.solvers.jax_newton import compiled
+    from chinchilla_jax.solvers.jax_newton.calls import Calls
+    from chinchilla_jax.solvers.jax_newton.rounds import Limits
+
+    platform = compiled.default_platform()
+    problem = _problem()
+    law, places = problem.law, compiled.layout(2**30, platform).places
+    count = 8 * places
+    lanes, width, nothing = np.arange(count), np.full(count, 1e-3), np.zeros(count, np.intp)
+    weights = resample_weights(len(problem.design), lanes[: min(count, 4096)], 0)
+    starts = np.broadcast_to(law.starts(problem.design, 1)[:, None], (1, count, law.size))
+    call = Calls([problem], weights, nothing, lanes % len(weights), width, width, SolverOptions(), platform)
+
+    def seconds(single: int, double: int) -> tuple[float, float]:
+        limits = Limits(np.float64(0), np.int32(single), np.int32(double), np.int32(0))
+        times, turns = [], 0.0
+        for _ in range(2 if smoke else 6):
+            begun = time.perf_counter()
+            ends = call(lanes, starts, np.full((1, count), 1e3), limits)
+            times.append(time.perf_counter() - begun)
+            turns = float(ends.steps.sum()) / places
+        return min(times), turns
+
+    found: dict[str, Any] = {"places": places}
+    with float64_scope():
+        few = {"float32": seconds(2, 1), "float64": seconds(0, 2)}
+        many = {"float32": seconds(12, 1), "float64": seconds(0, 8)}
+        x = jax.numpy.ones(2**16 if smoke else 2**27)
+        copy = 2 * x.nbytes / _best(lambda x: x + 1, x)
+    (program,) = compiled._calls.values()
+    steps = Program(program.as_text(), call.n_runs).steps()  # type: ignore[attr-defined]
+    found["copy, GB/s"] = copy / 1e9
+    for name in few:
+        turns = many[name][1] - few[name][1]
+        step = (many[name][0] - few[name][0]) / max(turns, 1.0)
+        found[f"{name}: steps timed, us each"] = [turns, step * 1e6]
+        of_text = steps.get((f"f{name[-2:]}", places))
+        if of_text is not None:
+            found[f"{name}: MB, predicted us"] = [of_text.traffic / 1e6, of_text.seconds * 1e6]
+            found[f"{name}: achieved over copy"] = of_text.traffic / step / copy
+    return found
+
+
+def _problem() -> Problem:
+    from chinchilla_jax.laws import CHINCHILLA, Design, Huber
+
+    runs = cj.load_runs("chinchilla", params="standard")
+    return Problem(law=CHINCHILLA, design=Design.from_runs(runs), objective=Huber())
+
+
+def too_little(smoke: bool, folder: Path) -> dict[str, Any]:
+    import jax
+
+    from chinchilla_jax.solvers import dispatch, requests
+    from chinchilla_jax.solvers.requests import Request, side_by_side
+
+    problem, lanes = _problem(), 2_000 if smoke else 64_000
+    weights = resample_weights(len(problem.design), np.arange(lanes), 0)
+    start = np.tile(problem.law.starts(problem.design, 1), (lanes, 1))
+    halved: list[int] = []
+    real = dispatch.solve_many
+
+    def small(batch: Any, starts: Any, **more: Any) -> Any:
+        if len(batch) > 600:
+            raise RuntimeError("RESOURCE_EXHAUSTED: as if")
+        return real(batch, starts, **more)
+
+    if jax.default_backend() == "cpu":  # which has no limit to set
+        mock.patch.object(requests, "solve_many", small).start()
+
+    def asking() -> Any:
+        return (
+            yield Request(
+                problem=problem, weights=weights, starts=[start],
+                options=SolverOptions(engine="xla", wide_start=True),
+            )
+        )  # fmt: skip
+
+    (found,) = side_by_side([asking()], halved.append)
+    by_kernel = cj.solvers.solve(
+        problem, weights, start, options=SolverOptions(engine="lanes", wide_start=True)
+    )
+    same = found.is_optimum & by_kernel.is_optimum
+    relative = np.abs(found.objective_value[same] / by_kernel.objective_value[same] - 1)
+    return {
+        "simulated": jax.default_backend() == "cpu",
+        "halved": len(halved),
+        "smallest half": min(halved, default=0),
+        "optima": int(found.is_optimum.sum()),
+        "share equal to the CPU kernel's to 1e-9": float((relative < 1e-9).mean()),
+    }
 
 
 def memory(smoke: bool, folder: Path) -> dict[str, Any]:
@@ -207,13 +309,15 @@ def profile(smoke: bool, folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "files": sum(path.is_file() for path in folder.rglob("*"))}
 
 
-# Seconds that each part may take: 460 together.
+# Seconds that each part may take: 480 together.
 PARTS: dict[str, tuple[Callable[[bool, Path], dict[str, Any]], int]] = {
     "ceilings": (ceilings, 30), "weights": (weights, 30), "optima": (optima, 60), "rates": (rates, 90),
-    "laws": (laws, 90), "huber_scale": (huber_scale, 30), "memory": (memory, 30), "study": (study, 70),
-    "profile": (profile, 30),
+    "laws": (laws, 80), "huber_scale": (huber_scale, 30), "memory": (memory, 25), "study": (study, 60),
+    "achieved": (achieved, 25), "too_little": (too_little, 30), "profile": (profile, 20),
 }  # fmt: skip
-_QUICK = ("ceilings", "weights")
+_SMOKE_SECONDS = 300  # of each part in small, on a machine that may be busy
+# Of the device's memory, where there should be too little: about half a gigabyte.
+_ENVIRONMENT = {"too_little": {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.004"}}
 
 
 def main() -> int:
@@ -222,7 +326,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "gpu.json")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=None)
-    parser.add_argument("--smoke", action="store_true", help="two parts, small")
+    parser.add_argument("--smoke", action="store_true", help="every part in small")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)  # a process that measures
     args = parser.parse_args()
     folder = args.out.with_suffix(".profile")
@@ -231,7 +335,7 @@ def main() -> int:
         return 0
     import jax
 
-    names = args.only or (list(_QUICK) if args.smoke else list(PARTS))
+    names = args.only or list(PARTS)
     devices = subprocess.run(
         [sys.executable, "-c", "import jax; print(jax.local_devices())"],
         check=False, text=True, stdout=subprocess.PIPE,
@@ -251,15 +355,17 @@ def main() -> int:
 def _in_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One part: its numbers, or those that it printed before it failed."""
     command = [sys.executable, __file__, "--part", name, f"--out={args.out}", *["--smoke"] * args.smoke]
+    limit = _SMOKE_SECONDS if args.smoke else PARTS[name][1]
     begun, state = time.perf_counter(), "done"
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         try:
             code = subprocess.run(
-                command, stdout=output, stderr=errors, timeout=PARTS[name][1], check=False
-            ).returncode
+                command, stdout=output, stderr=errors, timeout=limit, check=False,
+                env=os.environ | _ENVIRONMENT.get(name, {}),
+            ).returncode  # fmt: skip
             state = "done" if code == 0 else f"failed ({code})"
         except subprocess.TimeoutExpired:
-            state = f"stopped after {PARTS[name][1]} s"
+            state = f"stopped after {limit} s"
         output.seek(0)
         errors.seek(0)
         lines = [line for line in output.read().splitlines() if line.startswith("{")]

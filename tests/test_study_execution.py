@@ -32,7 +32,7 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.report import finish_study, run_shard, run_study
-from chinchilla_jax.solvers import Problem, requests
+from chinchilla_jax.solvers import Problem, dispatch, requests
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
@@ -406,6 +406,24 @@ def test_jobs_hold_every_chunk_once_and_bounded_weights(n_conditions, resamples,
         different = {chunk.resamples for chunk in job.chunks}
         assert len(different) == 1 or sum(map(len, different)) * n_runs <= 2**26
         assert len(job.chunks) <= 16 and (n_runs < 1e4 or len(job.group) <= 16)
+
+
+def test_jobs_are_large_only_where_a_device_takes_the_steps(monkeypatch):
+    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 200).tolist()))
+    spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))
+    data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
+
+    def largest(**changes) -> int:
+        asked = dataclasses.replace(spec, **changes)
+        planned = chunks.plan_chunks(asked, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
+        jobs = planning.plan_jobs(asked, planned, data, planning.Workplace(2, shared=True))
+        return max(len(job.chunks) for job in jobs)
+
+    assert largest(engine="xla") == largest() == 16
+    monkeypatch.setattr(dispatch, "accelerated", lambda: True)
+    monkeypatch.setattr(dispatch, "chosen_kernel", lambda engine: None if engine == "xla" else object())
+    assert largest(engine="xla") == 64
+    assert largest() == largest(solver="optax-lbfgs") == 16
 
 
 def test_too_little_device_memory_halves_a_call(study, tmp_path, monkeypatch):

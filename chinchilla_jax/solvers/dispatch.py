@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
@@ -59,6 +60,13 @@ def check_solver(name: str, law: Law, objective: Objective) -> None:
 def has_kernel(law: Law, objective: Objective) -> bool:
     """Whether the CPU kernel can take the steps; any law under any objective has the engine in plain JAX."""
     return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError)
+
+
+def on_device(law: Law, objective: Objective, solver: str, engine: str) -> bool:
+    """Whether an accelerator takes the steps: there is one, and neither the kernel nor the host does."""
+    if solver != "newton" or not accelerated():
+        return False
+    return not has_kernel(law, objective) or chosen_kernel(engine) is None
 
 
 def _check_engine(engine: str, solver: str, problem: Problem) -> None:

@@ -87,7 +87,7 @@ def side_by_side(procedures: Sequence[Asking[T]], on_halved: Callable[[int], Non
     Args:
         procedures: none of them begun.
         on_halved: where a device has too little memory for a call, it is halved until it fits; called with
-            the number of lanes that then fit. None to have the error raised.
+            the number of lanes of each half.
     """
     results: dict[int, T] = {}
     pending: dict[int, Request] = {}
@@ -138,10 +138,11 @@ def _halving(
     try:
         return solve_many(batch, starts, solver=like.solver, options=like.options, on_progress=report)
     except Exception as error:
-        if on_halved is None or not _out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
+        if not _out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
             raise
     middle = len(batch) // 2
-    on_halved(middle)
+    if on_halved is not None:
+        on_halved(middle)
     return Solution.concatenated(
         [
             _halving(batch[lanes], [start[lanes] for start in starts], like, report, on_halved)

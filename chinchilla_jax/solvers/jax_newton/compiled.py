@@ -35,11 +35,11 @@ class Sizes(NamedTuple):
 # On CPUs every call of a law has one shape: padding costs milliseconds, compiling seconds. Elsewhere a call
 # fills the device.
 _SIZES = {"cpu": Sizes((32768,), (4096,), (128,))}
-_SIZES_ELSEWHERE = Sizes((4096, 65536), (4096, 65536), (32, 256))
+_SIZES_ELSEWHERE = Sizes((16384, 262144), (4096, 65536), (32, 256))
 _MOST_WEIGHTS = 2**24  # numbers in the weights of a call: of a large table it takes fewer rows
 _LEAST_ROWS = 64
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
-_LAYOUT_ELSEWHERE = Layout(places=16384, copied=False)
+_LAYOUT_ELSEWHERE = Layout(places=16384, copied=False, slow=1024)
 _LEAST_RUNS = 64  # of a call
 _OPTIONS: dict[str, dict[str, Any]] = {
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
@@ -90,6 +90,7 @@ def sizes(platform: str, n_runs: int) -> Sizes:
 def layout(lanes: int, platform: str) -> Layout:
     """How the places of a call of this many lanes are held."""
     found = _LAYOUTS.get(platform, _LAYOUT_ELSEWHERE)
+    # As many for a small call as for a large one, so that a lane has the same digits in both.
     return found._replace(places=min(lanes, found.places))
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from chinchilla_jax._util.devices import accelerated
+from chinchilla_jax.laws import read_law
+from chinchilla_jax.solvers.dispatch import on_device
 from chinchilla_jax.study.chunks import Chunk
 from chinchilla_jax.study.execution.jobs import Job
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
-_MOST_CHUNKS = 16  # of a job
+_MOST_CHUNKS, _MOST_CHUNKS_DEVICE = 16, 64  # of a job
 _MOST_WEIGHTS = 2**26  # of a job, in bytes where they are counts: chunks of the same resamples share theirs
 _JOBS_PER_WORKER = 4  # at least, so that workers end together
 _MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 64  # of a group, where there are enough
@@ -49,8 +50,9 @@ def plan_jobs(
     """
     count = len(chunks)
     size = min(max(count // (_JOBS_PER_WORKER * place.workers), 1), _MOST_CHUNKS)
-    if place.shared and accelerated():
-        size = _MOST_CHUNKS  # the device takes the lanes of several at once
+    device = place.shared and on_device(read_law(spec.law), spec.estimator, spec.solver, spec.fitting_engine)
+    if device:
+        size = _MOST_CHUNKS_DEVICE  # it takes the lanes of many at once
     by_condition: dict[int, list[Chunk]] = {}
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
@@ -58,7 +60,7 @@ def plan_jobs(
     n_runs = max(len(each.runs) for each in data.values())
     length = size
     if place.shared:
-        wanted = _MOST_CONDITIONS if accelerated() else -(-len(conditions) // place.workers)
+        wanted = _MOST_CONDITIONS if device else -(-len(conditions) // place.workers)
         length = min(max(wanted, _LEAST_CONDITIONS), _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
     queues = []
     for first in range(0, len(conditions), length):
