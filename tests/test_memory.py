@@ -96,3 +96,13 @@ def test_summaries_take_few_arrays_of_the_length_of_the_bootstrap(boot, in_block
             assert (tracemalloc.get_traced_memory()[1] - before) / LANES < most
     finally:
         tracemalloc.stop()
+
+
+def test_the_laws_of_a_condition_are_those_of_its_fits(small_study):
+    for condition in small_study.conditions["condition"]:
+        fits, (laws, codes) = small_study.fits(condition), small_study.laws(condition)
+        for name, values in laws.as_dict().items():
+            np.testing.assert_array_equal(values, fits[name].to_numpy())
+        assert [Status(code).name for code in codes] == fits["status"].tolist()
+    with pytest.raises(cj.UsageError, match="no condition 'multiplicativ'"):
+        small_study.laws("multiplicativ")

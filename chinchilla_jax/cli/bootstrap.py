@@ -128,7 +128,7 @@ def bootstrap_command(
     if as_json:
         settings = {
             "weights": weights,
-            "resamples": len(result.status),
+            "resamples": len(result.steps),
             "seed": seed,
             "level": level,
             "method": method,
@@ -210,7 +210,7 @@ def _print(
     ]
     if result.point.model.name != "chinchilla":
         fitted.insert(0, result.point.model.name)
-    output.echo(f"{len(result.status):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
+    output.echo(f"{len(result.steps):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
     if not result.estimated:
         output.print_warnings(result.point.warnings)  # why there is no estimate is the error's to say
         return
@@ -223,7 +223,7 @@ def _print(
             f"note: {failed:,} resamples ({share:.0%}) do not count; the intervals describe only the others"
         )
     output.echo()
-    print_parameters(params, interval, len(result.status))
+    print_parameters(params, interval, len(result.steps))
     output.echo()
     shown = _Prescription.of(result, bands)
     if shown.missing:

@@ -116,14 +116,12 @@ class LawSample:
             conditions = study.conditions
             identity = conditions.loc[conditions["family"] == "identity", "condition"]
             condition = str((identity if len(identity) else conditions["condition"]).iloc[0])
-        fits = study.fits(condition)
+        laws, codes = study.laws(condition)
         point = study.point
         rows = point[(point["condition"] == condition) & (point["objective"] == study.spec.objective)]
         law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
-        laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
         source = f"{study.directory}, condition {condition}"
         require_estimate(Status[str(rows["status"].iloc[0])], source)
-        codes = fits["status"].map(Status.__members__).to_numpy(dtype=np.int8)
         made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
             largest = largest_compute(study.runs())

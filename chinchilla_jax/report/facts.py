@@ -20,13 +20,13 @@ from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
-from chinchilla_jax.solvers.counted import counted_rows, many_at_boundary, other_boundary
+from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.study.derived import Derived, look
 
@@ -194,13 +194,12 @@ class Facts:
         """
         if self.reference is None:
             return None
-        fits = self.study.fits(self.reference)
-        edge = (fits["status"] == Status.BOUNDARY.name).to_numpy()
+        laws, codes = self.study.laws(self.reference)
+        edge = codes == Status.BOUNDARY
         if not many_at_boundary(edge):
             return None
         other = other_boundary(self.study.spec.boundary)
-        laws = ScalingLaw(**{name: fits[name].to_numpy(dtype=np.float64) for name in PARAMETERS})
-        kept = counted_rows(fits["status"], other)
+        kept = counted_lanes(codes, other)
         band = tokens_per_param_band(laws, [self.budget], self.level, METHOD, counted=kept)
         return int(edge.sum()), float(band["low"].iloc[0]), float(band["high"].iloc[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,17 @@ from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.law_columns import law_columns
 from chinchilla_jax.study.storage.record import RECORD, read_existing, require_files
 from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 
 class Study:
@@ -134,6 +140,22 @@ class Study:
             UsageError: no condition has this id.
             DataError: a file is missing or torn.
         """
+        return self._read([part["file"] for part in self._parts(condition)])
+
+    def laws(self, condition: str) -> tuple[ScalingLaw, NDArray[np.int8]]:
+        """The laws and the `Status` codes, (R,) each, of one condition: `fits` in 41 bytes each.
+
+        Raises:
+            UsageError: no condition has this id.
+            DataError: a file is missing or torn.
+        """
+        parts = self._parts(condition)
+        count = sum(part["stop"] - part["first"] for part in parts)
+        names = [part["file"] for part in parts]
+        return law_columns(iter_tables(self.directory, names, self._checksums), count)
+
+    def _parts(self, condition: str | None) -> list[dict[str, Any]]:
+        """The entries of the files of one condition, or of all."""
         parts = [part for part in self.info["parts"] if condition is None or part["condition"] == condition]
         if not parts:
             known = list(dict.fromkeys(part["condition"] for part in self.info["parts"]))
@@ -145,7 +167,7 @@ class Study:
                 else f"it has {', '.join(known[:4])}{more} (study.conditions, conditions.parquet)"
             )
             raise UsageError(f"{self.directory}: no condition {short(condition)}; {hint}")
-        return self._read([part["file"] for part in parts])
+        return parts
 
     @property
     def figures(self) -> tuple[Path, ...]:
@@ -163,8 +185,12 @@ class Study:
         return functools.cache(lambda kind: self._read([FILES[kind]]))
 
     def _read(self, names: Sequence[str]) -> pd.DataFrame:
+        return read_tables(self.directory, names, self._checksums)
+
+    @property
+    def _checksums(self) -> dict[str, str]:
         parts = {part["file"]: part["checksum"] for part in self.info["parts"] if "checksum" in part}
-        return read_tables(self.directory, names, parts | self.info.get("checksums", {}))
+        return parts | self.info.get("checksums", {})
 
 
 def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[str, str]) -> pd.DataFrame:
@@ -180,7 +206,13 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
     """
     import pyarrow as pa
 
-    tables = []
+    return pa.concat_tables(iter_tables(directory, names, checksums)).to_pandas()
+
+
+def iter_tables(
+    directory: Directory, names: Sequence[str], checksums: Mapping[str, str]
+) -> Iterator[pa.Table]:
+    """The tables that `read_tables` puts together, one after the other."""
     for name in names:
         try:
             content = read_twice(directory, name, checksums.get(name))
@@ -191,8 +223,7 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
         if name in checksums and checksum(content) != checksums[name]:
             raise torn(directory.at(name), ValueError("wrong checksum"))
         # The metadata of one chunk does not describe all of them together.
-        tables.append(parse_table(directory.at(name), content).replace_schema_metadata(None))
-    return pa.concat_tables(tables).to_pandas()
+        yield parse_table(directory.at(name), content).replace_schema_metadata(None)
 
 
 def open_study(path: str | os.PathLike[str]) -> Study:

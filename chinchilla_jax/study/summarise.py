@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.solvers.counted import counted_statuses
+from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status
 from chinchilla_jax.study.centres import centre_objectives
 from chinchilla_jax.study.chunks import Chunk
@@ -24,10 +27,15 @@ from chinchilla_jax.study.makers import ALL, Makers
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore
+from chinchilla_jax.study.storage.law_columns import law_columns
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES, table_bytes, to_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
+
+
+_LONG_CONDITION = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,34 +65,39 @@ def summarise_condition(
     Raises:
         DamagedPartError: the content of a chunk is not what its name says.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     clocks = StageClocks()
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "counted")}
-    records = []
-    names_counted = [status.name for status in counted_statuses(spec.boundary)]
-    for chunk in chunks:
-        table, record = store.read(names[chunk])
-        records.append(record)
-        for name in PARAMETERS:
-            columns[name].append(table[name].to_numpy())
-        columns["counted"].append(pc.is_in(table["status"], pa.array(names_counted)).to_numpy())
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    points = {
-        row["objective"]: ScalingLaw(**{name: row[name] for name in PARAMETERS}) for row in records[0].points
-    }
-    laws = ScalingLaw(**{name: joined[name] for name in PARAMETERS})
-    certified = {row["objective"]: Status[row["status"]].certified for row in records[0].points}
-    params, tokens_per_param = summary_columns(spec, laws, joined["counted"], points, certified)
+    records: list[ChunkRecord] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for chunk in chunks:
+            table, record = store.read(names[chunk])
+            records.append(record)
+            yield table
+
+    count = sum(len(chunk.resamples) for chunk in chunks)
+    # Two conditions of ten million resamples side by side would take two gigabytes.
+    with _LONG_CONDITION if count > LONG else contextlib.nullcontext():
+        laws, codes = law_columns(tables(), count)
+        found = _summary(spec, laws, codes, records)
     clocks.end("summary")
     return ConditionSummary(
         condition=chunks[0].condition,
         records=tuple(records),
-        params=params,
-        tokens_per_param=tokens_per_param,
+        params=found[0],
+        tokens_per_param=found[1],
         cpu_seconds=clocks.cpu_seconds["summary"],
     )
+
+
+def _summary(
+    spec: StudySpec, laws: ScalingLaw, codes: NDArray[np.int8], records: Sequence[ChunkRecord]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`summary_columns` of the fits of a condition, (R,), from the records of its chunks."""
+    points = {
+        row["objective"]: ScalingLaw(**{name: row[name] for name in PARAMETERS}) for row in records[0].points
+    }
+    certified = {row["objective"]: Status[row["status"]].certified for row in records[0].points}
+    return summary_columns(spec, laws, counted_lanes(codes, spec.boundary), points, certified)
 
 
 def summary_columns(
