@@ -15,7 +15,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +81,13 @@ class Directory(abc.ABC):
     @abc.abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
+
+    def each(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        """The results of a function that reads files here, for every item and in their order.
+
+        A disk reads one file at a time; a server is asked for several at once.
+        """
+        return map(function, items)
 
     @abc.abstractmethod
     def clean_up(self, folders: Sequence[str] = ()) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 from chinchilla_jax._util.directory import Directory, FileInfo
@@ -13,8 +14,10 @@ from chinchilla_jax._util.remote import FileSystem
 from chinchilla_jax._util.remote_errors import RemoteError, Trouble
 from chinchilla_jax._util.urls import without_secrets
 
+S = TypeVar("S")
 T = TypeVar("T")
 
+_READERS = 16  # calls at a time: waiting for answers takes no core
 _ROUNDS = 3  # of writing a file whose content arrives changed
 # Object stores have no folders that must exist. A bucket is not created: its name may be misspelt.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "r2"}
@@ -145,6 +148,14 @@ class RemoteDirectory(Directory):
         """See `Directory`."""
         with contextlib.suppress(FileNotFoundError):
             self._call(f"removing {name}", "rm_file", self._path(name))
+
+    def each(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        """See `Directory`."""
+        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="remote")
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def clean_up(self, folders: Sequence[str] = ()) -> None:
         """Nothing to do: a partial upload has no name."""

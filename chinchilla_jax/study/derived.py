@@ -120,11 +120,12 @@ def look(directory: Directory, record: Mapping[str, Any]) -> Derived:
     """
     figures, page = _read(directory)
     found = directory.list_files("")
-    pictures = {
-        name: _checksum_of(directory, f"{FIGURES}/{name}", figures.files.get(name) if figures else None)
-        for name in sorted(directory.list_files(FIGURES))
-        if name.endswith(_PICTURES)
-    }
+    names = [name for name in sorted(directory.list_files(FIGURES)) if name.endswith(_PICTURES)]
+    known = figures.files if figures else {}
+    checksums = directory.each(
+        lambda name: _checksum_of(directory, f"{FIGURES}/{name}", known.get(name)), names
+    )
+    pictures = dict(zip(names, checksums, strict=True))
     others = {
         name: _checksum_of(directory, name)
         for name in (f"summary/{each}" for each in sorted(directory.list_files("summary")))

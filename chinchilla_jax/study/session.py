@@ -88,10 +88,10 @@ class Session:
     def missing(self) -> list[Chunk]:
         """Chunks that are missing or damaged; damaged ones are reported and removed."""
         names = self.store.names()
-        for chunk, name in list(names.items()):
-            try:
-                self.store.verify(name)
-            except DamagedPartError:
+        found = list(names.items())
+        wholes = self.directory.each(self.store.is_whole, [name for _, name in found])
+        for (chunk, name), whole in zip(found, wholes, strict=True):
+            if not whole:
                 self.reporter.note(f"{self.directory.at(name)}: damaged, will be recomputed")
                 self.directory.remove(name)
                 del names[chunk]

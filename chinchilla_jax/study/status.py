@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, open_directory
-from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
 from chinchilla_jax.study.derived import FIGURES, PAGE, look
@@ -101,10 +100,9 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
     fits = 0
     files = store.files()
     counted = [status.name for status in counted_statuses(spec.boundary)]
-    for chunk, (name, info) in files.items():
-        try:
-            _, found = store.read(name)
-        except DamagedPartError:
+    records = directory.each(store.record, [name for name, _ in files.values()])
+    for (chunk, (name, info)), found in zip(files.items(), records, strict=True):
+        if found is None:
             damaged.append(name)
             continue
         makers.add(found)

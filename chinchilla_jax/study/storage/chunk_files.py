@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.directories import Directory, FileInfo
-from chinchilla_jax._util.part_files import PartFiles
+from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.chunks import NUMERICS, Chunk, ResampleRange
@@ -141,13 +141,20 @@ class ChunkStore:
         """Write a chunk; returns the name of its file."""
         return self._parts.write(chunk.stem, encode(chunk, result))
 
-    def verify(self, name: str) -> None:
-        """Compare the content of a chunk with its name.
+    def is_whole(self, name: str) -> bool:
+        """Whether the content of a chunk is what its name says."""
+        try:
+            self._parts.read(name)
+        except DamagedPartError:
+            return False
+        return True
 
-        Raises:
-            DamagedPartError: they do not agree.
-        """
-        self._parts.read(name)
+    def record(self, name: str) -> ChunkRecord | None:
+        """The record of a chunk; None if its content is not what its name says."""
+        try:
+            return self.read(name)[1]
+        except DamagedPartError:
+            return None
 
     def read(self, name: str) -> tuple[pa.Table, ChunkRecord]:
         """The fits and the record of a chunk.
