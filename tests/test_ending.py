@@ -106,6 +106,17 @@ def test_ctrl_c_ends_the_process_with_a_line(work):
     assert end(work) == INTERRUPTED
 
 
+def test_exit_handlers_of_what_was_interrupted_do_not_complain():
+    assert (
+        end("""
+        def work(name):
+            atexit.register(divmod, 1, 0)
+            ctrl_c()
+    """)
+        == INTERRUPTED
+    )
+
+
 def test_ctrl_c_after_the_work_changes_nothing():
     code, out, err = end("""
         def work(name):

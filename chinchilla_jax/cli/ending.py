@@ -98,7 +98,7 @@ class OwnProcess:
         # A flag only: whatever called the collector may hold any lock.
         if dropped.exc_type is KeyboardInterrupt:
             self._dropped = True
-        else:
+        elif not self._interrupted:  # what Ctrl-C breaks off may complain at length
             self._show_dropped(dropped)
 
     def _watch(self, signals: list[signal.Signals]) -> None:

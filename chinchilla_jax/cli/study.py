@@ -141,6 +141,10 @@ def run_command(
 
             part = join(part)
             executor = "threads"
+        if executor == "dask":
+            from chinchilla_jax.study.execution.dask_logs import quiet_until_the_end
+
+            quiet_until_the_end()
         if part is None:
             print_study(run_study(asked, out, executor=executor, **options))
         else:

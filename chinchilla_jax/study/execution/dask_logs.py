@@ -14,9 +14,12 @@ _DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 _FAMILIES = ("distributed", "tornado", "asyncio", "dask", "bokeh")
 
 
+_lasting = False
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Inside the block the loggers of Dask and of what it runs on print nothing.
+    """Inside the block the loggers of Dask and of what it runs on print nothing. Dask must be imported.
 
     Handlers that someone else has added, such as a file's, are left out too; they are back afterwards.
     """
@@ -25,8 +28,15 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, handlers, propagate in before:
-            logger.handlers[:], logger.propagate = handlers, propagate
+        if not _lasting:
+            for logger, handlers, propagate in before:
+                logger.handlers[:], logger.propagate = handlers, propagate
+
+
+def quiet_until_the_end() -> None:
+    """Let `quiet` last until the end of this process, at which Dask complains of what was interrupted."""
+    global _lasting
+    _lasting = True
 
 
 def silence() -> None:
