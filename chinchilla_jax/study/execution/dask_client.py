@@ -8,7 +8,6 @@ half a minute. A cluster whose workers come and go asks for more patience by Das
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import socket
@@ -110,6 +109,8 @@ def _require_scheduler(address: str) -> None:
 
     Between versions even a client's first question differs; these two have always been the same.
     """
+    import asyncio
+
     from distributed.core import rpc
     from distributed.security import Security
 
