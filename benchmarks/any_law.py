@@ -35,7 +35,7 @@ import chinchilla_jax as cj
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.bootstrapping.weights import resample_weights
-from chinchilla_jax.laws import CHINCHILLA, LAWS, Huber, Law
+from chinchilla_jax.laws import CHINCHILLA, LAWS, STANDARD, Huber, Law
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import residual_loss
 from chinchilla_jax.solvers import Problem, SolverOptions, solve
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
+    parser.add_argument("--laws", nargs="+", default=list(STANDARD), choices=list(STANDARD))
     parser.add_argument("--resamples", type=int, default=4000, help="lanes of the compiled engines")
     parser.add_argument(
         "--libraries", type=int, default=64, help="lanes of jaxopt and optax; 0 leaves them out"

@@ -48,7 +48,7 @@ from jax.sharding import SingleDeviceSharding  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.float64 import float64_scope  # noqa: E402
-from chinchilla_jax.laws import LAWS, Design  # noqa: E402
+from chinchilla_jax.laws import LAWS, STANDARD, Design  # noqa: E402
 from chinchilla_jax.solvers.jax_newton import compiled, rounds  # noqa: E402
 from chinchilla_jax.solvers.jax_newton.shapes import arguments  # noqa: E402
 
@@ -78,7 +78,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--targets", nargs="+", choices=list(_PLUGINS), default=list(_PLUGINS))
-    parser.add_argument("--laws", nargs="+", choices=[*LAWS, _RAW], default=[*LAWS, _RAW])
+    parser.add_argument("--laws", nargs="+", choices=[*STANDARD, _RAW], default=[*STANDARD, _RAW])
     parser.add_argument("--lanes", type=int, default=65536)
     parser.add_argument("--study", type=int, metavar="RESAMPLES", help="predict the paper study on an H200")
     parser.add_argument("--smoke", action="store_true", help="lower one law, compile nothing")

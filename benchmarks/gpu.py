@@ -40,7 +40,7 @@ import numpy as np
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.weights import resample_weights
-from chinchilla_jax.laws import LAWS
+from chinchilla_jax.laws import LAWS, STANDARD
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import Problem, SolverOptions
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
@@ -99,7 +99,7 @@ def rates(smoke: bool, folder: Path) -> dict[str, Any]:
 def laws(smoke: bool, folder: Path) -> dict[str, Any]:
     runs = cj.load_runs("chinchilla", params="standard")
     found = {}
-    for name in list(LAWS)[: 1 if smoke else None]:
+    for name in list(STANDARD)[: 1 if smoke else None]:
         found[name] = _rate(runs, 20 if smoke else 4000, law=LAWS[name]())
         print(json.dumps(found), flush=True)
     return found

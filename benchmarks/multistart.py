@@ -23,7 +23,7 @@ from scipy import optimize
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.weights import resample_weights
-from chinchilla_jax.laws import LAWS, Design, Huber, Law
+from chinchilla_jax.laws import LAWS, STANDARD, Design, Huber, Law
 
 OBJECTIVE = Huber()
 _WIDE, _REFINED = 0.03, 3
@@ -78,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
+    parser.add_argument("--laws", nargs="+", default=list(STANDARD), choices=list(STANDARD))
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--starts", type=int, default=8, help="of SciPy, per resample")
     parser.add_argument("--engine", default="xla", help="of the five-parameter law")

@@ -1,3 +1,4 @@
+from chinchilla_jax import laws as laws
 from chinchilla_jax._util.errors import ChinchillaError as ChinchillaError
 from chinchilla_jax._util.errors import DataError as DataError
 from chinchilla_jax._util.errors import DataWarning as DataWarning
@@ -19,6 +20,10 @@ from chinchilla_jax.fitting.point_fit import fit as fit
 from chinchilla_jax.fitting.result import FitResult as FitResult
 from chinchilla_jax.laws.objectives import Huber as Huber
 from chinchilla_jax.laws.objectives import HuberScale as HuberScale
+from chinchilla_jax.laws.parameters import between as between
+from chinchilla_jax.laws.parameters import non_negative as non_negative
+from chinchilla_jax.laws.parameters import positive as positive
+from chinchilla_jax.laws.parameters import real as real
 from chinchilla_jax.laws.scaling_law import ScalingLaw as ScalingLaw
 from chinchilla_jax.perturbations import Additive as Additive
 from chinchilla_jax.perturbations import LogNormalNoise as LogNormalNoise

@@ -12,7 +12,7 @@ from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sen
 from chinchilla_jax.analysis.form_comparison import COMPARED
 from chinchilla_jax.analysis.splits import make_splits
 from chinchilla_jax.bootstrapping.schemes import Cluster
-from chinchilla_jax.laws import LAWS, Broken, Squared
+from chinchilla_jax.laws import STANDARD, Broken, Squared
 
 RUNS = cj.load_runs("chinchilla")
 
@@ -108,7 +108,7 @@ def test_intervals_hold_their_estimates(comparison):
 
 @pytest.mark.slow
 def test_an_irreducible_loss_is_fixed_only_where_asked():
-    assert "fixed_floor" not in COMPARED and set(LAWS) - set(COMPARED) == {"fixed_floor"}
+    assert "fixed_floor" not in COMPARED and set(STANDARD) - set(COMPARED) == {"fixed_floor"}
     found = compare_forms(RUNS, splits=["flops"], budgets=[8e20], resamples=2)
     assert found.table["form"].tolist() == ["chinchilla", "equal_exponents", "kaplan", "broken"]
 

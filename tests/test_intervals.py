@@ -28,7 +28,7 @@ from chinchilla_jax.intervals import (
 )
 from chinchilla_jax.intervals import limits as m
 from chinchilla_jax.intervals.quantiles import quantiles_of_known
-from chinchilla_jax.laws import LAWS
+from chinchilla_jax.laws import STANDARD
 from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
@@ -298,7 +298,7 @@ def test_a_normal_of_laws_that_cannot_be_drawn_is_that_of_the_quantity():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("law", [name for name in LAWS if name != "chinchilla"])
+@pytest.mark.parametrize("law", [name for name in STANDARD if name != "chinchilla"])
 def test_every_law_has_every_interval(law):
     runs = runs_with_noise(noise=0.003)
     boot = cj.bootstrap(runs, law, resamples=30, jackknife=True)

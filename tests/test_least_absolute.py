@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 
 import chinchilla_jax as cj
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.laws import CHINCHILLA, LAWS, Design, Law, read_law
+from chinchilla_jax.laws import CHINCHILLA, STANDARD, Design, Law, read_law
 from chinchilla_jax.solvers import Problem, Status, solve
 from chinchilla_jax.solvers.least_absolute import DUAL_TOLERANCE, ZERO
 
@@ -68,7 +68,7 @@ def lanes(runs, resamples, seed):
     return boot.solution, drawn, Design.from_runs(runs)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", STANDARD)
 def test_the_curvature_is_the_derivative_of_the_jacobian(name):
     law, design = read_law(name), Design.from_runs(table(0, 20, 1.7, 0.02))
     rng = np.random.default_rng(1)

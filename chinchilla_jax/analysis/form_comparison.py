@@ -44,7 +44,7 @@ from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.methods import METHODS, Sample
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
-from chinchilla_jax.laws import LAWS, FixedFloor, Law, Objective, read_law
+from chinchilla_jax.laws import STANDARD, FixedFloor, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 COMPARISON_METHODS = ("centred", "basic", "percentile")
-COMPARED = tuple(name for name in LAWS if name != FixedFloor.name)
+COMPARED = tuple(name for name in STANDARD if name != FixedFloor.name)
 """The forms that are compared unless others are named: all but the one that takes an E of another table."""
 _FEWEST = 10  # resamples of an interval, where so many are asked for
 _STARTS = 24  # of the fits from which each part's resamples start

@@ -31,6 +31,7 @@ from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.solvers.status import STATUS_NAMES, is_certified
 
@@ -128,7 +129,7 @@ def influence(
         UsageError: an argument has no meaning.
         NoEstimateError: the fit to all runs is not certified.
     """
-    runs = as_runs(data, "influence")
+    runs = as_runs(data, "influence", read_law(law).columns)
     budget = _budget(runs, flops)
     counts = _counts(shares, len(runs))
     own = read_weights(weights, len(runs))

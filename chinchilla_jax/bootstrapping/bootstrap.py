@@ -30,6 +30,7 @@ from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.objectives import AsymmetricError, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
@@ -93,7 +94,7 @@ def bootstrap(
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
-    runs = as_runs(data, "bootstrap")
+    runs = as_runs(data, "bootstrap", read_law(law).columns)
     require_type("options", options, (SolverOptions, type(None)), "give SolverOptions(...)")
     require_type("point", point, (FitResult, type(None)), "give what fit returns")
     if progress is not None and not callable(progress):

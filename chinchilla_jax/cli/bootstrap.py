@@ -100,7 +100,7 @@ def bootstrap_command(
     _check(method, resampling.name)
     nested = inner if method == "studentised" else 0
     options = solver.options(law, objective)
-    runs = resampling.read_runs(table)
+    runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
     from chinchilla_jax import bootstrap

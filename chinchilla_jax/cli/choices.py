@@ -19,7 +19,11 @@ from chinchilla_jax._util.text import list_text
 DATASETS = ("chinchilla", "llama3")
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 COUNTING_RULES = ("standard", "best_fit", "untied", "gated", "gated_shared_kv", "without_embedding")
-LAWS = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
+STANDARD = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
+LAWS = (
+    *STANDARD, "gamma", "over_training", "farseer", "compute_only", "repeated_data", "sparse_experts",
+    "routed_experts", "joint_experts",
+)  # fmt: skip
 WALD_COMPARED = ("exponents", "all")
 FIXED_FLOOR = "fixed_floor"
 OBJECTIVES = ("huber", "huber_scale", "squared", "asymmetric", "raw_huber", "raw_squared")

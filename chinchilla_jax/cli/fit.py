@@ -53,7 +53,7 @@ def fit_command(
     """
     count = int(starts) if starts.isascii() and starts.isdigit() else starts
     options = solver.options(law, objective, wide_start=True)
-    runs = table.read()
+    runs = table.for_laws(law).read()
     own = table.read_weights(weights, runs)
 
     from chinchilla_jax import fit

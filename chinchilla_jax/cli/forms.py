@@ -115,13 +115,13 @@ def forms_command(
     from chinchilla_jax.planning.plausibility import largest_compute
 
     # fixed_floor takes its E from elsewhere: only where it is asked for.
-    every = [name for name in choices.LAWS if name != choices.FIXED_FLOOR or floor is not None]
+    every = [name for name in choices.STANDARD if name != choices.FIXED_FLOOR or floor is not None]
     names = list(dict.fromkeys([reference, *(law or every)]))
     if len(names) < 2:
         raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
     chosen = read_laws(names, floor)
     splits, budgets = split or None, budget or None
-    runs = resampling.read_runs(table)
+    runs = resampling.read_runs(table.for_laws(*chosen))
     own = table.read_weights(weights, runs)
     scheme, dependence = resolve_scheme(
         resampling.read(), runs, law=chosen[0], objective=objective, weights=own, options=solver.options()

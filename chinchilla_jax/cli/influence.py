@@ -68,7 +68,7 @@ def influence_command(
     """
     from chinchilla_jax.analysis.run_influence import influence
 
-    runs = table.read()
+    runs = table.for_laws(law).read()
     own = table.read_weights(weights, runs)
     count = len(runs) + 3 * len(set(share))
     with output.refusing(as_json, "influence"), output.progress("influence", count) as advance:

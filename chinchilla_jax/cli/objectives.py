@@ -85,7 +85,7 @@ def objectives_command(
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
     others = (read_objective("squared"), read_objective("raw_squared"), asymmetric)
-    runs = resampling.read_runs(table)
+    runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
     scheme, dependence = resolve_scheme(
         resampling.read(), runs, law=law, objective="huber", weights=own, options=solver.options()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax import Runs
+    from chinchilla_jax.laws import Law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class Table:
     ignore_flags: bool = False
     countings: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, str] = field(default_factory=dict)
+    variables: Sequence[str] = ()
+
+    def for_laws(self, *laws: Law) -> Table:
+        """The table with the further variables of these laws."""
+        return replace(self, variables=tuple(dict.fromkeys(name for law in laws for name in law.columns)))
 
     @property
     def interpretations(self) -> dict[str, Table]:
@@ -54,9 +60,12 @@ class Table:
     @property
     def reading(self) -> dict[str, Any]:
         """How DATA is read: what `load_runs` takes besides it, without what is as usual."""
+        columns = read_columns(self.column) or {}
+        variables = {name: columns.pop(name, name) for name in self.variables}
         found = {
             "drop_highest_loss": self.drop_highest_loss,
-            "columns": read_columns(self.column),
+            "columns": columns,
+            "variables": {} if self.data in choices.DATASETS else variables,
             "units": read_units(self.unit),
             "bytes_per_token": self.bytes_per_token,
             "experiment": self.experiment,
@@ -136,8 +145,8 @@ column_option = click.option(
     "--column",
     metavar="QUANTITY=NAME",
     multiple=True,
-    help="Column of DATA that holds params, tokens, flops or loss, such as loss=val/loss, or flops= to read "
-    "none; repeatable.",
+    help="Column of DATA that holds params, tokens, flops, loss or what else the law predicts from, such as "
+    "loss=val/loss, or flops= to read none; repeatable.",
 )
 
 

@@ -29,6 +29,7 @@ from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
+from chinchilla_jax.datasets.variable_columns import read_variables
 
 
 def load_runs(
@@ -50,6 +51,7 @@ def load_runs(
     ignore_flags: bool = False,
     countings: Mapping[str, str] | None = None,
     losses: Mapping[str, str] | None = None,
+    variables: Sequence[str] | Mapping[str, str] = (),
 ) -> Runs:
     """Load training runs and check everything that a fit relies on.
 
@@ -99,6 +101,8 @@ def load_runs(
             "params", "non_embedding": "params_non_embedding"}: `params` chooses one (see
             `datasets.interpretations`). Tokens and compute are those of the first.
         losses: columns of losses by name, such as {"c4": "loss_c4"}, likewise.
+        variables: columns of your own table that a law predicts the loss from beside params and tokens, such
+            as ["unique_tokens"] or {"unique_tokens": "uniq"}: finite numbers, which become `Runs.variables`.
 
     Returns:
         Runs in the order of the table. Their `counting` is `params` for an embedded table and where there are
@@ -129,6 +133,7 @@ def load_runs(
             "line), or name columns of counts with countings={...} (--counting NAME=COLUMN)"
         )
     columns, stated = read_columns(columns), read_units(units)
+    variables = read_variables(variables)
     if bytes_per_token is not None:
         bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
     require_type("rounded", rounded, bool, "give True or False")
@@ -148,6 +153,7 @@ def load_runs(
         "units": stated,
         "bytes_per_token": bytes_per_token,
         "groups": groups,
+        "variables": variables,
     }
     given = [*(name for name, value in own.items() if value), *choice.given]
     if embedded and given:
@@ -172,7 +178,7 @@ def load_runs(
         require_runs(table, columns)
         table = choose_rows(table, choice, columns=columns, groups=groups, others=several)
         carried = read_groups(table, groups)
-        runs = runs_from_table(table, name=name, counting="as_given", columns=columns)
+        runs = runs_from_table(table, name=name, counting="as_given", columns=columns, variables=variables)
         if recounted is not None:
             runs = _by_column(runs, table, recounted)
         if several:
@@ -189,12 +195,13 @@ def load_runs(
     return kept
 
 
-def as_runs(data: Runs | TableLike, caller: str) -> Runs:
+def as_runs(data: Runs | TableLike, caller: str, variables: Sequence[str] = ()) -> Runs:
     """Runs as they are, or those of anything else that `load_runs` takes.
 
     Args:
         data: runs, or a table.
         caller: the function that was given it, for messages.
+        variables: what the law needs beside params and tokens, read from a table.
 
     Raises:
         DataError: the table cannot be read, or cannot be fitted.
@@ -203,7 +210,7 @@ def as_runs(data: Runs | TableLike, caller: str) -> Runs:
     if isinstance(data, Runs):
         return data
     require_table(data, caller)
-    return load_runs(data)
+    return load_runs(data, variables=variables)
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:

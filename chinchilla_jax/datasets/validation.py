@@ -13,6 +13,7 @@ Plain NumPy rather than a schema library: the messages name the line, the text o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +29,23 @@ from chinchilla_jax.datasets.repetition import note_repetition
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.suspicions import require_clear_units
 from chinchilla_jax.datasets.table import Table, show_text
+from chinchilla_jax.datasets.variable_columns import variable_columns
 
 # The law has five parameters, so six distinct points are the fewest that test a fit.
 MIN_DISTINCT_RUNS = 6
 
 
 def runs_from_table(
-    table: Table, *, name: str, counting: str, columns: Mapping[str, str] | None = None
+    table: Table,
+    *,
+    name: str,
+    counting: str,
+    columns: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Runs:
     """Runs from a table whose cells, units and design were checked.
 
-    `columns` is that of `match_columns`.
+    `columns` is that of `match_columns`, `variables` that of `variable_columns`.
 
     Raises:
         DataError: naming the table, the rows, the column, the value and the remedy.
@@ -52,7 +59,9 @@ def runs_from_table(
             require_clear_units(table, read)
     arrays = complete(table, read)
     if own:
-        table = note_repetition(mention_others(table, positions, columns), arrays["tokens"])
+        table = mention_others(table, positions, columns)
+        if not variables:
+            table = note_repetition(table, arrays["tokens"])
     source = read.record(table)
     runs = Runs(
         arrays["params"],
@@ -63,6 +72,7 @@ def runs_from_table(
         counting=counting,
         source=source,
         labels=read_labels(table, set(positions.values())),
+        variables=variable_columns(table, variables),
         rows=_row_names(table),
         row_word=table.row_word,
     )
@@ -104,7 +114,7 @@ def _warn_of_repeats(runs: Runs, table: Table) -> None:
 
 
 def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None:
-    """Refuse runs that can determine no law.
+    """Refuse runs that can determine no law; of runs with further variables, the law says what it needs.
 
     Args:
         runs: the runs, all values positive and finite.
@@ -115,14 +125,15 @@ def require_fittable(runs: Runs, where: str, table: Table | None = None) -> None
         DataError: fewer than 6 distinct (params, tokens), one model size only, or one token count only.
     """
     for quantity, values in (("params", runs.params), ("tokens", runs.tokens)):
-        if len(runs) > 1 and np.all(values == values[0]):
+        if len(runs) > 1 and np.all(values == values[0]) and not runs.variables:
             raise DataError(
                 f"{where}: all {len(runs)} rows have the same {quantity} ({values[0]:g}), which leaves "
                 f"open how the loss depends on them; add runs with other {quantity}"
             )
-    seen: set[tuple[float, float]] = set()
+    seen: set[tuple[float, ...]] = set()
     repeats: list[int] = []
-    for row, point in enumerate(zip(runs.params.tolist(), runs.tokens.tolist(), strict=True)):
+    columns = (runs.params, runs.tokens, *runs.variables.values())
+    for row, point in enumerate(zip(*(values.tolist() for values in columns), strict=True)):
         if point in seen:
             repeats.append(row)
         seen.add(point)

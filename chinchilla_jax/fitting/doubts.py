@@ -79,16 +79,18 @@ def judge_fit(
     if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
     separation = Separation.of(problem.design, weights)
+    on_line = problem.law.exchangeable and separation.on_line
+    near_line = problem.law.exchangeable and separation.near_line
     if not status.certified:
         reason = status.sentence
         lacking = shortage(problem, weights)
         lone = separation.same_params or separation.same_tokens
-        if lacking is not None and (lone or not separation.on_line):
+        if lacking is not None and (lone or not on_line):
             status, reason = Status.UNIDENTIFIED, lacking
-        elif separation.on_line:  # more steps, if it ran out of them, would not help
+        elif on_line:  # more steps, if it ran out of them, would not help
             status = Status.UNIDENTIFIED
             reason = _not_told_apart(problem, weights, theta, separation, None, residuals)
-        elif separation.near_line:
+        elif near_line:
             hardly = _hardly_told_apart(problem, weights, theta, separation, residuals)
             if status is Status.UNIDENTIFIED:
                 reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
@@ -110,7 +112,7 @@ def judge_fit(
             "low if there is one; add runs with more compute"
         )
     found += _rising(problem, theta)
-    if separation.near_line:
+    if near_line:
         found.append(_hardly_told_apart(problem, weights, theta, separation, residuals))
     if rival is not None:
         found.append(_rival(problem, theta, rival))

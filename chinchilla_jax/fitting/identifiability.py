@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import HuberScale, own_residuals
@@ -142,10 +143,11 @@ def asked_budget(design: Design) -> float:
 
 def ratios_at(problem: Problem, theta: Floats, budget: float) -> Floats:
     """Tokens per parameter of laws theta (K, p) at a budget, NaN where one has no optimum; (K,)."""
-    with np.errstate(all="ignore"):
-        found = np.asarray(
-            problem.law.fitted(theta, problem.design).tokens_per_param(budget), dtype=np.float64
-        )
+    try:
+        with np.errstate(all="ignore"):
+            found = np.asarray(problem.law.fitted(theta, problem.design).tokens_per_param(budget), np.float64)
+    except UsageError:  # the law has a variable without a default: no ratio until somebody gives it
+        return np.full(len(theta), np.nan)
     return np.where(np.isfinite(found) & (found > 0), found, np.nan)
 
 

@@ -20,7 +20,7 @@ from chinchilla_jax.fitting.problem import read_problem, read_weights, require_f
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.fitting.width import decided_delta
-from chinchilla_jax.laws import CHINCHILLA, Chinchilla
+from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law
 from chinchilla_jax.laws.objectives import (
     Delta,
     Huber,
@@ -93,7 +93,7 @@ def fit(
     """
     return alone(
         ask_fit(
-            as_runs(data, "fit"),
+            as_runs(data, "fit", read_law(law).columns),
             law,
             objective=objective,
             delta=delta,
@@ -205,10 +205,11 @@ def ask_problem_fit(
     if not design.valid:
         return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options)
     if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
-        five = Problem(law=CHINCHILLA, design=design, objective=problem.objective)
+        plain = dataclasses.replace(design, further=())
+        five = Problem(law=CHINCHILLA, design=plain, objective=problem.objective)
         count = max(len(theta[0]) // _FEWER, 4)
         fit_of_five = yield from ask_problem_fit(five, weights, starts=count, options=given)
-        embedded = law.embed(fit_of_five.theta)
+        embedded = law.embed(fit_of_five.theta, design)
         theta += [] if embedded is None else [embedded[None]]
 
     def request(theta: NDArray[np.float64]) -> Request:

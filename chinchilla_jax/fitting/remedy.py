@@ -78,7 +78,7 @@ def reference_law(problem: Problem, weights: Floats | None) -> Floats | None:
     term = math.log(0.5 * share * loss)
     exponents = (_EXPONENT * design.params_scale, _EXPONENT * design.tokens_scale)
     theta = np.array([term, term, (1.0 - share) * loss, *exponents])
-    return theta if isinstance(problem.law, Chinchilla) else problem.law.embed(theta)
+    return theta if isinstance(problem.law, Chinchilla) else problem.law.embed(theta, design)
 
 
 def enough_spread(problem: Problem, weights: Floats | None, noise: float) -> float | None:

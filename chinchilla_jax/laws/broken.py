@@ -112,6 +112,6 @@ class Broken(Law):
         bends = [[_BENDS[i % 3], _BENDS[i // 3 % 3]] for i in range(count)]
         return np.concatenate([CHINCHILLA.starts(design, count), bends], axis=1)
 
-    def embed(self, theta: Floats) -> Floats:
+    def embed(self, theta: Floats, design: Design) -> Floats:
         """The law without bends."""
         return np.concatenate([theta, np.zeros(2)])

@@ -146,43 +146,54 @@ class FittedLaw:
         """These laws, NaN where they are not `kept`."""
         return dataclasses.replace(self, theta=np.where(np.asarray(kept)[..., None], self.theta, np.nan))
 
-    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Values:
+    def loss(self, params: ArrayLike, tokens: ArrayLike, **variables: ArrayLike) -> Values:
         """Predicted loss (nats per token), shape s + t, t the shape of `params` and `tokens` broadcast.
 
+        Args:
+            params: parameters (count).
+            tokens: training tokens (count).
+            **variables: what else the law predicts from, see `Law.further`.
+
         Raises:
-            UsageError: a count is not positive and finite, or the two shapes do not broadcast.
+            UsageError: a count is not positive and finite, the two shapes do not broadcast, or a variable of
+                the law is missing.
         """
         log_n, log_d = log_counts("loss", params, tokens)
         design = self.design
+        further = self.model.further(variables, np.exp(log_n), np.exp(log_d))
         u = (log_n.ravel() - design.params_location) / design.params_scale
         v = (log_d.ravel() - design.tokens_location) / design.tokens_scale
-        found = np.exp(self.model.log_losses(self.theta, (u, v), design))
+        found = np.exp(self.model.log_losses(self.theta, (u, v, *(x.ravel() for x in further)), design))
         return plain(found.reshape(self.shape + log_n.shape))
 
-    def tokens_per_param(self, flops: ArrayLike) -> Values:
+    def tokens_per_param(self, flops: ArrayLike, **variables: float) -> Values:
         """D_opt / N_opt at each budget along C = 6 N D, shape s + t.
 
         +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
 
+        Args:
+            flops: training compute (FLOP).
+            **variables: what else the law predicts from, the same at every budget, see `Law.further`.
+
         Raises:
-            UsageError: a budget is not positive and finite.
+            UsageError: a budget is not positive and finite, or a variable of the law is missing.
         """
         from chinchilla_jax.laws.prediction import tokens_per_param
 
         budgets = positive_array("tokens_per_param: flops", flops)
         rows = self.theta.reshape(-1, self.model.size)
-        found = tokens_per_param(self.model, self.design, rows, budgets.ravel())
+        found = tokens_per_param(self.model, self.design, rows, budgets.ravel(), variables)
         return plain(found.reshape(self.shape + budgets.shape))
 
-    def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
+    def optimal(self, flops: ArrayLike, **variables: float) -> tuple[Values, Values]:
         """The parameters and tokens of lowest loss for a budget along C = 6 N D, each of shape s + t.
 
         Raises:
-            UsageError: a budget is not positive and finite.
+            UsageError: a budget is not positive and finite, or a variable of the law is missing.
         """
         budgets = positive_array("optimal: flops", flops)
         with np.errstate(divide="ignore", over="ignore"):
-            log_ratio = np.log(self.tokens_per_param(budgets))
+            log_ratio = np.log(self.tokens_per_param(budgets, **variables))
             log_nd = np.log(budgets) - math.log(FLOPS_PER_PARAM_TOKEN)
             return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
 

@@ -15,13 +15,18 @@ closed forms instead, as the five-parameter law does in NumPy.
 from __future__ import annotations
 
 import abc
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.laws.compute import training_flops
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jax import Array
 
@@ -49,6 +54,10 @@ class Law(abc.ABC):
         exponents: positions of standardised exponents, which must not run off.
         bounded: positions that cannot go below zero (an irreducible loss).
         least: fewest distinct sizes, token counts, and both together, that can determine the parameters.
+        exchangeable: whether two of its terms exchange places where runs are on a line of ln D in ln N, so
+            that such runs do not determine it (laws/separation.py).
+        defaults: values of further variables where a prediction does not give them.
+        has_optimum: whether it says which N and D are best for a budget.
         additive: whether every derivative of the loss is a function of the size plus one of the token count.
         grid_size: points of the law's own grid of starts.
         frame: coordinates in which the law's valley is straight, see laws/frames.py; None for its own.
@@ -65,6 +74,9 @@ class Law(abc.ABC):
     exponents: ClassVar[tuple[int, ...]]
     bounded: ClassVar[tuple[int, ...]] = ()
     least: ClassVar[tuple[int, int, int]] = (2, 2, 5)
+    exchangeable: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    has_optimum: ClassVar[bool] = True
     additive: ClassVar[bool] = True
     grid_size: ClassVar[int] = 32
     frame: ClassVar[Frame | None] = None
@@ -102,8 +114,8 @@ class Law(abc.ABC):
         """
         return
 
-    def embed(self, theta: Floats) -> Floats | None:
-        """A start from theta (5,) of the five-parameter law on the same runs; None if it suggests none."""
+    def embed(self, theta: Floats, design: Design) -> Floats | None:
+        """A start from theta (5,) of the five-parameter law on these runs; None if it suggests none."""
         return None
 
     def exchanged(self, theta: Floats) -> Floats | None:
@@ -142,6 +154,11 @@ class Law(abc.ABC):
 
         return log_loss_curvature(self, theta, design.places, self.constants(design), factors)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The further variables that a table must have; training FLOP every table has."""
+        return tuple(name for name in self.variables[2:] if name != "flops")
+
     def design(self, runs: RunColumns) -> Design:
         """The runs as this law's solvers see them.
 
@@ -151,6 +168,28 @@ class Law(abc.ABC):
         from chinchilla_jax.laws.design import Design
 
         return Design.from_runs(runs, self.variables[2:])
+
+    def further(self, given: Mapping[str, ArrayLike], params: Floats, tokens: Floats) -> tuple[Floats, ...]:
+        """Values of the further variables where a loss is predicted, in order, each broadcast to the counts.
+
+        What is not given is the law's default, and training FLOP are 6 N D.
+
+        Raises:
+            UsageError: a variable is missing, or the law has none of that name.
+        """
+        names = self.variables[2:]
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise UsageError(
+                f"law {self.name} has no variable {unknown[0]!r}; it predicts from "
+                f"{list_text(self.variables)}"
+            )
+        values: dict[str, ArrayLike] = {"flops": training_flops(params, tokens), **self.defaults, **given}
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise UsageError(f"law {self.name} needs {list_text(missing)} to predict; give {missing[0]}=")
+        shape = np.broadcast_shapes(params.shape, tokens.shape)
+        return tuple(np.broadcast_to(np.asarray(values[name], np.float64), shape) for name in names)
 
     @property
     def size(self) -> int:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _FURTHEST, _GRID = 23.0, 231  # |x|: ratios from e^-46 to e^46, in steps of 0.2
 _BISECTIONS = 60
+_NONE: Mapping[str, float] = MappingProxyType({})
 _FITS = 256  # at a time
 
 
@@ -96,24 +99,31 @@ def _differentiator(law: type[Law]) -> Any:
     return jax.jit(jax.vmap(over_runs, in_axes=(0, None, None)))
 
 
-def tokens_per_param(law: Law, design: Design, theta: Floats, flops: ArrayLike) -> Floats:
+def tokens_per_param(
+    law: Law, design: Design, theta: Floats, flops: ArrayLike, variables: Mapping[str, float] = _NONE
+) -> Floats:
     """Compute-optimal D/N of fits theta (R, p) at budgets (q,) in FLOP, along C = 6 N D; (R, q).
 
     +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
 
     Raises:
-        UsageError: a budget is not positive and finite.
+        UsageError: a budget is not positive and finite, or a variable of the law is missing.
     """
     budgets = positive_array("tokens_per_param: flops", np.atleast_1d(flops))
     theta = np.asarray(theta, dtype=np.float64)
+    further = law.further(variables, np.ones(()), budgets / FLOPS_PER_PARAM_TOKEN)
+    if not law.has_optimum:
+        return np.full((len(theta), len(budgets)), np.nan)
     same = law.allocation_law(theta, design)
     if same is not None:
         return np.asarray(same.tokens_per_param(budgets))
-    return searched_tokens_per_param(law, design, theta, budgets)
+    return searched_tokens_per_param(law, design, theta, budgets, further)
 
 
-def searched_tokens_per_param(law: Law, design: Design, theta: Floats, flops: Floats) -> Floats:
-    """The same by search, whatever the law; (R, q)."""
+def searched_tokens_per_param(
+    law: Law, design: Design, theta: Floats, flops: Floats, further: Places = ()
+) -> Floats:
+    """The same by search, whatever the law, with further variables (q,) each; (R, q)."""
     search = _searcher(type(law))
     log_nd = np.log(np.asarray(flops, dtype=np.float64)) - math.log(FLOPS_PER_PARAM_TOKEN)
     frame = np.array(
@@ -123,7 +133,8 @@ def searched_tokens_per_param(law: Law, design: Design, theta: Floats, flops: Fl
     with float64_scope():
         for first in range(0, len(theta), _FITS):
             block = np.resize(theta[first : first + _FITS], (_FITS, law.size))
-            found, edge = (np.asarray(each) for each in search(block, log_nd, law.constants(design), frame))
+            searched = search(block, log_nd, tuple(further), law.constants(design), frame)
+            found, edge = (np.asarray(each) for each in searched)
             kept = slice(0, min(_FITS, len(theta) - first))
             # The lowest loss is at an end of the grid: the optimum is beyond any plausible ratio.
             ratio = np.where(edge < 0, np.inf, np.where(edge > 0, 0.0, np.exp(-2 * found)))
@@ -140,11 +151,13 @@ def _searcher(law: type[Law]) -> Any:
 
     grid = np.linspace(-_FURTHEST, _FURTHEST, _GRID)
 
-    def one(theta: Array, k: Array, constants: Array, frame: Array) -> tuple[Array, Array]:
+    def one(
+        theta: Array, k: Array, further: tuple[Array, ...], constants: Array, frame: Array
+    ) -> tuple[Array, Array]:
         def loss(x: Array) -> Array:
             u = (k / 2 + x - frame[0]) / frame[1]
             v = (k / 2 - x - frame[2]) / frame[3]
-            return law.log_loss(theta, (u, v), constants)
+            return law.log_loss(theta, (u, v, *further), constants)
 
         values = jax.vmap(loss)(jnp.asarray(grid))
         values = jnp.where(jnp.isnan(values), jnp.inf, values)
@@ -164,5 +177,5 @@ def _searcher(law: type[Law]) -> Any:
         )
         return 0.5 * (low + high), edge
 
-    over_budgets = jax.vmap(one, in_axes=(None, 0, None, None))
-    return jax.jit(jax.vmap(over_budgets, in_axes=(0, None, None, None)))
+    over_budgets = jax.vmap(one, in_axes=(None, 0, 0, None, None))
+    return jax.jit(jax.vmap(over_budgets, in_axes=(0, None, None, None, None)))

@@ -72,7 +72,7 @@ class EqualExponents(Law):
         """Spread over the published grid."""
         return CHINCHILLA.starts(design, count)[:, :4]
 
-    def embed(self, theta: Floats) -> Floats:
+    def embed(self, theta: Floats, design: Design) -> Floats:
         """The law with the exponent of the parameters in both places."""
         return theta[:4]
 
@@ -152,7 +152,7 @@ class FixedFloor(Law):
         """Spread over the published grid."""
         return np.delete(CHINCHILLA.starts(design, count), FLOOR, axis=1)
 
-    def embed(self, theta: Floats) -> Floats:
+    def embed(self, theta: Floats, design: Design) -> Floats:
         """The law without its floor."""
         return np.delete(theta, FLOOR)
 

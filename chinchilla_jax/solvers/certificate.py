@@ -198,7 +198,7 @@ def judge(law: Law, theta: NDArray[np.float64], found: Optimality, tolerance: fl
         tolerance: decrement at which a point is certified.
     """
     certified = found.definite & (found.decrement <= tolerance)
-    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
+    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1, initial=0.0) > LARGEST_EXPONENT
     # Without noise the gradient at a bound is rounding of either sign: the bound itself tells, not `held`.
     at_bound = found.held | (theta[:, list(law.bounded)] <= 0).any(axis=1)
     unidentified = escaped | found.flat | ((certified | found.stationary) & found.vanished)
@@ -225,8 +225,9 @@ def identifiable(
     """
     used = np.asarray(weights) > 0
     count = np.count_nonzero(used, axis=1)
-    spread = spread_without_one(design, used) if spread is None else spread
-    enough = (count >= law.size) & (spread > ON_LINE)
+    enough = count >= law.size
+    if law.exchangeable:
+        enough &= (spread_without_one(design, used) if spread is None else spread) > ON_LINE
     sizes_needed, tokens_needed, together = law.least
     most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
     # The most places with fewer dimensions than p: a rectangle with p - 2 of them, and one place apart.
@@ -258,10 +259,10 @@ def identifiable(
 def degenerate(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the law at theta (R, p) has run off, lost a term, overflows, or rests on too few runs; (R,)."""
     law = batch.law
-    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1) > LARGEST_EXPONENT
+    escaped = np.abs(theta[:, list(law.exponents)]).max(axis=1, initial=0.0) > LARGEST_EXPONENT
     shares = np.abs(batch.jacobian(theta)[..., list(law.amplitudes)])
     largest = np.where((batch.rows > 0)[..., None], shares, 0.0).max(axis=1)
-    found = np.asarray(escaped | ~(largest.min(axis=1) >= VANISHING))
+    found = np.asarray(escaped | ~(largest.min(axis=1, initial=np.inf) >= VANISHING))
     for problem, lanes in batch.data_sets():
         design, weights = problem.design, batch[lanes].own
         found[lanes] |= overflows(law, design, theta[lanes]) | ~identifiable(law, design, weights)

@@ -24,7 +24,7 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis import compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.wald import wald_test
 from chinchilla_jax.analysis.wald_calibration import null_p_values
-from chinchilla_jax.laws import LAWS, AsymmetricError, FixedFloor, Squared
+from chinchilla_jax.laws import STANDARD, AsymmetricError, FixedFloor, Squared
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 
 HERE = Path(__file__).parent
@@ -92,7 +92,7 @@ def wald(runs: cj.Runs, args: argparse.Namespace) -> None:
 
 def fitted_forms(runs: cj.Runs) -> list[str]:
     """All laws, but fixed_floor only where its E of 1.69 is below every loss."""
-    return [name for name in LAWS if name != "fixed_floor" or FixedFloor().floor < runs.loss.min()]
+    return [name for name in STANDARD if name != "fixed_floor" or FixedFloor().floor < runs.loss.min()]
 
 
 def forms(runs: cj.Runs, args: argparse.Namespace) -> None:

@@ -72,6 +72,11 @@ def _log_one_plus(x: Array) -> Array:
     return log(1.0 + x)
 
 
+def _power(x: Array, y: Array) -> Array:
+    """x^y of a positive x, as every quantity of a run is."""
+    return jnp.exp(y * jnp.log(x))
+
+
 def _divide(x: Array, y: Array) -> Array:
     return x * reciprocal(y)
 
@@ -143,6 +148,12 @@ class LawProgram:
             inputs, name = [read(atom) for atom in equation.invars], _name(equation)
             if equation.primitive.name in _INLINED and name not in _SUBSTITUTES:
                 inside = equation.params[_INLINED[equation.primitive.name]]
+                found = self._flatten(inside, dict(zip(inside.jaxpr.invars, inputs, strict=True)))
+                environment.update(zip(equation.outvars, found, strict=True))
+                continue
+            if name == "pow":
+                # The logarithm of a variable does not depend on theta, and its power is then one exponential.
+                inside = jax.make_jaxpr(_power)(*(atom.aval for atom in equation.invars))
                 found = self._flatten(inside, dict(zip(inside.jaxpr.invars, inputs, strict=True)))
                 environment.update(zip(equation.outvars, found, strict=True))
                 continue

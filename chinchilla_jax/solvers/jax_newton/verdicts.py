@@ -185,11 +185,11 @@ def _vanished(
     """Where a term of the law has no influence on any run with a weight."""
     places = list(problem.law.amplitudes)
     found = np.zeros(len(theta), bool)
-    faint = ~(diagonal[:, places].min(axis=1) > _FAINT * total)
+    faint = ~(diagonal[:, places].min(axis=1, initial=np.inf) > _FAINT * total)
     lanes = np.flatnonzero(faint & np.isfinite(theta).all(axis=1))
     if len(lanes):
         with np.errstate(all="ignore"):
             shares = np.abs(problem.jacobian(theta[lanes])[..., places])
         largest = np.where((weights[lanes] > 0)[..., None], shares, 0.0).max(axis=1)
-        found[lanes] = ~(largest.min(axis=1) >= VANISHING)
+        found[lanes] = ~(largest.min(axis=1, initial=np.inf) >= VANISHING)
     return found

@@ -1,0 +1,74 @@
+"""Columns that hold what a law predicts the loss from beside params and tokens: its further variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short
+from chinchilla_jax._util.validation import require_type
+from chinchilla_jax.datasets.meaning import normalise
+from chinchilla_jax.datasets.number_styles import read_numbers
+from chinchilla_jax.datasets.table import Table
+from chinchilla_jax.datasets.units import Unit
+
+Variables = Sequence[str] | Mapping[str, str]
+
+
+def read_variables(variables: object) -> dict[str, str]:
+    """The variables that a caller asks for, and the column of each: names, or columns by name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    remedy = "give a list of names, such as ['unique_tokens'], or columns by name"
+    if isinstance(variables, Mapping):
+        return {str(name): str(column) for name, column in variables.items()}
+    if isinstance(variables, str):
+        raise UsageError(f"variables is {short(variables)}; {remedy}")
+    require_type("variables", variables, Sequence, remedy)
+    return {str(name): str(name) for name in variables}  # type: ignore[attr-defined]
+
+
+def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """The numbers of these columns by variable, (n,) each, in plain units.
+
+    A column is that of the same name, or else of the same letters and digits ("Unique Tokens").
+
+    Raises:
+        DataError: a cell is no finite number.
+        UsageError: the table has no such column, or several.
+    """
+    found = {}
+    for name, column in variables.items():
+        position = _position(table, name, column)
+        numbers = read_numbers(table.column(position), Unit("tokens", "count"))
+        bad = np.flatnonzero(~np.isfinite(numbers.values))
+        if len(bad):
+            cell = table.column(position)[int(bad[0])]
+            shown = "an empty cell" if cell is None or str(cell).strip() == "" else short(cell)
+            raise DataError(
+                f"{table.where}: {table.name_rows(bad.tolist())}, column {short(column)}: {shown} is no "
+                f"number, and the law needs {name} of every run; fill it in, or leave such rows out (--where)"
+            )
+        found[name] = numbers.values
+    return found
+
+
+def _position(table: Table, name: str, column: str) -> int:
+    names = [each.strip() for each in table.header]
+    places = [place for place, each in enumerate(names) if each == column]
+    if not places:
+        places = [place for place, each in enumerate(names) if normalise(each) == normalise(column)]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise UsageError(f"{table.where}: {len(places)} columns are named {short(column)}; rename one")
+    near = closest(column, names)
+    has = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
+    raise UsageError(
+        f"{table.where}: the law needs {name} of every run, and no column is named {short(column)}; {has} "
+        f"(variables={{{name!r}: COLUMN}} names one, --column {name}=COLUMN on the command line)"
+    )

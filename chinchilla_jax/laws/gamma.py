@@ -1,0 +1,41 @@
+"""The five-parameter law with a power over both terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chinchilla_jax.laws.natural_law import NaturalLaw
+from chinchilla_jax.laws.parameters import Parameter, non_negative, positive
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.scaling_law import ScalingLaw
+
+
+class Gamma(NaturalLaw):
+    """L = E + (A N^-alpha + B D^-beta)^gamma; gamma = 1 is the five-parameter law."""
+
+    name: ClassVar[str] = "gamma"
+    formula: ClassVar[str] = "E + (A N^-alpha + B D^-beta)^gamma"
+    source: ClassVar[str] = "Busbridge et al. 2025 (arXiv:2502.08606), the supervised law"
+    least: ClassVar[tuple[int, int, int]] = (3, 3, 7)
+    exchangeable: ClassVar[bool] = True
+    kinds: ClassVar[Mapping[str, Parameter]] = {
+        "E": non_negative(1.7),
+        "A": positive(400.0, low=10.0, high=1e5),
+        "B": positive(400.0, low=10.0, high=1e5),
+        "alpha": positive(0.35, low=0.1, high=1.0),
+        "beta": positive(0.35, low=0.1, high=1.0),
+        "gamma": positive(1.0, low=0.3, high=2.0),
+    }
+
+    @staticmethod
+    def predict(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
+        """See `NaturalLaw.predict`."""
+        inside = p["A"] * x["params"] ** -p["alpha"] + p["B"] * x["tokens"] ** -p["beta"]
+        return p["E"] + inside ** p["gamma"]
+
+    @staticmethod
+    def embedded(law: ScalingLaw) -> dict[str, float]:
+        """The same law, gamma = 1."""
+        return {**{name: float(value) for name, value in law.as_dict().items()}, "gamma": 1.0}

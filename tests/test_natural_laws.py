@@ -1,0 +1,283 @@
+"""Laws in natural parameters and further variables: built-in ones, and those from a user's function."""
+
+import math
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.laws import LAWS, STANDARD, Design, NaturalLaw, from_function
+from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
+
+OTHERS = [name for name in LAWS if name not in STANDARD]
+FIVE = {
+    "E": cj.non_negative(1.7),
+    "A": cj.positive(400.0),
+    "B": cj.positive(400.0),
+    "alpha": cj.positive(0.3),
+    "beta": cj.positive(0.3),
+}
+
+
+def hoffmann(p, x):
+    return p["E"] + p["A"] * x["params"] ** -p["alpha"] + p["B"] * x["tokens"] ** -p["beta"]
+
+
+def frontier(p, x):
+    return p["E"] + p["K"] * (x["params"] * x["tokens"]) ** -p["gamma"]
+
+
+def guesses(law):
+    return {name: kind.guess for name, kind in law.kinds.items()}
+
+
+def simulated(law, count, noise, seed):
+    """Runs of the law at its guesses, with every variable it names."""
+    rng = np.random.default_rng(seed)
+    n, d = np.exp(rng.uniform(17, 23, count)), np.exp(rng.uniform(20, 27, count))
+    drawn = {
+        "flops": 6 * n * d,
+        "unique_tokens": d / np.exp(rng.uniform(0, 5, count)),
+        "sparsity": rng.choice([0.0, 0.5, 0.75, 0.9, 0.95, 0.98], count),
+        "params_active": n * np.exp(-rng.uniform(0, 2, count)),
+        "n_experts": rng.choice([1.0, 2.0, 8.0, 32.0, 128.0, 512.0], count),
+    }
+    x = {"params": n, "tokens": d, **{name: drawn[name] for name in law.variables[2:]}}
+    with float64_scope():
+        loss = np.asarray(law.predict(guesses(law), {name: jnp.asarray(v) for name, v in x.items()}))
+    variables = {name: drawn[name] for name in law.columns}
+    return cj.Runs(n, d, loss=loss * np.exp(noise * rng.standard_normal(count)), variables=variables)
+
+
+# --- the contract of every law -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_coordinates_of_a_law_are_its_natural_parameters(name):
+    law = LAWS[name]()
+    design = law.design(simulated(law, 20, 0.01, seed=0))
+    theta = law.internal(guesses(law), design)
+    assert law.natural(theta, design) == pytest.approx(guesses(law), rel=1e-14)
+    np.testing.assert_array_equal(law.starts(design, 5)[0], theta)
+    # Fewer starts are the first of more.
+    np.testing.assert_array_equal(law.starts(design, 3), law.starts(design, 9)[:3])
+    assert np.isfinite(law.starts(design, 64)).all()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_engine_sees_the_law_and_its_slopes(name):
+    law = LAWS[name]()
+    runs = simulated(law, 12, 0.0, seed=1)
+    design = law.design(runs)
+    theta = law.starts(design, 4)[3] * 0.1 + law.starts(design, 1)[0] * 0.9
+    np.testing.assert_allclose(law.residuals(law.starts(design, 1)[0], design), 0.0, atol=1e-12)
+    with float64_scope():
+        program = LawProgram(type(law), 4, np.float64)
+        place = tuple(jnp.float64(column[0]) for column in design.places)
+        features, shared = program.prepare(place, jnp.asarray(law.constants(design)))
+
+        def log_loss(x):
+            inner = program.inner(list(x), features, shared)
+            return jnp.log(inner) if program.ends_in_log else inner
+
+        slopes = np.asarray(jax.jacfwd(log_loss)(jnp.asarray(theta)))
+    numeric = np.empty_like(theta)
+    for j in range(law.size):
+        step = 1e-6 * max(abs(theta[j]), 1e-2)
+        up, down = theta.copy(), theta.copy()
+        up[j] += step
+        down[j] -= step
+        above, below = (law.residuals(each, design)[0] for each in (up, down))
+        numeric[j] = (above - below) / (2 * step)
+    np.testing.assert_allclose(slopes, numeric, rtol=2e-4, atol=1e-7)
+    np.testing.assert_allclose(law.jacobian(theta, design)[0], slopes, rtol=1e-9, atol=1e-13)
+
+
+# Each of the others compiles for ten seconds or more: benchmarks/any_law.py fits them all.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["repeated_data", "routed_experts"])
+def test_a_law_is_found_again(name):
+    law = LAWS[name]()
+    runs = simulated(law, 250, 1e-4, seed=2)
+    found = cj.fit(runs, law, delta=1e-3)
+    assert found.status is cj.Status.CONVERGED, found.reason
+    design = law.design(runs)
+    truth = found.objective.value(law.residuals(law.internal(guesses(law), design), design), np.ones(250))
+    assert found.objective_value < truth
+    for key, value in guesses(law).items():
+        assert found.parameters[key] == pytest.approx(value, rel=0.25, abs=0.02), key
+
+
+# --- single laws against other sources ---------------------------------------------------------------------
+
+
+def test_repeated_data_as_published():
+    # The numbers of Muennighoff et al. 2023, section 6, for a model beyond U_N; they print U_N as 0.051 U.
+    best = (521 / 1488) ** (1 / 0.353)
+    assert best == pytest.approx(0.051, abs=5e-4)
+    n, d, unique = 2.8e9, 55e9, 4e9
+    excess, repeats = n / (best * unique) - 1, d / unique - 1
+    params = best * unique * (1 + 5.3 * (1 - math.exp(-excess / 5.3)))
+    tokens = unique * (1 + 15.4 * (1 - math.exp(-repeats / 15.4)))
+    wanted = 1.87 + 521 * params**-0.353 + 1488 * tokens**-0.353
+    p = {"E": 1.87, "A": 521.0, "B": 1488.0, "alpha": 0.353, "beta": 0.353, "R_D": 15.4, "R_N": 5.3}
+    x = {"params": n, "tokens": d, "unique_tokens": unique}
+    with float64_scope():
+        assert float(LAWS["repeated_data"].predict(p, x)) == pytest.approx(wanted, rel=1e-12)
+        # Tokens that are all new are worth what they are.
+        new = float(LAWS["repeated_data"].predict(p, x | {"params": 1e8, "unique_tokens": math.inf}))
+    assert new == pytest.approx(1.87 + 521 * 1e8**-0.353 + 1488 * d**-0.353, rel=1e-6)
+
+
+def test_over_training_is_the_five_parameter_law_with_equal_exponents():
+    law = LAWS["over_training"]()
+    design = Design.from_runs(simulated(law, 10, 0.0, seed=3))
+    fitted = law.fitted(law.internal(guesses(law), design), design)
+    same = law.allocation_law(fitted.theta, design)
+    n, d = np.array([1e8, 3e9]), np.array([1e11, 2e10])
+    np.testing.assert_allclose(fitted.loss(n, d), same.loss(n, d), rtol=1e-12)
+    np.testing.assert_allclose(fitted.tokens_per_param([1e20, 1e24]), same.tokens_per_param([1e20, 1e24]))
+
+
+def test_gamma_of_one_is_the_five_parameter_law():
+    law, five = LAWS["gamma"](), cj.ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
+    design = Design.from_runs(simulated(law, 10, 0.0, seed=4))
+    theta = law.internal(law.embedded(five), design)
+    fitted = law.fitted(theta, design)
+    np.testing.assert_allclose(fitted.loss(1e9, [1e9, 1e12]), five.loss(1e9, [1e9, 1e12]), rtol=1e-12)
+    # By search, since the law has no closed form.
+    flops = np.array([1e19, 1e23])
+    np.testing.assert_allclose(fitted.tokens_per_param(flops), five.tokens_per_param(flops), rtol=1e-6)
+
+
+def test_a_dense_model_has_n_start_experts():
+    from chinchilla_jax.laws.experts import saturating
+
+    assert saturating(1.0, 2.0, 150.0) == pytest.approx(2.0)
+    assert saturating(1e12, 2.0, 150.0) == pytest.approx(302.0)
+    most = 1.847 * 170.3
+    wanted = 1 / (1 / (63 + 1 / (1 / 1.847 - 1 / most)) + 1 / most)
+    assert saturating(64.0, 1.847, 169.3) == pytest.approx(wanted, rel=1e-12)
+
+
+# --- a law from a function ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_function_of_the_five_parameter_law_ends_where_that_does():
+    law, runs = from_function(hoffmann, FIVE), cj.load_runs("chinchilla")
+    mine, reference = cj.fit(runs, law), cj.fit(runs)
+    assert mine.status is cj.Status.CONVERGED
+    assert mine.objective_value == pytest.approx(reference.objective_value, rel=1e-9)
+    assert mine.parameters == pytest.approx(reference.parameters, rel=1e-5)
+    assert mine.law.tokens_per_param(1e22) == pytest.approx(reference.law.tokens_per_param(1e22), rel=1e-4)
+    ours, theirs = (cj.bootstrap(runs, each, resamples=60) for each in (law, "chinchilla"))
+    assert (ours.status == "CONVERGED").all()
+    np.testing.assert_allclose(ours.objective_value, theirs.objective_value, rtol=1e-9)
+    assert list(ours.interval()["parameter"]) == list(FIVE)
+
+
+def test_a_function_is_one_law_and_pickles():
+    law = from_function(hoffmann, FIVE)
+    assert from_function(hoffmann, FIVE) is law and pickle.loads(pickle.dumps(law)) == law
+    assert law != from_function(hoffmann, FIVE, name="other")
+    assert law.bounded == (0,) and law.amplitudes == (1, 2, 3, 4)
+    assert repr(law) == "<law hoffmann: E, A, B, alpha, beta>"
+
+
+@pytest.mark.slow
+def test_a_law_without_twins_is_determined_on_a_line():
+    rng = np.random.default_rng(5)
+    n = np.exp(rng.uniform(17, 23, 30))
+    x = {"params": n, "tokens": 20 * n}
+    loss = frontier({"E": 1.7, "K": 1000.0, "gamma": 0.15}, x) * np.exp(0.002 * rng.standard_normal(30))
+    runs = cj.Runs(n, 20 * n, loss=loss)
+    assert cj.fit(runs).status is cj.Status.UNIDENTIFIED
+    kinds = {"E": cj.non_negative(1.5), "K": cj.positive(500.0), "gamma": cj.positive(0.2)}
+    found = cj.fit(runs, from_function(frontier, kinds))
+    assert found.status is cj.Status.CONVERGED, found.reason
+    assert found.parameters["gamma"] == pytest.approx(0.15, abs=0.03)
+    # In N D alone every ratio is as good: none is prescribed.
+    assert not math.isfinite(found.law.tokens_per_param(1e22)) or found.warnings is not None
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (lambda p, x: p["Q"], "reads 'Q', which is not given; p has E, x has params and tokens"),
+        (lambda p, x: math.exp(p["E"]), "the function raised"),
+        (lambda p, x: [1.0, 2.0], "not one number"),
+        (lambda p: 1.0, "the function raised"),
+    ],
+)
+def test_a_wrong_function_is_a_line(predict, message):
+    with pytest.raises(cj.UsageError, match=message) as error:
+        from_function(predict, {"E": cj.positive(1.0)})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: cj.positive(0.0), "above zero"),
+        (lambda: cj.positive(1.0, low=2.0), "the guess is outside"),
+        (lambda: cj.non_negative(1.0, low=-1.0), "zero or more"),
+        (lambda: cj.between(1.0, 0.0), "not between"),
+        (lambda: cj.real(math.nan), "finite"),
+        (lambda: from_function(hoffmann, {}), "no parameters"),
+        (lambda: from_function(hoffmann, {"E": 1.7}), "give positive"),
+        (lambda: from_function(3, FIVE), "give a function"),
+        (lambda: from_function(hoffmann, FIVE, variables=("tokens",)), "params and tokens first"),
+    ],
+)
+def test_a_wrong_parameter_is_a_line(wrong, message):
+    with pytest.raises(cj.UsageError, match=message):
+        wrong()
+
+
+# --- variables ---------------------------------------------------------------------------------------------
+
+
+def test_variables_are_read_from_a_table(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"{10**8 * k},{10**10 * k},{3 - 0.1 * k},{k}e9" for k in range(1, 8)]
+    path.write_text("params,tokens,loss,Unique Tokens\n" + "\n".join(rows))
+    runs = cj.load_runs(path, variables=["unique_tokens"])
+    np.testing.assert_array_equal(runs.variables["unique_tokens"], 1e9 * np.arange(1, 8))
+    assert runs.take([2, 0]).variables["unique_tokens"].tolist() == [3e9, 1e9]
+    assert "unique_tokens" in runs.to_frame()
+    assert runs.data_hash != cj.load_runs(path).data_hash
+    with pytest.raises(cj.UsageError, match="no column is named 'epochs'"):
+        cj.load_runs(path, variables=["epochs"])
+    path.write_text(path.read_text().replace("3e9", ""))
+    with pytest.raises(cj.DataError, match="an empty cell is no number, and the law needs unique_tokens"):
+        cj.load_runs(path, variables=["unique_tokens"])
+
+
+def test_runs_without_a_variable_are_refused_by_a_law_that_needs_it():
+    runs = cj.load_runs("chinchilla")
+    with pytest.raises(cj.UsageError, match="the law needs unique_tokens of every run"):
+        cj.fit(runs, "repeated_data")
+    with pytest.raises(cj.DataError, match="has 3 values"):
+        cj.Runs(runs.params, runs.tokens, loss=runs.loss, variables={"unique_tokens": [1, 2, 3]})
+
+
+def test_a_prediction_takes_the_variables_of_its_law():
+    law = LAWS["repeated_data"]()
+    design = law.design(simulated(law, 10, 0.0, seed=6))
+    fitted = law.fitted(law.internal(guesses(law), design), design)
+    once, often = fitted.loss(1e9, 1e11), fitted.loss(1e9, 1e11, unique_tokens=1e9)
+    assert often > once
+    # With few tokens that are new, fewer parameters are best, and each sees more.
+    assert fitted.tokens_per_param(1e23, unique_tokens=1e9) != fitted.tokens_per_param(1e23)
+    with pytest.raises(cj.UsageError, match="has no variable 'epochs'"):
+        fitted.loss(1e9, 1e11, epochs=3)
+    joint = LAWS["joint_experts"]()
+    design = joint.design(simulated(joint, 10, 0.0, seed=7))
+    with pytest.raises(cj.UsageError, match="needs params_active to predict"):
+        joint.fitted(joint.internal(guesses(joint), design), design).loss(1e9, 1e11)
+    assert isinstance(joint, NaturalLaw)
