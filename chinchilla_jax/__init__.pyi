@@ -1,4 +1,3 @@
-from chinchilla_jax import laws as laws
 from chinchilla_jax._util.errors import ChinchillaError as ChinchillaError
 from chinchilla_jax._util.errors import DataError as DataError
 from chinchilla_jax._util.errors import DataWarning as DataWarning
@@ -44,5 +43,7 @@ from chinchilla_jax.study import StudySpec as StudySpec
 from chinchilla_jax.study import open_study as open_study
 from chinchilla_jax.study import paper_study as paper_study
 from chinchilla_jax.study.export import to_arviz as to_arviz
+
+from . import laws as laws
 
 __version__: str

@@ -42,7 +42,10 @@ def module_of(stub):
 def names_in(stub):
     """The modules that a package's stub takes its public names from."""
     body = ast.parse(stub.read_text(encoding="utf-8")).body
-    return {node.module for node in body if isinstance(node, ast.ImportFrom)}
+    nodes = [node for node in body if isinstance(node, ast.ImportFrom)]
+    # "from . import room as room" makes the room itself public.
+    rooms = {f"{module_of(stub)}.{each.name}" for node in nodes if not node.module for each in node.names}
+    return rooms | {node.module for node in nodes if node.module}
 
 
 STUBS = {module_of(stub): names_in(stub) for stub in sorted(PACKAGE.rglob("__init__.pyi"))}

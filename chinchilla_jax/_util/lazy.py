@@ -22,18 +22,20 @@ def lazy_names(package: str, *eager: str) -> tuple[Callable[[str], Any], Callabl
     """
     module = sys.modules[package]
     stub = Path(str(module.__file__)).with_suffix(".pyi")
-    home = {
-        alias.asname or alias.name: (str(node.module), alias.name)
-        for node in ast.parse(stub.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    home: dict[str, tuple[str, str | None]] = {}
+    nodes = ast.parse(stub.read_text(encoding="utf-8")).body
+    for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
+        for alias in node.names:
+            # "from . import room as room": the room itself is public.
+            room = node.module is None
+            source = (f"{package}.{alias.name}", None) if room else (str(node.module), alias.name)
+            home[alias.asname or alias.name] = source
 
     def get(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         source, original = home[name]
-        value = getattr(import_module(source), original)
+        value = import_module(source) if original is None else getattr(import_module(source), original)
         setattr(module, name, value)
         return value
 
