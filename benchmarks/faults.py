@@ -4,7 +4,7 @@
     python benchmarks/faults.py --smoke            # seconds, for the gate
     python benchmarks/faults.py --faults 200 --only report --seed 3
 
-A round prepares a place, strikes a command up to four times in a row at drawn points (see
+A round prepares a place, strikes a command up to six times in a row at drawn points (see
 _faults/failpoints.py: every write, sync, rename, removal and start of a process; killed before, in the
 middle, after; a power cut; ENOSPC, EIO, EDQUOT, short writes), completes it by the same command without a
 fault, and compares every file: tables by their bytes, figures and pages by what they show. Most rounds run

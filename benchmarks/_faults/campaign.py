@@ -16,7 +16,7 @@ from _faults.running import Ended, run
 from _faults.shown import differences, shown
 
 COLUMNS = ("faults", "tables", "pictures", "stuck", "rude")
-_MOST_IN_A_ROW = 4
+_MOST_IN_A_ROW = 6
 _MOST_ATTEMPTS = 2  # of the same command, without faults, to complete
 _COLD = 0.03  # share of the rounds that run in new processes
 _NOISE = re.compile(r"compiling the solver|not written|figures? (?:is|are) left out|warning", re.IGNORECASE)
@@ -63,6 +63,8 @@ class Campaign:
         place.fill({})
         for before in command.before:
             self._must(command, before(place.name))
+        if command.killed_at:
+            self._kill(command, place)
         template = place.files()
         plan = self._plan(command, place, -1, "")
         ended = self._must(command, command.arguments(place.name), plan)
@@ -70,8 +72,20 @@ class Campaign:
             self._must(command, command.arguments(place.name))
         return Prepared(command, template, ended.points, shown(place.files()))
 
+    def _kill(self, command: Command, place: Place) -> None:
+        """Run the last command before this one again, and kill it at the name that is given."""
+        arguments = command.before[-1](place.name)
+        place.fill({})
+        points = self._must(command, arguments, self._plan(command, place, -1, "")).points
+        at = next(
+            k for k, (kind, path) in enumerate(points) if path.endswith(command.killed_at) and kind != "open"
+        )
+        place.fill({})
+        plan = self._plan(command, place, at, "killed before")
+        run(arguments, self.folder, plan, environment=self._env(command))
+
     def round(self, prepared: Prepared, number: int) -> None:
-        """Strike a command up to four times, complete it, and count."""
+        """Strike a command up to six times, complete it, and count."""
         command = prepared.command
         draw = random.Random(f"{self.seed} {command.name} {number}")
         place = self._place(command)

@@ -36,6 +36,7 @@ class Command:
         share: of the faults, relative to others.
         environment: beside the usual.
         cold: whether it always runs in a new process.
+        killed_at: the last command of `before` is killed before it gives this name to a file.
         done: exit codes of the same command on a place that is complete.
     """
 
@@ -47,6 +48,7 @@ class Command:
     share: float = 1.0
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cold: bool = False
+    killed_at: str = ""
     done: tuple[int, ...] = (0,)
 
 
@@ -74,7 +76,7 @@ def commands(folder: Path, *, dask: bool) -> list[Command]:
         Command("study, tables only", study(TABLES_ONLY), share=2.0),
         Command("study, more resamples", study("--resamples", "40"), (study(),), share=2.0),
         Command("study --shard 2/2", study("--shard", "2/2"), (study("--shard", "1/2"),), share=2.0),
-        Command("study finish", finish, (study("--shard", "1/2"), study("--shard", "2/2")), share=2.0),
+        Command("study finish", finish, (study(),), killed_at="conditions.parquet", share=2.0),
         Command("report", report, (without_page,), share=2.0),
         Command("coverage", lambda place: [*coverage, place], share=2.0),
         Command("breakdown", lambda place: [*breakdown, place], share=0.5),
@@ -83,7 +85,7 @@ def commands(folder: Path, *, dask: bool) -> list[Command]:
         Command("study init", lambda place: [
             "study", "init", f"{place}/study.toml", "-q"], share=0.3, done=(0, 2)),
         Command("study on s3", study(), place="s3", share=1.5),
-        Command("study finish on s3", finish, (study("--shard", "1/2"), study("--shard", "2/2")), "s3"),
+        Command("study finish on s3", finish, (study(),), "s3", killed_at="conditions.parquet"),
         Command("report on s3", report, (without_page,), "s3"),
     ]  # fmt: skip
     cold = {"CHINCHILLA_JAX_CACHE": str(folder / "empty")}
