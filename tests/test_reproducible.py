@@ -13,7 +13,8 @@ from chinchilla_jax._util import reproducible
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_shard, run_study
-from chinchilla_jax.study import Shard, StudySpec, Sweep, study_status
+from chinchilla_jax.report.page import render
+from chinchilla_jax.study import Shard, Study, StudySpec, Sweep, study_status
 from chinchilla_jax.study.chunks import NUMERICS
 from chinchilla_jax.study.environment import made_on
 from chinchilla_jax.study.execution import jobs
@@ -149,3 +150,10 @@ def study_fits(path):
     from chinchilla_jax.study import open_study
 
     return open_study(path).fits()
+
+
+def test_a_study_of_an_earlier_version_gets_its_page(small_study):
+    """Its record does not say on what the chunks were made."""
+    info = {name: value for name, value in small_study.info.items() if name != "made_on"}
+    page = render(Study(small_study.directory, info))
+    assert "<dt>Processor</dt>" not in page and "<dt>Processor</dt>" in render(small_study)
