@@ -84,6 +84,7 @@ def said(capsys, code, *arguments):
     return printed.err if code else printed.out
 
 
+@pytest.mark.slow
 def test_every_command_in_every_place(spec, expected, place, tmp_path, capsys):
     page = f"{place}/report.html"
     assert f"page: {page}\n" in said(capsys, 0, "study", spec, "--out", place, "--no-figures")
@@ -93,11 +94,12 @@ def test_every_command_in_every_place(spec, expected, place, tmp_path, capsys):
     assert f"{place}, condition identity@reported" in said(
         capsys, 0, "plan", "--study", place, "--flops", "1e21"
     )
+    assert said(capsys, 0, "flops", "--figures", f"{place}/flops")
+    assert open_directory(place).list_files("flops")
     directory = open_directory(place)
-    directory.write("figures/one.png", b"of this study: report draws none where there are some")
     directory.remove("report.html")
     assert f"{page}: " in said(capsys, 0, "report", place)
-    assert b"<html" in directory.read("report.html")
+    assert b"<html" in directory.read("report.html") and directory.list_files("figures")
     for other in (str(tmp_path / "page.html"), place.replace("/study", "/other.html")):
         assert f"{other}: " in said(capsys, 0, "report", place, "--out", other)
     assert str(write_report(open_study(place))) == page

@@ -44,7 +44,10 @@ def bundle(name: str, make: Callable[..., Any], options: Mapping[str, Decorator[
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 figures_option = click.option(
-    "--figures", type=click.Path(file_okay=False), metavar="DIR", help="Also draw figures into DIR."
+    "--figures",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also draw figures into DIR, a path or URL.",
 )
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
+from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.plots.styles import style
 
@@ -32,29 +33,34 @@ def save_figures(
     *,
     dpi: float = 150,
     formats: Sequence[str] = ("png",),
-) -> list[Path]:
+) -> list[Path | str]:
     """Write (name, figure) pairs to `out_dir`, each in every format.
 
     Args:
         figures: may be a generator; each figure is written before the next one is drawn.
-        out_dir: created if missing; existing files of the same name are replaced.
+        out_dir: a path or URL, created if missing; existing files of the same name are replaced.
         dpi: resolution of PNG files, dots per inch.
         formats: any of "png", "pdf" and "svg".
 
     Returns:
-        The files, in the order of the figures.
+        The files, in the order of the figures: paths, or URLs.
 
     Raises:
         UsageError: an unknown format.
     """
     _require_known(formats)
-    folder = Path(out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    directory = open_directory(out_dir)
+    written: list[Path | str] = []
+    if not isinstance(directory, LocalDirectory):
+        for name, content in figure_files(figures, dpi=dpi, formats=formats):
+            directory.write(name, content)
+            written.append(directory.at(name))
+        return written
+    directory.path.mkdir(parents=True, exist_ok=True)
     for name, content in figure_files(figures, dpi=dpi, formats=formats):
-        with atomic_write(folder / name) as stream:
+        with atomic_write(directory.path / name) as stream:
             stream.write(content)
-        written.append(folder / name)
+        written.append(directory.path / name)
     return written
 
 

@@ -129,19 +129,19 @@ def save_study_figures(
     level: float | None = None,
     dpi: float = 200,
     formats: Sequence[str] = ("png", "pdf"),
-) -> list[Path]:
+) -> list[Path | str]:
     """Write `study_figures` to `out_dir` in every format; the same tables give the same files.
 
     Args:
         study: see `StudyTables`.
-        out_dir: created if missing; existing files of the same name are replaced.
+        out_dir: a path or URL, created if missing; existing files of the same name are replaced.
         method: see `study_figures`.
         level: see `study_figures`.
         dpi: resolution of PNG files, dots per inch.
         formats: any of "png", "pdf" and "svg".
 
     Returns:
-        The files, in the order of the figures.
+        The files, in the order of the figures: paths, or URLs.
 
     Raises:
         UsageError: an unknown format, or the study has no such method or level.
