@@ -24,6 +24,7 @@ from chinchilla_jax.solvers import Status, dispatch, engine_choice
 from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
 from chinchilla_jax.study.execution import executors
+from chinchilla_jax.study.storage.record import record_bytes
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES
 
 SPEC = StudySpec(
@@ -94,8 +95,8 @@ def contents(path):
 def test_the_directory_holds_the_documented_files(study):
     names = {file.relative_to(study.path).as_posix() for file in study.path.rglob("*") if file.is_file()}
     tables = {name for name in names if not name.startswith("figures/")}
-    parts = sorted(tables - {"study.json", "report.html", *FILES.values()})
-    assert len(parts) == 6 and len(tables) == 12, "and no temporary file is left"
+    parts = sorted(tables - {"study.json", "derived.json", "report.html", *FILES.values()})
+    assert len(parts) == 6 and len(tables) == 13, "and no temporary file is left"
     for index, part in enumerate(parts):
         assert re.fullmatch(rf"fits/part-{index:05d}-0000000000-[0-9a-f]{{16}}-[0-9a-f]{{32}}\.parquet", part)
     assert {path.suffix for path in study.figures} == {".png", ".pdf"}
@@ -317,7 +318,7 @@ def own_table(tmp_path):
 @pytest.mark.parametrize("state", ["running", "failed"])
 def test_an_unfinished_study_is_not_opened(copy, state):
     record = json.loads((copy / "study.json").read_text()) | {"state": state, "error": "disk full"}
-    (copy / "study.json").write_text(json.dumps(record))
+    (copy / "study.json").write_bytes(record_bytes(record))
     said = message(open_study, copy, kind=UsageError)
     assert "not complete (disk full)" in said and str(copy) in said and "study status" in said
 

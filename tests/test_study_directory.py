@@ -29,6 +29,7 @@ from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_sta
 from chinchilla_jax.study.estimate import estimate
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
+from chinchilla_jax.study.storage.record import record_bytes
 from chinchilla_jax.study.storage.tables import (
     COLUMNS,
     DictionaryColumn,
@@ -65,7 +66,7 @@ def contents(path):
 def record(path, **changes):
     file = path / "study.json"
     fields = json.loads(file.read_text()) | changes
-    file.write_text(json.dumps(fields))
+    file.write_bytes(record_bytes(fields))
     return fields
 
 
@@ -107,7 +108,7 @@ def test_chunks_in_the_older_encoding_are_opened_and_resumed(study, copy):
     fields = record(copy, state="running")
     for name in ("parts", "checksums", "tables"):
         del fields[name]
-    (copy / "study.json").write_text(json.dumps(fields))
+    (copy / "study.json").write_bytes(record_bytes(fields))
     assert study_status(copy).chunks_done == 3
     again = run_study(SPEC, copy, **QUIET)
     pd.testing.assert_frame_equal(again.fits(), study.fits(), check_exact=True)
@@ -335,10 +336,10 @@ def test_a_study_whose_tables_are_missing_names_the_command_that_writes_them(cop
 def test_without_a_heartbeat_a_long_silence_means_stopped(study):
     directory = open_directory(f"memory://silence/{time.time()}")
     fields = study.info | {"state": "running", "started": "2020-01-01T00:00:00+00:00"}
-    directory.write("study.json", json.dumps(fields).encode())
+    directory.write("study.json", record_bytes(fields))
     assert study_status(directory.location).state == "stopped"
     now = pd.Timestamp.now("UTC").isoformat()
-    directory.write("study.json", json.dumps(fields | {"started": now}).encode())
+    directory.write("study.json", record_bytes(fields | {"started": now}))
     assert study_status(directory.location).state == "running"
 
 

@@ -16,7 +16,7 @@ def sealed_json(fields: Mapping[str, Any]) -> bytes:
 
     Numbers are finite, as JSON has no others.
     """
-    whole = {**fields, SEAL: _seal(fields)}
+    whole = {**fields, SEAL: seal(fields)}
     lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in whole.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
@@ -35,11 +35,13 @@ def opened_json(content: bytes) -> tuple[dict[str, Any], bool]:
         raise ValueError("no JSON object")
     if SEAL not in fields:
         return fields, False
-    if fields.pop(SEAL) != _seal(fields):
+    # Compared byte by byte too: twice the same name, or other spaces, are a change that fields do not show.
+    if fields.pop(SEAL) != seal(fields) or content != sealed_json(fields):
         raise ValueError("wrong checksum")
     return fields, True
 
 
-def _seal(fields: Mapping[str, Any]) -> str:
+def seal(fields: Mapping[str, Any]) -> str:
+    """The checksum of `fields`."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

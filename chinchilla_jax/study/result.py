@@ -19,7 +19,7 @@ from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.law_columns import law_columns
-from chinchilla_jax.study.storage.record import RECORD, read_existing, require_files
+from chinchilla_jax.study.storage.record import read_existing, record_spec, require_files
 from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ class Study:
     @functools.cached_property
     def spec(self) -> StudySpec:
         """The spec that was run."""
-        try:
-            return StudySpec.from_record(self.info["spec"])
-        except UsageError as error:
-            raise DataError(
-                f"{self.directory.at(RECORD)}: its spec cannot be used ({error}); written by chinchilla_jax "
-                f"{self.info.get('versions', {}).get('chinchilla_jax', '?')}"
-            ) from None
+        return record_spec(self.directory, self.info)
 
     def plan(self) -> tuple[Condition, ...]:
         """The conditions as values, in the order of the tables."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, open_directory
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.study.chunks import plan_chunks
 from chinchilla_jax.study.derived import FIGURES, PAGE, look
@@ -18,7 +19,7 @@ from chinchilla_jax.study.makers import Makers
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import is_running
-from chinchilla_jax.study.storage.record import changed_tables, read_existing, record_ranges
+from chinchilla_jax.study.storage.record import changed_tables, read_existing, record_ranges, record_spec
 from chinchilla_jax.study.storage.tables import FILES
 
 # The rate is taken over this time before the last chunk; a study without a heartbeat that has written nothing
@@ -137,7 +138,11 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
 
 
 def _read_study(directory: Directory, record: Mapping[str, Any]) -> tuple[StudySpec, ChunkStore]:
-    spec = StudySpec.from_record(record["spec"])
+    spec = record_spec(directory, record)
+    if "blocks" not in record or "data_hashes" not in record:
+        raise UsageError(
+            f"{directory}: written by an older version, whose record does not tell how far a study has come"
+        )
     numerics = record.get("numerics", 1)
     chunks = plan_chunks(spec, record["data_hashes"], record_ranges(record), numerics)
     return spec, ChunkStore(directory, chunks)

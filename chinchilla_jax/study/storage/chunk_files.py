@@ -21,7 +21,8 @@ from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.chunks import NUMERICS, Chunk, ResampleRange
-from chinchilla_jax.study.storage.tables import DictionaryColumn, fits_bytes, parse_table, to_table
+from chinchilla_jax.study.storage.record_schema import check_chunk
+from chinchilla_jax.study.storage.tables import COLUMNS, DictionaryColumn, fits_bytes, parse_table, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,13 +84,22 @@ def encode(chunk: Chunk, result: ChunkResult) -> bytes:
 
 
 def decode(table: pa.Table) -> ChunkRecord:
-    """The record in the metadata of a chunk's table."""
-    fields = json.loads(table.schema.metadata[_METADATA])
+    """The record in the metadata of a chunk's table.
+
+    Raises:
+        ValueError: there is none, or it is not like this; the text is one line.
+    """
+    try:
+        fields = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
+        check_chunk(fields)
+        rows = [row | {name: float(row[name]) for name in _NUMBERS} for row in fields["points"]]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
     return ChunkRecord(
         condition=fields["condition"],
         resamples=ResampleRange(*fields["block"]),
         n_runs=fields["n_runs"],
-        points=tuple(row | {name: float(row[name]) for name in _NUMBERS} for row in fields["points"]),
+        points=tuple(rows),
         notes=tuple(fields["notes"]),
         versions=fields["versions"],
         made_on=fields.get("made_on", ""),
@@ -133,6 +143,10 @@ class ChunkStore:
         names = (f"{FOLDER}/{name}" for name in self.directory.list_files(FOLDER))
         return [name for name in names if self.named_checksum(name) and name not in ours]
 
+    def first_resamples(self) -> list[int]:
+        """Where the ranges of the chunks begin that are there, of whatever study."""
+        return sorted({int(stem.split("-")[2]) for stem in self._parts.files()})
+
     def named_checksum(self, name: str) -> str | None:
         """The checksum in the name of a chunk's file; None for any other name."""
         return self._parts.named_checksum(name)
@@ -160,7 +174,14 @@ class ChunkStore:
         """The fits and the record of a chunk.
 
         Raises:
-            DamagedPartError: the content is not what the name says.
+            DamagedPartError: the content is not what the name says, or no chunk.
         """
-        table = parse_table(self.directory.at(name), self._parts.read(name))
-        return table, decode(table)
+        where, content = self.directory.at(name), self._parts.read(name)
+        try:
+            table = parse_table(where, content)
+            record = decode(table)
+            if table.column_names != list(COLUMNS["fits"]) or len(table) != len(record.resamples):
+                raise ValueError("not the fits of a chunk")
+        except ValueError as error:  # nobody's disk: the checksum is right
+            raise DamagedPartError(f"{where}: no chunk of a study ({error}); remove it") from None
+        return table, record

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, refuse_no_folder
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_ranges
+from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_chunks, plan_ranges
 from chinchilla_jax.study.environment import versions
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.record import (
     FORMAT,
     RECORD,
     read_record,
     record_bytes,
     record_ranges,
+    record_spec,
     write_record,
 )
 from chinchilla_jax.study.storage.tables import FILES
@@ -30,8 +33,9 @@ def claim(
 ) -> dict[str, Any]:
     """Make sure that the directory is this study's, and return its record.
 
-    A directory that is new or empty gets a record. One with this study and fewer resamples is extended: its
-    ranges stay, new ones are added, and it counts as running again.
+    A directory that is new or empty gets a record, and so does one that has lost its record and holds chunks
+    of this study and of no other. One with this study and fewer resamples is extended: its ranges stay, new
+    ones are added, and it counts as running again.
 
     Args:
         directory: where the study is to be.
@@ -43,11 +47,14 @@ def claim(
         UsageError: the directory holds something else.
         DataError: its record cannot be read.
     """
-    _refuse_other_content(directory)
+    refuse_no_folder(directory)
     try:
         record = read_record(directory)
     except FileNotFoundError:
-        fresh = _first_record(spec, data_hashes, plan_ranges(spec.resamples, n_runs))
+        ranges = plan_ranges(spec.resamples, n_runs)
+        if any(directory.exists(name) for name in _OURS):
+            ranges = _ranges_without_record(directory, spec, data_hashes, ranges)
+        fresh = _first_record(spec, data_hashes, ranges)
         if directory.create(RECORD, record_bytes(fresh)):
             return fresh
         record = read_record(directory)
@@ -66,7 +73,7 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
     Raises:
         UsageError: it says what differs, and how.
     """
-    there, here = StudySpec.from_record(record["spec"]).to_dict(), spec.to_dict()
+    there, here = record_spec(directory, record).to_dict(), spec.to_dict()
     more = there["resamples"]
     if more < here["resamples"]:  # not a difference, but something to add
         there |= {"resamples": here["resamples"]}
@@ -93,15 +100,26 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
         )
 
 
-def _refuse_other_content(directory: Directory) -> None:
-    refuse_no_folder(directory)
-    if directory.exists(RECORD):
-        return
-    for name in _OURS:
-        if directory.exists(name):
-            raise UsageError(
-                f"{directory}: holds {name} but no study.json; give a directory that is new or empty"
-            )
+def _ranges_without_record(
+    directory: Directory,
+    spec: StudySpec,
+    data_hashes: Mapping[str, str],
+    planned: tuple[ResampleRange, ...],
+) -> tuple[ResampleRange, ...]:
+    """The ranges of a study whose record is lost, from its chunks: their names tell whose they are.
+
+    Raises:
+        UsageError: there are none, or others.
+    """
+    firsts = ChunkStore(directory, ()).first_resamples()
+    ends = [*firsts[1:], spec.resamples]
+    found = tuple(itertools.starmap(ResampleRange, zip(firsts, ends, strict=False)))  # none without chunks
+    for ranges in (planned, found):
+        store = ChunkStore(directory, plan_chunks(spec, data_hashes, ranges))
+        if firsts and ranges[0].first == 0 and not store.superfluous():
+            return ranges
+    name = next(name for name in _OURS if directory.exists(name))
+    raise UsageError(f"{directory}: holds {name} but no study.json; give a directory that is new or empty")
 
 
 def _first_record(

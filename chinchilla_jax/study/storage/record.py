@@ -1,32 +1,38 @@
-"""study.json: the record of a study directory."""
+"""study.json: the record of a study directory, with a checksum of itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.part_files import checksum, read_twice
+from chinchilla_jax._util.sealed_json import SEAL, opened_json, seal, sealed_json
 from chinchilla_jax.study.chunks import ResampleRange
+from chinchilla_jax.study.spec.study_spec import StudySpec
+from chinchilla_jax.study.storage.record_schema import check_record
 from chinchilla_jax.study.storage.tables import REPAIR, torn
 
 RECORD = "study.json"
-FORMAT = 1
+FORMAT = 2
+_REMEDY = (
+    "restore it, or remove this file and run the study again into the same directory, which keeps its chunks"
+)
+_UNSEALED = 1  # the format before the record carried a checksum
 
 
 def read_record(directory: Directory) -> dict[str, Any]:
-    """The content of a study.json.
+    """The content of a study.json; of an earlier version too.
 
     Raises:
         FileNotFoundError: there is none.
-        DataError: torn, or not the record of a study.
+        DataError: torn, changed since it was written, or not the record of a study.
         UsageError: the directory is a file.
     """
     where = directory.at(RECORD)
     try:
-        record = json.loads(directory.read(RECORD).decode("utf-8"))
+        record, sealed = opened_json(directory.read(RECORD))
     except (FileNotFoundError, ChinchillaError):
         raise
     except NotADirectoryError:
@@ -37,24 +43,33 @@ def read_record(directory: Directory) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:120]
         raise DataError(f"{where}: cannot be read ({reason}); fix that, or give another directory") from None
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(
-            f"{where}: torn or not what was written ({reason}); restore it, or remove the directory and run "
-            "the study again"
-        ) from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT or "state" not in record:
+    except ValueError as error:
+        raise _damaged(where, error) from None
+    written = record.get("format")
+    if isinstance(written, bool) or written not in (_UNSEALED, FORMAT):
         raise DataError(
             f"{where}: not the record of a study that this version reads (format {FORMAT}); "
             "open it with the version that wrote it"
         )
-    return record
+    try:
+        if written != _UNSEALED and not sealed:
+            raise ValueError("no checksum")
+        check_record(record)
+    except ValueError as error:
+        raise _damaged(where, error) from None
+    return record | ({SEAL: seal(record)} if sealed else {})
+
+
+def _damaged(where: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    reason = reason if reason.isprintable() else ascii(reason)
+    return DataError(f"{where}: torn or not what was written ({reason}); {_REMEDY}")
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
-    """`record` as JSON, one field to a line; numbers only finite, as JSON has no others."""
-    lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in record.items())
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    """`record` in the present format, as JSON, one field to a line and its checksum last."""
+    fields = {name: value for name, value in record.items() if name != SEAL}
+    return sealed_json(fields | {"format": FORMAT})
 
 
 def write_record(directory: Directory, record: Mapping[str, Any]) -> None:
@@ -65,6 +80,21 @@ def write_record(directory: Directory, record: Mapping[str, Any]) -> None:
 def record_ranges(record: Mapping[str, Any]) -> tuple[ResampleRange, ...]:
     """The ranges of resamples in a record."""
     return tuple(ResampleRange(first, stop) for first, stop in record["blocks"])
+
+
+def record_spec(directory: Directory, record: Mapping[str, Any]) -> StudySpec:
+    """The spec in a record.
+
+    Raises:
+        DataError: this version cannot use it.
+    """
+    try:
+        return StudySpec.from_record(record["spec"])
+    except UsageError as error:
+        version = record["versions"].get("chinchilla_jax", "?")
+        raise DataError(
+            f"{directory.at(RECORD)}: its spec cannot be used ({error}); written by chinchilla_jax {version}"
+        ) from None
 
 
 def read_existing(directory: Directory) -> dict[str, Any]:
