@@ -258,6 +258,30 @@ def test_variables_are_read_from_a_table(tmp_path):
         cj.load_runs(path, variables=["unique_tokens"])
 
 
+def test_a_column_of_a_variable_is_no_candidate_for_a_quantity(tmp_path):
+    path = tmp_path / "experts.csv"
+    rows = [f"{10**9 * k},{10**8 * k},{10**10 * k},{3 - 0.1 * k},{2**k}" for k in range(1, 9)]
+    path.write_text("params,params_active,tokens,loss,n_experts\n" + "\n".join(rows))
+    with pytest.raises(cj.DataError, match="two columns may hold params"):
+        cj.load_runs(path)
+    runs = cj.load_runs(path, variables=["params_active", "n_experts"])
+    assert runs.params[0] == 1e9 and runs.variables["params_active"][0] == 1e8
+    assert not any("reads another" in line for line in runs.read_lines)
+
+
+def test_a_law_of_experts_prescribes_nothing():
+    from chinchilla_jax.laws.optimum import no_optimum
+
+    law = LAWS["routed_experts"]()
+    design = law.design(simulated(law, 10, 0.0, seed=8))
+    fitted = law.fitted(law.internal(guesses(law), design), design)
+    assert math.isnan(fitted.tokens_per_param(1e21)) and "says nothing of" in no_optimum(fitted)
+    own = from_function(
+        lambda p, x: p["E"] + x["epochs"], {"E": cj.positive(1.0)}, variables=("params", "tokens", "epochs")
+    )
+    assert "needs epochs to predict" in no_optimum(own.fitted(np.zeros(1), design))
+
+
 def test_runs_without_a_variable_are_refused_by_a_law_that_needs_it():
     runs = cj.load_runs("chinchilla")
     with pytest.raises(cj.UsageError, match="the law needs unique_tokens of every run"):

@@ -8,7 +8,7 @@ otherwise mentioned; the only loss is read whatever it is of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,7 @@ def match_columns(
     quantities: Sequence[str] = QUANTITIES,
     cells: Cells | None = None,
     by_option: bool = True,
+    reserved: Collection[int] = (),
 ) -> dict[str, int]:
     """Position of the column of each quantity.
 
@@ -52,6 +53,7 @@ def match_columns(
         cells: the cells of the column at a position, so that a column whose values are impossible is no
             candidate; None where they are not known.
         by_option: whether a question can be answered by `columns`; otherwise by renaming.
+        reserved: positions that are read for something else, unless `columns` names them.
 
     Returns:
         Quantity to column position.
@@ -64,7 +66,7 @@ def match_columns(
     wanted = [quantity for quantity in quantities if columns.get(quantity) != ""]
     columns = {quantity: name for quantity, name in columns.items() if name}
     positions = _chosen(header, where, columns)
-    free = _candidates(header, cells, set(positions.values()))
+    free = _candidates(header, cells, {*positions.values(), *reserved})
     for quantity, plain in _plain(wanted, free, positions, cells).items():
         plain = _in_one_unit(plain, free, cells)
         require_one(header, where, quantity, plain, free, by_option)
@@ -91,7 +93,13 @@ def match_table(
 ) -> dict[str, int]:
     """`match_columns` for a table."""
     return match_columns(
-        table.header, table.where, columns, quantities=quantities, cells=table.column, by_option=by_option
+        table.header,
+        table.where,
+        columns,
+        quantities=quantities,
+        cells=table.column,
+        by_option=by_option,
+        reserved=table.reserved,
     )
 
 
@@ -99,9 +107,10 @@ def mention_others(
     table: Table, positions: Mapping[str, int], columns: Mapping[str, str] | None = None
 ) -> Table:
     """The table with a note of variants that were not read, of quantities that `columns` does not name."""
+    taken = {*positions.values(), *table.reserved}
     free = {
         place: meaning
-        for place, meaning in _candidates(table.header, table.column, set(positions.values())).items()
+        for place, meaning in _candidates(table.header, table.column, taken).items()
         if possible_unit(meaning, table.column(place)) == ""
     }
     found = [

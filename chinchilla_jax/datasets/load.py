@@ -29,7 +29,7 @@ from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
-from chinchilla_jax.datasets.variable_columns import read_variables
+from chinchilla_jax.datasets.variable_columns import read_variables, variable_positions
 
 
 def load_runs(
@@ -170,7 +170,8 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
-        table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token)
+        reserved = frozenset(variable_positions(table, variables).values())
+        table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token, reserved=reserved)
         recounted = None
         if several:
             chosen, recounted = several.columns(params)

@@ -27,6 +27,7 @@ class Table:
         source: what has been left out and decided so far.
         units: the units of quantities that the table's owner has stated.
         bytes_per_token: of the text that the loss is of, for a loss in bits per byte; None if not stated.
+        reserved: positions of columns that are read for something else, and are no candidates for a quantity.
     """
 
     where: str
@@ -37,6 +38,7 @@ class Table:
     source: Source = dataclasses.field(default_factory=Source)
     units: Mapping[str, Unit] = dataclasses.field(default_factory=dict)
     bytes_per_token: float | None = None
+    reserved: frozenset[int] = frozenset()
 
     def take(self, positions: Sequence[int]) -> Table:
         """The rows at these positions."""

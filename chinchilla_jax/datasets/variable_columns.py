@@ -42,8 +42,8 @@ def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, ND
         UsageError: the table has no such column, or several.
     """
     found = {}
-    for name, column in variables.items():
-        position = _position(table, name, column)
+    for name, position in variable_positions(table, variables).items():
+        column = table.header[position].strip()
         numbers = read_numbers(table.column(position), Unit("tokens", "count"))
         bad = np.flatnonzero(~np.isfinite(numbers.values))
         if len(bad):
@@ -55,6 +55,15 @@ def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, ND
             )
         found[name] = numbers.values
     return found
+
+
+def variable_positions(table: Table, variables: Mapping[str, str]) -> dict[str, int]:
+    """The position of the column of each variable.
+
+    Raises:
+        UsageError: the table has no such column, or several.
+    """
+    return {name: _position(table, name, column) for name, column in variables.items()}
 
 
 def _position(table: Table, name: str, column: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import NoOptimumError
+from chinchilla_jax._util.errors import NoOptimumError, UsageError
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
@@ -34,9 +34,14 @@ def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
 
 def no_optimum(law: FittedLaws) -> str:
     """Why a single law has no compute-optimal point at any budget, as a clause; "" where it has one."""
+    if isinstance(law, FittedLaw) and not law.model.has_optimum:
+        return f"{law.model.name} predicts losses and says nothing of how a budget is best divided"
     same = law.model.allocation_law(law.theta, law.design) if isinstance(law, FittedLaw) else law
     if not isinstance(same, ScalingLaw):
-        ratio = float(np.asarray(law.tokens_per_param(1e21)))
+        try:
+            ratio = float(np.asarray(law.tokens_per_param(1e21)))
+        except UsageError as error:
+            return f"{error}"
         return "" if 0 < ratio < math.inf else "one of its terms does not fall with the counts"
     if bool(has_optimum(same)):
         return ""

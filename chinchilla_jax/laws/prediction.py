@@ -111,9 +111,9 @@ def tokens_per_param(
     """
     budgets = positive_array("tokens_per_param: flops", np.atleast_1d(flops))
     theta = np.asarray(theta, dtype=np.float64)
-    further = law.further(variables, np.ones(()), budgets / FLOPS_PER_PARAM_TOKEN)
     if not law.has_optimum:
         return np.full((len(theta), len(budgets)), np.nan)
+    further = law.further(variables, np.ones(()), budgets / FLOPS_PER_PARAM_TOKEN)
     same = law.allocation_law(theta, design)
     if same is not None:
         return np.asarray(same.tokens_per_param(budgets))
