@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib import resources
 from pathlib import Path
@@ -93,9 +94,16 @@ def render(study: Study, base: str = "") -> str:
 
 def _rendered(facts: Facts, base: str) -> str:
     try:
-        import jinja2
+        import jinja2  # noqa: F401
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
+    return str(_template().render(_context(facts), base=base))
+
+
+@functools.cache
+def _template() -> Any:
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         # Whatever a user's file contains is text on the page, never markup.
@@ -105,7 +113,7 @@ def _rendered(facts: Facts, base: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(_context(facts), base=base)
+    return environment.get_template("page.html")
 
 
 def _visible(value: Any) -> Any:
