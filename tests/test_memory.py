@@ -1,15 +1,19 @@
 """Ten million resamples: the same numbers in blocks as at once, and few arrays of that length on the way."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 
 import chinchilla_jax as cj
-from chinchilla_jax._util import blocks
+from chinchilla_jax._util import address_space, blocks
 from chinchilla_jax.bootstrapping import result as result_module
 from chinchilla_jax.bootstrapping.boundary import boundary_comparison
+from chinchilla_jax.cli import datasets, main
 from chinchilla_jax.intervals import line_order, parameters, tokens_per_param
 from chinchilla_jax.laws import fitted, scaling_law
 from chinchilla_jax.solvers import Solution, Status
@@ -106,3 +110,39 @@ def test_the_laws_of_a_condition_are_those_of_its_fits(small_study):
         assert [Status(code).name for code in codes] == fits["status"].tolist()
     with pytest.raises(cj.UsageError, match="no condition 'multiplicativ'"):
         small_study.laws("multiplicativ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+@pytest.mark.parametrize("megabytes", [200, 1000])
+def test_a_small_address_space_is_refused_in_a_line(megabytes):
+    """Below what the libraries map, native code aborts: nothing of it is loaded."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({megabytes}_000_000,) * 2)"
+    code = f"{limit}; import sys; from chinchilla_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "fit", "chinchilla", "--engine", "xla"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"limited to {megabytes:,} MB" in done.stderr and done.stderr.count("\n") == 1
+    shown = subprocess.run([*command[:3], "--version"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0 and "chinchilla" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 76.3 MiB for an array"),
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        ImportError("libjax_common.so: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_memory_that_cannot_be_had_is_one_line(error, monkeypatch, capsys):
+    def failing(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(datasets.datasets_command, "callback", failing)
+    monkeypatch.setattr(address_space, "address_space_limit", lambda: 2**40)
+    assert main(["datasets"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("chinchilla-jax: error: out of memory (limited to 1,099,512 MB by ulimit -v)")
+    assert printed.count("\n") == 1 and "with more memory" in printed

@@ -16,12 +16,23 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from chinchilla_jax._util.address_space import out_of_memory, require_address_space
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
 from chinchilla_jax._util.progress_bar import announce_in_logs
 from chinchilla_jax._util.reproducible import may_restart
 from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli.ending import PROGRAM, OwnProcess, print_error
 
+# What loaders of libraries, threads and XLA say where the system gives them no memory.
+_NO_MEMORY = (
+    "failed to map segment",
+    "annot allocate memory",
+    "can't start new thread",
+    "RESOURCE_EXHAUSTED",
+    "Out of memory",
+    "error return without exception set",  # CPython's own, where an exception could not be made
+    "returned NULL without setting an exception",
+)
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 FAILED, BAD_INPUT = 1, 2
 
@@ -82,6 +93,8 @@ def _run(arguments: Sequence[str], say: Callable[[str], None]) -> int:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error
     if instruction := os.environ.get(app.COMPLETE_VARIABLE):
         return app.complete(PROGRAM, instruction)
+    if arguments and not {"--help", "--version"}.intersection(arguments):
+        require_address_space()
     keep_programs_of_process()
     keep_blas_to_one_thread()
     try:
@@ -123,7 +136,10 @@ def _report(error: Exception, say: Callable[[str], None]) -> int:
     if isinstance(error, ChinchillaError):
         say(str(error))
         return BAD_INPUT if isinstance(error, DataError | UsageError) else FAILED
-    if isinstance(error, OSError) and error.strerror:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        say(out_of_memory(text[:120]))
+    elif isinstance(error, OSError) and error.strerror:
         say(f"{error.filename or 'stdout'}: {error.strerror}")
     else:
         say(f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
