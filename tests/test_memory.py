@@ -14,9 +14,10 @@ from chinchilla_jax._util import address_space, blocks
 from chinchilla_jax.bootstrapping import result as result_module
 from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 from chinchilla_jax.cli import datasets, main
-from chinchilla_jax.intervals import line_order, parameters, tokens_per_param
+from chinchilla_jax.intervals import line_order, normal, parameters, tokens_per_param
 from chinchilla_jax.laws import fitted, scaling_law
 from chinchilla_jax.solvers import Solution, Status
+from chinchilla_jax.study.spec.reproduce import study_command
 
 BUDGETS = (1e20, 1e22, 1e24, 1e26)
 GRID = np.geomspace(1e18, 1e28, 201)
@@ -44,7 +45,7 @@ def boot():
 @pytest.fixture
 def in_blocks(monkeypatch):
     """Long arrays begin at 4,000 lanes, and a block has 3,000."""
-    for module in (blocks, result_module, line_order, tokens_per_param, fitted, scaling_law):
+    for module in (blocks, result_module, line_order, normal, tokens_per_param, fitted, scaling_law):
         monkeypatch.setattr(module, "LONG", 4000)
     monkeypatch.setattr(blocks, "_BLOCK", 3000)
 
@@ -100,6 +101,19 @@ def test_summaries_take_few_arrays_of_the_length_of_the_bootstrap(boot, in_block
             assert (tracemalloc.get_traced_memory()[1] - before) / LANES < most
     finally:
         tracemalloc.stop()
+
+
+def test_a_normal_is_drawn_with_the_same_covariance_in_blocks(boot, request):
+    at_once = normal.law_covariance(boot.laws, boot.counted)
+    request.getfixturevalue("in_blocks")
+    np.testing.assert_allclose(normal.law_covariance(boot.laws, boot.counted), at_once, rtol=1e-12)
+
+
+def test_more_resamples_than_the_published_study_may_have_need_no_published_study():
+    sweeps = [{"family": "multiplicative", "values": [1.0]}]
+    spec = cj.StudySpec.from_dict({"data": "chinchilla", "sweeps": sweeps, "resamples": 10**7})
+    assert study_command(spec).startswith("chinchilla-jax study spec.toml")
+    assert study_command(cj.paper_study(resamples=200, seed=3)).startswith("chinchilla-jax study paper")
 
 
 def test_the_laws_of_a_condition_are_those_of_its_fits(small_study):

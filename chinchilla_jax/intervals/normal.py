@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
+from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import resample_count, whole_number
 from chinchilla_jax.intervals.replicates import check_lanes
@@ -46,8 +47,17 @@ def normal_coordinates(laws: ScalingLaw) -> Floats:
 
 def counted_coordinates(laws: ScalingLaw, counted: ArrayLike | None) -> Floats:
     """The finite `normal_coordinates` among the lanes that count, shape (m, 4)."""
-    coordinates = normal_coordinates(laws)
-    return coordinates[check_lanes(laws, counted) & np.isfinite(coordinates).all(axis=-1)]
+    mask = check_lanes(laws, counted)
+    if len(laws) <= LONG:
+        coordinates = normal_coordinates(laws)
+        return coordinates[mask & np.isfinite(coordinates).all(axis=-1)]
+    coordinates, filled = np.empty((len(laws), 4)), 0
+    for lanes in blocks(len(laws)):
+        found = normal_coordinates(laws[lanes])
+        found = found[mask[lanes] & np.isfinite(found).all(axis=-1)]
+        coordinates[filled : filled + len(found)] = found
+        filled += len(found)
+    return coordinates[:filled]
 
 
 def law_covariance(laws: ScalingLaw, counted: ArrayLike) -> Floats:
@@ -134,4 +144,12 @@ def philox(seed: int) -> np.random.Generator:
 
 @beyond_float64()
 def _covariance(coordinates: Floats) -> Floats:
-    return np.cov(coordinates, rowvar=False) if len(coordinates) > 1 else np.full((4, 4), np.nan)
+    if len(coordinates) < 2:
+        return np.full((4, 4), np.nan)
+    if len(coordinates) <= LONG:
+        return np.asarray(np.cov(coordinates, rowvar=False))
+    mean, squares = coordinates.mean(axis=0), np.zeros((4, 4))
+    for lanes in blocks(len(coordinates)):  # np.cov would copy all of them
+        centred = coordinates[lanes] - mean
+        squares += centred.T @ centred
+    return squares / (len(coordinates) - 1)

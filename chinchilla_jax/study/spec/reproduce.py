@@ -18,9 +18,10 @@ def study_command(spec: StudySpec, *, out: str | None = None, file: str = "spec.
         out: the directory; None for one in results/.
         file: the TOML file of any other study.
     """
-    published = dataclasses.replace(spec, engine="auto", reproducible=False) == paper_study(
-        spec.resamples, spec.seed
-    )
+    paper = paper_study(seed=spec.seed)
+    # At its own number of resamples: so many of all its conditions may be more fits than a spec can have.
+    asked = dataclasses.replace(spec, engine="auto", reproducible=False, resamples=paper.resamples)
+    published = asked == paper
     source = "paper" if published else shlex.quote(file)
     out = out or f"results/{'paper' if published else 'study'}"
     return (
