@@ -29,7 +29,7 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
-TARGETS = {"study": "_fuzz_study"}
+TARGETS = {"study": "_fuzz_study", "tables": "_fuzz_tables", "specs": "_fuzz_specs"}
 FINE = ("read", "refused")
 _HANG_SECONDS = 10.0  # of computing
 _WAIT_SECONDS = 60.0

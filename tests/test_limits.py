@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 import chinchilla_jax as cj
@@ -103,3 +106,12 @@ def test_numbers_of_thousands_of_digits_are_quoted_in_short(capsys: pytest.Captu
     """An option is not repeated in full."""
     assert main(["bootstrap", "chinchilla", "--resamples", "9" * 5000]) == 2
     assert len(capsys.readouterr().err) < 250
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a file without end")
+@pytest.mark.parametrize("path", ["/dev/zero", "digits.toml"])
+def test_a_spec_file_has_an_end(path: str, tmp_path: Path) -> None:
+    """A device is not read for ever, and an integer of 5,000 digits is no traceback."""
+    (tmp_path / "digits.toml").write_text(f"seed = {'1' * 5000}")
+    with pytest.raises(UsageError, match=r"too large for a study's TOML file|not TOML: Exceeds the limit"):
+        cj.StudySpec.from_toml(tmp_path / path)

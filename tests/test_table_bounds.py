@@ -58,6 +58,7 @@ BOMBS = {
     "nulls": (lambda: feather(params=pa.nulls(1_000_000)), MEMORY),
     "short cells": (lambda: lines("1," * 60, 25_000), MEMORY),
     "short rows": (lambda: lines("1,1,1", 200_000), MEMORY),
+    "line ends": (lambda: b"N,D,L\n" + b"\r" * 300_000, MEMORY),
     "empty objects": (lambda: b"[" + b"{}," * 300_000 + b"{}]", MEMORY),
     "lists": (lambda: b"[" * 2_000_000, MEMORY),
     "columns of a CSV": (lambda: ",".join(f"c{i}" for i in range(2000)).encode() + b"\n", COLUMNS),

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from chinchilla_jax._util.errors import DataError, short
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import list_text, visible
 from chinchilla_jax.datasets.cells import NUMBER
 from chinchilla_jax.datasets.meaning import ALIASES, QUANTITY_OF, Meaning, names_something_else, normalise
 from chinchilla_jax.datasets.possible import possible_unit
@@ -147,7 +147,7 @@ def _remedy(
 
 def _option(quantity: str, name: str, unit: str = "") -> str:
     """An option as it is typed, quoted for a shell."""
-    told = f"--column {shlex.quote(f'{quantity}={name}')}"
+    told = f"--column {shlex.quote(f'{quantity}={visible(name)}')}"
     return f"{told} --unit {quantity}={unit}" if unit else told
 
 

@@ -48,6 +48,7 @@ def read_delimited(text: str, where: str) -> Table:
     Raises:
         DataError: it is not one; the line says which row cannot be split, or what the header lacks.
     """
+    require_text_memory(where, text)
     declared = _DECLARED.match(text)
     if declared:
         text = text[declared.end() :]  # the rest of the line stays, so that lines keep their numbers

@@ -78,8 +78,8 @@ def require_memory(where: str, size: float) -> None:
         )
 
 
-def require_text_memory(where: str, text: str, delimiter: str) -> None:
-    """`require_memory` for cells in a text, by its separators and line ends."""
+def require_text_memory(where: str, text: str, delimiter: str = "\0") -> None:
+    """`require_memory` for cells in a text, by its separators and line ends, or by these alone."""
     cells = text.count(delimiter) + (rows := text.count("\n") + text.count("\r") + 1)
     require_memory(where, 75 * cells + 450 * rows + 3 * len(text))
 

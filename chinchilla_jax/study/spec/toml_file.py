@@ -9,10 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from chinchilla_jax._util.directories import open_file
+from chinchilla_jax._util.directories import LocalDirectory, open_file
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import visible
 
 _LONGEST_LINE = 100
+_LONGEST_REASON = 200
+_MOST_BYTES = 4 * 2**20
 
 
 class TomlFile:
@@ -30,8 +33,7 @@ class TomlFile:
         """Read and parse."""
         self.name = os.fsdecode(path)
         try:
-            folder, name = open_file(path)
-            self._text = folder.read(name).decode("utf-8")
+            self._text = _content(self.name).decode("utf-8")
         except OSError as error:
             raise UsageError(
                 f"{self.name}: {error.strerror or error}; give the path of a study's TOML file"
@@ -40,8 +42,8 @@ class TomlFile:
             raise UsageError(f"{self.name}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
         try:
             self.fields: dict[str, Any] = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{self.name}: not TOML: {error}") from None
+        except ValueError as error:  # TOML's own, and that of an integer of 5,000 digits
+            raise UsageError(f"{self.name}: not TOML: {_one_line(str(error))}") from None
         except RecursionError:
             raise UsageError(f"{self.name}: nested too deeply to be a study's TOML file") from None
 
@@ -73,6 +75,23 @@ class TomlFile:
             if key is not None and re.match(rf"""\s*["']?{re.escape(str(key))}["']?\s*=""", lines[number]):
                 return number + 1
         return first + 1 if in_sweep else None
+
+
+def _content(path: str) -> bytes:
+    folder, name = open_file(path)
+    if isinstance(folder, LocalDirectory):
+        with open(folder.path / name, "rb") as file:  # which may have no end, as /dev/zero
+            content = file.read(_MOST_BYTES + 1)
+    else:
+        content = folder.read(name)
+    if len(content) > _MOST_BYTES:
+        raise UsageError(f"{path}: more than {_MOST_BYTES >> 20} MiB, too large for a study's TOML file")
+    return content
+
+
+def _one_line(text: str) -> str:
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
 def toml_assignments(fields: Mapping[str, Any]) -> list[str]:
