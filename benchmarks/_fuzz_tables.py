@@ -284,7 +284,12 @@ def _as_excel(rows: Rows, draw: Draw) -> bytes:
         for column, name in enumerate(header, start=1):
             with contextlib.suppress(IllegalCharacterError, ValueError, OverflowError):
                 cell = row.get(name)
-                sheet.cell(place, column, cell if isinstance(cell, str | int | float | None) else str(cell))
+                small = (
+                    cell is None
+                    or isinstance(cell, str | float)
+                    or (isinstance(cell, int) and abs(cell) < 2**63)
+                )
+                sheet.cell(place, column, cell if small else str(cell))
     if draw.random() < 0.2:
         book.create_sheet("\u202eother").append(["params", "tokens", "loss"])
     book.save(buffer)

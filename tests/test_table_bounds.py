@@ -78,6 +78,14 @@ def test_what_expands_is_counted_first(bomb: str, monkeypatch: pytest.MonkeyPatc
         read_bytes(make(), "t")
 
 
+@pytest.mark.parametrize("content", [b'{"columns": [], "data": []}', b'params\ttokens\n"1"2\t3\n'])
+def test_what_fuzzing_found_is_a_line_that_prints(content: bytes) -> None:
+    """A table without columns was a traceback; the tab of a message was printed as it is."""
+    with pytest.raises(DataError) as caught:
+        read_bytes(content, "t")
+    assert str(caught.value).isprintable()
+
+
 def test_a_long_text_that_all_rows_share_is_held_once() -> None:
     """20,000 rows of 200 kB each are 4 GB as a list of texts."""
     n = 20_000

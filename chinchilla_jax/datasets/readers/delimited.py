@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator
 
 from chinchilla_jax._util.errors import DataError
-from chinchilla_jax._util.text import count_text
+from chinchilla_jax._util.text import count_text, visible
 from chinchilla_jax.datasets.columns import match_columns
 from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.provenance import Source
@@ -191,7 +191,8 @@ def _records(lines: _Lines, delimiter: str, where: str) -> Iterator[_Record]:
             return
         except csv.Error as error:
             raise DataError(
-                f"{where}: row {row}: cannot be split into cells ({error}); check its quotation marks"
+                f"{where}: row {row}: cannot be split into cells ({visible(str(error))}); check its "
+                "quotation marks"
             ) from None
         filled = (record and record[0].strip()) or any(cell.strip() for cell in record)
         if filled and not _is_rule(record, delimiter):

@@ -69,6 +69,8 @@ def table_of_document(document: object, where: str, row_word: str = "row") -> Ta
     if isinstance(document, Mapping):
         columns = _columns(document, where)
         if columns is not None:
+            if not columns:
+                raise DataError(f"{where}: it has no columns; give one run per object, such as {_EXAMPLE}")
             require_columns(where, len(columns))
             cells = list(columns.values())
             rows = range(start, start + len(cells[0]))
