@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import socket
 import threading
 import time
@@ -34,11 +35,11 @@ class Fault:
 
 
 class FaultyProxy:
-    """Forwards connections to `target`, with one fault at a time. Threads are daemons; `close` ends it."""
+    """Forwards connections to `target`. Threads are daemons; `close` ends it."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         """Listen on a free port."""
-        self._target, self._fault = target, None
+        self._target, self._faults = target, []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -46,13 +47,13 @@ class FaultyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @contextlib.contextmanager
-    def inflicting(self, kind, **options):
-        """In the block, requests meet this fault."""
-        self._fault = fault = Fault(kind, **options)
+    def inflicting(self, *faults):
+        """In the block, each request meets the first of these faults that is due."""
+        self._faults = faults
         try:
-            yield fault
+            yield
         finally:
-            self._fault = None
+            self._faults = []
             with self._lock:
                 left, self._open = self._open, set()
             for connection in left:  # so that none goes on waiting for an answer
@@ -81,11 +82,9 @@ class FaultyProxy:
         _close(sink)
 
     def _request(self, packet, source, sink, met) -> None:
-        fault = self._fault
         if packet.startswith(METHODS):
-            met.clear()
-            if fault and fault.on in packet:
-                met.append(fault)
+            due = (each for each in self._faults if each.on in packet and each.done != each.times)
+            met[:] = itertools.islice(due, 1)
         if met and met[0].kind in ("cut request", "corrupt request") and self._due(met[0], packet):
             packet = self._spoilt(met[0], packet, source, sink)
         if not (met and met[0].kind == "silent" and self._due(met[0], packet)):
@@ -115,7 +114,8 @@ class FaultyProxy:
             sink.sendall(packet[:middle])
             _close(source)
             raise ConnectionAbortedError
-        return packet[:middle] + bytes([packet[middle] ^ 16]) + packet[middle + 1 :]
+        bit = 16 if fault.kind.endswith("request") else 1  # two faults must not undo each other
+        return packet[:middle] + bytes([packet[middle] ^ bit]) + packet[middle + 1 :]
 
 
 def _body(packet: bytes) -> int:

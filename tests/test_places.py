@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from faulty_proxy import Fault
 
 from chinchilla_jax import load_runs, open_study, write_report
 from chinchilla_jax._util import progress_bar, remote
@@ -121,49 +122,55 @@ def test_tables_and_specs_from_every_place(place, spec, capsys):
     )
 
 
+# Kinds of faults, each with the request that meets it once.
 FAULTS = {
-    "an answer cut": ("cut", b"GET /studies/{}/fits/part"),
-    "an upload cut": ("cut request", b"PUT /studies/{}/fits/part"),
-    "a chunk changed on the way back": ("corrupt", b"GET /studies/{}/fits/part"),
-    "a chunk changed on the way there": ("corrupt request", b"PUT /studies/{}/fits/part"),
-    "a table changed on the way there": ("corrupt request", b"PUT /studies/{}/point.parquet"),
-    "a table changed on the way back": ("corrupt", b"GET /studies/{}/summary"),
-    "the record changed on the way there": ("corrupt request", b"PUT /studies/{}/study.json"),
-    "the record changed on the way back": ("corrupt", b"GET /studies/{}/study.json"),
-    "a silent server": ("silent", b"GET /studies/{}/fits/part"),
-    "a silent server while writing": ("silent", b"PUT /studies/{}/study.json"),
-    "an answer lost": ("lost answer", b"PUT /studies/{}/study.json"),
-    "a slow server": ("delay", b""),
+    "cut": (
+        ("cut", b"GET /studies/{}/fits/part"),
+        ("cut request", b"PUT /studies/{}/fits/part"),
+        ("cut request", b"PUT /studies/{}/summary/params.parquet"),
+    ),
+    "changed": (
+        ("corrupt", b"GET /studies/{}/fits/part"),
+        ("corrupt request", b"PUT /studies/{}/fits/part"),
+        ("corrupt request", b"PUT /studies/{}/point.parquet"),
+        ("corrupt", b"GET /studies/{}/summary/params.parquet"),
+        ("corrupt request", b"PUT /studies/{}/study.json"),
+        ("corrupt", b"GET /studies/{}/study.json"),
+    ),
+    "silent": (
+        ("silent", b"GET /studies/{}/fits/part"),
+        ("silent", b"PUT /studies/{}/summary/params.parquet"),
+        ("lost answer", b"PUT /studies/{}/study.json"),
+        ("delay", b"PUT /studies/{}/fits/part"),
+    ),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults_on_the_way_change_nothing(spec, expected, faulty_s3, quick, fault, monkeypatch):
-    """Each is met by one request, and the study ends with the same tables all the same."""
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults_on_the_way_change_nothing(spec, expected, faulty_s3, quick, kind, monkeypatch):
     root, proxy = faulty_s3
     folder = uuid.uuid4().hex
-    kind, request = FAULTS[fault]
-    monkeypatch.setenv(VARIABLE, "2")
-    options = {"on": request.replace(b"{}", folder.encode()), "times": 1}
-    if kind == "delay":
-        options |= {"times": 10, "seconds": 0.05}
-    with proxy.inflicting(kind, **options) as inflicted:
+    monkeypatch.setenv(VARIABLE, "1")
+    faults = [
+        Fault(name, on=request.replace(b"{}", folder.encode()), times=1, seconds=0.2)
+        for name, request in FAULTS[kind]
+    ]
+    with proxy.inflicting(*faults):
         assert main(["study", spec, "--out", f"{root}/{folder}", "--no-figures", "--quiet"]) == 0
-    assert inflicted.done == options["times"]
+    assert [fault.done for fault in faults] == [1] * len(faults)
+    monkeypatch.setenv(VARIABLE, "20")
     assert tables(f"{root}/{folder}") == expected
     assert main(["study", "status", f"{root}/{folder}", "--quiet"]) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["silent", "cut request"])
-def test_a_server_that_goes_away_in_the_middle(spec, expected, faulty_s3, quick, kind, monkeypatch, capsys):
+def test_a_server_that_goes_away_in_the_middle(spec, expected, faulty_s3, quick, monkeypatch, capsys):
     """One line, what was written is kept, and the same command resumes."""
     root, proxy = faulty_s3
     place = f"{root}/{uuid.uuid4().hex}"
-    monkeypatch.setenv(VARIABLE, "0.3")
     request = place.replace("s3:/", "PUT ") + "/summary/"
-    with proxy.inflicting(kind, on=request.encode()):
+    with proxy.inflicting(Fault("cut request", on=request.encode())):
         line = said(capsys, 1, "study", spec, "--out", place, "--no-figures")
     assert f"{place}: the " in line and "while writing summary/" in line
     assert "everything written so far is kept" in line
@@ -190,7 +197,7 @@ COMMANDS = (
     [
         ("credentials", "Unable to locate credentials", 2),
         ("refused", "nothing accepts connections there (Could not connect to the endpoint URL", 1),
-        ("silent", "the server does not answer (no answer for 0.3 s", 1),
+        ("silent", "the server does not answer (no answer for 0.1 s", 1),
         ("bucket", "", 2),
         ("scheme", "Protocol not known: nosuch", 2),
     ],
@@ -198,7 +205,7 @@ COMMANDS = (
 )
 def test_trouble_is_one_line(spec, faulty_s3, quick, monkeypatch, capsys, trouble, sentence, code):
     root, proxy = faulty_s3
-    monkeypatch.setenv(VARIABLE, "0.3" if trouble == "silent" else "20")
+    monkeypatch.setenv(VARIABLE, "0.1" if trouble == "silent" else "20")
     place = f"{root}/{uuid.uuid4().hex}"
     if trouble == "credentials":
         monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -211,7 +218,7 @@ def test_trouble_is_one_line(spec, faulty_s3, quick, monkeypatch, capsys, troubl
         place = "s3://no-such-bucket-here/study"
     elif trouble == "scheme":
         place = "nosuch://here/study"
-    with proxy.inflicting("silent", times=None if trouble == "silent" else 0):
+    with proxy.inflicting(*([Fault("silent")] if trouble == "silent" else [])):
         for command in COMMANDS:
             words = [{"SPEC": spec, "PLACE": place}.get(word, word) for word in command]
             # Whatever keeps a table from being read is bad input.
@@ -225,13 +232,14 @@ def test_a_store_that_cannot_be_asked_is_no_empty_one(faulty_s3, quick, monkeypa
     root, proxy = faulty_s3
     directory = open_directory(f"{root}/{uuid.uuid4().hex}")
     directory.write("study.json", b"here")
-    monkeypatch.setenv(VARIABLE, "0.2")
-    with proxy.inflicting("silent"):
-        for ask in (directory.exists, directory.read, directory.list_files, directory.remove):
+    monkeypatch.setenv(VARIABLE, "0.1")
+    with proxy.inflicting(Fault("silent")):
+        for ask in (directory.exists, directory.list_files):
             with pytest.raises(ServerError, match="no answer for 0"):
                 ask("study.json")
         with pytest.raises(ServerError, match="everything written so far is kept"):
             directory.write("other", b"")
+    monkeypatch.setenv(VARIABLE, "20")
     assert directory.exists("study.json") and not directory.exists("other")
 
 
@@ -240,14 +248,14 @@ def test_a_wait_says_what_it_is_for(faulty_s3, quick, monkeypatch, capsys):
     root, proxy = faulty_s3
     monkeypatch.setattr(progress_bar, "_logged", True)
     monkeypatch.setattr(remote, "_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setenv(VARIABLE, "0.4")
+    monkeypatch.setenv(VARIABLE, "1.5")
     directory = open_directory(f"{root}/wait")
-    with proxy.inflicting("silent", times=1):
+    with proxy.inflicting(Fault("silent", times=1)):
         assert not directory.exists("point.parquet")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"{root}/wait: waiting for an answer while looking for point.parquet, for up to 0.4 s",
-        f"{root}/wait: no answer for 0.4 s while looking for point.parquet; attempt 2 of 2 follows in 0 s",
+        f"{root}/wait: waiting for an answer while looking for point.parquet, for up to 1.5 s",
+        f"{root}/wait: no answer for 1.5 s while looking for point.parquet; attempt 2 of 2 follows in 0 s",
     ]
 
 
@@ -283,9 +291,10 @@ def test_ctrl_c_asks_a_server_for_little(faulty_s3, tmp_path, silent):
         SPEC.replace("[2.0, 3.0]", "[{ linspace = [1.0, 3.0, 60] }]").replace("= 6", "= 50")
     )
     command = [sys.executable, "-m", "chinchilla_jax", "study", "spec.toml", "--out", place, "--no-figures"]
-    with proxy.inflicting("delay", seconds=0.02) as slow:
+    slow = Fault("delay", seconds=0.01)
+    with proxy.inflicting(slow):
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        while len(open_directory(place).list_files("fits")) < 20:
+        while len(open_directory(place).list_files("fits")) < 10:
             assert process.poll() is None
             time.sleep(0.1)
         before = slow.done
@@ -293,7 +302,7 @@ def test_ctrl_c_asks_a_server_for_little(faulty_s3, tmp_path, silent):
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)[1]
     if silent:
-        with proxy.inflicting("silent"):
+        with proxy.inflicting(Fault("silent")):
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)[1]
     assert process.returncode == 1
