@@ -1,7 +1,7 @@
 """The JSON files of a study directory: changed, damaged and forged. For fuzz.py.
 
 A small finished study is copied; one of its JSON files is replaced by another; then the commands that read a
-directory of a study read it: status, report, resuming and finish.
+directory of a study read it: status, the page, resuming and finish.
 
 | kind     | what is done                                                        | must be                 |
 |----------|---------------------------------------------------------------------|-------------------------|
@@ -27,7 +27,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chinchilla_jax import ChinchillaError
 from chinchilla_jax.cli import main
+from chinchilla_jax.report.page import render
+from chinchilla_jax.study import open_study
 
 EXAMPLES = 2000
 SPEC = """
@@ -89,11 +92,11 @@ def _verdict(shared: Shared, copy: Path, name: str, kind: str, what: str) -> tup
     refused = []
     for command in (
         ("study", "status", str(copy)),
-        ("report", str(copy), "--out", str(copy / "page.html")),
+        ("the page", str(copy)),
         ("study", "finish", str(copy), "--no-figures", "--quiet"),
         ("study", str(shared.spec), "--out", str(copy), "--no-figures", "--quiet"),
     ):
-        code, out, said = _run(*command)
+        code, out, said = _page(copy) if command[0] == "the page" else _run(*command)
         told = f"{what}; {' '.join(command[:2])} exits with {code}: {said[:300]}"
         if _BUG in said or code not in (0, 1, 2):
             return "traceback", told
@@ -119,6 +122,16 @@ def _run(*arguments: str) -> tuple[int, str, str]:
                 raise
             return 99, out.getvalue(), f"{type(error).__name__}: {error} ({_BUG})"
     return code, out.getvalue(), said.getvalue()
+
+
+def _page(study: Path) -> tuple[int, str, str]:
+    """The same for the page of a study: the command `report` would draw all figures first."""
+    try:
+        return 0, render(open_study(study)), ""
+    except ChinchillaError as error:
+        return 2, "", f"{error}\n"
+    except Exception as error:
+        return 99, "", f"{type(error).__name__}: {error} ({_BUG})"
 
 
 # --- the changes -------------------------------------------------------------------------------------------

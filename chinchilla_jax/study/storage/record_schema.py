@@ -26,7 +26,6 @@ listed are kept and not looked at. File names lead to the places of this layout 
 from __future__ import annotations
 
 import datetime
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,7 +87,7 @@ def count(place: str, value: Any) -> None:
 def seconds(place: str, value: Any) -> None:
     """A duration."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (math.isfinite(value) and 0 <= value <= _MOST_SECONDS):
+    if not number or not 0 <= value <= _MOST_SECONDS:  # which NaN is not either
         raise _refuse(place, value, "a number of seconds")
 
 
@@ -98,12 +97,6 @@ def moment(place: str, value: Any) -> None:
         datetime.datetime.fromisoformat(value).timestamp()
     except (TypeError, ValueError, OverflowError, OSError):
         raise _refuse(place, value, "a date and time") from None
-
-
-def plain(place: str, value: Any) -> None:
-    """A text, a number, true, false or nothing."""
-    if isinstance(value, dict | list):
-        raise _refuse(place, value, "a single value")
 
 
 def optional(check: Check) -> Check:
@@ -175,6 +168,15 @@ def _block(place: str, value: Any) -> None:
         raise _refuse(place, value, "a range of resamples")
 
 
+def _versions(place: str, value: Any) -> None:
+    table_of(text)(place, value)
+    fields({"chinchilla_jax": text}, {})(place, value)
+
+
+_DEVICE = fields(
+    {"platform": text, "kind": text, "count": count, "machine": text, "cores": count},
+    {},
+)
 _ANY = fields(
     {
         "state": one_of(*_STATES),
@@ -182,7 +184,7 @@ _ANY = fields(
         "n_conditions": count,
         "n_fits": count,
         "data_hash": matching(_HASH, "a hash"),
-        "versions": table_of(text),
+        "versions": _versions,
         "started": moment,
     },
     {
@@ -191,7 +193,8 @@ _ANY = fields(
         "blocks": _blocks,
         "seed": count,
         "data_hashes": table_of(matching(_HASH, "a hash")),
-        "device": optional(table_of(plain)),
+        "device": optional(_DEVICE),
+        "made_on": table_of(count),
         "wall_time": optional(seconds),
         "status_counts": table_of(count),
         "point_status_counts": table_of(count),
@@ -206,17 +209,29 @@ _ANY = fields(
 _COMPLETE = fields(
     {
         "status_counts": table_of(count),
+        "point_status_counts": table_of(count),
         "notes": list_of(fields({"condition": text, "note": text}, {})),
         "timing": table_of(_stage),
+        "seed": count,
+        "wall_time": optional(seconds),
+        "device": _DEVICE,
+        "checksums": table_of(matching(_CHECKSUM, "a checksum"), *FILES.values()),
         "tables": table_of(count, *FILES.values()),
         "parts": list_of(
             fields(
-                {"file": matching(_PART, "the name of a file in fits"), "condition": text, "bytes": count},
-                {"first": count, "stop": count, "checksum": matching(_CHECKSUM, "a checksum")},
+                {
+                    "file": matching(_PART, "the name of a file in fits"),
+                    "condition": text,
+                    "first": count,
+                    "stop": count,
+                    "bytes": count,
+                    "checksum": matching(_CHECKSUM, "a checksum"),
+                },
+                {},
             )
         ),
     },
-    {"checksums": table_of(matching(_CHECKSUM, "a checksum"), *FILES.values())},
+    {},
 )
 
 
@@ -274,7 +289,6 @@ def _check_parts(record: Mapping[str, Any]) -> None:
         raise SchemaError(
             f"parts has {len(conditions)} conditions, and n_conditions is {record['n_conditions']}"
         )
-    if all("first" in part and "stop" in part for part in parts):
-        fits = sum(part["stop"] - part["first"] for part in parts)
-        if fits != record["n_fits"]:
-            raise SchemaError(f"parts has {fits} fits, and n_fits is {record['n_fits']}")
+    fits = sum(part["stop"] - part["first"] for part in parts)
+    if fits != record["n_fits"]:
+        raise SchemaError(f"parts has {fits} fits, and n_fits is {record['n_fits']}")
