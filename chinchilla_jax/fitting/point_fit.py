@@ -35,6 +35,7 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, che
 from chinchilla_jax.solvers.dispatch import has_kernel, solve_generally
 from chinchilla_jax.solvers.huber_scale import VERTEX_BELOW
 from chinchilla_jax.solvers.least_absolute import DUAL_TOLERANCE, ZERO
+from chinchilla_jax.solvers.raw_loss import log_objective
 from chinchilla_jax.solvers.requests import Asking, Request, alone
 from chinchilla_jax.solvers.status import status_counts
 
@@ -205,10 +206,15 @@ def ask_problem_fit(
     if not design.valid:
         return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options)
     if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
+        objective, of_five = problem.objective, weights
+        if problem.raw:
+            # For a start, losses by their logarithms: the kernel fits these, without a program of its own.
+            objective, factor = log_objective(problem)
+            of_five = factor if weights is None else weights * factor
         plain = dataclasses.replace(design, further=())
-        five = Problem(law=CHINCHILLA, design=plain, objective=problem.objective)
+        five = Problem(law=CHINCHILLA, design=plain, objective=objective)
         count = max(len(theta[0]) // _FEWER, 4)
-        fit_of_five = yield from ask_problem_fit(five, weights, starts=count, options=given)
+        fit_of_five = yield from ask_problem_fit(five, of_five, starts=count, options=given)
         embedded = law.embed(fit_of_five.theta, design)
         theta += [] if embedded is None else [embedded[None]]
 

@@ -105,7 +105,7 @@ def _kernel_or_warning() -> Kernel | None:
             _warned = True
             warn_user(
                 f"the compiled solver cannot be used ({refusal}); using XLA instead: the same results, but "
-                f"about 4 times slower on a CPU ({VARIABLE}=xla silences this)",
+                f"about 7 times slower on a CPU ({VARIABLE}=xla silences this)",
                 EngineWarning,
             )
         return None

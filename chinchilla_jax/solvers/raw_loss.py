@@ -66,8 +66,8 @@ def solve_raw(
     lanes = len(candidates[0])
     if not problem.design.valid:
         return Solution.invalid(lanes, problem.law.size)
-    log_objective, factor = _log_objective(problem)
-    of_logs = dataclasses.replace(problem, objective=log_objective)
+    objective, factor = log_objective(problem)
+    of_logs = dataclasses.replace(problem, objective=objective)
     near = solve(of_logs, np.asarray(weights, dtype=np.float64) * factor, candidates, options=options)
     theta = np.where(np.isfinite(near.theta), near.theta, candidates[0])
     # Starts of one data set meet at few optima: one lane of each is fitted further.
@@ -85,7 +85,7 @@ def solve_raw(
     return found[every]
 
 
-def _log_objective(problem: Problem) -> tuple[Objective, NDArray[np.float64]]:
+def log_objective(problem: Problem) -> tuple[Objective, NDArray[np.float64]]:
     """The objective of the log residuals nearest to a raw one, and the factors (n,) on its weights."""
     objective = problem.objective
     assert isinstance(objective, ZonedObjective)

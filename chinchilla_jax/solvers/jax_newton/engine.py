@@ -92,15 +92,7 @@ def fit_lanes(
     limits = _limits(options)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
-        for number in np.unique(condition[part]):
-            mine = np.flatnonzero(condition[part] == number)
-            at = part[mine]
-            of_mine = type(ends)(*(field[mine] for field in ends))
-            rows = weights[row[at]]
-            found.put(
-                at,
-                verdicts(problems[number], rows, of_mine, down[at], up[at], options.tolerance, judged=judged),
-            )
+        found.put(part, verdicts(batch[part], ends, down[part], up[part], options.tolerance, judged=judged))
         if on_progress is not None:
             on_progress(len(part))
 

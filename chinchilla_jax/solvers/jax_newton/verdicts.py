@@ -1,4 +1,4 @@
-"""What became of the lanes of one data set: certificates in plain coordinates, and statuses, for any law.
+"""What became of the lanes of many data sets: certificates in plain coordinates, and statuses, for any law.
 
 Notation (R lanes; p coordinates)
     g, H        gradient (R, p) and Hessian (R, p, p) at the last accepted point, bounds left aside
@@ -12,7 +12,7 @@ nearly every lane of a bootstrap, no eigenvalue is computed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.law import Floats
-    from chinchilla_jax.solvers.base import Problem
+    from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.jax_newton.rounds import Ends
 
 _SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
@@ -41,8 +41,7 @@ _FAINT = 1e-6  # curvature by an amplitude, per weight, below which its term may
 
 
 def verdicts(
-    problem: Problem,
-    weights: NDArray[Any],
+    batch: Batch,
     ends: Ends,
     down: Floats,
     up: Floats,
@@ -53,15 +52,14 @@ def verdicts(
     """Solutions of R lanes that an engine left like this.
 
     Args:
-        problem: what was fitted.
-        weights: (R, n).
+        batch: the lanes.
         ends: where the lanes ended, as NumPy arrays.
         down: (R,) how far the objective's own zone reaches below zero.
         up: (R,) how far it reaches above.
         tolerance: decrement at which a lane is certified.
         judged: whether to ask if the runs with a weight determine the law.
     """
-    law, design = problem.law, problem.design
+    law = batch.law
     theta = ends.anchor.copy()
     # The step that a certified lane would take next is free, and takes its error to rounding.
     free = (ends.status == Status.CONVERGED) & (ends.decrement <= _SAFE_STEP)
@@ -72,23 +70,28 @@ def verdicts(
         at_zero = (ends.anchor[:, j] <= 0) & (ends.gradient[:, j] == 0)
         theta[at_zero, j] = 0.0
         held |= at_zero
-    total = weights.sum(axis=1, dtype=np.float64)
-    found = _certificates(problem, weights, ends, np.minimum(down, up), total, held, tolerance)
+    total = batch.weights.sum(axis=1, dtype=np.float64)[batch.row]
+    found = _certificates(batch, ends, np.minimum(down, up), total, held, tolerance)
     status = judge(law, theta, found, tolerance)
     narrow = ends.widening <= 1 + 1e-12
     status[~narrow] = Status.MAX_STEPS
     if judged:
-        lost = overflows(law, design, theta) | ~identifiable(law, design, weights)
-        status[is_certified(status) & lost] = Status.UNIDENTIFIED
+        for problem, mine in batch.data_sets():
+            design, of_mine = problem.design, status[mine]
+            lost = overflows(law, design, theta[mine]) | ~identifiable(law, design, batch[mine].own)
+            status[mine] = np.where(is_certified(of_mine) & lost, Status.UNIDENTIFIED, of_mine)
     value = ends.anchor_value.copy()
     # A lane that ran out of steps between two series has no value yet.
     unknown = np.flatnonzero(~np.isfinite(value))
     if len(unknown):
         from chinchilla_jax.laws.objectives import residual_loss
 
-        w = weights[unknown]
+        w, r = batch[unknown].rows, np.empty((len(unknown), batch.n_runs))
+        for problem, mine in batch[unknown].data_sets():
+            with np.errstate(all="ignore"):
+                r[mine] = problem.counted(theta[unknown[mine]])
         with np.errstate(all="ignore"):
-            r = np.where(w > 0, problem.counted(theta[unknown]), 0.0)
+            r = np.where(w > 0, r, 0.0)
             again = np.sum(w * residual_loss(r, down[unknown, None], up[unknown, None]), axis=1)
         value[unknown] = np.where(np.isfinite(again), again, np.inf)
     return Solution(
@@ -101,8 +104,7 @@ def verdicts(
 
 
 def _certificates(
-    problem: Problem,
-    weights: NDArray[Any],
+    batch: Batch,
     ends: Ends,
     narrowest: Floats,
     total: Floats,
@@ -110,7 +112,7 @@ def _certificates(
     tolerance: float,
 ) -> Optimality:
     """What g and H say at the last accepted points."""
-    count, p = len(ends.status), problem.law.size
+    count, p = len(ends.status), batch.law.size
     hessian = np.empty((count, p, p))
     rows, columns = np.tril_indices(p)
     hessian[:, rows, columns] = hessian[:, columns, rows] = ends.hessian
@@ -158,7 +160,7 @@ def _certificates(
         stationary=stationary,
         flat=flat,
         held=held,
-        vanished=_vanished(problem, weights, ends.anchor, diagonal, total),
+        vanished=_vanished(batch, ends.anchor, diagonal, total),
     )
 
 
@@ -179,17 +181,16 @@ def _eliminated(matrix: Floats, right: Floats) -> tuple[Floats, Floats]:
     return form, product
 
 
-def _vanished(
-    problem: Problem, weights: NDArray[Any], theta: Floats, diagonal: Floats, total: Floats
-) -> NDArray[np.bool_]:
+def _vanished(batch: Batch, theta: Floats, diagonal: Floats, total: Floats) -> NDArray[np.bool_]:
     """Where a term of the law has no influence on any run with a weight."""
-    places = list(problem.law.amplitudes)
+    places = list(batch.law.amplitudes)
     found = np.zeros(len(theta), bool)
     faint = ~(diagonal[:, places].min(axis=1, initial=np.inf) > _FAINT * total)
     lanes = np.flatnonzero(faint & np.isfinite(theta).all(axis=1))
-    if len(lanes):
+    for problem, mine in batch[lanes].data_sets() if len(lanes) else ():
+        some = lanes[mine]
         with np.errstate(all="ignore"):
-            shares = np.abs(problem.jacobian(theta[lanes])[..., places])
-        largest = np.where((weights[lanes] > 0)[..., None], shares, 0.0).max(axis=1)
-        found[lanes] = ~(largest.min(axis=1, initial=np.inf) >= VANISHING)
+            shares = np.abs(problem.jacobian(theta[some])[..., places])
+        largest = np.where((batch[some].own > 0)[..., None], shares, 0.0).max(axis=1)
+        found[some] = ~(largest.min(axis=1, initial=np.inf) >= VANISHING)
     return found
