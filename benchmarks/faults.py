@@ -94,11 +94,13 @@ def at_failpoints(folder: Path, args: argparse.Namespace) -> bool:
         for each in prepared:
             print(f"{each.command.name:28} {len(each.points):4} points", flush=True)
         draw = random.Random(args.seed)
-        number = 0
+        number, begun = 0, time.perf_counter()
         while campaign.total < args.faults:
             (each,) = draw.choices(prepared, [each.command.share for each in prepared])
             campaign.round(each, number)
             number += 1
+            if number % 25 == 0:
+                print(f"{campaign.total:5} faults, {time.perf_counter() - begun:.0f} s", flush=True)
         print_counts("by command", campaign.by_command)
         print_counts("by fault", campaign.by_deed)
         print(f"{campaign.total:,} faults in {number:,} rounds")
