@@ -30,7 +30,6 @@ data = "chinchilla"
 interpretations = ["standard"]
 resamples = {resamples}
 """
-LIMIT = 2.0  # seconds from Ctrl-C to the end
 HANG = 300.0  # seconds after which a command is killed
 INTERRUPTED = "interrupted"
 
@@ -43,16 +42,21 @@ def main() -> None:
     parser.add_argument("--ends", type=int, default=3000, help="commands that run to their end, in all")
     parser.add_argument("--interrupts", type=int, default=20, help="Ctrl-C per command")
     parser.add_argument("--parallel", type=int, default=4 * (os.cpu_count() or 1), help="processes at a time")
+    parser.add_argument("--forks", action="store_true", help="ends of `study status` alone, many a second")
     parser.add_argument("--only", default="", help="only commands whose name contains this")
+    parser.add_argument("--limit", type=float, default=2.0, help="seconds from Ctrl-C to the end")
+    parser.add_argument("--latest", type=float, default=16.0, help="no Ctrl-C after these CPU seconds")
     parser.add_argument("--seed", type=int, default=0, help="draws the moments of Ctrl-C")
     parser.add_argument("--minutes", type=float, default=1e6, help="start nothing after this time")
     args = parser.parse_args()
     stop = time.monotonic() + 60.0 * args.minutes
     if args.smoke:
-        args.ends, args.interrupts, args.parallel = 3, 1, 2
+        args.ends, args.interrupts, args.parallel, args.latest, args.limit = 3, 1, 2, 1.0, HANG
     with tempfile.TemporaryDirectory(prefix="exits-") as name:
         folder = Path(name)
         prepare(folder)
+        if args.forks:
+            raise SystemExit(count_forks(folder, args))
         with concurrent.futures.ThreadPoolExecutor(args.parallel) as pool:
             bad = count_ends(folder, args, pool, stop) + count_interrupts(folder, args, pool, stop)
     if bad:
@@ -77,14 +81,14 @@ class End:
     seconds: float
     interrupted: bool = False
 
-    def fault(self) -> str:
+    def fault(self, limit: float) -> str:
         """What is wrong with it; "" if nothing is."""
         if not self.interrupted:
             return "" if (self.code, self.said) == (0, "") else f"exit code {self.code}: {_head(self.said)}"
         if self.code == 0 and not self.said:  # it was faster
-            return "" if self.seconds <= LIMIT else "not interrupted"
+            return "" if self.seconds <= limit else "not interrupted"
         if self.code == 1 and self.said.count("\n") == 1 and INTERRUPTED in self.said:
-            return "" if self.seconds <= LIMIT else "late"
+            return "" if self.seconds <= limit else "late"
         return f"exit code {self.code}: {_head(self.said)}"
 
 
@@ -109,7 +113,16 @@ def count_ends(folder: Path, args: argparse.Namespace, pool: concurrent.futures.
         lambda name=name: run(folder, name, commands[name])  # type: ignore[misc]
         for _, name in zip(range(args.ends if chosen else 0), _forever(chosen), strict=False)
     ]
-    return report("ends", pool, jobs, stop)
+    return report("ends", pool, jobs, stop, args.limit)
+
+
+def count_forks(folder: Path, args: argparse.Namespace) -> int:
+    """Run `study status` in forks of a process that has imported what it needs, and print how they ended.
+
+    A fork ends as any process does, and most of the time that a command takes is imports.
+    """
+    program = [sys.executable, "-c", _FORKS, str(args.ends), str(args.parallel), str(60.0 * args.minutes)]
+    return subprocess.run(program, cwd=folder, env=_environment(), check=False).returncode
 
 
 def count_interrupts(
@@ -141,13 +154,13 @@ def count_interrupts(
         for name in chosen:
             longest, words = commands[name]
             words = [word.format(new=f"{name}-{number}") for word in words]
-            after = draw.uniform(0.3, longest)
+            after = draw.uniform(0.3, min(longest, args.latest))
             jobs.append(lambda name=name, words=words, after=after: interrupt(folder, name, words, after))  # type: ignore[misc]
-    return report("Ctrl-C", pool, jobs, stop)
+    return report("Ctrl-C", pool, jobs, stop, args.limit)
 
 
 def report(
-    what: str, pool: concurrent.futures.Executor, jobs: Sequence[Callable[[], End]], stop: float
+    what: str, pool: concurrent.futures.Executor, jobs: Sequence[Callable[[], End]], stop: float, limit: float
 ) -> int:
     """Run the jobs, print a line per command, and every fault; gives the number of faults."""
 
@@ -161,11 +174,11 @@ def report(
         if end is None:
             continue
         ends[end.name].append(end)
-        if end.fault():
+        if end.fault(limit):
             bad += 1
-            print(f"{what} {end.name} after {end.seconds:.2f} s: {end.fault()}", flush=True)
+            print(f"{what} {end.name} after {end.seconds:.2f} s: {end.fault(limit)}", flush=True)
     for name, those in ends.items():
-        faults = sum(bool(end.fault()) for end in those)
+        faults = sum(bool(end.fault(limit)) for end in those)
         caught = [end for end in those if end.interrupted]
         slowest = max(end.seconds for end in caught or those)
         of = f", {len(caught)} before the end" if caught else ""
@@ -202,8 +215,12 @@ def start(folder: Path, words: Sequence[str]) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONFAULTHANDLER": "1"},
+        env=_environment(),
     )
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONFAULTHANDLER": "1"}
 
 
 # A shell that starts this in the background has its children ignore Ctrl-C.
@@ -211,6 +228,34 @@ _PROGRAM = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from chinchilla_jax.cli import main; sys.exit(main())"
 )
+
+_FORKS = """
+import collections, os, sys, tempfile, time
+import pandas, pyarrow.parquet, rich.console
+import chinchilla_jax.cli.study, chinchilla_jax.study
+from chinchilla_jax.cli import main
+
+count, parallel, stop = int(sys.argv[1]), int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
+running, ends = {}, collections.Counter()
+while running or (sum(ends.values()) < count and time.monotonic() < stop):
+    if len(running) < parallel and sum(ends.values()) + len(running) < count and time.monotonic() < stop:
+        said = tempfile.TemporaryFile()
+        if not (child := os.fork()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(said.fileno(), 2)
+            sys.argv[1:] = ["study", "status", "done"]
+            sys.exit(main())
+        running[child] = said
+    else:
+        child, status = os.wait()
+        said = running.pop(child)
+        said.seek(0)
+        words = said.read().decode(errors="replace").split("\\n")[0]
+        ends[f"exit code {os.waitstatus_to_exitcode(status)} {words}"] += 1
+for end, number in ends.items():
+    print(f"forks of `study status`: {number:,} ended with {end}", flush=True)
+os._exit(min(len(ends) - 1, 1))
+"""
 
 
 def cpu_seconds(pid: int) -> float:
