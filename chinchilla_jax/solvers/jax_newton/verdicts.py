@@ -70,7 +70,8 @@ def verdicts(
         at_zero = (ends.anchor[:, j] <= 0) & (ends.gradient[:, j] == 0)
         theta[at_zero, j] = 0.0
         held |= at_zero
-    total = batch.weights.sum(axis=1, dtype=np.float64)[batch.row]
+    rows, row = np.unique(batch.row, return_inverse=True)
+    total = batch.weights[rows].sum(axis=1, dtype=np.float64)[row]
     found = _certificates(batch, ends, np.minimum(down, up), total, held, tolerance)
     status = judge(law, theta, found, tolerance)
     narrow = ends.widening <= 1 + 1e-12
