@@ -44,7 +44,7 @@ def test_chunks_say_on_what_they_were_made(tmp_path):
     metadata = pq.read_table(next(study.path.glob("fits/*"))).schema.metadata[b"chinchilla_jax"]
     assert f'"numerics": {NUMERICS}'.encode() in metadata
     assert study.info["made_on"] == {made_on(): 4}
-    assert not any("processors" in note["note"] for note in study.info["notes"])
+    assert not any("machines" in note["note"] for note in study.info["notes"])
 
 
 def test_a_study_continued_on_another_processor_says_so(tmp_path, monkeypatch, capsys):
@@ -59,7 +59,7 @@ def test_a_study_continued_on_another_processor_says_so(tmp_path, monkeypatch, c
     (note,) = status.notes
     assert "2 on x86_64 haswell avx2" in note
     assert main(["study", "status", str(out)]) == 0
-    assert "different processors" in " ".join(capsys.readouterr().out.split())
+    assert "different machines" in " ".join(capsys.readouterr().out.split())
     assert "2 on x86_64 haswell avx2" in (out / "report.html").read_text()
 
 
@@ -136,7 +136,9 @@ def test_the_command_starts_itself_again_in_the_mode_and_only_once(tmp_path):
     run = {"env": environment, "capture_output": True, "text": True, "check": False}
     done = subprocess.run([*command, "--reproducible"], **run)
     assert done.returncode == 0, done.stderr
-    assert {record.made_on for record in records(out)} == {reproducible.PROCESSOR}
+    assert {record.made_on for record in records(out)} == {
+        f"{reproducible.PROCESSOR}, {reproducible.c_library()}"
+    }
     again = subprocess.run(command, **run)
     assert again.returncode == 2
     assert "reproducible" in again.stderr

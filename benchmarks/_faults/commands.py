@@ -93,8 +93,8 @@ def commands(folder: Path, *, dask: bool) -> list[Command]:
     if dask:
         workers = ("--executor", "dask", "--workers", "2", TABLES_ONLY)
         found += [
-            Command("study by Dask", study(*workers), share=0.1, cold=True),
-            Command("Dask's workers", study(*workers), share=0.1, cold=True, children=True),
+            Command("study by Dask", study(*workers), share=0.3, cold=True),
+            Command("Dask's workers", study(*workers), share=0.3, cold=True, children=True),
         ]
     return found
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Of the page: when, how long, and with how much memory.
+# Of the page: when, where, how long, and with how much memory.
 _OF_THE_RUN = re.compile(
-    r"<dt>(?:Started|Time|Peak memory|Versions|Processor)</dt><dd>.*?</dd>|\d{4}-\d\d-\d\d"
+    r"<dt>(?:Started|Time|Peak memory|Device|Versions|Processor)</dt><dd>.*?</dd>|\d{4}-\d\d-\d\d"
     r"|<meta name=\"chinchilla[^>]*>"
 )
 _OF_THE_RECORD = ("state", "error", "spec", "blocks", "data_hashes", "status_counts", "notes", "parts")

@@ -1,8 +1,8 @@
 """Two versions of the project take turns on one directory, struck as they go.
 
-One that computes the same digits (the last commit before this one whose `NUMERICS` is equal, or the one that
-is given) must end in the same numbers, whoever began and whoever ended. One of other digits, the first that
-has `NUMERICS`, must be refused in one line by the other and leave every table as it was, in both directions.
+One that computes the same digits (an earlier commit whose `NUMERICS` is equal) must end in the same numbers,
+whoever began and whoever ended, or refuse a later format in one line. One of other digits, the first that has
+`NUMERICS`, must be refused in one line by the other and leave every file as it was, in both directions.
 Needs the history of a git checkout.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from _faults.commands import SPEC
 from _faults.failpoints import KILLS, Plan
-from _faults.running import run
+from _faults.running import Ended, run
 from _faults.shown import differences, local_files, shown
 
 _CHUNKS = "chinchilla_jax/study/chunks.py"
@@ -42,6 +42,7 @@ class Versions:
         self.folder, self.draw, self.smoke = folder, draw, smoke
         self.spec = folder / "versions.toml"
         self.spec.write_text(SPEC)
+        self.refusals = 0  # by the earlier version, of what the later one wrote
 
     def run(self, only: str) -> bool:
         """Run the rounds; returns whether anything differs."""
@@ -56,8 +57,11 @@ class Versions:
             with self._checkout(same) as source:
                 counts = [self._turns(source, number) for number in range(10)]
             wrong += sum(differing for _, differing in counts)
+            faults = sum(number for number, _ in counts)
             print(
-                f"{self.name} ({same}, same digits){sum(n for n, _ in counts):6} faults, {wrong} differences"
+                f"{self.name} ({same}, same digits): {faults} faults in {len(counts)} rounds, {wrong} "
+                f"differences; it refused the later one's format {self.refusals} times",
+                flush=True,
             )
         if other is not None:
             with self._checkout(other) as source:
@@ -101,6 +105,10 @@ class Versions:
             at = self.draw.randrange(60)
             plan = Plan((str(out),), at, self.draw.choice(KILLS), str(self.folder / "log"))
             faults += run([*arguments, str(out)], self.folder, plan, cold=True, source=turn).fired is not None
+        ended = run([*arguments, str(out)], self.folder, cold=True, source=turns[0])
+        if _refusal(ended):  # of a format that is newer than this version
+            self.refusals += 1
+            turns[0] = None
         self._must([*arguments, str(out)], turns[0])
         ends = [shown(local_files(each), numbers=True) for each in (reference, out)]
         found = differences(ends[1], ends[0])[0]
@@ -111,11 +119,11 @@ class Versions:
     def _refused(self, first: Path | None, second: Path | None) -> bool:
         """Whether `second` refuses in one line what `first` wrote, and leaves it as it was."""
         out = self.folder / f"refused-{first is None}"
-        arguments = ["study", str(self.spec), "-q", "--out", str(out)]
+        arguments = ["study", str(self.spec), "--no-figures", "--out", str(out)]
         self._must(arguments, first)
         before = local_files(out)
         ended = run(arguments, self.folder, cold=True, source=second)
-        right = ended.code == 2 and len(ended.said.splitlines()) == 1 and local_files(out) == before
+        right = _refusal(ended) and local_files(out) == before
         if not right:
             print(f"  {self.name}: exit code {ended.code}, {ended.said[-300:]!r}", flush=True)
         return right
@@ -126,6 +134,10 @@ class Versions:
             raise SystemExit(
                 f"{' '.join(arguments)} of {source}: exit code {ended.code}: {ended.said[-300:]}"
             )
+
+
+def _refusal(ended: Ended) -> bool:
+    return ended.code == 2 and len(ended.said.splitlines()) == 1
 
 
 def _git(*arguments: str) -> str:

@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     found |= {name: _version(name) for name in _PACKAGES}
-    return found | ({"libc": c_library()} if c_library() else {})
+    return found
 
 
 def _version(name: str) -> str:
@@ -39,9 +39,13 @@ def drawn_by() -> dict[str, str]:
 
 
 def made_on() -> str:
-    """What the last digits of a chunk depend on beside versions: the instruction set, and an accelerator."""
+    """What the last digits of a chunk depend on beside `versions`: accelerator, instruction set, C library.
+
+    The library is not among the versions, of which earlier versions of this package know all names.
+    """
     kind = device()["kind"]
-    return instruction_set() if kind == "cpu" else f"{kind}, {instruction_set()}"
+    parts = ("" if kind == "cpu" else kind, instruction_set(), c_library())
+    return ", ".join(filter(None, parts))
 
 
 def device() -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Makers:
         if len(self.processors) > 1:
             kinds = "; ".join(f"{count:,} on {name}" for name, count in self.processors.most_common())
             found.append(
-                f"chunks were computed on different processors ({kinds}); most fits agree with those of one "
+                f"chunks were computed on different machines ({kinds}); most fits agree with those of one "
                 "processor to a relative 1e-8, and where noise leaves a fit several minima, rounding can "
                 "choose another"
             )
