@@ -5,6 +5,7 @@ PYTHONPATH=. python benchmarks/_study_steps.py 4000 FILE     # a pickle of what 
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chinchilla_jax.cli import main
+import chinchilla_jax as cj
 from chinchilla_jax.solvers.jax_newton import compiled, rounds
 from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.study.execution import planning
@@ -80,10 +81,8 @@ def study_calls(resamples: int, target: str) -> list[Call]:
         mock.patch.object(planning, "on_device", lambda *_: True),
         tempfile.TemporaryDirectory() as folder,
     ):
-        command = ["study", "paper", "--out", folder, "--resamples", str(resamples), "--engine", "xla"]
-        code = main([*command, "--no-figures", "--quiet"])
-    if code:
-        raise SystemExit(f"the study ended with {code}")
+        spec = dataclasses.replace(cj.paper_study(resamples=resamples), engine="xla")
+        cj.run_study(spec, out=folder, figures=False)
     return found
 
 
