@@ -13,11 +13,15 @@ from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, VERMILLION, Look, sty
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _NAMED = 5
+_NAME_WIDTH, _NAME_HEIGHT = 40.0, 8.0  # of a name, in points
 _LOOKS = {
     "residual": (Look(BLACK, "o", "-"), "largest residuals"),
     "raise": (Look(VERMILLION, "v", (0, (6, 1.5))), "those that raise it most"),
@@ -38,7 +42,7 @@ def plot_influence(table: pd.DataFrame, without: pd.DataFrame, *, ax: AxesLike =
     Returns:
         The figure.
     """
-    where = panels(["runs", "without"], ax, columns=2, size=(8.4, 3.6))
+    where = panels(["runs", "without"], ax, columns=2, size=(8.4, 4.4))
     _draw_runs(where.axes["runs"], table)
     _draw_without(where.axes["without"], without)
     return where.figure
@@ -60,16 +64,32 @@ def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:
         linewidths=0.0,
         zorder=2,
     )
-    for run in np.argsort(-size, kind="stable")[:_NAMED]:
-        if size[run] > 0 and np.isfinite(residuals[run]):
-            axes.annotate(
-                str(table["row"].iloc[run]), (flops[run], residuals[run]), xytext=(5, 4),
-                textcoords="offset points", fontsize=7.0,
-            )  # fmt: skip
     axes.set_xscale("log")
+    named = np.argsort(-size, kind="stable")[:_NAMED]
+    named = named[(size[named] > 0) & np.isfinite(residuals[named])]
+    names = [str(table["row"].iloc[run]) for run in named]
+    _name_points(axes, flops[named], residuals[named], names)
     axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel("ln predicted \N{MINUS SIGN} ln observed loss, without the run")
     axes.set_title("larger: moves tokens per parameter more")
+
+
+def _name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Names beside their points, from the lowest up, each above those it would cover."""
+    if not len(x):
+        return
+    points = axes.transData.transform(np.column_stack([x, y])) * 72.0 / axes.figure.dpi
+    placed: list[tuple[float, float]] = []
+    for k in np.argsort(points[:, 1], kind="stable"):
+        at, height = points[k, 0], points[k, 1] + 4.0
+        for other, taken in placed:
+            if abs(at - other) < _NAME_WIDTH:
+                height = max(height, taken + _NAME_HEIGHT)
+        placed.append((at, height))
+        axes.annotate(
+            names[k], (x[k], y[k]), xytext=(5.0, height - points[k, 1]), textcoords="offset points",
+            fontsize=7.0,
+        )  # fmt: skip
 
 
 def _draw_without(axes: Axes, without: pd.DataFrame) -> None:
@@ -87,4 +107,5 @@ def _draw_without(axes: Axes, without: pd.DataFrame) -> None:
     axes.set_xlabel("runs left out together (%)")
     axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
     axes.set_title("without the worst runs")
-    axes.legend(loc="best")
+    # Below, where no line can run.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
