@@ -28,7 +28,7 @@ from chinchilla_jax._util.directories import LocalDirectory  # noqa: E402
 from chinchilla_jax._util.kept_programs import keep_programs_of_process  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
-from chinchilla_jax.study.execution.executors import ExecutorChoice  # noqa: E402
+from chinchilla_jax.study.execution.dask_cluster import local_cluster  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
 from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
@@ -81,14 +81,15 @@ def dask(folder: Path, resamples: int, rounds: int, conditions: int) -> None:
     values = tuple(0.5 + i / conditions for i in range(conditions))
     sweeps = (Sweep(family="systematic_bias", values=values),)
     fits = (conditions + 1) * resamples
+    from distributed import Client
+
     begun = time.perf_counter()
     with (
-        ExecutorChoice("dask", workers=workers).open() as (many, _, _),
+        local_cluster(workers) as cluster,
+        Client(cluster, set_as_default=False) as client,
         ThreadPoolExecutor(workers) as threads,
     ):
-        from distributed import default_client
-
-        client = default_client()
+        many = client.get_executor(pure=False)
         client.wait_for_workers(workers)
         print(f"dask: {workers} workers ready after {time.perf_counter() - begun:.1f} s")
 
