@@ -237,10 +237,19 @@ def test_a_file_of_another_in_a_folder_of_ones_own_is_replaced(cache):
     assert loaded() == [] and built == [1]
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way not in ("a large file", "a folder")])
-def test_jax_is_not_led_to_programs_of_another(cache, way, monkeypatch):
+@pytest.fixture
+def jax_config():
+    """JAX's settings without a cache: a command that an earlier test ran in this process may have set one."""
     import jax
 
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield jax.config
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in ("a large file", "a folder")])
+def test_jax_is_not_led_to_programs_of_another(cache, way, jax_config, monkeypatch):
     file, _ = cache
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
@@ -251,19 +260,17 @@ def test_jax_is_not_led_to_programs_of_another(cache, way, monkeypatch):
         kept_programs.keep_programs_of_process()
         assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
         with kept_programs.kept_programs():
-            assert not jax.config.jax_compilation_cache_dir
+            assert not jax_config.jax_compilation_cache_dir
     assert [each.category for each in caught] == [cj.EngineWarning]
 
 
-def test_jax_is_led_to_a_cache_of_the_users_own(cache, monkeypatch):
-    import jax
-
+def test_jax_is_led_to_a_cache_of_the_users_own(cache, jax_config, monkeypatch):
     file, _ = cache
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     (file.parent / "of XLA").mkdir()
     (file.parent / "of XLA" / "tuned").write_bytes(b"")
     with kept_programs.kept_programs():
-        assert jax.config.jax_compilation_cache_dir == str(file.parent)
+        assert jax_config.jax_compilation_cache_dir == str(file.parent)
 
 
 @pytest.mark.slow
