@@ -1,6 +1,7 @@
 """What all tests share: settings of the process, and a small finished study."""
 
 import os
+import shutil
 import tempfile
 
 import pytest
@@ -48,6 +49,21 @@ def small_study(tmp_path_factory):
         }
     )
     return cj.run_study(spec, folder / "study", progress=None)
+
+
+@pytest.fixture(scope="module")
+def study(request, tmp_path_factory):
+    """A finished study of the module's SPEC, without figures."""
+    from chinchilla_jax.report import run_study
+
+    place = tmp_path_factory.mktemp("study") / "out"
+    return run_study(request.module.SPEC, place, progress=None, figures=False)
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    """A copy of the directory of `study`, for a test that changes it."""
+    return shutil.copytree(study.path, tmp_path / "copy")
 
 
 @pytest.fixture

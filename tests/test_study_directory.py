@@ -4,7 +4,6 @@ import errno
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -47,16 +46,6 @@ SPEC = StudySpec(
     flops=(1e20, 1e24),
 )
 QUIET = {"progress": None, "figures": False}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return run_study(SPEC, tmp_path_factory.mktemp("study") / "out", **QUIET)
-
-
-@pytest.fixture
-def copy(study, tmp_path):
-    return shutil.copytree(study.path, tmp_path / "copy")
 
 
 def contents(path):

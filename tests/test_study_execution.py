@@ -54,16 +54,6 @@ N_CONDITIONS = 6
 QUIET = {"progress": None, "figures": False}
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return run_study(SPEC, tmp_path_factory.mktemp("study") / "out", **QUIET)
-
-
-@pytest.fixture
-def copy(study, tmp_path):
-    return shutil.copytree(study.path, tmp_path / "copy")
-
-
 @pytest.fixture
 def spec_file(tmp_path):
     path = tmp_path / "spec.toml"

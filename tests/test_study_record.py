@@ -19,16 +19,6 @@ QUIET = {"progress": None, "figures": False}
 WAYS = ("older", "forged")
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return run_study(SPEC, tmp_path_factory.mktemp("study") / "out", **QUIET)
-
-
-@pytest.fixture
-def copy(study, tmp_path):
-    return shutil.copytree(study.path, tmp_path / "copy")
-
-
 def fields_of(path):
     fields = json.loads((path / "study.json").read_text())
     fields.pop("checksum", None)
