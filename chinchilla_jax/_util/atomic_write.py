@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
 import secrets
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from chinchilla_jax._util.processes import host_name, is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _ATTEMPTS = 100  # at a name of 64 random bits that is free
 
@@ -25,15 +27,30 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     replaced, not followed.
     """
     remove_left_behind(path.parent)
+    with written_aside(path, os.replace) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def written_aside(path: Path, give_name: Callable[[Path, Path], None]) -> Iterator[BinaryIO]:
+    """A stream to a file beside `path`, which `give_name` gives that name once its content is on the disk.
+
+    The file beside it is removed in any case.
+    """
     temporary, stream = exclusive_file(path.parent)
     try:
         with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_flags(*names: str) -> int:
+    """Flags of `os.open` together; no system has all of them, and those that this one lacks are 0."""
+    return functools.reduce(operator.or_, (getattr(os, name, 0) for name in names))
 
 
 def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:
@@ -47,8 +64,7 @@ def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:
         OSError: the folder is missing or cannot be written.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOINHERIT", "O_BINARY"):  # no system has all of them
-        flags |= getattr(os, name, 0)
+    flags |= open_flags("O_NOFOLLOW", "O_CLOEXEC", "O_NOINHERIT", "O_BINARY")
     for _ in range(_ATTEMPTS):
         path = folder / f".{secrets.token_hex(8)}.{host_name()}.{os.getpid()}.tmp"
         with contextlib.suppress(FileExistsError):

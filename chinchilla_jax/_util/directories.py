@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.atomic_write import exclusive_file, remove_left_behind
+from chinchilla_jax._util.atomic_write import open_flags, remove_left_behind, written_aside
 from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.remote_directory import RemoteDirectory
@@ -86,15 +86,8 @@ class LocalDirectory(Directory):
     def _write_once(self, name: str, content: bytes, give_name: Any) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, stream = exclusive_file(path.parent)
-        try:
-            with stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            give_name(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_aside(path, give_name) as stream:
+            stream.write(content)
         _sync_folder(path.parent)
 
     def exists(self, name: str) -> bool:
@@ -135,7 +128,7 @@ class LocalDirectory(Directory):
 
 def _without_waiting(path: str, flags: int) -> int:
     """Open as usual, but do not wait for somebody to write into a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | open_flags("O_NONBLOCK"))
 
 
 def open_directory(location: str | os.PathLike[str]) -> Directory:

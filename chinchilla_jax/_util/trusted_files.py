@@ -19,6 +19,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from chinchilla_jax._util.atomic_write import open_flags
+
 _MOST_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -46,9 +48,7 @@ def read_trusted(path: Path, *, most: int) -> bytes:
         OSError: there is none, or it cannot be read.
     """
     require_trusted_folder(path.parent)
-    flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # no system has all of them
-        flags |= getattr(os, name, 0)
+    flags = os.O_RDONLY | open_flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
     # What is checked is what is opened: by its name alone, it could be exchanged in between.
     _require_file(path, os.lstat(path))
     with open(os.open(path, flags), "rb") as stream:

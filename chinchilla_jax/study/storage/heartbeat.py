@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from chinchilla_jax._util.atomic_write import exclusive_file
+from chinchilla_jax._util.atomic_write import exclusive_file, open_flags
 from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.processes import host_name
 
@@ -29,7 +29,7 @@ except ImportError:  # Windows
 fcntl: Any = _fcntl
 _NAME = re.compile(r"\.at-work\.([A-Za-z0-9-]+)\.\d+\.\d+")
 _BEAT_SECONDS = 60.0
-_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # follow no link, wait for no pipe
+_AS_IT_IS = open_flags("O_NOFOLLOW", "O_NONBLOCK")  # follow no link, wait for no pipe
 _SILENCE_SECONDS = 300.0  # after which a process of another machine is taken for dead
 
 
