@@ -83,11 +83,10 @@ _Step = Callable[[Study, Derived, Progress], bool]
 
 def _next_step(now: Derived, *, figures: bool, page: bool) -> _Step | None:
     """What to do first; None where nothing is left to do. A step returns whether there may be another."""
-    known = now.figures
-    of_these_tables = known is not None and known.inputs == now.figure_inputs
-    if figures and not (of_these_tables and known and known.whole and known.made_by == drawn_by()):
+    current = now.current
+    if figures and not (current and current.whole and current.made_by == drawn_by()):
         return _draw_all
-    if now.lost or not of_these_tables:
+    if now.lost or not current:
         return _draw_lost if figures else _remove_stale
     if page and not (now.page_holds and now.page and now.page.made_by == drawn_by()):
         return _write_page

@@ -83,18 +83,22 @@ class Derived:
     page_checksum: str | None
 
     @property
+    def current(self) -> Figures | None:
+        """The figures, where they were drawn from the present tables."""
+        figures = self.figures
+        return figures if figures is not None and figures.inputs == self.figure_inputs else None
+
+    @property
     def drawn(self) -> dict[str, str]:
         """The files that show the present tables and are as they were written, with their checksums."""
-        if self.figures is None or self.figures.inputs != self.figure_inputs:
-            return {}
-        return {name: each for name, each in self.figures.files.items() if self.pictures.get(name) == each}
+        files = self.current.files if self.current else {}
+        return {name: each for name, each in files.items() if self.pictures.get(name) == each}
 
     @property
     def lost(self) -> list[str]:
         """The files that should show the present tables, and are missing or something else."""
-        if self.figures is None or self.figures.inputs != self.figure_inputs:
-            return []
-        return [name for name in self.figures.files if name not in self.drawn]
+        drawn = self.drawn
+        return [name for name in self.current.files if name not in drawn] if self.current else []
 
     @property
     def page_holds(self) -> bool:
@@ -104,10 +108,7 @@ class Derived:
 
     def lacking(self) -> tuple[str, ...]:
         """What is missing or shows something else, by name; empty for a study that is complete."""
-        if self.figures is None or self.figures.inputs != self.figure_inputs:
-            found = [f"{FIGURES}/"]
-        else:
-            found = [f"{FIGURES}/{name}" for name in self.lost]
+        found = [f"{FIGURES}/{name}" for name in self.lost] if self.current else [f"{FIGURES}/"]
         return (*found, *([] if self.page_holds else [PAGE]))
 
 
