@@ -146,7 +146,7 @@ def test_over_training_is_the_five_parameter_law_with_equal_exponents():
 def test_gamma_of_one_is_the_five_parameter_law():
     law, five = LAWS["gamma"](), cj.ScalingLaw(E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37)
     design = Design.from_runs(simulated(law, 10, 0.0, seed=4))
-    theta = law.internal(law.embedded(five), design)
+    theta = law.internal(law.embedded(five.as_dict()), design)
     fitted = law.fitted(theta, design)
     np.testing.assert_allclose(fitted.loss(1e9, [1e9, 1e12]), five.loss(1e9, [1e9, 1e12]), rtol=1e-12)
     # By search, since the law has no closed form.

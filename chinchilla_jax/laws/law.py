@@ -184,6 +184,8 @@ class Law(abc.ABC):
                 f"law {self.name} has no variable {unknown[0]!r}; it predicts from "
                 f"{list_text(self.variables)}"
             )
+        if not names:
+            return ()
         values: dict[str, ArrayLike] = {"flops": training_flops(params, tokens), **self.defaults, **given}
         missing = [name for name in names if name not in values]
         if missing:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 Predict = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
@@ -113,7 +112,8 @@ class NaturalLaw(Law):
         """See `Law.embed`."""
         from chinchilla_jax.laws.chinchilla import CHINCHILLA
 
-        natural = self.embedded(CHINCHILLA.fitted(theta, design))
+        five = CHINCHILLA.fitted(theta, design).as_dict()
+        natural = self.embedded({name: float(value) for name, value in five.items()})
         if natural is None:
             return None
         with np.errstate(all="ignore"):
@@ -121,8 +121,8 @@ class NaturalLaw(Law):
         return found if np.isfinite(found).all() else None
 
     @staticmethod
-    def embedded(law: ScalingLaw) -> dict[str, float] | None:
-        """The natural parameters at which this law is that five-parameter law; None if there are none."""
+    def embedded(five: dict[str, float]) -> dict[str, float] | None:
+        """The natural parameters at which this law is that five-parameter one; None if there are none."""
         return None
 
 

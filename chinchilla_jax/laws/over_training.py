@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.natural_law import NaturalLaw
 from chinchilla_jax.laws.parameters import Parameter, non_negative, positive
@@ -44,15 +42,15 @@ class OverTraining(NaturalLaw):
         return p["E"] + (p["a"] * ratio**eta + p["b"] * ratio**-eta) * flops**-eta
 
     @staticmethod
-    def embedded(law: ScalingLaw) -> dict[str, float]:
+    def embedded(five: dict[str, float]) -> dict[str, float]:
         """With the mean of both exponents."""
-        eta = (float(law.alpha) + float(law.beta)) / 4
+        eta = (five["alpha"] + five["beta"]) / 4
         unit = FLOPS_PER_PARAM_TOKEN**eta
-        return {"E": float(law.E), "a": float(law.A) * unit, "b": float(law.B) * unit, "eta": eta}
+        return {"E": five["E"], "a": five["A"] * unit, "b": five["B"] * unit, "eta": eta}
 
     def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw:
         """The same law as a five-parameter one."""
         p = self.natural(theta, design)
         unit = FLOPS_PER_PARAM_TOKEN ** -p["eta"]
         exponent = 2 * p["eta"]
-        return ScalingLaw(E=p["E"], A=p["a"] * unit, B=p["b"] * unit, alpha=exponent, beta=np.array(exponent))
+        return ScalingLaw(E=p["E"], A=p["a"] * unit, B=p["b"] * unit, alpha=exponent, beta=exponent)

@@ -15,13 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from chinchilla_jax.laws.natural_law import NaturalLaw
 from chinchilla_jax.laws.parameters import Parameter, non_negative, positive
-
-if TYPE_CHECKING:
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _EPOCHS, _SIZES = 15.4, 5.3  # as published
 
@@ -60,13 +57,9 @@ class RepeatedData(NaturalLaw):
         return p["E"] + p["A"] * params ** -p["alpha"] + p["B"] * tokens ** -p["beta"]
 
     @staticmethod
-    def embedded(law: ScalingLaw) -> dict[str, float]:
+    def embedded(five: dict[str, float]) -> dict[str, float]:
         """The same law, with repetition as published."""
-        return {
-            **{name: float(value) for name, value in law.as_dict().items()},
-            "R_D": _EPOCHS,
-            "R_N": _SIZES,
-        }
+        return {**five, "R_D": _EPOCHS, "R_N": _SIZES}
 
 
 def _worth(new: Any, all_of_it: Any, decay: Any) -> Any:
