@@ -68,9 +68,7 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with an apostrophe before each text that a spreadsheet would run as a formula."""
 
     def plain(cell: object) -> object:
-        formula = isinstance(cell, str) and cell.lstrip(" ").startswith(
-            ("=", "+", "-", "@", "\t", "\r", "\n")
-        )
+        formula = isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULAS)
         return f"'{cell}" if formula else cell
 
     return frame.apply(lambda column: column.map(plain) if column.dtype.kind not in "iufb" else column)
