@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import IO, Any, TypeVar, cast
 
+from chinchilla_jax._util.daemon_thread import in_daemon_thread
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.progress_bar import announce
 from chinchilla_jax._util.remote_errors import RemoteError, Trouble, exists_already, reason_of, trouble_of
@@ -89,7 +90,7 @@ class FileSystem:
         def start(beat: object) -> Future[Any]:
             kind = fsspec.get_filesystem_class(url.partition("://")[0])
             if not issubclass(kind, AsyncFileSystem):  # others connect
-                return _in_thread(find)
+                return in_daemon_thread(find, "remote")
             found: Future[Any] = Future()
             found.set_result(find())
             return found
@@ -124,7 +125,9 @@ class FileSystem:
         else:
 
             def start(beat: object) -> Future[Any]:
-                return _in_thread(functools.partial(getattr(system, method), *arguments, **options))
+                return in_daemon_thread(
+                    functools.partial(getattr(system, method), *arguments, **options), "remote"
+                )
 
         return self._attempts(doing, start, extra=size / _BYTES_PER_SECOND)
 
@@ -147,7 +150,7 @@ class FileSystem:
                     beat()
                     return use(cast("IO[bytes]", _Beating(stream, beat)))
 
-            return _in_thread(opened)
+            return in_daemon_thread(opened, "remote")
 
         return cast(T, self._attempts(doing, start))
 
@@ -239,20 +242,3 @@ class _Beating:
         content = self._stream.read(_BLOCK if size < 0 else min(size, _BLOCK))
         self._beat()
         return content
-
-
-def _in_thread(function: Callable[[], Any]) -> Future[Any]:
-    """Call a function in a thread of its own, which ends with the process at the latest."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=run, name="remote", daemon=True).start()
-    return future

@@ -9,17 +9,17 @@ half a minute. A cluster whose workers come and go asks for more patience by Das
 from __future__ import annotations
 
 import contextlib
-import queue
 import socket
 import struct
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError, wait
 from importlib.metadata import version
 from typing import Any
 
+from chinchilla_jax._util.daemon_thread import in_daemon_thread
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax.study.execution.dask_logs import quiet
 
@@ -254,22 +254,10 @@ class _WatchedExecutor(Executor):
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:
     """What `function` returns or raises, or TimeoutError; it may go on in a thread of its own."""
-    done: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            done.put((function(), None))
-        except Exception as error:
-            done.put((None, error))
-
-    threading.Thread(target=run, name="dask-question", daemon=True).start()
-    try:
-        value, error = done.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
-    if error is not None:
-        raise error
-    return value
+    future = in_daemon_thread(function, "dask-question")
+    if not wait([future], timeout=seconds).done:
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    return future.result()
 
 
 def _error(address: str, seen: str) -> ChinchillaError:
