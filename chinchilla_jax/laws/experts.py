@@ -4,7 +4,7 @@ Notation
     N_a     active parameters: what one token passes through
     n       experts of a routed layer; 1 for a dense model
     n_hat   their saturating number: 1/n_hat = 1/(n - 1 + 1/(1/n_start - 1/n_max)) + 1/n_max, which is n_start
-            for a dense model and n_max at most (Clark et al. 2022, arXiv:2202.01169, eq. 6)
+            for a dense model and n_max at most (Clark et al. 2022, arXiv:2202.01169)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RoutedExperts(NaturalLaw):
     variables: ClassVar[tuple[str, ...]] = _VARIABLES
     defaults: ClassVar[Mapping[str, float]] = _DENSE
     formula: ClassVar[str] = "ln L = a ln N_a + b ln n_hat + c ln N_a ln n_hat + d"
-    source: ClassVar[str] = "Clark et al. 2022 (arXiv:2202.01169), eq. 7"
+    source: ClassVar[str] = "Clark et al. 2022 (arXiv:2202.01169)"
     has_optimum: ClassVar[bool] = False  # says nothing of tokens
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "a": real(-0.08, low=-0.2, high=0.0),
@@ -67,7 +67,7 @@ class JointExperts(NaturalLaw):
     formula: ClassVar[str] = (
         "a n_hat^delta N_a^(-alpha + gamma ln n_hat) + b n_hat^omega D^(-beta + zeta ln n_hat) + c"
     )
-    source: ClassVar[str] = "Ludziejewski et al. 2025 (arXiv:2502.05172), eq. 6"
+    source: ClassVar[str] = "Ludziejewski et al. 2025 (arXiv:2502.05172)"
     has_optimum: ClassVar[bool] = False  # along 6 N D, which counts experts that do nothing
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "c": non_negative(1.36, high=3.0),

@@ -23,7 +23,7 @@ class OverTraining(NaturalLaw):
 
     name: ClassVar[str] = "over_training"
     formula: ClassVar[str] = "E + (a M^eta + b M^-eta) C^-eta, M = D/N, C = 6ND"
-    source: ClassVar[str] = "Gadre et al. 2024 (arXiv:2403.08540), eq. 4"
+    source: ClassVar[str] = "Gadre et al. 2024 (arXiv:2403.08540)"
     least: ClassVar[tuple[int, int, int]] = (2, 2, 5)
     exchangeable: ClassVar[bool] = True
     kinds: ClassVar[Mapping[str, Parameter]] = {

@@ -32,7 +32,7 @@ class RepeatedData(NaturalLaw):
     formula: ClassVar[str] = (
         "E + A N'^-alpha + B D'^-beta, D' = U + U R_D (1 - exp(-(D/U - 1)/R_D)), N' likewise"
     )
-    source: ClassVar[str] = "Muennighoff et al. 2023 (arXiv:2305.16264), eq. 5 and 6, and section 3.1"
+    source: ClassVar[str] = "Muennighoff et al. 2023 (arXiv:2305.16264)"
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "E": non_negative(1.8),
         "A": positive(500.0, low=20.0, high=1e5),
