@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from _fuzz_tables import MOST_BYTES, MOST_SECONDS, _damaged, _judged, _measured
+from _fuzz_tables import _damaged, _judged, _limited
 
 from chinchilla_jax import StudySpec
 from chinchilla_jax._util.errors import ChinchillaError
@@ -68,14 +68,9 @@ def tried(folder: Path, draw: random.Random, number: int) -> tuple[str, str, str
         text = (_odd(draw) if kind == "fields" else _sized(draw)).encode("utf-8", "replace")
     path = folder / f"s{number}.toml"
     path.write_bytes(text)
-    with _measured() as measure:
-        verdict, told = _read(path, folder)
+    verdict, told = _limited(lambda: _read(path, folder))
     path.unlink()
-    if measure["seconds"] > MOST_SECONDS:
-        verdict = "hang"
-    if measure["bytes"] > MOST_BYTES:
-        verdict = "leak"
-    return kind, verdict, f"{told:.300}; {measure['seconds']:.1f} s, {measure['bytes'] / 1e6:.0f} MB"
+    return kind, verdict, told
 
 
 def _read(path: Path, folder: Path) -> tuple[str, str]:

@@ -107,14 +107,20 @@ def tried(folder: Path, draw: Draw, number: int) -> tuple[str, str, str]:
         options = _options(draw) if kind == "options" else {}
         kind, what = f"{kind}: {form}", f"{form} {pack} {options!r:.200}"
         path = _put(folder, content, number)
-    with _measured() as measure:
-        verdict, told = _read(path, options)
+    verdict, told = _limited(lambda: _read(path, options))
     _remove(path)
+    return kind, verdict, f"{what}; {told}"
+
+
+def _limited(read: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+    """What reading came to, by verdict and text, or that it took too much; with what it took."""
+    with _measured() as measure:
+        verdict, told = read()
     if measure["seconds"] > MOST_SECONDS:
         verdict = "hang"
     if measure["bytes"] > MOST_BYTES:
         verdict = "leak"
-    return kind, verdict, f"{what}; {told:.300}; {measure['seconds']:.1f} s, {measure['bytes'] / 1e6:.0f} MB"
+    return verdict, f"{told:.300}; {measure['seconds']:.1f} s, {measure['bytes'] / 1e6:.0f} MB"
 
 
 @contextlib.contextmanager
