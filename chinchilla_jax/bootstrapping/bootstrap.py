@@ -26,6 +26,7 @@ from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme, read_scheme
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
 from chinchilla_jax.datasets.load import as_runs
+from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
@@ -115,7 +116,9 @@ def bootstrap(
         _check_scheme(chosen, jackknife, inner, problem.objective)
         require_groups(chosen, runs, own)
     problem, point = _with_point(problem, point, own, solver, options)
-    point = dataclasses.replace(with_unlike_rows(point, runs), read=runs.read_lines)
+    point = dataclasses.replace(
+        with_unlike_rows(point, runs), read=runs.read_lines, goodness=goodness_of(point, runs)
+    )
     dependence = None
     cautions: tuple[str, ...] = ()
     if chosen is None:

@@ -224,6 +224,8 @@ def _print(
         )
     output.echo()
     print_parameters(params, interval, len(result.steps))
+    if result.point.goodness is not None:
+        output.print_paragraph(f"{result.point.goodness}")
     output.echo()
     shown = _Prescription.of(result, bands)
     if shown.missing:

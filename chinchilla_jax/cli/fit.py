@@ -97,6 +97,7 @@ def point_fields(result: FitResult) -> dict[str, Any]:
             "tolerance": result.certificate.tolerance,
             "holds": result.certificate.holds,
         },
+        "goodness": None if result.goodness is None else result.goodness.as_dict(),
         "steps": result.steps,
         "starts": {
             "n": result.starts.n,
@@ -150,6 +151,8 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     objective = output.objective_text(result.objective, weights)
     output.echo(f"objective    {result.objective_value:.13g} ({objective})")
     output.print_field("residuals", _residuals_text(result), indent=13)
+    if result.goodness is not None:
+        output.print_field("goodness", f"{result.goodness}", indent=13)
     output.print_field("status", f"{result.status.name}: {result.reason}", indent=13)
     output.print_field("certificate", proof, indent=13)
     output.print_field("starts", f"{reached}; {output.status_line(starts.status)}", indent=13)

@@ -15,6 +15,7 @@ from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.doubts import judge_fit
+from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
@@ -92,9 +93,10 @@ def fit(
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, or a pair of arguments that has none.
     """
-    return alone(
+    runs = as_runs(data, "fit", read_law(law).columns)
+    found = alone(
         ask_fit(
-            as_runs(data, "fit", read_law(law).columns),
+            runs,
             law,
             objective=objective,
             delta=delta,
@@ -104,6 +106,7 @@ def fit(
             options=options,
         )
     )
+    return dataclasses.replace(found, goodness=goodness_of(found, runs))
 
 
 def ask_fit(

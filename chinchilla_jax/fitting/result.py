@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chinchilla_jax.fitting.goodness import Goodness
     from chinchilla_jax.laws import Law, Objective
 
 
@@ -83,6 +84,8 @@ class FitResult:
         n_runs: number of runs fitted.
         warnings: what a reader must know before using the numbers, one sentence each.
         read: what was read of the table that the runs come from, one sentence each (`Runs.read_lines`).
+        goodness: how well the law describes the runs; None where the fit is not certified, and of the fits of
+            a study.
     """
 
     law: Any
@@ -101,6 +104,7 @@ class FitResult:
     reason: str = ""
     warnings: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    goodness: Goodness | None = None
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
