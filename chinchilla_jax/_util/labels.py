@@ -47,6 +47,7 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         "optimal_params": Label("compute-optimal parameters", "N"),
         "optimal_tokens": Label("compute-optimal tokens", "D"),
         "rule_overhead": Label("rule overhead", unit="%"),
+        "new_run_loss": Label("loss of one new run"),
         # Serving.
         "training_cost": Label("training cost"),
         "inference_cost": Label("inference cost"),

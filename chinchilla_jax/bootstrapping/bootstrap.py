@@ -141,7 +141,10 @@ def bootstrap(
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
-    return dataclasses.replace(result, dependence=dependence, cautions=cautions, audit=searched)
+    members = chosen.members(runs) if isinstance(chosen, Cluster) else None
+    return dataclasses.replace(
+        result, dependence=dependence, cautions=cautions, audit=searched, members=members
+    )
 
 
 def _read_inner(inner: object) -> int:

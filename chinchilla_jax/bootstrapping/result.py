@@ -55,6 +55,7 @@ class BootstrapResult:
         cautions: what limits the intervals of a scheme that was given, one sentence each.
         audit: how many of a sample of resamples had a lower minimum than the one they were certified at.
         boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
+        members: group of each run where whole groups were resampled, (n,); None elsewhere.
     """
 
     solution: Solution
@@ -68,6 +69,7 @@ class BootstrapResult:
     cautions: tuple[str, ...] = ()
     audit: Audit | None = None
     boundary: str = "keep"
+    members: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check the choice."""

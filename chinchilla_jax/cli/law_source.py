@@ -260,6 +260,7 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "level": None if sample.is_single else level,
         "method": None if sample.is_single else "percentile",
         "resampling": sample.resampling or None,
+        "goodness": sample.goodness and sample.goodness.as_dict(),
         "warnings": sample.warnings,
     }
 
@@ -277,6 +278,8 @@ def print_sample(sample: LawSample, level: float) -> None:
     if not sample.is_single:
         output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
     print_resampling(sample)
+    if sample.goodness is not None:
+        output.print_paragraph(f"{sample.goodness}")
     output.print_warnings(sample.warnings)
     output.echo()
 

@@ -38,6 +38,10 @@ from chinchilla_jax.planning.models import VERDICTS as VERDICTS
 from chinchilla_jax.planning.models import known_models as known_models
 from chinchilla_jax.planning.models import place_models as place_models
 from chinchilla_jax.planning.models import read_models as read_models
+from chinchilla_jax.planning.prediction import Prediction as Prediction
+from chinchilla_jax.planning.prediction import predict as predict
+from chinchilla_jax.planning.prediction_against import Against as Against
+from chinchilla_jax.planning.prediction_against import predict_against as predict_against
 from chinchilla_jax.planning.references import KAPLAN_2020 as KAPLAN_2020
 from chinchilla_jax.planning.references import REFERENCES as REFERENCES
 from chinchilla_jax.planning.references import KaplanLaw as KaplanLaw

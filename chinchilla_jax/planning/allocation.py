@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("flops", "params", "tokens", "loss")
 QUANTITIES = ("flops", "params", "tokens", "tokens_per_param", "loss", "rule_overhead")
+NEW_RUN_LOSS = "new_run_loss"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,9 @@ class Plan:
         value: its value.
         level: mass of the intervals.
         ratio: tokens per parameter of the rule of thumb.
-        table: rows `QUANTITIES`; columns quantity, estimate (of the point fit), low, high, median. The row
-            of the target repeats its value. A loss that some laws cannot reach costs +inf under them; the
+        table: rows `QUANTITIES`, and where the residuals of the runs are known `NEW_RUN_LOSS`, the loss of
+            one run; columns quantity, estimate (of the point fit), low, high, median. The row of the target
+            repeats its value. A loss that some laws cannot reach costs +inf under them; the
             rows tokens_per_param and rule_overhead are over the other laws.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
         n_unreachable: laws whose E is at or above the loss asked for.
@@ -99,6 +101,10 @@ def plan(
     every = allocation(sample.laws, name, value, ratio)
     require_room(f"{name} {value:g}", point)
     rows = [(quantity, *summary(point[quantity], every[quantity], level)) for quantity in QUANTITIES]
+    if sample.errors is not None and name != "loss":
+        drawn = every["loss"] * np.exp(sample.errors.draw(len(sample), 0))
+        after = QUANTITIES.index("loss") + 1
+        rows.insert(after, (NEW_RUN_LOSS, *summary(point["loss"], drawn, level)))
     return Plan(
         target=name,
         value=value,

@@ -22,6 +22,7 @@ from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum, no_optimum_sentence
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.planning.plausibility import largest_compute
+from chinchilla_jax.planning.run_errors import RunErrors
 from chinchilla_jax.solvers.counted import counted_lanes, other_boundary, shows_other
 from chinchilla_jax.solvers.status import Status
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.goodness import Goodness
     from chinchilla_jax.study import Study
 
 
@@ -55,6 +57,8 @@ class LawSample:
             both intervals should be seen; otherwise None.
         boundary: what this sample does with them: "keep" or "drop".
         runs: the runs that were fitted, where they are known.
+        errors: what the errors of new runs are drawn from, and
+        goodness: how well the law describes the runs; both None where the laws are not a bootstrap's.
     """
 
     laws: ScalingLaw
@@ -69,6 +73,8 @@ class LawSample:
     other: LawSample | None = None
     boundary: str = "keep"
     runs: Runs | None = None
+    errors: RunErrors | None = None
+    goodness: Goodness | None = None
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -101,6 +107,8 @@ class LawSample:
             largest_flops=largest,
             resampling=result.dependence.sentence if result.dependence else "",
             scheme=result.scheme,
+            errors=RunErrors.of(result),
+            goodness=result.point.goodness,
         )
 
     @classmethod

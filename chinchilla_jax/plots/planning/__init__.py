@@ -10,6 +10,7 @@ from chinchilla_jax.plots.planning.isoflop_minima import (
 from chinchilla_jax.plots.planning.loss_contours import LossContours, loss_contours_table, plot_loss_contours
 from chinchilla_jax.plots.planning.model_ratios import plot_model_ratios
 from chinchilla_jax.plots.planning.optimum_by_compute import optimum_by_compute_table, plot_optimum_by_compute
+from chinchilla_jax.plots.planning.prediction import plot_prediction
 from chinchilla_jax.plots.planning.ratio_maps import plot_ratio_maps
 from chinchilla_jax.plots.planning.simulation_errors import plot_simulation_errors
 
@@ -26,6 +27,7 @@ __all__ = [
     "plot_model_ratios",
     "plot_optimum_by_compute",
     "plot_parabola_bias",
+    "plot_prediction",
     "plot_ratio_maps",
     "plot_simulation_errors",
 ]

@@ -1,0 +1,174 @@
+"""What loss a run will end at: the law's mean, one new run, and how far from the runs that is.
+
+| code      | symbol | shape  | unit                                                    |
+|-----------|--------|--------|---------------------------------------------------------|
+| places    | N, D   | (m,)   | see prediction_places.py                                   |
+| log_means | ln L   | (R, m) | of the laws that count                                  |
+| errors    | e      | (K,)   | of the log loss of new runs, see run_errors.py; K >= R  |
+| log_runs  |        | (K, m) | ln L + e: losses of new runs                            |
+
+The interval of the mean says where the law is, and shrinks as runs are added. The interval of a new run is
+where a single run will end, and is never narrower than its noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import require_type, seed_number
+from chinchilla_jax.bootstrapping.result import BootstrapResult
+from chinchilla_jax.fitting.result import require_estimate
+from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
+from chinchilla_jax.planning.plausibility import compute_doubt
+from chinchilla_jax.planning.prediction_places import (
+    Places,
+    distance,
+    inside_hull,
+    largest_flops,
+    read_places,
+)
+from chinchilla_jax.planning.run_errors import RunErrors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
+
+    Floats = NDArray[np.float64]
+
+_DRAWS = 20_000  # of new runs, at least
+_BLOCK = 64  # places at a time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Prediction:
+    """Predicted losses, with both intervals.
+
+    Attributes:
+        table: one row per place: params, tokens, the law's further variables, flops; loss (of the point fit);
+            mean_low, mean_high (the law's loss); new_run_low, new_run_high (the loss of one run);
+            log_distance (ln of the compute over that of the largest run); inside (whether in the convex hull
+            of the runs' ln N and ln D; for a law of compute alone, within the range of their compute).
+        level: mass of the intervals.
+        errors: what the errors of new runs were drawn from.
+        n_laws: laws that count.
+        largest_flops: compute of the largest run (FLOP).
+        warnings: of the bootstrap.
+    """
+
+    table: pd.DataFrame
+    level: float
+    errors: RunErrors
+    n_laws: int
+    largest_flops: float
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The table in short."""
+        return f"<Prediction of {len(self.table)} places at level {self.level:g}: {self.errors.sentence}>"
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes each row hard to believe; "" for most."""
+        found = []
+        for flops, inside in zip(self.table["flops"], self.table["inside"], strict=True):
+            far = compute_doubt(float(flops), self.largest_flops)
+            found.append(far or ("" if inside else "outside the runs"))
+        return found
+
+
+def predict(
+    boot: BootstrapResult, places: Places | Runs | TableLike, *, level: float = 0.8, seed: int = 0
+) -> Prediction:
+    """The loss at places, with the interval of the law's mean and that of one new run.
+
+    Args:
+        boot: a bootstrap of any law.
+        places: where: `Runs`, or a table or a mapping with two of params, tokens and flops and the law's
+            further variables; or with flops alone, for compute-optimal runs. Anything that `load_runs` reads.
+        level: mass of the central intervals.
+        seed: of the errors of new runs.
+
+    Raises:
+        NoEstimateError: the point fit is not certified.
+        UsageError: the scheme of the bootstrap has no quantiles, no resample is certified, or an argument is
+            invalid.
+    """
+    import pandas as pd
+
+    central_tails(level)
+    found = read_places(places, _checked(boot))
+    errors = RunErrors.of(boot)
+    point = found.log_losses(boot.point.law, boot.point.model)
+    limits = np.empty((4, len(found)))
+    for first in range(0, len(found), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        means, runs = _log_draws(boot, found, part, errors, seed)
+        for row, values in ((0, means), (2, runs)):
+            limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
+    counts = {name: getattr(found, name) for name in ("params", "tokens")}
+    table = pd.DataFrame({**counts, **found.variables, "flops": found.flops, "loss": np.exp(point)})
+    names = ("mean_low", "mean_high", "new_run_low", "new_run_high")
+    table = table.assign(**dict(zip(names, limits, strict=True)))
+    table["log_distance"] = distance(found, boot)
+    table["inside"] = _inside(found, boot)
+    return Prediction(
+        table=table,
+        level=float(level),
+        errors=errors,
+        n_laws=int(boot.counted.sum()),
+        largest_flops=largest_flops(boot),
+        warnings=boot.warnings,
+    )
+
+
+def share_below(boot: BootstrapResult, places: Places, losses: Floats, seed: int = 0) -> Floats:
+    """Share of new runs that end below these losses (nats per token) at these places, (m,)."""
+    errors, found = RunErrors.of(boot), np.empty(len(places))
+    for first in range(0, len(places), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        found[part] = (_log_draws(boot, places, part, errors, seed)[1] < np.log(losses[part])).mean(axis=0)
+    return found
+
+
+def _log_draws(
+    boot: BootstrapResult, places: Places, part: slice, errors: RunErrors, seed: int
+) -> tuple[Floats, Floats]:
+    """Ln of the loss at some places: of the laws (R, k), and of new runs (K, k)."""
+    some = places.take(part)
+    model, point = boot.point.model, boot.point
+    means = some.log_losses(boot.laws[np.flatnonzero(boot.counted)], model)
+    factor = boot.scheme.factor(point.n_runs, model.size)
+    if factor != 1:
+        centre = some.log_losses(point.law, model)
+        means = centre + factor * (means - centre)
+    count = len(means) * math.ceil(_DRAWS / len(means))
+    drawn = errors.draw(count, seed_number(seed))
+    return means, np.resize(means, (count, means.shape[1])) + drawn[:, None]
+
+
+def _inside(places: Places, boot: BootstrapResult) -> NDArray[np.bool_]:
+    if np.isnan(places.params).any():
+        law = boot.point.model
+        of_runs = boot.design.further[law.variables[2:].index("flops")]
+        return np.asarray((places.flops >= of_runs.min()) & (places.flops <= of_runs.max()))
+    return inside_hull(places, boot.design)
+
+
+def _checked(boot: BootstrapResult) -> BootstrapResult:
+    require_type("predict: boot", boot, BootstrapResult, "give what cj.bootstrap returns")
+    require_estimate(boot.point.status, "predict", boot.point.reason)
+    if not boot.scheme.quantiles:
+        raise UsageError(
+            f"predict: scheme {boot.scheme.name!r} estimates a spread but no quantiles; use another scheme"
+        )
+    if not boot.counted.any():
+        raise UsageError("predict: no resample is certified; use more runs or another law")
+    return boot

@@ -1,0 +1,201 @@
+"""Places where a loss is predicted: from a table, and how far they are from the runs.
+
+| code     | symbol | shape | unit                                                  |
+|----------|--------|-------|-------------------------------------------------------|
+| params   | N      | (m,)  | parameters (count)                                    |
+| tokens   | D      | (m,)  | training tokens (count)                               |
+| flops    | C      | (m,)  | training FLOP: 6 N D, or what the table gives         |
+| distance |        | (m,)  | ln C less ln C of the largest run                     |
+| inside   |        | (m,)  | whether (ln N, ln D) is in the convex hull of runs    |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.datasets.columns import match_table
+from chinchilla_jax.datasets.foreign import unpack
+from chinchilla_jax.datasets.meaning import quantity_of
+from chinchilla_jax.datasets.quantities import read_columns, read_quantities
+from chinchilla_jax.datasets.reading import read_table
+from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.validation import require_rows
+from chinchilla_jax.datasets.variable_columns import variable_columns
+from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.optimum import require_optimum
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.laws import Law
+    from chinchilla_jax.laws.design import Design
+
+    Floats = NDArray[np.float64]
+
+_COUNTS = ("params", "tokens", "flops")
+_ROUNDING = 1e-9  # of ln N and ln D, within which a place is on the edge of the hull
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Places:
+    """m places.
+
+    Attributes:
+        params: N, (m,); NaN for a law of compute alone, where only budgets were given.
+        tokens: D, (m,); likewise.
+        flops: C, (m,).
+        variables: the law's further variables but training FLOP, by name, (m,) each.
+    """
+
+    params: Floats
+    tokens: Floats
+    flops: Floats
+    variables: Mapping[str, Floats] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of places."""
+        return len(self.params)
+
+    def take(self, index: slice | NDArray[np.intp]) -> Places:
+        """The places at these positions."""
+        variables = {name: values[index] for name, values in self.variables.items()}
+        counts = (self.params[index], self.tokens[index], self.flops[index])
+        return Places(params=counts[0], tokens=counts[1], flops=counts[2], variables=variables)
+
+    def log_losses(self, laws: Any, law: Law) -> Floats:
+        """Ln of the loss that laws of shape s predict, s + (m,)."""
+        given = dict(self.variables)
+        params, tokens = self.params, self.tokens
+        if "flops" in law.variables:
+            given["flops"] = self.flops
+            half = np.sqrt(self.flops / 6)  # of any size, for a law of compute alone
+            params, tokens = (np.where(np.isnan(each), half, each) for each in (params, tokens))
+        return np.log(laws.loss(params, tokens, **given))
+
+
+def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Places:
+    """The places of a table, or of runs.
+
+    Args:
+        source: a table with two of the columns params, tokens and flops, and one for each further variable of
+            the law that has no default; or with flops alone, for the compute-optimal places of the point fit.
+            Anything that `load_runs` reads, or a mapping of numbers.
+        boot: what predicts.
+
+    Raises:
+        DataError: the table cannot be read, or a cell is no positive number.
+        UsageError: a variable of the law is missing.
+        NoOptimumError: only budgets are given, and the law has no compute-optimal point.
+    """
+    law = boot.point.model
+    if isinstance(source, Places):
+        return source
+    if isinstance(source, Runs):
+        missing = [name for name in needed_variables(law) if name not in source.variables]
+        _require(law, missing)
+        variables = {name: source.variables[name] for name in law.columns if name in source.variables}
+        return Places(params=source.params, tokens=source.tokens, flops=source.flops, variables=variables)
+    if isinstance(source, Mapping):
+        source = {name: np.atleast_1d(values) for name, values in source.items()}
+    table = unpack(read_table(source, "predict"))
+    require_rows(table, "add a row per place")
+    named = {name: place for place, each in enumerate(table.header) if (name := quantity_of(each)) in _COUNTS}
+    has = [name for name in law.columns if table.find(name.replace("_", "")) is not None]
+    _require(law, [name for name in needed_variables(law) if name not in has])
+    variables = variable_columns(table, {name: name for name in has})
+    if set(named) == {"flops"}:
+        flops = read_columns(table, {"flops": named["flops"]}).arrays["flops"]
+        return optimal_places(boot, flops, variables)
+    counts = read_quantities(table, match_table(table, quantities=_COUNTS, by_option=False))
+    return Places(**{name: counts[name] for name in _COUNTS}, variables=variables)
+
+
+def optimal_places(boot: BootstrapResult, flops: Floats, variables: Mapping[str, Floats]) -> Places:
+    """Where the point fit would spend these budgets (FLOP).
+
+    Raises:
+        NoOptimumError: it says nothing of how a budget is divided.
+    """
+    law, point = boot.point.model, boot.point.law
+    if not law.has_optimum and "flops" in law.variables:
+        nowhere = np.full(len(flops), np.nan)
+        return Places(params=nowhere, tokens=nowhere, flops=flops, variables=variables)
+    if not variables:
+        require_optimum(point, "predict")
+        params, tokens = point.optimal(flops)
+    else:
+        each = [
+            point.optimal(budget, **{name: values[i] for name, values in variables.items()})
+            for i, budget in enumerate(flops)
+        ]
+        params, tokens = np.array(each).T
+    return Places(params=np.asarray(params), tokens=np.asarray(tokens), flops=flops, variables=variables)
+
+
+def distance(places: Places, boot: BootstrapResult) -> Floats:
+    """Ln of the compute of each place over that of the largest run, (m,)."""
+    return np.asarray(np.log(places.flops / largest_flops(boot)))
+
+
+def largest_flops(boot: BootstrapResult) -> float:
+    """Training FLOP of the largest run: as in the table for a law of compute, else 6 N D."""
+    law, design = boot.point.model, boot.design
+    if "flops" in law.variables:
+        return float(design.further[law.variables[2:].index("flops")].max())
+    return float(training_flops(design.params, design.tokens).max())
+
+
+def inside_hull(places: Places, design: Design) -> NDArray[np.bool_]:
+    """Whether each place is in the convex hull of the runs' (ln N, ln D), its edge included; (m,)."""
+    runs = np.log(np.stack([design.params, design.tokens], axis=1))
+    corners = _hull(runs)
+    at = np.log(np.stack([places.params, places.tokens], axis=1))
+    if len(corners) < 3:  # runs on a line, whose hull is a segment
+        first, last = corners[0], corners[-1]
+        along = last - first
+        length = float(along @ along)
+        share = ((at - first) @ along / length if length else np.zeros(len(at))).clip(0, 1)
+        return np.asarray(np.abs(at - first - share[:, None] * along).max(axis=1) <= _ROUNDING)
+    edges = np.roll(corners, -1, axis=0) - corners
+    cross = edges[:, 0] * (at[:, None, 1] - corners[:, 1]) - edges[:, 1] * (at[:, None, 0] - corners[:, 0])
+    return np.asarray((cross >= -_ROUNDING * np.hypot(*edges.T)).all(axis=1))
+
+
+def _hull(points: Floats) -> Floats:
+    """Corners of the convex hull, anticlockwise (Andrew 1979, Information Processing Letters 9:216)."""
+    ordered = np.unique(points, axis=0)
+    chains = []
+    for row in (ordered, ordered[::-1]):
+        chain: list[Floats] = []
+        for point in row:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        chains.append(chain[:-1])
+    return np.array([*chains[0], *chains[1]]) if len(ordered) > 1 else ordered
+
+
+def _turn(first: Floats, second: Floats, third: Floats) -> float:
+    one, other = second - first, third - first
+    return float(one[0] * other[1] - one[1] * other[0])
+
+
+def needed_variables(law: Law) -> list[str]:
+    """The further variables without which the law predicts nothing."""
+    return [name for name in law.columns if name not in law.defaults]
+
+
+def _require(law: Law, missing: list[str]) -> None:
+    if missing:
+        raise UsageError(
+            f"predict: law {law.name} needs {list_text(missing)} of every place; give a table of places with "
+            f"a column {missing[0]} (--at places.csv on the command line)"
+        )
