@@ -15,6 +15,7 @@ import click
 from chinchilla_jax._util.errors import closest, short
 from chinchilla_jax._util.limits import Limit
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax.cli.own_code import names_code
 
 DATASETS = ("chinchilla", "llama3")
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
@@ -48,6 +49,14 @@ class Name(click.Choice[str]):
         near = closest(str(value), self.choices)
         hint = f"; did you mean {near!r}?" if near else ""
         self.fail(f"{short(value)} is not one of {', '.join(self.choices)}{hint}", param, ctx)
+
+
+class NameOrCode(Name):
+    """One of several names, or PLACE:NAME, which is left for `own_code` to execute."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself."""
+        return str(value) if names_code(str(value)) else super().convert(value, param, ctx)
 
 
 class Number(click.ParamType[float]):

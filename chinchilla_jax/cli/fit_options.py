@@ -11,6 +11,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices
 from chinchilla_jax.cli.options import Decorator, bundle
+from chinchilla_jax.cli.own_code import load_own, names_code
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws import Law, Objective
@@ -22,9 +23,9 @@ def law_option(help: str, **settings: Any) -> Decorator[Any]:
     """The option --law with the name of a law, or several if `multiple` is among the settings."""
     return click.option(
         "--law",
-        type=choices.Name(choices.LAWS),
+        type=choices.NameOrCode(choices.LAWS),
         metavar="NAME",
-        help=f"{help}: {choices.or_text(choices.LAWS)}.",
+        help=f"{help}: {choices.or_text((*choices.LAWS, 'FILE.py:NAME'))} (your own, see docs/laws.md).",
         **settings,
     )
 
@@ -39,19 +40,28 @@ floor_option = click.option(
 
 
 def read_laws(names: Sequence[str], floor: float | None) -> list[Law]:
-    """The laws of these names.
+    """The laws of these names; one of the user's own code is executed.
 
     Raises:
-        UsageError: a floor is given, and no law takes one.
+        UsageError: a floor is given, and no law takes one; or a name leads to no law.
     """
-    from chinchilla_jax.laws import FixedFloor, read_law
+    from chinchilla_jax.laws import FixedFloor
 
     if floor is not None and FixedFloor.name not in names:
         raise UsageError(f"--floor is for --law {FixedFloor.name}, not {names[0]}; leave it out")
     return [
-        FixedFloor(floor) if name == FixedFloor.name and floor is not None else read_law(name)
+        FixedFloor(floor) if name == FixedFloor.name and floor is not None else _read_law(name)
         for name in names
     ]
+
+
+def _read_law(name: str) -> Law:
+    from chinchilla_jax.laws import Law, read_law
+
+    if names_code(name):
+        law: Law = load_own("--law", name, Law, "chinchilla_jax.laws.from_function(predict, {...})")
+        return law
+    return read_law(name)
 
 
 def _read_one_law(law: str, floor: float | None) -> Law:

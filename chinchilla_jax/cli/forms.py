@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @law_option("Laws to compare, repeatable", multiple=True, show_default="all but fixed_floor")
 @click.option(
     "--reference",
-    type=choices.Name(choices.LAWS),
+    type=choices.NameOrCode(choices.LAWS),
     metavar="NAME",
     default="chinchilla",
     help="The law that the others are compared with.",
