@@ -19,6 +19,7 @@ from chinchilla_jax.fitting.point_fit import fit as fit
 from chinchilla_jax.fitting.result import FitResult as FitResult
 from chinchilla_jax.laws.objectives import Huber as Huber
 from chinchilla_jax.laws.objectives import HuberScale as HuberScale
+from chinchilla_jax.laws.own_objective import objective_from_function as objective_from_function
 from chinchilla_jax.laws.parameters import between as between
 from chinchilla_jax.laws.parameters import non_negative as non_negative
 from chinchilla_jax.laws.parameters import positive as positive

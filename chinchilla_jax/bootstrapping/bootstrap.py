@@ -32,7 +32,7 @@ from chinchilla_jax.fitting.problem import read_problem, read_weights, require_f
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.laws import read_law
-from chinchilla_jax.laws.objectives import AsymmetricError, is_automatic, is_unresolved
+from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
 
@@ -184,10 +184,11 @@ def _check_scheme(scheme: Scheme, jackknife: bool, inner: int, objective: Object
             f"scheme {scheme.name!r}{' of real weights' * weighted} has no resamples of resamples; use "
             "'pairs' or 'cluster', or inner=0"
         )
-    if isinstance(scheme, DrawnErrors) and isinstance(objective, AsymmetricError):
+    if isinstance(scheme, DrawnErrors) and isinstance(objective, AsymmetricError | OwnObjective):
+        edge = isinstance(objective, AsymmetricError)
+        what = "asymmetric fits their edge" if edge else f"{objective.name} need not fit that"
         raise UsageError(
-            f"scheme {scheme.name!r} draws errors around the middle of the runs, and asymmetric fits their "
-            "edge; use 'pairs'"
+            f"scheme {scheme.name!r} draws errors around the middle of the runs, and {what}; use 'pairs'"
         )
 
 

@@ -14,7 +14,7 @@ from chinchilla_jax.cli.options import Decorator, bundle
 from chinchilla_jax.cli.own_code import load_own, names_code
 
 if TYPE_CHECKING:
-    from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws import Law, Objective, OwnObjective
     from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.solvers import SolverOptions
 
@@ -101,9 +101,20 @@ penalty_option = click.option(
 )
 
 
+def read_own_objective(name: str) -> OwnObjective:
+    """The objective in the user's own code."""
+    from chinchilla_jax.laws import OwnObjective
+
+    made = "chinchilla_jax.objective_from_function(rho)"
+    found: OwnObjective = load_own("--objective", name, OwnObjective, made)
+    return found
+
+
 def _read_objective(objective: str, delta: Delta | None, penalty: float | None) -> Objective | str:
     from chinchilla_jax.laws import read_objective
 
+    if names_code(objective):
+        return read_objective(read_own_objective(objective), delta=delta, penalty=penalty)
     found = read_objective(objective, delta=delta, penalty=penalty)
     # By its name alone, so that the table may say how wide the zone is: see `usual_delta`.
     return objective if delta is None and penalty is None else found
@@ -115,10 +126,10 @@ objective_options = bundle(
     {
         "objective": click.option(
             "--objective",
-            type=choices.Name(choices.OBJECTIVES),
+            type=choices.NameOrCode(choices.OBJECTIVES),
             metavar="NAME",
             default="huber",
-            help=f"What is minimised: {choices.or_text(choices.OBJECTIVES)}.",
+            help=f"What is minimised: {choices.or_text((*choices.OBJECTIVES, 'FILE.py:NAME'))} (your own).",
         ),
         "delta": delta_option(show_default=DELTA_DEFAULT),
         "penalty": penalty_option,

@@ -15,6 +15,7 @@ from chinchilla_jax.cli.fit_options import (
     law_options,
     newton_options,
     penalty_option,
+    read_own_objective,
     weights_option,
 )
 from chinchilla_jax.cli.options import (
@@ -49,6 +50,12 @@ _RATIO = "tokens_per_param"
 @law_options
 @delta_option(multiple=True, show_default="1e-4 to 1")
 @penalty_option
+@click.option(
+    "--objective",
+    metavar="FILE.py:NAME",
+    multiple=True,
+    help="A further objective, your own (see docs/laws.md); repeatable.",
+)
 @weights_option
 @flops_option(
     "Training compute (FLOP) at which to show tokens per parameter", ("1e20", "1e22", "5.76e23", "1e26")
@@ -64,6 +71,7 @@ def objectives_command(
     law: Law,
     delta: tuple[Delta, ...],
     penalty: float | None,
+    objective: tuple[str, ...],
     weights: str | None,
     flops: tuple[float, ...],
     resamples: int,
@@ -75,8 +83,8 @@ def objectives_command(
 ) -> None:
     """Show how the law depends on the objective.
 
-    Fits Huber's objective with every delta, squared error of the log loss and of the loss (raw_squared), and
-    absolute error that penalises overestimates, all to the same resamples.
+    Fits Huber's objective with every delta, squared error of the log loss and of the loss (raw_squared),
+    absolute error that penalises overestimates, and your own, all to the same resamples.
     """
     from chinchilla_jax.analysis.objective_choice import DELTAS, objective_sensitivity
     from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
@@ -84,7 +92,8 @@ def objectives_command(
 
     deltas = delta or DELTAS
     asymmetric = read_objective("asymmetric", penalty=penalty)
-    others = (read_objective("squared"), read_objective("raw_squared"), asymmetric)
+    own_objectives = [read_own_objective(name) for name in objective]
+    others = (read_objective("squared"), read_objective("raw_squared"), asymmetric, *own_objectives)
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
     scheme, dependence = resolve_scheme(

@@ -272,7 +272,7 @@ def objective_text(objective: Objective, weights: str | None = None) -> str:
 
     fields = objective_fields(objective)
     name = str(fields.pop("objective"))
-    automatic = fields.pop("delta_automatic", False)
+    automatic = fields.pop("delta_automatic", False) or fields.pop("scale_automatic", False)
     numbers = [
         f"{field} {value if isinstance(value, str) else f'{value:g}'}" for field, value in fields.items()
     ]

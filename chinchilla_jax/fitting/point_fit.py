@@ -13,7 +13,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.load import as_runs
-from chinchilla_jax.fitting.automatic_delta import robust_scale
+from chinchilla_jax.fitting.automatic_delta import EFFICIENT, robust_scale
 from chinchilla_jax.fitting.doubts import judge_fit
 from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.optima_pool import distinct_minima
@@ -23,10 +23,12 @@ from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.fitting.width import decided_delta
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law
 from chinchilla_jax.laws.objectives import (
+    AUTO,
     Delta,
     Huber,
     HuberScale,
     Objective,
+    OwnObjective,
     RawHuber,
     is_unresolved,
     own_residuals,
@@ -157,6 +159,13 @@ def with_width(
         options: of the fits that decide it.
     """
     objective = problem.objective
+    if isinstance(objective, OwnObjective) and is_unresolved(objective):
+        robust = with_width(dataclasses.replace(problem, objective=Huber(AUTO)), weights, options).objective
+        assert isinstance(robust, Huber)
+        scale = float(f"{robust.down / EFFICIENT:.3g}")
+        return dataclasses.replace(
+            problem, objective=dataclasses.replace(objective, scale=scale, automatic=True)
+        )
     if not isinstance(objective, Huber | RawHuber) or not is_unresolved(objective):
         return problem
 
@@ -208,9 +217,12 @@ def ask_problem_fit(
     theta = [_start_points(problem, starts, fast)]
     if not design.valid:
         return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options)
-    if not isinstance(law, Chinchilla) and not isinstance(starts, FitResult):
+    own = isinstance(problem.objective, OwnObjective)
+    if (own or not isinstance(law, Chinchilla)) and not isinstance(starts, FitResult):
         objective, of_five = problem.objective, weights
-        if problem.raw:
+        if isinstance(objective, OwnObjective):
+            objective = Huber(objective.down)
+        elif problem.raw:
             # For a start, losses by their logarithms: the kernel fits these, without a program of its own.
             objective, factor = log_objective(problem)
             of_five = factor if weights is None else weights * factor
@@ -218,7 +230,8 @@ def ask_problem_fit(
         five = Problem(law=CHINCHILLA, design=plain, objective=objective)
         count = max(len(theta[0]) // _FEWER, 4)
         fit_of_five = yield from ask_problem_fit(five, of_five, starts=count, options=given)
-        embedded = law.embed(fit_of_five.theta, design)
+        found_there = fit_of_five.theta
+        embedded = found_there if isinstance(law, Chinchilla) else law.embed(found_there, design)
         theta += [] if embedded is None else [embedded[None]]
 
     def request(theta: NDArray[np.float64]) -> Request:

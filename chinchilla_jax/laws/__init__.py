@@ -22,10 +22,12 @@ from chinchilla_jax.laws.objectives import (
     Huber,
     HuberScale,
     Objective,
+    OwnObjective,
     RawHuber,
     RawSquared,
     Squared,
     ZonedObjective,
+    objective_from_function,
     read_objective,
 )
 from chinchilla_jax.laws.over_training import OverTraining
@@ -62,6 +64,7 @@ __all__ = [
     "NaturalLaw",
     "Objective",
     "OverTraining",
+    "OwnObjective",
     "Parameter",
     "RawHuber",
     "RawSquared",
@@ -74,6 +77,7 @@ __all__ = [
     "between",
     "from_function",
     "non_negative",
+    "objective_from_function",
     "positive",
     "read_law",
     "read_objective",

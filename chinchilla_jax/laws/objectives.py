@@ -18,6 +18,7 @@ Notation
 | `RawSquared`       | inf   | inf           | sum_i w_i r_i^2 / 2, r_i raw             |
 | `AsymmetricError`  | width | penalty width | sum_i w_i rho(r_i) / width               |
 | `HuberScale`       | delta sigma, fitted   | negative log likelihood                  |
+| your own function  | scale | scale         | sum_i w_i rho(r_i / scale)               |
 
 Two estimators are in use in the literature under one name, and they are kept apart here by name: `Huber`
 (Hoffmann et al. 2022, arXiv:2203.15556, eq. 3; the bootstrap of Besiroglu et al. 2024) and `HuberScale` (the
@@ -34,6 +35,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.laws.own_objective import OwnObjective, objective_from_function
 from chinchilla_jax.laws.zoned import (
     AUTO,
     AsymmetricError,
@@ -58,6 +60,7 @@ __all__ = [
     "Huber",
     "HuberScale",
     "Objective",
+    "OwnObjective",
     "RawHuber",
     "RawSquared",
     "Squared",
@@ -66,6 +69,7 @@ __all__ = [
     "influence",
     "is_automatic",
     "is_unresolved",
+    "objective_from_function",
     "own_residuals",
     "read_objective",
     "residual_loss",
@@ -137,7 +141,7 @@ class HuberScale:
             return ((linear + np.sqrt(linear * linear + 4.0 * square * total)) / (2.0 * total))[..., 0]
 
 
-Objective = Huber | Squared | AsymmetricError | HuberScale | RawHuber | RawSquared
+Objective = Huber | Squared | AsymmetricError | HuberScale | RawHuber | RawSquared | OwnObjective
 
 OBJECTIVES: dict[str, type[Objective]] = {
     kind.name: kind for kind in (Huber, HuberScale, Squared, AsymmetricError, RawHuber, RawSquared)
@@ -180,13 +184,13 @@ def settings(objective: Objective) -> dict[str, float | str | bool]:
     """The name and the fields of an objective, for tables and JSON."""
     fields = dataclasses.asdict(objective)
     if "automatic" in fields:
-        fields["delta_automatic"] = fields.pop("automatic")
+        fields["scale_automatic" if "scale" in fields else "delta_automatic"] = fields.pop("automatic")
     return {"objective": objective.name, **fields}
 
 
 def is_unresolved(objective: Objective) -> bool:
-    """Whether the data have yet to decide the width of the zone."""
-    return getattr(objective, "delta", None) == AUTO
+    """Whether the data have yet to decide the width of the zone, or the scale."""
+    return AUTO in (getattr(objective, "delta", None), getattr(objective, "scale", None))
 
 
 def is_automatic(objective: Objective) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -40,6 +41,7 @@ class ZonedObjective:
     Attributes:
         name: as in tables and on the command line.
         raw: whether residuals are of the loss (nats per token), not of its logarithm.
+        rho: the loss of a residual in units of `up`, where it is another function; see own_objective.py.
         down: how far the zone reaches below zero.
         up: how far it reaches above.
         unit: what the reported value is divided by.
@@ -47,6 +49,7 @@ class ZonedObjective:
 
     name: ClassVar[str]
     raw: ClassVar[bool] = False
+    rho: ClassVar[Callable[[Any], Any] | None] = None
 
     @property
     def down(self) -> float:
@@ -63,6 +66,10 @@ class ZonedObjective:
         """What the reported value is divided by."""
         return 1.0
 
+    def losses(self, residual: Any, down: Any, up: Any) -> NDArray[np.float64]:
+        """Loss of each residual, times `unit`, with a zone from -`down` to `up`."""
+        return np.asarray(residual_loss(residual, down, up))
+
     def value(self, residual: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
         """Sum of the weighted losses over the last axis; runs without a weight do not count.
 
@@ -70,7 +77,7 @@ class ZonedObjective:
         """
         w = np.asarray(weights, dtype=np.float64)
         r = np.where(w > 0, np.asarray(residual, dtype=np.float64), 0.0)
-        return np.asarray(np.sum(w * residual_loss(r, self.down, self.up), axis=-1) / self.unit)
+        return np.asarray(np.sum(w * self.losses(r, self.down, self.up), axis=-1) / self.unit)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.validation import positive_number, whole_number, worker_count
-from chinchilla_jax.laws.objectives import HuberScale, ZonedObjective, own_residuals, residual_loss
+from chinchilla_jax.laws.objectives import HuberScale, ZonedObjective, own_residuals
 from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Problem:
         if isinstance(objective, HuberScale):
             return np.abs(residual)
         unit = self.loss_unit
-        return np.asarray(residual_loss(residual, objective.down / unit, objective.up / unit))
+        return objective.losses(residual, objective.down / unit, objective.up / unit)
 
     def jacobian(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative of `residuals`; theta (..., p) to (..., n, p)."""

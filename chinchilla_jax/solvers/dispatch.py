@@ -5,6 +5,7 @@
 | five parameters | Huber, Squared  | solvers/five_parameter.py: the CPU kernel; elsewhere as any |
 | any             | Huber, Squared  | solvers/jax_newton: derivatives by JAX                      |
 | any             | AsymmetricError | solvers/jax_newton                                          |
+| any             | your own        | solvers/jax_newton: derivatives of both by JAX              |
 | any             | raw             | solvers/raw_loss.py: solvers/jax_newton, from a fit of ln L |
 | any             | HuberScale      | solvers/huber_scale.py, around either of the first two      |
 | five parameters | Huber           | optax and jaxopt, by name                                   |
@@ -20,7 +21,7 @@ import numpy as np
 from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
-from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale
+from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale, OwnObjective
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
@@ -59,7 +60,7 @@ def check_solver(name: str, law: Law, objective: Objective) -> None:
 
 def has_kernel(law: Law, objective: Objective) -> bool:
     """Whether the CPU kernel can take the steps; any law under any objective has the engine in plain JAX."""
-    return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError)
+    return isinstance(law, Chinchilla) and not isinstance(objective, AsymmetricError | OwnObjective)
 
 
 def on_device(law: Law, objective: Objective, solver: str, engine: str) -> bool:

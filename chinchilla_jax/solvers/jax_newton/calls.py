@@ -120,7 +120,10 @@ class Calls:
             ranks=np.int32(ranks),
         )
         ENGINE_CALLS.add(count)
-        call = compiled(type(held[0].law), held[0].raw, tables, requests, limits, platform=self.platform)
+        call = compiled(
+            type(held[0].law), held[0].raw, tables, requests, limits, platform=self.platform,
+            rho=getattr(held[0].objective, "rho", None),
+        )  # fmt: skip
         return jax.tree.map(lambda x: np.asarray(x)[slots], call(tables, requests, limits))
 
 

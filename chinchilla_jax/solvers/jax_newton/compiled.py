@@ -22,6 +22,7 @@ from chinchilla_jax.solvers.jax_newton.step import Rules
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law
+    from chinchilla_jax.laws.own_objective import Rho
 
 
 class Sizes(NamedTuple):
@@ -126,12 +127,14 @@ def padded_runs(count: int) -> int:
     return 3 * power // 4 if _LEAST_RUNS < count <= 3 * power // 4 else power
 
 
-def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any, platform: str = "cpu") -> Rules:
-    """What a step needs to know of the law; inside `float64_scope`."""
+def rules_of(
+    law: type[Law], constants: int, raw: bool, dtype: Any, platform: str = "cpu", rho: Rho | None = None
+) -> Rules:
+    """What a step needs to know of the law, and of a loss that is not Huber's; inside `float64_scope`."""
     program = law_program(law, constants, dtype)
     short = dtype == np.float64 and not has_float64(platform)
     return Rules(
-        of=Residuals(program, raw),
+        of=Residuals(program, raw, rho),
         frame=FrameProgram(law.frame, program.size, dtype),
         bounded=law.bounded,
         exponents=law.exponents,
@@ -141,12 +144,19 @@ def rules_of(law: type[Law], constants: int, raw: bool, dtype: Any, platform: st
 
 
 def compiled(
-    law: type[Law], raw: bool, tables: Tables, requests: Requests, limits: Limits, *, platform: str
+    law: type[Law],
+    raw: bool,
+    tables: Tables,
+    requests: Requests,
+    limits: Limits,
+    *,
+    platform: str,
+    rho: Rho | None = None,
 ) -> Callable[..., Ends]:
     """The compiled call for arguments of these shapes; inside `float64_scope`."""
     arguments = (tables, requests, limits)
     shapes = tuple((np.shape(x), np.asarray(x).dtype.str) for x in jax.tree.leaves(arguments))
-    key = (law, raw, platform, shapes)
+    key = (law, raw, rho, platform, shapes)
     call = _calls.get(key)
     if call is not None:
         return call
@@ -154,14 +164,14 @@ def compiled(
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
         if key not in _calls:
-            _calls[key] = _compile(law, raw, arguments, platform)
+            _calls[key] = _compile(law, raw, arguments, platform, rho)
     return _calls[key]
 
 
 def _compile(
-    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], platform: str
+    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], platform: str, rho: Rho | None
 ) -> Callable[..., Ends]:
-    function: Callable[..., Ends] = functools.partial(solve, *static(law, raw, arguments, platform))
+    function: Callable[..., Ends] = functools.partial(solve, *static(law, raw, arguments, platform, rho))
     if devices(platform) > 1:
         function = _shared_out(function)
     with nullcontext() if _is_default(platform) else jax.default_device(host()):
@@ -183,10 +193,15 @@ def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
 
 
 def static(
-    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], platform: str
+    law: type[Law],
+    raw: bool,
+    arguments: tuple[Tables, Requests, Limits],
+    platform: str,
+    rho: Rho | None = None,
 ) -> tuple[tuple[Rules, Rules], Layout]:
     """What `rounds.solve` is compiled for on a platform, beside the shapes of its arguments."""
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
-    single, double = (rules_of(law, constants, raw, kind, platform) for kind in (np.float32, np.float64))
+    kinds = (np.float32, np.float64)
+    single, double = (rules_of(law, constants, raw, kind, platform, rho) for kind in kinds)
     return (single, double), layout(len(requests.condition) // devices(platform), platform)

@@ -3,7 +3,7 @@
 Notation (B lanes, n runs; f, F_j, F_jk as in law_program.py)
     r          residual: ln L - y, or (L - exp(y)) / unit where residuals are raw; (B, n)
     o1, o2     first and second derivative of r by f; (B, n)
-    psi, zone  derivative of the loss of a residual, and 1 where that loss is quadratic; (B, n)
+    psi, zone  derivative of the loss of a residual, and its second: 1 where that loss is quadratic; (B, n)
     w          weights; (B, n)
 
 With J_j = o1 F_j the derivatives of a residual,
@@ -23,15 +23,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from chinchilla_jax.laws.objectives import influence, residual_loss
+from chinchilla_jax.laws.own_objective import loss_derivatives
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram, log, reciprocal
 from chinchilla_jax.solvers.jax_newton.small_matrix import Symmetric, Vector, symmetric
 
 
 class Residuals(NamedTuple):
-    """What a residual is: the law, and whether of the loss itself. Static."""
+    """What a residual is: the law, whether of the loss itself, and its loss if not Huber's. Static."""
 
     program: LawProgram
     raw: bool
+    rho: Callable[[Array], Array] | None = None
 
 
 class Moments(NamedTuple):
@@ -92,6 +94,15 @@ def _outer(of: Residuals, inner: Array, runs: RunsOfLanes) -> tuple[Array, Array
     return inner - runs.target, jnp.ones_like(inner), None
 
 
+def _losses(of: Residuals, r: Array, w: Array, down: Array, up: Array) -> tuple[Array, Array, Array]:
+    """Loss of residuals r (B, n), psi, and w times zone; ends of the zone (B, 1)."""
+    if of.rho is None:
+        held = jnp.where((r >= -down) & (r <= up), w, 0.0)
+        return residual_loss(r, down, up), influence(r, down, up), held
+    value, first, second = loss_derivatives(of.rho)(r * reciprocal(up))
+    return up * up * value, up * first, w * second
+
+
 def moments(of: Residuals, theta: Sequence[Array], runs: RunsOfLanes, down: Array, up: Array) -> Moments:
     """Objective, gradient and Hessian at theta (p of (B,)), with zones `down` and `up` (B,)."""
     program = of.program
@@ -108,13 +119,13 @@ def moments(of: Residuals, theta: Sequence[Array], runs: RunsOfLanes, down: Arra
     inner, first, twice = _each(derivatives, theta, runs)
     r, o1, o2 = _outer(of, inner, runs)
     down, up, w = down[:, None], up[:, None], runs.weights
-    psi = influence(r, down, up)
+    loss, psi, held = _losses(of, r, w, down, up)
     pull = w * psi
     along = pull * o1
-    outer = jnp.where((r >= -down) & (r <= up), w, 0.0) * (o1 * o1)
+    outer = held * (o1 * o1)
     if o2 is not None:
         outer = outer + pull * o2
-    terms = [w * residual_loss(r, down, up)]
+    terms = [w * loss]
     places: dict[Any, int] = {}
     for j, derivative in first.items():
         places[j] = len(terms)
@@ -163,6 +174,7 @@ def slopes(
     change = moved * o1
     down, up = down[:, None], up[:, None]
     weighted = runs.weights * change
-    inside = jnp.where((r >= -down) & (r <= up), weighted * change, 0.0)
-    found = lane_sums(inside, *(weighted * influence(r + t * change, down, up) for t in probes))
+    inside = _losses(of, r, weighted * change, down, up)[2]
+    met = (_losses(of, r + t * change, weighted, down, up)[1] for t in probes)
+    found = lane_sums(inside, *(weighted * psi for psi in met))
     return found[0], found[1:]

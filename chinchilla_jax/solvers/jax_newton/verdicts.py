@@ -85,15 +85,17 @@ def verdicts(
     # A lane that ran out of steps between two series has no value yet.
     unknown = np.flatnonzero(~np.isfinite(value))
     if len(unknown):
-        from chinchilla_jax.laws.objectives import residual_loss
+        from chinchilla_jax.laws.objectives import ZonedObjective, residual_loss
 
+        objective = batch.objective
+        losses = objective.losses if isinstance(objective, ZonedObjective) else residual_loss
         w, r = batch[unknown].rows, np.empty((len(unknown), batch.n_runs))
         for problem, mine in batch[unknown].data_sets():
             with np.errstate(all="ignore"):
                 r[mine] = problem.counted(theta[unknown[mine]])
         with np.errstate(all="ignore"):
             r = np.where(w > 0, r, 0.0)
-            again = np.sum(w * residual_loss(r, down[unknown, None], up[unknown, None]), axis=1)
+            again = np.sum(w * losses(r, down[unknown, None], up[unknown, None]), axis=1)
         value[unknown] = np.where(np.isfinite(again), again, np.inf)
     return Solution(
         theta=theta,
