@@ -70,8 +70,11 @@ def test_forms():
 
 def test_fixed_floor_is_compared_only_where_named_or_given_a_floor():
     quick = ("--split", "flops", "--budget", "8e20", "--resamples", "2", "--json")
-    forms = [fit["form"] for fit in strict_json(done("forms", "chinchilla", *quick))["fits"]]
-    assert forms == ["chinchilla", "equal_exponents", "kaplan", "broken"]
+    found = strict_json(done("forms", "chinchilla", *quick))
+    forms = [fit["form"] for fit in found["fits"]]
+    assert forms == ["chinchilla", "equal_exponents", "kaplan", "broken", "gamma", "farseer"]
+    assert any(why.startswith("farseer is not determined by all runs together") for why in found["left_out"])
+    assert any(why.startswith("fixed_floor takes its") for why in found["left_out"])
     given = strict_json(done("forms", "chinchilla", "--floor", "1.8", *quick))
     assert "fixed_floor" in [fit["form"] for fit in given["fits"]]
 
@@ -115,7 +118,10 @@ def test_wald():
     [
         (["forms", "chinchilla", "--law", "kaplen"], "did you mean 'kaplan'?"),
         (["forms", "chinchilla", "--law", "chinchilla"], "nothing to be compared with"),
-        (["forms", "chinchilla", "--split", "row"], "'row' is not one of runs, params, flops"),
+        (
+            ["forms", "chinchilla", "--split", "row"],
+            "--split 'row' is not one of runs, params, flops, tokens",
+        ),
         (["fit", "chinchilla", "--objective", "squared", "--delta", "1"], "'squared' has no delta"),
         (["fit", "chinchilla", "--penalty", "2"], "'huber' has no penalty"),
         (["fit", "chinchilla", "--floor", "2"], "--floor is for --law fixed_floor"),

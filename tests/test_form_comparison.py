@@ -5,14 +5,16 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from arch.bootstrap import MCS
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sensitivity
-from chinchilla_jax.analysis.form_comparison import COMPARED
+from chinchilla_jax.analysis.comparable_laws import ONLY_WHERE_NAMED, comparable_laws
+from chinchilla_jax.analysis.joint_limits import best_set, joint_limits
 from chinchilla_jax.analysis.splits import make_splits
 from chinchilla_jax.bootstrapping.schemes import Cluster
-from chinchilla_jax.laws import STANDARD, Broken, Squared
+from chinchilla_jax.laws import LAWS, Broken, Squared
 
 RUNS = cj.load_runs("chinchilla")
 
@@ -106,11 +108,16 @@ def test_intervals_hold_their_estimates(comparison):
         compare_forms(RUNS, ["equal_exponents"], method="bca", **given)
 
 
-@pytest.mark.slow
-def test_an_irreducible_loss_is_fixed_only_where_asked():
-    assert "fixed_floor" not in COMPARED and set(STANDARD) - set(COMPARED) == {"fixed_floor"}
-    found = compare_forms(RUNS, splits=["flops"], budgets=[8e20], resamples=2)
-    assert found.table["form"].tolist() == ["chinchilla", "equal_exponents", "kaplan", "broken"]
+def test_laws_are_compared_whose_variables_the_runs_have():
+    laws, left_out = comparable_laws(RUNS)
+    assert [law.name for law in laws] == [
+        "chinchilla", "equal_exponents", "kaplan", "broken", "gamma", "farseer"
+    ]  # fmt: skip
+    assert len(laws) + len(left_out) == len(LAWS)
+    assert "repeated_data needs unique_tokens, which the runs do not have" in left_out
+    assert all(any(why.startswith(name) for why in left_out) for name in ONLY_WHERE_NAMED)
+    repeated = dataclasses.replace(RUNS, variables={"unique_tokens": RUNS.tokens / 2})
+    assert "repeated_data" in [law.name for law in comparable_laws(repeated)[0]]
 
 
 @pytest.mark.parametrize("planted", ["kaplan", "broken"])
@@ -131,20 +138,105 @@ def test_planted_forms_win_out_of_sample(planted):
 
 
 def test_sentences_follow_the_numbers():
-    def row(form, error, difference, low, high):
-        return {"split": "5 folds of runs", "form": form, "error": error, "difference": difference,
-                "low": low, "high": high}  # fmt: skip
+    def row(form, error, low, high, p_best):
+        return {"split": "5 folds of runs", "form": form, "error": error, "difference": error - 0.01,
+                "joint_low": low, "joint_high": high, "p_best": p_best}  # fmt: skip
 
-    rows = [row("chinchilla", 0.01, 0, 0, 0), row("a", 0.02, 0.01, 0.005, 0.02),
-            row("b", 0.009, -0.001, -0.002, -0.0005), row("c", 0.0101, 1e-4, -1e-3, 1e-3),
-            row("d", 0.01, 0.0, np.nan, np.nan)]  # fmt: skip
-    found = FormComparison(
-        table=pd.DataFrame(rows), reference="chinchilla", objective=cj.Huber(), level=0.9, method="basic"
+    def said(*rows):
+        table = pd.DataFrame(rows)
+        return FormComparison(
+            table=table, reference="chinchilla", objective=cj.Huber(), level=0.9, method="basic"
+        ).sentences
+
+    rows = [row("chinchilla", 0.01, 0, 0, 0.3), row("a", 0.02, 0.005, 0.02, 0.0),
+            row("b", 0.009, -0.002, -0.0005, 1.0), row("c", 0.0101, -1e-3, 1e-3, 0.1),
+            row("d", 0.01, np.nan, np.nan, np.nan)]  # fmt: skip
+    start = (
+        "Held out 5 folds of runs: chinchilla errs by 1% on average; 90% intervals, which hold for all 3 "
+        "laws together, put b (-10.0%) below it, put a (+100.0%) above it, leave c (+1.0%) open; "
     )
-    assert found.sentences == [
-        "Held out 5 folds of runs: chinchilla errs by 1% on average; 90% intervals put b (-10.0%) below it, "
-        "put a (+100.0%) above it, leave c (+1.0%) open; d could not be fitted often enough to say."
+    end = "; d could not be fitted often enough to say."
+    assert said(*rows) == [f"{start}these runs cannot tell chinchilla, b and c apart{end}"]
+    rows[0]["p_best"], rows[3]["p_best"] = 0.05, 0.05
+    assert said(*rows) == [f"{start}b predicts best{end}"]
+    for each in rows[:4]:
+        each["p_best"] = 0.5
+    assert said(*rows) == [f"{start}these runs cannot tell any of them apart{end}"]
+
+
+def test_joint_intervals_hold_together():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.zeros((1, 8)), rng.standard_normal((20_000, 8)) * np.arange(1, 9)])
+    values[::7, 3] = np.nan  # some resamples have no such quantity
+    values[0, 3] = 0.0
+    _, high, joint_low, joint_high = joint_limits(values, 0.8, "centred")
+    assert high / np.arange(1, 9) == pytest.approx(1.2816, abs=0.04)
+    # The 80% quantile of the largest of eight |z|, seven in some resamples.
+    assert joint_high / np.arange(1, 9) == pytest.approx(2.195, abs=0.05)
+    inside = (values[1:] >= joint_low) & (values[1:] <= joint_high) | np.isnan(values[1:])
+    assert inside.all(axis=1).mean() == pytest.approx(0.8, abs=0.01)
+    # Of one quantity, whatever the method, they are its own.
+    for method in ("centred", "basic", "percentile"):
+        alone = joint_limits(np.exp(values[:, :1]), 0.8, method)
+        assert alone[2:] == pytest.approx(alone[:2], rel=0.05)
+
+
+def test_the_set_of_the_best_is_that_of_arch():
+    rng = np.random.default_rng(3)
+    common = rng.standard_normal((300, 1))
+    losses = common + rng.standard_normal((300, 5)) + np.array([0.0, 0.05, 0.1, 0.2, 0.6])
+    drawn = rng.multinomial(300, np.full(300, 1 / 300), size=4000) / 300
+    found = best_set(np.concatenate([losses.mean(axis=0)[None], drawn @ losses]))
+    theirs = MCS(losses, size=0.2, reps=4000, block_size=1, method="R", bootstrap="circular", seed=1)
+    theirs.compute()
+    assert found == pytest.approx(theirs.pvalues["Pvalue"].sort_index().to_numpy(), abs=0.05)
+    assert found[4] < 0.01 and found.max() == 1.0
+
+
+def test_the_same_law_twice_is_not_told_apart():
+    rng = np.random.default_rng(1)
+    one = 1 + 0.1 * rng.standard_normal(50)
+    assert best_set(np.stack([one, one, one + 1], axis=1)).tolist() == [1.0, 1.0, 0.0]
+
+
+def test_groups_are_held_out_in_turn():
+    labels = np.array(list("abcdef"))[np.arange(240) % 6]
+    runs = dataclasses.replace(RUNS, name="own", groups={"corpus": labels})
+    (split,) = make_splits(runs, "corpus")
+    assert split.label == "each corpus in turn" and split.masks.shape == (6, 240)
+    assert all(len(set(labels[mask])) == 1 for mask in split.masks)
+    found = compare_forms(runs, ["equal_exponents"], splits=["corpus"], resamples=6, objective=cj.Huber(1e-3))
+    # Whole groups are resampled: the score of each resample is a mean over six at most.
+    errors = found.scores["each corpus in turn"]["chinchilla"]
+    assert np.isfinite(errors).all() and found.table["n_held_out"].tolist() == [240, 240]
+    many = dataclasses.replace(runs, groups={"corpus": np.arange(240) // 6})
+    (split,) = make_splits(many, "corpus", folds=5)
+    assert split.label == "5 folds of groups of corpus" and len(split.masks) == 5
+    three = dataclasses.replace(RUNS, name="own", groups={"corpus": np.arange(240) % 3})
+    warned = compare_forms(
+        three, ["equal_exponents"], splits=["corpus"], resamples=3, objective=cj.Huber(1e-3)
+    ).warnings
+    assert any("3 groups of corpus are too few to resample" in each for each in warned)
+
+
+def test_every_pair_has_an_interval(comparison):
+    pairs, table = comparison.pairs, comparison.table
+    assert pairs[["form", "other"]].drop_duplicates().to_numpy().tolist() == [
+        ["chinchilla", "equal_exponents"]
     ]
+    others = table[table["form"] == "equal_exponents"]
+    assert pairs["difference"].to_numpy() == pytest.approx(-others["difference"], abs=1e-15)
+    assert pairs["low"].to_numpy() == pytest.approx(-others["high"], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_the_reference_is_a_law_that_the_runs_determine():
+    runs = cj.Runs(RUNS.params, np.full(240, 1e10), loss=1.7 + 400 * RUNS.params**-0.3 + RUNS.loss / 100)
+    found = compare_forms(runs, ["compute_only"], splits=["runs"], folds=2, resamples=3)
+    assert found.reference == "compute_only" and found.table["form"].tolist() == ["compute_only"]
+    assert found.left_out[0].startswith("chinchilla is not determined by all runs together (UNIDENTIFIED)")
+    with pytest.raises(cj.NoEstimateError, match="chinchilla"):
+        compare_forms(runs, ["compute_only"], reference="chinchilla", splits=["runs"], folds=2, resamples=3)
 
 
 @pytest.mark.parametrize(

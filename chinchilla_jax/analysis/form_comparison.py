@@ -7,24 +7,26 @@
 | score      |        | (1 + R,) | weighted mean of e_i over the runs held out; the runs, then resamples |
 | difference |        | (1 + R,) | score of a form minus that of the reference form                   |
 
-A resample weights the runs, in the fits and in the score alike: a run that was drawn three times is held out
-three times, and is never on both sides. All forms are fitted to the same resamples and folds, so that a
-difference has far less scatter than either score. A resample has fewer distinct runs than the table, which
-costs a flexible form more and shifts the differences. That shift belongs to the resamples and not to the
-difference on the runs themselves. By default intervals are therefore `centred`: they take the spread of the
-resamples around their own median and put it around the difference on the runs, which they always hold.
-`basic` (Davison & Hinkley 1997, 5.2.1) takes the shift for an error of the estimate and subtracts it, so that
-it may leave the estimate out; `percentile` keeps it.
+All forms are fitted to the same resamples and folds, and a resample weights fits and scores alike
+(held_out.py), so that a difference has far less scatter than either score. A resample has fewer distinct runs
+than the table, which costs a flexible form more and shifts the differences. That shift belongs to the
+resamples and not to the difference on the runs themselves. By default intervals are therefore `centred`: they
+take the spread of the resamples around their own median and put it around the difference on the runs, which
+they always hold. `basic` (Davison & Hinkley 1997, 5.2.1) takes the shift for an error of the estimate and
+subtracts it, so that it may leave the estimate out; `percentile` keeps it.
 
-A fit at an edge (E = 0) is an optimum and predicts like any other. A resample in which some part has no
-optimum is left out for that form, and counted. Those that are left are the well-behaved ones, and say
-nothing where they are few: below `fewest` of them a difference has no interval.
+Of many forms one errs less than the reference by chance. What is said of them is therefore adjusted for their
+number: intervals that hold together, and the set that holds the best form (joint_limits.py).
+
+A resample in which some part has no optimum is left out for that form, and counted. Those that are left are
+the well-behaved ones, and say nothing where they are few: below `fewest` of them there is no interval.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,33 +35,34 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import resample_count, seed_number
+from chinchilla_jax.analysis.comparable_laws import comparable_laws
 from chinchilla_jax.analysis.form_sentences import sentence
-from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
+from chinchilla_jax.analysis.held_out import held_out_errors, scores
+from chinchilla_jax.analysis.joint_limits import best_set, interval, joint_limits
+from chinchilla_jax.analysis.splits import SPLITS, Split, fitted_runs, read_splits
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
-from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
-from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
-from chinchilla_jax.bootstrapping.schemes import require_weights
+from chinchilla_jax.bootstrapping.auto_scheme import is_auto, resolve_scheme
+from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS
+from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, require_weights
 from chinchilla_jax.fitting.point_fit import fit_problem, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights
-from chinchilla_jax.fitting.result import require_estimate
-from chinchilla_jax.intervals.methods import METHODS, Sample
-from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
-from chinchilla_jax.laws import STANDARD, FixedFloor, Law, Objective, read_law
-from chinchilla_jax.solvers import Problem, SolverOptions
+from chinchilla_jax.fitting.result import FitResult, require_estimate
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
+from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
 
 COMPARISON_METHODS = ("centred", "basic", "percentile")
-COMPARED = tuple(name for name in STANDARD if name != FixedFloor.name)
-"""The forms that are compared unless others are named: all but the one that takes an E of another table."""
-_FEWEST = 10  # resamples of an interval, where so many are asked for
-_STARTS = 24  # of the fits from which each part's resamples start
+LIMITS = ("low", "high", "joint_low", "joint_high")
+_STARTS = 32  # of the fits to all runs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,15 +72,21 @@ class FormComparison:
     Attributes:
         table: one row per split and form: split, form, n_parameters, n_held_out, error (mean absolute log
             error out of sample), error_low, error_high, difference (from the reference form; positive is
-            worse), low, high, n_resamples (of both forms), of_resamples (asked
-            for), n_failed. NaN where there is none: an error where
-            some part has no optimum, an interval where fewer than `fewest` resamples are left.
+            worse), low, high (its interval), joint_low, joint_high (intervals of all forms of the split that
+            hold together), p_best (model confidence set: the form may be the best where this is at least
+            1 - level), n_resamples (of both forms), of_resamples (asked for), n_failed. NaN where there is
+            none: an error where some part has no optimum, an interval where fewer than `fewest` resamples are
+            left.
         reference: name of the form that others are compared with.
         objective: what every fit minimised; where its delta was "auto", that of the reference form.
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
-        left_out: splits, and forms in a split, that these runs are too few for, one sentence each.
-        warnings: of the reference's fit to all runs and of a scheme that was asked for, one sentence each.
+        scheme: how the runs were resampled, but for splits by groups.
+        dependence: what was measured where "auto" chose it, or None.
+        fits: the fit of every form to all runs, certified or not.
+        scores: by split, then by form: the error on the runs, then on each resample, (1 + R,).
+        left_out: forms, splits, and forms in a split, that were not compared, and why, one sentence each.
+        warnings: of the reference's fit to all runs and of the resampling, one sentence each.
     """
 
     table: pd.DataFrame
@@ -85,8 +94,32 @@ class FormComparison:
     objective: Objective
     level: float
     method: str
+    scheme: Scheme = dataclasses.field(default_factory=Pairs)
+    dependence: Dependence | None = None
+    fits: tuple[FitResult, ...] = ()
+    scores: Mapping[str, Mapping[str, Floats]] = dataclasses.field(default_factory=dict, repr=False)
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """Every two forms: split, form, other, difference (of errors; positive is worse than the other).
+
+        Then low, high and, holding for all pairs of a split together, joint_low, joint_high.
+        """
+        import pandas as pd
+
+        rows: list[dict[str, object]] = []
+        for split, of_form in self.scores.items():
+            named = list(itertools.combinations(of_form, 2))
+            values = [of_form[one] - of_form[other] for one, other in named]
+            if not named:
+                continue
+            limits = joint_limits(np.stack(values, axis=1), self.level, self.method).T
+            for (one, other), value, of_pair in zip(named, values, limits, strict=True):
+                numbers = dict(zip(LIMITS, of_pair, strict=True))
+                rows.append({"split": split, "form": one, "other": other, "difference": value[0], **numbers})
+        return pd.DataFrame(rows, columns=["split", "form", "other", "difference", *LIMITS])
 
     @property
     def sentences(self) -> list[str]:
@@ -99,9 +132,9 @@ class FormComparison:
 
 def compare_forms(
     runs: Runs,
-    forms: Sequence[Law | str] = COMPARED,
+    forms: Sequence[Law | str] | None = None,
     *,
-    reference: Law | str = "chinchilla",
+    reference: Law | str | None = None,
     objective: Objective | str = "huber",
     weights: ArrayLike | None = None,
     splits: Sequence[str] | None = None,
@@ -119,18 +152,22 @@ def compare_forms(
 
     Args:
         runs: n runs.
-        forms: forms or their names.
-        reference: which of them the others are compared with; it is added if it is not among them.
+        forms: laws of any kind, or names of built-in ones; None for those whose variables the runs have, see
+            `comparable_laws`. One that all runs together do not determine is left out, and so is one with
+            too many parameters for a split from that split.
+        reference: which of them the others are compared with; it is added if it is not among them. None for
+            the five-parameter law or, where the runs do not determine it, the first that they do.
         objective: what every fit minimises.
         weights: of the runs, (n,), in fits and scores; None for all the same.
-        splits: out of "runs", "params" and "flops"; None for all that the runs are enough for. A form with
-            too many parameters for a split is left out of that split.
+        splits: out of "runs" and "params" (folds of runs, of whole sizes), "flops" and "tokens" (all above
+            some limits), and columns of `runs.groups` (each group in turn); None for all that the runs are
+            enough for.
         folds: K of the first two, from 2 on.
         budgets: FLOP of "flops", one split each; None for those that 60% and 80% of the runs lie below.
         resamples: how many, at least 2.
         seed: of the resamples and of the folds.
         scheme: how to resample; "cluster" resamples whole model sizes, and "auto" chooses by the fit of the
-            reference.
+            reference, and takes the groups themselves for a split by groups.
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
         options: how hard the solver tries, and by which engine.
@@ -138,52 +175,65 @@ def compare_forms(
 
     Raises:
         UsageError: an argument is out of range, or a split leaves too few runs or sizes.
-        NoEstimateError: the fit of the reference to all runs is not certified.
+        NoEstimateError: the fit of the reference to all runs is not certified, or that of any form.
     """
     import pandas as pd
 
-    chosen = _distinct([read_law(reference), *map(read_law, forms)])
-    problems = [read_problem("compare_forms", runs, law, objective) for law in chosen]
     central_tails(level)
     if method not in COMPARISON_METHODS:
         raise unknown_name("interval method", method, COMPARISON_METHODS)
     given = read_weights(weights, len(runs))
     own = np.ones(len(runs)) if given is None else given
-    resampled, _ = resolve_scheme(
-        scheme, runs, law=chosen[0], objective=objective, weights=given, options=options
+    laws, left_out = comparable_laws(runs) if forms is None else (list(map(read_law, forms)), [])
+    chosen = _distinct([CHINCHILLA if reference is None else read_law(reference), *laws])
+    held, unsplit = read_splits(runs, splits, own, chosen[0].size, folds=folds, budgets=budgets, seed=seed)
+    left_out += unsplit
+    fits, objective = _fit_all(runs, chosen, objective, given, options)
+    point = _reference(runs, fits, reference)
+    left_out += [
+        f"{each.model.name} is not determined by all runs together ({each.status.name}): {each.reason}"
+        for each in fits
+        if not each.status.certified
+    ]
+    # The reference first: the others are compared with it.
+    sound = [point, *(each for each in fits if each.status.certified and each is not point)]
+    problems = [read_problem("compare_forms", runs, each.model, objective) for each in sound]
+    resampled, dependence = resolve_scheme(
+        scheme, runs, law=point.model, objective=objective, weights=given, options=options
     )
-    drawn = _resample_weights(runs, resampled, resamples, seed)
-    every = np.concatenate([np.ones((1, len(runs))), drawn]) * own
-    if not problems[0].design.valid:
-        raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
-    common = with_width(problems[0], given, options).objective
-    problems = [dataclasses.replace(problem, objective=common) for problem in problems]
-    held, left_out = read_splits(runs, splits, own, chosen[0].size, folds=folds, budgets=budgets, seed=seed)
-    wide = None if options is None else dataclasses.replace(options, wide_start=True)
-    point = fit_problem(problems[0], given, starts=_STARTS, options=wide)
-    require_estimate(point.status, f"{runs.name}, {chosen[0].name}", point.reason)
-    rows = []
+    warnings = [*point.warnings, *asked_warnings(resampled, runs, given)]
+    rows: list[dict[str, object]] = []
+    every: dict[str, dict[str, Floats]] = {}
     for split in held:
-        left, scores, scored = fitted_runs(split, own), [], []
-        for law, problem in zip(chosen, problems, strict=True):
+        of_split, said = _scheme_of(split, runs, scheme, resampled)
+        warnings += [said] if said else []
+        drawn = np.concatenate([np.ones((1, len(runs))), _drawn(runs, of_split, resamples, seed)]) * own
+        left, of_form = fitted_runs(split, own), {}
+        for problem in problems:
+            law = problem.law
             if law.size < left:
-                scores.append(_scores(problem, split.masks, every, options))
-                scored.append(law)
+                errors = held_out_errors(problem, split.masks, drawn, options)
+                of_form[law.name] = scores(errors, split.masks, drawn)
             else:
                 left_out.append(
                     f"{law.name} in split {split.label!r}: {left} runs to fit {law.size} parameters"
                 )
             if progress is not None:
-                progress(len(split.masks) * len(every))
-        rows += _rows(split, scored, scores, own, level, method)
+                progress(len(split.masks) * len(drawn))
+        every[split.label] = of_form
+        rows += _rows(split, [each.law for each in problems], of_form, own, level, method)
     return FormComparison(
         table=pd.DataFrame(rows),
-        reference=chosen[0].name,
-        objective=common,
+        reference=point.model.name,
+        objective=problems[0].objective,
         level=float(level),
         method=method,
+        scheme=resampled,
+        dependence=dependence,
+        fits=tuple(fits),
+        scores=every,
         left_out=tuple(left_out),
-        warnings=(*point.warnings, *asked_warnings(resampled, runs, given)),
+        warnings=tuple(warnings),
     )
 
 
@@ -198,7 +248,52 @@ def _distinct(forms: Sequence[Law]) -> list[Law]:
     return kept
 
 
-def _resample_weights(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
+def _fit_all(
+    runs: Runs,
+    laws: Sequence[Law],
+    objective: Objective | str,
+    weights: Floats | None,
+    options: SolverOptions | None,
+) -> tuple[list[FitResult], Objective]:
+    """The fit of every law to all runs, by the objective of the first."""
+    problems = [read_problem("compare_forms", runs, law, objective) for law in laws]
+    if not problems[0].design.valid:
+        raise UsageError("compare_forms: a count of the runs is not positive; there is nothing to fit")
+    common = with_width(problems[0], weights, options).objective
+    wide = None if options is None else dataclasses.replace(options, wide_start=True)
+    fits = [
+        fit_problem(dataclasses.replace(each, objective=common), weights, starts=_STARTS, options=wide)
+        for each in problems
+    ]
+    return fits, common
+
+
+def _reference(runs: Runs, fits: Sequence[FitResult], reference: Law | str | None) -> FitResult:
+    """The fit of the law that others are compared with: the first, or the first certified if none is named.
+
+    Raises:
+        NoEstimateError: it is not certified, or none of them is.
+    """
+    found = fits[0]
+    if reference is None:
+        found = next((each for each in fits if each.status.certified), found)
+    require_estimate(found.status, f"{runs.name}, {found.model.name}", found.reason)
+    return found
+
+
+def _scheme_of(split: Split, runs: Runs, asked: Scheme | str, common: Scheme) -> tuple[Scheme, str]:
+    """How to resample for a split, and what that leaves unsaid."""
+    if split.kind in SPLITS or not is_auto(asked):
+        return common, ""
+    if len(split.masks) >= LEAST_GROUPS:
+        return Cluster(by=split.kind), ""
+    return common, (
+        f"{len(split.masks)} groups of {split.kind} are too few to resample: the intervals of "
+        f"{split.label!r} are of the runs of these groups, and say nothing of another group"
+    )
+
+
+def _drawn(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
     """Weights (R, n) of these resamples under a scheme that is weights on as many runs."""
     count = resample_count("resamples", resamples)
     WEIGHTS.require(f"{count:,} resamples of {len(runs):,} runs", count * len(runs))
@@ -206,73 +301,41 @@ def _resample_weights(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> 
     return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
 
 
-def _scores(
-    problem: Problem, masks: NDArray[np.bool_], weights: Floats, options: SolverOptions | None
-) -> Floats:
-    """Score under every weighting (1 + R,); NaN where some part has no optimum or nothing to predict."""
-    design = problem.design
-    wide = None if options is None else dataclasses.replace(options, wide_start=True)
-    total, weight = np.zeros(len(weights)), np.zeros(len(weights))
-    sound = np.ones(len(weights), bool)
-    for mask in masks:
-        left = weights * ~mask
-        point = fit_problem(problem, left[0], starts=_STARTS, options=wide)
-        fitter = ResampleFitter.prepared(problem, point, own=~mask * 1.0, options=options, raced=True)
-        found = fitter.fit(left, fitter.starts(left))
-        held = np.flatnonzero(mask)
-        places = [column[held] for column in design.places]
-        predicted = problem.law.log_losses(found.theta, places, design)
-        error = np.abs(predicted - design.log_loss[held])
-        usable = found.is_optimum & np.isfinite(error).all(axis=1)
-        sound &= usable
-        total += np.sum(weights[:, held] * np.where(usable[:, None], error, 0.0), axis=1)
-        weight += weights[:, held].sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(sound & (weight > 0), total / weight, np.nan)
-
-
 def _rows(
-    split: Split, forms: list[Law], scores: list[Floats], weights: Floats, level: float, method: str
+    split: Split,
+    laws: Sequence[Law],
+    of_form: Mapping[str, Floats],
+    weights: Floats,
+    level: float,
+    method: str,
 ) -> list[dict[str, object]]:
-    rows = []
+    """The rows of the laws that were scored, the reference first."""
+    compared = [law for law in laws if law.name in of_form]
+    if not compared:
+        return []
     held = int(np.sum(split.masks.any(axis=0) & (weights > 0)))
-    for form, score in zip(forms, scores, strict=True):
-        low, high = _interval(score, level, method)
-        difference = score - scores[0]
-        diff_low, diff_high = _interval(difference, level, method)
+    every = np.stack([of_form[law.name] for law in compared], axis=1)
+    differences = every - every[:, :1]
+    limits, best = joint_limits(differences, level, method), best_set(every)
+    rows = []
+    for place, law in enumerate(compared):
+        score, difference = every[:, place], differences[:, place]
+        low, high = interval(score, level, method)
         rows.append(
             {
                 "split": split.label,
-                "form": form.name,
-                "n_parameters": form.size,
+                "form": law.name,
+                "n_parameters": law.size,
                 "n_held_out": held,
                 "error": float(score[0]),
                 "error_low": low,
                 "error_high": high,
                 "difference": float(difference[0]),
-                "low": diff_low,
-                "high": diff_high,
+                **{name: float(limits[j, place]) for j, name in enumerate(LIMITS)},
+                "p_best": float(best[place]),
                 "n_resamples": int(np.isfinite(difference[1:]).sum()),
                 "of_resamples": len(score) - 1,
                 "n_failed": int((~np.isfinite(score[1:])).sum()),
             }
         )
     return rows
-
-
-def _interval(values: Floats, level: float, method: str) -> tuple[float, float]:
-    """Limits from the estimate, which comes first, and the resamples; NaN without enough of them."""
-    estimate, resampled = values[0], values[1:][np.isfinite(values[1:])]
-    if len(resampled) < fewest(len(values) - 1) or not np.isfinite(estimate):
-        return float("nan"), float("nan")
-    if method == "centred":
-        low, middle, high = low_median_high(resampled, level)
-        return float(estimate - (high - middle)), float(estimate - (low - middle))
-    sample = Sample(replicates=resampled[:, None], estimate=np.array([estimate]))
-    low, high = METHODS[method].limits(sample, central_tails(level)[0])
-    return float(low[0]), float(high[0])
-
-
-def fewest(resamples: int) -> int:
-    """How many of so many resamples an interval needs: half of them, and ten or, if fewer, all."""
-    return max(2, min(_FEWEST, resamples), -(-resamples // 2))

@@ -28,9 +28,9 @@ def sentence(group: pd.DataFrame, reference: str, level: float) -> str:
     def names(found: list[str]) -> str:
         return list_text([f"{name} ({_difference_text(rows[name], own['error'])})" for name in found])
 
-    better = [name for name, row in rows.items() if row["high"] < 0]
-    worse = [name for name, row in rows.items() if row["low"] > 0]
-    unknown = [name for name, row in rows.items() if not np.isfinite(row["low"] + row["high"])]
+    better = [name for name, row in rows.items() if row["joint_high"] < 0]
+    worse = [name for name, row in rows.items() if row["joint_low"] > 0]
+    unknown = [name for name, row in rows.items() if not np.isfinite(row["joint_low"] + row["joint_high"])]
     open_still = [name for name in rows if name not in (*better, *worse, *unknown)]
     verdicts = [
         f"put {names(better)} below it" if better else "",
@@ -39,10 +39,24 @@ def sentence(group: pd.DataFrame, reference: str, level: float) -> str:
     ]
     said = [f"{reference} errs by {100 * own['error']:.3g}% on average"]
     if any(verdicts):
-        said.append(f"{100 * level:g}% intervals {', '.join(filter(None, verdicts))}")
+        known = len(rows) - len(unknown)
+        joint = f", which hold for all {known} laws together," if known > 1 else ""
+        said.append(f"{100 * level:g}% intervals{joint} {', '.join(filter(None, verdicts))}")
+        said.append(_best_text(group, level))
     if unknown:
         said.append(f"{', '.join(unknown)} could not be fitted often enough to say")
     return f"Held out {split}: {'; '.join(said)}."
+
+
+def _best_text(group: pd.DataFrame, level: float) -> str:
+    """Which laws may be the best, of those whose errors have intervals."""
+    compared = group[group["p_best"].notna()]
+    may_be = [str(name) for name in compared.loc[compared["p_best"] >= 1 - level, "form"]]
+    if len(may_be) == 1:
+        return f"{may_be[0]} predicts best"
+    if len(may_be) == len(compared) > 2:
+        return "these runs cannot tell any of them apart"
+    return f"these runs cannot tell {list_text(may_be)} apart"
 
 
 def _difference_text(row: dict[str, Any], reference: float) -> str:

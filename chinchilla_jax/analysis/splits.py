@@ -2,8 +2,8 @@
 
 | code   | shape  | meaning                                                          |
 |--------|--------|------------------------------------------------------------------|
-| masks  | (K, n) | runs held out in each part of a split; in "flops" there is one   |
-| groups | (n,)   | which runs go together: single runs, or those of one model size  |
+| masks  | (K, n) | runs held out in each part; in "flops" and "tokens" there is one |
+| groups | (n,)   | which runs go together: single ones, those of a size or a label  |
 | fold   | (n,)   | in which part each run is held out                               |
 """
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.datasets.groupings import members_of
 from chinchilla_jax.intervals.normal import philox
 from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
-SPLITS = ("runs", "params", "flops")
-"""K folds of single runs; K folds of whole model sizes; fit below a budget and predict above it."""
-_DEFAULT_SHARES = (0.6, 0.8)  # of the runs that lie below the default budgets of "flops"
+SPLITS = ("runs", "params", "flops", "tokens")
+"""K folds of single runs; K folds of whole sizes; fit below a budget, or a token count, and predict above it.
+
+The name of a column of `Runs.groups` is a split too: each of its groups is held out once.
+"""
+_DEFAULT_SHARES = (0.6, 0.8)  # of the runs that lie below the default limits of "flops" and "tokens"
+_MOST_GROUPS = 20  # that are held out one at a time; more are held out in folds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,7 @@ class Split:
     """One way to hold runs out.
 
     Attributes:
-        kind: out of `SPLITS`.
+        kind: out of `SPLITS`, or a column of `Runs.groups`.
         label: in words.
         masks: runs held out in each part, (K, n) bool.
     """
@@ -49,27 +54,34 @@ class Split:
 def make_splits(
     runs: Runs, kind: str, *, folds: int = 10, budgets: ArrayLike | None = None, seed: int = 0
 ) -> list[Split]:
-    """The splits of a kind: one for "runs" and "params", one for each budget for "flops".
+    """The splits of a kind: one for each limit for "flops" and "tokens", one for any other.
 
     Raises:
-        UsageError: an unknown kind, fewer groups than folds, or a budget with no runs on one side.
+        UsageError: an unknown kind, fewer groups than folds, or a limit with no runs on one side.
     """
-    if kind not in SPLITS:
-        raise unknown_name("split", kind, SPLITS)
+    if kind not in SPLITS and kind not in runs.groups:
+        raise unknown_name("split", kind, (*SPLITS, *runs.groups))
     if kind == "flops":
-        return [_by_budget(runs, budget) for budget in _budgets(runs, budgets)]
+        limits = _limits(runs.flops) if budgets is None else positive_budgets(budgets, "budgets")
+        return [_above(runs.flops, limit, kind, "FLOP") for limit in limits]
+    if kind == "tokens":
+        return [_above(runs.tokens, limit, kind, "tokens") for limit in _limits(runs.tokens)]
     whole_number("folds", folds, low=2)
     if kind == "runs":
         groups, what = np.arange(len(runs)), "runs"
-    else:
+    elif kind == "params":
         groups, what = Cluster("params").members(runs), "model sizes"
+    else:
+        groups, what = members_of(runs, kind), f"groups of {kind}"
     count = int(groups.max(initial=-1)) + 1
-    if count < folds:
+    label = f"{folds} folds of {what}"
+    if kind not in SPLITS and count <= _MOST_GROUPS:
+        folds, label = count, f"each {kind} in turn"
+    if count < max(folds, 2):
         remedy = f"give {count} folds or fewer" if count >= 2 else f"leave out this split, or add {what}"
-        raise UsageError(f"split {kind!r}: {count} {what} do not make {folds} folds; {remedy}")
+        raise UsageError(f"split {kind!r}: {count} {what} do not make {max(folds, 2)} folds; {remedy}")
     fold = _balanced(groups, int(folds), seed)
     masks = fold[None, :] == np.arange(folds)[:, None]
-    label = f"{folds} folds of {what}"
     return [Split(kind=kind, label=label, masks=masks)]
 
 
@@ -86,31 +98,35 @@ def _balanced(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.in
     return fold_of[groups]
 
 
-def _budgets(runs: Runs, budgets: ArrayLike | None) -> Floats:
-    if budgets is None:
-        # Between two runs, so that an IsoFLOP curve, whose runs differ by a few percent, is not cut in two.
-        logs = np.sort(np.log(runs.flops))
-        found = []
-        for share in _DEFAULT_SHARES:
-            wanted = round(share * len(logs))
-            near = np.arange(max(1, wanted - len(logs) // 10), min(len(logs), wanted + len(logs) // 10 + 1))
-            if not len(near):
-                continue
-            cut = near[np.argmax(logs[near] - logs[near - 1])]
+def _limits(values: Floats) -> Floats:
+    """Limits that 60% and 80% of the runs lie below.
+
+    Between two runs, so that an IsoFLOP curve, whose runs differ by a few percent, is not cut in two.
+    """
+    logs = np.sort(np.log(values))
+    found = []
+    for share in _DEFAULT_SHARES:
+        wanted = round(share * len(logs))
+        near = np.arange(max(1, wanted - len(logs) // 10), min(len(logs), wanted + len(logs) // 10 + 1))
+        if not len(near):
+            continue
+        cut = near[np.argmax(logs[near] - logs[near - 1])]
+        if logs[cut] > logs[cut - 1]:
             found.append(float(np.exp(0.5 * (logs[cut] + logs[cut - 1]))))
-        return np.unique(found)
-    return positive_budgets(budgets, "budgets")
+    if not found:
+        found = [float(np.max(values, initial=0.0))]  # all alike: above it lies none
+    return np.unique(found)
 
 
-def _by_budget(runs: Runs, budget: float) -> Split:
-    above = runs.flops > budget
+def _above(values: Floats, limit: float, kind: str, unit: str) -> Split:
+    above = values > limit
     if not above.any() or above.all():
         side = "above" if not above.any() else "below"
         raise UsageError(
-            f"split 'flops': no run lies {side} {budget:.3g} FLOP; the runs span {runs.flops.min():.3g} to "
-            f"{runs.flops.max():.3g}"
+            f"split {kind!r}: no run lies {side} {limit:.3g} {unit}; the runs span {values.min():.3g} to "
+            f"{values.max():.3g}"
         )
-    return Split(kind="flops", label=f"above {budget:.2g} FLOP", masks=above[None])
+    return Split(kind=kind, label=f"above {limit:.2g} {unit}", masks=above[None])
 
 
 def fitted_runs(split: Split, weights: Floats) -> int:
@@ -132,7 +148,7 @@ def read_splits(
 
     Args:
         runs: n runs.
-        kinds: out of `SPLITS`; None for all for which the runs are enough.
+        kinds: out of `SPLITS` and the columns of `runs.groups`; None for all that the runs are enough for.
         weights: of the runs, (n,); None for all the same.
         parameters: of the law that every part must determine.
         folds: as for `make_splits`.
@@ -160,7 +176,7 @@ def read_splits(
     whole_number("folds", folds, low=2)
     found: list[Split] = []
     left_out: list[str] = []
-    for kind in SPLITS:
+    for kind in dict.fromkeys((*SPLITS, *runs.groups)):
         try:
             made = make_splits(runs, kind, folds=folds, budgets=budgets, seed=seed)
         except UsageError as error:

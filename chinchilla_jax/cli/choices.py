@@ -35,7 +35,7 @@ SCHEMES = ("pairs", "cluster", "residual", "wild", "bayesian", "m_out_of_n", "ja
 GROUPINGS = ("params", "flops", "replicates")
 NOISES = ("residuals", "signed")
 BOUNDARIES = ("keep", "drop")
-SPLITS = ("runs", "params", "flops")
+SPLITS = ("runs", "params", "flops", "tokens")
 EXECUTORS = ("threads", "dask", "jax")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -43,12 +45,12 @@ if TYPE_CHECKING:
 
 @click.command("forms")
 @table_options()
-@law_option("Laws to compare, repeatable", multiple=True, show_default="all but fixed_floor")
+@law_option("Laws to compare, repeatable", multiple=True, show_default="those whose variables DATA has")
 @click.option(
     "--reference",
     type=choices.NameOrCode(choices.LAWS),
     metavar="NAME",
-    default="chinchilla",
+    show_default="chinchilla, or the first that DATA determines",
     help="The law that the others are compared with.",
 )
 @floor_option
@@ -56,12 +58,11 @@ if TYPE_CHECKING:
 @weights_option
 @click.option(
     "--split",
-    type=choices.Name(choices.SPLITS),
     metavar="NAME",
     multiple=True,
     show_default="all",
-    help="How runs are held out: runs (at random), params (whole model sizes) or flops (above a budget); "
-    "repeatable.",
+    help="How runs are held out: runs (at random), params (whole model sizes), flops (above a budget), "
+    "tokens (above a count), or a column of DATA (each of its groups in turn); repeatable.",
 )
 @click.option(
     "--folds",
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
 def forms_command(
     table: Table,
     law: tuple[str, ...],
-    reference: str,
+    reference: str | None,
     floor: float | None,
     objective: Objective | str,
     weights: str | None,
@@ -105,37 +106,36 @@ def forms_command(
 ) -> None:
     """Compare laws by how well they predict held-out runs.
 
-    Uses k-fold cross-validation and extrapolation to larger budgets, with bootstrap intervals of the
-    differences. Takes about a minute.
+    Uses k-fold cross-validation and extrapolation to larger budgets and token counts, with bootstrap
+    intervals of the differences. Takes about a minute.
     """
+    from chinchilla_jax.analysis.comparable_laws import comparable_laws
     from chinchilla_jax.analysis.form_comparison import compare_forms
     from chinchilla_jax.analysis.splits import read_splits
-    from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
-    from chinchilla_jax.fitting.point_fit import fit
-    from chinchilla_jax.planning.plausibility import largest_compute
+    from chinchilla_jax.laws import CHINCHILLA
 
-    # fixed_floor takes its E from elsewhere: only where it is asked for.
-    every = [name for name in choices.STANDARD if name != choices.FIXED_FLOOR or floor is not None]
-    names = list(dict.fromkeys([reference, *(law or every)]))
-    if len(names) < 2:
-        raise UsageError(f"forms: {reference} has nothing to be compared with; give another --law")
-    chosen = read_laws(names, floor)
-    splits, budgets = split or None, budget or None
-    runs = resampling.read_runs(table.for_laws(*chosen))
+    named = list(dict.fromkeys([*([reference] if reference else []), *law]))
+    if len(set(law)) == 1 and law[0] == (reference or choices.STANDARD[0]):
+        raise UsageError(f"forms: {law[0]} has nothing to be compared with; give another --law")
+    # Its E comes from elsewhere: only where it is asked for.
+    asked = read_laws([*named, *([choices.FIXED_FLOOR] if floor is not None and not law else [])], floor)
+    table = table.for_laws(*asked) if law else replace(table.for_laws(*asked), known_variables=True)
+    columns = tuple(name for name in split if name not in choices.SPLITS)
+    runs = _read_runs(resampling, table, columns)
+    usual, left_out = ([], []) if law else comparable_laws(runs)
     own = table.read_weights(weights, runs)
-    scheme, dependence = resolve_scheme(
-        resampling.read(), runs, law=chosen[0], objective=objective, weights=own, options=solver.options()
-    )
-    held, _ = read_splits(runs, splits, own, chosen[0].size, folds=folds, budgets=budgets, seed=seed)
+    laws = [*usual, *asked]
+    splits, budgets = split or None, budget or None
+    held, _ = read_splits(runs, splits, own, CHINCHILLA.size, folds=folds, budgets=budgets, seed=seed)
     parts = sum(len(each.masks) for each in held)
     with (
         output.refusing(as_json, "comparison"),
-        output.progress("forms", len(chosen) * parts * (resamples + 1)) as advance,
+        output.progress("forms", len(laws) * parts * (resamples + 1)) as advance,
     ):
         comparison = compare_forms(
             runs,
-            chosen,
-            reference=chosen[0],
+            laws,
+            reference=reference,
             objective=objective,
             weights=own,
             splits=splits,
@@ -143,39 +143,52 @@ def forms_command(
             budgets=budgets,
             resamples=resamples,
             seed=seed,
-            scheme=scheme,
+            scheme=resampling.read(),
             level=level,
             options=solver.options(),
             progress=advance,
         )
-        wide = solver.options(wide_start=True)
-        fits = [
-            fit(runs, each, objective=comparison.objective, weights=own, starts=32, options=wide)
-            for each in chosen
-        ]
+    from chinchilla_jax.planning.plausibility import largest_compute
+
     if as_json:
         settings = {
             "weights": weights,
             "folds": folds,
             "resamples": resamples,
             "seed": seed,
-            **scheme_fields(scheme, dependence),
+            **scheme_fields(comparison.scheme, comparison.dependence),
         }
-        output.print_json(_fields(runs, comparison, fits, flops, settings))
+        output.print_json(_fields(runs, comparison, flops, settings, left_out))
     else:
         output.print_runs(runs)
-        print_dependence(dependence)
+        print_dependence(comparison.dependence)
         output.echo(output.objective_text(comparison.objective, weights))
-        _print_fits(fits, flops, largest_compute(runs))
-        _print_comparison(comparison)
+        _print_fits(comparison.fits, flops, largest_compute(runs))
+        _print_comparison(comparison, left_out)
+
+
+def _read_runs(resampling: Resampling, table: Table, columns: tuple[str, ...]) -> Runs:
+    """The runs, with the columns that --split names.
+
+    Raises:
+        UsageError: an embedded table has no such column.
+    """
+    if columns and table.data in choices.DATASETS:
+        near = closest(columns[0], choices.SPLITS)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise UsageError(
+            f"--split {short(columns[0])} is not one of {', '.join(choices.SPLITS)}, and the embedded "
+            f"{table.data} has no such column{hint}"
+        )
+    return resampling.read_runs(replace(table, group=(*table.group, *columns)))
 
 
 def _fields(
     runs: Runs,
     comparison: FormComparison,
-    fits: list[FitResult],
     flops: tuple[float, ...],
     settings: dict[str, Any],
+    left_out: list[str],
 ) -> dict[str, Any]:
     from chinchilla_jax.planning.plausibility import largest_compute
 
@@ -186,15 +199,16 @@ def _fields(
         **settings,
         "level": comparison.level,
         "method": comparison.method,
-        "fits": [_fit_fields(fit, flops, largest) for fit in fits],
+        "fits": [_fit_fields(fit, flops, largest) for fit in comparison.fits],
         "comparison": output.records(comparison.table),
+        "pairs": output.records(comparison.pairs),
         "sentences": comparison.sentences,
-        "left_out": comparison.left_out,
+        "left_out": [*left_out, *comparison.left_out],
         "warnings": comparison.warnings,
     }
 
 
-def _print_fits(fits: list[FitResult], flops: tuple[float, ...], largest: float | None) -> None:
+def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], largest: float | None) -> None:
     """Every law on all runs, with its tokens per parameter at these budgets."""
     from chinchilla_jax.planning.plausibility import compute_doubt, times_beyond
 
@@ -213,22 +227,24 @@ def _print_fits(fits: list[FitResult], flops: tuple[float, ...], largest: float 
             output.echo(f"{c:.3g} FLOP: {doubt}")
 
 
-def _print_comparison(comparison: FormComparison) -> None:
+def _print_comparison(comparison: FormComparison, left_out: list[str]) -> None:
     """A table for each split, and what they say."""
     for name, group in comparison.table.groupby("split", sort=False):
         output.echo()
         error = f"error (%), difference with {comparison.level:g} {comparison.method} interval"
         output.echo(f"held out {name}: {error}")
-        shown = group[["form", "error", "difference", "low", "high"]].copy()
-        shown[["error", "difference", "low", "high"]] *= 100
+        shown = group[["form", "error", "difference", "low", "high", "p_best"]].copy()
+        percent = ["error", "difference", "low", "high"]
+        shown[percent] = (100 * shown[percent]).round(3)
         shown["resamples"] = group["n_resamples"]
         output.print_table(list(shown), output.rows(shown))
     for sentence in comparison.sentences:
         output.echo()
         output.print_paragraph(sentence)
-    if comparison.left_out:
+    every = [*left_out, *comparison.left_out]
+    if every:
         output.echo()
-    for why in comparison.left_out:
+    for why in every:
         output.print_paragraph(f"left out: {why}")
     output.print_warnings(comparison.warnings)
 

@@ -42,6 +42,7 @@ class Table:
     countings: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, str] = field(default_factory=dict)
     variables: Sequence[str] = ()
+    known_variables: bool = False
 
     def for_laws(self, *laws: Law) -> Table:
         """The table with the further variables of these laws."""
@@ -62,6 +63,11 @@ class Table:
         """How DATA is read: what `load_runs` takes besides it, without what is as usual."""
         columns = read_columns(self.column) or {}
         variables = {name: columns.pop(name, name) for name in self.variables}
+        if self.known_variables:
+            from chinchilla_jax.datasets.variable_columns import known_variable_names
+
+            named = [name for name in columns if name in known_variable_names()]
+            variables |= {name: columns.pop(name) for name in named}
         found = {
             "drop_highest_loss": self.drop_highest_loss,
             "columns": columns,
@@ -78,6 +84,7 @@ class Table:
             "ignore_flags": self.ignore_flags,
             "countings": dict(self.countings),
             "losses": dict(self.losses),
+            "known_variables": self.known_variables,
         }
         return {name: value for name, value in found.items() if value not in (None, (), False, {})}
 

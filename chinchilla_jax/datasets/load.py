@@ -29,6 +29,7 @@ from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
+from chinchilla_jax.datasets.variable_columns import known_variables as found_variables
 from chinchilla_jax.datasets.variable_columns import read_variables, variable_positions
 
 
@@ -52,6 +53,7 @@ def load_runs(
     countings: Mapping[str, str] | None = None,
     losses: Mapping[str, str] | None = None,
     variables: Sequence[str] | Mapping[str, str] = (),
+    known_variables: bool = False,
 ) -> Runs:
     """Load training runs and check everything that a fit relies on.
 
@@ -103,6 +105,8 @@ def load_runs(
         losses: columns of losses by name, such as {"c4": "loss_c4"}, likewise.
         variables: columns of your own table that a law predicts the loss from beside params and tokens, such
             as ["unique_tokens"] or {"unique_tokens": "uniq"}: finite numbers, which become `Runs.variables`.
+        known_variables: also read what built-in laws predict from, wherever a column has its name and a
+            number in every row: for a comparison of all laws that the table allows.
 
     Returns:
         Runs in the order of the table. Their `counting` is `params` for an embedded table and where there are
@@ -178,6 +182,8 @@ def load_runs(
             columns = _with_chosen(columns, chosen)
         require_runs(table, columns)
         table = choose_rows(table, choice, columns=columns, groups=groups, others=several)
+        if known_variables:
+            variables = found_variables(table) | variables
         carried = read_groups(table, groups)
         runs = runs_from_table(table, name=name, counting="as_given", columns=columns, variables=variables)
         if recounted is not None:

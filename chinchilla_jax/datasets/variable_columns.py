@@ -57,6 +57,25 @@ def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, ND
     return found
 
 
+def known_variable_names() -> tuple[str, ...]:
+    """The further variables of the built-in laws."""
+    from chinchilla_jax.laws import LAWS
+
+    return tuple(dict.fromkeys(name for kind in LAWS.values() for name in kind().columns))
+
+
+def known_variables(table: Table) -> dict[str, str]:
+    """Those of `known_variable_names` for which a column has a number in every row, with its name."""
+    found = {}
+    for name in known_variable_names():
+        try:
+            variable_columns(table, {name: name})
+        except (DataError, UsageError):
+            continue
+        found[name] = name
+    return found
+
+
 def variable_positions(table: Table, variables: Mapping[str, str]) -> dict[str, int]:
     """The position of the column of each variable.
 
