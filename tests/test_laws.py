@@ -26,8 +26,8 @@ from chinchilla_jax.laws import (
     Kaplan,
     Squared,
 )
+from chinchilla_jax.laws.best_allocation import best_allocation, searched_allocation
 from chinchilla_jax.laws.design import Design
-from chinchilla_jax.laws.prediction import searched_tokens_per_param, tokens_per_param
 from chinchilla_jax.solvers import Status
 from chinchilla_jax.solvers.status import is_certified
 
@@ -251,7 +251,7 @@ def test_optimal_allocation(name, fits):
         )
         assert math.exp(-2 * best.x) == pytest.approx(ratio, rel=1e-5)
     if name in ("kaplan", "chinchilla"):  # the closed form, and the search that forms without one need
-        searched = searched_tokens_per_param(fit.model, DESIGN, fit.theta[None], flops)[0]
+        searched = searched_allocation(fit.model, DESIGN, fit.theta[None], flops).tokens_per_param[0]
         assert searched == pytest.approx(found, rel=1e-9)
 
 
@@ -259,12 +259,12 @@ def test_allocation_at_the_edges():
     law = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37, "bend_N": 0.0, "bend_D": 0.0}
     cases = [law, law | {"alpha": -0.1}, law | {"beta": -0.1}]
     theta = np.array([Broken().internal(case, DESIGN) for case in cases] + [np.full(7, np.nan)])
-    ratio = tokens_per_param(Broken(), DESIGN, theta, [1e22])[:, 0]
+    ratio = best_allocation(Broken(), DESIGN, theta, [1e22]).tokens_per_param[:, 0]
     five = cj.ScalingLaw(**{k: law[k] for k in ("E", "A", "B", "alpha", "beta")})
     assert ratio[0] == pytest.approx(five.tokens_per_param(1e22), rel=1e-9)
     assert ratio[1] == np.inf and ratio[2] == 0 and np.isnan(ratio[3])
     with pytest.raises(UsageError, match="positive and finite"):
-        tokens_per_param(Broken(), DESIGN, theta, [0.0])
+        best_allocation(Broken(), DESIGN, theta, [0.0])
 
 
 @pytest.mark.parametrize("name", STANDARD)

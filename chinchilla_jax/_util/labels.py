@@ -40,7 +40,9 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         # Runs and prescriptions.
         "flops": Label("training compute", "C", "FLOP"),
         "params": Label("parameters", "N"),
+        "params_active": Label("active parameters", "N"),
         "tokens": Label("training tokens", "D"),
+        "epochs": Label("epochs"),
         "tokens_per_param": Label("tokens per parameter"),
         "optimal_tokens_per_param": Label("compute-optimal tokens per parameter"),
         "loss": Label("loss", "L", "nats per token"),

@@ -117,7 +117,10 @@ def bootstrap(
         require_groups(chosen, runs, own)
     problem, point = _with_point(problem, point, own, solver, options)
     point = dataclasses.replace(
-        with_unlike_rows(point, runs), read=runs.read_lines, goodness=goodness_of(point, runs)
+        with_unlike_rows(point, runs),
+        read=runs.read_lines,
+        goodness=goodness_of(point, runs),
+        cost=runs.cost,
     )
     dependence = None
     cautions: tuple[str, ...] = ()

@@ -130,7 +130,8 @@ def inference_command(
             {
                 **law_source.sample_fields(sample, level),
                 "demand": {"input_tokens": demand.input_tokens, "output_tokens": demand.output_tokens},
-                "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit},
+                "costs": {"train": costs.train, "read": costs.read, "write": costs.write, "unit": costs.unit}
+                | {"compute": made.costs.compute.formula},
                 "plan": {
                     row.pop("quantity"): row
                     for row in output.doubtful_records(made.table, law_source.row_doubts(made))
@@ -153,9 +154,10 @@ def _draw(made: InferencePlan, folder: str) -> None:
     from chinchilla_jax.plots import planning as planning_figures
     from chinchilla_jax.plots import save_figures
 
-    law, demand = made.sample.point, made.demand
+    law, demand = made.sample.five_parameter("inference")[0], made.demand
+    compute = made.costs.compute
     total = demand.input_tokens + demand.output_tokens
-    losses = np.linspace(float(loss_like(law, 5e11)), float(loss_like(law, 5e8)), 121)
+    losses = np.linspace(float(loss_like(law, 5e11, compute)), float(loss_like(law, 5e8, compute)), 121)
     maps = ratio_map(
         law,
         losses,
@@ -163,7 +165,7 @@ def _draw(made: InferencePlan, folder: str) -> None:
         costs=made.costs,
         output_share=demand.output_tokens / total if total else 0.0,
     )
-    sizes = {f"{size / 1e9:g}B": float(loss_like(law, size)) for size in (1e9, 7e9, 30e9, 200e9)}
+    sizes = {f"{size / 1e9:g}B": float(loss_like(law, size, compute)) for size in (1e9, 7e9, 30e9, 200e9)}
     save_figures([("ratio_maps", planning_figures.plot_ratio_maps(maps, sizes=sizes))], folder)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax import Runs
     from chinchilla_jax.bootstrapping.scheme import Scheme
-    from chinchilla_jax.planning import IsoflopResult, LawSample
+    from chinchilla_jax.planning import Cost, IsoflopResult, LawSample
 
 _OTHER_COUNT = 0.01  # relative distance of FLOP per parameter and token from 6 that is pointed out
 _PARABOLA = 3  # sizes that determine one
@@ -61,6 +61,7 @@ _COMPARED = ("quantity", "flops", "method", *INTERVAL_COLUMNS)
 @level_option
 @resampling_options(WEIGHT_SCHEMES)
 @boundary_option
+@law_source.cost_option
 @newton_options
 @output_options
 def isoflop_command(
@@ -74,6 +75,7 @@ def isoflop_command(
     level: float,
     resampling: Resampling,
     boundary: str,
+    cost: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -82,13 +84,14 @@ def isoflop_command(
     Fits a parabola to each compute budget and a power law through the minima (approach 2 of Hoffmann et al.
     2022), and compares them with the parametric fit to the same runs.
     """
-    from chinchilla_jax.planning import compare_methods, isoflop
+    from chinchilla_jax.planning import SIX_ND, compare_methods, isoflop
     from chinchilla_jax.planning.isoflop_budgets import grouped_by_budget
     from chinchilla_jax.planning.law_sample import boundary_table
 
+    asked = law_source.read_cost(cost)
     runs = resampling.read_runs(table)
     grouped_by_budget(runs, budget or None, tolerance)  # refuses before anything is fitted
-    fitted = _fitted(runs, resamples, seed, solver, resampling, boundary)
+    fitted = _fitted(runs, resamples, seed, solver, resampling, boundary, asked)
     scheme = None if isinstance(fitted, NoEstimateError) else fitted.scheme
     result = isoflop(
         runs,
@@ -97,6 +100,7 @@ def isoflop_command(
         resamples=resamples,
         seed=seed,
         scheme=scheme,
+        cost={"6nd": SIX_ND, "measured": None}.get(asked) if isinstance(asked, str) else asked,
     )
     minima = result.minima(level)
     drawn = _drawn(scheme)
@@ -104,6 +108,7 @@ def isoflop_command(
         _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples, {drawn}")
     own = {
         "data": output.runs_fields(runs),
+        "cost": law_source.cost_fields(result.cost),
         "n_left_out": result.n_left_out,
         "n_failed": result.n_failed,
         "resampled": drawn,
@@ -119,8 +124,8 @@ def isoflop_command(
         fitted,
         level,
         {
-            ("tokens_per_param", each): operator.methodcaller("tokens_per_param", own_count)
-            for each, own_count in zip(flops, result.as_6nd(flops).tolist(), strict=True)
+            ("tokens_per_param", each): operator.methodcaller("tokens_per_param", each, result.cost)
+            for each in flops
         },
     )
     if figures is not None:
@@ -149,11 +154,17 @@ def isoflop_command(
 
 
 def _fitted(
-    runs: Runs, resamples: int, seed: int, solver: Solver, resampling: Resampling, boundary: str
+    runs: Runs,
+    resamples: int,
+    seed: int,
+    solver: Solver,
+    resampling: Resampling,
+    boundary: str,
+    cost: Cost | str | None,
 ) -> LawSample | NoEstimateError:
     """The parametric fit's laws, or why there are none."""
     try:
-        return law_source.fit_sample(runs, resamples, seed, solver, resampling, boundary)
+        return law_source.fit_sample(runs, resamples, seed, solver, resampling, boundary, cost=cost)
     except NoEstimateError as error:
         return error
 
@@ -169,6 +180,7 @@ def _drawn(scheme: Scheme | None) -> str:
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
     output.print_runs(runs, after=f"; {result.n_left_out:,} belong to no budget")
+    law_source.print_cost(result.cost)
     output.echo()
     output.echo(f"minima of the parabolas, {interval}")
     output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), doubts=_ratio_doubts(minima))
@@ -189,8 +201,7 @@ def _remarks(minima: pd.DataFrame) -> list[str]:
     if (per_token / 6 - 1).abs().max() > _OTHER_COUNT:
         found.append(
             f"compute as the table counts it: {per_token.min():.3g} to {per_token.max():.3g} FLOP per "
-            "parameter and token at the minima, not 6; tokens are the table's, and the parametric laws are "
-            "asked for the same 6 N D"
+            "parameter and token at the minima, not 6"
         )
     for which, what in (
         (

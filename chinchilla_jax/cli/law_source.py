@@ -10,8 +10,8 @@ import click
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
-from chinchilla_jax.cli import output
-from chinchilla_jax.cli.fit_options import Solver, engine_option, read_solver
+from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.fit_options import Solver, engine_option, read_laws, read_solver
 from chinchilla_jax.cli.for_each import for_each
 from chinchilla_jax.cli.options import (
     Decorator,
@@ -39,7 +39,8 @@ from chinchilla_jax.cli.table_options import (
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
-    from chinchilla_jax.planning import InferencePlan, LawSample, Plan
+    from chinchilla_jax.laws import Law
+    from chinchilla_jax.planning import Cost, InferencePlan, LawSample, Plan
 
 _DEFAULT_DATA = "chinchilla"
 
@@ -59,6 +60,7 @@ class LawSource:
     boundary: str
     solver: Solver
     resampling: Resampling
+    cost: str | None = None
 
     def read(self, answer: str | None = None) -> LawSample:
         """The laws.
@@ -82,21 +84,30 @@ class LawSource:
         from chinchilla_jax.planning import LawSample
 
         self._check()
-        if self.law is not None:
-            return LawSample.from_law(parse_law(self.law), source=f"law {self.law}")
+        cost = read_cost(self.cost)
+        if self._given:
+            return LawSample.from_law(parse_law(str(self.law)), source=f"law {self.law}").at(cost)
         if self.study is not None:
             from chinchilla_jax import open_study
 
-            return LawSample.from_study(open_study(self.study), self.condition)
-        runs = self.resampling.read_runs(self.table)
-        return fit_sample(runs, self.resamples, self.seed, self.solver, self.resampling, self.boundary)
+            return LawSample.from_study(open_study(self.study), self.condition).at(cost)
+        law = read_laws([self.law or "chinchilla"], None)[0]
+        runs = self.resampling.read_runs(self.table.for_laws(law))
+        return fit_sample(
+            runs, self.resamples, self.seed, self.solver, self.resampling, self.boundary, law=law, cost=cost
+        )
+
+    @property
+    def _given(self) -> bool:
+        """Whether --law gives a law itself and not the name of one to fit."""
+        return self.law is not None and (self.law in PUBLISHED or "," in self.law)
 
     def _check(self) -> None:
         if self.study is not None and self.law is not None:
             raise UsageError("--study and --law cannot be combined; give one of them")
         if self.condition is not None and self.study is None:
             raise UsageError("--condition names a condition of a study; give --study DIR too")
-        other = "--law" if self.law is not None else "--study" if self.study is not None else None
+        other = "--law" if self._given else "--study" if self.study is not None else None
         if other is None:
             return
         about_data = {
@@ -104,6 +115,7 @@ class LawSource:
             "--counting": self.table.counting != "as_plotted" or bool(self.table.countings),
             "--drop-highest-loss": self.table.drop_highest_loss is not None,
             "--column": bool(self.table.column),
+            "--law": self.law is not None and not self._given,
             **{f"--{name.replace('_', '-')}": bool(getattr(self.table, name)) for name in ROW_OPTIONS},
             "--scheme": self.resampling.name != AUTO,
             "--cluster": self.resampling.cluster is not None,
@@ -113,14 +125,42 @@ class LawSource:
             raise UsageError(f"{other} replaces a fit to DATA; leave out {' and '.join(named)}, or {other}")
 
 
-def given_law_option(help: str, **settings: Any) -> Decorator[Any]:
+PUBLISHED = ("hoffmann2022", "besiroglu2024")
+
+
+def given_law_option(help: str, also: str = "", **settings: Any) -> Decorator[Any]:
     """The option --law, for `parse_law`."""
     return click.option(
         "--law",
         metavar="LAW",
-        help=f"{help}: five numbers E,A,B,alpha,beta, or hoffmann2022 or besiroglu2024.",
+        help=f"{help}: five numbers E,A,B,alpha,beta, or {choices.or_text(PUBLISHED)}{also}.",
         **settings,
     )
+
+
+def cost_option(command: Any) -> Any:
+    """The option --cost, for `read_cost`."""
+    decorated: Any = click.option(
+        "--cost",
+        metavar="6nd|measured|FILE",
+        show_default="measured where DATA has FLOP of its own",
+        help="What training costs: 6 N D; fitted to the FLOP of DATA; or counted from the architectures of "
+        "FILE (columns d_model, ffw_size, kv_size, n_heads, n_layers) or of chinchilla_architectures.",
+    )(command)
+    return decorated
+
+
+def read_cost(text: str | None) -> Cost | str | None:
+    """The cost that --cost names, for `LawSample.at`; a name of the two is itself.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if text is None or text in ("6nd", "measured"):
+        return text
+    from chinchilla_jax.planning import read_architecture_cost
+
+    return read_architecture_cost(text)
 
 
 def _law_source(
@@ -136,6 +176,7 @@ def _law_source(
     engine: str,
     scheme: str,
     cluster: str | None,
+    cost: str | None,
     **about_data: Any,
 ) -> LawSource:
     return LawSource(
@@ -150,6 +191,7 @@ def _law_source(
         boundary=boundary,
         solver=read_solver(engine=engine),
         resampling=read_resampling(scheme, cluster),
+        cost=cost,
     )
 
 
@@ -170,7 +212,10 @@ _law_source_options = bundle(
             show_default="the first identity",
             help="Condition of the study to take them from.",
         ),
-        "law": given_law_option("Take one law, without intervals, instead of DATA"),
+        "law": given_law_option(
+            "Take one law, without intervals, instead of DATA", "; or the law to fit to DATA, as for `fit`"
+        ),
+        "cost": cost_option,
         "resamples": resamples_option(),
         "seed": seed_option(),
         "level": level_option,
@@ -200,6 +245,9 @@ def fit_sample(
     solver: Solver,
     resampling: Resampling,
     boundary: str = "keep",
+    *,
+    law: Law | str = "chinchilla",
+    cost: Cost | str | None = None,
 ) -> LawSample:
     """The laws of a bootstrap of these runs, with its progress shown.
 
@@ -212,6 +260,7 @@ def fit_sample(
     with output.progress("bootstrap", resamples) as advance:
         result = bootstrap(
             runs,
+            law,
             resamples=resamples,
             seed=seed,
             scheme=resampling.read(),
@@ -219,19 +268,21 @@ def fit_sample(
             options=solver.options(),
             progress=advance,
         )
-    source = f"{output.runs_line(runs)}, {resamples:,} resamples"
-    return dataclasses.replace(LawSample.from_bootstrap(result, source=source), runs=runs)
+    name = result.point.model.name
+    named = "" if name == "chinchilla" else f", law {name}"
+    source = f"{output.runs_line(runs)}{named}, {resamples:,} resamples"
+    return dataclasses.replace(LawSample.from_bootstrap(result, source=source), runs=runs).at(cost)
 
 
 def parse_law(text: str) -> ScalingLaw:
-    """The law that --law names: five numbers E,A,B,alpha,beta, or a published one by name.
+    """The law that --law gives: five numbers E,A,B,alpha,beta, or a published one by name.
 
     Raises:
         UsageError: it is neither.
     """
     from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS, ScalingLaw
 
-    published = {"hoffmann2022": HOFFMANN_2022, "besiroglu2024": BESIROGLU_2024}
+    published = dict(zip(PUBLISHED, (HOFFMANN_2022, BESIROGLU_2024), strict=True))
     if text in published:
         return published[text]
     try:
@@ -251,7 +302,10 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
     return {
         "source": sample.source,
         "data": output.runs_fields(sample.runs) if sample.runs is not None else None,
+        "law": sample.laws_name,
         "point_law": sample.point.as_dict(),
+        "variables": dict(sample.variables) or None,
+        "cost": cost_fields(sample.cost),
         "largest_run_flops": sample.largest_flops,
         "n_laws": len(sample),
         "n_failed": sample.n_failed,
@@ -263,6 +317,23 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "goodness": sample.goodness and sample.goodness.as_dict(),
         "warnings": sample.warnings,
     }
+
+
+def cost_fields(cost: Cost) -> dict[str, Any]:
+    """What training costs, for JSON."""
+    return {
+        "formula": cost.formula,
+        "coefficient": cost.coefficient,
+        "params_power": cost.params_power,
+        "tokens_power": cost.tokens_power,
+        "evidence": None if cost.evidence is None else cost.evidence.as_dict(),
+    }
+
+
+def print_cost(cost: Cost) -> None:
+    """What training costs, where that is not 6 N D."""
+    if cost.evidence is not None:
+        output.print_paragraph(f"cost: {cost.evidence.text(cost)}; --cost 6nd for 6 N D")
 
 
 def print_sample(sample: LawSample, level: float) -> None:
@@ -280,6 +351,7 @@ def print_sample(sample: LawSample, level: float) -> None:
     print_resampling(sample)
     if sample.goodness is not None:
         output.print_paragraph(f"{sample.goodness}")
+    print_cost(sample.cost)
     output.print_warnings(sample.warnings)
     output.echo()
 

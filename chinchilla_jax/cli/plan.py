@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
-from chinchilla_jax.cli.options import figures_option, output_options
+from chinchilla_jax.cli.options import bundle, figures_option, output_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import LawSample, Plan
+
+
+def _read_variables(
+    *, unique_tokens: float | None, sparsity: float | None, at: tuple[str, ...]
+) -> dict[str, float]:
+    named: dict[str, float | None] = {"unique_tokens": unique_tokens, "sparsity": sparsity}
+    for each in at:
+        name, _, text = each.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not name or math.isnan(value):
+            raise UsageError(f"--at {short(each)}: give NAME=NUMBER, such as n_experts=64")
+        named[name] = value
+    return {name: value for name, value in named.items() if value is not None}
+
+
+variables_options = bundle(
+    "variables",
+    _read_variables,
+    {
+        "unique_tokens": click.option(
+            "--unique-tokens",
+            type=choices.POSITIVE,
+            metavar="U",
+            help="Tokens there are; more are seen again. For a law such as repeated_data.",
+        ),
+        "sparsity": click.option(
+            "--sparsity",
+            type=choices.SHARE,
+            metavar="S",
+            help="Share of the parameters that a token does not pass through. For a law such as "
+            "sparse_experts.",
+        ),
+        "at": click.option(
+            "--at",
+            metavar="NAME=NUMBER",
+            multiple=True,
+            help="Any other variable of the law, such as n_experts=64; repeatable.",
+        ),
+    },
+)
 
 
 @click.command("plan")
@@ -26,6 +70,7 @@ if TYPE_CHECKING:
 @click.option("--tokens", type=choices.POSITIVE, metavar="D", help="Training tokens.")
 @click.option("--loss", type=choices.POSITIVE, metavar="L", help="Loss to reach (nats per token).")
 @hardware_options
+@variables_options
 @click.option(
     "--ratio",
     type=choices.POSITIVE,
@@ -47,6 +92,7 @@ def plan_command(
     tokens: float | None,
     loss: float | None,
     hardware: Hardware,
+    variables: dict[str, float],
     ratio: float,
     models: str | None,
     figures: str | None,
@@ -56,8 +102,8 @@ def plan_command(
     """Plan a training run: size, tokens, loss, intervals.
 
     Give one of --flops, --params, --tokens, --loss, or --gpus with --hours and --device. Two of compute,
-    size and tokens fix a run, and the table shows what it costs to be off the optimum. Bootstraps the laws
-    from DATA unless --study or --law gives others.
+    size and tokens fix a run, and the table shows what it costs to be off the optimum, such as to over-train
+    a model of fixed size. Bootstraps the laws from DATA unless --study or --law gives others.
     """
     if flops is not None and hardware.given:
         raise UsageError(
@@ -65,7 +111,7 @@ def plan_command(
             "--device"
         )
     machines = hardware.read()
-    target, chosen = _read_target(
+    given = _read_target(
         {
             "flops": machines["flops"] if machines else flops,
             "params": params,
@@ -73,14 +119,16 @@ def plan_command(
             "loss": loss,
         }
     )
-    table = _read_models(models, chosen)
-    if target is None and table is None:
+    if not given and models is None:
         raise UsageError("nothing to plan: give --flops, --params, --tokens, --loss, --gpus or --models")
-    sample, level = laws.read("plan" if as_json else None), laws.level
+    others = _read_models(models)
+    sample, level = laws.read("plan" if as_json else None).at(variables=variables), laws.level
+    target, chosen = _fixed_run(sample, given)
+    table = _with_chosen(others, chosen)
 
     from chinchilla_jax.planning import place_models, plan
 
-    made = plan(sample, level=level, ratio=ratio, **target) if target else None
+    made = plan(sample, level=level, ratio=ratio, **target) if target else None  # type: ignore[arg-type]
     placed = place_models(sample, table, level=level) if table is not None else None
     if figures is not None:
         _draw(sample, level, placed, figures)
@@ -107,26 +155,33 @@ def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: 
     save_figures(drawn, folder)
 
 
-def _read_target(
-    named: dict[str, float | None],
-) -> tuple[dict[str, float] | None, tuple[float, float] | None]:
-    """The one target of the plan, and (params, tokens) if two numbers fix a run."""
+def _read_target(named: dict[str, float | None]) -> dict[str, float]:
+    """The target of the plan, or the two numbers that fix a run."""
     given = {name: value for name, value in named.items() if value is not None}
-    if len(given) <= 1:
-        return given or None, None
-    if len(given) > 2 or "loss" in given:
+    if len(given) > 2 or (len(given) == 2 and "loss" in given):
         options = [f"--{name}" for name in given]
         raise UsageError(
             f"{list_text(options)} cannot be combined; give one target, or two of --flops, "
             "--params and --tokens"
         )
-    from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+    return given
 
+
+def _fixed_run(
+    sample: LawSample, given: dict[str, float]
+) -> tuple[dict[str, float] | None, tuple[float, float] | None]:
+    """The one target of the plan, and (params, tokens) if two numbers fix a run."""
+    if len(given) <= 1:
+        return given or None, None
+    cost, share = sample.cost, sample.share
     if "flops" not in given:
         chosen = given["params"], given["tokens"]
-        return {"flops": training_flops(*chosen)}, chosen
+        return {"flops": float(cost.flops(chosen[0] * share, chosen[1]))}, chosen
     known = "params" if "params" in given else "tokens"
-    other = given["flops"] / (FLOPS_PER_PARAM_TOKEN * given[known])
+    if known == "params":
+        other = float(cost.tokens(given["flops"], given[known] * share))
+    else:
+        other = float(cost.params(given["flops"], given[known])) / share
     if other < 1:
         left = "tokens" if known == "params" else "parameters"
         raise UsageError(
@@ -136,17 +191,22 @@ def _read_target(
     return {"flops": given["flops"]}, chosen
 
 
-def _read_models(models: str | None, chosen: tuple[float, float] | None) -> pd.DataFrame | None:
-    import pandas as pd
-
+def _read_models(models: str | None) -> pd.DataFrame | None:
     from chinchilla_jax.planning import known_models, read_models
 
-    tables = []
-    if chosen is not None:
-        tables.append(pd.DataFrame({"model": ["as given"], "params": [chosen[0]], "tokens": [chosen[1]]}))
-    if models is not None:
-        tables.append(known_models() if models == "known" else read_models(models))
-    return pd.concat(tables, ignore_index=True) if tables else None
+    if models is None:
+        return None
+    return known_models() if models == "known" else read_models(models)
+
+
+def _with_chosen(models: pd.DataFrame | None, chosen: tuple[float, float] | None) -> pd.DataFrame | None:
+    """The models after the run that two numbers fix."""
+    import pandas as pd
+
+    if chosen is None:
+        return models
+    fixed = pd.DataFrame({"model": ["as given"], "params": [chosen[0]], "tokens": [chosen[1]]})
+    return fixed if models is None else pd.concat([fixed, models], ignore_index=True)
 
 
 def _fields(
@@ -164,7 +224,9 @@ def _fields(
         rows = output.doubtful_records(made.table, law_source.row_doubts(made))
         fields["plan"] = {row.pop("quantity"): row for row in rows}
         fields["rule_ratio"] = made.ratio
+        fields["beside"] = output.records(made.beside) or None
         fields["n_unreachable"] = made.n_unreachable
+        fields["n_edges"] = made.n_edges
         fields["other_boundary"] = output.optional_records(made.boundary)
         fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))
     if placed is not None:
@@ -213,7 +275,13 @@ def _print_plan(made: Plan) -> None:
             "compute (their E is above it): they count as infinite in compute, size and tokens, and are left "
             "out of ratio and overhead"
         )
+    if made.n_edges:
+        output.echo(
+            f"{made.n_edges:,} of {len(made.sample):,} laws have no optimum inside here, and are "
+            "left out of the rows that follow from it"
+        )
     output.print_boundary(made.boundary, made.sample.boundary)
+    _print_beside(made, columns)
     output.echo()
     shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
     published = [
@@ -225,6 +293,20 @@ def _print_plan(made: Plan) -> None:
         "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only; "
         "hoffmann2022 and chinchilla share theirs"
     )
+
+
+def _print_beside(made: Plan, columns: list[str]) -> None:
+    """The same budget spent otherwise, a line per way and quantity."""
+    for how, rows in made.beside.groupby("how", sort=False):
+        output.echo()
+        texts = [
+            (
+                quantity_label(row["quantity"]),
+                *(quantity_text(row["quantity"], row[name]) for name in columns),
+            )
+            for row in rows.to_dict("records")
+        ]
+        output.print_table((f"same budget, {how}", *columns), texts)
 
 
 def _reference_doubts(made: Plan) -> list[str]:
@@ -247,19 +329,21 @@ def _model_doubts(placed: pd.DataFrame, sample: LawSample) -> list[str]:
 
 
 def _print_models(placed: pd.DataFrame, sample: LawSample) -> None:
-    header = ("model", "tokens/param", "optimum", "P(under)", "P(over)", "overhead %", "verdict")
+    header = ("model", "tokens/param", "optimum", "P(under)", "P(over)", "overhead %", "loss", "verdict")
     rows = []
     for row in placed.to_dict("records"):
         optimum = f"{row[f'optimal_{HEADLINE}']:.3g}"
         overhead = f"{100 * row[f'overhead_{HEADLINE}']:.3g}"
+        loss = f"{row[f'loss_{HEADLINE}']:.4g}"
         if not sample.is_single:
             optimum += f" ({row['optimal_low']:.3g} to {row['optimal_high']:.3g})"
             overhead += f" ({100 * row['overhead_low']:.3g} to {100 * row['overhead_high']:.3g})"
+            loss += f" ({row['loss_low']:.4g} to {row['loss_high']:.4g})"
         probabilities = [f"{row['p_under']:.3f}", f"{row['p_over']:.3f}"]
         if sample.is_single:
             probabilities.clear()
         rows.append(
-            (row["model"], row["tokens_per_param"], optimum, *probabilities, overhead, row["verdict"])
+            (row["model"], row["tokens_per_param"], optimum, *probabilities, overhead, loss, row["verdict"])
         )
     output.print_table(
         [name for name in header if not (sample.is_single and name.startswith("P("))],

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import DataError, UsageError, short
 from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.provenance import Source
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, SIX_ND, Cost, training_flops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,8 @@ class Runs:
             numbers in plain units, shape (n,) each. Part of `data_hash` where there are any, and of `==`.
         source: what was read of the table: columns, units, rows left out. Empty for runs made from arrays.
             Not compared by `==`.
+        derived: which of params, tokens and flops was not given and computed from C = 6 N D; "" for none.
+            Not compared by `==`.
 
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
@@ -81,6 +83,7 @@ class Runs:
     centre: float | None = None
     variables: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     source: Source = dataclasses.field(default_factory=Source)
+    derived: str = ""
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only copies, compare their lengths, and compute the missing one."""
@@ -92,6 +95,7 @@ class Runs:
             found = ", ".join(f"{quantity} {length}" for quantity, length in lengths.items())
             raise DataError(f"Runs: arrays of different lengths ({found}); give one value per run in each")
         if missing:
+            object.__setattr__(self, "derived", missing)
             arrays[missing] = _read_only(missing, third_quantity(missing, arrays))
         for quantity, array in arrays.items():
             object.__setattr__(self, quantity, array)
@@ -161,6 +165,26 @@ class Runs:
         from chinchilla_jax.datasets.catalogue import is_embedded
 
         return () if is_embedded(self) else self.source.lines
+
+    @property
+    def cost(self) -> Cost:
+        """What training costs by the runs' own FLOP; 6 N D where these are 6 N D or were derived from it.
+
+        N are the parameters that a token passes through, where the runs tell them apart (`params_active`, or
+        `sparsity`).
+        """
+        from chinchilla_jax.datasets.catalogue import is_embedded
+        from chinchilla_jax.laws.measured_cost import fit_cost
+
+        columns = self.source.columns
+        if self.derived or is_embedded(self) or (columns and not set(QUANTITIES) <= set(columns)):
+            return SIX_ND
+        active = self.variables.get("params_active", self.params * (1 - self.variables.get("sparsity", 0.0)))
+        counts = np.stack([active, self.tokens, self.flops])
+        if not counts.size or not np.all((counts > 0) & np.isfinite(counts)):
+            return SIX_ND
+        params, tokens, flops = counts
+        return fit_cost(params, tokens, flops, f"the FLOP of {len(self)} runs")
 
     def with_params(self, params: ArrayLike, counting: str | None = None) -> Runs:
         """The same runs with other parameter counts.

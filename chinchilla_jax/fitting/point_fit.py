@@ -129,7 +129,7 @@ def ask_fit(
     own = read_weights(weights, len(runs))
     problem = with_width(problem, own, options)
     found = yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options)
-    return dataclasses.replace(with_unlike_rows(found, runs), read=runs.read_lines)
+    return dataclasses.replace(with_unlike_rows(found, runs), read=runs.read_lines, cost=runs.cost)
 
 
 def decided_objective(

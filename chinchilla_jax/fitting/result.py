@@ -12,6 +12,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.text import warnings_text
+from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
 
@@ -86,6 +87,7 @@ class FitResult:
         read: what was read of the table that the runs come from, one sentence each (`Runs.read_lines`).
         goodness: how well the law describes the runs; None where the fit is not certified, and of the fits of
             a study.
+        cost: what training costs by the runs' own FLOP (`Runs.cost`).
     """
 
     law: Any
@@ -105,6 +107,7 @@ class FitResult:
     warnings: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     goodness: Goodness | None = None
+    cost: Cost = SIX_ND
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""

@@ -1,18 +1,28 @@
-"""Training compute of dense transformers, C = 6 N D, and the budgets that people compare with.
+"""Training compute, C = 6 N D or as it was measured, and the budgets that people compare with.
 
-| code   | symbol | unit              |
-|--------|--------|-------------------|
-| params | N      | parameters, count |
-| tokens | D      | tokens, count     |
-| flops  | C      | FLOP              |
+| code         | symbol | unit                                                         |
+|--------------|--------|--------------------------------------------------------------|
+| params       | N      | parameters, count; of experts those that a token passes through |
+| tokens       | D      | tokens, count                                                |
+| flops        | C      | FLOP                                                         |
+| coefficient  | c      | FLOP per params^a tokens^b                                   |
+| params_power | a      | 1                                                            |
+| tokens_power | b      | 1                                                            |
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from chinchilla_jax._util.validation import positive_number
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.measured_cost import CostEvidence
 
 Values = TypeVar("Values", float, NDArray[np.float64])
 _SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
@@ -48,3 +58,94 @@ def usual_budget(data: str, flops: NDArray[np.float64]) -> float:
 def training_flops(params: Values, tokens: Values) -> Values:
     """C = 6 N D (FLOP)."""
     return FLOPS_PER_PARAM_TOKEN * params * tokens
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What training costs: C = c N^a D^b FLOP; 6 N D without arguments.
+
+    In the coordinates N^a and D^b every budget is the 6 N D of `as_6nd`, so that what has a closed form along
+    6 N D has one along any such cost.
+
+    Attributes:
+        coefficient: c, positive.
+        params_power: a, positive.
+        tokens_power: b, positive.
+        evidence: what the numbers were fitted to; None where they are given.
+
+    Raises:
+        UsageError: a number is not positive and finite.
+    """
+
+    coefficient: float = FLOPS_PER_PARAM_TOKEN
+    params_power: float = 1.0
+    tokens_power: float = 1.0
+    evidence: CostEvidence | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        positive_number("Cost: coefficient", self.coefficient, remedy="give FLOP such as 6")
+        for name in ("params_power", "tokens_power"):
+            positive_number(f"Cost: {name}", getattr(self, name), remedy="give a power near 1")
+
+    @property
+    def is_6nd(self) -> bool:
+        """Whether this is 6 N D itself."""
+        return self == SIX_ND
+
+    @property
+    def formula(self) -> str:
+        """As in "6.31 N D" or "2.13 N^1.046 D"."""
+        if self.is_6nd:
+            return "6 N D"
+        powers = {"N": self.params_power, "D": self.tokens_power}
+        factors = [name if power == 1 else f"{name}^{power:.4g}" for name, power in powers.items()]
+        return " ".join([f"{self.coefficient:.4g}", *factors])
+
+    def log_flops(self, log_params: ArrayLike, log_tokens: ArrayLike) -> Any:
+        """Ln C from ln N and ln D."""
+        return (
+            math.log(self.coefficient)
+            + self.params_power * np.asarray(log_params)
+            + self.tokens_power * np.asarray(log_tokens)
+        )
+
+    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """C (FLOP) of N parameters on D tokens."""
+        if self.is_6nd:
+            return np.asarray(training_flops(np.asarray(params, float), np.asarray(tokens, float)))
+        return _exp(self.log_flops(np.log(params), np.log(tokens)))
+
+    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
+        """The tokens that C FLOP pay for at N parameters."""
+        return _exp((np.log(flops) - self.log_flops(np.log(params), 0.0)) / self.tokens_power)
+
+    def params(self, flops: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """The parameters that C FLOP pay for on D tokens."""
+        return _exp((np.log(flops) - self.log_flops(0.0, np.log(tokens))) / self.params_power)
+
+    def per_6nd(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """C / (6 N D)."""
+        log_n, log_d = np.log(params), np.log(tokens)
+        return _exp(self.log_flops(log_n, log_d) - SIX_ND.log_flops(log_n, log_d))
+
+    @property
+    def per_token(self) -> Cost:
+        """The cost in proportion to tokens that describes the same compute best; usually this one."""
+        evidence = self.evidence
+        if self.tokens_power == 1.0:
+            return self
+        return SIX_ND if evidence is None or evidence.per_token is None else evidence.per_token
+
+    def as_6nd(self, flops: ArrayLike) -> NDArray[np.float64]:
+        """6 N^a D^b of a budget (FLOP)."""
+        return np.asarray(flops, dtype=np.float64) * (FLOPS_PER_PARAM_TOKEN / self.coefficient)
+
+
+def _exp(logs: Any) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.exp(logs))
+
+
+SIX_ND = Cost()
+"""C = 6 N D."""

@@ -68,7 +68,6 @@ class JointExperts(NaturalLaw):
         "a n_hat^delta N_a^(-alpha + gamma ln n_hat) + b n_hat^omega D^(-beta + zeta ln n_hat) + c"
     )
     source: ClassVar[str] = "Ludziejewski et al. 2025 (arXiv:2502.05172)"
-    has_optimum: ClassVar[bool] = False  # along 6 N D, which counts experts that do nothing
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "c": non_negative(1.36, high=3.0),
         "a": positive(35.91, low=3.0, high=1000.0),

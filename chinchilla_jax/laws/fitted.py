@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.blocks import LONG, blocks
-from chinchilla_jax._util.validation import positive_array
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.scaling_law import Values, log_counts, plain
 
 if TYPE_CHECKING:
+    from chinchilla_jax.laws.best_allocation import Allocation
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.laws.law import Law
 
@@ -64,11 +64,11 @@ class FittedLaws(Protocol):
         """Predicted loss (nats per token)."""
         ...
 
-    def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
+    def optimal(self, flops: ArrayLike, cost: Cost = SIX_ND) -> tuple[Values, Values]:
         """The parameters and tokens that give the lowest loss for a budget."""
         ...
 
-    def tokens_per_param(self, flops: ArrayLike) -> Values:
+    def tokens_per_param(self, flops: ArrayLike, cost: Cost = SIX_ND) -> Values:
         """D_opt / N_opt at each budget."""
         ...
 
@@ -166,36 +166,41 @@ class FittedLaw:
         found = np.exp(self.model.log_losses(self.theta, (u, v, *(x.ravel() for x in further)), design))
         return plain(found.reshape(self.shape + log_n.shape))
 
-    def tokens_per_param(self, flops: ArrayLike, **variables: float) -> Values:
-        """D_opt / N_opt at each budget along C = 6 N D, shape s + t.
+    def tokens_per_param(self, flops: ArrayLike, cost: Cost = SIX_ND, **variables: float) -> Values:
+        """D_opt / N_opt at each budget, shape s + t; N are the parameters that a token passes through.
 
         +inf where only tokens help, 0 where only parameters do, NaN where there is no optimum.
 
         Args:
             flops: training compute (FLOP).
+            cost: what training costs, C = 6 N D by default.
             **variables: what else the law predicts from, the same at every budget, see `Law.further`.
 
         Raises:
             UsageError: a budget is not positive and finite, or a variable of the law is missing.
         """
-        from chinchilla_jax.laws.prediction import tokens_per_param
+        found = self.allocate(flops, cost, **variables)
+        return plain(found.tokens_per_param.reshape(self.shape + np.shape(flops)))
 
-        budgets = positive_array("tokens_per_param: flops", flops)
-        rows = self.theta.reshape(-1, self.model.size)
-        found = tokens_per_param(self.model, self.design, rows, budgets.ravel(), variables)
-        return plain(found.reshape(self.shape + budgets.shape))
-
-    def optimal(self, flops: ArrayLike, **variables: float) -> tuple[Values, Values]:
-        """The parameters and tokens of lowest loss for a budget along C = 6 N D, each of shape s + t.
+    def optimal(self, flops: ArrayLike, cost: Cost = SIX_ND, **variables: float) -> tuple[Values, Values]:
+        """The parameters and tokens of lowest loss for a budget, each of shape s + t.
 
         Raises:
             UsageError: a budget is not positive and finite, or a variable of the law is missing.
         """
-        budgets = positive_array("optimal: flops", flops)
-        with np.errstate(divide="ignore", over="ignore"):
-            log_ratio = np.log(self.tokens_per_param(budgets, **variables))
-            log_nd = np.log(budgets) - math.log(FLOPS_PER_PARAM_TOKEN)
-            return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
+        found, shape = self.allocate(flops, cost, **variables), self.shape + np.shape(flops)
+        return plain(found.params.reshape(shape)), plain(found.tokens.reshape(shape))
+
+    def allocate(self, flops: ArrayLike, cost: Cost = SIX_ND, **variables: float) -> Allocation:
+        """`optimal` with what each optimum is, for laws (R,) and budgets (q,) in rows and columns.
+
+        Raises:
+            UsageError: a budget is not positive and finite, or a variable of the law is missing.
+        """
+        from chinchilla_jax.laws.best_allocation import best_allocation
+
+        rows = self.theta.reshape(-1, self.model.size)
+        return best_allocation(self.model, self.design, rows, np.ravel(flops), cost, variables)
 
     def log_ratio_line(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """ln(D_opt / N_opt) as a line in ln(C / 6): (intercept, slope), each of the laws' shape.

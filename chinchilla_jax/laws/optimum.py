@@ -26,10 +26,19 @@ def known_ratio(ratio: float) -> float:
     return float(ratio) if 0 < ratio < math.inf else math.nan
 
 
-def has_optimum(law: ScalingLaw) -> NDArray[np.bool_]:
-    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite."""
-    fields = np.stack([np.asarray(getattr(law, name)) for name in ("A", "B", "alpha", "beta")])
-    return ((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(law.E))
+def has_optimum(law: FittedLaws) -> NDArray[np.bool_]:
+    """Whether each law has a best allocation inside the plane: A, B, alpha and beta positive and finite.
+
+    Laws without a closed form are asked at each budget: here only whether they were found.
+    """
+    if isinstance(law, FittedLaw):
+        same = law.model.allocation_law(law.theta, law.design)
+        if same is None:
+            return np.asarray(np.isfinite(law.theta).all(axis=-1) & law.model.has_optimum)
+        return has_optimum(same)
+    named = law.as_dict()
+    fields = np.stack([np.asarray(named[name]) for name in ("A", "B", "alpha", "beta")])
+    return np.asarray(((fields > 0) & np.isfinite(fields)).all(axis=0) & np.isfinite(np.asarray(named["E"])))
 
 
 def no_optimum(law: FittedLaws) -> str:
@@ -51,6 +60,12 @@ def no_optimum(law: FittedLaws) -> str:
             if value <= 0:
                 return f"{name} is {value:.4g}, so that more {what} do not lower the loss"
     return "a parameter of the law is not finite"
+
+
+def no_optimum_anywhere(law: FittedLaws) -> str:
+    """`no_optimum`, for laws that need not be asked at a budget; "" for those that must be."""
+    searched = isinstance(law, FittedLaw) and law.model.allocation_law(law.theta, law.design) is None
+    return "" if searched and law.model.has_optimum else no_optimum(law)  # type: ignore[attr-defined]
 
 
 def require_optimum(law: FittedLaws, source: str, remedy: str = REMEDY) -> None:

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import positive_array, real_array
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, SIX_ND, Cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,11 +183,12 @@ class ScalingLaw:
         of_params, of_tokens = self._terms(log_n, log_d, log_n.ndim)
         return plain(of_params), plain(of_tokens)
 
-    def optimal(self, flops: ArrayLike) -> tuple[Values, Values]:
-        """The parameters and tokens that give the lowest loss for a budget, along C = 6 N D.
+    def optimal(self, flops: ArrayLike, cost: Cost = SIX_ND) -> tuple[Values, Values]:
+        """The parameters and tokens that give the lowest loss for a budget.
 
         Args:
             flops: training compute C (FLOP), positive and finite, shape t.
+            cost: what training costs, C = 6 N D by default.
 
         Returns:
             (params, tokens), counts, each of shape s + t; the class docstring says what happens at the edges.
@@ -195,21 +196,36 @@ class ScalingLaw:
         Raises:
             UsageError: a budget is not positive and finite.
         """
+        if not cost.is_6nd:
+            params, tokens = self.along(cost).optimal(cost.as_6nd(positive_array("optimal: flops", flops)))
+            return params ** (1 / cost.params_power), tokens ** (1 / cost.tokens_power)
         log_nd = _log_positive("optimal: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
         intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
         log_ratio = intercept + slope * log_nd
         with np.errstate(over="ignore"):
             return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
 
-    def tokens_per_param(self, flops: ArrayLike) -> Values:
+    def along(self, cost: Cost) -> ScalingLaw:
+        """The same law in the coordinates N^a and D^b, in which the budgets of `cost` are those of 6 N D."""
+        if cost.params_power == cost.tokens_power == 1.0:
+            return self
+        alpha, beta = self.alpha / cost.params_power, self.beta / cost.tokens_power
+        return dataclasses.replace(self, alpha=alpha, beta=beta)
+
+    def tokens_per_param(self, flops: ArrayLike, cost: Cost = SIX_ND) -> Values:
         """D_opt / N_opt at each budget, shape s + t; edges as in the class docstring.
 
         Args:
             flops: training compute C (FLOP), positive and finite, shape t.
+            cost: what training costs, C = 6 N D by default.
 
         Raises:
             UsageError: a budget is not positive and finite.
         """
+        if not cost.is_6nd:
+            params, tokens = self.optimal(flops, cost)
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                return plain(np.asarray(np.divide(tokens, params)))
         log_nd = _log_positive("tokens_per_param: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
         intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
         with np.errstate(over="ignore"):

@@ -21,7 +21,6 @@ class SparseExperts(NaturalLaw):
     defaults: ClassVar[Mapping[str, float]] = MappingProxyType({"sparsity": 0.0})
     formula: ClassVar[str] = "a N^-alpha + b D^-beta + c (1-S)^-lambda + d (1-S)^-delta N^-gamma + e"
     source: ClassVar[str] = "Abnar et al. 2025 (arXiv:2501.12370), eq. 6; start as in its table 3"
-    has_optimum: ClassVar[bool] = False  # along 6 N D, which counts experts that do nothing
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "e": non_negative(0.94, high=3.0),
         "a": positive(16612.5, low=100.0, high=1e6),

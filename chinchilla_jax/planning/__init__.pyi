@@ -1,5 +1,6 @@
-from chinchilla_jax.planning.allocation import Plan as Plan
-from chinchilla_jax.planning.allocation import plan as plan
+from chinchilla_jax.laws.compute import SIX_ND as SIX_ND
+from chinchilla_jax.laws.compute import Cost as Cost
+from chinchilla_jax.planning.architecture_costs import read_architecture_cost as read_architecture_cost
 from chinchilla_jax.planning.costs import FLOP_COSTS as FLOP_COSTS
 from chinchilla_jax.planning.costs import Costs as Costs
 from chinchilla_jax.planning.costs import Demand as Demand
@@ -38,6 +39,8 @@ from chinchilla_jax.planning.models import VERDICTS as VERDICTS
 from chinchilla_jax.planning.models import known_models as known_models
 from chinchilla_jax.planning.models import place_models as place_models
 from chinchilla_jax.planning.models import read_models as read_models
+from chinchilla_jax.planning.plans import Plan as Plan
+from chinchilla_jax.planning.plans import plan as plan
 from chinchilla_jax.planning.prediction import Prediction as Prediction
 from chinchilla_jax.planning.prediction import predict as predict
 from chinchilla_jax.planning.prediction_against import Against as Against

@@ -10,7 +10,8 @@
 
     cost = N (6 p_train D + 2 p_read D_in + 2 p_write D_out)      Sardana & Frankle 2023, arXiv:2401.00448
 
-The optimum depends only on b/a of cost = N (a D + b): the demand in units of training tokens.
+Where training costs c N^a D, serving a token costs a third of that per token, as here: c N^a / 3. The optimum
+depends only on v/u of cost = N^a (u D + v): the demand in units of training tokens.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import non_negative_number, positive_number
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.planning.hardware import SECONDS_PER_HOUR, utilisation
 
-INFERENCE_FLOPS = 2.0  # per parameter and token
+FORWARD = 1 / 3  # of the FLOP of training on a token: 2 N of 6 N
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,7 @@ class Costs:
         read: per FLOP of input tokens.
         write: per FLOP of output tokens.
         unit: unit of the costs: "FLOP" or a currency.
+        compute: FLOP of training, with no power of D other than 1: serving costs what the model costs.
 
     Raises:
         UsageError: training is free, or a cost is negative or not finite.
@@ -78,12 +81,17 @@ class Costs:
     read: float = 1.0
     write: float = 1.0
     unit: str = "FLOP"
+    compute: Cost = SIX_ND
 
     def __post_init__(self) -> None:
         """Check the three costs."""
         positive_number("train", self.train, remedy="give the cost per FLOP of training")
         for name in ("read", "write"):
             non_negative_number(name, getattr(self, name), remedy="give a cost per FLOP, 0 or more")
+        if self.compute.tokens_power != 1.0:
+            raise UsageError(
+                f"Costs: compute is {self.compute.formula}; give a cost in proportion to D (`Cost.per_token`)"
+            )
 
     @classmethod
     def rented(cls, *, train: Machine, read: Machine, write: Machine, unit: str = "USD") -> Costs:
@@ -94,18 +102,18 @@ class Costs:
 
     def training(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """Cost of training."""
-        return np.asarray(FLOPS_PER_PARAM_TOKEN * self.train * np.asarray(params) * np.asarray(tokens))
+        return np.asarray(self.train * self.compute.flops(params, tokens))
 
     def inference(self, params: ArrayLike, demand: Demand) -> NDArray[np.float64]:
         """Lifetime cost of inference."""
-        return np.asarray(self._per_param(demand) * np.asarray(params))
+        return np.asarray(FORWARD * self.compute.flops(params, 1.0) * self._priced(demand))
 
     def demand_in_training_tokens(self, demand: Demand) -> float:
-        """b/a: how many training tokens cost as much as the demand, at any size of the model."""
-        return self._per_param(demand) / (FLOPS_PER_PARAM_TOKEN * self.train)
+        """v/u: how many training tokens cost as much as the demand, at any size of the model."""
+        return FORWARD * self._priced(demand) / self.train
 
-    def _per_param(self, demand: Demand) -> float:
-        return INFERENCE_FLOPS * (self.read * demand.input_tokens + self.write * demand.output_tokens)
+    def _priced(self, demand: Demand) -> float:
+        return self.read * demand.input_tokens + self.write * demand.output_tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,13 +37,13 @@ from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
-from chinchilla_jax.planning.plausibility import compute_doubt, plan_doubts
+from chinchilla_jax.planning.plausibility import compute_doubt, cost_doubt, plan_doubts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,12 +100,14 @@ class InferencePlan:
     def doubts(self) -> dict[str, str]:
         """What makes a row of `table` hard to believe, by quantity; see `plausibility.py`.
 
-        The compute of its training is 6 N D of the row of the point fit, whatever the unit of the costs.
+        The compute of its training is that of the row of the point fit, whatever the unit of the costs.
         """
         found = plan_doubts(self.table, self.sample.largest_flops)
         point = self.table.set_index("quantity")[HEADLINE]
-        flops = float(training_flops(point["params"], point["tokens"]))
-        said = compute_doubt(flops, self.sample.largest_flops)
+        compute = self.costs.compute
+        flops = float(compute.flops(point["params"], point["tokens"]))
+        far = compute_doubt(flops, self.sample.largest_flops)
+        said = "; ".join(filter(None, (far, cost_doubt(compute, point["params"], point["tokens"]))))
         for quantity in ("params", "tokens", "training_cost") if said else ():
             found[quantity] = "; ".join(filter(None, (said, found.get(quantity))))
         return found
@@ -128,7 +130,8 @@ def inference_plan(
         loss: quality as a loss (nats per token). Give either this or `like_params`.
         like_params: quality as that of the compute-optimal model of this size: a different loss under each
             law.
-        costs: per FLOP; by default cost is counted in FLOP.
+        costs: per FLOP; by default cost is counted in FLOP. Where their compute is 6 N D, that of the sample
+            takes its place.
         level: mass of the central percentile intervals.
 
     Raises:
@@ -140,16 +143,19 @@ def inference_plan(
 
     central_tails(level)  # a wrong level fails before any work
     target, value = _one_quality(loss, like_params)
+    one, laws = sample.five_parameter("inference")
+    if costs.compute.is_6nd:
+        costs = dataclasses.replace(costs, compute=sample.cost.per_token)
     if target == "loss":
         require_reachable(sample, value)
-    point = _plan_of(sample.point, target, value, demand, costs)
+    point = _plan_of(one, target, value, demand, costs)
     require_room(f"{target} {value:g} with this demand", point)
     if not np.isfinite(point["baseline_cost"]):
         raise UsageError(
             f"inference plan: the cost of serving {demand.input_tokens + demand.output_tokens:g} tokens "
             "exceeds float64; give a demand such as 2e12 tokens"
         )
-    every = _plan_of(sample.laws, target, value, demand, costs)
+    every = _plan_of(laws, target, value, demand, costs)
     residual = float(max(np.max(point["residual"]), np.max(every["residual"])))
     if not residual <= TOLERANCE:
         raise ChinchillaError(
@@ -164,27 +170,30 @@ def inference_plan(
         costs=costs,
         level=float(level),
         residual=residual,
-        n_unreachable=int((value <= np.asarray(sample.laws.E)).sum()) if target == "loss" else 0,
+        n_unreachable=int((value <= np.asarray(laws.E)).sum()) if target == "loss" else 0,
         boundary=boundary_table(
             sample,
             level,
             {
-                ("tokens_per_param", np.nan): lambda law: _plan_of(law, target, value, demand, costs)[
-                    "tokens_per_param"
-                ]
+                ("tokens_per_param", np.nan): lambda law: _plan_of(
+                    cast("ScalingLaw", law), target, value, demand, costs
+                )["tokens_per_param"]
             },
         ),
         sample=sample,
     )
 
 
-def served_optimum(law: ScalingLaw, loss: ArrayLike, served: ArrayLike) -> ServedOptimum:
-    """Minimise N (D + T) at a given loss.
+def served_optimum(
+    law: ScalingLaw, loss: ArrayLike, served: ArrayLike, compute: Cost = SIX_ND
+) -> ServedOptimum:
+    """Minimise N (D + T) at a given loss; N^a (D + T) where training costs c N^a D.
 
     Args:
         law: laws with an optimum, shape s.
         loss: nats per token, shape t, broadcast against s.
         served: T, demand in training tokens (`Costs.demand_in_training_tokens`), 0 or more, broadcast too.
+        compute: what training costs.
 
     Raises:
         UsageError: a loss is not finite, or a demand not finite and 0 or more.
@@ -194,11 +203,12 @@ def served_optimum(law: ScalingLaw, loss: ArrayLike, served: ArrayLike) -> Serve
         raise UsageError("served_optimum: give finite losses, and demands of 0 or more tokens")
     with np.errstate(divide="ignore"):
         log_excess = np.log(np.maximum(wanted - law.E, 0.0))
-    return _served(law, log_excess, demand)
+    return _served(law, log_excess, demand, compute)
 
 
-def _served(law: ScalingLaw, log_excess: Array, served: ArrayLike) -> ServedOptimum:
+def _served(law: ScalingLaw, log_excess: Array, served: ArrayLike, compute: Cost) -> ServedOptimum:
     """`served_optimum` from ln(loss - E), which keeps the digits of a small excess; -inf is unreachable."""
+    law = law.along(compute)
     with np.errstate(divide="ignore"):
         log_a, log_b, log_served = np.log(law.A), np.log(law.B), np.log(served)
     fields = np.broadcast_arrays(log_a - log_excess, log_b - log_excess, law.alpha, law.beta, log_served)
@@ -211,7 +221,7 @@ def _served(law: ScalingLaw, log_excess: Array, served: ArrayLike) -> ServedOpti
         log_n, log_d, residual = (np.asarray(each).reshape(shape) for each in found)
     with np.errstate(over="ignore", under="ignore"):
         return ServedOptimum(
-            params=np.where(reachable, np.exp(log_n), np.inf),
+            params=np.where(reachable, np.exp(log_n / compute.params_power), np.inf),
             tokens=np.where(reachable, np.exp(log_d), np.inf),
             residual=np.where(reachable, residual, 0.0),
         )
@@ -248,24 +258,27 @@ def _solve(log_a: Any, log_b: Any, alpha: Any, beta: Any, log_served: Any) -> tu
 
 
 @beyond_float64()
-def loss_like(law: ScalingLaw, params: ArrayLike) -> Array:
+def loss_like(law: ScalingLaw, params: ArrayLike, compute: Cost = SIX_ND) -> Array:
     """Loss of the compute-optimal model of this size under each law (nats per token)."""
-    return np.asarray(law.E + np.exp(_log_excess_like(law, params)))
+    return np.asarray(law.E + np.exp(_log_excess_like(law, params, compute)))
 
 
-def _log_excess_like(law: ScalingLaw, params: ArrayLike) -> Array:
-    return log_optimal_excess(law, log_budget(law, "params", params))
+def _log_excess_like(law: ScalingLaw, params: ArrayLike, compute: Cost) -> Array:
+    along = law.along(compute)
+    return log_optimal_excess(along, log_budget(along, "params", np.power(params, compute.params_power)))
 
 
 @beyond_float64()
 def _plan_of(law: ScalingLaw, target: str, value: float, demand: Demand, costs: Costs) -> dict[str, Array]:
+    compute = costs.compute
     if target == "loss":
         loss = np.full(law.shape, value)
         log_excess = np.log(np.maximum(loss - law.E, 0.0))
     else:
-        loss, log_excess = loss_like(law, value), _log_excess_like(law, value)
-    best = _served(law, log_excess, costs.demand_in_training_tokens(demand))
-    base = _served(law, log_excess, 0.0)
+        log_excess = _log_excess_like(law, value, compute)
+        loss = law.E + np.exp(log_excess)
+    best = _served(law, log_excess, costs.demand_in_training_tokens(demand), compute)
+    base = _served(law, log_excess, 0.0, compute)
     training, serving = costs.training(best.params, best.tokens), costs.inference(best.params, demand)
     baseline = costs.training(base.params, base.tokens) + costs.inference(base.params, demand)
     saved = baseline - (training + serving)

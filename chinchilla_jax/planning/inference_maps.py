@@ -79,9 +79,11 @@ def ratio_map(
         Demand(input_tokens=1.0 - output_share, output_tokens=output_share)
     )
     served = per_token * tokens[:, None]
-    best = served_optimum(law, losses[None, :], served)
-    base = served_optimum(law, losses[None, :], 0.0)
-    cost, base_cost = best.params * (best.tokens + served), base.params * (base.tokens + served)
+    best = served_optimum(law, losses[None, :], served, costs.compute)
+    base = served_optimum(law, losses[None, :], 0.0, costs.compute)
+    power = costs.compute.params_power
+    cost = best.params**power * (best.tokens + served)
+    base_cost = base.params**power * (base.tokens + served)
     return RatioMap(
         loss=losses,
         demand=tokens,

@@ -25,8 +25,7 @@ def compare_methods(
     Args:
         result: of `isoflop`.
         sample: laws fitted to the same runs.
-        flops: budgets (FLOP) to prescribe for, counted as the table counts its compute. Where that is not
-            6 N D, the laws are asked for the 6 N D of the parabolas' optimum.
+        flops: budgets (FLOP) to prescribe for, by the cost of `result`, which both methods are asked for.
         level: mass of the intervals.
 
     Returns:
@@ -39,14 +38,12 @@ def compare_methods(
     budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
     # NaN in resamples without a power law; `summary` leaves them out.
     params, tokens = result.optimal(budgets)
-    counted = result.as_6nd(budgets)
-    point_params, point_tokens = (np.asarray(each) for each in sample.point.optimal(counted))
-    laws_params, laws_tokens = (np.asarray(each) for each in sample.laws.optimal(counted))
+    sample = sample.at(result.cost)
+    point, laws = sample.five_parameter("IsoFLOP beside a parametric fit")
+    point_params, point_tokens = (np.asarray(each) for each in point.optimal(budgets, sample.cost))
+    laws_params, laws_tokens = (np.asarray(each) for each in laws.optimal(budgets, sample.cost))
     rows: list[tuple[object, ...]] = []
-    far = {
-        budget: compute_doubt(own, sample.largest_flops)
-        for budget, own in zip(budgets.tolist(), counted.tolist(), strict=True)
-    }
+    far = {budget: compute_doubt(budget, sample.largest_flops) for budget in budgets.tolist()}
 
     def doubt(quantity: str, distance: str, numbers: tuple[float, float, float, float]) -> str:
         estimate, low, high, _ = numbers
@@ -61,7 +58,8 @@ def compare_methods(
         for method, numbers in found.items():
             rows.append((method, quantity, at, *numbers, doubt(quantity, far.get(at, ""), numbers)))
 
-    add("exponent_params", np.nan, result.exponent, sample.point.exponents[0], sample.laws.exponents[0])
+    exponents = (each.along(sample.cost).exponents[0] / sample.cost.params_power for each in (point, laws))
+    add("exponent_params", np.nan, result.exponent, *exponents)
     ratios, point_ratios = tokens / params, point_tokens / point_params
     laws_ratios = laws_tokens / laws_params
     for i, budget in enumerate(budgets.tolist()):

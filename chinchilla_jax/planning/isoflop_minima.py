@@ -42,7 +42,7 @@ from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.bootstrapping.schemes import Pairs
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, Cost
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.planning.isoflop_budgets import LEAST_BUDGETS, grouped_by_budget
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, summary
@@ -81,6 +81,7 @@ class IsoflopResult:
         n_sizes: distinct sizes per budget, (k,).
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
         members: positions of the runs of each budget, k arrays.
+        cost: what training costs: that of the runs' own FLOP, or the one that was asked for.
     """
 
     flops: Array
@@ -98,6 +99,7 @@ class IsoflopResult:
     n_sizes: NDArray[np.int64]
     parabolas: Array
     members: tuple[NDArray[np.intp], ...]
+    cost: Cost
 
     @property
     def n_failed(self) -> int:
@@ -108,18 +110,6 @@ class IsoflopResult:
     def per_token(self) -> Array:
         """FLOP per parameter and token at the minima on all runs, (k,); NaN without a minimum."""
         return self.flops / (self.params[0] * self.tokens[0])
-
-    def as_6nd(self, flops: ArrayLike) -> Array:
-        """6 N D of the optimum at each budget as the table counts it (FLOP), (t,), on all runs.
-
-        Laws take a budget as 6 N D. The budgets themselves where the table's compute is 6 N D.
-        """
-        budgets = np.atleast_1d(np.asarray(flops, dtype=np.float64))
-        params, tokens = (each[0] for each in self.optimal(budgets))
-        with beyond_float64():
-            counted = training_flops(params, tokens)
-        same = np.abs(self.per_token / FLOPS_PER_PARAM_TOKEN - 1) < _DERIVED
-        return budgets if same[~np.isnan(self.per_token)].all() else np.asarray(counted)
 
     def minima(self, level: float = 0.8) -> pd.DataFrame:
         """One row per budget.
@@ -177,6 +167,7 @@ def isoflop(
     seed: int = 0,
     scheme: Scheme | None = None,
     extrapolated: bool = False,
+    cost: Cost | None = None,
 ) -> IsoflopResult:
     """Estimate the optimum by IsoFLOP parabolas.
 
@@ -190,6 +181,7 @@ def isoflop(
         scheme: weights the runs of all budgets at once, as in a bootstrap; None, or `Pairs`, draws runs with
             replacement within each budget.
         extrapolated: keep minima outside the sizes of their budget in the power law, as published fits do.
+        cost: what training costs, which gives the tokens of a minimum; None for the table's own tokens.
 
     Raises:
         UsageError: an argument is out of range, or the scheme has no weights.
@@ -210,7 +202,9 @@ def isoflop(
     ]
     log_params = np.stack([each[0] for each in minima], axis=1)
     loss = np.stack([each[1] for each in minima], axis=1)
-    per_token = [_log_per_token(runs, rows, each[0]) for (_, rows), each in zip(groups, minima, strict=True)]
+    per_token = [
+        _log_per_token(runs, rows, each[0], cost) for (_, rows), each in zip(groups, minima, strict=True)
+    ]
     log_tokens = np.log(flops) - np.stack(per_token, axis=1) - log_params
     sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
     with beyond_float64():
@@ -238,6 +232,7 @@ def isoflop(
         n_sizes=np.array([len(np.unique(runs.params[rows])) for _, rows in groups]),
         parabolas=np.array([each[2] for each in minima]),
         members=tuple(rows for _, rows in groups),
+        cost=runs.cost if cost is None else cost,
     )
 
 
@@ -302,8 +297,12 @@ def _minima(log_params: Array, loss: Array, weights: Array) -> tuple[Array, Arra
     )
 
 
-def _log_per_token(runs: Runs, rows: NDArray[np.intp], log_params: Array) -> Array:
-    """ln(C / (N D)) of the runs of one budget as a line in ln N, at each ln N*; ln 6 where it is that."""
+def _log_per_token(runs: Runs, rows: NDArray[np.intp], log_params: Array, cost: Cost | None) -> Array:
+    """ln(C / (N D)) at each ln N* of one budget: of the cost, or of the runs as a line in ln N."""
+    if cost is not None:
+        log_flops = np.log(np.median(runs.flops[rows]))
+        log_tokens = (log_flops - cost.log_flops(log_params, 0.0)) / cost.tokens_power
+        return np.asarray(log_flops - log_params - log_tokens)
     log_n = np.log(runs.params[rows])
     log_kappa = np.log(runs.flops[rows]) - log_n - np.log(runs.tokens[rows])
     if np.all(np.abs(log_kappa - math.log(FLOPS_PER_PARAM_TOKEN)) < _DERIVED):

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError
+from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError, unknown_name
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum, no_optimum_sentence
+from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY, active_share
+from chinchilla_jax.laws.compute import SIX_ND, Cost
+from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
+from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum_anywhere, no_optimum_sentence
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
-from chinchilla_jax.planning.plausibility import largest_compute
+from chinchilla_jax.planning.plausibility import Counts, is_countable
 from chinchilla_jax.planning.run_errors import RunErrors
 from chinchilla_jax.solvers.counted import counted_lanes, other_boundary, shows_other
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -43,14 +46,14 @@ class LawSample:
     """Laws to decide by; use one of the `from_` methods.
 
     Attributes:
-        laws: the laws that count, fields (R,), R at least 1.
+        laws: the laws that count, (R,), R at least 1.
         point: the point fit, a single law.
         source: where they come from, in a few words.
         n_failed: resamples left out because their fit has no certificate.
         n_without_optimum: certified laws left out because more parameters or more tokens do not help
             (alpha, beta, A or B is not positive), so that no budget has a best allocation.
         warnings: what a reader must know before using the numbers, one sentence each.
-        largest_flops: 6 N D of the largest run that was fitted (FLOP); None where the runs are not known.
+        largest_run: active parameters and tokens of the run of most 6 N D; None where the runs are not known.
         resampling: what scheme="auto" chose and why; empty where the scheme was given.
         scheme: how the runs were resampled; None where the laws are not a bootstrap's.
         other: the same with the other choice about laws with E = 0, where enough of them are concerned that
@@ -59,15 +62,17 @@ class LawSample:
         runs: the runs that were fitted, where they are known.
         errors: what the errors of new runs are drawn from, and
         goodness: how well the law describes the runs; both None where the laws are not a bootstrap's.
+        cost: what training costs: that of the runs' own FLOP, where they have any.
+        variables: what else the laws predict from, the same in every plan.
     """
 
-    laws: ScalingLaw
-    point: ScalingLaw
+    laws: FittedLaws
+    point: FittedLaws
     source: str
     n_failed: int = 0
     n_without_optimum: int = 0
     warnings: tuple[str, ...] = ()
-    largest_flops: float | None = None
+    largest_run: tuple[float, float] | None = None
     resampling: str = ""
     scheme: Scheme | None = None
     other: LawSample | None = None
@@ -75,6 +80,8 @@ class LawSample:
     runs: Runs | None = None
     errors: RunErrors | None = None
     goodness: Goodness | None = None
+    cost: Cost = SIX_ND
+    variables: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of laws that count."""
@@ -85,6 +92,81 @@ class LawSample:
         """Whether it is a single law, for which intervals are meaningless."""
         return len(self) == 1
 
+    @property
+    def largest_flops(self) -> float | None:
+        """What the largest run that was fitted cost (FLOP); None where the runs are not known."""
+        return None if self.largest_run is None else float(self.cost.flops(*self.largest_run))
+
+    def five_parameter(self, what: str) -> tuple[ScalingLaw, ScalingLaw]:
+        """(point, laws), for answers that have closed forms of the five-parameter law only.
+
+        Raises:
+            UsageError: these are laws of another kind.
+        """
+        if not isinstance(self.point, ScalingLaw) or not isinstance(self.laws, ScalingLaw):
+            raise UsageError(
+                f"{what} needs the five-parameter law, and these laws are {self.laws_name}; fit that"
+            )
+        return self.point, self.laws
+
+    @property
+    def laws_name(self) -> str:
+        """The law's name, as in `laws.LAWS`."""
+        return self.point.model.name if isinstance(self.point, FittedLaw) else "chinchilla"
+
+    def at(self, cost: Cost | str | None = None, variables: Mapping[str, float] | None = None) -> LawSample:
+        """The same laws with this cost of training and these variables; None keeps what they have.
+
+        Args:
+            cost: a cost, "6nd" for 6 N D, or "measured" for that of the runs' own FLOP.
+            variables: what else the laws predict from, by name, such as {"unique_tokens": 3e11}.
+
+        Raises:
+            UsageError: no FLOP were measured, or the laws have no such variable.
+        """
+        if isinstance(cost, str):
+            cost = self._named_cost(cost)
+        if variables and not isinstance(self.point, FittedLaw):
+            name = next(iter(variables))
+            raise UsageError(
+                f"these laws predict from params and tokens alone, and {name} is given; fit a law that has "
+                f"it, such as --law repeated_data (law='repeated_data' in Python)"
+            )
+        given = {name: float(value) for name, value in {**self.variables, **(variables or {})}.items()}
+        made = dataclasses.replace(self, cost=self.cost if cost is None else cost, variables=given)
+        other = None if self.other is None else self.other.at(made.cost, variables)
+        return dataclasses.replace(made, other=other)
+
+    @property
+    def share(self) -> float:
+        """Active parameters over all of them."""
+        return active_share(self.variables)
+
+    def optimal(self, laws: FittedLaws, flops: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(params, tokens) of these laws at budgets (FLOP), by the sample's cost and at its variables."""
+        given = self.variables if isinstance(laws, FittedLaw) else {}
+        params, tokens = laws.optimal(flops, self.cost, **given)
+        return np.asarray(params), np.asarray(tokens)
+
+    def loss(self, laws: FittedLaws, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """The loss of these laws (nats per token) at counts, at the variables of the sample."""
+        if not isinstance(laws, FittedLaw):
+            return np.asarray(laws.loss(params, tokens))
+        own = {ACTIVE: params} if ACTIVE in laws.model.variables else {}
+        return np.asarray(laws.loss(params, tokens, **self.variables, **own))
+
+    def _named_cost(self, name: str) -> Cost:
+        if name == "6nd":
+            return SIX_ND
+        if name != "measured":
+            raise unknown_name("cost", name, ("6nd", "measured"))
+        if self.cost.is_6nd:
+            raise UsageError(
+                f"{self.source}: no FLOP other than 6 N D were measured; the table needs columns for params, "
+                "tokens and flops"
+            )
+        return self.cost
+
     @classmethod
     def from_bootstrap(cls, result: BootstrapResult, source: str = "bootstrap") -> LawSample:
         """The laws of `chinchilla_jax.bootstrap` that count.
@@ -92,24 +174,18 @@ class LawSample:
         Raises:
             NoEstimateError: the point fit is not certified.
             NoOptimumError: none of them, or not the point fit, has an optimum.
-            UsageError: the bootstrap is of another law.
         """
-        if not isinstance(result.laws, ScalingLaw):
-            raise UsageError(
-                f"this bootstrap is of {result.point.model.name}; plans are made from the five-parameter law"
-            )
         require_estimate(result.point.status, source, result.point.reason)
         made = cls._both_ways(result.laws, result.status_codes, result.point.law, source, result.boundary)
-        largest = largest_compute(result.design)
         return dataclasses.replace(
             made,
             warnings=result.warnings,
-            largest_flops=largest,
+            largest_run=_largest_run(result.design, result.point.model.variables[2:]),
             resampling=result.dependence.sentence if result.dependence else "",
             scheme=result.scheme,
             errors=RunErrors.of(result),
             goodness=result.point.goodness,
-        )
+        ).at(result.point.cost)
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
@@ -132,10 +208,10 @@ class LawSample:
         require_estimate(Status[str(rows["status"].iloc[0])], source)
         made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
-            largest = largest_compute(study.runs())
+            largest = _largest_run(study.runs())
         except DataError:  # the table has gone, and the distance from it is unknown
             largest = None
-        return dataclasses.replace(made, largest_flops=largest)
+        return dataclasses.replace(made, largest_run=largest)
 
     @classmethod
     def from_law(cls, law: ScalingLaw, source: str = "one law") -> LawSample:
@@ -144,7 +220,7 @@ class LawSample:
         Raises:
             DataError: none has an optimum.
         """
-        laws = law if law.shape else law.map(np.atleast_1d)
+        laws = law if law.shape else law.map(np.atleast_1d)  # a ScalingLaw: others know their runs
         point = law[0] if law.shape else law
         remedy = "give a law with A, B, alpha and beta above 0"
         # The law is the caller's own.
@@ -153,9 +229,9 @@ class LawSample:
     @classmethod
     def _both_ways(
         cls,
-        laws: ScalingLaw,
+        laws: FittedLaws,
         codes: NDArray[np.int8],
-        point: ScalingLaw,
+        point: FittedLaws,
         source: str,
         boundary: str,
     ) -> LawSample:
@@ -176,16 +252,16 @@ class LawSample:
     @classmethod
     def _filtered(
         cls,
-        laws: ScalingLaw,
+        laws: FittedLaws,
         counted: NDArray[np.bool_],
-        point: ScalingLaw,
+        point: FittedLaws,
         source: str,
         remedy: str = REMEDY,
         error: type[ChinchillaError] = NoOptimumError,
     ) -> LawSample:
         inside = has_optimum(laws)
         kept = counted & inside
-        why = no_optimum(point)
+        why = no_optimum_anywhere(point)
         if why:
             raise error(no_optimum_sentence(source, why, remedy))
         if not kept.any():
@@ -200,6 +276,22 @@ class LawSample:
             n_failed=int((~counted).sum()),
             n_without_optimum=int((counted & ~inside).sum()),
         )
+
+
+def _largest_run(runs: Counts, further: Sequence[str] = ()) -> tuple[float, float] | None:
+    """Active parameters and tokens of the run of most 6 N D; None where a count is not positive and finite.
+
+    Args:
+        runs: the runs, or a `Design` of them.
+        further: names of the further variables of the design.
+    """
+    params, tokens = np.asarray(runs.params), np.asarray(runs.tokens)
+    known = dict(zip(further, getattr(runs, "further", ()), strict=True))
+    active = known.get(ACTIVE, params * (1 - known.get(SPARSITY, 0.0)))
+    if not is_countable(active, tokens):
+        return None
+    largest = int(np.argmax(active * tokens))
+    return float(active[largest]), float(tokens[largest])
 
 
 SUMMARY_COLUMNS = (*INTERVAL_COLUMNS, "median")
@@ -224,7 +316,7 @@ def summary(point: ArrayLike, values: ArrayLike, level: float) -> tuple[float, f
 
 
 def boundary_table(
-    sample: LawSample, level: float, asked: Mapping[tuple[str, float], Callable[[ScalingLaw], ArrayLike]]
+    sample: LawSample, level: float, asked: Mapping[tuple[str, float], Callable[[FittedLaws], ArrayLike]]
 ) -> pd.DataFrame | None:
     """Intervals with and without the laws whose E is 0; None where few are concerned.
 
@@ -240,13 +332,13 @@ def boundary_table(
 
     if sample.other is None:
         return None
-    every: dict[tuple[str, float], Callable[[ScalingLaw], ArrayLike]] = {
-        ("alpha", np.nan): lambda law: law.alpha,
-        ("beta", np.nan): lambda law: law.beta,
-        **asked,
+    exponents: dict[tuple[str, float], Callable[[FittedLaws], ArrayLike]] = {
+        (name, np.nan): lambda law, name=name: law.as_dict()[name]  # type: ignore[misc]
+        for name in ("alpha", "beta")
+        if name in parameter_names(sample.point)
     }
     rows = []
-    for (name, flops), of in every.items():
+    for (name, flops), of in (exponents | dict(asked)).items():
         estimate, low, high, _ = summary(of(sample.point), of(sample.laws), level)
         _, other_low, other_high, _ = summary(np.nan, of(sample.other.laws), level)
         rows.append((name, flops, estimate, low, high, other_low, other_high))

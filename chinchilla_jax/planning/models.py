@@ -3,7 +3,7 @@
 | code               | symbol | shape  | unit                                                            |
 |--------------------|--------|--------|-----------------------------------------------------------------|
 | params, tokens     | N, D   | (m,)   | counts                                                          |
-| flops              | C      | (m,)   | FLOP, 6 N D                                                     |
+| flops              | C      | (m,)   | FLOP, by the cost of the sample                                 |
 | tokens_per_param   | r      | (m,)   | D / N                                                           |
 | optimal ratio      | r*     | (R, m) | D_opt / N_opt at the model's own C, per law                     |
 | p_under, p_over    |        | (m,)   | share of the laws with r < r*, with r > r*                      |
@@ -32,8 +32,7 @@ from chinchilla_jax.datasets.suspicions import warn_of_units
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import training_flops
-from chinchilla_jax.planning.frontier import compute_overhead
+from chinchilla_jax.planning.allocation import overhead
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample
 
 if TYPE_CHECKING:
@@ -85,18 +84,19 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
         (nats per token, predicted at the model's params and tokens) with estimate, low, high and median.
     """
     params, tokens = (models[name].to_numpy(dtype=np.float64) for name in ("params", "tokens"))
-    laws = sample.laws[:, None]
-    flops = training_flops(params, tokens)
-    ratio = tokens / params
-    optimum = np.asarray(sample.laws.tokens_per_param(flops))
-    best_params, best_tokens = sample.point.optimal(flops)
+    active = params * sample.share
+    flops = sample.cost.flops(active, tokens)
+    ratio = tokens / active
+    best_params, best_tokens = sample.optimal(sample.point, flops)
+    laws_params, laws_tokens = sample.optimal(sample.laws, flops)
+    optimum = laws_tokens / (laws_params * sample.share)
     low, _, high = low_median_high(optimum, level)
     # A law whose optimum is exactly the model counts for neither side.
     under, over = (ratio < optimum).mean(axis=0), (ratio > optimum).mean(axis=0)
     shown = {
-        "optimal": (sample.point.tokens_per_param(flops), optimum),
-        "overhead": (compute_overhead(sample.point, params, tokens), compute_overhead(laws, params, tokens)),
-        "loss": (sample.point.loss(params, tokens), np.asarray(sample.laws.loss(params, tokens))),
+        "optimal": (best_tokens / (best_params * sample.share), optimum),
+        "overhead": tuple(overhead(sample, laws, active, tokens) for laws in (sample.point, sample.laws)),
+        "loss": tuple(sample.loss(laws, params, tokens) for laws in (sample.point, sample.laws)),
     }
     numbers = {
         name: _named(name, np.asarray(estimate), low_median_high(every, level))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
-from chinchilla_jax.laws.compute import params_times_tokens, training_flops
+from chinchilla_jax.laws.compute import SIX_ND, Cost, params_times_tokens, training_flops
 from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.optimum import has_optimum as has_optimum
 from chinchilla_jax.laws.optimum import known_ratio as known_ratio
@@ -42,15 +42,24 @@ class Counts(Protocol):
 
 PLAUSIBLE_RATIOS = (0.1, 1e4)
 FARTHEST = 10.0
+_NEAR_COST = (
+    1.02  # how far beyond those of its runs a measured cost per parameter and token is taken on trust
+)
 _RANGE = "0.1 to 10,000 tokens per parameter"
 _ROUNDING = 1 + 1e-9
 
 
+def is_countable(params: NDArray[np.float64], tokens: NDArray[np.float64]) -> bool:
+    """Whether there are runs, and all counts are positive and finite, as is their 6 N D."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        flops = training_flops(params, tokens)
+    return bool(len(flops) and np.all((flops > 0) & np.isfinite(flops)))
+
+
 def largest_compute(runs: Counts) -> float | None:
     """6 N D (FLOP) of the largest run; None where a count is not positive and finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        flops = training_flops(np.asarray(runs.params), np.asarray(runs.tokens))
-    return float(flops.max()) if len(flops) and np.all((flops > 0) & np.isfinite(flops)) else None
+    params, tokens = np.asarray(runs.params), np.asarray(runs.tokens)
+    return float(training_flops(params, tokens).max()) if is_countable(params, tokens) else None
 
 
 def times_beyond(flops: float, largest: float | None) -> str:
@@ -102,20 +111,37 @@ def overhead_doubt(estimate: float, low: float, high: float) -> str:
     return f"never below 0: read as up to {100 * high:.3g}%" if estimate < low else ""
 
 
-def plan_doubts(table: pd.DataFrame, largest: float | None) -> dict[str, str]:
+def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
+    """That a measured cost is extrapolated; "" where its runs reach that far, or nothing was measured."""
+    if cost.evidence is None or not cost.evidence.n or not (0 < params < math.inf and 0 < tokens < math.inf):
+        return ""
+    times = float(cost.per_6nd(params, tokens))
+    low, high = cost.evidence.lowest, cost.evidence.highest
+    if low / _NEAR_COST <= times <= high * _NEAR_COST:
+        return ""
+    return f"costs {times:.3g} times 6 N D, and the runs {low:.3g} to {high:.3g}"
+
+
+def plan_doubts(table: pd.DataFrame, largest: float | None, cost: Cost = SIX_ND) -> dict[str, str]:
     """Doubts about a plan, by quantity: its compute; its size, tokens and their ratio; its overhead.
 
     Args:
         table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity,
             estimate, low, high.
         largest: see the top of this file.
+        cost: what training costs.
     """
     rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
     ratio = rows["tokens_per_param"]
     said = ratio_doubt(*(ratio[name] for name in INTERVAL_COLUMNS))
     found = dict.fromkeys(("params", "tokens", "tokens_per_param"), said)
     if "flops" in rows:
-        found["flops"] = compute_doubt(rows["flops"][HEADLINE], largest)
+        counts = (
+            rows[name][HEADLINE]
+            for name in ("params_active" if "params_active" in rows else "params", "tokens")
+        )
+        both = compute_doubt(rows["flops"][HEADLINE], largest), cost_doubt(cost, *counts)
+        found["flops"] = "; ".join(filter(None, both))
     if "rule_overhead" in rows:
         found["rule_overhead"] = overhead_doubt(*(rows["rule_overhead"][name] for name in INTERVAL_COLUMNS))
     return {quantity: doubt for quantity, doubt in found.items() if doubt}

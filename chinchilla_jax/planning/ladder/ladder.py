@@ -23,12 +23,12 @@ from chinchilla_jax.datasets.validation import require_fittable
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.scaling_law import ScalingLaw
-from chinchilla_jax.planning.allocation import plan
 from chinchilla_jax.planning.frontier import flops_for_params
 from chinchilla_jax.planning.ladder.model_grid import ModelGrid, SizeFunction
 from chinchilla_jax.planning.ladder.run_store import Run, RunStore
 from chinchilla_jax.planning.ladder.seeding import LEAST_RUNS, Seeding
 from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.solvers import SolverOptions
 
 # Kept beside the settings: what counts the parameters of the grid's models.
@@ -235,11 +235,12 @@ class Ladder:
         Raises:
             UsageError: the grid has no model that large.
         """
-        made = plan(sample, level=self.settings.level, flops=self.settings.factor * largest)
+        one, _ = sample.five_parameter("a ladder")
+        made = plan(sample, level=self.settings.level, cost="6nd", flops=self.settings.factor * largest)
         proposal: dict[str, Any] = made.table.set_index("quantity").to_dict("index")
         least = float(np.asarray(sample.point.optimal(math.sqrt(self.settings.factor) * largest)[0]))
         config, params = self._nearest(proposal["params"][HEADLINE], least)
-        tokens = proposal["tokens"][HEADLINE] if config is None else tokens_for_params(sample.point, params)
+        tokens = proposal["tokens"][HEADLINE] if config is None else tokens_for_params(one, params)
         for quantity, doubt in made.doubts.items():
             proposal[quantity]["doubt"] = doubt
         proposal |= {"level": made.level, "laws": len(sample), "source": sample.source}

@@ -48,10 +48,12 @@ def isoflop_bands_table(
     budgets = np.geomspace(result.flops.min() / 3, result.flops.max() * beyond, 80)
     known = ~np.isnan(result.exponent)
     frames = []
-    parabolas, asked = result.optimal(budgets)[0], result.as_6nd(budgets)
+    sample = sample.at(result.cost)
+    parabolas, _ = result.optimal(budgets)
+    parametric = [sample.optimal(laws, budgets)[0] for laws in (sample.point, sample.laws)]
     for method, estimate, sizes in (
         ("isoflop", parabolas[0], parabolas[known]),
-        ("parametric", np.asarray(sample.point.optimal(asked)[0]), sample.laws.optimal(asked)[0]),
+        ("parametric", *parametric),
     ):
         low, median, high = low_median_high(np.asarray(sizes), level)
         columns = {"method": method, "flops": budgets, HEADLINE: estimate}

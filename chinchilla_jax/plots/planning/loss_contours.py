@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.intervals.quantiles import low_median_high
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
-from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
@@ -74,17 +72,17 @@ def loss_contours_table(
     budgets, sizes = np.geomspace(*flops, points), np.geomspace(*params, points)
     first, last = np.ceil(np.log10(flops[0])), np.floor(np.log10(flops[1]))
     slices = 10.0 ** np.arange(first, last + 1, 2 if last - first > 5 else 1)
-    best_params, best_tokens = sample.point.optimal(slices)
-    low, _, high = low_median_high(sample.laws.optimal(budgets)[0], level)
+    best_params, best_tokens = sample.optimal(sample.point, slices)
+    low, _, high = low_median_high(sample.optimal(sample.laws, budgets)[0], level)
     return LossContours(
         flops=budgets,
         params=sizes,
-        loss=_loss(sample.point, sizes[:, None], budgets[None, :]),
-        frontier=np.stack([low, np.asarray(sample.point.optimal(budgets)[0]), high]),
+        loss=_loss(sample, sizes[:, None], budgets[None, :]),
+        frontier=np.stack([low, sample.optimal(sample.point, budgets)[0], high]),
         slices=slices,
-        slice_loss=_loss(sample.point, sizes[None, :], slices[:, None]),
-        best=np.stack([best_params, sample.point.loss(best_params, best_tokens)], axis=1),
-        best_interval=low_median_high(sample.laws.optimal(slices)[0], level)[[0, 2]].T,
+        slice_loss=_loss(sample, sizes[None, :], slices[:, None]),
+        best=np.stack([best_params, sample.loss(sample.point, best_params, best_tokens)], axis=1),
+        best_interval=low_median_high(sample.optimal(sample.laws, slices)[0], level)[[0, 2]].T,
         level=level,
     )
 
@@ -146,6 +144,7 @@ def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: Axe
     return where.figure
 
 
-def _loss(law: ScalingLaw, params: Array, flops: Array) -> Array:
-    tokens = flops / (FLOPS_PER_PARAM_TOKEN * params)
-    return np.where(tokens >= 1, np.asarray(law.loss(np.broadcast_to(params, tokens.shape), tokens)), np.nan)
+def _loss(sample: LawSample, params: Array, flops: Array) -> Array:
+    tokens = sample.cost.tokens(flops, params * sample.share)
+    sizes = np.broadcast_to(params, tokens.shape)
+    return np.where(tokens >= 1, sample.loss(sample.point, sizes, tokens), np.nan)

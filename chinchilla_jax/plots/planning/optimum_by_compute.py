@@ -45,9 +45,11 @@ def optimum_by_compute_table(
     budgets = np.asarray(flops, dtype=np.float64)
     frames = []
     nowhere = np.full((3, *budgets.shape), np.nan)
-    bands = {"fitted": [low_median_high(each, level) for each in sample.laws.optimal(budgets)]}
-    for name, law in {"fitted": sample.point, **REFERENCES}.items():
-        for i, (quantity, estimate) in enumerate(zip(_PANELS, law.optimal(budgets), strict=True)):
+    bands = {"fitted": [low_median_high(each, level) for each in sample.optimal(sample.laws, budgets)]}
+    published = {name: law.optimal(budgets) for name, law in REFERENCES.items()}
+    found = {"fitted": sample.optimal(sample.point, budgets), **published}
+    for name, optimum in found.items():
+        for i, (quantity, estimate) in enumerate(zip(_PANELS, optimum, strict=True)):
             low, median, high = bands[name][i] if name in bands else nowhere
             columns = {"law": name, "quantity": quantity, "flops": budgets, HEADLINE: estimate}
             columns |= {"low": low, "high": high, "median": median}

@@ -1,0 +1,273 @@
+"""What to train: prescriptions with their uncertainty, and what published laws prescribe.
+
+A budget, a size, tokens or a loss is given; the others follow per law from `allocation.py`, and their
+quantiles over the laws are the intervals.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chinchilla_jax._util.errors import NoOptimumError, UsageError, short
+from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws.best_allocation import SPARSITY
+from chinchilla_jax.laws.compute import RULE_OF_THUMB, Cost
+from chinchilla_jax.laws.fitted import FittedLaws
+from chinchilla_jax.laws.optimum import no_optimum_sentence
+from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.planning.allocation import (
+    UNIQUE,
+    Array,
+    require_reachable,
+    require_room,
+    sampled_allocation,
+)
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
+from chinchilla_jax.planning.plausibility import plan_doubts
+from chinchilla_jax.planning.references import REFERENCES, reference_flops
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+
+NEW_RUN_LOSS = "new_run_loss"
+TARGETS = ("flops", "params", "tokens", "loss")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A prescription with its uncertainty.
+
+    Attributes:
+        target: what was given: "flops", "params", "tokens" or "loss".
+        value: its value.
+        level: mass of the intervals.
+        ratio: tokens per parameter of the rule of thumb.
+        table: rows `QUANTITIES`, params_active after params where only a share of the parameters is active,
+            epochs after tokens where unique_tokens are given, and where the residuals of the runs are known
+            `NEW_RUN_LOSS`, the loss of one run; columns quantity, estimate (of the point
+            fit), low, high, median. The row of the target repeats its value. A loss that some laws cannot
+            reach costs +inf under them; the rows tokens_per_param and rule_overhead are over the other laws.
+        beside: the same budget otherwise, in the columns of `table` after one that says how: on tokens that
+            are all new, and on unique_tokens seen once; with all parameters active. Empty where the laws have
+            no such variable.
+        references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
+        n_unreachable: laws that cannot reach the loss asked for.
+        n_edges: laws whose optimum here is at an edge or nowhere; only unreachable losses count otherwise.
+        boundary: intervals with and without the laws whose E is 0, see `boundary_table`; None where few are
+            concerned.
+        sample: the laws behind it, with the cost and the variables of the plan.
+
+    Of several values, each table begins with a column of the target's name, and the numbers are their sums.
+    """
+
+    target: str
+    value: float | tuple[float, ...]
+    level: float
+    ratio: float
+    table: pd.DataFrame
+    beside: pd.DataFrame
+    references: pd.DataFrame
+    n_unreachable: int
+    n_edges: int
+    boundary: pd.DataFrame | None
+    sample: LawSample
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """What makes a row of `table` hard to believe, by quantity; see `plausibility.py`.
+
+        Of a plan of several values, about the first.
+        """
+        table = self.table
+        if isinstance(self.value, tuple):
+            table = table[table[self.target] == self.value[0]].drop(columns=self.target)
+        return plan_doubts(table, self.sample.largest_flops, self.sample.cost)
+
+
+def plan(
+    laws: LawSample | BootstrapResult | ScalingLaw,
+    *,
+    level: float = 0.8,
+    ratio: float = RULE_OF_THUMB,
+    cost: Cost | str | None = None,
+    variables: Mapping[str, float] | None = None,
+    **target: ArrayLike | None,
+) -> Plan:
+    """What to train.
+
+    Args:
+        laws: the laws to decide by: a bootstrap of any law, a `LawSample`, or one law.
+        level: mass of the central percentile intervals.
+        ratio: tokens per parameter of the rule whose cost is shown.
+        cost: what training costs: a `Cost`, "6nd", or "measured" for that of the runs' own FLOP. None takes
+            what was measured where the runs have FLOP of their own, and 6 N D elsewhere.
+        variables: what else the laws predict from, by name, such as {"unique_tokens": 3e11}.
+        **target: exactly one of flops (FLOP), params, tokens (counts) and loss (nats per token); a number, or
+            several.
+
+    Raises:
+        UsageError: not exactly one target, a number that is not positive, a loss that the point fit cannot
+            reach, or a variable that the laws do not have or miss.
+        NoOptimumError: the point fit has its optimum at an edge.
+    """
+    name, values, several = _one_target(target)
+    ratio = positive_number("ratio", ratio, remedy="give tokens per parameter such as 20")
+    central_tails(level)  # a wrong level fails before any work
+    sample = _as_sample(laws).at(cost, variables)
+    made = [_plan_one(sample, name, value, level, ratio) for value in values]
+    return _joined(made) if several else made[0]
+
+
+def _as_sample(laws: LawSample | BootstrapResult | ScalingLaw) -> LawSample:
+    if isinstance(laws, LawSample):
+        return laws
+    return LawSample.from_law(laws) if isinstance(laws, ScalingLaw) else LawSample.from_bootstrap(laws)
+
+
+def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: float) -> Plan:
+    import pandas as pd
+
+    if name == "loss":
+        require_reachable(sample, value)
+    point = sampled_allocation(sample, sample.point, name, value, ratio)
+    _require_inside(sample, f"{name} {value:g}", point)
+    every = sampled_allocation(sample, sample.laws, name, value, ratio)
+    require_room(f"{name} {value:g}", point)
+    rows = [(quantity, *summary(point[quantity], every[quantity], level)) for quantity in point]
+    if sample.errors is not None and name != "loss":
+        drawn = every["loss"] * np.exp(sample.errors.draw(len(sample), 0))
+        rows.insert(list(point).index("loss") + 1, (NEW_RUN_LOSS, *summary(point["loss"], drawn, level)))
+    unreachable = np.isinf(every["flops"])
+    return Plan(
+        target=name,
+        value=value,
+        level=float(level),
+        ratio=ratio,
+        table=pd.DataFrame(rows, columns=["quantity", *SUMMARY_COLUMNS]),
+        beside=_beside(sample, float(point["flops"]), level),
+        references=_reference_table(name, value),
+        n_unreachable=int(unreachable.sum()) if name == "loss" else 0,
+        n_edges=int((np.isnan(every["tokens_per_param"]) & ~unreachable).sum()),
+        boundary=boundary_table(
+            sample,
+            level,
+            {
+                ("tokens_per_param", np.nan): lambda law: sampled_allocation(sample, law, name, value)[
+                    "tokens_per_param"
+                ]
+            },
+        ),
+        sample=sample,
+    )
+
+
+def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
+    """See `Plan.beside`."""
+    import pandas as pd
+
+    rows: list[tuple[object, ...]] = []
+
+    def add(how: str, point: dict[str, Array], every: dict[str, Array]) -> None:
+        for name in point:
+            rows.append((how, name, *summary(point[name], every[name], level)))
+
+    def of(law: FittedLaws, other: LawSample) -> dict[str, Array]:
+        found = sampled_allocation(other, law, "flops", flops)
+        return {name: found[name] for name in ("params", "tokens", "tokens_per_param", "loss")}
+
+    def once(law: FittedLaws, unique: float) -> dict[str, Array]:
+        params = sample.cost.params(flops, unique)
+        loss = sample.loss(law, params, unique)
+        fixed = {"params": params, "tokens": unique, "tokens_per_param": unique / params}
+        return {name: np.full(loss.shape, each) for name, each in fixed.items()} | {"loss": loss}
+
+    given = sample.variables
+    for name, plain, how in ((UNIQUE, math.inf, "all tokens new"), (SPARSITY, 0.0, "all parameters active")):
+        if name in given and given[name] != plain:
+            other = dataclasses.replace(sample, variables={**given, name: plain})
+            add(how, of(sample.point, other), of(sample.laws, other))
+    unique = given.get(UNIQUE, math.inf)
+    if math.isfinite(unique) and sample.cost.params(flops, unique) >= 1:
+        add("each token once", once(sample.point, unique), once(sample.laws, unique))
+    return pd.DataFrame(rows, columns=["how", "quantity", *SUMMARY_COLUMNS])
+
+
+def _joined(made: list[Plan]) -> Plan:
+    import pandas as pd
+
+    def join(tables: list[pd.DataFrame]) -> pd.DataFrame:
+        parts = []
+        for each, part in zip(made, tables, strict=True):
+            named = part if each.target not in part else part.drop(columns=each.target)
+            parts.append(named.assign(**{each.target: each.value})[[each.target, *named.columns]])
+        return pd.concat(parts, ignore_index=True)
+
+    first = made[0]
+    return dataclasses.replace(
+        first,
+        value=tuple(float(each.value) for each in made),  # type: ignore[arg-type]
+        table=join([each.table for each in made]),
+        beside=join([each.beside for each in made]),
+        references=join([each.references for each in made]),
+        n_unreachable=sum(each.n_unreachable for each in made),
+        n_edges=sum(each.n_edges for each in made),
+        boundary=None
+        if first.boundary is None
+        else join([each.boundary for each in made if each.boundary is not None]),
+    )
+
+
+def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> None:
+    """Refuse a point fit whose optimum is at an edge, or whose loss no budget reaches."""
+    if np.isinf(point["flops"]):
+        raise UsageError(f"{asked} cannot be reached with any budget ({sample.source}); ask for less")
+    if np.isnan(point["tokens_per_param"]):
+        raise NoOptimumError(
+            no_optimum_sentence(
+                sample.source, f"law {sample.laws_name} has its optimum at an edge or nowhere at {asked}"
+            )
+        )
+
+
+def _one_target(target: dict[str, ArrayLike | None]) -> tuple[str, list[float], bool]:
+    """Which target, its values, and whether there may be several."""
+    unknown = [name for name in target if name not in TARGETS]
+    given = {name: value for name, value in target.items() if value is not None}
+    if unknown or len(given) != 1:
+        found = ", ".join(given) or "none"
+        raise UsageError(
+            f"plan: give exactly one of {', '.join(TARGETS)}; found {short(unknown[0]) if unknown else found}"
+        )
+    ((name, value),) = given.items()
+    example = {"flops": "1e24", "params": "7e10", "tokens": "1.4e12", "loss": "2.1"}[name]
+    remedy = f"give a number such as {example}"
+    if np.ndim(value) == 0:
+        return name, [positive_number(name, value, remedy=remedy)], False
+    values = [positive_number(name, each, remedy=remedy) for each in np.ravel(value).tolist()]
+    if not values:
+        raise UsageError(f"plan: {name} is empty; {remedy}")
+    return name, values, True
+
+
+def _reference_table(target: str, value: float) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for name, law in REFERENCES.items():
+        flops = reference_flops(law, target, value)
+        if not np.isfinite(flops):
+            rows.append((name, flops, *(np.nan,) * 4))
+            continue
+        params, tokens = law.optimal(flops)
+        loss = law.loss(params, tokens)
+        rows.append((name, flops, float(params), float(tokens), float(tokens / params), float(loss)))
+    return pd.DataFrame(rows, columns=["law", "flops", "params", "tokens", "tokens_per_param", "loss"])
