@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from chinchilla_jax import Runs
     from chinchilla_jax.bootstrapping.scheme import Scheme
-    from chinchilla_jax.planning import Cost, IsoflopResult, LawSample
+    from chinchilla_jax.laws import Cost
+    from chinchilla_jax.planning import IsoflopResult, LawSample
 
 _OTHER_COUNT = 0.01  # relative distance of FLOP per parameter and token from 6 that is pointed out
 _PARABOLA = 3  # sizes that determine one
@@ -84,7 +85,8 @@ def isoflop_command(
     Fits a parabola to each compute budget and a power law through the minima (approach 2 of Hoffmann et al.
     2022), and compares them with the parametric fit to the same runs.
     """
-    from chinchilla_jax.planning import SIX_ND, compare_methods, isoflop
+    from chinchilla_jax.laws.compute import SIX_ND
+    from chinchilla_jax.planning import compare_methods, isoflop
     from chinchilla_jax.planning.isoflop_budgets import grouped_by_budget
     from chinchilla_jax.planning.law_sample import boundary_table
 

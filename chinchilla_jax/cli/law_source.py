@@ -39,8 +39,8 @@ from chinchilla_jax.cli.table_options import (
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs, ScalingLaw
-    from chinchilla_jax.laws import Law
-    from chinchilla_jax.planning import Cost, InferencePlan, LawSample, Plan
+    from chinchilla_jax.laws import Cost, Law
+    from chinchilla_jax.planning import InferencePlan, LawSample, Plan
 
 _DEFAULT_DATA = "chinchilla"
 

@@ -7,6 +7,7 @@ its numbers filled in, `FittedLaw` any other.
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.laws.broken import Broken
 from chinchilla_jax.laws.chinchilla import CHINCHILLA, Chinchilla
+from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.compute_only import ComputeOnly
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.experts import JointExperts, RoutedExperts
@@ -44,11 +45,13 @@ __all__ = [
     "LAWS",
     "OBJECTIVES",
     "PARAMETERS",
+    "SIX_ND",
     "STANDARD",
     "AsymmetricError",
     "Broken",
     "Chinchilla",
     "ComputeOnly",
+    "Cost",
     "Design",
     "EqualExponents",
     "Farseer",

@@ -112,22 +112,26 @@ class Cost:
 
     def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """C (FLOP) of N parameters on D tokens."""
-        if self.is_6nd:
-            return np.asarray(training_flops(np.asarray(params, float), np.asarray(tokens, float)))
-        return _exp(self.log_flops(np.log(params), np.log(tokens)))
+        with np.errstate(over="ignore"):
+            return np.asarray(self._of_params(params) * np.power(tokens, self.tokens_power))
 
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
         """The tokens that C FLOP pay for at N parameters."""
-        return _exp((np.log(flops) - self.log_flops(np.log(params), 0.0)) / self.tokens_power)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.power(flops / self._of_params(params), 1 / self.tokens_power))
 
     def params(self, flops: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """The parameters that C FLOP pay for on D tokens."""
-        return _exp((np.log(flops) - self.log_flops(0.0, np.log(tokens))) / self.params_power)
+        of_tokens = self.coefficient * np.power(tokens, self.tokens_power)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.power(flops / of_tokens, 1 / self.params_power))
+
+    def _of_params(self, params: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(self.coefficient * np.power(params, self.params_power))
 
     def per_6nd(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """C / (6 N D)."""
-        log_n, log_d = np.log(params), np.log(tokens)
-        return _exp(self.log_flops(log_n, log_d) - SIX_ND.log_flops(log_n, log_d))
+        return self.flops(params, tokens) / SIX_ND.flops(params, tokens)
 
     @property
     def per_token(self) -> Cost:
@@ -140,11 +144,6 @@ class Cost:
     def as_6nd(self, flops: ArrayLike) -> NDArray[np.float64]:
         """6 N^a D^b of a budget (FLOP)."""
         return np.asarray(flops, dtype=np.float64) * (FLOPS_PER_PARAM_TOKEN / self.coefficient)
-
-
-def _exp(logs: Any) -> NDArray[np.float64]:
-    with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(np.exp(logs))
 
 
 SIX_ND = Cost()

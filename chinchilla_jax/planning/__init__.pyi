@@ -1,5 +1,3 @@
-from chinchilla_jax.laws.compute import SIX_ND as SIX_ND
-from chinchilla_jax.laws.compute import Cost as Cost
 from chinchilla_jax.planning.architecture_costs import read_architecture_cost as read_architecture_cost
 from chinchilla_jax.planning.costs import FLOP_COSTS as FLOP_COSTS
 from chinchilla_jax.planning.costs import Costs as Costs

@@ -139,14 +139,17 @@ def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: f
     if name == "loss":
         require_reachable(sample, value)
     point = sampled_allocation(sample, sample.point, name, value, ratio)
-    _require_inside(sample, f"{name} {value:g}", point)
+    if not isinstance(sample.point, ScalingLaw):
+        _require_inside(sample, f"{name} {value:g}", point)
     every = sampled_allocation(sample, sample.laws, name, value, ratio)
     require_room(f"{name} {value:g}", point)
     rows = [(quantity, *summary(point[quantity], every[quantity], level)) for quantity in point]
     if sample.errors is not None and name != "loss":
         drawn = every["loss"] * np.exp(sample.errors.draw(len(sample), 0))
         rows.insert(list(point).index("loss") + 1, (NEW_RUN_LOSS, *summary(point["loss"], drawn, level)))
-    unreachable = np.isinf(every["flops"])
+    # Budgets of the closed forms may be beyond float64 without being out of reach.
+    floor = sample.laws.E if isinstance(sample.laws, ScalingLaw) else None
+    unreachable = np.isinf(every["flops"]) if floor is None else value <= np.asarray(floor)
     return Plan(
         target=name,
         value=value,
@@ -156,7 +159,7 @@ def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: f
         beside=_beside(sample, float(point["flops"]), level),
         references=_reference_table(name, value),
         n_unreachable=int(unreachable.sum()) if name == "loss" else 0,
-        n_edges=int((np.isnan(every["tokens_per_param"]) & ~unreachable).sum()),
+        n_edges=int((np.isnan(every["tokens_per_param"]) & ~np.isinf(every["flops"])).sum()),
         boundary=boundary_table(
             sample,
             level,
