@@ -118,13 +118,13 @@ class Cost:
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
         """The tokens that C FLOP pay for at N parameters."""
         with np.errstate(over="ignore"):
-            return np.asarray(np.power(flops / self._of_params(params), 1 / self.tokens_power))
+            return np.asarray(np.power(np.divide(flops, self._of_params(params)), 1 / self.tokens_power))
 
     def params(self, flops: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
         """The parameters that C FLOP pay for on D tokens."""
         of_tokens = self.coefficient * np.power(tokens, self.tokens_power)
         with np.errstate(over="ignore"):
-            return np.asarray(np.power(flops / of_tokens, 1 / self.params_power))
+            return np.asarray(np.power(np.divide(flops, of_tokens), 1 / self.params_power))
 
     def _of_params(self, params: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(self.coefficient * np.power(params, self.params_power))
