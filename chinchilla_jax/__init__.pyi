@@ -37,6 +37,7 @@ from chinchilla_jax.perturbations import TokensLogNormalNoise as TokensLogNormal
 from chinchilla_jax.perturbations import TokensMultiplicative as TokensMultiplicative
 from chinchilla_jax.planning.plans import plan as plan
 from chinchilla_jax.planning.prediction import predict as predict
+from chinchilla_jax.planning.recipe_comparison import compare as compare
 from chinchilla_jax.report import run_study as run_study
 from chinchilla_jax.report import write_report as write_report
 from chinchilla_jax.solvers import SolverOptions as SolverOptions

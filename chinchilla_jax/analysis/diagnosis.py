@@ -134,7 +134,8 @@ def diagnose_counts(
     ):
         raise UsageError(
             "the two differ in more than the count of the parameters; give the same runs in the same order, "
-            "with the same tokens and losses, under another count"
+            "with the same tokens and losses, under another count; for two recipes, chinchilla-jax compare "
+            "says how much compute one saves"
         )
     reference = bootstrap(runs, resamples=resamples, seed=seed, options=options)
     scheme = reference.scheme.fixed(runs)

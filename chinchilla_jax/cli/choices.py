@@ -36,6 +36,7 @@ GROUPINGS = ("params", "flops", "replicates")
 NOISES = ("residuals", "signed")
 BOUNDARIES = ("keep", "drop")
 SPLITS = ("runs", "params", "flops", "tokens")
+SHARES = ("auto", "none", "exponents", "all")
 EXECUTORS = ("threads", "dask", "jax")
 
 

@@ -9,6 +9,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.compare import COMPARE_RECIPES
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
@@ -184,6 +185,8 @@ def _print(tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, law
     output.print_paragraph(test.sentence)
     for note in test.notes:
         output.print_paragraph(note)
+    if not alone:
+        output.print_paragraph(COMPARE_RECIPES)
     output.print_warnings(_warnings(tables, boots))
 
 

@@ -43,6 +43,8 @@ from chinchilla_jax.planning.prediction import Prediction as Prediction
 from chinchilla_jax.planning.prediction import predict as predict
 from chinchilla_jax.planning.prediction_against import Against as Against
 from chinchilla_jax.planning.prediction_against import predict_against as predict_against
+from chinchilla_jax.planning.recipe_comparison import Comparison as Comparison
+from chinchilla_jax.planning.recipe_comparison import compare as compare
 from chinchilla_jax.planning.references import KAPLAN_2020 as KAPLAN_2020
 from chinchilla_jax.planning.references import REFERENCES as REFERENCES
 from chinchilla_jax.planning.references import KaplanLaw as KaplanLaw

@@ -12,6 +12,7 @@ from chinchilla_jax.plots.planning.model_ratios import plot_model_ratios
 from chinchilla_jax.plots.planning.optimum_by_compute import optimum_by_compute_table, plot_optimum_by_compute
 from chinchilla_jax.plots.planning.prediction import plot_prediction
 from chinchilla_jax.plots.planning.ratio_maps import plot_ratio_maps
+from chinchilla_jax.plots.planning.recipes import plot_recipes
 from chinchilla_jax.plots.planning.simulation_errors import plot_simulation_errors
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "plot_parabola_bias",
     "plot_prediction",
     "plot_ratio_maps",
+    "plot_recipes",
     "plot_simulation_errors",
 ]

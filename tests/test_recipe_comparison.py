@@ -1,0 +1,278 @@
+"""`cj.compare`: multipliers against root finding, pairing, sharing, what is refused, the command."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize
+
+import chinchilla_jax as cj
+from chinchilla_jax.cli import main
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
+from chinchilla_jax.planning.multipliers import (
+    Frontier,
+    first_crossing,
+    log_multiplier,
+    log_multiplier_at_ratio,
+    log_multiplier_at_size,
+)
+
+SAVED = 2.0  # how many times the compute B saves
+GAMMA = TRUTH.alpha * TRUTH.beta / (TRUTH.alpha + TRUTH.beta)
+BETTER = cj.ScalingLaw(
+    E=TRUTH.E,
+    A=TRUTH.A * SAVED**-GAMMA,
+    B=TRUTH.B * SAVED**-GAMMA,
+    alpha=TRUTH.alpha,
+    beta=TRUTH.beta,
+)
+OTHER = cj.ScalingLaw(E=1.75, A=300.0, B=1500.0, alpha=0.31, beta=0.34)
+
+
+def planted(law, seed, *, noise=0.004, common=None, name="", shift=1.0):
+    """36 runs on six budgets, with errors of their own and perhaps common ones."""
+    flops, ratio = np.meshgrid(np.geomspace(1e18, 1e21, 6), np.geomspace(4, 100, 6))
+    params = shift * np.sqrt(flops / 6 / ratio).ravel()
+    tokens = params * ratio.ravel()
+    errors = noise * np.random.default_rng(seed).standard_normal(len(params))
+    errors = errors if common is None else errors + common
+    return cj.Runs(params=params, tokens=tokens, loss=law.loss(params, tokens) * np.exp(errors), name=name)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return cj.compare(
+        planted(TRUTH, 2), planted(BETTER, 3), names=["old", "new"], flops=[1e20, 1e22], resamples=200,
+        places=[(1e9, 2e10)], level=0.98,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    for name, law in (("old", TRUTH), ("new", BETTER), ("other", OTHER)):
+        frame = planted(law, len(name)).to_frame()[["params", "tokens", "loss"]]
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def test_the_multiplier_is_the_root_of_its_definition():
+    """L_a*(m C) = L_b*(C), by SciPy on the laws' own optimum; at a fixed run likewise."""
+    for a, b in ((TRUTH, OTHER), (OTHER, TRUTH), (TRUTH, BETTER)):
+        for flops in (1e19, 1e22):
+            goal = b.loss(*b.optimal(flops))
+            if goal <= a.E:
+                continue
+            root = optimize.brentq(lambda x, a=a, goal=goal: a.loss(*a.optimal(np.exp(x))) - goal, 20, 90)
+            found = log_multiplier(Frontier.of(a), Frontier.of(b), np.log([flops]))[0]
+            assert found == pytest.approx(root - np.log(flops), abs=1e-8)
+    params, tokens = np.array([1e9]), np.array([2e10])
+    goal = OTHER.loss(1e9, 2e10)
+    root = optimize.brentq(lambda t: TRUTH.loss(1e9 * np.exp(t / 2), 2e10 * np.exp(t / 2)) - goal, -9, 9)
+    assert log_multiplier_at_ratio(TRUTH, OTHER, params, tokens)[0] == pytest.approx(root, abs=1e-8)
+    root = optimize.brentq(lambda t: TRUTH.loss(1e9, 2e10 * np.exp(t)) - goal, -9, 9)
+    assert log_multiplier_at_size(TRUTH, OTHER, params, tokens)[0] == pytest.approx(root, abs=1e-8)
+
+
+def test_what_a_never_reaches_is_infinite():
+    low = cj.ScalingLaw(E=1.0, A=TRUTH.A, B=TRUTH.B, alpha=TRUTH.alpha, beta=TRUTH.beta)
+    at = np.log([1e25])
+    assert log_multiplier(Frontier.of(TRUTH), Frontier.of(low), at)[0] == np.inf
+    places = np.array([1e12]), np.array([1e14])
+    assert log_multiplier_at_ratio(TRUTH, low, *places)[0] == np.inf
+    assert log_multiplier_at_size(TRUTH, low, *places)[0] == np.inf
+
+
+def test_a_crossing_is_where_the_losses_agree():
+    grid = np.log(np.geomspace(1e17, 1e26, 400))
+    curve = log_multiplier(Frontier.of(TRUTH), Frontier.of(OTHER), grid)
+    at = first_crossing(curve[None], grid)[0]
+    losses = [Frontier.of(law).loss(np.array([at]))[0] for law in (TRUTH, OTHER)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert np.isnan(first_crossing(np.ones((1, 400)), grid)[0])
+    assert np.isfinite(first_crossing(np.array([[-1.0, np.inf, np.inf]]), grid[:3])[0])
+
+
+def test_the_table_says_what_was_planted(compared):
+    table = compared.table
+    assert list(table.columns[:5]) == ["recipe", "flops", "multiplier", "low", "high"]
+    inside = table.iloc[0]
+    assert inside["low"] < SAVED < inside["high"]
+    assert inside["low"] > 1.5
+    assert (table["adjusted_low"] <= table["low"]).all()
+    assert (table["adjusted_high"] >= table["high"]).all()
+    assert (table["better"] > 0.95).all()
+    assert compared.doubts == ["", "beyond both tables"]
+    assert np.allclose(table["difference"], table["loss"] - table["baseline_loss"])
+    curve = compared.curve
+    assert (curve["band_low"] <= curve["low"]).all()
+    assert (curve["band_high"] >= curve["high"]).all()
+    place = compared.places.iloc[0]
+    assert place["same_ratio_low"] < SAVED < place["same_ratio_high"]
+    assert "new at 1e+20 FLOP: better than old" in compared.sentences[0]
+
+
+def test_the_baseline_turns_multipliers_round(compared):
+    turned = cj.compare(
+        planted(TRUTH, 2),
+        planted(BETTER, 3),
+        names=["old", "new"],
+        flops=[1e20],
+        resamples=200,
+        baseline="new",
+    )
+    assert turned.table["recipe"].tolist() == ["old"]
+    assert turned.table["multiplier"][0] * compared.table["multiplier"][0] == pytest.approx(1, rel=0.05)
+
+
+def test_the_same_seed_gives_the_same_numbers(compared):
+    tables = planted(TRUTH, 2), planted(BETTER, 3)
+    again = cj.compare(*tables, names=["old", "new"], flops=[1e20, 1e22], resamples=200, level=0.98)
+    pd.testing.assert_frame_equal(again.table, compared.table)
+
+
+def test_common_errors_are_found_and_their_pairs_drawn_together():
+    common = 0.008 * np.random.default_rng(9).standard_normal(36)
+    tables = [planted(law, i, common=common) for i, law in enumerate((TRUTH, BETTER))]
+    found, apart = (
+        cj.compare(*tables, names=["old", "new"], flops=[1e20], resamples=300, level=0.98, pair=pair)
+        for pair in (None, "none")
+    )
+    assert found.laws.pairing.startswith("runs are paired by params and tokens")
+    assert apart.laws.pairing == "the tables are resampled independently"
+    width, other = (np.log(each.table["high"][0] / each.table["low"][0]) for each in (found, apart))
+    assert width < 0.8 * other
+    assert found.table["low"][0] < SAVED < found.table["high"][0]
+
+
+def test_a_column_pairs_runs_in_any_order():
+    common = 0.008 * np.random.default_rng(9).standard_normal(36)
+    seeds = np.array([f"s{i}" for i in range(36)])
+    tables = [planted(law, i, common=common) for i, law in enumerate((TRUTH, BETTER))]
+    tables = [cj.Runs(params=t.params, tokens=t.tokens, loss=t.loss, groups={"seed": seeds}) for t in tables]
+    order = np.random.default_rng(0).permutation(36)
+    found = cj.compare(tables[0], tables[1].take(order), names=["a", "b"], resamples=200, pair="seed")
+    assert "paired by column 'seed'" in found.laws.pairing
+    assert "36 pairs" in found.laws.pairing
+    with pytest.raises(cj.UsageError, match="carries no column 'run' to pair runs by"):
+        cj.compare(*tables, names=["a", "b"], resamples=2, pair="run")
+
+
+def test_of_several_the_best_is_named_and_its_lead_corrected():
+    third = cj.ScalingLaw(E=TRUTH.E, A=BETTER.A * 1.002, B=BETTER.B, alpha=TRUTH.alpha, beta=TRUTH.beta)
+    tables = [planted(law, i) for i, law in enumerate((TRUTH, BETTER, third))]
+    found = cj.compare(*tables, names=["old", "new", "third"], flops=[1e20], resamples=200)
+    ranking = found.ranking.set_index("recipe")
+    assert ranking["p_best"].sum() == pytest.approx(1)
+    assert not ranking.loc["old", "may_be_best"]
+    assert ranking.loc[["new", "third"], "may_be_best"].all()
+    lead = found.leads.iloc[0]
+    assert {lead["best"], lead["second"]} == {"new", "third"}
+    assert lead["corrected"] < lead["lead"]
+    assert cj.compare(*tables[:2], names=["a", "b"], resamples=10).ranking is None
+
+
+def test_sharing_is_rejected_where_exponents_differ_and_not_where_they_agree(compared):
+    assert min(test.p for test in compared.sharing) > 0.01
+    bent = cj.ScalingLaw(E=TRUTH.E, A=1200.0, B=TRUTH.B, alpha=0.4, beta=TRUTH.beta)
+    found = cj.compare(
+        planted(TRUTH, 0, noise=0.001), planted(bent, 1, noise=0.001), names=["a", "b"], resamples=300
+    )
+    assert next(test for test in found.sharing if test.shared == "exponents").p < 0.02
+
+
+@pytest.mark.slow
+def test_few_runs_share_exponents_and_it_is_said():
+    few = planted(BETTER, 1).take(np.array([0, 7, 14, 21, 28, 35]))
+    found = cj.compare(
+        planted(TRUTH, 0), few, names=["old", "new"], flops=[1e20, 1e23], resamples=200, level=0.98
+    )
+    assert found.laws.shared == "all"
+    assert "share the exponents and E, since 'new' cannot be fitted alone" in found.warnings[0]
+    assert (found.table["low"] < SAVED).all()
+    assert (found.table["high"] > SAVED).all()
+    assert np.ptp(found.table["multiplier"]) < 1e-6
+
+
+@pytest.mark.slow
+def test_tables_of_compute_alone_are_compared_by_the_law_of_compute(tmp_path):
+    for i, (name, law) in enumerate((("old", TRUTH), ("new", BETTER))):
+        flops = np.geomspace(1e18, 1e21, 14)
+        errors = np.exp(0.002 * np.random.default_rng(i).standard_normal(14))
+        pd.DataFrame({"flops": flops, "loss": law.loss(*law.optimal(flops)) * errors}).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    found = cj.compare(tmp_path / "old.csv", tmp_path / "new.csv", flops=[1e20], resamples=200, level=0.98)
+    assert "have compute and loss alone" in found.warnings[0]
+    assert found.table["low"][0] < SAVED < found.table["high"][0]
+    with pytest.raises(cj.UsageError, match="places are for laws of params and tokens"):
+        cj.compare(tmp_path / "old.csv", tmp_path / "new.csv", resamples=2, places=[(1e9, 2e10)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["old.csv", "three.csv"], "3 distinct runs in 3 rows"),
+        (["old.csv", "same.csv"], "'old' and 'same' hold the same runs"),
+        (["old.csv", "far.csv"], "does not overlap, so that any multiplier is extrapolation"),
+        (["old.csv", "new.csv", "--baseline", "nwe"], "unknown baseline 'nwe'; did you mean 'new'?"),
+        (["old.csv"], "1 table; give two or more"),
+        (["old.csv", "--by", "recipe"], "no column is named 'recipe'"),
+        (["old.csv", "new.csv", "--by", "params"], "by splits one table, and 2 are given"),
+        (["old.csv", "new.csv", "--at", "3"], "give the parameters and tokens of a run"),
+        (["old.csv", "new.csv", "--name", "x"], "give 2 different ones"),
+        (["old.csv", "new.csv", "--law", "farseer"], "lowest loss of law farseer is no power of compute"),
+        (
+            ["old.csv", "new.csv", "--law", "compute_only", "--share", "all"],
+            "share parameters of the law chinchilla",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(arguments, message, files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    old = pd.read_csv("old.csv")
+    old.head(3).to_csv("three.csv", index=False)
+    old.to_csv("same.csv", index=False)
+    old.assign(params=old["params"] * 1e3, tokens=old["tokens"] * 1e3).to_csv("far.csv", index=False)
+    assert main(["compare", "--resamples", "2", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_four_runs_of_one_table_are_the_fewest(files):
+    old, new = (pd.read_csv(files / f"{name}.csv").assign(recipe=name) for name in ("old", "new"))
+    table = pd.concat([old, new.head(3)], ignore_index=True)
+    with pytest.raises(cj.UsageError, match="'new' has 3 runs; give at least 4"):
+        cj.compare(table, by="recipe", resamples=2)
+
+
+def test_the_command_splits_a_table_draws_and_prints_json(files, tmp_path, capsys):
+    names = ("old", "new", "other")
+    table = pd.concat([pd.read_csv(files / f"{name}.csv").assign(recipe=name) for name in names])
+    table.to_csv(tmp_path / "all.csv", index=False)
+    common = ["compare", str(tmp_path / "all.csv"), "--by", "recipe", "--resamples", "50", "--flops", "1e20"]
+    assert main([*common, "--figures", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "which is best" in out
+    assert "in common?" in out
+    assert (tmp_path / "recipes.png").exists()
+    assert main([*common, "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert list(fields["recipes"]) == list(names)
+    assert {row["recipe"] for row in fields["table"]} == {"new", "other"}
+    assert len(fields["ranking"]) == 3
+
+
+def test_other_validation_sets_and_disjoint_losses_are_warned_of(files, tmp_path):
+    for name, corpus in (("old", "c4"), ("new", "pile")):
+        pd.read_csv(files / f"{name}.csv").assign(val_set=corpus).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    found = cj.compare(tmp_path / "old.csv", tmp_path / "new.csv", resamples=20)
+    assert "column 'val_set' names 'c4' in 'old' and 'pile' in 'new'" in found.warnings[0]
+    near = planted(BETTER, 1)
+    far = cj.Runs(params=near.params, tokens=near.tokens, loss=near.loss / 3)
+    found = cj.compare(planted(TRUTH, 0), far, names=["old", "new"], resamples=20)
+    assert "do not overlap although their compute does" in found.warnings[0]
