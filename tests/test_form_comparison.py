@@ -11,9 +11,11 @@ import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.comparable_laws import ONLY_WHERE_NAMED, comparable_laws
+from chinchilla_jax.analysis.form_store import FormParts
 from chinchilla_jax.analysis.joint_limits import best_set, joint_limits
 from chinchilla_jax.analysis.splits import make_splits
-from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs
+from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.laws import LAWS, Broken, Squared
 
 RUNS = cj.load_runs("chinchilla")
@@ -25,11 +27,22 @@ def few(rows):
     )
 
 
+COMPARED_SO = {"splits": ["runs", "flops"], "folds": 2, "budgets": [8e20], "resamples": 12, "seed": 1}
+
+
 @pytest.fixture(scope="module")
 def comparison():
-    return compare_forms(
-        RUNS, ["equal_exponents"], splits=["runs", "flops"], folds=2, budgets=[8e20], resamples=12, seed=1
-    )
+    return compare_forms(RUNS, ["equal_exponents"], **COMPARED_SO)
+
+
+def stop(done):
+    raise KeyboardInterrupt
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[600] ^= 4
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("kind", ["runs", "params"])
@@ -267,10 +280,55 @@ def test_one_size_makes_no_folds():
         compare_forms(few(np.full(20, 3)), splits=["params"], folds=2, resamples=2)
 
 
-def test_objectives_side_by_side():
-    table = objective_sensitivity(
-        RUNS, deltas=(1e-3, 1.0), others=(Squared(),), flops=[1e22], resamples=50, seed=2
-    )
+def test_a_comparison_that_is_stopped_damaged_or_extended_ends_with_the_same_table(comparison, tmp_path):
+    first = COMPARED_SO | {"splits": ["runs"]}
+    with pytest.raises(KeyboardInterrupt):
+        compare_forms(RUNS, ["equal_exponents"], out=tmp_path, progress=stop, **first)
+    (kept,) = tmp_path.glob("runs-chinchilla-*.parquet")
+    stamp = kept.stat().st_mtime_ns
+
+    def complete():
+        found = compare_forms(RUNS, ["equal_exponents"], out=tmp_path, **COMPARED_SO)
+        pd.testing.assert_frame_equal(found.table, comparison.table)
+        assert found.sentences == comparison.sentences and found.warnings == comparison.warnings
+
+    complete()
+    assert kept.stat().st_mtime_ns == stamp and len(list(tmp_path.glob("*.parquet"))) == 4
+    flip(kept)
+    with pytest.warns(cj.DataWarning, match=f"{kept.name}: damaged, will be recomputed"):
+        complete()
+    with pytest.raises(UsageError, match=r"another forms run .resamples is 12 there and 13 here"):
+        compare_forms(RUNS, ["equal_exponents"], out=tmp_path, **COMPARED_SO | {"resamples": 13})
+
+
+def test_scores_of_a_law_that_has_changed_under_its_name_are_not_taken(tmp_path):
+    (split,) = make_splits(RUNS, "flops", budgets=[8e20])
+    before, after = (read_problem("", RUNS, Broken(sharpness=sharpness), "huber") for sharpness in (1.0, 0.5))
+    parts = FormParts(tmp_path, {})
+    kept = parts.take(split, Pairs(), before, lambda: np.arange(3.0))
+    assert parts.take(split, Pairs(), before, lambda: pytest.fail("computed again")).tolist() == kept.tolist()
+    with pytest.warns(cj.DataWarning, match="law broken has changed since"):
+        assert parts.take(split, Pairs(), after, lambda: np.ones(3)).tolist() == [1, 1, 1]
+    assert parts.take(split, Cluster("params"), after, lambda: np.zeros(3)).tolist() == [0, 0, 0]
+
+
+def test_objectives_side_by_side(tmp_path):
+    asked = {"deltas": (1e-3, 1.0), "others": (Squared(),), "flops": [1e22], "resamples": 50, "seed": 2}
+    table = objective_sensitivity(RUNS, **asked)
+    with pytest.raises(KeyboardInterrupt):
+        objective_sensitivity(RUNS, out=tmp_path, progress=stop, **asked)
+    (kept,) = tmp_path.glob("huber-*.parquet")
+    flip(kept)
+    with pytest.warns(cj.DataWarning, match=f"{kept.name}: damaged, will be recomputed"):
+        again = objective_sensitivity(RUNS, out=tmp_path, **asked)
+    pd.testing.assert_frame_equal(again, table)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
+    again = objective_sensitivity(RUNS, out=tmp_path, **asked)
+    pd.testing.assert_frame_equal(again, table)
+    assert again.attrs == table.attrs and len(stamps) == 3
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
+    with pytest.raises(UsageError, match=r"another objectives run .level is 0.8 there and 0.9 here"):
+        objective_sensitivity(RUNS, out=tmp_path, level=0.9, **asked)
     assert len(table) == 3 * 6 and (table["status"] == "CONVERGED").all()
     boot = cj.bootstrap(RUNS, resamples=50, seed=2)
     ours = table[(table["delta"] == 1e-3) & (table["quantity"] == "tokens_per_param")].iloc[0]

@@ -71,6 +71,10 @@ def commands(folder: Path, *, dask: bool) -> list[Command]:
 
     coverage = ["coverage", "chinchilla", "--datasets", "40", "--resamples", "20", "-q", "--out"]
     breakdown = ["breakdown", "chinchilla", "--family", "multiplicative", "--resamples", "20", "-q", "--out"]
+    forms = ["forms", "chinchilla", "--law", "equal_exponents", "--split", "flops", "--budget", "8e20",
+             "--resamples", "4", "-q", "--out"]  # fmt: skip
+    objectives = ["objectives", "chinchilla", "--delta", "1e-3", "--delta", "1", "--resamples", "20", "-q",
+                  "--out"]  # fmt: skip
     found = [
         Command("study", study(), share=4.0),
         Command("study, tables only", study(TABLES_ONLY), share=2.0),
@@ -80,6 +84,8 @@ def commands(folder: Path, *, dask: bool) -> list[Command]:
         Command("report", report, (without_page,), share=2.0),
         Command("coverage", lambda place: [*coverage, place], share=2.0),
         Command("breakdown", lambda place: [*breakdown, place], share=0.5),
+        Command("forms", lambda place: [*forms, place], share=0.2),
+        Command("objectives", lambda place: [*objectives, place]),
         Command("plan --figures", lambda place: [
             "plan", "--flops", "1e22", "--resamples", "50", "-q", "--figures", place]),
         Command("study init", lambda place: [

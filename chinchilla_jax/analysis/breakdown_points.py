@@ -34,11 +34,11 @@ from chinchilla_jax._util.limits import FITS, WEIGHTS
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Sizes
 from chinchilla_jax.analysis.breakdown_search import Found, search
-from chinchilla_jax.analysis.breakdown_store import KIND, SearchParts
+from chinchilla_jax.analysis.breakdown_store import SearchParts
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
+from chinchilla_jax.analysis.work_records import resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
-from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -141,21 +141,16 @@ def breakdown(
     criteria = [kind(none, tails) for kind in CRITERIA.values()]
     kept = None
     if out is not None:
-        settings_used = options or SolverOptions()
+        sampling = resampling_record(
+            runs, chosen, resamples=len(ids), seed=seed, weights=None, options=options
+        )
         record = {
-            "kind": KIND,
-            "data_hash": runs.data_hash,
-            "resamples": len(ids),
+            **sampling,
             "level": float(level),
             "tolerance": float(tolerance),
             "flops": float(budget),
-            "seed": int(seed),
-            "scheme": scheme_record(chosen),
             **settings(used),
             "law": [float(value) for value in none.point.law.as_dict().values()],
-            "decrement": settings_used.tolerance,
-            "max_steps": settings_used.max_steps,
-            "precision": settings_used.precision,
         }
         kept = SearchParts(out, record)
     rows = []

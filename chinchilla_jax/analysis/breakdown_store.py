@@ -31,7 +31,7 @@ class SearchParts:
 
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         """Claim the directory."""
-        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=("law",))
+        self._work = WorkDirectory(out, KIND, {"kind": KIND, **record}, stems=_STEMS, rounded=("law",))
 
     def read(self, path: Path, repeat: int) -> Found | None:
         """What the search of this path and draw found; None if it is not kept.

@@ -25,7 +25,9 @@ the well-behaved ones, and say nothing where they are few: below `fewest` of the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,9 +39,11 @@ from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.analysis.comparable_laws import comparable_laws
 from chinchilla_jax.analysis.form_sentences import sentence
+from chinchilla_jax.analysis.form_store import FormParts
 from chinchilla_jax.analysis.held_out import held_out_errors, scores
 from chinchilla_jax.analysis.joint_limits import best_set, interval, joint_limits
 from chinchilla_jax.analysis.splits import SPLITS, Split, fitted_runs, read_splits
+from chinchilla_jax.analysis.work_records import resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto, resolve_scheme
 from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS
@@ -49,7 +53,8 @@ from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import FitResult, require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
-from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.laws.objectives import settings
+from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +151,7 @@ def compare_forms(
     level: float = 0.8,
     method: str = "centred",
     options: SolverOptions | None = None,
+    out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FormComparison:
     """Compare forms by the error of their predictions of runs they were not fitted to.
@@ -171,11 +177,19 @@ def compare_forms(
         level: mass of the intervals.
         method: one of `COMPARISON_METHODS`.
         options: how hard the solver tries, and by which engine.
+        out: a directory (a path or URL) for the scores of every form in every split. Scores that it already
+            holds are not computed again: an interrupted run resumes, and forms and splits can be added later.
+            A damaged file is reported and its scores are computed again.
         progress: called with the number of fits just finished.
 
     Raises:
-        UsageError: an argument is out of range, or a split leaves too few runs or sizes.
+        UsageError: an argument is out of range, a split leaves too few runs or sizes, or `out` holds another
+            comparison.
+        ChinchillaError: `out` cannot be written.
         NoEstimateError: the fit of the reference to all runs is not certified, or that of any form.
+
+    Warns:
+        DataWarning: a file in `out` is damaged, or of another law of one name.
     """
     import pandas as pd
 
@@ -202,6 +216,12 @@ def compare_forms(
         scheme, runs, law=point.model, objective=objective, weights=given, options=options
     )
     warnings = [*point.warnings, *asked_warnings(resampled, runs, given)]
+    kept = None
+    if out is not None:
+        sampling = resampling_record(
+            runs, resampled, resamples=resamples, seed=seed, weights=given, options=options
+        )
+        kept = FormParts(out, {**sampling, **settings(objective)})
     rows: list[dict[str, object]] = []
     every: dict[str, dict[str, Floats]] = {}
     for split in held:
@@ -212,8 +232,8 @@ def compare_forms(
         for problem in problems:
             law = problem.law
             if law.size < left:
-                errors = held_out_errors(problem, split.masks, drawn, options)
-                of_form[law.name] = scores(errors, split.masks, drawn)
+                score = functools.partial(_score, problem, split, drawn, options)
+                of_form[law.name] = score() if kept is None else kept.take(split, of_split, problem, score)
             else:
                 left_out.append(
                     f"{law.name} in split {split.label!r}: {left} runs to fit {law.size} parameters"
@@ -299,6 +319,11 @@ def _drawn(runs: Runs, chosen: Scheme, resamples: int, seed: int) -> Floats:
     WEIGHTS.require(f"{count:,} resamples of {len(runs):,} runs", count * len(runs))
     require_weights(chosen, len(runs), "compare_forms")
     return np.asarray(chosen.weights(runs, np.arange(count), seed_number(seed)), dtype=np.float64)
+
+
+def _score(problem: Problem, split: Split, drawn: Floats, options: SolverOptions | None) -> Floats:
+    """The error of a form on the runs of a split, then on each resample (1 + R,)."""
+    return scores(held_out_errors(problem, split.masks, drawn, options), split.masks, drawn)
 
 
 def _rows(

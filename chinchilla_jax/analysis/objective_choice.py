@@ -6,6 +6,7 @@ and of the loss, and the asymmetric error that bounds the runs from below, all o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.validation import resample_count, seed_number
+from chinchilla_jax.analysis.objective_store import ObjectiveParts
+from chinchilla_jax.analysis.work_records import law_record, resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
@@ -20,6 +24,7 @@ from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, RawHuber, RawSquared, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.solvers import SolverOptions
@@ -54,6 +59,7 @@ def objective_sensitivity(
     scheme: Scheme | str = "auto",
     level: float = 0.8,
     options: SolverOptions | None = None,
+    out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Fits and bootstraps under every objective, on the same resamples.
@@ -70,6 +76,9 @@ def objective_sensitivity(
         scheme: how to resample, the same for all; "auto" chooses by the fit of `Huber()`.
         level: mass of the percentile intervals.
         options: as for `bootstrap`.
+        out: a directory (a path or URL) for the rows of every objective. Rows that it already holds are not
+            computed again: an interrupted run resumes, and objectives can be added later. A damaged file is
+            reported and its rows are computed again.
         progress: called with the number of fits just finished.
 
     Returns:
@@ -80,8 +89,12 @@ def objective_sensitivity(
         `attrs` has "warnings", of the fit by the usual objective and of the scheme.
 
     Raises:
-        UsageError: an argument is out of range.
+        UsageError: an argument is out of range, or `out` holds another comparison.
+        ChinchillaError: `out` cannot be written.
         NoEstimateError: the fit by the usual objective is not certified.
+
+    Warns:
+        DataWarning: a file in `out` is damaged.
     """
     import pandas as pd
 
@@ -89,29 +102,41 @@ def objective_sensitivity(
     objectives = [*(Huber(delta) for delta in deltas), *others]
     if not objectives:
         raise UsageError(f"objective_sensitivity: deltas = {short(deltas)} and no others; give an objective")
-    for objective in objectives:
-        read_problem("objective_sensitivity", runs, law, objective)
-    read_weights(weights, len(runs))
+    problems = [read_problem("objective_sensitivity", runs, law, objective) for objective in objectives]
+    given = read_weights(weights, len(runs))
+    count, number = resample_count("resamples", resamples), seed_number(seed)
     usual = fit(runs, law, weights=weights, options=options)
     require_estimate(usual.status, runs.name, usual.reason)
     chosen, _ = resolve_scheme(scheme, runs, law=law, weights=weights, options=options)
+    kept = None
+    if out is not None:
+        sampling = resampling_record(
+            runs, chosen, resamples=count, seed=number, weights=given, options=options
+        )
+        budgets = positive_budgets(flops).tolist()
+        own = law_record(problems[0].law, problems[0].design)
+        kept = ObjectiveParts(out, {**sampling, "level": float(level), "flops": budgets, **own})
     tables = []
     for objective in objectives:
-        boot = bootstrap(
-            runs,
-            law,
-            resamples=resamples,
-            seed=seed,
-            objective=objective,
-            weights=weights,
-            scheme=chosen,
-            options=options,
-        )
-        tables.append(_rows(boot, flops, level))
+        rows = None if kept is None else kept.read(objective)
+        if rows is None:
+            boot = bootstrap(
+                runs,
+                law,
+                resamples=count,
+                seed=number,
+                objective=objective,
+                weights=weights,
+                scheme=chosen,
+                options=options,
+            )
+            rows = _rows(boot, flops, level)
+            if kept is not None:
+                kept.write(objective, rows)
+        tables.append(rows)
         if progress is not None:
-            progress(int(resamples))
+            progress(count)
     table = pd.concat(tables, ignore_index=True)
-    given = read_weights(weights, len(runs))
     table.attrs = {"warnings": (*usual.warnings, *asked_warnings(chosen, runs, given))}
     return table
 

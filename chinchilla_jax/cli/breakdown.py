@@ -10,7 +10,7 @@ import click
 from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
-from chinchilla_jax.cli.options import level_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.options import level_option, out_option, output_options, resamples_option, seed_option
 from chinchilla_jax.cli.resampling import (
     WEIGHT_SCHEMES,
     Resampling,
@@ -51,11 +51,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 @level_option
 @seed_option("Seed of the resamples and noise.")
 @resampling_options(WEIGHT_SCHEMES)
-@click.option(
-    "--out",
-    metavar="DIR",
-    help="Keep what every search finds in DIR, a path or URL, and resume from there.",
-)
+@out_option("what every search finds")
 @newton_options
 @output_options
 def breakdown_command(

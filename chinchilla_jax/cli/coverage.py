@@ -13,6 +13,7 @@ from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, 
 from chinchilla_jax.cli.options import (
     boundary_option,
     flops_option,
+    out_option,
     output_options,
     resamples_option,
     seed_option,
@@ -75,11 +76,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 )
 @flops_option("Training compute (FLOP) to prescribe for", ("1e20", "1e22", "1e24", "1e26"))
 @seed_option("Seed of the data sets and resamples.")
-@click.option(
-    "--out",
-    metavar="DIR",
-    help="Keep every interval in DIR, a path or URL, and resume from there.",
-)
+@out_option("every interval")
 @newton_options
 @output_options
 def coverage_command(

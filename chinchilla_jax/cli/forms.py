@@ -23,6 +23,7 @@ from chinchilla_jax.cli.fit_options import (
 from chinchilla_jax.cli.options import (
     flops_option,
     level_option,
+    out_option,
     output_options,
     resamples_option,
     seed_option,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
 @seed_option("Seed of the resamples and folds.")
 @resampling_options(WEIGHT_SCHEMES)
 @level_option
+@out_option("the scores of every law in every split")
 @newton_options
 @output_options
 def forms_command(
@@ -101,6 +103,7 @@ def forms_command(
     seed: int,
     resampling: Resampling,
     level: float,
+    out: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -146,6 +149,7 @@ def forms_command(
             scheme=resampling.read(),
             level=level,
             options=solver.options(),
+            out=out,
             progress=advance,
         )
     from chinchilla_jax.planning.plausibility import largest_compute

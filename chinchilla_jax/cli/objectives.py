@@ -21,6 +21,7 @@ from chinchilla_jax.cli.fit_options import (
 from chinchilla_jax.cli.options import (
     flops_option,
     level_option,
+    out_option,
     output_options,
     resamples_option,
     seed_option,
@@ -64,6 +65,7 @@ _RATIO = "tokens_per_param"
 @seed_option()
 @resampling_options(WEIGHT_SCHEMES)
 @level_option
+@out_option("the rows of every objective")
 @newton_options
 @output_options
 def objectives_command(
@@ -78,6 +80,7 @@ def objectives_command(
     seed: int,
     resampling: Resampling,
     level: float,
+    out: str | None,
     solver: Solver,
     as_json: bool,
 ) -> None:
@@ -115,6 +118,7 @@ def objectives_command(
             scheme=scheme,
             level=level,
             options=solver.options(),
+            out=out,
             progress=advance,
         )
     if as_json:

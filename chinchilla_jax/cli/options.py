@@ -51,6 +51,13 @@ figures_option = click.option(
 )
 
 
+def out_option(what: str) -> Decorator[Any]:
+    """The option --out of a long command, which resumes from what the directory holds."""
+    return click.option(
+        "--out", metavar="DIR", help=f"Keep {what} in DIR, a path or URL, and resume from there."
+    )
+
+
 def quiet_option(command: Command) -> Command:
     """--quiet: the command shows no progress and prints no text; JSON and errors stay."""
 
