@@ -43,7 +43,7 @@ from chinchilla_jax.analysis.form_store import FormParts
 from chinchilla_jax.analysis.held_out import held_out_errors, scores
 from chinchilla_jax.analysis.joint_limits import best_set, interval, joint_limits
 from chinchilla_jax.analysis.splits import SPLITS, Split, fitted_runs, read_splits
-from chinchilla_jax.analysis.work_records import resampling_record
+from chinchilla_jax.analysis.work_records import objective_record, resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto, resolve_scheme
 from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS
@@ -53,7 +53,6 @@ from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import FitResult, require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
-from chinchilla_jax.laws.objectives import settings
 from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def compare_forms(
         sampling = resampling_record(
             runs, resampled, resamples=resamples, seed=seed, weights=given, options=options
         )
-        kept = FormParts(out, {**sampling, **settings(objective)})
+        kept = FormParts(out, {**sampling, **objective_record(objective)})
     rows: list[dict[str, object]] = []
     every: dict[str, dict[str, Floats]] = {}
     for split in held:

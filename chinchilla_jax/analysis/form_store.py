@@ -6,7 +6,6 @@ See `WorkDirectory`. Splits and forms can be added later.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from chinchilla_jax._util.record_differences import record_differences
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax._util.work_directory import WorkDirectory
 from chinchilla_jax.analysis.splits import Split
-from chinchilla_jax.analysis.work_records import PREDICTED, digest, law_record
+from chinchilla_jax.analysis.work_records import ROUNDED, digest, file_stem, law_record
 from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.solvers import Problem
 
@@ -46,7 +45,7 @@ class FormParts:
 
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         """Claim the directory."""
-        self._work = WorkDirectory(out, KIND, {"kind": KIND, **record}, stems=_STEMS)
+        self._work = WorkDirectory(out, KIND, {"kind": KIND, **record}, stems=_STEMS, rounded=ROUNDED)
 
     def take(self, split: Split, scheme: Scheme, problem: Problem, compute: Callable[[], Floats]) -> Floats:
         """The scores (1 + R,) of a form in a split: those that are kept, or computed now and kept.
@@ -59,7 +58,7 @@ class FormParts:
         there = self._work.read(stem)
         if there is not None:
             table, fields = there
-            if not record_differences(fields, law, (PREDICTED,)):
+            if not record_differences(fields, law, ROUNDED):
                 return np.asarray(table["score"].to_numpy(), dtype=np.float64)
             warn_user(f"law {problem.law.name} has changed since; it is compared again", DataWarning)
             self._work.remove(stem)
@@ -70,5 +69,4 @@ class FormParts:
 
 def _stem(split: Split, scheme: Scheme, law: str) -> str:
     held = [list(split.masks.shape), np.packbits(split.masks).tobytes().hex()]
-    kind, name = (re.sub(r"\W", "_", text, flags=re.ASCII) for text in (split.kind, law))
-    return f"{kind}-{name}-{digest([law, scheme_record(scheme), *held])}"
+    return file_stem(split.kind, law, digest([law, scheme_record(scheme), *held]))

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.work_directory import WorkDirectory
-from chinchilla_jax.analysis.work_records import PREDICTED, digest
-from chinchilla_jax.laws.objectives import settings
+from chinchilla_jax.analysis.work_records import ROUNDED, digest, file_stem, objective_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws import Objective
 
 KIND = "objectives"
-_STEMS = r"[a-z_]+-[0-9a-f]{12}"
+_STEMS = r"\w+-[0-9a-f]{12}"
 
 
 class ObjectiveParts:
@@ -38,7 +37,7 @@ class ObjectiveParts:
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         """Claim the directory."""
         record = {"kind": KIND, **record}
-        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=(PREDICTED,))
+        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=ROUNDED)
 
     def read(self, objective: Objective) -> pd.DataFrame | None:
         """The rows of an objective; None if they are not kept.
@@ -56,4 +55,4 @@ class ObjectiveParts:
 
 
 def _stem(objective: Objective) -> str:
-    return f"{objective.name}-{digest(settings(objective))}"
+    return file_stem(objective.name, digest(objective_record(objective)))

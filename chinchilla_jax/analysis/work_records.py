@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.bootstrapping.scheme import scheme_record
+from chinchilla_jax.laws.objectives import settings
 from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.laws import Law
+    from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.laws.design import Design
 
-PREDICTED = "predicted"
-"""The field of `law_record` that is compared up to rounding."""
+ROUNDED = ("predicted", "rho")
+"""Fields of these records that are compared up to rounding."""
 _STARTS, _PLACES = 3, 8  # of the predictions by which a law is known
+_RESIDUALS = np.array([-3.0, -1.0, -0.3, 0.2, 0.7, 2.0])  # at which an objective is known, in its own unit
 
 
 def resampling_record(
@@ -52,7 +56,22 @@ def law_record(law: Law, design: Design) -> dict[str, Any]:
     places = [column[some] for column in design.places]
     with np.errstate(all="ignore"):
         predicted = law.log_losses(law.starts(design, _STARTS), places, design)
-    return {"law": law.name, PREDICTED: np.nan_to_num(predicted).ravel().tolist()}
+    return {"law": law.name, "predicted": np.nan_to_num(predicted).ravel().tolist()}
+
+
+def objective_record(objective: Objective) -> dict[str, Any]:
+    """An objective by its name and settings, and one of a user's by its values too."""
+    found: dict[str, Any] = settings(objective)
+    rho = getattr(objective, "rho", None)
+    if rho is not None:
+        with float64_scope():
+            found["rho"] = np.asarray(rho(_RESIDUALS)).tolist()
+    return found
+
+
+def file_stem(*names: str) -> str:
+    """These names as one of a file."""
+    return "-".join(re.sub(r"\W", "_", name, flags=re.ASCII) for name in names)
 
 
 def digest(content: bytes | object) -> str:
