@@ -11,6 +11,7 @@ import pytest
 import chinchilla_jax as cj
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.laws import LAWS, STANDARD, Design, NaturalLaw, from_function
+from chinchilla_jax.laws.fitted import laws_at
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 
 OTHERS = [name for name in LAWS if name not in STANDARD]
@@ -66,6 +67,22 @@ def test_the_coordinates_of_a_law_are_its_natural_parameters(name):
     # Fewer starts are the first of more.
     np.testing.assert_array_equal(law.starts(design, 3), law.starts(design, 9)[:3])
     assert np.isfinite(law.starts(design, 64)).all()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_come_back_from_their_natural_parameters(name):
+    """As a study stores them: without the runs, in the units of the runs."""
+    law = LAWS[name]()
+    counts = np.geomspace(1e7, 1e10, 12)
+    runs = cj.Runs(counts, 20 * counts**1.1, loss=np.linspace(4, 2, 12))
+    design = Design.from_runs(runs)
+    theta = law.starts(design, 5)
+    there = laws_at(law, law.natural(theta, design), Design.of_units(design.units))
+    again = law.natural(theta, design) if isinstance(there, cj.ScalingLaw) else there.theta
+    if isinstance(there, cj.ScalingLaw):
+        np.testing.assert_allclose(list(there.as_dict().values()), list(again.values()), rtol=1e-12)
+    else:
+        np.testing.assert_allclose(again, theta, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -385,3 +385,15 @@ def test_leaving_runs_out_after_or_before_an_exact_error_gives_the_same_counts(c
     after = errors.apply(whole).drop_highest_loss(5)
     assert np.allclose(errors.apply(centred).params, after.params, rtol=1e-12)
     assert LogNormalNoise(0.3).apply(centred).centre == centred.centre
+
+
+def test_active_parameters_are_miscounted_with_all_and_other_variables_are_left_alone():
+    params, active, unique = np.array([1e9, 4e9]), np.array([2e8, 4e9]), np.array([1e10, 3e10])
+    runs = Runs(
+        params, 20 * params, loss=[3.0, 2.5], variables={"params_active": active, "unique_tokens": unique}
+    )
+    for perturbation in (Multiplicative(2.0), Additive(5e8), SystematicBias(1.2)):
+        moved = perturbation.apply(runs)
+        np.testing.assert_allclose(moved.variables["params_active"] / moved.params, active / params)
+        np.testing.assert_array_equal(moved.variables["unique_tokens"], unique)
+    np.testing.assert_array_equal(TokensMultiplicative(2.0).apply(runs).variables["params_active"], active)

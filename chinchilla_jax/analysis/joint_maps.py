@@ -13,7 +13,7 @@ but in its fits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from chinchilla_jax.solvers.counted import counted_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.fitted import FittedLaws
 
 COLUMNS = (
     *("condition", "first_family", "second_family", "first", "second", "repeat", "params", "flops"),
@@ -36,7 +39,10 @@ COLUMNS = (
 
 
 class StudyFits(Protocol):
-    """The part of a study that a joint map needs; it may also have `spec`, with its `boundary`."""
+    """The part of a study that a joint map needs.
+
+    It may also have `spec`, with its `boundary` and `law`, and under another law needs `laws`.
+    """
 
     @property
     def conditions(self) -> pd.DataFrame:
@@ -101,7 +107,12 @@ def _row(
     study: StudyFits, row: dict[str, object], pair: Composition, flops: float, level: float
 ) -> dict[str, object]:
     first, second = pair.parts
-    boundary = getattr(getattr(study, "spec", None), "boundary", "keep")
+    spec = getattr(study, "spec", None)
+    boundary = getattr(spec, "boundary", "keep")
+    condition = str(row["condition"])
+    five = getattr(spec, "law", "chinchilla") == "chinchilla"
+    laws = None if five else cast(Any, study).laws(condition)[0]
+    fits = study.fits(condition)
     return {
         "condition": row["condition"],
         "first_family": first.family,
@@ -110,12 +121,29 @@ def _row(
         "second": second.value,
         "repeat": row["repeat"],
         "params": row["params"],
-        **prescription(study.fits(str(row["condition"])), flops=flops, level=level, boundary=boundary),
+        **prescription(fits, flops=flops, level=level, boundary=boundary, laws=laws),
     }
 
 
+def _slopes(laws: FittedLaws, flops: float) -> NDArray[np.float64]:
+    """Decades of tokens per parameter per decade of compute, (R,)."""
+    if isinstance(laws, ScalingLaw):
+        return np.asarray(laws.slope_per_decade)
+    line = laws.log_ratio_line()
+    if line is not None:
+        return np.asarray(line[1])
+    with np.errstate(all="ignore"):
+        ends = np.log10(laws.tokens_per_param(np.array([flops / 10**0.5, flops * 10**0.5])))
+    return np.asarray(ends[:, 1] - ends[:, 0])
+
+
 def prescription(
-    fits: pd.DataFrame, *, flops: float = GOPHER_FLOPS, level: float = 0.8, boundary: str = "keep"
+    fits: pd.DataFrame,
+    *,
+    flops: float = GOPHER_FLOPS,
+    level: float = 0.8,
+    boundary: str = "keep",
+    laws: FittedLaws | None = None,
 ) -> dict[str, float | int | bool]:
     """Tokens per parameter and their slope over the fits of one condition.
 
@@ -124,6 +152,8 @@ def prescription(
         flops: the budget (FLOP).
         level: share of the resamples that count inside an interval (percentiles).
         boundary: whether resamples whose best E is 0 count ("keep") or not ("drop").
+        laws: the fits as laws, (R,), where they are not of the five-parameter law. Where the optimum of such
+            a law is no power of compute, its slope is that of the decade around the budget.
 
     Returns:
         The columns of `joint_map` from flops to outside_range.
@@ -131,11 +161,12 @@ def prescription(
     Raises:
         UsageError: `flops` or `level` is out of range.
     """
-    laws = ScalingLaw(**{name: fits[name].to_numpy() for name in PARAMETERS})
+    if laws is None:
+        laws = ScalingLaw(**{name: fits[name].to_numpy() for name in PARAMETERS})
     counted = counted_rows(fits["status"], boundary)
     band = tokens_per_param_band(laws, [flops], level, counted=counted)
     low, median, high = (float(band[name].iloc[0]) for name in ("low", "median", "high"))
-    slopes = np.asarray(laws.slope_per_decade)[counted]
+    slopes = _slopes(laws, flops)[counted]
     slopes = slopes[np.isfinite(slopes)]
     tails = central_tails(level)
     quantiles = np.quantile(slopes, (tails[0], 0.5, tails[1])) if slopes.size else np.full(3, np.nan)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.intervals.methods import STUDY_METHODS, read_method
-from chinchilla_jax.laws.scaling_law import PARAMETERS
+from chinchilla_jax.laws.fitted import COEFFICIENTS
 from chinchilla_jax.perturbations import FAMILIES
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ AXES: Mapping[str, str] = MappingProxyType({name: _AMOUNTS[each.unit] for name, 
 def transform_of(family: str, parameter: str) -> str:
     """Name of the transform of a fitted parameter in the trend of a family."""
     steep = FAMILIES[family].form == "systematic_bias" and parameter == "alpha"
-    if parameter in ("A", "B") or steep:
+    if parameter in COEFFICIENTS or steep:
         return "log10"
     return "identity"
 
@@ -93,15 +93,16 @@ def trend_table(conditions: pd.DataFrame, params: pd.DataFrame, method: str = "p
             raise UsageError(f"trend_table: {label} has no column {missing[0]!r}; give the study's own table")
     # The estimate is the same at every level.
     chosen = params[params["method"] == method].drop_duplicates(["condition", "parameter"])
+    names = list(dict.fromkeys(chosen["parameter"]))
     estimates = chosen.pivot(index="condition", columns="parameter", values="estimate").reindex(
-        index=conditions["condition"], columns=list(PARAMETERS)
+        index=conditions["condition"], columns=names
     )
     values = conditions["value"].to_numpy(np.float64)
     rows = []
     present = set(conditions["family"])
     for family in (name for name in FAMILIES if name in present):
         members = (conditions["family"] == family).to_numpy()
-        for parameter in PARAMETERS:
+        for parameter in names:
             estimate = estimates[parameter].to_numpy(np.float64)[members]
             rows.append(_trend(family, parameter, values[members], estimate))
     return pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -16,7 +16,7 @@ from chinchilla_jax._util.limits import RESAMPLES, WORKERS
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.ending import say_if_interrupted
-from chinchilla_jax.cli.fit_options import engine_option
+from chinchilla_jax.cli.fit_options import engine_option, law_option
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import bundle, quiet_option
 from chinchilla_jax.cli.study_text import print_status, print_study
@@ -47,6 +47,7 @@ _seed_option = click.option(
     show_default="as in the spec",
     help="Seed of all randomness.",
 )
+_law_option = law_option("Law to fit instead", show_default="as in the spec")
 _workers_option = click.option(
     "--workers",
     type=choices.WholeNumber(1, WORKERS),
@@ -86,6 +87,7 @@ def study_command() -> None:
     required=True,
     help="Directory for the results, created if needed: a path, or a URL such as s3://bucket/study.",
 )
+@_law_option
 @_resamples_option
 @_seed_option
 @engine_option
@@ -111,6 +113,7 @@ def study_command() -> None:
 def run_command(
     spec: str,
     out: str,
+    law: str | None,
     resamples: int | None,
     seed: int | None,
     engine: str,
@@ -130,7 +133,9 @@ def run_command(
     from chinchilla_jax.study import Shard
 
     part = None if shard is None else Shard.parse(shard)
-    asked = _read_spec(spec, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible)
+    asked = _read_spec(
+        spec, law=law, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible
+    )
     _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
     options["progress"] = _Announced(_plan_line(spec, asked))
@@ -161,10 +166,11 @@ def run_command(
     default="chinchilla",
     help="Table to study: chinchilla, llama3, or the path or URL of a table.",
 )
+@law_option("Law to fit", default="chinchilla")
 @column_option
 @bundle("rows", dict, ROW_OPTIONS)
 @quiet_option
-def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, Any]) -> None:
+def init_command(path: str, data: str, law: str, column: tuple[str, ...], rows: dict[str, Any]) -> None:
     """Write a commented example of a spec.
 
     The spec is for the published table, or with --data for a table of your own.
@@ -172,14 +178,16 @@ def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, 
     from chinchilla_jax._util.directories import LocalDirectory
     from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
     from chinchilla_jax.study.spec.example import example_for, example_toml
+    from chinchilla_jax.study.spec.law import read_study_law
 
     if data == STANDARD_INPUT:
         raise UsageError("--data -: a study reads its table again when it resumes; give a file")
-    if data == "chinchilla":
+    if (data, law) == ("chinchilla", "chinchilla"):
         text = example_toml()
     else:
-        table = Table(data=data, column=column, **rows)
-        text = example_for(table.read(), data, table.reading)
+        model = read_study_law(law, data)
+        table = Table(data=data, column=column, **rows).for_laws(model)
+        text = example_for(table.read(), data, table.reading, model)
     if path.isprintable():  # it goes into a comment
         text = text.replace("study.toml", shlex.quote(path), 2)
     folder, name = Path(path).expanduser().parent, Path(path).name
@@ -193,18 +201,24 @@ def init_command(path: str, data: str, column: tuple[str, ...], rows: dict[str, 
 
 @study_command.command("check")
 @_spec_argument
+@_law_option
 @_resamples_option
 @_seed_option
 @_workers_option
 @click.option("--measure", is_flag=True, help="Time a chunk on this machine (about 20 s) for the estimate.")
 @quiet_option
 def check_command(
-    spec: str, resamples: int | None, seed: int | None, workers: int | None, measure: bool
+    spec: str,
+    law: str | None,
+    resamples: int | None,
+    seed: int | None,
+    workers: int | None,
+    measure: bool,
 ) -> None:
     """Show what a study would do: conditions, fits, time, size."""
     from chinchilla_jax.study.estimate import estimate
 
-    asked = _read_spec(spec, resamples=resamples, seed=seed)
+    asked = _read_spec(spec, law=law, resamples=resamples, seed=seed)
     for name, text in estimate(asked, workers=workers, measure=measure).lines():
         output.echo(f"{name:<12}{text}{_default_data_remark(spec) if name == 'data' else ''}")
 
@@ -236,6 +250,7 @@ def finish_command(directory: str, workers: int | None, figures: bool) -> None:
 def _read_spec(
     name: str,
     *,
+    law: str | None = None,
     resamples: int | None = None,
     seed: int | None = None,
     engine: str = "auto",
@@ -246,7 +261,7 @@ def _read_spec(
     given: dict[str, Any] = {
         field: value for field, value in (("resamples", resamples), ("seed", seed)) if value is not None
     }
-    changed = given | ({} if engine == "auto" else {"engine": engine})
+    changed = given | ({} if engine == "auto" else {"engine": engine}) | ({} if law is None else {"law": law})
     if reproducible:
         changed["reproducible"] = True
     if name == "paper":

@@ -72,7 +72,6 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
 
 def print_study(study: Study) -> None:
     """A finished study: what was fitted, failures, the unperturbed fits, the page."""
-    from chinchilla_jax.laws.scaling_law import PARAMETERS
     from chinchilla_jax.study.derived import PAGE
 
     info = study.info
@@ -89,7 +88,8 @@ def print_study(study: Study) -> None:
     output.echo()
     output.echo("unperturbed, by counting of the parameters (standard errors in brackets)")
     output.print_table(
-        ("condition", *PARAMETERS, "tokens/param per decade", "of medians"), _interpretations(study)
+        ("condition", *study.spec.model.parameters, "tokens/param per decade", "of medians"),
+        _interpretations(study),
     )
     output.print_paragraph(
         "tokens/param per decade: change of the estimate's compute-optimal tokens per parameter for ten "
@@ -123,7 +123,6 @@ def _interpretations(study: Study) -> list[tuple[Any, ...]]:
     import numpy as np
 
     from chinchilla_jax.intervals import slope_per_decade, slope_table
-    from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 
     conditions = study.conditions
     names = list(conditions.loc[conditions["family"] == "identity", "condition"])
@@ -144,9 +143,9 @@ def _interpretations(study: Study) -> list[tuple[Any, ...]]:
         fitted = params.loc[name].set_index("parameter")
         cells = [
             f"{fitted.loc[p, 'estimate']:.4g} ({float(format(fitted.loc[p, 'standard_error'], '.2g')):g})"
-            for p in PARAMETERS
+            for p in study.spec.model.parameters
         ]
-        law = ScalingLaw(**{p: float(fitted.loc[p, "estimate"]) for p in PARAMETERS})
+        law = study.point_law(name)
         flops = np.asarray(study.spec.flops, dtype=float)
         own = slope_per_decade(flops, np.asarray(law.tokens_per_param(flops))) if flops.size > 1 else math.nan
         rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in (own, slopes[name]))))

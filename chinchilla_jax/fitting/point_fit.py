@@ -133,7 +133,10 @@ def ask_fit(
 
 
 def decided_objective(
-    runs: Runs, objective: Objective | None = None, options: SolverOptions | None = None
+    runs: Runs,
+    objective: Objective | None = None,
+    options: SolverOptions | None = None,
+    law: Law | str = CHINCHILLA,
 ) -> Objective:
     """The objective of `fit(runs)`, or this one, with the width of its zone as a number.
 
@@ -141,8 +144,9 @@ def decided_objective(
         runs: the runs, which decide a width that is "auto".
         objective: None for the usual one.
         options: of the fits that decide it.
+        law: what is fitted.
     """
-    problem = read_problem("fit", runs, CHINCHILLA, Huber.name if objective is None else objective)
+    problem = read_problem("fit", runs, law, Huber.name if objective is None else objective)
     return with_width(problem, None, options).objective
 
 

@@ -25,9 +25,12 @@ from chinchilla_jax.laws.law import Floats, Law, Place
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.scaling_law import Values
 
 _BENDS = (0.0, 0.3, -0.3)  # of the starts, standardised
 
@@ -101,11 +104,12 @@ class Broken(Law):
             "bend_D": theta[..., 6] / design.tokens_scale,
         }
 
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
         five = CHINCHILLA.internal({name: natural[name] for name in PARAMETERS}, design)
-        bends = [natural["bend_N"] * design.params_scale, natural["bend_D"] * design.tokens_scale]
-        return np.concatenate([five, bends])
+        scales = {"bend_N": design.params_scale, "bend_D": design.tokens_scale}
+        bends = np.stack([np.asarray(natural[name] * scale) for name, scale in scales.items()], axis=-1)
+        return np.concatenate([five, bends], axis=-1)
 
     def starts(self, design: Design, count: int) -> Floats:
         """The published grid, with and without bends."""

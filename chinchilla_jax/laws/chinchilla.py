@@ -26,7 +26,11 @@ from chinchilla_jax.laws.published_grid import grid_starts
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, log_terms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
+
+    from chinchilla_jax.laws.scaling_law import Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Chinchilla(Law):
         """E, A, B, alpha, beta."""
         return {name: np.asarray(values) for name, values in self.fitted(theta, design).as_dict().items()}
 
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
         return self.theta(ScalingLaw(**natural), design)
 

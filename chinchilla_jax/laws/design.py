@@ -94,6 +94,21 @@ class Design:
         )
 
     @classmethod
+    def of_units(cls, units: Sequence[float]) -> Design:
+        """The standardised units of some runs, see `units`, without the runs."""
+        none = np.zeros(0)
+        params_location, params_scale, tokens_location, tokens_scale = units
+        return cls(
+            log_params=none, log_tokens=none, log_loss=none, params_location=params_location,
+            params_scale=params_scale, tokens_location=tokens_location, tokens_scale=tokens_scale,
+        )  # fmt: skip
+
+    @property
+    def units(self) -> tuple[float, float, float, float]:
+        """Mean and sd of ln N and of ln D: the units that coordinates are in."""
+        return self.params_location, self.params_scale, self.tokens_location, self.tokens_scale
+
+    @classmethod
     def stacked(cls, designs: Sequence[Design], index: NDArray[np.intp]) -> Design:
         """For every lane its own runs: columns (R, n), locations and scales (R,); for laws that `stack`.
 

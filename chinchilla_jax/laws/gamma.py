@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chinchilla_jax.laws.natural_law import NaturalLaw
 from chinchilla_jax.laws.parameters import Parameter, non_negative, positive
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+
+if TYPE_CHECKING:
+    from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.law import Floats
 
 
 class Gamma(NaturalLaw):
@@ -31,6 +36,11 @@ class Gamma(NaturalLaw):
         """See `NaturalLaw.predict`."""
         inside = p["A"] * x["params"] ** -p["alpha"] + p["B"] * x["tokens"] ** -p["beta"]
         return p["E"] + inside ** p["gamma"]
+
+    def allocation_law(self, theta: Floats, design: Design) -> ScalingLaw:
+        """The law with gamma = 1: a power of the terms is least where their sum is."""
+        p = self.natural(theta, design)
+        return ScalingLaw(**{name: p[name] for name in PARAMETERS})
 
     @staticmethod
     def embedded(five: dict[str, float]) -> dict[str, float]:

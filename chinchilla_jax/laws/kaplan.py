@@ -12,10 +12,12 @@ from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.law import Floats, Law, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
+    from chinchilla_jax.laws.scaling_law import ScalingLaw, Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +62,17 @@ class Kaplan(Law):
                 "alpha_D": alpha,
             }
 
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
-        power = natural["alpha_N"] / natural["alpha_D"]
-        return np.array(
+        power = np.asarray(natural["alpha_N"] / natural["alpha_D"])
+        return np.stack(
             [
-                power * (math.log(natural["N_c"]) - design.params_location),
-                math.log(natural["D_c"]) - design.tokens_location,
+                power * (np.log(natural["N_c"]) - design.params_location),
+                np.log(natural["D_c"]) - design.tokens_location,
                 power * design.params_scale,
-                math.log(natural["alpha_D"]),
-            ]
+                np.log(natural["alpha_D"]),
+            ],
+            axis=-1,
         )
 
     def starts(self, design: Design, count: int) -> Floats:

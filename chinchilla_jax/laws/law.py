@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.design import Design, RunColumns
     from chinchilla_jax.laws.fitted import FittedLaws
     from chinchilla_jax.laws.frames import Frame
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
+    from chinchilla_jax.laws.scaling_law import ScalingLaw, Values
 
 Floats = NDArray[np.float64]
 Place: TypeAlias = "Sequence[Array]"
@@ -99,8 +99,8 @@ class Law(abc.ABC):
         """The natural parameters at theta (..., p)."""
 
     @abc.abstractmethod
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
-        """Theta (p,) of natural parameters; the inverse of `natural`."""
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
+        """Theta (..., p) of natural parameters, each of the leading shape; the inverse of `natural`."""
 
     @abc.abstractmethod
     def starts(self, design: Design, count: int) -> Floats:

@@ -25,9 +25,12 @@ from chinchilla_jax.laws.law import Floats, Law, Place
 from chinchilla_jax.laws.parameters import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
+    from chinchilla_jax.laws.scaling_law import Values
 
 Predict = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
@@ -84,9 +87,7 @@ class NaturalLaw(Law):
 
     def constants(self, design: Design) -> Floats:
         """Mean and sd of ln N and of ln D, (4,)."""
-        return np.array(
-            [design.params_location, design.params_scale, design.tokens_location, design.tokens_scale]
-        )
+        return np.array(design.units)
 
     def natural(self, theta: Floats, design: Design) -> dict[str, Floats]:
         """The natural parameters."""
@@ -96,9 +97,11 @@ class NaturalLaw(Law):
                 for j, (name, kind) in enumerate(self.kinds.items())
             }
 
-    def internal(self, natural: Mapping[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
-        return np.array([kind.coordinate(natural[name]) for name, kind in self.kinds.items()])
+        return np.stack(
+            [np.asarray(kind.coordinate(natural[name])) for name, kind in self.kinds.items()], axis=-1
+        )
 
     def starts(self, design: Design, count: int) -> Floats:
         """The guesses, then points spread evenly over the ranges."""

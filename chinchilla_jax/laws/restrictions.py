@@ -19,10 +19,12 @@ from chinchilla_jax.laws.law import Floats, Law, Place
 from chinchilla_jax.laws.scaling_law import log_terms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
 
     from chinchilla_jax.laws.design import Design
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
+    from chinchilla_jax.laws.scaling_law import ScalingLaw, Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +66,9 @@ class EqualExponents(Law):
         found = CHINCHILLA.natural(self.full(theta, design), design)
         return {name: found[name] for name in self.parameters}
 
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
-        return CHINCHILLA.internal({**natural, "beta": natural["alpha"]}, design)[:4]
+        return CHINCHILLA.internal({**natural, "beta": natural["alpha"]}, design)[..., :4]
 
     def starts(self, design: Design, count: int) -> Floats:
         """Spread over the published grid."""
@@ -144,9 +146,9 @@ class FixedFloor(Law):
         found = CHINCHILLA.natural(self.full(theta), design)
         return {name: found[name] for name in self.parameters}
 
-    def internal(self, natural: dict[str, float], design: Design) -> Floats:
+    def internal(self, natural: Mapping[str, Values], design: Design) -> Floats:
         """See `Law.internal`."""
-        return np.delete(CHINCHILLA.internal({"E": self.floor, **natural}, design), FLOOR)
+        return np.delete(CHINCHILLA.internal({"E": self.floor, **natural}, design), FLOOR, axis=-1)
 
     def starts(self, design: Design, count: int) -> Floats:
         """Spread over the published grid."""

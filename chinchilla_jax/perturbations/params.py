@@ -15,6 +15,9 @@ A bias turns around mu, the geometric mean of the runs it is applied to. The pub
 over all 245 runs, before the five of highest loss are left out; a study therefore loads its runs with
 `Runs.centre` set to the mean over the whole table. Perturbations move that centre like a model of its size.
 
+Active parameters (`params_active`, of a mixture of experts) are miscounted by the same ratio as all, so that
+their share stays; other further variables, such as `unique_tokens`, stay as they are under every family.
+
 `coupled=True` is for tokens that were not counted but derived from compute and parameters (as in Besiroglu et
 al. 2024, arXiv:2404.10102): a wrong parameter count then makes the tokens wrong as well, D~ = C / (6 N~),
 with C and the loss as they are. The family is called "coupled_" and the name of the other. Two things follow:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+COUNTS = ("params_active",)
+"""Further variables that count parameters: they are miscounted by the same ratio as `params`."""
+
 
 class Sized(Perturbation):
     """A perturbation of one quantity of the runs by one number.
@@ -46,9 +49,22 @@ class Sized(Perturbation):
         seed = seed_number(seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the solver reports bad counts
             values: dict[str, Any] = {self._of: self._perturb(runs, getattr(runs, self._of), seed)}
-            if self._of == "params" and runs.centre is not None:
-                values["centre"] = self._moved(runs.centre)
+            if self._of == "params":
+                values |= self._beside(runs, values["params"])
         return dataclasses.replace(runs, **values)
+
+    def _beside(self, runs: Runs, params: Floats) -> dict[str, Any]:
+        """What else changes with the parameter counts: the centre, and other counts of parameters."""
+        found: dict[str, Any] = {}
+        if runs.centre is not None:
+            found["centre"] = self._moved(runs.centre)
+        counts = [name for name in COUNTS if name in runs.variables]
+        if counts:
+            ratio = params / runs.params
+            found["variables"] = {
+                name: values * ratio if name in counts else values for name, values in runs.variables.items()
+            }
+        return found
 
     @staticmethod
     def _check(what: str, value: object) -> float:

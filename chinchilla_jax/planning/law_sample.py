@@ -196,6 +196,11 @@ class LawSample:
             UsageError: the study has no such condition.
             NoOptimumError: none of them, or not the point fit, has an optimum.
         """
+        if study.spec.law != "chinchilla":
+            raise UsageError(
+                f"{study.directory}: a study of {study.spec.law}; plans are made from studies of the "
+                "five-parameter law"
+            )
         if condition is None:
             conditions = study.conditions
             identity = conditions.loc[conditions["family"] == "identity", "condition"]

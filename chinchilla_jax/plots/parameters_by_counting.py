@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label
-from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, PARAMETERS
+from chinchilla_jax.laws.fitted import COEFFICIENTS
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.styles import (
     BLACK,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOGARITHMIC = frozenset({"A", "B"})
 _PUBLISHED_STYLES: tuple[tuple[Any, str], ...] = (("-.", BLACK), (":", GREY))
 
 
@@ -42,14 +42,13 @@ def parameters_by_counting_table(
     """The fitted parameters of the unperturbed conditions.
 
     Returns:
-        counting, condition, parameter (E, A, B, alpha, beta), estimate, low, high, level, method,
+        counting, condition, parameter (of the study's law), estimate, low, high, level, method,
         n_converged, n_failed; one row per counting and parameter, NaN where no fit converged.
 
     Raises:
         UsageError: the study has no such method or level.
     """
     rows = select(study.params, method=method, level=level)
-    rows = rows[rows["parameter"].isin(PARAMETERS)]
     return complete(countings(study), rows, "parameter", PARAMETER_COLUMNS)
 
 
@@ -76,7 +75,7 @@ def plot_parameters_by_counting(
     table: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,
-    parameters: Sequence[str] = PARAMETERS,
+    parameters: Sequence[str] | None = None,
     ax: AxesLike = None,
 ) -> Figure:
     """Draw `parameters_by_counting_table`: estimates as markers, intervals as bars.
@@ -84,12 +83,13 @@ def plot_parameters_by_counting(
     Args:
         table: as above.
         published: `published_parameters()`, drawn as vertical lines; None to omit them.
-        parameters: the panels.
+        parameters: the panels; None for all of the law.
         ax: one Axes per parameter (in this order, or by name); None for a new figure.
 
     Returns:
         The figure.
     """
+    parameters = list(dict.fromkeys(table["parameter"])) if parameters is None else parameters
     where = panels(parameters, ax, columns=3, size=(6.4, 3.7), legend=True)
     names = list(dict.fromkeys(table["counting"]))
     for i, (parameter, axes) in enumerate(where.axes.items()):
@@ -97,7 +97,7 @@ def plot_parameters_by_counting(
         _draw_estimates(axes, rows)
         if published is not None:
             _draw_published(axes, published[published["parameter"] == parameter])
-        if parameter in LOGARITHMIC:
+        if parameter in COEFFICIENTS:
             axes.set_xscale("log")
         readable_axis(axes, "x", most=4)
         axes.set_xlabel(quantity_label(parameter))

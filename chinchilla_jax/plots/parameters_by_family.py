@@ -23,6 +23,7 @@ import numpy as np
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.analysis.identities import ExactMap, exact_map
+from chinchilla_jax.laws.fitted import COEFFICIENTS
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import FAMILIES, bias_centre, documented_sizes, tokens_derived
 from chinchilla_jax.plots.marks import mark_missing
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 _VALUES = ["estimate", "low", "high"]
-_LOGARITHMIC = frozenset({"A", "B"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +97,6 @@ def parameters_by_family_table(
         UsageError: the study has no such family, method or level.
     """
     rows = select(study.params, method=method, level=level)
-    rows = rows[rows["parameter"].isin(PARAMETERS)]
     members = conditions_of(study, family).drop(columns="params")
     conditions = complete(members, rows, "parameter", PARAMETER_COLUMNS)
     conditions["certified"] = ~conditions["condition"].isin(_uncertified(study, method))
@@ -166,7 +165,7 @@ def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:
 
 @styled
 def plot_parameters_by_family(
-    table: FamilyParameters, *, parameters: Sequence[str] = PARAMETERS, ax: AxesLike = None
+    table: FamilyParameters, *, parameters: Sequence[str] | None = None, ax: AxesLike = None
 ) -> Figure:
     """Draw `parameters_by_family_table`: a panel per parameter, against the size of the perturbation.
 
@@ -175,13 +174,14 @@ def plot_parameters_by_family(
 
     Args:
         table: as above.
-        parameters: the panels.
+        parameters: the panels; None for all of the law.
         ax: one Axes per parameter (in this order, or by name); None for a new figure.
 
     Returns:
         The figure.
     """
     sweep = sweep_of(table.family)
+    parameters = list(dict.fromkeys(table.conditions["parameter"])) if parameters is None else parameters
     where = panels(parameters, ax, columns=3, size=(6.4, 4.2), legend=True)
     for parameter, axes in where.axes.items():
         _draw_panel(axes, table, sweep, parameter)
@@ -280,4 +280,4 @@ def _draw_repeats(
 def _y_scale(family: str, parameter: str) -> str:
     """Logarithmic where a parameter spans decades or follows a power of the size."""
     steep = FAMILIES[family].form == "systematic_bias" and parameter == "alpha"
-    return "log" if parameter in _LOGARITHMIC or steep else "linear"
+    return "log" if parameter in COEFFICIENTS or steep else "linear"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from chinchilla_jax.analysis.joint_maps import StudyFits, joint_map, pairs_of_families
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import usual_budget
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.parameters_by_counting import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws import Law
 
 
 def study_figures(
@@ -52,7 +54,8 @@ def study_figures(
     perturbations, for each family parameters_<family> and tokens_per_param_<family>, and for each product of
     two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9, or of a
     table with several countings) where no count comes from a formula or another column; the by-counting
-    figures without an unperturbed condition; perturbations without families; families that have no axis in
+    figures without an unperturbed condition; perturbations without families; prescriptions of a law that
+    makes none; families that have no axis in
     `sweeps.SWEEPS`.
 
     Args:
@@ -74,6 +77,7 @@ def figure_makers(
 ) -> dict[str, Callable[[], Figure | None]]:
     """What draws each figure of `study_figures`, by its name; None where there is nothing to show."""
     chosen: dict[str, Any] = {"method": method, "level": level}
+    optimum = _model(study).has_optimum
     makers: dict[str, Callable[[], Figure | None]] = {}
     if set(RULES) & set(study.conditions["params"].astype(str)):
         makers["relative_error"] = lambda: plot_relative_error(relative_error_table())
@@ -83,17 +87,19 @@ def figure_makers(
         makers["parameters_by_counting"] = lambda: plot_parameters_by_counting(
             parameters_by_counting_table(study, **chosen), _published_for(study)
         )
-        makers["tokens_per_param_by_counting"] = lambda: plot_tokens_per_param_by_counting(
-            tokens_per_param_by_counting_table(study, **chosen)
-        )
+        if optimum:
+            makers["tokens_per_param_by_counting"] = lambda: plot_tokens_per_param_by_counting(
+                tokens_per_param_by_counting_table(study, **chosen)
+            )
     known = [family for family in families(study) if family in SWEEPS]
     if known:
         makers["perturbations"] = lambda: plot_perturbations(perturbation_table(study, known))
     for family in known:
         makers[f"parameters_{family}"] = functools.partial(_parameters, study, family, chosen)
-        makers[f"tokens_per_param_{family}"] = functools.partial(_tokens_per_param, study, family, chosen)
+        if optimum:
+            makers[f"tokens_per_param_{family}"] = functools.partial(_tokens_per_param, study, family, chosen)
     maps = functools.cache(lambda: _joint_maps(study, level))
-    for pair in pairs_of_families(study):
+    for pair in pairs_of_families(study) if optimum else ():
         makers["_".join(("joint", *pair))] = functools.partial(_joint, study, maps, pair)
     return makers
 
@@ -160,5 +166,11 @@ def _own_relative_error(counted_runs: Callable[[], dict[str, Runs]]) -> Figure |
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:
-    """The published fits; None where the data are not the Chinchilla runs that they describe."""
-    return published_parameters() if study.spec.data == "chinchilla" else None
+    """The published fits; None where the study is of other runs, or of another law."""
+    same = study.spec.data == "chinchilla" and _model(study).name == "chinchilla"
+    return published_parameters() if same else None
+
+
+def _model(study: StudyTables) -> Law:
+    """The law of the study; the five-parameter law where its spec does not say."""
+    return read_law(getattr(study.spec, "law", "chinchilla"))

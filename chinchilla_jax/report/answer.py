@@ -10,7 +10,6 @@ import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
 from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescription_doubt
 from chinchilla_jax.plots.sweeps import SWEEPS
@@ -61,7 +60,8 @@ def _prescription(facts: Facts) -> Sentence:
         f"At {shown(facts.budget)} FLOP ({what if exact else f'nearest to {shown(wanted)}, {what}'}), {whose}"
     )
     if np.isnan(known_ratio(row[HEADLINE])):
-        why = "their point fit could not be certified" if np.isnan(row[HEADLINE]) else _no_optimum(facts)
+        lacking = np.isnan(row[HEADLINE]) and facts.study.spec.model.has_optimum
+        why = "their point fit could not be certified" if lacking else _no_optimum(facts)
         return [
             f"{place} give no prescription, because {why} (",
             Linked("see the row", anchor),
@@ -96,9 +96,7 @@ def _other_interval(facts: Facts) -> str:
 
 def _no_optimum(facts: Facts) -> str:
     """Why the law of the reference has no compute-optimal point."""
-    point, objective = facts.study.point, facts.study.spec.objective
-    row = point[(point["condition"] == facts.reference) & (point["objective"] == objective)].iloc[0]
-    why = no_optimum(ScalingLaw(**{name: float(row[name]) for name in PARAMETERS}))
+    why = no_optimum(facts.study.point_law(str(facts.reference)))
     return f"the fitted law has no compute-optimal point: {why}"
 
 

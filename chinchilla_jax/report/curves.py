@@ -7,7 +7,7 @@ cannot show is null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, QUANTITIES
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import shown
@@ -75,7 +74,8 @@ def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
 def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
     """Bands and parameters of some conditions in every view; the median over them if there are several."""
     views = zip(nan_median(facts.bands_by_view[of]), nan_median(facts.params_by_view[of]), strict=True)
-    return {"name": name, "views": [_bands(bands) | _params(params) for bands, params in views]}
+    names = facts.study.spec.model.parameters
+    return {"name": name, "views": [_bands(bands) | _params(names, params) for bands, params in views]}
 
 
 def _bands(bands: NDArray[np.float64]) -> dict[str, list[float | None]]:
@@ -86,10 +86,11 @@ def _rounded(values: Iterable[float]) -> list[float | None]:
     return [float(f"{value:.5g}") if 0 < value < math.inf else None for value in values]
 
 
-def _params(params: NDArray[np.float64]) -> dict[str, list[str]]:
+def _params(names: Sequence[str], params: NDArray[np.float64]) -> dict[str, list[str]]:
     """Each parameter as "E 1.81 (1.79 to 1.85)"."""
     texts = []
-    for name, values in zip(PARAMETERS, params.tolist(), strict=True):
+    for name, values in zip(names, params.tolist(), strict=True):
         estimate, low, high = (shown(value, 3) for value in values)
-        texts.append(f"{QUANTITIES[name].symbol} {estimate} ({low} to {high})")
+        symbol = QUANTITIES[name].symbol if name in QUANTITIES else name
+        texts.append(f"{symbol} {estimate} ({low} to {high})")
     return {"params": texts}

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.planning.plausibility import largest_compute
 from chinchilla_jax.plots.sweeps import SWEEPS
@@ -70,6 +70,12 @@ class Facts:
         """The study's figures and its page as they are, beside what they should be."""
         return self.known or look(self.study.directory, self.study.info)
 
+    @property
+    def law(self) -> str:
+        """The law that was fitted, in words; "" for the five-parameter law, which needs none."""
+        model = self.study.spec.model
+        return "" if isinstance(model, Chinchilla) else f"{model.name}: {model.formula}; {model.source}"
+
     @functools.cached_property
     def runs(self) -> Runs | None:
         """The runs that were fitted; None if the table is gone or has changed since."""
@@ -107,8 +113,9 @@ class Facts:
 
     @functools.cached_property
     def params_by_view(self) -> NDArray[np.float64]:
-        """estimate, low and high of `PARAMETERS`, shape (conditions, views, 5, 3)."""
-        return self._by_view(self.study.params, {"parameter": PARAMETERS}, ["estimate", "low", "high"])
+        """estimate, low and high of the parameters of the law, shape (conditions, views, p, 3)."""
+        names = self.study.spec.model.parameters
+        return self._by_view(self.study.params, {"parameter": names}, ["estimate", "low", "high"])
 
     @functools.cached_property
     def bands_by_view(self) -> NDArray[np.float64]:

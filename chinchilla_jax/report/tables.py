@@ -100,7 +100,14 @@ class PageTable:
 
 
 def page_table(
-    frame: pd.DataFrame, *, id: str, title: str, caption: str, source: str = "", anchors: Sequence[str] = ()
+    frame: pd.DataFrame,
+    *,
+    id: str,
+    title: str,
+    caption: str,
+    source: str = "",
+    anchors: Sequence[str] = (),
+    law: str = "",
 ) -> PageTable:
     """A DataFrame as a table of the page, without its index.
 
@@ -111,13 +118,15 @@ def page_table(
         caption: see `PageTable`.
         source: see `PageTable`.
         anchors: one per row; empty for none.
+        law: whose parameters these are, see `Facts.law`.
     """
+    meanings = {**MEANINGS, "parameter": f"parameter of the law {law}"} if law else MEANINGS
     columns = []
     cells = []
     for name in frame.columns:
         values = [plain(value) for value in frame[name].tolist()]
         numeric = any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        columns.append(Column(str(name), numeric, MEANINGS.get(str(name), "")))
+        columns.append(Column(str(name), numeric, meanings.get(str(name), "")))
         digits = _STANDARD_ERROR_DIGITS if name == "standard_error" else 4
         texts = shown_column(values, digits)
         cells.append([Cell(text, exact(value), numeric) for text, value in zip(texts, values, strict=True)])
@@ -221,6 +230,7 @@ def unperturbed_params(facts: Facts) -> PageTable:
         title="Fitted parameters of the unperturbed runs",
         caption="Estimates, standard errors and intervals by count of the parameters and by method.",
         source=FILES["params"],
+        law=facts.law,
     )
 
 
@@ -260,6 +270,7 @@ def family_params(facts: Facts, family: str) -> PageTable:
         title="Fitted parameters",
         caption=f"One row per condition and parameter, with the {facts.interval}.",
         source=FILES["params"],
+        law=facts.law,
     )
 
 
@@ -293,6 +304,7 @@ def trends(facts: Facts) -> PageTable:
         "table names; R² is left out where the parameter does not move or there are only two sizes, and "
         "slopes within rounding error are shown as 0.",
         source=FILES["params"],
+        law=facts.law,
     )
 
 

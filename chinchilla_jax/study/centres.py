@@ -8,6 +8,7 @@ import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS
+from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def centre_objectives(spec: StudySpec) -> dict[str, str]:
-    """The methods of the study's tables, and the objective of the point fit that each is about."""
+    """The methods of the study's tables, and the objective of the point fit that each is about.
+
+    "besiroglu2024" is published for the five-parameter law.
+    """
     centres = {}
     for method in STUDY_METHODS:
         if METHODS[method].needs != "huber_scale_point":
             centres[method] = spec.objective
-        elif spec.objective == "huber":
+        elif spec.objective == "huber" and isinstance(spec.model, Chinchilla):
             centres[method] = "huber_scale"
     return centres
 

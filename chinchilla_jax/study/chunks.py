@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.limits import CHUNKS
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
@@ -119,6 +120,8 @@ def plan_chunks(
     }
     if spec.engine != "auto":  # which leaves open what computes each chunk
         shared["engine"] = spec.engine
+    if not isinstance(spec.model, Chinchilla):
+        shared["law"] = spec.law
     if spec.reproducible:
         shared["reproducible"] = True
     for name in ("penalty", "cluster"):

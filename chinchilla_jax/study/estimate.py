@@ -12,6 +12,7 @@ from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.text import count_text, duration_text, list_text, size_text
 from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.datasets import Runs, dataset_names
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges, require_chunks
 from chinchilla_jax.study.execution.jobs import Job, run_job
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
@@ -28,6 +29,7 @@ _FITS_PER_SECOND_AND_CORE = {
     "asymmetric": 150.0,
 }
 _RUNS = 240
+_OTHER_LAWS = 4000.0  # between gamma (2,400) and kaplan (5,700), beside 25,000 for huber above
 _BYTES_PER_FIT = 58.0  # in Parquet, for the same study
 _MOST_NAMES = 5
 
@@ -116,7 +118,7 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
     require_chunks(spec, ranges)
     conditions = plan_conditions(spec)
     fits = len(conditions) * spec.resamples
-    rate = _FITS_PER_SECOND_AND_CORE[spec.objective] * _RUNS / n_runs
+    rate = _rate(spec) * _RUNS / n_runs
     if measure:
         chunks = plan_chunks(spec, {name: found.hash for name, found in data.items()}, ranges)
         chunk = chunks[len(chunks) // 2]
@@ -144,6 +146,13 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
             if not _usable(condition, data[condition.params].runs, spec)
         ),
     )
+
+
+def _rate(spec: StudySpec) -> float:
+    """Fits per second and core of tables of `_RUNS` runs."""
+    if spec.objective == "asymmetric" or isinstance(spec.model, Chinchilla):
+        return _FITS_PER_SECOND_AND_CORE.get(spec.objective, _OTHER_LAWS)
+    return _OTHER_LAWS
 
 
 def _usable(condition: Condition, runs: Runs, spec: StudySpec) -> bool:

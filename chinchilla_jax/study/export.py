@@ -19,7 +19,6 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.counted import counted_rows
 from chinchilla_jax.study.result import Study
 
@@ -35,8 +34,9 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
         condition: an id from `study.conditions`; for a study only.
 
     Returns:
-        Variables E, A, B, alpha, beta with dimensions chain (one) and draw (the resamples that count,
-        labelled by their ids); attributes condition, n_converged, n_failed. The others are left out.
+        Variables E, A, B, alpha, beta (or the parameters of another law) with dimensions chain (one) and draw
+        (the resamples that count, labelled by their ids); attributes condition, n_converged, n_failed. The
+        others are left out.
 
     Raises:
         UsageError: a condition for a bootstrap, none for a study, or one that the study does not have.
@@ -50,15 +50,17 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
         if condition is None:
             raise UsageError("to_arviz: a study has many conditions; name one, such as 'identity'")
         fits, boundary = source.fits(condition), source.spec.boundary
+        parameters = source.spec.model.parameters
     elif isinstance(source, BootstrapResult):
         if condition is not None:
             raise UsageError(f"to_arviz: condition={short(condition)} is for a study; leave it out")
         fits, boundary = source.to_frame(), source.boundary
+        parameters = source.point.model.parameters
     else:
         raise UsageError(f"to_arviz: {short(source)} is neither a bootstrap nor a study")
     certified = fits[counted_rows(fits["status"], boundary)]
     values = {
-        name: (("chain", "draw"), certified[name].to_numpy(dtype=np.float64)[None]) for name in PARAMETERS
+        name: (("chain", "draw"), certified[name].to_numpy(dtype=np.float64)[None]) for name in parameters
     }
     return xarray.Dataset(
         values,

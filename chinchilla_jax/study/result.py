@@ -13,12 +13,14 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum, read_twice
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.study.centres import with_estimates
 from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.law_columns import law_columns
+from chinchilla_jax.study.storage.chunk_files import decode
+from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
 from chinchilla_jax.study.storage.record import read_existing, record_spec, require_files
 from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
-
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 
 class Study:
@@ -104,7 +104,7 @@ class Study:
 
     @property
     def point(self) -> pd.DataFrame:
-        """Point fits by condition and objective: E, A, B, alpha, beta, objective_value, status, steps."""
+        """Point fits by condition and objective: the law's parameters, objective_value, status, steps."""
         return self._table("point")
 
     @property
@@ -124,8 +124,8 @@ class Study:
     def fits(self, condition: str | None = None) -> pd.DataFrame:
         """Every bootstrap fit, or those of one condition; one row per resample.
 
-        Columns condition, resample, E, A, B, alpha, beta, objective_value, decrement, status, steps. Fits
-        that did not converge are included, with their status.
+        Columns condition, resample, the law's parameters (E, A, B, alpha, beta), objective_value, decrement,
+        status, steps. Fits that did not converge are included, with their status.
 
         Args:
             condition: an id from `conditions`; None for all (about 100 bytes of memory per fit).
@@ -136,8 +136,10 @@ class Study:
         """
         return self._read([part["file"] for part in self._parts(condition)])
 
-    def laws(self, condition: str) -> tuple[ScalingLaw, NDArray[np.int8]]:
+    def laws(self, condition: str) -> tuple[Any, NDArray[np.int8]]:
         """The laws and the `Status` codes, (R,) each, of one condition: `fits` in 41 bytes each.
+
+        The laws are a `ScalingLaw` or, of another law, a `FittedLaw`.
 
         Raises:
             UsageError: no condition has this id.
@@ -146,7 +148,35 @@ class Study:
         parts = self._parts(condition)
         count = sum(part["stop"] - part["first"] for part in parts)
         names = [part["file"] for part in parts]
-        return law_columns(iter_tables(self.directory, names, self._checksums), count)
+        tables, model = iter_tables(self.directory, names, self._checksums), self.spec.model
+        natural, codes = law_columns(tables, count, model)
+        return stored_laws(model, natural, self._units(names[0])), codes
+
+    def point_law(self, condition: str, objective: str | None = None) -> Any:
+        """The point fit of one condition, by the objective of the bootstrap or another of `point`.
+
+        Raises:
+            UsageError: no condition has this id, or no point fit this objective.
+            DataError: a file is missing or torn.
+        """
+        part, objective = self._parts(condition)[0], objective or self.spec.objective
+        point = self.point
+        rows = point[(point["condition"] == condition) & (point["objective"] == objective)]
+        if rows.empty:
+            raise UsageError(f"{self.directory}: no point fit by {short(objective)}; see study.point")
+        natural = {name: float(rows[name].iloc[0]) for name in self.spec.model.parameters}
+        return stored_laws(self.spec.model, natural, self._units(part["file"]))
+
+    def _units(self, name: str) -> tuple[float, ...] | None:
+        """The units of the runs of a chunk, see `ChunkRecord`."""
+        model = self.spec.model
+        if isinstance(model, Chinchilla):
+            return None
+        (table,) = iter_tables(self.directory, [name], self._checksums, bare=False)
+        try:
+            return decode(table, model.parameters).units
+        except ValueError as error:
+            raise torn(self.directory.at(name), error) from None
 
     def _parts(self, condition: str | None) -> list[dict[str, Any]]:
         """The entries of the files of one condition, or of all."""
@@ -204,9 +234,9 @@ def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[s
 
 
 def iter_tables(
-    directory: Directory, names: Sequence[str], checksums: Mapping[str, str]
+    directory: Directory, names: Sequence[str], checksums: Mapping[str, str], *, bare: bool = True
 ) -> Iterator[pa.Table]:
-    """The tables that `read_tables` puts together, one after the other."""
+    """The tables that `read_tables` puts together, one after the other; without metadata where `bare`."""
     for name in names:
         try:
             content = read_twice(directory, name, checksums.get(name))
@@ -216,8 +246,9 @@ def iter_tables(
             raise torn(directory.at(name), error) from None
         if name in checksums and checksum(content) != checksums[name]:
             raise torn(directory.at(name), ValueError("wrong checksum"))
+        table = parse_table(directory.at(name), content)
         # The metadata of one chunk does not describe all of them together.
-        yield parse_table(directory.at(name), content).replace_schema_metadata(None)
+        yield table.replace_schema_metadata(None) if bare else table
 
 
 def open_study(path: str | os.PathLike[str]) -> Study:

@@ -83,7 +83,8 @@ class Session:
         with one_line_disk_errors(self.directory):
             self.directory.clean_up(("fits", "summary", FIGURES))
             self.record = claim(self.directory, spec, hashes, len(self.data[spec.interpretations[0]].runs))
-        self.store = ChunkStore(self.directory, plan_chunks(spec, hashes, record_ranges(self.record)))
+        chunks = plan_chunks(spec, hashes, record_ranges(self.record))
+        self.store = ChunkStore(self.directory, chunks, spec.model.parameters)
 
     def missing(self) -> list[Chunk]:
         """Chunks that are missing or damaged; damaged ones are reported and removed."""

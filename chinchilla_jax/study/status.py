@@ -145,7 +145,7 @@ def _read_study(directory: Directory, record: Mapping[str, Any]) -> tuple[StudyS
         )
     numerics = record.get("numerics", 1)
     chunks = plan_chunks(spec, record["data_hashes"], record_ranges(record), numerics)
-    return spec, ChunkStore(directory, chunks)
+    return spec, ChunkStore(directory, chunks, spec.model.parameters)
 
 
 def _lacking(directory: Directory, record: Mapping[str, Any], store: ChunkStore) -> tuple[str, ...]:

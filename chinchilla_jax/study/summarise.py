@@ -15,9 +15,10 @@ import numpy as np
 from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum
+from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status
 from chinchilla_jax.study.centres import centre_objectives
@@ -27,13 +28,14 @@ from chinchilla_jax.study.makers import ALL, Makers
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore
-from chinchilla_jax.study.storage.law_columns import law_columns
-from chinchilla_jax.study.storage.tables import COLUMNS, FILES, table_bytes, to_table
+from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
+from chinchilla_jax.study.storage.tables import COLUMNS, FILES, columns_of, table_bytes, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from chinchilla_jax.laws.fitted import FittedLaws
 
 _LONG_CONDITION = threading.Lock()
 
@@ -77,8 +79,8 @@ def summarise_condition(
     count = sum(len(chunk.resamples) for chunk in chunks)
     # Two conditions of ten million resamples side by side would take two gigabytes.
     with _LONG_CONDITION if count > LONG else contextlib.nullcontext():
-        laws, codes = law_columns(tables(), count)
-        found = _summary(spec, laws, codes, records)
+        natural, codes = law_columns(tables(), count, spec.model)
+        found = _summary(spec, natural, codes, records)
     clocks.end("summary")
     return ConditionSummary(
         condition=chunks[0].condition,
@@ -90,11 +92,17 @@ def summarise_condition(
 
 
 def _summary(
-    spec: StudySpec, laws: ScalingLaw, codes: NDArray[np.int8], records: Sequence[ChunkRecord]
+    spec: StudySpec,
+    natural: dict[str, NDArray[np.float64]],
+    codes: NDArray[np.int8],
+    records: Sequence[ChunkRecord],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """`summary_columns` of the fits of a condition, (R,), from the records of its chunks."""
+    law, units = spec.model, records[0].units
+    laws = stored_laws(law, natural, units)
     points = {
-        row["objective"]: ScalingLaw(**{name: row[name] for name in PARAMETERS}) for row in records[0].points
+        row["objective"]: stored_laws(law, {name: row[name] for name in law.parameters}, units)
+        for row in records[0].points
     }
     certified = {row["objective"]: Status[row["status"]].certified for row in records[0].points}
     return summary_columns(spec, laws, counted_lanes(codes, spec.boundary), points, certified)
@@ -102,15 +110,16 @@ def _summary(
 
 def summary_columns(
     spec: StudySpec,
-    laws: ScalingLaw,
+    laws: FittedLaws,
     counted: NDArray[np.bool_],
-    points: Mapping[str, ScalingLaw],
+    points: Mapping[str, FittedLaws],
     certified: Mapping[str, bool],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The two summary tables of one condition, for every method and level, as columns.
 
     Intervals use the point fit of the bootstrap's own estimator; "besiroglu2024" (for `Huber` only) uses
-    the `HuberScale` point fit, as published.
+    the `HuberScale` point fit, as published. Normal methods prescribe under the five-parameter law only, from
+    laws drawn around the point.
 
     Args:
         spec: gives the levels, the budgets and the seed of the normal draws.
@@ -129,6 +138,8 @@ def summary_columns(
         for level in spec.levels
     ]
     parameters = interval_rows(laws, counted, requests)
+    if not isinstance(laws, ScalingLaw):
+        requests = [request for request in requests if not METHODS[request.method].normal]
     bands = [band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, counted=counted)]
     for request, band in zip(requests, bands, strict=True):
         if not certified[centres[request.method]]:
@@ -171,7 +182,8 @@ class Summariser:
         """Wait for all conditions, write the small tables, and return their fields of study.json."""
         summaries = [self._summaries[index].result() for index in sorted(self._conditions)]
         tables = {
-            FILES[kind]: table_bytes(to_table(kind, columns)) for kind, columns in _tables(summaries).items()
+            FILES[kind]: table_bytes(to_table(kind, columns, self._store.parameters))
+            for kind, columns in _tables(summaries, self._store.parameters).items()
         }
         for name, content in tables.items():
             self._store.directory.write(name, content)
@@ -189,7 +201,7 @@ class Summariser:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tables(summaries: Sequence[ConditionSummary]) -> dict[str, dict[str, Any]]:
+def _tables(summaries: Sequence[ConditionSummary], parameters: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Columns of every small table, by its kind."""
     rows: dict[str, list[Mapping[str, Any]]] = {"conditions": [], "point": []}
     for summary in summaries:
@@ -198,7 +210,8 @@ def _tables(summaries: Sequence[ConditionSummary]) -> dict[str, dict[str, Any]]:
         rows["conditions"].append({"condition": condition.id, "n_runs": first.n_runs} | fields)
         rows["point"] += [{"condition": condition.id} | dict(row) for row in first.points]
     tables: dict[str, dict[str, Any]] = {
-        kind: {name: [row[name] for row in rows[kind]] for name in COLUMNS[kind]} for kind in rows
+        kind: {name: [row[name] for row in rows[kind]] for name in columns_of(kind, parameters)}
+        for kind in rows
     }
     ids = np.array([summary.condition.id for summary in summaries], dtype=object)
     for kind in ("params", "tokens_per_param"):

@@ -26,6 +26,7 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.point_fit import ask_fit
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.requests import Asking, side_by_side
 from chinchilla_jax.solvers.status import status_counts
@@ -94,6 +95,7 @@ class ChunkResult:
         device: which one computed it, see `environment.device`.
         seconds: wall time by stage: "point", "bootstrap".
         cpu_seconds: CPU time of the computing thread, by stage.
+        units: `Design.units` of the runs; None under the five-parameter law, which does without.
     """
 
     n_runs: int
@@ -106,6 +108,7 @@ class ChunkResult:
     device: Mapping[str, Any]
     seconds: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
+    units: tuple[float, ...] | None = None
 
     def status_counts(self) -> dict[str, int]:
         """Fits by status."""
@@ -144,7 +147,7 @@ def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
     clocks = StageClocks()
     # By its id: a condition with the value NaN equals itself only as long as it is the same object.
     key = (
-        (spec.seed, spec.estimator, spec.solver, spec.precision, spec.fitting_engine),
+        (spec.seed, spec.law, spec.estimator, spec.solver, spec.precision, spec.fitting_engine),
         tuple(condition.id for condition in job.group),
         tuple((name, data.hash) for name, data in job.data.items()),
     )
@@ -173,6 +176,7 @@ def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
             device=device(),
             seconds={stage: share * seconds for stage, seconds in clocks.seconds.items()},
             cpu_seconds={stage: share * seconds for stage, seconds in clocks.cpu_seconds.items()},
+            units=None if isinstance(spec.model, Chinchilla) else of_condition.fitter.problem.design.units,
         )
         for of_condition, boot in zip((prepared[each.condition.id] for each in job.chunks), fits, strict=True)
     )

@@ -9,6 +9,7 @@ from chinchilla_jax._util.errors import short
 
 _MOST = 4  # differences that are listed one by one
 _IMPLIED = {
+    "law": "chinchilla",
     "engine": "auto",
     "reproducible": False,
     "boundary": "drop",

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax.laws import AsymmetricError, Huber, HuberScale, Objective, read_law, read_objective
+from chinchilla_jax.laws import (
+    AsymmetricError,
+    Chinchilla,
+    Huber,
+    HuberScale,
+    Law,
+    Objective,
+    read_law,
+    read_objective,
+)
 from chinchilla_jax.laws.objectives import is_unresolved
 from chinchilla_jax.solvers import check_solver
 from chinchilla_jax.solvers.base import ENGINES
 from chinchilla_jax.solvers.counted import BOUNDARIES
+from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.study.spec.fields import field
+from chinchilla_jax.study.spec.law import refuse_code
 
 if TYPE_CHECKING:
     from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -35,7 +46,9 @@ def check_estimator(spec: StudySpec) -> Objective:
             if getattr(spec, name) not in allowed:
                 raise unknown_name(name, getattr(spec, name), allowed)
     given = {name: getattr(spec, name) for name in ("delta", "penalty") if getattr(spec, name) is not None}
+    law = read_law(spec.law)
     with field("objective"):
+        refuse_code("objective", spec.objective)
         read_objective(spec.objective)
     with field(*list(given)[-1:]):
         objective = read_objective(spec.objective, **given)
@@ -45,7 +58,7 @@ def check_estimator(spec: StudySpec) -> Objective:
                 "fit(..., delta='auto') finds"
             )
     with field("solver"):
-        check_solver(spec.solver, read_law(spec.law), objective)
+        check_solver(spec.solver, law, objective)
     general = isinstance(objective, AsymmetricError)
     for name in ("precision", "engine"):
         default = CHOICES[name][0]
@@ -56,18 +69,24 @@ def check_estimator(spec: StudySpec) -> Objective:
                 raise UsageError(
                     f"{name} {getattr(spec, name)!r} is not for {what}, which has its own; {hint}"
                 )
+    lanes = has_kernel(law, objective)
+    with field("engine"):
+        if spec.engine == "lanes" and not lanes:
+            raise UsageError(f"engine 'lanes' does not fit {law.name}; leave it out")
     with field("reproducible"):
         if not isinstance(spec.reproducible, bool):
             raise UsageError(f"reproducible is {short(spec.reproducible)}; give true or false")
-        if spec.reproducible and (spec.engine == "xla" or spec.solver != "newton" or general):
+        if spec.reproducible and (spec.engine == "xla" or spec.solver != "newton" or not lanes):
             what = "engine 'xla'" if spec.engine == "xla" else f"solver {spec.solver!r}"
-            what = f"objective {spec.objective!r}" if general else what
+            what = what if lanes else f"objective {spec.objective!r}" if general else f"law {law.name!r}"
             raise UsageError(f"reproducible is for what the CPU kernel fits, not {what}; leave it out")
     return objective
 
 
-def point_estimators(estimator: Objective) -> tuple[Objective, ...]:
-    """The objectives of the point fits of a study: for the two of Huber both."""
+def point_estimators(estimator: Objective, law: Law) -> tuple[Objective, ...]:
+    """The objectives of the point fits of a study: of the five-parameter law for the two of Huber both."""
+    if not isinstance(law, Chinchilla):
+        return (estimator,)
     if isinstance(estimator, Huber):
         return estimator, HuberScale(estimator.down)
     if isinstance(estimator, HuberScale):

@@ -19,14 +19,14 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.datasets import dataset_info, dataset_names
-from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
-from chinchilla_jax.laws import Objective, read_law, read_objective
+from chinchilla_jax.laws import Law, Objective, read_law, read_objective
 from chinchilla_jax.study.spec.estimator import check_estimator, point_estimators
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
+from chinchilla_jax.study.spec.law import columns_for, read_study_law
 from chinchilla_jax.study.spec.own_table import (
     by_quantity,
     column_names,
@@ -41,7 +41,7 @@ from chinchilla_jax.study.spec.sweeps import Product, Sweep, read_sweeps
 from chinchilla_jax.study.spec.toml_file import TomlFile
 
 _DEFAULT_FLOPS = tuple(float(c) for c in COMPUTE_GRID)
-_LAW = "chinchilla"  # of every study so far
+_LAW = "chinchilla"
 _BEFORE_BOUNDARY = "drop"  # what studies did that were written before there was a choice
 _LEFT_OUT = {
     "law": _LAW,
@@ -62,8 +62,9 @@ class StudySpec:
     Attributes:
         data: an embedded name ("chinchilla", "llama3") or the path of a table that `load_runs` reads, kept as
             written. As in `load_runs`, an embedded name wins over a file of that name.
-        columns: which column holds which quantity, such as {"loss": "val/loss"}, for a table whose column
-            names do not say; kept as sorted pairs.
+        columns: which column holds which quantity, or which further variable of the law, such as {"loss":
+            "val/loss", "unique_tokens": "U"}, for a table whose column names do not say; kept as sorted
+            pairs.
         units: in which units columns are, such as {"flops": "PF-days"}, as `load_runs` takes them.
         bytes_per_token: of the text that a loss in bits per byte is of, for one in nats per token.
         experiment: which rows to use of a table whose column "experiment" names several; None for all.
@@ -85,9 +86,10 @@ class StudySpec:
         sweeps: the perturbations, `Sweep` or `Product`, in the order of the tables.
         weights: name of the column with the weights of the runs, for a table of your own; None for all the
             same. Resamples count a run by the number of its draws times its weight.
-        law: "chinchilla", the five-parameter law.
-        objective: what the bootstrap minimises: "huber", "huber_scale", "squared" or "asymmetric". Point fits
-            are of the same one; for the first two, of both.
+        law: name of the law that is fitted, out of `laws.LAWS`; "chinchilla" is the five-parameter law. The
+            tables have its parameters.
+        objective: what the bootstrap minimises, by the name of a built-in objective. Point fits are of the
+            same one; under the five-parameter law, for "huber" and "huber_scale", of both.
         delta: half-width of the quadratic zone of "huber" and "huber_scale". None: 1e-3 for these.
         penalty: of an overestimate under "asymmetric". None: 10 for this.
         solver: "newton", "optax-lbfgs", "jaxopt-lbfgs" or "jaxopt-bfgs".
@@ -161,8 +163,10 @@ class StudySpec:
         with field("data"):
             data = read_data(self.data)
         embedded = data in dataset_names()
+        with field("law"):
+            law = read_study_law(self.law, data)
         with field("columns"):
-            columns = by_quantity("columns", self.columns, read_columns, "the name of a column")
+            columns = by_quantity("columns", self.columns, columns_for(law), "the name of a column")
             require_own("columns", columns, data)
         with field("units"):
             units = by_quantity("units", self.units, read_units, "the name of a unit")
@@ -181,12 +185,6 @@ class StudySpec:
         for name in (*choice.given, "groups"):
             with field(name):
                 require_own(name, name in choice.given or groups, data)
-        with field("law"):
-            if read_law(self.law).name != _LAW:
-                raise UsageError(
-                    f"law {short(self.law)}: studies are of the five-parameter law {_LAW!r}; fit other laws "
-                    "with fit and bootstrap"
-                )
         objective = check_estimator(self)
         with field("rounded"):
             if not isinstance(self.rounded, bool):
@@ -258,10 +256,18 @@ class StudySpec:
         return len(self.interpretations) + sum(sweep.size for sweep in self.sweeps)
 
     @property
+    def model(self) -> Law:
+        """The law that is fitted, as a value."""
+        return read_law(self.law)
+
+    @property
     def reading(self) -> dict[str, Any]:
         """How the table is read: what `load_runs` takes for a table of your own."""
+        columns = dict(self.columns)
+        variables = {name: columns.pop(name, name) for name in self.model.columns}
         return {
-            "columns": dict(self.columns) or None,
+            "columns": columns or None,
+            "variables": variables,
             "units": dict(self.units) or None,
             "bytes_per_token": self.bytes_per_token,
             "countings": dict(self.countings) or None,
@@ -282,7 +288,7 @@ class StudySpec:
     @property
     def point_estimators(self) -> tuple[Objective, ...]:
         """The objectives of the point fits."""
-        return point_estimators(self.estimator)
+        return point_estimators(self.estimator, self.model)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> StudySpec:

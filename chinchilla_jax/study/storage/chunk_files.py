@@ -22,7 +22,13 @@ from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
 from chinchilla_jax.study.chunks import NUMERICS, Chunk, ResampleRange
 from chinchilla_jax.study.storage.record_schema import check_chunk
-from chinchilla_jax.study.storage.tables import COLUMNS, DictionaryColumn, fits_bytes, parse_table, to_table
+from chinchilla_jax.study.storage.tables import (
+    DictionaryColumn,
+    columns_of,
+    fits_bytes,
+    parse_table,
+    to_table,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 FOLDER = "fits"
 _METADATA = b"chinchilla_jax"
 _STEMS = r"part-\d{5,}-\d{10,}-[0-9a-f]{16}"
-_NUMBERS = (*PARAMETERS, "objective_value")
+_VALUE = "objective_value"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,7 @@ class ChunkRecord:
         versions: of Python and the libraries that computed it.
         made_on: the instruction set that computed it; "" in files of earlier versions.
         status_counts: fits by status, without those that do not occur.
+        units: `Design.units` of the runs that were fitted; None under the five-parameter law.
     """
 
     condition: str
@@ -58,33 +65,37 @@ class ChunkRecord:
     versions: Mapping[str, str]
     made_on: str
     status_counts: Mapping[str, int]
+    units: tuple[float, ...] | None = None
 
 
-def encode(chunk: Chunk, result: ChunkResult) -> bytes:
+def encode(chunk: Chunk, result: ChunkResult, parameters: Sequence[str] = PARAMETERS) -> bytes:
     """The file of a chunk; the same result gives the same bytes (with the same version of pyarrow)."""
+    numbers = (*parameters, _VALUE)
     record = {
         "condition": chunk.condition.id,
         "block": [chunk.resamples.first, chunk.resamples.stop],
         "n_runs": result.n_runs,
         # JSON has no NaN, and the repr of a float is read back to the same bits.
-        "points": [dict(row) | {name: repr(float(row[name])) for name in _NUMBERS} for row in result.points],
+        "points": [dict(row) | {name: repr(float(row[name])) for name in numbers} for row in result.points],
         "notes": list(result.notes),
         "versions": dict(result.versions),
         "numerics": NUMERICS,
         "made_on": result.made_on,
         "status_counts": {name: count for name, count in sorted(result.status_counts().items()) if count},
     }
+    if result.units is not None:
+        record["units"] = list(result.units)
     codes = result.fits["status"]
     columns = {
         **result.fits,
         "condition": DictionaryColumn(np.zeros_like(codes), [chunk.condition.id]),
         "status": DictionaryColumn(codes, STATUS_NAMES),
     }
-    return fits_bytes(to_table("fits", columns), {_METADATA: json.dumps(record).encode()})
+    return fits_bytes(to_table("fits", columns, parameters), {_METADATA: json.dumps(record).encode()})
 
 
-def decode(table: pa.Table) -> ChunkRecord:
-    """The record in the metadata of a chunk's table.
+def decode(table: pa.Table, parameters: Sequence[str] = PARAMETERS) -> ChunkRecord:
+    """The record in the metadata of a chunk's table, under a law with these parameters.
 
     Raises:
         ValueError: there is none, or it is not like this; the text is one line.
@@ -92,7 +103,8 @@ def decode(table: pa.Table) -> ChunkRecord:
     try:
         fields = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
         check_chunk(fields)
-        rows = [row | {name: float(row[name]) for name in _NUMBERS} for row in fields["points"]]
+        numbers = (*parameters, _VALUE)
+        rows = [row | {name: float(row[name]) for name in numbers} for row in fields["points"]]
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
     return ChunkRecord(
@@ -104,6 +116,7 @@ def decode(table: pa.Table) -> ChunkRecord:
         versions=fields["versions"],
         made_on=fields.get("made_on", ""),
         status_counts=fields["status_counts"],
+        units=tuple(fields["units"]) if "units" in fields else None,
     )
 
 
@@ -113,12 +126,16 @@ class ChunkStore:
     Args:
         directory: of the study.
         chunks: all chunks of the study.
+        parameters: of its law.
     """
 
-    def __init__(self, directory: Directory, chunks: Sequence[Chunk]) -> None:
+    def __init__(
+        self, directory: Directory, chunks: Sequence[Chunk], parameters: Sequence[str] = PARAMETERS
+    ) -> None:
         """Nothing is read yet."""
         self.directory = directory
         self.chunks = chunks
+        self.parameters = tuple(parameters)
         self._parts = PartFiles(
             directory,
             FOLDER,
@@ -153,7 +170,7 @@ class ChunkStore:
 
     def write(self, chunk: Chunk, result: ChunkResult) -> str:
         """Write a chunk; returns the name of its file."""
-        return self._parts.write(chunk.stem, encode(chunk, result))
+        return self._parts.write(chunk.stem, encode(chunk, result, self.parameters))
 
     def is_whole(self, name: str) -> bool:
         """Whether the content of a chunk is what its name says."""
@@ -179,8 +196,9 @@ class ChunkStore:
         where, content = self.directory.at(name), self._parts.read(name)
         try:
             table = parse_table(where, content)
-            record = decode(table)
-            if table.column_names != list(COLUMNS["fits"]) or len(table) != len(record.resamples):
+            record = decode(table, self.parameters)
+            columns = list(columns_of("fits", self.parameters))
+            if table.column_names != columns or len(table) != len(record.resamples):
                 raise ValueError("not the fits of a chunk")
         except ValueError as error:  # nobody's disk: the checksum is right
             raise DamagedPartError(f"{where}: no chunk of a study ({error}); remove it") from None

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws import Design
+from chinchilla_jax.laws.fitted import laws_at
 from chinchilla_jax.solvers.status import STATUS_NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from chinchilla_jax.laws import FittedLaws, Law
 
-def law_columns(tables: Iterable[pa.Table], count: int) -> tuple[ScalingLaw, NDArray[np.int8]]:
-    """The laws and the status codes, (count,) each, in these tables of fits.
+_OF_NONE = Design.of_units((0.0, 1.0, 0.0, 1.0))
+
+
+def law_columns(
+    tables: Iterable[pa.Table], count: int, law: Law
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int8]]:
+    """The natural parameters and the status codes, (count,) each, in these tables of fits.
 
     Args:
         tables: of `count` fits together; each is read before the next is asked for.
         count: how many.
+        law: what was fitted.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {name: np.empty(count) for name in PARAMETERS}
+    columns = {name: np.empty(count) for name in law.parameters}
     codes, names, filled = np.empty(count, np.int8), pa.array(STATUS_NAMES), 0
     for table in tables:
         lanes = slice(filled, filled + table.num_rows)
@@ -35,4 +43,11 @@ def law_columns(tables: Iterable[pa.Table], count: int) -> tuple[ScalingLaw, NDA
         filled = lanes.stop
     for values in columns.values():
         values.setflags(write=False)  # so that the laws need not copy them
-    return ScalingLaw(**columns), codes
+    return columns, codes
+
+
+def stored_laws(
+    law: Law, natural: dict[str, NDArray[np.float64]] | dict[str, float], units: Sequence[float] | None
+) -> FittedLaws:
+    """The laws of these parameters that were fitted to runs in these units; None for any."""
+    return laws_at(law, natural, _OF_NONE if units is None else Design.of_units(units))

@@ -26,6 +26,7 @@ listed are kept and not looked at. File names lead to the places of this layout 
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -168,6 +169,12 @@ def _block(place: str, value: Any) -> None:
         raise _refuse(place, value, "a range of resamples")
 
 
+def _units(place: str, value: Any) -> None:
+    numbers = isinstance(value, list) and all(isinstance(each, float) for each in value)
+    if not numbers or len(value) != 4 or not all(math.isfinite(each) for each in value):
+        raise _refuse(place, value, "four numbers")
+
+
 def _versions(place: str, value: Any) -> None:
     table_of(text)(place, value)
     fields({"chinchilla_jax": text}, {})(place, value)
@@ -245,7 +252,7 @@ _CHUNK = fields(
         "versions": table_of(text),
         "status_counts": table_of(count),
     },
-    {"made_on": text},
+    {"made_on": text, "units": _units},
 )
 
 

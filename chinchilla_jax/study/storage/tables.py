@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import DataError
+from chinchilla_jax.laws.scaling_law import PARAMETERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_LAW = {"E": "float64", "A": "float64", "B": "float64", "alpha": "float64", "beta": "float64"}
+_LAW = dict.fromkeys(PARAMETERS, "float64")
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "conditions": {
@@ -59,6 +60,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+"""By the kind of the table; under another law its parameters take the place of E, A, B, alpha and beta."""
+
 REPAIR = "run the study again into the same directory to repair it"
 
 FILES: Mapping[str, str] = {
@@ -86,12 +89,22 @@ class DictionaryColumn:
         return len(self.codes)
 
 
-def to_table(kind: str, columns: Mapping[str, Any]) -> pa.Table:
+def columns_of(kind: str, parameters: Sequence[str]) -> dict[str, str]:
+    """The columns of a kind of table under a law with these parameters, with their types."""
+    found = {name: dtype for name, dtype in COLUMNS[kind].items() if name not in _LAW}
+    if len(found) == len(COLUMNS[kind]):
+        return found
+    before = dict(list(found.items())[:2])  # whose row it is
+    return before | dict.fromkeys(parameters, "float64") | found
+
+
+def to_table(kind: str, columns: Mapping[str, Any], parameters: Sequence[str] = PARAMETERS) -> pa.Table:
     """An Arrow table of one of the `COLUMNS`, in their order and types.
 
     Args:
         kind: a key of `COLUMNS`.
         columns: column name to its values (an array or a `DictionaryColumn`), all of one length.
+        parameters: of the law.
 
     Raises:
         KeyError: a column is missing.
@@ -99,8 +112,8 @@ def to_table(kind: str, columns: Mapping[str, Any]) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    arrays = []
-    for name, dtype in COLUMNS[kind].items():
+    arrays, types = [], columns_of(kind, parameters)
+    for name, dtype in types.items():
         values = columns[name]
         if isinstance(values, DictionaryColumn):
             array = pa.DictionaryArray.from_arrays(values.codes, pa.array(values.strings, pa.string()))
@@ -109,7 +122,7 @@ def to_table(kind: str, columns: Mapping[str, Any]) -> pa.Table:
         else:
             array = pa.array(np.asarray(values, dtype=dtype), dtype)
         arrays.append(array)
-    return pa.Table.from_arrays(arrays, names=list(COLUMNS[kind]))
+    return pa.Table.from_arrays(arrays, names=list(types))
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -141,7 +154,7 @@ def fits_bytes(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
         table.schema,
         compression="none",
         use_dictionary=["condition", "status", "steps"],
-        column_encoding=counted | {name: "PLAIN" for name in (*_LAW, "objective_value", "decrement")},
+        column_encoding=counted | {each.name: "PLAIN" for each in table.schema if each.type == pa.float64()},
         write_statistics=["condition", "resample"],
         store_schema=False,  # so that a dictionary is read back as strings
     ) as writer:
