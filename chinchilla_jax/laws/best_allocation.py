@@ -159,9 +159,7 @@ def searched_allocation(
     # What follows from the place itself is filled in where the loss is traced.
     ones = {name: 1.0 for name in (ACTIVE, "flops") if name in law.variables}
     further = [float(each) for each in law.further({**variables, **ones}, np.ones(()), np.ones(()))]
-    frame = np.array(
-        [design.params_location, design.params_scale, design.tokens_location, design.tokens_scale]
-    )
+    frame = np.array(design.units)
     prices = np.array([math.log(cost.coefficient), cost.params_power, cost.tokens_power, math.log(share)])
     search = _searcher(type(law))
     results = []

@@ -23,7 +23,7 @@ from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY, active_share
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
 from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum_anywhere, no_optimum_sentence
-from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.plausibility import Counts, is_countable
 from chinchilla_jax.planning.run_errors import RunErrors
 from chinchilla_jax.solvers.counted import counted_lanes, other_boundary, shows_other
@@ -196,11 +196,6 @@ class LawSample:
             UsageError: the study has no such condition.
             NoOptimumError: none of them, or not the point fit, has an optimum.
         """
-        if study.spec.law != "chinchilla":
-            raise UsageError(
-                f"{study.directory}: a study of {study.spec.law}; plans are made from studies of the "
-                "five-parameter law"
-            )
         if condition is None:
             conditions = study.conditions
             identity = conditions.loc[conditions["family"] == "identity", "condition"]
@@ -208,9 +203,9 @@ class LawSample:
         laws, codes = study.laws(condition)
         point = study.point
         rows = point[(point["condition"] == condition) & (point["objective"] == study.spec.objective)]
-        law = ScalingLaw(**{name: float(rows[name].iloc[0]) for name in PARAMETERS})
         source = f"{study.directory}, condition {condition}"
         require_estimate(Status[str(rows["status"].iloc[0])], source)
+        law = study.point_law(condition)
         made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
             largest = _largest_run(study.runs())
