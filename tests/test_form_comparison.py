@@ -8,7 +8,7 @@ import pytest
 from arch.bootstrap import MCS
 
 import chinchilla_jax as cj
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import NoEstimateError, UsageError
 from chinchilla_jax.analysis import FormComparison, compare_forms, objective_sensitivity
 from chinchilla_jax.analysis.comparable_laws import ONLY_WHERE_NAMED, comparable_laws
 from chinchilla_jax.analysis.form_store import FormParts
@@ -248,7 +248,7 @@ def test_the_reference_is_a_law_that_the_runs_determine():
     found = compare_forms(runs, ["compute_only"], splits=["runs"], folds=2, resamples=3)
     assert found.reference == "compute_only" and found.table["form"].tolist() == ["compute_only"]
     assert found.left_out[0].startswith("chinchilla is not determined by all runs together (UNIDENTIFIED)")
-    with pytest.raises(cj.NoEstimateError, match="chinchilla"):
+    with pytest.raises(NoEstimateError, match="chinchilla"):
         compare_forms(runs, ["compute_only"], reference="chinchilla", splits=["runs"], folds=2, resamples=3)
 
 

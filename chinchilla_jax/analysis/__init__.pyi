@@ -16,6 +16,7 @@ from chinchilla_jax.analysis.joint_maps import joint_map as joint_map
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity as objective_sensitivity
 from chinchilla_jax.analysis.run_influence import Influence as Influence
 from chinchilla_jax.analysis.run_influence import influence as influence
+from chinchilla_jax.analysis.stacking import stack_laws as stack_laws
 from chinchilla_jax.analysis.theory import theory_of as theory_of
 from chinchilla_jax.analysis.theory_tables import theory_summary as theory_summary
 from chinchilla_jax.analysis.theory_tables import theory_table as theory_table

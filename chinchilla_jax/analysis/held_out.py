@@ -14,6 +14,7 @@ three times, and is never on both sides.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,9 +39,14 @@ def held_out_errors(
 
     A fit at an edge (E = 0) is an optimum and predicts like any other.
     """
+    parts = side_by_side([ask_part(problem, mask, weights, options) for mask in masks])
+    return errors_of(problem, masks, parts)
+
+
+def errors_of(problem: Problem, masks: NDArray[np.bool_], parts: Sequence[Solution]) -> Floats:
+    """`held_out_errors` of fits without each part, as `ask_part` gives them."""
     design = problem.design
-    errors = np.full(weights.shape, np.nan)
-    parts = side_by_side([_ask_part(problem, mask, weights, options) for mask in masks])
+    errors = np.full((len(parts[0]), len(design)), np.nan)
     for mask, found in zip(masks, parts, strict=True):
         held = np.flatnonzero(mask)
         places = [column[held] for column in design.places]
@@ -58,10 +64,10 @@ def scores(errors: Floats, masks: NDArray[np.bool_], weights: Floats) -> Floats:
         return np.asarray(np.sum(of_held * np.abs(errors[:, held]), axis=1) / of_held.sum(axis=1))
 
 
-def _ask_part(
+def ask_part(
     problem: Problem, mask: NDArray[np.bool_], weights: Floats, options: SolverOptions | None
 ) -> Asking[Solution]:
-    """Fits without the runs of one part."""
+    """Fits without the runs of one part under every weighting, as a procedure, see solvers/requests.py."""
     kept = (~mask).astype(np.float64)
     left = weights * kept
     wide = None if options is None else dataclasses.replace(options, wide_start=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError, closest, short
+from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -39,9 +41,14 @@ from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax.analysis.form_comparison import FormComparison
+    from chinchilla_jax.bootstrapping.ensemble import Ensemble
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Objective
+    from chinchilla_jax.planning import Prediction
+
+
+_RESAMPLES = 1000  # of each law of an ensemble
 
 
 @click.command("forms")
@@ -80,6 +87,12 @@ if TYPE_CHECKING:
     show_default="those that hold out the largest 40% and 20%",
     help="Training compute (FLOP) above which runs are held out; repeatable.",
 )
+@click.option(
+    "--at",
+    metavar="PLACES",
+    help="Also predict losses by all laws together: a table of two of params, tokens and flops, or of flops "
+    "alone for compute-optimal runs.",
+)
 @flops_option("Training compute (FLOP) at which to show tokens per parameter", ("1e20", "5.76e23"))
 @resamples_option(40, "Bootstrap resamples of the comparison.")
 @seed_option("Seed of the resamples and folds.")
@@ -98,6 +111,7 @@ def forms_command(
     split: tuple[str, ...],
     folds: int,
     budget: tuple[float, ...],
+    at: str | None,
     flops: tuple[float, ...],
     resamples: int,
     seed: int,
@@ -152,6 +166,9 @@ def forms_command(
             out=out,
             progress=advance,
         )
+        together = (
+            None if at is None else _predict(runs, comparison, at, own, split, folds, budget, seed, solver)
+        )
     from chinchilla_jax.planning.plausibility import largest_compute
 
     if as_json:
@@ -162,13 +179,15 @@ def forms_command(
             "seed": seed,
             **scheme_fields(comparison.scheme, comparison.dependence),
         }
-        output.print_json(_fields(runs, comparison, flops, settings, left_out))
+        output.print_json(_fields(runs, comparison, flops, settings, left_out) | _together_fields(together))
     else:
         output.print_runs(runs)
         print_dependence(comparison.dependence)
         output.echo(output.objective_text(comparison.objective, weights))
         _print_fits(comparison.fits, flops, largest_compute(runs))
         _print_comparison(comparison, left_out)
+        if together is not None:
+            _print_together(*together)
 
 
 def _read_runs(resampling: Resampling, table: Table, columns: tuple[str, ...]) -> Runs:
@@ -185,6 +204,76 @@ def _read_runs(resampling: Resampling, table: Table, columns: tuple[str, ...]) -
             f"{table.data} has no such column{hint}"
         )
     return resampling.read_runs(replace(table, group=(*table.group, *columns)))
+
+
+def _predict(
+    runs: Runs,
+    comparison: FormComparison,
+    at: str,
+    weights: Any,
+    split: tuple[str, ...],
+    folds: int,
+    budget: tuple[float, ...],
+    seed: int,
+    solver: Solver,
+) -> tuple[Ensemble, Prediction]:
+    """The losses at these places by all laws that the runs determine, weighed by the first split."""
+    from chinchilla_jax.analysis import stack_laws
+    from chinchilla_jax.planning import predict
+
+    with output.progress("ensemble", _RESAMPLES * len(comparison.fits)) as advance:
+        ensemble = stack_laws(
+            runs,
+            [fit.model for fit in comparison.fits if fit.status.certified],
+            split=split[0] if split else "flops",
+            folds=folds,
+            budgets=budget or None,
+            resamples=_RESAMPLES,
+            seed=seed,
+            objective=comparison.objective,
+            weights=weights,
+            scheme=comparison.scheme,
+            options=solver.options(),
+            progress=advance,
+        )
+    return ensemble, predict(ensemble, at, level=comparison.level, seed=seed)
+
+
+def _together_fields(together: tuple[Ensemble, Prediction] | None) -> dict[str, Any]:
+    if together is None:
+        return {}
+    ensemble, found = together
+    return {
+        "ensemble": {
+            "held_out": ensemble.held_out,
+            "laws": output.records(ensemble.table),
+            "left_out": ensemble.left_out,
+            "places": output.doubtful_records(found.table, found.doubts),
+            "by_law": output.records(found.by_law),
+        }
+    }
+
+
+def _print_together(ensemble: Ensemble, found: Prediction) -> None:
+    """The weights, and each place with the interval of the mixture."""
+    named = zip(ensemble.names, ensemble.weights, strict=True)
+    shares = list_text([f"{law} {100 * weight:.0f}%" for law, weight in named])
+    output.echo()
+    output.print_paragraph(f"all laws together, weighed by runs held out {ensemble.held_out}: {shares}")
+    limits = ("loss", "mean_low", "mean_high", "new_run_low", "new_run_high")
+    rows = []
+    for row in found.table.to_dict("records"):
+        counts = [quantity_text(name, row[name]) for name in ("params", "tokens")]
+        percent = [f"{100 * row[name]:.2f}" for name in ("within", "between")]
+        rows.append([*counts, *(f"{row[name]:.4f}" for name in limits), *percent])
+    header = ["params", "tokens", *(name.replace("_", " ") for name in limits), "within (%)", "between (%)"]
+    output.print_table(header, rows, keys=2, doubts=found.doubts)
+    output.print_paragraph(
+        "within: standard deviation of a law's mean over its resamples; between: of the laws' means; both "
+        "are in the intervals"
+    )
+    for why in ensemble.left_out:
+        output.print_paragraph(f"left out: {why}")
 
 
 def _fields(

@@ -21,9 +21,11 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import require_type, seed_number
+from chinchilla_jax.bootstrapping.ensemble import Ensemble
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
+from chinchilla_jax.planning.mixed_draws import mixed_limits, spreads
 from chinchilla_jax.planning.plausibility import compute_doubt
 from chinchilla_jax.planning.prediction_places import (
     Places,
@@ -31,6 +33,7 @@ from chinchilla_jax.planning.prediction_places import (
     inside_hull,
     largest_flops,
     read_places,
+    together,
 )
 from chinchilla_jax.planning.run_errors import RunErrors
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 _DRAWS = 20_000  # of new runs, at least
 _BLOCK = 64  # places at a time
+_LIMITS = ("mean_low", "mean_high", "new_run_low", "new_run_high")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -56,11 +60,15 @@ class Prediction:
             mean_low, mean_high (the law's loss); new_run_low, new_run_high (the loss of one run);
             log_distance (ln of the compute over that of the largest run); inside (whether in the convex hull
             of the runs' ln N and ln D; for a law of compute alone, within the range of their compute).
+            Of an ensemble also within and between: standard deviations of ln L within the laws and between
+            them.
         level: mass of the intervals.
         errors: what the errors of new runs were drawn from.
         n_laws: laws that count.
         largest_flops: compute of the largest run (FLOP).
         warnings: of the bootstrap.
+        by_law: of an ensemble, one row per place and law: place (row of `table`), law, weight, loss,
+            mean_low, mean_high; None for a single law.
     """
 
     table: pd.DataFrame
@@ -69,6 +77,7 @@ class Prediction:
     n_laws: int
     largest_flops: float
     warnings: tuple[str, ...] = ()
+    by_law: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         """The table in short."""
@@ -85,12 +94,17 @@ class Prediction:
 
 
 def predict(
-    boot: BootstrapResult, places: Places | Runs | TableLike, *, level: float = 0.8, seed: int = 0
+    boot: BootstrapResult | Ensemble,
+    places: Places | Runs | TableLike,
+    *,
+    level: float = 0.8,
+    seed: int = 0,
 ) -> Prediction:
     """The loss at places, with the interval of the law's mean and that of one new run.
 
     Args:
-        boot: a bootstrap of any law.
+        boot: a bootstrap of any law, or an ensemble of several (`analysis.stack_laws`), whose intervals are
+            those of the mixture of their draws.
         places: where: `Runs`, or a table or a mapping with two of params, tokens and flops and the law's
             further variables; or with flops alone, for compute-optimal runs. Anything that `load_runs` reads.
         level: mass of the central intervals.
@@ -104,6 +118,8 @@ def predict(
     import pandas as pd
 
     central_tails(level)
+    if isinstance(boot, Ensemble):
+        return _predict_together(boot, places, level, seed)
     found = read_places(places, _checked(boot))
     errors = RunErrors.of(boot)
     point = found.log_losses(boot.point.law, boot.point.model)
@@ -115,8 +131,7 @@ def predict(
             limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
     counts = {name: getattr(found, name) for name in ("params", "tokens")}
     table = pd.DataFrame({**counts, **found.variables, "flops": found.flops, "loss": np.exp(point)})
-    names = ("mean_low", "mean_high", "new_run_low", "new_run_high")
-    table = table.assign(**dict(zip(names, limits, strict=True)))
+    table = table.assign(**dict(zip(_LIMITS, limits, strict=True)))
     table["log_distance"] = distance(found, boot)
     table["inside"] = _inside(found, boot)
     return Prediction(
@@ -126,6 +141,55 @@ def predict(
         n_laws=int(boot.counted.sum()),
         largest_flops=largest_flops(boot),
         warnings=boot.warnings,
+    )
+
+
+def _predict_together(
+    ensemble: Ensemble, source: Places | Runs | TableLike, level: float, seed: int
+) -> Prediction:
+    """`predict` by the mixture of the laws; compute-optimal places are those of the law of most weight."""
+    import pandas as pd
+
+    boots, weights = [_checked(boot) for boot in ensemble.boots], ensemble.weights
+    able = [place for place, boot in enumerate(boots) if boot.point.model.has_optimum] or range(len(boots))
+    first = max(able, key=lambda place: weights[place])
+    lead, of_law = boots[first], together(source, boots[first], boots)
+    found, errors = of_law[first], [RunErrors.of(boot) for boot in boots]
+    points = [at.log_losses(b.point.law, b.point.model) for at, b in zip(of_law, boots, strict=True)]
+    limits, spread = np.empty((4, len(found))), np.empty((2, len(found)))
+    single = np.empty((len(boots), 2, len(found)))
+    for begin in range(0, len(found), _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        drawn = [_log_draws(b, at, part, e, seed) for b, at, e in zip(boots, of_law, errors, strict=True)]
+        means, runs = ([each[kind] for each in drawn] for kind in (0, 1))
+        limits[:2, part], limits[2:, part] = (mixed_limits(each, weights, level) for each in (means, runs))
+        spread[:, part] = spreads(means, weights)
+        single[:, :, part] = [low_median_high(each, level)[[0, 2]] for each in means]
+    variables = {name: values for at in of_law for name, values in at.variables.items()}
+    table = pd.DataFrame({"params": found.params, "tokens": found.tokens, **variables, "flops": found.flops})
+    table["loss"] = np.exp(weights @ np.array(points))
+    table = table.assign(**dict(zip(_LIMITS, np.exp(limits), strict=True)))
+    table["within"], table["between"] = spread
+    table["log_distance"] = distance(found, lead)
+    table["inside"] = _inside(found, lead)
+    by_law = pd.DataFrame(
+        {
+            "place": np.repeat(np.arange(len(found)), len(boots)),
+            "law": ensemble.names * len(found),
+            "weight": np.tile(weights, len(found)),
+            "loss": np.exp(np.transpose(points)).ravel(),
+            "mean_low": np.exp(single[:, 0]).T.ravel(),
+            "mean_high": np.exp(single[:, 1]).T.ravel(),
+        }
+    )
+    return Prediction(
+        table=table,
+        level=float(level),
+        errors=errors[first],
+        n_laws=sum(int(boot.counted.sum()) for boot in boots),
+        largest_flops=largest_flops(lead),
+        warnings=ensemble.warnings,
+        by_law=by_law,
     )
 
 

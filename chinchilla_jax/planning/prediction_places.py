@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +116,29 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Pla
         return optimal_places(boot, flops, variables)
     counts = read_quantities(table, match_table(table, quantities=_COUNTS, by_option=False))
     return Places(**{name: counts[name] for name in _COUNTS}, variables=variables)
+
+
+def together(
+    source: Places | Runs | TableLike, lead: BootstrapResult, boots: Sequence[BootstrapResult]
+) -> list[Places]:
+    """The same places for several laws, each with the further variables of its own.
+
+    Args:
+        source: as for `read_places`.
+        lead: which of them says where budgets alone are spent.
+        boots: of the laws.
+
+    Raises:
+        UsageError: as `read_places`.
+    """
+    first, found = read_places(source, lead), []
+    for boot in boots:
+        columns = boot.point.model.columns
+        known = (
+            first.variables if set(columns) <= set(first.variables) else read_places(source, boot).variables
+        )
+        found.append(dataclasses.replace(first, variables={n: known[n] for n in columns if n in known}))
+    return found
 
 
 def optimal_places(boot: BootstrapResult, flops: Floats, variables: Mapping[str, Floats]) -> Places:
