@@ -106,6 +106,25 @@ def test_ctrl_c_ends_the_process_with_a_line(work):
     assert end(work) == INTERRUPTED
 
 
+def test_ctrl_c_leaves_no_extension_module_half_made():
+    """Some ignore that an import of theirs failed, and crash when they need it."""
+    assert end(f"""
+        def work(name):
+            for loaded in [each for each in sys.modules if "asyncio" in each]:
+                del sys.modules[loaded]
+
+            def interrupt(frame, event, value):
+                if frame.f_globals.get("__name__") == "asyncio":
+                    sys.setprofile(None)
+                    ctrl_c()
+
+            sys.setprofile(interrupt)
+            import _asyncio  # which imports asyncio
+            os.write(1, b"made" if sys.getprofile() is None else b"not interrupted")
+            time.sleep({LONG})
+    """) == (1, "made", INTERRUPTED[2])
+
+
 def test_exit_handlers_of_what_was_interrupted_do_not_complain():
     assert (
         end("""

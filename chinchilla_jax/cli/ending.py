@@ -6,9 +6,10 @@ threads have ended and all other exit handlers have run, the process exits.
 
 Ctrl-C raises `KeyboardInterrupt` in the main thread, as in any program. That alone may take long, or have no
 effect: native code runs for seconds before Python can raise anything, leaving a pool waits for its threads,
-and Python drops an exception that is raised in a callback of the garbage collector. So a thread that the
-signal wakes raises dropped ones again, and ends the process after `GRACE_SECONDS` whatever the main thread
-does. Files are written whole or not at all, so an end at any moment loses nothing that was there.
+and Python drops an exception that is raised in a callback of the garbage collector. It may also break what
+it interrupts: an extension module that is half made can crash the process. So a thread that the signal wakes
+raises again what was dropped or came at a bad moment, and ends the process after `GRACE_SECONDS` whatever the
+main thread does. Files are written whole or not at all, so an end at any moment loses nothing that was there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
+import importlib.machinery
 import os
 import signal
 import socket
@@ -33,6 +35,13 @@ _LOOK_SECONDS = 0.05  # between looks for a KeyboardInterrupt that was dropped
 _PRINT_SECONDS = 0.3  # for a line to a terminal or pipe that does not take it
 _SHOW_CURSOR = "\r\x1b[K\x1b[?25h"  # a progress bar hides it
 _FAILED = 1
+_MAKE_EXTENSION = tuple(
+    method.__code__
+    for method in (
+        importlib.machinery.ExtensionFileLoader.create_module,
+        importlib.machinery.ExtensionFileLoader.exec_module,
+    )
+)
 
 _interrupted_line = "interrupted"
 
@@ -90,8 +99,12 @@ class OwnProcess:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         self._interrupted = True
-        if not self._raised:
-            self._raised = True
+        if self._raised:
+            return
+        self._raised = True
+        if _makes_extension(frame):
+            self._dropped = True
+        else:
             raise KeyboardInterrupt
 
     def _see_dropped(self, dropped: Any) -> None:
@@ -123,6 +136,14 @@ class OwnProcess:
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     stream.flush()
             os._exit(self._code)
+
+
+def _makes_extension(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _MAKE_EXTENSION:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def print_error(text: str) -> None:
