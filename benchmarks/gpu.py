@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from unittest import mock
 import numpy as np
 
 import chinchilla_jax as cj
+from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.laws import LAWS, STANDARD
 from chinchilla_jax.perturbations import parse_condition
@@ -114,16 +114,25 @@ def huber_scale(smoke: bool, folder: Path) -> dict[str, Any]:
 
 
 def weights(smoke: bool, folder: Path) -> dict[str, Any]:
-    from chinchilla_jax.bootstrapping import random_bits
+    import jax
 
-    ids = np.arange(100 if smoke else 100_000, dtype=np.uint32)
-    ours = random_bits.random_counts(240, ids, 0, 0)
-    with unittest.mock.patch.object(random_bits, "drawing_kernel", lambda: None):
-        by_jax = random_bits.random_counts(240, ids, 0, 0)
+    from chinchilla_jax.bootstrapping.schemes import SCHEMES, Jackknife
+    from chinchilla_jax.solvers.drawn import Drawn, draw
+
+    runs, ids = cj.load_runs("chinchilla", params="standard"), np.arange(100 if smoke else 65_536)
+    found: dict[str, Any] = {}
+    for name, kind in SCHEMES.items():
+        if issubclass(kind, DrawnErrors):
+            continue
+        ours: Any = kind().weights(runs, ids % len(runs) if kind is Jackknife else ids, 0)
+        if not isinstance(ours, Drawn):
+            continue
+        theirs, _, _ = draw(ours, ids, (len(ids), len(runs)), np.uint8)
         begun = time.perf_counter()
-        random_bits.random_counts(240, ids, 0, 0)
+        jax.block_until_ready(draw(ours, ids, ours.shape, np.uint8))
         seconds = time.perf_counter() - begun
-    return {"same bits": bool(np.array_equal(ours, by_jax)), "rows per s": len(ids) / seconds}
+        found[f"{name}: same bits, rows per s"] = [bool(np.array_equal(ours, theirs)), len(ids) / seconds]
+    return found
 
 
 def ceilings(smoke: bool, folder: Path) -> dict[str, Any]:
@@ -210,8 +219,9 @@ def achieved(smoke: bool, folder: Path) -> dict[str, Any]:
         many = {"float32": seconds(12, 1), "float64": seconds(0, 8)}
         x = jax.numpy.ones(2**16 if smoke else 2**27)
         copy = 2 * x.nbytes / _best(lambda x: x + 1, x)
-    (program,) = compiled._calls.values()
-    steps = Program(program.as_text(), call.n_runs).steps()  # type: ignore[attr-defined]
+    steps: dict[tuple[str, int], Any] = {}
+    for program in compiled._calls.values():
+        steps |= Program(program.as_text(), call.n_runs).steps()  # type: ignore[attr-defined]
     found["copy, GB/s"] = copy / 1e9
     for name in few:
         turns = many[name][1] - few[name][1]

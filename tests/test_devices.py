@@ -10,11 +10,13 @@ from jax import export
 from chinchilla_jax import fit, load_runs
 from chinchilla_jax._util import cache_dir
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, DeleteD, Jackknife, MOutOfN, Pairs
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.cli import doctor, main
 from chinchilla_jax.laws import LAWS, Design, Huber, Kaplan
-from chinchilla_jax.solvers import Problem, engine_choice, measured_engines
+from chinchilla_jax.solvers import Problem, drawn, engine_choice, measured_engines
 from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.drawn import Drawn, draw
 from chinchilla_jax.solvers.jax_newton import calls, compiled, rounds
 from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
 from chinchilla_jax.solvers.jax_newton.shapes import arguments
@@ -79,6 +81,47 @@ def test_the_host_finishes_what_a_device_short_of_digits_cannot_certify(monkeypa
     np.testing.assert_allclose(found.objective_value, expected.objective_value, rtol=1e-11)
     np.testing.assert_allclose(found.theta, expected.theta, rtol=1e-6)
     assert (found.steps[::2] > expected.steps[::2]).all()
+
+
+@pytest.mark.parametrize("scheme", [Pairs(), Cluster(), MOutOfN(), DeleteD()], ids=lambda each: each.name)
+def test_a_device_draws_the_same_weights(scheme):
+    ids = np.array([0, 5, 2**20, 2**32 - 1, 7])
+    weights = scheme.weights(RUNS, ids, 2**32 - 1)
+    rows = np.array([3, 0, 4])
+    found, first, total = (np.asarray(x) for x in draw(weights, rows, (4, 256), np.uint8))
+    np.testing.assert_array_equal(found[:3, : len(RUNS)], weights[rows])
+    assert not found[:, len(RUNS) :].any()
+    np.testing.assert_array_equal(found[3], found[2])
+    np.testing.assert_array_equal(total[:3], weights[rows].sum(axis=1))
+    assert (np.take_along_axis(found, first[:, None], axis=1) > 0).all()
+    with float64_scope():
+        shape = jax.ShapeDtypeStruct((), np.uint32), jax.ShapeDtypeStruct((4096,), np.uint32)
+        export.export(drawn._drawing(weights.row_of, 256, np.dtype(np.uint8)), platforms=("cuda", "rocm"))(
+            *shape
+        )
+
+
+@pytest.mark.parametrize("scheme", [Bayesian(), Cluster(concentration=0.5), Jackknife()])
+def test_weights_that_a_device_would_round_differently_are_sent(scheme):
+    assert not isinstance(scheme.weights(RUNS, np.arange(3), 0), Drawn)
+
+
+@pytest.mark.slow
+def test_fits_with_weights_drawn_by_the_device_are_the_same(monkeypatch):
+    start = np.asarray(fit(RUNS, law=Kaplan()).starts.minima[0])
+    expected = _solve(start)
+    asked = []
+
+    def noted(*arguments):
+        asked.append(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(compiled, "draws", lambda platform: True)
+    monkeypatch.setattr(calls, "draw", noted)
+    found = _solve(start)
+    assert asked
+    for field in ("theta", "objective_value", "status", "steps"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
 
 
 def test_loops_are_asked_to_be_in_one_cuda_graph_and_nothing_else_is_set_elsewhere():

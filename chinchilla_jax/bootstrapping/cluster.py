@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping import weights as resample
+from chinchilla_jax.bootstrapping.random_bits import counts_row
 from chinchilla_jax.bootstrapping.scheme import Nested, Scheme
 from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
+from chinchilla_jax.solvers.drawn import Row
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
@@ -77,7 +79,10 @@ class Cluster(Scheme):
         """Weights (R, n), see `Scheme.weights`."""
         members = self.members(runs)
         if self.concentration is None:
-            return self.counts(runs, resample_ids, seed)[:, members]
+            row_of = Row(_members_row, (self._count(members), tuple(members.tolist())))
+            return resample.as_drawn(
+                self.counts(runs, resample_ids, seed)[:, members], row_of, resample_ids, seed
+            )
         count = self._count(members)
         drawn = resample.dirichlet_weights(
             count, resample_ids, seed, self.concentration, stream=resample.CLUSTER
@@ -116,3 +121,8 @@ class Cluster(Scheme):
         """See `Scheme.without_each`."""
         members = self.members(runs)
         return (members[None, :] != np.unique(members)[:, None]).astype(np.uint8)
+
+
+def _members_row(count: int, members: tuple[int, ...], seed: Any, identity: Any) -> Any:
+    """Weights (n,) of one resample, in JAX."""
+    return counts_row(count, count, resample.CLUSTER, seed, identity)[np.array(members)]

@@ -57,18 +57,32 @@ def _by_jax(
 @functools.cache
 def _jitted(width: int, stream: int, counted: bool) -> Any:
     import jax
-    import jax.numpy as jnp
 
-    def one(seed: Any, resample: Any) -> Any:
-        key = jax.random.fold_in(
-            jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream), resample
-        )
-        bits = jax.random.bits(key, (width,), jnp.uint32)
-        index = (bits.astype(jnp.uint64) * width) >> 32
-        return jnp.zeros(width, jnp.uint8).at[index].add(1) if counted else bits
+    row = (
+        functools.partial(counts_row, width, width, stream)
+        if counted
+        else functools.partial(bits_row, width, stream)
+    )
 
     def block(seed: Any, resamples: Any) -> Any:
         with jax.threefry_partitionable(True):
-            return jax.vmap(one, (None, 0))(seed, resamples)
+            return jax.vmap(row, (None, 0))(seed, resamples)
 
     return jax.jit(block)
+
+
+def bits_row(width: int, stream: int, seed: Any, resample: Any) -> Any:
+    """Bits (width,) of one id, in JAX; under `jax.threefry_partitionable`."""
+    import jax
+    import jax.numpy as jnp
+
+    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream)
+    return jax.random.bits(jax.random.fold_in(key, resample), (width,), jnp.uint32)
+
+
+def counts_row(draws: int, n_runs: int, stream: int, seed: Any, resample: Any) -> Any:
+    """How often each of `n_runs` comes up in `draws` draws of one id, (n_runs,); likewise."""
+    import jax.numpy as jnp
+
+    index = (bits_row(draws, stream, seed, resample).astype(jnp.uint64) * n_runs) >> 32
+    return jnp.zeros(n_runs, jnp.int32).at[index].add(1).astype(jnp.uint8)

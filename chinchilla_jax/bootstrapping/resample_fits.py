@@ -90,7 +90,9 @@ class ResampleFitter:
     def weighted(self, drawn: NDArray[Any]) -> NDArray[Any]:
         """Weights of the lanes: what was drawn (R, n) times the weights of the runs."""
         # In row order: sums over the runs then have the same bits in a block of any length.
-        return np.ascontiguousarray(drawn if self.own is None else drawn * self.own)
+        if self.own is not None:
+            drawn = drawn * self.own
+        return drawn if drawn.flags.c_contiguous else np.ascontiguousarray(drawn)
 
     def starts(self, weights: NDArray[Any]) -> list[NDArray[np.float64]]:
         """Starts of a block of weights (R, n), best guess first; each (R, p)."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,10 @@ from chinchilla_jax.bootstrapping.cluster import Cluster as Cluster
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.drawn_errors import Residual as Residual
 from chinchilla_jax.bootstrapping.drawn_errors import Wild as Wild
+from chinchilla_jax.bootstrapping.random_bits import bits_row, counts_row
 from chinchilla_jax.bootstrapping.scheme import Nested
 from chinchilla_jax.bootstrapping.scheme import Scheme as Scheme
+from chinchilla_jax.solvers.drawn import Row
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
@@ -134,7 +136,9 @@ class MOutOfN(Scheme):
                 f"MOutOfN: m = {self.size(len(runs))} of {len(runs)} runs; give at most as many as there are"
             )
         bits = resample.resample_bits(self.size(len(runs)), resample_ids, seed, stream=resample.M_OUT_OF_N)
-        return resample.counts_of(resample.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
+        weights = resample.counts_of(resample.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
+        row_of = Row(counts_row, (self.size(len(runs)), len(runs), resample.M_OUT_OF_N))
+        return resample.as_drawn(weights, row_of, resample_ids, seed)
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
@@ -195,11 +199,19 @@ class DeleteD(Scheme):
         left_out = np.argsort(bits, axis=1, kind="stable")[:, :d]
         weights = np.ones((len(bits), n), np.uint8)
         np.put_along_axis(weights, left_out, np.uint8(0), axis=1)
-        return weights
+        return resample.as_drawn(weights, Row(_deleted_row, (n, d)), resample_ids, seed)
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         return math.sqrt((n_runs - self.size(n_runs)) / self.size(n_runs))
+
+
+def _deleted_row(n_runs: int, d: int, seed: Any, identity: Any) -> Any:
+    """Weights (n,) of one resample of `DeleteD`, in JAX."""
+    import jax.numpy as jnp
+
+    order = jnp.argsort(bits_row(n_runs, resample.DELETE, seed, identity), stable=True)
+    return jnp.ones(n_runs, jnp.uint8).at[order[:d]].set(0)
 
 
 def read_scheme(scheme: Scheme | str) -> Scheme:

@@ -20,7 +20,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import seed_number
-from chinchilla_jax.bootstrapping.random_bits import random_bits, random_counts
+from chinchilla_jax.bootstrapping.random_bits import counts_row, random_bits, random_counts
+from chinchilla_jax.solvers.drawn import Drawn, Row
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -52,7 +53,16 @@ def resample_weights(
     Raises:
         UsageError: an id or the seed is out of range.
     """
-    return random_counts(n_runs, _checked(resample_ids), seed_number(seed), stream)
+    ids, seed = _checked(resample_ids), seed_number(seed)
+    row_of = Row(counts_row, (n_runs, n_runs, stream))
+    return Drawn.of(random_counts(n_runs, ids, seed, stream), row_of, ids, seed)
+
+
+def as_drawn(
+    weights: NDArray[np.uint8], row_of: Row, resample_ids: NDArray[np.integer], seed: int
+) -> NDArray[np.uint8]:
+    """Weights (R, n) of these resamples, with how a device draws the same; see solvers/drawn.py."""
+    return Drawn.of(weights, row_of, _checked(resample_ids), seed_number(seed))
 
 
 def resample_bits(width: int, resample_ids: ArrayLike, seed: int, *, stream: int) -> NDArray[np.uint32]:

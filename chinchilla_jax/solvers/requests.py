@@ -9,14 +9,16 @@ small ones. No result depends on the company, since no lane's does.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
-from chinchilla_jax.solvers.dispatch import solve_many
+from chinchilla_jax.solvers.dispatch import on_device, solve_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,12 +64,18 @@ class Request:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What requests must have in common to be one call."""
+        law, objective = self.problem.law, self.problem.objective
+        # The lanes of a call to a device may have different numbers of starts: the fewer calls, the less it
+        # waits for the slowest lanes of each.
+        several = on_device(law, objective, self.solver, self.options.engine) and not isinstance(
+            objective, HuberScale
+        )
         return (
-            self.problem.law,
-            self.problem.objective,
+            law,
+            objective,
             self.weights.dtype,
             len(self.problem.design),
-            len(self.starts),
+            0 if several else len(self.starts),
             self.solver,
             self.options,
         )
@@ -117,7 +125,16 @@ def _answers(requests: Sequence[Request], on_halved: Callable[[int], None] | Non
     """Solutions of requests of one kind, from one call."""
     first = requests[0]
     batch = Batch.joined([request.batch for request in requests]) if len(requests) > 1 else first.batch
-    starts = [np.concatenate(column) for column in zip(*(each.starts for each in requests), strict=True)]
+    columns = itertools.zip_longest(*(each.starts for each in requests))
+    starts = [
+        np.concatenate(
+            [
+                np.full_like(each.starts[0], np.nan) if start is None else start
+                for each, start in zip(requests, column, strict=True)
+            ]
+        )
+        for column in columns
+    ]
     report = first.on_progress if len(requests) == 1 else None
     found = _halving(batch, starts, first, report, on_halved)
     if report is None:

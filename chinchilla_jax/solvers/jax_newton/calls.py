@@ -10,13 +10,14 @@ import numpy as np
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.base import MOST_RANKS
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
+from chinchilla_jax.solvers.drawn import Drawn, draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.law import Floats
     from chinchilla_jax.solvers.base import Problem, SolverOptions
-    from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
+    from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Stage
 
 _LEAST_LANES = 512  # of a call, where there is a choice
 
@@ -36,14 +37,14 @@ class Calls:
         platform: str,
     ) -> None:
         """Take what the lanes share."""
-        from chinchilla_jax.solvers.jax_newton.compiled import devices, padded_runs, sizes
+        from chinchilla_jax.solvers.jax_newton.compiled import devices, draws, padded_runs, sizes
 
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
         self.platform = platform
+        self.drawn = weights if isinstance(weights, Drawn) and weights.row_of and draws(platform) else None
         # One dtype on a CPU, and so one program; counts as bytes where they are sent to a device.
         self.weights = np.asarray(weights, np.float64) if platform == "cpu" else _compact(weights)
-        self.first = np.argmax(self.weights > 0, axis=1).astype(np.int32)
         self.n_runs = padded_runs(weights.shape[1])
         self.sizes = sizes(platform, self.n_runs)
         self.devices = devices(platform)
@@ -76,12 +77,19 @@ class Calls:
 
     def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
         """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
-        import jax
-
         from chinchilla_jax.solvers.jax_newton.compiled import compiled, padded
-        from chinchilla_jax.solvers.jax_newton.rounds import Requests, Tables
+        from chinchilla_jax.solvers.jax_newton.rounds import (
+            Requests,
+            Tables,
+            float32_stage,
+            float64_stage,
+            going_on,
+            solve,
+            unpacked,
+            with_widening,
+        )  # fmt: skip
 
-        count, ranks = len(lanes), len(starts)
+        count = len(lanes)
         # Each device has `share` lanes and padding up to `size`; `slots` is where the lanes are.
         share = -(-count // self.devices)
         size = padded(share, self.sizes.lanes)
@@ -97,34 +105,52 @@ class Calls:
         def table(rows: Sequence[Floats]) -> Floats:
             return _padded(_padded(np.stack(rows).T, self.n_runs).T, most)
 
-        n_rows = padded(len(rows), self.sizes.rows)
-        weights = np.zeros((n_rows, self.n_runs), self.weights.dtype)
-        weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
+        weights, first, total = self._weights(rows, padded(len(rows), self.sizes.rows))
         tables = Tables(
             places=tuple(table(rows) for rows in zip(*(p.design.places for p in held), strict=True)),
             log_loss=table([p.design.log_loss for p in held]),
             constants=_padded(np.stack([p.law.constants(p.design) for p in held]), most),
             unit=_padded(np.array([p.loss_unit for p in held]), most),
             weights=weights,
-            first=_padded(self.first[rows], n_rows),
+            first=first,
+            total=total,
             n_runs=np.float64(self.weights.shape[1]),
         )
         requests = Requests(
             condition=_placed(condition.astype(np.int32), slots, whole),
             row=_placed(row.astype(np.int32), slots, whole),
-            starts=_room(starts, MOST_RANKS, slots, whole),
+            starts=_room(with_widening(starts, widening), slots, whole),
             down=_placed(self.down[lanes], slots, whole),
             up=_placed(self.up[lanes], slots, whole),
-            widening=_room(widening, MOST_RANKS, slots, whole),
             n_lanes=n_lanes,
-            ranks=np.int32(ranks),
         )
         ENGINE_CALLS.add(count)
-        call = compiled(
-            type(held[0].law), held[0].raw, tables, requests, limits, platform=self.platform,
-            rho=getattr(held[0].objective, "rho", None),
-        )  # fmt: skip
-        return jax.tree.map(lambda x: np.asarray(x)[slots], call(tables, requests, limits))
+        law, rho = held[0].law, getattr(held[0].objective, "rho", None)
+
+        def ends(stage: Stage, requests: Requests) -> Floats:
+            arguments = (tables, requests, limits)
+            call = compiled(stage, type(law), held[0].raw, arguments, self.platform, rho)
+            return np.asarray(call(*arguments))[slots]
+
+        if self.platform != "cpu":
+            return unpacked(ends(solve, requests), law.size)
+        if limits.float32_steps == 0:
+            return unpacked(ends(float64_stage, requests), law.size)
+        reached = ends(float32_stage, requests)
+        requests.starts[0, slots] = going_on(reached, requests.starts[0, slots])
+        found = unpacked(ends(float64_stage, requests), law.size)
+        return found._replace(steps=found.steps + reached[:, -1].astype(np.int32))
+
+    def _weights(self, rows: NDArray[np.intp], count: int) -> tuple[Any, Any, Any]:
+        """These rows padded to `count`, a run of each that has a weight, and sums; drawn or sent."""
+        shape, dtype = (count, self.n_runs), self.weights.dtype
+        if self.drawn is not None:
+            return draw(self.drawn, rows, shape, dtype)
+        sent = self.weights[rows]
+        weights = np.zeros(shape, dtype)
+        weights[: len(rows), : sent.shape[1]] = sent
+        first = np.argmax(sent > 0, axis=1).astype(np.int32)
+        return weights, _padded(first, count), _padded(sent.sum(axis=1, dtype=np.float64), count)
 
 
 def _compact(weights: NDArray[Any]) -> NDArray[Any]:
@@ -150,8 +176,8 @@ def _placed(values: NDArray[Any], slots: NDArray[np.intp], size: int) -> NDArray
     return found
 
 
-def _room(values: Floats, ranks: int, slots: NDArray[np.intp], size: int) -> Floats:
-    """Values (K, L, ...) at their slots of an array (ranks, size, ...)."""
-    found = np.ones((ranks, size, *values.shape[2:]))
+def _room(values: Floats, slots: NDArray[np.intp], size: int) -> Floats:
+    """Values (K, L, ...) at their slots of an array (MOST_RANKS, size, ...)."""
+    found = np.ones((MOST_RANKS, size, *values.shape[2:]))
     found[: len(values), slots] = values
     return found

@@ -17,7 +17,7 @@ from chinchilla_jax.solvers.jax_newton.frame_program import FrameProgram
 from chinchilla_jax.solvers.jax_newton.law_program import law_program
 from chinchilla_jax.solvers.jax_newton.passes import Residuals
 from chinchilla_jax.solvers.jax_newton.places import Layout
-from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Requests, Tables, solve
+from chinchilla_jax.solvers.jax_newton.rounds import Limits, Requests, Stage, Tables
 from chinchilla_jax.solvers.jax_newton.step import Rules
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
 # On CPUs every call of a law has one shape: padding costs milliseconds, compiling seconds. Elsewhere a call
 # fills the device.
 _SIZES = {"cpu": Sizes((32768,), (4096,), (128,))}
-_SIZES_ELSEWHERE = Sizes((16384, 262144), (4096, 65536), (32, 256))
+_SIZES_ELSEWHERE = Sizes((16384, 131072, 1048576), (4096, 65536), (32, 256))
 _MOST_WEIGHTS = 2**24  # numbers in the weights of a call: of a large table it takes fewer rows
 _LEAST_ROWS = 64
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
@@ -57,7 +57,7 @@ _ROUNDING = 8  # of an objective's value, in units of the last place
 _PAIR_OF_FLOAT32 = 2.0**-47  # what float64 is on TPUs
 
 _lock = threading.Lock()
-_calls: dict[Any, Callable[..., Ends]] = {}
+_calls: dict[Any, Callable[..., Any]] = {}
 _locks: dict[Any, threading.Lock] = {}
 
 
@@ -77,6 +77,11 @@ def options(platform: str) -> dict[str, Any] | None:
 def has_float64(platform: str) -> bool:
     """Whether float64 is that of IEEE 754 there: on TPUs it is a pair of float32."""
     return platform != "tpu"
+
+
+def draws(platform: str) -> bool:
+    """Whether weights are drawn there rather than sent; not on TPUs, which emulate 64-bit integers."""
+    return platform in ("cuda", "rocm") and devices(platform) == 1
 
 
 def sizes(platform: str, n_runs: int) -> Sizes:
@@ -144,19 +149,16 @@ def rules_of(
 
 
 def compiled(
+    stage: Stage,
     law: type[Law],
     raw: bool,
-    tables: Tables,
-    requests: Requests,
-    limits: Limits,
-    *,
+    arguments: tuple[Tables, Requests, Limits],
     platform: str,
     rho: Rho | None = None,
-) -> Callable[..., Ends]:
-    """The compiled call for arguments of these shapes; inside `float64_scope`."""
-    arguments = (tables, requests, limits)
-    shapes = tuple((np.shape(x), np.asarray(x).dtype.str) for x in jax.tree.leaves(arguments))
-    key = (law, raw, rho, platform, shapes)
+) -> Callable[..., Any]:
+    """A stage, or both, compiled for arguments of these shapes; inside `float64_scope`."""
+    shapes = tuple((np.shape(x), x.dtype.str) for x in jax.tree.leaves(arguments))
+    key = (stage, law, raw, rho, platform, shapes)
     call = _calls.get(key)
     if call is not None:
         return call
@@ -164,14 +166,19 @@ def compiled(
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
         if key not in _calls:
-            _calls[key] = _compile(law, raw, arguments, platform, rho)
+            _calls[key] = _compile(stage, law, raw, arguments, platform, rho)
     return _calls[key]
 
 
 def _compile(
-    law: type[Law], raw: bool, arguments: tuple[Tables, Requests, Limits], platform: str, rho: Rho | None
-) -> Callable[..., Ends]:
-    function: Callable[..., Ends] = functools.partial(solve, *static(law, raw, arguments, platform, rho))
+    stage: Stage,
+    law: type[Law],
+    raw: bool,
+    arguments: tuple[Tables, Requests, Limits],
+    platform: str,
+    rho: Rho | None,
+) -> Callable[..., Any]:
+    function: Callable[..., Any] = functools.partial(stage, *static(law, raw, arguments, platform, rho))
     if devices(platform) > 1:
         function = _shared_out(function)
     with nullcontext() if _is_default(platform) else jax.default_device(host()):
@@ -180,13 +187,10 @@ def _compile(
             return lowered.compile()
 
 
-def _shared_out(function: Callable[..., Ends]) -> Callable[..., Ends]:
+def _shared_out(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same call with its lanes in equal parts on all local devices: nothing is exchanged."""
     lanes, ranks, everywhere = PartitionSpec("lanes"), PartitionSpec(None, "lanes"), PartitionSpec()
-    requests = Requests(
-        condition=lanes, row=lanes, starts=ranks, down=lanes, up=lanes, widening=ranks, n_lanes=lanes,
-        ranks=everywhere,
-    )  # fmt: skip
+    requests = Requests(condition=lanes, row=lanes, starts=ranks, down=lanes, up=lanes, n_lanes=lanes)
     mesh = Mesh(np.array(jax.local_devices()), ("lanes",))
     in_specs = (everywhere, requests, everywhere)
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=lanes, check_vma=False)
@@ -199,7 +203,7 @@ def static(
     platform: str,
     rho: Rho | None = None,
 ) -> tuple[tuple[Rules, Rules], Layout]:
-    """What `rounds.solve` is compiled for on a platform, beside the shapes of its arguments."""
+    """What the stages of rounds.py are compiled for on a platform, beside the shapes of its arguments."""
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
     kinds = (np.float32, np.float64)

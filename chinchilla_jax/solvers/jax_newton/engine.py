@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
+_JUDGED = 2**17  # lanes
 
 
 def fit_lanes(
@@ -53,7 +54,7 @@ def fit_lanes(
 
     Args:
         batch: the lanes; data sets of one law and one kind of residual, with n runs each.
-        candidates: starts of every lane, best guess first, each (R, p).
+        candidates: starts of every lane, best guess first, each (R, p); NaN where a lane has no further one.
         down: (R,) how far the quadratic zone reaches below zero, in units of `Problem.loss_unit`.
         up: (R,) how far it reaches above.
         options: how hard to try.
@@ -92,7 +93,13 @@ def fit_lanes(
     limits = _limits(options)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
-        found.put(part, verdicts(batch[part], ends, down[part], up[part], options.tolerance, judged=judged))
+        for first in range(0, len(part), _JUDGED):  # of a large call, a part in memory at a time
+            some = slice(first, first + _JUDGED)
+            lanes, of_lanes = part[some], type(ends)(*(x[some] for x in ends))
+            judgement = verdicts(
+                batch[lanes], of_lanes, down[lanes], up[lanes], options.tolerance, judged=judged
+            )
+            found.put(lanes, judgement)
         if on_progress is not None:
             on_progress(len(part))
 

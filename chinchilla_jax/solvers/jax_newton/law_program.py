@@ -109,6 +109,7 @@ class LawProgram:
 
     Attributes:
         size: p.
+        dtype: of all arrays.
         ends_in_log: whether ln L is the logarithm of `inner`.
         first: for every j the derivative F_j as a function like `inner`; None where it is zero.
         second: for every (j, k), k <= j, the same of F_jk; entries that are zero are missing.
@@ -121,7 +122,7 @@ class LawProgram:
         vector = jax.ShapeDtypeStruct((constants,), dtype)
         self.n_variables = len(law.variables)
         closed = _traced(law, [scalar] * self.size, [scalar] * self.n_variables, vector)
-        self._dtype = dtype
+        self.dtype = dtype
         self._equations: list[_Equation] = []
         count = self.size + self.n_variables + 1
         environment = dict(zip(closed.jaxpr.invars, range(count), strict=True))
@@ -214,7 +215,7 @@ class LawProgram:
 
     def _recorded(self, function: Callable[..., Array]) -> Callable[..., Array] | None:
         """The function by the equations that its result needs; None where that is zero whatever is given."""
-        scalar = jax.ShapeDtypeStruct((), self._dtype)
+        scalar = jax.ShapeDtypeStruct((), self.dtype)
         arguments = ([scalar] * self.size, [scalar] * len(self._features), [scalar] * len(self._shared))
         closed = jax.make_jaxpr(function)(*arguments)
         (result,) = closed.jaxpr.outvars

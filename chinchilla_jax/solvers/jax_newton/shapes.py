@@ -41,16 +41,15 @@ def arguments(
         unit=shape(conditions),
         weights=shape(rows, n_runs, kind=np.uint8),
         first=shape(rows, kind=whole),
+        total=shape(rows),
         n_runs=shape(),
     )
     requests = Requests(
         condition=shape(lanes, kind=whole),
         row=shape(lanes, kind=whole),
-        starts=shape(MOST_RANKS, lanes, size),
+        starts=shape(MOST_RANKS, lanes, size + 1),
         down=shape(lanes),
         up=shape(lanes),
-        widening=shape(MOST_RANKS, lanes),
         n_lanes=shape(1, kind=whole),
-        ranks=shape(kind=whole),
     )
     return tables, requests, Limits(shape(), *(shape(kind=whole) for _ in range(3)))

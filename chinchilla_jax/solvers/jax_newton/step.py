@@ -261,13 +261,9 @@ def _systems(matrix: Symmetric, right: Vector, damping: Array, running: Array) -
     )
     plain = Systems(form[:, 0], definite[:, 0], form[:, 0], definite[:, 0], tuple(x[:, 0] for x in solution))
     other = running & (~plain.definite | (damping > 0))
-
-    def shifted() -> Systems:
-        found = solve_shifted(matrix, right, damping, LADDER)
-        return jax.tree.map(lambda new, old: jnp.where(other, new, old), found, plain)
-
-    # Most steps of most places need none of this.
-    return lax.cond(jnp.any(other), shifted, lambda: plain)
+    # Most steps of most places need no shift.
+    shifted = lax.cond(jnp.any(other), lambda: solve_shifted(matrix, right, damping, LADDER), lambda: plain)
+    return jax.tree.map(lambda new, old: jnp.where(other, new, old), shifted, plain)
 
 
 def _limited(rules: Rules, theta: Array, curved: Array, direction: Array) -> Array:

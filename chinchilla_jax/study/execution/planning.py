@@ -17,7 +17,7 @@ from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
-_MOST_CHUNKS, _MOST_CHUNKS_DEVICE = 16, 64  # of a job
+_MOST_CHUNKS, _MOST_CHUNKS_DEVICE = 16, 256  # of a job
 _MOST_WEIGHTS = 2**26  # of a job, in bytes where they are counts: chunks of the same resamples share theirs
 _JOBS_PER_WORKER = 4  # at least, so that workers end together
 _MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 64  # of a group, where there are enough
