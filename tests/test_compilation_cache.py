@@ -99,11 +99,11 @@ def test_a_second_process_of_the_library_does_too_and_leaves_the_settings_of_jax
     environment.pop(CHOSEN, None)
     command = [sys.executable, "-c", PYTHON]
     first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_solve-*-cache")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_float64_stage-*-cache")}
     assert len(kept) == 1
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert second.stdout == first.stdout
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_solve-*-cache")} == kept
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_float64_stage-*-cache")} == kept
 
 
 def test_a_compilation_is_announced_before_it_begins(monkeypatch, tmp_path, capsys):
