@@ -30,10 +30,11 @@ from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import FitResult
+from chinchilla_jax.fitting.run_off import RunOff, can_be_followed, run_offs
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective, is_automatic, is_unresolved
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
 
 if TYPE_CHECKING:
@@ -146,8 +147,23 @@ def bootstrap(
     searched = audit(fitter, result.solution, weights_of)
     members = chosen.members(runs) if isinstance(chosen, Cluster) else None
     return dataclasses.replace(
-        result, dependence=dependence, cautions=cautions, audit=searched, members=members
+        result,
+        dependence=dependence,
+        cautions=cautions,
+        audit=searched,
+        members=members,
+        ran_off=_ran_off(fitter, result.solution, weights_of),
     )
+
+
+def _ran_off(fitter: ResampleFitter, solution: Solution, weights_of: _WeightsOf) -> dict[int, RunOff]:
+    """What ran off in the resamples that are UNIDENTIFIED."""
+    lanes = np.flatnonzero(solution.status == Status.UNIDENTIFIED)
+    if not len(lanes) or not can_be_followed(fitter.problem):
+        return {}
+    weights = fitter.weighted(np.concatenate([weights_of(slice(lane, lane + 1)) for lane in lanes]))
+    off = run_offs(fitter.problem, weights, solution.theta[lanes])
+    return {int(lane): each for lane, each in zip(lanes, off, strict=True) if each is not None}
 
 
 def _read_inner(inner: object) -> int:

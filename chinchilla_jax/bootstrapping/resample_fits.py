@@ -18,7 +18,8 @@ from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.bootstrapping.scouting import Recipe, ask_recipe, differ
 from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.problem import read_problem
-from chinchilla_jax.solvers import Problem, Solution, SolverOptions, check_solver
+from chinchilla_jax.fitting.run_off import can_be_followed, run_offs
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ class ResampleFitter:
                 on_progress(len(weights))
             return Solution.invalid(len(weights), self.problem.law.size)
         if self.recipe.most and self.solver == "newton":
-            return (yield from self._ask_search(weights, starts, on_progress))
+            found = yield from self._ask_search(weights, starts, on_progress)
+            self._judge_run_offs(found, weights)
+            return found
         found = yield Request(
             problem=self.problem,
             weights=weights,
@@ -130,7 +133,15 @@ class ResampleFitter:
         )
         if not self.recipe.scouted:
             yield from self._ask_rest_of_pool(found, weights)
+        self._judge_run_offs(found, weights)
         return found
+
+    def _judge_run_offs(self, found: Solution, weights: NDArray[Any]) -> None:
+        """Lanes that ran out of steps after a parameter that these runs do not bound are UNIDENTIFIED."""
+        left = np.flatnonzero(found.status == Status.MAX_STEPS)
+        if len(left) and can_be_followed(self.problem):
+            off = run_offs(self.problem, weights[left], found.theta[left])
+            found.status[left[[each is not None for each in off]]] = Status.UNIDENTIFIED
 
     def _ask_search(
         self,

@@ -20,11 +20,12 @@ from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
+from chinchilla_jax.fitting.run_off import run_off_warnings
 from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.audit import Audit
     from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.fitting.run_off import RunOff
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws import Design
     from chinchilla_jax.solvers import Solution
@@ -54,6 +56,7 @@ class BootstrapResult:
         dependence: what was measured where "auto" chose the scheme; None where the scheme was given.
         cautions: what limits the intervals of a scheme that was given, one sentence each.
         audit: how many of a sample of resamples had a lower minimum than the one they were certified at.
+        ran_off: the UNIDENTIFIED lanes whose parameters run off, by position, and which do and where to.
         boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
         members: group of each run where whole groups were resampled, (n,); None elsewhere.
     """
@@ -68,6 +71,7 @@ class BootstrapResult:
     dependence: Dependence | None = None
     cautions: tuple[str, ...] = ()
     audit: Audit | None = None
+    ran_off: Mapping[int, RunOff] = dataclasses.field(default_factory=dict)
     boundary: str = "keep"
     members: NDArray[np.int64] | None = None
 
@@ -170,7 +174,8 @@ class BootstrapResult:
             return (*self.point.warnings, *interval_warnings(self))
         parts = [part.warnings for part in (self.dependence, self.audit) if part is not None]
         others = (warning for part in parts for warning in part)
-        return (*self.point.warnings, *self.cautions, *others, *interval_warnings(self))
+        off = run_off_warnings(self.ran_off, len(self.steps))
+        return (*self.point.warnings, *self.cautions, *others, *off, *interval_warnings(self))
 
     @property
     def miss_rate(self) -> float:

@@ -24,6 +24,7 @@ from chinchilla_jax.fitting.identifiability import (
 )
 from chinchilla_jax.fitting.linear_errors import LinearErrors
 from chinchilla_jax.fitting.remedy import ONE_BUDGET, remedy
+from chinchilla_jax.fitting.run_off import run_offs
 from chinchilla_jax.fitting.scaled_jacobian import condition
 from chinchilla_jax.fitting.shortage import few_left, shortage
 from chinchilla_jax.solvers.status import Status
@@ -98,6 +99,11 @@ def judge_fit(
                 reason = f"{reason} Here {hardly}."
         elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta):
             reason = _FLAT
+        else:
+            rows = np.ones((1, len(residuals))) if weights is None else weights[None]
+            (off,) = run_offs(problem, rows, theta[None])
+            if off is not None:
+                status, reason = Status.UNIDENTIFIED, off.sentence
         return Judgement(status=status, reason=reason)
     if constant_explains(problem, weights, theta):
         return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from chinchilla_jax.laws.natural_law import NaturalLaw
@@ -26,6 +27,14 @@ class Farseer(NaturalLaw):
         "b3": real(0.5, low=-0.5, high=1.5),
         "g": positive(0.15, low=0.03, high=0.4),
     }
+
+    limits: ClassVar[Mapping[tuple[str, float], str]] = MappingProxyType(
+        {
+            ("a", 0.0): "the exponent of D is a power of N",
+            ("b", 0.0): "the term in D has a power of N before it",
+            ("g", 0.0): "the loss without limit of tokens is a power of N",
+        }
+    )
 
     @staticmethod
     def predict(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:

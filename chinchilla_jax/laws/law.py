@@ -56,6 +56,7 @@ class Law(abc.ABC):
         least: fewest distinct sizes, token counts, and both together, that can determine the parameters.
         exchangeable: whether two of its terms exchange places where runs are on a line of ln D in ln N, so
             that such runs do not determine it (laws/separation.py).
+        limits: what the law is, in words, where a parameter has run off: by its name and inf, -inf or 0.
         defaults: values of further variables where a prediction does not give them.
         has_optimum: whether it says which N and D are best for a budget.
         additive: whether every derivative of the loss is a function of the size plus one of the token count.
@@ -75,6 +76,7 @@ class Law(abc.ABC):
     bounded: ClassVar[tuple[int, ...]] = ()
     least: ClassVar[tuple[int, int, int]] = (2, 2, 5)
     exchangeable: ClassVar[bool] = True
+    limits: ClassVar[Mapping[tuple[str, float], str]] = MappingProxyType({})
     defaults: ClassVar[Mapping[str, float]] = MappingProxyType({})
     has_optimum: ClassVar[bool] = True
     additive: ClassVar[bool] = True

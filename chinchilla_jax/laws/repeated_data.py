@@ -43,6 +43,15 @@ class RepeatedData(NaturalLaw):
         "R_N": positive(_SIZES, low=0.5, high=100.0),
     }
 
+    limits: ClassVar[Mapping[tuple[str, float], str]] = MappingProxyType(
+        {
+            ("R_D", math.inf): "a repeated token is worth a new one",
+            ("R_D", 0.0): "a repeated token is worth nothing",
+            ("R_N", math.inf): "parameters in excess are worth as much as the others",
+            ("R_N", 0.0): "parameters in excess are worth nothing",
+        }
+    )
+
     @staticmethod
     def predict(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
         """See `NaturalLaw.predict`."""
@@ -66,4 +75,5 @@ def _worth(new: Any, all_of_it: Any, decay: Any) -> Any:
     """What `all_of_it` is worth of which `new` is not repeated."""
     import jax.numpy as jnp
 
-    return new * (1.0 + decay * (1.0 - jnp.exp(-(all_of_it / new - 1.0) / decay)))
+    # By expm1: where the decay is slow, what repetition costs is far below rounding of 1.
+    return new * (1.0 - decay * jnp.expm1(-(all_of_it / new - 1.0) / decay))
