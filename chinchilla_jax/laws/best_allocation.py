@@ -218,12 +218,16 @@ def _searcher(law: type[Law]) -> Any:
             place = (u, v, *(own.get(name, further[i]) for i, name in enumerate(names)))
             return law.log_loss(theta, place, constants)
 
-        slope = jax.grad(loss)
-        bend = jax.value_and_grad(slope)
+        bend = jax.value_and_grad(jax.grad(loss))  # g and h
         points = jnp.asarray(grid)
         values = jax.vmap(loss)(points)
         lowest = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values))
-        edge = jnp.where(lowest == 0, -1.0, jnp.where(lowest == _GRID - 1, 1.0, 0.0))
+        # An end that is no better than the place beside it is flat, and no edge.
+        fewest, most = (
+            (lowest == 0) & (values[0] < values[1]),
+            (lowest == _GRID - 1) & (values[-1] < values[-2]),
+        )
+        edge = jnp.where(fewest, -1.0, jnp.where(most, 1.0, 0.0))
         inside = jnp.clip(lowest, 1, _GRID - 2)
 
         def unsettled(state: Any) -> Array:
@@ -242,9 +246,9 @@ def _searcher(law: type[Law]) -> Any:
 
         start = (0, points[inside], points[inside - 1], points[inside + 1], jnp.asarray(jnp.inf))
         x = lax.while_loop(unsettled, improve, start)[1]
-        g, h = bend(x)
+        (below, g, above), (_, h, _) = jax.vmap(bend)(x + jnp.array([-_BESIDE, 0.0, _BESIDE]))
         found = jnp.where(jnp.isfinite(values[lowest]), x, jnp.nan)
-        return jnp.stack([found, edge, g / h, slope(x - _BESIDE), slope(x + _BESIDE)])
+        return jnp.stack([found, edge, g / h, below, above])
 
     over_budgets = jax.vmap(one, in_axes=(None, 0, None, None, None, None))
     return jax.jit(jax.vmap(over_budgets, in_axes=(0, 0, None, None, None, None)))

@@ -75,15 +75,16 @@ def _searched(frontier: Frontier, target: str, value: float, ratio: float) -> di
     )
     rule = frontier.overhead(np.exp(log_rule), ratio * np.exp(log_rule))
     beyond = np.where(reachable, np.nan, np.inf)
-    return {
+    named = {
         "flops": flops,
         "params": np.where(inside, active / frontier.share, beyond),
         ACTIVE: np.where(inside, active, beyond),
         "tokens": np.where(inside, tokens, beyond),
         "tokens_per_param": tokens / active,
-        "loss": np.full(shape, value) if target == "loss" else frontier.loss(active, tokens),
+        "loss": frontier.loss(active, tokens),
         "rule_overhead": np.where(inside, rule, np.nan),
     }
+    return named | {target: np.full(shape, value)}
 
 
 def allocation(

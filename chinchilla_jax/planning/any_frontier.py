@@ -128,6 +128,7 @@ def _rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> 
         below, above = np.where(down, function(lower), below), np.where(up, function(upper), above)
         low, high = np.where(down, lower, low), np.where(up, upper, high)
     lost = ~((below < 0) & (above >= 0))
+    low, high = np.where(lost, _USUAL, low), np.where(lost, _USUAL, high)
     below, above = np.where(lost, -1.0, below), np.where(lost, 1.0, above)
     side, before = np.zeros(shape), np.full(shape, np.nan)
     x = low
@@ -139,6 +140,7 @@ def _rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> 
             break
         before = before if bisects else x
         value = function(x)
+        value = np.where(lost, 0.0, value)
         left = ~(value > 0)
         # Illinois: an end that stays for a second time counts for half.
         above = np.where(left & (side < 0), above / 2, above)

@@ -236,7 +236,10 @@ def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> N
     if np.isnan(point["tokens_per_param"]):
         raise NoOptimumError(
             no_optimum_sentence(
-                sample.source, f"law {sample.laws_name} has its optimum at an edge or nowhere at {asked}"
+                sample.source,
+                f"law {sample.laws_name} has its best division of {asked} at an edge, or its loss does not "
+                "depend on the division there",
+                "ask for less, or for other variables",
             )
         )
 
