@@ -108,6 +108,14 @@ def test_plans_use_what_was_measured_and_say_so():
     shift = law.optimal(1e21, cost)[0] / law.optimal(1e21)[0]
     assert sizes[0]["estimate"] / sizes[2]["estimate"] == pytest.approx(shift, rel=1e-6)
     assert made.sample.largest_flops == pytest.approx(1e21, rel=1e-6)
+    band = boot.tokens_per_param([1e21, 1e23])
+    for column, values in (("estimate", law), ("median", boot.laws[boot.counted])):
+        ratios = np.asarray(values.tokens_per_param([1e21, 1e23], boot.point.cost))
+        expected = ratios if column == "estimate" else np.median(ratios, axis=0)
+        np.testing.assert_allclose(band[column], expected, rtol=1e-9)
+    plain_band = boot.tokens_per_param([1e21], cost="6nd")
+    assert plain_band["estimate"][0] == pytest.approx(law.tokens_per_param(1e21), rel=1e-9)
+    assert boot.tokens_per_param([1e21], method="gaussian")["low"][0] < band["estimate"][0]
     far = cj.plan(boot, flops=1e26)
     assert "times 6 N D, and the runs" in far.doubts["flops"]
     with pytest.raises(UsageError, match="no FLOP other than 6 N D were measured"):
@@ -195,6 +203,14 @@ def test_commands_say_what_training_costs(tmp_path):
     assert compared["isoflop", "params"] == pytest.approx(compared["parametric", "params"], rel=0.15)
     served = strict_json(done("inference", *usual, "--loss", "2.3", "--input-tokens", "1e12", "--json"))
     assert served["costs"]["compute"] == served["cost"]["formula"] != "6 N D"
+    bands = {
+        name: strict_json(done("bootstrap", *usual, "--flops", "1e21", "--cost", name, "--json"))
+        for name in ("measured", "6nd")
+    }
+    for name, band in bands.items():
+        row = band["tokens_per_param"][0]
+        assert row["estimate"] == pytest.approx(found[name]["plan"]["tokens_per_param"]["estimate"])
+        assert row["low"] == pytest.approx(found[name]["plan"]["tokens_per_param"]["low"])
     assert "no FLOP other than 6 N D" in refused(
         "plan", "--flops", "1e21", "--cost", "measured", *("--resamples", "20")
     )

@@ -21,6 +21,7 @@ from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.fitting.run_off import run_off_warnings
+from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.fitting.run_off import RunOff
     from chinchilla_jax.intervals.replicates import Replicates
-    from chinchilla_jax.laws import Design
+    from chinchilla_jax.laws import Cost, Design
     from chinchilla_jax.solvers import Solution
 
 _PAIRS = Pairs()
@@ -244,7 +245,7 @@ class BootstrapResult:
         """Intervals of the parameters and of everything derived from them, in one table.
 
         Args:
-            flops: budgets (FLOP) at which to give the optimal params and tokens and tokens per parameter.
+            flops: budgets (6 N D) at which to give the optimal params and tokens and tokens per parameter.
             places: (params, tokens) at which to give the predicted loss.
             levels: mass of each interval.
             methods: out of `intervals.BOOTSTRAP_METHODS`; "bca" needs `bootstrap(..., jackknife=True)`,
@@ -302,7 +303,13 @@ class BootstrapResult:
         return pd.DataFrame(self._parameter_columns(level, method)).drop(columns="standard_error")
 
     def tokens_per_param(
-        self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
+        self,
+        flops: ArrayLike,
+        level: float = 0.8,
+        method: str = "percentile",
+        *,
+        seed: int = 0,
+        cost: Cost | str | None = None,
     ) -> pd.DataFrame:
         """Compute-optimal tokens per parameter at each budget, with its interval.
 
@@ -311,6 +318,8 @@ class BootstrapResult:
             level: probability inside, in (0, 1).
             method: as for `interval`.
             seed: of the laws that the normal methods draw.
+            cost: what training costs: a `Cost`, "6nd", or "measured" for that of the runs' own FLOP. None
+                takes what was measured where the runs have FLOP of their own, and 6 N D elsewhere.
 
         Returns:
             Rows: the budgets. Columns: flops, estimate (of the point fit), low, high, median (of the
@@ -322,7 +331,7 @@ class BootstrapResult:
         """
         import pandas as pd
 
-        columns, counts = self.tokens_per_param_columns(flops, level, method, seed=seed)
+        columns, counts = self.tokens_per_param_columns(flops, level, method, seed=seed, cost=cost)
         frame = pd.DataFrame(columns)
         frame.attrs = counts
         return frame
@@ -336,13 +345,20 @@ class BootstrapResult:
         return self._parameter_columns(level, method) | {"standard_error": usual["standard_error"]}
 
     def tokens_per_param_columns(
-        self, flops: ArrayLike, level: float = 0.8, method: str = "percentile", *, seed: int = 0
+        self,
+        flops: ArrayLike,
+        level: float = 0.8,
+        method: str = "percentile",
+        *,
+        seed: int = 0,
+        cost: Cost | str | None = None,
     ) -> tuple[dict[str, list[Any]], dict[str, int]]:
         """The columns of `tokens_per_param` as lists, without pandas; and its counts of lanes."""
         from chinchilla_jax.intervals import summaries
 
+        asked = asked_cost(cost, self.point.cost, "this bootstrap")
         return summaries.tokens_per_param_columns(
-            self.lean_replicates(method), flops, level, method, seed=seed
+            self.lean_replicates(method).priced(asked), flops, level, method, seed=seed
         )
 
     def _usual(self) -> tuple[float, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +11,7 @@ import click
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit import point_fields, require_certified
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -38,7 +40,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax import BootstrapResult, Runs
-    from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws import Cost, Law, Objective
 
     Columns: TypeAlias = dict[str, list[Any]]
 
@@ -70,6 +72,7 @@ _MANY_FAILED = 0.01
     help="Resamples of each resample, for --method studentised.",
 )
 @flops_option("Training compute (FLOP) to prescribe for", ("1e20", "1e22", "1e24", "1e26"))
+@cost_option
 @law_options
 @objective_options
 @weights_option
@@ -85,6 +88,7 @@ def bootstrap_command(
     boundary: str,
     inner: int,
     flops: tuple[float, ...],
+    cost: str | None,
     law: Law,
     objective: Objective | str,
     weights: str | None,
@@ -98,6 +102,7 @@ def bootstrap_command(
     certified: without an estimate there is no interval.
     """
     _check(method, resampling.name)
+    asked = read_cost(cost)
     nested = inner if method == "studentised" else 0
     options = solver.options(law, objective)
     runs = resampling.read_runs(table.for_laws(law))
@@ -122,6 +127,7 @@ def bootstrap_command(
             options=options,
             progress=advance,
         )
+    result = _priced(result, asked, runs)
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
     both = _without_edges(boundary_comparison(result, flops, level, method)) if result.estimated else None
@@ -147,6 +153,14 @@ def bootstrap_command(
                 "and were left out, as --boundary drop asks; use --boundary keep"
             )
         raise ChinchillaError("the fit of no resample is certified; use more runs or another solver")
+
+
+def _priced(result: BootstrapResult, cost: Cost | str | None, runs: Runs) -> BootstrapResult:
+    """The result with the cost that --cost asks for."""
+    from chinchilla_jax.laws.measured_cost import asked_cost
+
+    own = asked_cost(cost, result.point.cost, output.runs_line(runs))
+    return dataclasses.replace(result, point=dataclasses.replace(result.point, cost=own))
 
 
 def _check(method: str, scheme: str) -> None:
@@ -183,6 +197,7 @@ def _fields(
             if result.estimated
             else None
         ),
+        "cost": cost_fields(result.point.cost),
         "no_optimum": shown.missing or None,
         "other_boundary": output.optional_records(both),
         "warnings": result.warnings,
@@ -231,6 +246,7 @@ def _print(
     if shown.missing:
         output.print_paragraph(f"compute-optimal tokens per parameter: none at any budget, {shown.missing}")
     else:
+        print_cost(result.point.cost)
         output.echo(f"compute-optimal tokens per parameter, band {interval}")
         output.print_table(_BAND_COLUMNS, output.rows(shown.columns, _BAND_COLUMNS), doubts=shown.doubts)
         if shown.edges:
@@ -285,7 +301,7 @@ class _Prescription:
             columns |= dict.fromkeys([*INTERVAL_COLUMNS, _MEDIAN], unknown)
         return cls(
             columns=columns,
-            doubts=band_doubts(columns, largest_compute(result.design)),
+            doubts=band_doubts(columns, largest_compute(result.design, result.point.cost)),
             missing=missing,
             edges=edges,
         )

@@ -180,10 +180,10 @@ def _doubt(runs: Runs, result: FitResult) -> tuple[float, str]:
     """Tokens per parameter at the compute of the largest run, and what makes them hard to believe."""
     from chinchilla_jax.planning.plausibility import largest_compute, ratio_doubt
 
-    largest = largest_compute(runs)
+    largest = largest_compute(runs, result.cost)
     if largest is None:
         return math.nan, ""
-    ratio = float(result.law.tokens_per_param(largest))
+    ratio = float(result.law.tokens_per_param(largest, result.cost))
     return ratio, ratio_doubt(ratio)
 
 

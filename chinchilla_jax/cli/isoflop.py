@@ -10,6 +10,7 @@ import click
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.cli import choices, law_source, output
+from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import (
     boundary_option,
@@ -62,7 +63,7 @@ _COMPARED = ("quantity", "flops", "method", *INTERVAL_COLUMNS)
 @level_option
 @resampling_options(WEIGHT_SCHEMES)
 @boundary_option
-@law_source.cost_option
+@cost_option
 @newton_options
 @output_options
 def isoflop_command(
@@ -90,7 +91,7 @@ def isoflop_command(
     from chinchilla_jax.planning.isoflop_budgets import grouped_by_budget
     from chinchilla_jax.planning.law_sample import boundary_table
 
-    asked = law_source.read_cost(cost)
+    asked = read_cost(cost)
     runs = resampling.read_runs(table)
     grouped_by_budget(runs, budget or None, tolerance)  # refuses before anything is fitted
     fitted = _fitted(runs, resamples, seed, solver, resampling, boundary, asked)
@@ -110,7 +111,7 @@ def isoflop_command(
         _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples, {drawn}")
     own = {
         "data": output.runs_fields(runs),
-        "cost": law_source.cost_fields(result.cost),
+        "cost": cost_fields(result.cost),
         "n_left_out": result.n_left_out,
         "n_failed": result.n_failed,
         "resampled": drawn,
@@ -182,7 +183,7 @@ def _drawn(scheme: Scheme | None) -> str:
 
 def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
     output.print_runs(runs, after=f"; {result.n_left_out:,} belong to no budget")
-    law_source.print_cost(result.cost)
+    print_cost(result.cost)
     output.echo()
     output.echo(f"minima of the parabolas, {interval}")
     output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), doubts=_ratio_doubts(minima))

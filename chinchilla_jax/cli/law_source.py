@@ -11,6 +11,7 @@ import click
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_laws, read_solver
 from chinchilla_jax.cli.for_each import for_each
 from chinchilla_jax.cli.options import (
@@ -136,31 +137,6 @@ def given_law_option(help: str, also: str = "", **settings: Any) -> Decorator[An
         help=f"{help}: five numbers E,A,B,alpha,beta, or {choices.or_text(PUBLISHED)}{also}.",
         **settings,
     )
-
-
-def cost_option(command: Any) -> Any:
-    """The option --cost, for `read_cost`."""
-    decorated: Any = click.option(
-        "--cost",
-        metavar="6nd|measured|FILE",
-        show_default="measured where DATA has FLOP of its own",
-        help="What training costs: 6 N D; fitted to the FLOP of DATA; or counted from the architectures of "
-        "FILE (columns d_model, ffw_size, kv_size, n_heads, n_layers) or of chinchilla_architectures.",
-    )(command)
-    return decorated
-
-
-def read_cost(text: str | None) -> Cost | str | None:
-    """The cost that --cost names, for `LawSample.at`; a name of the two is itself.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    if text is None or text in ("6nd", "measured"):
-        return text
-    from chinchilla_jax.planning import read_architecture_cost
-
-    return read_architecture_cost(text)
 
 
 def _law_source(
@@ -317,23 +293,6 @@ def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
         "goodness": sample.goodness and sample.goodness.as_dict(),
         "warnings": sample.warnings,
     }
-
-
-def cost_fields(cost: Cost) -> dict[str, Any]:
-    """What training costs, for JSON."""
-    return {
-        "formula": cost.formula,
-        "coefficient": cost.coefficient,
-        "params_power": cost.params_power,
-        "tokens_power": cost.tokens_power,
-        "evidence": None if cost.evidence is None else cost.evidence.as_dict(),
-    }
-
-
-def print_cost(cost: Cost) -> None:
-    """What training costs, where that is not 6 N D."""
-    if cost.evidence is not None:
-        output.print_paragraph(f"cost: {cost.evidence.text(cost)}; --cost 6nd for 6 N D")
 
 
 def print_sample(sample: LawSample, level: float) -> None:

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.intervals.methods import read_method
+from chinchilla_jax.laws.compute import Cost
 from chinchilla_jax.laws.fitted import FittedLaws, parameter_names
+from chinchilla_jax.laws.priced import PricedLaws
 
 _OF_AN_ESTIMATE = ("estimate", "standard_error", "low", "high", "median")
 
@@ -56,6 +58,18 @@ class Replicates:
     jackknife: FittedLaws | None = None
     inner: FittedLaws | None = None
     huber_scale_point: FittedLaws | None = None
+
+    def priced(self, cost: Cost) -> Replicates:
+        """The same laws along the budgets of a cost."""
+        if cost.is_6nd:
+            return self
+        return dataclasses.replace(
+            self,
+            laws=PricedLaws(self.laws, cost),
+            point=PricedLaws(self.point, cost),
+            jackknife=self.jackknife and PricedLaws(self.jackknife, cost),
+            inner=self.inner and PricedLaws(self.inner, cost),
+        )
 
     def __post_init__(self) -> None:
         """Check the shapes."""

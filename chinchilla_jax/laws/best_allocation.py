@@ -64,6 +64,21 @@ class Found(enum.IntEnum):
     NONE = 5
     """The law predicts no finite loss, or says nothing of this."""
 
+    @property
+    def sentence(self) -> str:
+        """What it is and what to do, as a clause."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Found.INSIDE: "the optimum is inside",
+    Found.KINK: "the optimum is at a kink of the loss",
+    Found.ONLY_TOKENS: "fewer parameters are better however few there are; check what was fitted",
+    Found.ONLY_PARAMS: "fewer tokens are better however few there are; check what was fitted",
+    Found.FLAT: "the loss no longer depends on how this budget is divided; ask for a smaller one",
+    Found.NONE: "it predicts no finite loss there; check what was fitted",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Allocation:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 
 Floats = NDArray[np.float64]
@@ -123,6 +124,33 @@ def _of_form(form: str, held_out: Mapping[str, float], columns: Floats, log_rati
             per_token=_of_form("c N^a D", held_out, columns, log_ratio, of) if powers[1] else None,
         ),
     )
+
+
+def asked_cost(asked: Cost | str | None, measured: Cost, source: str) -> Cost:
+    """The cost that a caller asks for.
+
+    Args:
+        asked: a cost, "6nd", "measured", or None for what was measured.
+        measured: that of the runs' own FLOP; `SIX_ND` where they have none.
+        source: the runs in a few words.
+
+    Raises:
+        UsageError: another name, or nothing was measured.
+    """
+    if asked is None:
+        return measured
+    if not isinstance(asked, str):
+        return asked
+    if asked == "6nd":
+        return SIX_ND
+    if asked != "measured":
+        raise unknown_name("cost", asked, ("6nd", "measured"))
+    if measured.is_6nd:
+        raise UsageError(
+            f"{source}: no FLOP other than 6 N D were measured; the table needs columns for params, tokens "
+            "and flops"
+        )
+    return measured
 
 
 def _chosen(columns: Floats, log_ratio: Floats, order: NDArray[np.intp]) -> tuple[str, dict[str, float]]:

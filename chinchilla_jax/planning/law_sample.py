@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError, unknown_name
+from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY, active_share
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
+from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum_anywhere, no_optimum_sentence
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.plausibility import Counts, is_countable
@@ -124,8 +125,6 @@ class LawSample:
         Raises:
             UsageError: no FLOP were measured, or the laws have no such variable.
         """
-        if isinstance(cost, str):
-            cost = self._named_cost(cost)
         if variables and not isinstance(self.point, FittedLaw):
             name = next(iter(variables))
             raise UsageError(
@@ -133,7 +132,7 @@ class LawSample:
                 f"it, such as --law repeated_data (law='repeated_data' in Python)"
             )
         given = {name: float(value) for name, value in {**self.variables, **(variables or {})}.items()}
-        made = dataclasses.replace(self, cost=self.cost if cost is None else cost, variables=given)
+        made = dataclasses.replace(self, cost=asked_cost(cost, self.cost, self.source), variables=given)
         other = None if self.other is None else self.other.at(made.cost, variables)
         return dataclasses.replace(made, other=other)
 
@@ -154,18 +153,6 @@ class LawSample:
             return np.asarray(laws.loss(params, tokens))
         own = {ACTIVE: params} if ACTIVE in laws.model.variables else {}
         return np.asarray(laws.loss(params, tokens, **self.variables, **own))
-
-    def _named_cost(self, name: str) -> Cost:
-        if name == "6nd":
-            return SIX_ND
-        if name != "measured":
-            raise unknown_name("cost", name, ("6nd", "measured"))
-        if self.cost.is_6nd:
-            raise UsageError(
-                f"{self.source}: no FLOP other than 6 N D were measured; the table needs columns for params, "
-                "tokens and flops"
-            )
-        return self.cost
 
     @classmethod
     def from_bootstrap(cls, result: BootstrapResult, source: str = "bootstrap") -> LawSample:

@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike
 from chinchilla_jax._util.errors import NoOptimumError, UsageError, short
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws.best_allocation import SPARSITY
+from chinchilla_jax.laws.best_allocation import SPARSITY, Found
 from chinchilla_jax.laws.compute import RULE_OF_THUMB, Cost
-from chinchilla_jax.laws.fitted import FittedLaws
-from chinchilla_jax.laws.optimum import no_optimum_sentence
+from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import (
     UNIQUE,
@@ -233,14 +232,12 @@ def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> N
     """Refuse a point fit whose optimum is at an edge, or whose loss no budget reaches."""
     if np.isinf(point["flops"]):
         raise UsageError(f"{asked} cannot be reached with any budget ({sample.source}); ask for less")
-    if np.isnan(point["tokens_per_param"]):
+    if np.isnan(point["tokens_per_param"]) and isinstance(sample.point, FittedLaw):
+        found = sample.point.allocate(float(point["flops"]), sample.cost, **sample.variables).found
+        said = ", ".join(f"{name} {value:g}" for name, value in sample.variables.items())
         raise NoOptimumError(
-            no_optimum_sentence(
-                sample.source,
-                f"law {sample.laws_name} has its best division of {asked} at an edge, or its loss does not "
-                "depend on the division there",
-                "ask for less, or for other variables",
-            )
+            f"{sample.source}: law {sample.laws_name} has no best size for {asked}"
+            f"{f' and {said}' if said else ''}: {Found(int(found[0, 0])).sentence}"
         )
 
 

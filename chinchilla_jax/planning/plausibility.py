@@ -2,8 +2,8 @@
 
 | code             | symbol | shape | unit                                                     |
 |------------------|--------|-------|----------------------------------------------------------|
-| flops            | C      | ()    | training FLOP, 6 N D                                     |
-| largest          |        | ()    | 6 N D of the largest run that was fitted; None: unknown  |
+| flops            | C      | ()    | training FLOP                                            |
+| largest          |        | ()    | FLOP of the largest run that was fitted; None: unknown   |
 | tokens_per_param | D/N    | ()    | 1                                                        |
 
 A fitted law answers every question, however far from its runs. Two doubts are shown beside the answer: that
@@ -56,10 +56,10 @@ def is_countable(params: NDArray[np.float64], tokens: NDArray[np.float64]) -> bo
     return bool(len(flops) and np.all((flops > 0) & np.isfinite(flops)))
 
 
-def largest_compute(runs: Counts) -> float | None:
-    """6 N D (FLOP) of the largest run; None where a count is not positive and finite."""
+def largest_compute(runs: Counts, cost: Cost = SIX_ND) -> float | None:
+    """Compute (FLOP) of the largest run by this cost; None where a count is not positive and finite."""
     params, tokens = np.asarray(runs.params), np.asarray(runs.tokens)
-    return float(training_flops(params, tokens).max()) if is_countable(params, tokens) else None
+    return float(cost.flops(params, tokens).max()) if is_countable(params, tokens) else None
 
 
 def times_beyond(flops: float, largest: float | None) -> str:
