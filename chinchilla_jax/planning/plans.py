@@ -56,7 +56,7 @@ class Plan:
             fit), low, high, median. The row of the target repeats its value. A loss that some laws cannot
             reach costs +inf under them; the rows tokens_per_param and rule_overhead are over the other laws.
         beside: the same budget otherwise, in the columns of `table` after one that says how: on tokens that
-            are all new, and on unique_tokens seen once; with all parameters active. Empty where the laws have
+            are all new, and without seeing one of unique_tokens twice; with all parameters active. Empty where the laws have
             no such variable.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
         n_unreachable: laws that cannot reach the loss asked for.
@@ -187,10 +187,13 @@ def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
         return {name: found[name] for name in ("params", "tokens", "tokens_per_param", "loss")}
 
     def once(law: FittedLaws, unique: float) -> dict[str, Array]:
-        params = sample.cost.params(flops, unique)
+        """The best of what needs no token twice, which is all of them where more would be better."""
+        free = of(law, dataclasses.replace(sample, variables={**given, UNIQUE: math.inf}))
+        active = sample.cost.params(flops, unique)
+        params = active / sample.share
         loss = sample.loss(law, params, unique)
-        fixed = {"params": params, "tokens": unique, "tokens_per_param": unique / params}
-        return {name: np.full(loss.shape, each) for name, each in fixed.items()} | {"loss": loss}
+        every = {"params": params, "tokens": unique, "tokens_per_param": unique / active, "loss": loss}
+        return {name: np.where(free["tokens"] < unique, free[name], each) for name, each in every.items()}
 
     given = sample.variables
     for name, plain, how in ((UNIQUE, math.inf, "all tokens new"), (SPARSITY, 0.0, "all parameters active")):
@@ -199,7 +202,7 @@ def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
             add(how, of(sample.point, other), of(sample.laws, other))
     unique = given.get(UNIQUE, math.inf)
     if math.isfinite(unique) and sample.cost.params(flops, unique) >= 1:
-        add("each token once", once(sample.point, unique), once(sample.laws, unique))
+        add("no token twice", once(sample.point, unique), once(sample.laws, unique))
     return pd.DataFrame(rows, columns=["how", "quantity", *SUMMARY_COLUMNS])
 
 
