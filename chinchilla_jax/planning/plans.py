@@ -56,8 +56,8 @@ class Plan:
             fit), low, high, median. The row of the target repeats its value. A loss that some laws cannot
             reach costs +inf under them; the rows tokens_per_param and rule_overhead are over the other laws.
         beside: the same budget otherwise, in the columns of `table` after one that says how: on tokens that
-            are all new, and without seeing one of unique_tokens twice; with all parameters active. Empty where the laws have
-            no such variable.
+            are all new, and without seeing one of unique_tokens twice; with all parameters active. Empty
+            where the laws have no such variable.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
         n_unreachable: laws that cannot reach the loss asked for.
         n_edges: laws whose optimum here is at an edge or nowhere; only unreachable losses count otherwise.
