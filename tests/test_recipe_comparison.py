@@ -9,6 +9,7 @@ from scipy import optimize
 
 import chinchilla_jax as cj
 from chinchilla_jax.cli import main
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning.multipliers import (
     Frontier,
@@ -17,6 +18,7 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier_at_ratio,
     log_multiplier_at_size,
 )
+from chinchilla_jax.planning.recipes import is_compute_only, load_recipe
 
 SAVED = 2.0  # how many times the compute B saves
 GAMMA = TRUTH.alpha * TRUTH.beta / (TRUTH.alpha + TRUTH.beta)
@@ -195,19 +197,25 @@ def test_few_runs_share_exponents_and_it_is_said():
     assert np.ptp(found.table["multiplier"]) < 1e-6
 
 
-@pytest.mark.slow
-def test_tables_of_compute_alone_are_compared_by_the_law_of_compute(tmp_path):
-    for i, (name, law) in enumerate((("old", TRUTH), ("new", BETTER))):
-        flops = np.geomspace(1e18, 1e21, 14)
-        errors = np.exp(0.002 * np.random.default_rng(i).standard_normal(14))
-        pd.DataFrame({"flops": flops, "loss": law.loss(*law.optimal(flops)) * errors}).to_csv(
-            tmp_path / f"{name}.csv", index=False
-        )
-    found = cj.compare(tmp_path / "old.csv", tmp_path / "new.csv", flops=[1e20], resamples=200, level=0.98)
-    assert "have compute and loss alone" in found.warnings[0]
-    assert found.table["low"][0] < SAVED < found.table["high"][0]
-    with pytest.raises(cj.UsageError, match="places are for laws of params and tokens"):
-        cj.compare(tmp_path / "old.csv", tmp_path / "new.csv", resamples=2, places=[(1e9, 2e10)])
+def test_tables_of_compute_alone_are_read_for_the_law_of_compute(tmp_path):
+    flops = np.geomspace(1e18, 1e21, 14)
+    table = pd.DataFrame({"C (PF-days)": flops / 8.64e19, "loss": TRUTH.loss(*TRUTH.optimal(flops))})
+    table.to_csv(tmp_path / "old.csv", index=False)
+    for source in (tmp_path / "old.csv", table):
+        runs = load_recipe(source)
+        assert np.allclose(runs.flops, flops)
+        assert is_compute_only(runs)
+    assert not is_compute_only(load_recipe(planted(TRUTH, 0).to_frame()))
+
+
+def test_the_frontier_of_the_law_of_compute_is_the_law():
+    design = read_law("compute_only").design(planted(TRUTH, 0))
+    law = read_law("compute_only")
+    theta = law.internal({"E": 1.7, "K": 2000.0, "gamma": 0.17}, design)
+    frontier = Frontier.of(law.fitted(theta, design))
+    logs = np.log([1e18, 1e22])
+    assert np.allclose(frontier.loss(logs), 1.7 + 2000.0 * np.exp(-0.17 * logs))
+    assert np.allclose(frontier.log_budget(frontier.loss(logs)), logs)
 
 
 @pytest.mark.parametrize(
