@@ -35,6 +35,7 @@ from chinchilla_jax.perturbations import SystematicBias as SystematicBias
 from chinchilla_jax.perturbations import TokensAdditive as TokensAdditive
 from chinchilla_jax.perturbations import TokensLogNormalNoise as TokensLogNormalNoise
 from chinchilla_jax.perturbations import TokensMultiplicative as TokensMultiplicative
+from chinchilla_jax.planning.backtesting import backtest as backtest
 from chinchilla_jax.planning.plans import plan as plan
 from chinchilla_jax.planning.prediction import predict as predict
 from chinchilla_jax.planning.recipe_comparison import compare as compare

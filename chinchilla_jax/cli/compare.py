@@ -70,8 +70,7 @@ def _at(
 @flops_option("Training compute (FLOP) to compare at")
 @click.option(
     "--at", metavar="N,D", multiple=True, callback=_at, help="A fixed run to compare at, its parameters and "
-    "tokens; "
-    "repeatable.",
+    "tokens; repeatable.",
 )  # fmt: skip
 @click.option(
     "--pair",
@@ -86,8 +85,7 @@ def _at(
     metavar="NAME",
     default="auto",
     help="What the recipes have in common: none, exponents, all (exponents and E), or auto: all where a "
-    "recipe "
-    "has too few runs for a law of its own.",
+    "recipe has too few runs for a law of its own.",
 )
 @resamples_option()
 @seed_option()
@@ -207,8 +205,7 @@ def _print(found: Comparison) -> None:
     several = len(found.runs) > 2
     output.echo(
         f"times the compute that {found.baseline} needs for the same loss, interval {found.level:g} "
-        "percentile over "
-        f"{int(found.laws.counted.sum()):,} resamples"
+        f"percentile over {int(found.laws.counted.sum()):,} resamples"
     )
     header = ["recipe", "flops", "multiplier", "low", "high", "adjusted low", "adjusted high", "better"]
     if not several and len(found.table) == 1:
@@ -242,12 +239,11 @@ def _print_crossings(found: Comparison) -> None:
             continue
         at = f"{row['flops']:.3g} FLOP" if row["flops"] == row["flops"] else "no budget of the estimate"
         output.echo()
+        low, high = found.curve["flops"].min(), found.curve["flops"].max()
         output.print_paragraph(
-            f"{row['recipe']} and {found.baseline} cross at {at}; {row['share']:.0%} of the resamples cross "
-            "between "
-            f"{found.curve['flops'].min():.3g} and {found.curve['flops'].max():.3g} FLOP, {found.level:.0%} "
-            "of these "
-            f"from {row['low']:.3g} to {row['high']:.3g}"
+            f"{row['recipe']} and {found.baseline} cross at {at}; of the resamples, {row['share']:.0%} cross "
+            f"between {low:.3g} and {high:.3g} FLOP, {found.level:.0%} of these from {row['low']:.3g} to "
+            f"{row['high']:.3g}"
         )
 
 

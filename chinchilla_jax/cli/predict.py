@@ -63,6 +63,11 @@ _LIMITS = ("mean_low", "mean_high", "new_run_low", "new_run_high")
     help="A table of a run under way, tokens and loss, to compare with runs that end there; --params gives "
     "its size, unless a column does.",
 )
+@click.option(
+    "--calibrated",
+    is_flag=True,
+    help="Widen intervals of new runs by what a backtest of DATA over compute measures.",
+)
 @resamples_option()
 @seed_option("Seed of the resamples and of the errors of new runs.")
 @level_option
@@ -81,6 +86,7 @@ def predict_command(
     tokens: float | None,
     flops: tuple[float, ...],
     against: str | None,
+    calibrated: bool,
     resamples: int,
     seed: int,
     level: float,
@@ -103,8 +109,11 @@ def predict_command(
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
-    from chinchilla_jax import bootstrap
+    from chinchilla_jax import backtest, bootstrap
     from chinchilla_jax.planning import predict, predict_against
+
+    if calibrated and own is not None:
+        raise UsageError("--calibrated and --weights cannot be combined; leave one out")
 
     with output.progress("bootstrap", resamples) as advance:
         boot = bootstrap(
@@ -113,11 +122,22 @@ def predict_command(
         )  # fmt: skip
     with output.refusing(as_json, "places"):
         require_certified(boot.point)
+        calibration = None
+        if calibrated:
+            scheme = resampling.read()
+            calibration = backtest(
+                runs, law, level=level, seed=seed, objective=objective, scheme=scheme
+            ).calibration
+            if calibration is None:
+                raise UsageError("--calibrated: a backtest leaves too few predictions; leave it out")
         if against is None:
-            found, sentence = predict(boot, places, level=level, seed=seed), None
+            found = predict(boot, places, level=level, seed=seed, calibration=calibration)
+            sentence = None
             shown = found.table
         else:
-            compared = predict_against(boot, against, params=params, level=level, seed=seed)
+            compared = predict_against(
+                boot, against, params=params, level=level, seed=seed, calibration=calibration
+            )
             found, sentence, shown = compared.prediction, compared.sentence, compared.table
     if figures is not None:
         from chinchilla_jax.plots import save_figures
@@ -179,6 +199,7 @@ def _fields(
         **scheme_fields(boot.scheme, boot.dependence),
         "largest_run_flops": found.largest_flops,
         "new_run": found.errors.sentence,
+        "calibration": found.calibration and found.calibration.sentence,
         "against": sentence,
         "places": output.doubtful_records(shown, found.doubts),
         "warnings": found.warnings,
@@ -205,6 +226,8 @@ def _print(
     output.print_table(header, rows, keys=2, doubts=found.doubts)
     output.echo()
     output.print_paragraph(f"mean: where the law is; new run: where one run ends, {found.errors.sentence}")
+    if found.calibration is not None:
+        output.print_paragraph(found.calibration.sentence)
     if sentence is not None:
         output.echo()
         output.print_paragraph(f"{sentence[:1].upper()}{sentence[1:]}.")

@@ -1,4 +1,7 @@
 from chinchilla_jax.planning.architecture_costs import read_architecture_cost as read_architecture_cost
+from chinchilla_jax.planning.backtesting import Backtest as Backtest
+from chinchilla_jax.planning.backtesting import Calibration as Calibration
+from chinchilla_jax.planning.backtesting import backtest as backtest
 from chinchilla_jax.planning.costs import FLOP_COSTS as FLOP_COSTS
 from chinchilla_jax.planning.costs import Costs as Costs
 from chinchilla_jax.planning.costs import Demand as Demand

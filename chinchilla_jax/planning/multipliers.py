@@ -40,8 +40,7 @@ _HALVINGS = 60
 _FIVE = frozenset(PARAMETERS)
 _NO_POWER = (
     "compare: the lowest loss of law {} is no power of compute; use chinchilla, equal_exponents, "
-    "fixed_floor or "
-    "compute_only"
+    "fixed_floor or compute_only"
 )
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.planning.backtesting import Calibration
 
     Floats = NDArray[np.float64]
 
@@ -69,6 +70,7 @@ class Prediction:
         warnings: of the bootstrap.
         by_law: of an ensemble, one row per place and law: place (row of `table`), law, weight, loss,
             mean_low, mean_high; None for a single law.
+        calibration: what the intervals of new runs were widened by, or None.
     """
 
     table: pd.DataFrame
@@ -78,6 +80,7 @@ class Prediction:
     largest_flops: float
     warnings: tuple[str, ...] = ()
     by_law: pd.DataFrame | None = None
+    calibration: Calibration | None = None
 
     def __repr__(self) -> str:
         """The table in short."""
@@ -99,6 +102,7 @@ def predict(
     *,
     level: float = 0.8,
     seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> Prediction:
     """The loss at places, with the interval of the law's mean and that of one new run.
 
@@ -109,16 +113,21 @@ def predict(
             further variables; or with flops alone, for compute-optimal runs. Anything that `load_runs` reads.
         level: mass of the central intervals.
         seed: of the errors of new runs.
+        calibration: what `backtest` has measured of these runs, by which intervals of new runs are widened.
 
     Raises:
         NoEstimateError: the point fit is not certified.
-        UsageError: the scheme of the bootstrap has no quantiles, no resample is certified, or an argument is
-            invalid.
+        UsageError: the calibration is of another level or given for an ensemble, the scheme of the bootstrap
+            has no quantiles, no resample is certified, or an argument is invalid.
     """
     import pandas as pd
 
     central_tails(level)
     if isinstance(boot, Ensemble):
+        if calibration is not None:
+            raise UsageError(
+                "predict: a calibration is of one law, not of an ensemble; leave one of them out"
+            )
         return _predict_together(boot, places, level, seed)
     found = read_places(places, _checked(boot))
     errors = RunErrors.of(boot)
@@ -129,6 +138,9 @@ def predict(
         means, runs = _log_draws(boot, found, part, errors, seed)
         for row, values in ((0, means), (2, runs)):
             limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
+    if calibration is not None:
+        factor = _factor(calibration, level, distance(found, boot))
+        limits[2:] = np.exp(point + factor * (np.log(limits[2:]) - point))
     counts = {name: getattr(found, name) for name in ("params", "tokens")}
     table = pd.DataFrame({**counts, **found.variables, "flops": found.flops, "loss": np.exp(point)})
     table = table.assign(**dict(zip(_LIMITS, limits, strict=True)))
@@ -141,6 +153,7 @@ def predict(
         n_laws=int(boot.counted.sum()),
         largest_flops=largest_flops(boot),
         warnings=boot.warnings,
+        calibration=calibration,
     )
 
 
@@ -191,6 +204,15 @@ def _predict_together(
         warnings=ensemble.warnings,
         by_law=by_law,
     )
+
+
+def _factor(calibration: Calibration, level: float, log_distance: Floats) -> Floats:
+    if abs(calibration.level - level) > 1e-9:
+        raise UsageError(
+            f"predict: the calibration is of level {calibration.level:g}, the intervals of {level:g}; "
+            "backtest at the level of the intervals"
+        )
+    return calibration.factor(log_distance)
 
 
 def share_below(boot: BootstrapResult, places: Places, losses: Floats, seed: int = 0) -> Floats:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.planning.backtesting import Calibration
 
     Floats = NDArray[np.float64]
 
@@ -69,6 +70,7 @@ def predict_against(
     params: float | None = None,
     level: float = 0.8,
     seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> Against:
     """The losses of a run under way against the law.
 
@@ -82,6 +84,7 @@ def predict_against(
         params: size of the run (parameters), for a table without a column for it.
         level: mass of the intervals.
         seed: of the errors of new runs.
+        calibration: as for `predict`; the share of runs below is without it.
 
     Raises:
         DataError: the table cannot be read.
@@ -95,7 +98,7 @@ def predict_against(
     places, losses = _read(run, params)
     order = np.argsort(places.tokens, kind="stable")
     places = places.take(order)
-    found = predict(boot, places, level=level, seed=seed)
+    found = predict(boot, places, level=level, seed=seed, calibration=calibration)
     observed = losses[order]
     below, above = observed < found.table["new_run_low"], observed > found.table["new_run_high"]
     table = found.table.assign(

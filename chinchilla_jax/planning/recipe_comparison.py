@@ -263,14 +263,12 @@ def _law(law: Law, recipes: dict[str, Runs]) -> tuple[Law, list[str]]:
         law = read_law(ComputeOnly.name)
         notes.append(
             f"{list_text(alone)} {'has' if len(alone) == 1 else 'have'} compute and loss alone: all recipes "
-            "are "
-            f"compared by the law {law.name}"
+            f"are compared by the law {law.name}"
         )
     if isinstance(law, ComputeOnly):
         notes.append(
             f"{law.name} is the law of the best run of each budget: keep these (--best-of flops), or losses "
-            "of "
-            "other runs raise it"
+            "of other runs raise it"
         )
     require_frontier(law)
     return law, notes

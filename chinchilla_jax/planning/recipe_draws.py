@@ -256,8 +256,7 @@ def _keys(recipes: Mapping[str, Runs], pair: str | None) -> dict[str, Members] |
         if pair is not None:
             raise UsageError(
                 f"compare: {len(common)} labels of column {short(pair)} are in all tables; give a column "
-                "with "
-                f"at least {_LEAST_PAIRS}, or leave the pairs out"
+                f"with at least {_LEAST_PAIRS}, or leave the pairs out"
             )
         return None
     return found

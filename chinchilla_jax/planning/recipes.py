@@ -156,8 +156,7 @@ def check_recipes(recipes: Mapping[str, Runs]) -> None:
             raise UsageError(
                 f"compare: the compute of {short(name)} ({low[1]:.3g} to {high[1]:.3g} FLOP) and of "
                 f"{short(first)} ({low[0]:.3g} to {high[0]:.3g} FLOP) does not overlap, so that any "
-                "multiplier "
-                "is extrapolation; add runs at budgets of both"
+                "multiplier is extrapolation; add runs at budgets of both"
             )
 
 
@@ -172,8 +171,7 @@ def comparability_warnings(recipes: Mapping[str, Runs]) -> list[str]:
         if units[0] != units[1]:
             found.append(
                 f"the losses of {short(first)} are in {units[0]}, those of {short(name)} in {units[1]}: no "
-                "law "
-                "can compare them; convert one of them (--unit, --bytes-per-token)"
+                "law can compare them; convert one of them (--unit, --bytes-per-token)"
             )
         if max(one.loss.min(), other.loss.min()) > min(one.loss.max(), other.loss.max()):
             found.append(

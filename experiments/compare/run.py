@@ -1,6 +1,6 @@
 """Do the intervals of compute multipliers hold? Planted pairs of recipes, compared as `cj.compare` does.
 
-    python experiments/compare/run.py               # 12 rows of 100 pairs
+    python experiments/compare/run.py               # 12 rows of 60 pairs, 7 CPU minutes
     python experiments/compare/run.py --pairs 20    # a quick one
     python experiments/compare/run.py --smoke       # seconds
 
@@ -141,7 +141,7 @@ def summary(row: Row, lines: list[dict[str, object]]) -> list[dict[str, object]]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--resamples", type=int, default=400)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--rows", type=int, nargs="*", help="numbers of the rows to run, from 0")

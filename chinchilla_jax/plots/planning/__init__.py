@@ -1,5 +1,6 @@
 """Figures about what to train: for each, a function that makes a small table and one that draws it."""
 
+from chinchilla_jax.plots.planning.backtest import plot_backtest
 from chinchilla_jax.plots.planning.flop_ratio import context_cost_table, plot_flop_ratio
 from chinchilla_jax.plots.planning.isoflop_minima import (
     isoflop_bands_table,
@@ -22,6 +23,7 @@ __all__ = [
     "loss_contours_table",
     "optimum_by_compute_table",
     "parabola_bias_table",
+    "plot_backtest",
     "plot_flop_ratio",
     "plot_isoflop",
     "plot_loss_contours",
