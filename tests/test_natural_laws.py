@@ -11,7 +11,7 @@ import pytest
 import chinchilla_jax as cj
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.laws import LAWS, STANDARD, Design, NaturalLaw, from_function
-from chinchilla_jax.laws.fitted import laws_at
+from chinchilla_jax.laws.natural_fits import laws_at
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 
 OTHERS = [name for name in LAWS if name not in STANDARD]

@@ -20,11 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax.laws.compute import SIX_ND, Cost
-from chinchilla_jax.laws.scaling_law import ScalingLaw, Values, log_counts, plain
+from chinchilla_jax.laws.scaling_law import Values, log_counts, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from chinchilla_jax.laws.best_allocation import Allocation
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.laws.law import Law
@@ -80,16 +78,6 @@ class FittedLaws(Protocol):
         None where the optimum of such a law is not a power of compute.
         """
         ...
-
-
-def laws_at(law: Law, natural: Mapping[str, Values], design: Design) -> FittedLaws:
-    """The laws of these natural parameters, as fits on runs in the units of `design` are."""
-    from chinchilla_jax.laws.chinchilla import Chinchilla
-
-    if isinstance(law, Chinchilla):
-        return ScalingLaw(**natural)
-    with np.errstate(all="ignore"):  # of a lane that failed
-        return law.fitted(law.internal(natural, design), design)
 
 
 def parameter_names(laws: FittedLaws) -> tuple[str, ...]:

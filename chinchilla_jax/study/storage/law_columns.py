@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax.laws import Design
-from chinchilla_jax.laws.fitted import laws_at
+from chinchilla_jax.laws.natural_fits import laws_at
 from chinchilla_jax.solvers.status import STATUS_NAMES
 
 if TYPE_CHECKING:
