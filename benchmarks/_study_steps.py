@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax.solvers.jax_newton import compiled, rounds
+from chinchilla_jax.solvers import requests
+from chinchilla_jax.solvers.jax_newton import compiled, engine, rounds
 from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.study.execution import planning
 
@@ -48,6 +49,7 @@ def study_calls(resamples: int, target: str) -> list[Call]:
     found: list[Call] = []
     lock = threading.Lock()
     call, prepare, compile_stage = Calls.__call__, Calls.__init__, compiled.compiled
+    limits_on = engine._limits
 
     def noted_apart(stage: Any, *arguments: Any) -> Any:
         program = compile_stage(stage, *arguments)
@@ -85,7 +87,9 @@ def study_calls(resamples: int, target: str) -> list[Call]:
         mock.patch.object(compiled, "compiled", noted_apart),
         mock.patch.object(Calls, "__init__", prepared),
         mock.patch.object(Calls, "__call__", recorded),
+        mock.patch.object(engine, "_limits", lambda options, _: limits_on(options, target)),
         mock.patch.object(planning, "on_device", lambda *_: True),
+        mock.patch.object(requests, "on_device", lambda *_: True),
         tempfile.TemporaryDirectory() as folder,
     ):
         spec = dataclasses.replace(cj.paper_study(resamples=resamples), engine="xla")

@@ -257,20 +257,25 @@ def test_slow_lanes_go_on_in_fewer_places_with_the_same_digits(monkeypatch):
     monkeypatch.setitem(compiled._OPTIONS, "cpu", {"xla_backend_optimization_level": 0})
     monkeypatch.setitem(compiled._SIZES, "cpu", compiled.Sizes((256,), (256,), (8,)))
     monkeypatch.setitem(compiled._LAYOUTS, "cpu", Layout(places=64, copied=False, slow=8))
+    monkeypatch.setattr(compiled, "in_one_call", lambda platform: True)
     law, weights = LAWS["equal_exponents"](), resample_weights(240, np.arange(200), 7)
     starts = np.repeat(law.starts(DESIGN, 8), 25, axis=0)
-    options = {"wide_start": True, "precision": "float64"}
-    found = solved(law, weights, starts, **options)
-    assert (found.steps > 2 * rounds._SOON).sum() > 20
     some = np.array([3, 199, 61, 60, 100])
-    apart = solved(law, weights[some], starts[some], **options)
-    for field in SAME:
-        np.testing.assert_array_equal(getattr(apart, field), getattr(found, field)[some])
+    ends = []
+    for precision in ("float64", "mixed"):
+        options = {"wide_start": True, "precision": precision}
+        found = solved(law, weights, starts, **options)
+        apart = solved(law, weights[some], starts[some], **options)
+        for field in SAME:
+            np.testing.assert_array_equal(getattr(apart, field), getattr(found, field)[some])
+        ends.append(found)
+    assert (ends[0].steps > 2 * rounds._SOON).sum() > 20
     monkeypatch.undo()
-    plain = solved(law, weights, starts, **options)
-    # From far starts, rounding decides now and then which minimum a lane ends in.
-    assert np.isclose(found.objective_value, plain.objective_value, rtol=1e-9).mean() > 0.9
-    assert abs(int(found.is_optimum.sum()) - int(plain.is_optimum.sum())) <= 2
+    plain = solved(law, weights, starts, wide_start=True)
+    for found in ends:
+        # From far starts, rounding decides now and then which minimum a lane ends in.
+        assert np.isclose(found.objective_value, plain.objective_value, rtol=1e-9).mean() > 0.9
+        assert abs(int(found.is_optimum.sum()) - int(plain.is_optimum.sum())) <= 6
 
 
 @pytest.mark.slow
@@ -333,7 +338,7 @@ def test_threads_that_begin_together_compile_once(monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(stage.__name__ for stage, *_ in asked) == ["float32_stage", "float64_stage"]
+    assert len(asked) == 1
     for end in ends:
         np.testing.assert_array_equal(end.theta, ends[0].theta)
 

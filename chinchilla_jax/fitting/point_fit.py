@@ -215,9 +215,6 @@ def ask_problem_fit(
     design, law = problem.design, problem.law
     fast, given = has_kernel(law, problem.objective), options
     options, more_steps = _steps(problem, options)
-    if not fast and options.precision == "mixed":
-        # From a few starts there is no time to save in float32, only seconds of compiling.
-        options = dataclasses.replace(options, precision="float64")
     if not isinstance(starts, FitResult):  # these starts are far from the optimum
         options = dataclasses.replace(options, wide_start=True)
     rows = np.ones((1, len(design)), np.uint8) if weights is None else weights[None]

@@ -77,7 +77,7 @@ class Calls:
 
     def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
         """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
-        from chinchilla_jax.solvers.jax_newton.compiled import compiled, padded
+        from chinchilla_jax.solvers.jax_newton.compiled import compiled, in_one_call, padded
         from chinchilla_jax.solvers.jax_newton.rounds import (
             Requests,
             Tables,
@@ -132,7 +132,7 @@ class Calls:
             call = compiled(stage, type(law), held[0].raw, arguments, self.platform, rho)
             return np.asarray(call(*arguments))[slots]
 
-        if self.platform != "cpu":
+        if in_one_call(self.platform):
             return unpacked(ends(solve, requests), law.size)
         if limits.float32_steps == 0:
             return unpacked(ends(float64_stage, requests), law.size)

@@ -79,6 +79,11 @@ def has_float64(platform: str) -> bool:
     return platform != "tpu"
 
 
+def in_one_call(platform: str) -> bool:
+    """Whether float32 and float64 steps are one compiled call there, see rounds.py."""
+    return platform != "cpu"
+
+
 def draws(platform: str) -> bool:
     """Whether weights are drawn there rather than sent; not on TPUs, which emulate 64-bit integers."""
     return platform in ("cuda", "rocm") and devices(platform) == 1

@@ -13,6 +13,7 @@ with a Newton decrement of at most the tolerance and a positive definite Hessian
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ def fit_lanes(
             narrowest = np.minimum(down, up)[some]
             widening[:, some] = [_widening(problems[number], each[some], narrowest) for each in starts]
     starts = _above_bounds(law.bounded, starts)
-    limits = _limits(options)
+    limits = _limits(options, platform)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
         for first in range(0, len(part), _JUDGED):  # of a large call, a part in memory at a time
@@ -172,9 +173,13 @@ def _widening(problem: Problem, starts: Floats, narrowest: Floats) -> Floats:
     return np.where(narrow, np.clip(size / narrowest, 1.0, np.maximum(most, 1.0)), 1.0)
 
 
-def _limits(options: SolverOptions) -> Limits:
+def _limits(options: SolverOptions, platform: str) -> Limits:
+    from chinchilla_jax.solvers.jax_newton.compiled import in_one_call
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
 
+    if options.precision == "mixed" and not in_one_call(platform):
+        # float32 steps would save up to a third of a fit, and take as long to compile as 300,000 fits.
+        options = dataclasses.replace(options, precision="float64")
     return Limits(
         np.float64(options.tolerance),
         np.int32(options.float32_steps),

@@ -24,7 +24,7 @@ from chinchilla_jax.solvers.jax_newton.passes import RunsOfLanes
 from chinchilla_jax.solvers.jax_newton.step import Lanes, Rules, Task, start_lanes, step
 from chinchilla_jax.solvers.thresholds import HOPE, PAUSED, RUNNING, SAME_POINT
 
-_FEW = 64  # places
+_FEW = 1024  # places
 
 
 class Layout(NamedTuple):

@@ -2,8 +2,7 @@
 
 The lanes pass through places (places.py). No array but the weights themselves is of lanes times runs. On an
 accelerator both stages are one compiled call, `solve`, and nothing leaves the device in between. On CPUs each
-is a call of its own: there is nothing to save in between, and who asks for float64 alone, as a point fit
-does, compiles half as much.
+is a call of its own, and who asks for no float32 compiles half as much.
 
 Notation
     R, T    lanes of the call, of which `n_lanes` are real and the rest padding; places
