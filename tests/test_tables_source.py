@@ -73,3 +73,32 @@ def test_rows_that_repeat_their_data_are_said(column, condition):
     table = table_of_runs().rename(columns={"Training Tokens": "tokens"}).assign(**column)
     (note,) = (note for note in cj.load_runs(table).source.notes if "repeat" in note)
     assert note.startswith("5 rows repeat" if "epochs" in column else "6 rows repeat") and condition in note
+    assert "--law repeated_data" in note and ("add a column unique_tokens" in note) == ("epochs" in column)
+
+
+def test_columns_of_further_variables_are_said():
+    table = table_of_runs().assign(**{"Unique Tokens": 1e9})
+    runs = cj.load_runs(table, variables=["unique_tokens"])
+    assert runs.source.columns["unique_tokens"] == "Unique Tokens"
+    assert "unique_tokens from 'Unique Tokens'" in runs.read_lines[0]
+    assert not [note for note in runs.source.notes if "repeat" in note]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            {"Experts": [1] * 4 + [8] * 5, "Active Params": 1e7},
+            "--law joint_experts --column n_experts=Experts",
+        ),
+        ({"n_experts": [1] * 8 + [8]}, "add a column params_active and use --law joint_experts"),
+        ({"sparsity": [0.0] * 4 + [0.9] * 5}, "--law sparse_experts"),
+        ({"n_experts": [1] * 9}, None),
+    ],
+)
+def test_mixtures_of_experts_are_said(columns, said):
+    table = table_of_runs().assign(**columns)
+    notes = cj.load_runs(table, columns={"params": "N"}).source.notes
+    found = [note for note in notes if "of experts" in note]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]

@@ -39,8 +39,9 @@ class Source:
     """What was read of a table.
 
     Attributes:
-        columns: quantity ("params", "tokens", "flops", "loss") to the column that holds it, as spelled there.
-            A missing one was computed from C = 6 N D.
+        columns: quantity ("params", "tokens", "flops", "loss", and what else the law predicts from) to the
+            column that holds it, as spelled there. A missing one of the first three was computed from
+            C = 6 N D.
         units: quantity to the unit of its column, as in "billions", where it is not a plain count, FLOP or
             nats per token. The values of the runs are converted.
         n_rows: rows of the table, those left out included.

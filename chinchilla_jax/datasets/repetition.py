@@ -14,6 +14,7 @@ from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.number_styles import read_numbers
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import Unit
+from chinchilla_jax.datasets.variable_columns import law_option
 
 MOST_EPOCHS = 4.0
 _EPOCHS = ("epochs", "epoch", "nepochs", "numepochs", "trainepochs", "numtrainepochs")
@@ -37,11 +38,15 @@ def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
     often = int(np.sum(epochs > MOST_EPOCHS))
     if not often:
         return table
+    unique = table.find(*_UNIQUE)
+    law = "repeated_data"
+    taken = "add a column unique_tokens and use " if unique is None else ""
+    taken += law_option(table, law, {} if unique is None else {"unique_tokens": unique})
     name = table.header[position].strip()
     shown = name if name.isidentifier() else f"`{name}`"
     condition = f"{shown} <= 4" if by_epochs is not None else f"tokens / {shown} <= 4"
     return table.note(
         f"{count_text(often, 'row')} repeat{'s' * (often == 1)} the data more than {MOST_EPOCHS:g} times "
-        f'(column {short(name)}), and a law in tokens takes them for new; --where "{condition}" leaves such '
-        "rows out"
+        f"(column {short(name)}), and a law in tokens takes them for new; to count what they are "
+        f'worth, {taken}; --where "{condition}" leaves such rows out'
     )

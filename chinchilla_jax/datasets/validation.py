@@ -12,6 +12,7 @@ Plain NumPy rather than a schema library: the messages name the line, the text o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -22,6 +23,7 @@ from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.columns import match_table, mention_others
+from chinchilla_jax.datasets.expert_columns import note_experts
 from chinchilla_jax.datasets.group_columns import read_labels
 from chinchilla_jax.datasets.jumps import require_no_jump
 from chinchilla_jax.datasets.quantities import complete, read_columns
@@ -29,7 +31,7 @@ from chinchilla_jax.datasets.repetition import note_repetition
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.suspicions import require_clear_units
 from chinchilla_jax.datasets.table import Table, show_text
-from chinchilla_jax.datasets.variable_columns import variable_columns
+from chinchilla_jax.datasets.variable_columns import variable_columns, variable_positions
 
 # The law has five parameters, so six distinct points are the fewest that test a fit.
 MIN_DISTINCT_RUNS = 6
@@ -61,8 +63,10 @@ def runs_from_table(
     if own:
         table = mention_others(table, positions, columns)
         if not variables:
-            table = note_repetition(table, arrays["tokens"])
+            table = note_experts(note_repetition(table, arrays["tokens"]), arrays["tokens"])
     source = read.record(table)
+    taken = {name: table.header[i].strip() for name, i in variable_positions(table, variables).items()}
+    source = dataclasses.replace(source, columns={**source.columns, **taken})
     runs = Runs(
         arrays["params"],
         arrays["tokens"],

@@ -76,6 +76,16 @@ def known_variables(table: Table) -> dict[str, str]:
     return found
 
 
+def law_option(table: Table, law: str, positions: Mapping[str, int]) -> str:
+    """The options that fit this law, whose variables are in the columns at these positions."""
+    options = [f"--law {law}"]
+    for name, position in positions.items():
+        column = table.header[position].strip()
+        if normalise(column) != normalise(name):
+            options.append(f'--column {name}="{column}"' if " " in column else f"--column {name}={column}")
+    return " ".join(options)
+
+
 def variable_positions(table: Table, variables: Mapping[str, str]) -> dict[str, int]:
     """The position of the column of each variable.
 
