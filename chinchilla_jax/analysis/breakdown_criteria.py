@@ -4,10 +4,10 @@
 |-----------|--------|--------------------------------------------------------------------------|
 | at_budget | (R,)   | ln tokens per parameter of each resample at one budget                   |
 | curves    | (R, k) | the same at k budgets                                                    |
-| slopes    | (R,)   | (alpha - beta)/(alpha + beta) of each resample                           |
+| slopes    | (R,)   | slope of it in ln compute: (alpha - beta)/(alpha + beta)                 |
 
-The slope of ln tokens per parameter in ln compute has one sign for one law, however it is measured: that of
-alpha - beta.
+The slope has one sign for one five-parameter law, however it is measured: that of alpha - beta. Of a law
+whose optimum is no power of compute it is that of the decade around the budget.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax.analysis.ratio_curves import log_ratios, ratio_slopes
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
-from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, params_times_tokens
+from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB
 from chinchilla_jax.perturbations import Perturbation
 from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.solvers.dispatch import has_kernel
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.laws import Law
     from chinchilla_jax.laws.objectives import Objective
 
 Floats = NDArray[np.float64]
@@ -44,7 +47,7 @@ class Fitted:
     Attributes:
         at_budget: ln tokens per parameter at one budget, (R,).
         curves: the same over a range of budgets, (R, k).
-        slopes: (alpha - beta)/(alpha + beta), (R,).
+        slopes: decades of tokens per parameter per decade of compute, (R,).
         point: the fit without resampling.
     """
 
@@ -70,8 +73,10 @@ class Sizes:
         flops: float,
         seed: int,
         options: SolverOptions | None,
+        law: Law,
     ) -> None:
         """Keep what all sizes share."""
+        self.law = law
         self.runs, self.weights, self.objective = runs, weights, objective
         self.flops, self.seed, self.options = flops, seed, options or SolverOptions()
         decades = math.log10(RANGE_FLOPS[1] / RANGE_FLOPS[0])
@@ -81,17 +86,15 @@ class Sizes:
         """The fits under a perturbation, or of the runs as they are."""
         runs = self.runs if perturbation is None else perturbation.apply(self.runs, seed=self.seed)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=_POINT_STEPS)
-        point = fit(runs, objective=self.objective, starts=_POINT_STARTS, options=wide)
-        boot = fit_resamples(runs, weights=self.weights, point=point, options=self.options)
-        intercept, slope = boot.laws.log_ratio_line()
-        sound = boot.counted & np.isfinite(intercept)
-        intercept, slope = np.where(sound, intercept, np.nan), np.where(sound, slope, np.nan)
-        return Fitted(
-            at_budget=intercept + slope * math.log(params_times_tokens(self.flops)),
-            curves=intercept[:, None] + slope[:, None] * np.log(params_times_tokens(self.budgets)),
-            slopes=slope,
-            point=point,
-        )
+        point = fit(runs, self.law, objective=self.objective, starts=_POINT_STARTS, options=wide)
+        # Hundreds of sizes: without a kernel, the starts of a resample race, as in a study.
+        raced = not has_kernel(self.law, self.objective)
+        boot = fit_resamples(runs, weights=self.weights, point=point, options=self.options, raced=raced)
+        ratios = log_ratios(boot.laws, [self.flops, *self.budgets])
+        slopes = ratio_slopes(boot.laws, self.flops)
+        sound = boot.counted & np.isfinite(slopes) & np.isfinite(ratios).all(axis=1)
+        ratios, slopes = np.where(sound[:, None], ratios, np.nan), np.where(sound, slopes, np.nan)
+        return Fitted(at_budget=ratios[:, 0], curves=ratios[:, 1:], slopes=slopes, point=point)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,12 +36,13 @@ from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Size
 from chinchilla_jax.analysis.breakdown_search import Found, search
 from chinchilla_jax.analysis.breakdown_store import SearchParts
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
-from chinchilla_jax.analysis.work_records import resampling_record
+from chinchilla_jax.analysis.work_records import model_record, resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.laws.objectives import Huber, settings
 from chinchilla_jax.laws.optimum import require_optimum
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws import Law
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +62,7 @@ Floats = NDArray[np.float64]
 def breakdown(
     runs: Runs,
     *,
+    law: Law | str = "chinchilla",
     families: Sequence[str] = PARAMS_FAMILIES,
     resamples: int = 400,
     level: float = 0.8,
@@ -77,6 +80,7 @@ def breakdown(
 
     Args:
         runs: unperturbed.
+        law: which law to fit, or its name; one that prescribes tokens per parameter.
         families: which; by default those of the parameters. Those of the losses have no documented miscount
             to compare with.
         resamples: of every size that is fitted, the same for all.
@@ -123,13 +127,19 @@ def breakdown(
     WEIGHTS.require(f"{len(ids):,} resamples of {len(runs):,} runs", len(ids) * len(runs))
     FITS.require(f"{repeats:,} draws of {len(ids):,} resamples", repeats * len(ids))
     # One zone for all sizes: what an error does would else mix with what another estimator does.
-    used = decided_objective(runs, objective, options)
-    chosen, _ = resolve_scheme(scheme, runs, objective=used, options=options)
+    model = read_law(law)
+    if not model.has_optimum:
+        raise UsageError(
+            f"breakdown: law {model.name} prescribes no tokens per parameter, which the conclusions are "
+            "about; give another law"
+        )
+    used = decided_objective(runs, objective, options, model)
+    chosen, _ = resolve_scheme(scheme, runs, law=model, objective=used, options=options)
     require_weights(chosen, len(runs), "breakdown")
     weights = chosen.weights(runs, ids, seed_number(seed))
     usual = usual_budget(runs.name, training_flops(runs.params, runs.tokens))
     budget = usual if flops is None else positive_number("flops", flops)
-    sizes = Sizes(runs, weights, used, budget, seed, options)
+    sizes = Sizes(runs, weights, used, budget, seed, options, model)
     none = sizes.at(None)
     require_estimate(none.point.status, runs.name, none.point.reason)
     require_optimum(none.point.law, runs.name)
@@ -151,6 +161,7 @@ def breakdown(
             "flops": float(budget),
             **settings(used),
             "law": [float(value) for value in none.point.law.as_dict().values()],
+            **model_record(model, runs),
         }
         kept = SearchParts(out, record)
     rows = []

@@ -11,6 +11,7 @@ import numpy as np
 from chinchilla_jax._util.work_directory import WorkDirectory
 from chinchilla_jax.analysis.breakdown_search import Found
 from chinchilla_jax.analysis.miscount_paths import Path
+from chinchilla_jax.analysis.work_records import ROUNDED
 
 KIND = "breakdown"
 _STEMS = r"[a-z_]+-[a-z]+-\d{4,}"
@@ -31,7 +32,9 @@ class SearchParts:
 
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         """Claim the directory."""
-        self._work = WorkDirectory(out, KIND, {"kind": KIND, **record}, stems=_STEMS, rounded=("law",))
+        self._work = WorkDirectory(
+            out, KIND, {"kind": KIND, **record}, stems=_STEMS, rounded=("law", *ROUNDED)
+        )
 
     def read(self, path: Path, repeat: int) -> Found | None:
         """What the search of this path and draw found; None if it is not kept.

@@ -35,6 +35,7 @@ import numpy as np
 
 from chinchilla_jax.bootstrapping import weights as resampling
 from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
+from chinchilla_jax.laws.fitted import FittedLaw
 from chinchilla_jax.laws.objectives import Huber, huber_location
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
+    from chinchilla_jax.laws.fitted import FittedLaws
 
 NOISES = ("residuals", "signed")
 _REACH = 3 * 1.4826  # of the median size, up to which a residual counts
@@ -166,7 +167,7 @@ def variance_shares(
 
 
 def simulated_losses(
-    runs: Runs, law: ScalingLaw, noise: Noise, numbers: NDArray[np.int64], seed: int
+    runs: Runs, law: FittedLaws, noise: Noise, numbers: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
     """Losses (R, n) of the data sets with these numbers (R,): L(N_i, D_i) exp(e*_i).
 
@@ -177,4 +178,13 @@ def simulated_losses(
         numbers: which data sets.
         seed: whole number.
     """
-    return np.asarray(law.loss(runs.params, runs.tokens) * np.exp(noise.drawn(numbers, seed)))
+    return np.asarray(predicted(law, runs) * np.exp(noise.drawn(numbers, seed)))
+
+
+def predicted(law: FittedLaws, runs: Runs) -> NDArray[np.float64]:
+    """The loss (nats per token) that a single law predicts for every run, (n,)."""
+    if not isinstance(law, FittedLaw):
+        return np.asarray(law.loss(runs.params, runs.tokens))
+    known = {**runs.variables, "flops": runs.flops}
+    further = {name: known[name] for name in law.model.variables[2:]}
+    return np.asarray(law.loss(runs.params, runs.tokens, **further))

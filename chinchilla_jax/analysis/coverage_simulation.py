@@ -32,12 +32,14 @@ from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_spec import CoverageSpec
 from chinchilla_jax.analysis.coverage_store import CoverageParts
 from chinchilla_jax.analysis.coverage_tables import coverage_table
+from chinchilla_jax.analysis.work_records import model_record
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
+from chinchilla_jax.laws import CHINCHILLA, FittedLaw, FittedLaws, Law, ScalingLaw, read_law
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.optimum import no_optimum
 from chinchilla_jax.solvers import SolverOptions, Status
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws.objectives import Delta, Objective
-    from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _POINT_STARTS, _AGREED = 64, 0.5  # of the point fit of a data set, and the share that must agree
 _PART = 20  # data sets in a file: what an interruption can lose
@@ -60,7 +61,7 @@ def coverage(
     runs: Runs,
     spec: CoverageSpec | None = None,
     *,
-    law: ScalingLaw | None = None,
+    law: FittedLaws | Law | str = "chinchilla",
     objective: Objective | str = "huber",
     delta: Delta | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -73,7 +74,8 @@ def coverage(
     Args:
         runs: give parameters, tokens and residuals.
         spec: how much; by default 2,000 data sets x 1,000 resamples.
-        law: the truth; None for the law fitted to `runs`.
+        law: which law is fitted, or its name: the truth is its fit to `runs`. Or the truth itself, a
+            `ScalingLaw` or a `FittedLaw`, whose kind of law is then fitted.
         objective: of every fit, `Huber` or its name; by name it is what `bootstrap` uses for `runs`.
         delta: half-width of the zone, for an objective given by name; "auto" is decided by each data set.
         out: a directory (a path or URL) for the intervals of every data set, twenty data sets to a file. Data
@@ -103,9 +105,12 @@ def coverage(
     spec = spec or CoverageSpec()
     if is_auto(spec.scheme) and is_embedded(runs):  # as `bootstrap` resamples the runs themselves
         spec = dataclasses.replace(spec, scheme="pairs")
-    chosen = _objective(runs, objective, delta)
-    point = _certified_fit(runs, chosen, options)
-    simulation = _Simulation(runs, point, point.law if law is None else law, spec, chosen, options)
+    given = law if isinstance(law, FittedLaws) else None
+    model = _model(law)
+    chosen = _objective(runs, model, objective, delta)
+    point = _certified_fit(runs, model, chosen, options)
+    truth = point.law if given is None else given
+    simulation = _Simulation(runs, point, truth, spec, chosen, options)
     kept = None if out is None else CoverageParts(out, simulation.record(), simulation.rows_each)
     workers = workers or available_cores()
     parts = [
@@ -135,17 +140,18 @@ class _Simulation:
         self,
         runs: Runs,
         point: FitResult,
-        law: ScalingLaw,
+        law: FittedLaws,
         spec: CoverageSpec,
         objective: Huber,
         options: SolverOptions | None,
     ) -> None:
         self.runs, self.law, self.spec, self.objective = runs, law, spec, objective
+        self.model = point.model
         self.options = dataclasses.replace(options or SolverOptions(), workers=1)
         self.shared = shared_errors(runs, point, spec.groups, spec.correlation)
         groups = tuple((each.members, each.correlation) for each in self.shared)
         self.noise = Noise.of_fit(point, kind=spec.noise, shared=groups)
-        self.truth = spec.truths(law)
+        self.quantities, self.truth = spec.quantities(law), spec.truths(law)
         self.schemes: dict[int, str] = {}  # by the number of the data set, where it is known
         self.rows_each = len(self.truth) * len(spec.levels) * len(spec.methods or ())
 
@@ -166,6 +172,7 @@ class _Simulation:
             "tolerance": self.options.tolerance,
             "max_steps": self.options.max_steps,
             "precision": self.options.precision,
+            **model_record(self.model, self.runs),
         }
 
     def part(
@@ -219,7 +226,7 @@ class _Simulation:
         boot = self._bootstrap(drawn, seed)
         self.schemes[number] = boot.scheme.text
         replicates = judged_replicates(boot, self.spec.boundary)
-        intervals = Intervals(replicates, self.spec.quantities, seed=seed)
+        intervals = Intervals(replicates, self.quantities, seed=seed)
         columns: dict[str, list[Any]] = {name: [] for name in ("dataset", *_COLUMNS, "truth")}
         for level in self.spec.levels:
             for method in self.spec.methods or ():
@@ -241,18 +248,19 @@ class _Simulation:
         needs = {METHODS[name].needs for name in self.spec.methods or ()}
         return bootstrap(
             drawn,
+            self.model,
             resamples=self.spec.resamples,
             seed=seed,
             objective=self.objective,
             scheme=self.spec.scheme,
             jackknife="jackknife" in needs,
             inner=self.spec.inner if "inner" in needs else 0,
-            point=point_of(drawn, self.objective, self.options),
+            point=point_of(drawn, self.objective, self.options, self.model),
             options=self.options,
         )
 
 
-def point_of(runs: Runs, objective: Huber, options: SolverOptions) -> FitResult | None:
+def point_of(runs: Runs, objective: Huber, options: SolverOptions, law: Law = CHINCHILLA) -> FitResult | None:
     """The point fit from few starts where most agree; None for `bootstrap` to try them all.
 
     `bootstrap` asks for more agreement, which takes ten times as long and on data sets like these, with one
@@ -260,7 +268,7 @@ def point_of(runs: Runs, objective: Huber, options: SolverOptions) -> FitResult 
     """
     from chinchilla_jax.fitting.point_fit import fit
 
-    point = fit(runs, objective=objective, starts=_POINT_STARTS, options=options)
+    point = fit(runs, law, objective=objective, starts=_POINT_STARTS, options=options)
     return point if point.starts.n_at_best >= _AGREED * point.starts.n else None
 
 
@@ -275,21 +283,28 @@ def has_estimate(boot: BootstrapResult, boundary: str) -> bool:
     return status.certified if boundary == "keep" else status is Status.CONVERGED
 
 
-def _objective(runs: Runs, objective: Objective | str, delta: Delta | None) -> Huber:
+def _model(law: FittedLaws | Law | str) -> Law:
+    """The law that is fitted."""
+    if isinstance(law, FittedLaw):
+        return law.model
+    return CHINCHILLA if isinstance(law, ScalingLaw) else read_law(law)  # type: ignore[arg-type]
+
+
+def _objective(runs: Runs, law: Law, objective: Objective | str, delta: Delta | None) -> Huber:
     """The objective that a fit of these runs minimises; "auto" is left to each data set."""
     from chinchilla_jax.fitting.problem import read_problem
 
-    found = read_problem("coverage", runs, "chinchilla", objective, delta).objective
+    found = read_problem("coverage", runs, law, objective, delta).objective
     if type(found) is not Huber:
         raise UsageError(f"coverage: objective is {found.name}; give huber, whose errors it can simulate")
     return found
 
 
-def _certified_fit(runs: Runs, objective: Huber, options: SolverOptions | None) -> FitResult:
+def _certified_fit(runs: Runs, law: Law, objective: Huber, options: SolverOptions | None) -> FitResult:
     from chinchilla_jax.fitting.point_fit import fit
 
     wide = None if options is None else dataclasses.replace(options, wide_start=True)
-    point = fit(runs, objective=objective, starts=_POINT_STARTS, options=wide)
+    point = fit(runs, law, objective=objective, starts=_POINT_STARTS, options=wide)
     if not point.status.certified:
         raise UsageError(
             f"coverage: the fit of {runs.name} ended as {point.status.name}, so its residuals mean nothing; "

@@ -12,6 +12,7 @@ from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme, read_scheme
 from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS, METHODS, read_method
 from chinchilla_jax.intervals.quantities import PRESCRIPTIONS, Quantity, prescription_quantities
+from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
 from chinchilla_jax.laws.optimum import known_ratio
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers.counted import read_boundary
@@ -119,13 +120,17 @@ class CoverageSpec:
             if METHODS[name].needs not in lacking and (scheme.quantiles or METHODS[name].normal)
         )
 
-    @property
-    def quantities(self) -> list[Quantity]:
-        """The quantities whose intervals are judged."""
-        named = [Quantity(name=name) for name in ("alpha", "beta", "E", "exponent_a")]
+    def quantities(self, law: FittedLaws) -> list[Quantity]:
+        """The quantities whose intervals are judged: parameters of the law, and what it prescribes."""
+        names = ("alpha", "beta", "E") if isinstance(law, ScalingLaw) else parameter_names(law)
+        named = [Quantity(name=name) for name in names]
+        if law.log_ratio_line() is not None:
+            named.append(Quantity(name="exponent_a"))
+        if isinstance(law, FittedLaw) and not law.model.has_optimum:
+            return named
         return named + prescription_quantities(self.flops, ["tokens_per_param"])
 
-    def truths(self, law: ScalingLaw) -> list[float]:
+    def truths(self, law: FittedLaws) -> list[float]:
         """The quantities of a law; a prescription is NaN where the law has no optimum, and not 0 or +inf."""
-        values = [(each, float(each.unscaled(each.scaled(law)))) for each in self.quantities]
+        values = [(each, float(each.unscaled(each.scaled(law)))) for each in self.quantities(law)]
         return [known_ratio(value) if each.name in PRESCRIPTIONS else value for each, value in values]

@@ -17,6 +17,7 @@ from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax._util.work_directory import WorkDirectory, parts_in, read_part
+from chinchilla_jax.analysis.work_records import ROUNDED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ class CoverageParts:
 
     Args:
         out: a path or URL; new, empty, or of the same simulation with any number of data sets.
-        record: what is simulated; `law` and `correlation` are compared up to rounding, the rest exactly.
+        record: what is simulated; `law`, `correlation` and what the law predicts are compared up to rounding,
+            the rest exactly.
         rows: of one data set.
 
     Raises:
@@ -42,7 +44,7 @@ class CoverageParts:
 
     def __init__(self, out: str | os.PathLike[str], record: Mapping[str, Any], rows: int) -> None:
         """Claim the directory."""
-        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=("law", "correlation"))
+        self._work = WorkDirectory(out, KIND, record, stems=_STEMS, rounded=("law", "correlation", *ROUNDED))
         self._rows = rows
 
     def read(self, numbers: range) -> tuple[pd.DataFrame, dict[int, str]] | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.analysis.ratio_curves import ratio_slopes
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, NEAR_RULE_OF_THUMB
@@ -27,7 +28,6 @@ from chinchilla_jax.solvers.counted import counted_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
     from chinchilla_jax.laws.fitted import FittedLaws
 
@@ -125,18 +125,6 @@ def _row(
     }
 
 
-def _slopes(laws: FittedLaws, flops: float) -> NDArray[np.float64]:
-    """Decades of tokens per parameter per decade of compute, (R,)."""
-    if isinstance(laws, ScalingLaw):
-        return np.asarray(laws.slope_per_decade)
-    line = laws.log_ratio_line()
-    if line is not None:
-        return np.asarray(line[1])
-    with np.errstate(all="ignore"):
-        ends = np.log10(laws.tokens_per_param(np.array([flops / 10**0.5, flops * 10**0.5])))
-    return np.asarray(ends[:, 1] - ends[:, 0])
-
-
 def prescription(
     fits: pd.DataFrame,
     *,
@@ -166,7 +154,8 @@ def prescription(
     counted = counted_rows(fits["status"], boundary)
     band = tokens_per_param_band(laws, [flops], level, counted=counted)
     low, median, high = (float(band[name].iloc[0]) for name in ("low", "median", "high"))
-    slopes = _slopes(laws, flops)[counted]
+    found = laws.slope_per_decade if isinstance(laws, ScalingLaw) else ratio_slopes(laws, flops)
+    slopes = np.asarray(found)[counted]
     slopes = slopes[np.isfinite(slopes)]
     tails = central_tails(level)
     quantiles = np.quantile(slopes, (tails[0], 0.5, tails[1])) if slopes.size else np.full(3, np.nan)

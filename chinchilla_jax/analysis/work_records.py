@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.bootstrapping.scheme import scheme_record
+from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import settings
 from chinchilla_jax.solvers import SolverOptions
 
@@ -57,6 +58,17 @@ def law_record(law: Law, design: Design) -> dict[str, Any]:
     with np.errstate(all="ignore"):
         predicted = law.log_losses(law.starts(design, _STARTS), places, design)
     return {"law": law.name, "predicted": np.nan_to_num(predicted).ravel().tolist()}
+
+
+def model_record(law: Law, runs: Runs) -> dict[str, Any]:
+    """`law_record` of what is fitted, beside the fit itself, as `model`.
+
+    Empty for the five-parameter law, so that its directories stay what they were.
+    """
+    if isinstance(law, Chinchilla):
+        return {}
+    known = law_record(law, law.design(runs))
+    return {"model": known.pop("law"), **known}
 
 
 def objective_record(objective: Objective) -> dict[str, Any]:

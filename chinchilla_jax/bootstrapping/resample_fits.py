@@ -241,6 +241,7 @@ def fit_resamples(
     solver: str = "newton",
     resample_ids: NDArray[np.int64] | None = None,
     options: SolverOptions | None = None,
+    raced: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> BootstrapResult:
     """Fit given resamples of one data set.
@@ -252,10 +253,13 @@ def fit_resamples(
         solver: solver name.
         resample_ids: (R,) for the result; 0..R-1 by default.
         options: how hard the solver tries.
+        raced: as for `ask_scout`, where there are hundreds of data sets.
         on_progress: called with the number of fits just finished.
     """
     problem = read_problem("fit_resamples", runs, point.model, point.objective)
-    fitter = ResampleFitter.prepared(problem, point, own=point.weights, solver=solver, options=options)
+    fitter = ResampleFitter.prepared(
+        problem, point, own=point.weights, solver=solver, options=options, raced=raced
+    )
     found = fit_all(fitter, lambda lanes: weights[lanes], len(weights), on_progress=on_progress)
     ids = np.arange(len(weights)) if resample_ids is None else resample_ids
     return BootstrapResult(solution=found, design=problem.design, resample_ids=ids, point=point)

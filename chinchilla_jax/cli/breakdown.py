@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import Solver, newton_options
+from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
 from chinchilla_jax.cli.options import level_option, out_option, output_options, resamples_option, seed_option
 from chinchilla_jax.cli.resampling import (
     WEIGHT_SCHEMES,
@@ -20,12 +20,16 @@ from chinchilla_jax.cli.resampling import (
 )
 from chinchilla_jax.cli.table_options import Table, table_options
 
+if TYPE_CHECKING:
+    from chinchilla_jax.laws import Law
+
 _ALREADY = "already"
 _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "times documented"]
 
 
 @click.command("breakdown")
 @table_options()
+@law_options
 @click.option(
     "--family",
     metavar="NAME",
@@ -56,6 +60,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 @output_options
 def breakdown_command(
     table: Table,
+    law: Law,
     family: tuple[str, ...],
     resamples: int,
     repeats: int,
@@ -77,8 +82,9 @@ def breakdown_command(
     from chinchilla_jax.perturbations import PARAMS_FAMILIES
     from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute
 
-    runs = resampling.read_runs(table)
-    scheme, dependence = resolve_scheme(resampling.read(), runs, options=solver.options())
+    runs = resampling.read_runs(table.for_laws(law))
+    options = solver.options(law, "huber")
+    scheme, dependence = resolve_scheme(resampling.read(), runs, law=law, options=options)
     families = family or PARAMS_FAMILIES
     with (
         output.refusing(as_json, "breakdown"),
@@ -86,6 +92,7 @@ def breakdown_command(
     ):
         found = breakdown(
             runs,
+            law=law,
             families=families,
             resamples=resamples,
             repeats=repeats,
@@ -93,7 +100,7 @@ def breakdown_command(
             level=level,
             seed=seed,
             scheme=scheme,
-            options=solver.options(),
+            options=options,
             out=out,
             progress=advance,
         )
@@ -102,6 +109,7 @@ def breakdown_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
+                "model": law.name,
                 "resamples": resamples,
                 "repeats": repeats,
                 "level": level,
@@ -118,6 +126,8 @@ def breakdown_command(
         return
     output.print_runs(runs)
     print_dependence(dependence)
+    if law.name != "chinchilla":
+        output.echo(f"law {law.name}")
     output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
     output.echo()
     rows = [_cells(row) for row in output.records(found)]

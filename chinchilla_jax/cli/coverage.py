@@ -9,7 +9,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.limits import FITS
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
+from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, law_options, newton_options
 from chinchilla_jax.cli.options import (
     boundary_option,
     flops_option,
@@ -22,6 +22,7 @@ from chinchilla_jax.cli.resampling import AUTO, Resampling, resampling_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    from chinchilla_jax.laws import Law
     from chinchilla_jax.laws.objectives import Delta
 
 _COLUMNS = ["quantity", "flops", "level", "method", "coverage", "coverage_error", "median_width", "n"]
@@ -31,6 +32,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 
 @click.command("coverage")
 @table_options()
+@law_options
 @click.option(
     "--datasets", type=choices.WholeNumber(1, FITS), metavar="M", default=200, help="Data sets to simulate."
 )
@@ -81,6 +83,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 @output_options
 def coverage_command(
     table: Table,
+    law: Law,
     datasets: int,
     resamples: int,
     inner: int,
@@ -118,9 +121,11 @@ def coverage_command(
         "seed": seed,
     }
     spec = CoverageSpec(**settings, methods=method or None)
-    runs = resampling.read_runs(table, groups=None if groups in ("auto", "none") else groups)
+    runs = resampling.read_runs(table.for_laws(law), groups=None if groups in ("auto", "none") else groups)
     with output.progress("coverage", datasets, "data sets") as advance:
-        found = coverage(runs, spec, delta=delta, out=out, options=solver.options(), progress=advance)
+        found = coverage(
+            runs, spec, law=law, delta=delta, out=out, options=solver.options(law, "huber"), progress=advance
+        )
     try:
         ranked = rank_methods(found, runs)
     except UsageError:  # no budget lies within the range of these runs: nothing to rank
@@ -129,6 +134,7 @@ def coverage_command(
         output.print_json(
             {
                 "data": output.runs_fields(runs),
+                "model": law.name,
                 **settings,
                 "scheme": resampling.name if resampling.cluster is None else "cluster",
                 "cluster": resampling.cluster,
@@ -147,7 +153,8 @@ def coverage_command(
     scheme = found.attrs["scheme"] if resampling.cluster is None else f"cluster by {resampling.cluster}"
     if scheme == AUTO and found.attrs["schemes"]:
         scheme += ": " + ", ".join(f"{name} in {n:,}" for name, n in found.attrs["schemes"].items())
-    output.echo(f"{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
+    named = "" if law.name == "chinchilla" else f"{law.name}, "
+    output.echo(f"{named}{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
     output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()
     output.print_table(_HEADER, output.rows(found, _COLUMNS), keys=4, digits=3)
