@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,6 +57,28 @@ def greetings(ports):
             except TimeoutError:
                 found[port] = b""
     return found
+
+
+def test_ctrl_c_does_not_reach_its_processes(cluster):
+    """A terminal sends it to all of a job; a worker that starts would print a traceback."""
+    (worker,) = spawned()
+    (line,) = (each for each in Path(f"/proc/{worker}/status").read_text().splitlines() if "SigBlk" in each)
+    assert int(line.split()[1], 16) & 1 << signal.SIGINT - 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_what_a_killed_process_leaves_is_cleared_up_without_a_word(said):
+    code = (
+        "import multiprocessing, os\n"
+        "from chinchilla_jax.study.execution.dask_logs import quiet_until_the_end\n"
+        f"{'pass' if said else 'quiet_until_the_end()'}\n"
+        "left = multiprocessing.get_context('spawn').Lock()\n"
+        "os._exit(0)"
+    )
+    # The process that clears up has the same stderr, which is at its end when both are gone.
+    left = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ("resource_tracker" in left.stderr) is said
 
 
 @pytest.mark.parametrize("security", [None, "another study's"])

@@ -37,7 +37,7 @@ from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
-from chinchilla_jax.study.execution import jobs, planning
+from chinchilla_jax.study.execution import jobs, multihost, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.spec.reproduce import spec_toml
 
@@ -225,6 +225,24 @@ def test_two_processes_of_jaxs_runtime_make_the_same_study(study, spec_file, tmp
     assert [process.returncode for process in processes] == [0, 0], said
     assert "shard 1/2 done" in said[0] and "shard 2/2 done" in said[1]
     assert contents(tmp_path / "out") == contents(study.path)
+
+
+@pytest.mark.parametrize(("listens", "seen"), [(False, "has not answered (Connection refused)"),
+                                              (True, "has not answered for")])  # fmt: skip
+def test_a_coordinator_that_is_away_is_named_before_jax_ends_the_process(listens, seen, monkeypatch):
+    monkeypatch.setattr(multihost, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(multihost, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(multihost, "_PROBE_SECONDS", 0.05)
+    over = threading.Event()
+    monkeypatch.setattr(multihost, "_visit", lambda address: over.wait())  # as JAX waits
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        if listens:
+            place.listen()
+        monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{place.getsockname()[1]}")
+        said = refused(multihost.join, None, kind=ChinchillaError)
+    over.set()
+    assert seen in said and "Chunks that were written are kept" in said
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/3", "4/3", "1/0", "-1/3", "a/b", "1/2/3", "²/3"])

@@ -1,5 +1,6 @@
 """The directory of a long command: whatever happens to its files, the next run ends with the same numbers."""
 
+import collections
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning,
 from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
 from chinchilla_jax._util.work_directory import WorkDirectory, parts_in, read_part
+from chinchilla_jax.study.storage.record import read_record
 
 RECORD = {"kind": "sums", "seed": 3, "law": [0.1, 1e-300, 5e300]}
 COLUMNS = {"name": ["a", "b", "a"], "value": np.array([0.1, np.nan, -np.inf]), "n": np.array([1, 2, 2**62])}
@@ -78,6 +80,38 @@ def test_no_bit_of_a_record_can_flip_and_change_it():
         except ValueError:
             continue
         assert fields == RECORD or not sealed, bytes(damaged)
+
+
+def connection(monkeypatch, directory, damaged):
+    """Damages the first readings of every file, each at another place."""
+    read, seen = type(directory).read, collections.Counter()
+
+    def faulty(self, name):
+        content = bytearray(read(self, name))
+        seen[name] += 1
+        if seen[name] <= damaged:
+            content[50 + seen[name]] ^= 1
+        return bytes(content)
+
+    monkeypatch.setattr(type(directory), "read", faulty)
+    return seen
+
+
+@pytest.mark.parametrize("damaged", [1, 2, 3])
+def test_a_connection_that_damages_several_readings_is_not_a_damaged_file(place, monkeypatch, damaged):
+    seen = connection(monkeypatch, directories.open_directory(place), damaged)
+    work = work_in(place)
+    assert same(work.read("part-0")[0])
+    assert set(seen.values()) == {damaged + 1}
+
+
+@pytest.mark.parametrize("damaged", [1, 2, 3])
+def test_nor_is_the_record_of_a_study(tmp_path, monkeypatch, damaged):
+    directory = directories.open_directory(tmp_path)
+    directory.write("study.json", sealed_json({"format": 2}))
+    connection(monkeypatch, directory, damaged)
+    with pytest.raises(DataError, match="state is missing"):  # it was read, and is no whole record
+        read_record(directory)
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, -1])

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 from chinchilla_jax._util.directories import Directory, FileInfo
 from chinchilla_jax._util.errors import DataError
+
+_LOOKS = 3  # after the first, at a file that looks damaged and each time otherwise
 
 
 class DamagedPartError(DataError):
@@ -23,16 +26,27 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def read_twice(directory: Directory, name: str, expected: str | None) -> bytes:
-    """The content of a file; with another checksum than `expected`, if any, only if it has it twice.
+def read_sound(directory: Directory, name: str, is_sound: Callable[[bytes], bool]) -> bytes:
+    """The content of a file; damaged only if it is so twice in a row, or however often it is read.
 
-    The first time, the connection to a server may have been at fault.
+    What differs from one reading to the next is the connection's fault and not the file's.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
     content = directory.read(name)
-    return content if expected in (None, checksum(content)) else directory.read(name)
+    for _ in range(_LOOKS):
+        if is_sound(content):
+            break
+        before, content = content, directory.read(name)
+        if content == before:
+            break
+    return content
+
+
+def read_checked(directory: Directory, name: str, expected: str | None) -> bytes:
+    """The content of a file, with this checksum if it has one: see `read_sound`."""
+    return read_sound(directory, name, lambda content: expected in (None, checksum(content)))
 
 
 class PartFiles:
@@ -83,7 +97,7 @@ class PartFiles:
             DamagedPartError: it is not what the name says.
         """
         try:
-            content = read_twice(self.directory, name, self.named_checksum(name))
+            content = read_checked(self.directory, name, self.named_checksum(name))
         except FileNotFoundError:
             content = None
         if content is None or checksum(content) != self.named_checksum(name):

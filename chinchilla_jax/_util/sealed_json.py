@@ -41,6 +41,14 @@ def opened_json(content: bytes) -> tuple[dict[str, Any], bool]:
     return fields, True
 
 
+def is_sealed_json(content: bytes) -> bool:
+    """Whether this is what `sealed_json` wrote."""
+    try:
+        return opened_json(content)[1]
+    except ValueError:
+        return False
+
+
 def seal(fields: Mapping[str, Any]) -> str:
     """The checksum of `fields`."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.directories import Directory, one_line_disk_errors, open_directory, refuse_no_folder
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError
-from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
+from chinchilla_jax._util.part_files import DamagedPartError, PartFiles, read_sound
 from chinchilla_jax._util.record_differences import record_differences
-from chinchilla_jax._util.sealed_json import opened_json, sealed_json
+from chinchilla_jax._util.sealed_json import is_sealed_json, opened_json, sealed_json
 from chinchilla_jax._util.user_warning import warn_user
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class WorkDirectory:
     def _claimed(self) -> Record:
         """The record of the directory, which gets one if it has none."""
         try:
-            content = self.directory.read(self._name)
+            content = read_sound(self.directory, self._name, is_sealed_json)
         except FileNotFoundError:
             content = None
         there: Record | None = None

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from chinchilla_jax._util.directories import Directory
-from chinchilla_jax._util.part_files import checksum, read_twice
-from chinchilla_jax._util.sealed_json import opened_json, sealed_json
+from chinchilla_jax._util.part_files import checksum, read_checked, read_sound
+from chinchilla_jax._util.sealed_json import is_sealed_json, opened_json, sealed_json
 from chinchilla_jax.study.storage.tables import FILES
 
 MANIFEST = "derived.json"
@@ -170,7 +170,7 @@ def write_derived(directory: Directory, figures: Figures | None, page: Page | No
 def _read(directory: Directory) -> tuple[Figures | None, Page | None]:
     """What derived.json says; nothing where there is none, or one that was not written like this."""
     try:
-        fields, sealed = opened_json(directory.read(MANIFEST))
+        fields, sealed = opened_json(read_sound(directory, MANIFEST, is_sealed_json))
         if not sealed or fields.get("format") != _FORMAT:
             return None, None
         figures = Figures(**fields["figures"]) if "figures" in fields else None
@@ -185,7 +185,7 @@ def _read(directory: Directory) -> tuple[Figures | None, Page | None]:
 def _checksum_of(directory: Directory, name: str, expected: str | None = None) -> str:
     """The checksum of a file; "" where it has gone since it was listed."""
     try:
-        return checksum(read_twice(directory, name, expected))
+        return checksum(read_checked(directory, name, expected))
     except FileNotFoundError:
         return ""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_directory
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE
-from chinchilla_jax._util.part_files import checksum, read_twice
+from chinchilla_jax._util.part_files import checksum, read_checked
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.study.centres import with_estimates
@@ -239,7 +239,7 @@ def iter_tables(
     """The tables that `read_tables` puts together, one after the other; without metadata where `bare`."""
     for name in names:
         try:
-            content = read_twice(directory, name, checksums.get(name))
+            content = read_checked(directory, name, checksums.get(name))
         except FileNotFoundError:
             raise DataError(f"{directory.at(name)}: missing; {REPAIR}") from None
         except OSError as error:

@@ -11,8 +11,11 @@ machine is slow, Dask drops it for good, and a study would wait forever for work
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
@@ -45,12 +48,14 @@ def local_cluster(workers: int) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(dask.config.set(_NO_PAGES))
+        loop = stack.enter_context(_loop_without_ctrl_c())
         try:
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
+                loop=loop,
                 security=security,
                 # Any free port: Dask's usual one is taken where another user runs Dask.
                 dashboard_address="127.0.0.1:0",
@@ -65,6 +70,32 @@ def local_cluster(workers: int) -> Iterator[Any]:
             ) from error
         stack.enter_context(cluster)
         yield stack.enter_context(_kept(cluster))
+
+
+@contextlib.contextmanager
+def _loop_without_ctrl_c() -> Iterator[Any]:
+    """An event loop that starts processes which Ctrl-C does not reach.
+
+    A terminal sends it to all processes of a job, and workers that are starting would print where they were.
+    They end with the process that started them.
+    """
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    if os.name == "posix":
+        resource_tracker.ensure_running()  # starting it later would lift the block
+        # Threads and processes take the mask of the thread that starts them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            runner.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        runner.start()
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()
 
 
 @contextlib.contextmanager

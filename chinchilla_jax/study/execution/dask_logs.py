@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 
 _DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 _FAMILIES = ("distributed", "tornado", "asyncio", "dask", "bokeh")
+_TRACKER = "resource_tracker"  # begins the warnings of multiprocessing's
 
 
 _lasting = False
@@ -37,6 +40,10 @@ def quiet_until_the_end() -> None:
     """Let `quiet` last until the end of this process, at which Dask complains of what was interrupted."""
     global _lasting
     _lasting = True
+    # The process that clears up what killed ones leave reports it in lines of its own; it, and the workers,
+    # take the filters that are in sys.warnoptions.
+    sys.warnoptions.append(f"ignore:{_TRACKER}")
+    warnings.filterwarnings("ignore", _TRACKER)
 
 
 def silence() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from chinchilla_jax._util.directories import Directory, LocalDirectory
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax._util.part_files import checksum, read_twice
-from chinchilla_jax._util.sealed_json import SEAL, opened_json, seal, sealed_json
+from chinchilla_jax._util.part_files import checksum, read_checked, read_sound
+from chinchilla_jax._util.sealed_json import SEAL, is_sealed_json, opened_json, seal, sealed_json
 from chinchilla_jax.study.chunks import ResampleRange
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.record_schema import check_record
@@ -32,7 +32,7 @@ def read_record(directory: Directory) -> dict[str, Any]:
     """
     where = directory.at(RECORD)
     try:
-        record, sealed = opened_json(directory.read(RECORD))
+        record, sealed = opened_json(read_sound(directory, RECORD, is_sealed_json))
     except (FileNotFoundError, ChinchillaError):
         raise
     except NotADirectoryError:
@@ -137,7 +137,7 @@ def changed_tables(directory: Directory, record: Mapping[str, Any]) -> list[str]
     found = []
     for name, expected in record["checksums"].items():
         try:
-            if checksum(read_twice(directory, name, expected)) == expected:
+            if checksum(read_checked(directory, name, expected)) == expected:
                 continue
         except FileNotFoundError:
             pass
