@@ -11,8 +11,8 @@ machine is slow, Dask drops it for good, and a study would wait forever for work
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -82,7 +82,7 @@ def _loop_without_ctrl_c() -> Iterator[Any]:
     from distributed.utils import LoopRunner
 
     runner = LoopRunner()
-    if os.name == "posix":
+    if sys.platform != "win32":
         resource_tracker.ensure_running()  # starting it later would lift the block
         # Threads and processes take the mask of the thread that starts them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
