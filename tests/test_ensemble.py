@@ -104,7 +104,7 @@ def test_mistakes_of_ensembles():
     with pytest.raises(cj.UsageError, match="unknown split"):
         stack_laws(RUNS, LAWS, split="rows")
     alike = cj.Runs(RUNS.params, 20 * RUNS.params, loss=RUNS.loss)
-    with pytest.raises(NoEstimateError, match="no law to predict with: chinchilla is not determined"):
+    with pytest.raises(NoEstimateError, match="no law to predict with: chinchilla has no certified fit"):
         stack_laws(alike, ["chinchilla"], resamples=4)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ONLY_WHERE_NAMED = {
     "fixed_floor": "takes its irreducible loss from another table",
     "over_training": "is equal_exponents in other parameters",
+    "farseer": "has nine parameters, which few tables determine, and is slow to fit",
     "compute_only": "is a law of the best run of each budget",
 }
 """Laws that are compared only where a caller names them, and why."""

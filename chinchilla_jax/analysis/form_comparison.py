@@ -204,7 +204,7 @@ def compare_forms(
     fits, objective = _fit_all(runs, chosen, objective, given, options)
     point = _reference(runs, fits, reference)
     left_out += [
-        f"{each.model.name} is not determined by all runs together ({each.status.name}): {each.reason}"
+        f"{each.model.name} has no certified fit to all runs ({each.status.name}): {each.reason}"
         for each in fits
         if not each.status.certified
     ]

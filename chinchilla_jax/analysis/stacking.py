@@ -38,8 +38,10 @@ from chinchilla_jax.analysis.held_out import held_out_errors
 from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.bootstrapping.ensemble import Ensemble
+from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.datasets.groupings import members_of
-from chinchilla_jax.datasets.load import as_runs
+from chinchilla_jax.datasets.load import as_runs, load_runs
+from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.intervals.normal import philox
 from chinchilla_jax.laws import read_law
@@ -47,7 +49,6 @@ from chinchilla_jax.laws import read_law
 if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
-    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.solvers import SolverOptions
@@ -104,8 +105,12 @@ def stack_laws(
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    runs = as_runs(data, "stack_laws")
-    chosen, left_out = comparable_laws(runs) if laws is None else (list(map(read_law, laws)), [])
+    if laws is None:
+        runs = data if isinstance(data, Runs) else load_runs(data, known_variables=True)
+        chosen, left_out = comparable_laws(runs)
+    else:
+        chosen, left_out = list(map(read_law, laws)), []
+        runs = as_runs(data, "stack_laws", [name for law in chosen for name in law.columns])
     own = read_weights(weights, len(runs))
     counted = np.ones(len(runs)) if own is None else own
     held, _ = read_splits(runs, [split], counted, 1, folds=folds, budgets=budgets, seed=seed)
@@ -125,9 +130,11 @@ def stack_laws(
             progress=progress,
         )
         if not boot.estimated:
-            left_out.append(f"{law.name} is not determined by all runs together: {boot.point.reason}")
+            why = f"({boot.point.status.name}): {boot.point.reason}"
+            left_out.append(f"{law.name} has no certified fit to all runs {why}")
             continue
         if drawn is None:
+            require_weights(boot.scheme, len(runs), "stack_laws")
             drawn = np.asarray(boot.scheme.weights(runs, np.arange(_HELD), seed), dtype=np.float64)
             drawn = np.concatenate([np.ones((1, len(runs))), drawn]) * counted
         problem = read_problem("stack_laws", runs, law, boot.point.objective)
