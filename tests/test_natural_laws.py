@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
+from scipy.special import chdtri
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.float64 import float64_scope
@@ -15,6 +17,18 @@ from chinchilla_jax.laws.natural_fits import laws_at
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 
 OTHERS = [name for name in LAWS if name not in STANDARD]
+RUNS = 80  # of tables that need no engine: what is compiled once serves all of these tests
+# Runs that cannot determine a law, whatever their losses: what all of them have in common.
+IN_COMMON = {
+    "gamma": {"params": 1e9},
+    "over_training": {"params": 1e9, "tokens": 1e10},
+    "farseer": {"params": 1e9},
+    "compute_only": {"params": 1e9, "tokens": 1e10},
+    "repeated_data": {"unique_tokens": 1e15},
+    "sparse_experts": {"sparsity": 0.5},
+    "routed_experts": {"n_experts": 1.0},
+    "joint_experts": {"n_experts": 8.0},
+}
 FIVE = {
     "E": cj.non_negative(1.7),
     "A": cj.positive(400.0),
@@ -88,7 +102,7 @@ def test_laws_come_back_from_their_natural_parameters(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_engine_sees_the_law_and_its_slopes(name):
     law = LAWS[name]()
-    runs = simulated(law, 12, 0.0, seed=1)
+    runs = simulated(law, RUNS, 0.0, seed=1)
     design = law.design(runs)
     theta = law.starts(design, 4)[3] * 0.1 + law.starts(design, 1)[0] * 0.9
     np.testing.assert_allclose(law.residuals(law.starts(design, 1)[0], design), 0.0, atol=1e-12)
@@ -112,6 +126,62 @@ def test_the_engine_sees_the_law_and_its_slopes(name):
         numeric[j] = (above - below) / (2 * step)
     np.testing.assert_allclose(slopes, numeric, rtol=2e-4, atol=1e-7)
     np.testing.assert_allclose(law.jacobian(theta, design)[0], slopes, rtol=1e-9, atol=1e-13)
+
+
+# Far beyond its linear errors, which are wide, farseer overflows.
+@pytest.mark.parametrize("name", [name for name in OTHERS if name != "farseer"])
+def test_noise_moves_a_law_no_further_than_its_errors_and_to_one_place(name):
+    law, sd = LAWS[name](), 1e-4
+    runs = simulated(law, RUNS, sd, seed=2)
+    design = law.design(runs)
+    truth = law.internal(guesses(law), design)
+
+    def fitted(start):
+        return scipy.optimize.least_squares(
+            lambda theta: law.residuals(theta, design) / sd,
+            start,
+            jac=lambda theta: law.jacobian(theta, design) / sd,
+            x_scale="jac",
+            max_nfev=150,
+        )
+
+    rng = np.random.default_rng(3)
+    slopes = law.jacobian(truth, design) / sd
+    errors = np.linalg.cholesky(np.linalg.inv(slopes.T @ slopes))
+    found = [fitted(truth + away * errors @ rng.standard_normal(law.size)) for away in (0.0, 30.0, 30.0)]
+    best = min(found, key=lambda each: each.cost)
+    # The cost at the truth is half of chi squared, and the fit takes p degrees of freedom of it.
+    at_truth = 0.5 * np.sum((law.residuals(truth, design) / sd) ** 2)
+    assert 0 < at_truth - best.cost < 0.5 * chdtri(law.size, 1e-6)
+    covariance = np.linalg.inv(best.jac.T @ best.jac)
+    distance = (best.x - truth) @ best.jac.T @ best.jac @ (best.x - truth)
+    assert np.isfinite(covariance).all() and distance < 3 * chdtri(law.size, 1e-6)
+    for other in found:
+        # No twin: what fits as well is the same law.
+        if other.cost < best.cost * (1 + 1e-6):
+            apart = np.abs(other.x - best.x) / np.sqrt(np.diag(covariance))
+            assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_runs_have_in_common_a_law_does_not_learn_from_them(name):
+    law = LAWS[name]()
+
+    def condition(runs):
+        design = law.design(runs)
+        jacobian = law.jacobian(law.internal(guesses(law), design), design)
+        scale = np.linalg.norm(jacobian, axis=0)
+        return np.linalg.cond(jacobian / np.where(scale > 0, scale, 1.0))
+
+    runs, common = simulated(law, RUNS, 0.0, seed=4), IN_COMMON[name]
+    counts = {key: np.full(RUNS, common.get(key, 0.0)) for key in common}
+    poor = cj.Runs(
+        counts.get("params", runs.params),
+        counts.get("tokens", runs.tokens),
+        loss=runs.loss,
+        variables={key: counts.get(key, values) for key, values in runs.variables.items()},
+    )
+    assert condition(runs) < 1e8 < 1e12 < condition(poor)
 
 
 # Each of the others compiles for ten seconds or more: benchmarks/any_law.py fits them all.
