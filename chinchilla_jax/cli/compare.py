@@ -195,8 +195,13 @@ def _goodness(found: Comparison, name: str) -> dict[str, Any] | None:
 
 
 def _print(found: Comparison) -> None:
+    said: tuple[str, ...] = ()
     for name, runs in found.runs.items():
-        output.print_runs(runs, before=f"{name}: ")
+        output.echo(f"{name}: {output.runs_line(runs)}")
+        # Recipes of one table are read alike.
+        for line in () if runs.read_lines == said else runs.read_lines:
+            output.print_paragraph(line)
+        said = runs.read_lines
         fit = found.laws.fits.get(name)
         if fit is not None and fit.goodness is not None:
             output.print_paragraph(f"{fit.goodness}")
