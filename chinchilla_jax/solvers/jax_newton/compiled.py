@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
 # On CPUs every call of a law has one shape: padding costs milliseconds, compiling seconds. Elsewhere a call
 # fills the device.
 _SIZES = {"cpu": Sizes((32768,), (4096,), (128,))}
-_SIZES_ELSEWHERE = Sizes((16384, 131072, 1048576), (4096, 65536), (32, 256))
+_SIZES_ELSEWHERE = Sizes((1024, 131072, 1048576), (4096, 65536), (32, 256))
 _MOST_WEIGHTS = 2**24  # numbers in the weights of a call: of a large table it takes fewer rows
 _LEAST_ROWS = 64
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}

@@ -143,7 +143,8 @@ def stage(
             return source.runs(number, dtype), jnp.concatenate([numbers, begin(rank, number)])
 
         def proceed(now: _Places) -> Array:
-            return jnp.any(now.lanes.status == RUNNING) | (now.upcoming < n_lanes)
+            busy = jnp.any(now.lanes.status == RUNNING)
+            return busy | (now.upcoming < n_lanes) if layout.copied else busy
 
         def stepped(now: _Places) -> _Places:
             if layout.copied:
