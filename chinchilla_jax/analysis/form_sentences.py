@@ -42,16 +42,29 @@ def sentence(group: pd.DataFrame, reference: str, level: float) -> str:
         known = len(rows) - len(unknown)
         joint = f", which hold for all {known} laws together," if known > 1 else ""
         said.append(f"{100 * level:g}% intervals{joint} {', '.join(filter(None, verdicts))}")
-        said.append(_best_text(group, level))
+        said.append(_best_text(group, reference, better, open_still, level))
     if unknown:
         said.append(f"{', '.join(unknown)} could not be fitted often enough to say")
     return f"Held out {split}: {'; '.join(said)}."
 
 
-def _best_text(group: pd.DataFrame, level: float) -> str:
-    """Which laws may be the best, of those whose errors have intervals."""
+def _best_text(
+    group: pd.DataFrame, reference: str, better: list[str], open_still: list[str], level: float
+) -> str:
+    """Which laws may be the best, of those whose errors have intervals.
+
+    The confidence set goes step by step and may tell more than the intervals or less. It takes nothing back
+    that they say of the reference: that some law is better, or that a law is left open beside it.
+    """
     compared = group[group["p_best"].notna()]
-    may_be = [str(name) for name in compared.loc[compared["p_best"] >= 1 - level, "form"]]
+    found = set(compared.loc[compared["p_best"] >= 1 - level, "form"])
+    if better:
+        found.discard(reference)
+    elif found & set(open_still):
+        found.add(reference)
+    if reference in found:
+        found |= set(open_still)
+    may_be = [str(name) for name in compared["form"] if name in found]
     if len(may_be) == 1:
         return f"{may_be[0]} predicts best"
     if len(may_be) == len(compared) > 2:

@@ -185,7 +185,7 @@ def rows_of(cases: list[Case], level: float) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tables", type=int, default=50, help="of each truth")
+    parser.add_argument("--tables", type=int, default=10, help="of each truth")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--level", type=float, default=0.8)
     parser.add_argument("--at-once", type=int, default=10, help="tables of each truth in one call")
