@@ -30,7 +30,7 @@ from typing import Any
 from chinchilla_jax._util.text import visible
 
 PROGRAM = "chinchilla-jax"
-GRACE_SECONDS = 1.0  # for an orderly end after Ctrl-C
+GRACE_SECONDS = 0.7  # for an orderly end after Ctrl-C; to clear up takes a busy system as long again
 _LOOK_SECONDS = 0.05  # between looks for a KeyboardInterrupt that was dropped
 _PRINT_SECONDS = 0.3  # for a line to a terminal or pipe that does not take it
 _SHOW_CURSOR = "\r\x1b[K\x1b[?25h"  # a progress bar hides it
