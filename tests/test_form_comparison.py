@@ -167,12 +167,15 @@ def test_sentences_follow_the_numbers():
         "laws together, put b (-10.0%) below it, put a (+100.0%) above it, leave c (+1.0%) open; "
     )
     end = "; d could not be fitted often enough to say."
-    assert said(*rows) == [f"{start}these runs cannot tell chinchilla, b and c apart{end}"]
-    rows[0]["p_best"], rows[3]["p_best"] = 0.05, 0.05
+    assert said(*rows) == [f"{start}these runs cannot tell b and c apart{end}"]
+    rows[3]["p_best"] = 0.05
     assert said(*rows) == [f"{start}b predicts best{end}"]
+    # Where b is left open beside chinchilla, so is what is best, whatever the set says.
+    rows[2]["joint_high"] = 0.001
+    assert said(*rows)[0].endswith(f"these runs cannot tell chinchilla, b and c apart{end}")
     for each in rows[:4]:
         each["p_best"] = 0.5
-    assert said(*rows) == [f"{start}these runs cannot tell any of them apart{end}"]
+    assert said(*rows)[0].endswith(f"these runs cannot tell any of them apart{end}")
 
 
 def test_joint_intervals_hold_together():
