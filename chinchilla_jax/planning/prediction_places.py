@@ -27,7 +27,7 @@ from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.datasets.variable_columns import variable_columns
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.optimum import require_optimum
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Places:
         params, tokens = self.params, self.tokens
         if "flops" in law.variables:
             given["flops"] = self.flops
-            half = np.sqrt(self.flops / 6)  # of any size, for a law of compute alone
+            half = np.sqrt(self.flops / FLOPS_PER_PARAM_TOKEN)  # of any size, for a law of compute alone
             params, tokens = (np.where(np.isnan(each), half, each) for each in (params, tokens))
         return np.log(laws.loss(params, tokens, **given))
 

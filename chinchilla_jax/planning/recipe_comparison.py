@@ -18,8 +18,6 @@ of the resamples, whose best is chosen anew in each, and is taken off.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +26,24 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
-from chinchilla_jax.intervals.limits import simultaneous_tail
-from chinchilla_jax.intervals.quantiles import central_tails, quantiles, quantiles_of_known
+from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute_only import ComputeOnly
-from chinchilla_jax.planning.multipliers import (
-    Frontier,
-    first_crossing,
-    five_parameter,
-    log_multiplier,
-    log_multiplier_at_ratio,
-    log_multiplier_at_size,
-    require_frontier,
-)
+from chinchilla_jax.planning.multipliers import require_frontier
 from chinchilla_jax.planning.plausibility import compute_doubt
 from chinchilla_jax.planning.recipe_draws import DrawOptions, RecipeLaws, draw_recipes
-from chinchilla_jax.planning.recipe_sharing import SharingTest, read_share, sharing_tests
+from chinchilla_jax.planning.recipe_ranking import rankings
+from chinchilla_jax.planning.recipe_sharing import SharingTest, read_share
+from chinchilla_jax.planning.recipe_tables import (
+    Frontiers,
+    crossing_table,
+    curve_table,
+    loss_table,
+    multiplier_table,
+    parameter_table,
+    place_table,
+    tests_of_sharing,
+)
 from chinchilla_jax.planning.recipes import (
     check_recipes,
     comparability_warnings,
@@ -214,19 +214,19 @@ def compare(
         law=law, resamples=count, seed=seed, objective=objective, delta=delta, scheme=scheme
     )
     laws = draw_recipes(recipes, options, pair=pair, share=share, progress=progress)
-    found = _Frontiers.of(laws)
+    found = Frontiers.of(laws)
     curve = _curve_budgets(recipes, budgets)
-    rankings = (None, None) if len(recipes) == 2 else _rankings(found, budgets, level)
+    ranking, leads = (None, None) if len(recipes) == 2 else rankings(found, budgets, level)
     return Comparison(
-        table=_table(found, budgets, level),
-        curve=_curve(found, curve, level),
-        losses=_losses(found, curve, level),
-        crossings=_crossings(found, curve, level),
-        places=_places(laws, places, level) if len(places) else None,
-        ranking=rankings[0],
-        leads=rankings[1],
-        parameters=_parameters(laws, level),
-        sharing=_sharing(laws),
+        table=multiplier_table(found, budgets, level),
+        curve=curve_table(found, curve, level),
+        losses=loss_table(found, curve, level),
+        crossings=crossing_table(found, curve, level),
+        places=place_table(laws, places, level) if len(places) else None,
+        ranking=ranking,
+        leads=leads,
+        parameters=parameter_table(laws, level),
+        sharing=tests_of_sharing(laws),
         baseline=first,
         level=float(level),
         laws=laws,
@@ -286,243 +286,3 @@ def _curve_budgets(recipes: dict[str, Runs], budgets: Floats) -> Floats:
     low = max(float(runs.flops.min()) for runs in recipes.values())
     high = max(float(budgets.max()), max(float(runs.flops.max()) for runs in recipes.values()))
     return np.geomspace(min(low, float(budgets.min())), high, _CURVE)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Frontiers:
-    """Frontiers of the point fits and of the resamples that count, by recipe; the baseline is the first."""
-
-    points: dict[str, Frontier]
-    draws: dict[str, Frontier]
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, laws: RecipeLaws) -> _Frontiers:
-        points = {name: Frontier.of(law) for name, law in laws.points.items()}
-        for name, point in points.items():
-            if not np.isfinite(point.gamma):
-                raise UsageError(
-                    f"compare: the fit of {short(name)} has no compute-optimal point; check its losses and "
-                    "counts"
-                )
-        every = {name: Frontier.of(each) for name, each in laws.laws.items()}
-        sound = laws.counted & np.logical_and.reduce([np.isfinite(each.gamma) for each in every.values()])
-        if not sound.any():
-            raise UsageError("compare: no resample has a compute-optimal point for all recipes; add runs")
-        kept = np.flatnonzero(sound)
-        draws = {
-            name: Frontier(E=each.E[kept], log_k=each.log_k[kept], gamma=each.gamma[kept])
-            for name, each in every.items()
-        }
-        lost = len(sound) - len(kept)
-        warnings = []
-        if lost >= 0.05 * len(sound):
-            warnings.append(
-                f"{lost:,} of {len(sound):,} resamples do not count, because a fit is not certified or has "
-                "no compute-optimal point; the intervals describe only the others"
-            )
-        return cls(points=points, draws=draws, warnings=tuple(warnings))
-
-    @property
-    def others(self) -> list[str]:
-        return list(self.points)[1:]
-
-    def multipliers(self, name: str, log_flops: Floats) -> tuple[Floats, Floats]:
-        """Ln m over the baseline: of the point fits (q,), and of the resamples (R, q)."""
-        first = next(iter(self.points))
-        return tuple(log_multiplier(each[first], each[name], log_flops) for each in (self.points, self.draws))  # type: ignore[return-value]
-
-
-def _limits(values: Floats, level: float) -> Floats:
-    """Low and high of each column of (R, q), (2, q); infinities keep their place."""
-    return quantiles_of_known(values, central_tails(level))
-
-
-def _together(values: Floats, level: float) -> Floats:
-    """Percentile limits of every column that hold a share `level` of the rows of (R, q), (2, q)."""
-    tail = simultaneous_tail(values, (1 - level) / 2)
-    return (
-        quantiles(values, (tail, 1 - tail)) if math.isfinite(tail) else np.full((2, values.shape[1]), np.nan)
-    )
-
-
-def _table(found: _Frontiers, budgets: Floats, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    logs = np.log(budgets)
-    first = next(iter(found.points))
-    every = {name: found.multipliers(name, logs) for name in found.others}
-    adjusted = np.split(
-        _together(np.concatenate([each[1] for each in every.values()], axis=1), level), len(every), 1
-    )
-    frames = []
-    for (name, (point, draws)), limits in zip(every.items(), adjusted, strict=True):
-        loss, base = found.points[name].loss(logs), found.points[first].loss(logs)
-        gaps = found.draws[name].loss(logs) - found.draws[first].loss(logs)
-        low, high = np.exp(_limits(draws, level))
-        gap_low, gap_high = _limits(gaps, level)
-        columns = {
-            "recipe": name, "flops": budgets, "multiplier": np.exp(point), "low": low, "high": high,
-            "adjusted_low": np.exp(limits[0]), "adjusted_high": np.exp(limits[1]),
-            "better": (draws > 0).mean(axis=0), "loss": loss, "baseline_loss": base,
-            "difference": loss - base, "difference_low": gap_low, "difference_high": gap_high,
-        }  # fmt: skip
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _curve(found: _Frontiers, budgets: Floats, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    frames = []
-    for name in found.others:
-        point, draws = found.multipliers(name, np.log(budgets))
-        (low, high), (band_low, band_high) = np.exp(_limits(draws, level)), np.exp(_together(draws, level))
-        columns = {"recipe": name, "flops": budgets, "multiplier": np.exp(point), "low": low, "high": high}
-        frames.append(pd.DataFrame({**columns, "band_low": band_low, "band_high": band_high}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _losses(found: _Frontiers, budgets: Floats, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    frames = []
-    for name, point in found.points.items():
-        low, high = _limits(found.draws[name].loss(np.log(budgets)), level)
-        columns = {
-            "recipe": name,
-            "flops": budgets,
-            "loss": point.loss(np.log(budgets)),
-            "low": low,
-            "high": high,
-        }
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _crossings(found: _Frontiers, budgets: Floats, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = []
-    for name in found.others:
-        point, draws = found.multipliers(name, np.log(budgets))
-        at = first_crossing(point[None], np.log(budgets))
-        every = first_crossing(draws, np.log(budgets))
-        low, high = np.exp(_limits(every[:, None], level))[:, 0]
-        rows.append((name, float(np.exp(at[0])), low, high, float(np.mean(~np.isnan(every)))))
-    return pd.DataFrame(rows, columns=["recipe", "flops", "low", "high", "share"])
-
-
-def _rankings(found: _Frontiers, budgets: Floats, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    import pandas as pd
-
-    names, logs = list(found.points), np.log(budgets)
-    points = np.array([found.points[name].loss(logs) for name in names])
-    draws = np.array([found.draws[name].loss(logs) for name in names])
-    ranking, leads = [], []
-    for i, budget in enumerate(budgets):
-        order = np.argsort(points[:, i], kind="stable")
-        drawn = np.argsort(draws[:, :, i], axis=0, kind="stable")
-        possible = _may_be_best(points[:, i], draws[:, :, i], level)
-        for g in order:
-            shares = [float(np.mean(drawn[rank] == g)) for rank in (0, 1)]
-            ranking.append((budget, names[g], points[g, i], *shares, bool(possible[g])))
-        best, second = names[order[0]], names[order[1]]
-        lead = _lead(found.points, best, second, logs[i : i + 1])[0]
-        draws_of_pair = _lead(found.draws, best, second, logs[i : i + 1])[:, 0]
-        optimism = _optimism(found, names, drawn, logs[i])
-        low, high = _limits((draws_of_pair - optimism)[:, None], level)[:, 0]
-        leads.append((budget, best, second, *np.exp([lead, lead - optimism, low, high])))
-    return (
-        pd.DataFrame(ranking, columns=["flops", "recipe", "loss", "p_best", "p_second", "may_be_best"]),
-        pd.DataFrame(leads, columns=["flops", "best", "second", "lead", "corrected", "low", "high"]),
-    )
-
-
-def _lead(frontiers: dict[str, Frontier], best: str, second: str, log_flops: Floats) -> Floats:
-    return log_multiplier(frontiers[second], frontiers[best], log_flops)
-
-
-def _optimism(found: _Frontiers, names: list[str], drawn: NDArray[np.intp], log_flops: float) -> float:
-    """By how much ln of a lead exceeds its truth because the best was chosen, as in the resamples."""
-    at = np.array([log_flops])
-    total, count = 0.0, 0
-    for g, h in itertools.permutations(range(len(names)), 2):
-        chosen = (drawn[0] == g) & (drawn[1] == h)
-        if not chosen.any():
-            continue
-        of_draws = _lead(found.draws, names[g], names[h], at)[chosen, 0]
-        of_point = _lead(found.points, names[g], names[h], at)[0]
-        both = np.isfinite(of_draws) & np.isfinite(of_point)
-        total += float(np.sum(of_draws[both] - of_point))
-        count += int(both.sum())
-    return max(total / count, 0.0) if count else 0.0
-
-
-def _may_be_best(points: Floats, draws: Floats, level: float) -> NDArray[np.bool_]:
-    """Which of G recipes no other beats with simultaneous confidence; points (G,), draws (G, R)."""
-    pairs = list(itertools.combinations(range(len(points)), 2))
-    gaps = np.array([points[g] - points[h] for g, h in pairs])
-    deviations = np.array([draws[g] - draws[h] for g, h in pairs]) - gaps[:, None]
-    spread = np.maximum(deviations.std(axis=1), 1e-300)
-    limit = float(np.quantile(np.abs(deviations / spread[:, None]).max(axis=0), level))
-    possible = np.ones(len(points), bool)
-    for (g, h), gap, error in zip(pairs, gaps, spread, strict=True):
-        if abs(gap) > limit * error:
-            possible[g if gap > 0 else h] = False
-    return possible
-
-
-def _places(laws: RecipeLaws, places: Sequence[tuple[float, float]], level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    counts = positive_array("compare: places", np.array(places, dtype=np.float64).reshape(-1, 2))
-    params, tokens = counts[:, 0], counts[:, 1]
-    points = {name: five_parameter(law) for name, law in laws.points.items()}
-    kept = np.flatnonzero(laws.counted)
-    draws = {name: five_parameter(law) for name, law in laws.laws.items()}
-    first, *others = points
-    frames = []
-    for name in others:
-        base, other, bases, drawn = points[first], points[name], draws[first], draws[name]
-        if base is None or other is None or bases is None or drawn is None:
-            raise UsageError("compare: places are for laws of params and tokens, such as chinchilla")
-        bases, drawn = bases[kept], drawn[kept]
-        gap = _limits(np.asarray(drawn.loss(params, tokens)) - np.asarray(bases.loss(params, tokens)), level)
-        loss = np.asarray(other.loss(params, tokens))
-        columns: dict[str, Any] = {
-            "recipe": name, "params": params, "tokens": tokens, "loss": loss,
-            "difference": loss - np.asarray(base.loss(params, tokens)), "difference_low": gap[0],
-            "difference_high": gap[1],
-        }  # fmt: skip
-        for way, of in (("same_ratio", log_multiplier_at_ratio), ("same_size", log_multiplier_at_size)):
-            low, high = np.exp(_limits(of(bases, drawn, params, tokens), level))
-            point = np.exp(of(base, other, params, tokens))
-            columns |= {way: point, f"{way}_low": low, f"{way}_high": high}
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _parameters(laws: RecipeLaws, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    first, *others = laws.points
-    points = {name: law.as_dict() for name, law in laws.points.items()}
-    draws = {name: law.as_dict() for name, law in laws.laws.items()}
-    rows = []
-    for name in others:
-        for parameter, estimate in points[name].items():
-            base = points[first][parameter]
-            gaps = (np.asarray(draws[name][parameter]) - np.asarray(draws[first][parameter]))[laws.counted]
-            low, high = _limits(gaps[:, None], level)[:, 0]
-            rows.append((name, parameter, estimate, base, estimate - base, low, high))
-    columns = ["recipe", "parameter", "estimate", "baseline", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _sharing(laws: RecipeLaws) -> tuple[SharingTest, ...]:
-    points = [five_parameter(law) for law in laws.points.values()]
-    draws = [five_parameter(law) for law in laws.laws.values()]
-    if laws.shared is not None or None in points or None in draws:
-        return ()
-    return tuple(sharing_tests(points, draws, laws.counted))  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""Which of several recipes is best, and by how much. The notation is that of recipe_comparison.py."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax.planning.multipliers import Frontier, log_multiplier
+from chinchilla_jax.planning.recipe_tables import Frontiers, interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def rankings(found: Frontiers, budgets: Floats, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`Comparison.ranking` and `Comparison.leads`."""
+    import pandas as pd
+
+    names, logs = list(found.points), np.log(budgets)
+    points = np.array([found.points[name].loss(logs) for name in names])
+    draws = np.array([found.draws[name].loss(logs) for name in names])
+    ranking, leads = [], []
+    for i, budget in enumerate(budgets):
+        order = np.argsort(points[:, i], kind="stable")
+        drawn = np.argsort(draws[:, :, i], axis=0, kind="stable")
+        possible = _may_be_best(points[:, i], draws[:, :, i], level)
+        for g in order:
+            shares = [float(np.mean(drawn[rank] == g)) for rank in (0, 1)]
+            ranking.append((budget, names[g], points[g, i], *shares, bool(possible[g])))
+        best, second = names[order[0]], names[order[1]]
+        lead = _lead(found.points, best, second, logs[i : i + 1])[0]
+        draws_of_pair = _lead(found.draws, best, second, logs[i : i + 1])[:, 0]
+        optimism = _optimism(found, names, drawn, logs[i])
+        low, high = interval((draws_of_pair - optimism)[:, None], level)[:, 0]
+        leads.append((budget, best, second, *np.exp([lead, lead - optimism, low, high])))
+    return (
+        pd.DataFrame(ranking, columns=["flops", "recipe", "loss", "p_best", "p_second", "may_be_best"]),
+        pd.DataFrame(leads, columns=["flops", "best", "second", "lead", "corrected", "low", "high"]),
+    )
+
+
+def _lead(frontiers: dict[str, Frontier], best: str, second: str, log_flops: Floats) -> Floats:
+    return log_multiplier(frontiers[second], frontiers[best], log_flops)
+
+
+def _optimism(found: Frontiers, names: list[str], drawn: NDArray[np.intp], log_flops: float) -> float:
+    """By how much ln of a lead exceeds its truth because the best was chosen, as in the resamples."""
+    at = np.array([log_flops])
+    total, count = 0.0, 0
+    for g, h in itertools.permutations(range(len(names)), 2):
+        chosen = (drawn[0] == g) & (drawn[1] == h)
+        if not chosen.any():
+            continue
+        of_draws = _lead(found.draws, names[g], names[h], at)[chosen, 0]
+        of_point = _lead(found.points, names[g], names[h], at)[0]
+        both = np.isfinite(of_draws) & np.isfinite(of_point)
+        total += float(np.sum(of_draws[both] - of_point))
+        count += int(both.sum())
+    return max(total / count, 0.0) if count else 0.0
+
+
+def _may_be_best(points: Floats, draws: Floats, level: float) -> NDArray[np.bool_]:
+    """Which of G recipes no other beats with simultaneous confidence; points (G,), draws (G, R)."""
+    pairs = list(itertools.combinations(range(len(points)), 2))
+    gaps = np.array([points[g] - points[h] for g, h in pairs])
+    deviations = np.array([draws[g] - draws[h] for g, h in pairs]) - gaps[:, None]
+    spread = np.maximum(deviations.std(axis=1), 1e-300)
+    limit = float(np.quantile(np.abs(deviations / spread[:, None]).max(axis=0), level))
+    possible = np.ones(len(points), bool)
+    for (g, h), gap, error in zip(pairs, gaps, spread, strict=True):
+        if abs(gap) > limit * error:
+            possible[g if gap > 0 else h] = False
+    return possible
