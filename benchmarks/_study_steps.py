@@ -87,7 +87,7 @@ def study_calls(resamples: int, target: str) -> list[Call]:
         mock.patch.object(compiled, "compiled", noted_apart),
         mock.patch.object(Calls, "__init__", prepared),
         mock.patch.object(Calls, "__call__", recorded),
-        mock.patch.object(engine, "_limits", lambda options, _: limits_on(options, target)),
+        mock.patch.object(engine, "_limits", lambda options, law, _: limits_on(options, law, target)),
         mock.patch.object(planning, "on_device", lambda *_: True),
         mock.patch.object(requests, "on_device", lambda *_: True),
         tempfile.TemporaryDirectory() as folder,

@@ -22,6 +22,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
 from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
@@ -30,7 +31,7 @@ from chinchilla_jax.solvers.status import is_certified
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.laws.law import Floats
+    from chinchilla_jax.laws.law import Floats, Law
     from chinchilla_jax.solvers.base import Problem
     from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
@@ -91,7 +92,7 @@ def fit_lanes(
             narrowest = np.minimum(down, up)[some]
             widening[:, some] = [_widening(problems[number], each[some], narrowest) for each in starts]
     starts = _above_bounds(law.bounded, starts)
-    limits = _limits(options, platform)
+    limits = _limits(options, law, platform)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
         for first in range(0, len(part), _JUDGED):  # of a large call, a part in memory at a time
@@ -173,12 +174,13 @@ def _widening(problem: Problem, starts: Floats, narrowest: Floats) -> Floats:
     return np.where(narrow, np.clip(size / narrowest, 1.0, np.maximum(most, 1.0)), 1.0)
 
 
-def _limits(options: SolverOptions, platform: str) -> Limits:
+def _limits(options: SolverOptions, law: Law, platform: str) -> Limits:
     from chinchilla_jax.solvers.jax_newton.compiled import in_one_call
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
 
-    if options.precision == "mixed" and not in_one_call(platform):
+    if options.precision == "mixed" and not (in_one_call(platform) or isinstance(law, Chinchilla)):
         # float32 steps would save up to a third of a fit, and take as long to compile as 300,000 fits.
+        # A study has more, and those of the five-parameter law can come here.
         options = dataclasses.replace(options, precision="float64")
     return Limits(
         np.float64(options.tolerance),

@@ -104,9 +104,7 @@ class _Places(NamedTuple):
     rank: Array
     further: Array  # whether another start of the lane follows
     best: Array  # objective of the best start so far
-    kept: (
-        Array  # (T, fields), of that start; and where the layout copies tasks, their numbers and their start
-    )
+    kept: Array  # (T, fields), of that start; where the layout copies tasks, their numbers and start follow
     steps: Array  # of all starts of the lane that are done
     upcoming: Array  # number of the next lane; scalar
     ends: Array  # (R, fields + 1)
