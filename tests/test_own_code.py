@@ -109,6 +109,12 @@ def test_what_an_objective_of_ones_own_cannot_do_is_said():
         made.value([0.1], [1.0])
 
 
+@pytest.mark.parametrize("law", ["kaplan", "mine.py:law"])
+def test_a_command_about_a_law_with_its_numbers_says_so(capsys, law):
+    assert main(["wald", "chinchilla", "--law", law]) == 2
+    assert "is a law to fit, and this command takes one with its numbers: give" in capsys.readouterr().err
+
+
 # --- code on the command line ------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from chinchilla_jax.cli.options import (
     resamples_option,
     seed_option,
 )
+from chinchilla_jax.cli.own_code import names_code
 from chinchilla_jax.cli.resampling import (
     AUTO,
     WEIGHT_SCHEMES,
@@ -266,11 +267,16 @@ def parse_law(text: str) -> ScalingLaw:
     except ValueError:
         values = []
     if len(values) != len(PARAMETERS):
+        fitted = " is a law to fit, and this command takes one with its numbers" if _is_fitted(text) else ""
         raise UsageError(
-            f"--law {short(text)}: give five numbers E,A,B,alpha,beta such as 1.69,406.4,410.7,0.34,0.28, "
-            f"or {' or '.join(published)}"
+            f"--law {short(text)}{fitted}: give five numbers E,A,B,alpha,beta such as "
+            f"1.69,406.4,410.7,0.34,0.28, or {' or '.join(published)}"
         )
     return ScalingLaw(**dict(zip(PARAMETERS, values, strict=True)))
+
+
+def _is_fitted(text: str) -> bool:
+    return text in choices.LAWS or names_code(text)
 
 
 def sample_fields(sample: LawSample, level: float) -> dict[str, Any]:
