@@ -46,7 +46,7 @@ def sampled_allocation(
     """`allocation` of these laws by the cost and at the variables of the sample, with rows that these add."""
     if isinstance(laws, ScalingLaw):
         return allocation(laws, target, value, ratio, sample.cost)
-    frontier = _frontier(sample, laws)
+    frontier = frontier_of(sample, laws)
     found = _searched(frontier, target, value, ratio)
     unique = sample.variables.get(UNIQUE, math.inf)
     named = {}
@@ -185,11 +185,12 @@ def overhead(sample: LawSample, laws: FittedLaws, active: ArrayLike, tokens: Arr
         return compute_overhead(
             along[:, None] if laws.shape else along, n**cost.params_power, d**cost.tokens_power
         )
-    frontier, shape = _frontier(sample, laws), (*laws.shape, len(n))
+    frontier, shape = frontier_of(sample, laws), (*laws.shape, len(n))
     return np.stack([frontier.overhead(*place) for place in zip(n, d, strict=True)], axis=-1).reshape(shape)
 
 
-def _frontier(sample: LawSample, laws: FittedLaws) -> Frontier:
+def frontier_of(sample: LawSample, laws: FittedLaws) -> Frontier:
+    """The frontier of laws without a closed form, a single one as (1,), as the sample asks for it."""
     assert isinstance(laws, FittedLaw)
     rows = laws if laws.shape else dataclasses.replace(laws, theta=laws.theta[None])
     return Frontier(laws=rows, cost=sample.cost, variables=sample.variables)

@@ -6,9 +6,8 @@
 | flops        | C      | (R,)  | training FLOP by the cost                                    |
 | found        |        | (R,)  | what each optimum is, see `best_allocation.Found`            |
 
-Size, tokens and loss at the best division of a budget follow from `FittedLaw.allocate`. The budget for a
-size, for tokens or for a loss is the root of a function that rises with ln C, bracketed over every budget
-that anyone could have.
+Size, tokens and loss at the best division of a budget follow from laws/best_allocation.py. The budget for a
+size, for tokens or for a loss is the root of a function that rises with ln C.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import (
     UNIQUE,
     Array,
+    frontier_of,
     require_reachable,
     require_room,
     sampled_allocation,
@@ -52,15 +53,15 @@ class Plan:
         ratio: tokens per parameter of the rule of thumb.
         table: rows `QUANTITIES`, params_active after params where only a share of the parameters is active,
             epochs after tokens where unique_tokens are given, and where the residuals of the runs are known
-            `NEW_RUN_LOSS`, the loss of one run; columns quantity, estimate (of the point
-            fit), low, high, median. The row of the target repeats its value. A loss that some laws cannot
-            reach costs +inf under them; the rows tokens_per_param and rule_overhead are over the other laws.
+            `NEW_RUN_LOSS`, the loss of one run; columns quantity, estimate (of the point fit), low, high,
+            median. The row of the target repeats its value. A loss that some laws cannot reach costs +inf
+            under them; the rows tokens_per_param and rule_overhead are over the other laws.
         beside: the same budget otherwise, in the columns of `table` after one that says how: on tokens that
             are all new, and without seeing one of unique_tokens twice; with all parameters active. Empty
             where the laws have no such variable.
         references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
         n_unreachable: laws that cannot reach the loss asked for.
-        n_edges: laws whose optimum here is at an edge or nowhere; only unreachable losses count otherwise.
+        n_edges: laws whose optimum here is at an edge or nowhere, which are left out of what follows from it.
         boundary: intervals with and without the laws whose E is 0, see `boundary_table`; None where few are
             concerned.
         sample: the laws behind it, with the cost and the variables of the plan.
@@ -183,8 +184,11 @@ def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
             rows.append((how, name, *summary(point[name], every[name], level)))
 
     def of(law: FittedLaws, other: LawSample) -> dict[str, Array]:
-        found = sampled_allocation(other, law, "flops", flops)
-        return {name: found[name] for name in ("params", "tokens", "tokens_per_param", "loss")}
+        frontier = frontier_of(other, law)
+        active, tokens, _ = frontier.best(flops)
+        ratio, loss = tokens / active, frontier.loss(active, tokens)
+        found = {"params": active / other.share, "tokens": tokens, "tokens_per_param": ratio, "loss": loss}
+        return found if law.shape else {name: values[0] for name, values in found.items()}
 
     def once(law: FittedLaws, unique: float) -> dict[str, Array]:
         """The best of what needs no token twice, which is all of them where more would be better."""
