@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize
 
 import chinchilla_jax as cj
-from chinchilla_jax.cli import main
+from chinchilla_jax.cli import choices, main
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning.multipliers import (
@@ -18,6 +18,7 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier_at_ratio,
     log_multiplier_at_size,
 )
+from chinchilla_jax.planning.recipe_sharing import SHARED
 from chinchilla_jax.planning.recipes import is_compute_only, load_recipe
 
 SAVED = 2.0  # how many times the compute B saves
@@ -247,6 +248,10 @@ def test_what_cannot_be_compared_is_one_line(arguments, message, files, capsys, 
     err = capsys.readouterr().err
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_command_offers_what_the_library_shares():
+    assert ("auto", "none", *SHARED) == choices.SHARES
 
 
 def test_four_runs_of_one_table_are_the_fewest(files):

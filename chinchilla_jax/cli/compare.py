@@ -219,6 +219,8 @@ def _print(found: Comparison) -> None:
     output.print_table(header, output.rows(found.table, names), keys=2, digits=3, doubts=found.doubts)
     if "adjusted low" in header:
         output.echo("adjusted: for all rows at once; better: share of the resamples in which it is")
+    if (found.table["high"] == float("inf")).any():
+        output.echo(f"inf: {found.baseline} never reaches that loss, with any amount of compute")
     _print_losses(found)
     _print_crossings(found)
     if found.places is not None:
