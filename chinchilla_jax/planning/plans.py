@@ -196,7 +196,13 @@ def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
         active = sample.cost.params(flops, unique)
         params = active / sample.share
         loss = sample.loss(law, params, unique)
-        every = {"params": params, "tokens": unique, "tokens_per_param": unique / active, "loss": loss}
+        ratio = unique / active
+        every: dict[str, ArrayLike] = {
+            "params": params,
+            "tokens": unique,
+            "tokens_per_param": ratio,
+            "loss": loss,
+        }
         return {name: np.where(free["tokens"] < unique, free[name], each) for name, each in every.items()}
 
     given = sample.variables
