@@ -86,6 +86,13 @@ def test_a_fit_and_its_resamples_say_what_runs_off():
     assert run_off_warnings({}, 40) == ()
 
 
+def test_a_law_of_one_parameter_is_followed_too():
+    law = from_function(lambda p, x: p["E"] + 0 * x["params"], {"E": cj.positive(2.0)}, name="level")
+    runs = cj.Runs(SIZES, 20 * SIZES, loss=2 + 0.1 * np.sin(SIZES))
+    level = Problem(law=law, design=law.design(runs), objective=cj.Huber(1e-3))
+    assert run_offs(level, np.ones((1, len(SIZES))), np.log([[2.0], [50.0]])) == [None, None]
+
+
 def test_the_limit_is_said_by_a_law_that_knows_it():
     law = LAWS["repeated_data"]
     off = RunOff({"R_N": "inf"}, (law.limits["R_N", math.inf],))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.laws import Design, Law
     from chinchilla_jax.solvers import Problem
+    from chinchilla_jax.solvers.jax_newton.held import Profile
 
     Floats = NDArray[np.float64]
 
@@ -38,11 +39,8 @@ _FLAT = 1e-4  # relative change of the objective, for a stride of 1, that no tab
 _FIRST, _LONGER, _LONGEST = math.log(1.4), 1.4, math.log(4.0)  # strides, in ln of how many times further
 _STRIDES, _FAILURES = 24, 3  # most strides; failures in a row, each followed by half the stride
 _WORSE = 1.05  # value, in that of the last stride, above which the next minimum is far
-_LEVEL, _FURTHER, _RISE = (
-    2,
-    math.log(30.0),
-    3e-4,
-)  # level strides in a row, all strides together, and rise from the lowest
+_LEVEL, _FURTHER = 2, math.log(30.0)  # level strides in a row that P ends with, and all strides together
+_RISE = 3e-4  # of P from its lowest, relative, that level strides may add up to
 _TRIED = 3  # parameters of a lane that are followed, one after the other
 _ALONG = 0.5  # share of the logarithmic change of the held parameter from which another goes with it
 _MOST = 4096  # lanes that are followed
@@ -113,18 +111,19 @@ def run_offs(problem: Problem, weights: NDArray[Any], theta: Floats) -> list[Run
     if not len(lanes):
         return found
     rows = np.broadcast_to(weights, (len(theta), weights.shape[1]))[lanes]
-    profile, size = Profile(problem, rows), _units(problem.law)
-    candidates = _candidates(problem, profile, rows, theta[lanes], size)
+    units = _units(problem.law)
+    with np.errstate(all="ignore"):
+        candidates = _candidates(problem, Profile(problem, rows), rows, theta[lanes], units)
     left = np.arange(len(lanes))
-    for rank in range(_TRIED):
-        some, (held, sign) = left, (each[left, rank] for each in candidates)
-        ends, levelled = _followed(
-            problem, Profile(problem, rows[some]), theta[lanes[some]], held, sign, size
-        )
+    for held, sign in candidates:
+        lane = lanes[left]
+        with np.errstate(all="ignore"):
+            ends, levelled = _followed(
+                Profile(problem, rows[left]), theta[lane], held[left], sign[left], units
+            )
         for i in np.flatnonzero(levelled):
-            lane = lanes[some[i]]
-            found[lane] = _named(problem.law, problem.design, theta[lane], ends[i], int(held[i]))
-        left = some[~levelled]
+            found[lane[i]] = _named(problem.law, problem.design, theta[lane[i]], ends[i], held[left[i]])
+        left = left[~levelled]
         if not len(left):
             break
     return found
@@ -144,14 +143,15 @@ def _units(law: Law) -> Floats:
 
 
 def _candidates(
-    problem: Problem, profile: Any, weights: Floats, theta: Floats, units: Floats
-) -> tuple[NDArray[np.intp], Floats]:
-    """The coordinates of each lane that have most likely run off, and which way; (B, `_TRIED`) each."""
+    problem: Problem, profile: Profile, weights: Floats, theta: Floats, units: Floats
+) -> list[tuple[NDArray[np.intp], Floats]]:
+    """The coordinates that have most likely run off, likeliest first, and which way; (B,) each."""
     law, here = problem.law, profile.at(theta)
     # Along the direction of least curvature, downhill, those that move most in their own unit.
     gradient, _, vectors, size = profile.scaled(here)
     weakest = vectors[:, :, 0] * np.where(np.sum(vectors[:, :, 0] * gradient, axis=1) > 0, -1.0, 1.0)[:, None]
     moves = weakest / size / np.where(units > 0, np.maximum(np.abs(theta), units), 1.0)
+    moves[:, list(law.bounded)] = 0.0
     held = np.argsort(-np.abs(moves), axis=1)[:, :_TRIED]
     sign = np.where(np.take_along_axis(moves, held, axis=1) < 0, -1.0, 1.0)
     # A logarithm on which nothing depends any more, far out, needs no direction.
@@ -170,26 +170,24 @@ def _candidates(
         flat = change.min(axis=0) <= _FLAT
         held[:, 0] = np.where(flat, np.array([j for j, _ in ways])[flattest], held[:, 0])
         sign[:, 0] = np.where(flat, np.array([way for _, way in ways])[flattest], sign[:, 0])
-    return held, sign
+    return list(zip(held.T, sign.T, strict=True))
 
 
 def _middle(law: Law, place: int) -> float:
     """Where a logarithm begins."""
     kinds = getattr(law, "kinds", None)
-    return (
-        0.0
-        if kinds is None
-        else float(kinds[law.parameters[place]].coordinate(list(kinds.values())[place].guess))
-    )
+    if kinds is None:
+        return 0.0
+    kind = kinds[law.parameters[place]]
+    return float(kind.coordinate(kind.guess))
 
 
 def _value(problem: Problem, weights: Floats, theta: Floats) -> Floats:
-    with np.errstate(all="ignore"):
-        return np.asarray(np.sum(np.where(weights > 0, problem.losses(theta), 0.0) * weights, axis=1))
+    return np.asarray(np.sum(np.where(weights > 0, problem.losses(theta), 0.0) * weights, axis=1))
 
 
 def _followed(
-    problem: Problem, profile: Any, theta: Floats, held: NDArray[np.intp], sign: Floats, units: Floats
+    profile: Profile, theta: Floats, held: NDArray[np.intp], sign: Floats, units: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Where P ends (B, p), and whether it fell and levelled off there; (B,)."""
     every, unit = np.arange(len(theta)), units[held]
