@@ -60,6 +60,10 @@ def place(request, tmp_path):
     return f"{root}/{uuid.uuid4().hex}/study"
 
 
+MANY = (0.0,) * 8
+"""Attempts where the limit is about a second, which a busy machine may take for any answer."""
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """No rests between attempts, and little patience."""
@@ -151,7 +155,9 @@ FAULTS = {
 def test_faults_on_the_way_change_nothing(spec, expected, faulty_s3, quick, kind, monkeypatch):
     root, proxy = faulty_s3
     folder = uuid.uuid4().hex
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setattr(remote, "_FIRST_PAUSES", MANY)
+    monkeypatch.setattr(remote, "_PAUSES", MANY)
+    monkeypatch.setenv(VARIABLE, "1" if kind == "silent" else "20")
     faults = [
         Fault(name, on=request.replace(b"{}", folder.encode()), times=1, seconds=0.2)
         for name, request in FAULTS[kind]
@@ -248,14 +254,15 @@ def test_a_wait_says_what_it_is_for(faulty_s3, quick, monkeypatch, capsys):
     root, proxy = faulty_s3
     monkeypatch.setattr(progress_bar, "_logged", True)
     monkeypatch.setattr(remote, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(remote, "_FIRST_PAUSES", MANY)
     monkeypatch.setenv(VARIABLE, "1.5")
     directory = open_directory(f"{root}/wait")
     with proxy.inflicting(Fault("silent", times=1)):
         assert not directory.exists("point.parquet")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [
+    assert lines[:2] == [
         f"{root}/wait: waiting for an answer while looking for point.parquet, for up to 1.5 s",
-        f"{root}/wait: no answer for 1.5 s while looking for point.parquet; attempt 2 of 2 follows in 0 s",
+        f"{root}/wait: no answer for 1.5 s while looking for point.parquet; attempt 2 of 9 follows in 0 s",
     ]
 
 
