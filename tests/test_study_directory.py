@@ -398,6 +398,13 @@ def test_a_missing_table_is_the_cause_and_not_its_interpretation(tmp_path):
     assert "unknown interpretation 'standard'" in said and "as_given" in said
 
 
+def test_commands_show_nothing_of_xlas_log_unless_told_otherwise(monkeypatch, capsys):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert main(["datasets"]) == 0 and os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    assert main(["datasets"]) == 0 and os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+
+
 def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
     from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 
