@@ -32,7 +32,8 @@ from chinchilla_jax.study.execution.executors import EXECUTORS
 
 COMMANDS = (
     "fit", "bootstrap", "study", "report", "coverage", "influence", "breakdown", "diagnose",
-    "forms", "objectives", "wald", "plan", "inference", "isoflop", "flops", "progress", "datasets", "doctor",
+    "forms", "objectives", "wald", "compare", "predict", "backtest", "plan", "inference", "isoflop", "flops",
+    "progress", "datasets", "doctor",
 )  # fmt: skip
 STATUSES = {"CONVERGED", "MAX_STEPS", "UNIDENTIFIED", "INVALID", "BOUNDARY"}
 # One number of starts and of resamples throughout, and always 240 runs: what is compiled once serves all.
@@ -409,6 +410,7 @@ def test_fit_as_json():
         "status",
         "reason",
         "certificate",
+        "goodness",
         "steps",
         "starts",
         "residual_scale",
@@ -530,6 +532,7 @@ def test_bootstrap_as_json():
         "point",
         "parameters",
         "tokens_per_param",
+        "cost",
         "no_optimum",
         "other_boundary",
         "warnings",

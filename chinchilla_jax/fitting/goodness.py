@@ -23,6 +23,7 @@ import numpy as np
 from chinchilla_jax._util.text import plain_number
 from chinchilla_jax.datasets.groupings import members_of
 from chinchilla_jax.fitting.automatic_delta import robust_scale
+from chinchilla_jax.fitting.f_tail import f_tail
 from chinchilla_jax.fitting.unlike_rows import cut_off
 
 if TYPE_CHECKING:
@@ -114,8 +115,6 @@ def goodness_of(point: FitResult, runs: Runs) -> Goodness | None:
 
 
 def _lack_of_fit(runs: Runs, residuals: Floats, point: FitResult) -> LackOfFit | None:
-    from scipy.special import fdtrc
-
     members = _configurations(runs, point.model.variables[2:])
     counts = np.bincount(members)
     free, rest = len(counts) - point.model.size, len(runs) - len(counts)
@@ -127,7 +126,7 @@ def _lack_of_fit(runs: Runs, residuals: Floats, point: FitResult) -> LackOfFit |
     if not within > 0:  # the rows of a configuration are copies of one run
         return None
     ratio = float(counts @ means**2) / free / (within / rest)
-    return LackOfFit(F=ratio, degrees=(free, rest), p=float(fdtrc(free, rest, ratio)))
+    return LackOfFit(F=ratio, degrees=(free, rest), p=f_tail(ratio, free, rest))
 
 
 def _configurations(runs: Runs, variables: tuple[str, ...]) -> NDArray[np.int64]:

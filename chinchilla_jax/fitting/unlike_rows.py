@@ -30,6 +30,7 @@ import numpy as np
 from chinchilla_jax._util.errors import short
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.group_columns import is_run_name
+from chinchilla_jax.fitting.f_tail import f_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,8 +133,6 @@ def _condition(column: str, label: str) -> str:
 
 
 def _explained(name: str, members: Members, common: Floats, errors: Floats, trials: int) -> Explained:
-    from scipy.special import fdtrc
-
     counts = np.bincount(members)
     rest, rank = _rest(common, errors)
     models = [_rest_of_shifts(members, counts, common[:, 1:], errors)]
@@ -148,7 +147,7 @@ def _explained(name: str, members: Members, common: Floats, errors: Floats, tria
             continue
         share = 1 - (left / free) / (rest / (len(errors) - rank - 2))
         ratio = (rest - left) / (more - rank) / (left / free)
-        p = min(float(fdtrc(more - rank, free, max(ratio, 0.0))) * trials, 1.0)
+        p = min(f_tail(max(ratio, 0.0), more - rank, free) * trials, 1.0)
         if share > best.share:
             best = Explained(name, len(counts), share, p)
     return best
