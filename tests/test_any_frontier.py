@@ -14,7 +14,7 @@ from chinchilla_jax import UsageError, planning
 from chinchilla_jax.cli import law_source
 from chinchilla_jax.laws import SIX_ND, Cost, RepeatedData
 from chinchilla_jax.laws.best_allocation import Found, searched_allocation
-from chinchilla_jax.planning.any_frontier import Frontier
+from chinchilla_jax.planning.any_frontier import Frontier, rising_root
 from chinchilla_jax.planning.frontier import compute_overhead
 
 RUNS = cj.load_runs("chinchilla")
@@ -126,6 +126,25 @@ def test_the_budget_for_a_size_for_tokens_and_for_a_loss():
     expected = compute_overhead(plain.along(COST), 1e9**COST.params_power, 1e12**COST.tokens_power)
     np.testing.assert_allclose(frontier.overhead(1e9, 1e12), expected, rtol=1e-6)
     np.testing.assert_allclose(frontier.loss(1e9, 1e12), plain.loss(1e9, 1e12), rtol=1e-12)
+
+
+def test_a_flat_optimum_is_not_one_out_of_reach():
+    known = np.log([1e16, 1e4, 3e19])  # from here on every division is as good
+
+    def function(log_flops):
+        return np.where(log_flops < known + 2.0, log_flops - known, np.nan)
+
+    np.testing.assert_allclose(rising_root(function, known.shape), np.exp(known))
+    shift = np.array([5.0, math.nan, -1.0])  # beyond what is reached, never known, within
+    found = rising_root(lambda x: function(x) - shift, known.shape)
+    np.testing.assert_allclose(found, [math.inf, math.nan, 3e19 / math.e])
+    flat = LAW.fitted(np.array([LAW.internal(NUMBERS | {"A": 0.0, "B": 0.0}, DESIGN)] * 2), DESIGN)
+    frontier = Frontier(laws=flat, cost=COST, variables={})
+    assert np.isnan(frontier.budget("loss", 2.0)).all() and np.isnan(frontier.overhead(1e9, 1e12)).all()
+    sample = planning.LawSample(laws=flat, point=flat[0], source="a flat law")
+    for target in ({"loss": 2.0}, {"params": 1e9}):
+        with pytest.raises(cj.ChinchillaError, match="no longer depends on how this budget is divided"):
+            planning.plan(sample, **target)
 
 
 def test_a_plan_on_limited_tokens():

@@ -74,7 +74,7 @@ def _searched(frontier: Frontier, target: str, value: float, ratio: float) -> di
         cost.params_power + cost.tokens_power
     )
     rule = frontier.overhead(np.exp(log_rule), ratio * np.exp(log_rule))
-    beyond = np.where(reachable, np.nan, np.inf)
+    beyond = np.where(np.isinf(flops), np.inf, np.nan)
     named = {
         "flops": flops,
         "params": np.where(inside, active / frontier.share, beyond),

@@ -28,6 +28,7 @@ from chinchilla_jax.planning.frontier import compute_overhead
 Array = NDArray[np.float64]
 _USUAL, _DECADE, _DECADES = math.log(1e21), math.log(10.0), 30
 _STEPS, _SETTLED = 80, 1e-11  # of ln C
+_NARROW = 1e-3  # of ln C, between a budget that is too small and one whose optimum is flat
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Frontier:
         return np.where(known, np.exp(values), np.nan)
 
     def budget(self, target: str, value: ArrayLike) -> Array:
-        """The budget (R,) at which `target` is `value`; +inf for what no budget reaches.
+        """The budget (R,) at which `target` is `value`; +inf for what no budget reaches, NaN if unknown.
 
         Args:
             target: "params" (active), "tokens" (counts) or "loss" (nats per token).
@@ -87,7 +88,7 @@ class Frontier:
                     return wanted - np.log(self.loss(active, tokens))
                 return np.log(active if target == "params" else tokens) - wanted
 
-        return _rising_root(excess, self.laws.shape)
+        return rising_root(excess, self.laws.shape)
 
     def overhead(self, active: ArrayLike, tokens: ArrayLike) -> Array:
         """Compute of a model over that of the cheapest with the same loss, less 1, (R,)."""
@@ -99,34 +100,23 @@ class Frontier:
         flops = cost.flops(n, d)
         best, best_tokens, _ = self.best(flops)
         least = self.budget("loss", self.loss(n, d))
+        # The model itself has this loss: where no optimum is found to have it, the least is unknown.
+        least = np.where(np.isinf(least), np.nan, least)
         found = np.maximum(flops / least - 1.0, 0.0)
         # At the optimum itself the root is ill-conditioned, and the answer known.
         at_best = np.isclose(n, best, rtol=1e-9) & np.isclose(d, best_tokens, rtol=1e-9)
         return np.where(at_best, 0.0, found)
 
 
-def _rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-    """Exp of the root of functions that rise, (R,); +inf where none is within reach.
+def rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
+    """Exp of the root of functions that rise, (R,); +inf above all their values, NaN where it is unknown.
 
-    From a usual budget a bracket is widened, by decades, to where the sign changes; the Illinois method, with
-    a bisection now and then, does the rest.
+    From a usual budget the places move by decades to where the sign changes; the Illinois method, with a
+    bisection now and then, does the rest. A function is NaN where the optimum is flat, which is at large
+    budgets: such a place is above the root, or above all that the function is known to reach.
     """
-    low = high = np.full(shape, _USUAL)
-    below = above = function(low)
-    for step in range(1, _DECADES + 1):
-        down, up = below >= 0, above < 0
-        if not (down | up).any():
-            break
-        lower, upper = (
-            np.where(down, _USUAL - step * _DECADE, low),
-            np.where(up, _USUAL + step * _DECADE, high),
-        )
-        # What was the end before is now the other one: the root is between the last two places.
-        high, above = np.where(down, low, high), np.where(down, below, above)
-        low, below = np.where(up, high, low), np.where(up, above, below)
-        below, above = np.where(down, function(lower), below), np.where(up, function(upper), above)
-        low, high = np.where(down, lower, low), np.where(up, upper, high)
-    lost = ~((below < 0) & (above >= 0))
+    low, high, below, above, beyond = _bracket(function, shape)
+    lost = np.isnan(low) | np.isnan(high)
     low, high = np.where(lost, _USUAL, low), np.where(lost, _USUAL, high)
     below, above = np.where(lost, -1.0, below), np.where(lost, 1.0, above)
     side, before = np.zeros(shape), np.full(shape, np.nan)
@@ -139,7 +129,7 @@ def _rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> 
             break
         before = before if bisects else x
         value = function(x)
-        value = np.where(lost, 0.0, value)
+        value = np.where(lost, 0.0, np.where(np.isnan(value), 1.0, value))  # flat: above the root
         left = ~(value > 0)
         # Illinois: an end that stays for a second time counts for half.
         above = np.where(left & (side < 0), above / 2, above)
@@ -148,7 +138,32 @@ def _rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> 
         high, above = np.where(left, high, x), np.where(left, above, value)
         side = np.where(left, -1.0, 1.0)
     with np.errstate(over="ignore"):
-        return np.where(lost, np.inf, np.exp(x))
+        return np.where(lost, np.where(beyond, np.inf, np.nan), np.exp(x))
+
+
+def _bracket(
+    function: Callable[[Array], Array], shape: tuple[int, ...]
+) -> tuple[Array, Array, Array, Array, NDArray[np.bool_]]:
+    """Places around the root and the values there, NaN where there are none; whether all values are below."""
+    x = np.full(shape, _USUAL)
+    low, high, below, above, flat = (np.full(shape, np.nan) for _ in range(5))
+    while True:
+        value = function(x)
+        value = np.where(np.isinf(value), np.nan, value)  # an optimum at an edge
+        under, over = value < 0, value >= 0
+        low, below = np.where(under, x, low), np.where(under, value, below)
+        high, above = np.where(over, x, high), np.where(over, value, above)
+        flat = np.where(np.isnan(value), x, flat)
+        end = np.fmin(high, flat)
+        new = np.where(
+            np.isnan(end), low + _DECADE, np.where(np.isnan(low), end - _DECADE, 0.5 * (low + end))
+        )
+        narrow = end - low < _NARROW
+        too_far = np.abs(new - _USUAL) > (_DECADES + 0.5) * _DECADE
+        done = (under | over) & (low < high) | narrow | too_far
+        if done.all():
+            return low, high, below, above, ~np.isnan(low) & np.isnan(high)
+        x = np.where(done, x, new)
 
 
 def edges(found: NDArray[np.int8]) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from chinchilla_jax._util.errors import NoOptimumError, UsageError, short
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.best_allocation import SPARSITY, Found
-from chinchilla_jax.laws.compute import RULE_OF_THUMB, Cost
+from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB, Cost
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import (
@@ -246,7 +246,9 @@ def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> N
     if np.isinf(point["flops"]):
         raise UsageError(f"{asked} cannot be reached with any budget ({sample.source}); ask for less")
     if np.isnan(point["tokens_per_param"]) and isinstance(sample.point, FittedLaw):
-        found = sample.point.allocate(float(point["flops"]), sample.cost, **sample.variables).found
+        # Where no budget is known to have it, a usual one shows why.
+        budget = float(np.nan_to_num(point["flops"], nan=GOPHER_FLOPS))
+        found = sample.point.allocate(budget, sample.cost, **sample.variables).found
         said = ", ".join(f"{name} {value:g}" for name, value in sample.variables.items())
         raise NoOptimumError(
             f"{sample.source}: law {sample.laws_name} has no best size for {asked}"
