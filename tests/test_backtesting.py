@@ -1,5 +1,6 @@
 """`cj.backtest`: predictions of runs that were held out, against fits of the same runs; calibration."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import chinchilla_jax as cj
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning import Calibration
+from chinchilla_jax.planning.backtesting import _calibration
 
 QUICK = {"objective": "squared", "scheme": "pairs", "resamples": 40}
 
@@ -69,10 +71,8 @@ def test_calibrated_intervals_hold_what_they_promise_on_the_backtest_itself():
     calibration = found.calibration
     assert found.table["in_new_run"].mean() < 0.6
     assert list(calibration.factors) == sorted(calibration.factors)
-    factor = calibration.factor(found.table["log_distance"])
-    loss = np.log(found.table["loss"])
-    low = loss + factor * (np.log(found.table["new_run_low"]) - loss)
-    high = loss + factor * (np.log(found.table["new_run_high"]) - loss)
+    limits = np.log(found.table[["new_run_low", "new_run_high"]].to_numpy().T)
+    low, high = calibration.widened(limits, found.table["log_distance"])
     observed = np.log(found.table["observed"])
     assert ((low <= observed) & (observed <= high)).mean() >= 0.8
 
@@ -82,11 +82,28 @@ def test_a_prediction_is_widened_by_the_factor_of_its_distance():
     places = {"params": [1e9, 1e11], "tokens": [2e10, 2e12]}
     calibration = Calibration(decades=(0.0, 1.0), factors=(1.5, 3.0), counts=(10, 10), level=0.8)
     plain, wide = cj.predict(boot, places).table, cj.predict(boot, places, calibration=calibration).table
-    ratio = np.log(wide["new_run_high"] / wide["loss"]) / np.log(plain["new_run_high"] / plain["loss"])
-    assert np.allclose(ratio, [1.5, 3.0])
+    widths = [np.log(each["new_run_high"] / each["new_run_low"]) for each in (wide, plain)]
+    assert np.allclose(widths[0] / widths[1], [1.5, 3.0])
     pd.testing.assert_series_equal(wide["mean_high"], plain["mean_high"])
     with pytest.raises(cj.UsageError, match=r"the calibration is of level 0.8, the intervals of 0.95"):
         cj.predict(boot, places, level=0.95, calibration=calibration)
+
+
+def test_an_interval_beside_its_estimate_is_scored_and_widened_about_its_middle():
+    columns = {"loss": 2.0, "observed": 2.02, "new_run_low": 1.9, "new_run_high": 1.999}
+    table = pd.DataFrame({**columns, "log_distance": np.zeros(20)})
+    limits = np.log([[1.9], [1.999]])
+    low, high = _calibration(table, 0.8).widened(limits, np.zeros(1))
+    assert low < limits[0]
+    assert high == pytest.approx(np.log(2.02))
+
+
+def test_too_few_runs_for_the_level_are_named():
+    few = Calibration(decades=(0.0, 0.5), factors=(1.5, 3.0), counts=(19, 12), level=0.95)
+    assert few.sentence.endswith(
+        "from 0.5 decades the largest miss is taken, which may be too little: 0.95 needs 19 runs"
+    )
+    assert not dataclasses.replace(few, counts=(19, 19)).doubt
 
 
 def test_other_axes_and_groups():

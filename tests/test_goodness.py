@@ -73,6 +73,15 @@ def test_without_replicates_there_is_no_test_and_a_weightless_run_does_not_count
     )
 
 
+def test_lack_of_fit_is_not_tested_where_its_assumptions_do_not_hold():
+    runs = planted(0)
+    assert cj.fit(runs, objective="asymmetric").goodness.lack_of_fit is None
+    weights = np.where(np.arange(len(runs)) % 3 == 0, 1.0, 0.01)
+    assert cj.fit(runs, objective="squared", weights=weights).goodness.lack_of_fit is None
+    same = cj.fit(runs, objective="squared", weights=np.full(len(runs), 0.5)).goodness.lack_of_fit
+    assert pytest.approx(cj.fit(runs, objective="squared").goodness.lack_of_fit.F) == same.F
+
+
 @pytest.mark.parametrize("command", [["fit"], ["bootstrap", "--resamples", "20"]])
 def test_commands_print_it(command, capsys):
     main([command[0], "chinchilla", *command[1:]])

@@ -46,6 +46,14 @@ def test_the_mean_is_the_interval_of_the_laws_and_a_new_run_is_wider(boot):
     pd.testing.assert_frame_equal(table, again)
 
 
+def test_an_interval_that_leaves_out_the_estimate_is_doubted(boot):
+    found = cj.predict(boot, {"params": [1e9], "tokens": [2e10]})
+    assert found.doubts == [""]
+    above = found.table["loss"] * 1.001
+    moved = dataclasses.replace(found, table=found.table.assign(new_run_low=above))
+    assert moved.doubts == ["the interval of a new run leaves out the estimate"]
+
+
 def test_errors_of_least_squares_are_residuals_over_the_square_root_of_what_leverage_leaves():
     runs = planted(1)
     boot = cj.bootstrap(runs, resamples=2, objective="squared", scheme="pairs")

@@ -1,5 +1,6 @@
 """`cj.compare`: multipliers against root finding, pairing, sharing, what is refused, the command."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -19,6 +20,7 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier_at_size,
 )
 from chinchilla_jax.planning.recipe_sharing import SHARED
+from chinchilla_jax.planning.recipe_tables import Frontiers, crossing_table
 from chinchilla_jax.planning.recipes import is_compute_only, load_recipe
 
 SAVED = 2.0  # how many times the compute B saves
@@ -95,6 +97,23 @@ def test_a_crossing_is_where_the_losses_agree():
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert np.isnan(first_crossing(np.ones((1, 400)), grid)[0])
     assert np.isfinite(first_crossing(np.array([[-1.0, np.inf, np.inf]]), grid[:3])[0])
+
+
+def test_a_crossing_that_its_resamples_leave_out_is_doubted():
+    draws = {"E": np.full(20, 1.7), "log_k": np.linspace(4.0, 4.1, 20), "gamma": np.full(20, 0.15)}
+    steeper = {**draws, "log_k": draws["log_k"] + 2.4, "gamma": draws["gamma"] + 0.05}  # cross at e^48
+    points = [{name: values[0] for name, values in each.items()} for each in (draws, steeper)]
+    points[1]["log_k"] = points[0]["log_k"] + 2.2  # and the estimate at e^44
+    found = Frontiers(
+        points=dict(zip("ab", (Frontier(**each) for each in points), strict=True)),
+        draws={"a": Frontier(**draws), "b": Frontier(**steeper)},
+        warnings=(),
+    )
+    budgets = np.geomspace(1e17, 1e24, 41)
+    assert "leaves out the estimate" in crossing_table(found, budgets, 0.8)["doubt"].iloc[0]
+    points[1]["log_k"] = points[0]["log_k"] + 2.4
+    held = dataclasses.replace(found, points={"a": found.points["a"], "b": Frontier(**points[1])})
+    assert crossing_table(held, budgets, 0.8)["doubt"].tolist() == [""]
 
 
 def test_the_table_says_what_was_planted(compared):

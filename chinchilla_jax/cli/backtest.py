@@ -101,7 +101,9 @@ def _fields(runs: Runs, found: Backtest, law: Law, resamples: int, seed: int) ->
         "sentence": found.sentence,
         "bands": output.records(found.bands),
         "optima": output.records(found.optima),
-        "calibration": None if found.calibration is None else dataclasses.asdict(found.calibration),
+        "calibration": None
+        if found.calibration is None
+        else {**dataclasses.asdict(found.calibration), "doubt": found.calibration.doubt or None},
         "predictions": output.records(found.table),
         "skipped": found.skipped,
     }

@@ -249,8 +249,8 @@ def _print_crossings(found: Comparison) -> None:
         low, high = found.curve["flops"].min(), found.curve["flops"].max()
         output.print_paragraph(
             f"{row['recipe']} and {found.baseline} cross at {at}; of the resamples, {row['share']:.0%} cross "
-            f"between {low:.3g} and {high:.3g} FLOP, {found.level:.0%} of these from {row['low']:.3g} to "
-            f"{row['high']:.3g}"
+            f"between {low:.3g} and {high:.3g} FLOP, {found.level:.0%} of these for the first time from "
+            f"{row['low']:.3g} to {row['high']:.3g}{'; ' if row['doubt'] else ''}{row['doubt']}"
         )
 
 

@@ -11,6 +11,9 @@ F = (S_b / (k - p)) / (S_w / (n - k)) compares how far k configurations are from
 how far runs of one configuration are from each other (Draper & Smith 1998, Applied Regression Analysis, 2.1).
 A large F says that the law is wrong, or that runs of one configuration share an error. Residuals are cut off
 at three robust standard deviations, so that a failed run does not hide what the others show.
+
+F assumes errors around the law of mean 0 and of one variance. An objective that is not symmetric puts the law
+beside that mean, and unequal weights say nothing certain of the variances: neither is tested.
 """
 
 from __future__ import annotations
@@ -25,16 +28,19 @@ from chinchilla_jax.datasets.groupings import members_of
 from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.f_tail import f_tail
 from chinchilla_jax.fitting.unlike_rows import cut_off
+from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.laws import Objective
 
     Floats = NDArray[np.float64]
 
 _SPARE = 3  # degrees of freedom on either side, below which nothing is tested
+_EQUAL = 1e-9  # difference of weights, or of penalties, that is rounding
 _ARITHMETIC = 1e-11  # residuals of this size are rounding
 
 
@@ -64,7 +70,8 @@ class Goodness:
         largest_percent: observed loss over the law's, less 1, of the run with the largest residual, in per
             cent.
         largest_row: where that run is in its table: "row 61".
-        lack_of_fit: None where too few configurations have several runs.
+        lack_of_fit: None where too few configurations have several runs, the objective is not symmetric, or
+            the runs have unequal weights.
     """
 
     scale_percent: float
@@ -105,13 +112,26 @@ def goodness_of(point: FitResult, runs: Runs) -> Goodness | None:
     residuals, logs = point.residuals, np.log(runs.loss)
     spread = float(weights @ (logs - weights @ logs / weights.sum()) ** 2)
     worst = int(np.argmax(np.where(kept, np.abs(residuals), -1.0)))
+    testable = np.ptp(weights[kept]) <= _EQUAL * weights.max() and _is_symmetric(
+        point.objective, residuals[kept]
+    )
     return Goodness(
         scale_percent=100 * robust_scale(residuals, point.weights, point.model.size),
         r_squared=1 - float(weights @ residuals**2) / spread if spread > 0 else float("nan"),
         largest_percent=100 * float(np.expm1(-residuals[worst])),
         largest_row=runs.name_row(worst),
-        lack_of_fit=_lack_of_fit(runs.take(kept), residuals[kept], point),
+        lack_of_fit=_lack_of_fit(runs.take(kept), residuals[kept], point) if testable else None,
     )
+
+
+def _is_symmetric(objective: Objective, residuals: Floats) -> bool:
+    """Whether residuals of either sign cost the same."""
+    if not isinstance(objective, (AsymmetricError, OwnObjective)):
+        return True
+    ones = np.ones_like(residuals)
+    sizes = np.abs(residuals)
+    over, under = (float(objective.value(sign * sizes, ones)) for sign in (1.0, -1.0))
+    return abs(over - under) <= _EQUAL * max(over, under)
 
 
 def _lack_of_fit(runs: Runs, residuals: Floats, point: FitResult) -> LackOfFit | None:

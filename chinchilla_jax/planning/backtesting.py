@@ -5,22 +5,23 @@
 | window   |        |       | runs up to a value of compute, size or tokens, or all but one group            |
 | distance | d      | (m,)  | ln of the compute of a run that was held out over the largest of its window    |
 | error    |        | (m,)  | predicted over observed loss, less 1                                           |
-| score    | s      | (m,)  | |ln L - ln predicted| over the width of the new run's interval on that side    |
+| score    | s      | (m,)  | |ln L - middle| over half the width of the new run's interval, in logs         |
 | factor   |        |       | quantile of the scores of a band of distances, at least 1                      |
 
 Each window is fitted and bootstrapped as if the other runs did not exist, and predicts these with the
 interval
 of the law's mean and that of a new run. Beside the law stand rivals that need none: the lowest loss seen, a
 power law of compute through the lowest losses (L = k C^-g by least squares), and the nearest run in ln N and
-ln D. Intervals multiplied by the factors of their distance (split conformal prediction, Lei et al. 2018, J.
-Am.
-Stat. Assoc. 113:1094, with scores normalised by the width) would have held the share of the runs that they
-promise; runs of one window err together, so that this is no guarantee.
+ln D. Intervals widened about their middle by the factors of their distance (conformalised quantile
+regression, Romano et al. 2019, NeurIPS, with scores in units of half the width) would have held the share of
+the runs that they promise. A score is not measured from the estimate, which an interval need not hold. Runs
+of one window err together, so that this is no guarantee.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.datasets.groupings import members_of
@@ -59,6 +61,7 @@ _BANDS = (0.0, 0.5, 1.0, 2.0)
 """Decades of compute beyond the window at which bands of distance begin; the first is inside or near it."""
 _LEAST_WINDOW, _LEAST_SCORES = 12, 10
 _DECADE = math.log(10.0)
+_NARROWEST = 1e-12  # half width of an interval of the log loss, below which it is rounding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,30 @@ class Calibration:
             f"{factor:.2f} from {start:g} decades ({count} runs)"
             for start, factor, count in zip(self.decades, self.factors, self.counts, strict=True)
         )
-        return f"intervals of new runs are widened by what a backtest has measured: {shown}"
+        said = f"intervals of new runs are widened by what a backtest has measured: {shown}"
+        return f"{said}; {self.doubt}" if self.doubt else said
+
+    def widened(self, limits: Floats, log_distance: Floats) -> Floats:
+        """Limits (2, m) of the log loss, as far from their middle as the factors say: never narrower."""
+        middle, half = limits.mean(axis=0), (limits[1] - limits[0]) / 2
+        reach = self.factor(log_distance) * half
+        return np.stack([middle - reach, middle + reach])
+
+    @property
+    def doubt(self) -> str:
+        """That bands have too few runs for the level, so that no finite factor is enough; "" for none."""
+        short_of = [
+            f"{start:g}"
+            for start, count in zip(self.decades, self.counts, strict=True)
+            if _rank(count, self.level) > count
+        ]
+        if not short_of:
+            return ""
+        least = next(n for n in itertools.count(1) if _rank(n, self.level) <= n)
+        return (
+            f"from {list_text(short_of)} decades the largest miss is taken, which may be too little: "
+            f"{self.level:.5g} needs {least} runs"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -298,11 +324,16 @@ def _bands(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def _rank(count: int, level: float) -> int:
+    """Which of the sorted scores is the conformal quantile; above `count` where that is infinite."""
+    return math.ceil((count + 1) * level - 1e-9)
+
+
 def _calibration(table: pd.DataFrame, level: float) -> Calibration | None:
-    loss, observed = np.log(table["loss"].to_numpy()), np.log(table["observed"].to_numpy())
-    above = observed > loss
-    width = np.where(above, np.log(table["new_run_high"]) - loss, loss - np.log(table["new_run_low"]))
-    scores = np.abs(observed - loss) / np.maximum(width, 1e-12)
+    low, high, observed = (
+        np.log(table[name].to_numpy()) for name in ("new_run_low", "new_run_high", "observed")
+    )
+    scores = np.abs(observed - (low + high) / 2) / np.maximum((high - low) / 2, _NARROWEST)
     bands = _band_of(table)
     decades: list[float] = []
     factors: list[float] = []
@@ -311,7 +342,7 @@ def _calibration(table: pd.DataFrame, level: float) -> Calibration | None:
         of = np.sort(scores[bands == band])
         if len(of) < _LEAST_SCORES:
             continue
-        rank = min(math.ceil((len(of) + 1) * level), len(of))
+        rank = min(_rank(len(of), level), len(of))
         decades.append(_BANDS[int(band)])
         factors.append(max(float(of[rank - 1]), 1.0, *factors))
         counts.append(len(of))

@@ -30,7 +30,7 @@ from chinchilla_jax.planning.allocation import (
     sampled_allocation,
 )
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
-from chinchilla_jax.planning.plausibility import plan_doubts
+from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS, plan_doubts
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
 
-NEW_RUN_LOSS = "new_run_loss"
 TARGETS = ("flops", "params", "tokens", "loss")
 
 

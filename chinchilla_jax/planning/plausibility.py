@@ -40,6 +40,8 @@ class Counts(Protocol):
     def tokens(self) -> NDArray[np.float64]: ...  # noqa: D102
 
 
+NEW_RUN_LOSS = "new_run_loss"
+"""The row of a plan with the loss of one run."""
 PLAUSIBLE_RATIOS = (0.1, 1e4)
 FARTHEST = 10.0
 _NEAR_COST = (
@@ -111,6 +113,17 @@ def overhead_doubt(estimate: float, low: float, high: float) -> str:
     return f"never below 0: read as up to {100 * high:.3g}%" if estimate < low else ""
 
 
+def interval_doubt(estimate: float, low: float, high: float, of: str = "") -> str:
+    """That an interval leaves its estimate out; "" where it does not.
+
+    New runs scatter about the middle of the losses. An objective that is not symmetric puts the law to one
+    side of that, and a narrow interval then leaves it out.
+    """
+    return (
+        "" if low / _ROUNDING <= estimate <= high * _ROUNDING else f"the interval {of}leaves out the estimate"
+    )
+
+
 def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
     """That a measured cost is extrapolated; "" where its runs reach that far, or nothing was measured."""
     if cost.evidence is None or not cost.evidence.n or not (0 < params < math.inf and 0 < tokens < math.inf):
@@ -142,6 +155,8 @@ def plan_doubts(table: pd.DataFrame, largest: float | None, cost: Cost = SIX_ND)
         )
         both = compute_doubt(rows["flops"][HEADLINE], largest), cost_doubt(cost, *counts)
         found["flops"] = "; ".join(filter(None, both))
+    if NEW_RUN_LOSS in rows:
+        found[NEW_RUN_LOSS] = interval_doubt(*(rows[NEW_RUN_LOSS][name] for name in INTERVAL_COLUMNS))
     if "rule_overhead" in rows:
         found["rule_overhead"] = overhead_doubt(*(rows["rule_overhead"][name] for name in INTERVAL_COLUMNS))
     return {quantity: doubt for quantity, doubt in found.items() if doubt}

@@ -26,7 +26,7 @@ from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
 from chinchilla_jax.planning.mixed_draws import mixed_limits, spreads
-from chinchilla_jax.planning.plausibility import compute_doubt
+from chinchilla_jax.planning.plausibility import compute_doubt, interval_doubt
 from chinchilla_jax.planning.prediction_places import (
     Places,
     distance,
@@ -90,9 +90,12 @@ class Prediction:
     def doubts(self) -> list[str]:
         """What makes each row hard to believe; "" for most."""
         found = []
-        for flops, inside in zip(self.table["flops"], self.table["inside"], strict=True):
-            far = compute_doubt(float(flops), self.largest_flops)
-            found.append(far or ("" if inside else "outside the runs"))
+        for row in self.table.to_dict("records"):
+            far = compute_doubt(math.exp(row["log_distance"]), 1.0) or (
+                "" if row["inside"] else "outside the runs"
+            )
+            apart = interval_doubt(row["loss"], row["new_run_low"], row["new_run_high"], "of a new run ")
+            found.append("; ".join(filter(None, (far, apart))))
         return found
 
 
@@ -139,8 +142,8 @@ def predict(
         for row, values in ((0, means), (2, runs)):
             limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
     if calibration is not None:
-        factor = _factor(calibration, level, distance(found, boot))
-        limits[2:] = np.exp(point + factor * (np.log(limits[2:]) - point))
+        _require_level(calibration, level)
+        limits[2:] = np.exp(calibration.widened(np.log(limits[2:]), distance(found, boot)))
     counts = {name: getattr(found, name) for name in ("params", "tokens")}
     table = pd.DataFrame({**counts, **found.variables, "flops": found.flops, "loss": np.exp(point)})
     table = table.assign(**dict(zip(_LIMITS, limits, strict=True)))
@@ -206,13 +209,12 @@ def _predict_together(
     )
 
 
-def _factor(calibration: Calibration, level: float, log_distance: Floats) -> Floats:
+def _require_level(calibration: Calibration, level: float) -> None:
     if abs(calibration.level - level) > 1e-9:
         raise UsageError(
             f"predict: the calibration is of level {calibration.level:g}, the intervals of {level:g}; "
             "backtest at the level of the intervals"
         )
-    return calibration.factor(log_distance)
 
 
 def share_below(boot: BootstrapResult, places: Places, losses: Floats, seed: int = 0) -> Floats:

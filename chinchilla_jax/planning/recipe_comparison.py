@@ -80,8 +80,9 @@ class Comparison:
             difference, difference_low, difference_high.
         curve: recipe, flops, multiplier, low, high, band_low, band_high.
         losses: compute-optimal losses of every recipe: recipe, flops, loss, low, high.
-        crossings: where the better recipe changes, within the range of the curve: recipe, flops, low, high
-            (of the resamples that cross), share (of the resamples that do).
+        crossings: where the better recipe changes first, within the range of the curve: recipe, flops, low,
+            high (of the first crossing of the resamples that cross), share (of the resamples that do), doubt
+            (that the interval leaves out the estimate).
         places: at fixed runs: recipe, params, tokens, loss, difference with low and high; same_ratio, the
             multiplier at the same tokens per parameter, and same_size, that at the same size, each with low
             and high. None where none are asked for.

@@ -21,6 +21,7 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier_at_ratio,
     log_multiplier_at_size,
 )
+from chinchilla_jax.planning.plausibility import interval_doubt
 from chinchilla_jax.planning.recipe_draws import RecipeLaws
 from chinchilla_jax.planning.recipe_sharing import SharingTest, sharing_tests
 
@@ -165,8 +166,16 @@ def crossing_table(found: Frontiers, budgets: Floats, level: float) -> pd.DataFr
         at = first_crossing(point[None], np.log(budgets))
         every = first_crossing(draws, np.log(budgets))
         low, high = np.exp(interval(every[:, None], level))[:, 0]
-        rows.append((name, float(np.exp(at[0])), low, high, float(np.mean(~np.isnan(every)))))
-    return pd.DataFrame(rows, columns=["recipe", "flops", "low", "high", "share"])
+        share = float(np.mean(~np.isnan(every)))
+        rows.append((name, float(np.exp(at[0])), low, high, share, _crossing_doubt(np.exp(at[0]), low, high)))
+    return pd.DataFrame(rows, columns=["recipe", "flops", "low", "high", "share", "doubt"])
+
+
+def _crossing_doubt(estimate: float, low: float, high: float) -> str:
+    """That the resamples cross elsewhere; "" where their interval holds the estimate, or there is none."""
+    if math.isnan(estimate) or math.isnan(low) or not interval_doubt(estimate, low, high):
+        return ""
+    return "the interval is of the first crossing of the resamples that cross, and leaves out the estimate"
 
 
 def place_table(laws: RecipeLaws, places: Sequence[tuple[float, float]], level: float) -> pd.DataFrame:
