@@ -147,6 +147,24 @@ def test_a_flat_optimum_is_not_one_out_of_reach():
             planning.plan(sample, **target)
 
 
+def test_a_model_without_an_optimum_to_compare_with():
+    theta = np.array(fitted(8).theta)
+    nowhere = LAW.internal(NUMBERS | {"A": 0.0, "B": 0.0}, DESIGN)  # every division is as good
+    theta[::2] = nowhere
+    models = planning.known_models().iloc[:1].assign(params=2e9, tokens=4e12)
+    laws, point = LAW.fitted(theta, DESIGN), sampled().point
+    some = planning.LawSample(laws=laws, point=point, source="half of them flat")
+    row = planning.place_models(some, models).iloc[0]
+    assert row["verdict"] == "over-trained" and (row["p_under"], row["p_over"]) == (0, 1)
+    assert np.isfinite([row["optimal_low"], row["optimal_high"], row["overhead_low"], row["loss_low"]]).all()
+    none = dataclasses.replace(some, point=LAW.fitted(nowhere, DESIGN))
+    row = planning.place_models(none, models).iloc[0]
+    assert row["verdict"] == "no optimum to compare with" and np.isnan(row["optimal_estimate"])
+    # A plan says of how many laws each row is.
+    made = planning.plan(some, flops=1e22)
+    assert made.doubts["params"].endswith("of 4 of 8 laws; the others have none and are left out")
+
+
 def test_a_plan_on_limited_tokens():
     sample = sampled()
     made = planning.plan(sample, flops=1e24, variables={"unique_tokens": 3e11})

@@ -124,6 +124,20 @@ def test_plans_use_what_was_measured_and_say_so():
         cj.plan(boot, flops=1e21, cost="measurd")
 
 
+def test_published_rows_spend_the_budget_as_the_plan_does():
+    cost = Cost(coefficient=2.3, params_power=1.05, tokens_power=0.99)
+    sample = planning.LawSample.from_law(cj.laws.HOFFMANN_2022)
+    for target, value in (("flops", 1e21), ("params", 1e9), ("tokens", 3e10), ("loss", 2.3)):
+        made = cj.plan(sample, cost=cost, **{target: value})
+        rows, found = made.references.set_index("law"), made.table.set_index("quantity")["estimate"]
+        known = rows.dropna()
+        assert len(known) == (1 if target == "loss" else 2)
+        np.testing.assert_allclose(cost.flops(known["params"], known["tokens"]), known["flops"], rtol=1e-9)
+        np.testing.assert_allclose(known[target], value, rtol=1e-9)
+        own = rows.loc["hoffmann2022"]
+        assert own.to_numpy() == pytest.approx(found[own.index].to_numpy(), rel=1e-9)
+
+
 def test_several_budgets_make_one_table():
     sample = spread_sample(10)
     made = cj.plan(sample, flops=[1e21, 1e22])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -66,11 +68,20 @@ def central_tails(level: float) -> tuple[float, float]:
 def low_median_high(values: ArrayLike, level: float) -> Floats:
     """The percentile interval of mass `level` and the median between its limits, shape (3, ...).
 
+    Args:
+        values: (R, ...); NaN are left out, and where all are NaN so is the result.
+        level: mass of the interval.
+
     Raises:
         UsageError: `level` is not between 0 and 1.
     """
     low, high = central_tails(level)
-    return quantiles(values, (low, 0.5, high))
+    every = np.asarray(values, dtype=np.float64)
+    if every.size and not np.isnan(every).any():
+        return quantiles(every, (low, 0.5, high))
+    shape = every.shape[1:]
+    columns = every.reshape(len(every), math.prod(shape))
+    return quantiles_of_known(columns, (low, 0.5, high)).reshape(3, *shape)
 
 
 def nan_median(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,11 +6,12 @@
 | flops              | C      | (m,)   | FLOP, by the cost of the sample                                 |
 | tokens_per_param   | r      | (m,)   | D / N                                                           |
 | optimal ratio      | r*     | (R, m) | D_opt / N_opt at the model's own C, per law                     |
-| p_under, p_over    |        | (m,)   | share of the laws with r < r*, with r > r*                      |
+| p_under, p_over    |        | (m,)   | share of the laws with an r* that have r < r*, r > r*           |
 | overhead           |        | (R, m) | compute beyond what the same loss would have cost on the frontier |
 
 A model is under-trained if its ratio lies below the central interval of r* of the chosen level, and
-over-trained if it lies above; there is no fixed band around 20. "Over-trained" refers to training compute
+over-trained if it lies above; there is no fixed band around 20. Where the point fit has no optimum at the
+model's compute, the verdict says so. "Over-trained" refers to training compute
 alone: for a model that will serve many tokens, training beyond this optimum pays (see `inference.py`).
 """
 
@@ -38,7 +39,7 @@ from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample
 if TYPE_CHECKING:
     import pandas as pd
 
-VERDICTS = ("under-trained", "optimal within uncertainty", "over-trained")
+VERDICTS = ("under-trained", "optimal within uncertainty", "over-trained", "no optimum to compare with")
 
 
 def known_models() -> pd.DataFrame:
@@ -91,8 +92,10 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
     laws_params, laws_tokens = sample.optimal(sample.laws, flops)
     optimum = laws_tokens / (laws_params * sample.share)
     low, _, high = low_median_high(optimum, level)
-    # A law whose optimum is exactly the model counts for neither side.
-    under, over = (ratio < optimum).mean(axis=0), (ratio > optimum).mean(axis=0)
+    # A law whose optimum is exactly the model counts for neither side; one without an optimum is left out.
+    known = (~np.isnan(optimum)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        under, over = (side.sum(axis=0) / known for side in (ratio < optimum, ratio > optimum))
     shown = {
         "optimal": (best_tokens / (best_params * sample.share), optimum),
         "overhead": tuple(overhead(sample, laws, active, tokens) for laws in (sample.point, sample.laws)),
@@ -102,7 +105,11 @@ def place_models(sample: LawSample, models: pd.DataFrame, *, level: float = 0.8)
         name: _named(name, np.asarray(estimate), low_median_high(every, level))
         for name, (estimate, every) in shown.items()
     }
-    verdict = np.where(ratio < low, VERDICTS[0], np.where(ratio > high, VERDICTS[2], VERDICTS[1]))
+    verdict = np.select(
+        [np.isnan(shown["optimal"][0]) | (known == 0), ratio < low, ratio > high],
+        [VERDICTS[3], VERDICTS[0], VERDICTS[2]],
+        VERDICTS[1],
+    )
     table = models[["model", "params", "tokens"]].reset_index(drop=True)
     return table.assign(
         flops=flops,

@@ -58,12 +58,14 @@ class Plan:
         beside: the same budget otherwise, in the columns of `table` after one that says how: on tokens that
             are all new, and without seeing one of unique_tokens twice; with all parameters active. Empty
             where the laws have no such variable.
-        references: one row per published prescription: law, flops, params, tokens, tokens_per_param, loss.
+        references: one row per published prescription, by the cost of the plan: law, flops, params, tokens,
+            tokens_per_param, loss.
         n_unreachable: laws that cannot reach the loss asked for.
         n_edges: laws whose optimum here is at an edge or nowhere, which are left out of what follows from it.
         boundary: intervals with and without the laws whose E is 0, see `boundary_table`; None where few are
             concerned.
         sample: the laws behind it, with the cost and the variables of the plan.
+        left_out: how many laws have no such number and are left out of a row, by quantity.
 
     Of several values, each table begins with a column of the target's name, and the numbers are their sums.
     """
@@ -79,6 +81,7 @@ class Plan:
     n_edges: int
     boundary: pd.DataFrame | None
     sample: LawSample
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def doubts(self) -> dict[str, str]:
@@ -89,7 +92,9 @@ class Plan:
         table = self.table
         if isinstance(self.value, tuple):
             table = table[table[self.target] == self.value[0]].drop(columns=self.target)
-        return plan_doubts(table, self.sample.largest_flops, self.sample.cost)
+        return plan_doubts(
+            table, self.sample.largest_flops, self.sample.cost, self.left_out, len(self.sample)
+        )
 
 
 def plan(
@@ -156,7 +161,7 @@ def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: f
         ratio=ratio,
         table=pd.DataFrame(rows, columns=["quantity", *SUMMARY_COLUMNS]),
         beside=_beside(sample, float(point["flops"]), level),
-        references=_reference_table(name, value),
+        references=_reference_table(name, value, sample.cost),
         n_unreachable=int(unreachable.sum()) if name == "loss" else 0,
         n_edges=int((np.isnan(every["tokens_per_param"]) & ~np.isinf(every["flops"])).sum()),
         boundary=boundary_table(
@@ -169,6 +174,7 @@ def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: f
             },
         ),
         sample=sample,
+        left_out={quantity: int(np.isnan(values).sum()) for quantity, values in every.items()},
     )
 
 
@@ -275,16 +281,16 @@ def _one_target(target: dict[str, ArrayLike | None]) -> tuple[str, list[float], 
     return name, values, True
 
 
-def _reference_table(target: str, value: float) -> pd.DataFrame:
+def _reference_table(target: str, value: float, cost: Cost) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
     for name, law in REFERENCES.items():
-        flops = reference_flops(law, target, value)
+        flops = reference_flops(law, target, value, cost)
         if not np.isfinite(flops):
             rows.append((name, flops, *(np.nan,) * 4))
             continue
-        params, tokens = law.optimal(flops)
+        params, tokens = law.optimal(flops, cost)
         loss = law.loss(params, tokens)
         rows.append((name, flops, float(params), float(tokens), float(tokens / params), float(loss)))
     return pd.DataFrame(rows, columns=["law", "flops", "params", "tokens", "tokens_per_param", "loss"])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -44,6 +45,8 @@ NEW_RUN_LOSS = "new_run_loss"
 """The row of a plan with the loss of one run."""
 PLAUSIBLE_RATIOS = (0.1, 1e4)
 FARTHEST = 10.0
+_FEW_LEFT_OUT = 0.05  # of the laws, that an interval may do without unsaid
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _NEAR_COST = (
     1.02  # how far beyond those of its runs a measured cost per parameter and token is taken on trust
 )
@@ -135,14 +138,31 @@ def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
     return f"costs {times:.3g} times 6 N D, and the runs {low:.3g} to {high:.3g}"
 
 
-def plan_doubts(table: pd.DataFrame, largest: float | None, cost: Cost = SIX_ND) -> dict[str, str]:
+def left_out_doubt(left_out: int, laws: int) -> str:
+    """That a number is of some laws only; "" where nearly all have it."""
+    if left_out <= _FEW_LEFT_OUT * laws or laws < 2:
+        return ""
+    return f"of {laws - left_out:,} of {laws:,} laws; the others have none and are left out"
+
+
+def plan_doubts(
+    table: pd.DataFrame,
+    largest: float | None,
+    cost: Cost = SIX_ND,
+    left_out: Mapping[str, int] = _NOTHING,
+    laws: int = 0,
+) -> dict[str, str]:
     """Doubts about a plan, by quantity: its compute; its size, tokens and their ratio; its overhead.
+
+    Also about each row that is over some of the laws only.
 
     Args:
         table: rows tokens_per_param and, where the plan names its compute, flops; columns quantity,
             estimate, low, high.
         largest: see the top of this file.
         cost: what training costs.
+        left_out: how many laws are left out of a row, by quantity.
+        laws: how many there are.
     """
     rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
     ratio = rows["tokens_per_param"]
@@ -159,6 +179,9 @@ def plan_doubts(table: pd.DataFrame, largest: float | None, cost: Cost = SIX_ND)
         found[NEW_RUN_LOSS] = interval_doubt(*(rows[NEW_RUN_LOSS][name] for name in INTERVAL_COLUMNS))
     if "rule_overhead" in rows:
         found["rule_overhead"] = overhead_doubt(*(rows["rule_overhead"][name] for name in INTERVAL_COLUMNS))
+    for quantity, count in left_out.items():
+        both = found.get(quantity, ""), left_out_doubt(count, laws)
+        found[quantity] = "; ".join(filter(None, both))
     return {quantity: doubt for quantity, doubt in found.items() if doubt}
 
 

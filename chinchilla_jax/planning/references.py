@@ -4,7 +4,7 @@
 |--------|--------|-------------------------------------------------------------------|
 | params | N      | parameters; those of Kaplan et al. leave out the embedding        |
 | tokens | D      | training tokens                                                   |
-| flops  | C      | training FLOP, C = 6 N D                                          |
+| flops  | C      | training FLOP, C = 6 N D unless a plan's cost is another          |
 
 Kaplan et al. 2020 (arXiv:2001.08361): N_opt = 1.3e9 (C_min / PF-day)^0.73 (appendix A). C_min is what the
 training would have cost with a small batch; with a batch of B it costs C = C_min (1 + B/B_crit) (eq. 5.5).
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, SIX_ND, Cost
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022, ScalingLaw
 from chinchilla_jax.planning.frontier import flops_for_loss, flops_for_params, flops_for_tokens
 
@@ -53,11 +53,11 @@ class KaplanLaw:
     a_d: float = 0.103
 
     @beyond_float64()
-    def optimal(self, flops: ArrayLike) -> tuple[Array, Array]:
-        """(params, tokens) at each budget (FLOP)."""
+    def optimal(self, flops: ArrayLike, cost: Cost = SIX_ND) -> tuple[Array, Array]:
+        """(params, tokens) at each budget (FLOP): their size for it, and the tokens that the cost leaves."""
         budget = np.asarray(flops, dtype=np.float64)
         params = self.params_at_pf_day * (budget / self._flops_of_a_pf_day) ** self.exponent
-        return params, budget / (FLOPS_PER_PARAM_TOKEN * params)
+        return params, cost.tokens(budget, params)
 
     @beyond_float64()
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
@@ -72,11 +72,14 @@ class KaplanLaw:
         return np.asarray(self._flops_of_a_pf_day * (n / self.params_at_pf_day) ** (1 / self.exponent))
 
     @beyond_float64()
-    def flops_for_tokens(self, tokens: ArrayLike) -> Array:
-        """The budget (FLOP) whose optimum has this many tokens."""
-        at_pf_day = self._flops_of_a_pf_day / (FLOPS_PER_PARAM_TOKEN * self.params_at_pf_day)
+    def flops_for_tokens(self, tokens: ArrayLike, cost: Cost = SIX_ND) -> Array:
+        """The budget (FLOP) whose optimum has this many tokens; NaN where tokens do not grow with it."""
+        at_pf_day = cost.tokens(self._flops_of_a_pf_day, self.params_at_pf_day)
         d = np.asarray(tokens, dtype=np.float64)
-        return np.asarray(self._flops_of_a_pf_day * (d / at_pf_day) ** (1 / (1 - self.exponent)))
+        left = 1 - cost.params_power * self.exponent  # the power of C in D^b
+        if left <= 0:
+            return np.full(d.shape, np.nan)
+        return np.asarray(self._flops_of_a_pf_day * (d / at_pf_day) ** (cost.tokens_power / left))
 
     @property
     def _flops_of_a_pf_day(self) -> float:
@@ -88,7 +91,7 @@ KAPLAN_2020 = KaplanLaw()
 """Kaplan et al. 2020 (arXiv:2001.08361), as published."""
 
 
-def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float) -> float:
+def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float, cost: Cost = SIX_ND) -> float:
     """Budget (FLOP) at which `law` gives `value` of `target`: flops, params, tokens or loss.
 
     NaN for a loss under Kaplan et al., whose unit differs.
@@ -96,10 +99,12 @@ def reference_flops(law: ScalingLaw | KaplanLaw, target: str, value: float) -> f
     if target == "flops":
         return value
     if isinstance(law, KaplanLaw):
-        inverse = {"params": law.flops_for_params, "tokens": law.flops_for_tokens}
-        return float(inverse[target](value)) if target in inverse else float("nan")
+        if target == "params":
+            return float(law.flops_for_params(value))
+        return float(law.flops_for_tokens(value, cost)) if target == "tokens" else float("nan")
+    power = {"params": cost.params_power, "tokens": cost.tokens_power}.get(target, 1.0)
     solve = {"params": flops_for_params, "tokens": flops_for_tokens, "loss": flops_for_loss}[target]
-    return float(solve(law, value))
+    return float(solve(law.along(cost), value**power)) * (cost.coefficient / FLOPS_PER_PARAM_TOKEN)
 
 
 REFERENCES: dict[str, ScalingLaw | KaplanLaw] = {"hoffmann2022": HOFFMANN_2022, "kaplan2020": KAPLAN_2020}

@@ -9,14 +9,14 @@ import numpy as np
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.planning.models import VERDICTS
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, VERMILLION, styled
+from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, "..")), strict=True))
+_LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, ".."), (GREY, "xx")), strict=True))
 
 
 @styled
@@ -37,7 +37,7 @@ def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike 
     axes = where.axes["ratios"]
     places = np.arange(len(placed))[::-1]
     ratio = placed["tokens_per_param"].to_numpy()
-    floor = min(ratio.min(), placed["optimal_low"].min()) / 3
+    floor = np.nanmin([ratio.min(), placed["optimal_low"].min()]) / 3
     for verdict, (colour, hatch) in _LOOKS.items():
         chosen = (placed["verdict"] == verdict).to_numpy()
         axes.barh(
@@ -59,7 +59,7 @@ def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike 
     estimate = placed[f"optimal_{HEADLINE}"].to_numpy()
     axes.plot(estimate, places, color=BLACK, linestyle="none", marker="D", markersize=3.5)
     axes.set_xscale("log")
-    axes.set_xlim(floor, max(ratio.max(), placed["optimal_high"].max()) * 2)
+    axes.set_xlim(floor, np.nanmax([ratio.max(), placed["optimal_high"].max()]) * 2)
     axes.set_yticks(places, placed["model"].astype(str))
     axes.grid(False, axis="y")
     axes.set_xlabel("tokens per parameter")

@@ -46,7 +46,7 @@ def optimum_by_compute_table(
     frames = []
     nowhere = np.full((3, *budgets.shape), np.nan)
     bands = {"fitted": [low_median_high(each, level) for each in sample.optimal(sample.laws, budgets)]}
-    published = {name: law.optimal(budgets) for name, law in REFERENCES.items()}
+    published = {name: law.optimal(budgets, sample.cost) for name, law in REFERENCES.items()}
     found = {"fitted": sample.optimal(sample.point, budgets), **published}
     for name, optimum in found.items():
         for i, (quantity, estimate) in enumerate(zip(_PANELS, optimum, strict=True)):
