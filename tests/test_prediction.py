@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from scipy import spatial
 
 import chinchilla_jax as cj
 from chinchilla_jax.cli import main
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning import predict_against
-from chinchilla_jax.planning.prediction_places import inside_hull, read_places
+from chinchilla_jax.planning.prediction_places import distance, inside_hull, largest_flops, read_places
 from chinchilla_jax.planning.run_errors import RunErrors
 
 
@@ -52,6 +54,39 @@ def test_an_interval_that_leaves_out_the_estimate_is_doubted(boot):
     above = found.table["loss"] * 1.001
     moved = dataclasses.replace(found, table=found.table.assign(new_run_low=above))
     assert moved.doubts == ["the interval of a new run leaves out the estimate"]
+
+
+def test_compute_is_that_of_plan_everywhere():
+    runs = planted(0)
+    flops = 7.8 * runs.params**1.02 * runs.tokens
+    own = cj.bootstrap(
+        cj.Runs(params=runs.params, tokens=runs.tokens, flops=flops, loss=runs.loss),
+        resamples=20, objective="squared", scheme="pairs",
+    )  # fmt: skip
+    for cost, largest in ((None, flops.max()), ("6nd", runs.flops.max())):
+        row = cj.predict(own, {"flops": [1e22]}, cost=cost).table.iloc[0]
+        planned = cj.plan(own, flops=1e22, cost=cost).table.set_index("quantity")["estimate"]
+        assert row["params"] == pytest.approx(planned["params"])
+        assert row["log_distance"] == pytest.approx(np.log(1e22 / largest))
+        assert cj.predict(own, runs, cost=cost).table["log_distance"].max() == pytest.approx(0, abs=1e-12)
+    at = cj.predict(own, {"params": [1e9], "tokens": [2e10]})
+    assert at.table["flops"][0] == pytest.approx(7.8 * 1e9**1.02 * 2e10)
+    back = cj.predict(own, {"params": [1e9], "flops": at.table["flops"]}).table
+    assert back["tokens"][0] == pytest.approx(2e10)
+    under_way = predict_against(own, {"flops": at.table["flops"], "loss": [2.5]}, params=1e9)
+    assert under_way.table["tokens"][0] == pytest.approx(2e10)
+    with pytest.raises(cj.UsageError, match="predict: no FLOP other than 6 N D were measured"):
+        cj.predict(cj.bootstrap(runs, resamples=5), {"flops": [1e22]}, cost="measured")
+
+
+def test_experts_are_as_far_as_what_a_token_passes_through():
+    model, sizes = read_law("sparse_experts"), np.full(5, 1e10)
+    runs = cj.Runs(
+        params=sizes, tokens=10 * sizes, loss=np.full(5, 3.0), variables={"sparsity": np.full(5, 0.9)}
+    )
+    boot = SimpleNamespace(point=SimpleNamespace(model=model), design=model.design(runs))
+    assert largest_flops(boot) == pytest.approx(6 * 1e9 * 1e11)
+    assert distance(read_places(runs, boot), boot) == pytest.approx(0)
 
 
 def test_errors_of_least_squares_are_residuals_over_the_square_root_of_what_leverage_leaves():

@@ -9,6 +9,7 @@ import click
 
 from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options
 from chinchilla_jax.cli.options import (
     figures_option,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @seed_option()
 @level_option
 @resampling_options()
+@cost_option
 @law_options
 @objective_options
 @figures_option
@@ -56,6 +58,7 @@ def backtest_command(
     seed: int,
     level: float,
     resampling: Resampling,
+    cost: str | None,
     law: Law,
     objective: Objective | str,
     figures: str | None,
@@ -77,7 +80,7 @@ def backtest_command(
     with output.refusing(as_json, "bands"), output.progress("backtest", resamples * windows) as advance:
         found = backtest(
             runs, law, over=over, windows=windows, level=level, resamples=resamples, seed=seed,
-            objective=objective, scheme=resampling.read(), progress=advance,
+            objective=objective, scheme=resampling.read(), cost=read_cost(cost), progress=advance,
         )  # fmt: skip
     if figures is not None:
         from chinchilla_jax.plots import save_figures
@@ -98,6 +101,7 @@ def _fields(runs: Runs, found: Backtest, law: Law, resamples: int, seed: int) ->
         "level": found.level,
         "resamples": resamples,
         "seed": seed,
+        "cost": cost_fields(found.cost),
         "sentence": found.sentence,
         "bands": output.records(found.bands),
         "optima": output.records(found.optima),
@@ -111,6 +115,7 @@ def _fields(runs: Runs, found: Backtest, law: Law, resamples: int, seed: int) ->
 
 def _print(runs: Runs, found: Backtest) -> None:
     output.print_runs(runs)
+    print_cost(found.cost)
     output.echo()
     output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
     output.echo()

@@ -10,6 +10,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -73,6 +74,7 @@ _LIMITS = ("mean_low", "mean_high", "new_run_low", "new_run_high")
 @level_option
 @resampling_options()
 @boundary_option
+@cost_option
 @law_options
 @objective_options
 @weights_option
@@ -92,6 +94,7 @@ def predict_command(
     level: float,
     resampling: Resampling,
     boundary: str,
+    cost: str | None,
     law: Law,
     objective: Objective | str,
     weights: str | None,
@@ -106,6 +109,7 @@ def predict_command(
     """
     places = _places(at, params, tokens, flops, against)
     options = solver.options(law, objective)
+    priced = read_cost(cost)
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
@@ -126,17 +130,17 @@ def predict_command(
         if calibrated:
             scheme = resampling.read()
             calibration = backtest(
-                runs, law, level=level, seed=seed, objective=objective, scheme=scheme
+                runs, law, level=level, seed=seed, objective=objective, scheme=scheme, cost=priced
             ).calibration
             if calibration is None:
                 raise UsageError("--calibrated: a backtest leaves too few predictions; leave it out")
         if against is None:
-            found = predict(boot, places, level=level, seed=seed, calibration=calibration)
+            found = predict(boot, places, level=level, seed=seed, calibration=calibration, cost=priced)
             sentence = None
             shown = found.table
         else:
             compared = predict_against(
-                boot, against, params=params, level=level, seed=seed, calibration=calibration
+                boot, against, params=params, level=level, seed=seed, calibration=calibration, cost=priced
             )
             found, sentence, shown = compared.prediction, compared.sentence, compared.table
     if figures is not None:
@@ -197,6 +201,7 @@ def _fields(
         "seed": seed,
         "level": found.level,
         **scheme_fields(boot.scheme, boot.dependence),
+        "cost": cost_fields(found.cost),
         "largest_run_flops": found.largest_flops,
         "new_run": found.errors.sentence,
         "calibration": found.calibration and found.calibration.sentence,
@@ -213,6 +218,7 @@ def _print(
     output.echo(f"{boot.point.model.name}, {found.n_laws:,} laws, interval {found.level:g} percentile")
     print_dependence(boot.dependence)
     output.print_paragraph(f"{boot.point.goodness}")
+    print_cost(found.cost)
     output.echo()
     further = [name for name in shown.columns if name in boot.point.model.columns]
     rows = []

@@ -37,6 +37,7 @@ from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.intervals.quantiles import central_tails, quantiles_of_known
 from chinchilla_jax.laws import read_law
+from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.laws.optimum import no_optimum
 from chinchilla_jax.planning.prediction import predict
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.fitting.result import FitResult
-    from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
 
     Floats = NDArray[np.float64]
@@ -131,6 +132,7 @@ class Backtest:
         calibration: None where no band has enough runs.
         optima: the compute-optimal size at the largest run, by each window: window, flops, params, low, high,
             of_all (by all runs), holds (whether the interval holds that); empty where the law has none.
+        cost: what training costs, by which distances and the budget of `optima` are counted.
         level: mass of the intervals.
         over: what the windows expand over.
         skipped: windows without a certified fit, and why, one sentence each.
@@ -140,6 +142,7 @@ class Backtest:
     bands: pd.DataFrame
     calibration: Calibration | None
     optima: pd.DataFrame
+    cost: Cost
     level: float
     over: str
     skipped: tuple[str, ...]
@@ -172,6 +175,7 @@ def backtest(
     objective: Objective | str = "huber",
     delta: Delta | None = None,
     scheme: Scheme | str = "auto",
+    cost: Cost | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Backtest:
     """Fit the runs below each of several limits, and predict those above.
@@ -188,6 +192,7 @@ def backtest(
         objective: as for `bootstrap`.
         delta: as for `bootstrap`.
         scheme: as for `bootstrap`.
+        cost: what training costs, as for `plan`.
         progress: called with the number of fits just finished.
 
     Raises:
@@ -201,6 +206,7 @@ def backtest(
     law = read_law(law)
     runs = as_runs(data, "backtest", law.columns)
     count, seed = resample_count("resamples", resamples), seed_number(seed)
+    priced = asked_cost(cost, runs.cost, "backtest")
     held_out = _held_out(runs, over, whole_number("windows", windows, low=1), _LEAST_WINDOW)
     frames, skipped = [], []
     boots: dict[str, BootstrapResult] = {}
@@ -211,7 +217,7 @@ def backtest(
             scheme=scheme, progress=progress,
         )  # fmt: skip
         try:
-            frames.append(_predicted(boot, window, runs, np.flatnonzero(out), words, level))
+            frames.append(_predicted(boot, window, runs, np.flatnonzero(out), words, level, priced))
             boots[words] = boot
         except NoEstimateError:
             skipped.append(f"{words}: the fit ended as {boot.point.status.name}")
@@ -222,9 +228,8 @@ def backtest(
         table=table,
         bands=_bands(table),
         calibration=_calibration(table, level),
-        optima=_optima(
-            boots, fit(runs, law, objective=objective, delta=delta), float(runs.flops.max()), level
-        ),
+        optima=_optima(boots, fit(runs, law, objective=objective, delta=delta), runs, priced, level),
+        cost=priced,
         level=float(level),
         over=over,
         skipped=tuple(skipped),
@@ -258,10 +263,16 @@ def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, N
 
 
 def _predicted(
-    boot: BootstrapResult, window: Runs, runs: Runs, out: NDArray[np.intp], words: str, level: float
+    boot: BootstrapResult,
+    window: Runs,
+    runs: Runs,
+    out: NDArray[np.intp],
+    words: str,
+    level: float,
+    cost: Cost,
 ) -> pd.DataFrame:
     held = runs.take(out)
-    found = predict(boot, held, level=level).table
+    found = predict(boot, held, level=level, cost=cost).table
     observed = held.loss
     columns = ["params", "tokens", "flops", "loss", "mean_low", "mean_high", "new_run_low", "new_run_high"]
     table = found[[*columns, "log_distance"]].assign(
@@ -291,17 +302,20 @@ def _rivals(window: Runs, held: Runs) -> dict[str, Floats]:
     }
 
 
-def _optima(boots: dict[str, BootstrapResult], every: FitResult, flops: float, level: float) -> pd.DataFrame:
-    """The compute-optimal size at a budget by each window, beside that by all runs."""
+def _optima(
+    boots: dict[str, BootstrapResult], every: FitResult, runs: Runs, cost: Cost, level: float
+) -> pd.DataFrame:
+    """The compute-optimal size at the budget of the largest run by each window, beside that by all runs."""
     import pandas as pd
 
     rows = []
     if every.status.certified and not every.model.columns and not no_optimum(every.law):
-        of_all = float(every.law.optimal(flops)[0])
+        flops = float(cost.flops(runs.params, runs.tokens).max())
+        of_all = float(every.law.optimal(flops, cost)[0])
         for words, boot in boots.items():
-            sizes = np.asarray(boot.laws[np.flatnonzero(boot.counted)].optimal(flops)[0])
+            sizes = np.asarray(boot.laws[np.flatnonzero(boot.counted)].optimal(flops, cost)[0])
             low, high = quantiles_of_known(sizes[:, None], central_tails(level))[:, 0]
-            size = float(boot.point.law.optimal(flops)[0])
+            size = float(boot.point.law.optimal(flops, cost)[0])
             rows.append((words, flops, size, low, high, of_all, bool(low <= of_all <= high)))
     return pd.DataFrame(rows, columns=["window", "flops", "params", "low", "high", "of_all", "holds"])
 

@@ -25,6 +25,8 @@ from chinchilla_jax.bootstrapping.ensemble import Ensemble
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
+from chinchilla_jax.laws.compute import SIX_ND, Cost
+from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.planning.mixed_draws import mixed_limits, spreads
 from chinchilla_jax.planning.plausibility import compute_doubt, interval_doubt
 from chinchilla_jax.planning.prediction_places import (
@@ -67,6 +69,7 @@ class Prediction:
         errors: what the errors of new runs were drawn from.
         n_laws: laws that count.
         largest_flops: compute of the largest run (FLOP).
+        cost: what training costs.
         warnings: of the bootstrap.
         by_law: of an ensemble, one row per place and law: place (row of `table`), law, weight, loss,
             mean_low, mean_high; None for a single law.
@@ -81,6 +84,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     by_law: pd.DataFrame | None = None
     calibration: Calibration | None = None
+    cost: Cost = SIX_ND
 
     def __repr__(self) -> str:
         """The table in short."""
@@ -106,6 +110,7 @@ def predict(
     level: float = 0.8,
     seed: int = 0,
     calibration: Calibration | None = None,
+    cost: Cost | str | None = None,
 ) -> Prediction:
     """The loss at places, with the interval of the law's mean and that of one new run.
 
@@ -117,6 +122,8 @@ def predict(
         level: mass of the central intervals.
         seed: of the errors of new runs.
         calibration: what `backtest` has measured of these runs, by which intervals of new runs are widened.
+        cost: what training costs, as for `plan`: None takes what was measured where the runs have FLOP of
+            their own, and 6 N D elsewhere.
 
     Raises:
         NoEstimateError: the point fit is not certified.
@@ -131,8 +138,9 @@ def predict(
             raise UsageError(
                 "predict: a calibration is of one law, not of an ensemble; leave one of them out"
             )
-        return _predict_together(boot, places, level, seed)
-    found = read_places(places, _checked(boot))
+        return _predict_together(boot, places, level, seed, cost)
+    priced = asked_cost(cost, _checked(boot).point.cost, "predict")
+    found = read_places(places, boot, priced)
     errors = RunErrors.of(boot)
     point = found.log_losses(boot.point.law, boot.point.model)
     limits = np.empty((4, len(found)))
@@ -143,25 +151,30 @@ def predict(
             limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
     if calibration is not None:
         _require_level(calibration, level)
-        limits[2:] = np.exp(calibration.widened(np.log(limits[2:]), distance(found, boot)))
+        limits[2:] = np.exp(calibration.widened(np.log(limits[2:]), distance(found, boot, priced)))
     counts = {name: getattr(found, name) for name in ("params", "tokens")}
     table = pd.DataFrame({**counts, **found.variables, "flops": found.flops, "loss": np.exp(point)})
     table = table.assign(**dict(zip(_LIMITS, limits, strict=True)))
-    table["log_distance"] = distance(found, boot)
+    table["log_distance"] = distance(found, boot, priced)
     table["inside"] = _inside(found, boot)
     return Prediction(
         table=table,
         level=float(level),
         errors=errors,
         n_laws=int(boot.counted.sum()),
-        largest_flops=largest_flops(boot),
+        largest_flops=largest_flops(boot, priced),
         warnings=boot.warnings,
         calibration=calibration,
+        cost=priced,
     )
 
 
 def _predict_together(
-    ensemble: Ensemble, source: Places | Runs | TableLike, level: float, seed: int
+    ensemble: Ensemble,
+    source: Places | Runs | TableLike,
+    level: float,
+    seed: int,
+    cost: Cost | str | None,
 ) -> Prediction:
     """`predict` by the mixture of the laws; compute-optimal places are those of the law of most weight."""
     import pandas as pd
@@ -169,7 +182,9 @@ def _predict_together(
     boots, weights = [_checked(boot) for boot in ensemble.boots], ensemble.weights
     able = [place for place, boot in enumerate(boots) if boot.point.model.has_optimum] or range(len(boots))
     first = max(able, key=lambda place: weights[place])
-    lead, of_law = boots[first], together(source, boots[first], boots)
+    lead = boots[first]
+    priced = asked_cost(cost, lead.point.cost, "predict")
+    of_law = together(source, lead, boots, priced)
     found, errors = of_law[first], [RunErrors.of(boot) for boot in boots]
     points = [at.log_losses(b.point.law, b.point.model) for at, b in zip(of_law, boots, strict=True)]
     limits, spread = np.empty((4, len(found))), np.empty((2, len(found)))
@@ -186,7 +201,7 @@ def _predict_together(
     table["loss"] = np.exp(weights @ np.array(points))
     table = table.assign(**dict(zip(_LIMITS, np.exp(limits), strict=True)))
     table["within"], table["between"] = spread
-    table["log_distance"] = distance(found, lead)
+    table["log_distance"] = distance(found, lead, priced)
     table["inside"] = _inside(found, lead)
     by_law = pd.DataFrame(
         {
@@ -203,8 +218,9 @@ def _predict_together(
         level=float(level),
         errors=errors[first],
         n_laws=sum(int(boot.counted.sum()) for boot in boots),
-        largest_flops=largest_flops(lead),
+        largest_flops=largest_flops(lead, priced),
         warnings=ensemble.warnings,
+        cost=priced,
         by_law=by_law,
     )
 

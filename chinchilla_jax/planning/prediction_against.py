@@ -16,9 +16,9 @@ from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.quantities import read_columns, read_quantities
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.validation import require_rows
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.planning.prediction import Prediction, predict, share_below
-from chinchilla_jax.planning.prediction_places import Places, needed_variables
+from chinchilla_jax.planning.prediction_places import Places, needed_variables, priced_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.laws import Cost
     from chinchilla_jax.planning.backtesting import Calibration
 
     Floats = NDArray[np.float64]
@@ -71,6 +72,7 @@ def predict_against(
     level: float = 0.8,
     seed: int = 0,
     calibration: Calibration | None = None,
+    cost: Cost | str | None = None,
 ) -> Against:
     """The losses of a run under way against the law.
 
@@ -85,6 +87,7 @@ def predict_against(
         level: mass of the intervals.
         seed: of the errors of new runs.
         calibration: as for `predict`; the share of runs below is without it.
+        cost: as for `predict`.
 
     Raises:
         DataError: the table cannot be read.
@@ -95,10 +98,11 @@ def predict_against(
             f"predict: law {boot.point.model.name} needs further variables of the run; use a law of "
             "params and tokens, or give a table of places"
         )
-    places, losses = _read(run, params)
+    priced = asked_cost(cost, boot.point.cost, "predict")
+    places, losses = _read(run, params, priced)
     order = np.argsort(places.tokens, kind="stable")
     places = places.take(order)
-    found = predict(boot, places, level=level, seed=seed, calibration=calibration)
+    found = predict(boot, places, level=level, seed=seed, calibration=calibration, cost=priced)
     observed = losses[order]
     below, above = observed < found.table["new_run_low"], observed > found.table["new_run_high"]
     table = found.table.assign(
@@ -109,12 +113,13 @@ def predict_against(
     return Against(table=table, prediction=found)
 
 
-def _read(run: TableLike, params: float | None) -> tuple[Places, Floats]:
+def _read(run: TableLike, params: float | None, cost: Cost) -> tuple[Places, Floats]:
     table = unpack(read_table(run, "predict"))
     require_rows(table, "add a row per evaluation")
     if params is None:
         positions = match_table(table, by_option=False)
-        found = read_quantities(table, positions)
+        read = read_quantities(table, positions)
+        found = {**priced_counts(read, set(positions), {}, cost), "loss": read["loss"]}
     else:
         size = positive_number("params", params, remedy="give the parameters of the run such as 7e9")
         counted = {quantity_of(name) for name in table.header}
@@ -127,7 +132,7 @@ def _read(run: TableLike, params: float | None) -> tuple[Places, Floats]:
         found = read_columns(table, positions).arrays
         found["params"] = np.full(len(found["loss"]), size)
         if axis == "flops":
-            found["tokens"] = found["flops"] / training_flops(size, 1.0)
+            found["tokens"] = cost.tokens(found["flops"], size)
         else:
-            found["flops"] = training_flops(found["params"], found["tokens"])
+            found["flops"] = cost.flops(size, found["tokens"])
     return Places(params=found["params"], tokens=found["tokens"], flops=found["flops"]), found["loss"]

@@ -4,15 +4,16 @@
 |----------|--------|-------|-------------------------------------------------------|
 | params   | N      | (m,)  | parameters (count)                                    |
 | tokens   | D      | (m,)  | training tokens (count)                               |
-| flops    | C      | (m,)  | training FLOP: 6 N D, or what the table gives         |
-| distance |        | (m,)  | ln C less ln C of the largest run                     |
+| cost     |        |       | what training costs, by active parameters; as `plan`  |
+| flops    | C      | (m,)  | training FLOP: by the cost, or what the table gives   |
+| distance |        | (m,)  | ln of the cost of each less that of the largest run   |
 | inside   |        | (m,)  | whether (ln N, ln D) is in the convex hull of runs    |
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.datasets.variable_columns import variable_columns
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
+from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, SIX_ND, Cost
 from chinchilla_jax.laws.optimum import require_optimum
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Places:
         return np.log(laws.loss(params, tokens, **given))
 
 
-def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Places:
+def read_places(source: Places | Runs | TableLike, boot: BootstrapResult, cost: Cost = SIX_ND) -> Places:
     """The places of a table, or of runs.
 
     Args:
@@ -89,6 +91,7 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Pla
             the law that has no default; or with flops alone, for the compute-optimal places of the point fit.
             Anything that `load_runs` reads, or a mapping of numbers.
         boot: what predicts.
+        cost: what training costs.
 
     Raises:
         DataError: the table cannot be read, or a cell is no positive number.
@@ -102,7 +105,9 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Pla
         missing = [name for name in needed_variables(law) if name not in source.variables]
         _require(law, missing)
         variables = {name: source.variables[name] for name in law.columns if name in source.variables}
-        return Places(params=source.params, tokens=source.tokens, flops=source.flops, variables=variables)
+        given = set(_COUNTS) - {source.derived}
+        counts = priced_counts({name: getattr(source, name) for name in _COUNTS}, given, variables, cost)
+        return Places(**counts, variables=variables)
     if isinstance(source, Mapping):
         source = {name: np.atleast_1d(values) for name, values in source.items()}
     table = unpack(read_table(source, "predict"))
@@ -113,13 +118,45 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult) -> Pla
     variables = variable_columns(table, {name: name for name in has})
     if set(named) == {"flops"}:
         flops = read_columns(table, {"flops": named["flops"]}).arrays["flops"]
-        return optimal_places(boot, flops, variables)
-    counts = read_quantities(table, match_table(table, quantities=_COUNTS, by_option=False))
+        return optimal_places(boot, flops, variables, cost)
+    positions = match_table(table, quantities=_COUNTS, by_option=False)
+    counts = priced_counts(read_quantities(table, positions), set(positions), variables, cost)
     return Places(**{name: counts[name] for name in _COUNTS}, variables=variables)
 
 
+def priced_counts(
+    counts: Mapping[str, Floats], given: Collection[str], variables: Mapping[str, Floats], cost: Cost
+) -> dict[str, Floats]:
+    """Params, tokens and flops, of which the one that is not given follows from the others by the cost.
+
+    Args:
+        counts: all three, (m,) each.
+        given: which of them a table gives.
+        variables: the further variables of the places.
+        cost: what training costs.
+    """
+    found = {name: np.asarray(counts[name]) for name in _COUNTS}
+    active = _active(found["params"], variables)
+    if "flops" not in given:
+        found["flops"] = cost.flops(active, found["tokens"])
+    elif "tokens" not in given:
+        found["tokens"] = cost.tokens(found["flops"], active)
+    elif "params" not in given and ACTIVE not in variables:
+        share = 1 - variables.get(SPARSITY, np.zeros(1))
+        found["params"] = cost.params(found["flops"], found["tokens"]) / share
+    return found
+
+
+def _active(params: Floats, variables: Mapping[str, Floats]) -> Floats:
+    """The parameters that a token passes through, (m,)."""
+    return np.asarray(variables.get(ACTIVE, params * (1 - variables.get(SPARSITY, np.zeros(1)))))
+
+
 def together(
-    source: Places | Runs | TableLike, lead: BootstrapResult, boots: Sequence[BootstrapResult]
+    source: Places | Runs | TableLike,
+    lead: BootstrapResult,
+    boots: Sequence[BootstrapResult],
+    cost: Cost = SIX_ND,
 ) -> list[Places]:
     """The same places for several laws, each with the further variables of its own.
 
@@ -127,22 +164,27 @@ def together(
         source: as for `read_places`.
         lead: which of them says where budgets alone are spent.
         boots: of the laws.
+        cost: what training costs.
 
     Raises:
         UsageError: as `read_places`.
     """
-    first, found = read_places(source, lead), []
+    first, found = read_places(source, lead, cost), []
     for boot in boots:
         columns = boot.point.model.columns
         known = (
-            first.variables if set(columns) <= set(first.variables) else read_places(source, boot).variables
+            first.variables
+            if set(columns) <= set(first.variables)
+            else read_places(source, boot, cost).variables
         )
         found.append(dataclasses.replace(first, variables={n: known[n] for n in columns if n in known}))
     return found
 
 
-def optimal_places(boot: BootstrapResult, flops: Floats, variables: Mapping[str, Floats]) -> Places:
-    """Where the point fit would spend these budgets (FLOP).
+def optimal_places(
+    boot: BootstrapResult, flops: Floats, variables: Mapping[str, Floats], cost: Cost = SIX_ND
+) -> Places:
+    """Where the point fit would spend these budgets (FLOP by the cost).
 
     Raises:
         NoOptimumError: it says nothing of how a budget is divided.
@@ -153,27 +195,31 @@ def optimal_places(boot: BootstrapResult, flops: Floats, variables: Mapping[str,
         return Places(params=nowhere, tokens=nowhere, flops=flops, variables=variables)
     if not variables:
         require_optimum(point, "predict")
-        params, tokens = point.optimal(flops)
+        params, tokens = point.optimal(flops, cost)
     else:
         each = [
-            point.optimal(budget, **{name: values[i] for name, values in variables.items()})
+            point.optimal(budget, cost, **{name: values[i] for name, values in variables.items()})
             for i, budget in enumerate(flops)
         ]
         params, tokens = np.array(each).T
     return Places(params=np.asarray(params), tokens=np.asarray(tokens), flops=flops, variables=variables)
 
 
-def distance(places: Places, boot: BootstrapResult) -> Floats:
-    """Ln of the compute of each place over that of the largest run, (m,)."""
-    return np.asarray(np.log(places.flops / largest_flops(boot)))
+def distance(places: Places, boot: BootstrapResult, cost: Cost = SIX_ND) -> Floats:
+    """Ln of the compute of each place over that of the largest run, both counted alike; (m,)."""
+    flops = places.flops
+    if "flops" not in boot.point.model.variables:
+        flops = cost.flops(_active(places.params, places.variables), places.tokens)
+    return np.asarray(np.log(flops / largest_flops(boot, cost)))
 
 
-def largest_flops(boot: BootstrapResult) -> float:
-    """Training FLOP of the largest run: as in the table for a law of compute, else 6 N D."""
-    law, design = boot.point.model, boot.design
-    if "flops" in law.variables:
-        return float(design.further[law.variables[2:].index("flops")].max())
-    return float(training_flops(design.params, design.tokens).max())
+def largest_flops(boot: BootstrapResult, cost: Cost = SIX_ND) -> float:
+    """Training FLOP of the largest run: as in the table for a law of compute, else by the cost."""
+    design = boot.design
+    further = dict(zip(boot.point.model.variables[2:], design.further, strict=True))
+    if "flops" in further:
+        return float(further["flops"].max())
+    return float(cost.flops(_active(design.params, further), design.tokens).max())
 
 
 def inside_hull(places: Places, design: Design) -> NDArray[np.bool_]:
