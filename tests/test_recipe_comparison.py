@@ -99,6 +99,19 @@ def test_a_crossing_is_where_the_losses_agree():
     assert np.isfinite(first_crossing(np.array([[-1.0, np.inf, np.inf]]), grid[:3])[0])
 
 
+def test_compute_of_recipes_is_6nd_and_it_is_said():
+    old, new = planted(TRUTH, 2), planted(BETTER, 3)
+    own = cj.Runs(params=new.params, tokens=new.tokens, flops=7.8 * new.params * new.tokens, loss=new.loss)
+    quick = {"names": ["old", "new"], "resamples": 10, "objective": "squared"}
+    found, plain = cj.compare(old, own, **quick), cj.compare(old, new, **quick)
+    pd.testing.assert_frame_equal(found.table, plain.table)
+    assert found.doubts == plain.doubts
+    said = "compute is 6 N D here, budgets too: the FLOP of 'new', 1.3 to 1.3 times that, are not used"
+    assert said in found.warnings
+    assert not any("6 N D" in each for each in plain.warnings)
+    assert found.along_6nd
+
+
 def test_a_crossing_that_its_resamples_leave_out_is_doubted():
     draws = {"E": np.full(20, 1.7), "log_k": np.linspace(4.0, 4.1, 20), "gamma": np.full(20, 0.15)}
     steeper = {**draws, "log_k": draws["log_k"] + 2.4, "gamma": draws["gamma"] + 0.05}  # cross at e^48

@@ -137,7 +137,11 @@ def compare_command(
         from chinchilla_jax.plots import save_figures
         from chinchilla_jax.plots.planning import plot_recipes
 
-        save_figures([("recipes", plot_recipes(found.curve, found.losses, found.runs, level=level))], figures)
+        counted = {
+            name: dataclasses.replace(each, flops=found.compute[name]) for name, each in found.runs.items()
+        }
+
+        save_figures([("recipes", plot_recipes(found.curve, found.losses, counted, level=level))], figures)
     if as_json:
         output.print_json(_fields(found, resamples, seed))
     else:
@@ -169,6 +173,7 @@ def _fields(found: Comparison, resamples: int, seed: int) -> dict[str, Any]:
             }
             for name, runs in found.runs.items()
         },
+        "compute": "6 N D" if found.along_6nd else "that of the tables",
         "baseline": found.baseline,
         "level": found.level,
         "resamples": resamples,

@@ -29,7 +29,7 @@ from chinchilla_jax._util.validation import positive_array, resample_count, seed
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute_only import ComputeOnly
-from chinchilla_jax.planning.multipliers import require_frontier
+from chinchilla_jax.planning.multipliers import five_parameter, require_frontier
 from chinchilla_jax.planning.plausibility import compute_doubt
 from chinchilla_jax.planning.recipe_draws import DrawOptions, RecipeLaws, draw_recipes
 from chinchilla_jax.planning.recipe_ranking import rankings
@@ -45,6 +45,7 @@ from chinchilla_jax.planning.recipe_tables import (
     tests_of_sharing,
 )
 from chinchilla_jax.planning.recipes import (
+    along_6nd,
     check_recipes,
     comparability_warnings,
     is_compute_only,
@@ -96,6 +97,8 @@ class Comparison:
         level: mass of the intervals.
         laws: the laws behind it.
         runs: of each recipe.
+        compute: of the runs of each recipe (FLOP), as budgets count it: 6 N D, but for the law compute_only
+            that of the tables.
         warnings: one sentence each.
     """
 
@@ -112,11 +115,17 @@ class Comparison:
     level: float
     laws: RecipeLaws
     runs: dict[str, Runs]
+    compute: dict[str, Floats]
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
         """The first row in words."""
         return f"<Comparison: {self.sentences[0]}>"
+
+    @property
+    def along_6nd(self) -> bool:
+        """Whether budgets are 6 N D, and not the FLOP of the tables."""
+        return five_parameter(self.laws.points[self.baseline]) is not None
 
     @property
     def sentences(self) -> list[str]:
@@ -138,7 +147,7 @@ class Comparison:
     @property
     def doubts(self) -> list[str]:
         """What makes each row of `table` hard to believe; "" for most."""
-        largest = {name: float(runs.flops.max()) for name, runs in self.runs.items()}
+        largest = {name: float(flops.max()) for name, flops in self.compute.items()}
         found = []
         for name, flops in zip(self.table["recipe"], self.table["flops"], strict=True):
             both = max(largest[name], largest[self.baseline])
@@ -175,7 +184,8 @@ def compare(
 
     Args:
         *tables: two or more: `Runs`, or anything that `load_runs` takes; or one, with `by`.
-        flops: budgets (FLOP) of the table; None for the compute of the largest run of all and ten times that.
+        flops: budgets (FLOP) of the table, in 6 N D, or for the law compute_only in the FLOP of the tables;
+            None for the compute of the largest run of all and ten times that.
         names: of the recipes; None for those of the tables.
         by: a column of labels by which one table is split into recipes.
         baseline: name of the recipe that the others are compared with; None for the first.
@@ -204,19 +214,20 @@ def compare(
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     share = read_share(share)
     recipes = _read(tables, names, by, pair)
-    check_recipes(recipes)
+    law, notes = _law(read_law(law), recipes)
+    counted, said = (recipes, []) if isinstance(law, ComputeOnly) else along_6nd(recipes)
+    check_recipes(counted)
     first = next(iter(recipes)) if baseline is None else baseline
     if first not in recipes:
         raise unknown_name("baseline", first, list(recipes))
-    recipes = {first: recipes[first], **recipes}
-    law, notes = _law(read_law(law), recipes)
-    budgets = _budgets(recipes, flops)
+    recipes, counted = ({first: each[first], **each} for each in (recipes, counted))
+    budgets = _budgets(counted, flops)
     options = DrawOptions(
         law=law, resamples=count, seed=seed, objective=objective, delta=delta, scheme=scheme
     )
     laws = draw_recipes(recipes, options, pair=pair, share=share, progress=progress)
     found = Frontiers.of(laws)
-    curve = _curve_budgets(recipes, budgets)
+    curve = _curve_budgets(counted, budgets)
     ranking, leads = (None, None) if len(recipes) == 2 else rankings(found, budgets, level)
     return Comparison(
         table=multiplier_table(found, budgets, level),
@@ -232,7 +243,8 @@ def compare(
         level=float(level),
         laws=laws,
         runs=recipes,
-        warnings=(*notes, *comparability_warnings(recipes), *found.warnings, *laws.warnings),
+        compute={name: runs.flops for name, runs in counted.items()},
+        warnings=(*notes, *said, *comparability_warnings(recipes), *found.warnings, *laws.warnings),
     )
 
 

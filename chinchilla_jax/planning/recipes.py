@@ -17,13 +17,14 @@ from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.meaning import normalise, quantity_of
 from chinchilla_jax.datasets.quantities import read_columns
 from chinchilla_jax.datasets.reading import name_of_source, read_table
-from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
+from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets.reading import TableLike
 
+_SAME = 1e-3  # relative difference of FLOP and 6 N D that rounding in a table can make
 LEAST_RUNS = 4
 """Fewest runs of a recipe, whose exponents and E are then those of the others."""
 # Columns that name what a loss was measured on, as `normalise` writes them.
@@ -125,6 +126,26 @@ def load_recipe(source: TableLike, *, groups: Sequence[str] = (), **reading: Any
 def is_compute_only(runs: Runs) -> bool:
     """Whether the runs are of a table of compute alone, see `load_recipe`."""
     return np.array_equal(runs.params, runs.tokens)
+
+
+def along_6nd(recipes: Mapping[str, Runs]) -> tuple[dict[str, Runs], list[str]]:
+    """The same recipes with 6 N D for compute, and a sentence on each whose own FLOP are others.
+
+    The frontiers of laws of params and tokens are along 6 N D. Budgets in FLOP that each table counts in its
+    own way could not be put beside them, nor beside each other.
+    """
+    found, notes = {}, []
+    for name, runs in recipes.items():
+        flops = training_flops(runs.params, runs.tokens)
+        times = runs.flops / flops
+        own = not np.all(np.abs(times - 1) <= _SAME)
+        found[name] = dataclasses.replace(runs, flops=flops) if own else runs
+        if own:
+            notes.append(
+                f"compute is 6 N D here, budgets too: the FLOP of {short(name)}, {times.min():.3g} to "
+                f"{times.max():.3g} times that, are not used"
+            )
+    return found, notes
 
 
 def check_recipes(recipes: Mapping[str, Runs]) -> None:
