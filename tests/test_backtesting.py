@@ -137,6 +137,8 @@ def test_the_commands(tmp_path, capsys):
     assert main([*common, "--json"]) == 0
     fields = json.loads(capsys.readouterr().out)
     assert fields["calibration"]["level"] == 0.8
+    assert fields["calibration"]["doubt"] is None
+    assert fields["cost"]["formula"] == "6 N D"
     assert len({row["window"] for row in fields["predictions"]}) == 1
 
 

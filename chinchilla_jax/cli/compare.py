@@ -184,7 +184,7 @@ def _fields(found: Comparison, resamples: int, seed: int) -> dict[str, Any]:
         "table": output.doubtful_records(found.table, found.doubts),
         "curve": output.records(found.curve),
         "losses": output.records(found.losses),
-        "crossings": output.records(found.crossings),
+        "crossings": output.doubtful_records(found.crossings, found.crossings["doubt"].tolist()),
         "places": output.optional_records(found.places),
         "ranking": output.optional_records(found.ranking),
         "leads": output.optional_records(found.leads),
