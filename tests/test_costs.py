@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax import UsageError, planning
+from chinchilla_jax.datasets import groupings
 from chinchilla_jax.laws import SIX_ND, Cost
 from chinchilla_jax.laws.measured_cost import fit_cost
 from chinchilla_jax.planning.allocation import QUANTITIES, allocation
@@ -122,6 +124,34 @@ def test_plans_use_what_was_measured_and_say_so():
         cj.plan(spread_sample(5), flops=1e21, cost="measured")
     with pytest.raises(UsageError, match="did you mean 'measured'"):
         cj.plan(boot, flops=1e21, cost="measurd")
+
+
+def test_flop_that_no_training_costs_are_said_and_6nd_is_taken():
+    runs = table()
+    n, d, c = runs.params, runs.tokens, runs.flops
+    missing = [np.where(np.arange(36) == 3, value, c) for value in (0.0, math.nan)]
+    for flops, said in (
+        (1e22 * (n / 1e9) ** -0.3 * d / 1e10, r"do not grow with N \(they go as N\^-0.3\).*column flops"),
+        (missing[0], "run 4: flops is 0; 6 N D is taken"),
+        (missing[1], "run 4: flops is nan; 6 N D is taken"),
+    ):
+        odd = dataclasses.replace(runs, flops=flops)
+        with pytest.warns(cj.DataWarning, match=said):
+            assert odd.cost.is_6nd
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        odd = dataclasses.replace(runs, flops=missing[0])
+        assert not groupings.has_budgets(odd)
+        with pytest.raises(cj.DataError, match="run 4: flops is 0"):
+            groupings.members_of(odd, "flops")
+    far = dataclasses.replace(runs, flops=1e3 * c).cost
+    said = "the FLOP of 36 runs are 1,000 times 6 N D: check the units of the table"
+    assert cj.plan(LAW, flops=1e24, cost=far).doubts == {"flops": said}
+    # A boot of such runs is planned along 6 N D.
+    with pytest.warns(cj.DataWarning, match="run 4: flops is 0"):
+        boot = cj.bootstrap(odd, resamples=20)
+    with pytest.raises(cj.DataError, match="predict: run 4: flops is 0"):
+        cj.predict(boot, odd)
 
 
 def test_published_rows_spend_the_budget_as_the_plan_does():

@@ -17,16 +17,12 @@ or of IsoFLOP curves also have losses that fall along tokens, but at tokens that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import UsageError, closest, short
+from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.group_columns import is_run_name
-
-if TYPE_CHECKING:
-    from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.runs import Runs, bad_flops
 
 Members = NDArray[np.int64]
 
@@ -53,7 +49,10 @@ def members_of(runs: Runs, by: str, gap: float | None = None) -> Members:
 
     Raises:
         UsageError: neither, or a gap for a grouping that has none.
+        DataError: by "flops", and those of a run are no positive number.
     """
+    if by == "flops" and (bad := bad_flops(runs)):
+        raise DataError(f"Cluster: {bad}; correct it, or leave flops out")
     if by in _GAPS:
         return _chains(np.log(getattr(runs, by)), _GAPS[by] if gap is None else gap)
     if gap is not None:
@@ -124,6 +123,8 @@ def is_finer(one: Members, other: Members) -> bool:
 
 def has_budgets(runs: Runs) -> bool:
     """Whether the groups by "flops" are budgets: chains of steps below the gap can lead from end to end."""
+    if bad_flops(runs):
+        return False
     members = members_of(runs, "flops")
     wide = _spans(np.log(runs.flops), members) > _WIDE
     return bool(wide[members].mean() < 0.5)

@@ -27,12 +27,10 @@ from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.runs import QUANTITIES, third_quantity
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import PLAIN, Unit, read_unit
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.compute import FLOP_FACTOR, training_flops
 
 Floats = NDArray[np.float64]
 
-# FLOP counted in full (embeddings, attention, experts) stay within this factor of 6 N D; wrong units do not.
-FLOP_FACTOR = 3.0
 _DERIVED = {
     "params": "flops / (6 * tokens)",
     "tokens": "flops / (6 * params)",

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError, UsageError, short
+from chinchilla_jax._util.errors import DataError, DataWarning, UsageError, short
+from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, SIX_ND, Cost, training_flops
@@ -172,6 +173,9 @@ class Runs:
 
         N are the parameters that a token passes through, where the runs tell them apart (`params_active`, or
         `sparsity`).
+
+        Warns:
+            DataWarning: no cost follows from the FLOP, and 6 N D is taken.
         """
         from chinchilla_jax.datasets.catalogue import is_embedded
         from chinchilla_jax.laws.measured_cost import fit_cost
@@ -180,10 +184,14 @@ class Runs:
         if self.derived or is_embedded(self) or (columns and not set(QUANTITIES) <= set(columns)):
             return SIX_ND
         active = self.variables.get("params_active", self.params * (1 - self.variables.get("sparsity", 0.0)))
-        counts = np.stack([active, self.tokens, self.flops])
+        counts = np.stack([active, self.tokens])
         if not counts.size or not np.all((counts > 0) & np.isfinite(counts)):
             return SIX_ND
-        params, tokens, flops = counts
+        (params, tokens), flops = counts, self.flops
+        if bad := bad_flops(self):
+            taken = "6 N D is taken for what training costs; correct it"
+            warn_user(f"{self.name or 'Runs'}: {bad}; {taken}", DataWarning)
+            return SIX_ND
         return fit_cost(params, tokens, flops, f"the FLOP of {len(self)} runs")
 
     def with_params(self, params: ArrayLike, counting: str | None = None) -> Runs:
@@ -240,6 +248,12 @@ class Runs:
 
         columns = {quantity: getattr(self, quantity) for quantity in QUANTITIES} | dict(self.variables)
         return pd.DataFrame({name: values.copy() for name, values in columns.items()})
+
+
+def bad_flops(runs: Runs) -> str:
+    """Which run has FLOP that are no positive number, as in "row 7: flops is 0"; "" for none."""
+    bad = np.flatnonzero(~((runs.flops > 0) & np.isfinite(runs.flops)))
+    return f"{runs.name_row(int(bad[0]))}: flops is {runs.flops[bad[0]]:g}" if bad.size else ""
 
 
 def third_quantity(name: str, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import DataError, DataWarning, short
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.datasets.possible import nearest_unit
-from chinchilla_jax.datasets.quantities import FLOP_FACTOR, Columns
+from chinchilla_jax.datasets.quantities import Columns
 from chinchilla_jax.datasets.ranges import LEAST, MOST, TYPICAL, TYPICAL_RATIO, is_possible, middle_of
 from chinchilla_jax.datasets.runs import third_quantity
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import FACTORS, PLAIN
-from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.laws.compute import FLOP_FACTOR, training_flops
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -30,6 +30,9 @@ _SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 FLOPS_PER_PARAM_TOKEN = 6.0
 """Forward and backward pass (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
 
+FLOP_FACTOR = 3.0
+"""From 6 N D, within which FLOP counted in full (embeddings, attention, experts) stay; wrong units do not."""
+
 GOPHER_FLOPS = 5.76e23
 """Budget of Gopher and of Chinchilla (Hoffmann et al. 2022, arXiv:2203.15556, table 3)."""
 

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import DataWarning, UsageError, unknown_name
+from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 
 Floats = NDArray[np.float64]
@@ -89,6 +90,8 @@ class CostEvidence:
 def fit_cost(params: Floats, tokens: Floats, flops: Floats, of: str) -> Cost:
     """The cost that describes counted compute best; `SIX_ND` where that cannot be told from 6 N D.
 
+    So it is, with a `DataWarning`, where the compute does not grow with N or D.
+
     Args:
         params: N, (n,), positive and finite, as the others.
         tokens: D, (n,).
@@ -101,11 +104,20 @@ def fit_cost(params: Floats, tokens: Floats, flops: Floats, of: str) -> Cost:
         return SIX_ND
     columns = np.stack([log_n, log_d])
     form, held_out = _chosen(columns, log_ratio, np.argsort(flops, kind="stable"))
+    for name, power in zip("ND", 1.0 + _fitted(columns, log_ratio, FORMS[form])[0], strict=True):
+        if power <= 0:
+            warn_user(
+                f"{of} do not grow with {name} (they go as {name}^{power:.2g}), as the cost of training "
+                "does; 6 N D is taken for it; correct the column flops, or leave it out",
+                DataWarning,
+            )
+            return SIX_ND
     return _of_form(form, held_out, columns, log_ratio, of)
 
 
 def _of_form(form: str, held_out: Mapping[str, float], columns: Floats, log_ratio: Floats, of: str) -> Cost:
     powers, level, scatter, errors = _fitted(columns, log_ratio, FORMS[form])
+    per_token = powers[1] and 1.0 + _fitted(columns, log_ratio, FORMS["c N^a D"])[0][0] > 0
     if not FORMS[form] and abs(level) <= max(_SAME, _ERRORS * errors[0]):
         return SIX_ND
     return Cost(
@@ -121,7 +133,7 @@ def _of_form(form: str, held_out: Mapping[str, float], columns: Floats, log_rati
             errors=errors,
             lowest=float(np.exp(log_ratio.min())),
             highest=float(np.exp(log_ratio.max())),
-            per_token=_of_form("c N^a D", held_out, columns, log_ratio, of) if powers[1] else None,
+            per_token=_of_form("c N^a D", held_out, columns, log_ratio, of) if per_token else None,
         ),
     )
 

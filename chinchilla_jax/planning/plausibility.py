@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
-from chinchilla_jax.laws.compute import SIX_ND, Cost, params_times_tokens, training_flops
+from chinchilla_jax.laws.compute import FLOP_FACTOR, SIX_ND, Cost, params_times_tokens, training_flops
 from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.optimum import has_optimum as has_optimum
 from chinchilla_jax.laws.optimum import known_ratio as known_ratio
@@ -128,11 +128,15 @@ def interval_doubt(estimate: float, low: float, high: float, of: str = "") -> st
 
 
 def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
-    """That a measured cost is extrapolated; "" where its runs reach that far, or nothing was measured."""
+    """That a measured cost is no likely one, or extrapolated; "" for neither, or nothing was measured."""
     if cost.evidence is None or not cost.evidence.n or not (0 < params < math.inf and 0 < tokens < math.inf):
         return ""
     times = float(cost.per_6nd(params, tokens))
     low, high = cost.evidence.lowest, cost.evidence.highest
+    if low < 1 / FLOP_FACTOR or high > FLOP_FACTOR:
+        first, last = f"{low:,.4g}", f"{high:,.4g}"
+        found = first if first == last else f"{first} to {last}"
+        return f"{cost.evidence.of} are {found} times 6 N D: check the units of the table"
     if low / _NEAR_COST <= times <= high * _NEAR_COST:
         return ""
     return f"costs {times:.3g} times 6 N D, and the runs {low:.3g} to {high:.3g}"

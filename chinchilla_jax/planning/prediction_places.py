@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.quantities import read_columns, read_quantities
 from chinchilla_jax.datasets.reading import read_table
-from chinchilla_jax.datasets.runs import Runs
+from chinchilla_jax.datasets.runs import Runs, bad_flops
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.datasets.variable_columns import variable_columns
 from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY
@@ -102,6 +102,8 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult, cost: 
     if isinstance(source, Places):
         return source
     if isinstance(source, Runs):
+        if not source.derived and (bad := bad_flops(source)):
+            raise DataError(f"predict: {bad}; give a positive number, or leave flops out")
         missing = [name for name in needed_variables(law) if name not in source.variables]
         _require(law, missing)
         variables = {name: source.variables[name] for name in law.columns if name in source.variables}
@@ -210,7 +212,8 @@ def distance(places: Places, boot: BootstrapResult, cost: Cost = SIX_ND) -> Floa
     flops = places.flops
     if "flops" not in boot.point.model.variables:
         flops = cost.flops(_active(places.params, places.variables), places.tokens)
-    return np.asarray(np.log(flops / largest_flops(boot, cost)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(flops / largest_flops(boot, cost)))
 
 
 def largest_flops(boot: BootstrapResult, cost: Cost = SIX_ND) -> float:
