@@ -160,6 +160,8 @@ def test_a_model_without_an_optimum_to_compare_with():
     none = dataclasses.replace(some, point=LAW.fitted(nowhere, DESIGN))
     row = planning.place_models(none, models).iloc[0]
     assert row["verdict"] == "no optimum to compare with" and np.isnan(row["optimal_estimate"])
+    with pytest.raises(UsageError, match="loss 1 cannot be reached"):
+        planning.plan(some, loss=1.0)
     # A plan says of how many laws each row is.
     made = planning.plan(some, flops=1e22)
     assert made.doubts["params"].endswith("of 4 of 8 laws; the others have none and are left out")

@@ -12,7 +12,8 @@ import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax.analysis import CoverageSpec, coverage
 from chinchilla_jax.analysis.breakdown_points import breakdown
-from chinchilla_jax.analysis.form_comparison import compare_forms, fewest
+from chinchilla_jax.analysis.form_comparison import compare_forms
+from chinchilla_jax.analysis.joint_limits import fewest
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.breakdown import _cells
 from chinchilla_jax.cli.forms import _doubt, _fit_fields, _ratios
@@ -104,7 +105,7 @@ def test_tables_of_a_law_without_an_optimum_hold_no_ratio(paths):
 def test_small_tables_leave_out_what_they_are_too_few_for(paths):
     runs = cj.load_runs(paths["seven"])
     found = compare_forms(runs, folds=5, resamples=4)
-    assert set(found.table["split"]) == {"above 1.9e+20 FLOP"}
+    assert set(found.table["split"]) == {"above 1.9e+20 FLOP", "above 5.1e+10 tokens"}
     assert set(found.table["form"]) == {"chinchilla", "equal_exponents", "kaplan"}
     said = " ".join(found.left_out)
     assert "4 model sizes do not make 5 folds; give 4 folds or fewer" in said

@@ -249,7 +249,11 @@ def _joined(made: list[Plan]) -> Plan:
 def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> None:
     """Refuse a point fit whose optimum is at an edge, or whose loss no budget reaches."""
     if np.isinf(point["flops"]):
-        raise UsageError(f"{asked} cannot be reached with any budget ({sample.source}); ask for less")
+        if asked.startswith("loss"):
+            raise UsageError(
+                f"{asked} cannot be reached with any budget ({sample.source}); ask for a higher one"
+            )
+        raise UsageError(f"{asked} are the optimum of no budget ({sample.source}); ask for fewer")
     if np.isnan(point["tokens_per_param"]) and isinstance(sample.point, FittedLaw):
         # Where no budget is known to have it, a usual one shows why.
         budget = float(np.nan_to_num(point["flops"], nan=GOPHER_FLOPS))
