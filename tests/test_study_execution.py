@@ -430,7 +430,7 @@ def test_jobs_are_large_only_where_a_device_takes_the_steps(monkeypatch):
     assert largest(engine="xla") == largest() == 16
     monkeypatch.setattr(dispatch, "accelerated", lambda: True)
     monkeypatch.setattr(dispatch, "chosen_kernel", lambda engine: None if engine == "xla" else object())
-    assert largest(engine="xla") == 64
+    assert largest(engine="xla") == 201, "all conditions"
     assert largest() == largest(solver="optax-lbfgs") == 16
 
 

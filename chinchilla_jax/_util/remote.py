@@ -216,11 +216,11 @@ class FileSystem:
         try:
             while not wait([future], timeout=_LOOK_SECONDS).done:
                 now, until = time.monotonic(), _hurry.get()
-                if now - last > limit or (until is not None and now > until):
-                    raise _GivenUpError
                 if now - last > _PATIENCE_SECONDS and not said:
                     said = True
                     announce(f"{self.shown}: waiting for an answer while {doing}, for up to {limit:.3g} s")
+                if now - last > limit or (until is not None and now > until):
+                    raise _GivenUpError
             return future.result()
         finally:
             future.cancel()

@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
@@ -83,6 +82,8 @@ def _loop_without_ctrl_c() -> Iterator[Any]:
 
     runner = LoopRunner()
     if sys.platform != "win32":
+        from multiprocessing import resource_tracker  # Windows has none
+
         resource_tracker.ensure_running()  # starting it later would lift the block
         # Threads and processes take the mask of the thread that starts them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
