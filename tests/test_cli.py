@@ -111,6 +111,8 @@ HEAVY = {
     "jax", "optax", "pandas", "pandera", "pyarrow", "matplotlib", "scipy", "numba", "jinja2", "pydantic",
     "rich",
 }  # fmt: skip
+# Where there may be an accelerator, JAX is asked for it.
+USELESS = HEAVY - {"jax"} if any(map(importlib.util.find_spec, ("jax_plugins", "libtpu"))) else HEAVY
 
 
 def imported_by(*arguments):
@@ -148,13 +150,17 @@ def test_help_loads_nothing_heavy():
     ],
 )
 def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
-    # Where there may be an accelerator, JAX is asked for it.
-    heavy = HEAVY - {"jax"} if any(map(importlib.util.find_spec, ("jax_plugins", "libtpu"))) else HEAVY
     modules, text = imported_by(*arguments)
     assert text
-    assert not heavy & modules
+    assert not USELESS & modules
     commands = {module.removeprefix("chinchilla_jax.cli.") for module in modules} & set(COMMANDS)
     assert commands <= {"fit", "bootstrap"}, "no other command's module"
+
+
+def test_a_plan_in_closed_form_loads_no_jax():
+    modules, text = imported_by("plan", "chinchilla", "--flops", "1e22")
+    assert not (USELESS - {"pandas", "pyarrow", "rich"}) & modules
+    assert "tokens" in text
 
 
 # --- names and numbers -------------------------------------------------------------------------------------

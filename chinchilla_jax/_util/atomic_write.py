@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import operator
 import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from chinchilla_jax._util.open_flags import open_flags
 from chinchilla_jax._util.processes import host_name, is_alive
 
 if TYPE_CHECKING:
@@ -46,11 +45,6 @@ def written_aside(path: Path, give_name: Callable[[Path, Path], None]) -> Iterat
         give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def open_flags(*names: str) -> int:
-    """Flags of `os.open` together; no system has all of them, and those that this one lacks are 0."""
-    return functools.reduce(operator.or_, (getattr(os, name, 0) for name in names))
 
 
 def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from chinchilla_jax._util.atomic_write import open_flags, remove_left_behind, written_aside
+from chinchilla_jax._util.atomic_write import remove_left_behind, written_aside
 from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
+from chinchilla_jax._util.open_flags import open_flags
 from chinchilla_jax._util.remote_directory import RemoteDirectory
 from chinchilla_jax._util.urls import is_url, without_secrets
 

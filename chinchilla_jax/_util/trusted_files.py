@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from chinchilla_jax._util.atomic_write import open_flags
+from chinchilla_jax._util.open_flags import open_flags
 
 _MOST_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

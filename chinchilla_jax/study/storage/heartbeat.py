@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from chinchilla_jax._util.atomic_write import exclusive_file, open_flags
+from chinchilla_jax._util.atomic_write import exclusive_file
 from chinchilla_jax._util.directories import Directory, LocalDirectory
+from chinchilla_jax._util.open_flags import open_flags
 from chinchilla_jax._util.processes import host_name
 
 try:
