@@ -20,6 +20,15 @@ def options(description: str | None, default_study: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def table_options(description: str | None, folder: Path) -> argparse.Namespace:
+    """Command line of the experiments on a table of runs, which write to `folder`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("data", type=Path, help="the table of runs")
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--tables", type=Path, default=folder)
+    return parser.parse_args()
+
+
 def write(rows: list[tuple[str, str, str, str]], folder: Path, name: str = "published") -> None:
     """Write (quantity, published, ours, difference explained) rows to `folder`."""
     table = pd.DataFrame(rows, columns=["quantity", "published", "ours", "note"])

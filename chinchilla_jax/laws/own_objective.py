@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import positive_number
-from chinchilla_jax.laws.zoned import AUTO, Delta, ZonedObjective
+from chinchilla_jax.laws.zoned import AUTO, Delta, ZonedObjective, check_width, decided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,11 +45,7 @@ class OwnObjective(ZonedObjective):
 
     def __post_init__(self) -> None:
         """Refuse a scale that has no meaning."""
-        if self.scale == AUTO:
-            object.__setattr__(self, "automatic", True)
-        else:
-            remedy = "give a positive finite number, or 'auto'"
-            positive_number(f"objective {self.name}: scale", self.scale, remedy=remedy)
+        check_width(self, f"objective {self.name}: scale", self.scale)
 
     def __repr__(self) -> str:
         """Its name and scale."""
@@ -67,12 +62,7 @@ class OwnObjective(ZonedObjective):
         Raises:
             UsageError: it is "auto", and no data have decided it yet.
         """
-        if isinstance(self.scale, str):
-            raise UsageError(
-                f"objective {self.name}: scale is 'auto', which only a fit of data turns into a number; use "
-                "the objective of its result"
-            )
-        return self.scale
+        return decided(f"objective {self.name}: scale", self.scale)
 
     @property
     def unit(self) -> float:

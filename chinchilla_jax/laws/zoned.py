@@ -35,6 +35,27 @@ def residual_loss(residual: Any, down: Any, up: Any) -> Any:
     return psi * (residual - 0.5 * psi)
 
 
+def check_width(objective: ZonedObjective, what: str, width: Delta) -> None:
+    """Refuse a half-width or scale that has no meaning; mark an objective whose width is left to the data."""
+    if width == AUTO:
+        object.__setattr__(objective, "automatic", True)
+    else:
+        positive_number(what, width, remedy="give a positive finite number, or 'auto'")
+
+
+def decided(what: str, width: Delta) -> float:
+    """A half-width or scale as a number.
+
+    Raises:
+        UsageError: it is "auto", and no data have decided it yet.
+    """
+    if isinstance(width, str):
+        raise UsageError(
+            f"{what} is 'auto', which only a fit of data turns into a number; use the objective of its result"
+        )
+    return width
+
+
 class ZonedObjective:
     """A weighted sum of losses that are quadratic in a fixed zone around zero and linear outside.
 
@@ -89,11 +110,7 @@ class _Huber(ZonedObjective):
 
     def __post_init__(self) -> None:
         """Refuse a width that has no meaning."""
-        if self.delta == AUTO:
-            object.__setattr__(self, "automatic", True)
-            return
-        remedy = "give a positive finite number, or 'auto'"
-        positive_number(f"{type(self).__name__}: delta", self.delta, remedy=remedy)
+        check_width(self, f"{type(self).__name__}: delta", self.delta)
 
     @property
     def down(self) -> float:
@@ -102,12 +119,7 @@ class _Huber(ZonedObjective):
         Raises:
             UsageError: it is "auto", and no data have decided it yet.
         """
-        if isinstance(self.delta, str):
-            raise UsageError(
-                f"{type(self).__name__}: delta is 'auto', which only a fit of data turns into a number; "
-                "use the objective of its result"
-            )
-        return self.delta
+        return decided(f"{type(self).__name__}: delta", self.delta)
 
 
 @dataclasses.dataclass(frozen=True)

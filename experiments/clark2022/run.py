@@ -8,7 +8,6 @@ params, params_active, tokens, n_experts, active_experts, routing_frequency, see
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ import chinchilla_jax as cj
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from _tables import write  # noqa: E402
+from _tables import table_options, write  # noqa: E402
 
 NAMES = ("a", "b", "c", "d", "E_start", "E_max")
 PUBLISHED = {
@@ -30,11 +29,7 @@ PUBLISHED = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="the table of runs")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--tables", type=Path, default=HERE)
-    args = parser.parse_args()
+    args = table_options(__doc__, HERE)
     table = pd.read_csv(args.data).query("seed == 42 and active_experts == 1")
     dense = table[table["router"] == "Dense"]
     rows = []

@@ -8,7 +8,6 @@ and loss, the C4 validation loss.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import chinchilla_jax as cj
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from _tables import write  # noqa: E402
+from _tables import table_options, write  # noqa: E402
 
 # Relative errors that scaling_explorer.ipynb prints, by params and tokens per parameter; RedPajama.
 PUBLISHED = {(1439795200, 640): 0.007103, (6889410560, 20): 0.007320}
@@ -28,11 +27,7 @@ FITTED = (10569312, 78914048, 153677376, 411616256)  # at 20 tokens per paramete
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="the table of runs")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--tables", type=Path, default=HERE)
-    args = parser.parse_args()
+    args = table_options(__doc__, HERE)
     table = pd.read_csv(args.data)
     rows = []
     for corpus in ("redpajama", "c4", "refinedweb"):

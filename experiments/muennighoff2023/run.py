@@ -8,7 +8,6 @@ utils/parametric_fit.ipynb of github.com/huggingface/datablations.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from chinchilla_jax.solvers.dispatch import solve_generally
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from _tables import write  # noqa: E402
+from _tables import table_options, write  # noqa: E402
 
 # The law of one epoch, fitted there to losses read off a figure of Hoffmann et al., and not fitted again.
 SINGLE_EPOCH = {
@@ -56,11 +55,7 @@ def only_repetition(p, x):  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="the table of runs")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--tables", type=Path, default=HERE)
-    args = parser.parse_args()
+    args = table_options(__doc__, HERE)
     table = pd.read_csv(args.data).query("corpus == 'c4'")
     once = table[table["seed"].isna()]
     theirs = once[~once["run"].isin(LEFT_OUT)]
