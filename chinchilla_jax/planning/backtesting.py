@@ -9,10 +9,9 @@
 | factor   |        |       | quantile of the scores of a band of distances, at least 1                      |
 
 Each window is fitted and bootstrapped as if the other runs did not exist, and predicts these with the
-interval
-of the law's mean and that of a new run. Beside the law stand rivals that need none: the lowest loss seen, a
-power law of compute through the lowest losses (L = k C^-g by least squares), and the nearest run in ln N and
-ln D. Intervals widened about their middle by the factors of their distance (conformalised quantile
+interval of the law's mean and that of a new run. Beside the law stand rivals that need none: the lowest loss
+seen, a power law of compute through the lowest losses (L = k C^-g by least squares), and the nearest run in
+ln N and ln D. Intervals widened about their middle by the factors of their distance (conformalised quantile
 regression, Romano et al. 2019, NeurIPS, with scores in units of half the width) would have held the share of
 the runs that they promise. A score is not measured from the estimate, which an interval need not hold. Runs
 of one window err together, so that this is no guarantee.
