@@ -67,14 +67,10 @@ def study_calls(resamples: int, target: str) -> list[Call]:
         prepare(self, *arguments)
         self.sizes, self.workers = compiled.sizes(target, self.n_runs), 1
 
-    def recorded(self: Calls, lanes: Any, starts: Any, widening: Any, limits: Any) -> Any:
+    def recorded(self: Calls, lanes: Any, starts: Any, limits: Any) -> Any:
         # In calls of the size that this CPU has compiled.
         there, self.sizes = self.sizes, compiled.sizes(self.platform, self.n_runs)
-        place = {int(lane): number for number, lane in enumerate(lanes)}
-        parts = []
-        for part in self.parts(lanes):
-            mine = np.array([place[int(lane)] for lane in part])
-            parts.append(call(self, part, starts[:, mine], widening[:, mine], limits))
+        parts = [call(self, part, starts, limits) for part in self.parts(lanes)]
         self.sizes = there
         ends = jax.tree.map(lambda *each: np.concatenate(each), *parts)
         rows = compiled.padded(len(np.unique(self.row[lanes])), there.rows)

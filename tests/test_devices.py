@@ -10,23 +10,27 @@ from jax import export
 from chinchilla_jax import fit, load_runs
 from chinchilla_jax._util import cache_dir
 from chinchilla_jax._util.float64 import float64_scope
+from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, DeleteD, Jackknife, MOutOfN, Pairs
-from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.bootstrapping.scouting import Recipe
 from chinchilla_jax.cli import doctor, main
+from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.laws import LAWS, Design, Huber, Kaplan
-from chinchilla_jax.solvers import Problem, drawn, engine_choice, measured_engines
+from chinchilla_jax.solvers import Problem, SolverOptions, dispatch, drawn, engine_choice, measured_engines
 from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.certificate import undetermined
 from chinchilla_jax.solvers.drawn import Drawn, draw
 from chinchilla_jax.solvers.jax_newton import calls, compiled, rounds
 from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
 from chinchilla_jax.solvers.jax_newton.shapes import arguments
+from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, chosen, members_of
 from chinchilla_jax.solvers.status import is_certified
 from chinchilla_jax.solvers.thresholds import PAUSED
 
 RUNS = load_runs("chinchilla", params="standard")
 DESIGN = Design.from_runs(RUNS)
 LANES = 20
-WEIGHTS = resample_weights(len(RUNS), np.arange(LANES), 0)
+WEIGHTS = Pairs().weights(RUNS, np.arange(LANES), 0)
 
 
 @pytest.mark.slow
@@ -61,8 +65,8 @@ def test_the_host_finishes_what_a_device_short_of_digits_cannot_certify(monkeypa
     class Short(calls.Calls):
         """Calls of a device that knows float32 only; those of the host are as they are."""
 
-        def __call__(self, lanes, starts, widening, limits):
-            ends = super().__call__(lanes, starts, widening, limits)
+        def __call__(self, lanes, starts, limits):
+            ends = super().__call__(lanes, starts, limits)
             callers.append(self)
             if self is not callers[0]:
                 return ends
@@ -86,9 +90,14 @@ def test_the_host_finishes_what_a_device_short_of_digits_cannot_certify(monkeypa
 @pytest.mark.parametrize("scheme", [Pairs(), Cluster(), MOutOfN(), DeleteD()], ids=lambda each: each.name)
 def test_a_device_draws_the_same_weights(scheme):
     ids = np.array([0, 5, 2**20, 2**32 - 1, 7])
-    weights = scheme.weights(RUNS, ids, 2**32 - 1)
+    left, weights = scheme.drawn(RUNS, ids, 2**32 - 1), scheme.weights(RUNS, ids, 2**32 - 1)
+    np.testing.assert_array_equal(left, weights)
+    assert (left.shape, left.dtype, len(left)) == (weights.shape, weights.dtype, len(weights))
     rows = np.array([3, 0, 4])
-    found, first, total = (np.asarray(x) for x in draw(weights, rows, (4, 256), np.uint8))
+    found, first, total = (np.asarray(x) for x in draw(left, rows, (4, 256), np.uint8))
+    # Of the other rows as well, from the host.
+    for fact, expected in zip(left.facts(), (weights.sum(axis=1), (weights > 0).sum(axis=1)), strict=True):
+        np.testing.assert_array_equal(fact, expected)
     np.testing.assert_array_equal(found[:3, : len(RUNS)], weights[rows])
     assert not found[:, len(RUNS) :].any()
     np.testing.assert_array_equal(found[3], found[2])
@@ -96,30 +105,79 @@ def test_a_device_draws_the_same_weights(scheme):
     assert (np.take_along_axis(found, first[:, None], axis=1) > 0).all()
     with float64_scope():
         shape = jax.ShapeDtypeStruct((), np.uint32), jax.ShapeDtypeStruct((4096,), np.uint32)
-        export.export(drawn._drawing(weights.row_of, 256, np.dtype(np.uint8)), platforms=("cuda", "rocm"))(
+        export.export(drawn._drawing(left.row_of, 256, np.dtype(np.uint8)), platforms=("cuda", "rocm"))(
             *shape
         )
 
 
 @pytest.mark.parametrize("scheme", [Bayesian(), Cluster(concentration=0.5), Jackknife()])
 def test_weights_that_a_device_would_round_differently_are_sent(scheme):
-    assert not isinstance(scheme.weights(RUNS, np.arange(3), 0), Drawn)
+    assert isinstance(scheme.drawn(RUNS, np.arange(3), 0), np.ndarray)
+
+
+def test_a_device_chooses_the_starts_that_the_host_would():
+    law, draws = LAWS["chinchilla"](), np.random.default_rng(0)
+    near = law.starts(DESIGN, 40) + 0.1 * draws.normal(size=(40, law.size))
+    twice = np.concatenate([near[:5], near[:5] + 1e-9, near[:5]])  # equal ones, and nearly so
+    problem = Problem(law=law, design=DESIGN, objective=Huber())
+    pools = [Pool(problem, near, 1), Pool(problem, near[:3], 4), Pool(problem, twice, 4)]
+    pool = draws.permutation(np.repeat(np.arange(3), [8, 5, 7]))
+    starts = PoolStarts(tuple(pools), pool.astype(np.int32))
+    halves = [starts.of_lanes(slice(None, 9)), starts.of_lanes(slice(9, None))]
+    assert np.array_equal(PoolStarts.joined(halves).pool, pool)
+    members = members_of(
+        starts, 256, 32, lambda each: np.column_stack([each.members, 0.5 + each.members[:, 0]])
+    )
+    weights = np.pad(WEIGHTS, ((0, 0), (0, 256 - len(RUNS))))
+    found = np.asarray(chosen(weights, np.arange(LANES, dtype=np.int32), starts.pool, members))
+    for number, each in enumerate(pools):
+        mine = pool == number
+        expected = best_of_pool(problem, WEIGHTS[mine], each.members, each.ranks)
+        found_of_mine = found[: len(expected), mine]
+        np.testing.assert_array_equal(found_of_mine[..., :-1], expected)
+        follows = np.arange(len(expected))[:, None] + 1 < len(expected)
+        signed = np.where(follows, -1, 1) * (0.5 + expected[..., 0])
+        np.testing.assert_array_equal(found_of_mine[..., -1], signed)
+
+
+def test_rows_that_a_device_draws_are_looked_at_where_they_have_few_runs():
+    few = np.flatnonzero(np.arange(len(RUNS)) % 24 == 0)  # ten runs, of which a resample may have four
+    runs = RUNS.take(few)
+    problem = Problem(law=LAWS["chinchilla"](), design=Design.from_runs(runs), objective=Huber())
+    ids, lanes = np.arange(300), np.zeros(300, np.intp)
+    several = [
+        Batch((problem,), weights, lanes, np.arange(300))
+        for weights in (Pairs().drawn(runs, ids, 0), Pairs().weights(runs, ids, 0))
+    ]
+    of_device, of_host = (undetermined(batch) for batch in several)
+    np.testing.assert_array_equal(of_device, of_host)
+    assert 0 < of_host.sum() < 300
 
 
 @pytest.mark.slow
-def test_fits_with_weights_drawn_by_the_device_are_the_same(monkeypatch):
-    start = np.asarray(fit(RUNS, law=Kaplan()).starts.minima[0])
-    expected = _solve(start)
-    asked = []
+def test_a_bootstrap_whose_weights_and_starts_only_the_device_has_is_the_same(monkeypatch):
+    law = Kaplan()
+    minimum = np.asarray(fit(RUNS, law=law).starts.minima[0])
+    problem = Problem(law=law, design=DESIGN, objective=Huber())
+    pool = np.concatenate([[minimum], minimum + 0.05 * np.random.default_rng(0).normal(size=(6, law.size))])
 
-    def noted(*arguments):
-        asked.append(arguments)
-        return draw(*arguments)
+    def fits():
+        fitter = ResampleFitter(
+            problem=problem, own=None, solver="newton", options=SolverOptions(wide_start=True),
+            recipe=Recipe(pool=pool, ranks=2),
+        )  # fmt: skip
+        ids = np.arange(LANES)
+        return fit_all(fitter, lambda some: fitter.resampled(Pairs(), RUNS, ids[some], 0), LANES)
 
+    expected = fits()
+
+    def refuse(*_):
+        raise AssertionError("the host asked for weights")
+
+    monkeypatch.setattr(dispatch, "accelerated", lambda: True)
     monkeypatch.setattr(compiled, "draws", lambda platform: True)
-    monkeypatch.setattr(calls, "draw", noted)
-    found = _solve(start)
-    assert asked
+    monkeypatch.setattr(Drawn, "__array__", refuse)
+    found = fits()
     for field in ("theta", "objective_value", "status", "steps"):
         np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
 

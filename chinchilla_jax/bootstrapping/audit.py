@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.scouting import exceeds
 from chinchilla_jax.solvers import Solution, solve
 from chinchilla_jax.solvers.dispatch import has_kernel
+from chinchilla_jax.solvers.drawn import concatenated
+from chinchilla_jax.solvers.pool_starts import PoolStarts
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from chinchilla_jax.solvers.drawn import Weights
 
 _EVERY, _MOST = 16, 256  # of how many resamples one is searched again; how many at most
 _SPREAD, _SPREAD_SLOW = 16, 8  # starts spread over what is plausible, with a kernel and without
@@ -60,9 +62,7 @@ class Audit:
         )
 
 
-def audit(
-    fitter: ResampleFitter, solution: Solution, weights_of: Callable[[slice], NDArray[Any]]
-) -> Audit | None:
+def audit(fitter: ResampleFitter, solution: Solution, weights_of: Callable[[slice], Weights]) -> Audit | None:
     """Search a sample of the resamples again, and put lower minima where they are found.
 
     Args:
@@ -83,7 +83,7 @@ def audit(
     lanes = lanes[is_certified(solution.status[lanes])]
     if not len(lanes):
         return Audit(searched=0, missed=0)
-    weights = fitter.weighted(np.concatenate([weights_of(slice(lane, lane + 1)) for lane in lanes]))
+    weights = fitter.weighted(concatenated([weights_of(slice(lane, lane + 1)) for lane in lanes]))
     before = solution[lanes]
     best = Solution.best_of([before, _searched(fitter, weights)])
     missed = exceeds(before.objective_value, best.objective_value, weights)
@@ -91,10 +91,12 @@ def audit(
     return Audit(searched=len(lanes), missed=int(missed.sum()))
 
 
-def _searched(fitter: ResampleFitter, weights: NDArray[Any]) -> Solution:
+def _searched(fitter: ResampleFitter, weights: Weights) -> Solution:
     """The best fit of each of these weights (R, n) from near and far."""
     problem, options = fitter.problem, fitter.options
-    near = [solve(problem, weights, start, options=options) for start in fitter.starts(weights)]
+    starts = fitter.starts(weights)
+    assert not isinstance(starts, PoolStarts)
+    near = [solve(problem, weights, start, options=options) for start in starts]
     spread = problem.law.starts(
         problem.design, _SPREAD if has_kernel(problem.law, problem.objective) else _SPREAD_SLOW
     )

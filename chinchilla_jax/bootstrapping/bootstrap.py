@@ -36,6 +36,7 @@ from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
+from chinchilla_jax.solvers.drawn import concatenated
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.laws.objectives import Delta
+    from chinchilla_jax.solvers.drawn import Weights
 
 
 def bootstrap(
@@ -141,7 +143,7 @@ def bootstrap(
         )
         return dataclasses.replace(result, dependence=dependence)
     without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
-    weights_of = _WeightsOf(runs, chosen, ids, without, inner, seed)
+    weights_of = _WeightsOf(fitter, runs, chosen, ids, without, inner, seed)
     every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
@@ -161,8 +163,8 @@ def _ran_off(fitter: ResampleFitter, solution: Solution, weights_of: _WeightsOf)
     lanes = np.flatnonzero(solution.status == Status.UNIDENTIFIED)
     if not len(lanes) or not can_be_followed(fitter.problem):
         return {}
-    weights = fitter.weighted(np.concatenate([weights_of(slice(lane, lane + 1)) for lane in lanes]))
-    off = run_offs(fitter.problem, weights, solution.theta[lanes])
+    weights = fitter.weighted(concatenated([weights_of(slice(lane, lane + 1)) for lane in lanes]))
+    off = run_offs(fitter.problem, np.asarray(weights), solution.theta[lanes])
     return {int(lane): each for lane, each in zip(lanes, off, strict=True) if each is not None}
 
 
@@ -235,6 +237,7 @@ class _WeightsOf:
 
     def __init__(
         self,
+        fitter: ResampleFitter,
         runs: Runs,
         scheme: Scheme,
         ids: NDArray[np.int32],
@@ -242,22 +245,22 @@ class _WeightsOf:
         inner: int,
         seed: int,
     ) -> None:
-        self.runs, self.scheme, self.ids, self.seed = runs, scheme, ids, seed
+        self.fitter, self.runs, self.scheme, self.ids, self.seed = fitter, runs, scheme, ids, seed
         self.left_out, self.inner = left_out, inner
         self.count = len(ids) + len(left_out) + len(ids) * inner
 
-    def __call__(self, lanes: slice) -> NDArray[Any]:
+    def __call__(self, lanes: slice) -> Weights:
         first, last = lanes.start, lanes.stop
         count = len(self.ids)
         wanted = count + len(self.left_out)
-        parts = []
+        parts: list[Weights] = []
         if first < count:
-            parts.append(self.scheme.weights(self.runs, self.ids[first : min(last, count)], self.seed))
+            ids = self.ids[first : min(last, count)]
+            parts.append(self.fitter.resampled(self.scheme, self.runs, ids, self.seed))
         parts.append(self.left_out[max(first - count, 0) : max(last - count, 0)])
         if last > wanted:
             parts.append(self._nested(max(first - wanted, 0), last - wanted))
-        kept = [part for part in parts if len(part)]
-        return kept[0] if len(kept) == 1 else np.concatenate(kept)
+        return concatenated([part for part in parts if len(part)])
 
     def _nested(self, low: int, high: int) -> NDArray[Any]:
         rows = self.ids[low // self.inner : -(-high // self.inner)]

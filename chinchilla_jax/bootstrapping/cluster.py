@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax._util.validation import positive_number, seed_number
 from chinchilla_jax.bootstrapping import weights as resample
 from chinchilla_jax.bootstrapping.random_bits import counts_row
 from chinchilla_jax.bootstrapping.scheme import Nested, Scheme
@@ -79,21 +79,24 @@ class Cluster(Scheme):
         """Weights (R, n), see `Scheme.weights`."""
         members = self.members(runs)
         if self.concentration is None:
-            row_of = Row(_members_row, (self._count(members), tuple(members.tolist())))
-            return resample.as_drawn(
-                self.counts(runs, resample_ids, seed)[:, members], row_of, resample_ids, seed
-            )
-        count = self._count(members)
+            return self.counts(runs, resample_ids, seed)[:, members]
         drawn = resample.dirichlet_weights(
-            count, resample_ids, seed, self.concentration, stream=resample.CLUSTER
+            self._count(members), resample_ids, seed, self.concentration, stream=resample.CLUSTER
         )
         return drawn[:, members]
+
+    def row_of(self, runs: Runs) -> Row | None:
+        """See `Scheme.row_of`; real weights are not drawn there."""
+        if self.concentration is not None:
+            return None
+        members = self.members(runs)
+        return Row(_members_row, _members_rows, (self._count(members), tuple(members.tolist())), len(runs))
 
     def counts(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """How often each cluster is drawn, (R, m)."""
         count = self._count(self.members(runs))
-        bits = resample.resample_bits(count, resample_ids, seed, stream=resample.CLUSTER)
-        return resample.counts_of(resample.whole_below(bits, count), count).astype(np.uint8)
+        ids, seed = resample.checked_ids(resample_ids), seed_number(seed)
+        return resample.counted(count, count, resample.CLUSTER).rows(ids, seed)
 
     @property
     def has_nested(self) -> bool:
@@ -121,6 +124,13 @@ class Cluster(Scheme):
         """See `Scheme.without_each`."""
         members = self.members(runs)
         return (members[None, :] != np.unique(members)[:, None]).astype(np.uint8)
+
+
+def _members_rows(
+    count: int, members: tuple[int, ...], ids: NDArray[np.uint32], seed: int
+) -> NDArray[np.uint8]:
+    """Weights (R, n) of resamples."""
+    return resample.counted(count, count, resample.CLUSTER).rows(ids, seed)[:, np.array(members)]
 
 
 def _members_row(count: int, members: tuple[int, ...], seed: Any, identity: Any) -> Any:

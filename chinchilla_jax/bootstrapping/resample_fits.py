@@ -7,8 +7,9 @@ Notation
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,23 @@ from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.fitting.run_off import can_be_followed, run_offs
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
+from chinchilla_jax.solvers.dispatch import device_draws
+from chinchilla_jax.solvers.drawn import Drawn
+from chinchilla_jax.solvers.pool_starts import PoolStarts
 from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.solvers.drawn import Weights
+    from chinchilla_jax.solvers.pool_starts import Starts
 
 _BLOCK_BYTES = 2**26  # of float64 weights, in memory at a time
 _LEAST_BLOCK, _MOST_BLOCK = 64, 16384  # resamples
+_DEVICE_BLOCK = 2**17  # resamples that a device draws and fits at a time: it takes many at once
 _FAR_STEPS = 150  # of a start far from the optimum
 
 
@@ -88,21 +96,32 @@ class ResampleFitter:
                 options = dataclasses.replace(options, wide_start=True)
         return cls(problem=problem, own=own, solver=solver, options=options, recipe=recipe)
 
-    def weighted(self, drawn: NDArray[Any]) -> NDArray[Any]:
+    @functools.cached_property
+    def device_draws(self) -> bool:
+        """Whether the weights of resamples can be left to the device, see solvers/drawn.py."""
+        return self.own is None and device_draws(self.problem, self.solver, self.options.engine)
+
+    def resampled(self, scheme: Scheme, runs: Runs, ids: NDArray[np.integer], seed: int) -> Weights:
+        """What a scheme draws for these resamples (R,), (R, n); left to the device where it can draw it."""
+        return (scheme.drawn if self.device_draws else scheme.weights)(runs, ids, seed)
+
+    def weighted(self, drawn: Weights) -> Weights:
         """Weights of the lanes: what was drawn (R, n) times the weights of the runs."""
+        if isinstance(drawn, Drawn):
+            return drawn
         # In row order: sums over the runs then have the same bits in a block of any length.
         if self.own is not None:
             drawn = drawn * self.own
         return drawn if drawn.flags.c_contiguous else np.ascontiguousarray(drawn)
 
-    def starts(self, weights: NDArray[Any]) -> list[NDArray[np.float64]]:
-        """Starts of a block of weights (R, n), best guess first; each (R, p)."""
+    def starts(self, weights: Weights) -> Starts:
+        """Starts of a block of weights (R, n), best guess first, each (R, p); or where they come from."""
         return [] if self.recipe is None else self.recipe.candidates(self.problem, weights)
 
     def fit(
         self,
-        weights: NDArray[Any],
-        starts: list[NDArray[np.float64]],
+        weights: Weights,
+        starts: Starts,
         on_progress: Callable[[int], None] | None = None,
     ) -> Solution:
         """Fit a block of weights (R, n) from these starts."""
@@ -110,8 +129,8 @@ class ResampleFitter:
 
     def ask_fit(
         self,
-        weights: NDArray[Any],
-        starts: list[NDArray[np.float64]],
+        weights: Weights,
+        starts: Starts,
         on_progress: Callable[[int], None] | None = None,
     ) -> Asking[Solution]:
         """`fit` as a procedure, see solvers/requests.py."""
@@ -120,6 +139,7 @@ class ResampleFitter:
                 on_progress(len(weights))
             return Solution.invalid(len(weights), self.problem.law.size)
         if self.recipe.most and self.solver == "newton":
+            assert not isinstance(starts, PoolStarts)
             found = yield from self._ask_search(weights, starts, on_progress)
             self._judge_run_offs(found, weights)
             return found
@@ -136,17 +156,17 @@ class ResampleFitter:
         self._judge_run_offs(found, weights)
         return found
 
-    def _judge_run_offs(self, found: Solution, weights: NDArray[Any]) -> None:
+    def _judge_run_offs(self, found: Solution, weights: Weights) -> None:
         """Lanes that ran out of steps after a parameter that these runs do not bound are UNIDENTIFIED."""
         left = np.flatnonzero(found.status == Status.MAX_STEPS)
         if len(left) and can_be_followed(self.problem):
-            off = run_offs(self.problem, weights[left], found.theta[left])
+            off = run_offs(self.problem, np.asarray(weights[left]), found.theta[left])
             found.status[left[[each is not None for each in off]]] = Status.UNIDENTIFIED
 
     def _ask_search(
         self,
-        weights: NDArray[Any],
-        starts: list[NDArray[np.float64]],
+        weights: Weights,
+        starts: Sequence[NDArray[np.float64]],
         on_progress: Callable[[int], None] | None,
     ) -> Asking[Solution]:
         """Fit every lane from several starts, each to its end; from all of them where the first ones differ.
@@ -171,11 +191,11 @@ class ResampleFitter:
             on_progress(len(weights))
         return best
 
-    def fits_from_afar(self, weights: NDArray[Any], starts: NDArray[np.float64]) -> list[Solution]:
+    def fits_from_afar(self, weights: Weights, starts: NDArray[np.float64]) -> list[Solution]:
         """Fit every lane from each of `starts` (K, p), which lie far from its optimum; K solutions."""
         return alone(self.ask_from_afar(weights, starts))
 
-    def ask_from_afar(self, weights: NDArray[Any], starts: NDArray[np.float64]) -> Asking[list[Solution]]:
+    def ask_from_afar(self, weights: Weights, starts: NDArray[np.float64]) -> Asking[list[Solution]]:
         """`fits_from_afar` as a procedure."""
         steps = min(self.options.max_steps, _FAR_STEPS)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
@@ -185,7 +205,7 @@ class ResampleFitter:
             ends.append((yield self._request(weights, np.broadcast_to(start, lanes), wide)))
         return ends
 
-    def _ask_rest_of_pool(self, found: Solution, weights: NDArray[Any]) -> Asking[None]:
+    def _ask_rest_of_pool(self, found: Solution, weights: Weights) -> Asking[None]:
         """Fit lanes without a certificate from every other optimum known."""
         assert self.recipe is not None
         pool, ranks = self.recipe.pool, self.recipe.ranks
@@ -193,19 +213,20 @@ class ResampleFitter:
             left = np.flatnonzero(~found.is_optimum)
             if not len(left):
                 break
-            start = best_of_pool(self.problem, weights[left], pool, ranks=rank + 1)[rank]
-            again = yield self._request(weights[left], start)
+            some = np.asarray(weights[left])
+            start = best_of_pool(self.problem, some, pool, ranks=rank + 1)[rank]
+            again = yield self._request(some, start)
             found.put(left, Solution.best_of([found[left], again]))
 
     def _request(
-        self, weights: NDArray[Any], start: NDArray[np.float64], options: SolverOptions | None = None
+        self, weights: Weights, start: NDArray[np.float64], options: SolverOptions | None = None
     ) -> Request:
         return Request(problem=self.problem, weights=weights, starts=[start], options=options or self.options)
 
 
 def fit_all(
     fitter: ResampleFitter,
-    weights_of: Callable[[slice], NDArray[Any]],
+    weights_of: Callable[[slice], Weights],
     count: int,
     *,
     on_progress: Callable[[int], None] | None = None,
@@ -215,10 +236,10 @@ def fit_all(
     `weights_of` gives what is drawn for a slice of the resamples, (R, n).
     """
     solution = Solution.empty(count, fitter.problem.law.size)
-    block = min(max(_BLOCK_BYTES // (8 * len(fitter.problem.design)), _LEAST_BLOCK), _MOST_BLOCK)
+    block = _block(fitter)
     parts = [slice(first, min(first + block, count)) for first in range(0, max(count, 1), block)]
 
-    def prepared(lanes: slice) -> tuple[NDArray[Any], list[NDArray[np.float64]]]:
+    def prepared(lanes: slice) -> tuple[Weights, Starts]:
         weights = fitter.weighted(weights_of(lanes))
         return weights, fitter.starts(weights)
 
@@ -231,6 +252,13 @@ def fit_all(
                 upcoming = ahead.submit(prepared, following)
             solution.put(lanes, fitter.fit(weights, starts, on_progress))
     return solution
+
+
+def _block(fitter: ResampleFitter) -> int:
+    """How many resamples are fitted at a time."""
+    if fitter.device_draws and fitter.recipe is not None and not fitter.recipe.most:
+        return _DEVICE_BLOCK
+    return min(max(_BLOCK_BYTES // (8 * len(fitter.problem.design)), _LEAST_BLOCK), _MOST_BLOCK)
 
 
 def fit_resamples(

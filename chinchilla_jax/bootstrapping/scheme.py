@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from chinchilla_jax.bootstrapping.weights import leave_one_out
+from chinchilla_jax._util.validation import seed_number
+from chinchilla_jax.bootstrapping.weights import checked_ids, leave_one_out
+from chinchilla_jax.solvers.drawn import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.solvers.drawn import Row, Weights
 
 
 class Nested(NamedTuple):
@@ -45,6 +48,17 @@ class Scheme(abc.ABC):
 
         Schemes that draw errors (drawn_errors.py) have none and raise `UsageError`.
         """
+
+    def row_of(self, runs: Runs) -> Row | None:
+        """How a device draws the same rows for itself; None where it cannot, see solvers/drawn.py."""
+        return None
+
+    def drawn(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> Weights:
+        """`weights`, left to the device where it can draw them."""
+        row = self.row_of(runs)
+        if row is None:
+            return self.weights(runs, resample_ids, seed)
+        return Drawn(row, checked_ids(resample_ids), seed_number(seed))
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """By what deviations from the point are multiplied, for a law of `size` parameters."""

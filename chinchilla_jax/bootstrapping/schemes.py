@@ -34,13 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
-from chinchilla_jax._util.validation import positive_number, whole_number
+from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
 from chinchilla_jax.bootstrapping import weights as resample
 from chinchilla_jax.bootstrapping.cluster import Cluster as Cluster
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.drawn_errors import Residual as Residual
 from chinchilla_jax.bootstrapping.drawn_errors import Wild as Wild
-from chinchilla_jax.bootstrapping.random_bits import bits_row, counts_row
+from chinchilla_jax.bootstrapping.random_bits import bits_row, random_bits
 from chinchilla_jax.bootstrapping.scheme import Nested
 from chinchilla_jax.bootstrapping.scheme import Scheme as Scheme
 from chinchilla_jax.solvers.drawn import Row
@@ -61,6 +61,10 @@ class Pairs(Scheme):
     def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
         return resample.resample_weights(len(runs), resample_ids, seed)
+
+    def row_of(self, runs: Runs) -> Row:
+        """See `Scheme.row_of`."""
+        return resample.counted(len(runs), len(runs), resample.PAIRS)
 
     @property
     def has_nested(self) -> bool:
@@ -131,14 +135,15 @@ class MOutOfN(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
+        return self.row_of(runs).rows(resample.checked_ids(resample_ids), seed_number(seed))
+
+    def row_of(self, runs: Runs) -> Row:
+        """See `Scheme.row_of`."""
         if self.size(len(runs)) > len(runs):
             raise UsageError(
                 f"MOutOfN: m = {self.size(len(runs))} of {len(runs)} runs; give at most as many as there are"
             )
-        bits = resample.resample_bits(self.size(len(runs)), resample_ids, seed, stream=resample.M_OUT_OF_N)
-        weights = resample.counts_of(resample.whole_below(bits, len(runs)), len(runs)).astype(np.uint8)
-        row_of = Row(counts_row, (self.size(len(runs)), len(runs), resample.M_OUT_OF_N))
-        return resample.as_drawn(weights, row_of, resample_ids, seed)
+        return resample.counted(self.size(len(runs)), len(runs), resample.M_OUT_OF_N)
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
@@ -193,17 +198,25 @@ class DeleteD(Scheme):
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Weights (R, n), see `Scheme.weights`."""
-        n, d = len(runs), self.size(len(runs))
-        bits = resample.resample_bits(n, resample_ids, seed, stream=resample.DELETE)
-        # Ties of 32-bit numbers are broken by position: one in 10^5 resamples of 240 runs has any.
-        left_out = np.argsort(bits, axis=1, kind="stable")[:, :d]
-        weights = np.ones((len(bits), n), np.uint8)
-        np.put_along_axis(weights, left_out, np.uint8(0), axis=1)
-        return resample.as_drawn(weights, Row(_deleted_row, (n, d)), resample_ids, seed)
+        return self.row_of(runs).rows(resample.checked_ids(resample_ids), seed_number(seed))
+
+    def row_of(self, runs: Runs) -> Row:
+        """See `Scheme.row_of`."""
+        return Row(_deleted_row, _deleted_rows, (len(runs), self.size(len(runs))), len(runs))
 
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         return math.sqrt((n_runs - self.size(n_runs)) / self.size(n_runs))
+
+
+def _deleted_rows(n_runs: int, d: int, ids: NDArray[np.uint32], seed: int) -> NDArray[np.uint8]:
+    """Weights (R, n) of resamples of `DeleteD`."""
+    bits = random_bits(n_runs, ids, seed, resample.DELETE)
+    # Ties of 32-bit numbers are broken by position: one in 10^5 resamples of 240 runs has any.
+    left_out = np.argsort(bits, axis=1, kind="stable")[:, :d]
+    weights = np.ones((len(bits), n_runs), np.uint8)
+    np.put_along_axis(weights, left_out, np.uint8(0), axis=1)
+    return weights
 
 
 def _deleted_row(n_runs: int, d: int, seed: Any, identity: Any) -> Any:

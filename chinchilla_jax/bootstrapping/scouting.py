@@ -34,10 +34,15 @@ from chinchilla_jax.fitting.optima_pool import apart, best_of_parts, best_of_poo
 from chinchilla_jax.laws.objectives import Huber, HuberScale
 from chinchilla_jax.solvers import Problem, SolverOptions, Status
 from chinchilla_jax.solvers.dispatch import has_kernel
+from chinchilla_jax.solvers.drawn import Drawn, sums
+from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts
 from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from chinchilla_jax.solvers.drawn import Weights
+    from chinchilla_jax.solvers.pool_starts import Starts
 
 _PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
 _DOUBTS = 26, 78  # further pilots, in two batches, each fitted from two of the optima found: do they agree?
@@ -76,9 +81,11 @@ class Recipe:
     scouted: bool = True
     agreed: int = 0
 
-    def candidates(self, problem: Problem, weights: NDArray[Any]) -> list[NDArray[np.float64]]:
-        """Starts for every resample: arrays (R, p), best guess first."""
-        return list(best_of_pool(problem, weights, self.pool, ranks=max(self.ranks, self.most)))
+    def candidates(self, problem: Problem, weights: Weights) -> Starts:
+        """Starts for every resample, best guess first; left to the device where it draws the weights."""
+        if isinstance(weights, Drawn) and not self.most:
+            return PoolStarts.of(Pool(problem, self.pool, self.ranks), len(weights))
+        return list(best_of_pool(problem, np.asarray(weights), self.pool, ranks=max(self.ranks, self.most)))
 
 
 def known_optima(problem: Problem, minima: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,19 +270,17 @@ class _Pilots:
         return drawn if self.own is None else drawn * self.own
 
 
-def differ(values: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.bool_]:
+def differ(values: NDArray[np.float64], weights: Weights) -> NDArray[np.bool_]:
     """Whether objectives (K, R) of several fits of each resample (R, n) belong to different minima; (R,)."""
     return exceeds(values.max(axis=0), values.min(axis=0), weights)
 
 
-def exceeds(
-    value: NDArray[np.float64], lowest: NDArray[np.float64], weights: NDArray[Any]
-) -> NDArray[np.bool_]:
+def exceeds(value: NDArray[np.float64], lowest: NDArray[np.float64], weights: Weights) -> NDArray[np.bool_]:
     """Whether objectives (R,) of resamples (R, n) lie above the lowest known (R,), and not by rounding; (R,).
 
     Where every run is met exactly, the objective is rounding altogether.
     """
-    rounding = _EXACT**2 * weights.sum(axis=1)
+    rounding = _EXACT**2 * sums(weights)
     with np.errstate(invalid="ignore"):
         return np.asarray(value - lowest > _MISSED * np.abs(lowest) + rounding)
 

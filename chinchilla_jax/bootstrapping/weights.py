@@ -21,7 +21,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.random_bits import counts_row, random_bits, random_counts
-from chinchilla_jax.solvers.drawn import Drawn, Row
+from chinchilla_jax.solvers.drawn import Row
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -53,21 +53,25 @@ def resample_weights(
     Raises:
         UsageError: an id or the seed is out of range.
     """
-    ids, seed = _checked(resample_ids), seed_number(seed)
-    row_of = Row(counts_row, (n_runs, n_runs, stream))
-    return Drawn.of(random_counts(n_runs, ids, seed, stream), row_of, ids, seed)
+    return random_counts(n_runs, checked_ids(resample_ids), seed_number(seed), stream)
 
 
-def as_drawn(
-    weights: NDArray[np.uint8], row_of: Row, resample_ids: NDArray[np.integer], seed: int
+def counted(draws: int, n_runs: int, stream: int) -> Row:
+    """Rows of counts: how often each of `n_runs` comes up in `draws` draws; see solvers/drawn.py."""
+    return Row(counts_row, _counts_rows, (draws, n_runs, stream), n_runs)
+
+
+def _counts_rows(
+    draws: int, n_runs: int, stream: int, ids: NDArray[np.uint32], seed: int
 ) -> NDArray[np.uint8]:
-    """Weights (R, n) of these resamples, with how a device draws the same; see solvers/drawn.py."""
-    return Drawn.of(weights, row_of, _checked(resample_ids), seed_number(seed))
+    if draws == n_runs:
+        return random_counts(n_runs, ids, seed, stream)
+    return counts_of(whole_below(random_bits(draws, ids, seed, stream), n_runs), n_runs).astype(np.uint8)
 
 
 def resample_bits(width: int, resample_ids: ArrayLike, seed: int, *, stream: int) -> NDArray[np.uint32]:
     """Random bits (R, width), a row a function of its id, the seed and the stream alone."""
-    return random_bits(width, _checked(resample_ids), seed_number(seed), stream)
+    return random_bits(width, checked_ids(resample_ids), seed_number(seed), stream)
 
 
 def inner_weights(weights: NDArray[np.integer], ids: ArrayLike, inner: int, seed: int) -> NDArray[np.uint8]:
@@ -149,7 +153,12 @@ def counts_of(index: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     return np.bincount(flat.ravel(), minlength=rows * size).reshape(rows, size)
 
 
-def _checked(resample_ids: ArrayLike) -> NDArray[np.uint32]:
+def checked_ids(resample_ids: ArrayLike) -> NDArray[np.uint32]:
+    """Ids of resamples (R,).
+
+    Raises:
+        UsageError: one is no whole number from 0 to 2^32 - 1.
+    """
     ids = np.asarray(resample_ids)
     if ids.ndim != 1 or (
         ids.size and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= 2**32)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax.solvers.base import SAME_VALUE
+from chinchilla_jax.solvers.pool_starts import losses_of_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,8 +108,7 @@ def _pool_values(problem: Problem, weights: NDArray[Any], pool: NDArray[np.float
 
     float64 throughout: the order of near optima must not depend on the block they are computed in.
     """
-    loss = problem.losses(pool)
-    of_runs = np.where(np.isfinite(loss), loss, 1e6).T
+    of_runs = losses_of_runs(problem, pool).T
     value = np.empty((len(weights), len(pool)))
     length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)
     for first in range(0, len(weights), length):

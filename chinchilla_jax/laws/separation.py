@@ -63,11 +63,10 @@ def _spread(design: Design, uu: Any, vv: Any, uv: Any, count: Any) -> NDArray[np
     return np.minimum(of_tokens * design.tokens_scale, of_params * design.params_scale)
 
 
-def may_be_near_line(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Lanes (R,) that are worth asking: those of a table near a line, and those of few of its runs."""
-    count = np.count_nonzero(weights, axis=1)
-    if len(weights) == 1 or min(design.line_spreads) < NEAR_LINE:
-        return np.ones(len(weights), bool)
+def may_be_near_line(design: Design, count: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Lanes (R,) with `count` runs that are worth asking: those of a table near a line, and of few runs."""
+    if len(count) == 1 or min(design.line_spreads) < NEAR_LINE:
+        return np.ones(len(count), bool)
     # Off a line as a table is, half of its runs lie on one at most, and one more without which they would.
     return np.asarray(2 * count <= len(design) + 2)
 
@@ -75,7 +74,7 @@ def may_be_near_line(design: Design, weights: NDArray[Any]) -> NDArray[np.bool_]
 def spread_without_one(design: Design, weights: NDArray[Any]) -> NDArray[np.float64]:
     """The least spread without one run of the lanes of `weights` (R, n); inf where it is not small; (R,)."""
     found = np.full(len(weights), np.inf)
-    asked = np.flatnonzero(may_be_near_line(design, weights))
+    asked = np.flatnonzero(may_be_near_line(design, np.count_nonzero(weights, axis=1)))
     if len(asked):
         whole, without = line_spreads(design, np.asarray(weights)[asked] > 0)
         found[asked] = np.minimum(whole, without)

@@ -17,6 +17,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.design import Design
+from chinchilla_jax.solvers.drawn import Drawn, Weights, concatenated, sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,18 +37,18 @@ class Batch:
 
     Attributes:
         problems: (C,) what is fitted to what; n runs each.
-        weights: (W, n), not negative.
+        weights: (W, n), not negative; or what a device draws.
         condition: (R,) the data set of each lane.
         row: (R,) its row of weights.
     """
 
     problems: tuple[Problem, ...]
-    weights: NDArray[Any]
+    weights: Weights
     condition: NDArray[np.intp]
     row: NDArray[np.intp]
 
     @classmethod
-    def of(cls, problem: Problem, weights: NDArray[Any], lanes: int) -> Batch:
+    def of(cls, problem: Problem, weights: Weights, lanes: int) -> Batch:
         """Lanes of one data set, with weights of their own (R, n) or in common (1, n).
 
         Raises:
@@ -74,7 +75,7 @@ class Batch:
         ]
         return cls(
             tuple(problems.values()),
-            next(iter(weights.values())) if len(weights) == 1 else np.concatenate(list(weights.values())),
+            concatenated(list(weights.values())),
             np.concatenate(condition),
             np.concatenate([part.row + first[id(part.weights)] for part in parts]),
         )
@@ -113,14 +114,22 @@ class Batch:
         if len(self.weights) == 1:
             return np.broadcast_to(self.weights, (len(self), self.n_runs))
         if len(self.row) and np.all(np.diff(self.row) == 1):
-            return self.weights[self.row[0] : self.row[0] + len(self.row)]
-        return self.weights[self.row]
+            return np.asarray(self.weights[self.row[0] : self.row[0] + len(self.row)])
+        return np.asarray(self.weights[self.row])
 
     @property
     def own(self) -> NDArray[Any]:
         """The weights as (1, n) where all lanes have the same, else `rows`."""
         same = len(self) and (self.row == self.row[0]).all()
-        return self.weights[self.row[0]][None] if same else self.rows
+        return np.asarray(self.weights[self.row[:1]]) if same else self.rows
+
+    @functools.cached_property
+    def totals(self) -> Floats:
+        """The sum of the weights of every lane, (R,)."""
+        if isinstance(self.weights, Drawn):
+            return self.weights.facts()[0][self.row]
+        rows, row = np.unique(self.row, return_inverse=True)
+        return sums(self.weights[rows])[row]
 
     def data_sets(self) -> Iterator[tuple[Problem, NDArray[np.intp] | slice]]:
         """Every data set that has lanes, and these."""

@@ -27,7 +27,8 @@ import numpy as np
 
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
-from chinchilla_jax.laws.separation import ON_LINE, spread_without_one
+from chinchilla_jax.laws.separation import ON_LINE, may_be_near_line, spread_without_one
+from chinchilla_jax.solvers.drawn import Drawn
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
 
@@ -229,17 +230,9 @@ def identifiable(
     if law.exchangeable:
         enough &= (spread_without_one(design, used) if spread is None else spread) > ON_LINE
     sizes_needed, tokens_needed, together = law.least
-    most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
-    # The most places with fewer dimensions than p: a rectangle with p - 2 of them, and one place apart.
-    most_lacking = (law.size - 1) // 2 * (law.size // 2) + 1 if law.additive else 0
-    places_needed = max(law.size, most_lacking) + 1
-    # More runs than the largest k - 1 groups hold are in k groups or more; only small tables need the count.
-    sure = np.ones(len(used), bool)
-    least_groups = (most_needed, most_needed, places_needed)
-    for (_, group_sizes), needed in zip(design.groups, least_groups, strict=True):
-        sure &= count > int(group_sizes[: needed - 1].sum())
+    most_lacking = _most_lacking(law)
     sizes, tokens, places = (group for group, _ in design.groups)
-    for lane in np.flatnonzero(enough & ~sure):
+    for lane in np.flatnonzero(enough & (count <= _in_few_groups(law, design))):
         row = used[lane]
         n_sizes, n_tokens = len(np.unique(sizes[row])), len(np.unique(tokens[row]))
         _, first = np.unique(places[row], return_index=True)
@@ -254,6 +247,43 @@ def identifiable(
             incidence = np.hstack([group[one, None] == group[one] for group in (sizes, tokens)])
             enough[lane] = np.linalg.matrix_rank(incidence.astype(np.float64)) >= law.size
     return enough
+
+
+def _most_lacking(law: Law) -> int:
+    """The most places with fewer dimensions than p: a rectangle with p - 2 of them, and one place apart."""
+    return (law.size - 1) // 2 * (law.size // 2) + 1 if law.additive else 0
+
+
+def _in_few_groups(law: Law, design: Design) -> int:
+    """How many runs may be in too few groups: more are in as many as it takes.
+
+    More runs than the largest k - 1 groups hold are in k groups or more.
+    """
+    sizes_needed, tokens_needed, together = law.least
+    most_needed = max(sizes_needed, tokens_needed, together - min(sizes_needed, tokens_needed))
+    needed = (most_needed, most_needed, max(law.size, _most_lacking(law)) + 1)
+    return max(int(held[: k - 1].sum()) for (_, held), k in zip(design.groups, needed, strict=True))
+
+
+def undetermined(batch: Batch) -> NDArray[np.bool_]:
+    """Lanes whose runs with a weight do not determine the law, (R,); see `identifiable`.
+
+    Where a device draws the weights, only rows with few runs are looked at.
+    """
+    found = np.zeros(len(batch), bool)
+    used = batch.weights.facts()[1][batch.row] if isinstance(batch.weights, Drawn) else None
+    for problem, mine in batch.data_sets():
+        law, design = problem.law, problem.design
+        if used is None:
+            found[mine] = ~identifiable(law, design, batch[mine].own)
+            continue
+        unsure = used[mine] <= max(_in_few_groups(law, design), law.size - 1)
+        if law.exchangeable:
+            unsure |= may_be_near_line(design, used[mine])
+        lanes = np.arange(len(batch))[mine][unsure]
+        if len(lanes):
+            found[lanes] = ~identifiable(law, design, batch[lanes].rows)
+    return found
 
 
 def degenerate(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -24,7 +24,9 @@ from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale, OwnObjective
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.drawn import Weights
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
+from chinchilla_jax.solvers.pool_starts import PoolStarts, Starts, of_lanes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +72,17 @@ def on_device(law: Law, objective: Objective, solver: str, engine: str) -> bool:
     return not has_kernel(law, objective) or chosen_kernel(engine) is None
 
 
+def device_draws(problem: Problem, solver: str, engine: str) -> bool:
+    """Whether the device that takes the steps also draws the weights and chooses the starts."""
+    if isinstance(problem.objective, HuberScale) or problem.raw:
+        return False
+    if not on_device(problem.law, problem.objective, solver, engine):
+        return False
+    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, draws
+
+    return draws(default_platform())
+
+
 def _check_engine(engine: str, solver: str, problem: Problem) -> None:
     """Refuse an engine that would have no part in the fit."""
     law, objective = problem.law, problem.objective
@@ -80,7 +93,7 @@ def _check_engine(engine: str, solver: str, problem: Problem) -> None:
 
 def solve(
     problem: Problem,
-    weights: NDArray[Any],
+    weights: Weights,
     starts: NDArray[np.float64] | Sequence[NDArray[np.float64]],
     *,
     solver: str = "newton",
@@ -109,7 +122,7 @@ def solve(
 
 def solve_many(
     batch: Batch,
-    candidates: Sequence[NDArray[np.float64]],
+    candidates: Starts,
     *,
     solver: str = "newton",
     options: SolverOptions = DEFAULT_OPTIONS,
@@ -119,7 +132,8 @@ def solve_many(
 
     Args:
         batch: the lanes.
-        candidates: starts of every lane, best guess first, each (R, p).
+        candidates: starts of every lane, best guess first, each (R, p); or, where the device draws the
+            weights, the pools that it takes them from.
         solver: out of `SOLVER_NAMES`.
         options: how hard to try.
         on_progress: called with the number of lanes just finished.
@@ -134,11 +148,13 @@ def solve_many(
         found = Solution.invalid(len(batch), law.size)
         left = np.flatnonzero(batch.valid)
         if len(left):
-            some = [start[left] for start in candidates]
+            some = of_lanes(candidates, left)
             found.put(left, solve_many(batch[left], some, solver=solver, options=options))
         if on_progress is not None:
             on_progress(len(batch))
         return found
+    if isinstance(candidates, PoolStarts):
+        return _solve_generally(batch, candidates, options, on_progress)
     if isinstance(objective, HuberScale):  # by "newton" alone
         from chinchilla_jax.solvers.huber_scale import solve_huber_scale
 
@@ -225,7 +241,7 @@ def solve_generally(
 
 def _solve_generally(
     batch: Batch,
-    candidates: Sequence[NDArray[np.float64]],
+    candidates: Starts,
     options: SolverOptions,
     on_progress: Callable[[int], None] | None,
 ) -> Solution:

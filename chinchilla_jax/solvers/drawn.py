@@ -1,16 +1,19 @@
-"""Weights that a device can draw for itself: numbers of the host, and what to draw to have the same.
+"""Weights that a device draws for itself: ids and a seed, and what to draw from them.
 
-On a GPU the weights of a call are drawn where they are used and are not sent there: a row is a function of a
-seed and its id. The host keeps its own copy for what it decides, such as the starts. Whole numbers come out
-with the same bits everywhere; weights that take a logarithm would not, and are sent.
+On a GPU the weights of a call are drawn where they are used: a row is a function of a seed and its id. The
+host has numbers of them only if it asks. Whole numbers come out with the same bits everywhere; weights that
+take a logarithm would not, and are sent.
+
+Notation
+    W, n       rows of weights; runs
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,73 +23,121 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How a row of weights is drawn.
+    """How a row of weights is drawn, on a device and on the host.
 
     Attributes:
         function: of the settings, a seed and an id, in `jax.numpy`: the row (n,), counts below 256.
-        settings: whatever it depends on besides.
+        on_host: of the settings, ids (W,) and a seed: the same rows (W, n), uint8.
+        settings: whatever they depend on besides.
+        n_runs: n.
     """
 
     function: Callable[..., Any]
+    on_host: Callable[..., NDArray[np.uint8]]
     settings: tuple[Hashable, ...]
+    n_runs: int
 
     def __call__(self, seed: Any, identity: Any) -> Any:
-        """The row (n,) of an id."""
+        """The row (n,) of an id, in JAX."""
         return self.function(*self.settings, seed, identity)
 
+    def rows(self, ids: NDArray[np.uint32], seed: int) -> NDArray[np.uint8]:
+        """The rows (W, n) of ids (W,), on the host."""
+        return self.on_host(*self.settings, ids, seed)
 
-class Drawn(np.ndarray[Any, Any]):
-    """Weights (W, n) and how they are drawn. What is computed from them is a plain array that was not.
+
+class Drawn:
+    """Weights (W, n) that the device draws; `np.asarray` makes them on the host.
 
     Attributes:
-        row_of: how a row is drawn; None for other weights.
+        row_of: how a row is drawn.
         ids: (W,) of the rows, uint32.
         seed: of all rows.
     """
 
-    row_of: Row | None = None
-    ids: NDArray[np.uint32]
-    seed: int
+    dtype = np.dtype(np.uint8)
+    ndim = 2
 
-    @classmethod
-    def of(cls, weights: NDArray[Any], row_of: Row, ids: NDArray[np.uint32], seed: int) -> Drawn:
-        """These weights, with how they are drawn."""
-        found = weights.view(cls)
-        found.row_of, found.ids, found.seed = row_of, ids, seed
-        return found
+    def __init__(self, row_of: Row, ids: NDArray[np.uint32], seed: int) -> None:
+        """Weights of these ids."""
+        self.row_of, self.ids, self.seed = row_of, ids, seed
+        self._noted: list[tuple[NDArray[np.intp], Any, Any]] = []
 
-    def __repr__(self) -> str:
-        """As that of any array."""
-        return repr(np.asarray(self))
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the array: (W, n)."""
+        return len(self.ids), self.row_of.n_runs
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        """Plain results of NumPy's functions."""
-        plain = np.asarray(array)
-        return plain[()] if return_scalar else plain
+    def __len__(self) -> int:
+        """Number of rows W."""
+        return len(self.ids)
 
-    def __getitem__(self, key: Any) -> Any:
-        """A plain part of the weights."""
-        return np.asarray(self)[key]
+    def __getitem__(self, rows: Any) -> Drawn:
+        """Those rows; nothing is drawn."""
+        return Drawn(self.row_of, self.ids[rows], self.seed)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The rows, drawn on the host."""
+        return self.row_of.rows(self.ids, self.seed).astype(dtype or self.dtype, copy=False)
+
+    def note(self, rows: NDArray[np.intp], total: Any, used: Any) -> None:
+        """Keep the sums of these rows and their numbers of runs with a weight, which a device has drawn."""
+        self._noted.append((rows, total, used))
+
+    def facts(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Sum and number of runs with a weight of every row, (W,) each; of the device where it drew them."""
+        total, used = np.empty(len(self)), np.full(len(self), -1, np.int32)
+        for rows, of_total, of_used in self._noted:
+            total[rows], used[rows] = np.asarray(of_total)[: len(rows)], np.asarray(of_used)[: len(rows)]
+        missing = np.flatnonzero(used < 0)
+        if len(missing):
+            weights = np.asarray(self[missing])
+            total[missing] = weights.sum(axis=1, dtype=np.float64)
+            used[missing] = np.count_nonzero(weights, axis=1)
+        return total, used
+
+
+Weights: TypeAlias = "NDArray[Any] | Drawn"
+"""Weights (W, n), as numbers or as what a device draws."""
+
+
+def sums(weights: Weights) -> NDArray[np.float64]:
+    """The sum of every row, (W,)."""
+    if isinstance(weights, Drawn):
+        return weights.facts()[0]
+    return np.asarray(weights.sum(axis=1, dtype=np.float64))
+
+
+def concatenated(parts: Sequence[Weights]) -> Weights:
+    """The rows of several arrays, one after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Drawn) and all(
+        isinstance(part, Drawn) and (part.row_of, part.seed) == (first.row_of, first.seed) for part in parts
+    ):
+        return Drawn(first.row_of, np.concatenate([part.ids for part in parts]), first.seed)  # type: ignore[union-attr]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def draw(weights: Drawn, rows: NDArray[np.intp], shape: tuple[int, int], dtype: Any) -> tuple[Any, Any, Any]:
     """Rows of weights drawn by the default device: (W, n), a run of each that has a weight (W,), sums (W,).
 
     Args:
-        weights: with how they are drawn.
+        weights: how they are drawn; keeps what the host may ask of the rows.
         rows: which of them.
         shape: what they are padded to: rows by repeating the last, runs by zeros.
         dtype: of the weights.
     """
     from chinchilla_jax._util.float64 import float64_scope
 
-    assert weights.row_of is not None
     ids = weights.ids[rows]
     padded = np.concatenate([ids, np.repeat(ids[-1:], shape[0] - len(ids))])
     with float64_scope():
         program = _drawing(weights.row_of, shape[1], np.dtype(dtype))
-        found: tuple[Any, Any, Any] = program(np.uint32(weights.seed), padded)
-    return found
+        found, first, total, used = program(np.uint32(weights.seed), padded)
+    weights.note(rows, total, used)
+    return found, first, total
 
 
 @functools.lru_cache(maxsize=64)
@@ -94,11 +145,12 @@ def _drawing(row_of: Row, n_runs: int, dtype: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
-    def several(seed: Any, ids: Any) -> tuple[Any, Any, Any]:
+    def several(seed: Any, ids: Any) -> tuple[Any, Any, Any, Any]:
         with jax.threefry_partitionable(True):
             rows = jax.vmap(row_of, (None, 0))(seed, ids)
         rows = jnp.pad(rows, ((0, 0), (0, n_runs - rows.shape[1]))).astype(dtype)
         first = jnp.argmax(rows > 0, axis=1).astype(jnp.int32)
-        return rows, first, jnp.sum(rows, axis=1, dtype=jnp.float64)
+        used = jnp.sum(rows > 0, axis=1, dtype=jnp.int32)
+        return rows, first, jnp.sum(rows, axis=1, dtype=jnp.float64), used
 
     return jax.jit(several)

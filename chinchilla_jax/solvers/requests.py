@@ -19,6 +19,8 @@ from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.dispatch import on_device, solve_many
+from chinchilla_jax.solvers.drawn import Weights
+from chinchilla_jax.solvers.pool_starts import PoolStarts, Starts, of_lanes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +36,8 @@ class Request:
 
     Attributes:
         problem: what is fitted; n runs, p parameters.
-        weights: (W, n), not negative.
-        starts: candidates for every lane, best guess first, each (R, p).
+        weights: (W, n), not negative; or what a device draws.
+        starts: candidates for every lane, best guess first, each (R, p); or where they come from.
         row: (R,) the row of weights of each lane; None for one row each, or one for all.
         solver: its name.
         options: how hard to try.
@@ -43,8 +45,8 @@ class Request:
     """
 
     problem: Problem
-    weights: NDArray[Any]
-    starts: Sequence[NDArray[np.float64]]
+    weights: Weights
+    starts: Starts
     row: NDArray[np.intp] | None = None
     solver: str = "newton"
     options: SolverOptions = DEFAULT_OPTIONS
@@ -52,7 +54,7 @@ class Request:
 
     def __len__(self) -> int:
         """Number of lanes."""
-        return len(self.starts[0])
+        return len(self.starts.pool if isinstance(self.starts, PoolStarts) else self.starts[0])
 
     @property
     def batch(self) -> Batch:
@@ -75,7 +77,7 @@ class Request:
             objective,
             self.weights.dtype,
             len(self.problem.design),
-            0 if several else len(self.starts),
+            "pools" if isinstance(self.starts, PoolStarts) else 0 if several else len(self.starts),
             self.solver,
             self.options,
         )
@@ -125,16 +127,7 @@ def _answers(requests: Sequence[Request], on_halved: Callable[[int], None] | Non
     """Solutions of requests of one kind, from one call."""
     first = requests[0]
     batch = Batch.joined([request.batch for request in requests]) if len(requests) > 1 else first.batch
-    columns = itertools.zip_longest(*(each.starts for each in requests))
-    starts = [
-        np.concatenate(
-            [
-                np.full_like(each.starts[0], np.nan) if start is None else start
-                for each, start in zip(requests, column, strict=True)
-            ]
-        )
-        for column in columns
-    ]
+    starts = _joined([request.starts for request in requests])
     report = first.on_progress if len(requests) == 1 else None
     found = _halving(batch, starts, first, report, on_halved)
     if report is None:
@@ -145,9 +138,26 @@ def _answers(requests: Sequence[Request], on_halved: Callable[[int], None] | Non
     return [found[end - len(each) : end] for each, end in zip(requests, ends, strict=True)]
 
 
+def _joined(parts: Sequence[Starts]) -> Starts:
+    """The starts of several requests, one after the other; NaN where one has fewer than another."""
+    pools = [part for part in parts if isinstance(part, PoolStarts)]
+    if pools:
+        return PoolStarts.joined(pools)
+    arrays = [part for part in parts if not isinstance(part, PoolStarts)]
+    return [
+        np.concatenate(
+            [
+                np.full_like(each[0], np.nan) if start is None else start
+                for each, start in zip(arrays, column, strict=True)
+            ]
+        )
+        for column in itertools.zip_longest(*arrays)
+    ]
+
+
 def _halving(
     batch: Batch,
-    starts: list[NDArray[np.float64]],
+    starts: Starts,
     like: Request,
     report: Callable[[int], None] | None,
     on_halved: Callable[[int], None] | None,
@@ -162,7 +172,7 @@ def _halving(
         on_halved(middle)
     return Solution.concatenated(
         [
-            _halving(batch[lanes], [start[lanes] for start in starts], like, report, on_halved)
+            _halving(batch[lanes], of_lanes(starts, lanes), like, report, on_halved)
             for lanes in (slice(middle), slice(middle, None))
         ]
     )

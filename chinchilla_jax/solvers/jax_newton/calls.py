@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.base import MOST_RANKS
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
-from chinchilla_jax.solvers.drawn import Drawn, draw
+from chinchilla_jax.solvers.drawn import Drawn, Weights, draw
+from chinchilla_jax.solvers.pool_starts import Members, PoolStarts, chosen, members_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +19,21 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Floats
     from chinchilla_jax.solvers.base import Problem, SolverOptions
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Stage
+    from chinchilla_jax.solvers.pool_starts import Pool
 
 _LEAST_LANES = 512  # of a call, where there is a choice
+
+
+class Pooled(NamedTuple):
+    """Starts that the device chooses.
+
+    Attributes:
+        pool: (R,) of each lane.
+        members: of all pools.
+    """
+
+    pool: NDArray[np.int32]
+    members: Members
 
 
 class Calls:
@@ -28,7 +42,7 @@ class Calls:
     def __init__(
         self,
         problems: Sequence[Problem],
-        weights: NDArray[Any],
+        weights: Weights,
         condition: NDArray[np.integer],
         row: NDArray[np.integer],
         down: Floats,
@@ -42,9 +56,13 @@ class Calls:
         self.problems, self.options = problems, options
         self.condition, self.row, self.down, self.up = condition, row, down, up
         self.platform = platform
-        self.drawn = weights if isinstance(weights, Drawn) and weights.row_of and draws(platform) else None
+        self.drawn = weights if isinstance(weights, Drawn) and draws(platform) else None
         # One dtype on a CPU, and so one program; counts as bytes where they are sent to a device.
-        self.weights = np.asarray(weights, np.float64) if platform == "cpu" else _compact(weights)
+        self.weights: Weights = (
+            self.drawn
+            if self.drawn is not None
+            else (np.asarray(weights, np.float64) if platform == "cpu" else _compact(np.asarray(weights)))
+        )
         self.n_runs = padded_runs(weights.shape[1])
         self.sizes = sizes(platform, self.n_runs)
         self.devices = devices(platform)
@@ -75,8 +93,15 @@ class Calls:
             parts.append(lanes[:end])
             lanes = lanes[end:]
 
-    def __call__(self, lanes: NDArray[np.intp], starts: Floats, widening: Floats, limits: Limits) -> Ends:
-        """Fit these lanes from starts (K, L, p) in one call; inside `float64_scope`."""
+    def pooled(self, starts: PoolStarts, begun: Callable[[Pool], Floats]) -> Pooled:
+        """These starts, to be chosen by the device; `begun` gives the members of a pool as (K, p + 1)."""
+        from chinchilla_jax.solvers.jax_newton.compiled import padded
+
+        most = padded(len(starts.pools), self.sizes.conditions)
+        return Pooled(starts.pool, members_of(starts, self.n_runs, most, begun))
+
+    def __call__(self, lanes: NDArray[np.intp], starts: Floats | Pooled, limits: Limits) -> Ends:
+        """Fit these of R lanes from starts (K, R, p + 1) in one call; inside `float64_scope`."""
         from chinchilla_jax.solvers.jax_newton.compiled import compiled, in_one_call, padded
         from chinchilla_jax.solvers.jax_newton.rounds import (
             Requests,
@@ -86,7 +111,6 @@ class Calls:
             going_on,
             solve,
             unpacked,
-            with_widening,
         )  # fmt: skip
 
         count = len(lanes)
@@ -116,10 +140,13 @@ class Calls:
             total=total,
             n_runs=np.float64(self.weights.shape[1]),
         )
+        row = _placed(row.astype(np.int32), slots, whole)
         requests = Requests(
             condition=_placed(condition.astype(np.int32), slots, whole),
-            row=_placed(row.astype(np.int32), slots, whole),
-            starts=_room(with_widening(starts, widening), slots, whole),
+            row=row,
+            starts=_room(starts[:, lanes], slots, whole)
+            if isinstance(starts, np.ndarray)
+            else chosen(weights, row, _placed(starts.pool[lanes], slots, whole), starts.members),
             down=_placed(self.down[lanes], slots, whole),
             up=_placed(self.up[lanes], slots, whole),
             n_lanes=n_lanes,
@@ -137,7 +164,9 @@ class Calls:
         if limits.float32_steps == 0:
             return unpacked(ends(float64_stage, requests), law.size)
         reached = ends(float32_stage, requests)
-        requests.starts[0, slots] = going_on(reached, requests.starts[0, slots])
+        begun = np.require(requests.starts, requirements="W")
+        begun[0, slots] = going_on(reached, begun[0, slots])
+        requests = requests._replace(starts=begun)
         found = unpacked(ends(float64_stage, requests), law.size)
         return found._replace(steps=found.steps + reached[:, -1].astype(np.int32))
 
@@ -146,7 +175,7 @@ class Calls:
         shape, dtype = (count, self.n_runs), self.weights.dtype
         if self.drawn is not None:
             return draw(self.drawn, rows, shape, dtype)
-        sent = self.weights[rows]
+        sent = np.asarray(self.weights[rows])
         weights = np.zeros(shape, dtype)
         weights[: len(rows), : sent.shape[1]] = sent
         first = np.argmax(sent > 0, axis=1).astype(np.int32)

@@ -14,7 +14,7 @@ with a Newton decrement of at most the tolerance and a positive definite Hessian
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,11 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.laws.chinchilla import Chinchilla
+from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
-from chinchilla_jax.solvers.jax_newton.calls import Calls
+from chinchilla_jax.solvers.jax_newton.calls import Calls, Pooled
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
+from chinchilla_jax.solvers.pool_starts import PoolStarts
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.base import Problem
     from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
+    from chinchilla_jax.solvers.pool_starts import Pool, Starts
 
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
@@ -43,7 +46,7 @@ _JUDGED = 2**17  # lanes
 
 def fit_lanes(
     batch: Batch,
-    candidates: Sequence[Floats],
+    candidates: Starts,
     *,
     down: Floats,
     up: Floats,
@@ -56,7 +59,8 @@ def fit_lanes(
 
     Args:
         batch: the lanes; data sets of one law and one kind of residual, with n runs each.
-        candidates: starts of every lane, best guess first, each (R, p); NaN where a lane has no further one.
+        candidates: starts of every lane, best guess first, each (R, p), NaN where a lane has no further one;
+            or, where the device draws the weights, the pools that it takes them from.
         down: (R,) how far the quadratic zone reaches below zero, in units of `Problem.loss_unit`.
         up: (R,) how far it reaches above.
         options: how hard to try.
@@ -71,9 +75,8 @@ def fit_lanes(
 
     law, problems, weights = batch.law, batch.problems, batch.weights
     condition, row = batch.condition, batch.row
-    starts = np.asarray(candidates, dtype=np.float64)
     count = len(batch)
-    _check(batch, starts, (down, up))
+    _check(batch, candidates, (down, up))
     if not count:
         return Solution.empty(0, law.size)
     found = Solution.empty(count, law.size)
@@ -85,13 +88,10 @@ def fit_lanes(
     lanes = lanes[np.argsort(condition[lanes], kind="stable")]
     platform = platform or default_platform()
     call = Calls(problems, weights, condition, row, down, up, options, platform)
-    widening = np.ones(starts.shape[:2])
-    if options.wide_start:
-        for number in np.unique(condition[lanes]):
-            some = lanes[condition[lanes] == number]
-            narrowest = np.minimum(down, up)[some]
-            widening[:, some] = [_widening(problems[number], each[some], narrowest) for each in starts]
-    starts = _above_bounds(law.bounded, starts)
+    if isinstance(candidates, PoolStarts):
+        starts: Floats | Pooled = call.pooled(candidates, lambda pool: _begun_from(pool, options.wide_start))
+    else:
+        starts = _begun(batch, lanes, np.asarray(candidates, np.float64), down, up, options.wide_start)
     limits = _limits(options, law, platform)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
@@ -107,14 +107,14 @@ def fit_lanes(
 
     def work(part: NDArray[np.intp]) -> None:
         with float64_scope():
-            ends = call(part, starts[:, part], widening[:, part], limits)
+            ends = call(part, starts, limits)
         settle(part, ends)
 
     _in_threads(work, call.parts(lanes), call.workers)
-    if not has_float64(platform) and host() is not None:
+    if not has_float64(platform) and host() is not None and not isinstance(starts, Pooled):
         rest = lanes[~is_certified(found.status[lanes])]
         reached = found.theta[rest]
-        begun = np.where(np.isfinite(reached).all(axis=1, keepdims=True), reached, starts[0, rest])
+        begun = np.where(np.isfinite(reached).all(axis=1, keepdims=True), reached, starts[0, rest, :-1])
         finished = fit_lanes(
             batch[rest], [begun], down=down[rest], up=up[rest], options=options, judged=judged, platform="cpu"
         )
@@ -134,7 +134,33 @@ def _in_threads(
             work(part)
 
 
-def _check(batch: Batch, starts: Floats, of_lanes: tuple[NDArray[Any], ...]) -> None:
+def _begun(
+    batch: Batch, lanes: NDArray[np.intp], starts: Floats, down: Floats, up: Floats, wide: bool
+) -> Floats:
+    """Starts (K, R, p) as the stages take them, see `rounds.with_widening`; of these lanes."""
+    from chinchilla_jax.solvers.jax_newton.rounds import with_widening
+
+    widening = np.ones(starts.shape[:2])
+    if wide:
+        for number in np.unique(batch.condition[lanes]):
+            some = lanes[batch.condition[lanes] == number]
+            narrowest = np.minimum(down, up)[some]
+            widening[:, some] = [_widening(batch.problems[number], each[some], narrowest) for each in starts]
+    return np.asarray(with_widening(_above_bounds(batch.law.bounded, starts), widening))
+
+
+def _begun_from(pool: Pool, wide: bool) -> Floats:
+    """The members of a pool (K, p) likewise, (K, p + 1)."""
+    widening = np.ones(len(pool.members))
+    if wide:
+        objective = pool.problem.objective
+        assert not isinstance(objective, HuberScale)
+        narrowest = min(float(objective.down), float(objective.up)) / pool.problem.loss_unit
+        widening = _widening(pool.problem, pool.members, np.full(len(pool.members), narrowest))
+    return np.column_stack([_above_bounds(pool.problem.law.bounded, pool.members), widening])
+
+
+def _check(batch: Batch, candidates: Starts, of_lanes: tuple[NDArray[Any], ...]) -> None:
     law, first = batch.law, batch.problems[0]
     if any(type(p.law) is not type(law) or p.raw != first.raw for p in batch.problems):
         raise UsageError("the data sets of one call have different laws or residuals; give one law")
@@ -146,6 +172,9 @@ def _check(batch: Batch, starts: Floats, of_lanes: tuple[NDArray[Any], ...]) -> 
             "set; give weights (rows, runs)"
         )
     lanes = (len(batch),)
+    if isinstance(candidates, PoolStarts):
+        return
+    starts = np.asarray(candidates, np.float64)
     if starts.shape[1:] != (*lanes, law.size) or any(np.shape(x) != lanes for x in of_lanes):
         raise UsageError(
             f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and {len(batch)} lanes; "

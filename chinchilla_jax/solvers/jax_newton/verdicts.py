@@ -22,9 +22,9 @@ from chinchilla_jax.solvers.certificate import (
     SINGULAR,
     VANISHING,
     Optimality,
-    identifiable,
     judge,
     overflows,
+    undetermined,
 )
 from chinchilla_jax.solvers.status import Status, is_certified
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
@@ -70,17 +70,15 @@ def verdicts(
         at_zero = (ends.anchor[:, j] <= 0) & (ends.gradient[:, j] == 0)
         theta[at_zero, j] = 0.0
         held |= at_zero
-    rows, row = np.unique(batch.row, return_inverse=True)
-    total = batch.weights[rows].sum(axis=1, dtype=np.float64)[row]
-    found = _certificates(batch, ends, np.minimum(down, up), total, held, tolerance)
+    found = _certificates(batch, ends, np.minimum(down, up), batch.totals, held, tolerance)
     status = judge(law, theta, found, tolerance)
     narrow = ends.widening <= 1 + 1e-12
     status[~narrow] = Status.MAX_STEPS
     if judged:
+        lost = undetermined(batch)
         for problem, mine in batch.data_sets():
-            design, of_mine = problem.design, status[mine]
-            lost = overflows(law, design, theta[mine]) | ~identifiable(law, design, batch[mine].own)
-            status[mine] = np.where(is_certified(of_mine) & lost, Status.UNIDENTIFIED, of_mine)
+            lost[mine] |= overflows(law, problem.design, theta[mine])
+        status[is_certified(status) & lost] = Status.UNIDENTIFIED
     value = ends.anchor_value.copy()
     # A lane that ran out of steps between two series has no value yet.
     unknown = np.flatnonzero(~np.isfinite(value))

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.solvers.drawn import Weights
 
 
 # Starts of each point fit, spread over the published grid. On 27 conditions of the paper's study, among them
@@ -126,7 +127,7 @@ class _Prepared:
 
 
 _groups: SingleFlightCache[Mapping[str, _Prepared]] = SingleFlightCache(16)
-_weights: SingleFlightCache[NDArray[Any]] = SingleFlightCache(16)
+_weights: SingleFlightCache[Weights] = SingleFlightCache(16)
 
 
 def run_job(job: Job, attempt: int = 0) -> tuple[ChunkResult, ...]:
@@ -188,8 +189,8 @@ def _ask_chunk(job: Job, chunk: Chunk, prepared: _Prepared) -> Asking[BootstrapR
     ids = np.arange(chunk.resamples.first, chunk.resamples.stop)
     # Drawn for the unperturbed runs: a resample is the same one under every perturbation of them.
     weights = _weights.get(
-        (spec.scheme, spec.cluster, chunk.resamples, spec.seed, data.hash),
-        lambda: fitter.weighted(data.scheme.weights(data.runs, ids, spec.seed)),
+        (spec.scheme, spec.cluster, chunk.resamples, spec.seed, data.hash, fitter.device_draws),
+        lambda: fitter.weighted(fitter.resampled(data.scheme, data.runs, ids, spec.seed)),
     )
     solution = yield from fitter.ask_fit(weights, fitter.starts(weights))
     return BootstrapResult(
