@@ -105,9 +105,8 @@ def test_a_device_draws_the_same_weights(scheme):
     assert (np.take_along_axis(found, first[:, None], axis=1) > 0).all()
     with float64_scope():
         shape = jax.ShapeDtypeStruct((), np.uint32), jax.ShapeDtypeStruct((4096,), np.uint32)
-        export.export(drawn._drawing(left.row_of, 256, np.dtype(np.uint8)), platforms=("cuda", "rocm"))(
-            *shape
-        )
+        program = jax.jit(drawn._drawing(left.row_of, 256, np.dtype(np.uint8)).function)
+        export.export(program, platforms=("cuda", "rocm"))(*shape)
 
 
 @pytest.mark.parametrize("scheme", [Bayesian(), Cluster(concentration=0.5), Jackknife()])

@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from chinchilla_jax._util import cache_dir
 
@@ -60,3 +61,25 @@ def kept_programs() -> Iterator[None]:
             for name, value in before.items():
                 jax.config.update(name, value)
             compilation_cache.reset_cache()
+
+
+class KeptProgram:
+    """A function of arrays, compiled once for each shape of its arguments, and kept between processes."""
+
+    def __init__(self, function: Callable[..., Any], compiler_options: dict[str, Any] | None = None) -> None:
+        """The function and how it is compiled, both as `jax.jit` takes them."""
+        self.function, self._options = function, compiler_options
+        self._lock = threading.Lock()
+        self._programs: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns, on the default device."""
+        import jax
+
+        key = tuple((x.shape, x.dtype) for x in jax.tree.leaves(arguments))
+        with self._lock:
+            if key not in self._programs:
+                lowered = jax.jit(self.function, compiler_options=self._options).lower(*arguments)
+                with kept_programs():
+                    self._programs[key] = lowered.compile()
+        return self._programs[key](*arguments)

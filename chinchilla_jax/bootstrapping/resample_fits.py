@@ -243,6 +243,16 @@ def fit_all(
         weights = fitter.weighted(weights_of(lanes))
         return weights, fitter.starts(weights)
 
+    if fitter.device_draws:
+        # The host has little to do for a block, and does it while the device fits the next one.
+        with ThreadPoolExecutor(2) as several:
+            fits = several.map(lambda lanes: fitter.fit(*prepared(lanes)), parts)
+            for lanes, found in zip(parts, fits, strict=True):
+                solution.put(lanes, found)
+                if on_progress is not None:
+                    on_progress(lanes.stop - lanes.start)
+        return solution
+
     # The next block is drawn while one is fitted: drawing is the work of a single thread.
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(prepared, parts[0])

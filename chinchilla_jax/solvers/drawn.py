@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from chinchilla_jax._util.kept_programs import KeptProgram
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -141,7 +143,7 @@ def draw(weights: Drawn, rows: NDArray[np.intp], shape: tuple[int, int], dtype: 
 
 
 @functools.lru_cache(maxsize=64)
-def _drawing(row_of: Row, n_runs: int, dtype: Any) -> Any:
+def _drawing(row_of: Row, n_runs: int, dtype: Any) -> KeptProgram:
     import jax
     import jax.numpy as jnp
 
@@ -153,4 +155,4 @@ def _drawing(row_of: Row, n_runs: int, dtype: Any) -> Any:
         used = jnp.sum(rows > 0, axis=1, dtype=jnp.int32)
         return rows, first, jnp.sum(rows, axis=1, dtype=jnp.float64), used
 
-    return jax.jit(several)
+    return KeptProgram(several)

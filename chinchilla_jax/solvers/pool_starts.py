@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from chinchilla_jax._util.kept_programs import KeptProgram
 from chinchilla_jax.solvers.base import MOST_RANKS, Problem
 
 if TYPE_CHECKING:
@@ -156,10 +157,10 @@ def chosen(weights: Any, row: NDArray[np.int32], pool: NDArray[np.int32], member
 
 
 @functools.cache
-def _choosing() -> Any:
-    import jax
+def _choosing() -> KeptProgram:
+    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, options
 
-    return jax.jit(_choose)
+    return KeptProgram(_choose, options(default_platform()))
 
 
 def _choose(weights: Any, row: Any, pool: Any, members: Members) -> Any:
