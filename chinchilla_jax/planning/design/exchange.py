@@ -1,0 +1,132 @@
+"""The best choice of runs for an allowance, by exchange.
+
+| code      | shape | meaning                                                                          |
+|-----------|-------|----------------------------------------------------------------------------------|
+| views     | (V,)  | what runs say under each of several laws, see information.py                      |
+| shares    | (T,)  | weights of the targets, 1 in sum                                                 |
+| costs     | (m,)  | of the candidates (FLOP)                                                         |
+| chosen    | (k,)  | positions of candidates; one may occur several times                             |
+| criterion | ()    | mean over the views of sum_t shares_t ln of the standard error of target t       |
+
+Greedily a run is added at a time, as far as the allowance and the number of runs allow; then every run is
+exchanged for the candidate that lowers the criterion most, until none does (Fedorov 1972, Theory of Optimal
+Experiments; Atkinson, Donev & Tobias 2007, Optimum Experimental Designs, with SAS, section 12). The criterion
+is c-optimality where one law and one target are given, and its mean over laws a robust one (Dette 1997,
+Journal of the Royal Statistical Society B 59:97, standardised criteria).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.planning.design.information import Information, View
+
+    Floats = NDArray[np.float64]
+
+_LEAST_GAIN = 1e-6  # of the criterion, for which runs are exchanged
+_MOST_ROUNDS = 50
+_ROUNDING = 1e-9  # of the allowance
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Exchange:
+    """The choice among m candidates.
+
+    Attributes:
+        views: V of them.
+        shares: of the targets.
+        costs: of the candidates.
+    """
+
+    views: Sequence[View]
+    shares: Floats
+    costs: Floats
+
+    def criterion(self, chosen: Sequence[int]) -> float:
+        """That of these runs."""
+        return float(self._mean([view.variances(view.after(chosen)) for view in self.views]))
+
+    def with_each(self, chosen: Sequence[int]) -> Floats:
+        """The criterion of these and one run more at each candidate, (m,)."""
+        return self._of_each([view.after(chosen) for view in self.views])
+
+    def _of_each(self, infos: Sequence[Information]) -> Floats:
+        return self._mean(
+            [view.variances_with_each(info) for view, info in zip(self.views, infos, strict=True)]
+        )
+
+    def _mean(self, variances: Sequence[Floats]) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = 0.5 * np.log(np.maximum(np.stack(variances), 1e-300))
+        return np.asarray(np.nan_to_num(logs, nan=np.inf).mean(axis=0) @ self.shares)
+
+    def choose(
+        self, allowance: float, most: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[int, ...]:
+        """The best of several searches: up to `most` runs that cost no more than the allowance together.
+
+        Args:
+            allowance: FLOP.
+            most: runs.
+            allowed: candidates to choose from, (m,); None for all.
+        """
+        room = allowance * (1 + _ROUNDING)
+        allowed = np.ones(len(self.costs), bool) if allowed is None else allowed
+        found = []
+        for power, limit in ((0.0, room), (0.0, room / most), (0.5, room)):
+            start = self._greedy(room, most, allowed & (self.costs <= limit), power)
+            found.append(self._exchanged(start, room, most, allowed))
+        return min(found, key=self.criterion)
+
+    def _greedy(self, room: float, most: int, allowed: NDArray[np.bool_], power: float) -> list[int]:
+        """Runs added one by one, by gain over the cost to a power."""
+        chosen: list[int] = []
+        while len(chosen) < most:
+            left = allowed & (self.costs <= room - self.costs[chosen].sum())
+            if not left.any():
+                break
+            gain = self.criterion(chosen) - self.with_each(chosen)
+            worth = np.where(left & (gain > 0), gain / self.costs**power, -np.inf)
+            best = int(np.argmax(worth))
+            if not worth[best] > 0:
+                break
+            chosen.append(best)
+        return chosen
+
+    def _exchanged(
+        self, chosen: list[int], room: float, most: int, allowed: NDArray[np.bool_]
+    ) -> tuple[int, ...]:
+        now = self.criterion(chosen)
+        for _ in range(_MOST_ROUNDS):
+            before = now
+            for slot in range(min(len(chosen) + 1, most)):  # the last may be one run more
+                rest = chosen[:slot] + chosen[slot + 1 :]
+                left = allowed & (self.costs <= room - self.costs[rest].sum())
+                if not left.any():
+                    continue
+                values = np.where(left, self.with_each(rest), np.inf)
+                best = int(np.argmin(values))
+                if values[best] < now - _LEAST_GAIN:
+                    chosen, now = [*rest[:slot], best, *rest[slot:]], float(values[best])
+            if now >= before - _LEAST_GAIN:
+                break
+        return tuple(sorted(chosen, key=lambda place: (self.costs[place], place)))
+
+    def prices(self, allowance: float, most: int, steps: int = 12) -> list[tuple[int, ...]]:
+        """The best choices for ever larger allowances up to this one; none costs more and tells less."""
+        least = float(self.costs.min())
+        found: list[tuple[int, ...]] = []
+        best = self.criterion(())
+        for part in np.geomspace(least, max(allowance, least), steps):
+            chosen = self.choose(float(part), most)
+            value = self.criterion(chosen)
+            if chosen and value < best - _LEAST_GAIN:
+                found, best = [*found, chosen], value
+        return found

@@ -1,0 +1,398 @@
+"""Which runs to train next: those that narrow an answer most for an allowance.
+
+Two stages. Of the candidates, the best choice to first order is found by exchange (information.py,
+exchange.py). It is then simulated beside the choices of simple rules (simulation.py), and the simulated width
+decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.validation import (
+    positive_number,
+    resample_count,
+    seed_number,
+    whole_number,
+)
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.datasets.load import as_runs
+from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
+from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.result import require_estimate
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.laws import read_law
+from chinchilla_jax.laws.compute import training_flops, usual_budget
+from chinchilla_jax.planning.design.candidates import Limits
+from chinchilla_jax.planning.design.question import Question
+from chinchilla_jax.planning.design.rules import rule_choices
+from chinchilla_jax.planning.design.simulation import Simulated, require_weights, simulate
+from chinchilla_jax.planning.design.targets import Reading, Target, read_targets
+from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.planning.multipliers import Frontier, require_frontier
+from chinchilla_jax.planning.prediction_places import Places, inside_hull
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.bootstrapping.schemes import Scheme
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.laws import Cost, Law, Objective
+    from chinchilla_jax.laws.objectives import Delta
+    from chinchilla_jax.solvers import SolverOptions
+
+_MOST_RUNS = 64
+_RESTS = 0.5  # share of the gain that rests on the law, from which it is said
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class NextRuns:
+    """What to train next; T targets.
+
+    Attributes:
+        table: one row per run to train, the one that brings most first: params, tokens, the law's further
+            variables, flops, tokens_per_param; width (of the first target, to first order, after this run and
+            those above it); without (the same after all the others); inside (whether in the convex hull of
+            the runs' ln N and ln D); off_frontier (factor between its tokens per parameter and the optimum's
+            at its compute).
+        widths: one row per target: target, estimate, low, high, width (of the bootstrap), linear_before,
+            linear_after, after (simulated), error (its Monte-Carlo error), low_after, high_after (expected),
+            scale ("ln" or "plain", on which widths are measured; limits are in the target's own unit).
+        choices: one row per choice that was simulated: choice ("now" for no run, "linear" for the best to
+            first order, "if the law bends" for the best where it may, and the rules of rules.py), runs,
+            flops, linear, after, error (of the first target), weighted (mean over the targets of ln of the
+            width after over that before), chosen.
+        prices: what less money buys: flops, runs, linear (width of the first target), params, tokens (of each
+            run); ever more of the first buy ever less of the third.
+        rests_on_law: share of the first target's gain that is lost if the law may bend by the size of an
+            error (information.py).
+        level: mass of the intervals.
+        allowance: FLOP.
+        n_fits: simulated refits.
+        boot: the bootstrap that it begins with.
+        question: what was asked, with the candidates.
+        chosen: positions of the runs among the candidates.
+        warnings: one sentence each.
+    """
+
+    table: pd.DataFrame
+    widths: pd.DataFrame
+    choices: pd.DataFrame
+    prices: pd.DataFrame
+    rests_on_law: float
+    level: float
+    allowance: float
+    n_fits: int
+    boot: BootstrapResult
+    question: Question
+    chosen: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The sentence; the numbers are in the tables."""
+        return f"<NextRuns: {self.sentence}>"
+
+    @property
+    def cost(self) -> Cost:
+        """What training costs."""
+        return self.question.reading.sample.cost
+
+    @property
+    def law_sentence(self) -> str:
+        """How much of the gain rests on the law, in words."""
+        if math.isnan(self.rests_on_law):
+            return "To first order nothing is gained."
+        return (
+            f"{self.rests_on_law:.0%} of the gain to first order rests on the law holding at the chosen "
+            "sizes: it is lost where the law may be off by a smooth curve of the size of a run's error."
+        )
+
+    @property
+    def flops(self) -> float:
+        """What the runs cost together."""
+        return float(self.table["flops"].sum())
+
+    @property
+    def sentence(self) -> str:
+        """What it comes to, on one line."""
+        first = self.widths.iloc[0]
+        count = len(self.table)
+        of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
+        return (
+            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP narrow {of} from {first['width']:.3g} "
+            f"to {first['after']:.3g} +- {first['error']:.1g} ({first['linear_before']:.3g} to "
+            f"{first['linear_after']:.3g} to first order)"
+        )
+
+
+def next_runs(
+    data: Runs | TableLike,
+    law: Law | str = "chinchilla",
+    *,
+    target: str | Target | Sequence[str | Target] = "tokens_per_param",
+    flops: float | None = None,
+    allowance: float,
+    runs: int = 3,
+    candidates: Places | TableLike | None = None,
+    limits: Limits | Mapping[str, object] | None = None,
+    against: Runs | TableLike | None = None,
+    robust: bool = False,
+    level: float = 0.8,
+    resamples: int = 1000,
+    tables: int = 64,
+    refits: int = 200,
+    seed: int = 0,
+    objective: Objective | str = "huber",
+    delta: Delta | None = None,
+    weights: ArrayLike | None = None,
+    scheme: Scheme | str = "auto",
+    cost: Cost | str | None = None,
+    variables: Mapping[str, float] | None = None,
+    options: SolverOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> NextRuns:
+    """Choose the runs that narrow an interval most for an allowance.
+
+    Args:
+        data: n runs, or a table of them: anything that `load_runs` takes.
+        law: a law or its name, see `laws.LAWS`.
+        target: what to narrow, or several: tokens_per_param, params, tokens (of the optimum), loss or
+            multiplier at a budget, loss at a place, an exponent a or b, or a parameter of the law; as text
+            NAME[@FLOP or @PARAMS,TOKENS][=WEIGHT].
+        flops: the budget (FLOP) of targets that name none; None for that of Gopher and Chinchilla (5.76e23)
+            on "chinchilla", and for the largest run on other tables.
+        allowance: what the new runs may cost together (FLOP).
+        runs: how many there may be.
+        candidates: a table of runs to choose from, as for `predict`; None for a grid that the runs suggest.
+        limits: what one run may be, see `Limits`; or its fields by name.
+        against: another table, for the target multiplier; its law is taken as known.
+        robust: choose by what is left if the law may bend, see information.py.
+        level: mass of the intervals.
+        resamples: of the bootstrap of the runs.
+        tables: simulated tables for each choice, and
+        refits: resamples of each.
+        seed: of everything that is drawn.
+        objective: as for `bootstrap`; the same for delta, weights, scheme and options.
+        delta: see there.
+        weights: see there.
+        scheme: see there; one that weights the runs.
+        cost: what training costs, as for `plan`.
+        variables: the law's further variables where targets are read, by name.
+        options: see there.
+        progress: called with the number of fits just finished, out of about `fits_of`.
+
+    Raises:
+        DataError: a table cannot be read.
+        UsageError: an argument has no meaning, the law has no such target, or the allowance pays for no
+            candidate.
+        NoEstimateError: the fit is not certified, or most of the laws lack the target.
+    """
+    asked_law = read_law(law)
+    read = as_runs(data, "next_runs", asked_law.columns)
+    allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e20")
+    most = whole_number("runs", runs, low=1, high=_MOST_RUNS)
+    central_tails(level)
+    tables, refits = resample_count("tables", tables), resample_count("refits", refits)
+    seed = seed_number(seed)
+    budget = usual_budget(read.name, training_flops(read.params, read.tokens)) if flops is None else flops
+    targets = read_targets(target, asked_law, budget, against is not None)
+    given = limits if isinstance(limits, Limits) else Limits(**(limits or {}))  # type: ignore[arg-type]
+    boot = bootstrap(
+        read, asked_law, resamples=resamples, seed=seed, objective=objective, delta=delta, weights=weights,
+        scheme=scheme, options=options, progress=progress,
+    )  # fmt: skip
+    require_estimate(boot.point.status, "next_runs", boot.point.reason)
+    reading = _reading(boot, cost, variables, against, asked_law)
+    question = Question.of(boot, read, reading, targets, candidates, given, allowance, level)
+    require_weights(question)
+    return _answer(question, allowance, most, robust, tables, refits, seed, options, progress)
+
+
+def fits_of(resamples: int, tables: int, refits: int) -> int:
+    """About how many fits `next_runs` makes, for a progress bar."""
+    return resamples + 5 * tables * refits
+
+
+def _reading(
+    boot: BootstrapResult,
+    cost: Cost | str | None,
+    variables: Mapping[str, float] | None,
+    against: Runs | TableLike | None,
+    law: Law,
+) -> Reading:
+    counted = np.flatnonzero(boot.counted)
+    if len(counted) < 2:
+        raise UsageError("next_runs: no resample has a certified fit; add runs, or give another scheme")
+    sample = LawSample(
+        laws=boot.laws[counted], point=boot.point.law, source="next_runs", cost=boot.point.cost
+    ).at(cost, variables)
+    other = None
+    if against is not None:
+        require_frontier(law)
+        problem = read_problem("against", as_runs(against, "against", law.columns), law, "huber")
+        found = fit_until_agreed(with_width(problem, None), None)
+        require_estimate(found.status, "against", found.reason)
+        other = Frontier.of(found.law)
+    return Reading(sample=sample, other=other)
+
+
+def _answer(
+    question: Question,
+    allowance: float,
+    most: int,
+    robust: bool,
+    tables: int,
+    refits: int,
+    seed: int,
+    options: SolverOptions | None,
+    progress: Callable[[int], None] | None,
+) -> NextRuns:
+    import pandas as pd
+
+    exchange = question.bent if robust else question.plain
+    best = exchange.choose(allowance, most)
+    if not best:
+        raise UsageError(
+            "next_runs: no candidate narrows the target to first order; give other candidates, or a larger "
+            "allowance"
+        )
+    choices: dict[str, tuple[int, ...]] = {"now": (), "linear": best}
+    if not robust:
+        choices["if the law bends"] = question.bent.choose(allowance, most)
+    choices |= rule_choices(question, allowance, most)
+    distinct = list(dict.fromkeys(choices.values()))
+    found = dict(
+        zip(
+            distinct,
+            simulate(
+                question, distinct, tables=tables, resamples=refits, seed=seed, options=options,
+                progress=progress,
+            ),
+            strict=True,
+        )
+    )  # fmt: skip
+    shares, now = question.plain.shares, found[()]
+
+    def worth(name: str) -> float:
+        with np.errstate(all="ignore"):
+            value = float(np.log(found[choices[name]].widths / now.widths) @ shares)
+        return value if math.isfinite(value) else math.inf
+
+    competing = ["linear"] if robust else [name for name in choices if name != "now"]
+    decided = min(competing, key=worth)
+    chosen = choices[decided]
+    rows = [
+        (name, len(places), question.places.flops[list(places)].sum(), question.widths(places)[0],
+         found[places].widths[0], found[places].errors[0], worth(name))
+        for name, places in choices.items()
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["choice", "runs", "flops", "linear", "after", "error", "weighted"])
+    table["chosen"] = [places == chosen for places in choices.values()]
+    rests = _rests_on_law(question, chosen)
+    return NextRuns(
+        table=_run_table(question, chosen),
+        widths=_width_table(question, chosen, found[chosen]),
+        choices=table,
+        prices=_price_table(question, allowance, most),
+        rests_on_law=rests,
+        level=question.level,
+        allowance=allowance,
+        n_fits=sum(each.n_fits for each in found.values()),
+        boot=question.boot,
+        question=question,
+        chosen=chosen,
+        warnings=(*question.boot.warnings, *_warnings(worth(decided), rests)),
+    )
+
+
+def _in_order(question: Question, chosen: Sequence[int]) -> list[int]:
+    """The runs in the order in which they bring most."""
+    left = list(chosen)
+    order: list[int] = []
+    while left:
+        best = min(left, key=lambda place: question.plain.criterion([*order, place]))
+        left.remove(best)
+        order.append(best)
+    return order
+
+
+def _run_table(question: Question, chosen: Sequence[int]) -> pd.DataFrame:
+    import pandas as pd
+
+    order = _in_order(question, chosen)
+    places = question.places.take(np.array(order, np.intp))
+    columns = {
+        "params": places.params, "tokens": places.tokens, **places.variables, "flops": places.flops,
+        "tokens_per_param": places.tokens / places.params,
+        "width": [question.widths(order[: i + 1])[0] for i in range(len(order))],
+        "without": [question.widths(order[:i] + order[i + 1 :])[0] for i in range(len(order))],
+        "inside": inside_hull(places, question.problem.design),
+        "off_frontier": np.exp(question.off[order]),
+    }  # fmt: skip
+    return pd.DataFrame(columns)
+
+
+def _width_table(question: Question, chosen: Sequence[int], after: Simulated) -> pd.DataFrame:
+    import pandas as pd
+
+    before, linear = question.widths(()), question.widths(chosen)
+    point = question.boot.point
+    rows = []
+    for t, target in enumerate(question.targets):
+        low, _, high = question.interval(target)
+        at_point = question.problem.law.fitted(point.theta[None], question.problem.design)
+        estimate = float(question.reading.values(target, at_point)[0])
+        rows.append(
+            (target.text, target.natural(estimate), target.natural(low), target.natural(high), high - low,
+             before[t], linear[t], after.widths[t], after.errors[t], target.natural(after.low[t]),
+             target.natural(after.high[t]), "ln" if target.log else "plain")
+        )  # fmt: skip
+    names = [
+        "target", "estimate", "low", "high", "width", "linear_before", "linear_after", "after", "error",
+        "low_after", "high_after", "scale",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def _price_table(question: Question, allowance: float, most: int) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for places in question.plain.prices(allowance, most):
+        at = question.places.take(np.array(places, np.intp))
+        rows.append(
+            (float(at.flops.sum()), len(places), question.widths(places)[0], at.params.tolist(),
+             at.tokens.tolist())
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=["flops", "runs", "linear", "params", "tokens"])
+
+
+def _rests_on_law(question: Question, chosen: Sequence[int]) -> float:
+    with np.errstate(all="ignore"):
+        gains = [
+            float(np.log(question.widths((), bend=bend)[0] / question.widths(chosen, bend=bend)[0]))
+            for bend in (False, True)
+        ]
+    return min(max(1 - gains[1] / gains[0], 0.0), 1.0) if gains[0] > 0 else math.nan
+
+
+def _warnings(worth: float, rests: float) -> list[str]:
+    found = []
+    if not worth < 0:
+        found.append("no choice narrows the target in the simulation; the allowance is better kept")
+    if rests >= _RESTS:
+        found.append(
+            f"{rests:.0%} of the gain rests on the law holding at the chosen sizes: where it may be off by "
+            "as much as an error of a run, so much of the gain is lost; choose with robust (--robust), or "
+            "limit the distance from the frontier (--off-frontier)"
+        )
+    return found

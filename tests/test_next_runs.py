@@ -1,0 +1,232 @@
+"""Which runs next: information against direct sums, exchange against enumeration, `cj.next_runs`, `next`."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax.cli import main
+from chinchilla_jax.laws import CHINCHILLA
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
+from chinchilla_jax.planning.design import Limits, Target
+from chinchilla_jax.planning.design.exchange import Exchange
+from chinchilla_jax.planning.design.information import Influences, View
+from chinchilla_jax.planning.design.targets import read_targets
+
+SMALL = {"tables": 12, "refits": 60, "resamples": 200}
+
+
+def planted(seed, *, noise=0.005, sizes=8, ratios=5):
+    """A grid of runs with normal errors."""
+    generator = np.random.default_rng(seed)
+    size, ratio = np.meshgrid(np.geomspace(2e7, 2e9, sizes), np.geomspace(5, 100, ratios))
+    params, tokens = size.ravel(), (size * ratio).ravel()
+    losses = TRUTH.loss(params, tokens) * np.exp(noise * generator.standard_normal(len(params)))
+    return cj.Runs(params=params, tokens=tokens, loss=losses, name="planted")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return cj.next_runs(planted(0), flops=1e22, allowance=3e20, **SMALL)
+
+
+def random_view(seed, correlation=0.0):
+    generator = np.random.default_rng(seed)
+    members = np.repeat(np.arange(4), 3) if correlation else np.full(12, -1)
+    groups = np.array([0, 0, 1, 7, 7, -1, 2, 3]) if correlation else np.full(8, -1)
+    return View.of(
+        generator.normal(size=(12, 3)), generator.normal(size=(8, 3)), generator.normal(size=(2, 3)),
+        np.ones(12), generator.normal(size=12), np.ones(12), members, groups, correlation,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.4])
+def test_one_run_more_is_what_adding_it_gives(correlation):
+    view = random_view(0, correlation)
+    info = view.after([1, 4])
+    each = view.variances_with_each(info)
+    assert np.allclose(each, [view.variances(view.add(info, place)) for place in range(8)], rtol=1e-8)
+
+
+def test_variances_are_those_of_the_sandwich():
+    view = random_view(1, 0.4)
+    chosen = [0, 1, 3]  # two in the group of the first three runs, one in a group of its own
+    rows = np.concatenate([view.runs, view.places[chosen]])
+    bread = np.linalg.inv(rows.T @ rows)
+    sums = np.array([(view.scores[:, None] * view.runs)[view.members == g].sum(axis=0) for g in range(4)])
+    meat = sums.T @ sums + view.places[chosen].T @ view.places[chosen]
+    # What is expected of a new run and the others of its group, which is rho times their derivatives.
+    group = view.runs[:3].sum(axis=0)
+    for first, second in ((group, view.places[0]), (group + view.places[0], view.places[1])):
+        meat += 0.4 * (np.outer(first, second) + np.outer(second, first))
+    direct = np.einsum("ti,ij,jk,kl,tl->t", view.aims, bread, meat, bread, view.aims)
+    assert np.allclose(view.variances(view.after(chosen)), direct, rtol=1e-8)
+
+
+def test_exchange_finds_the_best_of_all_sets():
+    views = [random_view(seed) for seed in range(3)]
+    costs = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
+    exchange = Exchange(views=views, shares=np.array([0.5, 0.5]), costs=costs)
+    for allowance, most in ((8.0, 2), (11.0, 3), (1.5, 3)):
+        sets = [
+            chosen
+            for count in range(most + 1)
+            for chosen in itertools.combinations_with_replacement(range(8), count)
+            if costs[list(chosen)].sum() <= allowance
+        ]
+        best = min(map(exchange.criterion, sets))
+        chosen = exchange.choose(allowance, most)
+        assert costs[list(chosen)].sum() <= allowance
+        assert exchange.criterion(chosen) <= best + 0.01
+
+
+def test_the_noise_is_that_of_least_squares_or_of_the_median():
+    errors = np.random.default_rng(0).normal(scale=0.01, size=20_000)
+    ones = np.ones_like(errors)
+    for width, efficiency in ((1.0, 1.0), (0.01345, 0.95), (1e-5, 2 / np.pi)):
+        noise = Influences.of(errors, width, width, ones, 5).noise
+        assert noise == pytest.approx(0.01 / np.sqrt(efficiency), rel=0.05)
+
+
+def test_derivatives_of_targets(found):
+    from chinchilla_jax.fitting.scaled_jacobian import ratio_gradient
+
+    question = found.question
+    theta = found.boot.point.theta
+    gradient = question.reading.gradients(
+        question.targets, lambda rows: CHINCHILLA.fitted(rows, question.problem.design), theta
+    )
+    assert np.allclose(gradient[0], ratio_gradient(question.problem, theta, 1e22), rtol=1e-6)
+
+
+def test_the_runs_keep_the_allowance_and_narrow_the_target(found):
+    assert 1 <= len(found.table) <= 3
+    assert found.flops <= 3e20
+    assert np.allclose(found.table["flops"], 6 * found.table["params"] * found.table["tokens"])
+    first = found.widths.iloc[0]
+    assert first["after"] + 2 * first["error"] < first["width"]
+    assert first["linear_after"] < first["linear_before"]
+    assert first["linear_before"] == pytest.approx(first["width"], rel=0.35)
+    assert found.table["width"].is_monotonic_decreasing
+    assert found.table["width"].iloc[-1] == pytest.approx(first["linear_after"])
+    assert (found.table["without"] >= first["linear_after"]).all()
+    assert found.choices["chosen"].sum() >= 1
+    best = found.choices.loc[found.choices["chosen"], "after"].iloc[0]
+    assert best == found.choices["after"].min()
+
+
+def test_more_money_buys_a_narrower_interval(found):
+    prices = found.prices
+    assert prices["flops"].is_monotonic_increasing
+    assert prices["linear"].is_monotonic_decreasing
+    assert prices["flops"].iloc[-1] <= 3e20
+    assert 0 <= found.rests_on_law <= 1
+
+
+def test_one_seed_gives_one_answer(found):
+    again = cj.next_runs(planted(0), flops=1e22, allowance=3e20, **SMALL)
+    assert again.sentence == found.sentence
+    assert again.choices.equals(found.choices)
+
+
+def test_runs_keep_their_limits():
+    limits = {"params": (5e7, 1e9), "ratio": (10.0, 40.0), "largest": 5e19, "off_frontier": 2.0}
+    found = cj.next_runs(
+        planted(1), target=["loss@7e10,1.4e12", "alpha=2"], allowance=1e20, limits=limits, robust=True,
+        **SMALL,
+    )  # fmt: skip
+    table = found.table
+    assert table["params"].between(5e7, 1e9).all()
+    assert (table["tokens"] / table["params"]).between(10, 40).all()
+    assert (table["flops"] <= 5e19).all()
+    assert (table["off_frontier"] <= 2.0 + 1e-9).all()
+    assert list(found.widths["scale"]) == ["ln", "plain"]
+
+
+def test_groups_that_err_together_are_resampled_and_counted():
+    runs = planted(2)
+    generator = np.random.default_rng(3)
+    shared = np.exp(0.01 * generator.standard_normal(8))[np.unique(runs.params, return_inverse=True)[1]]
+    runs = cj.Runs(params=runs.params, tokens=runs.tokens, loss=runs.loss * shared)
+    found = cj.next_runs(runs, flops=1e22, allowance=3e20, scheme="cluster", **SMALL)
+    view = found.question.plain.views[0]
+    assert 0.3 < view.correlation < 1
+    assert view.place_members.max() > view.members.max() >= view.place_members.min() >= 0
+    assert np.isfinite(found.choices["after"]).all()
+
+
+def test_a_multiplier_against_another_table():
+    found = cj.next_runs(
+        planted(4), target="multiplier@1e22", against=planted(5), allowance=1e20, **SMALL
+    )  # fmt: skip
+    first = found.widths.iloc[0]
+    assert 0.7 < first["low"] < first["estimate"] < first["high"] < 1.4
+    assert first["linear_after"] < first["linear_before"]
+
+
+def test_targets_as_text():
+    first, second, third = read_targets(
+        ["tokens_per_param", "loss@7e9,1.4e11=2", "b"], CHINCHILLA, 1e21, against=False
+    )
+    assert first == Target(quantity="tokens_per_param", flops=1e21)
+    assert second == Target(quantity="loss", place=(7e9, 1.4e11), weight=2.0)
+    assert third.text == "b"
+    assert not third.log
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    place = tmp_path_factory.mktemp("next") / "runs.csv"
+    planted(0).to_frame().to_csv(place, index=False)
+    return str(place)
+
+
+def test_the_command_prints_and_reads_candidates(table, tmp_path, capsys):
+    candidates = tmp_path / "mine.csv"
+    candidates.write_text("params,tokens\n1e7,1e9\n1e8,1e9\n1e9,5e9\n4e9,4e9\n")
+    asked = ["next", table, "--flops", "1e22", "--allowance", "1e20", "--tables", "4", "--refits", "50"]
+    asked += ["--resamples", "200", "--candidates", str(candidates)]
+    assert main([*asked, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {row["params"] for row in answer["runs"]} <= {1e7, 1e8, 1e9, 4e9}
+    assert answer["targets"][0]["target"] == "tokens_per_param@1e+22"
+    assert main(asked) == 0
+    printed = capsys.readouterr().out
+    assert "what less money buys" in printed
+    assert "rests on the law" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "needs an allowance"),
+        (["--allowance", "1e10"], "pays for no candidate"),
+        (["--allowance", "1e20", "--target", "gamma"], "law chinchilla has none"),
+        (["--allowance", "1e20", "--target", "loss@7e9"], None),
+        (["--allowance", "1e20", "--target", "alpha@1e21"], "the same at every budget"),
+        (["--allowance", "1e20", "--target", "tokens_per_param@x"], "NAME@FLOP"),
+        (["--allowance", "1e20", "--target", "multiplier"], "--against"),
+        (["--allowance", "1e20", "--sizes", "1e9", "1e8"], "smaller one first"),
+        (["--allowance", "1e20", "--candidates", "far.csv"], "row 1 has 1e+15 tokens"),
+        (["--allowance", "1e20", "--off-frontier", "1.0000001", "--ratio", "1e6", "1e7"], "keeps the limits"),
+    ],
+)
+def test_bad_input_is_one_line(table, options, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "far.csv").write_text("params,tokens\n1e8,1e15\n")
+    small = ["--resamples", "50", "--tables", "2", "--refits", "20", "--quiet"]
+    code = main(["next", table, *options, *small])
+    printed = capsys.readouterr().err
+    if said is None:
+        assert code == 0
+    else:
+        assert code == 2
+        assert said in printed
+        assert printed.count("\n") == 1
+
+
+def test_limits_without_a_meaning_are_refused():
+    with pytest.raises(cj.UsageError, match="smaller one first"):
+        Limits(ratio=(10.0, 1.0))
