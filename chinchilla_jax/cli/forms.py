@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.analysis.form_comparison import FormComparison
     from chinchilla_jax.bootstrapping.ensemble import Ensemble
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.table import Table as TableOfPlaces
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Objective
     from chinchilla_jax.planning import Prediction
@@ -130,6 +131,7 @@ def forms_command(
     from chinchilla_jax.analysis.form_comparison import compare_forms
     from chinchilla_jax.analysis.splits import read_splits
     from chinchilla_jax.laws import CHINCHILLA
+    from chinchilla_jax.planning.prediction_places import read_place_table
 
     named = list(dict.fromkeys([*([reference] if reference else []), *law]))
     if len(set(law)) == 1 and law[0] == (reference or choices.STANDARD[0]):
@@ -139,6 +141,7 @@ def forms_command(
     table = table.for_laws(*asked) if law else replace(table.for_laws(*asked), known_variables=True)
     columns = tuple(name for name in split if name not in choices.SPLITS)
     runs = _read_runs(resampling, table, columns)
+    places = None if at is None else read_place_table(at)
     usual, left_out = ([], []) if law else comparable_laws(runs)
     own = table.read_weights(weights, runs)
     laws = [*usual, *asked]
@@ -167,7 +170,9 @@ def forms_command(
             progress=advance,
         )
         together = (
-            None if at is None else _predict(runs, comparison, at, own, split, folds, budget, seed, solver)
+            None
+            if places is None
+            else _predict(runs, comparison, places, own, split, folds, budget, seed, solver)
         )
     from chinchilla_jax.planning.plausibility import largest_compute
 
@@ -209,7 +214,7 @@ def _read_runs(resampling: Resampling, table: Table, columns: tuple[str, ...]) -
 def _predict(
     runs: Runs,
     comparison: FormComparison,
-    at: str,
+    places: TableOfPlaces,
     weights: Any,
     split: tuple[str, ...],
     folds: int,
@@ -236,7 +241,7 @@ def _predict(
             options=solver.options(),
             progress=advance,
         )
-    return ensemble, predict(ensemble, at, level=comparison.level, seed=seed)
+    return ensemble, predict(ensemble, places, level=comparison.level, seed=seed)
 
 
 def _together_fields(together: tuple[Ensemble, Prediction] | None) -> dict[str, Any]:

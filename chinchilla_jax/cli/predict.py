@@ -162,6 +162,8 @@ def _places(
     against: str | None,
 ) -> Any:
     """The places that the options name; None with --against."""
+    from chinchilla_jax.planning.prediction_places import read_place_table
+
     counts = {"params": params, "tokens": tokens, "flops": flops or None}
     given = {name: value for name, value in counts.items() if value is not None}
     named = [f"--{name}" for name in given]
@@ -173,7 +175,7 @@ def _places(
     if at is not None:
         if given:
             raise UsageError(f"--at and {list_text(named)} both name places; give one of them")
-        return at
+        return read_place_table(at)
     if len(given) == 3 or (len(given) < 2 and "flops" not in given) or (len(given) == 2 and len(flops) > 1):
         raise UsageError(
             f"{list_text(named) if named else 'no option'}: no place to predict at; give --params and "

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.datasets.table import Table
     from chinchilla_jax.planning.backtesting import Calibration
 
     Floats = NDArray[np.float64]
@@ -105,7 +106,7 @@ class Prediction:
 
 def predict(
     boot: BootstrapResult | Ensemble,
-    places: Places | Runs | TableLike,
+    places: Places | Runs | Table | TableLike,
     *,
     level: float = 0.8,
     seed: int = 0,
@@ -171,7 +172,7 @@ def predict(
 
 def _predict_together(
     ensemble: Ensemble,
-    source: Places | Runs | TableLike,
+    source: Places | Runs | Table | TableLike,
     level: float,
     seed: int,
     cost: Cost | str | None,

@@ -26,6 +26,7 @@ from chinchilla_jax.datasets.meaning import quantity_of
 from chinchilla_jax.datasets.quantities import read_columns, read_quantities
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.runs import Runs, bad_flops
+from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.datasets.variable_columns import variable_columns
 from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY
@@ -83,13 +84,26 @@ class Places:
         return np.log(laws.loss(params, tokens, **given))
 
 
-def read_places(source: Places | Runs | TableLike, boot: BootstrapResult, cost: Cost = SIX_ND) -> Places:
+def read_place_table(source: TableLike) -> Table:
+    """A table of places, its columns still unread: what cannot be read is refused before laws are fitted.
+
+    Raises:
+        DataError: it cannot be read, or has no rows.
+    """
+    table = unpack(read_table(source, "predict"))
+    require_rows(table, "add a row per place")
+    return table
+
+
+def read_places(
+    source: Places | Runs | Table | TableLike, boot: BootstrapResult, cost: Cost = SIX_ND
+) -> Places:
     """The places of a table, or of runs.
 
     Args:
         source: a table with two of the columns params, tokens and flops, and one for each further variable of
             the law that has no default; or with flops alone, for the compute-optimal places of the point fit.
-            Anything that `load_runs` reads, or a mapping of numbers.
+            Anything that `load_runs` reads, what `read_place_table` made of it, or a mapping of numbers.
         boot: what predicts.
         cost: what training costs.
 
@@ -112,8 +126,7 @@ def read_places(source: Places | Runs | TableLike, boot: BootstrapResult, cost: 
         return Places(**counts, variables=variables)
     if isinstance(source, Mapping):
         source = {name: np.atleast_1d(values) for name, values in source.items()}
-    table = unpack(read_table(source, "predict"))
-    require_rows(table, "add a row per place")
+    table = source if isinstance(source, Table) else read_place_table(source)
     named = {name: place for place, each in enumerate(table.header) if (name := quantity_of(each)) in _COUNTS}
     has = [name for name in law.columns if table.find(name.replace("_", "")) is not None]
     _require(law, [name for name in needed_variables(law) if name not in has])
@@ -155,7 +168,7 @@ def _active(params: Floats, variables: Mapping[str, Floats]) -> Floats:
 
 
 def together(
-    source: Places | Runs | TableLike,
+    source: Places | Runs | Table | TableLike,
     lead: BootstrapResult,
     boots: Sequence[BootstrapResult],
     cost: Cost = SIX_ND,
