@@ -21,6 +21,16 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Workers keep to files that follow each other, so that few of them make or compile the same things."""
+    if config.option.dist != "load":  # that of -n alone
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 HOSTILE_NAME = '<img src=x onerror=alert(1)> & "quoted" {{ 7*7 }} </script>'.replace("/", "") + ".csv"
 
 

@@ -50,19 +50,13 @@ def test_few_groups_have_the_weights_that_auto_would_give_them_and_its_warning()
     assert nested.scheme.concentration is None and any("only 5 sizes" in each for each in nested.warnings)
 
 
-@pytest.mark.parametrize("command", ["forms", "breakdown", "objectives", "isoflop", "wald"])
-@pytest.mark.slow
-def test_every_command_warns_of_few_groups(command, tmp_path):
+def test_isoflop_warns_of_few_groups(tmp_path):  # the others: test_cli_own_tables
     runs = grid(5, 6)
     rows = zip(runs.params, runs.tokens, runs.loss, runs.params.astype(str), strict=True)
     path = tmp_path / "few.csv"
     path.write_text("params,tokens,loss,family\n" + "".join(f"{n},{d},{y},m{m}\n" for n, d, y, m in rows))
-    quick = {
-        "forms": ("--law", "equal_exponents", "--split", "runs", "--folds", "2"),
-        "isoflop": ("--tolerance", "0.9", "--budget", "1e19", "--budget", "1e20"),
-    }.get(command, ())
-    few = () if command == "wald" else ("--resamples", "10")
-    text = done(command, str(path), *few, *quick, "--cluster", "family")
+    quick = ("--tolerance", "0.9", "--budget", "1e19", "--budget", "1e20", "--resamples", "10")
+    text = done("isoflop", str(path), *quick, "--cluster", "family")
     assert "only 5 groups by family can be resampled" in " ".join(text.split())
 
 

@@ -164,12 +164,12 @@ def test_a_bootstrap_with_many_failures_says_so(tmp_path):
 
 @pytest.fixture(scope="module")
 def labs(tmp_path_factory):
-    """Forty runs whose errors are those of ten labs, of four sizes and ten token counts."""
+    """Forty runs whose errors are those of five labs, of four sizes and ten token counts."""
     params, tokens = (
         each.ravel() for each in np.meshgrid(np.geomspace(1e8, 1e10, 4), np.geomspace(2e9, 2e11, 10))
     )
-    lab = np.random.default_rng(2).permutation(np.repeat(np.arange(10), 4))
-    errors = 0.006 * np.random.default_rng(1).standard_normal(10)[lab]
+    lab = np.random.default_rng(2).permutation(np.repeat(np.arange(5), 8))
+    errors = 0.006 * np.random.default_rng(1).standard_normal(5)[lab]
     errors += 0.002 * np.random.default_rng(2).standard_normal(40)
     frame = pd.DataFrame(
         {"params": params, "tokens": tokens, "loss": LAW.loss(params, tokens) * np.exp(errors)}
@@ -194,7 +194,11 @@ def test_groups_are_resampled_by_any_column(labs, arguments):
     command, *options = arguments
     named = strict_json(done(command, labs, *options, "--cluster", "lab", "--json"))
     assert (named["scheme"], named["cluster"], named["dependence"]) == ("cluster", "lab", None)
-    measured = strict_json(done(command, labs, *options, "--json"))  # the column is not read unasked
+    assert any("only 5 groups by lab can be resampled" in each for each in named["warnings"])
+
+
+def test_a_column_of_groups_is_not_read_unasked(labs):
+    measured = strict_json(done("bootstrap", labs, *FEW, "--json"))
     assert {row["grouping"] for row in measured["dependence"]["groupings"]} <= {"sizes", "budgets"}
     assert measured["scheme"] == "pairs"
 

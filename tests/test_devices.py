@@ -1,6 +1,7 @@
 """Devices without one at hand: what is lowered for them, and what the host does for those short of digits."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -192,8 +193,9 @@ def test_loops_are_asked_to_be_in_one_cuda_graph_and_nothing_else_is_set_elsewhe
 
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
-    """A machine with an accelerator and a cache of its own, on which nothing was measured."""
-    monkeypatch.setenv("CHINCHILLA_JAX_CACHE", str(tmp_path))
+    """A machine with an accelerator, on which nothing was measured; compiled programs are the session's."""
+    kept = SimpleNamespace(folder=lambda: cache_dir.folder() and tmp_path)
+    monkeypatch.setattr(measured_engines, "cache_dir", kept)
     monkeypatch.delenv("CHINCHILLA_JAX_ENGINE", raising=False)
     monkeypatch.setattr(engine_choice, "accelerated", lambda: True)
     measured_engines.measured.cache_clear()
@@ -221,7 +223,7 @@ def test_auto_is_the_kernel_until_a_measurement_says_otherwise(gpu, monkeypatch)
 )
 def test_a_spoilt_measurement_is_none(gpu, text):
     key = measured_engines._devices()
-    path = cache_dir.folder() / "engines.json"
+    path = measured_engines.cache_dir.folder() / "engines.json"
     path.write_text(text.replace("key", key))
     assert measured_engines.measured() == {}
     assert engine_choice.chosen_kernel("auto") is not None
