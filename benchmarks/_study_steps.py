@@ -19,49 +19,29 @@ import numpy as np
 
 import chinchilla_jax as cj
 from chinchilla_jax.solvers import requests
-from chinchilla_jax.solvers.jax_newton import compiled, engine, rounds
+from chinchilla_jax.solvers.jax_newton import compiled, engine
 from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.study.execution import planning
-
-_BITS = 15  # of the steps of one precision
 
 
 class Call(NamedTuple):
     """One call of the engine.
 
     Attributes:
-        lanes: it is padded to.
-        rows: of weights, likewise.
         starts: of each lane.
-        single: float32 steps of each lane, of all its starts.
-        double: float64 steps.
+        steps: of each lane, of all its starts.
     """
 
-    lanes: int
-    rows: int
     starts: int
-    single: np.ndarray
-    double: np.ndarray
+    steps: np.ndarray
 
 
 def study_calls(resamples: int, target: str) -> list[Call]:
     """Run the study and return its calls."""
     found: list[Call] = []
     lock = threading.Lock()
-    call, prepare, compile_stage = Calls.__call__, Calls.__init__, compiled.compiled
+    call, prepare = Calls.__call__, Calls.__init__
     limits_on = engine._limits
-
-    def noted_apart(stage: Any, *arguments: Any) -> Any:
-        program = compile_stage(stage, *arguments)
-        if stage is not rounds.float32_stage:
-            return program
-
-        def noted(*arguments: Any) -> Any:
-            reached = np.array(program(*arguments))
-            reached[:, -1] *= 2**_BITS
-            return reached
-
-        return noted
 
     def prepared(self: Calls, *arguments: Any) -> None:
         prepare(self, *arguments)
@@ -73,14 +53,11 @@ def study_calls(resamples: int, target: str) -> list[Call]:
         parts = [call(self, part, starts, limits) for part in self.parts(lanes)]
         self.sizes = there
         ends = jax.tree.map(lambda *each: np.concatenate(each), *parts)
-        rows = compiled.padded(len(np.unique(self.row[lanes])), there.rows)
-        size = compiled.padded(len(lanes), there.lanes)
         with lock:
-            found.append(Call(size, rows, len(starts), ends.steps >> _BITS, ends.steps % 2**_BITS))
-        return ends._replace(steps=ends.steps % 2**_BITS + (ends.steps >> _BITS))
+            found.append(Call(len(starts), ends.steps))
+        return ends
 
     with (
-        mock.patch.object(compiled, "compiled", noted_apart),
         mock.patch.object(Calls, "__init__", prepared),
         mock.patch.object(Calls, "__call__", recorded),
         mock.patch.object(engine, "_limits", lambda options, law, _: limits_on(options, law, target)),

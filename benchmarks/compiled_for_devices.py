@@ -39,7 +39,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax  # noqa: E402
-import numpy as np  # noqa: E402
 from _device_model import CALL, LINK, Program, Step, turns  # noqa: E402
 from _study_steps import Call  # noqa: E402
 from jax import export  # noqa: E402
@@ -49,7 +48,7 @@ from jax.sharding import SingleDeviceSharding  # noqa: E402
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.float64 import float64_scope  # noqa: E402
 from chinchilla_jax.laws import LAWS, STANDARD, Design  # noqa: E402
-from chinchilla_jax.solvers.jax_newton import compiled, rounds  # noqa: E402
+from chinchilla_jax.solvers.jax_newton import compiled, judged  # noqa: E402
 from chinchilla_jax.solvers.jax_newton.shapes import arguments  # noqa: E402
 
 H200_TARGET = """
@@ -79,7 +78,7 @@ def main() -> int:
     )
     parser.add_argument("--targets", nargs="+", choices=list(_PLUGINS), default=list(_PLUGINS))
     parser.add_argument("--laws", nargs="+", choices=[*STANDARD, _RAW], default=[*STANDARD, _RAW])
-    parser.add_argument("--lanes", type=int, default=65536)
+    parser.add_argument("--lanes", type=int, default=0, help="of the call; those of the engine by default")
     parser.add_argument("--study", type=int, metavar="RESAMPLES", help="predict the paper study on an H200")
     parser.add_argument("--smoke", action="store_true", help="lower one law, compile nothing")
     args = parser.parse_args()
@@ -106,9 +105,9 @@ def _call(law: str, target: str, lanes: int, sharding: Any = None) -> tuple[Any,
     constants = len(kind().constants(Design.from_runs(cj.load_runs("chinchilla"))))
     n_runs = compiled.padded_runs(240)
     sizes = compiled.sizes(target, n_runs)
-    rows, conditions = compiled.padded(lanes, sizes.rows), sizes.conditions[-1]
-    shapes = arguments(kind, constants, n_runs, lanes, rows, conditions, sharding)
-    solve = functools.partial(rounds.solve, *compiled.static(kind, law == _RAW, shapes, target))
+    shapes = arguments(kind, constants, n_runs, lanes or sizes.lanes, sizes.rows, sizes.conditions, sharding)
+    stage = judged.fitted_in_float64 if compiled.has_float64(target) else judged.fitted
+    solve = functools.partial(stage, *compiled.static(kind, law == _RAW, shapes, target))
     return solve, shapes
 
 
@@ -129,11 +128,14 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
         ).devices
     else:
         devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
-    before, begun = set(Path(_DUMP).iterdir()), time.perf_counter()
+    before, begun, busy = set(Path(_DUMP).iterdir()), time.perf_counter(), _cpu_seconds()
     program = _program(law, target, lanes, devices[0])
+    seconds = f"{time.perf_counter() - begun:.1f} s, {_cpu_seconds() - busy:.1f} CPU s"
     memory = program.memory_analysis().temp_size_in_bytes
     text = program.as_text()
-    print(f"{law}, {target}, {lanes} lanes: {time.perf_counter() - begun:.0f} s, {memory / 1e6:.0f} MB")
+    print(
+        f"{law}, {target}: compiled in {seconds}; {text.count(chr(10))} lines of HLO, {memory / 1e6:.0f} MB"
+    )
     faults = [f"{memory / 1e9:.1f} GB of temporary memory"] if memory > _MOST_MEMORY else []
     calls = len(re.findall(r"callback|outfeed|send\(|recv\(", text))
     print(f"  {calls} calls of the host")
@@ -147,6 +149,11 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
             f"{step.operations / 1e9:.2f} G operations; predicted {step.seconds * 1e6:.0f} us"
         )
     return faults + _of_gpu(set(Path(_DUMP).iterdir()) - before)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it started, such as ptxas."""
+    return sum(os.times()[:4])
 
 
 def _program(law: str, target: str, lanes: int, device: Any) -> Any:
@@ -170,31 +177,20 @@ def _predict(resamples: int) -> None:
     device = topologies.get_topology_desc(
         platform="cuda", target_config=H200_TARGET, topology="1x1x1"
     ).devices[0]
-    seconds = dict.fromkeys(("f32", "f64", "transfers", "calls"), 0.0)
-    fits = 0
-    turns_of: dict[tuple[str, int], int] = {}
-    for lanes in sorted({call.lanes for call in calls}):
-        steps = _steps(_program("chinchilla", "cuda", lanes, device).as_text())
-        places, _, slow = compiled.layout(lanes, "cuda")
-        for call in (call for call in calls if call.lanes == lanes):
-            beyond = np.maximum(call.double - rounds._SOON, 0)
-            for kind, held, of_lanes in (
-                ("f32", places, call.single),
-                ("f64", places, call.double - beyond),
-                ("f64", slow, beyond[beyond > 0]),
-            ):
-                count = turns(of_lanes.tolist(), held)
-                turns_of[kind, held] = turns_of.get((kind, held), 0) + count
-                seconds[kind] += count * steps[kind, held].seconds
-            up = lanes * (4 * 6 + 4) * 8 + call.rows * compiled.padded_runs(240)
-            seconds["transfers"] += (up + lanes * 36 * 8) / LINK
-            seconds["calls"] += CALL
-            fits += len(call.single)
-    whole = sum(seconds.values())
+    ((_, places), step), *_ = _steps(_program("chinchilla", "cuda", 0, device).as_text()).items()
+    lanes = sum(len(call.steps) for call in calls)
+    count = sum(turns(call.steps.tolist(), places) for call in calls)
+    # Sent: a start of each lane, or four, its zone, data set and row. Fetched: theta and four numbers.
+    moved = sum(len(call.steps) * (48 * (1 if call.starts == 1 else 4) + 24 + 61) for call in calls)
+    seconds = {
+        "steps": count * step.seconds,
+        "transfers": moved / LINK,
+        "calls": len(calls) * CALL,
+    }
     parts = ", ".join(f"{name} {part:.3f}" for name, part in seconds.items())
     print(
-        f"the paper study with {resamples} resamples on an H200, predicted: {whole:.3f} s ({parts}); "
-        f"{len(calls)} calls, {fits} lanes, steps by kind and places: {turns_of}"
+        f"the paper study with {resamples} resamples on an H200, predicted: {sum(seconds.values()):.3f} s "
+        f"({parts}); {len(calls)} calls, {lanes} lanes, {count} steps of {places} places"
     )
 
 

@@ -195,6 +195,7 @@ def achieved(smoke: bool, folder: Path) -> dict[str, Any]:
     from chinchilla_jax._util.float64 import float64_scope
     from chinchilla_jax.solvers.jax_newton import compiled
     from chinchilla_jax.solvers.jax_newton.calls import Calls
+    from chinchilla_jax.solvers.jax_newton.device_calls import DeviceCalls
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
 
     platform = compiled.default_platform()
@@ -204,36 +205,37 @@ def achieved(smoke: bool, folder: Path) -> dict[str, Any]:
     lanes, width, nothing = np.arange(count), np.full(count, 1e-3), np.zeros(count, np.intp)
     weights = resample_weights(len(problem.design), lanes[: min(count, 4096)], 0)
     starts = np.tile(np.append(law.starts(problem.design, 1)[0], 1e3), (1, count, 1))  # in a wide zone
-    call = Calls([problem], weights, nothing, lanes % len(weights), width, width, SolverOptions(), platform)
+    shared = ([problem], weights, nothing, lanes % len(weights), width, width, SolverOptions(), platform)
+    call: Any = (DeviceCalls if compiled.in_one_call(platform) else Calls)(*shared)
 
-    def seconds(single: int, double: int) -> tuple[float, float]:
-        limits = Limits(np.float64(0), np.int32(single), np.int32(double), np.int32(0))
+    def seconds(most: int) -> tuple[float, float]:
+        limits = Limits(np.float64(0), np.int32(0), np.int32(most), np.int32(0))
         times, turns = [], 0.0
         for _ in range(2 if smoke else 6):
             begun = time.perf_counter()
-            ends = call(lanes, starts, limits)
+            if isinstance(call, DeviceCalls):
+                steps = call.begin(lanes, starts, limits).fetched().steps
+            else:
+                steps = call(lanes, starts, limits).steps
             times.append(time.perf_counter() - begun)
-            turns = float(ends.steps.sum()) / places
+            turns = float(steps.sum()) / places
         return min(times), turns
 
     found: dict[str, Any] = {"places": places}
     with float64_scope():
-        few = {"float32": seconds(2, 1), "float64": seconds(0, 2)}
-        many = {"float32": seconds(12, 1), "float64": seconds(0, 8)}
+        few, many = seconds(2), seconds(8)
         x = jax.numpy.ones(2**16 if smoke else 2**27)
         copy = 2 * x.nbytes / _best(lambda x: x + 1, x)
-    steps: dict[tuple[str, int], Any] = {}
+    turns = many[1] - few[1]
+    step = (many[0] - few[0]) / max(turns, 1.0)
+    found |= {"copy, GB/s": copy / 1e9, "steps timed, us each": [turns, step * 1e6]}
     for program in compiled._calls.values():
-        steps |= Program(program.as_text(), call.n_runs).steps()  # type: ignore[attr-defined]
-    found["copy, GB/s"] = copy / 1e9
-    for name in few:
-        turns = many[name][1] - few[name][1]
-        step = (many[name][0] - few[name][0]) / max(turns, 1.0)
-        found[f"{name}: steps timed, us each"] = [turns, step * 1e6]
-        of_text = steps.get((f"f{name[-2:]}", places))
-        if of_text is not None:
-            found[f"{name}: MB, predicted us"] = [of_text.traffic / 1e6, of_text.seconds * 1e6]
-            found[f"{name}: achieved over copy"] = of_text.traffic / step / copy
+        for (kind, held), of_text in Program(program.as_text(), call.n_runs).steps().items():  # type: ignore[attr-defined]
+            if (kind, held) == ("f64", places):
+                found["kernels, MB, predicted us"] = [
+                    of_text.kernels, of_text.traffic / 1e6, of_text.seconds * 1e6,
+                ]  # fmt: skip
+                found["achieved over copy"] = of_text.traffic / step / copy
     return found
 
 

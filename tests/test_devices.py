@@ -1,5 +1,6 @@
-"""Devices without one at hand: what is lowered for them, and what the host does for those short of digits."""
+"""Devices without one at hand: what is lowered for them, how they are called, what is left to the host."""
 
+import dataclasses
 import functools
 from types import SimpleNamespace
 
@@ -17,14 +18,27 @@ from chinchilla_jax.bootstrapping.scouting import Recipe
 from chinchilla_jax.cli import doctor, main
 from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.laws import LAWS, Design, Huber, Kaplan
-from chinchilla_jax.solvers import Problem, SolverOptions, dispatch, drawn, engine_choice, measured_engines
+from chinchilla_jax.perturbations import LogNormalNoise
+from chinchilla_jax.solvers import (
+    Problem,
+    Solution,
+    SolverOptions,
+    Status,
+    dispatch,
+    drawn,
+    engine_choice,
+    measured_engines,
+)
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import undetermined
 from chinchilla_jax.solvers.drawn import Drawn, draw
-from chinchilla_jax.solvers.jax_newton import calls, compiled, rounds
+from chinchilla_jax.solvers.jax_newton import calls, compiled, device_calls, engine, judged
 from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
+from chinchilla_jax.solvers.jax_newton.places import Layout
 from chinchilla_jax.solvers.jax_newton.shapes import arguments
+from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
 from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, chosen, members_of
+from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.solvers.status import is_certified
 from chinchilla_jax.solvers.thresholds import PAUSED
 
@@ -42,7 +56,7 @@ def test_a_law_is_lowered_for_every_accelerator(name):
         shapes = arguments(LAWS[name], constants, 256, 4096, 4096, 32)
         for platform, others in (("cuda", ("cuda", "rocm")), ("tpu", ("tpu",))):
             static = compiled.static(LAWS[name], False, shapes, platform)
-            solve = jax.jit(functools.partial(rounds.solve, *static))
+            solve = jax.jit(functools.partial(judged.fitted, *static))
             text = export.export(solve, platforms=others)(*shapes).mlir_module()
             # XLA for TPUs emulates no bit tricks on 64 bits; nothing may wait for the host.
             assert "bitcast_convert" not in text
@@ -154,10 +168,87 @@ def test_rows_that_a_device_draws_are_looked_at_where_they_have_few_runs():
     assert 0 < of_host.sum() < 300
 
 
+_SMALL_CALLS: dict[object, object] = {}
+
+
+@pytest.fixture
+def as_a_device(monkeypatch):
+    """Calls as an accelerator is given them, in small; compiled in half the time, to run slowly."""
+    monkeypatch.setattr(compiled, "_calls", _SMALL_CALLS)
+    monkeypatch.setattr(compiled, "_room", {})
+    monkeypatch.setitem(compiled._OPTIONS, "cpu", {"xla_backend_optimization_level": 0})
+    monkeypatch.setitem(compiled._SIZES, "cpu", compiled.Sizes(2048, 256, 8))
+    monkeypatch.setitem(compiled._LAYOUTS, "cpu", Layout(places=64, copied=False))
+    monkeypatch.setattr(device_calls, "_LANES", (64,))
+    monkeypatch.setattr(device_calls, "_ROWS", (16,))
+    monkeypatch.setattr(device_calls, "_UNSURE", (4, 32))
+    monkeypatch.setattr(compiled, "in_one_call", lambda platform: True)
+    for module in (compiled, device_calls):
+        monkeypatch.setattr(module, "draws", lambda platform: True)
+
+
+def _noisy_lanes(count):
+    """Lanes of a law on sound data and on noise, from one or two far starts."""
+    law = LAWS["equal_exponents"]()
+    designs = [DESIGN, Design.from_runs(LogNormalNoise(2.4).apply(RUNS, seed=0))]
+    problems = tuple(Problem(law=law, design=design, objective=Huber()) for design in designs)
+    weights = Pairs().drawn(RUNS, np.arange(count), 7)
+    condition, row = np.divmod(np.arange(2 * count), count)
+    starts = np.tile(law.starts(DESIGN, 8), (2 * count // 8, 1))
+    further = np.where(np.arange(2 * count)[:, None] % 3 > 0, starts[::-1], np.nan)
+    return Batch(problems, weights, condition, row), [starts, further]
+
+
+def _fitted(batch, starts, some=slice(None), **options):
+    ends = np.full(len(batch), Huber().down)[some]
+    return fit_lanes(
+        batch[some], [start[some] for start in starts], down=ends, up=ends,
+        options=SolverOptions(wide_start=True, precision="float64", **options),
+    )  # fmt: skip
+
+
 @pytest.mark.slow
-def test_a_bootstrap_whose_weights_and_starts_only_the_device_has_is_the_same(monkeypatch):
-    law = Kaplan()
-    minimum = np.asarray(fit(RUNS, law=law).starts.minima[0])
+def test_fits_and_certificates_of_a_device_are_those_of_the_host(as_a_device, monkeypatch):
+    batch, starts = _noisy_lanes(200)
+    asked, judged_by_host = [], []
+
+    def noted_draw(*arguments):
+        asked.append(arguments)
+        return draw(*arguments)
+
+    def noted_verdicts(lanes, *arguments, **more):
+        judged_by_host.append(len(lanes))
+        return verdicts(lanes, *arguments, **more)
+
+    monkeypatch.setattr(device_calls, "draw", noted_draw)
+    monkeypatch.setattr(engine, "verdicts", noted_verdicts)
+    found = _fitted(batch, starts)
+    assert asked and 0 < sum(judged_by_host) < 100
+    # In any company, and with weights that are sent.
+    some = np.array([3, 399, 61, 60, 100, 250])
+    sent = dataclasses.replace(batch, weights=np.asarray(batch.weights, np.float64))
+    few = np.array(batch.weights)
+    few[5, 4:] = 0
+    short = _fitted(dataclasses.replace(batch, weights=few), starts, np.array([5, 6]))
+    assert list(is_certified(short.status)) == [False, True]
+    for other in (_fitted(batch, starts, some), _fitted(sent, starts, some)):
+        for field in dataclasses.fields(Solution):
+            np.testing.assert_array_equal(getattr(other, field.name), getattr(found, field.name)[some])
+    monkeypatch.undo()
+    host = _fitted(batch, starts)
+    assert np.mean(host.status == found.status) > 0.97
+    both = is_certified(host.status) & is_certified(found.status)
+    # From far starts, rounding decides now and then which minimum a lane ends in.
+    close = np.isclose(host.objective_value, found.objective_value, rtol=1e-9)
+    assert close[both].mean() > 0.9
+    assert (found.decrement[both] <= 1e-12).all() and both.sum() > 300
+    assert ((found.status == Status.BOUNDARY) == (host.status == Status.BOUNDARY))[both & close].all()
+
+
+@pytest.mark.slow
+def test_a_bootstrap_whose_weights_and_starts_only_the_device_has_is_the_same(as_a_device, monkeypatch):
+    law = LAWS["equal_exponents"]()
+    minimum = law.starts(DESIGN, 1)[0]
     problem = Problem(law=law, design=DESIGN, objective=Huber())
     pool = np.concatenate([[minimum], minimum + 0.05 * np.random.default_rng(0).normal(size=(6, law.size))])
 
@@ -175,11 +266,36 @@ def test_a_bootstrap_whose_weights_and_starts_only_the_device_has_is_the_same(mo
         raise AssertionError("the host asked for weights")
 
     monkeypatch.setattr(dispatch, "accelerated", lambda: True)
-    monkeypatch.setattr(compiled, "draws", lambda platform: True)
     monkeypatch.setattr(Drawn, "__array__", refuse)
     found = fits()
     for field in ("theta", "objective_value", "status", "steps"):
         np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+
+
+@pytest.mark.slow
+def test_a_device_with_too_little_memory_is_given_smaller_calls(as_a_device, monkeypatch):
+    batch, starts = _noisy_lanes(200)
+    compile_call = compiled.compiled
+
+    def too_large(stage, law, raw, arguments, *more):
+        if len(arguments[1].condition) > 1024:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return compile_call(stage, law, raw, arguments, *more)
+
+    monkeypatch.setattr(device_calls, "compiled", too_large)
+    halved: list[int] = []
+
+    def asking():
+        return (
+            yield Request(
+                problem=batch.problems[0], weights=batch.weights, starts=[starts[0][:200]],
+                options=SolverOptions(engine="xla", wide_start=True),
+            )
+        )  # fmt: skip
+
+    (found,) = side_by_side([asking()], halved.append)
+    assert halved == [100]
+    assert is_certified(found.status).sum() > 150
 
 
 def test_loops_are_asked_to_be_in_one_cuda_graph_and_nothing_else_is_set_elsewhere():

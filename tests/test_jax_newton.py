@@ -28,9 +28,8 @@ from chinchilla_jax.solvers import Problem, SolverOptions, Status, solve
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import certify
 from chinchilla_jax.solvers.dispatch import solve_generally, solve_many
-from chinchilla_jax.solvers.jax_newton import compiled, rounds
+from chinchilla_jax.solvers.jax_newton import compiled
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
-from chinchilla_jax.solvers.jax_newton.places import Layout
 from chinchilla_jax.solvers.jax_newton.verdicts import _eliminated
 
 RUNS = load_runs("chinchilla", params="standard")
@@ -248,34 +247,6 @@ def test_a_lane_ends_with_the_same_bits_in_any_company():
         apart = solved(law, weights[some], starts[some], wide_start=True)
         for field in SAME:
             np.testing.assert_array_equal(getattr(apart, field), getattr(together, field)[some])
-
-
-@pytest.mark.slow
-def test_slow_lanes_go_on_in_fewer_places_with_the_same_digits(monkeypatch):
-    """The layout of devices, in small; compiled in half the time, to run slowly."""
-    monkeypatch.setattr(compiled, "_calls", {})
-    monkeypatch.setitem(compiled._OPTIONS, "cpu", {"xla_backend_optimization_level": 0})
-    monkeypatch.setitem(compiled._SIZES, "cpu", compiled.Sizes((256,), (256,), (8,)))
-    monkeypatch.setitem(compiled._LAYOUTS, "cpu", Layout(places=64, copied=False, slow=8))
-    monkeypatch.setattr(compiled, "in_one_call", lambda platform: True)
-    law, weights = LAWS["equal_exponents"](), resample_weights(240, np.arange(200), 7)
-    starts = np.repeat(law.starts(DESIGN, 8), 25, axis=0)
-    some = np.array([3, 199, 61, 60, 100])
-    ends = []
-    for precision in ("float64", "mixed"):
-        options = {"wide_start": True, "precision": precision}
-        found = solved(law, weights, starts, **options)
-        apart = solved(law, weights[some], starts[some], **options)
-        for field in SAME:
-            np.testing.assert_array_equal(getattr(apart, field), getattr(found, field)[some])
-        ends.append(found)
-    assert (ends[0].steps > 2 * rounds._SOON).sum() > 20
-    monkeypatch.undo()
-    plain = solved(law, weights, starts, wide_start=True)
-    for found in ends:
-        # From far starts, rounding decides now and then which minimum a lane ends in.
-        assert np.isclose(found.objective_value, plain.objective_value, rtol=1e-9).mean() > 0.9
-        assert abs(int(found.is_optimum.sum()) - int(plain.is_optimum.sum())) <= 6
 
 
 @pytest.mark.slow

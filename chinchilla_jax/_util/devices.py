@@ -24,6 +24,11 @@ def accelerated() -> bool:
     return jax.default_backend() != "cpu"
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device, or the host, had too little memory."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

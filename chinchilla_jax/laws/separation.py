@@ -65,10 +65,15 @@ def _spread(design: Design, uu: Any, vv: Any, uv: Any, count: Any) -> NDArray[np
 
 def may_be_near_line(design: Design, count: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Lanes (R,) with `count` runs that are worth asking: those of a table near a line, and of few runs."""
-    if len(count) == 1 or min(design.line_spreads) < NEAR_LINE:
-        return np.ones(len(count), bool)
+    return np.asarray(count <= most_near_line(design)) | (len(count) == 1)
+
+
+def most_near_line(design: Design) -> int:
+    """The most runs with a weight that are worth asking."""
+    if min(design.line_spreads) < NEAR_LINE:
+        return len(design)
     # Off a line as a table is, half of its runs lie on one at most, and one more without which they would.
-    return np.asarray(2 * count <= len(design) + 2)
+    return len(design) // 2 + 1
 
 
 def spread_without_one(design: Design, weights: NDArray[Any]) -> NDArray[np.float64]:

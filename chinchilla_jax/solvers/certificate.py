@@ -27,7 +27,7 @@ import numpy as np
 
 from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
-from chinchilla_jax.laws.separation import ON_LINE, may_be_near_line, spread_without_one
+from chinchilla_jax.laws.separation import ON_LINE, most_near_line, spread_without_one
 from chinchilla_jax.solvers.drawn import Drawn
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import LARGEST_ZONE, SMALLEST_VALUE
@@ -265,6 +265,12 @@ def _in_few_groups(law: Law, design: Design) -> int:
     return max(int(held[: k - 1].sum()) for (_, held), k in zip(design.groups, needed, strict=True))
 
 
+def doubtful_runs(law: Law, design: Design) -> int:
+    """The most runs with a weight that may leave the law undetermined: `identifiable` is true of more."""
+    near_line = most_near_line(design) if law.exchangeable else 0
+    return max(_in_few_groups(law, design), law.size - 1, near_line)
+
+
 def undetermined(batch: Batch) -> NDArray[np.bool_]:
     """Lanes whose runs with a weight do not determine the law, (R,); see `identifiable`.
 
@@ -277,10 +283,7 @@ def undetermined(batch: Batch) -> NDArray[np.bool_]:
         if used is None:
             found[mine] = ~identifiable(law, design, batch[mine].own)
             continue
-        unsure = used[mine] <= max(_in_few_groups(law, design), law.size - 1)
-        if law.exchangeable:
-            unsure |= may_be_near_line(design, used[mine])
-        lanes = np.arange(len(batch))[mine][unsure]
+        lanes = np.arange(len(batch))[mine][used[mine] <= doubtful_runs(law, design)]
         if len(lanes):
             found[lanes] = ~identifiable(law, design, batch[lanes].rows)
     return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from chinchilla_jax._util.devices import out_of_memory
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
@@ -165,7 +166,7 @@ def _halving(
     try:
         return solve_many(batch, starts, solver=like.solver, options=like.options, on_progress=report)
     except Exception as error:
-        if not _out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
+        if not out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
             raise
     middle = len(batch) // 2
     if on_halved is not None:
@@ -176,7 +177,3 @@ def _halving(
             for lanes in (slice(middle), slice(middle, None))
         ]
     )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

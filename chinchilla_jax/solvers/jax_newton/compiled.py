@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 class Sizes(NamedTuple):
     """Sizes of a call: lanes, the rows of weights that they share, and data sets; fewer are padded."""
 
-    lanes: tuple[int, ...]
-    rows: tuple[int, ...]
-    conditions: tuple[int, ...]
+    lanes: int
+    rows: int
+    conditions: int
 
 
-# On CPUs every call of a law has one shape: padding costs milliseconds, compiling seconds. Elsewhere a call
-# fills the device.
-_SIZES = {"cpu": Sizes((32768,), (4096,), (128,))}
-_SIZES_ELSEWHERE = Sizes((1024, 131072, 1048576), (4096, 65536), (32, 256))
-_MOST_WEIGHTS = 2**24  # numbers in the weights of a call: of a large table it takes fewer rows
-_LEAST_ROWS = 64
+# Every call of a law has one shape: padding costs milliseconds, compiling seconds.
+_SIZES = {"cpu": Sizes(32768, 4096, 128)}
+_SIZES_ELSEWHERE = Sizes(2**20, 2**17, 256)
+# Numbers in the weights of a call: of a large table it takes fewer rows. Counts are bytes elsewhere.
+_MOST_WEIGHTS, _MOST_WEIGHTS_ELSEWHERE = 2**24, 2**25
+_LEAST_ROWS, _LEAST_LANES = 64, 1024
+_LESS = 8  # a device with too little memory for a call is given calls of this fraction
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
-_LAYOUT_ELSEWHERE = Layout(places=16384, copied=False, slow=1024)
+_LAYOUT_ELSEWHERE = Layout(places=8192, copied=False)
 _LEAST_RUNS = 64  # of a call
 _OPTIONS: dict[str, dict[str, Any]] = {
     # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
@@ -59,6 +60,7 @@ _PAIR_OF_FLOAT32 = 2.0**-47  # what float64 is on TPUs
 _lock = threading.Lock()
 _calls: dict[Any, Callable[..., Any]] = {}
 _locks: dict[Any, threading.Lock] = {}
+_room: dict[str, int] = {}  # by platform, the fraction of the sizes that its memory has proved to hold
 
 
 def default_platform() -> str:
@@ -80,7 +82,7 @@ def has_float64(platform: str) -> bool:
 
 
 def in_one_call(platform: str) -> bool:
-    """Whether float32 and float64 steps are one compiled call there, see rounds.py."""
+    """Whether all steps and the certificates are one compiled call there, see judged.py."""
     return platform != "cpu"
 
 
@@ -92,10 +94,18 @@ def draws(platform: str) -> bool:
 def sizes(platform: str, n_runs: int) -> Sizes:
     """Sizes that calls on a platform have, on tables of so many runs."""
     found = _SIZES.get(platform, _SIZES_ELSEWHERE)
-    most = found.rows[-1]
-    while most > _LEAST_ROWS and most * n_runs > _MOST_WEIGHTS:
-        most //= 2
-    return found._replace(rows=tuple(sorted({min(size, most) for size in found.rows})))
+    part = _room.get(platform, 1)
+    rows = found.rows // part
+    most = _MOST_WEIGHTS if platform == "cpu" else _MOST_WEIGHTS_ELSEWHERE
+    while rows > _LEAST_ROWS and rows * n_runs > most:
+        rows //= 2
+    return found._replace(lanes=max(found.lanes // part, _LEAST_LANES), rows=max(rows, _LEAST_ROWS))
+
+
+def give_less(platform: str) -> None:
+    """Make the calls of a platform smaller from now on: its memory does not hold them."""
+    if _SIZES_ELSEWHERE.lanes // _room.get(platform, 1) > _LEAST_LANES:
+        _room[platform] = _LESS * _room.get(platform, 1)
 
 
 def layout(lanes: int, platform: str) -> Layout:
@@ -122,11 +132,6 @@ def _is_default(platform: str) -> bool:
     return platform != "cpu" or jax.default_backend() == "cpu"
 
 
-def padded(count: int, sizes: tuple[int, ...]) -> int:
-    """The first of `sizes` with room for so many, or the last."""
-    return next((size for size in sizes if size >= count), sizes[-1])
-
-
 def padded_runs(count: int) -> int:
     """The number of runs of a compiled call: a power of two, or half as many again.
 
@@ -148,6 +153,7 @@ def rules_of(
         frame=FrameProgram(law.frame, program.size, dtype),
         bounded=law.bounded,
         exponents=law.exponents,
+        amplitudes=tuple(law.amplitudes),
         rounding=_ROUNDING * (_PAIR_OF_FLOAT32 if short else float(np.finfo(dtype).eps)),
         unrolled=platform != "cpu",
     )

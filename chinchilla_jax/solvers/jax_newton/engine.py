@@ -14,21 +14,25 @@ with a Newton decrement of at most the tolerance and a positive definite Hessian
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.devices import out_of_memory
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
-from chinchilla_jax.solvers.jax_newton.calls import Calls, Pooled
+from chinchilla_jax.solvers.certificate import overflows
+from chinchilla_jax.solvers.jax_newton.calls import Calls
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
 from chinchilla_jax.solvers.pool_starts import PoolStarts
-from chinchilla_jax.solvers.status import is_certified
+from chinchilla_jax.solvers.status import Status, is_certified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,12 +40,16 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Floats, Law
     from chinchilla_jax.solvers.base import Problem
     from chinchilla_jax.solvers.batch import Batch
+    from chinchilla_jax.solvers.jax_newton.device_calls import Begun, DeviceCalls, Pooled
     from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits
     from chinchilla_jax.solvers.pool_starts import Pool, Starts
 
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
 _JUDGED = 2**17  # lanes
+_AHEAD = (
+    2  # calls that a device has at a time: it takes the steps of one while the host is busy with the last
+)
 
 
 def fit_lanes(
@@ -71,10 +79,15 @@ def fit_lanes(
     Raises:
         UsageError: the shapes do not fit together.
     """
-    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, has_float64, host
+    from chinchilla_jax.solvers.jax_newton.compiled import (
+        default_platform,
+        give_less,
+        has_float64,
+        host,
+        in_one_call,
+    )
 
-    law, problems, weights = batch.law, batch.problems, batch.weights
-    condition, row = batch.condition, batch.row
+    law, problems, condition = batch.law, batch.problems, batch.condition
     count = len(batch)
     _check(batch, candidates, (down, up))
     if not count:
@@ -85,14 +98,12 @@ def fit_lanes(
     found.put(lost, Solution.invalid(len(lost), law.size))
     # Data sets side by side: a call holds a few of them.
     lanes = np.flatnonzero(valid)
-    lanes = lanes[np.argsort(condition[lanes], kind="stable")]
+    if len(problems) > 1:
+        lanes = lanes[np.argsort(condition[lanes], kind="stable")]
     platform = platform or default_platform()
-    call = Calls(problems, weights, condition, row, down, up, options, platform)
-    if isinstance(candidates, PoolStarts):
-        starts: Floats | Pooled = call.pooled(candidates, lambda pool: _begun_from(pool, options.wide_start))
-    else:
-        starts = _begun(batch, lanes, np.asarray(candidates, np.float64), down, up, options.wide_start)
+    wide = options.wide_start
     limits = _limits(options, law, platform)
+    shared = (problems, batch.weights, condition, batch.row, down, up, options, platform)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
         for first in range(0, len(part), _JUDGED):  # of a large call, a part in memory at a time
@@ -102,16 +113,36 @@ def fit_lanes(
                 batch[lanes], of_lanes, down[lanes], up[lanes], options.tolerance, judged=judged
             )
             found.put(lanes, judgement)
-        if on_progress is not None:
-            on_progress(len(part))
 
-    def work(part: NDArray[np.intp]) -> None:
-        with float64_scope():
-            ends = call(part, starts, limits)
-        settle(part, ends)
+    if in_one_call(platform):
+        from chinchilla_jax.solvers.jax_newton.device_calls import DeviceCalls
 
-    _in_threads(work, call.parts(lanes), call.workers)
-    if not has_float64(platform) and host() is not None and not isinstance(starts, Pooled):
+        device = DeviceCalls(*shared)
+        device.judged = judged
+        if isinstance(candidates, PoolStarts):
+            starts: Any = device.pooled(candidates, lambda pool: _begun_from(pool, wide))
+        else:
+            starts = _begun(batch, candidates, np.minimum(down, up) if wide else None)
+        try:
+            _by_device(device, batch, lanes, starts, limits, found, settle, on_progress)
+        except Exception as error:
+            if out_of_memory(error):
+                give_less(platform)
+            raise
+    else:
+        call = Calls(*shared)
+        assert not isinstance(candidates, PoolStarts)
+        starts = _begun(batch, candidates, np.minimum(down, up) if wide else None)
+
+        def work(part: NDArray[np.intp]) -> None:
+            with float64_scope():
+                ends = call(part, starts, limits)
+            settle(part, ends)
+            if on_progress is not None:
+                on_progress(len(part))
+
+        _in_threads(work, call.parts(lanes), call.workers)
+    if not has_float64(platform) and host() is not None and not isinstance(candidates, PoolStarts):
         rest = lanes[~is_certified(found.status[lanes])]
         reached = found.theta[rest]
         begun = np.where(np.isfinite(reached).all(axis=1, keepdims=True), reached, starts[0, rest, :-1])
@@ -123,6 +154,67 @@ def fit_lanes(
     return found
 
 
+def _by_device(
+    call: DeviceCalls,
+    batch: Batch,
+    lanes: NDArray[np.intp],
+    starts: Floats | Pooled,
+    limits: Limits,
+    found: Solution,
+    settle: Callable[[NDArray[np.intp], Ends], None],
+    on_progress: Callable[[int], None] | None,
+) -> None:
+    """Calls one after the other, each given to the device while those before it run."""
+    from chinchilla_jax.solvers.jax_newton.judged import UNSURE
+
+    waiting: deque[tuple[NDArray[np.intp], Begun]] = deque()
+
+    def receive() -> None:
+        part, begun = waiting.popleft()
+        ended = begun.fetched()
+        unsure = np.flatnonzero(ended.status == UNSURE)
+        if call.judged:
+            for problem, mine in batch[begun.lanes].data_sets():
+                beyond = overflows(problem.law, problem.design, ended.theta[mine])
+                if beyond.any():
+                    ended.status[mine] = np.where(beyond, Status.UNIDENTIFIED, ended.status[mine])
+        found.put(
+            begun.lanes,
+            Solution(
+                theta=ended.theta,
+                objective_value=ended.value,
+                decrement=ended.decrement,
+                status=ended.status,
+                steps=ended.steps,
+            ),
+        )
+        for some, ends in begun.unsure(unsure):
+            settle(part[some], ends)
+        if on_progress is not None:
+            on_progress(len(part))
+
+    for part in call.parts(lanes):
+        with float64_scope():
+            waiting.append((part, call.begin(part, starts, limits)))
+        if len(waiting) == _AHEAD:
+            receive()
+    while waiting:
+        receive()
+
+
+def _begun_from(pool: Pool, wide: bool) -> Floats:
+    """The members of a pool as starts of one lane each, (K, p + 1)."""
+    problem, objective, found = pool.problem, pool.problem.objective, np.ones(len(pool.members))
+    if wide:
+        assert not isinstance(objective, HuberScale)
+        narrowest = min(float(objective.down), float(objective.up)) / problem.loss_unit
+        found = _widening(problem, pool.members, np.full(len(found), narrowest))
+    begun = np.column_stack([pool.members, found])
+    for j in problem.law.bounded:
+        np.maximum(begun[:, j], 0.0, out=begun[:, j])
+    return begun
+
+
 def _in_threads(
     work: Callable[[NDArray[np.intp]], None], parts: list[NDArray[np.intp]], workers: int
 ) -> None:
@@ -132,32 +224,6 @@ def _in_threads(
     else:
         for part in parts:
             work(part)
-
-
-def _begun(
-    batch: Batch, lanes: NDArray[np.intp], starts: Floats, down: Floats, up: Floats, wide: bool
-) -> Floats:
-    """Starts (K, R, p) as the stages take them, see `rounds.with_widening`; of these lanes."""
-    from chinchilla_jax.solvers.jax_newton.rounds import with_widening
-
-    widening = np.ones(starts.shape[:2])
-    if wide:
-        for number in np.unique(batch.condition[lanes]):
-            some = lanes[batch.condition[lanes] == number]
-            narrowest = np.minimum(down, up)[some]
-            widening[:, some] = [_widening(batch.problems[number], each[some], narrowest) for each in starts]
-    return np.asarray(with_widening(_above_bounds(batch.law.bounded, starts), widening))
-
-
-def _begun_from(pool: Pool, wide: bool) -> Floats:
-    """The members of a pool (K, p) likewise, (K, p + 1)."""
-    widening = np.ones(len(pool.members))
-    if wide:
-        objective = pool.problem.objective
-        assert not isinstance(objective, HuberScale)
-        narrowest = min(float(objective.down), float(objective.up)) / pool.problem.loss_unit
-        widening = _widening(pool.problem, pool.members, np.full(len(pool.members), narrowest))
-    return np.column_stack([_above_bounds(pool.problem.law.bounded, pool.members), widening])
 
 
 def _check(batch: Batch, candidates: Starts, of_lanes: tuple[NDArray[Any], ...]) -> None:
@@ -174,19 +240,33 @@ def _check(batch: Batch, candidates: Starts, of_lanes: tuple[NDArray[Any], ...])
     lanes = (len(batch),)
     if isinstance(candidates, PoolStarts):
         return
-    starts = np.asarray(candidates, np.float64)
-    if starts.shape[1:] != (*lanes, law.size) or any(np.shape(x) != lanes for x in of_lanes):
+    shapes = [np.shape(each) for each in candidates]
+    if any(shape != (*lanes, law.size) for shape in shapes) or any(np.shape(x) != lanes for x in of_lanes):
         raise UsageError(
-            f"{law.name}: starts {starts.shape} do not fit {law.size} parameters and {len(batch)} lanes; "
+            f"{law.name}: starts {shapes} do not fit {law.size} parameters and {len(batch)} lanes; "
             "give candidates (lanes, parameters) and a zone for each lane"
         )
-    if len(starts) > MOST_RANKS:
-        raise UsageError(f"{len(starts)} starts per lane; at most {MOST_RANKS} are taken")
+    if not 1 <= len(shapes) <= MOST_RANKS:
+        raise UsageError(f"{len(shapes)} starts per lane; 1 to {MOST_RANKS} are taken")
 
 
-def _above_bounds(bounded: tuple[int, ...], starts: Floats) -> Floats:
-    found = starts.copy()
-    found[..., list(bounded)] = np.maximum(found[..., list(bounded)], 0.0)
+def _begun(batch: Batch, candidates: Sequence[Floats], narrowest: Floats | None) -> Floats:
+    """Starts (K, R, p + 1) as calls take them, see `rounds.Requests`.
+
+    With a wide zone at first, where the `narrowest` of each lane (R,) is given.
+    """
+    found = np.empty((len(candidates), len(batch), batch.law.size + 1))
+    found[..., -1] = 1.0
+    for into, each in zip(found, candidates, strict=True):
+        into[:, :-1] = each
+        if narrowest is not None:
+            for problem, mine in batch.data_sets():
+                if problem.design.valid:
+                    into[mine, -1] = _widening(problem, into[mine, :-1], narrowest[mine])
+    for j in batch.law.bounded:
+        np.maximum(found[..., j], 0.0, out=found[..., j])
+    for into, following in itertools.pairwise(found):
+        into[np.isfinite(following[:, :-1]).all(axis=1), -1] *= -1.0
     return found
 
 
@@ -204,12 +284,14 @@ def _widening(problem: Problem, starts: Floats, narrowest: Floats) -> Floats:
 
 
 def _limits(options: SolverOptions, law: Law, platform: str) -> Limits:
-    from chinchilla_jax.solvers.jax_newton.compiled import in_one_call
+    from chinchilla_jax.solvers.jax_newton.compiled import has_float64
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
 
-    if options.precision == "mixed" and not (in_one_call(platform) or isinstance(law, Chinchilla)):
-        # float32 steps would save up to a third of a fit, and take as long to compile as 300,000 fits.
-        # A study has more, and those of the five-parameter law can come here.
+    spared = isinstance(law, Chinchilla) if platform == "cpu" else not has_float64(platform)
+    if options.precision == "mixed" and not spared:
+        # float32 steps would save up to a third of a fit, and take as long to compile as 300,000 fits; on a
+        # GPU a fifth, and as long as millions. A study has more on a CPU, and those of the five-parameter law
+        # can come here.
         options = dataclasses.replace(options, precision="float64")
     return Limits(
         np.float64(options.tolerance),

@@ -34,14 +34,10 @@ class Layout(NamedTuple):
         places: T.
         copied: whether a place holds its runs, copied when it takes a lane, which is right for CPUs, or
             picks them out of the tables in every pass, as GPUs do at no cost.
-        slow: places for lanes that are not certified after some float64 steps, or 0: these stay where they
-            are. A step of all places takes its time however many are vacant, and the slowest lanes take a
-            hundred times as many as the others.
     """
 
     places: int
     copied: bool
-    slow: int = 0
 
 
 class Source(NamedTuple):

@@ -1,8 +1,8 @@
 """From starts to certificates, for many data sets in one call: float32 steps, then float64 ones.
 
-The lanes pass through places (places.py). No array but the weights themselves is of lanes times runs. On an
-accelerator both stages are one compiled call, `solve`, and nothing leaves the device in between. On CPUs each
-is a call of its own, and who asks for no float32 compiles half as much.
+The lanes pass through places (places.py). No array but the weights themselves is of lanes times runs. On CPUs
+each stage is a call of its own, and who asks for no float32 compiles half as much. On an accelerator they are
+one call, `judged.fitted`, which ends with the certificates, and nothing leaves the device in between.
 
 Notation
     R, T    lanes of the call, of which `n_lanes` are real and the rest padding; places
@@ -24,9 +24,7 @@ from jax import Array, lax
 from chinchilla_jax.solvers.jax_newton.places import Layout, Source, stage
 from chinchilla_jax.solvers.jax_newton.step import Lanes, Rules
 from chinchilla_jax.solvers.status import Status
-from chinchilla_jax.solvers.thresholds import FLOAT32_TOLERANCE, PAUSED
-
-_SOON = 8  # float64 steps; most lanes are certified after two
+from chinchilla_jax.solvers.thresholds import FLOAT32_TOLERANCE
 
 
 class Tables(NamedTuple):
@@ -40,6 +38,7 @@ class Tables(NamedTuple):
     first: Any  # (W,), a run that has a weight
     total: Any  # (W,), sum of the weights
     n_runs: Any  # of the table, without padding; scalar
+    doubtful: Any  # (C,), runs with a weight up to which the host asks if they determine the law
 
 
 class Requests(NamedTuple):
@@ -47,7 +46,9 @@ class Requests(NamedTuple):
 
     condition: Any  # (R,), which data set
     row: Any  # (R,), which row of weights
-    starts: Any  # (K, R, p + 1), best guess first; see `with_widening`
+    # (K, R, p + 1), best guess first. The last number says how many times as wide the zone is at first, and
+    # is negative where another start of the lane follows.
+    starts: Any
     down: Any  # (R,), the objective's own zone
     up: Any
     n_lanes: Any  # real lanes; (1,), or of each device
@@ -76,18 +77,7 @@ class Ends(NamedTuple):
     steps: Any  # of all starts
 
 
-def with_widening(starts: Any, widening: Any) -> Any:
-    """Starts (K, R, p) with one more number: how many times as wide the zone is at first, (K, R).
-
-    It is negative where another start of the lane follows: one that is not NaN.
-    """
-    follows = np.zeros(widening.shape, bool)
-    follows[:-1] = np.isfinite(starts[1:]).all(axis=2)
-    signed = np.where(follows, -widening, widening)
-    return np.concatenate([starts, signed[..., None]], axis=2)
-
-
-Stage = Callable[[tuple[Rules, Rules], Layout, Tables, Requests, Limits], Array]
+Stage = Callable[[tuple[Rules, Rules], Layout, Tables, Requests, Limits], Any]
 
 
 def solve(
@@ -102,14 +92,10 @@ def solve(
         requests: the lanes.
         limits: of the stages.
     """
-    single = limits.float32_steps > 0
-    begun = requests._replace(n_lanes=jnp.where(single, requests.n_lanes, 0))
-    found = float32_stage(rules, layout, tables, begun, limits)
-    first = requests.starts[0]
-    starts = requests.starts.at[0].set(jnp.where(single, going_on(found, first), first))
-    requests = requests._replace(starts=starts)
+    found = float32_stage(rules, layout, tables, requests, limits)
+    requests = requests._replace(starts=going_on(found, requests.starts[0])[None])
     ends = float64_stage(rules, layout, tables, requests, limits)
-    return ends.at[:, -1].add(jnp.where(single, found[:, -1], 0.0).astype(ends.dtype))
+    return ends.at[:, -1].add(found[:, -1].astype(ends.dtype))
 
 
 def float32_stage(
@@ -145,40 +131,11 @@ def float64_stage(
 ) -> Array:
     """Steps in float64 to the certificate; see `unpacked` for what it returns."""
     source = _source(rules[1], tables, requests)
-    n_lanes, most = requests.n_lanes.reshape(()), limits.float64_steps
     run = stage(rules[1], layout, source, _where_it_ended)
-    ends = run(
-        requests.starts, n_lanes,
-        (limits.tolerance, jnp.minimum(most, _SOON) if layout.slow else most, limits.search_after),
+    return run(
+        requests.starts, requests.n_lanes.reshape(()),
+        (limits.tolerance, limits.float64_steps, limits.search_after),
     )  # fmt: skip
-    if layout.slow:
-        ends = _slow_ones(rules[1], layout, source, ends, n_lanes, limits)
-    return ends
-
-
-def _slow_ones(
-    rules: Rules, layout: Layout, source: Source, ends: Array, n_lanes: Array, limits: Limits
-) -> Array:
-    """The ends of all lanes, those not certified soon taken further from their best points, in fewer places.
-
-    Which lanes these are depends on themselves alone, so that none has other digits in other company.
-    """
-    size = ends.shape[0]
-    so_far = unpacked(ends, rules.of.program.size)
-    slow = (so_far.status == PAUSED) & (jnp.arange(size) < n_lanes)
-    (lane,) = jnp.nonzero(slow, size=size, fill_value=size - 1)
-    theirs = source._replace(
-        condition=source.condition[lane], row=source.row[lane], down=source.down[lane], up=source.up[lane]
-    )
-    run = stage(rules, layout._replace(places=layout.slow), theirs, _where_it_ended)
-    count = jnp.sum(slow, dtype=jnp.int32)
-    starts = jnp.concatenate([so_far.anchor, so_far.widening[:, None]], axis=1)[lane][None]
-    found = run(
-        starts, count,
-        (limits.tolerance, jnp.maximum(limits.float64_steps - _SOON, 1), jnp.int32(0)),
-    )  # fmt: skip
-    found = found.at[:, -1].add(ends[lane, -1])
-    return ends.at[jnp.where(jnp.arange(size) < count, lane, size)].set(found, mode="drop")
 
 
 def _source(rules: Rules, tables: Tables, requests: Requests) -> Source:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def arguments(
     law: type[Law], constants: int, n_runs: int, lanes: int, rows: int, conditions: int, sharding: Any = None
 ) -> tuple[Tables, Requests, Limits]:
-    """What `rounds.solve` takes on one device.
+    """What `judged.fitted` takes on one device.
 
     Args:
         law: what is fitted.
@@ -43,6 +43,7 @@ def arguments(
         first=shape(rows, kind=whole),
         total=shape(rows),
         n_runs=shape(),
+        doubtful=shape(conditions, kind=whole),
     )
     requests = Requests(
         condition=shape(lanes, kind=whole),

@@ -67,6 +67,7 @@ class Rules(NamedTuple):
     frame: FrameProgram
     bounded: tuple[int, ...]
     exponents: tuple[int, ...]
+    amplitudes: tuple[int, ...]
     rounding: float  # relative, of an objective's value
     unrolled: bool = False  # whether short loops over lanes are written out: on a GPU, one kernel for sixty
 

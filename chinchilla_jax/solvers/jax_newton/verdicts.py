@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.jax_newton.rounds import Ends
 
-_SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
-_FAINT = 1e-6  # curvature by an amplitude, per weight, below which its term may have vanished
+SAFE_STEP = 1e-10  # decrement below which the next step is taken without a look at where it leads
+FAINT = 1e-6  # curvature by an amplitude, per weight, below which its term may have vanished
 
 
 def verdicts(
@@ -62,7 +62,7 @@ def verdicts(
     law = batch.law
     theta = ends.anchor.copy()
     # The step that a certified lane would take next is free, and takes its error to rounding.
-    free = (ends.status == Status.CONVERGED) & (ends.decrement <= _SAFE_STEP)
+    free = (ends.status == Status.CONVERGED) & (ends.decrement <= SAFE_STEP)
     free &= np.isfinite(ends.theta).all(axis=1)
     theta[free] = ends.theta[free]
     held = np.zeros(len(theta), bool)
@@ -186,7 +186,7 @@ def _vanished(batch: Batch, theta: Floats, diagonal: Floats, total: Floats) -> N
     """Where a term of the law has no influence on any run with a weight."""
     places = list(batch.law.amplitudes)
     found = np.zeros(len(theta), bool)
-    faint = ~(diagonal[:, places].min(axis=1, initial=np.inf) > _FAINT * total)
+    faint = ~(diagonal[:, places].min(axis=1, initial=np.inf) > FAINT * total)
     lanes = np.flatnonzero(faint & np.isfinite(theta).all(axis=1))
     for problem, mine in batch[lanes].data_sets() if len(lanes) else ():
         some = lanes[mine]
