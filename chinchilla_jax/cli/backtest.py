@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Law, Objective
-    from chinchilla_jax.planning import Backtest
+    from chinchilla_jax.planning import Backtest, Calibration
+    from chinchilla_jax.planning.backtest_laws import LawBacktests
+
+_RIVALS = {"lowest": "lowest loss", "power_law": "power law", "nearest": "nearest run"}
 
 
 @click.command("backtest")
@@ -39,7 +42,16 @@ if TYPE_CHECKING:
     "left out in turn.",
 )
 @click.option(
-    "--windows", type=choices.WholeNumber(1), metavar="K", default=8, help="Number of windows at most."
+    "--windows",
+    type=choices.WholeNumber(1),
+    metavar="K",
+    show_default="12, or what the level needs",
+    help="Number of windows at most.",
+)
+@click.option(
+    "--laws",
+    is_flag=True,
+    help="Also by every law that forms compares, with paired differences from --law. Takes minutes.",
 )
 @resamples_option(400, "Bootstrap resamples of each window.")
 @seed_option()
@@ -53,7 +65,8 @@ if TYPE_CHECKING:
 def backtest_command(
     table: Table,
     over: str,
-    windows: int,
+    windows: int | None,
+    laws: bool,
     resamples: int,
     seed: int,
     level: float,
@@ -68,32 +81,38 @@ def backtest_command(
 
     Fits the runs below each of several limits of compute, size or tokens, predicts those above, and counts
     how often both intervals hold them, by distance. Beside the law are the lowest loss so far, a power law of
-    compute, and the nearest run.
+    compute, and the nearest run. Says by how much intervals of new runs have to be wider (predict
+    --calibrated), and how often such intervals held later runs.
     """
-    from chinchilla_jax import backtest
-    from chinchilla_jax.planning.backtesting import AXES
+    from chinchilla_jax.analysis.comparable_laws import comparable_laws
+    from chinchilla_jax.planning.backtest_laws import backtest_laws
+    from chinchilla_jax.planning.backtesting import AXES, window_count
 
-    named = table.for_laws(law)
+    named = dataclasses.replace(table.for_laws(law), known_variables=laws or table.known_variables)
     if over not in AXES:
         named = dataclasses.replace(named, group=(*named.group, over))
     runs = resampling.read_runs(named)
-    with output.refusing(as_json, "bands"), output.progress("backtest", resamples * windows) as advance:
-        found = backtest(
-            runs, law, over=over, windows=windows, level=level, resamples=resamples, seed=seed,
-            objective=objective, scheme=resampling.read(), cost=read_cost(cost), progress=advance,
+    others = comparable_laws(runs)[0] if laws else []
+    fits = resamples * (windows or window_count(level)) * len({law, *others})
+    with output.refusing(as_json, "bands"), output.progress("backtest", fits) as advance:
+        every = backtest_laws(
+            runs, others, reference=law, over=over, windows=windows, level=level, resamples=resamples,
+            seed=seed, objective=objective, scheme=resampling.read(), cost=read_cost(cost), progress=advance,
         )  # fmt: skip
+    found = every.reference
     if figures is not None:
         from chinchilla_jax.plots import save_figures
         from chinchilla_jax.plots.planning import plot_backtest
 
         save_figures([("backtest", plot_backtest(found.table, found.bands, level=level))], figures)
     if as_json:
-        output.print_json(_fields(runs, found, law, resamples, seed))
+        output.print_json(_fields(runs, every, law, resamples, seed))
     else:
-        _print(runs, found)
+        _print(runs, every, law)
 
 
-def _fields(runs: Runs, found: Backtest, law: Law, resamples: int, seed: int) -> dict[str, Any]:
+def _fields(runs: Runs, every: LawBacktests, law: Law, resamples: int, seed: int) -> dict[str, Any]:
+    found = every.reference
     return {
         "data": output.runs_fields(runs),
         "model": law.name,
@@ -105,36 +124,75 @@ def _fields(runs: Runs, found: Backtest, law: Law, resamples: int, seed: int) ->
         "sentence": found.sentence,
         "bands": output.records(found.bands),
         "optima": output.records(found.optima),
-        "calibration": None
-        if found.calibration is None
-        else {**dataclasses.asdict(found.calibration), "doubt": found.calibration.doubt or None},
+        "differences": output.records(found.differences),
+        "laws": output.records(every.table),
+        "left_out": every.left_out,
+        "calibration": None if found.calibration is None else _calibration_fields(found.calibration),
         "predictions": output.records(found.table),
         "skipped": found.skipped,
     }
 
 
-def _print(runs: Runs, found: Backtest) -> None:
+def _calibration_fields(found: Calibration) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(found),
+        "judged": [each._asdict() for each in found.judged],
+        "doubt": found.doubt or None,
+    }
+
+
+def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
+    found = every.reference
     output.print_runs(runs)
     print_cost(found.cost)
     output.echo()
     output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
     output.echo()
-    output.echo("by decades beyond the window: share of the runs in each interval, and median errors in %")
-    names = ["from_decades", "n", "covered_mean", "covered_new_run"]
-    errors = ["error", "error_power_law", "error_lowest", "error_nearest"]
+    output.echo("by decades beyond the window: median error in %, share of the runs in each interval")
+    names = ["n", "covered_mean", "covered_new_run", "n_calibrated", "covered_calibrated"]
     rows = [
-        [f"{row[0]:g}", *row[1:4], *(f"{100 * value:.3g}" for value in row[4:])]
-        for row in output.rows(found.bands, [*names, *errors])
+        [f"{row[0]:g}", f"{100 * row[1]:.3g}", *row[2:6], row[6] if row[5] else "-"]
+        for row in output.rows(found.bands, ["from_decades", "error", *names])
     ]
-    header = ["from", "runs", "in mean", "in new run", "law", "power law", "lowest loss", "nearest run"]
+    header = ["from", "error", "runs", "in mean", "in new run", "later runs", "in calibrated"]
     output.print_table(header, rows, digits=3)
+    _print_differences(found, law)
+    if len(every.table):
+        _print_laws(every, law)
     if len(found.optima):
         _print_optima(found.optima)
     output.echo()
     if found.calibration is not None:
         output.print_paragraph(f"predict --calibrated: {found.calibration.sentence}")
-    for each in found.skipped:
+    for each in (*found.skipped, *every.left_out):
         output.print_paragraph(f"left out: {each}")
+
+
+def _print_differences(found: Backtest, law: Law) -> None:
+    output.echo()
+    output.echo(
+        f"what needs no law: median error, and mean difference from the error of {law.name} ({found.level:g} "
+        "interval), in %"
+    )
+    _print_errors(found.differences.replace({"rival": _RIVALS}), [])
+
+
+def _print_laws(every: LawBacktests, law: Law) -> None:
+    output.echo()
+    output.echo(f"other laws, and the mean difference of their errors from those of {law.name}, in %")
+    _print_errors(every.table, ["covered_new_run"])
+
+
+def _print_errors(table: pd.DataFrame, shares: list[str]) -> None:
+    """Positive differences are of what errs more."""
+    percent = ["error", "difference", "low", "high"]
+    names = ["rival", "from_decades", "n", *percent, *shares]
+    rows = [
+        [row[0], f"{row[1]:g}", row[2], *(f"{100 * value:.3g}" for value in row[3:7]), *row[7:]]
+        for row in output.rows(table, names)
+    ]
+    header = ["", "from", "runs", *percent, *("in new run" for _ in shares)]
+    output.print_table(header, rows, keys=1, digits=3)
 
 
 def _print_optima(optima: pd.DataFrame) -> None:

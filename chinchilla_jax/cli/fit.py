@@ -149,8 +149,8 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
         output.echo("no estimate")
         output.echo()
     objective = output.objective_text(result.objective, weights)
-    output.echo(f"objective    {result.objective_value:.13g} ({objective})")
-    output.print_field("residuals", _residuals_text(result), indent=13)
+    value = f"{result.objective_value:.13g} ({objective}){_zone_text(result)}"
+    output.print_field("objective", value, indent=13)
     if result.goodness is not None:
         output.print_field("goodness", f"{result.goodness}", indent=13)
     output.print_field("status", f"{result.status.name}: {result.reason}", indent=13)
@@ -187,15 +187,12 @@ def _doubt(runs: Runs, result: FitResult) -> tuple[float, str]:
     return ratio, ratio_doubt(ratio)
 
 
-def _residuals_text(result: FitResult) -> str:
-    """How wide the residuals are, and what that makes of a Huber objective whose delta was given."""
+def _zone_text(result: FitResult) -> str:
+    """What the spread of the residuals makes of a Huber objective whose delta was given; "" for others."""
     from chinchilla_jax.fitting.automatic_delta import zone_sentence
     from chinchilla_jax.laws.objectives import is_automatic
 
     ratio = result.scale_over_delta
-    if math.isnan(result.residual_scale):
-        return "too few for a scale"
-    text = f"scale {result.residual_scale:.3g}"
-    if ratio is None or is_automatic(result.objective):
-        return text
-    return f"{text}, {ratio:.2g} times delta: {zone_sentence(ratio)}"
+    if ratio is None or math.isnan(ratio) or is_automatic(result.objective):
+        return ""
+    return f"; residuals spread {ratio:.2g} times delta: {zone_sentence(ratio)}"

@@ -19,6 +19,7 @@ beside that mean, and unequal weights say nothing certain of the variances: neit
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,8 +84,9 @@ class Goodness:
     def __str__(self) -> str:
         """In a line: "residual scale 0.49%, R2 of ln L 0.9962; farthest is row 61, 3.1% above the law"."""
         side = "above" if self.largest_percent > 0 else "below"
+        scale = "" if math.isnan(self.scale_percent) else f"residual scale {self.scale_percent:.3g}%, "
         parts = [
-            f"residual scale {self.scale_percent:.3g}%, R2 of ln L {self.r_squared:.5g}",
+            f"{scale}R2 of ln L {self.r_squared:.5g}",
             f"farthest is {self.largest_row}, {abs(self.largest_percent):.3g}% {side} the law",
         ]
         if self.lack_of_fit is not None:

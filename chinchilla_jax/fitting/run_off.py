@@ -246,7 +246,7 @@ def _change(before: float, after: float) -> float:
         return 0.0
     if not math.isfinite(after):
         return math.inf
-    return math.log(max(abs(after), 1e-300) / abs(before))
+    return math.log(max(abs(after), 1e-300)) - math.log(abs(before))  # a quotient may underflow
 
 
 def run_off_warnings(found: Mapping[int, RunOff], total: int) -> tuple[str, ...]:

@@ -5,30 +5,22 @@
 | window   |        |       | runs up to a value of compute, size or tokens, or all but one group            |
 | distance | d      | (m,)  | ln of the compute of a run that was held out over the largest of its window    |
 | error    |        | (m,)  | predicted over observed loss, less 1                                           |
-| score    | s      | (m,)  | |ln L - middle| over half the width of the new run's interval, in logs         |
-| factor   |        |       | quantile of the scores of a band of distances, at least 1                      |
 
 Each window is fitted and bootstrapped as if the other runs did not exist, and predicts these with the
-interval of the law's mean and that of a new run. Beside the law stand rivals that need none: the lowest loss
-seen, a power law of compute through the lowest losses (L = k C^-g by least squares), and the nearest run in
-ln N and ln D. Intervals widened about their middle by the factors of their distance (conformalised quantile
-regression, Romano et al. 2019, NeurIPS, with scores in units of half the width) would have held the share of
-the runs that they promise. A score is not measured from the estimate, which an interval need not hold. Runs
-of one window err together, so that this is no guarantee.
+interval of the law's mean and that of a new run. Beside the law stand rivals (backtest_rivals.py). What the
+predictions have missed by widens intervals of new runs (calibration.py), and whether that would have been
+enough is judged on later windows.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
-from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.datasets.groupings import members_of
@@ -38,6 +30,16 @@ from chinchilla_jax.intervals.quantiles import central_tails, quantiles_of_known
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.laws.optimum import no_optimum
+from chinchilla_jax.planning.backtest_rivals import RIVALS, difference_table, rivals
+from chinchilla_jax.planning.calibration import (
+    BANDS,
+    Calibration,
+    band_of,
+    calibrate,
+    calibrated_by_others,
+    judgements,
+    least_windows,
+)
 from chinchilla_jax.planning.prediction import predict
 
 if TYPE_CHECKING:
@@ -56,66 +58,10 @@ if TYPE_CHECKING:
 
 AXES = ("flops", "params", "tokens")
 """What a window expands over; the name of a column of `Runs.groups` leaves each label out once instead."""
-RIVALS = ("lowest", "power_law", "nearest")
-_BANDS = (0.0, 0.5, 1.0, 2.0)
-"""Decades of compute beyond the window at which bands of distance begin; the first is inside or near it."""
-_LEAST_WINDOW, _LEAST_SCORES = 12, 10
-_DECADE = math.log(10.0)
-_NARROWEST = 1e-12  # half width of an interval of the log loss, below which it is rounding
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """By how much intervals of new runs have to be wider, by distance.
-
-    Attributes:
-        decades: at which each band of distance begins.
-        factors: of the width, each at least that of the band before and 1.
-        counts: scores of each band.
-        level: of the intervals.
-    """
-
-    decades: tuple[float, ...]
-    factors: tuple[float, ...]
-    counts: tuple[int, ...]
-    level: float
-
-    def factor(self, log_distance: Floats) -> Floats:
-        """The factor at each ln compute over the largest run, (m,); the last one beyond all bands."""
-        band = np.searchsorted(self.decades, np.asarray(log_distance) / _DECADE, side="right") - 1
-        return np.asarray(self.factors)[np.clip(band, 0, len(self.factors) - 1)]
-
-    @property
-    def sentence(self) -> str:
-        """What was measured, in words."""
-        shown = ", ".join(
-            f"{factor:.2f} from {start:g} decades ({count} runs)"
-            for start, factor, count in zip(self.decades, self.factors, self.counts, strict=True)
-        )
-        said = f"intervals of new runs are widened by what a backtest has measured: {shown}"
-        return f"{said}; {self.doubt}" if self.doubt else said
-
-    def widened(self, limits: Floats, log_distance: Floats) -> Floats:
-        """Limits (2, m) of the log loss, as far from their middle as the factors say: never narrower."""
-        middle, half = limits.mean(axis=0), (limits[1] - limits[0]) / 2
-        reach = self.factor(log_distance) * half
-        return np.stack([middle - reach, middle + reach])
-
-    @property
-    def doubt(self) -> str:
-        """That bands have too few runs for the level, so that no finite factor is enough; "" for none."""
-        short_of = [
-            f"{start:g}"
-            for start, count in zip(self.decades, self.counts, strict=True)
-            if _rank(count, self.level) > count
-        ]
-        if not short_of:
-            return ""
-        least = next(n for n in itertools.count(1) if _rank(n, self.level) <= n)
-        return (
-            f"from {list_text(short_of)} decades the largest miss is taken, which may be too little: "
-            f"{self.level:.5g} needs {least} runs"
-        )
+WINDOWS = 12
+"""Windows at most, unless a caller says another number."""
+_LEAST_WINDOW = 12
+_BUDGET = 0.3  # of ln FLOP or ln N, as far as runs of one budget or one size may lie apart
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -125,10 +71,15 @@ class Backtest:
     Attributes:
         table: one row per prediction: window (words), row (of the run in its table), params, tokens, flops,
             observed, loss (predicted), error, mean_low, mean_high, new_run_low, new_run_high, in_mean,
-            in_new_run, log_distance, and the predictions of `RIVALS`.
+            in_new_run, log_distance, the predictions of `RIVALS`, and calibrated_low, calibrated_high: the
+            interval of a new run widened by what other windows have missed of runs that its window holds; NaN
+            where these are too few.
         bands: one row per band of distance: from_decades, n, error (median of its size), covered_mean,
-            covered_new_run (shares), error_lowest, error_power_law, error_nearest.
-        calibration: None where no band has enough runs.
+            covered_new_run (shares), error_lowest, error_power_law, error_nearest; n_calibrated and
+            covered_calibrated of the calibrated intervals.
+        differences: from the law, of its rivals: rival, from_decades, n, error, difference (mean of the size
+            of the rival's errors less that of the law's: positive where it is worse), low, high.
+        calibration: what the misses of all windows say of new runs; None for fewer than ten predictions.
         optima: the compute-optimal size at the largest run, by each window: window, flops, params, low, high,
             of_all (by all runs), holds (whether the interval holds that); empty where the law has none.
         cost: what training costs, by which distances and the budget of `optima` are counted.
@@ -139,6 +90,7 @@ class Backtest:
 
     table: pd.DataFrame
     bands: pd.DataFrame
+    differences: pd.DataFrame
     calibration: Calibration | None
     optima: pd.DataFrame
     cost: Cost
@@ -167,7 +119,7 @@ def backtest(
     law: Law | str = "chinchilla",
     *,
     over: str = "flops",
-    windows: int = 8,
+    windows: int | None = None,
     level: float = 0.8,
     resamples: int = 400,
     seed: int = 0,
@@ -184,7 +136,8 @@ def backtest(
         law: a law or its name.
         over: "flops", "params" or "tokens", for windows that expand over it; or a column of groups, each of
             which is left out in turn.
-        windows: how many at most, spread over the limits that leave enough runs.
+        windows: how many at most, spread over the limits that leave enough runs; None for 12, or the number
+            from which intervals of the level can be calibrated.
         level: mass of the intervals.
         resamples: of each window.
         seed: of the resamples.
@@ -206,7 +159,8 @@ def backtest(
     runs = as_runs(data, "backtest", law.columns)
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     priced = asked_cost(cost, runs.cost, "backtest")
-    held_out = _held_out(runs, over, whole_number("windows", windows, low=1), _LEAST_WINDOW)
+    most = window_count(level) if windows is None else whole_number("windows", windows, low=1)
+    held_out = _held_out(runs, over, most, _LEAST_WINDOW)
     frames, skipped = [], []
     boots: dict[str, BootstrapResult] = {}
     for number, (words, out) in enumerate(held_out):
@@ -216,23 +170,34 @@ def backtest(
             scheme=scheme, progress=progress,
         )  # fmt: skip
         try:
-            frames.append(_predicted(boot, window, runs, np.flatnonzero(out), words, level, priced))
+            found = _predicted(boot, window, runs, np.flatnonzero(out), words, level, priced)
+            frames.append(found.assign(number=number, run=np.flatnonzero(out)))
             boots[words] = boot
         except NoEstimateError:
             skipped.append(f"{words}: the fit ended as {boot.point.status.name}")
     if not frames:
         raise NoEstimateError(f"backtest: no window has a certified fit ({skipped[0]}); give more runs")
     table = pd.concat(frames, ignore_index=True)
+    limits = calibrated_by_others(table, table["run"].to_numpy(), [out for _, out in held_out], level)
+    table = table.drop(columns=["number", "run"])
+    table["calibrated_low"], table["calibrated_high"] = np.exp(limits)
+    losses = {name: table[name].to_numpy() for name in RIVALS}
     return Backtest(
         table=table,
         bands=_bands(table),
-        calibration=_calibration(table, level),
+        differences=difference_table(table, losses, level, seed),
+        calibration=calibrate(table, level, judgements(table)),
         optima=_optima(boots, fit(runs, law, objective=objective, delta=delta), runs, priced, level),
         cost=priced,
         level=float(level),
         over=over,
         skipped=tuple(skipped),
     )
+
+
+def window_count(level: float) -> int:
+    """How many windows are made at most unless a caller says: 12, or what the level needs."""
+    return max(WINDOWS, least_windows(level))
 
 
 def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -249,8 +214,10 @@ def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, N
         return found[:most]
     values = np.asarray(getattr(runs, over))
     groups = members_of(runs, over) if over != "tokens" else np.unique(values, return_inverse=True)[1]
-    tops = np.array([values[groups == k].max() for k in np.unique(groups)])
-    tops = np.sort(tops)[:-1]
+    of_groups = [values[groups == k] for k in np.unique(groups)]
+    if max(float(np.ptp(np.log(each))) for each in of_groups) > _BUDGET:  # a chain, and no budgets
+        of_groups = [np.array([each]) for each in np.unique(values)]
+    tops = np.sort([each.max() for each in of_groups])[:-1]
     limits = [top for top in tops if (values <= top).sum() >= least]
     if not limits:
         raise UsageError(
@@ -280,25 +247,7 @@ def _predicted(
     table["error"] = table["loss"] / observed - 1
     for name in ("mean", "new_run"):
         table[f"in_{name}"] = (table[f"{name}_low"] <= observed) & (observed <= table[f"{name}_high"])
-    return table.assign(**_rivals(window, held))
-
-
-def _rivals(window: Runs, held: Runs) -> dict[str, Floats]:
-    """What needs no law: the lowest loss, a power law of compute through the lowest ones, the nearest run."""
-    order = np.argsort(window.flops, kind="stable")
-    lowest = window.loss[order] <= np.minimum.accumulate(window.loss[order])
-    logs = np.log(np.stack([window.flops, window.loss]))[:, order][:, lowest]
-    power = np.full(len(held), float(np.exp(logs[1].mean())))
-    if logs.shape[1] > 1 and np.ptp(logs[0]) > 0:
-        slope, intercept = np.polyfit(logs[0], logs[1], 1)
-        power = np.exp(intercept + slope * np.log(held.flops))
-    places, at = (np.log(np.stack([each.params, each.tokens], axis=1)) for each in (window, held))
-    nearest = ((at[:, None] - places[None]) ** 2).sum(axis=2).argmin(axis=1)
-    return {
-        "lowest": np.full(len(held), window.loss.min()),
-        "power_law": np.asarray(power),
-        "nearest": window.loss[nearest],
-    }
+    return table.assign(**rivals(window, held))
 
 
 def _optima(
@@ -319,48 +268,19 @@ def _optima(
     return pd.DataFrame(rows, columns=["window", "flops", "params", "low", "high", "of_all", "holds"])
 
 
-def _band_of(table: pd.DataFrame) -> NDArray[np.intp]:
-    decades = table["log_distance"].to_numpy() / _DECADE
-    return np.maximum(np.searchsorted(_BANDS, decades, side="right") - 1, 0)
-
-
 def _bands(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for band, of in table.groupby(_band_of(table)):
+    for band, of in table.groupby(band_of(table)):
         errors = [float((of[name] / of["observed"] - 1).abs().median()) for name in RIVALS]
         covered = [float(of[f"in_{name}"].mean()) for name in ("mean", "new_run")]
-        rows.append((_BANDS[int(band)], len(of), float(of["error"].abs().median()), *covered, *errors))
+        known = of[of["calibrated_low"].notna()]
+        held = known["observed"].between(known["calibrated_low"], known["calibrated_high"])
+        widened = (len(known), float(held.mean()) if len(known) else np.nan)
+        rows.append(
+            (BANDS[int(band)], len(of), float(of["error"].abs().median()), *covered, *errors, *widened)
+        )
     names = [f"error_{name}" for name in RIVALS]
     columns = ["from_decades", "n", "error", "covered_mean", "covered_new_run", *names]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _rank(count: int, level: float) -> int:
-    """Which of the sorted scores is the conformal quantile; above `count` where that is infinite."""
-    return math.ceil((count + 1) * level - 1e-9)
-
-
-def _calibration(table: pd.DataFrame, level: float) -> Calibration | None:
-    low, high, observed = (
-        np.log(table[name].to_numpy()) for name in ("new_run_low", "new_run_high", "observed")
-    )
-    scores = np.abs(observed - (low + high) / 2) / np.maximum((high - low) / 2, _NARROWEST)
-    bands = _band_of(table)
-    decades: list[float] = []
-    factors: list[float] = []
-    counts: list[int] = []
-    for band in np.unique(bands):
-        of = np.sort(scores[bands == band])
-        if len(of) < _LEAST_SCORES:
-            continue
-        rank = min(_rank(len(of), level), len(of))
-        decades.append(_BANDS[int(band)])
-        factors.append(max(float(of[rank - 1]), 1.0, *factors))
-        counts.append(len(of))
-    if not factors:
-        return None
-    return Calibration(
-        decades=tuple(decades), factors=tuple(factors), counts=tuple(counts), level=float(level)
-    )
+    return pd.DataFrame(rows, columns=[*columns, "n_calibrated", "covered_calibrated"])

@@ -121,7 +121,10 @@ def first_crossing(curves: Floats, log_flops: Floats) -> Floats:
     """Ln C at which curves (R, q) of ln m first change their sign, (R,); NaN where they never do."""
     # Infinite values have a sign, and no place between them and the next.
     values = np.clip(np.nan_to_num(curves, nan=0.0, posinf=1e6, neginf=-1e6), -1e6, 1e6)
-    change = (values[:, :-1] * values[:, 1:] < 0) & ~np.isnan(curves[:, :-1]) & ~np.isnan(curves[:, 1:])
+    signs = np.sign(values)
+    # A curve that is 0 at a budget crosses there.
+    change = (signs[:, :-1] * signs[:, 1:] <= 0) & (signs[:, :-1] != 0)
+    change &= ~np.isnan(curves[:, :-1]) & ~np.isnan(curves[:, 1:])
     first = change.argmax(axis=1)
     rows = np.arange(len(values))
     left, right = values[rows, first], values[rows, first + 1]

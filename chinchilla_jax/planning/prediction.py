@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.datasets.table import Table
-    from chinchilla_jax.planning.backtesting import Calibration
+    from chinchilla_jax.planning.calibration import Calibration
 
     Floats = NDArray[np.float64]
 

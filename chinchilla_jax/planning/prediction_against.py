@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Cost
-    from chinchilla_jax.planning.backtesting import Calibration
+    from chinchilla_jax.planning.calibration import Calibration
 
     Floats = NDArray[np.float64]
 

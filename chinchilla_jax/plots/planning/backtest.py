@@ -54,11 +54,12 @@ def plot_backtest(
     for name, colour, dashes, label in (
         ("covered_new_run", SKY, "-", "of one new run"),
         ("covered_mean", BLUE, (0, (6, 1.5)), "of the law's mean"),
+        ("covered_calibrated", VERMILLION, (0, (1.5, 1.5)), "of one new run, calibrated by earlier windows"),
     ):
         share = 100 * bands[name]
         axes.plot(bands["from_decades"], share, color=colour, linestyle=dashes, marker="o", label=label)
     axes.set_ylim(0, 102)
     axes.set_xlabel("decades of compute beyond the window, from")
     axes.set_ylabel("runs inside the interval (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return where.figure
