@@ -1,18 +1,29 @@
 """What a user writes himself: an objective from a function, and code that is named on the command line."""
 
+import functools
+import math
 import pickle
+import subprocess
+import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.cli import main
 from chinchilla_jax.cli.fit_options import read_laws
 from chinchilla_jax.cli.own_code import load_own
-from chinchilla_jax.laws import Law, OwnObjective
+from chinchilla_jax.fitting.no_number import no_number
+from chinchilla_jax.laws import Law, OwnObjective, from_function
+from chinchilla_jax.laws.best_allocation import Found, searched_allocation
+from chinchilla_jax.laws.fingerprint import Fingerprint
 from chinchilla_jax.laws.own_objective import loss_derivatives
+from chinchilla_jax.solvers import Problem
+from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 
 RUNS = cj.load_runs("chinchilla")
 MINE = """
@@ -113,6 +124,191 @@ def test_what_an_objective_of_ones_own_cannot_do_is_said():
 def test_a_command_about_a_law_with_its_numbers_says_so(capsys, law):
     assert main(["wald", "chinchilla", "--law", law]) == 2
     assert "is a law to fit, and this command takes one with its numbers: give" in capsys.readouterr().err
+
+
+# --- laws --------------------------------------------------------------------------------------------------
+
+
+KINDS = {"E": cj.positive(1.7), "K": cj.positive(300.0), "g": cj.positive(0.15)}
+DEVICE = jnp.float32  # a global that a function reads
+
+
+def frontier(p, x):
+    return p["E"] + p["K"] * (x["params"] * x["tokens"]) ** -p["g"]
+
+
+@jax.custom_vjp
+def square(z):
+    return z * z
+
+
+square.defvjp(lambda z: (z * z, z), lambda z, g: (2 * z * g,))
+
+
+def asks(p, x):
+    if x["tokens"] > 1e10:
+        return frontier(p, x)
+    return p["E"]
+
+
+def kinked(p, x):
+    """A condition on the run and one on the parameters, a whole number, and single precision of NumPy's."""
+    more = jnp.where(x["tokens"] > 1e10, p["K"] ** 2 * 1e-6, jnp.float32(0.5) * p["g"])
+    steps = jnp.floor(jnp.log10(x["params"])).astype(int)
+    return frontier(p, x) + more + jnp.where(p["g"] > 0.1, np.float32(0.25) * p["g"], 0.0) + steps * 1e-3
+
+
+def repeated(p, x):
+    loss = jax.lax.while_loop(lambda loss: loss < 3, lambda loss: loss + p["E"], jax.jit(frontier)(p, x))
+    return jax.lax.fori_loop(0, 3, lambda _, loss: 1.1 * loss, loss)
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda p, x: p["E"] + np.exp(-p["g"] * jnp.log(p["K"])), "NumPy and math take numbers only"),
+        (lambda p, x: p["K"] * p["E"] + math.exp(-p["g"]), "float() and math take numbers only"),
+        (lambda p, x: jnp.float32(frontier(p, x)), "computes in float32, and fits are certified in float64"),
+        (lambda p, x: DEVICE(p["E"]) + frontier(p, x), "computes in float32"),
+        (asks, "`if`, `and` and `while` cannot ask about a value; use jnp.where"),
+        (lambda p, x: frontier(p, x) + jnp.arange(3)[p["g"]], "Indexer must have integer"),
+        (lambda p, x: frontier(p, x) + square(p["E"]), "can't apply forward-mode autodiff"),
+        (lambda p, x: (frontier(p, x), 1.0), "returned float64 of shape (2,), not one number"),
+        (lambda p, x: (frontier(p, x),), "returned float64 of shape (1,), not one number"),
+        (lambda p, x: frontier(p, x) + 1j, "returned complex128 of shape ()"),
+        (lambda p, x: 2, "returned int64 of shape ()"),
+        (lambda p, x: None, "None is not a valid value"),
+        (lambda p, x: "E", "the function raised"),
+        (lambda p, x: 2.0, "the loss does not depend on E, K and g"),
+        (lambda p, x: p["E"] + p["K"] / x["params"], "the loss does not depend on g; leave it out"),
+        (lambda p: p["E"], "takes 1 positional argument but 2 were given"),
+        (lambda p, x: p.E, "has no attribute 'E'"),
+        (lambda p, x: p["Z"], "reads 'Z', which is not given; p has E, K and g, x has params and tokens"),
+        (lambda p, x: 1 // 0, "ZeroDivisionError"),
+        (jax.tree_util.Partial(frontier, {}), "takes 2 positional arguments but 3 were given"),
+    ],
+)
+def test_a_function_that_is_no_law_is_refused_with_its_line(function, said):
+    with pytest.raises(cj.UsageError) as error:
+        from_function(function, KINDS, name="mine")
+    text = str(error.value)
+    assert said in text and text.startswith("law mine: ") and "\n" not in text
+    if "raised" in text and "argument" not in text and "valid" not in text:
+        assert "test_own_code.py, line " in text
+
+
+@pytest.mark.parametrize("function", [kinked, repeated])
+def test_a_function_with_conditions_and_loops_is_differentiated_as_it_is(function):
+    law, design = from_function(function, KINDS), cj.laws.Design.from_runs(RUNS)
+    theta, constants = law.starts(design, 1)[0], law.constants(design)
+    with float64_scope():
+        program = LawProgram(type(law), 4, np.float64)
+        features, shared = jax.vmap(program.prepare, in_axes=(0, None), out_axes=(0, None))(
+            design.places, jnp.asarray(constants)
+        )
+        assert all(each.dtype == np.float64 for each in features)
+
+        def inner(q, features):
+            return jnp.log(program.inner(list(q), features, shared))
+
+        def exact(q, place):
+            return law.log_loss(q, place, constants)
+
+        for derivative in (jax.jacfwd, lambda f: jax.jacfwd(jax.jacfwd(f))):
+            found, wanted = (
+                np.asarray(jax.jit(jax.vmap(derivative(each), in_axes=(None, 0)))(theta, of))
+                for each, of in ((inner, features), (exact, design.places))
+            )
+            np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-12)
+
+
+def test_what_is_no_number_is_said_with_the_run():
+    design = cj.laws.Design.from_runs(RUNS)
+
+    def said(function):
+        law = from_function(function, KINDS, name="mine")
+        theta = law.starts(design, 1)[0]
+        with np.errstate(invalid="ignore"):
+            return no_number(
+                Problem(law=law, design=design, objective=cj.Huber()), theta, law.residuals(theta, design)
+            )
+
+    rooted = said(lambda p, x: frontier(p, x) + jnp.sqrt(x["params"] - 1e9))
+    lacking = RUNS.params < 1e9
+    assert (
+        f"no positive finite loss at {lacking.sum()} runs of 240 (first: run {np.argmax(lacking) + 1},"
+        in rooted
+    )
+    root = said(lambda p, x: frontier(p, x) + jnp.sqrt(p["g"] * jnp.maximum(x["params"] - 1e9, 0.0)))
+    assert f"by E, K and g is not finite at {lacking.sum()} runs of 240" in root and "a root of 0" in root
+    # The branch of jnp.where that is not taken may be NaN.
+    assert said(lambda p, x: frontier(p, x) + jnp.where(p["g"] < 1, 0, jnp.sqrt(p["g"] - 1))) is None
+    assert said(frontier) is None
+
+
+def test_a_law_of_compute_alone_leaves_the_division_open():
+    """Its loss is the same wherever a budget goes, up to rounding, which must not look like an optimum."""
+    law, design = from_function(frontier, KINDS), cj.laws.Design.from_runs(RUNS)
+    theta = law.starts(design, 256)
+    assert set(searched_allocation(law, design, theta, np.array([1e21, 1e24])).found.ravel()) == {Found.FLAT}
+
+
+# --- the fingerprint of a function -------------------------------------------------------------------------
+
+
+def made(constant, default=2.0, again=False):
+    """Functions that differ in what they close over, in a default or in nothing that runs."""
+    if again:
+
+        def predict(p, x, power=default):
+            """The same."""
+            # With other lines.
+            return p["E"] * power + constant
+    else:
+
+        def predict(p, x, power=default):
+            """A law."""
+            return p["E"] * power + constant
+
+    return predict
+
+
+def digits(*values):
+    return Fingerprint("law mine", *values).digits
+
+
+def test_the_fingerprint_is_of_what_runs(monkeypatch):
+    assert digits(made(1.0)) == digits(made(1.0)) == digits(made(1.0, again=True))
+    assert len({digits(made(c, d)) for c in (1, 1.0, np.float64(1)) for d in (2.0, 3.0)}) == 6
+    assert digits(made(np.arange(3.0))) != digits(made(np.arange(3)))
+    assert digits(functools.partial(made(1.0), power=3.0)) != digits(functools.partial(made(1.0), power=4.0))
+    before = digits(frontier), digits(kinked)
+    # Another function of the same name, which `kinked` calls.
+    monkeypatch.setitem(globals(), "frontier", made(1.0))
+    assert digits(kinked) != before[1] and digits(asks) != before[0]
+    assert digits(jax.jit(square)) != digits(square)
+    first = from_function(kinked, KINDS)
+    assert first.fingerprint != from_function(kinked, KINDS | {"E": cj.positive(1.8)}).fingerprint
+    with pytest.raises(cj.UsageError, match="depends on a generator, of which nothing tells"):
+        digits(made(each for each in "ab"))
+
+
+@pytest.mark.slow
+def test_a_law_comes_along_to_another_process(here):
+    """As to a worker: the file is not there, and neither are modules beside it."""
+    pytest.importorskip("cloudpickle")
+    (here / "beside.py").write_text("def power(c, g):\n    return c**-g")
+    (here / "mine.py").write_text(MINE.replace('** -p["gamma"]', '** -1.0 * beside.power(2.0, p["gamma"])'))
+    law = load_own("--law", "mine.py:law", Law, "")
+    sent = pickle.dumps(law)
+    assert pickle.loads(sent) is law
+    code = (
+        "import pickle, sys; law = pickle.loads(sys.stdin.buffer.read())\n"
+        "loss = law.predict({'E': 1.5, 'K': 8.0, 'gamma': 1.0}, {'params': 2.0, 'tokens': 2.0})\n"
+        "print(law.fingerprint, pickle.loads(pickle.dumps(law)) is law, float(loss))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], input=sent, cwd="/", capture_output=True)
+    assert found.stdout.decode().split() == [law.fingerprint, "True", "2.5"], found.stderr.decode()
 
 
 # --- code on the command line ------------------------------------------------------------------------------

@@ -92,7 +92,8 @@ class LawSource:
         if self.study is not None:
             from chinchilla_jax import open_study
 
-            return LawSample.from_study(open_study(self.study), self.condition).at(cost)
+            own: Any = None if self.law is None else read_laws([self.law], None)[0]
+            return LawSample.from_study(open_study(self.study, law=own), self.condition).at(cost)
         law = read_laws([self.law or "chinchilla"], None)[0]
         runs = self.resampling.read_runs(self.table.for_laws(law))
         return fit_sample(
@@ -105,8 +106,11 @@ class LawSource:
         return self.law is not None and (self.law in PUBLISHED or "," in self.law)
 
     def _check(self) -> None:
-        if self.study is not None and self.law is not None:
-            raise UsageError("--study and --law cannot be combined; give one of them")
+        if self.study is not None and self.law is not None and not names_code(self.law):
+            raise UsageError(
+                "--study and --law cannot be combined, but for a study of your own FILE.py:NAME; give one of "
+                "them"
+            )
         if self.condition is not None and self.study is None:
             raise UsageError("--condition names a condition of a study; give --study DIR too")
         other = "--law" if self._given else "--study" if self.study is not None else None
@@ -117,7 +121,7 @@ class LawSource:
             "--counting": self.table.counting != "as_plotted" or bool(self.table.countings),
             "--drop-highest-loss": self.table.drop_highest_loss is not None,
             "--column": bool(self.table.column),
-            "--law": self.law is not None and not self._given,
+            "--law": self.law is not None and self.study is None and not self._given,
             **{f"--{name.replace('_', '-')}": bool(getattr(self.table, name)) for name in ROW_OPTIONS},
             "--scheme": self.resampling.name != AUTO,
             "--cluster": self.resampling.cluster is not None,

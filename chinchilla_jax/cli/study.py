@@ -16,9 +16,10 @@ from chinchilla_jax._util.limits import RESAMPLES, WORKERS
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.ending import say_if_interrupted
-from chinchilla_jax.cli.fit_options import engine_option, law_option
+from chinchilla_jax.cli.fit_options import engine_option, law_option, read_laws
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import bundle, quiet_option
+from chinchilla_jax.cli.own_code import names_code
 from chinchilla_jax.cli.study_text import print_status, print_study
 from chinchilla_jax.cli.table_options import ROW_OPTIONS, Table, column_option
 
@@ -261,16 +262,19 @@ def _read_spec(
     given: dict[str, Any] = {
         field: value for field, value in (("resamples", resamples), ("seed", seed)) if value is not None
     }
-    changed = given | ({} if engine == "auto" else {"engine": engine}) | ({} if law is None else {"law": law})
+    changed = given | ({} if engine == "auto" else {"engine": engine})
     if reproducible:
         changed["reproducible"] = True
+    asked = read_laws([law], None)[0] if law is not None and names_code(law) else law
     if name == "paper":
+        if asked is not None:
+            changed["law"] = asked
         return dataclasses.replace(paper_study(**given), **changed)
     if not name.endswith(".toml"):
         hint = "; did you mean 'paper'?" if closest(name, ["paper"]) else ";"
         own = f" (for a table: chinchilla-jax study init --data {name})" if os.path.exists(name) else ""
         raise UsageError(f"study {name!r} is unknown{hint} give paper, or the path of a .toml file{own}")
-    return dataclasses.replace(StudySpec.from_toml(name), **changed)
+    return dataclasses.replace(StudySpec.from_toml(name, law=asked), **changed)
 
 
 def _restart_if_reproducible(spec: StudySpec) -> None:

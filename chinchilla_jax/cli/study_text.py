@@ -120,8 +120,7 @@ def _print_failures(study: Study) -> None:
 
 def _interpretations(study: Study) -> list[tuple[Any, ...]]:
     """One row per unperturbed condition: estimates, and both slopes of the tokens per parameter."""
-    import numpy as np
-
+    from chinchilla_jax._util.labels import HEADLINE
     from chinchilla_jax.intervals import slope_per_decade, slope_table
 
     conditions = study.conditions
@@ -145,8 +144,8 @@ def _interpretations(study: Study) -> list[tuple[Any, ...]]:
             f"{fitted.loc[p, 'estimate']:.4g} ({float(format(fitted.loc[p, 'standard_error'], '.2g')):g})"
             for p in study.spec.model.parameters
         ]
-        law = study.point_law(name)
-        flops = np.asarray(study.spec.flops, dtype=float)
-        own = slope_per_decade(flops, np.asarray(law.tokens_per_param(flops))) if flops.size > 1 else math.nan
+        # As the tables have them: the law of a study may be a function that is not here.
+        flops, ratios = (bands.loc[[name], column].to_numpy() for column in ("flops", HEADLINE))
+        own = slope_per_decade(flops, ratios) if flops.size > 1 else math.nan
         rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in (own, slopes[name]))))
     return rows

@@ -23,6 +23,7 @@ from chinchilla_jax.fitting.identifiability import (
     rival_of,
 )
 from chinchilla_jax.fitting.linear_errors import LinearErrors
+from chinchilla_jax.fitting.no_number import no_number
 from chinchilla_jax.fitting.remedy import ONE_BUDGET, remedy
 from chinchilla_jax.fitting.run_off import run_offs
 from chinchilla_jax.fitting.scaled_jacobian import condition
@@ -83,6 +84,9 @@ def judge_fit(
     on_line = problem.law.exchangeable and separation.on_line
     near_line = problem.law.exchangeable and separation.near_line
     if not status.certified:
+        wrong = no_number(problem, theta, residuals)
+        if wrong is not None:  # which says nothing of the runs
+            return Judgement(status=Status.MAX_STEPS, reason=wrong)
         reason = status.sentence
         lacking = shortage(problem, weights)
         lone = separation.same_params or separation.same_tokens

@@ -16,7 +16,7 @@ from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws
 from chinchilla_jax.laws.gamma import Gamma
 from chinchilla_jax.laws.kaplan import Kaplan
 from chinchilla_jax.laws.law import Law
-from chinchilla_jax.laws.natural_law import NaturalLaw, from_function
+from chinchilla_jax.laws.natural_law import NaturalLaw
 from chinchilla_jax.laws.objectives import (
     OBJECTIVES,
     AsymmetricError,
@@ -32,6 +32,7 @@ from chinchilla_jax.laws.objectives import (
     read_objective,
 )
 from chinchilla_jax.laws.over_training import OverTraining
+from chinchilla_jax.laws.own_law import OwnLaw, from_function
 from chinchilla_jax.laws.parameters import Parameter, between, non_negative, positive, real
 from chinchilla_jax.laws.repeated_data import RepeatedData
 from chinchilla_jax.laws.restrictions import EqualExponents, FixedFloor
@@ -67,6 +68,7 @@ __all__ = [
     "NaturalLaw",
     "Objective",
     "OverTraining",
+    "OwnLaw",
     "OwnObjective",
     "Parameter",
     "RawHuber",

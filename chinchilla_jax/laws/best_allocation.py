@@ -44,6 +44,7 @@ _STEPS = 60
 _SETTLED = 1e-12  # of a step in x
 _STATIONARY = 1e-7  # error in x that g / h may leave
 _BESIDE = 1e-5  # how far from x the sign of g is looked at
+_LEVEL = 1e-13  # range of ln L over the grid that rounding may leave
 _NONE: Mapping[str, float] = MappingProxyType({})
 _FITS = 256  # at a time
 
@@ -263,7 +264,9 @@ def _searcher(law: type[Law]) -> Any:
         x = lax.while_loop(unsettled, improve, start)[1]
         (below, g, above), (_, h, _) = jax.vmap(bend)(x + jnp.array([-_BESIDE, 0.0, _BESIDE]))
         found = jnp.where(jnp.isfinite(values[lowest]), x, jnp.nan)
-        return jnp.stack([found, edge, g / h, below, above])
+        # The same everywhere: the signs of g are those of rounding.
+        level = jnp.max(jnp.where(jnp.isfinite(values), values, -jnp.inf)) - values[lowest] <= _LEVEL
+        return jnp.stack([found, edge, g / h, *(jnp.where(level, 0.0, each) for each in (below, above))])
 
     over_budgets = jax.vmap(one, in_axes=(None, 0, None, None, None, None))
     return jax.jit(jax.vmap(over_budgets, in_axes=(0, 0, None, None, None, None)))

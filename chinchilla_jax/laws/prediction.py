@@ -46,7 +46,9 @@ def _twice_differentiated(law: type[Law]) -> Any:
     def total(theta: Any, factors: Any, places: Any, constants: Any) -> Any:
         return factors @ jax.vmap(law.log_loss, in_axes=(None, 0, None))(theta, places, constants)
 
-    return jax.jit(jax.vmap(jax.hessian(total), in_axes=(0, 0, None, None)))
+    # Forward, as everywhere: backward, a branch of jnp.where that is not taken can make a NaN of it.
+    second = jax.jacfwd(jax.jacfwd(total))
+    return jax.jit(jax.vmap(second, in_axes=(0, 0, None, None)))
 
 
 def paired_log_losses(law: Law, theta: Floats, places: Places, constants: Floats) -> Floats:

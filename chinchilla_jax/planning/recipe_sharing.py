@@ -28,7 +28,7 @@ from chinchilla_jax.bootstrapping import weights as resample
 from chinchilla_jax.bootstrapping.few_groups import COUNTED_RUNS
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
-from chinchilla_jax.laws.natural_law import from_function
+from chinchilla_jax.laws.own_law import from_function
 from chinchilla_jax.laws.parameters import non_negative, positive
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.recipes import stacked

@@ -74,7 +74,8 @@ class Facts:
     def law(self) -> str:
         """The law that was fitted, in words; "" for the five-parameter law, which needs none."""
         model = self.study.spec.model
-        return "" if isinstance(model, Chinchilla) else f"{model.name}: {model.formula}; {model.source}"
+        said = "; ".join(part for part in (model.formula, model.source) if part)
+        return "" if isinstance(model, Chinchilla) else f"{model.name}: {said or 'a function of its user'}"
 
     @functools.cached_property
     def runs(self) -> Runs | None:
@@ -203,7 +204,7 @@ class Facts:
             return None
         laws, codes = self.study.laws(self.reference)
         edge = codes == Status.BOUNDARY
-        if not many_at_boundary(edge):
+        if not many_at_boundary(edge) or not getattr(self.study.spec.model, "predicts", True):
             return None
         other = other_boundary(self.study.spec.boundary)
         kept = counted_lanes(codes, other)

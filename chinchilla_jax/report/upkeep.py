@@ -56,7 +56,7 @@ def remake(study: Study, reporter: Progress, *, figures: bool = True, page: bool
                 if record["state"] != "complete":
                     reporter.note(f"{directory}: another process extends this study, and draws it afterwards")
                     return study
-                study, reused = open_study(directory.location), study.reused
+                study, reused = open_study(directory.location, law=study.law), study.reused
                 study.reused = reused
             now = look(directory, study.info)
             step = _next_step(now, figures=figures, page=page)

@@ -10,10 +10,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.limits import CHUNKS
-from chinchilla_jax.laws import Chinchilla
+from chinchilla_jax.laws import Chinchilla, OwnLaw
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
@@ -109,7 +110,7 @@ def plan_chunks(
         UsageError: there are more than `_util.limits.CHUNKS` allows.
     """
     require_chunks(spec, ranges)
-    shared = {
+    shared: dict[str, Any] = {
         "numerics": numerics,
         "seed": spec.seed,
         "delta": spec.delta,
@@ -121,7 +122,7 @@ def plan_chunks(
     if spec.engine != "auto":  # which leaves open what computes each chunk
         shared["engine"] = spec.engine
     if not isinstance(spec.model, Chinchilla):
-        shared["law"] = spec.law
+        shared["law"] = spec.law.fingerprint if isinstance(spec.law, OwnLaw) else spec.law
     if spec.reproducible:
         shared["reproducible"] = True
     for name in ("penalty", "cluster"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum, read_checked
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.laws import Chinchilla
+from chinchilla_jax.laws import Chinchilla, OwnLaw
 from chinchilla_jax.study.centres import with_estimates
 from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.data import load_study_data
+from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import decode
 from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
@@ -42,11 +44,15 @@ class Study:
         location: where the directory is, a path or a URL.
         info: the content of study.json: spec, seed, data_hash, versions, device, state, wall_time (s),
             status_counts, timing (s), notes, ...
+        law: the user's own that was fitted, if it is known here.
         reused: whether `run_study` found it finished and computed nothing.
     """
 
-    def __init__(self, directory: Directory, info: dict[str, Any], *, reused: bool = False) -> None:
+    def __init__(
+        self, directory: Directory, info: dict[str, Any], *, reused: bool = False, law: OwnLaw | None = None
+    ) -> None:
         """Keep what `open_study` has checked."""
+        self.law = law
         self.directory = directory
         self.location = directory.location
         self.info = info
@@ -70,8 +76,9 @@ class Study:
 
     @functools.cached_property
     def spec(self) -> StudySpec:
-        """The spec that was run."""
-        return record_spec(self.directory, self.info)
+        """The spec that was run; a law of the user's own predicts if `open_study` was given it."""
+        found = record_spec(self.directory, self.info)
+        return found if self.law is None else dataclasses.replace(found, law=self.law)
 
     def plan(self) -> tuple[Condition, ...]:
         """The conditions as values, in the order of the tables."""
@@ -251,14 +258,16 @@ def iter_tables(
         yield table.replace_schema_metadata(None) if bare else table
 
 
-def open_study(path: str | os.PathLike[str]) -> Study:
+def open_study(path: str | os.PathLike[str], *, law: OwnLaw | None = None) -> Study:
     """Open a finished study.
 
     Args:
         path: the directory that `run_study` wrote, or its URL.
+        law: that of the study, if it is of `laws.from_function`: the directory holds no code. Without it the
+            tables are there, and the laws predict nothing.
 
     Raises:
-        UsageError: not the directory of a study, or one that is not finished.
+        UsageError: not the directory of a study, or one that is not finished, or a study of another law.
         DataError: a file of the study is missing or torn.
     """
     directory = open_directory(path)
@@ -271,4 +280,14 @@ def open_study(path: str | os.PathLike[str]) -> Study:
             "again into the same directory to resume it"
         )
     require_files(directory, record)
-    return Study(directory, record)
+    if law is not None:
+        _require_law(directory, record, law)
+    return Study(directory, record, law=law)
+
+
+def _require_law(directory: Directory, record: Mapping[str, Any], law: object) -> None:
+    if not isinstance(law, OwnLaw):
+        raise UsageError(f"open_study: law is {short(law)}; give what cj.laws.from_function returned")
+    there = record_spec(directory, record).to_dict().get("law", Chinchilla.name)
+    if there != law.to_dict():
+        raise UsageError(f"{directory}: {differences({'law': there}, {'law': law.to_dict()})[0]}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.chunks import Shard
 from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.result import Study, open_study
@@ -25,11 +26,15 @@ def compute_study(
     missing = session.missing()
     if missing or not session.is_complete():
         session.run(missing, choice, finish=True)
-        return open_study(out)
+        return open_study(out, law=_own(spec))
     reporter.note(f"{session.directory}: this study is complete; nothing to compute")
-    study = open_study(out)
+    study = open_study(out, law=_own(spec))
     study.reused = True
     return study
+
+
+def _own(spec: StudySpec) -> OwnLaw | None:
+    return spec.law if isinstance(spec.law, OwnLaw) else None
 
 
 def compute_shard(

@@ -16,6 +16,7 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.remote import hurried
+from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.environment import device, peak_memory, versions
@@ -30,6 +31,7 @@ from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import heartbeat
 from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import changed_tables, read_record, record_ranges, write_record
+from chinchilla_jax.study.storage.tables import require_parameters
 from chinchilla_jax.study.summarise import Summariser
 
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
@@ -75,6 +77,7 @@ class Session:
             )
         if spec.reproducible:
             reproducible.require("a reproducible study")
+        require_parameters(spec.model)
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
         self.directory = open_directory(out)
@@ -116,7 +119,13 @@ class Session:
         *,
         finish: bool,
     ) -> None:
-        """Compute what is `missing` and, if `finish`, summarise the whole study."""
+        """Compute what is `missing` and, if `finish`, summarise the whole study.
+
+        Raises:
+            UsageError: the law is a function that only the record of the study names.
+        """
+        if isinstance(self.spec.law, OwnLaw):
+            self.spec.law.require_function()
         try:
             with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):

@@ -190,15 +190,20 @@ def main() -> None:
     parser.add_argument("--level", type=float, default=0.8)
     parser.add_argument("--at-once", type=int, default=10, help="tables of each truth in one call")
     parser.add_argument("--splits", nargs="+", default=["flops", "runs"])
+    parser.add_argument("--rows", type=Path, help="every prediction; a run that has this file continues it")
     parser.add_argument("--out", type=Path, default=HERE / "coverage.csv")
     args = parser.parse_args()
-    rows: list[dict[str, object]] = []
-    for first in range(0, args.tables, args.at_once):
+    kept = args.rows is not None and args.rows.exists()
+    rows = pd.read_csv(args.rows) if kept else pd.DataFrame()
+    for first in range(int(rows["table"].max()) + 1 if kept else 0, args.tables, args.at_once):
         numbers = range(first, min(first + args.at_once, args.tables))
-        rows += rows_of([Case(name, number, args) for number in numbers for name in TRUTHS], args.level)
-        summary(pd.DataFrame(rows)).to_csv(args.out, index=False, float_format="%.4g")
+        new = rows_of([Case(name, number, args) for number in numbers for name in TRUTHS], args.level)
+        rows = pd.concat([rows, pd.DataFrame(new)], ignore_index=True)
+        if args.rows is not None:
+            rows.to_csv(args.rows, index=False)
+        summary(rows).to_csv(args.out, index=False, float_format="%.4g")
         print(f"{numbers[-1] + 1} of {args.tables} tables", flush=True)
-    print(summary(pd.DataFrame(rows)).to_string(index=False))
+    print(summary(rows).to_string(index=False))
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

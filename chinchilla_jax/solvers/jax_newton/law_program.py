@@ -127,6 +127,7 @@ class LawProgram:
         count = self.size + self.n_variables + 1
         environment = dict(zip(closed.jaxpr.invars, range(count), strict=True))
         self._count = count
+        self._not_real: dict[int, Any] = {}  # dtypes of conditions and whole numbers
         (self._result,) = self._flatten(closed, environment)
         self._sort()
         last = self._lane_equations[-1]
@@ -161,6 +162,9 @@ class LawProgram:
             outputs = tuple(range(self._count, self._count + len(equation.outvars)))
             self._count += len(outputs)
             environment.update(zip(equation.outvars, outputs, strict=True))
+            dtypes = (variable.aval.dtype for variable in equation.outvars)
+            named = zip(outputs, dtypes, strict=True)
+            self._not_real |= {i: kind for i, kind in named if not jnp.issubdtype(kind, np.floating)}
             self._equations.append(_Equation(name, equation, tuple(inputs), outputs))
         return [read(atom) for atom in jaxpr.outvars]
 
@@ -183,9 +187,10 @@ class LawProgram:
     def prepare(
         self, place: Sequence[Array], constants: Array
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Features and shared values of one run."""
+        """Features and shared values of one run, all real numbers."""
         values = dict(zip(self._place, place, strict=True)) | {self._constants: constants}
         _evaluate(self._other_equations, values, substitute=False)
+        values |= {i: values[i].astype(self.dtype) for i in self._not_real if i in values}
         return tuple(values[i] for i in self._features), tuple(values[i] for i in self._shared)
 
     def inner(self, theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]) -> Array:
@@ -193,6 +198,7 @@ class LawProgram:
         values = dict(enumerate(theta))
         values |= dict(zip(self._features, features, strict=True))
         values |= dict(zip(self._shared, shared, strict=True))
+        values |= {i: values[i].astype(kind) for i, kind in self._not_real.items() if i in values}
         _evaluate(self._lane_equations, values, substitute=True)
         return values[self._result]
 

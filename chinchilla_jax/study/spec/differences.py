@@ -29,7 +29,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         if name == "sweeps":
             found += _of_sweeps(old or [], new or [])
         elif old != new:
-            found.append(_of_values(name, old, new))
+            found.append(_of_laws(old, new) if name == "law" else _of_values(name, old, new))
     return found if len(found) <= _MOST else [*found[:_MOST], f"{len(found) - _MOST} more differences"]
 
 
@@ -58,6 +58,17 @@ def _of_factors(what: str, there: Mapping[str, Any], here: Mapping[str, Any]) ->
         for name in dict.fromkeys((*here, *there))
         if there.get(name) != here.get(name)
     ]
+
+
+def _of_laws(there: Any, here: Any) -> str:
+    """Of laws by their names, and of functions of the same name by their fingerprints."""
+    old, new = (each if isinstance(each, dict) else {"name": each} for each in (there, here))
+    if old["name"] != new["name"]:
+        return _of_values("law", old["name"], new["name"])
+    changed = [name for name in new if name != "fingerprint" and old.get(name) != new[name]]
+    first, second = (each.get("fingerprint", "none")[:12] for each in (old, new))
+    what = f"other {changed[0]}" if changed else "another function"
+    return f"law {new['name']}: {what}, fingerprint {first} there, {second} asked for"
 
 
 def _of_values(what: str, there: Any, here: Any) -> str:

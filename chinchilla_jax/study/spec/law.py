@@ -1,32 +1,44 @@
-"""The fields of a spec about its law: its name, and the columns of its further variables."""
+"""The fields of a spec about its law: its name or itself, and the columns of its further variables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets import dataset_names
 from chinchilla_jax.datasets.columns import read_columns
-from chinchilla_jax.laws import Law, read_law
+from chinchilla_jax.laws import Law, OwnLaw, read_law
+
+_OWN = {
+    "law": "name your own beside it: study SPEC --law {}",
+    "objective": "fit by your own with fit or bootstrap and --objective {}",
+}
 
 
 def read_study_law(given: object, data: str) -> Law:
-    """The built-in law of that name.
+    """The built-in law of that name, or the one that `from_function` made.
 
     Raises:
-        UsageError: it is none, it is code, or the table cannot have its further variables.
+        UsageError: it is neither, it is the name of code, or the table cannot have its further variables.
     """
     refuse_code("law", given)
-    if not isinstance(given, str):
-        raise UsageError(f"law is {short(given)}; give the name of a built-in law, as a study stores names")
+    if not isinstance(given, str | OwnLaw):
+        made = "what cj.laws.from_function returns"
+        raise UsageError(f"law is {short(given)}; give the name of a built-in law, or {made}")
     law = read_law(given)
     if law.columns and data in dataset_names():
         raise UsageError(
-            f"law {given!r} needs {list_text(law.columns)} of every run, which {data!r} does not have; give "
-            "a table of your own, or another law"
+            f"law {law.name!r} needs {list_text(law.columns)} of every run, which {data!r} does not have; "
+            "give a table of your own, or another law"
         )
     return law
+
+
+def stored_law(given: Law | str) -> str | dict[str, Any]:
+    """The law as study.json holds it."""
+    return given.to_dict() if isinstance(given, OwnLaw) else str(given)
 
 
 def refuse_code(what: str, given: object) -> None:
@@ -38,7 +50,7 @@ def refuse_code(what: str, given: object) -> None:
     if isinstance(given, str) and ":" in given:
         raise UsageError(
             f"{what} {short(given)} names code, and a spec may come from someone else: it can name built-in "
-            f"ones only; fit your own with fit or bootstrap and --{what} {given}"
+            f"ones only; {_OWN[what].format(given)}"
         )
 
 

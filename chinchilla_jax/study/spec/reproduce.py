@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 
+from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.spec.paper import paper_study
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.spec.toml_file import toml_assignments
@@ -27,14 +28,20 @@ def study_command(spec: StudySpec, *, out: str | None = None, file: str = "spec.
     return (
         f"chinchilla-jax study {source} --out {shlex.quote(out)} "
         f"--resamples {spec.resamples} --seed {spec.seed}"
+        f"{' --law FILE.py:NAME' if isinstance(spec.law, OwnLaw) else ''}"
         f"{'' if spec.engine == 'auto' else f' --engine {spec.engine}'}"
         f"{' --reproducible' if spec.reproducible else ''}"
     )
 
 
 def spec_toml(spec: StudySpec) -> str:
-    """`spec` as TOML that `StudySpec.from_toml` reads back as an equal spec; every default is spelled out."""
+    """`spec` as TOML that `StudySpec.from_toml` reads back as an equal spec; every default is spelled out.
+
+    A law of the user's own is left out: he names it on the command line.
+    """
     fields = spec.to_dict()
+    if isinstance(spec.law, OwnLaw):
+        del fields["law"]
     sweeps = fields.pop("sweeps")
     lines = toml_assignments(fields)
     for sweep in sweeps:

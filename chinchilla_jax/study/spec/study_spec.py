@@ -24,9 +24,10 @@ from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.intervals.tokens_per_param import COMPUTE_GRID
 from chinchilla_jax.laws import Law, Objective, read_law, read_objective
+from chinchilla_jax.laws.own_law import recorded
 from chinchilla_jax.study.spec.estimator import check_estimator, point_estimators
 from chinchilla_jax.study.spec.fields import FieldError, field, increasing, number_list, set_fields
-from chinchilla_jax.study.spec.law import columns_for, read_study_law
+from chinchilla_jax.study.spec.law import columns_for, read_study_law, stored_law
 from chinchilla_jax.study.spec.own_table import (
     by_quantity,
     column_names,
@@ -86,8 +87,9 @@ class StudySpec:
         sweeps: the perturbations, `Sweep` or `Product`, in the order of the tables.
         weights: name of the column with the weights of the runs, for a table of your own; None for all the
             same. Resamples count a run by the number of its draws times its weight.
-        law: name of the law that is fitted, out of `laws.LAWS`; "chinchilla" is the five-parameter law. The
-            tables have its parameters.
+        law: the law that is fitted: a name out of `laws.LAWS`, of which "chinchilla" is the five-parameter
+            law, or one of `laws.from_function`, in Python only. The tables have its parameters. A directory
+            keeps the fingerprint of a function, and is resumed with the same one.
         objective: what the bootstrap minimises, by the name of a built-in objective. Point fits are of the
             same one; under the five-parameter law, for "huber" and "huber_scale", of both.
         delta: half-width of the quadratic zone of "huber" and "huber_scale". None: 1e-3 for these.
@@ -140,7 +142,7 @@ class StudySpec:
     interpretations: tuple[str, ...] = ()
     sweeps: tuple[Sweep | Product, ...] = ()
     weights: str | None = None
-    law: str = _LAW
+    law: str | Law = _LAW
     objective: str = "huber"
     delta: float | None = None
     penalty: float | None = None
@@ -302,6 +304,9 @@ class StudySpec:
         """
         known = [each.name for each in dataclasses.fields(cls)]
         values = dict(fields)
+        if not isinstance(values.get("law", _LAW), str | Law):
+            with field("law"):
+                raise UsageError(f"law is {short(values['law'])}; give the name of a built-in law")
         for name in values:
             if name not in known:
                 with field(name):
@@ -316,23 +321,32 @@ class StudySpec:
     def from_record(cls, fields: Mapping[str, Any]) -> StudySpec:
         """A spec as a study directory holds it, of an earlier version too.
 
+        A law of the user's own has no function there, see `laws.own_law.recorded`.
+
         Raises:
             UsageError: as `from_dict`.
         """
-        return cls.from_dict({"boundary": _BEFORE_BOUNDARY} | dict(fields))
+        values = {"boundary": _BEFORE_BOUNDARY} | dict(fields)
+        if isinstance(values.get("law"), dict):
+            values["law"] = recorded(values["law"])
+        return cls.from_dict(values)
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike[str]) -> StudySpec:
+    def from_toml(cls, path: str | os.PathLike[str], *, law: Law | str | None = None) -> StudySpec:
         """Read a spec from a TOML file with the fields of this class; `sweeps` is an array of tables.
 
         Lists of numbers may hold ranges, see `from_dict`.
+
+        Args:
+            path: the file, or its URL.
+            law: in place of the one that the file names.
 
         Raises:
             UsageError: one line with the file, the line, the field, what was found and what is allowed.
         """
         file = TomlFile(path)
         try:
-            return cls.from_dict(file.fields)
+            return cls.from_dict(file.fields | ({} if law is None else {"law": law}))
         except FieldError as error:
             raise UsageError(f"{file.locate(error.place)}{error}") from None
 
@@ -343,6 +357,7 @@ class StudySpec:
         so are those of `_LEFT_OUT` at their defaults.
         """
         fields = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, ())}
+        fields["law"] = stored_law(self.law)
         for name, default in _LEFT_OUT.items():
             if fields[name] == default:
                 del fields[name]

@@ -12,12 +12,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax._util.errors import DataError
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from chinchilla_jax.laws import Law
 
 _LAW = dict.fromkeys(PARAMETERS, "float64")
 
@@ -96,6 +98,21 @@ def columns_of(kind: str, parameters: Sequence[str]) -> dict[str, str]:
         return found
     before = dict(list(found.items())[:2])  # whose row it is
     return before | dict.fromkeys(parameters, "float64") | found
+
+
+def require_parameters(law: Law) -> None:
+    """Refuse a law with a parameter whose name a column has already.
+
+    Raises:
+        UsageError: it has one.
+    """
+    columns = {name for kind in ("fits", "point") for name in columns_of(kind, ())}
+    for name in law.parameters:
+        if name in columns:
+            raise UsageError(
+                f"law {law.name}: its parameter {name} has the name of a column of a study's tables; give it "
+                "another"
+            )
 
 
 def to_table(kind: str, columns: Mapping[str, Any], parameters: Sequence[str] = PARAMETERS) -> pa.Table:
