@@ -50,6 +50,13 @@ def test_one_run_more_is_what_adding_it_gives(correlation):
     assert np.allclose(each, [view.variances(view.add(info, place)) for place in range(8)], rtol=1e-8)
 
 
+def test_one_run_less_is_what_the_others_give():
+    view = random_view(2)
+    left = [view.take(np.arange(12) != i) for i in range(12)]
+    direct = [each.variances(each.start) for each in left]
+    assert np.allclose(view.variances_without_each(), direct, rtol=1e-8)
+
+
 def test_variances_are_those_of_the_sandwich():
     view = random_view(1, 0.4)
     chosen = [0, 1, 3]  # two in the group of the first three runs, one in a group of its own
@@ -135,7 +142,7 @@ def test_runs_keep_their_limits():
     limits = {"params": (5e7, 1e9), "ratio": (10.0, 40.0), "largest": 5e19, "off_frontier": 2.0}
     found = cj.next_runs(
         planted(1), target=["loss@7e10,1.4e12", "alpha=2"], allowance=1e20, limits=limits, robust=True,
-        **SMALL,
+        once=True, **SMALL,
     )  # fmt: skip
     table = found.table
     assert table["params"].between(5e7, 1e9).all()
@@ -143,6 +150,7 @@ def test_runs_keep_their_limits():
     assert (table["flops"] <= 5e19).all()
     assert (table["off_frontier"] <= 2.0 + 1e-9).all()
     assert list(found.widths["scale"]) == ["ln", "plain"]
+    assert not table.duplicated(["params", "tokens"]).any()
 
 
 def test_groups_that_err_together_are_resampled_and_counted():
@@ -198,10 +206,30 @@ def test_the_command_prints_and_reads_candidates(table, tmp_path, capsys):
     assert "rests on the law" in printed
 
 
+def test_a_table_is_diagnosed(table, tmp_path, capsys):
+    asked = ["next", table, "--diagnose", "--flops", "1e22", "--resamples", "100"]
+    assert main([*asked, "--json", "--figures", str(tmp_path)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    runs = answer["runs"]
+    assert len(runs) == 40
+    assert sum(row["leverage"] for row in runs) == pytest.approx(5)
+    assert all(row["without"] > 1 for row in runs)
+    left_out = [row for row in runs if row["left_out"]]
+    assert 0 < len(left_out) < 35
+    share = sum(row["flops"] for row in left_out) / sum(row["flops"] for row in runs)
+    assert answer["saved"] == pytest.approx(share)
+    assert 0 < answer["correlation"] < 1
+    assert max(row["gain"] for row in answer["map"]) > 0.02
+    assert (tmp_path / "information.png").stat().st_size > 10_000
+    assert main(asked) == 0
+    assert "could have been left out" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ([], "needs an allowance"),
+        (["--allowance", "1e20", "--diagnose"], "leave out --allowance"),
         (["--allowance", "1e10"], "pays for no candidate"),
         (["--allowance", "1e20", "--target", "gamma"], "law chinchilla has none"),
         (["--allowance", "1e20", "--target", "loss@7e9"], None),

@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
+from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
-from chinchilla_jax.cli.options import bundle, level_option, output_options, resamples_option, seed_option
-from chinchilla_jax.cli.resampling import (
-    WEIGHT_SCHEMES,
-    Resampling,
-    print_dependence,
-    resampling_options,
-    scheme_fields,
+from chinchilla_jax.cli.next_text import print_diagnosis, print_next
+from chinchilla_jax.cli.options import (
+    bundle,
+    figures_option,
+    level_option,
+    output_options,
+    resamples_option,
+    seed_option,
 )
+from chinchilla_jax.cli.resampling import WEIGHT_SCHEMES, Resampling, resampling_options, scheme_fields
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Law, Objective
-    from chinchilla_jax.planning.design import NextRuns
+    from chinchilla_jax.planning.design import NextRuns, TableDiagnosis
 
 _RANGE = (choices.POSITIVE, choices.POSITIVE)
 
@@ -98,6 +101,7 @@ target_options = bundle(
     help="Runs to choose from: two of params, tokens and flops, and the law's further variables.  [default: "
     "a grid that DATA suggests]",
 )
+@click.option("--once", is_flag=True, help="Choose each candidate once at most.")
 @limit_options
 @click.option(
     "--robust", is_flag=True, help="Choose by what is left where the law is off by an error of a run."
@@ -108,6 +112,7 @@ target_options = bundle(
 @click.option(
     "--refits", type=choices.WholeNumber(2), metavar="R", default=200, help="Resamples of each of these."
 )
+@click.option("--diagnose", is_flag=True, help="Say what the sizes and tokens of DATA can tell instead.")
 @resamples_option(1000, "Bootstrap resamples of DATA.")
 @seed_option("Seed of the resamples and of what is simulated.")
 @level_option
@@ -116,6 +121,7 @@ target_options = bundle(
 @law_options
 @objective_options
 @weights_option
+@figures_option
 @output_options
 def next_command(
     table: Table,
@@ -123,6 +129,7 @@ def next_command(
     allowance: float | None,
     runs: int,
     candidates: str | None,
+    once: bool,
     limits: dict[str, Any],
     robust: bool,
     tables: int,
@@ -135,6 +142,8 @@ def next_command(
     law: Law,
     objective: Objective | str,
     weights: str | None,
+    figures: str | None,
+    diagnose: bool,
     as_json: bool,
 ) -> None:
     """Choose the runs to train next: those that narrow an answer most for an allowance.
@@ -142,26 +151,46 @@ def next_command(
     Of all candidates the best set to first order is found, then simulated beside what simple rules would
     train: losses are drawn, laws fitted again and resampled, and the simulated width decides.
     """
-    if allowance is None:
-        raise UsageError("next needs an allowance; give --allowance FLOP, such as --allowance 1e20")
+    if (allowance is None) != diagnose:
+        raise UsageError(
+            "next needs an allowance; give --allowance FLOP, such as --allowance 1e20, or --diagnose"
+            if allowance is None
+            else "--diagnose chooses no runs; leave out --allowance, or --diagnose"
+        )
     from chinchilla_jax import next_runs
-    from chinchilla_jax.planning.design import fits_of
+    from chinchilla_jax.planning.design import diagnose_design, diagnosis_of, fits_of
 
     read = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, read)
+    common = {
+        **aim, "level": level, "resamples": resamples, "seed": seed, "objective": objective, "weights": own,
+        "scheme": resampling.read(), "cost": read_cost(cost),
+    }  # fmt: skip
+    if diagnose:
+        with output.refusing(as_json, "runs"), output.progress("bootstrap", resamples) as advance:
+            judged = diagnose_design(read, law, progress=advance, **common)
+        if figures is not None:
+            draw_map(judged, figures)
+        if as_json:
+            output.print_json(_diagnosis_fields(read, judged))
+        else:
+            print_diagnosis(read, judged)
+        return
+    assert allowance is not None
     with (
         output.refusing(as_json, "runs"),
         output.progress("next runs", fits_of(resamples, tables, refits)) as advance,
     ):
         found = next_runs(
-            read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, robust=robust,
-            level=level, resamples=resamples, tables=tables, refits=refits, seed=seed, objective=objective,
-            weights=own, scheme=resampling.read(), cost=read_cost(cost), progress=advance, **aim,
+            read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, once=once,
+            robust=robust, tables=tables, refits=refits, progress=advance, **common,
         )  # fmt: skip
+    if figures is not None:
+        draw_map(diagnosis_of(found.question), figures, found.table)
     if as_json:
         output.print_json(_fields(read, found, seed))
     else:
-        _print(read, found)
+        print_next(read, found)
 
 
 def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
@@ -186,57 +215,24 @@ def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
     }
 
 
-def _print(runs: Runs, found: NextRuns) -> None:
-    boot = found.boot
-    output.print_runs(runs)
-    output.echo(
-        f"{boot.point.model.name}, {found.n_fits:,} simulated fits, interval {found.level:g} percentile"
-    )
-    print_dependence(boot.dependence)
-    print_cost(found.cost)
-    output.echo()
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
-    output.echo()
-    first = found.widths["target"].iloc[0]
-    counts = ["params", "tokens", "flops", "tokens_per_param"]
-    rows = [
-        [
-            *(quantity_text(name, row[name]) for name in counts),
-            f"{row['width']:.3f}",
-            f"{row['without']:.3f}",
-            "inside" if row["inside"] else "outside",
-            f"{row['off_frontier']:.3g}x",
-        ]
-        for row in output.records(found.table)
-    ]
-    header = [*counts, "width after it", "without it", "the runs", "off frontier"]
-    output.print_table(header, rows)
-    output.echo()
-    output.echo("targets: intervals now and expected")
-    rows = [
-        [row["target"], row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
-         f"{row['width']:.3f}", f"{row['after']:.3f}", f"{row['error']:.3f}", row["scale"]]
-        for row in output.records(found.widths)
-    ]  # fmt: skip
-    names = ["target", "estimate", "low", "high", "low after", "high after", "width", "after", "+-", "scale"]
-    output.print_table(names, rows, digits=4)
-    output.echo()
-    output.echo(f"choices that were simulated: width of {first}")
-    rows = [
-        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3f}",
-         f"{row['after']:.3f}", f"{row['error']:.3f}"]
-        for row in output.records(found.choices)
-    ]  # fmt: skip
-    output.print_table(["choice", "runs", "flops", "to first order", "simulated", "+-"], rows)
-    output.echo()
-    output.echo("what less money buys, to first order")
-    rows = [
-        [f"{row['flops']:.3g}", row["runs"], f"{row['linear']:.3f}",
-         ", ".join(f"{quantity_text('params', n, 3)} on {quantity_text('tokens', d, 3)}"
-                   for n, d in zip(row["params"], row["tokens"], strict=True))]
-        for row in output.records(found.prices)
-    ]  # fmt: skip
-    output.print_table(["flops", "runs", "width", "which"], rows)
-    output.echo()
-    output.print_paragraph(found.law_sentence)
-    output.print_warnings(found.warnings)
+def draw_map(found: TableDiagnosis, folder: str, chosen: pd.DataFrame | None = None) -> None:
+    """The map of information, with the runs to train next if there are any."""
+    from chinchilla_jax.plots import save_figures
+    from chinchilla_jax.plots.planning import plot_information_map
+
+    drawn = plot_information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
+    save_figures([("information", drawn)], folder)
+
+
+def _diagnosis_fields(runs: Runs, found: TableDiagnosis) -> dict[str, Any]:
+    return {
+        "data": output.runs_fields(runs),
+        "target": found.question.targets[0].text,
+        "sentence": found.sentence,
+        "correlation": found.correlation,
+        "condition": found.condition,
+        "saved": found.saved,
+        "runs": output.records(found.runs),
+        "map": output.records(found.map),
+        "warnings": found.question.boot.warnings,
+    }

@@ -43,11 +43,13 @@ class Exchange:
         views: V of them.
         shares: of the targets.
         costs: of the candidates.
+        once: whether each candidate can be chosen once only.
     """
 
     views: Sequence[View]
     shares: Floats
     costs: Floats
+    once: bool = False
 
     def criterion(self, chosen: Sequence[int]) -> float:
         """That of these runs."""
@@ -89,7 +91,7 @@ class Exchange:
         """Runs added one by one, by gain over the cost to a power."""
         chosen: list[int] = []
         while len(chosen) < most:
-            left = allowed & (self.costs <= room - self.costs[chosen].sum())
+            left = self._left(allowed, room, chosen)
             if not left.any():
                 break
             gain = self.criterion(chosen) - self.with_each(chosen)
@@ -108,7 +110,7 @@ class Exchange:
             before = now
             for slot in range(min(len(chosen) + 1, most)):  # the last may be one run more
                 rest = chosen[:slot] + chosen[slot + 1 :]
-                left = allowed & (self.costs <= room - self.costs[rest].sum())
+                left = self._left(allowed, room, rest)
                 if not left.any():
                     continue
                 values = np.where(left, self.with_each(rest), np.inf)
@@ -118,6 +120,13 @@ class Exchange:
             if now >= before - _LEAST_GAIN:
                 break
         return tuple(sorted(chosen, key=lambda place: (self.costs[place], place)))
+
+    def _left(self, allowed: NDArray[np.bool_], room: float, chosen: list[int]) -> NDArray[np.bool_]:
+        """What can be added to these runs."""
+        left = allowed & (self.costs <= room - self.costs[chosen].sum())
+        if self.once:
+            left[chosen] = False
+        return left
 
     def prices(self, allowance: float, most: int, steps: int = 12) -> list[tuple[int, ...]]:
         """The best choices for ever larger allowances up to this one; none costs more and tells less."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Members = NDArray[np.int64]
 
 _MOST_LEVERAGE = 0.9  # above which a run alone determines part of the law
+_LEAST_LEFT = 1e-9  # of 1 less the leverage, below which a run cannot be left out
 _RIDGE = 1e-13  # of the scaled M, against rounding
 
 
@@ -151,6 +152,28 @@ class View:
         """Of the targets, in units of tau^2; (T,)."""
         y = np.linalg.solve(info.M, self.aims.T).T
         return np.asarray(np.einsum("ti,ij,tj->t", y, info.S, y))
+
+    def variances_without_each(self) -> Floats:
+        """Of the targets without each run in turn, in units of tau^2, (n, T); inf where it is needed.
+
+        For runs that err independently.
+        """
+        info, j = self.start, self.runs
+        size = np.sqrt(self.weights * self.slopes)
+        scaled = size[:, None] * j
+        solved = np.linalg.solve(info.M, np.concatenate([self.aims, scaled]).T).T
+        x, z = solved[: len(self.aims)], solved[len(self.aims) :]
+        left = 1 - np.einsum("ni,ni->n", scaled, z)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = x[None] + z[:, None, :] * (scaled @ x.T / left[:, None])[:, :, None]
+            own = (self.scores * self.weights)[:, None] * np.einsum("nti,ni->nt", y, j)
+            found = np.einsum("nti,ij,ntj->nt", y, info.S, y) - own**2
+        return np.where((left > _LEAST_LEFT)[:, None], found, np.inf)
+
+    def take(self, kept: NDArray[np.bool_]) -> View:
+        """Of these runs only, (n,)."""
+        names = ("runs", "weights", "scores", "slopes", "members")
+        return dataclasses.replace(self, **{name: getattr(self, name)[kept] for name in names})
 
     def variances_with_each(self, info: Information) -> Floats:
         """Of the targets with one run more at each candidate in turn, in units of tau^2; (m, T)."""

@@ -15,27 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.validation import (
-    positive_number,
-    resample_count,
-    seed_number,
-    whole_number,
-)
-from chinchilla_jax.bootstrapping.bootstrap import bootstrap
-from chinchilla_jax.datasets.load import as_runs
-from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
-from chinchilla_jax.fitting.problem import read_problem
-from chinchilla_jax.fitting.result import require_estimate
-from chinchilla_jax.intervals.quantiles import central_tails
-from chinchilla_jax.laws import read_law
-from chinchilla_jax.laws.compute import training_flops, usual_budget
-from chinchilla_jax.planning.design.candidates import Limits
+from chinchilla_jax._util.validation import positive_number, resample_count, whole_number
+from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.question import Question
 from chinchilla_jax.planning.design.rules import rule_choices
 from chinchilla_jax.planning.design.simulation import Simulated, require_weights, simulate
-from chinchilla_jax.planning.design.targets import Reading, Target, read_targets
-from chinchilla_jax.planning.law_sample import LawSample
-from chinchilla_jax.planning.multipliers import Frontier, require_frontier
 from chinchilla_jax.planning.prediction_places import Places, inside_hull
 
 if TYPE_CHECKING:
@@ -48,9 +32,12 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
+    from chinchilla_jax.planning.design.candidates import Limits
+    from chinchilla_jax.planning.design.targets import Target
     from chinchilla_jax.solvers import SolverOptions
 
 _MOST_RUNS = 64
+_PARTS = {0.5: "for half of it", 0.1: "for a tenth"}  # of the allowance, for which choices are simulated too
 _RESTS = 0.5  # share of the gain that rests on the law, from which it is said
 
 
@@ -68,8 +55,9 @@ class NextRuns:
             linear_after, after (simulated), error (its Monte-Carlo error), low_after, high_after (expected),
             scale ("ln" or "plain", on which widths are measured; limits are in the target's own unit).
         choices: one row per choice that was simulated: choice ("now" for no run, "linear" for the best to
-            first order, "if the law bends" for the best where it may, and the rules of rules.py), runs,
-            flops, linear, after, error (of the first target), weighted (mean over the targets of ln of the
+            first order, "if the law bends" for the best where it may, "for half of it" and "for a
+            tenth" of the allowance the best to first order, and the rules of rules.py), runs, flops, linear,
+            after, error (of the first target), weighted (mean over the targets of ln of the
             width after over that before), chosen.
         prices: what less money buys: flops, runs, linear (width of the first target), params, tokens (of each
             run); ever more of the first buy ever less of the third.
@@ -146,6 +134,7 @@ def next_runs(
     limits: Limits | Mapping[str, object] | None = None,
     against: Runs | TableLike | None = None,
     robust: bool = False,
+    once: bool = False,
     level: float = 0.8,
     resamples: int = 1000,
     tables: int = 64,
@@ -176,6 +165,7 @@ def next_runs(
         limits: what one run may be, see `Limits`; or its fields by name.
         against: another table, for the target multiplier; its law is taken as known.
         robust: choose by what is left if the law may bend, see information.py.
+        once: whether each candidate can be chosen once only.
         level: mass of the intervals.
         resamples: of the bootstrap of the runs.
         tables: simulated tables for each choice, and
@@ -196,53 +186,22 @@ def next_runs(
             candidate.
         NoEstimateError: the fit is not certified, or most of the laws lack the target.
     """
-    asked_law = read_law(law)
-    read = as_runs(data, "next_runs", asked_law.columns)
     allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e20")
     most = whole_number("runs", runs, low=1, high=_MOST_RUNS)
-    central_tails(level)
     tables, refits = resample_count("tables", tables), resample_count("refits", refits)
-    seed = seed_number(seed)
-    budget = usual_budget(read.name, training_flops(read.params, read.tokens)) if flops is None else flops
-    targets = read_targets(target, asked_law, budget, against is not None)
-    given = limits if isinstance(limits, Limits) else Limits(**(limits or {}))  # type: ignore[arg-type]
-    boot = bootstrap(
-        read, asked_law, resamples=resamples, seed=seed, objective=objective, delta=delta, weights=weights,
-        scheme=scheme, options=options, progress=progress,
+    question = ask(
+        data, law, target=target, flops=flops, allowance=allowance, candidates=candidates, limits=limits,
+        against=against, once=once, level=level, resamples=resamples, seed=seed, objective=objective,
+        delta=delta, weights=weights, scheme=scheme, cost=cost, variables=variables, options=options,
+        progress=progress,
     )  # fmt: skip
-    require_estimate(boot.point.status, "next_runs", boot.point.reason)
-    reading = _reading(boot, cost, variables, against, asked_law)
-    question = Question.of(boot, read, reading, targets, candidates, given, allowance, level)
     require_weights(question)
     return _answer(question, allowance, most, robust, tables, refits, seed, options, progress)
 
 
 def fits_of(resamples: int, tables: int, refits: int) -> int:
     """About how many fits `next_runs` makes, for a progress bar."""
-    return resamples + 5 * tables * refits
-
-
-def _reading(
-    boot: BootstrapResult,
-    cost: Cost | str | None,
-    variables: Mapping[str, float] | None,
-    against: Runs | TableLike | None,
-    law: Law,
-) -> Reading:
-    counted = np.flatnonzero(boot.counted)
-    if len(counted) < 2:
-        raise UsageError("next_runs: no resample has a certified fit; add runs, or give another scheme")
-    sample = LawSample(
-        laws=boot.laws[counted], point=boot.point.law, source="next_runs", cost=boot.point.cost
-    ).at(cost, variables)
-    other = None
-    if against is not None:
-        require_frontier(law)
-        problem = read_problem("against", as_runs(against, "against", law.columns), law, "huber")
-        found = fit_until_agreed(with_width(problem, None), None)
-        require_estimate(found.status, "against", found.reason)
-        other = Frontier.of(found.law)
-    return Reading(sample=sample, other=other)
+    return resamples + 7 * tables * refits
 
 
 def _answer(
@@ -268,6 +227,9 @@ def _answer(
     choices: dict[str, tuple[int, ...]] = {"now": (), "linear": best}
     if not robust:
         choices["if the law bends"] = question.bent.choose(allowance, most)
+    for part, name in _PARTS.items():
+        if cheaper := exchange.choose(part * allowance, most):
+            choices[name] = cheaper
     choices |= rule_choices(question, allowance, most)
     distinct = list(dict.fromkeys(choices.values()))
     found = dict(

@@ -84,6 +84,7 @@ class Question:
         limits: Limits,
         allowance: float,
         level: float,
+        once: bool = False,
     ) -> Question:
         """Everything that follows from these.
 
@@ -114,8 +115,8 @@ class Question:
         shares = shares / shares.sum()
         return cls(
             boot=boot, runs=runs, problem=problem, reading=reading, targets=targets, places=places, off=off,
-            plain=Exchange(views=views, shares=shares, costs=places.flops),
-            bent=Exchange(views=bent_views, shares=shares, costs=places.flops),
+            plain=Exchange(views=views, shares=shares, costs=places.flops, once=once),
+            bent=Exchange(views=bent_views, shares=shares, costs=places.flops, once=once),
             noise=_influences(problem, boot).noise, level=level,
         )  # fmt: skip
 
@@ -132,6 +133,15 @@ class Question:
 
     def _width(self, log_errors: Floats) -> Floats:
         return np.asarray(2 * NormalDist().inv_cdf((1 + self.level) / 2) * self.noise * np.exp(log_errors))
+
+    @property
+    def expected(self) -> View:
+        """What runs of such sizes and tokens are expected to say, at the point fit and without residuals."""
+        view = self.plain.views[0]
+        ones = np.ones(len(self.runs))
+        return dataclasses.replace(
+            view, scores=ones, slopes=ones, members=np.full(len(self.runs), -1), correlation=0.0
+        )
 
     def interval(self, target: Target) -> Floats:
         """Low, median and high of a target over the bootstrap's laws, on its scale."""

@@ -41,7 +41,15 @@ def rule_choices(question: Question, allowance: float, most: int) -> dict[str, t
         "spread": _spread(places.flops, places.params, share, most),
     }
     known = {name: tuple(place for place in chosen if place is not None) for name, chosen in found.items()}
-    return {name: known[name] for name, chosen in found.items() if len(known[name]) == len(chosen)}
+    return {
+        name: known[name]
+        for name, chosen in found.items()
+        if len(known[name]) == len(chosen) and not (question.plain.once and _repeats(known[name]))
+    }
+
+
+def _repeats(chosen: tuple[int, ...]) -> bool:
+    return len(set(chosen)) < len(chosen)
 
 
 def _nearest(flops: Floats, off: Floats, budget: float) -> int | None:

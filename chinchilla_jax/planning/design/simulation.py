@@ -28,7 +28,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
-from chinchilla_jax.bootstrapping.schemes import Cluster
+from chinchilla_jax.bootstrapping.few_groups import scheme_for_few
+from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Scheme
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.design.question import design_at
@@ -232,13 +233,19 @@ def _weights(
         tokens=np.concatenate([runs.tokens, added.tokens]),
         loss=np.concatenate([runs.loss, np.ones(len(added))]),
     )
-    scheme = boot.scheme
+    view = question.plain.views[0]
+    scheme: Scheme = boot.scheme
     if isinstance(scheme, Cluster):
         assert boot.members is not None
-        groups = question.plain.views[0].place_members[places]
+        groups = view.place_members[places]
         fresh = groups.max(initial=int(boot.members.max())) + 1 + np.arange(len(groups))
         labels = np.concatenate([boot.members, np.where(groups < 0, fresh, groups)])
         scheme = Cluster(labels=labels, concentration=scheme.concentration)
+    if boot.dependence is not None:  # as "auto" would resample so many runs
+        counts = Pairs() if isinstance(scheme, Bayesian) else scheme
+        if isinstance(counts, Cluster):
+            counts = dataclasses.replace(counts, concentration=None)
+        scheme = scheme_for_few(counts, every, np.concatenate([view.runs, view.places[places]]))
     drawn = np.asarray(scheme.weights(every, ids, seed))
     if boot.point.weights is None:
         return drawn

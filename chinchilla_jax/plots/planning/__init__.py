@@ -2,6 +2,7 @@
 
 from chinchilla_jax.plots.planning.backtest import plot_backtest
 from chinchilla_jax.plots.planning.flop_ratio import context_cost_table, plot_flop_ratio
+from chinchilla_jax.plots.planning.information_map import plot_information_map
 from chinchilla_jax.plots.planning.isoflop_minima import (
     isoflop_bands_table,
     parabola_bias_table,
@@ -25,6 +26,7 @@ __all__ = [
     "parabola_bias_table",
     "plot_backtest",
     "plot_flop_ratio",
+    "plot_information_map",
     "plot_isoflop",
     "plot_loss_contours",
     "plot_model_ratios",

@@ -1,0 +1,91 @@
+"""What `chinchilla-jax next` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax.cli import output
+from chinchilla_jax.cli.costs import print_cost
+from chinchilla_jax.cli.resampling import print_dependence
+
+if TYPE_CHECKING:
+    from chinchilla_jax import Runs
+    from chinchilla_jax.planning.design import NextRuns, TableDiagnosis
+
+_SHOWN = 10  # runs of a diagnosis
+
+
+def print_next(runs: Runs, found: NextRuns) -> None:
+    """The proposal, what it narrows, what was simulated beside it, and the price list."""
+    boot = found.boot
+    output.print_runs(runs)
+    output.echo(
+        f"{boot.point.model.name}, {found.n_fits:,} simulated fits, interval {found.level:g} percentile"
+    )
+    print_dependence(boot.dependence)
+    print_cost(found.cost)
+    output.echo()
+    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.echo()
+    first = found.widths["target"].iloc[0]
+    counts = ["params", "tokens", "flops", "tokens_per_param"]
+    rows = [
+        [
+            *(quantity_text(name, row[name]) for name in counts),
+            f"{row['width']:.3f}",
+            f"{row['without']:.3f}",
+            "inside" if row["inside"] else "outside",
+            f"{row['off_frontier']:.3g}x",
+        ]
+        for row in output.records(found.table)
+    ]
+    header = [*counts, "width after it", "without it", "the runs", "off frontier"]
+    output.print_table(header, rows)
+    output.echo()
+    output.echo("targets: intervals now and expected")
+    rows = [
+        [row["target"], row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
+         f"{row['width']:.3f}", f"{row['after']:.3f}", f"{row['error']:.3f}", row["scale"]]
+        for row in output.records(found.widths)
+    ]  # fmt: skip
+    names = ["target", "estimate", "low", "high", "low after", "high after", "width", "after", "+-", "scale"]
+    output.print_table(names, rows, digits=4)
+    output.echo()
+    output.echo(f"choices that were simulated: width of {first}")
+    rows = [
+        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3f}",
+         f"{row['after']:.3f}", f"{row['error']:.3f}"]
+        for row in output.records(found.choices)
+    ]  # fmt: skip
+    output.print_table(["choice", "runs", "flops", "to first order", "simulated", "+-"], rows)
+    output.echo()
+    output.echo("what less money buys, to first order")
+    rows = [
+        [f"{row['flops']:.3g}", row["runs"], f"{row['linear']:.3f}",
+         ", ".join(f"{quantity_text('params', n, 3)} on {quantity_text('tokens', d, 3)}"
+                   for n, d in zip(row["params"], row["tokens"], strict=True))]
+        for row in output.records(found.prices)
+    ]  # fmt: skip
+    output.print_table(["flops", "runs", "width", "which"], rows)
+    output.echo()
+    output.print_paragraph(found.law_sentence)
+    output.print_warnings(found.warnings)
+
+
+def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
+    """How a table is laid out, and the runs that its answer needs most."""
+    output.print_runs(runs)
+    output.echo()
+    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.echo()
+    output.echo(f"runs without which the interval of {found.question.targets[0].text} is widest, as expected")
+    names = ["row", "params", "tokens", "flops", "leverage", "without"]
+    most = found.runs.sort_values("without", ascending=False, kind="stable").head(_SHOWN)
+    rows = [
+        [row["row"], *(quantity_text(name, row[name]) for name in names[1:4]), f"{row['leverage']:.3f}",
+         f"{row['without'] - 1:+.1%}"]
+        for row in output.records(most)
+    ]  # fmt: skip
+    output.print_table([*names[:-1], "wider without it"], rows)
+    output.print_warnings(found.question.boot.warnings)

@@ -1,0 +1,163 @@
+"""What the design of a table can tell: how sizes and tokens vary, and where information about a target is.
+
+| code        | symbol | shape | meaning                                                                     |
+|-------------|--------|-------|-----------------------------------------------------------------------------|
+| correlation |        | ()    | of ln N and ln D over the runs                                              |
+| condition   |        | ()    | of the derivatives by the parameters, columns scaled to length one          |
+| leverage    | h_i    | (n,)  | share of its own error that the law follows; p in sum                       |
+| without     |        | (n,)  | width without a run over that with it, as expected of its size and tokens   |
+| gain        |        | (m,)  | share of the width that one run more at a place takes away                  |
+
+Which runs could have been left out: those whose loss widens the target least for their FLOP, one by one,
+until the width has grown by a twentieth. Expected widths: no run is dispensable for its large residual.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chinchilla_jax.fitting.linear_errors import LinearErrors
+from chinchilla_jax.planning.design.asking import ask
+from chinchilla_jax.planning.design.candidates import Limits
+from chinchilla_jax.planning.design.question import Question
+from chinchilla_jax.planning.prediction_places import Places
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
+
+    Floats = NDArray[np.float64]
+
+_WIDER = 1.05  # factor up to which runs are left out
+_STEPS = 36  # sizes, and token counts, of the map
+_BEYOND = 4.0  # factor beyond the runs, either way
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class TableDiagnosis:
+    """What the design of a table can tell about the first target.
+
+    Attributes:
+        correlation: of ln N and ln D.
+        condition: of the scaled derivatives; inf where they lack rank.
+        runs: one row per run: row (its name in the table), params, tokens, flops, leverage, without,
+            left_out (whether it is among those that could have been).
+        saved: share of the table's FLOP in these.
+        map: one row per place of a grid: params, tokens, flops, gain.
+        question: what was asked.
+    """
+
+    correlation: float
+    condition: float
+    runs: pd.DataFrame
+    saved: float
+    map: pd.DataFrame
+    question: Question
+
+    def __repr__(self) -> str:
+        """The sentence; the numbers are in the tables."""
+        return f"<TableDiagnosis: {self.sentence}>"
+
+    @property
+    def sentence(self) -> str:
+        """What it comes to, on one line."""
+        best = self.map.loc[self.map["gain"].idxmax()]
+        count = int(self.runs["left_out"].sum())
+        return (
+            f"correlation of ln params and ln tokens {self.correlation:.2f}, condition number "
+            f"{self.condition:.3g}; {count} of {len(self.runs)} runs with {self.saved:.0%} of the FLOP could "
+            f"have been left out for an interval of {self.question.targets[0].text} wider by "
+            f"{_WIDER - 1:.0%}; one run more says most at {best['params']:.2g} parameters and "
+            f"{best['tokens']:.2g} tokens ({best['gain']:.0%} of the width)"
+        )
+
+
+def diagnose_design(data: Runs | TableLike, law: Any = "chinchilla", **given: Any) -> TableDiagnosis:
+    """How well the sizes and tokens of a table determine a target, to first order.
+
+    Args:
+        data: n runs, or a table of them: anything that `load_runs` takes.
+        law: a law or its name.
+        **given: target, flops, level, resamples, ... as for `next_runs`.
+
+    Raises:
+        DataError: the table cannot be read.
+        UsageError: an argument has no meaning, or the law has no such target.
+        NoEstimateError: the fit is not certified, or most of the laws lack the target.
+    """
+    return diagnosis_of(ask(data, law, candidates=_grid, **given))
+
+
+def diagnosis_of(asked: Question) -> TableDiagnosis:
+    """The same of a question that was asked of the table, whatever its candidates."""
+    import pandas as pd
+
+    question = Question.of(
+        asked.boot,
+        asked.runs,
+        asked.reading,
+        asked.targets,
+        _grid(asked.runs),
+        Limits(),
+        math.inf,
+        asked.level,
+    )
+    runs, point = question.runs, question.boot.point
+    errors = LinearErrors.of(question.problem, point.weights, point.theta)
+    now = question.widths(())[0]
+    view = question.expected
+    without = np.sqrt(view.variances_without_each()[:, 0] / view.variances(view.start)[0])
+    left_out = _dispensable(question)
+    places = question.places
+    return TableDiagnosis(
+        correlation=float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1]),
+        condition=float("inf") if errors is None else errors.condition,
+        runs=pd.DataFrame(
+            {
+                "row": [runs.name_row(i) for i in range(len(runs))], "params": runs.params,
+                "tokens": runs.tokens, "flops": runs.flops,
+                "leverage": np.full(len(runs), np.nan) if errors is None else errors.leverage,
+                "without": without, "left_out": left_out,
+            }
+        ),
+        saved=float(runs.flops[left_out].sum() / runs.flops.sum()),
+        map=pd.DataFrame(
+            {"params": places.params, "tokens": places.tokens, "flops": places.flops,
+             "gain": 1 - question.width_with_each(()) / now}
+        ),
+        question=question,
+    )  # fmt: skip
+
+
+def _grid(runs: Runs) -> Places:
+    """A rectangle of sizes and tokens around the runs."""
+    sizes, tokens = (
+        np.geomspace(values.min() / _BEYOND, values.max() * _BEYOND, _STEPS)
+        for values in (runs.params, runs.tokens)
+    )
+    params, of_tokens = (each.ravel() for each in np.meshgrid(sizes, tokens, indexing="ij"))
+    return Places(params=params, tokens=of_tokens, flops=np.asarray(runs.cost.flops(params, of_tokens)))
+
+
+def _dispensable(question: Question) -> NDArray[np.bool_]:
+    """Runs that could have been left out, (n,)."""
+    view, flops = question.expected, question.runs.flops
+    limit = 2 * np.log(_WIDER) + np.log(view.variances(view.start)[0])
+    kept = np.ones(len(flops), bool)
+    while kept.sum() > view.runs.shape[1] + 1:
+        rows = np.flatnonzero(kept)
+        with np.errstate(divide="ignore"):
+            after = np.log(view.take(kept).variances_without_each()[:, 0])
+        now = np.log(view.take(kept).variances(view.take(kept).start)[0])
+        price = np.where(after <= limit, np.maximum(after - now, 1e-12) / flops[rows], np.inf)
+        if not np.isfinite(price).any():
+            break
+        kept[rows[np.argmin(price)]] = False
+    return ~kept
