@@ -45,8 +45,9 @@ class SolverOptions:
         tolerance: Newton decrement, relative to the objective, at or below which a fit is certified; above
             1e-5 a decrement depends on the coordinates it is computed in, and says little.
         max_steps: steps after which a lane ends as MAX_STEPS.
-        precision: "mixed" (float32 steps, float64 finish and certificate; on CPUs, other laws than the
-            five-parameter one take float64 steps alone, which compile in half the time), "float64", or
+        precision: "mixed" (float32 steps, float64 finish and certificate; where float64 steps alone compile
+            in half the time and are nearly as fast, on GPUs and on CPUs for other laws than the
+            five-parameter one, it is these), "float64", or
             "float32" (steps in float32 only; the certificate is still computed in float64, and such steps
             end at a decrement of 1e-11 to 1e-7: with the default tolerance nothing is certified, give 1e-6).
         wide_start: begin with the quadratic zone as wide as the residuals and narrow it on the way; for
