@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,7 +11,10 @@ from scipy import stats
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
-from chinchilla_jax.solvers import SolverOptions
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.batch import Batch
+from chinchilla_jax.solvers.dispatch import solve_widths
+from chinchilla_jax.solvers.huber_scale import solve_huber_scale
 
 RESAMPLES = 150
 
@@ -156,6 +161,29 @@ def test_huber_scale_bootstrap_is_certified(runs: cj.Runs) -> None:
     boot = cj.bootstrap(runs, resamples=40, objective=cj.HuberScale(), point=None)
     assert boot.converged.mean() > 0.9
     assert boot.point.objective == cj.HuberScale()
+
+
+def test_few_calls_of_huber_scale_end_where_all_do(
+    runs: cj.Runs, weights: np.ndarray, plain: cj.BootstrapResult
+) -> None:
+    """A lane from the bound that has joined another is not narrowed again."""
+    problem = Problem(law=plain.point.model, design=plain.design, objective=cj.HuberScale())
+    batch = Batch.of(problem, weights[:20], 20)
+    lanes: list[int] = []
+
+    def counted(batch: Batch, *others: Any, **options: Any) -> Solution:
+        lanes[-1] += len(batch)
+        return solve_widths(batch, *others, **options)
+
+    def ends(few_calls: bool) -> Solution:
+        lanes.append(0)
+        starts = [plain.solution.theta[:20]]
+        return solve_huber_scale(batch, starts, solve_widths=counted, few_calls=few_calls)
+
+    every, few = ends(False), ends(True)
+    np.testing.assert_allclose(few.objective_value, every.objective_value, rtol=1e-12)
+    np.testing.assert_array_equal(few.status, every.status)
+    assert lanes[1] < 0.8 * lanes[0]
 
 
 def test_one_estimator_per_bootstrap(runs: cj.Runs, plain: cj.BootstrapResult) -> None:

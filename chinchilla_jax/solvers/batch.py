@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.solvers.drawn import Drawn, Weights, concatenated, sums
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+T = TypeVar("T")
+_BLOCK = 512  # lanes whose arrays (lanes, n, p) are in memory at a time
 _MANY = 8  # lanes of a data set from which its own arrays serve better than a copy for each lane
 
 
@@ -176,3 +180,19 @@ class Batch:
     @functools.cached_property
     def _stacked(self) -> Design:
         return Design.stacked([problem.design for problem in self.problems], self.condition)
+
+
+def in_blocks(
+    function: Callable[..., T], batch: Batch, *of_lanes: NDArray[Any], workers: int | None = 1
+) -> list[T]:
+    """`function` of blocks of the lanes and of what belongs to them (R, ...), on several threads."""
+    blocks = [slice(first, first + _BLOCK) for first in range(0, max(len(batch), 1), _BLOCK)]
+
+    def of_block(lanes: slice) -> T:
+        return function(batch[lanes], *(each[lanes] for each in of_lanes))
+
+    workers = min(workers or available_cores(), len(blocks))
+    if workers == 1:
+        return [of_block(lanes) for lanes in blocks]
+    with ThreadPoolExecutor(workers) as threads:
+        return list(threads.map(of_block, blocks))

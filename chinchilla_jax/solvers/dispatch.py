@@ -159,7 +159,12 @@ def solve_many(
         from chinchilla_jax.solvers.huber_scale import solve_huber_scale
 
         return solve_huber_scale(
-            batch, candidates, solve_widths=solve_widths, options=options, on_progress=on_progress
+            batch,
+            candidates,
+            solve_widths=solve_widths,
+            options=options,
+            on_progress=on_progress,
+            few_calls=_kernel(batch, options) is None,
         )
     if solver == "newton" and not batch.problems[0].raw:
         kernel = _kernel(batch, options)

@@ -22,6 +22,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Solution, SolverOptions
+from chinchilla_jax.solvers.batch import in_blocks
 from chinchilla_jax.solvers.certificate import degenerate
 from chinchilla_jax.solvers.least_absolute import least_absolute
 from chinchilla_jax.solvers.nearest_at_bound import nearest_at_bound
@@ -68,6 +69,7 @@ def solve_huber_scale(
     solve_widths: WidthSolver,
     options: SolverOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[int], None] | None = None,
+    few_calls: bool = False,
 ) -> Solution:
     """Fit every lane of a `HuberScale` objective; `decrement` is the dual's excess in a narrow zone.
 
@@ -80,6 +82,8 @@ def solve_huber_scale(
         solve_widths: fits the law under a Huber zone of given half-width in each lane.
         options: how hard to try.
         on_progress: called with the number of lanes just finished.
+        few_calls: whether a lane from the bound that joins another in the wide zone stops there. It would end
+            at the same point to rounding, and published numbers have that rounding.
     """
     size = batch.law.size
     if batch.n_runs < size:
@@ -98,8 +102,13 @@ def solve_huber_scale(
         # Another minimum may lie where a bounded coordinate (E) is zero.
         best = _best_of_each(found, fit)
         of_best = batch[best]
-        at_bound = paths.begun(of_best, nearest_at_bound(of_best, found.theta[best]))
+        at_bound = paths.begun(of_best, nearest_at_bound(of_best, found.theta[best], options.workers))
         new = np.flatnonzero(_elsewhere(at_bound, [found[best]]))
+        if few_calls and len(new):
+            # From there the zone is wider than from their start; in the same one, most join that lane.
+            widths = paths.first_widths(of_best[new], candidates[0][best[new]])
+            joined = paths.within(of_best[new], at_bound.theta[new], widths)
+            new = new[_elsewhere(joined, [known[0][best[new]]])]
         _compete(found, best[new], paths.finished(of_best[new], at_bound[new]))
     if on_progress is not None:
         on_progress(len(batch))
@@ -139,9 +148,16 @@ class _Paths:
 
     def begun(self, batch: Batch, theta: NDArray[np.float64]) -> Solution:
         """Ends in a wide zone of L lanes that begin at theta (L, p)."""
-        width = np.maximum(_CONTINUATION[0] * _mean_abs(batch, theta), 1e-12)
+        return self.within(batch, theta, self.first_widths(batch, theta))
+
+    def first_widths(self, batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Half-widths (L,) of the wide zones of lanes that begin at theta (L, p)."""
+        return np.maximum(_CONTINUATION[0] * _mean_abs(batch, theta), 1e-12)
+
+    def within(self, batch: Batch, theta: NDArray[np.float64], widths: NDArray[np.float64]) -> Solution:
+        """Ends of L lanes in zones of these half-widths (L,)."""
         first = dataclasses.replace(self.options, tolerance=1e-8)
-        return self.solve_widths(batch, theta, width, options=first, judged=False)
+        return self.solve_widths(batch, theta, widths, options=first, judged=False)
 
     def finished(self, batch: Batch, ends: Solution) -> Solution:
         """Minima of L lanes, with certificates, from their ends in a wide zone."""
@@ -198,7 +214,7 @@ class _Paths:
     ) -> Solution:
         """Least absolute deviations from near theta (L, p), optima in zones of this half-width (L,)."""
         objective, w = self.objective, _real(batch)
-        end = least_absolute(batch, theta, width)
+        end = least_absolute(batch, theta, width, self.options.workers)
         # No further up than where it began: a step may have led elsewhere.
         lower = _mean_abs(batch, end.theta) <= _mean_abs(batch, theta) * (1 + 1e-9)
         certified = end.certified & lower
@@ -260,7 +276,11 @@ def _real(batch: Batch) -> NDArray[np.float64]:
 
 def _mean_abs(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted mean of |r| over the runs with a weight; at the others a law may well overflow; (R,)."""
+    return np.concatenate(in_blocks(_mean_abs_of_block, batch, theta))
+
+
+def _mean_abs_of_block(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     w = _real(batch)
     total = w.sum(axis=1)
     residual = np.where(w > 0, batch.residuals(theta), 0.0)
-    return np.sum(w * np.abs(residual), axis=1) / np.where(total > 0, total, 1.0)
+    return np.asarray(np.sum(w * np.abs(residual), axis=1) / np.where(total > 0, total, 1.0))

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.solvers.batch import in_blocks
 from chinchilla_jax.solvers.constraint_rows import ConstraintRows
 from chinchilla_jax.solvers.reduced_system import ReducedSystem
 
@@ -42,7 +43,6 @@ _LONGEST = 0.2  # of a step, in standardised coordinates
 _LAST_STEP = 1e-9  # the error after a Newton step is about its square
 _VANISHED = 1e-50
 _LARGEST = 1e12  # of H in those coordinates: finite, whatever a law overflows to
-_LANES = 512  # at a time: their Jacobians are in memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,19 +64,22 @@ class LeastAbsolute:
     steps: NDArray[np.int32]
 
 
-def least_absolute(batch: Batch, theta: Floats, width: Floats) -> LeastAbsolute:
+def least_absolute(batch: Batch, theta: Floats, width: Floats, workers: int | None = 1) -> LeastAbsolute:
     """Go from near an optimum to it.
 
     Args:
         batch: R lanes of n runs, p parameters.
         theta: (R, p), optima of a Huber objective with a narrow zone.
         width: (R,) half-width of that zone: residuals inside are the candidates for zero.
+        workers: threads; None for one per available core.
     """
-    parts = []
-    for first in range(0, len(theta), _LANES):
-        lanes = slice(first, first + _LANES)
-        some = batch[lanes]
-        parts.append(_Lanes(some, _merged(some), theta[lanes], width[lanes]).solved())
+    parts = in_blocks(
+        lambda some, theta, width: _Lanes(some, _merged(some), theta, width).solved(),
+        batch,
+        theta,
+        width,
+        workers=workers,
+    )
     names = [field.name for field in dataclasses.fields(LeastAbsolute)]
     return LeastAbsolute(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

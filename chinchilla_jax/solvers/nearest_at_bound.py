@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.solvers.batch import in_blocks
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -19,13 +21,20 @@ _STEPS = 15  # a start, not an optimum
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-9, 1e6
 
 
-def nearest_at_bound(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+def nearest_at_bound(
+    batch: Batch, theta: NDArray[np.float64], workers: int | None = 1
+) -> NDArray[np.float64]:
     """Theta (R, p) with the bounded coordinates of the law at zero and the others fitted again.
 
     Args:
         batch: the lanes.
         theta: (R, p) to begin with.
+        workers: threads; None for one per available core.
     """
+    return np.concatenate(in_blocks(_nearest, batch, theta, workers=workers))
+
+
+def _nearest(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     free = np.ones(theta.shape[1], bool)
     free[list(batch.law.bounded)] = False
     theta = np.where(free & np.isfinite(theta), theta, 0.0)
