@@ -59,6 +59,7 @@ def test_forms():
     found = strict_json(done(*FORMS, "--json"))
     assert found["objective"] == "squared" and found["method"] == "centred"
     assert [fit["form"] for fit in found["fits"]] == ["chinchilla", "equal_exponents"]
+    assert all(fit["goodness"]["r_squared"] > 0.9 for fit in found["fits"])
     expected = cj.fit(cj.load_runs("chinchilla"), "equal_exponents", objective=Squared())
     assert found["fits"][1]["objective_value"] == pytest.approx(expected.objective_value, rel=1e-9)
     assert len(found["comparison"]) == 2 and len(found["sentences"]) == 1

@@ -97,6 +97,8 @@ def test_a_crossing_is_where_the_losses_agree():
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert np.isnan(first_crossing(np.ones((1, 400)), grid)[0])
     assert np.isfinite(first_crossing(np.array([[-1.0, np.inf, np.inf]]), grid[:3])[0])
+    assert first_crossing(np.array([[1.0, 0.0, -1.0]]), grid[:3])[0] == grid[1]
+    assert np.isnan(first_crossing(np.zeros((1, 3)), grid[:3])[0])
 
 
 def test_compute_of_recipes_is_6nd_and_it_is_said():
@@ -298,11 +300,17 @@ def test_the_command_splits_a_table_draws_and_prints_json(files, tmp_path, capsy
     table = pd.concat([pd.read_csv(files / f"{name}.csv").assign(recipe=name) for name in names])
     table.to_csv(tmp_path / "all.csv", index=False)
     common = ["compare", str(tmp_path / "all.csv"), "--by", "recipe", "--resamples", "50", "--flops", "1e20"]
-    assert main([*common, "--figures", str(tmp_path)]) == 0
+    page = tmp_path / "page.html"
+    assert main([*common, "--figures", str(tmp_path), "--page", str(page)]) == 0
     out = capsys.readouterr().out
     assert "which is best" in out
     assert "in common?" in out
     assert (tmp_path / "recipes.png").exists()
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>new and other against old</h1>" in text
+    for anchor in ("multipliers", "crossings", "ranking", "parameters", "curve", "run"):
+        assert f'<section id="{anchor}">' in text
+    assert text.count("data:image/png") == 1
     assert main([*common, "--json"]) == 0
     fields = json.loads(capsys.readouterr().out)
     assert list(fields["recipes"]) == list(names)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import chinchilla_jax as cj
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax.fitting.doubts import judge_fit
-from chinchilla_jax.fitting.run_off import RunOff, run_off_warnings, run_offs
+from chinchilla_jax.fitting.run_off import RunOff, _change, run_off_warnings, run_offs
 from chinchilla_jax.laws import LAWS, from_function
 from chinchilla_jax.solvers import Problem, Status
 
@@ -107,3 +107,7 @@ def test_farseer_runs_off_on_the_240_runs():
     found = cj.fit(cj.load_runs("chinchilla"), "farseer")
     assert found.status is Status.UNIDENTIFIED
     assert "without limit" in found.reason and "falls to zero" in found.reason
+
+
+def test_a_parameter_that_falls_from_the_largest_number_to_none_has_a_size_of_change():
+    assert _change(1e300, 0.0) == pytest.approx(-600 * math.log(10))

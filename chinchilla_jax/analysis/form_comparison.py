@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.analysis.comparable_laws import comparable_laws
-from chinchilla_jax.analysis.form_sentences import sentence
+from chinchilla_jax.analysis.form_result import COMPARISON_METHODS, LIMITS, FormComparison
 from chinchilla_jax.analysis.form_store import FormParts
 from chinchilla_jax.analysis.held_out import held_out_errors, scores
 from chinchilla_jax.analysis.joint_limits import best_set, interval, joint_limits
@@ -47,7 +46,8 @@ from chinchilla_jax.analysis.work_records import objective_record, resampling_re
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto, resolve_scheme
 from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS
-from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, require_weights
+from chinchilla_jax.bootstrapping.schemes import Cluster, require_weights
+from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.point_fit import fit_problem, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import FitResult, require_estimate
@@ -56,82 +56,12 @@ from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
 
 Floats = NDArray[np.float64]
 
-COMPARISON_METHODS = ("centred", "basic", "percentile")
-LIMITS = ("low", "high", "joint_low", "joint_high")
 _STARTS = 32  # of the fits to all runs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FormComparison:
-    """What `compare_forms` found.
-
-    Attributes:
-        table: one row per split and form: split, form, n_parameters, n_held_out, error (mean absolute log
-            error out of sample), error_low, error_high, difference (from the reference form; positive is
-            worse), low, high (its interval), joint_low, joint_high (intervals of all forms of the split that
-            hold together), p_best (model confidence set: the form may be the best where this is at least
-            1 - level), n_resamples (of both forms), of_resamples (asked for), n_failed. NaN where there is
-            none: an error where some part has no optimum, an interval where fewer than `fewest` resamples are
-            left.
-        reference: name of the form that others are compared with.
-        objective: what every fit minimised; where its delta was "auto", that of the reference form.
-        level: mass of the intervals.
-        method: one of `COMPARISON_METHODS`.
-        scheme: how the runs were resampled, but for splits by groups.
-        dependence: what was measured where "auto" chose it, or None.
-        fits: the fit of every form to all runs, certified or not.
-        scores: by split, then by form: the error on the runs, then on each resample, (1 + R,).
-        left_out: forms, splits, and forms in a split, that were not compared, and why, one sentence each.
-        warnings: of the reference's fit to all runs and of the resampling, one sentence each.
-    """
-
-    table: pd.DataFrame
-    reference: str
-    objective: Objective
-    level: float
-    method: str
-    scheme: Scheme = dataclasses.field(default_factory=Pairs)
-    dependence: Dependence | None = None
-    fits: tuple[FitResult, ...] = ()
-    scores: Mapping[str, Mapping[str, Floats]] = dataclasses.field(default_factory=dict, repr=False)
-    left_out: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def pairs(self) -> pd.DataFrame:
-        """Every two forms: split, form, other, difference (of errors; positive is worse than the other).
-
-        Then low, high and, holding for all pairs of a split together, joint_low, joint_high.
-        """
-        import pandas as pd
-
-        rows: list[dict[str, object]] = []
-        for split, of_form in self.scores.items():
-            named = list(itertools.combinations(of_form, 2))
-            values = [of_form[one] - of_form[other] for one, other in named]
-            if not named:
-                continue
-            limits = joint_limits(np.stack(values, axis=1), self.level, self.method).T
-            for (one, other), value, of_pair in zip(named, values, limits, strict=True):
-                numbers = dict(zip(LIMITS, of_pair, strict=True))
-                rows.append({"split": split, "form": one, "other": other, "difference": value[0], **numbers})
-        return pd.DataFrame(rows, columns=["split", "form", "other", "difference", *LIMITS])
-
-    @property
-    def sentences(self) -> list[str]:
-        """What the table says, one sentence for each split."""
-        return [
-            sentence(group, self.reference, self.level)
-            for _, group in self.table.groupby("split", sort=False)
-        ]
 
 
 def compare_forms(
@@ -284,7 +214,7 @@ def _fit_all(
         fit_problem(dataclasses.replace(each, objective=common), weights, starts=_STARTS, options=wide)
         for each in problems
     ]
-    return fits, common
+    return [dataclasses.replace(each, goodness=goodness_of(each, runs)) for each in fits], common
 
 
 def _reference(runs: Runs, fits: Sequence[FitResult], reference: Law | str | None) -> FitResult:

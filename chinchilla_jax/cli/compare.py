@@ -94,6 +94,7 @@ def _at(
 @law_options
 @objective_options
 @figures_option
+@click.option("--page", metavar="FILE", help="Write the comparison as one HTML page: a path or URL.")
 @output_options
 def compare_command(
     data: tuple[str, ...],
@@ -112,6 +113,7 @@ def compare_command(
     law: Law,
     objective: Objective | str,
     figures: str | None,
+    page: str | None,
     as_json: bool,
 ) -> None:
     """Compare recipes: how many times the compute one saves.
@@ -142,6 +144,10 @@ def compare_command(
         }
 
         save_figures([("recipes", plot_recipes(found.curve, found.losses, counted, level=level))], figures)
+    if page is not None:
+        from chinchilla_jax.report import write_comparison
+
+        write_comparison(found, page)
     if as_json:
         output.print_json(_fields(found, resamples, seed))
     else:

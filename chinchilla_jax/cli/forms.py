@@ -313,9 +313,12 @@ def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], largest: fl
     output.echo()
     headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
     output.print_table(
-        ["form", "p", "objective", "status", *headers],
+        ["form", "p", "objective", "scale %", "R2", "status", *headers],
         (
-            [fit.model.name, fit.model.size, fit.objective_value, fit.status.name, *_ratios(fit, flops)]
+            [
+                *(fit.model.name, fit.model.size, fit.objective_value, *_goodness(fit), fit.status.name),
+                *_ratios(fit, flops),
+            ]
             for fit in fits
         ),
         doubts=[_doubt(fit, flops) for fit in fits],
@@ -345,6 +348,12 @@ def _print_comparison(comparison: FormComparison, left_out: list[str]) -> None:
     for why in every:
         output.print_paragraph(f"left out: {why}")
     output.print_warnings(comparison.warnings)
+
+
+def _goodness(fit: FitResult) -> list[str]:
+    """Residual scale in per cent and R2 of ln L; "-" without an estimate."""
+    found = fit.goodness
+    return ["-", "-"] if found is None else [f"{found.scale_percent:.3g}", f"{found.r_squared:.5g}"]
 
 
 def _ratios(fit: FitResult, budgets: tuple[float, ...]) -> list[float]:
@@ -377,6 +386,7 @@ def _fit_fields(fit: FitResult, budgets: tuple[float, ...], largest: float | Non
         "source": fit.model.source,
         "parameters": fit.parameters if fit.status.certified else None,
         "objective_value": fit.objective_value,
+        "goodness": fit.goodness and fit.goodness.as_dict(),
         "status": fit.status.name,
         "certificate": fit.certificate.value,
         "n_starts": fit.starts.n,

@@ -59,17 +59,24 @@ def page_figures(facts: Facts) -> dict[str, PageFigure]:
             continue
         if not content.startswith(_PNG) or len(content) < 24:
             continue
-        width, height = struct.unpack(">II", content[16:24])
-        found[name] = PageFigure(
-            name=name,
-            source="data:image/png;base64," + base64.b64encode(content).decode("ascii"),
-            width=width,
-            height=height,
-            caption=caption(name, facts) if drawn else _unknown(name),
-            vector=f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in (derived.drawn if drawn else ()) else "",
-            drawn=drawn,
-        )
+        vector = f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in (derived.drawn if drawn else ()) else ""
+        words = caption(name, facts) if drawn else _unknown(name)
+        found[name] = dataclasses.replace(inline_figure(name, content, words), vector=vector, drawn=drawn)
     return found
+
+
+def inline_figure(name: str, content: bytes, words: str) -> PageFigure:
+    """A PNG picture for the page, with its caption."""
+    width, height = struct.unpack(">II", content[16:24])
+    return PageFigure(
+        name=name,
+        source="data:image/png;base64," + base64.b64encode(content).decode("ascii"),
+        width=width,
+        height=height,
+        caption=words,
+        vector="",
+        drawn=True,
+    )
 
 
 def _unknown(name: str) -> str:

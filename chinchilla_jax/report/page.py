@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,7 @@ def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Pa
     base = _way(study.directory, folder)
     if not base and name == PAGE:
         return write_page(study, look(study.directory, study.info))
-    content = _encoded(render(study, base))
-    if not isinstance(folder, LocalDirectory):
-        folder.write(name, content)
-        return folder.at(name)
-    target = folder.path / name
-    with atomic_write(target) as stream:
-        stream.write(content)
-    return target
+    return write_text(folder, name, render(study, base))
 
 
 def write_page(study: Study, now: Derived) -> Path | str:
@@ -71,6 +65,18 @@ def write_page(study: Study, now: Derived) -> Path | str:
     directory.write(PAGE, content, checked_later=True)
     write_derived(directory, now.figures, Page(now.page_inputs, drawn_by(), checksum(content)))
     return directory.path / PAGE if isinstance(directory, LocalDirectory) else directory.at(PAGE)
+
+
+def write_text(folder: Directory, name: str, page: str) -> Path | str:
+    """Write a page, or replace it; the file, as a path or a URL."""
+    content = _encoded(page)
+    if not isinstance(folder, LocalDirectory):
+        folder.write(name, content)
+        return folder.at(name)
+    target = folder.path / name
+    with atomic_write(target) as stream:
+        stream.write(content)
+    return target
 
 
 def _encoded(page: str) -> bytes:
@@ -93,18 +99,33 @@ def render(study: Study, base: str = "") -> str:
 
 
 def _rendered(facts: Facts, base: str) -> str:
+    return fill("page.html", _context(facts), base)
+
+
+def fill(template: str, context: Mapping[str, Any], base: str = "") -> str:
+    """A page of this room's look, from one of its templates.
+
+    Args:
+        template: a file of the assets.
+        context: what it shows.
+        base: as in `render`.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
     try:
         import jinja2  # noqa: F401
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
-    return str(_template().render(_context(facts), base=base))
+    own = {"css": _asset("page.css"), "js": _asset("page.js"), "base": base}
+    return str(_environment().get_template(template).render(context, **own))
 
 
 @functools.cache
-def _template() -> Any:
+def _environment() -> Any:
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         # Whatever a user's file contains is text on the page, never markup.
         autoescape=True,
@@ -113,7 +134,6 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
 
 
 def _visible(value: Any) -> Any:
@@ -184,8 +204,6 @@ def _context(facts: Facts) -> dict[str, Any]:
         "other_tables": tables.other_tables(facts),
         "command": study_command(study.spec),
         "spec_toml": spec_toml(study.spec),
-        "css": _asset("page.css"),
-        "js": _asset("page.js"),
     }
 
 

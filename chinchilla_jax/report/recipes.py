@@ -1,0 +1,228 @@
+"""The page of a comparison of recipes: one self-contained file with its figure and its tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chinchilla_jax import __version__
+from chinchilla_jax._util.directories import open_file
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.plots.planning import plot_recipes
+from chinchilla_jax.plots.save import figure_files
+from chinchilla_jax.report.figures import inline_figure
+from chinchilla_jax.report.page import fill, write_text
+from chinchilla_jax.report.tables import page_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.planning import Comparison
+    from chinchilla_jax.report.tables import PageTable
+
+_PICTURE = "recipes"
+
+
+def write_comparison(found: Comparison, path: str | os.PathLike[str]) -> Path | str:
+    """Write the page of a comparison.
+
+    Args:
+        found: what `cj.compare` returned.
+        path: the file to write or replace, or its URL.
+
+    Returns:
+        The file: a path, or a URL.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+        OSError: the file cannot be written.
+    """
+    folder, name = open_file(path)
+    return write_text(folder, name, render_comparison(found))
+
+
+def render_comparison(found: Comparison) -> str:
+    """The page as text."""
+    names, several = list(found.runs), len(found.runs) > 2
+    counted = int(found.laws.counted.sum())
+    interval = f"{found.level:.0%} percentile interval over {counted:,} resamples"
+    sections = [
+        _section("multipliers", "Compute multipliers", [_multipliers(found, interval), _losses(found)]),
+        _section("crossings", "Where they cross", [_crossings(found)]),
+    ]
+    sections[0]["figures"] = [_picture(found, interval)]
+    if several:
+        sections.append(_section("ranking", "Which is best", _ranking(found)))
+    if found.places is not None:
+        sections.append(_section("places", "At fixed runs", [_places(found)]))
+    sections.append(_section("parameters", "Parameters", _parameters(found)))
+    sections.append(_section("curve", "The whole curve", [_curve(found)]))
+    budgets = "6 N D" if found.along_6nd else "the FLOP of the tables"
+    shared = found.laws.shared
+    return fill(
+        "recipes.html",
+        {
+            "title": f"{list_text(names[1:])} against {found.baseline}",
+            "description": found.sentences[0],
+            "about": f"{len(names)} recipes, {counted:,} resamples of each",
+            "version": __version__,
+            "answer": found.sentences,
+            "warnings": found.warnings,
+            "sections": sections,
+            "recipes": _recipes(found),
+            "run": [
+                ("Baseline", found.baseline),
+                ("Compute", budgets),
+                ("Resampling", found.laws.pairing),
+                ("In common", "nothing" if shared is None else f"parameters: {shared}"),
+                ("Intervals", interval),
+            ],
+        },
+    )
+
+
+def _section(id: str, title: str, tables: list[PageTable]) -> dict[str, Any]:
+    return {"id": id, "title": title, "figures": [], "lines": [], "tables": tables}
+
+
+def _picture(found: Comparison, interval: str) -> Any:
+    counted = {
+        name: dataclasses.replace(runs, flops=found.compute[name]) for name, runs in found.runs.items()
+    }
+    drawn = plot_recipes(found.curve, found.losses, counted, level=found.level)
+    ((_, content),) = figure_files([(_PICTURE, drawn)], dpi=150, formats=("png",))
+    return inline_figure(
+        _PICTURE,
+        content,
+        f"How many times the compute {found.baseline} needs for the loss of each recipe, and the compute-"
+        f"optimal losses beside the runs: {interval}, and band that holds whole curves.",
+    )
+
+
+def _recipes(found: Comparison) -> PageTable:
+    import pandas as pd
+
+    rows = []
+    for name, runs in found.runs.items():
+        fit = found.laws.fits.get(name)
+        good = None if fit is None else fit.goodness
+        lack = None if good is None else good.lack_of_fit
+        rows.append(
+            {
+                "recipe": name,
+                "runs": len(runs),
+                "least FLOP": float(found.compute[name].min()),
+                "largest FLOP": float(found.compute[name].max()),
+                "residual scale %": None if good is None else good.scale_percent,
+                "R2 of ln L": None if good is None else good.r_squared,
+                "farthest run": "" if good is None else f"{good.largest_row}, {good.largest_percent:+.3g}%",
+                "lack of fit p": None if lack is None else lack.p,
+                "hash of the data": runs.data_hash,
+            }
+        )
+    return page_table(
+        pd.DataFrame(rows),
+        id="recipes",
+        title="Recipes",
+        caption="Their runs, and how well the law describes them.",
+    )
+
+
+def _multipliers(found: Comparison, interval: str) -> PageTable:
+    columns = ["recipe", "flops", "multiplier", "low", "high", "adjusted_low", "adjusted_high", "better"]
+    return page_table(
+        found.table[columns].assign(doubt=found.doubts),
+        id="multipliers-table",
+        title="Times the compute that the baseline needs",
+        caption=f"For the same compute-optimal loss, with the {interval}. Adjusted limits hold for all rows "
+        "at once; better is the share of the resamples in which the recipe is.",
+    )
+
+
+def _losses(found: Comparison) -> PageTable:
+    columns = ["recipe", "flops", "loss", "baseline_loss", "difference", "difference_low", "difference_high"]
+    return page_table(
+        found.table[columns],
+        id="losses",
+        title="Compute-optimal losses",
+        caption=f"And their difference from that of {found.baseline}, in nats per token.",
+    )
+
+
+def _crossings(found: Comparison) -> PageTable:
+    return page_table(
+        found.crossings,
+        id="crossings-table",
+        title="Budgets at which the better recipe changes",
+        caption="The first in the range of the figure: of the fits, and of the resamples that cross; share "
+        "is how many of them do.",
+    )
+
+
+def _ranking(found: Comparison) -> list[PageTable]:
+    assert found.ranking is not None and found.leads is not None
+    return [
+        page_table(
+            found.ranking,
+            id="ranking-table",
+            title="Probability of being best and second",
+            caption="Shares of the resamples. A recipe may be the best unless another is better with "
+            "simultaneous confidence over all pairs.",
+        ),
+        page_table(
+            found.leads,
+            id="leads",
+            title="Leads of the best over the second",
+            caption="As multipliers of compute; corrected is less what choosing the best of several adds, "
+            "and the interval is of that.",
+        ),
+    ]
+
+
+def _places(found: Comparison) -> PageTable:
+    assert found.places is not None
+    return page_table(
+        found.places,
+        id="places-table",
+        title="Fixed runs",
+        caption="Loss and its difference, and the multiplier at the same tokens per parameter and at the "
+        "same size.",
+    )
+
+
+def _parameters(found: Comparison) -> list[PageTable]:
+    tables = [
+        page_table(
+            found.parameters,
+            id="parameters-table",
+            title="Parameters side by side",
+            caption=f"With intervals of their differences from those of {found.baseline}.",
+        )
+    ]
+    if found.sharing:
+        tables.append(
+            page_table(
+                _sharing(found),
+                id="sharing",
+                title="What the recipes could have in common",
+                caption="Wald tests on the resamples; a small p rejects.",
+            )
+        )
+    return tables
+
+
+def _sharing(found: Comparison) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([dataclasses.asdict(test) for test in found.sharing])
+
+
+def _curve(found: Comparison) -> PageTable:
+    return page_table(
+        found.curve,
+        id="curve-table",
+        title="Multipliers by budget",
+        caption="What the figure shows.",
+    )
