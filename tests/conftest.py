@@ -31,6 +31,16 @@ def pytest_xdist_make_scheduler(config, log):
     return WorkStealingScheduling(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_programs():
+    """Tables of up to 256 runs share the programs of XLA, each of which takes seconds to compile."""
+    from chinchilla_jax.solvers.jax_newton import compiled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_LEAST_RUNS", 256)
+        yield
+
+
 HOSTILE_NAME = '<img src=x onerror=alert(1)> & "quoted" {{ 7*7 }} </script>'.replace("/", "") + ".csv"
 
 

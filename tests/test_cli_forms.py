@@ -17,7 +17,6 @@ FORMS = ("forms", "chinchilla", "--law", "equal_exponents", "--split", "runs", "
     ("law", "objective"),
     [
         ("kaplan", "huber"),
-        pytest.param("broken", "squared", marks=pytest.mark.slow),
         pytest.param("equal_exponents", "huber_scale", marks=pytest.mark.slow),
         pytest.param("fixed_floor", "asymmetric", marks=pytest.mark.slow),
     ],

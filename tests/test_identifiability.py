@@ -38,7 +38,7 @@ def fresh_seed():
 @pytest.mark.parametrize("kind", TOGETHER)
 def test_tables_whose_terms_go_together_are_never_certified_without_a_warning(kind):
     seed = fresh_seed()
-    for number in range(6):
+    for number in range(3):
         fit = cj.fit(TOGETHER[kind]([seed, number]), starts=64)
         if "jitter" not in kind:
             assert fit.status is Status.UNIDENTIFIED, (seed, number)
@@ -53,9 +53,9 @@ def test_tables_whose_terms_go_together_are_never_certified_without_a_warning(ki
 @pytest.mark.parametrize("kind", HEALTHY)
 def test_healthy_tables_are_certified_and_hardly_ever_warned(kind):
     seed = fresh_seed()
-    fits = [cj.fit(HEALTHY[kind]([seed, number]), starts=64) for number in range(25)]
+    fits = [cj.fit(HEALTHY[kind]([seed, number]), starts=64) for number in range(10)]
     assert [number for number, fit in enumerate(fits) if not fit.status.certified] == [], seed
-    assert sum(bool(fit.warnings) for fit in fits) <= 6, seed
+    assert sum(bool(fit.warnings) for fit in fits) <= 4, seed
 
 
 def test_the_twins_of_one_table_predict_the_same_and_prescribe_differently():
@@ -169,7 +169,7 @@ ODD = {**TOGETHER, **HEALTHY, "no floor": lambda seed: without_floor(seed, n=24)
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(kind=st.sampled_from(sorted(ODD)), seed=st.integers(0, 2**31), delta=st.sampled_from([1e-3, 0.01]))
 def test_one_table_has_one_status(kind, seed, delta):
     """Whichever command fits it."""
@@ -205,7 +205,7 @@ LAW = cj.ScalingLaw(E=1.8, A=450.0, B=2100.0, alpha=0.345, beta=0.367)
 def test_few_runs_that_carry_the_law_raise_no_alarm(delta):
     """A rival with an objective many times higher, all of it in three runs, is no rival."""
     seed = fresh_seed()
-    for number in range(6):
+    for number in range(3):
         fit = cj.fit(at_ratios([seed, number], second=200.0, every=1, extra=3), delta=delta)
         assert fit.status is Status.CONVERGED, (seed, number)
         assert not any("another law" in warning for warning in fit.warnings), (seed, number, fit.warnings)
@@ -247,7 +247,8 @@ def test_the_remedy_is_stable_and_is_enough(noise):
     tables = [at_ratios([seed, 100 + k], 20 / root, 20 * root, noise=noise) for k in range(20)]
     budget = 10 * max(tables[0].flops)
     right = float(LAW.tokens_per_param(budget))
-    found = [float(cj.fit(runs, starts=64).law.tokens_per_param(budget)) for runs in tables]
+    fits = [cj.fit(runs, starts=64, delta=1.345 * noise) for runs in tables]
+    found = [float(fit.law.tokens_per_param(budget)) for fit in fits]
     assert np.mean(np.abs(np.log(np.array(found) / right)) < np.log(2)) >= 0.6, seed
 
 

@@ -1,5 +1,6 @@
 """The kernel for CPUs: its arithmetic against NumPy, its results against slower ways to them."""
 
+import functools
 import os
 from unittest import mock
 
@@ -259,6 +260,11 @@ def test_fractional_weights_are_weights():
     assert (check.definite & (check.decrement <= 1e-12)).all()
 
 
+@functools.partial(jax.jit, static_argnames="width")
+def bits_by_jax(key, ids, width):
+    return jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (width,), "uint32"))(ids)
+
+
 @given(seed=st.integers(0, 2**32 - 1), stream=st.sampled_from([0, 3, 20]), first=st.integers(0, 2**32 - 5))
 @settings(max_examples=10)
 @pytest.mark.slow
@@ -267,9 +273,8 @@ def test_random_bits_and_counts_are_those_of_jax(seed, stream, first):
     ids = np.arange(first, first + 5).astype(np.uint32)
     with jax.threefry_partitionable(True):
         stream_key = jax.random.fold_in(jax.random.key(np.uint32(seed), impl="threefry2x32"), stream)
-        keys = [jax.random.fold_in(stream_key, i) for i in ids]
         for width in (7, 240):
-            bits = np.stack([jax.random.bits(key, (width,), "uint32") for key in keys])
+            bits = np.asarray(bits_by_jax(stream_key, ids, width))
             runs = (bits.astype(np.uint64) * width >> 32).astype(np.int64)
             counts = np.stack([np.bincount(row, minlength=width) for row in runs])
             for engine in ("auto", "xla"):

@@ -237,13 +237,18 @@ def nearly_exact(noise):
     return Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
 
 
-@pytest.mark.parametrize("engine", ["lanes", pytest.param("xla", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e-8, 1e-6])
+@pytest.mark.parametrize(
+    ("noise", "engine"),
+    [
+        *((noise, "lanes") for noise in (1e-12, 1e-10, 1e-8, 1e-6)),
+        *(pytest.param(noise, "xla", marks=pytest.mark.slow) for noise in (1e-12, 1e-8)),
+    ],
+)
 def test_residuals_near_rounding_are_still_fitted(noise, engine):
     # float32 gets stuck here: a start that restarts in float64 is not thereby beaten, and a step that raises
     # the value within the rounding of the residuals has not failed.
-    found = bootstrap(nearly_exact(noise), resamples=120, options=SolverOptions(engine=engine))
-    assert found.counts()["CONVERGED"] == 120
+    found = bootstrap(nearly_exact(noise), resamples=40, options=SolverOptions(engine=engine))
+    assert found.counts()["CONVERGED"] == 40
     assert np.abs(found.laws.alpha - 0.35).max() < 1e4 * noise + 1e-9
 
 
@@ -259,25 +264,22 @@ def test_float32_certifies_what_it_can(engine):
 
 
 ON_DEVICES = """
-import jax, sys, numpy as np, chinchilla_jax as cj
+import jax, numpy as np, chinchilla_jax as cj
 options = cj.SolverOptions(engine="xla")
 point = cj.fit(cj.load_runs("chinchilla"), starts=4)
 boot = cj.bootstrap(cj.load_runs("chinchilla"), resamples=45, point=point, options=options)
 columns = [boot.laws.A, boot.laws.beta, boot.objective_value, boot.decrement, boot.steps.astype(float)]
-sys.stdout.write(f"{jax.local_device_count()} {np.stack(columns).tobytes().hex()}")
+print(jax.local_device_count(), np.stack(columns).tobytes().hex())
 """
-
-
-def on_devices(count):
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
-    command = [sys.executable, "-c", ON_DEVICES]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    devices, numbers = found.split()
-    assert int(devices) == count
-    return numbers
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="host devices are made, others are not")
 @pytest.mark.slow
-def test_any_number_of_devices_gives_the_same_bits():
-    assert on_devices(1) == on_devices(2) == on_devices(8)
+def test_any_number_of_devices_gives_the_same_bits(capsys):
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    command = [sys.executable, "-c", ON_DEVICES]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    exec(ON_DEVICES, {})
+    here = capsys.readouterr().out
+    assert (found.split()[0], here.split()[0]) == ("8", "1")
+    assert found.split()[1] == here.split()[1]

@@ -219,9 +219,9 @@ def test_m_out_of_n_on_few_runs():
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["pairs", "bayesian", "wild", "residual", "m_out_of_n"])
 def test_schemes_cover(scheme):
-    """80% intervals on 100 data sets of 100 resamples of 20 runs: within ten points, which is three sigma."""
+    """80% intervals on 40 data sets of 100 resamples of 20 runs: within twelve points, over two sigma."""
     runs, hits = isoflop(noise=0.0), []
-    for number in range(100):
+    for number in range(40):
         error = 0.005 * np.random.default_rng([5, number]).standard_normal(len(runs))
         data = cj.Runs(runs.params, runs.tokens, runs.flops, runs.loss * np.exp(error))
         point = cj.fit(data, objective=cj.Huber(delta=6.7e-3), starts=8)
@@ -231,4 +231,4 @@ def test_schemes_cover(scheme):
         table = boot.interval(0.8).set_index("parameter")
         for name in ("alpha", "beta"):
             hits.append(table.loc[name, "low"] <= getattr(TRUTH, name) <= table.loc[name, "high"])
-    assert np.mean(hits) == pytest.approx(0.8, abs=0.1)
+    assert np.mean(hits) == pytest.approx(0.8, abs=0.12)
