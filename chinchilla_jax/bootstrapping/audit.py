@@ -19,10 +19,11 @@ import numpy as np
 
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.scouting import exceeds
-from chinchilla_jax.solvers import Solution, solve
+from chinchilla_jax.solvers import Solution
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.drawn import concatenated
 from chinchilla_jax.solvers.pool_starts import PoolStarts
+from chinchilla_jax.solvers.requests import alone, ask_each
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def audit(fitter: ResampleFitter, solution: Solution, weights_of: Callable[[slic
 
 def _searched(fitter: ResampleFitter, weights: Weights) -> Solution:
     """The best fit of each of these weights (R, n) from near and far."""
-    problem, options = fitter.problem, fitter.options
+    problem = fitter.problem
     starts = fitter.starts(weights)
     assert not isinstance(starts, PoolStarts)
-    near = [solve(problem, weights, start, options=options) for start in starts]
+    near = alone(ask_each(problem, weights, starts, fitter.options))
     spread = problem.law.starts(
         problem.design, _SPREAD if has_kernel(problem.law, problem.objective) else _SPREAD_SLOW
     )

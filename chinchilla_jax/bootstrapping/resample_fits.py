@@ -24,7 +24,7 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, che
 from chinchilla_jax.solvers.dispatch import device_draws
 from chinchilla_jax.solvers.drawn import Drawn
 from chinchilla_jax.solvers.pool_starts import PoolStarts
-from chinchilla_jax.solvers.requests import Asking, Request, alone
+from chinchilla_jax.solvers.requests import Asking, Request, alone, ask_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -175,18 +175,15 @@ class ResampleFitter:
         """
         assert self.recipe is not None
         first = min(self.recipe.ranks, len(starts))
-        ends = []
-        for start in starts[:first]:
-            ends.append((yield self._request(weights, start)))
+        ends = yield from ask_each(self.problem, weights, starts[:first], self.options)
         if self.recipe.far is not None:
             ends += yield from self.ask_from_afar(weights, self.recipe.far)
         best = Solution.best_of(ends)
         left = np.flatnonzero(differ(np.array([end.objective_value for end in ends]), weights))
         if len(left) and len(starts) > first:
-            more = [best[left]]
-            for start in starts[first:]:
-                more.append((yield self._request(weights[left], start[left])))
-            best.put(left, Solution.best_of(more))
+            others = [start[left] for start in starts[first:]]
+            more = yield from ask_each(self.problem, weights[left], others, self.options)
+            best.put(left, Solution.best_of([best[left], *more]))
         if on_progress is not None:
             on_progress(len(weights))
         return best
@@ -200,10 +197,8 @@ class ResampleFitter:
         steps = min(self.options.max_steps, _FAR_STEPS)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
         lanes = (len(weights), starts.shape[1])
-        ends = []
-        for start in starts:
-            ends.append((yield self._request(weights, np.broadcast_to(start, lanes), wide)))
-        return ends
+        of_lanes = [np.broadcast_to(start, lanes) for start in starts]
+        return (yield from ask_each(self.problem, weights, of_lanes, wide))
 
     def _ask_rest_of_pool(self, found: Solution, weights: Weights) -> Asking[None]:
         """Fit lanes without a certificate from every other optimum known."""
@@ -215,13 +210,8 @@ class ResampleFitter:
                 break
             some = np.asarray(weights[left])
             start = best_of_pool(self.problem, some, pool, ranks=rank + 1)[rank]
-            again = yield self._request(some, start)
+            again = yield Request(problem=self.problem, weights=some, starts=[start], options=self.options)
             found.put(left, Solution.best_of([found[left], again]))
-
-    def _request(
-        self, weights: Weights, start: NDArray[np.float64], options: SolverOptions | None = None
-    ) -> Request:
-        return Request(problem=self.problem, weights=weights, starts=[start], options=options or self.options)
 
 
 def fit_all(

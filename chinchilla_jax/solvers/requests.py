@@ -87,6 +87,40 @@ class Request:
 Asking = Generator[Request, Solution, T]
 
 
+def ask_each(
+    problem: Problem,
+    weights: Weights,
+    starts: Sequence[NDArray[np.float64]],
+    options: SolverOptions = DEFAULT_OPTIONS,
+) -> Asking[list[Solution]]:
+    """Fit every lane from each of several starts, each to its end.
+
+    One call of a device, which gains nothing from many small ones; on the host one for each start.
+
+    Args:
+        problem: what is fitted; n runs, p parameters.
+        weights: (R, n).
+        starts: K of them, each (R, p).
+        options: how hard to try.
+    """
+    law, objective = problem.law, problem.objective
+    if isinstance(objective, HuberScale) or not on_device(law, objective, "newton", options.engine):
+        ends = []
+        for start in starts:
+            ends.append((yield Request(problem=problem, weights=weights, starts=[start], options=options)))
+        return ends
+    if not starts:
+        return []
+    found = yield Request(
+        problem=problem,
+        weights=weights,
+        row=np.tile(np.arange(len(weights)), len(starts)),
+        starts=[np.concatenate(starts)],
+        options=options,
+    )
+    return [found[first : first + len(weights)] for first in range(0, len(found), len(weights))]
+
+
 def alone(procedure: Asking[T]) -> T:
     """The result of one procedure."""
     return side_by_side([procedure])[0]
