@@ -37,7 +37,7 @@ from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
 from chinchilla_jax.solvers.jax_newton.places import Layout
 from chinchilla_jax.solvers.jax_newton.shapes import arguments
 from chinchilla_jax.solvers.jax_newton.verdicts import verdicts
-from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, chosen, members_of
+from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, chosen, lowest, members_of
 from chinchilla_jax.solvers.requests import Request, side_by_side
 from chinchilla_jax.solvers.status import is_certified
 from chinchilla_jax.solvers.thresholds import PAUSED
@@ -152,6 +152,8 @@ def test_a_device_chooses_the_starts_that_the_host_would():
         follows = np.arange(len(expected))[:, None] + 1 < len(expected)
         signed = np.where(follows, -1, 1) * (0.5 + expected[..., 0])
         np.testing.assert_array_equal(found_of_mine[..., -1], signed)
+    searched = lowest(Pairs().drawn(RUNS, np.arange(LANES), 0), Pool(problem, near, 12))
+    np.testing.assert_array_equal(searched, best_of_pool(problem, WEIGHTS, near, 12))
 
 
 def test_rows_that_a_device_draws_are_looked_at_where_they_have_few_runs():

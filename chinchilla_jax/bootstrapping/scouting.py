@@ -35,7 +35,7 @@ from chinchilla_jax.laws.objectives import Huber, HuberScale
 from chinchilla_jax.solvers import Problem, SolverOptions, Status
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.drawn import Drawn, sums
-from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts
+from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, lowest
 from chinchilla_jax.solvers.requests import Asking, Request, alone
 
 if TYPE_CHECKING:
@@ -83,9 +83,11 @@ class Recipe:
 
     def candidates(self, problem: Problem, weights: Weights) -> Starts:
         """Starts for every resample, best guess first; left to the device where it draws the weights."""
-        if isinstance(weights, Drawn) and not self.most:
-            return PoolStarts.of(Pool(problem, self.pool, self.ranks), len(weights))
-        return list(best_of_pool(problem, np.asarray(weights), self.pool, ranks=max(self.ranks, self.most)))
+        ranks = max(self.ranks, self.most)
+        if not isinstance(weights, Drawn):
+            return list(best_of_pool(problem, weights, self.pool, ranks=ranks))
+        pool = Pool(problem, self.pool, ranks)
+        return lowest(weights, pool) if self.most else PoolStarts.of(pool, len(weights))
 
 
 def known_optima(problem: Problem, minima: NDArray[np.float64]) -> NDArray[np.float64]:

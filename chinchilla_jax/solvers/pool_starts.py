@@ -22,6 +22,7 @@ import numpy as np
 
 from chinchilla_jax._util.kept_programs import KeptProgram
 from chinchilla_jax.solvers.base import MOST_RANKS, Problem
+from chinchilla_jax.solvers.drawn import Drawn, draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOST = 1e6  # in place of a loss that is not finite
+_ROWS = (256, 4096, 16384)  # of weights, where the host asks for the lowest; fewer are padded
 _MEMBERS = (64, 1024, 16384, 131072)  # of all pools of a call; fewer are padded
 
 
@@ -153,22 +155,41 @@ def chosen(weights: Any, row: NDArray[np.int32], pool: NDArray[np.int32], member
     from chinchilla_jax._util.float64 import float64_scope
 
     with float64_scope():
-        return _choosing()(weights, row, pool, members)
+        return _program(_choose, MOST_RANKS)(weights, row, pool, members)
+
+
+def lowest(weights: Drawn, pool: Pool) -> list[NDArray[np.float64]]:
+    """The `ranks` lowest members under every row of weights, found by the device; each (W, p)."""
+    from chinchilla_jax._util.float64 import float64_scope
+    from chinchilla_jax.solvers.jax_newton.compiled import padded_runs
+
+    count, ranks = len(weights), min(pool.ranks, len(pool.members))
+    size = next((size for size in _ROWS if size >= count), count)
+    rows, _, _ = draw(weights, np.arange(count), (size, padded_runs(weights.shape[1])), weights.dtype)
+    starts = np.column_stack([pool.members, np.ones(len(pool.members))])
+    members = members_of(PoolStarts.of(pool, count), rows.shape[1], 1, lambda _: starts)
+    lanes = np.arange(size, dtype=np.int32)
+    with float64_scope():
+        found = np.asarray(
+            _program(_lowest, -(-ranks // MOST_RANKS) * MOST_RANKS)(rows, lanes, 0 * lanes, members)
+        )
+    return list(pool.members[found[:ranks, :count]])
 
 
 @functools.cache
-def _choosing() -> KeptProgram:
+def _program(function: Callable[..., Any], slots: int) -> KeptProgram:
     from chinchilla_jax.solvers.jax_newton.compiled import default_platform, options
 
-    return KeptProgram(_choose, options(default_platform()))
+    return KeptProgram(functools.partial(function, slots), options(default_platform()))
 
 
-def _choose(weights: Any, row: Any, pool: Any, members: Members) -> Any:
+def _lowest(slots: int, weights: Any, row: Any, pool: Any, members: Members) -> Any:
+    """The members (S, R), among those of all pools, of lowest objective for each lane, best first."""
     import jax.numpy as jnp
     from jax import lax
 
-    first, count, ranks = members.first[pool], members.count[pool], members.ranks[pool]
-    slot = jnp.arange(MOST_RANKS, dtype=jnp.int32)[:, None]
+    first, count = members.first[pool], members.count[pool]
+    slot = jnp.arange(slots, dtype=jnp.int32)[:, None]
 
     def follow(values: Any) -> Any:
         return jnp.concatenate([values[:1], values[:-1]])
@@ -184,10 +205,15 @@ def _choose(weights: Any, row: Any, pool: Any, members: Members) -> Any:
         member = jnp.where(slot < place, member, jnp.where(slot == place, at, follow(member)))
         return k + 1, value, member
 
-    most = jnp.max(members.count)
-    shape = (MOST_RANKS, len(row))
+    most, shape = jnp.max(members.count), (slots, len(row))
     begun = (jnp.int32(0), jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32))
-    _, _, member = lax.while_loop(lambda carry: carry[0] < most, tried, begun)
-    starts = members.starts[member]
-    follows = slot + 1 < ranks
+    return lax.while_loop(lambda carry: carry[0] < most, tried, begun)[2]
+
+
+def _choose(slots: int, weights: Any, row: Any, pool: Any, members: Members) -> Any:
+    """What `chosen` returns."""
+    import jax.numpy as jnp
+
+    starts = members.starts[_lowest(slots, weights, row, pool, members)]
+    follows = jnp.arange(1, slots + 1, dtype=jnp.int32)[:, None] < members.ranks[pool]
     return starts.at[:, :, -1].set(jnp.where(follows, -1.0, 1.0) * starts[:, :, -1])
