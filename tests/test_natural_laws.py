@@ -115,7 +115,7 @@ def test_the_engine_sees_the_law_and_its_slopes(name):
             inner = program.inner(list(x), features, shared)
             return jnp.log(inner) if program.ends_in_log else inner
 
-        slopes = np.asarray(jax.jacfwd(log_loss)(jnp.asarray(theta)))
+        slopes = np.asarray(jax.jit(jax.jacfwd(log_loss))(jnp.asarray(theta)))
     numeric = np.empty_like(theta)
     for j in range(law.size):
         step = 1e-6 * max(abs(theta[j]), 1e-2)

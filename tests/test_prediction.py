@@ -120,7 +120,7 @@ def test_new_runs_end_within_their_interval():
     """Of 60 tables, at two places each: one inside the runs, one at ten times the compute of the largest."""
     generator, inside, shared = np.random.default_rng(0), [], 0.008
     for seed in range(60):
-        boot = cj.bootstrap(planted(seed, shared=shared), resamples=200, seed=seed)
+        boot = cj.bootstrap(planted(seed, shared=shared), resamples=200, seed=seed, delta=0.017)
         places = {"params": [3e8, 9e9], "tokens": [1e10, 4e12]}
         table = cj.predict(boot, places).table
         new = TRUTH.loss(*places.values()) * np.exp(np.hypot(0.01, shared) * generator.standard_normal(2))

@@ -93,6 +93,13 @@ def test_its_python_runs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cj, "bootstrap", few)
     monkeypatch.setattr(cj, "paper_study", small)
+    forms, stack = analysis.compare_forms, analysis.stack_laws
+    monkeypatch.setattr(
+        analysis, "compare_forms", lambda *data, **given: forms(*data, **given | {"folds": 2, "resamples": 4})
+    )
+    monkeypatch.setattr(
+        analysis, "stack_laws", lambda *data, **given: stack(*data, **given | {"folds": 2, "resamples": 20})
+    )
     monkeypatch.setattr(
         analysis, "CoverageSpec", lambda datasets, inner: spec(datasets=2, resamples=20, inner=inner)
     )
