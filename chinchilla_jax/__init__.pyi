@@ -36,7 +36,7 @@ from chinchilla_jax.perturbations import TokensAdditive as TokensAdditive
 from chinchilla_jax.perturbations import TokensLogNormalNoise as TokensLogNormalNoise
 from chinchilla_jax.perturbations import TokensMultiplicative as TokensMultiplicative
 from chinchilla_jax.planning.backtesting import backtest as backtest
-from chinchilla_jax.planning.design.next_runs import next_runs as next_runs
+from chinchilla_jax.planning.design.choosing import next_runs as next_runs
 from chinchilla_jax.planning.plans import plan as plan
 from chinchilla_jax.planning.prediction import predict as predict
 from chinchilla_jax.planning.recipe_comparison import compare as compare

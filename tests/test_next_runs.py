@@ -4,6 +4,7 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
@@ -225,10 +226,33 @@ def test_a_table_is_diagnosed(table, tmp_path, capsys):
     assert "could have been left out" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_design_from_nothing_and_a_plan_of_ones_own(tmp_path, capsys):
+    plan = tmp_path / "plan.csv"
+    asked = ["next", "--new", "--largest", "1e20", "--allowance", "5e20", "--prior", "besiroglu2024"]
+    asked += ["--tables", "60"]
+    assert main([*asked, "--save", str(plan), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    whole = {row["design"]: row for row in answer["designs"] if row["share"] == 1.0}
+    assert whole["exchanged"]["simulated"] < whole["isoflop"]["simulated"]
+    assert whole["exchanged"]["linear"] == pytest.approx(whole["exchanged"]["simulated"], rel=0.4)
+    assert whole["isoflop"]["linear"] == pytest.approx(whole["isoflop"]["simulated"], rel=0.4)
+    assert whole["ladder"]["linear"] is None  # a line of D in N determines no law
+    assert all(row["flops"] <= 5e20 * (1 + 1e-6) for row in answer["designs"])
+    runs = pd.read_csv(plan)
+    runs[runs["design"] == "isoflop"].to_csv(plan, index=False)
+    assert main([*asked, "--sweep", str(plan), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["designs"][-1]
+    assert again["design"] == "yours"
+    assert again["linear"] == pytest.approx(whole["isoflop"]["linear"], rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ([], "needs an allowance"),
+        (["--new", "--allowance", "1e20"], "needs --largest"),
+        (["--new", "--allowance", "1e20", "--largest", "1e21"], "less than the largest run"),
+        (["--allowance", "1e20", "--sweep", "mine.csv"], "give --new too"),
         (["--allowance", "1e20", "--diagnose"], "leave out --allowance"),
         (["--allowance", "1e10"], "pays for no candidate"),
         (["--allowance", "1e20", "--target", "gamma"], "law chinchilla has none"),

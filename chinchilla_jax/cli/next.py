@@ -10,7 +10,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
-from chinchilla_jax.cli.next_text import print_diagnosis, print_next
+from chinchilla_jax.cli.next_text import print_diagnosis, print_new, print_next
 from chinchilla_jax.cli.options import (
     bundle,
     figures_option,
@@ -87,9 +87,38 @@ target_options = bundle(
 )
 """--target, --flops and --against, as `aim`: what `next_runs` takes by these names."""
 
+new_options = bundle(
+    "plans",
+    lambda **given: given,
+    {
+        "prior": click.option(
+            "--prior",
+            metavar="LAW",
+            multiple=True,
+            default=("hoffmann2022", "besiroglu2024"),
+            help="With --new, a law that may be true: five numbers E,A,B,alpha,beta, hoffmann2022 or "
+            "besiroglu2024; repeatable.",
+        ),
+        "noise": click.option(
+            "--noise",
+            type=choices.POSITIVE,
+            metavar="SD",
+            default=0.005,
+            help="With --new, standard deviation of the log loss of a run.",
+        ),
+        "sweep": click.option(
+            "--sweep", metavar="TABLE", help="With --new, a plan of your own to judge: params and tokens."
+        ),
+        "save": click.option(
+            "--save", metavar="FILE", help="With --new, write the runs of all designs as CSV."
+        ),
+    },
+)
+"""What a design from nothing takes besides, as `plans`."""
+
 
 @click.command("next")
-@table_options()
+@table_options("chinchilla")
 @target_options
 @click.option(
     "--allowance", type=choices.POSITIVE, metavar="FLOP", help="What the new runs may cost together."
@@ -107,12 +136,23 @@ target_options = bundle(
     "--robust", is_flag=True, help="Choose by what is left where the law is off by an error of a run."
 )
 @click.option(
-    "--tables", type=choices.WholeNumber(2), metavar="K", default=64, help="Simulated tables of a choice."
+    "--tables",
+    type=choices.WholeNumber(2),
+    metavar="K",
+    show_default="64, and 200 with --new",
+    help="Simulated tables of a choice, or of a design and prior.",
 )
 @click.option(
     "--refits", type=choices.WholeNumber(2), metavar="R", default=200, help="Resamples of each of these."
 )
 @click.option("--diagnose", is_flag=True, help="Say what the sizes and tokens of DATA can tell instead.")
+@click.option(
+    "--new",
+    is_flag=True,
+    help="Design a sweep from nothing instead: IsoFLOP, grid, ladder and exchanged designs beside each "
+    "other, for --largest and --allowance.",
+)
+@new_options
 @resamples_option(1000, "Bootstrap resamples of DATA.")
 @seed_option("Seed of the resamples and of what is simulated.")
 @level_option
@@ -132,7 +172,7 @@ def next_command(
     once: bool,
     limits: dict[str, Any],
     robust: bool,
-    tables: int,
+    tables: int | None,
     refits: int,
     resamples: int,
     seed: int,
@@ -144,6 +184,8 @@ def next_command(
     weights: str | None,
     figures: str | None,
     diagnose: bool,
+    new: bool,
+    plans: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Choose the runs to train next: those that narrow an answer most for an allowance.
@@ -151,6 +193,11 @@ def next_command(
     Of all candidates the best set to first order is found, then simulated beside what simple rules would
     train: losses are drawn, laws fitted again and resampled, and the simulated width decides.
     """
+    if new:
+        _design_new(aim, limits, allowance, level, tables or 200, seed, plans, figures, as_json)
+        return
+    if plans["sweep"] is not None or plans["save"] is not None:
+        raise UsageError("--sweep and --save are for a design from nothing; give --new too")
     if (allowance is None) != diagnose:
         raise UsageError(
             "next needs an allowance; give --allowance FLOP, such as --allowance 1e20, or --diagnose"
@@ -177,6 +224,7 @@ def next_command(
             print_diagnosis(read, judged)
         return
     assert allowance is not None
+    tables = tables or 64
     with (
         output.refusing(as_json, "runs"),
         output.progress("next runs", fits_of(resamples, tables, refits)) as advance,
@@ -191,6 +239,53 @@ def next_command(
         output.print_json(_fields(read, found, seed))
     else:
         print_next(read, found)
+
+
+def _design_new(
+    aim: dict[str, Any],
+    limits: dict[str, Any],
+    allowance: float | None,
+    level: float,
+    tables: int,
+    seed: int,
+    plans: dict[str, Any],
+    figures: str | None,
+    as_json: bool,
+) -> None:
+    """`next --new`."""
+    if allowance is None or "largest" not in limits:
+        raise UsageError("--new needs --largest FLOP (of one run) and --allowance FLOP (of all)")
+    if len(aim["target"]) > 1 and not isinstance(aim["target"], str):
+        raise UsageError("--new judges designs by one target; give --target once")
+    from chinchilla_jax.cli.law_source import parse_law
+    from chinchilla_jax.planning.design import new_design
+
+    target = aim["target"] if isinstance(aim["target"], str) else aim["target"][0]
+    found = new_design(
+        largest=limits["largest"], allowance=allowance, priors=[parse_law(each) for each in plans["prior"]],
+        target=target, flops=aim["flops"], noise=plans["noise"], sweep=plans["sweep"], level=level,
+        tables=tables, seed=seed,
+    )  # fmt: skip
+    if plans["save"] is not None:
+        found.save(plans["save"])
+    if figures is not None:
+        from chinchilla_jax.plots import save_figures
+        from chinchilla_jax.plots.planning import plot_design_costs
+
+        save_figures([("designs", plot_design_costs(found.table, target=found.target.text))], figures)
+    if as_json:
+        output.print_json(
+            {
+                "target": found.target.text,
+                "level": found.level,
+                "noise": found.noise,
+                "sentence": found.sentence,
+                "designs": output.records(found.table),
+                "runs": output.records(found.runs),
+            }
+        )
+    else:
+        print_new(found, plans["save"])
 
 
 def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:

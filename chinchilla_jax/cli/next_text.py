@@ -11,7 +11,7 @@ from chinchilla_jax.cli.resampling import print_dependence
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
-    from chinchilla_jax.planning.design import NextRuns, TableDiagnosis
+    from chinchilla_jax.planning.design import NewDesign, NextRuns, TableDiagnosis
 
 _SHOWN = 10  # runs of a diagnosis
 
@@ -89,3 +89,22 @@ def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
     ]  # fmt: skip
     output.print_table([*names[:-1], "wider without it"], rows)
     output.print_warnings(found.question.boot.warnings)
+
+
+def print_new(found: NewDesign, saved: str | None) -> None:
+    """Designs beside each other at several costs."""
+    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.echo()
+    rows = [
+        [row["design"], row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3g}", f"{row['simulated']:.3g}",
+         f"{row['error']:.2g}", f"{row['determined']:.0%}"]
+        for row in output.records(found.table)
+    ]  # fmt: skip
+    output.print_table(["design", "runs", "flops", "to first order", "simulated", "+-", "determined"], rows)
+    output.echo()
+    output.print_paragraph(
+        "simulated: width of the estimates of tables drawn from the priors; determined: share of these "
+        "tables whose fit is certified and has the target"
+    )
+    if saved is not None:
+        output.echo(f"{saved}: {len(found.runs):,} runs written")

@@ -87,6 +87,11 @@ class Exchange:
             found.append(self._exchanged(start, room, most, allowed))
         return min(found, key=self.criterion)
 
+    def improved(self, start: Sequence[int], allowance: float) -> tuple[int, ...]:
+        """These runs, exchanged one by one for better ones within an allowance; no more of them."""
+        everything = np.ones(len(self.costs), bool)
+        return self._exchanged(list(start), allowance * (1 + _ROUNDING), len(start), everything)
+
     def _greedy(self, room: float, most: int, allowed: NDArray[np.bool_], power: float) -> list[int]:
         """Runs added one by one, by gain over the cost to a power."""
         chosen: list[int] = []

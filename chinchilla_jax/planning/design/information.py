@@ -65,7 +65,9 @@ class Information:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """Runs, candidates and targets as one law sees them; columns are scaled to length one over the runs.
+    """Runs, candidates and targets as one law sees them.
+
+    Columns are scaled to length one over the runs, or over the candidates where there are no runs.
 
     Attributes:
         runs: see the head of this file; the same for the others.
@@ -106,7 +108,8 @@ class View:
         prior: Floats | None = None,
     ) -> View:
         """That of unscaled derivatives."""
-        length = np.linalg.norm(np.sqrt(weights)[:, None] * runs, axis=0)
+        rows = np.sqrt(weights)[:, None] * runs if len(runs) else places
+        length = np.linalg.norm(rows, axis=0)
         length = np.where(length > 0, length, 1.0)
         prior = np.zeros(runs.shape[1]) if prior is None else prior / length**2
         return cls(

@@ -21,6 +21,7 @@ sqrt(rho) of their errors.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ class Simulated:
     """Expected intervals after one choice of runs; T targets.
 
     Attributes:
+        every: widths of each table, (K, T); NaN where too few resamples have the target.
         widths: mean over the tables, (T,), on the scale of each target.
         errors: their Monte-Carlo errors, (T,).
         low: mean lower limits, (T,), and
@@ -64,12 +66,30 @@ class Simulated:
         n_fits: fits behind it.
     """
 
+    every: Floats
     widths: Floats
     errors: Floats
     low: Floats
     high: Floats
     n_tables: int
     n_fits: int
+
+    def over(self, other: Simulated, shares: Floats) -> tuple[float, float]:
+        """Mean over the tables of ln of the widths over those of another choice, and its Monte-Carlo error.
+
+        Args:
+            other: of the same truths and errors.
+            shares: weights of the targets, (T,).
+
+        Returns:
+            (inf, 0) where fewer than two tables have all widths.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(self.every / other.every) @ shares
+        logs = logs[np.isfinite(logs)]
+        if len(logs) < 2:
+            return math.inf, 0.0
+        return float(logs.mean()), float(logs.std(ddof=1) / math.sqrt(len(logs)))
 
 
 def require_weights(question: Question) -> None:
@@ -194,7 +214,7 @@ def _of_choice(
         spread = np.sqrt(np.nansum((widths - mean) ** 2, axis=0) / np.maximum(count - 1, 1) / count)
         low, high = (np.nansum(limits[:, i], axis=0) / count for i in (0, 2))
     return Simulated(
-        widths=mean, errors=spread, low=low, high=high, n_tables=int(known[:, 0].sum()),
+        every=widths, widths=mean, errors=spread, low=low, high=high, n_tables=int(known[:, 0].sum()),
         n_fits=tables * resamples,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Figures about what to train: for each, a function that makes a small table and one that draws it."""
 
 from chinchilla_jax.plots.planning.backtest import plot_backtest
+from chinchilla_jax.plots.planning.design_costs import plot_design_costs
 from chinchilla_jax.plots.planning.flop_ratio import context_cost_table, plot_flop_ratio
 from chinchilla_jax.plots.planning.information_map import plot_information_map
 from chinchilla_jax.plots.planning.isoflop_minima import (
@@ -25,6 +26,7 @@ __all__ = [
     "optimum_by_compute_table",
     "parabola_bias_table",
     "plot_backtest",
+    "plot_design_costs",
     "plot_flop_ratio",
     "plot_information_map",
     "plot_isoflop",

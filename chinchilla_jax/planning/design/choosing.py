@@ -1,8 +1,8 @@
 """Which runs to train next: those that narrow an answer most for an allowance.
 
 Two stages. Of the candidates, the best choice to first order is found by exchange (information.py,
-exchange.py). It is then simulated beside the choices of simple rules (simulation.py), and the simulated width
-decides.
+exchange.py). It is then simulated beside what less money buys and what simple rules choose (simulation.py),
+and gives way to what is narrower there by more than the error of the simulation.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _MOST_RUNS = 64
 _PARTS = {0.5: "for half of it", 0.1: "for a tenth"}  # of the allowance, for which choices are simulated too
+_CERTAIN = 2.0  # Monte-Carlo errors by which a choice is better than that to first order
 _RESTS = 0.5  # share of the gain that rests on the law, from which it is said
 
 
@@ -242,19 +243,19 @@ def _answer(
             strict=True,
         )
     )  # fmt: skip
-    shares, now = question.plain.shares, found[()]
+    shares = question.plain.shares
 
-    def worth(name: str) -> float:
-        with np.errstate(all="ignore"):
-            value = float(np.log(found[choices[name]].widths / now.widths) @ shares)
-        return value if math.isfinite(value) else math.inf
+    def over(name: str, other: str) -> tuple[float, float]:
+        return found[choices[name]].over(found[choices[other]], shares)
 
-    competing = ["linear"] if robust else [name for name in choices if name != "now"]
-    decided = min(competing, key=worth)
+    # The best to first order, unless the simulation contradicts it by more than its own error.
+    better = {name: over(name, "linear") for name in choices if name != "now" and not robust}
+    certain = {name: mean for name, (mean, error) in better.items() if mean + _CERTAIN * error < 0}
+    decided = min(certain, key=certain.__getitem__) if certain else "linear"
     chosen = choices[decided]
     rows = [
         (name, len(places), question.places.flops[list(places)].sum(), question.widths(places)[0],
-         found[places].widths[0], found[places].errors[0], worth(name))
+         found[places].widths[0], found[places].errors[0], over(name, "now")[0])
         for name, places in choices.items()
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["choice", "runs", "flops", "linear", "after", "error", "weighted"])
@@ -272,7 +273,7 @@ def _answer(
         boot=question.boot,
         question=question,
         chosen=chosen,
-        warnings=(*question.boot.warnings, *_warnings(worth(decided), rests)),
+        warnings=(*question.boot.warnings, *_warnings(over(decided, "now")[0], rests)),
     )
 
 
