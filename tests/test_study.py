@@ -522,7 +522,10 @@ def test_the_published_study_says_how_a_table_of_one_s_own_would_be_resampled(tm
     assert study.spec.scheme == "pairs"
     said = study.info["resampling"]
     assert "one by one, as published for chinchilla; in a table of your own whole groups would be" in said
-    assert said in (study.path / "report.html").read_text(encoding="utf-8")
+    page = (study.path / "report.html").read_text(encoding="utf-8")
+    assert said in page
+    assert study.info["goodness"].startswith("residual scale 0.464%, R2 of ln L 0.99461")
+    assert study.info["goodness"] in page
 
 
 def test_a_study_weights_the_runs_by_a_column(tmp_path):

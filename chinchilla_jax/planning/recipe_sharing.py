@@ -115,14 +115,16 @@ def bootstrap_jointly(
     together = stacked(tables, own_runs)
     point = fit(together, law, objective=objective, delta=delta)
     ids = np.arange(resamples, dtype=np.int32)
-    own = sum(name[-1].isdigit() for name in law.parameters) / len(every)
+    common = len(SHARED[share])
+    own = (law.size - common) / len(every)
     drawn = []
     for i, runs in enumerate(every):
         stream_seed = (seed + i) % 2**32
         if len(runs) >= COUNTED_RUNS:
             drawn.append(resample.resample_weights(len(runs), ids, stream_seed).astype(np.float64))
         else:
-            spread = resample.concentration(len(runs), own)
+            # A table estimates as much of the common parameters as it has of the runs.
+            spread = resample.concentration(len(runs), own + common * len(runs) / len(together))
             drawn.append(
                 resample.dirichlet_weights(len(runs), ids, stream_seed, spread, stream=resample.BAYESIAN)
             )

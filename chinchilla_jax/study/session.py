@@ -25,7 +25,12 @@ from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.planning import plan_jobs
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.spec.conditions import plan_conditions
-from chinchilla_jax.study.spec.data import load_study_data, resampling_sentence, unlike_rows_sentence
+from chinchilla_jax.study.spec.data import (
+    goodness_sentence,
+    load_study_data,
+    resampling_sentence,
+    unlike_rows_sentence,
+)
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import heartbeat
@@ -183,6 +188,7 @@ class Session:
                 "workers": choice.n_workers,
                 "read": list(self.data[self.spec.interpretations[0]].runs.read_lines),
                 "resampling": resampling_sentence(self.spec, self.data[self.spec.interpretations[0]]),
+                "goodness": goodness_sentence(self.spec, self.data[self.spec.interpretations[0]]),
                 "timing": {
                     "conditions": computed - begun,
                     "tables": time.perf_counter() - computed,

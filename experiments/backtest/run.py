@@ -46,12 +46,6 @@ REAL: Mapping[str, tuple[str, dict[str, Any]]] = {
         "datablations", {"where": ["corpus == 'c4'", "epochs <= 1", "tokens >= 1e9"]},
     ),
 }  # fmt: skip
-LEFT_OUT = {
-    "quest": "at most 8 runs of one quantiser and bits, and bits are never pooled",
-    "routing": "one token count",
-    "gadre_grid": "tokens are 20 params throughout",
-    "cs336_isoflops": "synthetic, without noise",
-}
 
 TRUTH = cj.ScalingLaw(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 NOISE, BUDGETS = 0.005, (1e18, 1e21)
@@ -123,7 +117,8 @@ def real_table(lines: pd.DataFrame) -> pd.DataFrame:
     rows = []
     decades = lines["log_distance"] / np.log(10)
     band = pd.cut(decades, [-np.inf, 0.5, 1.0, 2.0, np.inf], right=False, labels=BANDS)
-    for (name, place), of in lines.groupby(["table", band], sort=False, observed=True):
+    tables = pd.Categorical(lines["table"], list(dict.fromkeys(lines["table"])))
+    for (name, place), of in lines.groupby([tables, band], observed=True):
         known = of[of["calibrated_low"].notna()]
         inside = {
             each: known["observed"].between(known[f"{each}_low"], known[f"{each}_high"]).mean()
@@ -162,7 +157,7 @@ def planted_table(lines: pd.DataFrame) -> pd.DataFrame:
 @styled
 def plot(real_rows: pd.DataFrame, planted_rows: pd.DataFrame) -> Figure:
     """Draw the share held, plain and calibrated, on every table and distance."""
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
     judged = real_rows[real_rows["judged"] >= 10]
     of_real = [f"{row['table']}, {row['distance']}" for _, row in judged.iterrows()]
@@ -180,8 +175,8 @@ def plot(real_rows: pd.DataFrame, planted_rows: pd.DataFrame) -> Figure:
         ax.set_yticks(places, names, fontsize=6.5)
         ax.set_xlim(-3, 103)
         ax.set_title(title, fontsize=8.0)
-        ax.set_xlabel("runs inside the 80% interval of a new run (%)")
-    axes[0].legend(loc="lower left")
+        ax.set_xlabel("inside the 80% interval of a new run (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -119,6 +119,12 @@ def resampling_sentence(spec: StudySpec, data: StudyData) -> str:
     return f"runs are resampled one by one, as asked; by scheme 'auto' {found.sentence}"
 
 
+def goodness_sentence(spec: StudySpec, data: StudyData) -> str:
+    """How well the law describes the unperturbed runs; "" without a certified fit."""
+    found = _point(spec, data.runs, data.weights).goodness
+    return "" if found is None else str(found)
+
+
 def unlike_rows_sentence(spec: StudySpec, data: StudyData) -> str:
     """Which column of the table tells runs apart that do not follow one law; "" if none does."""
     if not data.runs.labels and not data.runs.groups:

@@ -211,6 +211,7 @@ _ANY = fields(
         "peak_memory": optional(count),
         "read": list_of(text),
         "resampling": text,
+        "goodness": text,
     },
 )
 _COMPLETE = fields(
