@@ -57,6 +57,24 @@ def test_seeds_lie_in_their_ranges_and_repeat(tmp_path, study):
     assert [again.next(another=True).params for _ in runs] == [run.params for run in runs]
 
 
+def test_a_run_for_an_answer_narrows_it_within_the_factor(study):
+    generator = np.random.default_rng(0)
+    for _ in range(SETTINGS.seeds):
+        study.append(train(study.next()) * np.exp(0.004 * generator.standard_normal()))
+    largest = max(run.flops for run in study.store.runs())
+    with pytest.raises(UsageError, match="law chinchilla has none"):
+        study.next(target="gamma")
+    asked = ["progress", "next", str(study.store.path), "--for", "alpha"]
+    run = strict_json(done(*asked, "--json"))
+    assert run["stage"] == "scaled"
+    assert run["flops"] <= SETTINGS.factor * largest * (1 + 1e-9)
+    assert run["flops"] == pytest.approx(6 * run["params"] * run["tokens"])
+    gain = run["proposal"]["narrows"]
+    assert gain["target"] == "alpha"
+    assert 0 < gain["after"] < gain["width"]
+    assert "narrows      alpha" in done(*asked)
+
+
 def test_seeds_are_log_uniform(study):
     runs = [study.seed_run(i) for i in range(2000)]
     for values, (low, high) in (

@@ -85,22 +85,35 @@ def init_command(
 @click.option(
     "--another", is_flag=True, help="Propose another run although one is open, to train in parallel."
 )
+@click.option(
+    "--for",
+    "target",
+    metavar="TARGET",
+    help="Propose the run of up to that budget which narrows TARGET most, as for `next`, such as "
+    "tokens_per_param@1e22.  [default: the optimum at the budget]",
+)
 @newton_options
 @output_options
-def next_command(database: str, another: bool, solver: Solver, as_json: bool) -> None:
+def next_command(database: str, another: bool, target: str | None, solver: Solver, as_json: bool) -> None:
     """Show the run to train next.
 
     An open run is shown again until its loss is appended, so nothing is lost if the training crashes.
     """
     from chinchilla_jax.planning.ladder import Ladder
 
-    run = Ladder.open(database).next(another=another, options=solver.options())
+    run = Ladder.open(database).next(another=another, target=target, options=solver.options())
     if as_json:
         output.print_json(dataclasses.asdict(run))
         return
     _print_run(run)
     if run.proposal:
         columns = INTERVAL_COLUMNS
+        if "narrows" in run.proposal:
+            gain = run.proposal["narrows"]
+            output.echo(
+                f"narrows      {gain['target']}: width {gain['width']:.3g} to {gain['after']:.3g}, "
+                "to first order"
+            )
         output.echo()
         output.echo(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")

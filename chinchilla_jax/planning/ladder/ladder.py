@@ -25,6 +25,7 @@ from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.frontier import flops_for_params
 from chinchilla_jax.planning.ladder.model_grid import ModelGrid, SizeFunction
+from chinchilla_jax.planning.ladder.narrowing import Narrowing, narrowest_run
 from chinchilla_jax.planning.ladder.run_store import Run, RunStore
 from chinchilla_jax.planning.ladder.seeding import LEAST_RUNS, Seeding
 from chinchilla_jax.planning.law_sample import LawSample
@@ -129,7 +130,12 @@ class Ladder:
         return cls(store, settings, size=size)
 
     def next(
-        self, *, another: bool = False, laws: LawSample | None = None, options: SolverOptions | None = None
+        self,
+        *,
+        another: bool = False,
+        target: str | None = None,
+        laws: LawSample | None = None,
+        options: SolverOptions | None = None,
     ) -> Run:
         """The run to train next; it is in the database when this returns.
 
@@ -139,6 +145,8 @@ class Ladder:
 
         Args:
             another: propose a further run although some are open, to train several at a time.
+            target: propose the run of up to that budget which narrows this most, as for `next_runs`; None for
+                the optimum at that budget.
             laws: the laws to go by; None bootstraps them from the runs that are done.
             options: as for `bootstrap`.
 
@@ -156,6 +164,7 @@ class Ladder:
                 return inside.put(self.seed_run(len(runs)))
         # The fit takes long; the file is not locked meanwhile.
         sample = laws or self.fit(options)
+        narrowing = None if target is None else self._narrowing(target, options)
         with self.store.transaction() as inside:
             runs = inside.runs()
             waiting = _open(runs)
@@ -166,7 +175,8 @@ class Ladder:
                 raise UsageError(
                     f"{self.store.path}: no run has its loss yet; append the losses of the seed runs first"
                 )
-            return inside.put(self.scaled_run(sample, max(budgets)))
+            proposed = self.scaled_run(sample, max(budgets))
+            return inside.put(proposed if narrowing is None else self._narrowed(proposed, narrowing))
 
     def append(
         self, loss: float, *, run: int | None = None, params: float | None = None, tokens: float | None = None
@@ -206,6 +216,12 @@ class Ladder:
         """
         from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
+        runs = self._done()
+        result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed, options=options)
+        return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs")
+
+    def _done(self) -> Runs:
+        """The runs that are done, if they can be fitted."""
         done = [run for run in self.store.runs() if run.loss is not None]
         if len(done) < LEAST_RUNS:
             raise UsageError(f"{self.store.path}: {len(done)} runs have their loss; a fit needs {LEAST_RUNS}")
@@ -213,8 +229,24 @@ class Ladder:
         params, tokens, flops, loss = rows.T
         runs = Runs(params, tokens, flops, loss, name=self.store.path.name)
         require_fittable(runs, str(self.store.path))
-        result = bootstrap(runs, resamples=self.settings.resamples, seed=self.settings.seed, options=options)
-        return LawSample.from_bootstrap(result, f"{self.store.path.name}, {len(runs)} runs")
+        return runs
+
+    def _narrowing(self, target: str, options: SolverOptions | None) -> Narrowing:
+        """What narrows a target most among the runs that the factor allows."""
+        done, settings = self._done(), self.settings
+        return narrowest_run(
+            done, target, settings.factor * float(done.flops.max()), level=settings.level,
+            resamples=settings.resamples, seed=settings.seed, options=options,
+        )  # fmt: skip
+
+    def _narrowed(self, proposed: Run, narrowing: Narrowing) -> Run:
+        """A proposal with the size and tokens that narrow a target, of the grid where there is one."""
+        config, params = self._nearest(narrowing.params)
+        tokens = min(narrowing.tokens, proposed.flops / (FLOPS_PER_PARAM_TOKEN * params))
+        return dataclasses.replace(
+            proposed, params=params, tokens=tokens, flops=training_flops(params, tokens), config=config,
+            proposal={**(proposed.proposal or {}), "narrows": narrowing.gain},
+        )  # fmt: skip
 
     def seed_run(self, index: int) -> Run:
         """Seed run `index` (from 0), not yet stored: log-uniform in compute and in tokens per parameter."""
