@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chinchilla_jax.intervals import line_order
 from chinchilla_jax.intervals.line_order import Stretches, line_order_statistics
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 
 
 def by_sorting(slope, intercept, x, ranks):
@@ -19,9 +20,11 @@ def by_sorting(slope, intercept, x, ranks):
 def assert_same(slope, intercept, x, ranks, stretches=None):
     slope, intercept, x = (np.asarray(each, dtype=float) for each in (slope, intercept, x))
     with np.errstate(over="ignore"):
-        found = line_order_statistics(slope, intercept, x, ranks, stretches=stretches or Stretches())
         expected = by_sorting(slope, intercept, x, ranks)
-    assert np.array_equal(found, expected)  # the same bits; only a zero may have either sign
+    for kernel in (None, load_kernel()) if stretches is None else (None,):
+        with np.errstate(over="ignore"), mock.patch.object(line_order, "_loaded_kernel", lambda it=kernel: it):
+            found = line_order_statistics(slope, intercept, x, ranks, stretches=stretches or Stretches())
+        assert np.array_equal(found, expected)  # the same bits; only a zero may have either sign
 
 
 def always(count, margin):
@@ -131,7 +134,10 @@ def test_few_lines_are_evaluated_between_the_ends():
         evaluated.append(slope.size * x.size)
         evaluate(slope, intercept, x, *rest)
 
-    with mock.patch.object(line_order, "_evaluate", counting):
+    with (
+        mock.patch.object(line_order, "_evaluate", counting),
+        mock.patch.object(line_order, "_loaded_kernel", lambda: None),
+    ):
         found = line_order_statistics(slope, intercept, x, ranks)
     assert np.array_equal(found, by_sorting(slope, intercept, x, ranks))
     assert sum(evaluated) < 0.4 * n * x.size  # over three groups of ranks

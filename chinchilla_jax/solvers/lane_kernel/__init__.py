@@ -7,7 +7,8 @@ accelerators and wherever this cannot; tests/test_lane_kernel.py compares the tw
 
 | module                                              | part                                               |
 |-----------------------------------------------------|----------------------------------------------------|
-| lane, passes, algebra, elementary, draws, compiling | the kernel's sources, compiled by Numba            |
+| lane, passes, algebra, elementary, draws, lines,    | the kernel's sources, compiled by Numba            |
+| compiling                                           |                                                    |
 | shapes, entry_points                                | what the kernel and its callers agree on           |
 | generate, lowering, fingerprint                     | for developers: make kernel.ll.xz, tell its age    |
 | object_code, llvm_tools                             | from kernel.ll.xz to machine code that is kept     |

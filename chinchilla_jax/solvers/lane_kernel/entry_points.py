@@ -84,4 +84,25 @@ DRAW_COUNTS = EntryPoint(
         "counts": "u8*",  # (n_ids, n_runs)
     },
 )
-ENTRY_POINTS = (FIT_LANES, DRAW_BITS, DRAW_COUNTS)
+ORDER_LINES = EntryPoint(
+    "order_lines",
+    {
+        "n_lines": "i64",
+        "n_places": "i64",
+        "n_ranks": "i64",
+        "room": "i64",
+        "slope": "f64*",  # (room,), of which the first n_lines are input and the rest is scratch
+        "intercept": "f64*",  # (room,), likewise
+        "places": "f64*",  # (n_places,)
+        "ranks": "i64*",  # (n_ranks,)
+        # Scratch.
+        "values": "f64*",  # (2, n_lines)
+        "apart": "f64*",  # (n_places,)
+        "chords": "f64*",  # (DEPTH, 7)
+        "sets": "i64*",  # (DEPTH, 5)
+        "stack": "i64*",  # (2 * DEPTH, 3)
+        # Results.
+        "found": "f64*",  # (n_ranks, n_places)
+    },
+)
+ENTRY_POINTS = (FIT_LANES, DRAW_BITS, DRAW_COUNTS, ORDER_LINES)

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS, DRAW_COUNTS, ENTRY_POINTS, EntryPoint
+from chinchilla_jax.solvers.lane_kernel.entry_points import (
+    DRAW_BITS,
+    DRAW_COUNTS,
+    ENTRY_POINTS,
+    ORDER_LINES,
+    EntryPoint,
+)
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
+from chinchilla_jax.solvers.lane_kernel.shapes import DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +31,9 @@ _ARRAYS = {
     "u32*": np.dtype(np.uint32),
     "u8*": np.dtype(np.uint8),
 }
+
+
+_ROOM = 4  # times the lines: room for those that matter within stretches within stretches
 
 
 class Kernel:
@@ -61,9 +71,10 @@ class Kernel:
             brief: keep the GIL. Reacquiring it can take 5 ms when another thread is running Python.
             **arguments: all its parameters by name: numbers, and contiguous arrays of the declared types.
         """
-        passed = [_passed(name, kind, arguments.pop(name)) for name, kind in entry.parameters.items()]
-        if arguments:
-            raise TypeError(f"{entry.name} has no parameter {', '.join(arguments)}")
+        passed = [_passed(name, kind, arguments[name]) for name, kind in entry.parameters.items()]
+        if len(arguments) > len(passed):
+            unknown = ", ".join(arguments.keys() - entry.parameters.keys())
+            raise TypeError(f"{entry.name} has no parameter {unknown}")
         self._functions[entry.name, brief](*passed)
 
     def random_bits(self, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint32]:
@@ -81,6 +92,37 @@ class Kernel:
         scratch = np.empty((2, n_runs), np.uint32)
         self._draw(DRAW_COUNTS, n_runs, ids, seed, stream, scratch=scratch, counts=counts)
         return counts
+
+    def order_lines(
+        self,
+        slope: NDArray[np.float64],
+        intercept: NDArray[np.float64],
+        places: NDArray[np.float64],
+        ranks: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """The values of rising `ranks` (p,) among finite lines (n,) at rising `places` (k,); (p, k)."""
+        n_lines, n_places = len(slope), len(places)
+        room = np.empty((2, _ROOM * n_lines))
+        room[0, :n_lines], room[1, :n_lines] = slope, intercept
+        found = np.empty((len(ranks), n_places))
+        self.call(
+            ORDER_LINES,
+            n_lines=n_lines,
+            n_places=n_places,
+            n_ranks=len(ranks),
+            room=room.shape[1],
+            slope=room[0],
+            intercept=room[1],
+            places=places,
+            ranks=ranks,
+            values=np.empty((2, n_lines)),
+            apart=np.empty(n_places),
+            chords=np.empty((DEPTH, 7)),
+            sets=np.empty((DEPTH, 5), np.int64),
+            stack=np.empty((2 * DEPTH, 3), np.int64),
+            found=found,
+        )
+        return found
 
     def _draw(
         self, entry: EntryPoint, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int, **arrays: Any

@@ -47,6 +47,12 @@ def load_kernel() -> Kernel:
     return found
 
 
+def loaded_kernel() -> Kernel | None:
+    """The kernel if this process has loaded it before; nothing is loaded for what is as well done without."""
+    found = _attempt() if _attempt.cache_info().currsize else None
+    return None if isinstance(found, KernelRefused) else found
+
+
 @functools.cache
 def _attempt() -> Kernel | KernelRefused:
     """Try once: a second attempt would take as long and end the same way."""

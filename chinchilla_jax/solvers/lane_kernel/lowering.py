@@ -16,10 +16,10 @@ import llvmlite.binding as llvm
 from numba import carray, cfunc, types
 from numba.core import config
 
-from chinchilla_jax.solvers.lane_kernel import draws, lane
+from chinchilla_jax.solvers.lane_kernel import draws, lane, lines
 from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, EntryPoint
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import optimise
-from chinchilla_jax.solvers.lane_kernel.shapes import N_SUMS, N_VECTORS, SIZE
+from chinchilla_jax.solvers.lane_kernel.shapes import DEPTH, N_SUMS, N_VECTORS, SIZE
 from chinchilla_jax.solvers.thresholds import PROBES
 
 if TYPE_CHECKING:
@@ -134,3 +134,16 @@ def random_counts(n_ids, n_runs, seed, stream, ids, scratch, counts):
     for k in range(n_ids):
         draws.draw_bits(seed, stream, carray(ids, n_ids)[k], rows[0], rows[1])
         draws.count(rows[0], carray(counts, (n_ids, n_runs))[k])
+
+
+def order_lines(
+    n_lines, n_places, n_ranks, room, slope, intercept, places, ranks,
+    values, apart, chords, sets, stack, found,
+):  # fmt: skip
+    """See `lines.order_statistics`."""
+    both = carray(values, (2, n_lines))
+    lines.order_statistics(
+        n_lines, carray(slope, room), carray(intercept, room), carray(places, n_places), carray(ranks, n_ranks),
+        both[0], both[1], carray(apart, n_places), carray(chords, (DEPTH, 7)), carray(sets, (DEPTH, 5)),
+        carray(stack, (2 * DEPTH, 3)), carray(found, (n_ranks, n_places)),
+    )  # fmt: skip

@@ -44,6 +44,11 @@ def require_right_answers(kernel: Kernel) -> None:
     drawn = (bits.astype(np.int64) * 3) >> 32
     if bits.tolist() != BITS or not np.array_equal(counts, [np.bincount(row, minlength=3) for row in drawn]):
         raise RuntimeError("the compiled code draws wrong random numbers")
+    slope, intercept = np.sin(np.arange(1400.0)).reshape(2, 700)
+    places, ranks = np.linspace(-1.0, 2.0, 40), np.array([0, 69, 70, 350, 699])
+    values = np.sort(np.multiply.outer(places, slope) + intercept, axis=1)
+    if not np.array_equal(kernel.order_lines(slope, intercept, places, ranks), values[:, ranks].T):
+        raise RuntimeError("the compiled code puts values in a wrong order")
     columns, weights = example()
     for given in (weights, weights.astype(np.float64)):
         widths = np.full(1, DELTA)

@@ -8,3 +8,4 @@ N_VECTORS = 9  # of scratch, (SIZE,) each
 ROW = 256  # runs in a block
 BLOCK = 8 * ROW
 PAD = 8  # runs: a float32 vector of AVX2
+DEPTH = 64  # halvings of an array, of places or of numbers: more than any takes
