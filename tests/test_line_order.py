@@ -22,7 +22,10 @@ def assert_same(slope, intercept, x, ranks, stretches=None):
     with np.errstate(over="ignore"):
         expected = by_sorting(slope, intercept, x, ranks)
     for kernel in (None, load_kernel()) if stretches is None else (None,):
-        with np.errstate(over="ignore"), mock.patch.object(line_order, "_loaded_kernel", lambda it=kernel: it):
+        with (
+            np.errstate(over="ignore"),
+            mock.patch.object(line_order, "_loaded_kernel", lambda it=kernel: it),
+        ):
             found = line_order_statistics(slope, intercept, x, ranks, stretches=stretches or Stretches())
         assert np.array_equal(found, expected)  # the same bits; only a zero may have either sign
 

@@ -38,6 +38,7 @@ from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import changed_tables, read_record, record_ranges, write_record
 from chinchilla_jax.study.storage.tables import require_parameters
 from chinchilla_jax.study.summarise import Summariser
+from chinchilla_jax.study.write_behind import writing_behind
 
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
 _LOOK_SECONDS = 5.0  # between looks at what other writers have done
@@ -167,7 +168,7 @@ class Session:
         if missing:
             with choice.open() as (pool, in_flight, place):
                 jobs = plan_jobs(self.spec, missing, self.data, place)
-                self._compute(jobs, names, pool, in_flight, summariser, work)
+                self._compute(jobs, names, pool, in_flight, choice.n_workers, summariser, work)
         if summariser is None:
             return True
         computed = time.perf_counter()
@@ -212,6 +213,7 @@ class Session:
         names: dict[Chunk, str],
         pool: Executor,
         in_flight: int,
+        workers: int,
         summariser: Summariser | None,
         work: _Work,
     ) -> None:
@@ -230,22 +232,25 @@ class Session:
                 if left:
                     yield dataclasses.replace(job, chunks=left)
 
-        def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
-            for chunk, result in zip(job.chunks, results, strict=True):
-                clocks = StageClocks()
-                names[chunk] = self.store.write(chunk, result)
-                clocks.end("write")
-                work.device = dict(result.device)
-                work.seconds.update({**result.seconds, **clocks.seconds})
-                work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
-                for remark in result.remarks:
-                    work.remarks.append({"condition": chunk.condition.id, "note": remark})
-                    self.reporter.note(f"{chunk.condition.id}: {remark}")
-                self.reporter.advance(len(chunk.resamples))
-                if summariser is not None:
-                    summariser.start(names, chunk.index)
+        def written(chunk: Chunk, result: ChunkResult, name: str, clocks: StageClocks) -> None:
+            names[chunk] = name
+            work.device = dict(result.device)
+            work.seconds.update({**result.seconds, **clocks.seconds})
+            work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
+            for remark in result.remarks:
+                work.remarks.append({"condition": chunk.condition.id, "note": remark})
+                self.reporter.note(f"{chunk.condition.id}: {remark}")
+            self.reporter.advance(len(chunk.resamples))
+            if summariser is not None:
+                summariser.start(names, chunk, result)
 
-        run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
+        with writing_behind(self.store, workers, written) as write:
+
+            def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
+                for chunk, result in zip(job.chunks, results, strict=True):
+                    write(chunk, result)
+
+            run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
 
     def _finish(self, names: Mapping[Chunk, str], fields: dict[str, Any]) -> None:
         """Declare the study complete, unless another process has extended it in the meantime."""

@@ -27,7 +27,7 @@ from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.makers import ALL, Makers
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
-from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore
+from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore, record_of
 from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES, columns_of, table_bytes, to_table
 
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.laws.fitted import FittedLaws
+    from chinchilla_jax.study.execution.jobs import ChunkResult
 
 _LONG_CONDITION = threading.Lock()
+_THREADS = 4  # that summarise: more would mostly wait for the GIL
+_MOST_HELD = 16  # chunks kept in memory until they are summarised; later ones are read back
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,32 +154,55 @@ def summary_columns(
     return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
 
 
+def summarise_result(spec: StudySpec, chunk: Chunk, result: ChunkResult) -> ConditionSummary:
+    """`summarise_condition` of a condition of one chunk from what was written, without reading it back."""
+    clocks = StageClocks()
+    natural = {name: np.asarray(result.fits[name]) for name in spec.model.parameters}
+    records = (record_of(chunk, result, spec.model.parameters),)
+    found = _summary(spec, natural, result.fits["status"], records)
+    clocks.end("summary")
+    return ConditionSummary(
+        condition=chunk.condition,
+        records=records,
+        params=found[0],
+        tokens_per_param=found[1],
+        cpu_seconds=clocks.cpu_seconds["summary"],
+    )
+
+
 class Summariser:
     """Summarises conditions in the background as their chunks come in, and writes the tables at the end.
 
     Args:
         spec: the study.
         store: its chunks.
-        workers: number of threads.
+        workers: of the study, of which no more threads summarise than there are.
     """
 
     def __init__(self, spec: StudySpec, store: ChunkStore, workers: int) -> None:
         """Nothing is read yet."""
         self._spec, self._store = spec, store
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="summary")
+        self._pool = ThreadPoolExecutor(min(workers, _THREADS), thread_name_prefix="summary")
+        self._held = threading.Semaphore(_MOST_HELD)
         self._conditions: dict[int, list[Chunk]] = {}
         for chunk in store.chunks:
             self._conditions.setdefault(chunk.index, []).append(chunk)
         self._summaries: dict[int, Future[ConditionSummary]] = {}
 
-    def start(self, names: Mapping[Chunk, str], index: int | None = None) -> None:
-        """Start on the conditions (or the one) of which all chunks are in `names`."""
-        for number in self._conditions if index is None else (index,):
+    def start(
+        self, names: Mapping[Chunk, str], chunk: Chunk | None = None, result: ChunkResult | None = None
+    ) -> None:
+        """Start on the conditions of which all chunks are in `names`, or on that of a chunk just written."""
+        for number in self._conditions if chunk is None else (chunk.index,):
             chunks = self._conditions[number]
-            if number not in self._summaries and all(chunk in names for chunk in chunks):
-                self._summaries[number] = self._pool.submit(
-                    summarise_condition, self._spec, self._store, chunks, names
-                )
+            if number in self._summaries or not all(each in names for each in chunks):
+                continue
+            if chunk is not None and result is not None and len(chunks) == 1 and self._held.acquire(False):
+                task = self._pool.submit(summarise_result, self._spec, chunk, result)
+                task.add_done_callback(lambda _: self._held.release())
+            else:
+                task = self._pool.submit(summarise_condition, self._spec, self._store, chunks, names)
+            self._summaries[number] = task
 
     def write(self) -> dict[str, Any]:
         """Wait for all conditions, write the small tables, and return their fields of study.json."""

@@ -1,4 +1,4 @@
-"""Order statistics of many lines at many places: intervals/line_order.py, without a sort of all lines anywhere.
+"""Order statistics of many lines at many places, as in intervals/line_order.py, by halving.
 
 Notation
     slope, intercept  of each line, finite; (n,)
@@ -166,7 +166,7 @@ def _guess(slope, intercept, n, x, r0, r1, values, others, stack):
 
 @inner()
 def _put(values, others, count, q0, place, apart, out, stack):
-    """Order statistics at a place, of rank `q0` and the next among values[:count], and how far apart they are."""
+    """Order statistics at a place, from rank `q0` on among values[:count], and how far apart these are."""
     below, apart[place] = _select(values, others, count, q0, q0 + len(out) - 1, stack)
     for q in range(len(out)):
         out[q, place] = values[q0 - below + q]
@@ -226,7 +226,7 @@ def _of_group(n, slope, intercept, x, r0, rounding, values, others, apart, chord
         sets[depth, 0], sets[depth, 1], sets[depth, 2], sets[depth, 4] = first, size, below, free
         place = (i + j) // 2
         sets[depth, 3] = depth - 1
-        level, found = depth, False
+        level = depth
         while level > 0:
             low, high, around = -math.inf, math.inf, level
             while around > 0:
@@ -258,9 +258,13 @@ def _of_group(n, slope, intercept, x, r0, rounding, values, others, apart, chord
             abs(out[0, place] - out[0, i] - (out[0, j] - out[0, i]) * t),
             abs(out[last, place] - out[last, i] - (out[last, j] - out[last, i]) * t),
         )
-        for i, j in ((place, j), (i, place)):
-            if j - i > 1:
-                stack[_DEPTH + top, 0], stack[_DEPTH + top, 1], stack[_DEPTH + top, 2] = i, j, depth + 1
+        for left, right in ((place, j), (i, place)):
+            if right - left > 1:
+                stack[_DEPTH + top, 0], stack[_DEPTH + top, 1], stack[_DEPTH + top, 2] = (
+                    left,
+                    right,
+                    depth + 1,
+                )
                 top += 1
 
 
@@ -277,8 +281,10 @@ def order_statistics(n, slope, intercept, x, ranks, values, others, apart, chord
         values: (n,) scratch.
         others: (n,) scratch.
         apart: (k,) scratch: distance of neighbouring ranks.
-        chords: (DEPTH, 7) scratch: chords (low and high at both ends), both ends, and how far curves leave them.
-        sets: (DEPTH, 3) scratch: where the lines of a stretch begin, how many they are, and how many lie below.
+        chords: (DEPTH, 7) scratch: of a stretch, chords (low and high at both ends), the ends, and how far
+            the curves leave their own chords.
+        sets: (DEPTH, 5) scratch: of a stretch, where its lines begin, how many they are, how many lie below,
+            the stretch around it, and where there is room for more lines.
         stack: (2 DEPTH, 3) scratch.
         out: (p, k).
     """
@@ -296,5 +302,7 @@ def order_statistics(n, slope, intercept, x, ranks, values, others, apart, chord
         while stop < len(ranks) and ranks[stop] == ranks[stop - 1] + 1:
             stop += 1
         group = out[start:stop]
-        _of_group(n, slope, intercept, x, ranks[start], rounding, values, others, apart, chords, sets, stack, group)
+        _of_group(
+            n, slope, intercept, x, ranks[start], rounding, values, others, apart, chords, sets, stack, group
+        )
         start = stop

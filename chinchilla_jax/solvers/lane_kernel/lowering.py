@@ -143,7 +143,8 @@ def order_lines(
     """See `lines.order_statistics`."""
     both = carray(values, (2, n_lines))
     lines.order_statistics(
-        n_lines, carray(slope, room), carray(intercept, room), carray(places, n_places), carray(ranks, n_ranks),
-        both[0], both[1], carray(apart, n_places), carray(chords, (DEPTH, 7)), carray(sets, (DEPTH, 5)),
+        n_lines, carray(slope, room), carray(intercept, room), carray(places, n_places),
+        carray(ranks, n_ranks), both[0], both[1], carray(apart, n_places),
+        carray(chords, (DEPTH, 7)), carray(sets, (DEPTH, 5)),
         carray(stack, (2 * DEPTH, 3)), carray(found, (n_ranks, n_places)),
     )  # fmt: skip

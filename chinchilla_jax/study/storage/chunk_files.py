@@ -68,30 +68,47 @@ class ChunkRecord:
     units: tuple[float, ...] | None = None
 
 
+def record_of(chunk: Chunk, result: ChunkResult, parameters: Sequence[str] = PARAMETERS) -> ChunkRecord:
+    """What the file of a chunk says beside its fits."""
+    numbers = (*parameters, _VALUE)
+    return ChunkRecord(
+        condition=chunk.condition.id,
+        resamples=chunk.resamples,
+        n_runs=result.n_runs,
+        points=tuple(dict(row) | {name: float(row[name]) for name in numbers} for row in result.points),
+        notes=tuple(result.notes),
+        versions=dict(result.versions),
+        made_on=result.made_on,
+        status_counts={name: count for name, count in sorted(result.status_counts().items()) if count},
+        units=None if result.units is None else tuple(result.units),
+    )
+
+
 def encode(chunk: Chunk, result: ChunkResult, parameters: Sequence[str] = PARAMETERS) -> bytes:
     """The file of a chunk; the same result gives the same bytes (with the same version of pyarrow)."""
+    record = record_of(chunk, result, parameters)
     numbers = (*parameters, _VALUE)
-    record = {
-        "condition": chunk.condition.id,
-        "block": [chunk.resamples.first, chunk.resamples.stop],
-        "n_runs": result.n_runs,
+    fields = {
+        "condition": record.condition,
+        "block": [record.resamples.first, record.resamples.stop],
+        "n_runs": record.n_runs,
         # JSON has no NaN, and the repr of a float is read back to the same bits.
-        "points": [dict(row) | {name: repr(float(row[name])) for name in numbers} for row in result.points],
-        "notes": list(result.notes),
-        "versions": dict(result.versions),
+        "points": [dict(row) | {name: repr(row[name]) for name in numbers} for row in record.points],
+        "notes": list(record.notes),
+        "versions": dict(record.versions),
         "numerics": NUMERICS,
-        "made_on": result.made_on,
-        "status_counts": {name: count for name, count in sorted(result.status_counts().items()) if count},
+        "made_on": record.made_on,
+        "status_counts": dict(record.status_counts),
     }
-    if result.units is not None:
-        record["units"] = list(result.units)
+    if record.units is not None:
+        fields["units"] = list(record.units)
     codes = result.fits["status"]
     columns = {
         **result.fits,
         "condition": DictionaryColumn(np.zeros_like(codes), [chunk.condition.id]),
         "status": DictionaryColumn(codes, STATUS_NAMES),
     }
-    return fits_bytes(to_table("fits", columns, parameters), {_METADATA: json.dumps(record).encode()})
+    return fits_bytes(to_table("fits", columns, parameters), {_METADATA: json.dumps(fields).encode()})
 
 
 def decode(table: pa.Table, parameters: Sequence[str] = PARAMETERS) -> ChunkRecord:
