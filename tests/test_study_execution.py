@@ -416,6 +416,21 @@ def test_jobs_hold_every_chunk_once_and_bounded_weights(n_conditions, resamples,
         assert len(job.chunks) <= 16 and (n_runs < 1e4 or len(job.group) <= 16)
 
 
+def test_no_more_groups_are_under_way_than_are_kept(monkeypatch):
+    """Or what is done for a group would be done again for each of its jobs."""
+    for name, most in (("_MOST_CONDITIONS", 4), ("_LEAST_CONDITIONS", 4), ("_MOST_CHUNKS", 1)):
+        monkeypatch.setattr(planning, name, most)
+    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 100).tolist()))
+    spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))
+    data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
+    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
+    found = [
+        job.group for job in planning.plan_jobs(spec, planned, data, planning.Workplace(32, shared=True))
+    ]
+    under_way = [len(set(found[:k]) & set(found[k:])) for k in range(len(found))]
+    assert len(set(found)) > planning._MOST_GROUPS >= max(under_way)
+
+
 def test_jobs_are_large_only_where_a_device_takes_the_steps(monkeypatch):
     sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 200).tolist()))
     spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))

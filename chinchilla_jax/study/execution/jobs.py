@@ -126,7 +126,7 @@ class _Prepared:
     fitter: ResampleFitter
 
 
-_groups: SingleFlightCache[Mapping[str, _Prepared]] = SingleFlightCache(16)
+_groups: SingleFlightCache[Mapping[str, _Prepared]] = SingleFlightCache(32)
 _weights: SingleFlightCache[Weights] = SingleFlightCache(16)
 
 

@@ -7,6 +7,7 @@ when a run is interrupted.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 from chinchilla_jax.laws import read_law
@@ -20,7 +21,8 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 _MOST_CHUNKS, _MOST_CHUNKS_DEVICE = 16, 256  # of a job
 _MOST_WEIGHTS = 2**26  # of a job, in bytes where they are counts: chunks of the same resamples share theirs
 _JOBS_PER_WORKER = 4  # at least, so that workers end together
-_MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 64  # of a group, where there are enough
+_MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 16  # of a group, where there are enough
+_MOST_GROUPS = 16  # whose jobs take turns: half of those that `jobs` keeps in memory
 _MOST_PLACES = 2**18  # conditions of a group times runs: what is in memory for each lane of a point fit
 
 
@@ -68,8 +70,11 @@ def plan_jobs(
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
         queues.append([_job(spec, part, group, used, place.shared) for part in _parts(mine, size, n_runs)])
-    turns = range(max((len(queue) for queue in queues), default=0))
-    return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+    planned = []
+    for first in range(0, len(queues), _MOST_GROUPS):
+        for turn in itertools.zip_longest(*queues[first : first + _MOST_GROUPS]):
+            planned += [job for job in turn if job is not None]
+    return planned
 
 
 def _parts(chunks: Sequence[Chunk], size: int, n_runs: int) -> list[tuple[Chunk, ...]]:
