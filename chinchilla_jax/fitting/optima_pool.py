@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Multiply-adds of one matrix product: small enough for the cache, and for BLAS to use one thread. The threads
 # it would otherwise wake use half as much CPU time again for no gain.
 _PRODUCT, _LEAST_ROWS = 400_000, 8
+_PRODUCTS = 4  # of a call
 _SORTED_FROM = 4  # ranks beyond which sorting is faster than to look for the lowest again and again
 _OUTLYING = 4.0  # spreads from the median beyond which a member of a pool has no say in its direction
 _APART = 0.1  # distance in standardised coordinates beyond which two optima are both kept as starts
@@ -111,7 +112,13 @@ def _pool_values(problem: Problem, weights: NDArray[Any], pool: NDArray[np.float
     of_runs = losses_of_runs(problem, pool).T
     value = np.empty((len(weights), len(pool)))
     length = max(_PRODUCT // max(of_runs.size, 1), _LEAST_ROWS)
-    for first in range(0, len(weights), length):
-        rows = slice(first, first + length)
-        np.matmul(np.asarray(weights[rows], dtype=np.float64), of_runs, out=value[rows])
+    first = 0
+    while first < len(weights):
+        # Several products in one call, which releases the GIL once.
+        count = min(max((len(weights) - first) // length, 1), _PRODUCTS)
+        rows = slice(first, min(first + count * length, len(weights)))
+        many = np.asarray(weights[rows], dtype=np.float64)
+        shape = (count, len(many) // count)
+        np.matmul(many.reshape(*shape, -1), of_runs, out=value[rows].reshape(*shape, -1))
+        first = rows.stop
     return value
