@@ -17,7 +17,7 @@ file is written after every part; a table comes last. No network is needed.
     ceilings    what the device sustains: copy, float32 and float64 multiply-adds, exp and log; transfers
     achieved    a step of all places: its traffic by the compiled text, over that of a copy
     memory      peak of the device at the largest call that `rates` makes
-    too_little  fits with a device of a quarter of a gigabyte: calls are halved, and the numbers stay the same
+    too_little  fits with a device of half a gigabyte: calls are halved, and the numbers stay the same
     study       the paper study in a process of its own, then again in the same one, and what was compiled
     profile     one trace for TensorBoard, in a folder beside the file
 """
@@ -380,8 +380,8 @@ PARTS: dict[str, tuple[Callable[[bool, Path], dict[str, Any]], int]] = {
     "achieved": (achieved, 25), "too_little": (too_little, 60), "profile": (profile, 20),
 }  # fmt: skip
 _SMOKE_SECONDS = 300  # of each part in small, on a machine that may be busy
-# Of the device's memory, where there should be too little: about a quarter of a gigabyte.
-_ENVIRONMENT = {"too_little": {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.002"}}
+# Of the device's memory, where there should be too little: about half a gigabyte.
+_ENVIRONMENT = {"too_little": {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.004"}}
 
 
 def main() -> int:

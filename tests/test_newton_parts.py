@@ -28,6 +28,7 @@ from chinchilla_jax.solvers.jax_newton.line_search import step_length
 from chinchilla_jax.solvers.jax_newton.logarithm import log
 from chinchilla_jax.solvers.jax_newton.passes import RunsOfLanes, moments
 from chinchilla_jax.solvers.jax_newton.small_matrix import reciprocal, solve_shifted
+from chinchilla_jax.solvers.jax_newton.step import _systems
 from chinchilla_jax.solvers.thresholds import LONGEST, PROBES, RUNNING
 
 HUBER = Huber()
@@ -178,6 +179,27 @@ def test_an_indefinite_system_gives_a_way_down(seed):
     assert (found.definite == (lowest > 0))[np.abs(lowest) > 1e-3].all()
     # -solution is the step: against the gradient.
     assert (np.einsum("jr,rj->r", np.array(found.solution), right) > 0).all()
+
+
+def test_systems_solved_at_once_are_those_solved_where_they_need_a_shift():
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((LANES, 5, 5))
+    matrix = matrix @ np.swapaxes(matrix, 1, 2) - np.where(np.arange(LANES) % 3, 0.0, 1.0)[:, None, None]
+    entries = {(i, j): matrix[:, i, j] for i in range(5) for j in range(5)}
+    with float64_scope():
+        rules = rules_of(type(CHINCHILLA), 0, False, np.float64)
+    arguments = (entries, tuple(rng.standard_normal((5, LANES))), np.where(np.arange(LANES) % 4, 0.0, 0.1))
+    one, other = (
+        in_float64(
+            functools.partial(_systems, rules._replace(unrolled=unrolled)), *arguments, np.ones(LANES, bool)
+        )
+        for unrolled in (False, True)
+    )
+    np.testing.assert_allclose(one.solution, other.solution, rtol=1e-12)
+    assert (one.definite == other.definite).all() and not one.definite.all()
+    lost = ~one.definite
+    np.testing.assert_allclose(np.asarray(one.form)[~lost], np.asarray(other.form)[~lost], rtol=1e-12)
+    np.testing.assert_array_equal(one.lifted_definite[lost], other.lifted_definite[lost])
 
 
 # --- the batch ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ small ones. No result depends on the company, since no lane's does.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -202,6 +203,7 @@ def _halving(
     except Exception as error:
         if not out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
             raise
+    gc.collect()  # what the call that failed held there
     middle = len(batch) // 2
     if on_halved is not None:
         on_halved(middle)

@@ -99,7 +99,7 @@ def fit_lanes(
     # Data sets side by side: a call holds a few of them.
     lanes = np.flatnonzero(valid)
     if len(problems) > 1:
-        lanes = lanes[np.argsort(condition[lanes], kind="stable")]
+        lanes = lanes[np.argsort(_turns(batch, candidates)[condition[lanes]], kind="stable")]
     platform = platform or default_platform()
     wide = options.wide_start
     limits = _limits(options, law, platform)
@@ -152,6 +152,15 @@ def fit_lanes(
         finished.steps[:] += found.steps[rest]
         found.put(rest, finished)
     return found
+
+
+def _turns(batch: Batch, candidates: Starts) -> NDArray[np.intp]:
+    """The turn of each data set (C,): first those of many starts, whose lanes take longest to end."""
+    if not isinstance(candidates, PoolStarts):
+        return np.arange(len(batch.problems))
+    ranks = {id(pool.problem): pool.ranks for pool in candidates.pools}
+    order = np.argsort([-ranks.get(id(problem), 0) for problem in batch.problems], kind="stable")
+    return np.argsort(order)
 
 
 def _by_device(

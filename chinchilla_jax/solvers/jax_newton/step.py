@@ -69,7 +69,7 @@ class Rules(NamedTuple):
     exponents: tuple[int, ...]
     amplitudes: tuple[int, ...]
     rounding: float  # relative, of an objective's value
-    unrolled: bool = False  # whether short loops over lanes are written out: on a GPU, one kernel for sixty
+    unrolled: bool = False  # whether short loops over lanes are written out, as few kernels on a GPU
 
 
 class Lanes(NamedTuple):
@@ -171,7 +171,7 @@ def step(
     # Directions in coordinates where the valley is straight; at an optimum the certificate is the same.
     at = rules.frame.at(theta, any_held)
     gradient_phi, hessian_phi = rules.frame.pull_back(at, gradient, hessian)
-    systems = _systems(hessian_phi, gradient_phi, lanes.damping, running)
+    systems = _systems(rules, hessian_phi, gradient_phi, lanes.damping, running)
     zone = jnp.minimum(jnp.minimum(down, up), LARGEST_ZONE)
     scale = jnp.maximum(here.value, SMALLEST_VALUE * task.total * zone * zone)
     decrement = jnp.where(systems.definite, 0.5 * systems.form / scale, jnp.inf)
@@ -254,8 +254,10 @@ def step(
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
 
-def _systems(matrix: Symmetric, right: Vector, damping: Array, running: Array) -> Systems:
+def _systems(rules: Rules, matrix: Symmetric, right: Vector, damping: Array, running: Array) -> Systems:
     """Solutions of M x = right; where M is not definite or a lane is damped, of a definite matrix near it."""
+    if rules.unrolled:  # of nine thousand places one always needs a shift, and a condition costs ten kernels
+        return solve_shifted(matrix, right, damping, LADDER)
     wide = {key: entry[:, None] for key, entry in matrix.items()}
     solution, form, definite = factorise(
         wide, right, jnp.zeros_like(damping)[:, None], running[:, None] & False
