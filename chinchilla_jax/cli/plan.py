@@ -289,9 +289,9 @@ def _print_plan(made: Plan) -> None:
         for law, *values in output.rows(made.references, ["law", *shown])
     ]
     output.print_table(("published", *shown), published, doubts=_reference_doubts(made))
-    output.echo(
-        "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only; "
-        "hoffmann2022 and chinchilla share theirs"
+    output.print_paragraph(
+        "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only: "
+        "hoffmann2022 is of the text of the embedded chinchilla"
     )
 
 

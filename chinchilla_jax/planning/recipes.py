@@ -51,7 +51,10 @@ def read_recipes(
         UsageError: fewer than two tables, or names that are not as many, or equal.
     """
     if len(tables) < 2:
-        raise UsageError(f"compare: {len(tables)} table; give two or more, or one with a column of recipes")
+        raise UsageError(
+            f"compare: {len(tables)} table; give two or more, or one and the column that names the recipe of "
+            "each run, with by=COLUMN (--by COLUMN on the command line)"
+        )
     if names is None:
         found = [each.name if isinstance(each, Runs) else name_of_source(each) for each in tables]
         found = [os.path.splitext(name)[0] or f"table {i + 1}" for i, name in enumerate(found)]
