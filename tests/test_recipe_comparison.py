@@ -19,6 +19,7 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier_at_ratio,
     log_multiplier_at_size,
 )
+from chinchilla_jax.planning.recipe_ranking import _likely
 from chinchilla_jax.planning.recipe_sharing import SHARED
 from chinchilla_jax.planning.recipe_tables import Frontiers, crossing_table
 from chinchilla_jax.planning.recipes import is_compute_only, load_recipe
@@ -210,6 +211,23 @@ def test_of_several_the_best_is_named_and_its_lead_corrected():
     assert cj.compare(*tables[:2], names=["a", "b"], resamples=10).ranking is None
 
 
+def test_the_probability_of_being_best_is_how_often_the_first_is():
+    generator = np.random.default_rng(5)
+    claimed, right, raw = [], [], []
+    for _ in range(150):
+        truth = 0.5 * generator.standard_normal(4)
+        points = truth + generator.standard_normal(4)
+        draws = points[:, None] + generator.standard_normal((4, 300))
+        best = int(points.argmin())
+        claimed.append(np.mean(_likely(points, draws).argmin(axis=0) == best))
+        raw.append(np.mean(draws.argmin(axis=0) == best))
+        right.append(truth.argmin() == best)
+    assert abs(np.mean(claimed) - np.mean(right)) < 0.1 < np.mean(raw) - np.mean(right)
+    # Losses that are known are what they are.
+    certain = points[:, None] + 1e-9 * generator.standard_normal((4, 300))
+    assert (_likely(points, certain).argmin(axis=0) == best).all()
+
+
 def test_sharing_is_rejected_where_exponents_differ_and_not_where_they_agree(compared):
     assert min(test.p for test in compared.sharing) > 0.01
     bent = cj.ScalingLaw(E=TRUTH.E, A=1200.0, B=TRUTH.B, alpha=0.4, beta=TRUTH.beta)
@@ -264,6 +282,7 @@ def test_the_frontier_of_the_law_of_compute_is_the_law():
         (["old.csv", "--by", "recipe"], "no column is named 'recipe'"),
         (["old.csv", "new.csv", "--by", "params"], "by splits one table, and 2 are given"),
         (["old.csv", "new.csv", "--at", "3"], "give the parameters and tokens of a run"),
+        (["old.csv", "new.csv", "--law", "compute_only", "--at", "1e9,2e10"], "places are for laws of"),
         (["old.csv", "new.csv", "--name", "x"], "give 2 different ones"),
         (["old.csv", "new.csv", "--law", "farseer"], "lowest loss of law farseer is no power of compute"),
         (

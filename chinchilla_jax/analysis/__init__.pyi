@@ -8,8 +8,8 @@ from chinchilla_jax.analysis.diagnosis import Diagnosis as Diagnosis
 from chinchilla_jax.analysis.diagnosis import confusion as confusion
 from chinchilla_jax.analysis.diagnosis import diagnose as diagnose
 from chinchilla_jax.analysis.diagnosis import diagnose_counts as diagnose_counts
-from chinchilla_jax.analysis.form_comparison import FormComparison as FormComparison
 from chinchilla_jax.analysis.form_comparison import compare_forms as compare_forms
+from chinchilla_jax.analysis.form_result import FormComparison as FormComparison
 from chinchilla_jax.analysis.identities import identity_errors as identity_errors
 from chinchilla_jax.analysis.identities import power_map as power_map
 from chinchilla_jax.analysis.joint_maps import joint_map as joint_map

@@ -40,7 +40,7 @@ from chinchilla_jax.cli.resampling import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
-    from chinchilla_jax.analysis.form_comparison import FormComparison
+    from chinchilla_jax.analysis.form_result import FormComparison
     from chinchilla_jax.bootstrapping.ensemble import Ensemble
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.table import Table as TableOfPlaces

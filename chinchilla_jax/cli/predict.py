@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax import BootstrapResult, Runs
     from chinchilla_jax.laws import Law, Objective
-    from chinchilla_jax.planning import Prediction
+    from chinchilla_jax.planning import Calibration, Prediction
 
 _COUNTS = ("params", "tokens", "flops")
 _LIMITS = ("mean_low", "mean_high", "new_run_low", "new_run_high")
@@ -113,7 +113,7 @@ def predict_command(
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
-    from chinchilla_jax import backtest, bootstrap
+    from chinchilla_jax import bootstrap
     from chinchilla_jax.planning import predict, predict_against
 
     if calibrated and own is not None:
@@ -128,12 +128,9 @@ def predict_command(
         require_certified(boot.point)
         calibration = None
         if calibrated:
-            scheme = resampling.read()
-            calibration = backtest(
-                runs, law, level=level, seed=seed, objective=objective, scheme=scheme, cost=priced
-            ).calibration
-            if calibration is None:
-                raise UsageError("--calibrated: a backtest leaves too few predictions; leave it out")
+            calibration = _calibration(
+                runs, law, level=level, seed=seed, objective=objective, scheme=resampling.read(), cost=priced
+            )
         if against is None:
             found = predict(boot, places, level=level, seed=seed, calibration=calibration, cost=priced)
             sentence = None
@@ -152,6 +149,23 @@ def predict_command(
         output.print_json(_fields(runs, boot, found, shown, sentence, resamples, seed))
     else:
         _print(runs, boot, found, shown, sentence)
+
+
+def _calibration(runs: Runs, law: Law, **options: Any) -> Calibration:
+    """What a backtest over compute measures.
+
+    Raises:
+        UsageError: the runs are too few for one.
+    """
+    from chinchilla_jax import backtest
+
+    try:
+        found = backtest(runs, law, **options).calibration
+    except UsageError as error:
+        raise UsageError(f"--calibrated: the runs cannot be backtested; leave it out ({error})") from None
+    if found is None:
+        raise UsageError("--calibrated: a backtest leaves fewer than ten predictions; leave it out")
+    return found
 
 
 def _places(

@@ -87,7 +87,8 @@ class Comparison:
         places: at fixed runs: recipe, params, tokens, loss, difference with low and high; same_ratio, the
             multiplier at the same tokens per parameter, and same_size, that at the same size, each with low
             and high. None where none are asked for.
-        ranking: flops, recipe, loss, p_best, p_second, may_be_best; None for two recipes.
+        ranking: flops, recipe, loss, p_best, p_second (probabilities, less what choosing the best adds),
+            may_be_best; None for two recipes.
         leads: flops, best, second, lead (multiplier of the best over the second), corrected (less what
             choosing the best adds to it), low, high; None for two recipes.
         parameters: recipe, parameter, estimate, baseline, difference with low and high.
@@ -215,6 +216,8 @@ def compare(
     share = read_share(share)
     recipes = _read(tables, names, by, pair)
     law, notes = _law(read_law(law), recipes)
+    if len(places) and isinstance(law, ComputeOnly):
+        raise UsageError("compare: places are for laws of params and tokens, such as chinchilla")
     counted, said = (recipes, []) if isinstance(law, ComputeOnly) else along_6nd(recipes)
     check_recipes(counted)
     first = next(iter(recipes)) if baseline is None else baseline

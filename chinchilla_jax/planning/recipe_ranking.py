@@ -1,4 +1,18 @@
-"""Which of several recipes is best, and by how much. The notation is that of recipe_comparison.py."""
+"""Which of several recipes is best, and by how much.
+
+| code   | symbol | shape  | meaning                                                            |
+|--------|--------|--------|--------------------------------------------------------------------|
+| points | y      | (G,)   | compute-optimal losses of the recipes at one budget                |
+| draws  |        | (G, R) | of the resamples                                                   |
+| errors | S      | (G, G) | covariance of the resamples                                        |
+| spread | tau    |        | standard deviation between the true losses of the recipes          |
+| likely |        | (G, R) | draws of the true losses, given y                                  |
+
+The recipe that looks best was chosen for that, and its share of the resamples is too large, the more the
+losses are uncertain. Probabilities are therefore those of true losses that scatter between recipes by tau,
+which is not known better than y says: y ~ N(m, S + tau^2 I), with flat priors of m and tau (Gelman 2006,
+Bayesian Analysis 1:515). The rest of the notation is that of recipe_comparison.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +30,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_SPREADS, _SEED = 60, 17
+
 
 def rankings(found: Frontiers, budgets: Floats, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`Comparison.ranking` and `Comparison.leads`."""
@@ -28,9 +44,10 @@ def rankings(found: Frontiers, budgets: Floats, level: float) -> tuple[pd.DataFr
     for i, budget in enumerate(budgets):
         order = np.argsort(points[:, i], kind="stable")
         drawn = np.argsort(draws[:, :, i], axis=0, kind="stable")
+        likely = np.argsort(_likely(points[:, i], draws[:, :, i]), axis=0, kind="stable")
         possible = _may_be_best(points[:, i], draws[:, :, i], level)
         for g in order:
-            shares = [float(np.mean(drawn[rank] == g)) for rank in (0, 1)]
+            shares = [float(np.mean(likely[rank] == g)) for rank in (0, 1)]
             ranking.append((budget, names[g], points[g, i], *shares, bool(possible[g])))
         best, second = names[order[0]], names[order[1]]
         lead = _lead(found.points, best, second, logs[i : i + 1])[0]
@@ -76,3 +93,31 @@ def _may_be_best(points: Floats, draws: Floats, level: float) -> NDArray[np.bool
         if abs(gap) > limit * error:
             possible[g if gap > 0 else h] = False
     return possible
+
+
+def _likely(points: Floats, draws: Floats) -> Floats:
+    """Draws (G, R) of the true losses, drawn towards each other by as much as their errors explain."""
+    count, number = draws.shape
+    errors = np.cov(draws)
+    one = np.ones(count)
+    scale = float(np.sqrt(np.trace(errors) / count) + np.ptp(points))
+    spreads = np.linspace(0.0, 3 * scale, _SPREADS + 1)[1:]
+    log_weights, middles, roots = [], [], []
+    for spread in spreads:
+        inverse = np.linalg.inv(errors + spread**2 * np.eye(count))
+        precision = float(one @ inverse @ one)
+        middle = float(one @ inverse @ points) / precision
+        left = points - middle
+        _, log_determinant = np.linalg.slogdet(inverse)
+        log_weights.append(0.5 * (log_determinant - np.log(precision) - left @ inverse @ left))
+        pulled = one - spread**2 * inverse @ one  # what a change of the common mean moves
+        covariance = spread**2 * np.eye(count) - spread**4 * inverse + np.outer(pulled, pulled) / precision
+        middles.append(middle + spread**2 * inverse @ left)
+        values, vectors = np.linalg.eigh(covariance)
+        roots.append(vectors * np.sqrt(np.maximum(values, 0.0)))
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    generator = np.random.default_rng(_SEED)
+    chosen = generator.choice(_SPREADS, size=number, p=weights / weights.sum())
+    normal = generator.standard_normal((number, count))
+    found = np.array(middles)[chosen] + np.einsum("rgh,rh->rg", np.array(roots)[chosen], normal)
+    return np.asarray(found.T)

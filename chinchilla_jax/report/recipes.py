@@ -168,7 +168,7 @@ def _ranking(found: Comparison) -> list[PageTable]:
             found.ranking,
             id="ranking-table",
             title="Probability of being best and second",
-            caption="Shares of the resamples. A recipe may be the best unless another is better with "
+            caption="Less what choosing the best adds. A recipe may be best unless another is better with "
             "simultaneous confidence over all pairs.",
         ),
         page_table(
