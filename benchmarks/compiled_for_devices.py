@@ -50,6 +50,7 @@ from chinchilla_jax._util.float64 import float64_scope  # noqa: E402
 from chinchilla_jax.laws import LAWS, STANDARD, Design  # noqa: E402
 from chinchilla_jax.solvers.jax_newton import compiled, judged  # noqa: E402
 from chinchilla_jax.solvers.jax_newton.shapes import arguments  # noqa: E402
+from chinchilla_jax.solvers.xla_options import options, padded_runs  # noqa: E402
 
 H200_TARGET = """
 gpu_device_info {
@@ -103,7 +104,7 @@ def _call(law: str, target: str, lanes: int, sharding: Any = None) -> tuple[Any,
     """The jitted call and its arguments; inside `float64_scope`."""
     kind = LAWS["chinchilla" if law == _RAW else law]
     constants = len(kind().constants(Design.from_runs(cj.load_runs("chinchilla"))))
-    n_runs = compiled.padded_runs(240)
+    n_runs = padded_runs(240)
     sizes = compiled.sizes(target, n_runs)
     shapes = arguments(kind, constants, n_runs, lanes or sizes.lanes, sizes.rows, sizes.conditions, sharding)
     stage = judged.fitted_in_float64 if compiled.has_float64(target) else judged.fitted
@@ -159,11 +160,11 @@ def _cpu_seconds() -> float:
 def _program(law: str, target: str, lanes: int, device: Any) -> Any:
     with float64_scope():
         solve, shapes = _call(law, target, lanes, SingleDeviceSharding(device))
-        return jax.jit(solve, compiler_options=compiled.options(target)).trace(*shapes).lower().compile()
+        return jax.jit(solve, compiler_options=options(target)).trace(*shapes).lower().compile()
 
 
 def _steps(text: str) -> dict[tuple[str, int], Step]:
-    return Program(text, compiled.padded_runs(240)).steps()
+    return Program(text, padded_runs(240)).steps()
 
 
 def _predict(resamples: int) -> None:

@@ -244,8 +244,9 @@ def achieved(smoke: bool, folder: Path) -> dict[str, Any]:
     from chinchilla_jax.solvers.jax_newton.calls import Calls
     from chinchilla_jax.solvers.jax_newton.device_calls import DeviceCalls
     from chinchilla_jax.solvers.jax_newton.rounds import Limits
+    from chinchilla_jax.solvers.xla_options import default_platform
 
-    platform = compiled.default_platform()
+    platform = default_platform()
     problem = _problem()
     law, places = problem.law, compiled.layout(2**30, platform).places
     count = 8 * places

@@ -34,10 +34,10 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="session", autouse=True)
 def few_programs():
     """Tables of up to 256 runs share the programs of XLA, each of which takes seconds to compile."""
-    from chinchilla_jax.solvers.jax_newton import compiled
+    from chinchilla_jax.solvers import xla_options
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_LEAST_RUNS", 256)
+        patch.setattr(xla_options, "_LEAST_RUNS", 256)
         yield
 
 

@@ -28,6 +28,7 @@ from chinchilla_jax.solvers import (
     drawn,
     engine_choice,
     measured_engines,
+    xla_options,
 )
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import undetermined
@@ -178,7 +179,7 @@ def as_a_device(monkeypatch):
     """Calls as an accelerator is given them, in small; compiled in half the time, to run slowly."""
     monkeypatch.setattr(compiled, "_calls", _SMALL_CALLS)
     monkeypatch.setattr(compiled, "_room", {})
-    monkeypatch.setitem(compiled._OPTIONS, "cpu", {"xla_backend_optimization_level": 0})
+    monkeypatch.setitem(xla_options._OPTIONS, "cpu", {"xla_backend_optimization_level": 0})
     monkeypatch.setitem(compiled._SIZES, "cpu", compiled.Sizes(2048, 256, 8))
     monkeypatch.setitem(compiled._LAYOUTS, "cpu", Layout(places=64, copied=False))
     monkeypatch.setattr(device_calls, "_LANES", (64,))
@@ -300,12 +301,12 @@ def test_a_device_with_too_little_memory_is_given_smaller_calls(as_a_device, mon
 
 
 def test_loops_are_asked_to_be_in_one_cuda_graph_and_nothing_else_is_set_elsewhere():
-    graphs = compiled.options("cuda")["xla_gpu_enable_command_buffer"].split(",")
+    graphs = xla_options.options("cuda")["xla_gpu_enable_command_buffer"].split(",")
     assert {"WHILE", "CONDITIONAL", "FUSION"} <= set(graphs)
-    assert compiled.options("tpu") is None
-    assert compiled.options("rocm") is None
+    assert xla_options.options("tpu") is None
+    assert xla_options.options("rocm") is None
     # What the compiler here knows it takes: an option of another platform is refused by name.
-    jax.jit(lambda x: x + 1, compiler_options=compiled.options("cpu"))(1.0)
+    jax.jit(lambda x: x + 1, compiler_options=xla_options.options("cpu"))(1.0)
 
 
 @pytest.fixture

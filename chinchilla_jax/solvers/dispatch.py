@@ -78,7 +78,8 @@ def device_draws(problem: Problem, solver: str, engine: str) -> bool:
         return False
     if not on_device(problem.law, problem.objective, solver, engine):
         return False
-    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, draws
+    from chinchilla_jax.solvers.jax_newton.compiled import draws
+    from chinchilla_jax.solvers.xla_options import default_platform
 
     return draws(default_platform())
 

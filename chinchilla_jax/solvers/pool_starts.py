@@ -23,6 +23,7 @@ import numpy as np
 from chinchilla_jax._util.kept_programs import KeptProgram
 from chinchilla_jax.solvers.base import MOST_RANKS, Problem
 from chinchilla_jax.solvers.drawn import Drawn, draw
+from chinchilla_jax.solvers.xla_options import default_platform, options, padded_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,6 @@ def chosen(weights: Any, row: NDArray[np.int32], pool: NDArray[np.int32], member
 def lowest(weights: Drawn, pool: Pool) -> list[NDArray[np.float64]]:
     """The `ranks` lowest members under every row of weights, found by the device; each (W, p)."""
     from chinchilla_jax._util.float64 import float64_scope
-    from chinchilla_jax.solvers.jax_newton.compiled import padded_runs
 
     count, ranks = len(weights), min(pool.ranks, len(pool.members))
     size = next((size for size in _ROWS if size >= count), count)
@@ -178,8 +178,6 @@ def lowest(weights: Drawn, pool: Pool) -> list[NDArray[np.float64]]:
 
 @functools.cache
 def _program(function: Callable[..., Any], slots: int) -> KeptProgram:
-    from chinchilla_jax.solvers.jax_newton.compiled import default_platform, options
-
     return KeptProgram(functools.partial(function, slots), options(default_platform()))
 
 

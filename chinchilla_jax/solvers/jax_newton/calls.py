@@ -37,7 +37,8 @@ class Calls:
         platform: str,
     ) -> None:
         """Take what the lanes share."""
-        from chinchilla_jax.solvers.jax_newton.compiled import devices, padded_runs, sizes
+        from chinchilla_jax.solvers.jax_newton.compiled import devices, sizes
+        from chinchilla_jax.solvers.xla_options import padded_runs
 
         self.problems, self.options, self.platform = problems, options, platform
         self.condition, self.row, self.down, self.up = condition, row, down, up

@@ -19,6 +19,7 @@ from chinchilla_jax.solvers.jax_newton.passes import Residuals
 from chinchilla_jax.solvers.jax_newton.places import Layout
 from chinchilla_jax.solvers.jax_newton.rounds import Limits, Requests, Stage, Tables
 from chinchilla_jax.solvers.jax_newton.step import Rules
+from chinchilla_jax.solvers.xla_options import options
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law
@@ -42,18 +43,6 @@ _LEAST_ROWS, _LEAST_LANES = 64, 1024
 _LESS = 8  # a device with too little memory for a call is given calls of this fraction
 _LAYOUTS = {"cpu": Layout(places=32, copied=True)}
 _LAYOUT_ELSEWHERE = Layout(places=8192, copied=False)
-_LEAST_RUNS = 64  # of a call
-_OPTIONS: dict[str, dict[str, Any]] = {
-    # Sums over the runs become vector arithmetic only if their order may change. Calls are the unit of
-    # parallel work on the CPU; XLA's own threads inside one only get in the way.
-    "cpu": {
-        "xla_cpu_enable_fast_math": True,
-        "xla_cpu_multi_thread_eigen": False,
-        "xla_cpu_prefer_vector_width": 512,
-    },
-    # The loops of a call are one CUDA graph; else each step waits for the host.
-    "cuda": {"xla_gpu_enable_command_buffer": "FUSION,CUSTOM_CALL,WHILE,CONDITIONAL"},
-}
 _ROUNDING = 8  # of an objective's value, in units of the last place
 _PAIR_OF_FLOAT32 = 2.0**-47  # what float64 is on TPUs
 
@@ -61,19 +50,6 @@ _lock = threading.Lock()
 _calls: dict[Any, Callable[..., Any]] = {}
 _locks: dict[Any, threading.Lock] = {}
 _room: dict[str, int] = {}  # by platform, the fraction of the sizes that its memory has proved to hold
-
-
-def default_platform() -> str:
-    """What JAX computes on: cpu, cuda, rocm or tpu."""
-    name = jax.default_backend()
-    if name != "gpu":
-        return name
-    return "rocm" if "rocm" in jax.devices()[0].client.platform_version.lower() else "cuda"
-
-
-def options(platform: str) -> dict[str, Any] | None:
-    """Compiler options of a platform, as `jax.jit` takes them."""
-    return _OPTIONS.get(platform)
 
 
 def has_float64(platform: str) -> bool:
@@ -130,16 +106,6 @@ def host() -> Any:
 
 def _is_default(platform: str) -> bool:
     return platform != "cpu" or jax.default_backend() == "cpu"
-
-
-def padded_runs(count: int) -> int:
-    """The number of runs of a compiled call: a power of two, or half as many again.
-
-    Tables of many sizes share few programs. A run that is padding costs as much as any other, and a program
-    as much as a million fits.
-    """
-    power = 1 << max(count - 1, _LEAST_RUNS - 1).bit_length()
-    return 3 * power // 4 if _LEAST_RUNS < count <= 3 * power // 4 else power
 
 
 def rules_of(

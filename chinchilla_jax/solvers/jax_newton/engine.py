@@ -79,13 +79,8 @@ def fit_lanes(
     Raises:
         UsageError: the shapes do not fit together.
     """
-    from chinchilla_jax.solvers.jax_newton.compiled import (
-        default_platform,
-        give_less,
-        has_float64,
-        host,
-        in_one_call,
-    )
+    from chinchilla_jax.solvers.jax_newton.compiled import give_less, has_float64, host, in_one_call
+    from chinchilla_jax.solvers.xla_options import default_platform
 
     law, problems, condition = batch.law, batch.problems, batch.condition
     count = len(batch)

@@ -21,9 +21,10 @@ import numpy as np
 from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.kept_programs import kept_programs
 from chinchilla_jax.laws.objectives import ZonedObjective
-from chinchilla_jax.solvers.jax_newton.compiled import host, padded_runs
+from chinchilla_jax.solvers.jax_newton.compiled import host
 from chinchilla_jax.solvers.jax_newton.law_program import law_program
 from chinchilla_jax.solvers.jax_newton.passes import Residuals, RunsOfLanes, moments
+from chinchilla_jax.solvers.xla_options import padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
