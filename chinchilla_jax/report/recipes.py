@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax import __version__
 from chinchilla_jax._util.directories import open_file
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.plots.planning import plot_recipes
@@ -15,6 +14,7 @@ from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.report.figures import inline_figure
 from chinchilla_jax.report.page import fill, write_text
 from chinchilla_jax.report.tables import page_table
+from chinchilla_jax.study.environment import drawn_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def render_comparison(found: Comparison) -> str:
             "title": f"{list_text(names[1:])} against {found.baseline}",
             "description": found.sentences[0],
             "about": f"{len(names)} recipes, {counted:,} resamples of each",
-            "version": __version__,
+            "version": drawn_by()["chinchilla_jax"],
             "answer": found.sentences,
             "warnings": found.warnings,
             "sections": sections,

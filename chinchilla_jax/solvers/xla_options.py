@@ -1,4 +1,4 @@
-"""What all programs of XLA share, whoever compiles them: platform, compiler options, padded numbers of runs."""
+"""What all programs of XLA share: the platform, compiler options and padded numbers of runs."""
 
 from __future__ import annotations
 
