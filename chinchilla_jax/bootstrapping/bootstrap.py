@@ -144,7 +144,7 @@ def bootstrap(
         return dataclasses.replace(result, dependence=dependence)
     without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(fitter, runs, chosen, ids, without, inner, seed)
-    every = fit_all(fitter, weights_of, weights_of.count, on_progress=progress)
+    every = fit_all(fitter, weights_of, weights_of.count, drawn=weights_of.drawn, on_progress=progress)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     members = chosen.members(runs) if isinstance(chosen, Cluster) else None
@@ -233,6 +233,7 @@ class _WeightsOf:
 
     Attributes:
         count: how many fits there are.
+        drawn: how many of them, the first ones, a device draws the weights of.
     """
 
     def __init__(
@@ -248,6 +249,7 @@ class _WeightsOf:
         self.fitter, self.runs, self.scheme, self.ids, self.seed = fitter, runs, scheme, ids, seed
         self.left_out, self.inner = left_out, inner
         self.count = len(ids) + len(left_out) + len(ids) * inner
+        self.drawn = len(ids) if fitter.device_draws and scheme.row_of(runs) is not None else 0
 
     def __call__(self, lanes: slice) -> Weights:
         first, last = lanes.start, lanes.stop

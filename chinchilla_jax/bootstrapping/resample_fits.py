@@ -219,15 +219,15 @@ def fit_all(
     weights_of: Callable[[slice], Weights],
     count: int,
     *,
+    drawn: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Fit `count` resamples block by block: memory for their fits, and for the weights of one block.
+    """Fit `count` resamples block by block: memory for their fits, and for the weights of two blocks.
 
-    `weights_of` gives what is drawn for a slice of the resamples, (R, n).
+    `weights_of` gives what is drawn for a slice of the resamples, (R, n); of the first `drawn` a device draws.
     """
     solution = Solution.empty(count, fitter.problem.law.size)
-    block = _block(fitter)
-    parts = [slice(first, min(first + block, count)) for first in range(0, max(count, 1), block)]
+    parts = _blocks(fitter, count, drawn)
 
     def prepared(lanes: slice) -> tuple[Weights, Starts]:
         weights = fitter.weighted(weights_of(lanes))
@@ -254,11 +254,13 @@ def fit_all(
     return solution
 
 
-def _block(fitter: ResampleFitter) -> int:
-    """How many resamples are fitted at a time."""
-    if fitter.device_draws and fitter.recipe is not None and not fitter.recipe.most:
-        return _DEVICE_BLOCK
-    return min(max(_BLOCK_BYTES // (8 * len(fitter.problem.design)), _LEAST_BLOCK), _MOST_BLOCK)
+def _blocks(fitter: ResampleFitter, count: int, drawn: int) -> list[slice]:
+    """Resamples that are fitted at a time: more where the host has neither weights nor starts of them."""
+    block = min(max(_BLOCK_BYTES // (8 * len(fitter.problem.design)), _LEAST_BLOCK), _MOST_BLOCK)
+    large = block if fitter.recipe is None or fitter.recipe.most else _DEVICE_BLOCK
+    found = [slice(first, min(first + large, drawn)) for first in range(0, drawn, large)]
+    found += [slice(first, min(first + block, count)) for first in range(drawn, count, block)]
+    return found or [slice(0, 0)]
 
 
 def fit_resamples(

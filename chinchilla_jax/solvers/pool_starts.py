@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOST = 1e6  # in place of a loss that is not finite
 _ROWS = (256, 4096, 16384)  # of weights, where the host asks for the lowest; fewer are padded
+_SLOTS = 32  # members that it is given: for fewer it is the same program
 _MEMBERS = (64, 1024, 16384, 131072)  # of all pools of a call; fewer are padded
 
 
@@ -170,9 +171,7 @@ def lowest(weights: Drawn, pool: Pool) -> list[NDArray[np.float64]]:
     members = members_of(PoolStarts.of(pool, count), rows.shape[1], 1, lambda _: starts)
     lanes = np.arange(size, dtype=np.int32)
     with float64_scope():
-        found = np.asarray(
-            _program(_lowest, -(-ranks // MOST_RANKS) * MOST_RANKS)(rows, lanes, 0 * lanes, members)
-        )
+        found = np.asarray(_program(_lowest, max(ranks, _SLOTS))(rows, lanes, 0 * lanes, members))
     return list(pool.members[found[:ranks, :count]])
 
 
