@@ -15,11 +15,14 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax import UsageError, planning
+from chinchilla_jax.bootstrapping.schemes import read_scheme
 from chinchilla_jax.datasets import groupings
-from chinchilla_jax.laws import SIX_ND, Cost
+from chinchilla_jax.laws import SIX_ND, Cost, Design
+from chinchilla_jax.laws.drawn_cost import CostDraws
 from chinchilla_jax.laws.measured_cost import fit_cost
 from chinchilla_jax.planning.allocation import QUANTITIES, allocation
 
+NUMBERS = ("coefficient", "params_power", "tokens_power")
 LAW = cj.ScalingLaw(E=1.7, A=500.0, B=2000.0, alpha=0.34, beta=0.36)
 costs = st.builds(
     Cost,
@@ -119,11 +122,72 @@ def test_plans_use_what_was_measured_and_say_so():
     assert plain_band["estimate"][0] == pytest.approx(law.tokens_per_param(1e21), rel=1e-9)
     assert boot.tokens_per_param([1e21], method="gaussian")["low"][0] < band["estimate"][0]
     far = cj.plan(boot, flops=1e26)
-    assert "times 6 N D, and the runs" in far.doubts["flops"]
+    assert "costs 1.52 times 6 N D (80%: 1.52 to 1.52), and the runs 0.892 to 1.22" in far.doubts["flops"]
     with pytest.raises(UsageError, match="no FLOP other than 6 N D were measured"):
         cj.plan(spread_sample(5), flops=1e21, cost="measured")
     with pytest.raises(UsageError, match="did you mean 'measured'"):
         cj.plan(boot, flops=1e21, cost="measurd")
+
+
+def law_of(boot, lane=None):
+    """The law of a lane; that of all runs without one."""
+    return boot.point.law if lane is None else boot.laws[lane]
+
+
+def test_the_cost_is_resampled_with_the_runs():
+    """Each resample has the cost that its runs, as often as they are drawn, give by least squares."""
+    runs = table(Cost(coefficient=2.3, params_power=1.05), scatter=0.05)
+    boot = cj.bootstrap(runs, resamples=200, seed=3, scheme="pairs")
+    evidence = boot.point.cost.evidence
+    assert evidence.form == "c N^a D" and len(boot.costs) == 200
+    drawn = read_scheme("pairs").weights(runs, boot.resample_ids[:3], 3)
+    for weights, power, coefficient in zip(
+        drawn, boot.costs.params_power, boot.costs.coefficient, strict=False
+    ):
+        rows = np.repeat(np.arange(36), weights)
+        wanted = np.polyfit(np.log(runs.params[rows]), np.log(runs.flops / runs.tokens)[rows], 1)
+        np.testing.assert_allclose([power, math.log(coefficient)], wanted, rtol=1e-8)
+    assert boot.costs.params_power.std() == pytest.approx(evidence.errors[1], rel=0.3)
+
+    # What decides by these laws decides by these costs, a law at a time or all together.
+    made, fixed = (
+        cj.plan(boot, flops=1e25, cost=each) for each in (None, dataclasses.replace(boot.point.cost))
+    )
+    alone = [
+        law_of(boot, lane).optimal(1e25, Cost(**{name: getattr(boot.costs, name)[lane] for name in NUMBERS}))
+        for lane in np.flatnonzero(boot.counted)
+    ]
+    sizes = np.array([params for params, _ in alone])
+    row = made.table.set_index("quantity").loc["params"]
+    np.testing.assert_allclose(row[["low", "high"]], np.quantile(sizes, [0.1, 0.9]), rtol=1e-9)
+    ratios = np.array([tokens / params for params, tokens in alone])
+    band = boot.tokens_per_param([1e25])
+    np.testing.assert_allclose(band[["low", "high"]].iloc[0], np.quantile(ratios, [0.1, 0.9]), rtol=1e-9)
+    # The same numbers given by a user are exact.
+    given = cj.plan(boot, flops=1e25, cost=Cost(**{name: getattr(boot.point.cost, name) for name in NUMBERS}))
+    assert given.sample.costs is None and fixed.sample.costs is not None
+    width, narrow = (
+        np.log(each.table.set_index("quantity").loc["params", ["low", "high"]]) for each in (made, given)
+    )
+    assert np.ptp(width) != pytest.approx(np.ptp(narrow), rel=1e-3)
+    low, high = np.quantile(
+        boot.costs[boot.counted].relative_to_6nd(*law_of(boot).optimal(1e25, boot.point.cost)), [0.1, 0.9]
+    )
+    assert f"(80%: {low:.3g} to {high:.3g})" in made.doubts["flops"]
+
+
+def test_any_law_is_searched_along_the_cost_of_each_resample():
+    law, design = cj.laws.LAWS["broken"](), Design.from_runs(cj.load_runs("chinchilla"))
+    theta = law.starts(design, 4)
+    draws = CostDraws(
+        coefficient=np.array([5.0, 6.0, 7.0, 2.0]), params_power=np.array([1.0, 1.0, 1.02, 1.05]),
+        tokens_power=np.array([1.0, 1.01, 1.0, 1.0]),
+    )  # fmt: skip
+    together = law.fitted(theta, design).tokens_per_param([1e21, 1e24], draws)
+    for lane in range(4):
+        cost = Cost(**{name: float(getattr(draws, name)[lane]) for name in NUMBERS})
+        alone = law.fitted(theta[lane], design).tokens_per_param([1e21, 1e24], cost)
+        np.testing.assert_allclose(together[lane], alone, rtol=1e-9)
 
 
 def test_flop_that_no_training_costs_are_said_and_6nd_is_taken():

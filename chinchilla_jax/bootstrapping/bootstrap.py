@@ -23,7 +23,7 @@ from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme, read_scheme
+from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_scheme
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.goodness import goodness_of
@@ -33,6 +33,7 @@ from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.fitting.run_off import RunOff, can_be_followed, run_offs
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
 from chinchilla_jax.laws import read_law
+from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
 from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective, is_automatic, is_unresolved
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
 from chinchilla_jax.solvers.counted import read_boundary
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
-    from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.solvers.drawn import Weights
+
+_COST_WEIGHTS = 2**22  # of the runs in a block of resamples, where what training costs is fitted
 
 
 def bootstrap(
@@ -141,7 +144,9 @@ def bootstrap(
         result = residual_bootstrap(
             fitter, chosen, ids, seed, point=point, boundary=boundary, on_progress=progress
         )
-        return dataclasses.replace(result, dependence=dependence)
+        # Errors are drawn of losses; what runs cost is resampled with the runs.
+        costs = _drawn_costs(runs, point.cost, Pairs(), ids, seed)
+        return dataclasses.replace(result, dependence=dependence, costs=costs)
     without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(fitter, runs, chosen, ids, without, inner, seed)
     every = fit_all(fitter, weights_of, weights_of.count, drawn=weights_of.drawn, on_progress=progress)
@@ -155,7 +160,19 @@ def bootstrap(
         audit=searched,
         members=members,
         ran_off=_ran_off(fitter, result.solution, weights_of),
+        costs=_drawn_costs(runs, point.cost, chosen, ids, seed),
     )
+
+
+def _drawn_costs(
+    runs: Runs, cost: Cost, scheme: Scheme, ids: NDArray[np.int32], seed: int
+) -> CostDraws | None:
+    """What training costs by the runs of each resample, where they have FLOP of their own."""
+    if cost.is_6nd:
+        return None
+    rows = max(_COST_WEIGHTS // len(runs), 1)
+    blocks = (scheme.weights(runs, ids[at : at + rows], seed) for at in range(0, len(ids), rows))
+    return draw_costs(cost, runs.active, runs.tokens, runs.flops, blocks)
 
 
 def _ran_off(fitter: ResampleFitter, solution: Solution, weights_of: _WeightsOf) -> dict[int, RunOff]:

@@ -21,6 +21,7 @@ from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.fitting.run_off import run_off_warnings
+from chinchilla_jax.laws.drawn_cost import CostDraws
 from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
@@ -60,6 +61,7 @@ class BootstrapResult:
         ran_off: the UNIDENTIFIED lanes whose parameters run off, by position, and which do and where to.
         boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
         members: group of each run where whole groups were resampled, (n,); None elsewhere.
+        costs: what training costs by the runs of each resample; None where they have no FLOP of their own.
     """
 
     solution: Solution
@@ -75,6 +77,7 @@ class BootstrapResult:
     ran_off: Mapping[int, RunOff] = dataclasses.field(default_factory=dict)
     boundary: str = "keep"
     members: NDArray[np.int64] | None = None
+    costs: CostDraws | None = None
 
     def __post_init__(self) -> None:
         """Check the choice."""
@@ -358,8 +361,12 @@ class BootstrapResult:
 
         asked = asked_cost(cost, self.point.cost, "this bootstrap")
         return summaries.tokens_per_param_columns(
-            self.lean_replicates(method).priced(asked), flops, level, method, seed=seed
+            self.lean_replicates(method).priced(asked, self.costs_for(asked)), flops, level, method, seed=seed
         )
+
+    def costs_for(self, cost: Cost) -> CostDraws | None:
+        """The costs of the resamples, where this one is what all runs gave."""
+        return self.costs if cost.is_as_measured(self.point.cost) else None
 
     def _usual(self) -> tuple[float, str]:
         """Level and method of an interval that every scheme has."""

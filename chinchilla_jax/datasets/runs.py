@@ -168,6 +168,12 @@ class Runs:
         return () if is_embedded(self) else self.source.lines
 
     @property
+    def active(self) -> NDArray[np.float64]:
+        """Parameters that a token passes through, (n,)."""
+        shown = self.params * (1 - self.variables.get("sparsity", 0.0))
+        return np.asarray(self.variables.get("params_active", shown))
+
+    @property
     def cost(self) -> Cost:
         """What training costs by the runs' own FLOP; 6 N D where these are 6 N D or were derived from it.
 
@@ -183,8 +189,7 @@ class Runs:
         columns = self.source.columns
         if self.derived or is_embedded(self) or (columns and not set(QUANTITIES) <= set(columns)):
             return SIX_ND
-        active = self.variables.get("params_active", self.params * (1 - self.variables.get("sparsity", 0.0)))
-        counts = np.stack([active, self.tokens])
+        counts = np.stack([self.active, self.tokens])
         if not counts.size or not np.all((counts > 0) & np.isfinite(counts)):
             return SIX_ND
         (params, tokens), flops = counts, self.flops

@@ -59,13 +59,13 @@ class Replicates:
     inner: FittedLaws | None = None
     huber_scale_point: FittedLaws | None = None
 
-    def priced(self, cost: Cost) -> Replicates:
-        """The same laws along the budgets of a cost."""
+    def priced(self, cost: Cost, draws: Cost | None = None) -> Replicates:
+        """The same laws along the budgets of a cost, the resamples along their own where `draws` has them."""
         if cost.is_6nd:
             return self
         return dataclasses.replace(
             self,
-            laws=PricedLaws(self.laws, cost),
+            laws=PricedLaws(self.laws, draws or cost),
             point=PricedLaws(self.point, cost),
             jackknife=self.jackknife and PricedLaws(self.jackknife, cost),
             inner=self.inner and PricedLaws(self.inner, cost),

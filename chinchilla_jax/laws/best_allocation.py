@@ -176,16 +176,19 @@ def searched_allocation(
     ones = {name: 1.0 for name in (ACTIVE, "flops") if name in law.variables}
     further = [float(each) for each in law.further({**variables, **ones}, np.ones(()), np.ones(()))]
     frame = np.array(design.units)
-    prices = np.array([math.log(cost.coefficient), cost.params_power, cost.tokens_power, math.log(share)])
+    prices = np.empty((len(theta), 4))  # the same in each row, but for a `CostDraws`
+    prices[:, 0], prices[:, 1], prices[:, 2] = np.log(cost.coefficient), cost.params_power, cost.tokens_power
+    prices[:, 3] = math.log(share)
     search = _searcher(type(law))
     results = []
     with float64_scope():
         for first in range(0, len(theta), _FITS):
-            block = (
-                np.resize(each[first : first + _FITS], (_FITS, each.shape[1])) for each in (theta, log_c)
+            rows, budgets, costs = (
+                np.resize(each[first : first + _FITS], (_FITS, each.shape[1]))
+                for each in (theta, log_c, prices)
             )
             results.append(
-                np.asarray(search(*block, np.array(further), law.constants(design), frame, prices))
+                np.asarray(search(rows, budgets, np.array(further), law.constants(design), frame, costs))
             )
     x, edge, step, below, above = np.moveaxis(np.concatenate(results)[: len(theta)], -1, 0)
     stationary = np.abs(step) <= _STATIONARY
@@ -200,9 +203,9 @@ def searched_allocation(
         [Found.NONE, Found.ONLY_TOKENS, Found.ONLY_PARAMS, Found.INSIDE, Found.KINK],
         Found.FLAT,
     )
-    half = (log_c - prices[0]) / 2
+    half = (log_c - prices[:, :1]) / 2
     with np.errstate(over="ignore", under="ignore"):
-        active, tokens = np.exp((half + x) / prices[1]), np.exp((half - x) / prices[2])
+        active, tokens = np.exp((half + x) / prices[:, 1:2]), np.exp((half - x) / prices[:, 2:3])
     ends = [found == Found.ONLY_TOKENS, found == Found.ONLY_PARAMS, found >= Found.FLAT]
     return Allocation(
         active=np.select(ends, [0.0, np.inf, np.nan], active),
@@ -269,4 +272,4 @@ def _searcher(law: type[Law]) -> Any:
         return jnp.stack([found, edge, g / h, *(jnp.where(level, 0.0, each) for each in (below, above))])
 
     over_budgets = jax.vmap(one, in_axes=(None, 0, None, None, None, None))
-    return jax.jit(jax.vmap(over_budgets, in_axes=(0, 0, None, None, None, None)))
+    return jax.jit(jax.vmap(over_budgets, in_axes=(0, 0, None, None, None, 0)))

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -96,6 +95,14 @@ class Cost:
         """Whether this is 6 N D itself."""
         return self == SIX_ND
 
+    def is_as_measured(self, measured: Cost) -> bool:
+        """Whether this is the cost that runs gave, and not one of a user with the same numbers."""
+        return self.evidence is not None and self == measured
+
+    def outer(self, axes: int) -> Cost:
+        """Itself; a `CostDraws`, with so many axes more."""
+        return self
+
     @property
     def formula(self) -> str:
         """As in "6.31 N D" or "2.13 N^1.046 D"."""
@@ -108,7 +115,7 @@ class Cost:
     def log_flops(self, log_params: ArrayLike, log_tokens: ArrayLike) -> Any:
         """Ln C from ln N and ln D."""
         return (
-            math.log(self.coefficient)
+            np.log(self.coefficient)
             + self.params_power * np.asarray(log_params)
             + self.tokens_power * np.asarray(log_tokens)
         )

@@ -59,7 +59,11 @@ class RoutedExperts(NaturalLaw):
 
 
 class JointExperts(NaturalLaw):
-    """L = a n_hat^delta N_a^(-alpha + gamma ln n_hat) + b n_hat^omega D^(-beta + zeta ln n_hat) + c."""
+    """L = a n_hat^delta N_a^(-alpha + gamma ln n_hat) + b n_hat^omega D^(-beta + zeta ln n_hat) + c.
+
+    The guesses are the source's constants as two readers of it transcribe them; those of n_hat, which neither
+    gives, are as in Clark et al. 2022.
+    """
 
     name: ClassVar[str] = "joint_experts"
     variables: ClassVar[tuple[str, ...]] = _VARIABLES
@@ -69,7 +73,7 @@ class JointExperts(NaturalLaw):
     )
     source: ClassVar[str] = "Ludziejewski et al. 2025 (arXiv:2502.05172)"
     kinds: ClassVar[Mapping[str, Parameter]] = {
-        "c": non_negative(1.36, high=3.0),
+        "c": non_negative(1.3637, high=3.0),
         "a": positive(35.91, low=3.0, high=1000.0),
         "delta": real(0.2285, low=-0.5, high=0.5),
         "alpha": positive(0.1889, low=0.05, high=0.6),

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax.laws.compute import Cost
+from chinchilla_jax.laws.drawn_cost import CostDraws
 from chinchilla_jax.laws.fitted import FittedLaws
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class PricedLaws:
 
     def __getitem__(self, index: Any) -> PricedLaws:
         """The laws at `index`."""
-        return dataclasses.replace(self, laws=self.laws[index])
+        cost = self.cost[index] if isinstance(self.cost, CostDraws) else self.cost
+        return dataclasses.replace(self, laws=self.laws[index], cost=cost)
 
     def where(self, kept: NDArray[np.bool_]) -> PricedLaws:
         """These laws, NaN where they are not `kept`."""

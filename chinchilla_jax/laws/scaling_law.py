@@ -197,17 +197,28 @@ class ScalingLaw:
             UsageError: a budget is not positive and finite.
         """
         if not cost.is_6nd:
-            params, tokens = self.along(cost).optimal(cost.as_6nd(positive_array("optimal: flops", flops)))
-            return params ** (1 / cost.params_power), tokens ** (1 / cost.tokens_power)
+            return self._optimal_along(positive_array("optimal: flops", flops), cost)
         log_nd = _log_positive("optimal: flops", flops) - math.log(FLOPS_PER_PARAM_TOKEN)
         intercept, slope = (line.reshape(line.shape + (1,) * log_nd.ndim) for line in self.log_ratio_line())
         log_ratio = intercept + slope * log_nd
         with np.errstate(over="ignore"):
             return plain(np.exp((log_nd - log_ratio) / 2)), plain(np.exp((log_nd + log_ratio) / 2))
 
+    def _optimal_along(self, flops: NDArray[np.float64], cost: Cost) -> tuple[Values, Values]:
+        """`optimal` by another cost, which may be one for each law (`CostDraws`)."""
+        along, cost = self.along(cost), cost.outer(flops.ndim)
+        log_nd = np.log(cost.as_6nd(flops)) - math.log(FLOPS_PER_PARAM_TOKEN)
+        intercept, slope = (line.reshape(line.shape + (1,) * flops.ndim) for line in along.log_ratio_line())
+        log_ratio = intercept + slope * log_nd
+        with np.errstate(over="ignore"):
+            return (
+                plain(np.exp((log_nd - log_ratio) / 2) ** (1 / cost.params_power)),
+                plain(np.exp((log_nd + log_ratio) / 2) ** (1 / cost.tokens_power)),
+            )
+
     def along(self, cost: Cost) -> ScalingLaw:
         """The same law in the coordinates N^a and D^b, in which the budgets of `cost` are those of 6 N D."""
-        if cost.params_power == cost.tokens_power == 1.0:
+        if np.all(cost.params_power == 1.0) and np.all(cost.tokens_power == 1.0):
             return self
         alpha, beta = self.alpha / cost.params_power, self.beta / cost.tokens_power
         return dataclasses.replace(self, alpha=alpha, beta=beta)

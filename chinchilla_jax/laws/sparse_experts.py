@@ -13,14 +13,15 @@ from chinchilla_jax.laws.parameters import Parameter, non_negative, positive, re
 class SparseExperts(NaturalLaw):
     """L = a N^-alpha + b D^-beta + c (1-S)^-lambda + d (1-S)^-delta N^-gamma + e.
 
-    S is the sparsity, the share of experts that a token does not pass through; N counts all parameters.
+    S is the sparsity, the share of experts that a token does not pass through; N counts all parameters. The
+    guesses are the constants of the source's table 3, as two readers of it transcribe them.
     """
 
     name: ClassVar[str] = "sparse_experts"
     variables: ClassVar[tuple[str, ...]] = ("params", "tokens", "sparsity")
     defaults: ClassVar[Mapping[str, float]] = MappingProxyType({"sparsity": 0.0})
     formula: ClassVar[str] = "a N^-alpha + b D^-beta + c (1-S)^-lambda + d (1-S)^-delta N^-gamma + e"
-    source: ClassVar[str] = "Abnar et al. 2025 (arXiv:2501.12370), eq. 6; start as in its table 3"
+    source: ClassVar[str] = "Abnar et al. 2025 (arXiv:2501.12370), eq. 6 and table 3"
     kinds: ClassVar[Mapping[str, Parameter]] = {
         "e": non_negative(0.94, high=3.0),
         "a": positive(16612.5, low=100.0, high=1e6),

@@ -45,7 +45,7 @@ def sampled_allocation(
 ) -> dict[str, Array]:
     """`allocation` of these laws by the cost and at the variables of the sample, with rows that these add."""
     if isinstance(laws, ScalingLaw):
-        return allocation(laws, target, value, ratio, sample.cost)
+        return allocation(laws, target, value, ratio, sample.cost_of(laws))
     frontier = frontier_of(sample, laws)
     found = _searched(frontier, target, value, ratio)
     unique = sample.variables.get(UNIQUE, math.inf)
@@ -121,10 +121,10 @@ def allocation(
     rule = (log_nd - b * math.log(ratio)) / (a + b)
     with np.errstate(over="ignore", under="ignore"):
         found = {
-            "flops": np.exp(log_6nd - math.log(FLOPS_PER_PARAM_TOKEN / cost.coefficient)),
+            "flops": np.exp(log_6nd - np.log(FLOPS_PER_PARAM_TOKEN / cost.coefficient)),
             "params": np.exp(log_n),
             "tokens": np.exp(log_d),
-            "tokens_per_param": np.exp(log_d - log_n if (a, b) != (1.0, 1.0) else log_ratio),
+            "tokens_per_param": np.exp(log_ratio if along is law else log_d - log_n),
             "loss": law.E + np.exp(log_optimal_excess(along, np.where(reachable, log_6nd, 0.0))),
             "rule_overhead": log_compute_overhead(along, a * rule, b * (rule + math.log(ratio))),
         }
@@ -178,10 +178,10 @@ def overhead(sample: LawSample, laws: FittedLaws, active: ArrayLike, tokens: Arr
     Returns:
         (m,) for the point, (R, m) for the laws.
     """
-    cost = sample.cost
+    cost = sample.cost_of(laws).outer(1)
     n, d = np.asarray(active, np.float64), np.asarray(tokens, np.float64)
     if isinstance(laws, ScalingLaw):
-        along = laws.along(cost)
+        along = laws.along(sample.cost_of(laws))
         return compute_overhead(
             along[:, None] if laws.shape else along, n**cost.params_power, d**cost.tokens_power
         )
@@ -193,4 +193,4 @@ def frontier_of(sample: LawSample, laws: FittedLaws) -> Frontier:
     """The frontier of laws without a closed form, a single one as (1,), as the sample asks for it."""
     assert isinstance(laws, FittedLaw)
     rows = laws if laws.shape else dataclasses.replace(laws, theta=laws.theta[None])
-    return Frontier(laws=rows, cost=sample.cost, variables=sample.variables)
+    return Frontier(laws=rows, cost=sample.cost_of(laws), variables=sample.variables)

@@ -261,7 +261,9 @@ def _optima(
         flops = float(cost.flops(runs.params, runs.tokens).max())
         of_all = float(every.law.optimal(flops, cost)[0])
         for words, boot in boots.items():
-            sizes = np.asarray(boot.laws[np.flatnonzero(boot.counted)].optimal(flops, cost)[0])
+            counted, costs = np.flatnonzero(boot.counted), boot.costs_for(cost)
+            own = cost if costs is None else costs[counted]
+            sizes = np.asarray(boot.laws[counted].optimal(flops, own)[0])
             low, high = quantiles_of_known(sizes[:, None], central_tails(level))[:, 0]
             size = float(boot.point.law.optimal(flops, cost)[0])
             rows.append((words, flops, size, low, high, of_all, bool(low <= of_all <= high)))

@@ -88,7 +88,7 @@ class Costs:
         positive_number("train", self.train, remedy="give the cost per FLOP of training")
         for name in ("read", "write"):
             non_negative_number(name, getattr(self, name), remedy="give a cost per FLOP, 0 or more")
-        if self.compute.tokens_power != 1.0:
+        if np.any(self.compute.tokens_power != 1.0):
             raise UsageError(
                 f"Costs: compute is {self.compute.formula}; give a cost in proportion to D (`Cost.per_token`)"
             )

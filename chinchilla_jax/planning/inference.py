@@ -38,6 +38,7 @@ from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.validation import positive_number, real_array
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.compute import SIX_ND, Cost
+from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import require_reachable, require_room
 from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
@@ -104,10 +105,15 @@ class InferencePlan:
         """
         found = plan_doubts(self.table, self.sample.largest_flops)
         point = self.table.set_index("quantity")[HEADLINE]
-        compute = self.costs.compute
+        compute, sample = self.costs.compute, self.sample
+        drawn = None
+        if sample.costs is not None and compute.is_as_measured(sample.cost):
+            drawn = sample.costs, self.level
         flops = float(compute.flops(point["params"], point["tokens"]))
         far = compute_doubt(flops, self.sample.largest_flops)
-        said = "; ".join(filter(None, (far, cost_doubt(compute, point["params"], point["tokens"]))))
+        said = "; ".join(
+            filter(None, (far, cost_doubt(compute, point["params"], point["tokens"], costs=drawn)))
+        )
         for quantity in ("params", "tokens", "training_cost") if said else ():
             found[quantity] = "; ".join(filter(None, (said, found.get(quantity))))
         return found
@@ -144,8 +150,16 @@ def inference_plan(
     central_tails(level)  # a wrong level fails before any work
     target, value = _one_quality(loss, like_params)
     one, laws = sample.five_parameter("inference")
-    if costs.compute.is_6nd:
+    given = costs.compute.is_6nd
+    if given:
         costs = dataclasses.replace(costs, compute=sample.cost.per_token)
+
+    def costs_of(law: FittedLaws) -> Costs:
+        """With the cost of each resample, where that is in proportion to tokens."""
+        own = sample.cost_of(law)
+        usable = given and np.all(np.asarray(own.tokens_power) == 1.0)
+        return dataclasses.replace(costs, compute=own) if usable else costs
+
     if target == "loss":
         require_reachable(sample, value)
     point = _plan_of(one, target, value, demand, costs)
@@ -155,7 +169,7 @@ def inference_plan(
             f"inference plan: the cost of serving {demand.input_tokens + demand.output_tokens:g} tokens "
             "exceeds float64; give a demand such as 2e12 tokens"
         )
-    every = _plan_of(laws, target, value, demand, costs)
+    every = _plan_of(laws, target, value, demand, costs_of(laws))
     residual = float(max(np.max(point["residual"]), np.max(every["residual"])))
     if not residual <= TOLERANCE:
         raise ChinchillaError(
@@ -176,7 +190,7 @@ def inference_plan(
             level,
             {
                 ("tokens_per_param", np.nan): lambda law: _plan_of(
-                    cast("ScalingLaw", law), target, value, demand, costs
+                    cast("ScalingLaw", law), target, value, demand, costs_of(law)
                 )["tokens_per_param"]
             },
         ),

@@ -41,7 +41,7 @@ def compare_methods(
     sample = sample.at(result.cost)
     point, laws = sample.five_parameter("IsoFLOP beside a parametric fit")
     point_params, point_tokens = (np.asarray(each) for each in point.optimal(budgets, sample.cost))
-    laws_params, laws_tokens = (np.asarray(each) for each in laws.optimal(budgets, sample.cost))
+    laws_params, laws_tokens = (np.asarray(each) for each in laws.optimal(budgets, sample.cost_of(laws)))
     rows: list[tuple[object, ...]] = []
     far = {budget: compute_doubt(budget, sample.largest_flops) for budget in budgets.tolist()}
 
@@ -58,7 +58,8 @@ def compare_methods(
         for method, numbers in found.items():
             rows.append((method, quantity, at, *numbers, doubt(quantity, far.get(at, ""), numbers)))
 
-    exponents = (each.along(sample.cost).exponents[0] / sample.cost.params_power for each in (point, laws))
+    costs = ((each, sample.cost_of(each)) for each in (point, laws))
+    exponents = (each.along(cost).exponents[0] / cost.params_power for each, cost in costs)
     add("exponent_params", np.nan, result.exponent, *exponents)
     ratios, point_ratios = tokens / params, point_tokens / point_params
     laws_ratios = laws_tokens / laws_params

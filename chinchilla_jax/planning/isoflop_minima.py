@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -203,7 +203,8 @@ def isoflop(
     log_params = np.stack([each[0] for each in minima], axis=1)
     loss = np.stack([each[1] for each in minima], axis=1)
     per_token = [
-        _log_per_token(runs, rows, each[0], cost) for (_, rows), each in zip(groups, minima, strict=True)
+        _log_per_token(runs, rows, each[0], own, cost)
+        for (_, rows), each, own in zip(groups, minima, weights, strict=True)
     ]
     log_tokens = np.log(flops) - np.stack(per_token, axis=1) - log_params
     sizes = [(runs.params[rows].min(), runs.params[rows].max()) for _, rows in groups]
@@ -297,8 +298,13 @@ def _minima(log_params: Array, loss: Array, weights: Array) -> tuple[Array, Arra
     )
 
 
-def _log_per_token(runs: Runs, rows: NDArray[np.intp], log_params: Array, cost: Cost | None) -> Array:
-    """ln(C / (N D)) at each ln N* of one budget: of the cost, or of the runs as a line in ln N."""
+def _log_per_token(
+    runs: Runs, rows: NDArray[np.intp], log_params: Array, weights: NDArray[Any], cost: Cost | None
+) -> Array:
+    """ln(C / (N D)) at each ln N* of one budget: of the cost, or of the runs as a line in ln N.
+
+    The line is that of the runs with their weights in each resample; of all, where one has a single size.
+    """
     if cost is not None:
         log_flops = np.log(np.median(runs.flops[rows]))
         log_tokens = (log_flops - cost.log_flops(log_params, 0.0)) / cost.tokens_power
@@ -307,9 +313,14 @@ def _log_per_token(runs: Runs, rows: NDArray[np.intp], log_params: Array, cost: 
     log_kappa = np.log(runs.flops[rows]) - log_n - np.log(runs.tokens[rows])
     if np.all(np.abs(log_kappa - math.log(FLOPS_PER_PARAM_TOKEN)) < _DERIVED):
         return np.full(log_params.shape, math.log(FLOPS_PER_PARAM_TOKEN))
-    x = log_n - log_n.mean()
-    slope = float(x @ log_kappa / (x @ x))
-    return np.asarray(log_kappa.mean() + slope * (log_params - log_n.mean()))
+    w = np.asarray(weights, np.float64)
+    lone = np.array([len(np.unique(log_n[row > 0])) < 2 for row in w])
+    w = np.where(lone[:, None], 1.0, w)
+    w = w / w.sum(axis=1, keepdims=True)
+    centre, level = w @ log_n, w @ log_kappa
+    x = log_n - centre[:, None]
+    slope = (w * x * (log_kappa - level[:, None])).sum(axis=1) / (w * x * x).sum(axis=1)
+    return np.asarray(level + slope * (log_params - centre))
 
 
 def _power_law(log_flops: Array, log_params: Array) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY, active_share
 from chinchilla_jax.laws.compute import SIX_ND, Cost
+from chinchilla_jax.laws.drawn_cost import CostDraws
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
 from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum_anywhere, no_optimum_sentence
@@ -64,6 +65,7 @@ class LawSample:
         errors: what the errors of new runs are drawn from, and
         goodness: how well the law describes the runs; both None where the laws are not a bootstrap's.
         cost: what training costs: that of the runs' own FLOP, where they have any.
+        costs: the same by the runs of each resample, (R,); None where it is the same for all laws.
         variables: what else the laws predict from, the same in every plan.
     """
 
@@ -82,6 +84,7 @@ class LawSample:
     errors: RunErrors | None = None
     goodness: Goodness | None = None
     cost: Cost = SIX_ND
+    costs: CostDraws | None = None
     variables: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -132,7 +135,9 @@ class LawSample:
                 f"it, such as --law repeated_data (law='repeated_data' in Python)"
             )
         given = {name: float(value) for name, value in {**self.variables, **(variables or {})}.items()}
-        made = dataclasses.replace(self, cost=asked_cost(cost, self.cost, self.source), variables=given)
+        asked = asked_cost(cost, self.cost, self.source)
+        costs = self.costs if asked.is_as_measured(self.cost) else None
+        made = dataclasses.replace(self, cost=asked, costs=costs, variables=given)
         other = None if self.other is None else self.other.at(made.cost, variables)
         return dataclasses.replace(made, other=other)
 
@@ -141,10 +146,17 @@ class LawSample:
         """Active parameters over all of them."""
         return active_share(self.variables)
 
+    def cost_of(self, laws: FittedLaws) -> Cost:
+        """What training costs under these laws: one for each, where they are the sample's resamples."""
+        for sample in (self, self.other):
+            if sample is not None and laws is sample.laws and sample.costs is not None:
+                return sample.costs
+        return self.cost
+
     def optimal(self, laws: FittedLaws, flops: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(params, tokens) of these laws at budgets (FLOP), by the sample's cost and at its variables."""
         given = self.variables if isinstance(laws, FittedLaw) else {}
-        params, tokens = laws.optimal(flops, self.cost, **given)
+        params, tokens = laws.optimal(flops, self.cost_of(laws), **given)
         return np.asarray(params), np.asarray(tokens)
 
     def loss(self, laws: FittedLaws, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
@@ -163,7 +175,10 @@ class LawSample:
             NoOptimumError: none of them, or not the point fit, has an optimum.
         """
         require_estimate(result.point.status, source, result.point.reason)
-        made = cls._both_ways(result.laws, result.status_codes, result.point.law, source, result.boundary)
+        laws, cost = result.laws, result.point.cost
+        made = cls._both_ways(
+            laws, result.status_codes, result.point.law, source, result.boundary, cost, result.costs
+        )
         return dataclasses.replace(
             made,
             warnings=result.warnings,
@@ -172,7 +187,7 @@ class LawSample:
             scheme=result.scheme,
             errors=RunErrors.of(result),
             goodness=result.point.goodness,
-        ).at(result.point.cost)
+        )
 
     @classmethod
     def from_study(cls, study: Study, condition: str | None = None) -> LawSample:
@@ -221,12 +236,16 @@ class LawSample:
         point: FittedLaws,
         source: str,
         boundary: str,
+        cost: Cost = SIX_ND,
+        costs: CostDraws | None = None,
     ) -> LawSample:
         """The sample of one choice about E = 0, with that of the other one beside it where it matters."""
 
         def sample(choice: str) -> LawSample:
-            made = cls._filtered(laws, counted_lanes(codes, choice), point, source)
-            return dataclasses.replace(made, boundary=choice)
+            counted = counted_lanes(codes, choice)
+            made = cls._filtered(laws, counted, point, source)
+            kept = None if costs is None else costs[counted & has_optimum(laws)]
+            return dataclasses.replace(made, boundary=choice, cost=cost, costs=kept)
 
         made = sample(boundary)
         if not shows_other(codes, boundary):

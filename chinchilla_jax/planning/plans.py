@@ -92,9 +92,9 @@ class Plan:
         table = self.table
         if isinstance(self.value, tuple):
             table = table[table[self.target] == self.value[0]].drop(columns=self.target)
-        return plan_doubts(
-            table, self.sample.largest_flops, self.sample.cost, self.left_out, len(self.sample)
-        )
+        sample = self.sample
+        costs = None if sample.costs is None else (sample.costs, self.level)
+        return plan_doubts(table, sample.largest_flops, sample.cost, self.left_out, len(sample), costs)
 
 
 def plan(
@@ -198,9 +198,10 @@ def _beside(sample: LawSample, flops: float, level: float) -> pd.DataFrame:
     def once(law: FittedLaws, unique: float) -> dict[str, Array]:
         """The best of what needs no token twice, which is all of them where more would be better."""
         free = of(law, dataclasses.replace(sample, variables={**given, UNIQUE: math.inf}))
-        active = sample.cost.params(flops, unique)
+        active = sample.cost_of(law).params(flops, unique)
         params = active / sample.share
-        loss = sample.loss(law, params, unique)
+        losses = frontier_of(sample, law).loss(active, unique)
+        loss = losses if law.shape else losses[0]
         ratio = unique / active
         every: dict[str, ArrayLike] = {
             "params": params,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
+from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import FLOP_FACTOR, SIX_ND, Cost, params_times_tokens, training_flops
 from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.optimum import has_optimum as has_optimum
@@ -30,6 +31,8 @@ from chinchilla_jax.laws.optimum import no_optimum as no_optimum
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from chinchilla_jax.laws.drawn_cost import CostDraws
 
 
 class Counts(Protocol):
@@ -127,8 +130,15 @@ def interval_doubt(estimate: float, low: float, high: float, of: str = "") -> st
     )
 
 
-def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
-    """That a measured cost is no likely one, or extrapolated; "" for neither, or nothing was measured."""
+def cost_doubt(cost: Cost, params: float, tokens: float, costs: tuple[CostDraws, float] | None = None) -> str:
+    """That a measured cost is no likely one, or extrapolated; "" for neither, or nothing was measured.
+
+    Args:
+        cost: of all runs.
+        params: N of the model.
+        tokens: D.
+        costs: of the resamples, and the level of the interval over them that bounds an extrapolated one.
+    """
     if cost.evidence is None or not cost.evidence.n or not (0 < params < math.inf and 0 < tokens < math.inf):
         return ""
     times = float(cost.per_6nd(params, tokens))
@@ -139,7 +149,11 @@ def cost_doubt(cost: Cost, params: float, tokens: float) -> str:
         return f"{cost.evidence.of} are {found} times 6 N D: check the units of the table"
     if low / _NEAR_COST <= times <= high * _NEAR_COST:
         return ""
-    return f"costs {times:.3g} times 6 N D, and the runs {low:.3g} to {high:.3g}"
+    bounded = ""
+    if costs is not None:
+        first, _, last = low_median_high(costs[0].relative_to_6nd(params, tokens), costs[1])
+        bounded = f" ({100 * costs[1]:g}%: {float(first):.3g} to {float(last):.3g})"
+    return f"costs {times:.3g} times 6 N D{bounded}, and the runs {low:.3g} to {high:.3g}"
 
 
 def left_out_doubt(left_out: int, laws: int) -> str:
@@ -155,6 +169,7 @@ def plan_doubts(
     cost: Cost = SIX_ND,
     left_out: Mapping[str, int] = _NOTHING,
     laws: int = 0,
+    costs: tuple[CostDraws, float] | None = None,
 ) -> dict[str, str]:
     """Doubts about a plan, by quantity: its compute; its size, tokens and their ratio; its overhead.
 
@@ -167,17 +182,19 @@ def plan_doubts(
         cost: what training costs.
         left_out: how many laws are left out of a row, by quantity.
         laws: how many there are.
+        costs: see `cost_doubt`.
     """
     rows: dict[str, Any] = table.set_index("quantity").to_dict("index")
     ratio = rows["tokens_per_param"]
     said = ratio_doubt(*(ratio[name] for name in INTERVAL_COLUMNS))
     found = dict.fromkeys(("params", "tokens", "tokens_per_param"), said)
     if "flops" in rows:
-        counts = (
-            rows[name][HEADLINE]
-            for name in ("params_active" if "params_active" in rows else "params", "tokens")
+        active = "params_active" if "params_active" in rows else "params"
+        params, tokens = rows[active][HEADLINE], rows["tokens"][HEADLINE]
+        both = (
+            compute_doubt(rows["flops"][HEADLINE], largest),
+            cost_doubt(cost, params, tokens, costs),
         )
-        both = compute_doubt(rows["flops"][HEADLINE], largest), cost_doubt(cost, *counts)
         found["flops"] = "; ".join(filter(None, both))
     if NEW_RUN_LOSS in rows:
         found[NEW_RUN_LOSS] = interval_doubt(*(rows[NEW_RUN_LOSS][name] for name in INTERVAL_COLUMNS))
