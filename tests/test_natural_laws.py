@@ -241,6 +241,27 @@ def test_gamma_of_one_is_the_five_parameter_law():
     np.testing.assert_allclose(fitted.tokens_per_param(flops), five.tokens_per_param(flops), rtol=1e-6)
 
 
+def test_experts_as_published():
+    """The constants and formulas as readers transcribe them; the papers themselves were not at hand."""
+    # Abnar et al. 2025, eq. 6 with table 3, for 18.8B parameters, 110.2B tokens and a sparsity of 0.98.
+    n, d, active = 18.8e9, 110.2e9, 0.02
+    wanted = 16612.50 / n**0.5962 + 5455.67 / d**0.3954 + 0.4598 / active**-0.1666
+    wanted += 17.26 / (active**0.1603 * n**0.1595) + 0.94
+    law = LAWS["sparse_experts"]()
+    with float64_scope():
+        found = law.predict(guesses(law), {"params": n, "tokens": d, "sparsity": 0.98})
+        assert float(found) == pytest.approx(wanted, rel=1e-12)
+    # Ludziejewski et al. 2025; E is the saturating number of experts.
+    law, p = LAWS["joint_experts"](), guesses(LAWS["joint_experts"]())
+    for experts in (1.0, 8.0):
+        e = 1 / (1 / (experts - 1 + 1 / (1 / 2.0 - 1 / 302.0)) + 1 / 302.0)
+        wanted = 35.91 * e**0.2285 * 1e9 ** (-0.1889 - 0.0098 * math.log(e))
+        wanted += 35.98 * e**-0.5529 * 2e10 ** (-0.1775 + 0.0259 * math.log(e)) + 1.3637
+        x = {"params": 4e9, "tokens": 2e10, "params_active": 1e9, "n_experts": experts}
+        with float64_scope():
+            assert float(law.predict(p, x)) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_a_dense_model_has_n_start_experts():
     from chinchilla_jax.laws.experts import saturating
 

@@ -18,11 +18,13 @@ from chinchilla_jax.planning.multipliers import (
     log_multiplier,
     log_multiplier_at_ratio,
     log_multiplier_at_size,
+    require_frontier,
 )
 from chinchilla_jax.planning.recipe_ranking import _likely
 from chinchilla_jax.planning.recipe_sharing import SHARED
-from chinchilla_jax.planning.recipe_tables import Frontiers, crossing_table
+from chinchilla_jax.planning.recipe_tables import Frontiers, crossing_table, curve_table, multiplier_table
 from chinchilla_jax.planning.recipes import is_compute_only, load_recipe
+from chinchilla_jax.planning.searched_frontier import SearchedFrontier
 
 SAVED = 2.0  # how many times the compute B saves
 GAMMA = TRUTH.alpha * TRUTH.beta / (TRUTH.alpha + TRUTH.beta)
@@ -261,6 +263,52 @@ def test_tables_of_compute_alone_are_read_for_the_law_of_compute(tmp_path):
     assert not is_compute_only(load_recipe(planted(TRUTH, 0).to_frame()))
 
 
+@pytest.mark.slow
+def test_a_frontier_by_search_is_the_closed_form_where_there_is_one():
+    law, design = read_law("gamma"), read_law("gamma").design(planted(TRUTH, 0))
+    five = cj.ScalingLaw(
+        **{name: np.array([values, getattr(OTHER, name)]) for name, values in TRUTH.as_dict().items()}
+    )
+    searched = Frontier.of(law.fitted(law.internal(five.as_dict() | {"gamma": np.ones(2)}, design), design))
+    closed, logs = Frontier.of(five), np.log(np.geomspace(1e19, 1e26, 6))
+    assert isinstance(searched, SearchedFrontier) and searched.sound.all()
+    np.testing.assert_allclose(searched.loss(logs), closed.loss(logs), rtol=1e-13)
+    # Between the points of its grid, at and below E, and above all that its grid begins with.
+    losses = np.array([[1.7, 1.9, 2.3, 2.9, 3.7, 1e3]] * 2)
+    found, wanted = searched.log_budget(losses), closed.log_budget(losses)
+    np.testing.assert_allclose(found[:, 1:5], wanted[:, 1:5], atol=1e-9)
+    assert np.isinf(found[:, 0]).all() and np.isnan(found[:, 5]).all()
+    # And so are the tables of a comparison, with the two laws as resamples of each recipe.
+    tables = []
+    for frontier in (searched, closed):
+        one, two = (frontier.take(np.array(each)) for each in ([0], [1]))
+        points = {"a": Frontier.of(five[0]), "b": Frontier.of(five[1])}
+        made = Frontiers(
+            points=points, draws={"a": frontier, "b": frontier.take(np.array([1, 0]))}, warnings=()
+        )
+        budgets = np.exp(logs)
+        tables.append(
+            [table(made, budgets, 0.8) for table in (multiplier_table, curve_table, crossing_table)]
+        )
+        assert log_multiplier(one, two, logs).shape == (1, 6)
+    for mine, wanted in zip(*tables, strict=True):
+        pd.testing.assert_frame_equal(mine, wanted, rtol=1e-8)
+
+
+def test_laws_without_a_division_of_budgets_are_not_compared():
+    require_frontier(read_law("kaplan"))
+    with pytest.raises(
+        cj.UsageError, match="law routed_experts says nothing of how a budget is best divided"
+    ):
+        require_frontier(read_law("routed_experts"))
+    own = cj.laws.from_function(
+        lambda p, x: p["E"] + x["epochs"] / x["tokens"], {"E": cj.positive(1.0)},
+        variables=("params", "tokens", "epochs"),
+    )  # fmt: skip
+    with pytest.raises(cj.UsageError, match="needs epochs of the model that a budget buys"):
+        require_frontier(own)
+
+
 def test_the_frontier_of_the_law_of_compute_is_the_law():
     design = read_law("compute_only").design(planted(TRUTH, 0))
     law = read_law("compute_only")
@@ -284,7 +332,6 @@ def test_the_frontier_of_the_law_of_compute_is_the_law():
         (["old.csv", "new.csv", "--at", "3"], "give the parameters and tokens of a run"),
         (["old.csv", "new.csv", "--law", "compute_only", "--at", "1e9,2e10"], "places are for laws of"),
         (["old.csv", "new.csv", "--name", "x"], "give 2 different ones"),
-        (["old.csv", "new.csv", "--law", "farseer"], "lowest loss of law farseer is no power of compute"),
         (
             ["old.csv", "new.csv", "--law", "compute_only", "--share", "all"],
             "share parameters of the law chinchilla",

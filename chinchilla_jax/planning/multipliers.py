@@ -3,7 +3,7 @@
 | code      | symbol  | shape | meaning                                                                      |
 |-----------|---------|-------|------------------------------------------------------------------------------|
 | flops     | C       | (q,)  | training FLOP                                                                |
-| frontier  | L*(C)   | s     | lowest loss for a budget: E + K C^-gamma, of each law                        |
+| frontier  | L*(C)   | s     | lowest loss for a budget: E + K C^-gamma, or what searched_frontier.py finds |
 | log ratio | ln m    | s + q | L_a*(m C) = L_b*(C): how many times the compute a needs for the loss of b    |
 | params    | N       | (k,)  | parameters of a fixed run                                                    |
 | tokens    | D       | (k,)  | its training tokens                                                          |
@@ -22,12 +22,15 @@ import numpy as np
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import list_text
+from chinchilla_jax.laws.best_allocation import ACTIVE
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.compute_only import ComputeOnly
 from chinchilla_jax.laws.fitted import FittedLaw
 from chinchilla_jax.laws.optimum import has_optimum
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, log_terms
 from chinchilla_jax.planning.frontier import frontier_line
+from chinchilla_jax.planning.searched_frontier import SearchedFrontier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +41,6 @@ if TYPE_CHECKING:
 
 _HALVINGS = 60
 _FIVE = frozenset(PARAMETERS)
-_NO_POWER = (
-    "compare: the lowest loss of law {} is no power of compute; use chinchilla, equal_exponents, "
-    "fixed_floor or compute_only"
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,24 +58,29 @@ class Frontier:
     gamma: Floats
 
     @classmethod
-    def of(cls, laws: Any) -> Frontier:
-        """The frontier of fitted laws; NaN for those without a compute-optimal point.
-
-        Raises:
-            UsageError: the frontier of such laws is no power of compute.
-        """
+    def of(cls, laws: Any) -> AnyFrontier:
+        """The frontier of fitted laws, in closed form or by search; NaN without a compute-optimal point."""
         if isinstance(laws, FittedLaw) and isinstance(laws.model, ComputeOnly):
             fields = {name: np.asarray(values) for name, values in laws.as_dict().items()}
             with np.errstate(divide="ignore", invalid="ignore"):
                 return cls(E=fields["E"], log_k=np.log(fields["K"]), gamma=fields["gamma"])
         same = five_parameter(laws)
         if same is None:
-            raise UsageError(_NO_POWER.format(laws.model.name))
+            return SearchedFrontier(laws=laws)
         sound = has_optimum(same)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_k, gamma = frontier_line(same.where(sound) if same.shape else same)
         log_k = np.where(sound, log_k + gamma * math.log(FLOPS_PER_PARAM_TOKEN), np.nan)
         return cls(E=np.where(sound, same.E, np.nan), log_k=log_k, gamma=np.where(sound, gamma, np.nan))
+
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """Whether each law has a compute-optimal point."""
+        return np.isfinite(self.gamma)
+
+    def take(self, kept: NDArray[np.intp]) -> Frontier:
+        """The laws at these positions."""
+        return Frontier(E=self.E[kept], log_k=self.log_k[kept], gamma=self.gamma[kept])
 
     @beyond_float64()
     def loss(self, log_flops: Floats) -> Floats:
@@ -93,14 +97,29 @@ class Frontier:
             return np.where(excess <= 0, np.inf, (log_k - np.log(np.maximum(excess, 0.0))) / gamma)
 
 
+AnyFrontier = Frontier | SearchedFrontier
+
+
 def require_frontier(law: Law) -> None:
-    """Refuse a law whose lowest loss for a budget is no power of compute.
+    """Refuse a law that has no lowest loss for a budget.
 
     Raises:
-        UsageError: it is one.
+        UsageError: it says nothing of how a budget is divided, or needs a variable without a default.
     """
-    if not isinstance(law, ComputeOnly) and not _FIVE.issuperset(law.parameters):
-        raise UsageError(_NO_POWER.format(law.name))
+    if isinstance(law, ComputeOnly):
+        return
+    if not law.has_optimum:
+        raise UsageError(
+            f"compare: law {law.name} says nothing of how a budget is best divided; use chinchilla, or "
+            "another law of params and tokens"
+        )
+    own = {*law.defaults, ACTIVE, "flops"}
+    lacking = [name for name in law.variables[2:] if name not in own]
+    if lacking:
+        raise UsageError(
+            f"compare: law {law.name} needs {list_text(lacking)} of the model that a budget buys; give the "
+            f"law a default of {lacking[0]}, or compare by another"
+        )
 
 
 def five_parameter(laws: Any) -> ScalingLaw | None:
@@ -112,7 +131,7 @@ def five_parameter(laws: Any) -> ScalingLaw | None:
     return None
 
 
-def log_multiplier(a: Frontier, b: Frontier, log_flops: Floats) -> Floats:
+def log_multiplier(a: AnyFrontier, b: AnyFrontier, log_flops: Floats) -> Floats:
     """Ln m of b over a at each ln C, s + (q,)."""
     return np.asarray(a.log_budget(b.loss(log_flops)) - log_flops)
 

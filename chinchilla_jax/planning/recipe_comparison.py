@@ -271,7 +271,7 @@ def _law(law: Law, recipes: dict[str, Runs]) -> tuple[Law, list[str]]:
     """The law to compare by, and what a reader must know of the choice.
 
     Raises:
-        UsageError: the lowest loss of the law is no power of compute.
+        UsageError: the law has no lowest loss for a budget.
     """
     alone = [short(name) for name, runs in recipes.items() if is_compute_only(runs)]
     notes = []

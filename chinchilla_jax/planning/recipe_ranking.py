@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.planning.multipliers import Frontier, log_multiplier
+from chinchilla_jax.planning.multipliers import AnyFrontier, log_multiplier
 from chinchilla_jax.planning.recipe_tables import Frontiers, interval
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def rankings(found: Frontiers, budgets: Floats, level: float) -> tuple[pd.DataFr
     )
 
 
-def _lead(frontiers: dict[str, Frontier], best: str, second: str, log_flops: Floats) -> Floats:
+def _lead(frontiers: dict[str, AnyFrontier], best: str, second: str, log_flops: Floats) -> Floats:
     return log_multiplier(frontiers[second], frontiers[best], log_flops)
 
 

@@ -14,6 +14,7 @@ from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.intervals.limits import simultaneous_tail
 from chinchilla_jax.intervals.quantiles import central_tails, quantiles, quantiles_of_known
 from chinchilla_jax.planning.multipliers import (
+    AnyFrontier,
     Frontier,
     first_crossing,
     five_parameter,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 class Frontiers:
     """Frontiers of the point fits and of the resamples that count, by recipe; the baseline is the first."""
 
-    points: dict[str, Frontier]
-    draws: dict[str, Frontier]
+    points: dict[str, AnyFrontier]
+    draws: dict[str, AnyFrontier]
     warnings: tuple[str, ...]
 
     @classmethod
@@ -49,20 +50,17 @@ class Frontiers:
         """
         points = {name: Frontier.of(law) for name, law in laws.points.items()}
         for name, point in points.items():
-            if not np.isfinite(point.gamma):
+            if not point.sound:
                 raise UsageError(
                     f"compare: the fit of {short(name)} has no compute-optimal point; check its losses and "
                     "counts"
                 )
         every = {name: Frontier.of(each) for name, each in laws.laws.items()}
-        sound = laws.counted & np.logical_and.reduce([np.isfinite(each.gamma) for each in every.values()])
+        sound = laws.counted & np.logical_and.reduce([each.sound for each in every.values()])
         if not sound.any():
             raise UsageError("compare: no resample has a compute-optimal point for all recipes; add runs")
         kept = np.flatnonzero(sound)
-        draws = {
-            name: Frontier(E=each.E[kept], log_k=each.log_k[kept], gamma=each.gamma[kept])
-            for name, each in every.items()
-        }
+        draws = {name: each.take(kept) for name, each in every.items()}
         lost = len(sound) - len(kept)
         warnings = []
         if lost >= 0.05 * len(sound):
@@ -192,7 +190,7 @@ def place_table(laws: RecipeLaws, places: Sequence[tuple[float, float]], level: 
     for name in others:
         base, other, bases, drawn = points[first], points[name], draws[first], draws[name]
         if base is None or other is None or bases is None or drawn is None:
-            raise UsageError("compare: places are for laws of params and tokens, such as chinchilla")
+            raise UsageError("compare: places are for the five-parameter law and its special cases")
         bases, drawn = bases[kept], drawn[kept]
         gap = interval(np.asarray(drawn.loss(params, tokens)) - np.asarray(bases.loss(params, tokens)), level)
         loss = np.asarray(other.loss(params, tokens))

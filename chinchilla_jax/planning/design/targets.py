@@ -26,7 +26,7 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws, parameter_values
 from chinchilla_jax.planning.allocation import sampled_allocation
-from chinchilla_jax.planning.multipliers import Frontier, log_multiplier
+from chinchilla_jax.planning.multipliers import AnyFrontier, Frontier, log_multiplier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +151,7 @@ class Reading:
     """
 
     sample: LawSample
-    other: Frontier | None = None
+    other: AnyFrontier | None = None
 
     def values(self, target: Target, laws: FittedLaws) -> Floats:
         """The target of laws (R,) on its scale, (R,); NaN where a law has none."""
