@@ -224,7 +224,7 @@ def fit_all(
 ) -> Solution:
     """Fit `count` resamples block by block: memory for their fits, and for the weights of two blocks.
 
-    `weights_of` gives what is drawn for a slice of the resamples, (R, n); of the first `drawn` a device draws.
+    `weights_of` gives what is drawn for a slice of the resamples, (R, n). A device draws the first `drawn`.
     """
     solution = Solution.empty(count, fitter.problem.law.size)
     parts = _blocks(fitter, count, drawn)
