@@ -313,12 +313,9 @@ def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], largest: fl
     output.echo()
     headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
     output.print_table(
-        ["form", "p", "objective", "scale %", "R2", "status", *headers],
+        ["form", "p", "objective", "status", *headers],
         (
-            [
-                *(fit.model.name, fit.model.size, fit.objective_value, *_goodness(fit), fit.status.name),
-                *_ratios(fit, flops),
-            ]
+            [fit.model.name, fit.model.size, fit.objective_value, fit.status.name, *_ratios(fit, flops)]
             for fit in fits
         ),
         doubts=[_doubt(fit, flops) for fit in fits],
@@ -326,6 +323,8 @@ def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], largest: fl
     for c in flops:
         if doubt := compute_doubt(c, largest):
             output.echo(f"{c:.3g} FLOP: {doubt}")
+    output.echo()
+    output.print_table(["form", "scale %", "R2"], ([fit.model.name, *_goodness(fit)] for fit in fits))
 
 
 def _print_comparison(comparison: FormComparison, left_out: list[str]) -> None:
