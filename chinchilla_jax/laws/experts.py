@@ -61,7 +61,7 @@ class RoutedExperts(NaturalLaw):
 class JointExperts(NaturalLaw):
     """L = a n_hat^delta N_a^(-alpha + gamma ln n_hat) + b n_hat^omega D^(-beta + zeta ln n_hat) + c.
 
-    The guesses are the source's constants as a reader of it transcribes them, who does not give those of n_hat:
+    The guesses are the source's constants as a reader of it transcribes them, who gives none for n_hat:
     these are as in Clark et al. 2022.
     """
 
