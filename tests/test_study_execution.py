@@ -40,6 +40,7 @@ from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
 from chinchilla_jax.study.execution import jobs, multihost, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.spec.reproduce import spec_toml
+from chinchilla_jax.study.write_behind import writing_behind
 
 SPEC = StudySpec(
     sweeps=(
@@ -414,6 +415,51 @@ def test_jobs_hold_every_chunk_once_and_bounded_weights(n_conditions, resamples,
         different = {chunk.resamples for chunk in job.chunks}
         assert len(different) == 1 or sum(map(len, different)) * n_runs <= 2**26
         assert len(job.chunks) <= 16 and (n_runs < 1e4 or len(job.group) <= 16)
+
+
+class SlowStore:
+    """Writes later chunks sooner, and one of them never."""
+
+    def __init__(self, broken=None):
+        self.files, self.broken = [], broken
+
+    def write(self, chunk, result):
+        time.sleep(0.002 * (4 - chunk % 4))
+        if chunk == self.broken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.files.append(chunk)
+        return f"file {chunk}"
+
+
+def test_chunks_are_written_behind_and_told_in_order():
+    store, told = SlowStore(), []
+    with writing_behind(store, 8, lambda *of: told.append(of[:3])) as write:
+        for chunk in range(40):
+            write(chunk, -chunk)
+            assert chunk - len(told) <= 16, "a slow disk leaves no more than these in memory"
+    assert told == [(chunk, -chunk, f"file {chunk}") for chunk in range(40)]
+    assert sorted(store.files) == list(range(40))
+
+
+@pytest.mark.parametrize(("broken", "error"), [(None, ValueError), (3, OSError)])
+def test_what_came_before_an_error_is_written(broken, error):
+    store = SlowStore(broken)
+    with pytest.raises(error), writing_behind(store, 2, lambda *of: None) as write:
+        for chunk in range(8):
+            write(chunk, None)
+        if broken is None:
+            raise ValueError("a job failed")
+    assert sorted(store.files)[: 8 if broken is None else broken] == list(range(broken or 8))
+    assert broken not in store.files
+
+
+def test_an_interrupt_waits_for_no_chunk():
+    store = SlowStore()
+    with pytest.raises(KeyboardInterrupt), writing_behind(store, 1, lambda *of: None) as write:
+        for chunk in range(12):
+            write(chunk, None)
+        raise KeyboardInterrupt
+    assert len(store.files) < 12
 
 
 def test_no_more_groups_are_under_way_than_are_kept(monkeypatch):

@@ -13,6 +13,8 @@ these four coordinates alone; `draw_with_floor` adds E for quantities that conta
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,6 +27,7 @@ from chinchilla_jax.laws.fitted import FittedLaws
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 Floats = NDArray[np.float64]
+_FEW = 2**14  # draws that are kept: half a megabyte
 _E_STREAM = 1  # of the draws of E, beside those of the coordinates
 
 
@@ -114,11 +117,20 @@ def draw_shifts(coordinates: Floats, draws: int, seed: int) -> Floats:
         UsageError: an argument is out of range.
     """
     covariance = _covariance(coordinates)
-    z = philox(seed).standard_normal((resample_count("draws", draws, low=1), 4))
+    count, seed = resample_count("draws", draws, low=1), whole_number("seed", seed)
+    # The conditions of a study are compared on the same draws.
+    z = _few_draws(count, seed) if count <= _FEW else philox(seed).standard_normal((count, 4))
     if not np.isfinite(covariance).all():  # too few, or too far apart for float64
         return np.full(z.shape, np.nan)
     variances, axes = np.linalg.eigh(covariance)
     return z @ ((axes * np.sqrt(np.maximum(variances, 0.0))) @ axes.T)
+
+
+@functools.lru_cache(4)
+def _few_draws(count: int, seed: int) -> Floats:
+    z = philox(seed).standard_normal((count, 4))
+    z.setflags(write=False)
+    return z
 
 
 def shifted_laws(point_law: ScalingLaw, shifts: Floats, floor: Floats | None = None) -> ScalingLaw:

@@ -21,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.intervals.methods import read_method
 from chinchilla_jax.laws.compute import Cost
-from chinchilla_jax.laws.fitted import FittedLaws, parameter_names
+from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
 from chinchilla_jax.laws.priced import PricedLaws
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _OF_AN_ESTIMATE = ("estimate", "standard_error", "low", "high", "median")
 
@@ -100,7 +101,8 @@ class Replicates:
 
 def check_point(point_law: FittedLaws | None, caller: str, laws: FittedLaws) -> FittedLaws:
     """The point law, if it is a single law with the parameters of `laws`; otherwise `UsageError`."""
-    if not isinstance(point_law, FittedLaws) or point_law.shape:
+    # By their own classes first: to look for every method of the protocol takes a hundred times as long.
+    if not isinstance(point_law, (ScalingLaw, FittedLaw, FittedLaws)) or point_law.shape:
         raise UsageError(f"{caller}: point_law is {short(point_law)}; give the single law of the point fit")
     found, expected = parameter_names(point_law), parameter_names(laws)
     if found != expected:

@@ -39,6 +39,7 @@ from chinchilla_jax.intervals.quantiles import (
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
 from chinchilla_jax.laws.compute import params_times_tokens
 from chinchilla_jax.laws.fitted import FittedLaws, parameter_names, parameter_values
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +208,7 @@ def ratio_quantiles(
         counted: which of the laws, (R,); None for all.
     """
     places = np.log(params_times_tokens(budgets))
-    if laws[:1].log_ratio_line() is None:
+    if not isinstance(laws, ScalingLaw) and laws[:1].log_ratio_line() is None:
         ratios = np.asarray((laws if counted is None else laws[counted]).tokens_per_param(budgets))
         return quantiles_of_known(ratios, probabilities), int(np.isnan(ratios).any(axis=1).sum())
     count = len(laws) if counted is None else int(np.count_nonzero(counted))

@@ -83,9 +83,9 @@ def derivatives(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Objective value (R,), gradient (R, 5), Hessian (R, 5, 5) at `theta` (R, 5), `weights` (R or 1, n)."""
     u, v = design.log_params, design.log_tokens
-    log_a, log_b, alpha, beta = theta[:, [0, 1, 3, 4]].T[..., None]
-    of_params, of_tokens = (np.exp(term) for term in log_terms(log_a, log_b, alpha, beta, u, v))
-    loss = of_params + of_tokens + theta[:, FLOOR, None]
+    a, b, floor, alpha, beta = theta.T[..., None]
+    of_params, of_tokens = (np.exp(term) for term in log_terms(a, b, alpha, beta, u, v))
+    loss = of_params + of_tokens + floor
     residual = np.log(loss) - design.log_loss
     s, t, of_floor = of_params / loss, of_tokens / loss, 1.0 / loss
     weights = np.asarray(weights, dtype=np.float64)
