@@ -136,11 +136,9 @@ def _drop(slope, intercept, first, size, into, x0, x1, low0, low1, high0, high1)
         s, b = slope[i], intercept[i]
         at0, at1 = s * x0 + b, s * x1 + b
         slope[end], intercept[end] = s, b
-        # Halves of sums, since LLVM makes branches of "and".
-        under = np.uint64(np.uint64(at0 < low0) + np.uint64(at1 < low1)) >> np.uint64(1)
-        over = np.uint64(np.uint64(at0 > high0) + np.uint64(at1 > high1)) >> np.uint64(1)
+        under = np.uint64(at0 < low0) & np.uint64(at1 < low1)
         below += under
-        end += np.uint64(1) - under - over
+        end += np.uint64(1) - (under | (np.uint64(at0 > high0) & np.uint64(at1 > high1)))
     return np.int64(end) - into, np.int64(below)
 
 
@@ -260,11 +258,8 @@ def _of_group(n, slope, intercept, x, r0, rounding, values, others, apart, chord
         )
         for left, right in ((place, j), (i, place)):
             if right - left > 1:
-                stack[_DEPTH + top, 0], stack[_DEPTH + top, 1], stack[_DEPTH + top, 2] = (
-                    left,
-                    right,
-                    depth + 1,
-                )
+                stretch = stack[_DEPTH + top]
+                stretch[0], stretch[1], stretch[2] = left, right, depth + 1
                 top += 1
 
 
