@@ -15,7 +15,7 @@ enough is judged on later windows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ from chinchilla_jax.planning.backtest_rivals import RIVALS, difference_table, ri
 from chinchilla_jax.planning.calibration import (
     BANDS,
     Calibration,
+    Judged,
     band_of,
     calibrate,
     calibrated_by_others,
@@ -76,7 +77,7 @@ class Backtest:
             where these are too few.
         bands: one row per band of distance: from_decades, n, error (median of its size), covered_mean,
             covered_new_run (shares), error_lowest, error_power_law, error_nearest; n_calibrated and
-            covered_calibrated of the calibrated intervals.
+            covered_calibrated of the calibrated intervals, 0 and NaN for fewer than ten.
         differences: from the law, of its rivals: rival, from_decades, n, error, difference (mean of the size
             of the rival's errors less that of the law's: positive where it is worse), low, high.
         calibration: what the misses of all windows say of new runs; None for fewer than ten predictions.
@@ -182,11 +183,12 @@ def backtest(
     table = table.drop(columns=["number", "run"])
     table["calibrated_low"], table["calibrated_high"] = np.exp(limits)
     losses = {name: table[name].to_numpy() for name in RIVALS}
+    judged = judgements(table)
     return Backtest(
         table=table,
-        bands=_bands(table),
+        bands=_bands(table, judged),
         differences=difference_table(table, losses, level, seed),
-        calibration=calibrate(table, level, judgements(table)),
+        calibration=calibrate(table, level, judged),
         optima=_optima(boots, fit(runs, law, objective=objective, delta=delta), runs, priced, level),
         cost=priced,
         level=float(level),
@@ -270,19 +272,16 @@ def _optima(
     return pd.DataFrame(rows, columns=["window", "flops", "params", "low", "high", "of_all", "holds"])
 
 
-def _bands(table: pd.DataFrame) -> pd.DataFrame:
+def _bands(table: pd.DataFrame, judged: Sequence[Judged]) -> pd.DataFrame:
     import pandas as pd
 
+    held = {each.from_decades: (each.n, each.calibrated) for each in judged}
     rows = []
     for band, of in table.groupby(band_of(table)):
         errors = [float((of[name] / of["observed"] - 1).abs().median()) for name in RIVALS]
         covered = [float(of[f"in_{name}"].mean()) for name in ("mean", "new_run")]
-        known = of[of["calibrated_low"].notna()]
-        held = known["observed"].between(known["calibrated_low"], known["calibrated_high"])
-        widened = (len(known), float(held.mean()) if len(known) else np.nan)
-        rows.append(
-            (BANDS[int(band)], len(of), float(of["error"].abs().median()), *covered, *errors, *widened)
-        )
+        begins, error = BANDS[int(band)], float(of["error"].abs().median())
+        rows.append((begins, len(of), error, *covered, *errors, *held.get(begins, (0, np.nan))))
     names = [f"error_{name}" for name in RIVALS]
     columns = ["from_decades", "n", "error", "covered_mean", "covered_new_run", *names]
     return pd.DataFrame(rows, columns=[*columns, "n_calibrated", "covered_calibrated"])
