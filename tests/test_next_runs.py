@@ -154,6 +154,7 @@ def test_runs_keep_their_limits():
     assert not table.duplicated(["params", "tokens"]).any()
 
 
+@pytest.mark.slow
 def test_groups_that_err_together_are_resampled_and_counted():
     runs = planted(2)
     generator = np.random.default_rng(3)
@@ -166,6 +167,7 @@ def test_groups_that_err_together_are_resampled_and_counted():
     assert np.isfinite(found.choices["after"]).all()
 
 
+@pytest.mark.slow
 def test_a_multiplier_against_another_table():
     found = cj.next_runs(
         planted(4), target="multiplier@1e22", against=planted(5), allowance=1e20, **SMALL
@@ -207,6 +209,7 @@ def test_the_command_prints_and_reads_candidates(table, tmp_path, capsys):
     assert "rests on the law" in printed
 
 
+@pytest.mark.slow
 def test_a_table_is_diagnosed(table, tmp_path, capsys):
     asked = ["next", table, "--diagnose", "--flops", "1e22", "--resamples", "100"]
     assert main([*asked, "--json", "--figures", str(tmp_path)]) == 0
@@ -226,6 +229,7 @@ def test_a_table_is_diagnosed(table, tmp_path, capsys):
     assert "could have been left out" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_design_from_nothing_and_a_plan_of_ones_own(tmp_path, capsys):
     plan = tmp_path / "plan.csv"
     asked = ["next", "--new", "--largest", "1e20", "--allowance", "5e20", "--prior", "besiroglu2024"]
@@ -282,3 +286,5 @@ def test_bad_input_is_one_line(table, options, said, tmp_path, monkeypatch, caps
 def test_limits_without_a_meaning_are_refused():
     with pytest.raises(cj.UsageError, match="smaller one first"):
         Limits(ratio=(10.0, 1.0))
+    with pytest.raises(cj.UsageError, match="sizes"):
+        cj.next_runs(planted(0), allowance=1e20, limits={"sizes": (1e8, 1e9)})

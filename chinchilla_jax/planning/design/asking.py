@@ -18,7 +18,7 @@ from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
-from chinchilla_jax.planning.design.candidates import Limits
+from chinchilla_jax.planning.design.candidates import Limits, read_limits
 from chinchilla_jax.planning.design.question import Question
 from chinchilla_jax.planning.design.targets import Reading, Target, read_targets
 from chinchilla_jax.planning.law_sample import LawSample
@@ -72,7 +72,7 @@ def ask(
     central_tails(level)
     budget = usual_budget(read.name, training_flops(read.params, read.tokens)) if flops is None else flops
     targets = read_targets(target, asked_law, budget, against is not None)
-    given = limits if isinstance(limits, Limits) else Limits(**(limits or {}))  # type: ignore[arg-type]
+    given = read_limits(limits)
     boot = bootstrap(
         read, asked_law, resamples=resamples, seed=seed_number(seed), objective=objective, delta=delta,
         weights=weights, scheme=scheme, options=options, progress=progress,

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.planning.prediction_places import Places, needed_variables, read_places
@@ -91,6 +92,21 @@ class Limits:
         if self.off_frontier is not None:
             kept &= ~(off > abs(math.log(self.off_frontier)) + 1e-9)
         return kept
+
+
+def read_limits(given: Limits | Mapping[str, object] | None) -> Limits:
+    """Limits from themselves, from their fields by name, or none.
+
+    Raises:
+        UsageError: there is no such limit.
+    """
+    if isinstance(given, Limits):
+        return given
+    fields = [field.name for field in dataclasses.fields(Limits)]
+    for name in given or {}:
+        if name not in fields:
+            raise unknown_name("limit", name, fields)
+    return Limits(**(given or {}))  # type: ignore[arg-type]
 
 
 def suggested_grid(boot: BootstrapResult, runs: Runs, cost: Cost, limits: Limits) -> Places:

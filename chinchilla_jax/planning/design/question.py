@@ -93,9 +93,10 @@ class Question:
         """
         cost = reading.sample.cost
         problem = read_problem("next_runs", runs, boot.point.model, boot.point.objective)
-        asked = suggested_grid(boot, runs, cost, limits) if candidates is None else listed(
-            candidates, boot, runs, cost
-        )  # fmt: skip
+        if candidates is None:
+            asked = suggested_grid(boot, runs, cost, limits)
+        else:
+            asked = listed(candidates, boot, runs, cost)
         off = _off_frontier(reading, asked)
         kept = limits.allow(asked, off)
         if not kept.any():
@@ -108,8 +109,9 @@ class Question:
             )
         chosen = np.flatnonzero(affordable)
         places, off = asked.take(chosen), off[chosen]
-        values = [target_values(reading, target, boot) for target in targets]
-        theta = _laws_at_quantiles(boot, values[0])
+        for target in targets:
+            target_values(reading, target, boot)  # refuses one that most laws lack
+        theta = _laws_at_quantiles(boot, reading, targets[0])
         views, bent_views = _views(boot, runs, problem, reading, targets, places, theta)
         shares = np.array([target.weight for target in targets])
         shares = shares / shares.sum()
@@ -165,12 +167,11 @@ def target_values(reading: Reading, target: Target, boot: BootstrapResult) -> Fl
     return known
 
 
-def _laws_at_quantiles(boot: BootstrapResult, values: Floats) -> Floats:
+def _laws_at_quantiles(boot: BootstrapResult, reading: Reading, target: Target) -> Floats:
     """Theta (V, p) of the point fit, and of the laws at even quantiles of the target."""
     counted = np.flatnonzero(boot.counted)
-    if len(values) < len(counted):  # those without the target are unknown here: quantiles of all
-        values = boot.objective_value[counted]
-    order = counted[np.argsort(values, kind="stable")]
+    values = reading.values(target, boot.laws[counted])
+    order = counted[np.argsort(values, kind="stable")][: int(np.isfinite(values).sum())]  # NaN come last
     at = ((np.arange(_LAWS) + 0.5) / _LAWS * len(order)).astype(int)
     return np.concatenate([boot.point.theta[None], boot.solution.theta[order[at]]])
 

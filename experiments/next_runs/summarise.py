@@ -1,0 +1,130 @@
+"""The tables and the figure of the README, from planted.csv and real.csv beside this file.
+
+python experiments/next_runs/summarise.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from chinchilla_jax.plots import save_figures
+
+HERE = Path(__file__).parent
+RULES = ("largest", "ladder", "replicates", "spread")
+OURS = {"0.1 of it": 0.1, "0.25 of it": 0.25, "0.5 of it": 0.5, "chosen": 1.0}
+CELLS = {"planted": ["truth", "design", "n", "target"], "real": ["table", "target"]}
+
+
+def read(which: str, folder: Path) -> pd.DataFrame:
+    """The lines with ln of the width over that of now, and of the width over the expected one."""
+    lines = pd.read_csv(folder / f"{which}.csv")
+    keys = [*CELLS[which], "repeat"]
+    now = lines[lines["choice"] == "now"].set_index(keys)
+    at = pd.MultiIndex.from_frame(lines[keys])
+    lines["ln_width"] = np.log(lines["width"].to_numpy() / now["width"].reindex(at).to_numpy())
+    lines["ln_expected"] = np.log(lines["width"] / lines["expected"])
+    lines["error_size"] = lines["error"].abs() / now["width"].reindex(at).to_numpy()
+    largest = lines[lines["choice"] == "largest"].set_index(keys)["flops"]
+    lines["share"] = lines["flops"] / largest.reindex(at).to_numpy()
+    return lines[lines["choice"] != "refused"]
+
+
+def by_choice(lines: pd.DataFrame) -> pd.DataFrame:
+    """Means over all tables of each choice."""
+    of = lines.groupby("choice")
+    ln_share = np.log(lines["share"].where(lines["share"] > 0))
+    found = pd.DataFrame(
+        {
+            "tables": of.size(),
+            "width": np.exp(of["ln_width"].mean()),
+            "se": of["ln_width"].sem(),
+            "realised over expected": np.exp(of["ln_expected"].mean()),
+            "error over width now": of["error_size"].mean(),
+            "holds": of["holds"].mean(),
+            "FLOP over largest": np.exp(ln_share.groupby(lines["choice"]).mean()),
+        }
+    )  # fmt: skip
+    return found.round(3).reset_index().sort_values("width")
+
+
+def by_cell(lines: pd.DataFrame, which: str) -> pd.DataFrame:
+    """For each cell the best rule, what is chosen beside it, and the share of its FLOP for the same width."""
+    rows = []
+    for cell, of in lines.groupby(CELLS[which]):
+        mean = of.groupby("choice")["ln_width"].mean()
+        rules = mean.reindex(RULES).dropna()
+        best = str(rules.idxmin())
+        ours = mean.reindex(list(OURS))
+        at = np.log(list(OURS.values()))
+        # The least share from which ours is as narrow; between two shares on the line between them.
+        falling = np.minimum.accumulate(ours.to_numpy())
+        enough = np.flatnonzero(falling <= rules[best])
+        share = np.nan
+        if len(enough):
+            i = int(enough[0])
+            share = float(np.exp(at[0]))
+            if i:
+                part = (falling[i - 1] - rules[best]) / (falling[i - 1] - falling[i])
+                share = float(np.exp(at[i - 1] + part * (at[i] - at[i - 1])))
+        rows.append(
+            (*cell, len(of["repeat"].unique()), best, np.exp(rules[best]), np.exp(mean["chosen"]),
+             np.exp(mean["chosen"] - rules[best]), share)
+        )  # fmt: skip
+    columns = [*CELLS[which], "tables", "best rule", "its width", "chosen", "chosen over it", "share of FLOP"]
+    return pd.DataFrame(rows, columns=columns).round(3)
+
+
+def draw(every: dict[str, pd.DataFrame]) -> Figure:
+    """Mean width over that of now against the allowance, as a share of the largest run."""
+    figure, axes = plt.subplots(1, len(every), figsize=(8.4, 3.6), sharey=True, layout="constrained")
+    for ax, (which, lines) in zip(np.atleast_1d(axes), every.items(), strict=True):
+        of = lines.groupby("choice")["ln_width"]
+        mean, error = of.mean(), of.sem()
+        names = list(OURS)
+        ax.errorbar(
+            list(OURS.values()), np.exp(mean[names]), yerr=np.exp(mean[names]) * error[names], marker="o",
+            label="next_runs",
+        )  # fmt: skip
+        for name, marker in zip((*RULES, "random"), "s^vDx", strict=True):
+            if name in mean:
+                ax.errorbar(
+                    1.0, np.exp(mean[name]), yerr=np.exp(mean[name]) * error[name], marker=marker,
+                    linestyle="none", label=name,
+                )  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_xlabel("FLOP allowed, as a share")
+        ax.set_title(f"{which}: {len(lines[lines['choice'] == 'now'])} tables")
+    np.atleast_1d(axes)[0].set_ylabel("width of the interval, over that before")
+    np.atleast_1d(axes)[0].legend(fontsize=8)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=Path, default=HERE)
+    args = parser.parse_args()
+    every = {which: read(which, args.tables) for which in CELLS}
+    for which, lines in every.items():
+        choices, cells = by_choice(lines), by_cell(lines, which)
+        print(f"{which}\n{choices.to_string(index=False)}\n{cells.to_string(index=False)}")
+        share, never = cells["share of FLOP"].fillna(1.0), int(cells["share of FLOP"].isna().sum())
+        worse = cells["chosen over it"] > 1.1
+        print(
+            f"share of the FLOP of the best rule for its width: {np.exp(np.log(share).mean()):.2f} "
+            f"(geometric mean over cells; {never} cells never); chosen over the best "
+            f"rule: {np.exp(np.log(cells['chosen over it']).mean()):.3f}, worse by over 10% in "
+            f"{int(worse.sum())} of {len(cells)} cells\n"
+        )
+        choices.to_csv(args.tables / f"{which}_by_choice.csv", index=False)
+        cells.to_csv(args.tables / f"{which}_by_cell.csv", index=False)
+    save_figures([("widths", draw(every))], args.tables / "figures")
+
+
+if __name__ == "__main__":
+    main()
