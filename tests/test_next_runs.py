@@ -121,8 +121,9 @@ def test_the_runs_keep_the_allowance_and_narrow_the_target(found):
     assert found.table["width"].iloc[-1] == pytest.approx(first["linear_after"])
     assert (found.table["without"] >= first["linear_after"]).all()
     assert found.choices["chosen"].sum() >= 1
-    best = found.choices.loc[found.choices["chosen"], "after"].iloc[0]
-    assert best == found.choices["after"].min()
+    choices = found.choices.set_index("choice")
+    assert first["after"] <= choices.loc["linear", "after"]
+    assert choices.loc["now", "runs"] == 0
 
 
 def test_more_money_buys_a_narrower_interval(found):
