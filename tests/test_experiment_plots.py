@@ -82,3 +82,14 @@ def test_the_density_of_chi_squared_has_mass_one():
     (axes,) = module("forms", "plot_forms").plot_wald(test, "printed").axes
     x, y = axes.get_lines()[0].get_data()
     assert np.trapezoid(y, np.log(x)) == pytest.approx(1, abs=0.02)
+
+
+def test_next_runs_has_a_panel_for_planted_and_for_real_tables():
+    made = module("next_runs", "summarise")
+    every = {which: made.read(which, made.HERE) for which in made.CELLS}
+    figure = made.draw(every)
+    assert len(figure.axes) == 2
+    for which, lines in every.items():
+        cells = made.by_cell(lines, which)
+        assert (cells["best rule"].isin(made.RULES)).all()
+        assert cells["share of FLOP"].dropna().between(0.1, 1.0).all()

@@ -36,12 +36,12 @@ def read(which: str, folder: Path) -> pd.DataFrame:
 
 
 def by_choice(lines: pd.DataFrame) -> pd.DataFrame:
-    """Means over all tables of each choice."""
+    """Means over all questions (a table and a target) of each choice."""
     of = lines.groupby("choice")
     ln_share = np.log(lines["share"].where(lines["share"] > 0))
     found = pd.DataFrame(
         {
-            "tables": of.size(),
+            "questions": of.size(),
             "width": np.exp(of["ln_width"].mean()),
             "se": of["ln_width"].sem(),
             "realised over expected": np.exp(of["ln_expected"].mean()),
@@ -57,24 +57,30 @@ def by_cell(lines: pd.DataFrame, which: str) -> pd.DataFrame:
     """For each cell the best rule, what is chosen beside it, and the share of its FLOP for the same width."""
     rows = []
     for cell, of in lines.groupby(CELLS[which]):
-        mean = of.groupby("choice")["ln_width"].mean()
-        rules = mean.reindex(RULES).dropna()
-        best = str(rules.idxmin())
+        widths = of.pivot(index="repeat", columns="choice", values="ln_width")
+        # A rule has no choice in some tables: it is compared with ours on those where it has one.
+        paired = {
+            rule: widths[widths[rule].notna()]
+            for rule in RULES
+            if rule in widths and widths[rule].notna().any()
+        }
+        best = max(paired, key=lambda rule: (paired[rule]["chosen"] - paired[rule][rule]).mean())
+        mean = paired[best].mean()
         ours = mean.reindex(list(OURS))
         at = np.log(list(OURS.values()))
         # The least share from which ours is as narrow; between two shares on the line between them.
         falling = np.minimum.accumulate(ours.to_numpy())
-        enough = np.flatnonzero(falling <= rules[best])
+        enough = np.flatnonzero(falling <= mean[best])
         share = np.nan
         if len(enough):
             i = int(enough[0])
             share = float(np.exp(at[0]))
             if i:
-                part = (falling[i - 1] - rules[best]) / (falling[i - 1] - falling[i])
+                part = (falling[i - 1] - mean[best]) / (falling[i - 1] - falling[i])
                 share = float(np.exp(at[i - 1] + part * (at[i] - at[i - 1])))
         rows.append(
-            (*cell, len(of["repeat"].unique()), best, np.exp(rules[best]), np.exp(mean["chosen"]),
-             np.exp(mean["chosen"] - rules[best]), share)
+            (*cell, len(paired[best]), best, np.exp(mean[best]), np.exp(mean["chosen"]),
+             np.exp(mean["chosen"] - mean[best]), share)
         )  # fmt: skip
     columns = [*CELLS[which], "tables", "best rule", "its width", "chosen", "chosen over it", "share of FLOP"]
     return pd.DataFrame(rows, columns=columns).round(3)
@@ -99,7 +105,7 @@ def draw(every: dict[str, pd.DataFrame]) -> Figure:
                 )  # fmt: skip
         ax.set_xscale("log")
         ax.set_xlabel("FLOP allowed, as a share")
-        ax.set_title(f"{which}: {len(lines[lines['choice'] == 'now'])} tables")
+        ax.set_title(f"{which}: {len(lines[lines['choice'] == 'now'])} questions")
     np.atleast_1d(axes)[0].set_ylabel("width of the interval, over that before")
     np.atleast_1d(axes)[0].legend(fontsize=8)
     return figure
