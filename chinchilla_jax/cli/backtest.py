@@ -45,7 +45,7 @@ _RIVALS = {"lowest": "lowest loss", "power_law": "power law", "nearest": "neares
     "--windows",
     type=choices.WholeNumber(1),
     metavar="K",
-    show_default="12, or what the level needs",
+    show_default="12, or up to 24 where the level needs them",
     help="Number of windows at most.",
 )
 @click.option(

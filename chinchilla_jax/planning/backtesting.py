@@ -137,8 +137,8 @@ def backtest(
         law: a law or its name.
         over: "flops", "params" or "tokens", for windows that expand over it; or a column of groups, each of
             which is left out in turn.
-        windows: how many at most, spread over the limits that leave enough runs; None for 12, or the number
-            from which intervals of the level can be calibrated.
+        windows: how many at most, spread over the limits that leave enough runs; None for 12, or up to 24
+            where the level needs them to be calibrated.
         level: mass of the intervals.
         resamples: of each window.
         seed: of the resamples.
@@ -198,8 +198,8 @@ def backtest(
 
 
 def window_count(level: float) -> int:
-    """How many windows are made at most unless a caller says: 12, or what the level needs."""
-    return max(WINDOWS, least_windows(level))
+    """How many windows are made at most unless a caller says: 12, or up to 24 where the level needs them."""
+    return min(max(WINDOWS, least_windows(level)), 2 * WINDOWS)
 
 
 def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -104,7 +104,7 @@ class Calibration:
             for each in self.judged
         ]
         return (
-            "of runs later than the windows that they come from, such intervals held "
+            "of runs that had no part in them, such intervals held "
             f"{', '.join(shares)}; {self.level:.5g} is promised"
         )
 

@@ -49,10 +49,10 @@ def render_comparison(found: Comparison) -> str:
     counted = int(found.laws.counted.sum())
     interval = f"{found.level:.0%} percentile interval over {counted:,} resamples"
     sections = [
-        _section("multipliers", "Compute multipliers", [_multipliers(found, interval), _losses(found)]),
+        _section("multipliers", "Compute multipliers", [_multipliers(found, interval), _losses(found)])
+        | {"figures": [_picture(found, interval)]},
         _section("crossings", "Where they cross", [_crossings(found)]),
     ]
-    sections[0]["figures"] = [_picture(found, interval)]
     if several:
         sections.append(_section("ranking", "Which is best", _ranking(found)))
     if found.places is not None:
@@ -84,7 +84,7 @@ def render_comparison(found: Comparison) -> str:
 
 
 def _section(id: str, title: str, tables: list[PageTable]) -> dict[str, Any]:
-    return {"id": id, "title": title, "figures": [], "lines": [], "tables": tables}
+    return {"id": id, "title": title, "figures": [], "tables": tables}
 
 
 def _picture(found: Comparison, interval: str) -> Any:
