@@ -4,13 +4,13 @@ import contextlib
 import os
 import socket
 import threading
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
 from chinchilla_jax import ChinchillaError, UsageError
 from chinchilla_jax.study.execution import dask_client
-from chinchilla_jax.study.execution.dask_client import foreign_scheduler
+from chinchilla_jax.study.execution.dask_client import _WatchedExecutor, foreign_scheduler
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -182,3 +182,22 @@ def test_a_scheduler_that_dies():
             while True:
                 with contextlib.suppress(CancelledError):  # by Dask; a study submits it again
                     executor.submit(os.getppid).result(timeout=60)
+
+
+def test_what_is_submitted_while_the_scheduler_is_given_up_ends_too():
+    class Lost:
+        """A client and its executor, which the watch gives up in the middle of a submission."""
+
+        def get_executor(self, pure):
+            return self
+
+        def nthreads(self):
+            return {}
+
+        def submit(self, function):
+            executor._end(ChinchillaError("given up"))
+            return Future()
+
+    executor = _WatchedExecutor("tcp://nowhere:1", Lost())
+    with pytest.raises(ChinchillaError, match="given up"):
+        executor.submit(os.getpid).result(timeout=5)

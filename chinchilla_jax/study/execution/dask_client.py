@@ -219,6 +219,9 @@ class _WatchedExecutor(Executor):
         self._pending.add(future)
         future.add_done_callback(end)
         inner.add_done_callback(copy)
+        if self._gone is not None:  # since it was looked at above
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(self._gone)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
