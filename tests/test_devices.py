@@ -237,6 +237,9 @@ def test_fits_and_certificates_of_a_device_are_those_of_the_host(as_a_device, mo
     for other in (_fitted(batch, starts, some), _fitted(sent, starts, some)):
         for field in dataclasses.fields(Solution):
             np.testing.assert_array_equal(getattr(other, field.name), getattr(found, field.name)[some])
+    monkeypatch.setattr(engine, "overflows", lambda law, design, theta: theta[:, 0] > found.theta[some[0], 0])
+    beyond = _fitted(batch, starts, some)
+    assert (beyond.status[1:] == Status.UNIDENTIFIED).any() and beyond.status[0] == found.status[some[0]]
     monkeypatch.undo()
     host = _fitted(batch, starts)
     assert np.mean(host.status == found.status) > 0.97

@@ -8,6 +8,7 @@ lanes of which the device is not sure are judged by the host, from their derivat
 from __future__ import annotations
 
 import functools
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,7 +94,10 @@ class Begun(NamedTuple):
 class DeviceCalls(Calls):
     """Compiled calls of an accelerator."""
 
-    judged = True  # whether to ask if the runs with a weight determine the law
+    def __init__(self, *shared: Any, judged: bool = True) -> None:
+        """Take what the lanes share, and whether to ask if the runs with a weight determine the law."""
+        super().__init__(*shared)
+        self.judged = judged
 
     def _held(self, weights: Weights) -> Any:
         """Weights that are drawn there, or as few bytes as hold them."""
@@ -160,19 +164,20 @@ class DeviceCalls(Calls):
 
 
 _there: OrderedDict[tuple[Any, ...], tuple[Any, Any]] = OrderedDict()
+_there_lock = threading.Lock()
 
 
 def _tables_there(calls: DeviceCalls, held: Sequence[Problem]) -> Tables:
     """The tables of these data sets, sent once where call follows call on the same ones."""
     key = (*map(id, held), calls.sizes, calls.judged, calls.platform)
-    found = _there.get(key)
-    if found is None:
-        # With the data sets, whose addresses nothing else can have meanwhile.
-        found = jax.device_put(calls._tables(held, (None, None, None))), held
-    _there[key] = found
-    while len(_there) > _TABLES:
-        _there.pop(next(iter(_there)), None)
-    tables: Tables = found[0]
+    with _there_lock:
+        if key not in _there:
+            # With the data sets, whose addresses nothing else can have meanwhile.
+            _there[key] = jax.device_put(calls._tables(held, (None, None, None))), held
+        _there.move_to_end(key)
+        if len(_there) > _TABLES:
+            _there.popitem(last=False)
+        tables: Tables = _there[key][0]
     return tables
 
 

@@ -112,8 +112,7 @@ def fit_lanes(
     if in_one_call(platform):
         from chinchilla_jax.solvers.jax_newton.device_calls import DeviceCalls
 
-        device = DeviceCalls(*shared)
-        device.judged = judged
+        device = DeviceCalls(*shared, judged=judged)
         if isinstance(candidates, PoolStarts):
             starts: Any = device.pooled(candidates, lambda pool: _begun_from(pool, wide))
         else:
@@ -176,23 +175,20 @@ def _by_device(
     def receive() -> None:
         part, begun = waiting.popleft()
         ended = begun.fetched()
-        unsure = np.flatnonzero(ended.status == UNSURE)
+        status = ended.status.copy()
         if call.judged:
             for problem, mine in batch[begun.lanes].data_sets():
                 beyond = overflows(problem.law, problem.design, ended.theta[mine])
-                if beyond.any():
-                    ended.status[mine] = np.where(beyond, Status.UNIDENTIFIED, ended.status[mine])
-        found.put(
-            begun.lanes,
-            Solution(
-                theta=ended.theta,
-                objective_value=ended.value,
-                decrement=ended.decrement,
-                status=ended.status,
-                steps=ended.steps,
-            ),
+                status[mine] = np.where(beyond, Status.UNIDENTIFIED, status[mine])
+        solution = Solution(
+            theta=ended.theta,
+            objective_value=ended.value,
+            decrement=ended.decrement,
+            status=status,
+            steps=ended.steps,
         )
-        for some, ends in begun.unsure(unsure):
+        found.put(begun.lanes, solution)
+        for some, ends in begun.unsure(np.flatnonzero(ended.status == UNSURE)):
             settle(part[some], ends)
         if on_progress is not None:
             on_progress(len(part))

@@ -34,6 +34,7 @@ from chinchilla_jax.solvers.jax_newton.small_matrix import (
     factorise,
     quadratic_form,
     solve_shifted,
+    symmetric,
 )
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
@@ -256,8 +257,12 @@ def step(
 
 def _systems(rules: Rules, matrix: Symmetric, right: Vector, damping: Array, running: Array) -> Systems:
     """Solutions of M x = right; where M is not definite or a lane is damped, of a definite matrix near it."""
-    if rules.unrolled:  # of nine thousand places one always needs a shift, and a condition costs ten kernels
-        return solve_shifted(matrix, right, damping, LADDER)
+    if rules.unrolled:
+        # Of some thousand places one always needs a shift, and a condition costs ten kernels. What is fused
+        # with the factorisation is held in registers, and spilled.
+        lower = {(i, j): entry for (i, j), entry in matrix.items() if j <= i}
+        lower, right, damping = lax.optimization_barrier((lower, right, damping))
+        return lax.optimization_barrier(solve_shifted(symmetric(lower), right, damping, LADDER))
     wide = {key: entry[:, None] for key, entry in matrix.items()}
     solution, form, definite = factorise(
         wide, right, jnp.zeros_like(damping)[:, None], running[:, None] & False
