@@ -114,7 +114,7 @@ def test_the_runs_keep_the_allowance_and_narrow_the_target(found):
     assert found.flops <= 3e20
     assert np.allclose(found.table["flops"], 6 * found.table["params"] * found.table["tokens"])
     first = found.widths.iloc[0]
-    assert first["after"] + 2 * first["error"] < first["width"]
+    assert first["after"] + 2 * first["error"] < first["before"]
     assert first["linear_after"] < first["linear_before"]
     assert first["linear_before"] == pytest.approx(first["width"], rel=0.35)
     assert found.table["width"].is_monotonic_decreasing

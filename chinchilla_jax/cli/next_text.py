@@ -46,10 +46,10 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo("targets: intervals now and expected")
     rows = [
         [row["target"], row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
-         f"{row['width']:.3f}", f"{row['after']:.3f}", f"{row['error']:.3f}", row["scale"]]
+         f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['error']:.3f}", row["scale"]]
         for row in output.records(found.widths)
     ]  # fmt: skip
-    names = ["target", "estimate", "low", "high", "low after", "high after", "width", "after", "+-", "scale"]
+    names = ["target", "estimate", "low", "high", "low after", "high after", "before", "after", "+-", "scale"]
     output.print_table(names, rows, digits=4)
     output.echo()
     output.echo(f"choices that were simulated: width of {first}")

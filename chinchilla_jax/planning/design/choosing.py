@@ -53,8 +53,9 @@ class NextRuns:
             the runs' ln N and ln D); off_frontier (factor between its tokens per parameter and the optimum's
             at its compute).
         widths: one row per target: target, estimate, low, high, width (of the bootstrap), linear_before,
-            linear_after, after (simulated), error (its Monte-Carlo error), low_after, high_after (expected),
-            scale ("ln" or "plain", on which widths are measured; limits are in the target's own unit).
+            linear_after, before (simulated, without new runs), after (with them), error (its
+            Monte-Carlo error), low_after, high_after (expected), scale ("ln" or "plain", on which widths are
+            measured; limits are in the target's own unit).
         choices: one row per choice that was simulated: choice ("now" for no run, "linear" for the best to
             first order, "if the law bends" for the best where it may, "for half of it" and "for a
             tenth" of the allowance the best to first order, and the rules of rules.py), runs, flops, linear,
@@ -117,9 +118,9 @@ class NextRuns:
         count = len(self.table)
         of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
         return (
-            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP narrow {of} from {first['width']:.3g} "
-            f"to {first['after']:.3g} +- {first['error']:.1g} ({first['linear_before']:.3g} to "
-            f"{first['linear_after']:.3g} to first order)"
+            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP narrow {of} from "
+            f"{first['before']:.3g} to {first['after']:.3g} +- {first['error']:.1g} "
+            f"({first['linear_before']:.3g} to {first['linear_after']:.3g} to first order)"
         )
 
 
@@ -263,7 +264,7 @@ def _answer(
     rests = _rests_on_law(question, chosen)
     return NextRuns(
         table=_run_table(question, chosen),
-        widths=_width_table(question, chosen, found[chosen]),
+        widths=_width_table(question, chosen, found[()], found[chosen]),
         choices=table,
         prices=_price_table(question, allowance, most),
         rests_on_law=rests,
@@ -304,7 +305,7 @@ def _run_table(question: Question, chosen: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _width_table(question: Question, chosen: Sequence[int], after: Simulated) -> pd.DataFrame:
+def _width_table(question: Question, chosen: Sequence[int], now: Simulated, after: Simulated) -> pd.DataFrame:
     import pandas as pd
 
     before, linear = question.widths(()), question.widths(chosen)
@@ -316,12 +317,12 @@ def _width_table(question: Question, chosen: Sequence[int], after: Simulated) ->
         estimate = float(question.reading.values(target, at_point)[0])
         rows.append(
             (target.text, target.natural(estimate), target.natural(low), target.natural(high), high - low,
-             before[t], linear[t], after.widths[t], after.errors[t], target.natural(after.low[t]),
-             target.natural(after.high[t]), "ln" if target.log else "plain")
+             before[t], linear[t], now.widths[t], after.widths[t], after.errors[t],
+             target.natural(after.low[t]), target.natural(after.high[t]), "ln" if target.log else "plain")
         )  # fmt: skip
     names = [
-        "target", "estimate", "low", "high", "width", "linear_before", "linear_after", "after", "error",
-        "low_after", "high_after", "scale",
+        "target", "estimate", "low", "high", "width", "linear_before", "linear_after", "before", "after",
+        "error", "low_after", "high_after", "scale",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
