@@ -176,6 +176,17 @@ def test_the_cost_is_resampled_with_the_runs():
     assert f"(80%: {low:.3g} to {high:.3g})" in made.doubts["flops"]
 
 
+def test_what_a_run_moves_is_counted_in_measured_flop(tmp_path):
+    cost = Cost(coefficient=2.3, params_power=1.05)
+    found = cj.analysis.influence(table(cost))
+    assert found.flops == pytest.approx(1e21, rel=1e-6)
+    assert found.ratio == pytest.approx(found.point.law.tokens_per_param(found.flops, cost), rel=1e-5)
+    table(cost).to_frame().to_csv(tmp_path / "runs.csv", index=False)
+    shown = strict_json(done("influence", str(tmp_path / "runs.csv"), "--json"))
+    assert shown["cost"]["params_power"] == pytest.approx(1.05, abs=1e-6)
+    assert shown["tokens_per_param"] == pytest.approx(found.ratio, rel=1e-6)
+
+
 def test_any_law_is_searched_along_the_cost_of_each_resample():
     law, design = cj.laws.LAWS["broken"](), Design.from_runs(cj.load_runs("chinchilla"))
     theta = law.starts(design, 4)

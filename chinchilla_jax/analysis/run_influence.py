@@ -32,7 +32,7 @@ from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.laws import read_law
-from chinchilla_jax.laws.compute import training_flops, usual_budget
+from chinchilla_jax.laws.compute import Cost, usual_budget
 from chinchilla_jax.solvers.status import STATUS_NAMES, is_certified
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def influence(
         data: n runs, or a table that `load_runs` reads.
         law: as for `fit`.
         flops: the budget (FLOP) of the answer; None for that of Gopher and Chinchilla (5.76e23) on
-            "chinchilla", and for the largest run, as 6 N D, on other tables.
+            "chinchilla", and for the largest run on other tables. FLOP are by what training costs: as the
+            runs' own were counted, and 6 N D where they have none.
         shares: of the runs, how many of the worst are left out together; at least one run is.
         objective: as for `fit`.
         delta: as for `fit`.
@@ -130,7 +131,8 @@ def influence(
         NoEstimateError: the fit to all runs is not certified.
     """
     runs = as_runs(data, "influence", read_law(law).columns)
-    budget = _budget(runs, flops)
+    cost = runs.cost
+    budget = _budget(runs, flops, cost)
     counts = _counts(shares, len(runs))
     own = read_weights(weights, len(runs))
     point = fit(runs, law, objective=objective, delta=delta, weights=own, options=options)
@@ -143,8 +145,8 @@ def influence(
         rows = np.arange(lanes.start, lanes.stop)
         return (np.arange(n) != rows[:, None]).astype(np.uint8)
 
-    single = _Fits(fitter, budget, fit_all(fitter, without_each, n, on_progress=progress))
-    ratio = float(np.asarray(point.law.tokens_per_param(budget)))
+    single = _Fits(fitter, budget, cost, fit_all(fitter, without_each, n, on_progress=progress))
+    ratio = float(np.asarray(point.law.tokens_per_param(budget, cost)))
     ratio = ratio if 0 < ratio < math.inf else math.nan
     with np.errstate(all="ignore"):
         change = np.log(single.ratios / ratio)
@@ -154,7 +156,7 @@ def influence(
     chosen = _worst(counts, left_out, change, np.ones(n) if own is None else own)
     masks = np.stack([(~np.isin(np.arange(n), each)).astype(np.uint8) for _, _, each in chosen])
     several = _Fits(
-        fitter, budget, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=progress)
+        fitter, budget, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=progress)
     )
     names = [runs.name_row(i) for i in range(n)]
     table = single.frame(
@@ -179,10 +181,12 @@ def influence(
 class _Fits:
     """Fits with some weights, their tokens per parameter at a budget, (k,); NaN where there is none."""
 
-    def __init__(self, fitter: ResampleFitter, budget: float, found: Solution) -> None:
+    def __init__(self, fitter: ResampleFitter, budget: float, cost: Cost, found: Solution) -> None:
         self.found = found
         self.laws = fitter.problem.law.fitted(found.theta, fitter.problem.design)
-        ratios = np.array(np.broadcast_to(self.laws.tokens_per_param(budget), (len(found),)), np.float64)
+        ratios = np.array(
+            np.broadcast_to(self.laws.tokens_per_param(budget, cost), (len(found),)), np.float64
+        )
         usable = is_certified(found.status) & np.isfinite(ratios) & (ratios > 0)
         self.ratios = np.where(usable, ratios, np.nan)
 
@@ -199,10 +203,10 @@ class _Fits:
         return pd.DataFrame({**columns, **parameters, "status": status})
 
 
-def _budget(runs: Runs, flops: float | None) -> float:
+def _budget(runs: Runs, flops: float | None, cost: Cost) -> float:
     if flops is not None:
         return positive_number("flops", flops)
-    return usual_budget(runs.name, training_flops(runs.params, runs.tokens))
+    return usual_budget(runs.name, cost.flops(runs.active, runs.tokens))
 
 
 def _counts(shares: Sequence[float], n: int) -> dict[float, int]:

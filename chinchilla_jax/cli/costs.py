@@ -48,7 +48,8 @@ def cost_fields(cost: Cost) -> dict[str, Any]:
     }
 
 
-def print_cost(cost: Cost) -> None:
-    """What training costs, where that is not 6 N D."""
+def print_cost(cost: Cost, *, overruled: bool = True) -> None:
+    """What training costs, where that is not 6 N D, and how to overrule it, where that can be."""
     if cost.evidence is not None:
-        output.print_paragraph(f"cost: {cost.evidence.text(cost)}; --cost 6nd for 6 N D")
+        how = "; --cost 6nd for 6 N D" if overruled else ""
+        output.print_paragraph(f"cost: {cost.evidence.text(cost)}{how}")

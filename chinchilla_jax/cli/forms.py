@@ -13,6 +13,7 @@ from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, print_cost
 from chinchilla_jax.cli.fit_options import (
     Solver,
     floor_option,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.table import Table as TableOfPlaces
     from chinchilla_jax.fitting.result import FitResult
-    from chinchilla_jax.laws import Objective
+    from chinchilla_jax.laws import Cost, Objective
     from chinchilla_jax.planning import Prediction
 
 
@@ -174,7 +175,6 @@ def forms_command(
             if places is None
             else _predict(runs, comparison, places, own, split, folds, budget, seed, solver)
         )
-    from chinchilla_jax.planning.plausibility import largest_compute
 
     if as_json:
         settings = {
@@ -189,7 +189,7 @@ def forms_command(
         output.print_runs(runs)
         print_dependence(comparison.dependence)
         output.echo(output.objective_text(comparison.objective, weights))
-        _print_fits(comparison.fits, flops, largest_compute(runs))
+        _print_fits(comparison.fits, flops, runs)
         _print_comparison(comparison, left_out)
         if together is not None:
             _print_together(*together)
@@ -290,14 +290,16 @@ def _fields(
 ) -> dict[str, Any]:
     from chinchilla_jax.planning.plausibility import largest_compute
 
-    largest = largest_compute(runs)
+    cost = runs.cost
+    largest = largest_compute(runs, cost)
     return {
         "data": output.runs_fields(runs),
         **output.objective_fields(comparison.objective),
         **settings,
         "level": comparison.level,
         "method": comparison.method,
-        "fits": [_fit_fields(fit, flops, largest) for fit in comparison.fits],
+        "cost": cost_fields(cost),
+        "fits": [_fit_fields(fit, flops, largest, cost) for fit in comparison.fits],
         "comparison": output.records(comparison.table),
         "pairs": output.records(comparison.pairs),
         "sentences": comparison.sentences,
@@ -306,19 +308,22 @@ def _fields(
     }
 
 
-def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], largest: float | None) -> None:
+def _print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], runs: Runs) -> None:
     """Every law on all runs, with its tokens per parameter at these budgets."""
-    from chinchilla_jax.planning.plausibility import compute_doubt, times_beyond
+    from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute, times_beyond
 
+    cost = runs.cost
+    largest = largest_compute(runs, cost)
+    print_cost(cost, overruled=False)
     output.echo()
     headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
     output.print_table(
         ["form", "p", "objective", "status", *headers],
         (
-            [fit.model.name, fit.model.size, fit.objective_value, fit.status.name, *_ratios(fit, flops)]
+            [fit.model.name, fit.model.size, fit.objective_value, fit.status.name, *_ratios(fit, flops, cost)]
             for fit in fits
         ),
-        doubts=[_doubt(fit, flops) for fit in fits],
+        doubts=[_doubt(fit, flops, cost) for fit in fits],
     )
     for c in flops:
         if doubt := compute_doubt(c, largest):
@@ -355,16 +360,16 @@ def _goodness(fit: FitResult) -> list[str]:
     return ["-", "-"] if found is None else [f"{found.scale_percent:.3g}", f"{found.r_squared:.5g}"]
 
 
-def _ratios(fit: FitResult, budgets: tuple[float, ...]) -> list[float]:
+def _ratios(fit: FitResult, budgets: tuple[float, ...], cost: Cost) -> list[float]:
     """Compute-optimal tokens per parameter; NaN where there is no estimate or no optimum."""
     from chinchilla_jax.planning.plausibility import known_ratio
 
     if not fit.status.certified:
         return [math.nan] * len(budgets)
-    return list(map(known_ratio, fit.law.tokens_per_param(budgets)))
+    return list(map(known_ratio, fit.law.tokens_per_param(budgets, cost)))
 
 
-def _doubt(fit: FitResult, budgets: tuple[float, ...]) -> str:
+def _doubt(fit: FitResult, budgets: tuple[float, ...], cost: Cost) -> str:
     """What makes these tokens per parameter hard to believe, or why there are none; "" otherwise."""
     from chinchilla_jax.planning.plausibility import no_optimum, ratio_doubt
 
@@ -373,10 +378,12 @@ def _doubt(fit: FitResult, budgets: tuple[float, ...]) -> str:
     missing = no_optimum(fit.law)
     if missing:
         return f"no optimum: {missing}"
-    return next(filter(None, map(ratio_doubt, _ratios(fit, budgets))), "")
+    return next(filter(None, map(ratio_doubt, _ratios(fit, budgets, cost))), "")
 
 
-def _fit_fields(fit: FitResult, budgets: tuple[float, ...], largest: float | None) -> dict[str, Any]:
+def _fit_fields(
+    fit: FitResult, budgets: tuple[float, ...], largest: float | None, cost: Cost
+) -> dict[str, Any]:
     from chinchilla_jax.planning.plausibility import prescription_doubt
 
     return {
@@ -396,6 +403,6 @@ def _fit_fields(fit: FitResult, budgets: tuple[float, ...], largest: float | Non
                 "tokens_per_param": ratio,
                 "doubt": prescription_doubt(budget, ratio, largest=largest) or None,
             }
-            for budget, ratio in zip(budgets, _ratios(fit, budgets), strict=True)
+            for budget, ratio in zip(budgets, _ratios(fit, budgets, cost), strict=True)
         ],
     }

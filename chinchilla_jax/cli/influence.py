@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.costs import cost_fields, print_cost
 from chinchilla_jax.cli.fit_options import (
     Solver,
     law_options,
@@ -88,6 +89,7 @@ def influence_command(
                 **output.objective_fields(found.point.objective),
                 "weights": weights,
                 "flops": found.flops,
+                "cost": cost_fields(found.point.cost),
                 "law": found.point.parameters,
                 "tokens_per_param": found.ratio,
                 "standard_error": found.error,
@@ -99,6 +101,7 @@ def influence_command(
         )
         return
     output.print_runs(runs)
+    print_cost(found.point.cost, overruled=False)
     output.echo()
     output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
     output.echo()
