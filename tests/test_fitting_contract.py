@@ -125,18 +125,18 @@ def test_a_weight_of_nothing_is_absence_and_only_ratios_count(law, objective):
 
 @pytest.mark.parametrize(("law", "objective"), by_tier(PAIRS))
 def test_a_bootstrap_has_a_status_for_every_lane_and_intervals_of_every_parameter(law, objective):
-    boot = cj.bootstrap(RUNS, law, objective=objective, resamples=6, seed=3, point=point(law, objective))
-    assert boot.solution.theta.shape == (6, read_law(law).size)
-    assert sum(boot.counts().values()) == 6
-    assert boot.converged.sum() >= 4
+    boot = cj.bootstrap(RUNS, law, objective=objective, resamples=4, seed=3, point=point(law, objective))
+    assert boot.solution.theta.shape == (4, read_law(law).size)
+    assert sum(boot.counts().values()) == 4
+    assert boot.converged.sum() >= 3
     frame = boot.interval()
     assert frame["parameter"].tolist() == list(read_law(law).parameters)
     assert (frame["low"] <= frame["high"]).all()
     band = boot.tokens_per_param([1e22])
     assert 0 < band["low"][0] <= band["median"][0] <= band["high"][0]
     # Whatever is resampled beside it, a resample is the same fit.
-    some = cj.bootstrap(RUNS, law, objective=objective, resamples=2, seed=3, point=point(law, objective))
-    assert some.objective_value == pytest.approx(boot.objective_value[:2], rel=1e-12)
+    some = cj.bootstrap(RUNS, law, objective=objective, resamples=1, seed=3, point=point(law, objective))
+    assert some.objective_value == pytest.approx(boot.objective_value[:1], rel=1e-12)
 
 
 @pytest.mark.parametrize("solver", [name for name in SOLVER_NAMES if name != "newton"])

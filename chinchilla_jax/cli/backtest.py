@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.planning import Backtest, Calibration
-    from chinchilla_jax.planning.backtest_laws import LawBacktests
+    from chinchilla_jax.planning.backtests_beside import LawBacktests
 
 _RIVALS = {"lowest": "lowest loss", "power_law": "power law", "nearest": "nearest run"}
 
@@ -85,8 +85,8 @@ def backtest_command(
     --calibrated), and how often such intervals held later runs.
     """
     from chinchilla_jax.analysis.comparable_laws import comparable_laws
-    from chinchilla_jax.planning.backtest_laws import backtest_laws
     from chinchilla_jax.planning.backtesting import AXES, window_count
+    from chinchilla_jax.planning.backtests_beside import backtest_laws
 
     named = dataclasses.replace(table.for_laws(law), known_variables=laws or table.known_variables)
     if over not in AXES:

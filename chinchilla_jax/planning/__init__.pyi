@@ -1,8 +1,8 @@
 from chinchilla_jax.planning.architecture_costs import read_architecture_cost as read_architecture_cost
-from chinchilla_jax.planning.backtest_laws import LawBacktests as LawBacktests
-from chinchilla_jax.planning.backtest_laws import backtest_laws as backtest_laws
 from chinchilla_jax.planning.backtesting import Backtest as Backtest
 from chinchilla_jax.planning.backtesting import backtest as backtest
+from chinchilla_jax.planning.backtests_beside import LawBacktests as LawBacktests
+from chinchilla_jax.planning.backtests_beside import backtest_laws as backtest_laws
 from chinchilla_jax.planning.calibration import Calibration as Calibration
 from chinchilla_jax.planning.costs import FLOP_COSTS as FLOP_COSTS
 from chinchilla_jax.planning.costs import Costs as Costs
