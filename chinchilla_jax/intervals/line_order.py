@@ -17,7 +17,7 @@ remaining places are computed with all lines. The result is that of the full sor
 Lines change places where they cross, most of them about where the values spread least: there the ends are
 close together, elsewhere far apart.
 
-Where the CPU kernel is in the process, its `lines` does the same in a third of the time, and in one call that
+Where the CPU kernel is in the process, its `lines` does the same in 0.4 of the time, and in one call that
 releases the GIL: the threads of a study would wait for each other at these many small operations.
 """
 

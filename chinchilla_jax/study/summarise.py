@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LONG_CONDITION = threading.Lock()
 _THREADS = 4  # that summarise: more would mostly wait for the GIL
-_MOST_HELD = 16  # chunks kept in memory until they are summarised; later ones are read back
+_MOST_HELD = 64  # chunks kept in memory until they are summarised; later ones are read back
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

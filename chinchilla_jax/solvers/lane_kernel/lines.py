@@ -79,9 +79,8 @@ def _sort_between(values, count, low, high, stack):
 def _select(values, others, count, low, high, stack):
     """Find the places `low` to `high` in the order of values[:count], which are reordered.
 
-    Returns:
-        How many places lie before the part in which they are, which begins at values[0]; and the distance of
-        one place from the next around there.
+    Returns how many places lie before the part with them, which begins at values[0]; and how far apart
+    neighbours in the order are there.
     """
     below = 0
     while count > _FEW:
@@ -276,10 +275,9 @@ def order_statistics(n, slope, intercept, x, ranks, values, others, apart, chord
         values: (n,) scratch.
         others: (n,) scratch.
         apart: (k,) scratch: distance of neighbouring ranks.
-        chords: (DEPTH, 7) scratch: of a stretch, chords (low and high at both ends), the ends, and how far
-            the curves leave their own chords.
-        sets: (DEPTH, 5) scratch: of a stretch, where its lines begin, how many they are, how many lie below,
-            the stretch around it, and where there is room for more lines.
+        chords: (DEPTH, 7) scratch: of a stretch, chords (low, high at both ends), ends, how far curves leave.
+        sets: (DEPTH, 5) scratch: where a stretch's lines begin, how many, how many lie below; what is around
+            it; and where there is room.
         stack: (2 DEPTH, 3) scratch.
         out: (p, k).
     """
