@@ -64,6 +64,12 @@ def test_any_lines_at_any_places(lines, x, data, stretches, margin):
     assert_same(slope, intercept, x, ranks)
 
 
+def test_no_places():
+    with mock.patch.object(line_order, "_loaded_kernel", side_effect=AssertionError):  # it would write there
+        found = line_order_statistics(np.ones(5), np.arange(5.0), np.empty(0), [0, 3])
+    assert found.shape == (2, 0)
+
+
 def test_lines_that_leave_the_range_of_float64():
     rng = np.random.default_rng(0)
     slope, intercept = 10.0 ** rng.uniform(-300, 306, (2, 2000)) * rng.choice([-1, 1], (2, 2000))

@@ -94,7 +94,7 @@ def line_order_statistics(
     inside = (relative >= 0) & (relative < slope.size)
     out = np.where(relative < 0, -np.inf, np.inf)[:, None].repeat(x.size, axis=1)
     wanted = relative[inside].tolist()
-    if not wanted:
+    if not wanted or not x.size:
         return out
     rising = bool((x[1:] > x[:-1]).all())
     places, back = (x, slice(None)) if rising else np.unique(x, return_inverse=True)
