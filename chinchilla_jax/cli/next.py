@@ -10,9 +10,9 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
+from chinchilla_jax.cli.next_options import limit_options, new_options, target_options
 from chinchilla_jax.cli.next_text import print_diagnosis, print_new, print_next
 from chinchilla_jax.cli.options import (
-    bundle,
     figures_option,
     level_option,
     output_options,
@@ -28,93 +28,6 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.planning.design import NextRuns, TableDiagnosis
-
-_RANGE = (choices.POSITIVE, choices.POSITIVE)
-
-
-def _range(name: str, what: str) -> Any:
-    return click.option(name, type=_RANGE, metavar="LOW HIGH", default=None, help=f"{what} of a run.")
-
-
-limit_options = bundle(
-    "limits",
-    lambda sizes, **others: {k: v for k, v in {"params": sizes, **others}.items() if v is not None},
-    {
-        "sizes": _range("--sizes", "Least and most parameters"),
-        "tokens": _range("--tokens", "Least and most tokens"),
-        "ratio": _range("--ratio", "Least and most tokens per parameter"),
-        "largest": click.option(
-            "--largest", type=choices.POSITIVE, metavar="FLOP", help="Most that one run may cost (FLOP)."
-        ),
-        "off_frontier": click.option(
-            "--off-frontier",
-            type=choices.Number("a factor of 1 or more", lambda x: x >= 1),
-            metavar="X",
-            help="Most by which tokens per parameter may differ from the optimum of the run's compute, as a "
-            "factor either way.",
-        ),
-    },
-)
-"""What one run may be, as `limits`: the fields of `planning.design.Limits` that are given."""
-
-target_options = bundle(
-    "aim",
-    lambda **given: {
-        "target": list(given["target"]) or "tokens_per_param",
-        "flops": given["flops"],
-        "against": given["against"],
-    },
-    {
-        "target": click.option(
-            "--target",
-            metavar="TARGET",
-            multiple=True,
-            show_default="tokens_per_param",
-            help="What to narrow: tokens_per_param, params, tokens, loss or multiplier @FLOP; loss@N,D; a, b "
-            "(exponents of compute) or a parameter of the law; with =WEIGHT beside others; repeatable.",
-        ),
-        "flops": click.option(
-            "--flops",
-            type=choices.POSITIVE,
-            metavar="C",
-            show_default="5.76e23 for chinchilla, else the largest run",
-            help="Budget of targets that name none (FLOP).",
-        ),
-        "against": click.option(
-            "--against", metavar="TABLE", help="Table to compare with, for the target multiplier."
-        ),
-    },
-)
-"""--target, --flops and --against, as `aim`: what `next_runs` takes by these names."""
-
-new_options = bundle(
-    "plans",
-    lambda **given: given,
-    {
-        "prior": click.option(
-            "--prior",
-            metavar="LAW",
-            multiple=True,
-            default=("hoffmann2022", "besiroglu2024"),
-            help="With --new, a law that may be true: five numbers E,A,B,alpha,beta, hoffmann2022 or "
-            "besiroglu2024; repeatable.",
-        ),
-        "noise": click.option(
-            "--noise",
-            type=choices.POSITIVE,
-            metavar="SD",
-            default=0.005,
-            help="With --new, standard deviation of the log loss of a run.",
-        ),
-        "sweep": click.option(
-            "--sweep", metavar="TABLE", help="With --new, a plan of your own to judge: params and tokens."
-        ),
-        "save": click.option(
-            "--save", metavar="FILE", help="With --new, write the runs of all designs as CSV."
-        ),
-    },
-)
-"""What a design from nothing takes besides, as `plans`."""
 
 
 @click.command("next")

@@ -8,8 +8,8 @@ from chinchilla_jax.planning.costs import FLOP_COSTS as FLOP_COSTS
 from chinchilla_jax.planning.costs import Costs as Costs
 from chinchilla_jax.planning.costs import Demand as Demand
 from chinchilla_jax.planning.costs import Machine as Machine
-from chinchilla_jax.planning.design.choosing import NextRuns as NextRuns
 from chinchilla_jax.planning.design.choosing import next_runs as next_runs
+from chinchilla_jax.planning.design.result import NextRuns as NextRuns
 from chinchilla_jax.planning.flops import FlopCount as FlopCount
 from chinchilla_jax.planning.flops import attention_crossover as attention_crossover
 from chinchilla_jax.planning.flops import flop_count as flop_count

@@ -27,7 +27,7 @@ import pandas as pd
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.few_groups import COUNTED_RUNS
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024
-from chinchilla_jax.planning.design.choosing import NextRuns
+from chinchilla_jax.planning.design import NextRuns
 from chinchilla_jax.planning.design.rules import rule_choices
 
 HERE = Path(__file__).parent

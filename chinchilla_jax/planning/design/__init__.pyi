@@ -1,5 +1,4 @@
 from chinchilla_jax.planning.design.candidates import Limits as Limits
-from chinchilla_jax.planning.design.choosing import NextRuns as NextRuns
 from chinchilla_jax.planning.design.choosing import fits_of as fits_of
 from chinchilla_jax.planning.design.choosing import next_runs as next_runs
 from chinchilla_jax.planning.design.diagnosis import TableDiagnosis as TableDiagnosis
@@ -7,4 +6,5 @@ from chinchilla_jax.planning.design.diagnosis import diagnose_design as diagnose
 from chinchilla_jax.planning.design.diagnosis import diagnosis_of as diagnosis_of
 from chinchilla_jax.planning.design.from_nothing import NewDesign as NewDesign
 from chinchilla_jax.planning.design.from_nothing import new_design as new_design
+from chinchilla_jax.planning.design.result import NextRuns as NextRuns
 from chinchilla_jax.planning.design.targets import Target as Target

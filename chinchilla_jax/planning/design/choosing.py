@@ -7,7 +7,6 @@ and gives way to what is narrower there by more than the error of the simulation
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import positive_number, resample_count, whole_number
 from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.question import Question
+from chinchilla_jax.planning.design.result import NextRuns
 from chinchilla_jax.planning.design.rules import rule_choices
 from chinchilla_jax.planning.design.simulation import Simulated, require_weights, simulate
 from chinchilla_jax.planning.prediction_places import Places, inside_hull
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
-    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
@@ -40,88 +39,6 @@ _MOST_RUNS = 64
 _PARTS = {0.5: "for half of it", 0.1: "for a tenth"}  # of the allowance, for which choices are simulated too
 _CERTAIN = 2.0  # Monte-Carlo errors by which a choice is better than that to first order
 _RESTS = 0.5  # share of the gain that rests on the law, from which it is said
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class NextRuns:
-    """What to train next; T targets.
-
-    Attributes:
-        table: one row per run to train, the one that brings most first: params, tokens, the law's further
-            variables, flops, tokens_per_param; width (of the first target, to first order, after this run and
-            those above it); without (the same after all the others); inside (whether in the convex hull of
-            the runs' ln N and ln D); off_frontier (factor between its tokens per parameter and the optimum's
-            at its compute).
-        widths: one row per target: target, estimate, low, high, width (of the bootstrap), linear_before,
-            linear_after, before (simulated, without new runs), after (with them), error (its
-            Monte-Carlo error), low_after, high_after (expected), scale ("ln" or "plain", on which widths are
-            measured; limits are in the target's own unit).
-        choices: one row per choice that was simulated: choice ("now" for no run, "linear" for the best to
-            first order, "if the law bends" for the best where it may, "for half of it" and "for a
-            tenth" of the allowance the best to first order, and the rules of rules.py), runs, flops, linear,
-            after, error (of the first target), weighted (mean over the targets of ln of the
-            width after over that before), chosen.
-        prices: what less money buys: flops, runs, linear (width of the first target), params, tokens (of each
-            run); ever more of the first buy ever less of the third.
-        rests_on_law: share of the first target's gain that is lost if the law may bend by the size of an
-            error (information.py).
-        level: mass of the intervals.
-        allowance: FLOP.
-        n_fits: simulated refits.
-        boot: the bootstrap that it begins with.
-        question: what was asked, with the candidates.
-        chosen: positions of the runs among the candidates.
-        warnings: one sentence each.
-    """
-
-    table: pd.DataFrame
-    widths: pd.DataFrame
-    choices: pd.DataFrame
-    prices: pd.DataFrame
-    rests_on_law: float
-    level: float
-    allowance: float
-    n_fits: int
-    boot: BootstrapResult
-    question: Question
-    chosen: tuple[int, ...]
-    warnings: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        """The sentence; the numbers are in the tables."""
-        return f"<NextRuns: {self.sentence}>"
-
-    @property
-    def cost(self) -> Cost:
-        """What training costs."""
-        return self.question.reading.sample.cost
-
-    @property
-    def law_sentence(self) -> str:
-        """How much of the gain rests on the law, in words."""
-        if math.isnan(self.rests_on_law):
-            return "To first order nothing is gained."
-        return (
-            f"{self.rests_on_law:.0%} of the gain to first order rests on the law holding at the chosen "
-            "sizes: it is lost where the law may be off by a smooth curve of the size of a run's error."
-        )
-
-    @property
-    def flops(self) -> float:
-        """What the runs cost together."""
-        return float(self.table["flops"].sum())
-
-    @property
-    def sentence(self) -> str:
-        """What it comes to, on one line."""
-        first = self.widths.iloc[0]
-        count = len(self.table)
-        of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
-        return (
-            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP narrow {of} from "
-            f"{first['before']:.3g} to {first['after']:.3g} +- {first['error']:.1g} "
-            f"({first['linear_before']:.3g} to {first['linear_after']:.3g} to first order)"
-        )
 
 
 def next_runs(
