@@ -4,9 +4,10 @@
     python benchmarks/devices.py --devices local    # the accelerators of this machine: 1, 2, 4, ... of them
     python benchmarks/devices.py --smoke            # seconds, for the gate
 
-Every row runs in its own process. k host devices get k cores, as far as the machine has them. The efficiency
-is the rate relative to one device on one core, per core: 8 devices on two cores should be as fast as 2.
-CUDA_VISIBLE_DEVICES limits the accelerators. Compilation does not count.
+Every row runs in its own process. k host devices get k cores, as far as the machine has them
+(on Linux; elsewhere every row has all cores). The efficiency is the rate relative to one device on one core,
+per core: 8 devices on two cores should be as fast as 2. CUDA_VISIBLE_DEVICES limits the accelerators.
+Compilation does not count.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.devices import available_cores
 
 _FORCED = "--xla_force_host_platform_device_count"
 
@@ -50,7 +52,7 @@ def main() -> None:
     )
     first: dict[str, object] = {}
     for count in counts:
-        cores = min(count, len(os.sched_getaffinity(0)))
+        cores = min(count, available_cores())
         found = _in_process(count, cores, host, args)
         first = first or found
         ratio = found["rate"] / first["rate"]
@@ -72,11 +74,16 @@ def _in_process(count: int, cores: int, host: bool, args: argparse.Namespace) ->
     command = [sys.executable, __file__, "--row", f"--resamples={args.resamples}", f"--rounds={args.rounds}"]
 
     def pin() -> None:
-        if host:
+        if sys.platform == "linux":
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
     done = subprocess.run(
-        command, env=environment, preexec_fn=pin, check=True, text=True, stdout=subprocess.PIPE
+        command,
+        env=environment,
+        preexec_fn=pin if host and sys.platform == "linux" else None,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
     )
     return json.loads(done.stdout)
 

@@ -259,7 +259,9 @@ os._exit(min(len(ends) - 1, 1))
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and its threads; infinite once it has ended."""
+    """CPU time of a process and its threads; infinite once it has ended, or without /proc."""
+    if sys.platform == "win32":
+        return float("inf")
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

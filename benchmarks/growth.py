@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
+import sys
 import time
 
 import numpy as np
@@ -77,8 +77,16 @@ def measure(n_runs: int, resamples: int) -> tuple[int, float, float]:
     begun = time.perf_counter()
     result = cj.bootstrap(runs, resamples=resamples, point=point)
     seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return int(result.converged.sum()), seconds, peak
+    return int(result.converged.sum()), seconds, _peak()
+
+
+def _peak() -> float:
+    """The largest memory of this process so far (MB); NaN on Windows, where it cannot be asked for."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def made_up(n_runs: int) -> cj.Runs:
