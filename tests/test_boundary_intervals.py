@@ -294,7 +294,7 @@ def test_all_resamples_dropped_by_request_are_said_to_be(tmp_path):
     assert "20 certified resamples all have their best fit at E = 0 and were left out" in " ".join(
         said.split()
     )
-    assert "interval 0.8 percentile over 0 of 20 resamples" in said
+    assert "80% percentile interval over 0 of 20 resamples" in said
     assert "solver" not in said and "exponent is not positive" not in said and "20 BOUNDARY" in said
 
 
@@ -310,7 +310,7 @@ def test_without_an_estimate_nothing_is_said_of_intervals(tmp_path):
 
 def test_standard_errors_that_mean_nothing_are_not_shown(boot, capsys):
     columns = boot.parameter_columns()
-    print_parameters(columns, "0.8 percentile", RESAMPLES)
+    print_parameters(columns, "80% percentile", RESAMPLES)
     usual = capsys.readouterr().out
     assert f"over all {RESAMPLES:,} resamples" in usual and "n_converged" not in usual
     assert (
@@ -319,7 +319,7 @@ def test_standard_errors_that_mean_nothing_are_not_shown(boot, capsys):
     )
     columns["standard_error"][1:3] = [3.07e120, columns["estimate"][2] * 99]
     columns["n_converged"][0], columns["n_failed"][0] = RESAMPLES - 1, 1
-    print_parameters(columns, "0.8 percentile", RESAMPLES)
+    print_parameters(columns, "80% percentile", RESAMPLES)
     text = capsys.readouterr().out
     assert "e+120" not in text and "A: no standard error" in text
     assert "n_counted  n_left_out" in text

@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from chinchilla_jax._util.labels import QUANTITIES, interval_text, quantity_label, quantity_text
+from chinchilla_jax._util.labels import (
+    QUANTITIES,
+    interval_text,
+    kind_text,
+    percent_text,
+    quantity_label,
+    quantity_text,
+)
 from chinchilla_jax._util.text import (
     count_text,
     duration_text,
@@ -84,6 +91,8 @@ def test_every_quantity_of_the_tables_has_a_label():
     assert quantity_label("alpha") == "\u03b1"
     assert quantity_label("some_new_quantity") == "some new quantity"
     assert interval_text(0.8, "percentile") == "80% interval (percentile)"
+    assert (kind_text(0.8), kind_text(0.57, "bca")) == ("80% percentile", "57% BCa")
+    assert [percent_text(level) for level in (0.95, 0.995)] == ["95%", "99.5%"]
 
 
 def test_values_of_quantities_are_read_at_a_glance():

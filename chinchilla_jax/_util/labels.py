@@ -74,7 +74,12 @@ COUNTING_NAMES: Mapping[str, str] = MappingProxyType(
 """Ways to count the parameters of a model, in the order in which they are shown."""
 
 METHOD_NAMES: Mapping[str, str] = MappingProxyType(
-    {"besiroglu2024": "Gaussian, Besiroglu et al. 2024", "gaussian": "Gaussian"}
+    {
+        "besiroglu2024": "Gaussian, Besiroglu et al. 2024",
+        "gaussian": "Gaussian",
+        "bca": "BCa",
+        "highest_density": "highest-density",
+    }
 )
 """Interval methods whose names are not already words."""
 
@@ -102,4 +107,14 @@ def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
 
 def interval_text(level: float, method: str) -> str:
     """An interval in a legend or a caption: "80% interval (percentile)"."""
-    return f"{100 * level:.4g}% interval ({METHOD_NAMES.get(method, method)})"
+    return f"{percent_text(level)} interval ({METHOD_NAMES.get(method, method)})"
+
+
+def percent_text(share: float) -> str:
+    """A level, or another share that is to keep its digits: "80%", "99.5%"."""
+    return f"{100 * share:.4g}%"
+
+
+def kind_text(level: float, method: str = "percentile") -> str:
+    """What a terminal says before "interval" or "band": "80% percentile"."""
+    return f"{percent_text(level)} {METHOD_NAMES.get(method, method)}"

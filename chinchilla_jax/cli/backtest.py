@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax._util.labels import percent_text, quantity_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options
@@ -171,8 +171,8 @@ def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
 def _print_differences(found: Backtest, law: Law) -> None:
     output.echo()
     output.echo(
-        f"what needs no law: median error, and mean difference from the error of {law.name} ({found.level:g} "
-        "interval), in %"
+        f"what needs no law: median error, and mean difference from the error of {law.name} "
+        f"({percent_text(found.level)} interval), in %"
     )
     _print_errors(found.differences.replace({"rival": _RIVALS}), [])
 

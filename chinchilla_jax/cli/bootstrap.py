@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
-from chinchilla_jax._util.labels import INTERVAL_COLUMNS
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS, kind_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit import point_fields, require_certified
@@ -144,7 +144,7 @@ def bootstrap_command(
         }
         output.print_json(_fields(runs, result, settings, params, bands, both))
     else:
-        _print(runs, result, weights, f"{level:g} {method}", params, bands, both)
+        _print(runs, result, weights, kind_text(level, method), params, bands, both)
     require_certified(result.point)
     if not result.counted.any():
         if result.at_boundary.any():
@@ -208,7 +208,7 @@ def _print(
     runs: Runs,
     result: BootstrapResult,
     weights: str | None,
-    interval: str,
+    kind: str,
     params: Columns,
     bands: Columns,
     both: Columns | None,
@@ -238,7 +238,7 @@ def _print(
             f"note: {failed:,} resamples ({share:.0%}) do not count; the intervals describe only the others"
         )
     output.echo()
-    print_parameters(params, interval, len(result.steps))
+    print_parameters(params, kind, len(result.steps))
     if result.point.goodness is not None:
         output.print_paragraph(f"{result.point.goodness}")
     output.echo()
@@ -247,7 +247,7 @@ def _print(
         output.print_paragraph(f"compute-optimal tokens per parameter: none at any budget, {shown.missing}")
     else:
         print_cost(result.point.cost)
-        output.echo(f"compute-optimal tokens per parameter, band {interval}")
+        output.echo(f"compute-optimal tokens per parameter, {kind} band")
         output.print_table(_BAND_COLUMNS, output.rows(shown.columns, _BAND_COLUMNS), doubts=shown.doubts)
         if shown.edges:
             output.print_paragraph(shown.edges)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
@@ -128,7 +129,9 @@ def breakdown_command(
     print_dependence(dependence)
     if law.name != "chinchilla":
         output.echo(f"law {law.name}")
-    output.echo(f"smallest miscount that changes a conclusion, interval {level:g}; - if none does")
+    output.echo(
+        f"smallest miscount that changes a conclusion, {percent_text(level)} interval; - if none does"
+    )
     output.echo()
     rows = [_cells(row) for row in output.records(found)]
     output.print_table(_HEADER, rows, keys=3, digits=3)

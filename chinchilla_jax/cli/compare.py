@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.labels import kind_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import law_options, objective_options
@@ -220,8 +221,8 @@ def _print(found: Comparison) -> None:
     output.echo()
     several = len(found.runs) > 2
     output.echo(
-        f"times the compute that {found.baseline} needs for the same loss, interval {found.level:g} "
-        f"percentile over {int(found.laws.counted.sum()):,} resamples"
+        f"times the compute that {found.baseline} needs for the same loss, "
+        f"{kind_text(found.level)} interval over {int(found.laws.counted.sum()):,} resamples"
     )
     header = ["recipe", "flops", "multiplier", "low", "high", "adjusted low", "adjusted high", "better"]
     if not several and len(found.table) == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError, closest, short
-from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax._util.labels import kind_text, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
@@ -336,7 +336,7 @@ def _print_comparison(comparison: FormComparison, left_out: list[str]) -> None:
     """A table for each split, and what they say."""
     for name, group in comparison.table.groupby("split", sort=False):
         output.echo()
-        error = f"error (%), difference with {comparison.level:g} {comparison.method} interval"
+        error = f"error (%), difference with {kind_text(comparison.level, comparison.method)} interval"
         output.echo(f"held out {name}: {error}")
         shown = group[["form", "error", "difference", "low", "high", "p_best"]].copy()
         percent = ["error", "difference", "low", "high"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chinchilla_jax._util.errors import NoEstimateError
-from chinchilla_jax._util.labels import INTERVAL_COLUMNS
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS, kind_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, newton_options
@@ -108,7 +108,9 @@ def isoflop_command(
     minima = result.minima(level)
     drawn = _drawn(scheme)
     if not as_json:  # also where the parametric fit fails: the parabolas are of use without it
-        _print_minima(runs, result, minima, f"interval {level:g} over {resamples:,} resamples, {drawn}")
+        _print_minima(
+            runs, result, minima, f"{kind_text(level)} interval over {resamples:,} resamples, {drawn}"
+        )
     own = {
         "data": output.runs_fields(runs),
         "cost": cost_fields(result.cost),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_laws, read_solver
@@ -316,7 +316,7 @@ def print_sample(sample: LawSample, level: float) -> None:
     for line in sample.runs.read_lines if sample.runs is not None else ():
         output.print_paragraph(line)
     if not sample.is_single:
-        output.echo(f"{len(sample):,} laws, interval {level:g} percentile")
+        output.echo(f"{len(sample):,} laws, {kind_text(level)} intervals")
     print_resampling(sample)
     if sample.goodness is not None:
         output.print_paragraph(f"{sample.goodness}")

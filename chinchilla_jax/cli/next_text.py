@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax._util.labels import kind_text, quantity_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.costs import print_cost
 from chinchilla_jax.cli.resampling import print_dependence
@@ -21,7 +21,7 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     boot = found.boot
     output.print_runs(runs)
     output.echo(
-        f"{boot.point.model.name}, {found.n_fits:,} simulated fits, interval {found.level:g} percentile"
+        f"{boot.point.model.name}, {found.n_fits:,} simulated fits, {kind_text(found.level)} intervals"
     )
     print_dependence(boot.dependence)
     print_cost(found.cost)

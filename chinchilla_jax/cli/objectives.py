@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -142,7 +142,7 @@ def objectives_command(
         )
         return
     output.print_runs(runs)
-    output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), interval {level:g} percentile")
+    output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), {kind_text(level)} intervals")
     print_dependence(dependence)
     _print_laws(found)
     _print_ratios(found, runs)

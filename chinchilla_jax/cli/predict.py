@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_text
+from chinchilla_jax._util.labels import kind_text, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
@@ -231,7 +231,7 @@ def _print(
     runs: Runs, boot: BootstrapResult, found: Prediction, shown: pd.DataFrame, sentence: str | None
 ) -> None:
     output.print_runs(runs)
-    output.echo(f"{boot.point.model.name}, {found.n_laws:,} laws, interval {found.level:g} percentile")
+    output.echo(f"{boot.point.model.name}, {found.n_laws:,} laws, {kind_text(found.level)} intervals")
     print_dependence(boot.dependence)
     output.print_paragraph(f"{boot.point.goodness}")
     print_cost(found.cost)

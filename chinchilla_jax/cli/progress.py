@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text, quantity_label, quantity_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.groups import OrderedGroup
@@ -115,7 +115,7 @@ def next_command(database: str, another: bool, target: str | None, solver: Solve
                 "to first order"
             )
         output.echo()
-        output.echo(f"the optimum at its budget, interval {run.proposal['level']:g} percentile")
+        output.echo(f"the optimum at its budget, {kind_text(run.proposal['level'])} interval")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
         rows = [
             (

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import Decorator, figures_option, level_option, output_options, seed_option
@@ -149,7 +150,9 @@ def simulate_command(
     )
     at = "the budget after the last one" if flops is None else f"{flops:g} FLOP"
     output.echo(f"at {at}: error of the optimal size, compute it wastes, error of its")
-    output.echo(f"predicted loss, and errors of the exponents; interval {level:g} over the repetitions")
+    output.echo(
+        f"predicted loss, and errors of the exponents; {percent_text(level)} interval over the repetitions"
+    )
     output.echo()
     shown = ["quantity", "low", "median", "high"]
     output.print_table(shown, output.rows(table, shown))
