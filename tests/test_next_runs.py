@@ -289,5 +289,8 @@ def test_bad_input_is_one_line(table, options, said, tmp_path, monkeypatch, caps
 def test_limits_without_a_meaning_are_refused():
     with pytest.raises(cj.UsageError, match="smaller one first"):
         Limits(ratio=(10.0, 1.0))
+    for wrong in (5, (1e9,), (1, 2, 3), "no", np.array(1e9)):
+        with pytest.raises(cj.UsageError, match="limits: tokens is"):
+            Limits(tokens=wrong)
     with pytest.raises(cj.UsageError, match="sizes"):
         cj.next_runs(planted(0), allowance=1e20, limits={"sizes": (1e8, 1e9)})

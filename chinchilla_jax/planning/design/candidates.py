@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.planning.prediction_places import Places, needed_variables, read_places
@@ -69,7 +69,10 @@ class Limits:
         for name in ("params", "tokens", "ratio"):
             given = getattr(self, name)
             if given is not None:
-                low, high = (positive_number(f"limits: {name}", each) for each in given)
+                ends = np.asarray(given, dtype=object)
+                if ends.shape != (2,):
+                    raise UsageError(f"limits: {name} is {short(given)}; give the least and the most")
+                low, high = (positive_number(f"limits: {name}", each) for each in ends)
                 if low > high:
                     raise UsageError(f"limits: {name} from {low:g} to {high:g}; give the smaller one first")
         for name in ("largest", "off_frontier"):
