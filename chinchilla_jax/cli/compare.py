@@ -281,7 +281,10 @@ def _print_places(places: pd.DataFrame) -> None:
 
 def _print_ranking(ranking: pd.DataFrame, leads: pd.DataFrame) -> None:
     output.echo()
-    output.echo("which is best: probabilities, less what choosing the best of several adds")
+    output.print_paragraph(
+        "which is best: probabilities, less what choosing the best of several adds (too large for the first "
+        "where losses differ by less than their errors)"
+    )
     names = ["flops", "recipe", "loss", "p_best", "p_second", "may_be_best"]
     rows = [[*row[:5], "yes" if row[5] else "no"] for row in output.rows(ranking, names)]
     header = ["flops", "recipe", "loss", "P(best)", "P(second)", "may be best"]

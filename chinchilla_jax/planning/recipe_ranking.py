@@ -11,7 +11,8 @@
 The recipe that looks best was chosen for that, and its share of the resamples is too large, the more the
 losses are uncertain. Probabilities are therefore those of true losses that scatter between recipes by tau,
 which is not known better than y says: y ~ N(m, S + tau^2 I), with flat priors of m and tau (Gelman 2006,
-Bayesian Analysis 1:515). The rest of the notation is that of recipe_comparison.py.
+Bayesian Analysis 1:515). Where the recipes differ by less than their errors, the probability of the best is
+still too large: tau is not known to be small. The rest of the notation is that of recipe_comparison.py.
 """
 
 from __future__ import annotations
