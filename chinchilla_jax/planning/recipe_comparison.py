@@ -87,8 +87,8 @@ class Comparison:
         places: at fixed runs: recipe, params, tokens, loss, difference with low and high; same_ratio, the
             multiplier at the same tokens per parameter, and same_size, that at the same size, each with low
             and high. None where none are asked for.
-        ranking: flops, recipe, loss, p_best, p_second (probabilities, less what choosing the best adds,
-            yet too large for the best of recipes that differ by less than their errors), may_be_best; None for
+        ranking: flops, recipe, loss, p_best, p_second (probabilities, less what choosing the best adds, yet
+            too large for the first of recipes that differ by less than their errors), may_be_best; None for
             two recipes.
         leads: flops, best, second, lead (multiplier of the best over the second), corrected (less what
             choosing the best adds to it), low, high; None for two recipes.
