@@ -63,7 +63,7 @@ def test_forms():
     assert found["fits"][1]["objective_value"] == pytest.approx(expected.objective_value, rel=1e-9)
     assert len(found["comparison"]) == 2 and len(found["sentences"]) == 1
     text = done(*FORMS)
-    assert "held out 2 folds of runs: error (%), difference with 0.8 centred interval" in text
+    assert "held out 2 folds of runs: error (%), difference with 80% centred interval" in text
     assert " ".join(found["sentences"][0].split()) in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
