@@ -92,7 +92,7 @@ def test_intervals_that_hold_are_not_widened():
     assert found.rate == 0
     limits = np.log([[1.9], [2.1]])
     assert np.array_equal(found.widened(limits, np.ones(1)), limits)
-    assert "ask for no wider intervals" in found.sentence
+    assert "finds no need to widen the intervals" in found.sentence
     assert calibrate(inside.head(9), 0.8) is None
 
 
@@ -120,7 +120,7 @@ def test_later_runs_are_held_where_a_law_errs():
     far = found.bands[found.bands["n_calibrated"] >= 30]
     assert (far["covered_new_run"] < 0.6).all()
     assert (far["covered_calibrated"] >= 0.75).all()
-    assert "such intervals held" in found.calibration.sentence
+    assert "alone, they held" in found.calibration.sentence
 
 
 def test_a_prediction_is_widened_by_what_is_measured_at_its_distance():
@@ -139,12 +139,13 @@ def test_a_prediction_is_widened_by_what_is_measured_at_its_distance():
 def test_what_a_calibration_cannot_promise_is_said():
     assert [least_windows(level) for level in (0.5, 0.8, 0.95)] == [1, 4, 19]
     few = Calibration(rate=0.01, windows=12, level=0.95)
-    assert "which may be too little: 0.95 needs 19 windows" in few.doubt
-    assert "cannot be measured on so few windows" in few.sentence
+    assert "95% intervals need 19 windows" in few.doubt
+    assert "too few windows to measure" in few.sentence
     judged = (Judged(0.0, 50, 0.5, 0.95), Judged(1.0, 20, 0.1, 0.85))
     short = dataclasses.replace(few, windows=19, judged=judged)
-    assert "from 1 decades they held fewer than promised" in short.doubt
-    assert "85% of 20 from 1 decades (plain 10%); 0.95 is promised" in short.sentence
+    assert "they held too few runs one to two decades beyond" in short.doubt
+    assert "should hold 95% of new runs" in short.sentence
+    assert "85% of 20 predicted runs one to two decades beyond (10% before widening)" in short.sentence
     assert not dataclasses.replace(short, judged=judged[:1]).doubt
 
 
@@ -200,12 +201,14 @@ def test_the_commands(tmp_path, capsys):
     runs.to_frame()[["params", "tokens", "loss"]].to_csv(tmp_path / "runs.csv", index=False)
     common = ["backtest", str(tmp_path / "runs.csv"), "--windows", "1", "--resamples", "20"]
     assert main([*common, "--figures", str(tmp_path)]) == 0
-    assert "median error in %" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("in %\n") == 2
+    assert max(map(len, said.splitlines())) <= 80
     assert (tmp_path / "backtest.png").exists()
     assert main([*common, "--json"]) == 0
     fields = json.loads(capsys.readouterr().out)
     assert fields["calibration"]["level"] == 0.8
-    assert "0.8 needs 4 windows" in fields["calibration"]["doubt"]
+    assert "80% intervals need 4 windows" in fields["calibration"]["doubt"]
     assert {row["rival"] for row in fields["differences"]} == {"lowest", "power_law", "nearest"}
     assert fields["cost"]["formula"] == "6 N D"
     assert len({row["window"] for row in fields["predictions"]}) == 1
@@ -216,6 +219,6 @@ def test_predict_widens_by_a_backtest_and_says_so(tmp_path, capsys):
     planted().to_frame()[["params", "tokens", "loss"]].to_csv(tmp_path / "runs.csv", index=False)
     arguments = ["predict", str(tmp_path / "runs.csv"), "--flops", "1e22", "--resamples", "20"]
     assert main([*arguments, "--calibrated"]) == 0
-    assert "windows of a backtest ask for" in " ".join(capsys.readouterr().out.split())
+    assert "a backtest of " in " ".join(capsys.readouterr().out.split())
     assert main([*arguments, "--calibrated", "--weights", "loss"]) == 2
     assert "--calibrated and --weights cannot be combined" in capsys.readouterr().err

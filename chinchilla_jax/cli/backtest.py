@@ -148,11 +148,14 @@ def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
     output.echo()
     output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
     output.echo()
-    output.echo("by decades beyond the window: median error in %, share of the runs in each interval")
-    names = ["n", "covered_mean", "covered_new_run", "n_calibrated", "covered_calibrated"]
+    output.print_paragraph(
+        "by decades of compute beyond the window: median error, and runs that each interval holds, in %"
+    )
+    names = ["from_decades", "error", "n", "covered_mean", "covered_new_run"]
+    later = ["n_calibrated", "covered_calibrated"]
     rows = [
-        [f"{row[0]:g}", f"{100 * row[1]:.3g}", *row[2:6], row[6] if row[5] else "-"]
-        for row in output.rows(found.bands, ["from_decades", "error", *names])
+        [f"{band:g}", _percent(error), n, *map(_percent, held), n_later, _percent(kept) if n_later else "-"]
+        for band, error, n, *held, n_later, kept in output.rows(found.bands, [*names, *later])
     ]
     header = ["from", "error", "runs", "in mean", "in new run", "later runs", "in calibrated"]
     output.print_table(header, rows, digits=3)
@@ -170,7 +173,7 @@ def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
 
 def _print_differences(found: Backtest, law: Law) -> None:
     output.echo()
-    output.echo(
+    output.print_paragraph(
         f"what needs no law: median error, and mean difference from the error of {law.name} "
         f"({percent_text(found.level)} interval), in %"
     )
@@ -179,20 +182,23 @@ def _print_differences(found: Backtest, law: Law) -> None:
 
 def _print_laws(every: LawBacktests, law: Law) -> None:
     output.echo()
-    output.echo(f"other laws, and the mean difference of their errors from those of {law.name}, in %")
+    output.print_paragraph(
+        f"other laws: median error, mean difference from the error of {law.name}, and new runs held, in %"
+    )
     _print_errors(every.table, ["covered_new_run"])
 
 
 def _print_errors(table: pd.DataFrame, shares: list[str]) -> None:
     """Positive differences are of what errs more."""
-    percent = ["error", "difference", "low", "high"]
-    names = ["rival", "from_decades", "n", *percent, *shares]
-    rows = [
-        [row[0], f"{row[1]:g}", row[2], *(f"{100 * value:.3g}" for value in row[3:7]), *row[7:]]
-        for row in output.rows(table, names)
-    ]
-    header = ["", "from", "runs", *percent, *("in new run" for _ in shares)]
+    numbers = ["error", "difference", "low", "high"]
+    names = ["rival", "from_decades", "n", *numbers, *shares]
+    rows = [[row[0], f"{row[1]:g}", row[2], *map(_percent, row[3:])] for row in output.rows(table, names)]
+    header = ["", "from", "runs", *numbers, *("in new run" for _ in shares)]
     output.print_table(header, rows, keys=1, digits=3)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}"
 
 
 def _print_optima(optima: pd.DataFrame) -> None:

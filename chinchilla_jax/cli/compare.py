@@ -220,7 +220,7 @@ def _print(found: Comparison) -> None:
     output.print_paragraph(found.laws.pairing)
     output.echo()
     several = len(found.runs) > 2
-    output.echo(
+    output.print_paragraph(
         f"times the compute that {found.baseline} needs for the same loss, "
         f"{kind_text(found.level)} interval over {int(found.laws.counted.sum()):,} resamples"
     )
@@ -232,7 +232,7 @@ def _print(found: Comparison) -> None:
     if "adjusted low" in header:
         output.echo("adjusted: for all rows at once; better: share of the resamples in which it is")
     if (found.table["high"] == float("inf")).any():
-        output.echo(f"inf: {found.baseline} never reaches that loss, with any amount of compute")
+        output.print_paragraph(f"inf: {found.baseline} never reaches that loss, with any amount of compute")
     _print_losses(found)
     _print_crossings(found)
     if found.places is not None:
@@ -245,7 +245,9 @@ def _print(found: Comparison) -> None:
 
 def _print_losses(found: Comparison) -> None:
     output.echo()
-    output.echo(f"compute-optimal loss, and its difference from that of {found.baseline} (nats per token)")
+    output.print_paragraph(
+        f"compute-optimal loss, and its difference from that of {found.baseline} (nats per token)"
+    )
     names = ["recipe", "flops", "loss", "baseline_loss", "difference", "difference_low", "difference_high"]
     header = ["recipe", "flops", "loss", found.baseline, "difference", "low", "high"]
     rows = [[*row[:2], *(f"{value:.4f}" for value in row[2:])] for row in output.rows(found.table, names)]
@@ -268,7 +270,7 @@ def _print_crossings(found: Comparison) -> None:
 
 def _print_places(places: pd.DataFrame) -> None:
     output.echo()
-    output.echo("at fixed runs: multiplier at the same tokens per parameter, and at the same size")
+    output.print_paragraph("at fixed runs: multiplier at the same tokens per parameter, and at the same size")
     names = ["recipe", "params", "tokens", "loss", "difference"]
     limits = [f"{way}{end}" for way in ("same_ratio", "same_size") for end in ("", "_low", "_high")]
     output.print_table(
@@ -299,7 +301,7 @@ def _print_ranking(ranking: pd.DataFrame, leads: pd.DataFrame) -> None:
 
 def _print_parameters(found: Comparison) -> None:
     output.echo()
-    output.echo(f"parameters, and their difference from those of {found.baseline}")
+    output.print_paragraph(f"parameters, and their difference from those of {found.baseline}")
     names = ["recipe", "parameter", "estimate", "baseline", "difference", "low", "high"]
     header = [found.baseline if name == "baseline" else name for name in names]
     output.print_table(header, output.rows(found.parameters, names), keys=2, digits=4)

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
+from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.datasets.groupings import members_of
@@ -108,9 +110,9 @@ class Backtest:
         """Error and coverage over all predictions."""
         table = self.table
         return (
-            f"{len(table)} predictions from {table['window'].nunique()} windows: median error "
-            f"{100 * table['error'].abs().median():.3g}%, the {self.level:.0%} interval of the mean holds "
-            f"{table['in_mean'].mean():.0%} of the runs and that of a new run "
+            f"{count_text(len(table), 'prediction')} from {count_text(table['window'].nunique(), 'window')}: "
+            f"median error {100 * table['error'].abs().median():.3g}%; the {percent_text(self.level)} "
+            f"interval of the mean holds {table['in_mean'].mean():.0%} of the runs, that of a new run "
             f"{table['in_new_run'].mean():.0%}"
         )
 

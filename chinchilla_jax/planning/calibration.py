@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.text import count_text, list_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,6 +37,12 @@ if TYPE_CHECKING:
 
 BANDS = (0.0, 0.5, 1.0, 2.0)
 """Decades of compute beyond the window at which bands of distance begin; the first is inside or near it."""
+_BAND_WORDS = (
+    "within half a decade of compute",
+    "half a decade to one decade beyond",
+    "one to two decades beyond",
+    "two or more decades beyond",
+)
 DECADE = math.log(10.0)
 _OFFSET = 0.5  # decades that are added to a distance
 _LEAST_SCORES = 10
@@ -54,6 +63,11 @@ class Judged(NamedTuple):
     n: int
     plain: float
     calibrated: float
+
+    @property
+    def distance(self) -> str:
+        """The band in words."""
+        return _BAND_WORDS[BANDS.index(self.from_decades)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,28 +98,30 @@ class Calibration:
     @property
     def sentence(self) -> str:
         """What was measured, in words."""
+        windows = count_text(self.windows, "window")
         if self.rate > 0:
             near, far = (100 * np.expm1(self.widening(DECADE * np.array([0.0, 1.0])))).tolist()
             found = (
-                f"limits of new runs are moved outwards by {near:.2g}% at the end of the runs and {far:.2g}% "
-                f"one decade of compute beyond, as runs beyond {self.windows} windows of a backtest ask for"
+                f"a backtest of {windows} moves the limits of new runs outwards by {near:.2g}% at the end of "
+                f"the runs and by {far:.2g}% one decade of compute beyond"
             )
         else:
-            found = f"runs beyond {self.windows} windows of a backtest ask for no wider intervals of new runs"
+            found = f"a backtest of {windows} finds no need to widen the intervals of new runs"
         return "; ".join([found, self.achieved, *filter(None, [self.doubt])])
 
     @property
     def achieved(self) -> str:
         """What share of later runs was held, or that this could not be measured."""
         if not self.judged:
-            return "what share of later runs such intervals hold cannot be measured on so few windows"
+            return "there are too few windows to measure how many later runs such intervals hold"
         shares = [
-            f"{each.calibrated:.0%} of {each.n} from {each.from_decades:g} decades (plain {each.plain:.0%})"
+            f"{each.calibrated:.0%} of {count_text(each.n, 'predicted run')} {each.distance} "
+            f"({each.plain:.0%} before widening)"
             for each in self.judged
         ]
         return (
-            "of runs that had no part in them, such intervals held "
-            f"{', '.join(shares)}; {self.level:.5g} is promised"
+            f"such intervals should hold {percent_text(self.level)} of new runs; made from earlier windows "
+            f"alone, they held {list_text(shares)}"
         )
 
     @property
@@ -114,14 +130,14 @@ class Calibration:
         found = []
         if self.windows < least_windows(self.level):
             found.append(
-                "the largest miss is taken, which may be too little: "
-                f"{self.level:.5g} needs {least_windows(self.level)} windows"
+                f"{percent_text(self.level)} intervals need {least_windows(self.level)} windows: with fewer, "
+                "limits move by the largest miss, which may be too little"
             )
-        missed = [f"{each.from_decades:g}" for each in self.judged if each.calibrated < self.level - _MISSED]
+        missed = [each.distance for each in self.judged if each.calibrated < self.level - _MISSED]
         if missed:
             found.append(
-                f"from {' and '.join(missed)} decades they held fewer than promised: the law errs more there "
-                "than its past shows"
+                f"they held too few runs {list_text(missed)}: the law errs more there than earlier windows "
+                "show"
             )
         return "; ".join(found)
 
