@@ -249,21 +249,23 @@ def test_a_design_from_nothing_and_a_plan_of_ones_own(tmp_path, capsys):
     assert whole["isoflop"]["linear"] == pytest.approx(whole["isoflop"]["simulated"], rel=0.4)
     assert whole["ladder"]["linear"] is None  # a line of D in N determines no law
     assert all(row["flops"] <= 5e20 * (1 + 1e-6) for row in answer["designs"])
-    runs = pd.read_csv(plan)
-    runs[runs["design"] == "isoflop"].to_csv(plan, index=False)
     assert main([*asked, "--sweep", str(plan), "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)["designs"][-1]
-    assert again["design"] == "yours"
-    assert again["linear"] == pytest.approx(whole["isoflop"]["linear"], rel=1e-6)
+    again = {row["design"]: row for row in json.loads(capsys.readouterr().out)["designs"]}
+    for name, first in whole.items():
+        assert again[f"yours: {name}"]["runs"] == first["runs"]
+    assert again["yours: grid"]["simulated"] == pytest.approx(whole["grid"]["simulated"], rel=1e-6)
+    pd.read_csv(plan).drop(columns="design").to_csv(plan, index=False)
+    assert main([*asked, "--sweep", str(plan)]) == 2
+    assert "more than the allowance of 5e+20" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ([], "needs an allowance"),
-        (["--new", "--allowance", "1e20"], "needs --largest"),
-        (["--new", "--allowance", "1e20", "--largest", "1e21"], "less than the largest run"),
         (["--allowance", "1e20", "--sweep", "mine.csv"], "give --new too"),
+        (["--allowance", "1e20", "--noise", "0.01"], "--noise: this is for a design from nothing"),
+        (["--diagnose"], "--tables: --diagnose chooses no runs"),
         (["--allowance", "1e20", "--diagnose"], "leave out --allowance"),
         (["--allowance", "1e10"], "pays for no candidate"),
         (["--allowance", "1e20", "--target", "gamma"], "law chinchilla has none"),
@@ -282,6 +284,22 @@ def test_bad_input_is_one_line(table, options, said, tmp_path, monkeypatch, caps
     code = main(["next", table, *options, *small])
     printed = capsys.readouterr().err
     assert code == 2
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "needs --largest"),
+        (["--largest", "1e21"], "less than the largest run"),
+        (["--largest", "1e20", "--sizes", "1e8", "1e9"], "--sizes: --new begins without runs"),
+        (["chinchilla", "--largest", "1e20"], "DATA: --new begins without"),
+    ],
+)
+def test_what_has_no_meaning_without_runs_is_refused(options, said, capsys):
+    assert main(["next", "--new", "--allowance", "1e20", *options]) == 2
+    printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
 

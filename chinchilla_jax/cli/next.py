@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.planning.design import NextRuns, TableDiagnosis
+
+
+_OF_NEW = (
+    "new", "target", "flops", "allowance", "largest", "prior", "noise", "sweep", "save", "tables", "seed",
+    "level", "figures", "as_json", "quiet",
+)  # fmt: skip
+_NEW_ONLY = ("prior", "noise", "sweep", "save")
+_CHOOSING = (
+    "runs", "candidates", "once", "sizes", "tokens", "ratio", "largest", "off_frontier", "robust", "tables",
+    "refits",
+)  # fmt: skip
 
 
 @click.command("next")
@@ -107,16 +119,18 @@ def next_command(
     train: losses are drawn, laws fitted again and resampled, and the simulated width decides.
     """
     if new:
+        _refuse_unused(lambda name: name not in _OF_NEW, "--new begins without runs; leave it out")
         _design_new(aim, limits, allowance, level, tables or 200, seed, plans, figures, as_json)
         return
-    if plans["sweep"] is not None or plans["save"] is not None:
-        raise UsageError("--sweep and --save are for a design from nothing; give --new too")
+    _refuse_unused(_NEW_ONLY.__contains__, "this is for a design from nothing; give --new too")
     if (allowance is None) != diagnose:
         raise UsageError(
             "next needs an allowance; give --allowance FLOP, such as --allowance 1e20, or --diagnose"
             if allowance is None
             else "--diagnose chooses no runs; leave out --allowance, or --diagnose"
         )
+    if diagnose:
+        _refuse_unused(_CHOOSING.__contains__, "--diagnose chooses no runs; leave it out")
     from chinchilla_jax import next_runs
     from chinchilla_jax.planning.design import diagnose_design, diagnosis_of, fits_of
 
@@ -152,6 +166,16 @@ def next_command(
         output.print_json(_fields(read, found, seed))
     else:
         print_next(read, found)
+
+
+def _refuse_unused(unused: Callable[[str], bool], why: str) -> None:
+    """Refuse what is given and would change nothing; `unused` is asked by the name of the parameter."""
+    context = click.get_current_context()
+    for each in context.command.params:
+        name = str(each.name)
+        if unused(name) and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            what = each.opts[0] if isinstance(each, click.Option) else "DATA"
+            raise UsageError(f"{what}: {why}")
 
 
 def _design_new(

@@ -87,7 +87,9 @@ new_options = bundle(
             help="With --new, standard deviation of the log loss of a run.",
         ),
         "sweep": click.option(
-            "--sweep", metavar="TABLE", help="With --new, a plan of your own to judge: params and tokens."
+            "--sweep",
+            metavar="TABLE",
+            help="With --new, a plan of your own to judge: params and tokens; several by a column design.",
         ),
         "save": click.option(
             "--save", metavar="FILE", help="With --new, write the runs of all designs as CSV."

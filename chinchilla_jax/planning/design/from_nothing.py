@@ -120,14 +120,15 @@ def new_design(
         target: what is to be known, as for `next_runs`.
         flops: the budget of a target that names none; None for ten times `largest`.
         noise: standard deviation of the log loss of a run.
-        sweep: a table of params and tokens to judge beside them: one's own plan.
+        sweep: a table of params and tokens to judge beside them: one's own plan, or several by a column
+            "design", as `NewDesign.save` writes them.
         level: mass of the intervals.
         tables: simulated tables for each design and prior.
         seed: of their errors.
 
     Raises:
         DataError: the sweep cannot be read.
-        UsageError: an argument has no meaning.
+        UsageError: an argument has no meaning, or a sweep costs more than the allowance.
     """
     import pandas as pd
 
@@ -144,6 +145,7 @@ def new_design(
     if not laws:
         raise UsageError("new_design: no prior law; give one, such as hoffmann2022")
     (asked,) = read_targets(target, CHINCHILLA, 10 * largest if flops is None else flops, False)
+    own = {} if sweep is None else _read_sweep(sweep, allowance)
     judge = Judge(laws, asked, noise, level, tables, seed)
     rows, runs = [], []
     for share in PARTS:
@@ -153,10 +155,9 @@ def new_design(
             rows.append((name, share, len(each), each.cost, *judge.widths(each)))
             if share == 1.0:
                 runs.append((name, each))
-    if sweep is not None:
-        own = _read_sweep(sweep)
-        rows.append(("yours", 1.0, len(own), own.cost, *judge.widths(own)))
-        runs.append(("yours", own))
+    for name, each in own.items():
+        rows.append((name, 1.0, len(each), each.cost, *judge.widths(each)))
+        runs.append((name, each))
     columns = ["design", "share", "runs", "flops", "linear", "simulated", "error", "determined"]
     frames = [
         pd.DataFrame(
@@ -184,8 +185,12 @@ def _designs(law: ScalingLaw, largest: float, allowance: float, judge: Judge) ->
     }
 
 
-def _read_sweep(sweep: TableLike) -> Sweep:
-    """Params and tokens of a plan; a table of runs needs a loss, which a plan does not have yet."""
+def _read_sweep(sweep: TableLike, allowance: float) -> dict[str, Sweep]:
+    """Plans by name; a table of runs needs a loss, which a plan does not have yet.
+
+    Raises:
+        UsageError: a plan costs more than the allowance.
+    """
     from chinchilla_jax.datasets.columns import match_table
     from chinchilla_jax.datasets.foreign import unpack
     from chinchilla_jax.datasets.quantities import read_quantities
@@ -194,4 +199,18 @@ def _read_sweep(sweep: TableLike) -> Sweep:
     table = unpack(read_table(sweep, "new_design"))
     require_rows(table, "add a row per run")
     counts = read_quantities(table, match_table(table, quantities=("params", "tokens"), by_option=False))
-    return Sweep(np.asarray(counts["params"]), np.asarray(counts["tokens"]))
+    params, tokens = np.asarray(counts["params"]), np.asarray(counts["tokens"])
+    plans = {"yours": Sweep(params, tokens)}
+    if "design" in table.header:
+        designs = np.array([str(cell) for cell in table.column(table.header.index("design"))])
+        plans = {
+            f"yours: {name}": Sweep(params[designs == name], tokens[designs == name])
+            for name in dict.fromkeys(designs.tolist())
+        }
+    for name, each in plans.items():
+        if each.cost > allowance * (1 + 1e-6):
+            raise UsageError(
+                f"new_design: the sweep ({name}) costs {each.cost:.4g} FLOP, more than the allowance of "
+                f"{allowance:.4g}; allow more, or leave out runs"
+            )
+    return plans
