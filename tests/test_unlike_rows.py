@@ -10,6 +10,7 @@ from test_cli import done, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax.fitting.unlike_rows import explaining_columns
+from chinchilla_jax.planning.recipes import split_recipes
 
 LAW = cj.ScalingLaw(E=1.7, A=400.0, B=900.0, alpha=0.34, beta=0.31)
 PLACES = [(n, d) for n in np.geomspace(3e7, 3e9, 6) for d in np.geomspace(1e9, 1e11, 5)]
@@ -116,6 +117,18 @@ def test_repeats_and_checkpoints_are_said_when_a_table_is_read(tmp_path):
     path = tmp_path / "runs.csv"
     frame.to_csv(path, index=False)
     assert said in strict_json(done("fit", str(path), "--starts", "4", "--json"))["data"]["read"]["notes"]
+
+
+def test_recipes_of_one_table_repeat_each_other_without_a_word():
+    table = corpora(0.02).drop(columns=["seed", "loss_other"])
+    assert not any(part.source.notes for part in split_recipes(cj.load_runs(table), "corpus").values())
+    twice = pd.concat([table.assign(trial=1), table.assign(trial=2, loss=table["loss"] * 1.01)])
+    for part in split_recipes(cj.load_runs(twice), "corpus").values():
+        (said,) = part.source.notes
+        assert said.startswith("60 rows are of 30 configurations") and "differ in 'trial'" in said
+        assert "--best-of params,tokens,corpus keeps the best" in said
+    kept = cj.load_runs(twice, best_of=("params", "tokens", "corpus"))
+    assert [len(part) for part in split_recipes(kept, "corpus").values()] == [30, 30, 30]
 
 
 def test_what_is_explained_depends_on_neither_the_order_of_rows_nor_the_names_of_labels():

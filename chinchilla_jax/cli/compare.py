@@ -211,8 +211,9 @@ def _print(found: Comparison) -> None:
     for name, runs in found.runs.items():
         output.echo(f"{name}: {output.runs_line(runs)}")
         # Recipes of one table are read alike.
-        for line in () if runs.read_lines == said else runs.read_lines:
-            output.print_paragraph(line)
+        for line in runs.read_lines:
+            if line not in said:
+                output.print_paragraph(line)
         said = runs.read_lines
         fit = found.laws.fits.get(name)
         if fit is not None and fit.goodness is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +19,26 @@ if TYPE_CHECKING:
 _MOSTLY = 0.5  # of the configurations that have several rows
 
 
-def repeats_sentence(runs: Runs) -> str | None:
+def repeats_sentence(runs: Runs, within: str | None = None) -> str | None:
     """What rows have in common, and which option keeps one of them; None where each is a run of its own.
 
     Args:
         runs: n runs, with the columns that they carry.
+        within: a column of the table by which these runs were set apart from others; a choice of rows is to
+            be made for each of its labels.
     """
+    further = () if within is None else (within,)
     column = trajectory_column(runs)
+    if column is not None and column == within:
+        return None
     if column is not None:
         named = f"{count_text(len(np.unique(runs.groups[column])), 'run')} (column {short(column)})"
         return f"rows look like checkpoints of {named}; --final keeps the last of each"
     if sizes_are_trajectories(runs):
         sizes = count_text(int(members_of(runs, "params").max()) + 1, "run")
         return (
-            f"rows look like checkpoints of {sizes}, one of each size; --best-of params keeps the lowest loss"
+            f"rows look like checkpoints of {sizes}, one of each size; "
+            f"{best_of_option('params', *further)} keeps the lowest loss"
         )
     members = members_of(runs, "replicates")
     counts = np.bincount(members)
@@ -48,5 +56,18 @@ def repeats_sentence(runs: Runs) -> str | None:
     rows, found = (int(each) for each in (counts[several].sum(), several.sum()))
     return (
         f"{rows} rows are of {count_text(found, 'configuration')}, the same params and tokens{said}; "
-        "for trials of one recipe, --best-of params,tokens keeps the best; --where chooses among others"
+        f"for trials of one recipe, {best_of_option('params', 'tokens', *further)} keeps the best; "
+        "--where chooses among others"
     )
+
+
+def without_repeats(runs: Runs) -> Runs:
+    """The runs without the note that `repeats_sentence` made of them."""
+    said = repeats_sentence(runs)
+    notes = tuple(each for each in runs.source.notes if each != said)
+    return dataclasses.replace(runs, source=dataclasses.replace(runs.source, notes=notes))
+
+
+def best_of_option(*columns: str) -> str:
+    """The option that keeps the best of the runs that agree in these columns."""
+    return f"--best-of {shlex.quote(','.join(columns))}"

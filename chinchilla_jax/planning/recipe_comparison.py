@@ -26,6 +26,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
+from chinchilla_jax.datasets.repeats import best_of_option
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute_only import ComputeOnly
@@ -216,7 +217,7 @@ def compare(
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     share = read_share(share)
     recipes = _read(tables, names, by, pair)
-    law, notes = _law(read_law(law), recipes)
+    law, notes = _law(read_law(law), recipes, by)
     if len(places) and isinstance(law, ComputeOnly):
         raise UsageError("compare: places are for laws of params and tokens, such as chinchilla")
     counted, said = (recipes, []) if isinstance(law, ComputeOnly) else along_6nd(recipes)
@@ -268,7 +269,7 @@ def _read(
     return read_recipes(tables, names, groups)
 
 
-def _law(law: Law, recipes: dict[str, Runs]) -> tuple[Law, list[str]]:
+def _law(law: Law, recipes: dict[str, Runs], by: str | None) -> tuple[Law, list[str]]:
     """The law to compare by, and what a reader must know of the choice.
 
     Raises:
@@ -283,9 +284,10 @@ def _law(law: Law, recipes: dict[str, Runs]) -> tuple[Law, list[str]]:
             f"are compared by the law {law.name}"
         )
     if isinstance(law, ComputeOnly):
+        kept = best_of_option("flops", *([] if by is None else [by]))
         notes.append(
-            f"{law.name} is the law of the best run of each budget: keep these (--best-of flops), or losses "
-            "of other runs raise it"
+            f"{law.name} is the law of the best run of each budget: keep these ({kept}), or losses of other "
+            "runs raise it"
         )
     require_frontier(law)
     return law, notes

@@ -17,6 +17,7 @@ from chinchilla_jax.datasets.foreign import unpack
 from chinchilla_jax.datasets.meaning import normalise, quantity_of
 from chinchilla_jax.datasets.quantities import read_columns
 from chinchilla_jax.datasets.reading import name_of_source, read_table
+from chinchilla_jax.datasets.repeats import repeats_sentence, without_repeats
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, training_flops
 
 if TYPE_CHECKING:
@@ -86,7 +87,12 @@ def split_recipes(runs: Runs, by: str) -> dict[str, Runs]:
     found = dict.fromkeys(label for label in labels.tolist() if label)
     if len(found) < 2:
         raise UsageError(f"{runs.name or 'compare'}: column {short(by)} names one recipe; give two or more")
-    return {label: runs.take(np.flatnonzero(labels == label)) for label in found}
+    plain = without_repeats(runs)  # one place in several recipes is no repetition
+    parts = {label: plain.take(np.flatnonzero(labels == label)) for label in found}
+    for label, part in parts.items():
+        if (said := repeats_sentence(part, by)) is not None:
+            parts[label] = dataclasses.replace(part, source=part.source.noted(said))
+    return parts
 
 
 def stacked(recipes: Mapping[str, Runs], variables: Mapping[str, NDArray[np.float64]] | None = None) -> Runs:
