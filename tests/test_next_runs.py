@@ -1,5 +1,6 @@
 """Which runs next: information against direct sums, exchange against enumeration, `cj.next_runs`, `next`."""
 
+import dataclasses
 import itertools
 import json
 
@@ -138,7 +139,9 @@ def test_the_sentence_compares_what_is_simulated_alike(found):
     first = found.widths.iloc[0]
     after = found.choices.set_index("choice")["after"]
     assert first["before"] == after["now"] != first["width"]
-    assert f"from {after['now']:.3g} to {first['after']:.3g} +-" in found.sentence
+    assert f" narrow the log width of {first['target']} from {after['now']:.3g} to" in found.sentence
+    wider = dataclasses.replace(found, widths=found.widths.assign(after=found.widths["before"] * 1.1))
+    assert f" do not narrow the log width of {first['target']}: {after['now']:.3g} to" in wider.sentence
 
 
 def test_runs_keep_their_limits():
@@ -154,6 +157,8 @@ def test_runs_keep_their_limits():
     assert (table["off_frontier"] <= 2.0 + 1e-9).all()
     assert list(found.widths["scale"]) == ["ln", "plain"]
     assert not table.duplicated(["params", "tokens"]).any()
+    assert found.prices["weighted"].is_monotonic_decreasing
+    assert found.prices["weighted"].iloc[-1] < 0
 
 
 @pytest.mark.slow

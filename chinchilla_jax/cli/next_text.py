@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _SHOWN = 10  # runs of a diagnosis
 
 
+def _width(width: float) -> str:
+    """Three decimals, or three digits if it is small."""
+    return f"{width:.3g}" if width < 0.1 else f"{width:.3f}"
+
+
 def print_next(runs: Runs, found: NextRuns) -> None:
     """The proposal, what it narrows, what was simulated beside it, and the price list."""
     boot = found.boot
@@ -33,8 +38,8 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     rows = [
         [
             *(quantity_text(name, row[name]) for name in counts),
-            f"{row['width']:.3f}",
-            f"{row['without']:.3f}",
+            _width(row["width"]),
+            _width(row["without"]),
             "inside" if row["inside"] else "outside",
             f"{row['off_frontier']:.3g}x",
         ]
@@ -46,7 +51,7 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo("targets: intervals now and expected")
     rows = [
         [row["target"], row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
-         f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['error']:.3f}", row["scale"]]
+         _width(row["before"]), _width(row["after"]), f"{row['error']:.1g}", row["scale"]]
         for row in output.records(found.widths)
     ]  # fmt: skip
     names = ["target", "estimate", "low", "high", "low after", "high after", "before", "after", "+-", "scale"]
@@ -54,20 +59,21 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo()
     output.echo(f"choices that were simulated: width of {first}")
     rows = [
-        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3f}",
-         f"{row['after']:.3f}", f"{row['error']:.3f}"]
+        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], f"{row['flops']:.3g}", _width(row["linear"]),
+         _width(row["after"]), f"{row['error']:.1g}"]
         for row in output.records(found.choices)
     ]  # fmt: skip
     output.print_table(["choice", "runs", "flops", "to first order", "simulated", "+-"], rows)
     output.echo()
     output.echo("what less money buys, to first order")
+    several = len(found.widths) > 1
     rows = [
-        [f"{row['flops']:.3g}", row["runs"], f"{row['linear']:.3f}",
+        [f"{row['flops']:.3g}", row["runs"], _width(row["linear"]), *[f"{row['weighted']:+.3f}"] * several,
          ", ".join(f"{quantity_text('params', n, 3)} on {quantity_text('tokens', d, 3)}"
                    for n, d in zip(row["params"], row["tokens"], strict=True))]
         for row in output.records(found.prices)
     ]  # fmt: skip
-    output.print_table(["flops", "runs", "width", "which"], rows)
+    output.print_table(["flops", "runs", "width", *["ln of all widths"] * several, "which"], rows)
     output.echo()
     output.print_paragraph(found.law_sentence)
     output.print_warnings(found.warnings)

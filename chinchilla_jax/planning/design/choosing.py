@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.planning.design.candidates import Limits
+    from chinchilla_jax.planning.design.exchange import Exchange
     from chinchilla_jax.planning.design.targets import Target
     from chinchilla_jax.solvers import SolverOptions
 
@@ -183,7 +184,7 @@ def _answer(
         table=_run_table(question, chosen),
         widths=_width_table(question, chosen, found[()], found[chosen]),
         choices=table,
-        prices=_price_table(question, allowance, most),
+        prices=_price_table(question, exchange, allowance, most, robust),
         rests_on_law=rests,
         level=question.level,
         allowance=allowance,
@@ -244,17 +245,19 @@ def _width_table(question: Question, chosen: Sequence[int], now: Simulated, afte
     return pd.DataFrame(rows, columns=names)
 
 
-def _price_table(question: Question, allowance: float, most: int) -> pd.DataFrame:
+def _price_table(
+    question: Question, exchange: Exchange, allowance: float, most: int, robust: bool
+) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for places in question.plain.prices(allowance, most):
+    for places in exchange.prices(allowance, most):
         at = question.places.take(np.array(places, np.intp))
         rows.append(
-            (float(at.flops.sum()), len(places), question.widths(places)[0], at.params.tolist(),
-             at.tokens.tolist())
+            (float(at.flops.sum()), len(places), question.widths(places, bend=robust)[0],
+             exchange.criterion(places) - exchange.criterion(()), at.params.tolist(), at.tokens.tolist())
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=["flops", "runs", "linear", "params", "tokens"])
+    return pd.DataFrame(rows, columns=["flops", "runs", "linear", "weighted", "params", "tokens"])
 
 
 def _rests_on_law(question: Question, chosen: Sequence[int]) -> float:

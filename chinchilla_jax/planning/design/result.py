@@ -33,8 +33,9 @@ class NextRuns:
             tenth" of the allowance the best to first order, and the rules of rules.py), runs, flops, linear,
             after, error (of the first target), weighted (mean over the targets of ln of the
             width after over that before), chosen.
-        prices: what less money buys: flops, runs, linear (width of the first target), params, tokens (of each
-            run); ever more of the first buy ever less of the third.
+        prices: what less money buys: flops, runs, linear (width of the first target; if robust, where the law
+            may bend), weighted (as in `choices`, to first order), params, tokens (of each run); ever more of
+            the first buy ever less of the fourth, and for one target of the third.
         rests_on_law: share of the first target's gain that is lost if the law may bend by the size of an
             error (information.py).
         level: mass of the intervals.
@@ -89,8 +90,9 @@ class NextRuns:
         first = self.widths.iloc[0]
         count = len(self.table)
         of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
+        does = f"narrow {of} from" if first["after"] < first["before"] else f"do not narrow {of}:"
         return (
-            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP narrow {of} from "
+            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP {does} "
             f"{first['before']:.3g} to {first['after']:.3g} +- {first['error']:.1g} "
             f"({first['linear_before']:.3g} to {first['linear_after']:.3g} to first order)"
         )
