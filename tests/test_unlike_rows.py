@@ -44,6 +44,7 @@ def test_corpora_that_are_fitted_as_one_law_are_named_with_what_they_explain():
     assert fit.status.certified
     (said,) = fit.warnings
     assert said.startswith("column 'corpus' explains ") and "--where \"corpus == 'c4'\"" in said
+    assert said.endswith("or compare them, with compare --by corpus")
     (found,) = explaining_columns(runs, fit.residuals)
     assert f"{found.share:.0%}" in said and found.n_labels == 3
     # The share by slow, obvious code: adjusted R^2 of one mean for each corpus, beyond a common slope.

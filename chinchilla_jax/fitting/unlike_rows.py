@@ -45,6 +45,7 @@ LEAST_SHARE, LEVEL = 0.1, 1e-3
 _ROUNDINGS = (1e-9, 0.01)  # in the logarithm, within which sizes, tokens and so on are one
 _MOSTLY = 0.5  # of the runs agree with another in what a column is said to follow from
 _FEWEST = 5  # runs of a label that has slopes of its own
+_RECIPES = 3  # labels, up to which a column may name recipes
 _SPARE = 10  # degrees of freedom below which nothing is tested
 _ARITHMETIC = 1e-9  # residuals of this size are rounding
 _CUT = 3.0  # robust standard deviations
@@ -112,10 +113,13 @@ def _sentence(found: list[Explained], runs: Runs) -> str:
     also = (
         f" ({list_text([f'{short(each.column)} {each.share:.0%}' for each in others[:3]])})" if others else ""
     )
+    compared = ""
+    if len(values) <= _RECIPES and counts.min() >= _FEWEST and all(values):
+        compared = f", or compare them, with compare --by {shlex.quote(best.column)}"
     return (
         f"column {short(best.column)} explains {best.share:.0%} of the variance of the residuals{also}: runs "
         f"of {named} do not follow one law, and this one is a mixture of theirs; fit them one by one, with "
-        f"--where {_condition(best.column, str(most[0]))} (where=... in Python)"
+        f"--where {_condition(best.column, str(most[0]))} (where=... in Python){compared}"
     )
 
 
