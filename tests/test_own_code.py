@@ -179,6 +179,7 @@ def repeated(p, x):
         (lambda p, x: 2, "returned int64 of shape ()"),
         (lambda p, x: None, "None is not a valid value"),
         (lambda p, x: "E", "the function raised"),
+        (lambda p, x: p["E"] + p["K"] * p["g"], "the loss depends on nothing in x"),
         (lambda p, x: 2.0, "the loss does not depend on E, K and g"),
         (lambda p, x: p["E"] + p["K"] / x["params"], "the loss does not depend on g; leave it out"),
         (lambda p: p["E"], "takes 1 positional argument but 2 were given"),

@@ -49,11 +49,17 @@ def require_traceable(law: NaturalLaw) -> None:
                 f"law {law.name}: the function returned {found.dtype} of shape {found.shape}, not one "
                 f"number; {_REMEDY}"
             )
-        unread = _unread(program.jaxpr, law.parameters)
+        count = len(law.parameters)
+        unread = _unread(program.jaxpr, program.jaxpr.invars[:count], law.parameters)
         if unread:
             raise UsageError(
                 f"law {law.name}: the loss does not depend on {list_text(unread)}; leave "
                 f"{'it' if len(unread) == 1 else 'them'} out of the parameters"
+            )
+        if len(_unread(program.jaxpr, program.jaxpr.invars[count:], law.variables)) == len(law.variables):
+            raise UsageError(
+                f"law {law.name}: the loss depends on nothing in x; read what it varies with of "
+                f"{list_text(law.variables)}"
             )
         narrow = next(_narrowed(program.jaxpr), None)
         if narrow is not None:
@@ -89,13 +95,13 @@ def _where(frames: traceback.StackSummary) -> str:
     return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
 
 
-def _unread(program: Any, names: Sequence[str]) -> list[str]:
-    """The parameters, first of the inputs in the order of their names, that the result does not need."""
+def _unread(program: Any, inputs: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Of some inputs, which are in the order of their names, those that the result does not need."""
     needed = {id(each) for each in program.outvars}
     for equation in reversed(program.eqns):
         if not needed.isdisjoint(map(id, equation.outvars)):
             needed.update(map(id, equation.invars))
-    used = {name for name, each in zip(sorted(names), program.invars, strict=False) if id(each) in needed}
+    used = {name for name, each in zip(sorted(names), inputs, strict=True) if id(each) in needed}
     return [name for name in names if name not in used]
 
 
