@@ -15,6 +15,7 @@ from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning.design import Limits, Target
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
+from chinchilla_jax.planning.design.judge import width_between
 from chinchilla_jax.planning.design.targets import read_targets
 
 SMALL = {"tables": 12, "refits": 60, "resamples": 200}
@@ -184,6 +185,21 @@ def test_a_multiplier_against_another_table():
     assert first["linear_after"] < first["linear_before"]
 
 
+@pytest.mark.slow
+def test_a_scheme_that_changes_with_the_number_of_runs_is_said():
+    runs = planted(6, sizes=6, ratios=3)
+    said = "choices on either side are not compared alike"
+    for scheme, times in (("auto", 1), ("pairs", 0)):
+        found = cj.next_runs(runs, target="alpha", allowance=1e19, scheme=scheme, **SMALL)
+        assert " ".join(found.warnings).count(said) == times
+
+
+def test_widths_of_few_values_are_not_too_narrow():
+    values = np.random.default_rng(0).standard_normal((2000, 20))
+    widths = [width_between(each, 0.1, 0.9) for each in values]
+    assert np.mean(widths) == pytest.approx(2.563, rel=0.03)
+
+
 def test_targets_as_text():
     first, second, third = read_targets(
         ["tokens_per_param", "loss@7e9,1.4e11=2", "b"], CHINCHILLA, 1e21, against=False
@@ -218,6 +234,7 @@ def test_the_command_prints_and_reads_candidates(table, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "123M" in printed
     assert "what less money buys" in printed
+    assert "widths of 20 resamples" in printed
     assert "the gain to first order rests on the law" in " ".join(printed.split())
 
 

@@ -7,7 +7,6 @@ and gives way to what is narrower there by more than the error of the simulation
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import positive_number, resample_count, whole_number
+from chinchilla_jax.bootstrapping.few_groups import COUNTED_RUNS
+from chinchilla_jax.bootstrapping.schemes import Bayesian
 from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.question import Question
 from chinchilla_jax.planning.design.result import NextRuns
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _MOST_RUNS = 64
 _PARTS = {0.5: "for half of it", 0.1: "for a tenth"}  # of the allowance, for which choices are simulated too
 _CERTAIN = 2.0  # Monte-Carlo errors by which a choice is better than that to first order
+_LEAST_REFITS = 50  # for a width that is less than 5% too narrow
 _RESTS = 0.5  # share of the gain that rests on the law, from which it is said
 
 
@@ -179,7 +181,7 @@ def _answer(
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["choice", "runs", "flops", "linear", "after", "error", "weighted"])
     table["chosen"] = [places == chosen for places in choices.values()]
-    rests = _rests_on_law(question, chosen)
+    rests = question.rests_on_law(chosen)
     return NextRuns(
         table=_run_table(question, chosen),
         widths=_width_table(question, chosen, found[()], found[chosen]),
@@ -192,7 +194,10 @@ def _answer(
         boot=question.boot,
         question=question,
         chosen=chosen,
-        warnings=(*question.boot.warnings, *_warnings(over(decided, "now")[0], rests)),
+        warnings=(
+            *question.boot.warnings,
+            *_warnings(over(decided, "now")[0], rests, refits, _changes_scheme(question, distinct)),
+        ),
     )
 
 
@@ -260,17 +265,25 @@ def _price_table(
     return pd.DataFrame(rows, columns=["flops", "runs", "linear", "weighted", "params", "tokens"])
 
 
-def _rests_on_law(question: Question, chosen: Sequence[int]) -> float:
-    with np.errstate(all="ignore"):
-        gains = [
-            float(np.log(question.widths((), bend=bend)[0] / question.widths(chosen, bend=bend)[0]))
-            for bend in (False, True)
-        ]
-    return min(max(1 - gains[1] / gains[0], 0.0), 1.0) if gains[0] > 0 else math.nan
+def _changes_scheme(question: Question, choices: Sequence[Sequence[int]]) -> bool:
+    """Whether "auto" would resample the runs with some of these choices otherwise than without."""
+    boot, most = question.boot, max(map(len, choices))
+    few = isinstance(boot.scheme, Bayesian) and boot.dependence is not None
+    return few and len(question.runs) + most >= COUNTED_RUNS
 
 
-def _warnings(worth: float, rests: float) -> list[str]:
+def _warnings(worth: float, rests: float, refits: int, changes: bool) -> list[str]:
     found = []
+    if changes:
+        found.append(
+            f"from {COUNTED_RUNS} runs on, scheme 'auto' resamples by counts, which alone widens intervals: "
+            "choices on either side are not compared alike; name a scheme"
+        )
+    if refits < _LEAST_REFITS:
+        found.append(
+            f"widths of {refits} resamples of a simulated table are too narrow; give refits (--refits) of "
+            f"{_LEAST_REFITS} or more"
+        )
     if not worth < 0:
         found.append("no choice narrows the target in the simulation; the allowance is better kept")
     if rests >= _RESTS:

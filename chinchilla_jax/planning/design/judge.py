@@ -128,9 +128,14 @@ class Judge:
         share = len(known) / self.tables
         if len(known) < 2 * _GROUPS:
             return math.nan, math.nan, share
-        width = float(np.diff(np.quantile(known, [low, high]))[0])
-        parts = [np.diff(np.quantile(part, [low, high]))[0] for part in np.array_split(known, _GROUPS)]
+        width = width_between(known, low, high)
+        parts = [width_between(part, low, high) for part in np.array_split(known, _GROUPS)]
         return width, float(np.std(parts, ddof=1) / math.sqrt(_GROUPS)), share
+
+
+def width_between(values: Floats, low: float, high: float) -> float:
+    """From one quantile to another, estimated so that it is not narrower the fewer the values are."""
+    return float(np.diff(np.quantile(values, [low, high], method="median_unbiased"))[0])
 
 
 def _design(law: ScalingLaw, places: Sweep, units: Sweep) -> Design:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -127,6 +128,15 @@ class Question:
         exchange = self.bent if bend else self.plain
         logs = [0.5 * np.log(view.variances(view.after(chosen))) for view in exchange.views]
         return self._width(np.mean(logs, axis=0))
+
+    def rests_on_law(self, chosen: Sequence[int]) -> float:
+        """Share of the first target's gain that is lost if the law may bend; NaN where nothing is gained."""
+        with np.errstate(all="ignore"):
+            gains = [
+                float(np.log(self.widths((), bend=bend)[0] / self.widths(chosen, bend=bend)[0]))
+                for bend in (False, True)
+            ]
+        return min(max(1 - gains[1] / gains[0], 0.0), 1.0) if gains[0] > 0 else math.nan
 
     def width_with_each(self, chosen: Sequence[int]) -> Floats:
         """The width of the first target after these and one run more at each candidate, (m,)."""
