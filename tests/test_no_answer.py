@@ -19,6 +19,7 @@ from chinchilla_jax.cli.breakdown import _cells
 from chinchilla_jax.cli.forms import _doubt, _fit_fields, _print_comparison, _ratios
 from chinchilla_jax.cli.objectives import _missing
 from chinchilla_jax.intervals import slope_per_decade
+from chinchilla_jax.laws import SIX_ND
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.planning.plausibility import overhead_doubt
 from chinchilla_jax.solvers import Status
@@ -182,10 +183,13 @@ def test_rows_of_objectives_and_forms_without_an_estimate_say_the_status():
     assert _missing("UNIDENTIFIED", 20.0) == "no estimate: UNIDENTIFIED"
     assert _missing("BOUNDARY", 20.0) == "" and "no compute-optimal point" in _missing("CONVERGED", math.nan)
     point = cj.fit(cj.load_runs("chinchilla"), starts=8)
-    assert _ratios(point, (1e22,))[0] > 1 and _doubt(point, (1e22,)) == ""
+    assert _ratios(point, (1e22,), SIX_ND)[0] > 1 and _doubt(point, (1e22,), SIX_ND) == ""
     lost = dataclasses.replace(point, status=Status.UNIDENTIFIED)
-    assert math.isnan(_ratios(lost, (1e22,))[0]) and _doubt(lost, (1e22,)) == "no estimate: UNIDENTIFIED"
-    fields = _fit_fields(lost, (1e22,), None)
+    assert (
+        math.isnan(_ratios(lost, (1e22,), SIX_ND)[0])
+        and _doubt(lost, (1e22,), SIX_ND) == "no estimate: UNIDENTIFIED"
+    )
+    fields = _fit_fields(lost, (1e22,), None, SIX_ND)
     assert fields["parameters"] is None and math.isnan(fields["tokens_per_param"][0]["tokens_per_param"])
 
 
