@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 import json
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
@@ -16,6 +18,7 @@ from chinchilla_jax.planning.design import Limits, Target
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
 from chinchilla_jax.planning.design.judge import width_between
+from chinchilla_jax.planning.design.question import target_values
 from chinchilla_jax.planning.design.targets import read_targets
 
 SMALL = {"tables": 12, "refits": 60, "resamples": 200}
@@ -109,6 +112,12 @@ def test_derivatives_of_targets(found):
         question.targets, lambda rows: CHINCHILLA.fitted(rows, question.problem.design), theta
     )
     assert np.allclose(gradient[0], ratio_gradient(question.problem, theta, 1e22), rtol=1e-6)
+
+
+def test_a_target_that_no_law_has_is_not_blamed_on_the_runs(found):
+    reading = mock.Mock(values=lambda target, laws: np.full(len(laws), np.nan))
+    with pytest.raises(NoEstimateError, match="none of 200 laws has one; law chinchilla may have none"):
+        target_values(reading, found.question.targets[0], found.boot)
 
 
 def test_the_runs_keep_the_allowance_and_narrow_the_target(found):

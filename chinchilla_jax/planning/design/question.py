@@ -169,6 +169,11 @@ def target_values(reading: Reading, target: Target, boot: BootstrapResult) -> Fl
     laws = boot.laws[np.flatnonzero(boot.counted)]
     found = reading.values(target, laws)
     known = found[np.isfinite(found)]
+    if not len(known):
+        raise NoEstimateError(
+            f"target {target.text}: none of {len(found):,} laws has one; law {boot.point.model.name} may "
+            "have none whatever the runs: give another target, such as loss@N,D"
+        )
     if len(known) < max(_LEAST_CLEAR * len(found), 2):
         raise NoEstimateError(
             f"target {target.text}: {len(known):,} of {len(found):,} laws have one; the runs do not "
