@@ -580,7 +580,7 @@ def test_bootstrap_as_text(monkeypatch):
     for part in (
         "params standard: 240 runs",
         "20 resamples, huber: 20 CONVERGED",
-        "0.9 gaussian",
+        "90% Gaussian",
         "1e+20",
         "1e+26",
     ):
