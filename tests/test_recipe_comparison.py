@@ -371,6 +371,9 @@ def test_the_command_splits_a_table_draws_and_prints_json(files, tmp_path, capsy
     out = capsys.readouterr().out
     assert "which is best" in out
     assert "in common?" in out
+    assert "80% percentile interval" in " ".join(out.split())
+    assert "--best-of" not in out
+    assert all(len(line) <= 80 for line in out.splitlines() if "  " not in line)  # titles, not tables
     assert (tmp_path / "recipes.png").exists()
     text = page.read_text(encoding="utf-8")
     assert "<h1>new and other against old</h1>" in text
