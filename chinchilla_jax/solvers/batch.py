@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 T = TypeVar("T")
-_BLOCK = 128  # lanes whose arrays (lanes, n, p) are in memory at a time
+_BLOCK = 512  # lanes whose arrays (lanes, n, p) are in memory at a time
 _MANY = 8  # lanes of a data set from which its own arrays serve better than a copy for each lane
 
 

@@ -152,7 +152,7 @@ class _Paths:
 
     def first_widths(self, batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Half-widths (L,) of the wide zones of lanes that begin at theta (L, p)."""
-        return np.maximum(_CONTINUATION[0] * self._mean_abs(batch, theta), 1e-12)
+        return np.maximum(_CONTINUATION[0] * _mean_abs(batch, theta), 1e-12)
 
     def within(self, batch: Batch, theta: NDArray[np.float64], widths: NDArray[np.float64]) -> Solution:
         """Ends of L lanes in zones of these half-widths (L,)."""
@@ -167,7 +167,7 @@ class _Paths:
         narrow = dataclasses.replace(self.options, precision="float64", wide_start=False)
         loose = dataclasses.replace(narrow, tolerance=1e-8)
         theta, steps = ends.theta, ends.steps.copy()
-        near = np.maximum(self._mean_abs(batch, theta), 1e-12)
+        near = np.maximum(_mean_abs(batch, theta), 1e-12)
         width = _CONTINUATION[0] * near
         for fraction in _CONTINUATION[1:]:
             if objective.delta**2 >= fraction:  # the zone is delta sigma wide, sigma about delta mean|r|
@@ -175,7 +175,7 @@ class _Paths:
             width = fraction * near
             solution = self.solve_widths(batch, theta, width, options=loose, judged=False)
             theta, steps = solution.theta, steps + solution.steps
-            near = np.maximum(self._mean_abs(batch, theta), 1e-12)
+            near = np.maximum(_mean_abs(batch, theta), 1e-12)
         sigma = objective.scale(batch.residuals(theta), w)
         at_vertex = objective.delta * sigma < VERTEX_BELOW * near
         found = Solution.empty(len(batch), self.law.size)
@@ -199,7 +199,7 @@ class _Paths:
                 smooth.put(sharp[take], again[take])
             found.put(left, smooth)
         # The law passes through every run with a weight: the likelihood is unbounded as sigma goes to zero.
-        perfect = self._mean_abs(batch, found.theta) < _PERFECT
+        perfect = _mean_abs(batch, found.theta) < _PERFECT
         undetermined = perfect | degenerate(batch, found.theta)
         found.status[(is_certified(found.status) & undetermined) | ~(w > 0).any(axis=1)] = Status.UNIDENTIFIED
         found.objective_value[np.isnan(found.objective_value)] = np.inf
@@ -216,7 +216,7 @@ class _Paths:
         objective, w = self.objective, _real(batch)
         end = least_absolute(batch, theta, width, self.options.workers)
         # No further up than where it began: a step may have led elsewhere.
-        lower = self._mean_abs(batch, end.theta) <= self._mean_abs(batch, theta) * (1 + 1e-9)
+        lower = _mean_abs(batch, end.theta) <= _mean_abs(batch, theta) * (1 + 1e-9)
         certified = end.certified & lower
         residual = batch.residuals(end.theta)
         # The minimum of the likelihood itself, whose zone has a width, lies width * lambda_i beside it: about
@@ -242,7 +242,7 @@ class _Paths:
         objective, w = self.objective, _real(batch)
         solution = self.solve_widths(batch, theta, objective.delta * sigma, options=options)
         # In a zone this narrow the scale hardly moves the law: a few turns are enough.
-        narrow = objective.delta * sigma < VERTEX_BELOW * self._mean_abs(batch, theta)
+        narrow = objective.delta * sigma < VERTEX_BELOW * _mean_abs(batch, theta)
         turns = np.where(narrow, _NARROW_TURNS, _MOST_TURNS)
         for turn in range(_MOST_TURNS):
             updated = objective.scale(batch.residuals(solution.theta), w)
@@ -262,10 +262,6 @@ class _Paths:
         value = objective.value(batch.residuals(solution.theta), w, np.maximum(final, 1e-300))
         return dataclasses.replace(solution, objective_value=value, status=status)
 
-    def _mean_abs(self, batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weighted mean of |r| over the runs with a weight; at the others a law may well overflow; (L,)."""
-        return np.concatenate(in_blocks(_mean_abs, batch, theta, workers=self.options.workers))
-
 
 def together(theta: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """One lane of each distinct optimum, and for every lane the position of its optimum among those."""
@@ -279,6 +275,11 @@ def _real(batch: Batch) -> NDArray[np.float64]:
 
 
 def _mean_abs(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted mean of |r| over the runs with a weight; at the others a law may well overflow; (R,)."""
+    return np.concatenate(in_blocks(_mean_abs_of_block, batch, theta))
+
+
+def _mean_abs_of_block(batch: Batch, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     w = _real(batch)
     total = w.sum(axis=1)
     residual = np.where(w > 0, batch.residuals(theta), 0.0)
