@@ -13,8 +13,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "xla_cpu_multi_thread_eigen": False,
         "xla_cpu_prefer_vector_width": 512,
     },
-    # The loops of a call are one CUDA graph; else each step waits for the host.
-    "cuda": {"xla_gpu_enable_command_buffer": "FUSION,CUSTOM_CALL,WHILE,CONDITIONAL"},
+    "cuda": {
+        # The loops of a call are one CUDA graph; else each step waits for the host.
+        "xla_gpu_enable_command_buffer": "FUSION,CUSTOM_CALL,WHILE,CONDITIONAL",
+        # Trying kernels out takes memory, gains nothing here, and its outcome could change a digit.
+        "xla_gpu_autotune_level": 0,
+    },
 }
 
 
