@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.blocks import LONG
+from chinchilla_jax._util.directories import LocalDirectory
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.intervals.methods import METHODS
@@ -183,7 +184,9 @@ class Summariser:
         """Nothing is read yet."""
         self._spec, self._store = spec, store
         self._pool = ThreadPoolExecutor(min(workers, _THREADS), thread_name_prefix="summary")
-        self._held = threading.Semaphore(_MOST_HELD)
+        # What went to a server is read back: it may have arrived as something else.
+        local = isinstance(store.directory, LocalDirectory)
+        self._held = threading.Semaphore(_MOST_HELD if local else 0)
         self._conditions: dict[int, list[Chunk]] = {}
         for chunk in store.chunks:
             self._conditions.setdefault(chunk.index, []).append(chunk)
