@@ -242,7 +242,7 @@ class Session:
                 self.reporter.note(f"{chunk.condition.id}: {remark}")
             self.reporter.advance(len(chunk.resamples))
             if summariser is not None:
-                summariser.start(names, chunk, result)
+                summariser.start_written(names, chunk, result)
 
         with writing_behind(self.store, workers, written) as write:
 

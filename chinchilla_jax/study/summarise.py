@@ -84,24 +84,26 @@ def summarise_condition(
     # Two conditions of ten million resamples side by side would take two gigabytes.
     with _LONG_CONDITION if count > LONG else contextlib.nullcontext():
         natural, codes = law_columns(tables(), count, spec.model)
-        found = _summary(spec, natural, codes, records)
-    clocks.end("summary")
-    return ConditionSummary(
-        condition=chunks[0].condition,
-        records=tuple(records),
-        params=found[0],
-        tokens_per_param=found[1],
-        cpu_seconds=clocks.cpu_seconds["summary"],
-    )
+        return _summary(spec, chunks[0].condition, natural, codes, records, clocks)
+
+
+def summarise_result(spec: StudySpec, chunk: Chunk, result: ChunkResult) -> ConditionSummary:
+    """`summarise_condition` of a condition of one chunk from what was written, without reading it back."""
+    clocks = StageClocks()
+    natural = {name: np.asarray(result.fits[name]) for name in spec.model.parameters}
+    records = [record_of(chunk, result, spec.model.parameters)]
+    return _summary(spec, chunk.condition, natural, result.fits["status"], records, clocks)
 
 
 def _summary(
     spec: StudySpec,
+    condition: Condition,
     natural: dict[str, NDArray[np.float64]],
     codes: NDArray[np.int8],
     records: Sequence[ChunkRecord],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`summary_columns` of the fits of a condition, (R,), from the records of its chunks."""
+    clocks: StageClocks,
+) -> ConditionSummary:
+    """The summary of a condition from its fits, (R,), and the records of its chunks; ends the clocks."""
     law, units = spec.model, records[0].units
     laws = stored_laws(law, natural, units)
     points = {
@@ -109,7 +111,15 @@ def _summary(
         for row in records[0].points
     }
     certified = {row["objective"]: Status[row["status"]].certified for row in records[0].points}
-    return summary_columns(spec, laws, counted_lanes(codes, spec.boundary), points, certified)
+    params, ratios = summary_columns(spec, laws, counted_lanes(codes, spec.boundary), points, certified)
+    clocks.end("summary")
+    return ConditionSummary(
+        condition=condition,
+        records=tuple(records),
+        params=params,
+        tokens_per_param=ratios,
+        cpu_seconds=clocks.cpu_seconds["summary"],
+    )
 
 
 def summary_columns(
@@ -155,22 +165,6 @@ def summary_columns(
     return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
 
 
-def summarise_result(spec: StudySpec, chunk: Chunk, result: ChunkResult) -> ConditionSummary:
-    """`summarise_condition` of a condition of one chunk from what was written, without reading it back."""
-    clocks = StageClocks()
-    natural = {name: np.asarray(result.fits[name]) for name in spec.model.parameters}
-    records = (record_of(chunk, result, spec.model.parameters),)
-    found = _summary(spec, natural, result.fits["status"], records)
-    clocks.end("summary")
-    return ConditionSummary(
-        condition=chunk.condition,
-        records=records,
-        params=found[0],
-        tokens_per_param=found[1],
-        cpu_seconds=clocks.cpu_seconds["summary"],
-    )
-
-
 class Summariser:
     """Summarises conditions in the background as their chunks come in, and writes the tables at the end.
 
@@ -192,20 +186,27 @@ class Summariser:
             self._conditions.setdefault(chunk.index, []).append(chunk)
         self._summaries: dict[int, Future[ConditionSummary]] = {}
 
-    def start(
-        self, names: Mapping[Chunk, str], chunk: Chunk | None = None, result: ChunkResult | None = None
-    ) -> None:
-        """Start on the conditions of which all chunks are in `names`, or on that of a chunk just written."""
-        for number in self._conditions if chunk is None else (chunk.index,):
-            chunks = self._conditions[number]
-            if number in self._summaries or not all(each in names for each in chunks):
-                continue
-            if chunk is not None and result is not None and len(chunks) == 1 and self._held.acquire(False):
-                task = self._pool.submit(summarise_result, self._spec, chunk, result)
-                task.add_done_callback(lambda _: self._held.release())
-            else:
-                task = self._pool.submit(summarise_condition, self._spec, self._store, chunks, names)
-            self._summaries[number] = task
+    def start(self, names: Mapping[Chunk, str]) -> None:
+        """Start on the conditions of which all chunks are in `names`."""
+        for number in self._conditions:
+            self._start(number, names)
+
+    def start_written(self, names: Mapping[Chunk, str], chunk: Chunk, result: ChunkResult) -> None:
+        """Start on the condition of a chunk that was just written, if all of its chunks are in `names`."""
+        alone = len(self._conditions[chunk.index]) == 1 and chunk.index not in self._summaries
+        if alone and self._held.acquire(False):
+            task = self._pool.submit(summarise_result, self._spec, chunk, result)
+            task.add_done_callback(lambda _: self._held.release())
+            self._summaries[chunk.index] = task
+        else:
+            self._start(chunk.index, names)
+
+    def _start(self, number: int, names: Mapping[Chunk, str]) -> None:
+        chunks = self._conditions[number]
+        if number not in self._summaries and all(chunk in names for chunk in chunks):
+            self._summaries[number] = self._pool.submit(
+                summarise_condition, self._spec, self._store, chunks, names
+            )
 
     def write(self) -> dict[str, Any]:
         """Wait for all conditions, write the small tables, and return their fields of study.json."""
