@@ -171,7 +171,7 @@ def test_the_cost_is_resampled_with_the_runs():
     )
     assert np.ptp(width) != pytest.approx(np.ptp(narrow), rel=1e-3)
     low, high = np.quantile(
-        boot.costs[boot.counted].relative_to_6nd(*law_of(boot).optimal(1e25, boot.point.cost)), [0.1, 0.9]
+        boot.costs[boot.counted].per_6nd(*law_of(boot).optimal(1e25, boot.point.cost)), [0.1, 0.9]
     )
     assert f"(80%: {low:.3g} to {high:.3g})" in made.doubts["flops"]
 

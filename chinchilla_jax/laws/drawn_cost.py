@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.measured_cost import FORMS
@@ -55,10 +55,6 @@ class CostDraws(Cost):
     def _each(self, change: Any) -> CostDraws:
         numbers = {name: change(getattr(self, name)) for name in _NUMBERS}
         return dataclasses.replace(self, **numbers)
-
-    def relative_to_6nd(self, params: ArrayLike, tokens: ArrayLike) -> Floats:
-        """C / (6 N D) of one model by each cost, (R,)."""
-        return np.asarray(self.flops(params, tokens) / SIX_ND.flops(params, tokens))
 
 
 _NUMBERS = ("coefficient", "params_power", "tokens_power")

@@ -63,13 +63,8 @@ def _spread(design: Design, uu: Any, vv: Any, uv: Any, count: Any) -> NDArray[np
     return np.minimum(of_tokens * design.tokens_scale, of_params * design.params_scale)
 
 
-def may_be_near_line(design: Design, count: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Lanes (R,) with `count` runs that are worth asking: those of a table near a line, and of few runs."""
-    return np.asarray(count <= most_near_line(design)) | (len(count) == 1)
-
-
 def most_near_line(design: Design) -> int:
-    """The most runs with a weight that are worth asking."""
+    """The most runs with a weight that may lie near a line: all of a table near one, else few."""
     if min(design.line_spreads) < NEAR_LINE:
         return len(design)
     # Off a line as a table is, half of its runs lie on one at most, and one more without which they would.
@@ -79,7 +74,8 @@ def most_near_line(design: Design) -> int:
 def spread_without_one(design: Design, weights: NDArray[Any]) -> NDArray[np.float64]:
     """The least spread without one run of the lanes of `weights` (R, n); inf where it is not small; (R,)."""
     found = np.full(len(weights), np.inf)
-    asked = np.flatnonzero(may_be_near_line(design, np.count_nonzero(weights, axis=1)))
+    count = np.count_nonzero(weights, axis=1)
+    asked = np.flatnonzero((count <= most_near_line(design)) | (len(weights) == 1))
     if len(asked):
         whole, without = line_spreads(design, np.asarray(weights)[asked] > 0)
         found[asked] = np.minimum(whole, without)

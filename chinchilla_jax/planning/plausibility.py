@@ -151,7 +151,7 @@ def cost_doubt(cost: Cost, params: float, tokens: float, costs: tuple[CostDraws,
         return ""
     bounded = ""
     if costs is not None:
-        first, _, last = low_median_high(costs[0].relative_to_6nd(params, tokens), costs[1])
+        first, _, last = low_median_high(costs[0].per_6nd(params, tokens), costs[1])
         bounded = f" ({100 * costs[1]:g}%: {float(first):.3g} to {float(last):.3g})"
     return f"costs {times:.3g} times 6 N D{bounded}, and the runs {low:.3g} to {high:.3g}"
 
