@@ -131,7 +131,7 @@ class Batch:
     def totals(self) -> Floats:
         """The sum of the weights of every lane, (R,)."""
         if isinstance(self.weights, Drawn):
-            return self.weights.facts()[0][self.row]
+            return self.weights.facts(self.row)[0]
         rows, row = np.unique(self.row, return_inverse=True)
         return sums(self.weights[rows])[row]
 

@@ -280,7 +280,7 @@ def undetermined(batch: Batch) -> NDArray[np.bool_]:
     Where a device draws the weights, only rows with few runs are looked at.
     """
     found = np.zeros(len(batch), bool)
-    used = batch.weights.facts()[1][batch.row] if isinstance(batch.weights, Drawn) else None
+    used = batch.weights.facts(batch.row)[1] if isinstance(batch.weights, Drawn) else None
     for problem, mine in batch.data_sets():
         law, design = problem.law, problem.design
         if used is None:

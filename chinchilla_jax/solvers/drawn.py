@@ -83,20 +83,22 @@ class Drawn:
         return self.row_of.rows(self.ids, self.seed).astype(dtype or self.dtype, copy=False)
 
     def note(self, rows: NDArray[np.intp], total: Any, used: Any) -> None:
-        """Keep the sums of these rows and their numbers of runs with a weight, which a device has drawn."""
+        """Keep the sums of these rows and their numbers of runs with a weight."""
         self._noted.append((rows, total, used))
 
-    def facts(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Sum and number of runs with a weight of every row, (W,) each; of the device where it drew them."""
+    def facts(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Sum and number of runs with a weight of these rows, (R,) each; of the device where it drew them."""
         total, used = np.empty(len(self)), np.full(len(self), -1, np.int32)
-        for rows, of_total, of_used in self._noted:
-            total[rows], used[rows] = np.asarray(of_total)[: len(rows)], np.asarray(of_used)[: len(rows)]
-        missing = np.flatnonzero(used < 0)
+        for known, of_total, of_used in self._noted:
+            total[known], used[known] = np.asarray(of_total)[: len(known)], np.asarray(of_used)[: len(known)]
+        # Not of others: those of later calls the device has yet to draw.
+        missing = np.unique(rows[used[rows] < 0])
         if len(missing):
             weights = np.asarray(self[missing])
             total[missing] = weights.sum(axis=1, dtype=np.float64)
             used[missing] = np.count_nonzero(weights, axis=1)
-        return total, used
+            self.note(missing, total[missing], used[missing])
+        return total[rows], used[rows]
 
 
 Weights: TypeAlias = "NDArray[Any] | Drawn"
@@ -106,7 +108,7 @@ Weights: TypeAlias = "NDArray[Any] | Drawn"
 def sums(weights: Weights) -> NDArray[np.float64]:
     """The sum of every row, (W,)."""
     if isinstance(weights, Drawn):
-        return weights.facts()[0]
+        return weights.facts(np.arange(len(weights)))[0]
     return np.asarray(weights.sum(axis=1, dtype=np.float64))
 
 
