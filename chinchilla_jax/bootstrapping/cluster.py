@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.validation import positive_number, seed_number
+from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping import weights as resample
-from chinchilla_jax.bootstrapping.random_bits import counts_row
+from chinchilla_jax.bootstrapping.random_bits import counts_row, random_counts
 from chinchilla_jax.bootstrapping.scheme import Nested, Scheme
 from chinchilla_jax.datasets.groupings import BUILT_IN, labelled, members_of
 from chinchilla_jax.solvers.drawn import Row
@@ -95,8 +95,7 @@ class Cluster(Scheme):
     def counts(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """How often each cluster is drawn, (R, m)."""
         count = self._count(self.members(runs))
-        ids, seed = resample.checked_ids(resample_ids), seed_number(seed)
-        return resample.counted(count, count, resample.CLUSTER).rows(ids, seed)
+        return resample.resample_weights(count, resample_ids, seed, stream=resample.CLUSTER)
 
     @property
     def has_nested(self) -> bool:
@@ -130,7 +129,7 @@ def _members_rows(
     count: int, members: tuple[int, ...], ids: NDArray[np.uint32], seed: int
 ) -> NDArray[np.uint8]:
     """Weights (R, n) of resamples."""
-    return resample.counted(count, count, resample.CLUSTER).rows(ids, seed)[:, np.array(members)]
+    return random_counts(count, ids, seed, resample.CLUSTER)[:, np.array(members)]
 
 
 def _members_row(count: int, members: tuple[int, ...], seed: Any, identity: Any) -> Any:
