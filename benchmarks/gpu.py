@@ -173,9 +173,9 @@ def weights(smoke: bool, folder: Path) -> dict[str, Any]:
         ours = kind().drawn(runs, ids % len(runs) if kind is Jackknife else ids, 0)
         if not isinstance(ours, Drawn):
             continue
-        theirs, _, _ = draw(ours, ids, (len(ids), len(runs)), np.uint8)
+        theirs, _, _ = draw(ours, ids, (len(ids), len(runs)))
         begun = time.perf_counter()
-        jax.block_until_ready(draw(ours, ids, ours.shape, np.uint8))
+        jax.block_until_ready(draw(ours, ids, ours.shape))
         seconds = time.perf_counter() - begun
         found[f"{name}: same bits, rows per s"] = [
             bool(np.array_equal(np.asarray(ours), theirs)),

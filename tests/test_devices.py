@@ -110,7 +110,7 @@ def test_a_device_draws_the_same_weights(scheme):
     np.testing.assert_array_equal(left, weights)
     assert (left.shape, left.dtype, len(left)) == (weights.shape, weights.dtype, len(weights))
     rows = np.array([3, 0, 4])
-    found, first, total = (np.asarray(x) for x in draw(left, rows, (4, 256), np.uint8))
+    found, first, total = (np.asarray(x) for x in draw(left, rows, (4, 256)))
     # Of the other rows as well, from the host.
     facts = left.facts(np.arange(len(ids)))
     for fact, expected in zip(facts, (weights.sum(axis=1), (weights > 0).sum(axis=1)), strict=True):
@@ -122,7 +122,7 @@ def test_a_device_draws_the_same_weights(scheme):
     assert (np.take_along_axis(found, first[:, None], axis=1) > 0).all()
     with float64_scope():
         shape = jax.ShapeDtypeStruct((), np.uint32), jax.ShapeDtypeStruct((4096,), np.uint32)
-        program = jax.jit(drawn._drawing(left.row_of, 256, np.dtype(np.uint8)).function)
+        program = jax.jit(drawn._drawing(left.row_of, 256).function)
         export.export(program, platforms=("cuda", "rocm"))(*shape)
 
 

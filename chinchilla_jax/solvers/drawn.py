@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.kept_programs import KeptProgram
 
 if TYPE_CHECKING:
@@ -124,35 +125,32 @@ def concatenated(parts: Sequence[Weights]) -> Weights:
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def draw(weights: Drawn, rows: NDArray[np.intp], shape: tuple[int, int], dtype: Any) -> tuple[Any, Any, Any]:
+def draw(weights: Drawn, rows: NDArray[np.intp], shape: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Rows of weights drawn by the default device: (W, n), a run of each that has a weight (W,), sums (W,).
 
     Args:
         weights: how they are drawn; keeps what the host may ask of the rows.
         rows: which of them.
         shape: what they are padded to: rows by repeating the last, runs by zeros.
-        dtype: of the weights.
     """
-    from chinchilla_jax._util.float64 import float64_scope
-
     ids = weights.ids[rows]
     padded = np.concatenate([ids, np.repeat(ids[-1:], shape[0] - len(ids))])
     with float64_scope():
-        program = _drawing(weights.row_of, shape[1], np.dtype(dtype))
+        program = _drawing(weights.row_of, shape[1])
         found, first, total, used = program(np.uint32(weights.seed), padded)
     weights.note(rows, total, used)
     return found, first, total
 
 
 @functools.lru_cache(maxsize=64)
-def _drawing(row_of: Row, n_runs: int, dtype: Any) -> KeptProgram:
+def _drawing(row_of: Row, n_runs: int) -> KeptProgram:
     import jax
     import jax.numpy as jnp
 
     def several(seed: Any, ids: Any) -> tuple[Any, Any, Any, Any]:
         with jax.threefry_partitionable(True):
             rows = jax.vmap(row_of, (None, 0))(seed, ids)
-        rows = jnp.pad(rows, ((0, 0), (0, n_runs - rows.shape[1]))).astype(dtype)
+        rows = jnp.pad(rows, ((0, 0), (0, n_runs - rows.shape[1]))).astype(Drawn.dtype)
         first = jnp.argmax(rows > 0, axis=1).astype(jnp.int32)
         used = jnp.sum(rows > 0, axis=1, dtype=jnp.int32)
         return rows, first, jnp.sum(rows, axis=1, dtype=jnp.float64), used

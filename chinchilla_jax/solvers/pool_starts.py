@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from chinchilla_jax._util.float64 import float64_scope
 from chinchilla_jax._util.kept_programs import KeptProgram
 from chinchilla_jax.solvers.base import MOST_RANKS, Problem
 from chinchilla_jax.solvers.drawn import Drawn, draw
-from chinchilla_jax.solvers.xla_options import default_platform, options, padded_runs
+from chinchilla_jax.solvers.xla_options import default_platform, options, padded, padded_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def members_of(
     pools = starts.pools
     count = np.array([len(pool.members) for pool in pools], np.int32)
     total = int(count.sum())
-    size = next((size for size in _MEMBERS if size >= total), total)
+    size = padded(total, (*_MEMBERS, total))
     losses = np.zeros((size, n_runs))
     np.concatenate([pool.losses for pool in pools], out=losses[:total, : pools[0].losses.shape[1]])
     begun_from = [begun(pool) for pool in pools]
@@ -154,19 +155,15 @@ def chosen(weights: Any, row: NDArray[np.int32], pool: NDArray[np.int32], member
         pool: (R,) its pool.
         members: of the pools.
     """
-    from chinchilla_jax._util.float64 import float64_scope
-
     with float64_scope():
         return _program(_choose, MOST_RANKS)(weights, row, pool, members)
 
 
 def lowest(weights: Drawn, pool: Pool) -> list[NDArray[np.float64]]:
     """The `ranks` lowest members under every row of weights, found by the device; each (W, p)."""
-    from chinchilla_jax._util.float64 import float64_scope
-
     count, ranks = len(weights), min(pool.ranks, len(pool.members))
-    size = next((size for size in _ROWS if size >= count), count)
-    rows, _, _ = draw(weights, np.arange(count), (size, padded_runs(weights.shape[1])), weights.dtype)
+    size = padded(count, (*_ROWS, count))
+    rows, _, _ = draw(weights, np.arange(count), (size, padded_runs(weights.shape[1])))
     starts = np.column_stack([pool.members, np.ones(len(pool.members))])
     members = members_of(PoolStarts.of(pool, count), rows.shape[1], 1, lambda _: starts)
     lanes = np.arange(size, dtype=np.int32)

@@ -1,7 +1,8 @@
-"""What all programs of XLA share: the platform, compiler options and padded numbers of runs."""
+"""What all programs of XLA share: the platform, compiler options and padded sizes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 _LEAST_RUNS = 64  # of a call
@@ -35,6 +36,11 @@ def default_platform() -> str:
 def options(platform: str) -> dict[str, Any] | None:
     """Compiler options of a platform, as `jax.jit` takes them."""
     return _OPTIONS.get(platform)
+
+
+def padded(count: int, sizes: Sequence[int]) -> int:
+    """The first of rising `sizes` with room for so many, or the last."""
+    return next((size for size in sizes if size >= count), sizes[-1])
 
 
 def padded_runs(count: int) -> int:

@@ -28,6 +28,7 @@ from chinchilla_jax.solvers.jax_newton.compiled import compiled, draws
 from chinchilla_jax.solvers.jax_newton.judged import Fitted, fitted, fitted_in_float64
 from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Requests, Tables, unpacked
 from chinchilla_jax.solvers.pool_starts import Members, PoolStarts, chosen, members_of
+from chinchilla_jax.solvers.xla_options import padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ class Begun(NamedTuple):
         """The ends of these of the lanes, some at a time."""
         for first in range(0, len(lanes), _UNSURE[-1]):
             some = lanes[first : first + _UNSURE[-1]]
-            at = np.zeros(_size(len(some), _UNSURE), np.int32)
+            at = np.zeros(padded(len(some), _UNSURE), np.int32)
             at[: len(some)] = np.arange(len(self.ends))[self.whole][some]
             with float64_scope():
                 ends = np.asarray(_program(_rows_of)(self.ends, at))
@@ -117,7 +118,7 @@ class DeviceCalls(Calls):
         numbers, condition = numbered(self.condition[some], self.sizes.conditions)
         rows, row = numbered(self.row[some], self.sizes.rows)
         held = [self.problems[number] for number in numbers]
-        part = min(_size(-(-count // self.devices), (*_LANES, size)), size)
+        part = min(padded(-(-count // self.devices), (*_LANES, size)), size)
         slots, share = self._slots(count, part)
         sent = part * self.devices
         tables = _tables_there(self, held)
@@ -154,11 +155,11 @@ class DeviceCalls(Calls):
 
     def _weights(self, rows: NDArray[np.intp]) -> tuple[Any, Any, Any]:
         """These rows, a run of each that has a weight, and sums, filled up; drawn or sent."""
-        most, dtype = self.sizes.rows, self.weights.dtype
-        shape = (min(_size(len(rows), (*_ROWS, most)), most), self.n_runs)
+        most = self.sizes.rows
+        shape = (min(padded(len(rows), (*_ROWS, most)), most), self.n_runs)
         if isinstance(self.weights, Drawn):
-            return _program(_filled, most)(draw(self.weights, rows, shape, dtype))
-        weights = np.zeros(shape, dtype)
+            return _program(_filled, most)(draw(self.weights, rows, shape))
+        weights = np.zeros(shape, self.weights.dtype)
         weights[: len(rows), : self.weights.shape[1]] = self.weights[rows]
         return _program(_described, most)(weights)
 
@@ -179,11 +180,6 @@ def _tables_there(calls: DeviceCalls, held: Sequence[Problem]) -> Tables:
             _there.popitem(last=False)
         tables: Tables = _there[key][0]
     return tables
-
-
-def _size(count: int, sizes: Sequence[int]) -> int:
-    """The first of `sizes` with room for so many, or the last."""
-    return next((size for size in sizes if size >= count), sizes[-1])
 
 
 def _at_slots(starts: Floats, slots: Any, size: int) -> Floats:
