@@ -16,7 +16,7 @@ from chinchilla_jax.analysis.form_comparison import compare_forms
 from chinchilla_jax.analysis.joint_limits import fewest
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.breakdown import _cells
-from chinchilla_jax.cli.forms import _doubt, _fit_fields, _print_comparison, _ratios
+from chinchilla_jax.cli.forms_text import _doubt, _fit_fields, _ratios, print_comparison
 from chinchilla_jax.cli.objectives import _missing
 from chinchilla_jax.intervals import slope_per_decade
 from chinchilla_jax.laws import SIX_ND
@@ -111,7 +111,7 @@ def test_small_tables_leave_out_what_they_are_too_few_for(paths, capsys):
     said = " ".join(found.left_out)
     assert "4 model sizes do not make 5 folds; give 4 folds or fewer" in said
     assert "broken in split 'above 1.9e+20 FLOP': 6 runs to fit 7 parameters" in said
-    _print_comparison(found, [])
+    print_comparison(found, [])
     text = " ".join(capsys.readouterr().out.split())
     assert all(f"left out: {why}" in text for why in found.left_out) and "nan" not in text
     assert "give 4 folds or fewer" in refused("forms", paths["seven"], "--split", "params")
