@@ -146,7 +146,7 @@ def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
     output.print_runs(runs)
     print_cost(found.cost)
     output.echo()
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.print_sentence(found.sentence)
     output.echo()
     output.print_paragraph(
         "by decades of compute beyond the window: median error, and runs that each interval holds, in %"

@@ -103,7 +103,7 @@ def influence_command(
     output.print_runs(runs)
     print_cost(found.point.cost, overruled=False)
     output.echo()
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.print_sentence(found.sentence)
     output.echo()
     output.echo("runs that move it most")
     output.print_table(*_rows(found.most_influential(top), _INFLUENTIAL), digits=4)

@@ -31,7 +31,7 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     print_dependence(boot.dependence)
     print_cost(found.cost)
     output.echo()
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.print_sentence(found.sentence)
     output.echo()
     first = found.widths["target"].iloc[0]
     counts = ["params", "tokens", "flops", "tokens_per_param"]
@@ -83,7 +83,7 @@ def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
     """How a table is laid out, and the runs that its answer needs most."""
     output.print_runs(runs)
     output.echo()
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.print_sentence(found.sentence)
     output.echo()
     output.echo(f"runs without which the interval of {found.question.targets[0].text} is widest, as expected")
     names = ["row", "params", "tokens", "flops", "leverage", "without"]
@@ -99,7 +99,7 @@ def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
 
 def print_new(found: NewDesign, saved: str | None) -> None:
     """Designs beside each other at several costs."""
-    output.print_paragraph(f"{found.sentence[:1].upper()}{found.sentence[1:]}.")
+    output.print_sentence(found.sentence)
     output.echo()
     rows = [
         [row["design"], row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3g}", f"{row['simulated']:.3g}",

@@ -89,6 +89,11 @@ def print_paragraph(text: str) -> None:
         echo(line)
 
 
+def print_sentence(clause: str) -> None:
+    """A clause as a sentence of its own: with a capital and a full stop, wrapped."""
+    print_paragraph(f"{clause[:1].upper()}{clause[1:]}.")
+
+
 def print_warnings(warnings: Iterable[str]) -> None:
     """Each warning of a result as a paragraph of its own, after the numbers that it concerns."""
     for warning in warnings:

@@ -252,7 +252,7 @@ def _print(
         output.print_paragraph(found.calibration.sentence)
     if sentence is not None:
         output.echo()
-        output.print_paragraph(f"{sentence[:1].upper()}{sentence[1:]}.")
+        output.print_sentence(sentence)
         output.print_paragraph(
             "The law describes runs that have ended: a run whose learning rate has not decayed yet is above "
             "it."
