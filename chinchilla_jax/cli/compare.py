@@ -140,11 +140,8 @@ def compare_command(
         from chinchilla_jax.plots import save_figures
         from chinchilla_jax.plots.planning import plot_recipes
 
-        counted = {
-            name: dataclasses.replace(each, flops=found.compute[name]) for name, each in found.runs.items()
-        }
-
-        save_figures([("recipes", plot_recipes(found.curve, found.losses, counted, level=level))], figures)
+        drawn = plot_recipes(found.curve, found.losses, found.counted_runs, level=level)
+        save_figures([("recipes", drawn)], figures)
     if page is not None:
         from chinchilla_jax.report import write_comparison
 

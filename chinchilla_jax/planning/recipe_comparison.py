@@ -131,6 +131,11 @@ class Comparison:
         return five_parameter(self.laws.points[self.baseline]) is not None
 
     @property
+    def counted_runs(self) -> dict[str, Runs]:
+        """The runs of each recipe with the compute that budgets count, as figures show them."""
+        return {name: dataclasses.replace(runs, flops=self.compute[name]) for name, runs in self.runs.items()}
+
+    @property
     def sentences(self) -> list[str]:
         """What the table says, a sentence for each row."""
         found = []

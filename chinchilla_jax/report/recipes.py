@@ -88,10 +88,7 @@ def _section(id: str, title: str, tables: list[PageTable]) -> dict[str, Any]:
 
 
 def _picture(found: Comparison, interval: str) -> Any:
-    counted = {
-        name: dataclasses.replace(runs, flops=found.compute[name]) for name, runs in found.runs.items()
-    }
-    drawn = plot_recipes(found.curve, found.losses, counted, level=found.level)
+    drawn = plot_recipes(found.curve, found.losses, found.counted_runs, level=found.level)
     ((_, content),) = figure_files([(_PICTURE, drawn)], dpi=150, formats=("png",))
     return inline_figure(
         _PICTURE,

@@ -124,8 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
         lines += [f"Warning: {each}" for each in found.warnings]
         said.append("\n".join([name, *(f"  {line}" for line in lines)]))
         print(said[-1], flush=True)
-        runs = {key: dataclasses.replace(each, flops=found.compute[key]) for key, each in found.runs.items()}
-        figure = plot_recipes(found.curve, found.losses, runs, level=found.level)
+        figure = plot_recipes(found.curve, found.losses, found.counted_runs, level=found.level)
         save_figures([(name.replace(" ", "_"), figure)], args.tables)
         if args.pages is not None:
             args.pages.mkdir(parents=True, exist_ok=True)
