@@ -118,7 +118,7 @@ def diagnosis_of(asked: Question) -> TableDiagnosis:
     places = question.places
     return TableDiagnosis(
         correlation=float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1]),
-        condition=float("inf") if errors is None else errors.condition,
+        condition=math.inf if errors is None else errors.condition,
         runs=pd.DataFrame(
             {
                 "row": [runs.name_row(i) for i in range(len(runs))], "params": runs.params,
@@ -153,9 +153,10 @@ def _dispensable(question: Question) -> NDArray[np.bool_]:
     kept = np.ones(len(flops), bool)
     while kept.sum() > view.runs.shape[1] + 1:
         rows = np.flatnonzero(kept)
+        left = view.take(kept)
         with np.errstate(divide="ignore"):
-            after = np.log(view.take(kept).variances_without_each()[:, 0])
-        now = np.log(view.take(kept).variances(view.take(kept).start)[0])
+            after = np.log(left.variances_without_each()[:, 0])
+        now = np.log(left.variances(left.start)[0])
         price = np.where(after <= limit, np.maximum(after - now, 1e-12) / flops[rows], np.inf)
         if not np.isfinite(price).any():
             break

@@ -26,7 +26,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.planning.design.information import Information, View
+    from chinchilla_jax.planning.design.information import View
 
     Floats = NDArray[np.float64]
 
@@ -57,46 +57,31 @@ class Exchange:
 
     def with_each(self, chosen: Sequence[int]) -> Floats:
         """The criterion of these and one run more at each candidate, (m,)."""
-        return self._of_each([view.after(chosen) for view in self.views])
-
-    def _of_each(self, infos: Sequence[Information]) -> Floats:
-        return self._mean(
-            [view.variances_with_each(info) for view, info in zip(self.views, infos, strict=True)]
-        )
+        return self._mean([view.variances_with_each(view.after(chosen)) for view in self.views])
 
     def _mean(self, variances: Sequence[Floats]) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = 0.5 * np.log(np.maximum(np.stack(variances), 1e-300))
         return np.asarray(np.nan_to_num(logs, nan=np.inf).mean(axis=0) @ self.shares)
 
-    def choose(
-        self, allowance: float, most: int, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[int, ...]:
-        """The best of several searches: up to `most` runs that cost no more than the allowance together.
-
-        Args:
-            allowance: FLOP.
-            most: runs.
-            allowed: candidates to choose from, (m,); None for all.
-        """
+    def choose(self, allowance: float, most: int) -> tuple[int, ...]:
+        """The best of several searches: up to `most` runs that cost no more than the allowance together."""
         room = allowance * (1 + _ROUNDING)
-        allowed = np.ones(len(self.costs), bool) if allowed is None else allowed
         found = []
         for power, limit in ((0.0, room), (0.0, room / most), (0.5, room)):
-            start = self._greedy(room, most, allowed & (self.costs <= limit), power)
-            found.append(self._exchanged(start, room, most, allowed))
+            start = self._greedy(room, most, limit, power)
+            found.append(self._exchanged(start, room, most))
         return min(found, key=self.criterion)
 
     def improved(self, start: Sequence[int], allowance: float) -> tuple[int, ...]:
         """These runs, exchanged one by one for better ones within an allowance; no more of them."""
-        everything = np.ones(len(self.costs), bool)
-        return self._exchanged(list(start), allowance * (1 + _ROUNDING), len(start), everything)
+        return self._exchanged(list(start), allowance * (1 + _ROUNDING), len(start))
 
-    def _greedy(self, room: float, most: int, allowed: NDArray[np.bool_], power: float) -> list[int]:
-        """Runs added one by one, by gain over the cost to a power."""
+    def _greedy(self, room: float, most: int, limit: float, power: float) -> list[int]:
+        """Runs of up to a limit added one by one, by gain over the cost to a power."""
         chosen: list[int] = []
         while len(chosen) < most:
-            left = self._left(allowed, room, chosen)
+            left = self._left(room, chosen) & (self.costs <= limit)
             if not left.any():
                 break
             gain = self.criterion(chosen) - self.with_each(chosen)
@@ -107,15 +92,13 @@ class Exchange:
             chosen.append(best)
         return chosen
 
-    def _exchanged(
-        self, chosen: list[int], room: float, most: int, allowed: NDArray[np.bool_]
-    ) -> tuple[int, ...]:
+    def _exchanged(self, chosen: list[int], room: float, most: int) -> tuple[int, ...]:
         now = self.criterion(chosen)
         for _ in range(_MOST_ROUNDS):
             before = now
             for slot in range(min(len(chosen) + 1, most)):  # the last may be one run more
                 rest = chosen[:slot] + chosen[slot + 1 :]
-                left = self._left(allowed, room, rest)
+                left = self._left(room, rest)
                 if not left.any():
                     continue
                 values = np.where(left, self.with_each(rest), np.inf)
@@ -126,9 +109,9 @@ class Exchange:
                 break
         return tuple(sorted(chosen, key=lambda place: (self.costs[place], place)))
 
-    def _left(self, allowed: NDArray[np.bool_], room: float, chosen: list[int]) -> NDArray[np.bool_]:
+    def _left(self, room: float, chosen: list[int]) -> NDArray[np.bool_]:
         """What can be added to these runs."""
-        left = allowed & (self.costs <= room - self.costs[chosen].sum())
+        left = self.costs <= room - self.costs[chosen].sum()
         if self.once:
             left[chosen] = False
         return left

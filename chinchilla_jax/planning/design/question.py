@@ -113,14 +113,15 @@ class Question:
         for target in targets:
             target_values(reading, target, boot)  # refuses one that most laws lack
         theta = _laws_at_quantiles(boot, reading, targets[0])
-        views, bent_views = _views(boot, runs, problem, reading, targets, places, theta)
+        influences = _influences(problem, boot)
+        views, bent_views = _views(boot, runs, problem, influences, reading, targets, places, theta)
         shares = np.array([target.weight for target in targets])
         shares = shares / shares.sum()
         return cls(
             boot=boot, runs=runs, problem=problem, reading=reading, targets=targets, places=places, off=off,
             plain=Exchange(views=views, shares=shares, costs=places.flops, once=once),
             bent=Exchange(views=bent_views, shares=shares, costs=places.flops, once=once),
-            noise=_influences(problem, boot).noise, level=level,
+            noise=influences.noise, level=level,
         )  # fmt: skip
 
     def widths(self, chosen: Sequence[int], *, bend: bool = False) -> Floats:
@@ -228,6 +229,7 @@ def _views(
     boot: BootstrapResult,
     runs: Runs,
     problem: Problem,
+    influences: Influences,
     reading: Reading,
     targets: Sequence[Target],
     places: Places,
@@ -246,8 +248,7 @@ def _views(
     at_places = np.stack([at.log_params, at.log_tokens], axis=1)
     alone = np.full(len(runs), -1, np.int64)
     plain, bending = [], []
-    found = _influences(problem, boot)
-    scores = scores_of(found.psi, weights, law.jacobian(boot.point.theta, design))
+    scores = scores_of(influences.psi, weights, law.jacobian(boot.point.theta, design))
     for each in theta:
         of_runs, of_places = law.jacobian(each, design), law.jacobian(each, at)
         if problem.raw:  # derivatives of the loss itself
@@ -258,7 +259,9 @@ def _views(
         aims = reading.gradients(targets, lambda rows: law.fitted(rows, design), each)
         if not (np.isfinite(aims).all() and np.isfinite(of_runs).all() and np.isfinite(of_places).all()):
             continue
-        plain.append(View.of(of_runs, of_places, aims, weights, scores, found.slopes, members, groups, rho))
+        plain.append(
+            View.of(of_runs, of_places, aims, weights, scores, influences.slopes, members, groups, rho)
+        )
         terms, place_terms = bent(of_runs, of_places, at_runs, at_places)
         zeros = np.zeros((len(targets), terms.shape[1]))
         prior = np.concatenate([np.zeros(law.size), np.ones(terms.shape[1])])

@@ -62,7 +62,6 @@ class Simulated:
         errors: their Monte-Carlo errors, (T,).
         low: mean lower limits, (T,), and
         high: upper ones.
-        n_tables: tables with a width of the first target.
         n_fits: fits behind it.
     """
 
@@ -71,7 +70,6 @@ class Simulated:
     errors: Floats
     low: Floats
     high: Floats
-    n_tables: int
     n_fits: int
 
     def over(self, other: Simulated, shares: Floats) -> tuple[float, float]:
@@ -214,8 +212,7 @@ def _of_choice(
         spread = np.sqrt(np.nansum((widths - mean) ** 2, axis=0) / np.maximum(count - 1, 1) / count)
         low, high = (np.nansum(limits[:, i], axis=0) / count for i in (0, 2))
     return Simulated(
-        every=widths, widths=mean, errors=spread, low=low, high=high, n_tables=int(known[:, 0].sum()),
-        n_fits=tables * resamples,
+        every=widths, widths=mean, errors=spread, low=low, high=high, n_fits=tables * resamples
     )  # fmt: skip
 
 
