@@ -60,16 +60,11 @@ class Frontier:
 
     def loss(self, active: ArrayLike, tokens: ArrayLike) -> Array:
         """The loss of each law at a place each, (R,); NaN where the place is no number."""
-        law, model, design = self.laws, self.laws.model, self.laws.design
+        law = self.laws
         n, d = (np.broadcast_to(np.asarray(each, np.float64), law.shape) for each in (active, tokens))
         known = (n > 0) & (d > 0) & np.isfinite(n) & np.isfinite(d)
         n, d = np.where(known, n, 1.0), np.where(known, d, 1.0)
-        given = dict(self.variables)
-        own = {ACTIVE: n, "flops": self.cost.flops(n, d)}
-        further = model.further({**given, **{k: v for k, v in own.items() if k in model.variables}}, n, d)
-        u = (np.log(n / self.share) - design.params_location) / design.params_scale
-        v = (np.log(d) - design.tokens_location) / design.tokens_scale
-        values = paired_log_losses(model, law.theta, (u, v, *further), model.constants(design))
+        values = log_losses_at(law, law.theta, n, d, self.cost, self.variables)
         return np.where(known, np.exp(values), np.nan)
 
     def budget(self, target: str, value: ArrayLike) -> Array:
@@ -106,6 +101,34 @@ class Frontier:
         # At the optimum itself the root is ill-conditioned, and the answer known.
         at_best = np.isclose(n, best, rtol=1e-9) & np.isclose(d, best_tokens, rtol=1e-9)
         return np.where(at_best, 0.0, found)
+
+
+def log_losses_at(
+    laws: FittedLaw,
+    theta: Array,
+    active: Array,
+    tokens: Array,
+    cost: Cost,
+    variables: Mapping[str, float],
+) -> Array:
+    """Ln of the loss of each fit at a place of its own, (R,).
+
+    Args:
+        laws: what theta is of, and in the units of which runs.
+        theta: fits, (R, p).
+        active: parameters that a token passes through, (R,).
+        tokens: training tokens, (R,).
+        cost: what training costs.
+        variables: what else the law predicts from.
+    """
+    model, design = laws.model, laws.design
+    own = {ACTIVE: active, "flops": cost.flops(active, tokens)}
+    given: dict[str, ArrayLike] = dict(variables)
+    given |= {name: each for name, each in own.items() if name in model.variables}
+    further = model.further(given, active, tokens)
+    u = (np.log(active / active_share(variables)) - design.params_location) / design.params_scale
+    v = (np.log(tokens) - design.tokens_location) / design.tokens_scale
+    return paired_log_losses(model, theta, (u, v, *further), model.constants(design))
 
 
 def rising_root(function: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:

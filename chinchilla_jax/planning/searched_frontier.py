@@ -19,10 +19,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.laws.best_allocation import ACTIVE, Found, active_share, best_allocation
+from chinchilla_jax.laws.best_allocation import best_allocation
 from chinchilla_jax.laws.compute import SIX_ND
 from chinchilla_jax.laws.fitted import FittedLaw
-from chinchilla_jax.laws.prediction import paired_log_losses
+from chinchilla_jax.planning.any_frontier import edges, log_losses_at
 
 Floats = NDArray[np.float64]
 _GRID = np.linspace(math.log(1e8), math.log(1e36), 113)  # a quarter of a decade apart
@@ -89,17 +89,11 @@ class SearchedFrontier:
 
     def _log_loss(self, log_flops: Floats) -> Floats:
         """Ln L* of each law at budgets of its own, (R, q)."""
-        law, model, design = self.laws, self.laws.model, self.laws.design
+        law, model = self.laws, self.laws.model
         theta = law.theta.reshape(-1, model.size)
-        found = best_allocation(model, design, theta, np.exp(log_flops))
-        inside = np.isin(found.found, (Found.INSIDE, Found.KINK))
-        n, d = np.where(inside, found.active, 1.0), np.where(inside, found.tokens, 1.0)
-        own = {ACTIVE: n, "flops": SIX_ND.flops(n, d)}
-        further = model.further({name: each for name, each in own.items() if name in model.variables}, n, d)
-        share = active_share(model.defaults)
-        u = (np.log(n / share) - design.params_location) / design.params_scale
-        v = (np.log(d) - design.tokens_location) / design.tokens_scale
-        places = tuple(np.ravel(each) for each in (u, v, *further))
+        found = best_allocation(model, law.design, theta, np.exp(log_flops))
+        inside = ~edges(found.found)
+        n, d = (np.where(inside, each, 1.0).ravel() for each in (found.active, found.tokens))
         lanes = np.repeat(theta, log_flops.shape[1], axis=0)
-        values = paired_log_losses(model, lanes, places, model.constants(design))
+        values = log_losses_at(law, lanes, n, d, SIX_ND, model.defaults)
         return np.where(inside, values.reshape(log_flops.shape), np.nan)
