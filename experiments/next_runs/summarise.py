@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from chinchilla_jax.plots import save_figures
+from chinchilla_jax.plots.panels import panels
+from chinchilla_jax.plots.styles import counting_looks, styled
 
 HERE = Path(__file__).parent
 RULES = ("largest", "ladder", "replicates", "spread")
+OURS_NAME = "next_runs"
+BESIDE = dict(zip((*RULES, "random"), np.geomspace(1.2, 2.2, len(RULES) + 1).tolist(), strict=True))
 OURS = {"0.1 of it": 0.1, "0.25 of it": 0.25, "0.5 of it": 0.5, "chosen": 1.0}
 CELLS = {"planted": ["truth", "design", "n", "target"], "real": ["table", "target"]}
 
@@ -86,29 +90,38 @@ def by_cell(lines: pd.DataFrame, which: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).round(3)
 
 
+@styled
 def draw(every: dict[str, pd.DataFrame]) -> Figure:
-    """Mean width over that of now against the allowance, as a share of the largest run."""
-    figure, axes = plt.subplots(1, len(every), figsize=(8.4, 3.6), sharey=True, layout="constrained")
-    for ax, (which, lines) in zip(np.atleast_1d(axes), every.items(), strict=True):
+    """Mean width over that of now against the share of the allowance; rules stand beside 100%."""
+    where = panels(list(every), None, columns=len(every), size=(8.4, 3.6))
+    first, *others = where.axes.values()
+    for ax in others:
+        ax.sharey(first)
+    looks = counting_looks([OURS_NAME, *RULES, "random"])
+    for which, lines in every.items():
+        ax = where.axes[which]
         of = lines.groupby("choice")["ln_width"]
         mean, error = of.mean(), of.sem()
-        names = list(OURS)
-        ax.errorbar(
-            list(OURS.values()), np.exp(mean[names]), yerr=np.exp(mean[names]) * error[names], marker="o",
-            label="next_runs",
-        )  # fmt: skip
-        for name, marker in zip((*RULES, "random"), "s^vDx", strict=True):
-            if name in mean:
-                ax.errorbar(
-                    1.0, np.exp(mean[name]), yerr=np.exp(mean[name]) * error[name], marker=marker,
-                    linestyle="none", label=name,
-                )  # fmt: skip
+        points = {OURS_NAME: (list(OURS.values()), list(OURS))}
+        points |= {name: ([x], [name]) for name, x in BESIDE.items() if name in mean}
+        for name, (x, choices) in points.items():
+            y, look = np.exp(mean[choices]), looks[name]
+            ax.errorbar(
+                x, y, yerr=y * error[choices], marker=look.marker, color=look.colour, label=name,
+                linestyle="-" if name == OURS_NAME else "none",
+            )  # fmt: skip
         ax.set_xscale("log")
-        ax.set_xlabel("FLOP allowed, as a share")
-        ax.set_title(f"{which}: {len(lines[lines['choice'] == 'now'])} questions")
-    np.atleast_1d(axes)[0].set_ylabel("width of the interval, over that before")
-    np.atleast_1d(axes)[0].legend(fontsize=8)
-    return figure
+        ax.xaxis.set_major_locator(FixedLocator(list(OURS.values())))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("share of the allowance; rules beside 100%: all of it")
+        ax.set_title(
+            f"{which} tables: {len(lines[lines['choice'] == 'now'])} questions; bars: one standard error",
+            fontsize=8.0,
+        )
+    first.set_ylabel("width of the interval over that before")
+    first.legend(loc="upper left")
+    return where.figure
 
 
 def main() -> None:
