@@ -1,9 +1,12 @@
-"""Published figures beside ours: one small table, written as CSV and Markdown."""
+"""What the experiments share: command lines, published figures beside ours, and pieces that are kept."""
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -38,3 +41,17 @@ def write(rows: list[tuple[str, str, str, str]], folder: Path, name: str = "publ
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
     print(table.to_string(index=False))
+
+
+def kept(folder: Path | None, name: str, make: Callable[..., pd.DataFrame], *of: Any) -> pd.DataFrame:
+    """The table that `make` makes, from its piece in `folder` where there is one; None keeps nothing."""
+    piece = None if folder is None else folder / f"{name}.parquet"
+    if piece is not None and piece.exists():
+        return pd.read_parquet(piece)
+    started = time.perf_counter()
+    found = make(*of)
+    if piece is not None:
+        piece.parent.mkdir(parents=True, exist_ok=True)
+        found.to_parquet(piece)
+    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    return found

@@ -12,7 +12,7 @@ file, or into `--tables`; `--pieces` keeps what is computed in a folder, and res
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,9 +23,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import chinchilla_jax as cj
-from chinchilla_jax.plots.styles import styled
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
+from chinchilla_jax.plots.styles import BLUE, GREY, VERMILLION, styled
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from _tables import kept  # noqa: E402
+
 LEVEL = 0.8
 BANDS = ["to half a decade", "half to one", "one to two", "two and more"]
 
@@ -47,7 +51,6 @@ REAL: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 
-TRUTH = cj.ScalingLaw(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 NOISE, BUDGETS = 0.005, (1e18, 1e21)
 BEYOND = {"inside": -1.5, "largest run": 0.0, "half a decade": 0.5, "one decade": 1.0, "two decades": 2.0}
 
@@ -168,34 +171,27 @@ def plot(real_rows: pd.DataFrame, planted_rows: pd.DataFrame) -> Figure:
         (axes[1], far, of_planted, "plain held %", "planted tables"),
     ):
         places = np.arange(len(rows))[::-1]
-        ax.axvspan(100 * LEVEL - 5, 100 * LEVEL + 5, color="#dddddd", linewidth=0)
-        ax.hlines(places, rows[plain], rows["calibrated held %"], color="#999999", linewidth=0.8)
-        ax.plot(rows[plain], places, "o", color="#d55e00", markersize=4, label="plain")
-        ax.plot(rows["calibrated held %"], places, "s", color="#0072b2", markersize=4, label="calibrated")
+        ax.axvspan(
+            100 * LEVEL - 5, 100 * LEVEL + 5, color="#dddddd", linewidth=0, label="within 5 points of 80%"
+        )
+        ax.hlines(places, rows[plain], rows["calibrated held %"], color=GREY, linewidth=0.8)
+        ax.plot(rows[plain], places, "o", color=VERMILLION, markersize=4, label="plain")
+        # Open and larger: a dot of the same share shows through.
+        ax.plot(
+            rows["calibrated held %"], places, "s", color=BLUE, fillstyle="none", markersize=6,
+            label="calibrated",
+        )  # fmt: skip
         ax.set_yticks(places, names, fontsize=6.5)
         ax.set_xlim(-3, 103)
         ax.set_title(title, fontsize=8.0)
-        ax.set_xlabel("inside the 80% interval of a new run (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        ax.set_xlabel("runs inside the 80% interval of a new run (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
 def planted_tables(kind: str, runs: int, args: argparse.Namespace) -> pd.DataFrame:
     """`planted` for as many tables as asked."""
     return pd.concat(planted(kind, runs, i, args.resamples, args.seed) for i in range(args.planted))
-
-
-def _kept(folder: Path | None, name: str, make: Callable[..., pd.DataFrame], *of: Any) -> pd.DataFrame:
-    piece = None if folder is None else folder / f"{name}.parquet"
-    if piece is not None and piece.exists():
-        return pd.read_parquet(piece)
-    started = time.perf_counter()
-    found = make(*of)
-    if piece is not None:
-        piece.parent.mkdir(parents=True, exist_ok=True)
-        found.to_parquet(piece)
-    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -215,10 +211,10 @@ def main(arguments: list[str] | None = None) -> None:
     elif args.data is None:
         parser.error("give the folder of the real tables")
     names = ["llama3"] if args.smoke else list(REAL)
-    of_real = [_kept(args.pieces, each, real, each, args.data, args.resamples) for each in names]
+    of_real = [kept(args.pieces, each, real, each, args.data, args.resamples) for each in names]
     kinds = [("law holds", 24)] if args.smoke else [(kind, runs) for kind in PLANTED for runs in (24, 48)]
     of_planted = [
-        _kept(args.pieces, f"{kind} {runs}", planted_tables, kind, runs, args) for kind, runs in kinds
+        kept(args.pieces, f"{kind} {runs}", planted_tables, kind, runs, args) for kind, runs in kinds
     ]
     found = {"real": real_table(pd.concat(of_real)), "planted": planted_table(pd.concat(of_planted))}
     for name, table in found.items():

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 import chinchilla_jax as cj
+from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning.multipliers import Frontier
 
-TRUTH = cj.ScalingLaw(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 BUDGETS = (1e18, 1e21)
 MIDDLE = 10**19.5
 NOISE, BENT = 0.005, -0.03

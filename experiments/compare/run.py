@@ -8,14 +8,15 @@ between 1e18 and 1e21 FLOP. Multipliers are judged inside the runs (the geometri
 the largest run, and at 10 and 100 times its compute; bands over all budgets between 1e18 and 1e23; crossings
 where the true multipliers cross 1 in that range.
 
-Writes multipliers, bands, crossings and best (of more than two recipes) as .csv beside this file, or into
-`--tables`. `--pieces` keeps the comparisons of each row in a folder, and resumes.
+Writes multiplier, band, crossing, adjusted (over all rows at once) and best (of more than two recipes) as
+.csv beside this file, or into `--tables`. `--pieces` keeps the comparisons of each row in a folder, and
+resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from chinchilla_jax.planning.multipliers import Frontier, first_crossing, log_mu
 from chinchilla_jax.planning.recipe_tables import interval, joint_interval
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from _tables import kept  # noqa: E402
+
 PLACES = {"inside": MIDDLE, "largest run": 1e21, "10 times": 1e22, "100 times": 1e23}
 CURVE = np.log(np.geomspace(BUDGETS[0], 1e23, 41))
 LEVELS = (0.8, 0.95)
@@ -151,23 +155,15 @@ def summaries(lines: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _of_row(place: int, args: argparse.Namespace) -> pd.DataFrame:
-    """The lines of one row, from its piece where there is one."""
-    piece = None if args.pieces is None else args.pieces / f"row-{place:02d}-{args.pairs}.parquet"
-    if piece is not None and piece.exists():
-        return pd.read_parquet(piece)
-    row, started = ROWS[place], time.perf_counter()
+def of_row(place: int, args: argparse.Namespace) -> pd.DataFrame:
+    """The lines of one row."""
+    row = ROWS[place]
     lines = [line for i in range(args.pairs) for line in judge(row, i, args.seed, args.resamples)]
     multipliers = " ".join(f"{m:g}" for m in row.multipliers)
     runs = f"{row.baseline_runs} and {row.runs}" if row.baseline_runs else f"{row.runs}"
-    found = pd.DataFrame(lines).assign(
+    return pd.DataFrame(lines).assign(
         row=place, runs=runs, multipliers=multipliers, kind=row.kind, shared=row.shared
     )
-    if piece is not None:
-        args.pieces.mkdir(parents=True, exist_ok=True)
-        found.to_parquet(piece)
-    print(f"{row}: {time.perf_counter() - started:.0f} s", flush=True)
-    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -177,13 +173,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--rows", type=int, nargs="*", help="numbers of the rows to run, from 0")
     parser.add_argument("--pieces", type=Path, help="folder that keeps each row; finished rows are read")
-    parser.add_argument("--smoke", action="store_true", help="two rows of two pairs, nothing is written")
+    parser.add_argument("--smoke", action="store_true", help="three rows of two pairs, nothing is written")
     parser.add_argument("--tables", type=Path, default=HERE)
     args = parser.parse_args(arguments)
     if args.smoke:
         args.pairs, args.resamples, args.rows = 2, 50, [0, 14, 19]
     chosen = range(len(ROWS)) if args.rows is None else args.rows
-    found = summaries(pd.concat([_of_row(place, args) for place in chosen], ignore_index=True))
+    rows = [kept(args.pieces, f"row-{place:02d}-{args.pairs}", of_row, place, args) for place in chosen]
+    found = summaries(pd.concat(rows, ignore_index=True))
     for what, table in found.items():
         print(f"\n{what}\n{table.to_string(index=False, float_format=lambda value: f'{value:.3g}')}")
         if not args.smoke:
