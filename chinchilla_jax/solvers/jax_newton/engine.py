@@ -46,10 +46,8 @@ if TYPE_CHECKING:
 
 _WIDEST = 0.1  # half-width of the quadratic zone at the start, in log loss
 _MOST_WIDENING = 1e12
-_JUDGED = 2**17  # lanes
-_AHEAD = (
-    2  # calls that a device has at a time: it takes the steps of one while the host is busy with the last
-)
+# Calls that a device has at a time: it takes the steps of one while the host is busy with the last.
+_AHEAD = 2
 
 
 def fit_lanes(
@@ -88,35 +86,27 @@ def fit_lanes(
     if not count:
         return Solution.empty(0, law.size)
     found = Solution.empty(count, law.size)
-    valid = np.array([problem.design.valid for problem in problems])[condition]
-    lost = np.flatnonzero(~valid)
+    lost = np.flatnonzero(~batch.valid)
     found.put(lost, Solution.invalid(len(lost), law.size))
     # Data sets side by side: a call holds a few of them.
-    lanes = np.flatnonzero(valid)
+    lanes = np.flatnonzero(batch.valid)
     if len(problems) > 1:
         lanes = lanes[np.argsort(_turns(batch, candidates)[condition[lanes]], kind="stable")]
     platform = platform or default_platform()
-    wide = options.wide_start
+    narrowest = np.minimum(down, up) if options.wide_start else None
+    starts: Any = None if isinstance(candidates, PoolStarts) else _begun(batch, candidates, narrowest)
     limits = _limits(options, law, platform)
     shared = (problems, batch.weights, condition, batch.row, down, up, options, platform)
 
     def settle(part: NDArray[np.intp], ends: Ends) -> None:
-        for first in range(0, len(part), _JUDGED):  # of a large call, a part in memory at a time
-            some = slice(first, first + _JUDGED)
-            lanes, of_lanes = part[some], type(ends)(*(x[some] for x in ends))
-            judgement = verdicts(
-                batch[lanes], of_lanes, down[lanes], up[lanes], options.tolerance, judged=judged
-            )
-            found.put(lanes, judgement)
+        found.put(part, verdicts(batch[part], ends, down[part], up[part], options.tolerance, judged=judged))
 
     if in_one_call(platform):
         from chinchilla_jax.solvers.jax_newton.device_calls import DeviceCalls
 
         device = DeviceCalls(*shared, judged=judged)
         if isinstance(candidates, PoolStarts):
-            starts: Any = device.pooled(candidates, lambda pool: _begun_from(pool, wide))
-        else:
-            starts = _begun(batch, candidates, np.minimum(down, up) if wide else None)
+            starts = device.pooled(candidates, lambda pool: _begun_from(pool, options.wide_start))
         try:
             _by_device(device, batch, lanes, starts, limits, found, settle, on_progress)
         except Exception as error:
@@ -126,7 +116,6 @@ def fit_lanes(
     else:
         call = Calls(*shared)
         assert not isinstance(candidates, PoolStarts)
-        starts = _begun(batch, candidates, np.minimum(down, up) if wide else None)
 
         def work(part: NDArray[np.intp]) -> None:
             with float64_scope():
