@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.plots.panels import AxesLike, panels
-from chinchilla_jax.plots.styles import BLACK, BLUE, SKY, VERMILLION, styled
+from chinchilla_jax.plots.styles import counting_looks, styled
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-_COLOURS = (BLUE, SKY, BLACK, VERMILLION)
 
 
 @styled
@@ -32,15 +30,17 @@ def plot_design_costs(table: pd.DataFrame, *, target: str = "the target", ax: Ax
     where = panels(["designs"], ax, size=(5.6, 3.8))
     axes = where.axes["designs"]
     known = table[np.isfinite(table["simulated"])]
-    for i, (name, rows) in enumerate(known.groupby("design", sort=False)):
-        of = rows.sort_values("flops")
+    looks = counting_looks(list(dict.fromkeys(table["design"])))
+    for name, rows in known.groupby("design", sort=False):
+        of, look = rows.sort_values("flops"), looks[str(name)]
         axes.errorbar(
-            of["flops"], of["simulated"], yerr=of["error"], marker="o", color=_COLOURS[i % len(_COLOURS)],
-            label=str(name),
+            of["flops"], of["simulated"], yerr=of["error"], marker=look.marker, color=look.colour,
+            linestyle=look.dashes, label=str(name),
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel(quantity_label("flops"))
+    readable_axis(axes, "y")
+    axes.set_xlabel("training compute of all runs (FLOP)")
     axes.set_ylabel(f"width of {target}")
     axes.legend(loc="best")
     return where.figure

@@ -42,7 +42,7 @@ def plot_information_map(
     gain = 100 * np.maximum(table.to_numpy(np.float64), 0.0)
     drawn = axes.contourf(table.columns, table.index, gain, levels=12, cmap="Blues")
     bar = axes.figure.colorbar(drawn, ax=axes)
-    bar.set_label(f"narrower interval of {target} (%)")
+    bar.set_label(f"one run more narrows {target} by (%)")
     for left_out, face, label in ((False, BLACK, "runs"), (True, "none", "could have been left out")):
         of = runs[runs["left_out"] == left_out]
         if len(of):
