@@ -63,13 +63,13 @@ def _draw_multipliers(
     level: float,
 ) -> None:
     axes.axhline(1.0, color=GREY, linewidth=1.0, zorder=1)
+    cut = False
     for name, rows in curve.groupby("recipe", sort=False):
         look = looks[str(name)]
         flops = rows["flops"].to_numpy()
-        values = {
-            column: np.clip(rows[column].to_numpy(np.float64), 1 / _MOST, _MOST)
-            for column in ("multiplier", "low", "high", "band_low", "band_high")
-        }
+        columns = rows[["multiplier", "low", "high", "band_low", "band_high"]].astype(np.float64)
+        values = columns.clip(1 / _MOST, _MOST)
+        cut = cut or bool(((values != columns) & columns.notna()).any(axis=None))
         axes.fill_between(
             flops, values["band_low"], values["band_high"], color=look.colour, alpha=0.12, linewidth=0
         )
@@ -82,10 +82,12 @@ def _draw_multipliers(
     readable_axis(axes, "y")
     axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel(f"times the compute that {baseline} needs")
+    note = f"\ncut off beyond a factor of {_MOST:,.0f}" if cut else ""
     axes.set_title(
-        f"{100 * level:.4g}% interval and simultaneous band; dotted: end of the runs", fontsize=8.0
+        f"{100 * level:.4g}% interval and simultaneous band; dotted: end of the runs{note}", fontsize=8.0
     )
-    axes.legend(loc="best")
+    # Below: inside, it would lie on a band.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
 
 
 def _draw_losses(
