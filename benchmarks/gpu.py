@@ -17,7 +17,7 @@ file is written after every part; a table comes last. No network is needed.
     ceilings    what the device sustains: copy, float32 and float64 multiply-adds, exp and log; transfers
     achieved    a step of all places: its traffic by the compiled text, over that of a copy
     memory      peak of the device at the largest call that `rates` makes
-    too_little  fits with a device of half a gigabyte: calls are halved, and the numbers stay the same
+    too_little  fits in half a gigabyte of the device: whether smaller calls go on, with the same numbers
     study       the paper study in a process of its own, then again in the same one, and what was compiled
     profile     one trace for TensorBoard, in a folder beside the file
 """
