@@ -127,6 +127,7 @@ def bootstrap(
         read=runs.read_lines,
         goodness=goodness_of(point, runs),
         cost=runs.cost,
+        runs=runs,
     )
     dependence = None
     cautions: tuple[str, ...] = ()

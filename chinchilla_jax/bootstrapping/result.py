@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.audit import Audit
     from chinchilla_jax.bootstrapping.dependence import Dependence
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.fitting.run_off import RunOff
     from chinchilla_jax.intervals.replicates import Replicates
@@ -106,6 +107,11 @@ class BootstrapResult:
         NaN where INVALID. E is 0 where the best law has no irreducible loss (BOUNDARY).
         """
         return self.point.model.fitted(self.solution.theta, self.design)
+
+    @property
+    def runs(self) -> Runs | None:
+        """The runs that were resampled, `point.runs`; None of the fits of a study."""
+        return self.point.runs
 
     @property
     def objective_value(self) -> NDArray[np.float64]:

@@ -108,7 +108,7 @@ def fit(
             options=options,
         )
     )
-    return dataclasses.replace(found, goodness=goodness_of(found, runs))
+    return dataclasses.replace(found, goodness=goodness_of(found, runs), runs=runs)
 
 
 def ask_fit(

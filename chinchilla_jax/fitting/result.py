@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.goodness import Goodness
     from chinchilla_jax.laws import Law, Objective
 
@@ -88,6 +89,7 @@ class FitResult:
         goodness: how well the law describes the runs; None where the fit is not certified, and of the fits of
             a study.
         cost: what training costs by the runs' own FLOP (`Runs.cost`).
+        runs: what was fitted, the very `Runs` and no copy; None of the fits of a study, which has the tables.
     """
 
     law: Any
@@ -108,6 +110,7 @@ class FitResult:
     read: tuple[str, ...] = ()
     goodness: Goodness | None = None
     cost: Cost = SIX_ND
+    runs: Runs | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
