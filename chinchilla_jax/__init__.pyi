@@ -51,7 +51,6 @@ from chinchilla_jax.study import paper_study as paper_study
 from chinchilla_jax.study.export import to_arviz as to_arviz
 
 from . import laws as laws
-from . import planning as decide
 from . import plots as plots
 
 __version__: str

@@ -14,7 +14,8 @@ from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 from chinchilla_jax.cli.parameter_table import print_parameters
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.report.answer import answer, plain_text
+from chinchilla_jax.report.answer import answer
+from chinchilla_jax.report.content import plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.solvers.counted import counted_lanes, counted_rows
 from chinchilla_jax.study import StudySpec

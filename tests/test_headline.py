@@ -12,7 +12,8 @@ from chinchilla_jax import planning
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.plots import planning as figures
-from chinchilla_jax.report.answer import answer, plain_text
+from chinchilla_jax.report.answer import answer
+from chinchilla_jax.report.content import plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.study import StudySpec
 

@@ -16,7 +16,8 @@ from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.cli import main
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report import remake, render, write_report
-from chinchilla_jax.report.answer import Linked, answer, in_words, mildest_condition, plain_text
+from chinchilla_jax.report.answer import answer, in_words, mildest_condition
+from chinchilla_jax.report.content import Linked, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
 from chinchilla_jax.study import study_status
@@ -284,7 +285,7 @@ def test_a_page_that_cannot_be_written_is_no_success(small_study, tmp_path, monk
     assert not page.exists() and "pip install jinja2" in notes[0]
     assert study_status(study.path).lacking == ("report.html",)
     monkeypatch.undo()
-    monkeypatch.setattr("chinchilla_jax.report.page.answer", lambda facts: 1 / 0)
+    monkeypatch.setattr("chinchilla_jax.report.study_page.answer", lambda facts: 1 / 0)
     with pytest.raises(cj.ChinchillaError, match=r"ZeroDivisionError.*tables and figures are complete"):
         remake(study, Progress())
 

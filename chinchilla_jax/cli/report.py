@@ -26,7 +26,8 @@ def report_command(study: str, out: str | None) -> None:
     from chinchilla_jax import open_study
     from chinchilla_jax._util.directories import LocalDirectory, open_file
     from chinchilla_jax.report import remake, write_report
-    from chinchilla_jax.report.answer import answer, plain_text
+    from chinchilla_jax.report.answer import answer
+    from chinchilla_jax.report.content import plain_text
     from chinchilla_jax.report.facts import Facts
     from chinchilla_jax.study.derived import PAGE
 

@@ -66,8 +66,17 @@ def is_countable(params: NDArray[np.float64], tokens: NDArray[np.float64]) -> bo
 
 def largest_compute(runs: Counts, cost: Cost = SIX_ND) -> float | None:
     """Compute (FLOP) of the largest run by this cost; None where a count is not positive and finite."""
+    spanned = compute_range(runs, cost)
+    return None if spanned is None else spanned[1]
+
+
+def compute_range(runs: Counts, cost: Cost = SIX_ND) -> tuple[float, float] | None:
+    """Compute (FLOP) of the smallest and of the largest run; None where `largest_compute` is."""
     params, tokens = np.asarray(runs.params), np.asarray(runs.tokens)
-    return float(cost.flops(params, tokens).max()) if is_countable(params, tokens) else None
+    if not is_countable(params, tokens):
+        return None
+    flops = cost.flops(params, tokens)
+    return float(flops.min()), float(flops.max())
 
 
 def times_beyond(flops: float, largest: float | None) -> str:

@@ -167,6 +167,12 @@ def sweep_of(family: str) -> SweepAxis:
     return SWEEPS[family]
 
 
+def title_of(family: str) -> str:
+    """The title of a family of perturbation, known or not, with a capital letter."""
+    title = SWEEPS[family].title if family in SWEEPS else family
+    return title[:1].upper() + title[1:]
+
+
 def spread(sweep: SweepAxis, values: ArrayLike, n: int) -> list[float]:
     """Up to n of the sizes, ascending: the ends, the neutral one, and others evenly by rank."""
     distinct = np.unique(np.asarray(values, dtype=np.float64))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
 from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescription_doubt
 from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.report.content import Linked, Sentence
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.tables import condition_anchors
@@ -23,26 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
-class Linked:
-    """A number with the anchor of its table or row, and a text shown on hovering."""
-
-    text: str
-    anchor: str
-    title: str = ""
-
-
-Sentence: TypeAlias = Sequence[str | Linked]
-
-
 def answer(facts: Facts) -> list[Sentence]:
     """Three sentences: the prescription, how far miscounting moves it, and the evidence for both."""
     return [_prescription(facts), _movement(facts), _evidence(facts)]
-
-
-def plain_text(sentence: Sentence) -> str:
-    """A sentence without its links."""
-    return "".join(part if isinstance(part, str) else part.text for part in sentence)
 
 
 def _prescription(facts: Facts) -> Sentence:

@@ -16,28 +16,29 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, QUANTITIES
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.plots.sweeps import SWEEPS, title_of
+from chinchilla_jax.report.content import Explorer
 from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import shown
 
 
-def unperturbed_explorer(facts: Facts) -> dict[str, Any] | None:
-    """The unperturbed conditions, each to be shown or hidden; None if no condition has a band."""
+def unperturbed_explorer(facts: Facts) -> list[Explorer]:
+    """The unperturbed conditions, each to be shown or hidden; empty if no condition has a band."""
     series = []
     for row in facts.countings.itertuples():
         name = str(row.counting)
         series.append(_condition(facts, COUNTING_NAMES.get(name, name), str(row.condition)))
-    return _explorer(facts, "unperturbed", series)
+    return _explorer(facts, "unperturbed", "the unperturbed runs", series)
 
 
-def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
-    """One family by size, with the unperturbed curve first; None if there is nothing to show."""
+def family_explorer(facts: Facts, family: str) -> list[Explorer]:
+    """One family by size, with the unperturbed curve first; empty if there is nothing to show."""
     sweep = SWEEPS.get(family)
     members = (facts.conditions["family"] == family).to_numpy()
     values = facts.conditions["value"].to_numpy(np.float64)
     sizes = np.unique(values[members & np.isfinite(values)]).tolist()
     if not sizes:
-        return None
+        return []
     series = []
     for size in sizes:
         label = f"{sweep.symbol} = {sweep.text(size)}{sweep.suffix}" if sweep else shown(size)
@@ -49,22 +50,26 @@ def family_explorer(facts: Facts, family: str) -> dict[str, Any] | None:
     # One step from the neutral size, whose curve would coincide with the unperturbed one.
     nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - neutral))
     start = min(nearest + 1, len(sizes) - 1)
-    return _explorer(facts, family, series, reference=reference, start=start)
+    return _explorer(facts, family, title_of(family), series, reference=reference, start=start)
 
 
-def _explorer(facts: Facts, name: str, series: list[dict[str, Any]], **more: Any) -> dict[str, Any] | None:
+def _explorer(
+    facts: Facts, name: str, title: str, series: list[dict[str, Any]], **more: Any
+) -> list[Explorer]:
     curves = [view[HEADLINE] for each in series for view in each["views"]]
     if not any(value is not None for curve in curves for value in curve):
-        return None
-    return {
+        return []
+    data = {
         "id": name,
         "flops": [float(f"{value:.5g}") for value in facts.budgets],
+        "range": facts.range,
         "start_budget": facts.budgets.tolist().index(facts.budget),
         "rule_of_thumb": RULE_OF_THUMB,
         "views": [view.name for view in facts.views],
         "series": series,
         **more,
     }
+    return [Explorer(title, data)]
 
 
 def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.perturbations import documented_sizes
-from chinchilla_jax.planning.plausibility import largest_compute
+from chinchilla_jax.planning.plausibility import compute_range
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
@@ -153,9 +153,14 @@ class Facts:
         return float(self.budgets[np.argmin(distance)])
 
     @functools.cached_property
+    def range(self) -> tuple[float, float] | None:
+        """6 N D of the smallest and of the largest run (FLOP); None where the runs are not known."""
+        return None if self.runs is None else compute_range(self.runs)
+
+    @property
     def largest(self) -> float | None:
         """6 N D of the largest run (FLOP); None where the runs are not known."""
-        return None if self.runs is None else largest_compute(self.runs)
+        return None if self.range is None else self.range[1]
 
     @functools.cached_property
     def families(self) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import struct
+from collections.abc import Sequence
 
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import Composition
-from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.plots.sweeps import title_of
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.study.derived import FIGURES
 
@@ -134,7 +135,6 @@ def _of_pair(name: str, facts: Facts) -> str:
 
 def _of_family(prefix: str, family: str, facts: Facts) -> str:
     members = facts.conditions.loc[facts.conditions["family"] == family]
-    title = SWEEPS[family].title if family in SWEEPS else family
     over = " Repeats of a size are summarised by their median." if members["repeat"].max() > 0 else ""
     behind = _behind(facts, facts.n_fits(members["condition"]))
     what = (
@@ -143,7 +143,7 @@ def _of_family(prefix: str, family: str, facts: Facts) -> str:
         else "compute-optimal tokens per parameter against training compute, medians of the "
         "resamples, as in the published figures, coloured by size and"
     )
-    return f"{title[:1].upper()}{title[1:]}: {what} {behind}.{over}"
+    return f"{title_of(family)}: {what} {behind}.{over}"
 
 
 def _behind(facts: Facts, n_fits: int) -> str:
@@ -163,3 +163,8 @@ def section_of(figure: PageFigure, facts: Facts) -> str:
         if name.startswith(prefix) and name.removeprefix(prefix) in facts.families:
             return name.removeprefix(prefix)
     return "others"
+
+
+def ratios_first(figures: Sequence[PageFigure]) -> list[PageFigure]:
+    """The prescriptions first, which readers look for."""
+    return sorted(figures, key=lambda figure: not figure.name.startswith(_RATIOS.rstrip("_")))

@@ -1,27 +1,26 @@
-"""report.html: one self-contained file, made from a finished study directory alone."""
+"""Pages as self-contained files, and report.html, made from a finished study directory alone."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_file
 from chinchilla_jax._util.part_files import checksum
-from chinchilla_jax._util.text import duration_text, size_text, visible
-from chinchilla_jax.plots.sweeps import SWEEPS
-from chinchilla_jax.report import curves, tables
-from chinchilla_jax.report.answer import answer, key_figures, plain_text
+from chinchilla_jax._util.text import visible
 from chinchilla_jax.report.facts import Facts
-from chinchilla_jax.report.figures import page_figures, section_of
-from chinchilla_jax.study import Study, StudySpec
-from chinchilla_jax.study.derived import PAGE, Derived, Page, look, write_derived
+from chinchilla_jax.report.study_page import study_page
+from chinchilla_jax.study import Study
+from chinchilla_jax.study.derived import PAGE, Derived, look, write_derived
+from chinchilla_jax.study.derived import Page as PageRecord
 from chinchilla_jax.study.environment import drawn_by
-from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
+
+if TYPE_CHECKING:
+    from chinchilla_jax.report.content import Page
 
 
 def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path | str:
@@ -63,7 +62,7 @@ def write_page(study: Study, now: Derived) -> Path | str:
     directory = study.directory
     content = _encoded(_rendered(Facts(study, now), ""))
     directory.write(PAGE, content, checked_later=True)
-    write_derived(directory, now.figures, Page(now.page_inputs, drawn_by(), checksum(content)))
+    write_derived(directory, now.figures, PageRecord(now.page_inputs, drawn_by(), checksum(content)))
     return directory.path / PAGE if isinstance(directory, LocalDirectory) else directory.at(PAGE)
 
 
@@ -99,15 +98,14 @@ def render(study: Study, base: str = "") -> str:
 
 
 def _rendered(facts: Facts, base: str) -> str:
-    return fill("page.html", _context(facts), base)
+    return html(study_page(facts), base)
 
 
-def fill(template: str, context: Mapping[str, Any], base: str = "") -> str:
-    """A page of this room's look, from one of its templates.
+def html(page: Page, base: str = "") -> str:
+    """A page as the text of one self-contained file.
 
     Args:
-        template: a file of the assets.
-        context: what it shows.
+        page: what it shows.
         base: as in `render`.
 
     Raises:
@@ -118,7 +116,7 @@ def fill(template: str, context: Mapping[str, Any], base: str = "") -> str:
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
     own = {"css": _asset("page.css"), "js": _asset("page.js"), "base": base}
-    return str(_environment().get_template(template).render(context, **own))
+    return str(_environment().get_template("page.html").render(page=page, **own))
 
 
 @functools.cache
@@ -160,72 +158,3 @@ def _way(directory: Directory, start: Directory) -> str:
 
 def _uri(directory: LocalDirectory) -> str:
     return directory.path.resolve().as_uri()
-
-
-def _context(facts: Facts) -> dict[str, Any]:
-    study = facts.study
-    figures = page_figures(facts)
-    placed: dict[str, list[Any]] = {}
-    for figure in figures.values():
-        placed.setdefault(section_of(figure, facts), []).append(figure)
-    sentences = answer(facts)
-    trends = tables.trends(facts) if facts.families else None
-    return {
-        "title": f"Scaling law of {study.spec.data}",
-        "description": plain_text(sentences[0]),
-        "answer": sentences,
-        "key_figures": key_figures(facts),
-        "facts": facts,
-        "info": study.info,
-        "spec": study.spec,
-        "objective": _objective(study.spec),
-        "wall_time": duration_text(float(study.info["wall_time"] or 0.0)),
-        "peak_memory": size_text(study.info["peak_memory"]) if study.info.get("peak_memory") else "",
-        "n_runs": int(facts.conditions["n_runs"].max()),
-        "statuses": tables.statuses(facts),
-        "failures": tables.failures(facts),
-        "at_budget": tables.at_budget(facts),
-        "unperturbed": {
-            "figures": _in_order(placed.get("unperturbed", [])),
-            "explorer": curves.unperturbed_explorer(facts),
-            "tables": [
-                tables.unperturbed_params(facts),
-                tables.unperturbed_ratios(facts),
-                # A slope needs two budgets.
-                *([tables.slopes(facts)] if len(set(study.spec.flops)) > 1 else []),
-            ],
-        }
-        if len(facts.countings)
-        else None,
-        "perturbations": placed.get("perturbations", []),
-        "families": [_family(facts, family, placed.get(family, [])) for family in facts.families],
-        "trends": trends if trends is not None and trends.rows else None,
-        "other_figures": placed.get("others", []),
-        "other_tables": tables.other_tables(facts),
-        "command": study_command(study.spec),
-        "spec_toml": spec_toml(study.spec),
-    }
-
-
-def _family(facts: Facts, family: str, figures: list[Any]) -> dict[str, Any]:
-    return {
-        "id": family,
-        "title": SWEEPS[family].title if family in SWEEPS else family,
-        "figures": _in_order(figures),
-        "explorer": curves.family_explorer(facts, family),
-        "tables": [tables.family_ratios(facts, family), tables.family_params(facts, family)],
-    }
-
-
-def _objective(spec: StudySpec) -> str:
-    """The objective with its numbers, and the other objectives of the point fits."""
-    numbers = [
-        f"{name} {value:g}" for name in ("delta", "penalty") if (value := getattr(spec, name)) is not None
-    ]
-    others = [each.name for each in spec.point_estimators if each.name != spec.objective]
-    return ", ".join([spec.objective, *numbers, *(f"point fits also by {name}" for name in others)])
-
-
-def _in_order(figures: list[Any]) -> list[Any]:
-    """The prescriptions first, which readers look for."""
-    return sorted(figures, key=lambda figure: not figure.name.startswith("tokens_per_param"))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.directories import open_file
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.plots.planning import plot_recipes
 from chinchilla_jax.plots.save import figure_files
+from chinchilla_jax.report.content import Page, Section
 from chinchilla_jax.report.figures import inline_figure
-from chinchilla_jax.report.page import fill, write_text
+from chinchilla_jax.report.page import html, write_text
 from chinchilla_jax.report.tables import page_table
 from chinchilla_jax.study.environment import drawn_by
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import Comparison
+    from chinchilla_jax.report.figures import PageFigure
     from chinchilla_jax.report.tables import PageTable
 
 _PICTURE = "recipes"
@@ -49,45 +51,51 @@ def render_comparison(found: Comparison) -> str:
     counted = int(found.laws.counted.sum())
     interval = f"{found.level:.0%} percentile interval over {counted:,} resamples"
     sections = [
-        _section("multipliers", "Compute multipliers", [_multipliers(found, interval), _losses(found)])
-        | {"figures": [_picture(found, interval)]},
-        _section("crossings", "Where they cross", [_crossings(found)]),
+        Section(
+            id="answer",
+            title="Answer",
+            paragraphs=[[f"{line}."] for line in found.sentences],
+            notes=[[f"Warning: {line}."] for line in found.warnings],
+        ),
+        Section(
+            id="multipliers",
+            title="Compute multipliers",
+            figures=[_picture(found, interval)],
+            tables=[_multipliers(found, interval), _losses(found)],
+        ),
+        Section(id="crossings", title="Where they cross", tables=[_crossings(found)]),
     ]
     if several:
-        sections.append(_section("ranking", "Which is best", _ranking(found)))
+        sections.append(Section(id="ranking", title="Which is best", tables=_ranking(found)))
     if found.places is not None:
-        sections.append(_section("places", "At fixed runs", [_places(found)]))
-    sections.append(_section("parameters", "Parameters", _parameters(found)))
-    sections.append(_section("curve", "The whole curve", [_curve(found)]))
-    budgets = "6 N D" if found.along_6nd else "the FLOP of the tables"
-    shared = found.laws.shared
-    return fill(
-        "recipes.html",
-        {
-            "title": f"{list_text(names[1:])} against {found.baseline}",
-            "description": found.sentences[0],
-            "about": f"{len(names)} recipes, {counted:,} resamples of each",
-            "version": drawn_by()["chinchilla_jax"],
-            "answer": found.sentences,
-            "warnings": found.warnings,
-            "sections": sections,
-            "recipes": _recipes(found),
-            "run": [
-                ("Baseline", found.baseline),
-                ("Compute", budgets),
-                ("Resampling", found.laws.pairing),
-                ("In common", "nothing" if shared is None else f"parameters: {shared}"),
-                ("Intervals", interval),
-            ],
-        },
+        sections.append(Section(id="places", title="At fixed runs", tables=[_places(found)]))
+    sections += [
+        Section(id="parameters", title="Parameters", tables=_parameters(found)),
+        Section(id="curve", title="The whole curve", tables=[_curve(found)]),
+        Section(id="run", title="What was compared", terms=_terms(found, interval), tables=[_recipes(found)]),
+    ]
+    page = Page(
+        title=f"{list_text(names[1:])} against {found.baseline}",
+        about=f"{len(names)} recipes, {counted:,} resamples of each, chinchilla_jax "
+        f"{drawn_by()['chinchilla_jax']}",
+        description=found.sentences[0],
+        sections=sections,
     )
+    return html(page)
 
 
-def _section(id: str, title: str, tables: list[PageTable]) -> dict[str, Any]:
-    return {"id": id, "title": title, "figures": [], "tables": tables}
+def _terms(found: Comparison, interval: str) -> list[tuple[str, str]]:
+    shared = found.laws.shared
+    return [
+        ("Baseline", found.baseline),
+        ("Compute", "6 N D" if found.along_6nd else "the FLOP of the tables"),
+        ("Resampling", found.laws.pairing),
+        ("In common", "nothing" if shared is None else f"parameters: {shared}"),
+        ("Intervals", interval),
+    ]
 
 
-def _picture(found: Comparison, interval: str) -> Any:
+def _picture(found: Comparison, interval: str) -> PageFigure:
     drawn = plot_recipes(found.curve, found.losses, found.counted_runs, level=found.level)
     ((_, content),) = figure_files([(_PICTURE, drawn)], dpi=150, formats=("png",))
     return inline_figure(
