@@ -581,8 +581,8 @@ def test_bootstrap_as_text(monkeypatch):
         "params standard: 240 runs",
         "20 resamples, huber: 20 CONVERGED",
         "90% Gaussian",
-        "1e+20",
-        "1e+26",
+        "1e20",
+        "1e26",
     ):
         assert part in text
 

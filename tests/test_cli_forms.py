@@ -90,7 +90,7 @@ def test_objectives(tmp_path):
     expected = cj.fit(runs, "equal_exponents", weights=table["trust"], delta=1e-3)
     assert rows[0]["estimate"] == pytest.approx(expected.parameters["E"], rel=1e-9)
     text = done(*arguments)
-    assert "tokens per parameter at 1e+22 FLOP" in text and "CONVERGED" in text
+    assert "tokens per parameter at 1e22 FLOP" in text and "CONVERGED" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -88,7 +88,7 @@ def test_models_known_and_a_user_s_own(tmp_path):
             "--flops, --params and --tokens cannot be combined",
         ),
         (("--flops", "1e24", "--loss", "2"), "--flops and --loss cannot be combined"),
-        (("--flops", "1e10", "--params", "1e10"), "is too large: 1e+10 FLOP pay for 0.17 tokens"),
+        (("--flops", "1e10", "--params", "1e10"), "is too large: 1e10 FLOP pay for 0.17 tokens"),
         (("--loss", "1.2"), "cannot be reached"),
         (("--gpus", "8", "--device", "h100"), "--hours is missing"),
         (("--gpus", "8", "--hours", "1", "--device", "gtx"), "unknown device"),

@@ -67,7 +67,7 @@ def test_a_bad_run_is_found_and_said():
     # Huber's objective bounds what a bad run does; squared error does not.
     loud = influence(planted(off=0.4), flops=BUDGET, objective="squared")
     assert loud.most_influential(1)["row"].item() == "index 7"
-    assert loud.sentence.startswith("without index 7, tokens per parameter at 1e+21 FLOP are ")
+    assert loud.sentence.startswith("without index 7, tokens per parameter at 1e21 FLOP are ")
     assert "this run alone makes" in loud.sentence
     quiet = influence(planted(off=0.0), flops=BUDGET, delta=DELTA)
     assert quiet.sentence.endswith("the most that any run moves them")

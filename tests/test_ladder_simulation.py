@@ -166,6 +166,6 @@ def test_on_the_command_line(tmp_path):
     for row in found["summary"]:
         assert row["median"] == expected.loc[row["quantity"], "median"]
     assert found["n_counted"] == int(expected["n"].iloc[0])
-    assert "at 1e+20 FLOP" in done(*asked, "--flops", "1e20")
+    assert "at 1e20 FLOP" in done(*asked, "--flops", "1e20")
     assert "'--flops': '-1' is not a positive number" in refused(*asked, "--flops", "-1")
     assert "did you mean 'normal'" in refused(*asked, "--noise", "norml")

@@ -189,7 +189,7 @@ def test_minima_outside_the_grid_are_marked(tmp_path):
         )
     )
     text = " ".join(done("isoflop", str(path), "--resamples", "20", "--flops", "1e21").split())
-    assert "in the power law for want of two others: 1e+18, 1e+19, 1e+20 FLOP" in text
+    assert "in the power law for want of two others: 1e18, 1e19, 1e20 FLOP" in text
 
 
 def test_a_budget_without_a_minimum_is_not_called_outside():

@@ -150,7 +150,7 @@ def test_the_table_says_what_was_planted(compared):
     assert (curve["band_high"] >= curve["high"]).all()
     place = compared.places.iloc[0]
     assert place["same_ratio_low"] < SAVED < place["same_ratio_high"]
-    assert "new at 1e+20 FLOP: better than old" in compared.sentences[0]
+    assert "new at 1e20 FLOP: better than old" in compared.sentences[0]
 
 
 def test_the_baseline_turns_multipliers_round(compared):

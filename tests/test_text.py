@@ -15,6 +15,7 @@ from chinchilla_jax._util.labels import (
 from chinchilla_jax._util.text import (
     count_text,
     duration_text,
+    flops_text,
     list_text,
     number_text,
     plain_number,
@@ -63,8 +64,10 @@ def test_numbers_are_rounded_to_the_digits_asked_for():
 
 def test_numbers_of_a_terminal_are_plain():
     values = (1234567, 5.76e23, -0.5, math.nan, math.inf)
-    assert [plain_number(value) for value in values] == ["1,234,567", "5.76e+23", "-0.5", "-", "inf"]
+    assert [plain_number(value) for value in values] == ["1,234,567", "5.76e23", "-0.5", "-", "inf"]
     assert plain_number(1.23456789, 3) == "1.23"
+    assert [flops_text(value) for value in (5.76e23, 1e21, 3.16228e18)] == ["5.76e23", "1e21", "3.16e18"]
+    assert plain_number(2.5e-07) == "2.5e-7"
 
 
 def test_counts_and_lists():
@@ -98,8 +101,8 @@ def test_every_quantity_of_the_tables_has_a_label():
 def test_values_of_quantities_are_read_at_a_glance():
     assert [
         scaled_number(value) for value in (124e6, 97.1792e9, 999.96e9, 1.71505e12, 9e15, 512.0, 5.46e5)
-    ] == [*("124M", "97.18B", "1T", "1.715T", "9e+15", "512", "546K")]
+    ] == [*("124M", "97.18B", "1T", "1.715T", "9e15", "512", "546K")]
     assert quantity_text("params", 7e10) == "70B"
     assert quantity_text("tokens", math.inf) == "inf"
-    assert quantity_text("flops", 1.05e24) == "1.05e+24"
+    assert quantity_text("flops", 1.05e24) == "1.05e24"
     assert quantity_text("saving", 0.17412) == "17.41"

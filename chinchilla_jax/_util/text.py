@@ -1,7 +1,8 @@
 """Numbers, counts, durations and sizes as text for a reader.
 
-`number_text` is typeset (a true minus, superscripts, an infinity sign) for figures and pages; `plain_number`
-is ASCII for terminals. Text for a machine (JSON, CSV) is not formatted here.
+`number_text` is typeset (a true minus, superscripts, an infinity sign) for figures and pages;
+`plain_number` is ASCII for terminals. Parameters and tokens are "73.2B" by `scaled_number`, FLOP "5.76e23"
+by `flops_text`. Text for a machine (JSON, CSV) is not formatted here.
 """
 
 from __future__ import annotations
@@ -47,7 +48,18 @@ def plain_number(value: Any, digits: int = 6) -> str:
     """A number for a terminal: `digits` significant digits; int with commas; NaN as a dash."""
     if isinstance(value, int):
         return f"{value:,}"
-    return "-" if math.isnan(value) else f"{value:.{digits}g}"
+    return "-" if math.isnan(value) else _short_exponent(f"{value:.{digits}g}")
+
+
+def flops_text(value: float, digits: int = 3) -> str:
+    """An amount of compute as the field writes it, without its unit: "5.76e23", "1e21"."""
+    return plain_number(float(value), digits)
+
+
+def _short_exponent(text: str) -> str:
+    """A number of Python's without what its exponent does not need: "5.76e23" for "5.76e+23"."""
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -73,7 +85,10 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def scaled_number(value: float, digits: int = 4) -> str:
-    """A number of parameters or tokens for a terminal: "546K", "97.18B", "1.7T"; others by `plain_number`."""
+    """A number of parameters or tokens where people read it: "546K", "97.18B", "1.7T".
+
+    Those under a thousand, and from 1e15 on, are as by `plain_number`.
+    """
     rounded = float(f"{value:.{digits}g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if size <= rounded < 1e15:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.analysis.ratio_curves import log_ratios, ratio_slopes
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
@@ -173,7 +174,8 @@ class RatioLeavesInterval(Criterion):
         low, high = np.exp(self.interval)
         estimate = float(self.none.point.law.tokens_per_param(flops))
         return (
-            f"the median tokens per parameter at {flops:.4g} FLOP leave {low:.3g} to {high:.3g}, their "
+            f"the median tokens per parameter at {flops_text(flops, 4)} FLOP leave {low:.3g} to {high:.3g}, "
+            "their "
             f"{100 * level:g}% interval without any miscount (median of the resamples "
             f"{math.exp(self.median):.3g}; the estimate of fit and plan is {estimate:.3g})"
         )

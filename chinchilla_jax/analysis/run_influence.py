@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.datasets.load import as_runs
@@ -253,8 +254,8 @@ def _sentence(
         return "the law has no compute-optimal tokens per parameter, which the runs could move"
     most = int(np.nanargmax(np.abs(change)))
     said = (
-        f"without {names[most]}, tokens per parameter at {budget:.3g} FLOP are {ratios[most]:.3g} and not "
-        f"{ratio:.3g} ({math.expm1(change[most]):+.1%}"
+        f"without {names[most]}, tokens per parameter at {flops_text(budget)} FLOP are {ratios[most]:.3g} "
+        f"and not {ratio:.3g} ({math.expm1(change[most]):+.1%}"
     )
     said += f", {abs(change[most]) / error:.2g} of the standard error)" if error > 0 else ")"
     share = (change[most] - np.nanmean(change)) ** 2 / np.nansum((change - np.nanmean(change)) ** 2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.labels import percent_text, quantity_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options
@@ -205,7 +206,7 @@ def _print_optima(optima: pd.DataFrame) -> None:
     output.echo()
     of_all = quantity_text("params", float(optima["of_all"].iloc[0]))
     budget = float(optima["flops"].iloc[0])
-    output.echo(f"compute-optimal parameters at {budget:.3g} FLOP, which all runs put at {of_all}")
+    output.echo(f"compute-optimal parameters at {flops_text(budget)} FLOP, which all runs put at {of_all}")
     rows = [
         [row[0], *(quantity_text("params", float(value)) for value in row[1:])]
         for row in output.rows(optima, ["window", "params", "low", "high"])

@@ -9,6 +9,7 @@ import click
 
 from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.limits import CONDITIONS
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
 from chinchilla_jax.cli.options import level_option, out_option, output_options, resamples_option, seed_option
@@ -143,7 +144,7 @@ def breakdown_command(
     for criterion, meaning in found.attrs["criteria"].items():
         output.print_field(criterion, meaning, indent=23)
     if far:
-        output.print_field("budget", f"{found.attrs['flops']:.4g} FLOP is {far}", indent=23)
+        output.print_field("budget", f"{flops_text(found.attrs['flops'], 4)} FLOP is {far}", indent=23)
     own = "" if runs.name == "chinchilla" else "; nothing is documented about this table"
     output.print_field(
         "documented",

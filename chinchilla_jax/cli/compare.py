@@ -10,7 +10,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.labels import kind_text
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import law_options, objective_options
 from chinchilla_jax.cli.options import (
@@ -256,13 +256,15 @@ def _print_crossings(found: Comparison) -> None:
     for row in found.crossings.to_dict("records"):
         if row["share"] < (1 - found.level) / 2 and row["flops"] != row["flops"]:
             continue
-        at = f"{row['flops']:.3g} FLOP" if row["flops"] == row["flops"] else "no budget of the estimate"
+        known = row["flops"] == row["flops"]
+        at = f"{flops_text(row['flops'])} FLOP" if known else "no budget of the estimate"
         output.echo()
         low, high = found.curve["flops"].min(), found.curve["flops"].max()
         output.print_paragraph(
             f"{row['recipe']} and {found.baseline} cross at {at}; of the resamples, {row['share']:.0%} cross "
-            f"between {low:.3g} and {high:.3g} FLOP, {found.level:.0%} of these for the first time from "
-            f"{row['low']:.3g} to {row['high']:.3g}{'; ' if row['doubt'] else ''}{row['doubt']}"
+            f"between {flops_text(low)} and {flops_text(high)} FLOP, {found.level:.0%} of these for the "
+            f"first time from {flops_text(row['low'])} to {flops_text(row['high'])}"
+            f"{'; ' if row['doubt'] else ''}{row['doubt']}"
         )
 
 
@@ -291,9 +293,9 @@ def _print_ranking(ranking: pd.DataFrame, leads: pd.DataFrame) -> None:
     output.print_table(header, rows, keys=2, digits=4)
     for row in leads.to_dict("records"):
         output.print_paragraph(
-            f"at {row['flops']:.3g} FLOP {row['best']} leads {row['second']} by {row['lead']:.3g} times the "
-            "compute, "
-            f"{row['corrected']:.3g} less what choosing the best adds ({row['low']:.3g} to {row['high']:.3g})"
+            f"at {flops_text(row['flops'])} FLOP {row['best']} leads {row['second']} by {row['lead']:.3g} "
+            f"times the compute, {row['corrected']:.3g} less what choosing the best adds ({row['low']:.3g} "
+            f"to {row['high']:.3g})"
         )
 
 

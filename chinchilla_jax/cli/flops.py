@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.options import Decorator, figures_option, output_options
 
@@ -125,7 +126,8 @@ def _one(dimensions: dict[str, Any], rule: str, seq_len: int, as_json: bool) -> 
     output.print_table(("forward", "FLOP per token", "share"), rows)
     output.echo()
     six_n = FLOPS_PER_PARAM_TOKEN * n
-    output.echo(f"training     {fields['training_flops_per_token']:.6g} FLOP per token, 6 N is {six_n:.6g}")
+    per_token = flops_text(fields["training_flops_per_token"], 6)
+    output.echo(f"training     {per_token} FLOP per token, 6 N is {flops_text(six_n, 6)}")
     output.echo(
         f"ratio        {fields['ratio']:.4f}; without embedding and logits {fields['ratio_layers']:.4f}"
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.labels import kind_text, quantity_text
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
 
@@ -105,7 +105,7 @@ def print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], runs: Runs) 
     )
     for c in flops:
         if doubt := compute_doubt(c, largest):
-            output.echo(f"{c:.3g} FLOP: {doubt}")
+            output.echo(f"{flops_text(c)} FLOP: {doubt}")
     output.echo()
     output.print_table(["form", "scale %", "R2"], ([fit.model.name, *_goodness(fit)] for fit in fits))
 

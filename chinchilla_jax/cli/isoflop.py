@@ -9,6 +9,7 @@ import click
 
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS, kind_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, newton_options
@@ -225,5 +226,5 @@ def _remarks(minima: pd.DataFrame) -> list[str]:
         (minima["params"].isna(), "no minimum, so not in the power law"),
     ):
         if which.any():
-            found.append(f"{what}: {', '.join(f'{flops:g}' for flops in minima.loc[which, 'flops'])} FLOP")
+            found.append(f"{what}: {', '.join(map(flops_text, minima.loc[which, 'flops']))} FLOP")
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -205,7 +206,7 @@ def _print_ratios(found: pd.DataFrame, runs: Runs) -> None:
     for budget, group in found[found["quantity"] == _RATIO].groupby("flops", sort=False):
         output.echo()
         far = compute_doubt(float(budget), largest)
-        output.echo(f"tokens per parameter at {budget:.3g} FLOP{f' ({far})' if far else ''}")
+        output.echo(f"tokens per parameter at {flops_text(budget)} FLOP{f' ({far})' if far else ''}")
         known = [tuple(map(known_ratio, row)) for row in output.rows(group, INTERVAL_COLUMNS)]
         doubts = [
             _missing(status, row[0]) or ratio_doubt(*row)

@@ -10,7 +10,7 @@ import click
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
 from chinchilla_jax.cli.options import bundle, figures_option, output_options
@@ -185,7 +185,8 @@ def _fixed_run(
     if other < 1:
         left = "tokens" if known == "params" else "parameters"
         raise UsageError(
-            f"--{known} {given[known]:g} is too large: {given['flops']:g} FLOP pay for {other:.2g} {left}"
+            f"--{known} {given[known]:g} is too large: {flops_text(given['flops'], 6)} FLOP pay for "
+            f"{other:.2g} {left}"
         )
     chosen = (given["params"], other) if known == "params" else (other, given["tokens"])
     return {"flops": given["flops"]}, chosen
@@ -247,8 +248,8 @@ def _print(
     if hardware:
         output.echo(
             f"{hardware['gpus']:g} x {hardware['device']} for {hardware['hours']:g} hours at "
-            f"{hardware['mfu']:.0%} of {hardware['peak_flops']:.4g} FLOP/s ({hardware['precision']}): "
-            f"{hardware['flops']:.4g} FLOP"
+            f"{hardware['mfu']:.0%} of {flops_text(hardware['peak_flops'], 4)} FLOP/s "
+            f"({hardware['precision']}): {flops_text(hardware['flops'], 4)} FLOP"
         )
         output.echo(f"peak rate: {hardware['peak_source']} (checked: {hardware['peak_checked']})")
         output.echo()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chinchilla_jax._util.labels import percent_text
-from chinchilla_jax._util.text import count_text
+from chinchilla_jax._util.text import count_text, flops_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import Decorator, figures_option, level_option, output_options, seed_option
 
@@ -148,7 +148,7 @@ def simulate_command(
         f"of factor {factor:g}; "
         f"{counted:,} with every fit certified"
     )
-    at = "the budget after the last one" if flops is None else f"{flops:g} FLOP"
+    at = "the budget after the last one" if flops is None else f"{flops_text(flops, 6)} FLOP"
     output.echo(f"at {at}: error of the optimal size, compute it wastes, error of its")
     output.echo(
         f"predicted loss, and errors of the exponents; {percent_text(level)} interval over the repetitions"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.fitting.automatic_delta import largest_scale
 from chinchilla_jax.fitting.identifiability import (
     Rival,
@@ -158,7 +159,7 @@ def _carried(
         moves = (
             ""
             if math.isnan(moved)
-            else f", 1% of loss there changes tokens per parameter at {errors.budget:.2g} FLOP "
+            else f", 1% of loss there changes tokens per parameter at {flops_text(errors.budget, 2)} FLOP "
             f"{moved:.3g} times"
         )
         found.append(
@@ -169,8 +170,8 @@ def _carried(
     factor = errors.factor(largest_scale(residuals, weights, problem.law.size))
     if factor > _LOOSE and not told:
         found.append(
-            f"the noise of these runs leaves tokens per parameter at {errors.budget:.2g} FLOP uncertain by a "
-            f"factor of {factor:.2g} (80%, condition number {errors.condition:.2g}); add "
+            f"the noise of these runs leaves tokens per parameter at {flops_text(errors.budget, 2)} FLOP "
+            f"uncertain by a factor of {factor:.2g} (80%, condition number {errors.condition:.2g}); add "
             "runs that differ in tokens per parameter, or more of them"
         )
     return found
@@ -233,7 +234,7 @@ def _not_told_apart(
         if not math.isnan(mine):
             said = (
                 f"so the terms in N and D cannot be told apart: laws that fit alike give {mine:.3g} and "
-                f"{rival.ratio:.3g} tokens per parameter at {budget:.2g} FLOP"
+                f"{rival.ratio:.3g} tokens per parameter at {flops_text(budget, 2)} FLOP"
             )
     what = _line(separation)
     return f"{what[0].upper()}{what[1:]}, {said}; {remedy(problem, weights, separation, residuals)}."
@@ -258,6 +259,6 @@ def _rival(problem: Problem, theta: Floats, rival: Rival) -> str:
     ]
     return (
         f"another law fits these runs as well as noise lets one tell (objective {rival.excess:.0%} higher): "
-        f"at {budget:.2g} FLOP this one has {texts[0]} and that one {texts[1]}; add runs that differ in "
-        "tokens per parameter"
+        f"at {flops_text(budget, 2)} FLOP this one has {texts[0]} and that one {texts[1]}; add runs that "
+        "differ in tokens per parameter"
     )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
 from chinchilla_jax.datasets.repeats import best_of_option
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -146,7 +146,7 @@ class Comparison:
             elif row["high"] < 1:
                 verdict = f"worse than {self.baseline}"
             found.append(
-                f"{row['recipe']} at {row['flops']:.3g} FLOP: {verdict}, {self.baseline} needs "
+                f"{row['recipe']} at {flops_text(row['flops'])} FLOP: {verdict}, {self.baseline} needs "
                 f"{row['multiplier']:.3g} times the compute ({self.level:.0%} interval {row['low']:.3g} to "
                 f"{row['high']:.3g})"
             )

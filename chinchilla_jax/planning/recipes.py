@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.datasets import Runs, load_runs
 from chinchilla_jax.datasets.catalogue import dataset_names
 from chinchilla_jax.datasets.foreign import unpack
@@ -184,9 +184,9 @@ def check_recipes(recipes: Mapping[str, Runs]) -> None:
         )
         if max(low) > min(high):
             raise UsageError(
-                f"compare: the compute of {short(name)} ({low[1]:.3g} to {high[1]:.3g} FLOP) and of "
-                f"{short(first)} ({low[0]:.3g} to {high[0]:.3g} FLOP) does not overlap, so that any "
-                "multiplier is extrapolation; add runs at budgets of both"
+                f"compare: the compute of {short(name)} ({flops_text(low[1])} to {flops_text(high[1])} FLOP) "
+                f"and of {short(first)} ({flops_text(low[0])} to {flops_text(high[0])} FLOP) does not "
+                "overlap, so that any multiplier is extrapolation; add runs at budgets of both"
             )
 
 

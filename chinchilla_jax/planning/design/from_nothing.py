@@ -17,6 +17,7 @@ import numpy as np
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -94,7 +95,7 @@ class NewDesign:
         beside = f" ({', '.join(others)})" if others else ""
         return (
             f"{best['runs']} runs of the {best['design']} design give {self.target.text} an interval of "
-            f"{scale}width {best['simulated']:.3g}{beside}, for {best['flops']:.3g} FLOP"
+            f"{scale}width {best['simulated']:.3g}{beside}, for {flops_text(best['flops'])} FLOP"
         )
 
 
@@ -136,7 +137,8 @@ def new_design(
     allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e21")
     if allowance < largest:
         raise UsageError(
-            f"allowance {allowance:g} FLOP is less than the largest run costs ({largest:g}); allow more, or "
+            f"allowance {flops_text(allowance, 6)} FLOP is less than the largest run costs "
+            f"({flops_text(largest, 6)}); allow more, or "
             "give a smaller largest run"
         )
     noise, tables, seed = positive_number("noise", noise), resample_count("tables", tables), seed_number(seed)
@@ -210,7 +212,7 @@ def _read_sweep(sweep: TableLike, allowance: float) -> dict[str, Sweep]:
     for name, each in plans.items():
         if each.cost > allowance * (1 + 1e-6):
             raise UsageError(
-                f"new_design: the sweep ({name}) costs {each.cost:.4g} FLOP, more than the allowance of "
-                f"{allowance:.4g}; allow more, or leave out runs"
+                f"new_design: the sweep ({name}) costs {flops_text(each.cost, 4)} FLOP, more than the "
+                f"allowance of {flops_text(allowance, 4)}; allow more, or leave out runs"
             )
     return plans

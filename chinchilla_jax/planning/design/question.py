@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals
 from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.intervals.quantiles import low_median_high
@@ -105,8 +106,8 @@ class Question:
         affordable = kept & (asked.flops <= allowance * (1 + 1e-9))
         if not affordable.any():
             raise UsageError(
-                f"allowance {allowance:g} FLOP pays for no candidate; the cheapest costs "
-                f"{asked.flops[kept].min():.3g}: allow more, or give smaller candidates"
+                f"allowance {flops_text(allowance, 6)} FLOP pays for no candidate; the cheapest costs "
+                f"{flops_text(asked.flops[kept].min())}: allow more, or give smaller candidates"
             )
         chosen = np.flatnonzero(affordable)
         places, off = asked.take(chosen), off[chosen]

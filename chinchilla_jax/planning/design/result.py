@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.text import flops_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -92,7 +94,7 @@ class NextRuns:
         of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
         does = f"narrow {of} from" if first["after"] < first["before"] else f"do not narrow {of}:"
         return (
-            f"{count} run{'s' * (count != 1)} of {self.flops:.3g} FLOP {does} "
+            f"{count} run{'s' * (count != 1)} of {flops_text(self.flops)} FLOP {does} "
             f"{first['before']:.3g} to {first['after']:.3g} +- {first['error']:.1g} "
             f"({first['linear_before']:.3g} to {first['linear_after']:.3g} to first order)"
         )

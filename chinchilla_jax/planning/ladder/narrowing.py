@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.candidates import Limits
 
@@ -64,7 +65,7 @@ def narrowest_run(
     chosen = question.plain.choose(largest, 1)
     if not chosen:
         raise UsageError(
-            f"no run of up to {largest:.3g} FLOP narrows {target}; leave it out, or take another"
+            f"no run of up to {flops_text(largest)} FLOP narrows {target}; leave it out, or take another"
         )
     place = question.places.take(np.array(chosen, np.intp))
     return Narrowing(
