@@ -26,7 +26,7 @@ from chinchilla_jax.perturbations import (
     geometric_mean,
 )
 from chinchilla_jax.plots.sweeps import SWEEPS, spread
-from chinchilla_jax.plots.ticks import log_ticks
+from chinchilla_jax.plots.tick_locators import log_ticks
 
 pytestmark = pytest.mark.filterwarnings("error")
 

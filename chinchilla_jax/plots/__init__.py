@@ -4,6 +4,7 @@ Drawing functions take `ax` (one Axes, or one per panel), return the Figure, com
 no matplotlib settings. `save_study_figures` writes all of them.
 """
 
+from chinchilla_jax.plots.fit_figure import FitCurves, fit, fit_table
 from chinchilla_jax.plots.influence import plot_influence
 from chinchilla_jax.plots.joint_map import plot_joint_map
 from chinchilla_jax.plots.parameters_by_counting import (
@@ -18,6 +19,7 @@ from chinchilla_jax.plots.parameters_by_family import (
 )
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
 from chinchilla_jax.plots.relative_error import plot_relative_error, relative_error_table
+from chinchilla_jax.plots.residual_figure import residuals, residuals_table
 from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.study import save_study_figures, study_figures
 from chinchilla_jax.plots.styles import style
@@ -35,7 +37,10 @@ from chinchilla_jax.plots.tokens_per_param_by_family import (
 __all__ = [
     "FamilyBands",
     "FamilyParameters",
+    "FitCurves",
     "StudyTables",
+    "fit",
+    "fit_table",
     "parameters_by_counting_table",
     "parameters_by_family_table",
     "perturbation_table",
@@ -49,6 +54,8 @@ __all__ = [
     "plot_tokens_per_param_by_family",
     "published_parameters",
     "relative_error_table",
+    "residuals",
+    "residuals_table",
     "save_figures",
     "save_study_figures",
     "study_figures",

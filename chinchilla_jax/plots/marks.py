@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, number_text
@@ -106,3 +106,16 @@ def label_contours(axes: Axes, contours: QuadContourSet) -> None:
 
     for text in axes.clabel(contours, fontsize=7, fmt=lambda level: f"{level:g}", colors=BLACK):
         text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+
+
+def spread_apart(places: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
+    """Move ascending places at least `apart`, by least squares (pool adjacent violators)."""
+    steps = apart * np.arange(len(places))
+    blocks: list[list[float]] = []
+    for value in places - steps:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            other, more = blocks[-1]
+            blocks[-1] = [(mean * count + other * more) / (count + more), count + more]
+    return np.concatenate([np.full(int(count), mean) for mean, count in blocks]) + steps

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,6 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AxesLike: TypeAlias = "Axes | Sequence[Axes] | Mapping[str, Axes] | None"
+_shown: ContextVar[bool] = ContextVar("shown", default=True)
+
+
+@contextmanager
+def unshown() -> Iterator[None]:
+    """Within it no figure is given to pyplot: for files and pages."""
+    token = _shown.set(False)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
 
 
 class Panels(NamedTuple):
@@ -26,7 +40,13 @@ class Panels(NamedTuple):
 
 
 def panels(
-    names: Sequence[str], ax: AxesLike, *, columns: int = 1, size: tuple[float, float], legend: bool = False
+    names: Sequence[str],
+    ax: AxesLike,
+    *,
+    columns: int = 1,
+    size: tuple[float, float],
+    legend: bool = False,
+    shown: bool = False,
 ) -> Panels:
     """The caller's Axes, one per name, or those of a new figure.
 
@@ -37,6 +57,7 @@ def panels(
         columns: panels side by side in a new figure.
         size: width and height (inches) of a new figure.
         legend: whether a new figure of several panels keeps one more cell for the legend.
+        shown: whether a new figure is shown to a user of pyplot or of a notebook, as pyplot's own are.
 
     Raises:
         UsageError: `ax` is not one Axes per name.
@@ -44,7 +65,9 @@ def panels(
     from matplotlib.axes import Axes
 
     if ax is None:
-        return _new_panels(names, columns=columns, size=size, legend=legend and len(names) > 1)
+        return _new_panels(
+            names, columns=columns, size=size, legend=legend and len(names) > 1, shown=shown and _shown.get()
+        )
     if isinstance(ax, Axes):
         found: dict[str, Any] = {names[0]: ax} if len(names) == 1 else {}
     elif isinstance(ax, Mapping):
@@ -61,12 +84,26 @@ def panels(
     return Panels(figure, found, None)
 
 
-def _new_panels(names: Sequence[str], *, columns: int, size: tuple[float, float], legend: bool) -> Panels:
+def _uses_pyplot() -> bool:
+    """Whether the user has loaded pyplot, or works in IPython, which shows what pyplot knows."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "matplotlib.pyplot" in sys.modules or shell is not None
+
+
+def _new_panels(
+    names: Sequence[str], *, columns: int, size: tuple[float, float], legend: bool, shown: bool
+) -> Panels:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     # More space between rows than the default, for labels above their panel.
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
+    layout = ConstrainedLayoutEngine(h_pad=0.07)
+    if shown and _uses_pyplot():
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(figsize=size, layout=layout)
+    else:
+        figure = Figure(figsize=size, layout=layout)
     cells = len(names) + legend
     columns = min(columns, cells)
     rows = math.ceil(cells / columns)

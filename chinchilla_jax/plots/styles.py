@@ -31,6 +31,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
     "#CC79A7",
     "#6E6E6E",
 )
+RUNS_SHADE = "#EFEFEF"
+"""Behind the data, where the runs lie."""
 MISSING_TEXT: Mapping[str, Any] = MappingProxyType(
     {"color": VERMILLION, "fontsize": 8.0, "style": "italic", "ha": "center", "va": "center"}
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax.intervals import COMPUTE_GRID
@@ -13,6 +13,7 @@ from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.references import REFERENCES
+from chinchilla_jax.plots.marks import spread_apart
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
@@ -102,7 +103,7 @@ def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
     heights = models[quantity].to_numpy(dtype=np.float64)
     axes.plot(flops, heights, color=BLACK, linestyle="none", marker="o", markersize=3.5, zorder=4)
     order = np.argsort(heights, kind="stable")
-    for i, place in zip(order, _spread(np.log10(heights[order]), _LINE_DECADES), strict=True):
+    for i, place in zip(order, spread_apart(np.log10(heights[order]), _LINE_DECADES), strict=True):
         axes.annotate(
             str(models["model"].iloc[i]),
             (flops[i], heights[i]),
@@ -113,16 +114,3 @@ def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )
-
-
-def _spread(places: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
-    """Move ascending places at least `apart`, by least squares (pool adjacent violators)."""
-    steps = apart * np.arange(len(places))
-    blocks: list[list[float]] = []
-    for value in places - steps:
-        blocks.append([value, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, count = blocks.pop()
-            other, more = blocks[-1]
-            blocks[-1] = [(mean * count + other * more) / (count + more), count + more]
-    return np.concatenate([np.full(int(count), mean) for mean, count in blocks]) + steps

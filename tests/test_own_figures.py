@@ -1,0 +1,62 @@
+"""Figures of a user's own objects: what their tables hold, and what is drawn of them."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import chinchilla_jax as cj
+from chinchilla_jax import plots
+
+TRUTH = cj.ScalingLaw(E=1.8, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
+
+
+def short_table(n=60, decades=1.5):
+    """Runs as a newcomer has them: few, over 1.5 decades of compute, with a column of labels."""
+    random = np.random.default_rng(0)
+    flops = 10 ** random.uniform(19, 19 + decades, n)
+    ratio = np.exp(random.uniform(np.log(5), np.log(100), n))
+    params = np.sqrt(flops / 6 / ratio)
+    loss = TRUTH.loss(params, params * ratio) * np.exp(random.normal(0, 0.005, n))
+    labels = {"width": np.where(np.arange(n) % 3, "wide", "narrow")}
+    return cj.Runs(params=params, tokens=params * ratio, loss=loss, labels=labels)
+
+
+RUNS = short_table()
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return cj.fit(RUNS, delta=0.01)
+
+
+@pytest.mark.parametrize("against", ["flops", "params", "tokens"])
+def test_curves_of_a_fit_are_its_law(fit, against):
+    table = plots.fit_table(fit, against=against)
+    rows = table.curves
+    np.testing.assert_allclose(rows["loss"], fit.law.loss(rows["params"], rows["tokens"]), rtol=1e-12)
+    np.testing.assert_allclose(rows["flops"], 6 * rows["params"] * rows["tokens"], rtol=1e-12)
+    best = rows[rows["curve"] == "optimum"]
+    np.testing.assert_allclose(best["params"], fit.law.optimal(best["flops"])[0], rtol=1e-9)
+    assert rows["inside"].any() and not rows["inside"].all()
+    inside = rows[rows["inside"]]
+    assert inside["flops"].between(RUNS.flops.min() * 0.999, RUNS.flops.max() * 1.001).all()
+    np.testing.assert_array_equal(table.runs["loss"], RUNS.loss)
+
+
+def test_residuals_are_those_of_the_goodness(fit):
+    table = plots.residuals_table(fit, against="width", worst=2)
+    assert table.attrs["scale_percent"] == pytest.approx(fit.goodness.scale_percent)
+    worst = table[table["worst"]]
+    assert len(worst) == 2 and fit.goodness.largest_row in set(worst["row"])
+    size = table["residual_percent"].abs()
+    assert size[worst.index].min() >= size.drop(worst.index).max()
+    assert set(table["width"]) == {"wide", "narrow"}
+
+
+def test_a_figure_takes_axes_and_refuses_what_it_does_not_know(fit):
+    axes = Figure().subplots()
+    assert plots.fit(fit, ax=axes) is axes and plots.residuals(fit, ax=Figure().subplots()).has_data()
+    with pytest.raises(cj.UsageError, match="unknown against 'flop'; did you mean 'flops'"):
+        plots.fit(fit, against="flop")
+    with pytest.raises(cj.UsageError, match="allowed: params, tokens, flops, width"):
+        plots.residuals(fit, against="depth")
