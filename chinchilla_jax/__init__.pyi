@@ -4,6 +4,7 @@ from chinchilla_jax._util.errors import DataWarning as DataWarning
 from chinchilla_jax._util.errors import EngineWarning as EngineWarning
 from chinchilla_jax._util.errors import UsageError as UsageError
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap as bootstrap
+from chinchilla_jax.bootstrapping.loading import load as load
 from chinchilla_jax.bootstrapping.result import BootstrapResult as BootstrapResult
 from chinchilla_jax.bootstrapping.schemes import Bayesian as Bayesian
 from chinchilla_jax.bootstrapping.schemes import Cluster as Cluster
@@ -51,6 +52,7 @@ from chinchilla_jax.study import paper_study as paper_study
 from chinchilla_jax.study.export import to_arviz as to_arviz
 
 from . import laws as laws
+from . import planning as decide  # noqa: F401
 from . import plots as plots
 
 __version__: str

@@ -147,7 +147,7 @@ def bootstrap(
         )
         # Errors are drawn of losses; what runs cost is resampled with the runs.
         costs = _drawn_costs(runs, point.cost, Pairs(), ids, seed)
-        return dataclasses.replace(result, dependence=dependence, costs=costs)
+        return dataclasses.replace(result, dependence=dependence, costs=costs, seed=seed)
     without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(fitter, runs, chosen, ids, without, inner, seed)
     every = fit_all(fitter, weights_of, weights_of.count, drawn=weights_of.drawn, on_progress=progress)
@@ -162,6 +162,7 @@ def bootstrap(
         members=members,
         ran_off=_ran_off(fitter, result.solution, weights_of),
         costs=_drawn_costs(runs, point.cost, chosen, ids, seed),
+        seed=seed,
     )
 
 

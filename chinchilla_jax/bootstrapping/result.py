@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.blocks import LONG
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import warnings_text
+from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.fitting.run_off import run_off_warnings
@@ -27,7 +29,9 @@ from chinchilla_jax.solvers.counted import counted_lanes, read_boundary
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status, status_counts
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -51,7 +55,7 @@ class BootstrapResult:
     Attributes:
         solution: where the lanes ended: coordinates, objective values, certificates, statuses, steps.
         design: the runs whose standardised units the solution is in.
-        resample_ids: (R,).
+        resample_ids: (R,) 0, 1, 2, ...; with `seed` they say what was drawn, see `weights`.
         point: point fit on all runs.
         scheme: how the runs were resampled.
         left_out: where the fits without each run (or cluster) in turn ended, (m,); or None.
@@ -63,6 +67,7 @@ class BootstrapResult:
         boundary: "keep" to count certified optima with E = 0, "drop" to leave them out of every summary.
         members: group of each run where whole groups were resampled, (n,); None elsewhere.
         costs: what training costs by the runs of each resample; None where they have no FLOP of their own.
+        seed: what the resamples were drawn by, with `resample_ids`; None where `bootstrap` did not draw them.
     """
 
     solution: Solution
@@ -79,6 +84,7 @@ class BootstrapResult:
     boundary: str = "keep"
     members: NDArray[np.int64] | None = None
     costs: CostDraws | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         """Check the choice."""
@@ -194,6 +200,41 @@ class BootstrapResult:
         NaN where it was not estimated; `audit` has the counts, see audit.py.
         """
         return float("nan") if self.audit is None else self.audit.rate
+
+    def weights(self, i: int) -> NDArray[np.float64]:
+        """How much each run counts in resample i, (n,): how often it was drawn, times its own weight.
+
+        They follow from `seed` and `resample_ids[i]` alone, whatever else was drawn: resample 7 of seed 0 is
+        the same among 100 and among 10,000, for every law and objective.
+
+        Args:
+            i: position of the resample, 0 to R - 1.
+
+        Raises:
+            UsageError: there is no such resample, or the resamples are not weights: "wild" and "residual"
+                draw losses; those of a study are in its directory.
+        """
+        i = whole_number("i", i, high=len(self.steps) - 1)
+        if self.runs is None or self.seed is None:
+            raise UsageError(
+                "these resamples were not drawn by cj.bootstrap, and no seed tells their weights"
+            )
+        drawn = self.scheme.weights(self.runs, self.resample_ids[i : i + 1], self.seed)[0]
+        own = self.point.weights
+        return np.asarray(drawn * (1.0 if own is None else own), np.float64)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the bootstrap with its runs to one file of Parquet and JSON, which `cj.load` reads.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            UsageError: the file cannot be written, or the law is a class that is not built in.
+        """
+        from chinchilla_jax.fitting.saved_values import save
+
+        return save(self, path)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per resample: resample, the parameters, objective_value, decrement, status, steps."""

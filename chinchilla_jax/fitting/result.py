@@ -17,6 +17,9 @@ from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -136,6 +139,19 @@ class FitResult:
         if not isinstance(objective, ZonedObjective) or not hasattr(objective, "delta"):
             return None
         return self.residual_scale / objective.down
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fit with its runs to one file of Parquet and JSON, which `cj.load` reads.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            UsageError: the file cannot be written, or the law is a class that is not built in.
+        """
+        from chinchilla_jax.fitting.saved_values import save
+
+        return save(self, path)
 
     def to_frame(self) -> pd.DataFrame:
         """One row: law, objective, each parameter, objective_value, status, certificate, steps, starts."""
