@@ -4,6 +4,7 @@ Drawing functions take `ax` (one Axes, or one per panel), return the Figure, com
 no matplotlib settings. `save_study_figures` writes all of them.
 """
 
+from chinchilla_jax.plots.bootstrap_figure import OptimumCurve, bootstrap, bootstrap_table
 from chinchilla_jax.plots.fit_figure import FitCurves, fit, fit_table
 from chinchilla_jax.plots.influence import plot_influence
 from chinchilla_jax.plots.joint_map import plot_joint_map
@@ -38,7 +39,10 @@ __all__ = [
     "FamilyBands",
     "FamilyParameters",
     "FitCurves",
+    "OptimumCurve",
     "StudyTables",
+    "bootstrap",
+    "bootstrap_table",
     "fit",
     "fit_table",
     "parameters_by_counting_table",
