@@ -71,6 +71,37 @@ def small_study(tmp_path_factory):
     return cj.run_study(spec, folder / "study", progress=None)
 
 
+@pytest.fixture(scope="session")
+def table_boot():
+    """A bootstrap of 48 runs in a table with a column of groups; row 12 lies far from the law."""
+    import numpy as np
+
+    import chinchilla_jax as cj
+
+    generator = np.random.default_rng(5)
+    flops = np.repeat(np.geomspace(1e18, 1e21, 6), 8)
+    params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.3, 3.0, 8), 6)
+    tokens = flops / (6 * params)
+    law = cj.ScalingLaw(E=1.8, A=400, B=410, alpha=0.34, beta=0.28)
+    loss = law.loss(params, tokens) * np.exp(0.004 * generator.standard_normal(48))
+    loss[11] *= 1.06
+    table = {
+        "params": params,
+        "tokens": tokens,
+        "loss": loss,
+        "optimizer": generator.choice(["adamw", "muon <b>"], 48),
+    }
+    return cj.bootstrap(cj.load_runs(table, groups=["optimizer"]), resamples=200)
+
+
+@pytest.fixture(scope="session")
+def table_page(table_boot, tmp_path_factory):
+    """The file of the page of `table_boot`."""
+    import chinchilla_jax as cj
+
+    return cj.write_report(table_boot, tmp_path_factory.mktemp("page") / "table.html", flops=[3e21, 1e23])
+
+
 @pytest.fixture(scope="module")
 def study(request, tmp_path_factory):
     """A finished study of the module's SPEC, without figures."""

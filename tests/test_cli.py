@@ -265,7 +265,7 @@ def test_the_module_runs_as_the_script_does():
     [
         ([], "datasets, doctor; see chinchilla-jax --help"),
         (["fti"], "did you mean 'fit'?"),
-        (["report"], "missing argument 'DIR'; see chinchilla-jax report --help"),
+        (["report"], "missing argument 'DATA'; see chinchilla-jax report --help"),
         (["report", "."], "no study.json"),
         (["fit"], "missing argument 'DATA'; see chinchilla-jax fit --help"),
         (["fit", "chinchila"], "did you mean 'chinchilla'?"),

@@ -149,7 +149,9 @@ def test_options_that_do_not_fit_the_table_are_refused_by_name(path, tmp_path):
         "fit", path, *CHOSEN, "--weights", "w"
     )
     assert "(--counting on the command line)" in refused("fit", path, *CHOSEN, "--counting", "standard")
-    assert "not a directory; give the directory that a study was written to" in refused("report", path)
+    assert "not a directory; give the directory that a study was written to" in refused(
+        "study", "status", path
+    )
 
 
 def test_a_bootstrap_with_many_failures_says_so(tmp_path):

@@ -64,7 +64,7 @@ class Page(html.parser.HTMLParser):
             self.scripts[self._script] = self.scripts.get(self._script, "") + data
         elif "style" not in self.open:
             self.texts.append(data)
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self.open):
             self._rows[-1][-1][1] += data
 
     def frame(self, name):

@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_final_is_not_imported(tmp_path):
         ("a.csv", b"d_model,n_layers,n_heads\n512,8,8\n", ["fit"], "architectures ('d_model', 'n_layers'"),
         ("s.toml", b'data = "runs.csv"\n', ["fit"], "the spec of a study, not a table; chinchilla-jax"),
         ("r.csv", csv(COLUMNS), ["study", "check"], "(for a table: chinchilla-jax study init --data {})"),
-        ("r.csv", csv(COLUMNS), ["report"], "(of a table, chinchilla-jax bootstrap gives the answer)"),
+        ("r.csv", csv(COLUMNS), ["study", "status"], "(of a table, chinchilla-jax report writes the page)"),
         ("r.csv", csv(COLUMNS), ["progress", "show"], "progress import DB TABLE adds the runs"),
     ],
 )  # fmt: skip

@@ -127,7 +127,7 @@ def bootstrap_command(
             options=options,
             progress=advance,
         )
-    result = _priced(result, asked, runs)
+    result = priced(result, asked, runs)
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
     both = _without_edges(boundary_comparison(result, flops, level, method)) if result.estimated else None
@@ -155,7 +155,7 @@ def bootstrap_command(
         raise ChinchillaError("the fit of no resample is certified; use more runs or another solver")
 
 
-def _priced(result: BootstrapResult, cost: Cost | str | None, runs: Runs) -> BootstrapResult:
+def priced(result: BootstrapResult, cost: Cost | str | None, runs: Runs) -> BootstrapResult:
     """The result with the cost that --cost asks for."""
     from chinchilla_jax.laws.measured_cost import asked_cost
 

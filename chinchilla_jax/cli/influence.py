@@ -78,9 +78,9 @@ def influence_command(
             options=solver.options(law, objective), progress=advance,
         )  # fmt: skip
     if figures is not None:
-        from chinchilla_jax import plots
+        from chinchilla_jax.plots import plot_influence, save_figures
 
-        plots.save_figures([("influence", plots.influence(found.table, found.without))], figures)
+        save_figures([("influence", plot_influence(found.table, found.without))], figures)
     if as_json:
         output.print_json(
             {

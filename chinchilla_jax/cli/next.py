@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ from chinchilla_jax.cli.options import (
     figures_option,
     level_option,
     output_options,
+    refuse_options,
     resamples_option,
     seed_option,
 )
@@ -119,10 +119,10 @@ def next_command(
     train: losses are drawn, laws fitted again and resampled, and the simulated width decides.
     """
     if new:
-        _refuse_unused(lambda name: name not in _OF_NEW, "--new begins without runs; leave it out")
+        refuse_options(lambda name: name not in _OF_NEW, "--new begins without runs; leave it out")
         _design_new(aim, limits, allowance, level, tables or 200, seed, plans, figures, as_json)
         return
-    _refuse_unused(_NEW_ONLY.__contains__, "this is for a design from nothing; give --new too")
+    refuse_options(_NEW_ONLY.__contains__, "this is for a design from nothing; give --new too")
     if (allowance is None) != diagnose:
         raise UsageError(
             "next needs an allowance; give --allowance FLOP, such as --allowance 1e20, or --diagnose"
@@ -130,7 +130,7 @@ def next_command(
             else "--diagnose chooses no runs; leave out --allowance, or --diagnose"
         )
     if diagnose:
-        _refuse_unused(_CHOOSING.__contains__, "--diagnose chooses no runs; leave it out")
+        refuse_options(_CHOOSING.__contains__, "--diagnose chooses no runs; leave it out")
     from chinchilla_jax import next_runs
     from chinchilla_jax.planning.design import diagnose_design, diagnosis_of, fits_of
 
@@ -168,16 +168,6 @@ def next_command(
         print_next(read, found)
 
 
-def _refuse_unused(unused: Callable[[str], bool], why: str) -> None:
-    """Refuse what is given and would change nothing; `unused` is asked by the name of the parameter."""
-    context = click.get_current_context()
-    for each in context.command.params:
-        name = str(each.name)
-        if unused(name) and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            what = each.opts[0] if isinstance(each, click.Option) else "DATA"
-            raise UsageError(f"{what}: {why}")
-
-
 def _design_new(
     aim: dict[str, Any],
     limits: dict[str, Any],
@@ -206,9 +196,10 @@ def _design_new(
     if plans["save"] is not None:
         found.save(plans["save"])
     if figures is not None:
-        from chinchilla_jax.plots import design_costs, save_figures
+        from chinchilla_jax.plots import save_figures
+        from chinchilla_jax.plots.planning import plot_design_costs
 
-        save_figures([("designs", design_costs(found.table, target=found.target.text))], figures)
+        save_figures([("designs", plot_design_costs(found.table, target=found.target.text))], figures)
     if as_json:
         output.print_json(
             {
@@ -248,9 +239,10 @@ def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
 
 def draw_map(found: TableDiagnosis, folder: str, chosen: pd.DataFrame | None = None) -> None:
     """The map of information, with the runs to train next if there are any."""
-    from chinchilla_jax.plots import information_map, save_figures
+    from chinchilla_jax.plots import save_figures
+    from chinchilla_jax.plots.planning import plot_information_map
 
-    drawn = information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
+    drawn = plot_information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
     save_figures([("information", drawn)], folder)
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.limits import RESAMPLES
 from chinchilla_jax.cli import choices, output
 
@@ -40,6 +41,16 @@ def bundle(name: str, make: Callable[..., Any], options: Mapping[str, Decorator[
         return decorated
 
     return decorate
+
+
+def refuse_options(unused: Callable[[str], bool], why: str) -> None:
+    """Refuse what is given and would change nothing; `unused` is asked by the name of the parameter."""
+    context = click.get_current_context()
+    for each in context.command.params:
+        name = str(each.name)
+        if unused(name) and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            what = each.opts[0] if isinstance(each, click.Option) else "DATA"
+            raise UsageError(f"{what}: {why}")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

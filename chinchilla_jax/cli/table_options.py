@@ -300,7 +300,7 @@ losses_option = click.option(
 )
 
 
-def table_options(default: str | None = None, *, together: bool = False) -> Decorator[Any]:
+def table_options(default: str | None = None, *, together: bool = False, also: str = "") -> Decorator[Any]:
     """DATA and the options about it, as `table`.
 
     A command is run for each counting and loss of the table in turn, see `for_each.py`.
@@ -308,9 +308,10 @@ def table_options(default: str | None = None, *, together: bool = False) -> Deco
     Args:
         default: what is read if DATA is left out; None if it has to be given.
         together: for a command that takes all countings and losses at once.
+        also: what else the command takes in place of a table, in a sentence.
     """
     data = (
-        data_argument(DATA_HELP)
+        data_argument(f"{DATA_HELP} {also}".rstrip())
         if default is None
         else data_argument(f"{DATA_HELP}  [default: {default}]", default=default)
     )

@@ -14,6 +14,7 @@ from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.study.derived import FIGURES
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_WIDE = 1250  # pixels: about six inches of the figures of a study
 _PARAMETERS, _RATIOS, _JOINT = "parameters_", "tokens_per_param_", "joint_"
 
 
@@ -38,6 +39,11 @@ class PageFigure:
     caption: str
     vector: str
     drawn: bool
+
+    @property
+    def wide(self) -> bool:
+        """Whether its labels would be too small to read on a telephone, so that it is scrolled there."""
+        return self.width > _WIDE
 
 
 def page_figures(facts: Facts) -> dict[str, PageFigure]:

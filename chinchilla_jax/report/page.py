@@ -10,43 +10,75 @@ from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_file
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.text import visible
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.study_page import study_page
+from chinchilla_jax.report.subject import subject_of
+from chinchilla_jax.report.table_page import table_page
 from chinchilla_jax.study import Study
 from chinchilla_jax.study.derived import PAGE, Derived, look, write_derived
 from chinchilla_jax.study.derived import Page as PageRecord
 from chinchilla_jax.study.environment import drawn_by
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.report.content import Page
 
 
-def write_report(study: Study, path: str | os.PathLike[str] | None = None) -> Path | str:
-    """Write the page of a finished study.
+def write_report(
+    source: Study | BootstrapResult | TableLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    flops: ArrayLike = (),
+    level: float = 0.8,
+) -> Path | str:
+    """Write the page of a finished study, of a bootstrap, or of a table of runs, which is bootstrapped first.
 
-    The page needs no network: pictures, style and scripts are embedded. It shows the figures and tables of
-    the study directory, and any further table in its summary folder. The same directory gives the same page.
+    The page needs no network: pictures, style and scripts are embedded. That of a study shows the figures and
+    tables of its directory, and any further table in its summary folder; the same directory gives the same
+    page.
 
     Args:
-        study: as from `open_study` or `run_study`.
-        path: the file to write or replace, or its URL; None for report.html in the study directory. Links to
-            tables and vector figures are relative to this path where both are on this machine.
+        source: a study, as from `open_study` or `run_study`; what `bootstrap` returned; or anything that
+            `load_runs` takes.
+        path: the file to write or replace, or its URL; None for report.html in the study's directory. Links
+            to tables and vector figures of a study are relative to this path where both are on this machine.
+        flops: budgets (FLOP) to prescribe for, the first in the answer; none for the compute of the largest
+            run. Not for a study, which has its own.
+        level: share of the resamples inside an interval. Not for a study, which has its own.
 
     Returns:
         The file: a path, or a URL.
 
     Raises:
         ImportError: jinja2 is not installed.
-        DataError: a table of the study is torn.
+        DataError: the table cannot be read, or a table of the study is torn.
+        UsageError: no path is given for a page that is not a study's, or the bootstrap carries no runs.
         OSError: the file cannot be written.
     """
-    folder, name = (study.directory, PAGE) if path is None else open_file(path)
-    base = _way(study.directory, folder)
+    if not isinstance(source, Study):
+        return _write_table_page(source, path, flops, level)
+    folder, name = (source.directory, PAGE) if path is None else open_file(path)
+    base = _way(source.directory, folder)
     if not base and name == PAGE:
-        return write_page(study, look(study.directory, study.info))
-    return write_text(folder, name, render(study, base))
+        return write_page(source, look(source.directory, source.info))
+    return write_text(folder, name, render(source, base))
+
+
+def _write_table_page(
+    source: BootstrapResult | TableLike, path: str | os.PathLike[str] | None, flops: ArrayLike, level: float
+) -> Path | str:
+    if path is None:
+        raise UsageError("write_report: no path; give the file to write, such as report.html")
+    folder, name = open_file(path)
+    boot = source if isinstance(source, BootstrapResult) else bootstrap(source)
+    return write_text(folder, name, html(table_page(subject_of(boot, flops=flops, level=level))))
 
 
 def write_page(study: Study, now: Derived) -> Path | str:

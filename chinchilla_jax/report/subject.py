@@ -6,12 +6,22 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.labels import interval_text
+from chinchilla_jax._util.validation import positive_array
+from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.plausibility import compute_range
+from chinchilla_jax.plots.single_law import median_variables, runs_of
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,27 +29,72 @@ class Subject:
     """One bootstrap, with the choices of its page.
 
     Attributes:
-        boot: the fits; `boot.point` is the fit of all runs.
-        runs: what was fitted.
+        boot: the fits, which carry their runs.
         name: of the table, for people.
-        flops: budgets (FLOP) that the reader asked about, ascending.
+        flops: budgets (FLOP) that the reader asked about; the first is that of the answer.
         level: share of the resamples inside an interval.
-        method: of the intervals.
+        resampling: how runs were resampled and why, in a sentence; "" for what the bootstrap says itself.
     """
 
     boot: BootstrapResult
-    runs: Runs
     name: str
     flops: tuple[float, ...]
     level: float = 0.8
-    method: str = "percentile"
+    resampling: str = ""
+
+    @property
+    def fit(self) -> FitResult:
+        """The fit of all runs."""
+        return self.boot.point
+
+    @property
+    def runs(self) -> Runs:
+        """What was fitted."""
+        return runs_of(self.boot)
 
     @functools.cached_property
     def range(self) -> tuple[float, float] | None:
-        """6 N D of the smallest and of the largest run (FLOP); None where a count is not positive."""
-        return compute_range(self.runs)
+        """FLOP of the smallest and of the largest run; None where a count is not positive."""
+        return compute_range(self.runs, self.fit.cost)
 
     @property
     def interval(self) -> str:
         """The intervals in words: "80% interval (percentile)"."""
-        return interval_text(self.level, self.method)
+        return interval_text(self.level, "percentile")
+
+    @functools.cached_property
+    def sample(self) -> LawSample | ChinchillaError:
+        """The laws to decide by, at the medians of what else they predict from; or why there are none."""
+        try:
+            made = LawSample.from_bootstrap(self.boot, source=self.name)
+        except ChinchillaError as error:
+            return error
+        return dataclasses.replace(made, runs=self.runs).at(variables=median_variables(self.fit))
+
+    @property
+    def dependence(self) -> str:
+        """How runs were resampled and why, in a sentence; "" where nothing was measured."""
+        found = self.boot.dependence
+        return self.resampling or (found.sentence if found is not None else "")
+
+
+def subject_of(
+    boot: BootstrapResult, *, flops: ArrayLike = (), level: float = 0.8, name: str = ""
+) -> Subject:
+    """A bootstrap as the subject of a page.
+
+    Args:
+        boot: with its runs.
+        flops: budgets (FLOP), the first that of the answer; none for the compute of the largest run.
+        level: share of the resamples inside an interval.
+        name: of the table; "" for that of the runs.
+
+    Raises:
+        UsageError: the bootstrap carries no runs, or a budget or the level has no meaning.
+    """
+    central_tails(level)
+    asked = tuple(positive_array("flops", np.atleast_1d(flops)).tolist()) if np.size(flops) else ()
+    own = Subject(boot, name or runs_of(boot).name or "the table", asked, level)
+    if asked or own.range is None:
+        return own
+    return dataclasses.replace(own, flops=(float(f"{own.range[1]:.3g}"),))

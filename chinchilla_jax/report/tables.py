@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.planning.plausibility import band_doubts
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _FOLDED_ABOVE = 24
 _MOST_ROWS = 2000  # shown of a table that is not the study's own
 _STANDARD_ERROR_DIGITS = 2
+_COUNTS = ("params", "tokens")  # read as "1.78B"
 _ROUNDING = 1e-12  # rounding error of a slope between values of order 1
 
 MEANINGS: Mapping[str, str] = {
@@ -57,11 +61,12 @@ MEANINGS: Mapping[str, str] = {
 
 
 class Cell(NamedTuple):
-    """One cell: its text, its value in the CSV, and whether its column is numeric."""
+    """One cell: its text, its value in the CSV, whether its column is numeric, and where it leads."""
 
     text: str
     value: str
     numeric: bool
+    anchor: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +89,7 @@ class PageTable:
         source: file in the study directory that its numbers come from; "" if none.
         columns: in the order of the cells.
         rows: anchor of the row ("" for none) and its cells.
+        fold: whether it is folded however short it is.
     """
 
     id: str
@@ -92,11 +98,12 @@ class PageTable:
     source: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    fold: bool = False
 
     @property
     def folded(self) -> bool:
-        """Whether it is too long to be shown open."""
-        return len(self.rows) > _FOLDED_ABOVE
+        """Whether the reader opens it, as one that is too long."""
+        return self.fold or len(self.rows) > _FOLDED_ABOVE
 
 
 def page_table(
@@ -107,7 +114,10 @@ def page_table(
     caption: str,
     source: str = "",
     anchors: Sequence[str] = (),
+    links: Sequence[str] = (),
+    texts: Mapping[str, Sequence[str]] = MappingProxyType({}),
     law: str = "",
+    fold: bool = False,
 ) -> PageTable:
     """A DataFrame as a table of the page, without its index.
 
@@ -118,7 +128,10 @@ def page_table(
         caption: see `PageTable`.
         source: see `PageTable`.
         anchors: one per row; empty for none.
+        texts: of the cells of a column, where they are not the numbers in four digits.
+        links: where the first cell of each row leads; empty for nowhere.
         law: whose parameters these are, see `Facts.law`.
+        fold: see `PageTable`.
     """
     meanings = {**MEANINGS, "parameter": f"parameter of the law {law}"} if law else MEANINGS
     columns = []
@@ -128,10 +141,21 @@ def page_table(
         numeric = any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         columns.append(Column(str(name), numeric, meanings.get(str(name), "")))
         digits = _STANDARD_ERROR_DIGITS if name == "standard_error" else 4
-        texts = shown_column(values, digits)
-        cells.append([Cell(text, exact(value), numeric) for text, value in zip(texts, values, strict=True)])
+        read = texts[name] if name in texts else _texts(str(name), values, digits)
+        cells.append([Cell(text, exact(value), numeric) for text, value in zip(read, values, strict=True)])
+    if links:
+        cells[0] = [cell._replace(anchor=link) for cell, link in zip(cells[0], links, strict=True)]
     rows = tuple(zip(anchors or [""] * len(frame), zip(*cells, strict=True), strict=True))
-    return PageTable(id=id, title=title, caption=caption, source=source, columns=tuple(columns), rows=rows)
+    return PageTable(
+        id=id, title=title, caption=caption, source=source, columns=tuple(columns), rows=rows, fold=fold
+    )
+
+
+def _texts(name: str, values: Sequence[Any], digits: int) -> list[str]:
+    """The cells of a column to read."""
+    if name in _COUNTS and all(isinstance(value, float) for value in values):
+        return [scaled_number(value) if math.isfinite(value) else shown(value) for value in values]
+    return shown_column(values, digits)
 
 
 def condition_anchors(facts: Facts) -> dict[str, str]:

@@ -38,7 +38,7 @@ def read_record(directory: Directory) -> dict[str, Any]:
     except NotADirectoryError:
         raise UsageError(
             f"{directory.location}: not a directory; give the directory that a study was written to (of a "
-            "table, chinchilla-jax bootstrap gives the answer)"
+            "table, chinchilla-jax report writes the page)"
         ) from None
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:120]

@@ -25,7 +25,7 @@ _MOST = 1e3  # multipliers beyond it, or below its inverse, are cut off
 
 
 @styled
-def comparison(
+def plot_recipes(
     curve: pd.DataFrame,
     losses: pd.DataFrame,
     runs: Mapping[str, Runs],

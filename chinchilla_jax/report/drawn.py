@@ -1,0 +1,36 @@
+"""Figures that a page draws itself, from what `chinchilla_jax.plots` draws on an Axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chinchilla_jax.plots.panels import unshown
+from chinchilla_jax.plots.save import figure_files
+from chinchilla_jax.report.figures import inline_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from chinchilla_jax.report.figures import PageFigure
+
+_DPI = 160.0  # of pictures that are shown at two thirds of their size or less
+
+
+def drawn_figure(
+    name: str, caption: str, draw: Callable[..., Axes], *args: Any, **options: Any
+) -> PageFigure:
+    """What a drawing function draws, as a picture of the page.
+
+    Args:
+        name: of the picture.
+        caption: what it shows.
+        draw: returns an Axes of a figure of its own.
+        *args: its arguments.
+        **options: its options.
+    """
+    with unshown():
+        figure = draw(*args, **options).get_figure(root=True)
+    assert figure is not None
+    ((_, content),) = figure_files([(name, figure)], dpi=_DPI, formats=("png",))
+    return inline_figure(name, content, caption)

@@ -1,0 +1,68 @@
+"""What was fitted: the runs with the law's curves, and the parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chinchilla_jax import plots
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax.report.content import Section
+from chinchilla_jax.report.drawn import drawn_figure
+from chinchilla_jax.report.numbers import shown
+from chinchilla_jax.report.tables import page_table
+
+if TYPE_CHECKING:
+    from chinchilla_jax.report.figures import PageFigure
+    from chinchilla_jax.report.subject import Subject
+    from chinchilla_jax.report.tables import PageTable
+
+_AGAINST = {
+    "flops": "at five sizes, with the lowest loss of each budget",
+    "params": "at five budgets: IsoFLOP slices",
+    "tokens": "at five sizes",
+}
+
+
+def fitted(subject: Subject) -> list[Section]:
+    """The section; none if the fit is not certified."""
+    if not subject.fit.status.certified:
+        return []
+    n, law = len(subject.runs), subject.fit.model
+    formula = f": {law.formula}" if law.formula else ""
+    span = subject.range
+    where = "" if span is None else f" from {shown(span[0], 3)} to {shown(span[1], 3)} FLOP"
+    return [
+        Section(
+            id="fitted",
+            title="What was fitted",
+            paragraphs=[
+                [
+                    f"The law {law.name}{formula} was fitted to {n:,} runs{where}. The shaded range of a "
+                    "figure is that of the runs; a dashed curve is extrapolated."
+                ]
+            ],
+            figures=[_figure(subject, against) for against in _AGAINST],
+            tables=[_parameters(subject)],
+        )
+    ]
+
+
+def _figure(subject: Subject, against: str) -> PageFigure:
+    caption = (
+        f"Loss of the runs against {quantity_label(against)}, and the fitted law {_AGAINST[against]}. Shaded "
+        "is the range of the runs; dashed is beyond it."
+    )
+    return drawn_figure(f"fit_{against}", caption, plots.fit, subject.fit, against=against)
+
+
+def _parameters(subject: Subject) -> PageTable:
+    boot = subject.boot
+    table = boot.interval(subject.level).assign(standard_error=boot.standard_errors()["standard_error"])
+    return page_table(
+        table[["parameter", "estimate", "standard_error", "low", "high"]],
+        id="fitted-parameters",
+        title="Parameters",
+        caption=f"Estimates on all runs, with the {subject.interval} over {int(boot.counted.sum()):,} of "
+        f"{len(boot.steps):,} resamples.",
+        law="" if subject.fit.model.name == "chinchilla" else subject.fit.model.name,
+    )

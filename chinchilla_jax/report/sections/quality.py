@@ -1,0 +1,110 @@
+"""Does it fit: residuals, the rows farthest from the law, goodness of fit, identification and dependence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chinchilla_jax import plots
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import count_text
+from chinchilla_jax.report.content import Linked, Section
+from chinchilla_jax.report.drawn import drawn_figure
+from chinchilla_jax.report.numbers import shown
+from chinchilla_jax.report.runs_table import run_anchor, runs_table, worst_first, worst_table
+from chinchilla_jax.report.tables import page_table
+
+if TYPE_CHECKING:
+    from chinchilla_jax.report.content import Sentence
+    from chinchilla_jax.report.figures import PageFigure
+    from chinchilla_jax.report.subject import Subject
+    from chinchilla_jax.report.tables import PageTable
+
+_MOST_GROUPINGS = 3  # figures
+_SMALL = 0.05  # p that is worth a warning
+
+
+def quality(subject: Subject) -> list[Section]:
+    """The section; none if the fit is not certified."""
+    if not subject.fit.status.certified:
+        return []
+    return [
+        Section(
+            id="quality",
+            title="Does it fit",
+            paragraphs=[*_goodness(subject), [subject.fit.reason or subject.fit.status.sentence]],
+            figures=[_figure(subject, against) for against in _against(subject)],
+            tables=[worst_table(subject), *_groupings(subject), runs_table(subject)],
+        )
+    ]
+
+
+def _goodness(subject: Subject) -> list[Sentence]:
+    """How well the law describes the runs, in words."""
+    found = subject.fit.goodness
+    if found is None:
+        return []
+    worst = worst_first(subject)[0]
+    side = "above" if found.largest_percent > 0 else "below"
+    scale = (
+        f"A typical run lies {shown(found.scale_percent, 2)}% from the law (robust standard deviation of the "
+        "residuals), and the"
+        if found.scale_percent == found.scale_percent
+        else "The"
+    )
+    said: list[Sentence] = [
+        [
+            f"{scale} law explains {shown(100 * found.r_squared, 4)}% of the variance of the log loss. "
+            "Farthest is ",
+            Linked(found.largest_row, run_anchor(worst)),
+            f", {shown(abs(found.largest_percent), 3)}% {side} the law.",
+        ]
+    ]
+    test = found.lack_of_fit
+    if test is not None:
+        numbers = f"F({test.degrees[0]}, {test.degrees[1]}) = {shown(test.F, 3)}, p = {shown(test.p, 2)}"
+        verdict = (
+            "configurations lie farther from the law than repeated runs lie from each other: the law is "
+            "wrong somewhere, or runs of one configuration share an error"
+            if test.p <= _SMALL
+            else "repeated runs give no reason to doubt the law"
+        )
+        said.append([f"Lack of fit: {verdict} ({numbers})."])
+    if subject.dependence:
+        text = subject.dependence
+        said.append([f"{text[:1].upper()}{text[1:]}."])
+    return said
+
+
+def _against(subject: Subject) -> list[str]:
+    """What residuals are drawn against: the counts, then columns of the table."""
+    runs = subject.runs
+    columns = {**runs.groups, **runs.labels}
+    several = [name for name, values in columns.items() if 1 < len(set(values.tolist())) < len(runs)]
+    return ["params", "tokens", "flops", *runs.variables, *several[:_MOST_GROUPINGS]]
+
+
+def _figure(subject: Subject, against: str) -> PageFigure:
+    caption = (
+        f"Residuals against {quantity_label(against)}: the observed loss over the law's, less 1. The band is "
+        "their robust scale; the rows farthest from the law are named."
+    )
+    return drawn_figure(f"residuals_{against}", caption, plots.residuals, subject.fit, against=against)
+
+
+def _groupings(subject: Subject) -> list[PageTable]:
+    """Which groups of runs err together; nothing where it was not measured."""
+    found = subject.boot.dependence
+    if found is None or not found.groupings:
+        return []
+    table = found.to_frame()
+    chosen = int(table["chosen"].sum())
+    how = f"{count_text(chosen, 'grouping is', 'groupings are')} resampled as a whole"
+    return [
+        page_table(
+            table[["grouping", "n_groups", "runs_per_group", "icc", "F", "p", "chosen"]],
+            id="dependence",
+            title="Do runs err together",
+            caption="Correlation of the residuals within groups of runs (icc); a small p rejects "
+            f"independent errors. {how[:1].upper()}{how[1:]}.",
+        )
+    ]

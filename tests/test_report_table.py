@@ -1,0 +1,110 @@
+"""The page of a table without a study: what it shows, against the fit and the bootstrap, and the command."""
+
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax.cli import main
+from chinchilla_jax.report import runs_table
+from chinchilla_jax.report.subject import subject_of
+from chinchilla_jax.report.table_page import answer
+from chinchilla_jax.report.table_page import table_page as page_of
+from tests.test_report import Page
+
+
+@pytest.fixture(scope="module")
+def page(table_page):
+    return Page(table_page.read_text(encoding="utf-8"))
+
+
+def test_the_answer_is_that_of_the_plan_with_its_doubts(table_boot, page):
+    made = cj.decide.plan(table_boot, flops=3e21)
+    rows = page.frame("answer-numbers").set_index("quantity")
+    wanted = made.table.set_index("quantity")
+    for label, quantity in (("parameters N", "params"), ("tokens per parameter", "tokens_per_param")):
+        np.testing.assert_array_equal(
+            rows.loc[label, ["estimate", "low", "high"]].astype(float),
+            wanted.loc[quantity, ["estimate", "low", "high"]],
+        )
+    text = " ".join(page.texts)
+    assert "At 3e21 FLOP, the 48 runs of" in text and "3e21" in text
+    far = answer(subject_of(table_boot, flops=1e23))
+    assert "100x the compute of the largest run" in "".join(map(str, far.paragraphs[0]))
+
+
+def test_the_worst_rows_lead_to_the_table(table_boot, page):
+    assert page.tables["worst-rows"][1][0][1] == table_boot.runs.name_row(11)
+    assert "#run-11" in page.links and "run-11" in page.ids
+    runs = page.frame("runs")
+    assert len(runs) == 48 and {"optimizer", "residual %", "law"} <= set(runs)
+    np.testing.assert_allclose(
+        runs["residual %"].astype(float), 100 * np.expm1(-table_boot.point.residuals), rtol=1e-12
+    )
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_what_was_fitted_and_whether_it_fits(table_boot, page):
+    rows = page.frame("fitted-parameters").set_index("parameter")
+    interval = table_boot.interval().set_index("parameter")
+    np.testing.assert_array_equal(rows["low"].astype(float), interval["low"])
+    captions = " ".join(given.get("alt", "") for tag, given in page.tags if tag == "img")
+    for against in ("training compute C", "parameters N", "training tokens D"):
+        assert f"Loss of the runs against {against}" in captions
+        assert f"Residuals against {against}" in captions
+    assert "Residuals against optimizer" in captions
+    text = " ".join(page.texts)
+    assert "of the variance of the log loss" in text and "certified as an optimum" in text
+    assert table_boot.dependence.sentence[1:] in text
+    assert page.frame("dependence")["grouping"].tolist() == [
+        each.grouping for each in table_boot.dependence.groupings
+    ]
+
+
+def test_a_long_table_is_cut_to_the_rows_farthest_from_the_law(table_boot, monkeypatch):
+    monkeypatch.setattr(runs_table, "MOST_ROWS", 5)
+    table = runs_table.runs_table(subject_of(table_boot))
+    assert len(table.rows) == 5 and "run-11" in [anchor for anchor, _ in table.rows]
+    assert "The 5 of 48 rows" in table.caption
+
+
+def test_a_fit_that_is_no_estimate_has_a_page_that_says_why():
+    params = np.geomspace(1e8, 1e10, 12)
+    loss = cj.ScalingLaw(E=1.8, A=400, B=410, alpha=0.34, beta=0.28).loss(params, 20 * params)
+    boot = cj.bootstrap({"params": params, "tokens": 20 * params, "loss": loss}, resamples=20)
+    assert not boot.estimated
+    page = page_of(subject_of(boot))
+    assert page.sections[0].paragraphs[0][0].startswith("These runs give no prescription: ")
+    assert [section.id for section in page.sections] == ["answer", "run"]
+
+
+def test_the_command_reads_a_table_as_bootstrap_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frame = cj.load_runs("chinchilla").to_frame().head(60)
+    frame.rename(columns={"loss": "val"}).to_csv("mine.csv", index=False)
+    options = ["--column", "loss=val", "--resamples", "50", "--flops", "1e22", "--flops", "1e23"]
+    assert main(["report", "mine.csv", *options]) == 0
+    said = capsys.readouterr().out
+    assert "At 1e22 FLOP, the 60 runs of mine.csv call for" in " ".join(said.split())
+    assert "mine.report.html: " in said
+    text = (tmp_path / "mine.report.html").read_text(encoding="utf-8")
+    assert len(text) < 5e6 and "http" not in text.replace("http://www.w3.org/2000/svg", "").replace(
+        "http-equiv", ""
+    )
+
+
+def test_study_json_decides_what_is_a_study(small_study, tmp_path, monkeypatch, capsys):
+    assert main(["report", str(small_study.path), "--resamples", "50"]) == 2
+    assert "--resamples: " in (said := capsys.readouterr().err) and "is not fitted again" in said
+    assert main(["report", str(tmp_path)]) == 2
+    assert "no study.json" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chinchilla").symlink_to(small_study.path)
+    assert main(["report", "chinchilla"]) == 2
+    assert "give ./chinchilla for the study" in capsys.readouterr().err
+
+
+def test_python_asks_for_a_path_and_refuses_fits_without_runs(table_boot):
+    with pytest.raises(cj.UsageError, match="no path; give the file to write"):
+        cj.write_report(table_boot)
+    with pytest.raises(cj.UsageError, match="level"):
+        subject_of(table_boot, level=2)
