@@ -94,12 +94,38 @@ def test_a_wide_table_is_cut_into_blocks_that_fit_the_screen(widths, screen, key
         assert max(map(len, lines)) <= screen or len(block) <= keys + 1
 
 
-def test_wide_tables_are_cut_on_a_terminal_and_whole_in_a_pipe(capsys):
+def test_a_wide_table_is_cut_at_a_hundred_columns_in_a_pipe_and_an_interval_stays_whole(capsys):
     widths = [17, *[9] * 12]
     assert len(printed_blocks(widths, 80)[0]) == 3
-    header, row = [f"c{i:02}" for i in range(13)], ["x" * width for width in widths]
-    output.print_table(header, [row])
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    header = ["recipe", *"bcdef", "same ratio", "low", "high"]
+    output.print_table(header, [["x" * 12] * 6 + [1.0, 0.8, 1.2]])
+    first, second = capsys.readouterr().out.split("\n\n")
+    assert first.split("\n")[0].split() == ["recipe", *"bcdef"]
+    assert second.split("\n")[0].split() == ["recipe", "same", "ratio", "low", "high"]
+
+
+def test_doubts_of_a_wide_table_are_said_under_it(capsys):
+    output.print_table(["x", "y"], [["a", 1], ["b", 2]], doubts=["f" * 70, "g" * 97])
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in out[1:3]] == ["[1]", "[2]"] and out[3] == f"[1] {'f' * 70}"
+
+
+def test_an_estimate_has_the_digits_of_its_interval_and_json_all_of_them(capsys):
+    header = ["quantity", "flops", "estimate", "standard_error", "low", "high"]
+    nan = float("nan")
+    rows = [
+        ["E", nan, 1.85808, 0.0160608, 1.83758, 1.87812],
+        ["params", 1e22, 9.572e9, nan, 8.643e9, 1.05e10],
+        ["tokens_per_param", 1e22, 18.189, nan, 15.1233, float("inf")],
+        ["flops", 1e22, 1e22, nan, 1e22, 1e22],
+    ]
+    output.print_table(header, rows)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["E", "-", "1.858", "0.016", "1.838", "1.878"],
+        ["params", "1e22", "9.57B", "-", "8.64B", "10.50B"],
+        ["tokens_per_param", "1e22", "18.2", "-", "15.1", "inf"],
+        ["flops", "1e22", "1e22", "-", "1e22", "1e22"],
+    ]
 
 
 def complete(*words):

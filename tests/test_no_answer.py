@@ -200,7 +200,7 @@ def test_a_study_prints_the_slope_of_its_estimate(paths, tmp_path):
     out = str(tmp_path / "study")
     text = done("study", str(path), "--out", out, "--no-figures")
     study = cj.open_study(out)
-    row = next(line for line in text.splitlines() if line.startswith("identity")).split()
+    row = [line for line in text.splitlines() if line.startswith("identity")][-1].split()
     point = study.point[study.point["objective"] == "huber"].iloc[0]
     law = cj.ScalingLaw(**{name: float(point[name]) for name in PARAMETERS})
     medians = study.tokens_per_param.query("method == 'percentile' and level == 0.8")["median"]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax._util.labels import (
     QUANTITIES,
     interval_text,
@@ -68,6 +69,27 @@ def test_numbers_of_a_terminal_are_plain():
     assert plain_number(1.23456789, 3) == "1.23"
     assert [flops_text(value) for value in (5.76e23, 1e21, 3.16228e18)] == ["5.76e23", "1e21", "3.16e18"]
     assert plain_number(2.5e-07) == "2.5e-7"
+
+
+@pytest.mark.parametrize(
+    ("values", "spread", "quantity", "texts"),
+    [
+        ((1.85808, 0.0160608), 0.0160608, "E", ("1.858", "0.016")),
+        ((2971.67, 2351.89), 569.0, "B", ("2970", "2350")),
+        ((9.572e9, 1.05e10), 0.93e9, "params", ("9.57B", "10.50B")),
+        ((116e6, 3.96e9), 1.9e9, "params", ("120M", "4.0B")),
+        ((0.00083, 0.0077), 0.0038, "saving", ("0.083", "0.77")),
+        ((1.1e22, 1.19e22), 0.7e21, "flops", ("1.100e22", "1.190e22")),
+        ((-0.001223, 0.002767), 0.0035, "", ("-0.0012", "0.0028")),
+        ((-0.001, 2.0), 1.0, "", ("0.0", "2.0")),
+        ((5.0, 0.0023, 400.0), 200.0, "tokens_per_param", ("5.0", "0.0023", "400")),
+        ((7e9, 7e9), 1e-3, "params", ("7B", "7B")),
+        ((18.19, math.inf, math.nan), 3.0, "", ("18.2", "inf", "-")),
+        ((18.19, math.inf), math.nan, "", ("18.19", "inf")),
+    ],
+)
+def test_numbers_have_the_digits_of_their_uncertainty(values, spread, quantity, texts):
+    assert tuple(interval_texts(values, spread, quantity)) == texts
 
 
 def test_counts_and_lists():

@@ -14,6 +14,8 @@ from typing import Any
 
 # Escapes, because several of these look like ASCII characters.
 MINUS, TIMES, INFINITY, NO_VALUE = "\u2212", "\u00d7", "\u221e", "\u2013"
+SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+"""The letters of counts, largest first."""
 _SUPERSCRIPT = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
@@ -48,7 +50,7 @@ def plain_number(value: Any, digits: int = 6) -> str:
     """A number for a terminal: `digits` significant digits; int with commas; NaN as a dash."""
     if isinstance(value, int):
         return f"{value:,}"
-    return "-" if math.isnan(value) else _short_exponent(f"{value:.{digits}g}")
+    return "-" if math.isnan(value) else short_exponent(f"{value:.{digits}g}")
 
 
 def flops_text(value: float, digits: int = 3) -> str:
@@ -56,7 +58,7 @@ def flops_text(value: float, digits: int = 3) -> str:
     return plain_number(float(value), digits)
 
 
-def _short_exponent(text: str) -> str:
+def short_exponent(text: str) -> str:
     """A number of Python's without what its exponent does not need: "5.76e23" for "5.76e+23"."""
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text
@@ -90,7 +92,7 @@ def scaled_number(value: float, digits: int = 4) -> str:
     Those under a thousand, and from 1e15 on, are as by `plain_number`.
     """
     rounded = float(f"{value:.{digits}g}")
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+    for size, letter in SCALES:
         if size <= rounded < 1e15:
             return f"{rounded / size:.{digits}g}{letter}"
     return plain_number(value, digits)

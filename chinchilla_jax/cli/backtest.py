@@ -207,8 +207,5 @@ def _print_optima(optima: pd.DataFrame) -> None:
     of_all = quantity_text("params", float(optima["of_all"].iloc[0]))
     budget = float(optima["flops"].iloc[0])
     output.echo(f"compute-optimal parameters at {flops_text(budget)} FLOP, which all runs put at {of_all}")
-    rows = [
-        [row[0], *(quantity_text("params", float(value)) for value in row[1:])]
-        for row in output.rows(optima, ["window", "params", "low", "high"])
-    ]
-    output.print_table(["window", "params", "low", "high"], rows)
+    names = ["window", "params", "low", "high"]
+    output.print_table(names, output.rows(optima, names))

@@ -248,8 +248,7 @@ def _print_losses(found: Comparison) -> None:
     )
     names = ["recipe", "flops", "loss", "baseline_loss", "difference", "difference_low", "difference_high"]
     header = ["recipe", "flops", "loss", found.baseline, "difference", "low", "high"]
-    rows = [[*row[:2], *(f"{value:.4f}" for value in row[2:])] for row in output.rows(found.table, names)]
-    output.print_table(header, rows, keys=2, digits=3)
+    output.print_table(header, output.rows(found.table, names), keys=2, intervals=[range(2, 7)])
 
 
 def _print_crossings(found: Comparison) -> None:
@@ -277,7 +276,7 @@ def _print_places(places: pd.DataFrame) -> None:
         [each.replace("_", " ") for each in (*names, *limits)],
         output.rows(places, [*names, *limits]),
         keys=3,
-        digits=3,
+        digits=4,
     )
 
 
@@ -304,7 +303,7 @@ def _print_parameters(found: Comparison) -> None:
     output.print_paragraph(f"parameters, and their difference from those of {found.baseline}")
     names = ["recipe", "parameter", "estimate", "baseline", "difference", "low", "high"]
     header = [found.baseline if name == "baseline" else name for name in names]
-    output.print_table(header, output.rows(found.parameters, names), keys=2, digits=4)
+    output.print_table(header, output.rows(found.parameters, names), keys=2, intervals=[range(2, 7)])
     if not found.sharing:
         return
     rejected = [test for test in found.sharing if test.p < _REJECTED]

@@ -126,7 +126,7 @@ def _one(dimensions: dict[str, Any], rule: str, seq_len: int, as_json: bool) -> 
     output.print_table(("forward", "FLOP per token", "share"), rows)
     output.echo()
     six_n = FLOPS_PER_PARAM_TOKEN * n
-    per_token = flops_text(fields["training_flops_per_token"], 6)
+    per_token = flops_text(float(count.training), 6)
     output.echo(f"training     {per_token} FLOP per token, 6 N is {flops_text(six_n, 6)}")
     output.echo(
         f"ratio        {fields['ratio']:.4f}; without embedding and logits {fields['ratio_layers']:.4f}"

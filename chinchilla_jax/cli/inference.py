@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_label, quantity_text
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import list_text, scaled_number
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.options import Decorator, bundle, figures_option, output_options
 
@@ -204,16 +204,23 @@ def _costs(rent: Rent, *, writes: bool) -> Costs:
 
 def _print(made: InferencePlan) -> None:
     law_source.print_sample(made.sample, made.level)
-    served = f"{made.demand.input_tokens:g} tokens read, {made.demand.output_tokens:g} written"
+    served = (
+        f"{scaled_number(made.demand.input_tokens)} tokens read, "
+        f"{scaled_number(made.demand.output_tokens)} written"
+    )
     output.echo(f"served over its life: {served}; costs in {made.costs.unit}")
     output.echo()
     columns = law_source.interval_columns(made.sample)
-    rows = []
-    for row in made.table.to_dict("records"):
-        quantity = str(row["quantity"])
-        values = (quantity_text(quantity, float(row[name])) for name in columns)
-        rows.append((quantity_label(quantity), *values))
-    output.print_table(("cheapest", *columns), rows, doubts=law_source.row_doubts(made))
+    rows = [
+        (quantity_label(quantity), *values)
+        for quantity, *values in output.rows(made.table, ["quantity", *columns])
+    ]
+    output.print_table(
+        ("cheapest", *columns),
+        rows,
+        quantities=list(made.table["quantity"]),
+        doubts=law_source.row_doubts(made),
+    )
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "

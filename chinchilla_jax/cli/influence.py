@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
 from chinchilla_jax.cli.fit_options import (
@@ -19,10 +21,13 @@ from chinchilla_jax.cli.options import figures_option, output_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chinchilla_jax.analysis.run_influence import Influence
     from chinchilla_jax.laws import Law, Objective
 
-_INFLUENTIAL = ["row", "params", "tokens", "loss", "left_out", "tokens_per_param", "change", "times_error"]
+_RATIO = "tokens_per_param"
+_INFLUENTIAL = ["row", "params", "tokens", "loss", "left_out", _RATIO, "change", "times_error"]
 _RESIDUALS = ["row", "params", "tokens", "loss", "residual", "left_out"]
 
 
@@ -106,17 +111,27 @@ def influence_command(
     output.print_sentence(found.sentence)
     output.echo()
     output.echo("runs that move it most")
-    output.print_table(*_rows(found.most_influential(top), _INFLUENTIAL), digits=4)
+    _print_rows(found, found.most_influential(top), _INFLUENTIAL)
     output.echo()
     output.echo("largest residuals (left out: by the fit without the run)")
-    output.print_table(*_rows(found.largest_residuals(top), _RESIDUALS), digits=4)
+    _print_rows(found, found.largest_residuals(top), _RESIDUALS)
     output.echo()
     _print_without(found)
     output.print_warnings(found.warnings)
 
 
-def _rows(table: Any, names: list[str]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    return [name.replace("_", " ") for name in names], output.rows(table, names)
+def _print_rows(found: Influence, table: pd.DataFrame, names: list[str]) -> None:
+    shown = table[names].copy()
+    shown["loss"] = shown["loss"].map("{:.4f}".format)
+    if _RATIO in names:
+        shown[_RATIO] = _ratio_texts(found, shown[_RATIO])
+    header = [name.replace("_", " ") for name in names]
+    output.print_table(header, output.rows(shown), digits=3)
+
+
+def _ratio_texts(found: Influence, ratios: Sequence[float]) -> list[str]:
+    """Tokens per parameter to the digits that their standard error supports, as in the sentence."""
+    return interval_texts(list(ratios), found.error * found.ratio, _RATIO)
 
 
 def _print_without(found: Influence) -> None:
@@ -125,8 +140,12 @@ def _print_without(found: Influence) -> None:
     output.echo("without the worst runs")
     parameters = list(found.point.parameters)
     header = ["share", "runs", "left out", "tokens per param", *parameters]
-    rows: list[list[Any]] = [["none", 0, "", found.ratio, *found.point.parameters.values()]]
-    for row in output.records(found.without):
-        said = [f"{row['share']:.2g}", row["n_left_out"], WAYS[row["way"]], row["tokens_per_param"]]
+    rows: list[list[Any]] = [
+        ["none", 0, "", *_ratio_texts(found, [found.ratio]), *found.point.parameters.values()]
+    ]
+    for row, ratio in zip(
+        output.records(found.without), _ratio_texts(found, found.without[_RATIO]), strict=True
+    ):
+        said = [f"{row['share']:.2g}", row["n_left_out"], WAYS[row["way"]], ratio]
         rows.append([*said, *(row[name] for name in parameters)])
     output.print_table(header, rows, keys=3, digits=4)

@@ -189,7 +189,7 @@ def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, inter
     print_cost(result.cost)
     output.echo()
     output.echo(f"minima of the parabolas, {interval}")
-    output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), doubts=_ratio_doubts(minima))
+    output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), digits=4, doubts=_ratio_doubts(minima))
     for text in _remarks(minima):
         output.print_paragraph(text)
 

@@ -55,11 +55,12 @@ def print_next(runs: Runs, found: NextRuns) -> None:
         for row in output.records(found.widths)
     ]  # fmt: skip
     names = ["target", "estimate", "low", "high", "low after", "high after", "before", "after", "+-", "scale"]
-    output.print_table(names, rows, digits=4)
+    of = [row[0].partition("@")[0] for row in rows]
+    output.print_table(names, rows, quantities=of)
     output.echo()
     output.echo(f"choices that were simulated: width of {first}")
     rows = [
-        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], f"{row['flops']:.3g}", _width(row["linear"]),
+        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], row["flops"], _width(row["linear"]),
          _width(row["after"]), f"{row['error']:.1g}"]
         for row in output.records(found.choices)
     ]  # fmt: skip
@@ -68,7 +69,7 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo("what less money buys, to first order")
     several = len(found.widths) > 1
     rows = [
-        [f"{row['flops']:.3g}", row["runs"], _width(row["linear"]), *[f"{row['weighted']:+.3f}"] * several,
+        [row["flops"], row["runs"], _width(row["linear"]), *[f"{row['weighted']:+.3f}"] * several,
          ", ".join(f"{quantity_text('params', n, 3)} on {quantity_text('tokens', d, 3)}"
                    for n, d in zip(row["params"], row["tokens"], strict=True))]
         for row in output.records(found.prices)
@@ -102,7 +103,7 @@ def print_new(found: NewDesign, saved: str | None) -> None:
     output.print_sentence(found.sentence)
     output.echo()
     rows = [
-        [row["design"], row["runs"], f"{row['flops']:.3g}", f"{row['linear']:.3g}", f"{row['simulated']:.3g}",
+        [row["design"], row["runs"], row["flops"], f"{row['linear']:.3g}", f"{row['simulated']:.3g}",
          f"{row['error']:.2g}", f"{row['determined']:.0%}"]
         for row in output.records(found.table)
     ]  # fmt: skip

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.progress_bar import resolve, silenced
-from chinchilla_jax._util.text import plain_number, visible
+from chinchilla_jax._util.text import visible
+from chinchilla_jax.cli.cells import cell_texts, interval_columns
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
     from chinchilla_jax.laws import Objective
 
 _NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[KMBT]?")
+_PAGE_WIDTH = 100  # of tables where stdout is no terminal
 _quiet = False
 _collected: list[Mapping[str, Any]] | None = None
 
@@ -131,36 +133,45 @@ def print_table(
     keys: int = 1,
     digits: int = 6,
     doubts: Sequence[str] = (),
+    quantities: Sequence[str] | None = None,
+    intervals: Sequence[Sequence[int]] | None = None,
 ) -> None:
-    """An aligned table on stdout.
+    """An aligned table on stdout; its cells are written by `cell_texts`.
 
-    On a terminal the header is bold, and a table wider than the screen is cut into blocks of columns, each
-    beginning with the columns that identify the row.
+    A table wider than the screen, or than a hundred columns where stdout is none, is cut into blocks of
+    columns, each beginning with the columns that identify the row. On a terminal the header is bold.
 
     Args:
         header: names of the columns.
-        rows: cells; columns of numbers are aligned to the right; int and float are written by `plain_number`.
+        rows: cells; columns of numbers are aligned to the right.
         keys: how many of the first columns identify a row.
-        digits: significant digits of numbers.
+        digits: significant digits of numbers without an interval.
         doubts: about each row ("" for none), as from `planning.plausibility`; a last column if there is one.
-            Those about several rows are numbered there, and said once under the table.
+            Those about several rows, and all where the table is too wide, are numbered there and said once
+            under the table.
+        quantities: what the intervals of each row are of; None goes by the names of the columns, and by the
+            column "quantity" where there is one.
+        intervals: the columns of each estimate and its interval; None goes by their names.
     """
     cells = [list(row) for row in rows]
-    repeated = _repeated(doubts)
-    if any(doubts):
-        header = [*header, "doubt"]
-        shown = [f"[{repeated.index(each) + 1}]" if each in repeated else each for each in doubts]
-        cells = [[*row, doubt] for row, doubt in zip(cells, shown, strict=True)]
-    right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
+    groups = interval_columns(header, keys) if intervals is None else intervals
+    texts = cell_texts(header, cells, groups, digits=digits, quantities=quantities)
+    right = [all(map(_is_number, column)) for column in zip(*texts, strict=True)] or [False] * len(header)
     header = [visible(name) for name in header]
-    texts = [
-        [visible(cell) if isinstance(cell, str) else plain_number(cell, digits) for cell in row]
-        for row in cells
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    screen, numbered = _screen_width() or _PAGE_WIDTH, _repeated(doubts)
+    if any(doubts):
+        header, right = [*header, "doubt"], [*right, False]
+        alone = [[*row, doubt] for row, doubt in zip(texts, _numbers(doubts, numbered), strict=True)]
+        if sum(_widths(header, alone)) + 2 * (len(header) - 1) > screen:
+            numbered = list(filter(None, dict.fromkeys(doubts)))
+        texts = [[*row, doubt] for row, doubt in zip(texts, _numbers(doubts, numbered), strict=True)]
+    widths = _widths(header, texts)
     if _quiet:
         return
-    for i, block in enumerate(_blocks(widths, _screen_width(), keys)):
+    blocks = _blocks(widths, screen, keys, groups)
+    if not _screen_width() and any(sum(widths[c] + 2 for c in block) - 2 > screen for block in blocks):
+        blocks = [list(range(len(header)))]  # what does not fit anyway is easier to read whole
+    for i, block in enumerate(blocks):
         if i:
             print()
         for row in ([*header], *texts):
@@ -168,8 +179,8 @@ def print_table(
             line = "  ".join(aligned).rstrip()
             # click.echo removes the style if stdout is not a terminal.
             click.echo(click.style(line, bold=True) if row == [*header] else line)
-    for number, doubt in enumerate(repeated, 1):
-        print(f"[{number}] {visible(doubt)}")
+    for number, doubt in enumerate(numbered, 1):
+        print_paragraph(f"[{number}] {doubt}")
 
 
 def _repeated(doubts: Sequence[str]) -> list[str]:
@@ -177,9 +188,17 @@ def _repeated(doubts: Sequence[str]) -> list[str]:
     return [doubt for doubt in dict.fromkeys(doubts) if doubt and doubts.count(doubt) > 1]
 
 
-def _is_number(cell: object) -> bool:
-    """Whether a cell is a number, or one that is formatted already."""
-    return _NUMBER.fullmatch(cell) is not None if isinstance(cell, str) else isinstance(cell, int | float)
+def _numbers(doubts: Sequence[str], numbered: Sequence[str]) -> list[str]:
+    """What the column of doubts shows: those that are said under the table by their number."""
+    return [f"[{numbered.index(each) + 1}]" if each in numbered else visible(each) for each in doubts]
+
+
+def _widths(header: Sequence[str], texts: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _screen_width() -> int | None:
@@ -191,16 +210,24 @@ def _text_width() -> int:
     return max(_screen_width() or 80, 40)
 
 
-def _blocks(widths: Sequence[int], screen: int | None, keys: int = 1) -> list[list[int]]:
-    """Positions of columns, cut so that each block fits on the screen if its columns do; None is endless.
+def _blocks(
+    widths: Sequence[int], screen: int, keys: int, groups: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Positions of columns, cut so that each block fits on the screen if its columns do.
 
-    Every block begins with the first `keys` columns.
+    Every block begins with the first `keys` columns; an estimate and its interval stay together if they fit.
     """
     repeated = list(range(min(keys, len(widths))))
     blocks: list[list[int]] = [repeated.copy()] if widths else []
+
+    def width(columns: Sequence[int]) -> int:
+        return sum(widths[column] + 2 for column in columns) - 2
+
+    of_group = {column: group for group in groups for column in group}
     for column in range(len(repeated), len(widths)):
-        taken = sum(widths[c] + 2 for c in blocks[-1])
-        if screen is not None and taken + widths[column] > screen and len(blocks[-1]) > len(repeated):
+        group = of_group.get(column, [column])
+        whole = group if column == group[0] and width([*repeated, *group]) <= screen else [column]
+        if width([*blocks[-1], *whole]) > screen and len(blocks[-1]) > len(repeated):
             blocks.append(repeated.copy())
         blocks[-1].append(column)
     return blocks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
@@ -267,9 +267,13 @@ def _print_plan(made: Plan) -> None:
     for row in made.table.to_dict("records"):
         quantity = str(row["quantity"])
         rule = f"{made.ratio:g}:1 " if quantity == "rule_overhead" else ""
-        values = (quantity_text(quantity, float(row[each])) for each in columns)
-        rows.append((rule + quantity_label(quantity), *values))
-    output.print_table(("compute-optimal", *columns), rows, doubts=law_source.row_doubts(made))
+        rows.append((rule + quantity_label(quantity), *(float(row[each]) for each in columns)))
+    output.print_table(
+        ("compute-optimal", *columns),
+        rows,
+        quantities=list(made.table["quantity"]),
+        doubts=law_source.row_doubts(made),
+    )
     if made.n_unreachable:
         output.echo(
             f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
@@ -285,11 +289,8 @@ def _print_plan(made: Plan) -> None:
     _print_beside(made, columns)
     output.echo()
     shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
-    published = [
-        (law, *map(quantity_text, shown, values))
-        for law, *values in output.rows(made.references, ["law", *shown])
-    ]
-    output.print_table(("published", *shown), published, doubts=_reference_doubts(made))
+    published = output.rows(made.references, ["law", *shown])
+    output.print_table(("published", *shown), published, digits=4, doubts=_reference_doubts(made))
     output.print_paragraph(
         "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only: "
         "hoffmann2022 is of the text of the embedded chinchilla"
@@ -300,14 +301,11 @@ def _print_beside(made: Plan, columns: list[str]) -> None:
     """The same budget spent otherwise, a line per way and quantity."""
     for how, rows in made.beside.groupby("how", sort=False):
         output.echo()
-        texts = [
-            (
-                quantity_label(row["quantity"]),
-                *(quantity_text(row["quantity"], row[name]) for name in columns),
-            )
-            for row in rows.to_dict("records")
+        cells = [
+            (quantity_label(quantity), *values)
+            for quantity, *values in output.rows(rows, ["quantity", *columns])
         ]
-        output.print_table((f"same budget, {how}", *columns), texts)
+        output.print_table((f"same budget, {how}", *columns), cells, quantities=list(rows["quantity"]))
 
 
 def _reference_doubts(made: Plan) -> list[str]:

@@ -118,14 +118,11 @@ def next_command(database: str, another: bool, target: str | None, solver: Solve
         output.echo(f"the optimum at its budget, {kind_text(run.proposal['level'])} interval")
         shown = ("flops", "params", "tokens", "tokens_per_param", "loss")
         rows = [
-            (
-                quantity_label(name),
-                *(quantity_text(name, _of_proposal(run.proposal[name], each)) for each in columns),
-            )
+            (quantity_label(name), *(_of_proposal(run.proposal[name], each) for each in columns))
             for name in shown
         ]
         doubts = [run.proposal[name].get("doubt", "") for name in shown]
-        output.print_table(("compute-optimal", *columns), rows, doubts=doubts)
+        output.print_table(("compute-optimal", *columns), rows, quantities=shown, doubts=doubts)
 
 
 @progress_command.command("append")
@@ -241,9 +238,8 @@ def _of_proposal(numbers: Mapping[str, float], column: str) -> float:
 def _print_run(run: Run) -> None:
     state = "open" if run.loss is None else f"loss {run.loss:g}"
     output.echo(f"run {run.run} ({run.stage}, {state})")
-    output.echo(f"params       {run.params:.6g}")
-    output.echo(f"tokens       {run.tokens:.6g}")
-    output.echo(f"flops        {run.flops:.6g}")
+    for name in ("params", "tokens", "flops"):
+        output.echo(f"{name:<13}{quantity_text(name, getattr(run, name), 6)}")
     if run.config:
         output.echo(f"config       {_shown(run.config)}")
 

@@ -180,7 +180,7 @@ def _print(tables: list[Runs], boots: list[BootstrapResult], test: WaldTest, law
     for table, boot in zip(tables, boots, strict=True):
         print_dependence(boot.dependence, of="" if alone else table.name)
     output.echo()
-    output.print_table(list(test.table), output.rows(test.table))
+    output.print_table(list(test.table), output.rows(test.table), intervals=[(1, 2, 3)], digits=3)
     output.echo()
     output.print_paragraph(test.sentence)
     for note in test.notes:
