@@ -9,9 +9,9 @@ from test_cli import done, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax import planning
+from chinchilla_jax import plots as figures
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
-from chinchilla_jax.plots import planning as figures
 from chinchilla_jax.report.answer import answer
 from chinchilla_jax.report.content import plain_text
 from chinchilla_jax.report.facts import Facts
@@ -101,7 +101,5 @@ def test_tables_and_figures_of_decisions_head_with_it(headline):
     curve = figures.optimum_by_compute_table(sample, [GOPHER_FLOPS]).query("law == 'fitted'")
     tokens, params = (curve.set_index("quantity").loc[name, HEADLINE] for name in ("tokens", "params"))
     assert tokens / params == pytest.approx(headline, rel=1e-9)
-    axes = figures.plot_optimum_by_compute(
-        figures.optimum_by_compute_table(sample, [1e22, GOPHER_FLOPS])
-    ).axes[0]
+    axes = figures.optimum_by_compute(figures.optimum_by_compute_table(sample, [1e22, GOPHER_FLOPS])).axes[0]
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(float(sample.point.optimal(GOPHER_FLOPS)[0]))

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
+from chinchilla_jax import plots
 from chinchilla_jax.analysis import influence
-from chinchilla_jax.plots import plot_influence
 
 LAW = cj.ScalingLaw(E=1.7, A=400.0, B=900.0, alpha=0.34, beta=0.31)
 BUDGET = 1e21
@@ -106,4 +106,4 @@ def test_the_command_and_its_figure(tmp_path):
     assert "0.05      2  those that lower it most" in text
     assert "give shares of the runs between 0 and 0.5" in refused("influence", str(path), "--share", "0.7")
     figure = Figure()
-    assert plot_influence(FOUND.table, FOUND.without, ax=figure.subplots(1, 2)) is figure
+    assert plots.influence(FOUND.table, FOUND.without, ax=figure.subplots(1, 2)) is figure

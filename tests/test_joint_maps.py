@@ -8,11 +8,12 @@ import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
 import chinchilla_jax as cj
+from chinchilla_jax import plots
 from chinchilla_jax.analysis import identity_errors, joint_map, trend_table
 from chinchilla_jax.analysis.trends import AXES
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes, geometric_mean, parse_condition
-from chinchilla_jax.plots import perturbation_table, plot_joint_map, plot_perturbations, study_figures
+from chinchilla_jax.plots import perturbation_table, perturbations, study_figures
 from chinchilla_jax.plots.sweeps import DOCUMENTED_LABELS, SWEEPS
 from chinchilla_jax.report.page import render
 from chinchilla_jax.study import Product, Sweep, estimate
@@ -89,7 +90,7 @@ def test_an_invalid_corner_is_not_known():
     assert table[["low", "median", "high", "slope"]].iloc[0].isna().all()
     assert not corner["leaves_range"] and not corner["outside_range"]
     assert list(table["n_failed"][:3]) == [400, 240, 0]
-    figure = plot_joint_map(table, runs=RUNS)
+    figure = plots.joint_map(table, runs=RUNS)
     figure.draw_without_rendering()
     for axes in (each for each in figure.axes if each.get_xlabel()):
         (mesh,) = [each for each in axes.collections if isinstance(each, QuadMesh)]
@@ -97,7 +98,7 @@ def test_an_invalid_corner_is_not_known():
         assert np.ma.getmaskarray(mesh.get_array()).sum() == 2
     assert "fewer than half of the fits certified" in words(figure)
     lost = joint_map(fake({name: failed(1.0) for name in CELLS}))
-    plot_joint_map(lost, runs=RUNS).draw_without_rendering()
+    plots.joint_map(lost, runs=RUNS).draw_without_rendering()
 
 
 def words(figure):
@@ -107,7 +108,7 @@ def words(figure):
 
 def test_the_map_shows_its_table():
     table = joint_map(fake(CELLS))
-    figure = plot_joint_map(table, runs=RUNS)
+    figure = plots.joint_map(table, runs=RUNS)
     ratio, slope = [axes for axes in figure.axes if axes.get_xlabel()]
     assert ratio.get_xlabel() == "additive: c (million parameters)"
     assert ratio.get_ylabel() == "tokens multiplicative: factor c"
@@ -130,7 +131,7 @@ def test_the_map_shows_its_table():
     smallest = RUNS.params.min() / 1e6
     assert [line.get_xdata()[0] for line in marks[:2]] == pytest.approx([-0.152 * smallest, 0.152 * smallest])
     assert [line.get_ydata()[0] for line in marks[2:]] == pytest.approx([1 / 1.152, 1.152])
-    assert "documented miscount" in words(figure) and "documented" not in words(plot_joint_map(table))
+    assert "documented miscount" in words(figure) and "documented" not in words(plots.joint_map(table))
 
 
 @pytest.mark.parametrize("sizes", [(-1.0, 0.0), (0.0, 0.5, 3.0), (-1.0, 1.0)])
@@ -139,9 +140,9 @@ def test_sizes_without_a_place_on_a_logarithmic_axis_are_left_out(sizes):
     table = joint_map(fake(cells))
     if max(sizes) <= 0:
         with pytest.raises(cj.UsageError, match="no size of the table has a place"):
-            plot_joint_map(table)
+            plots.joint_map(table)
         return
-    axes = plot_joint_map(table, runs=RUNS).axes[0]
+    axes = plots.joint_map(table, runs=RUNS).axes[0]
     (mesh,) = [each for each in axes.collections if isinstance(each, QuadMesh)]
     assert mesh.get_array().size == sum(c > 0 for c in sizes)
 
@@ -149,7 +150,7 @@ def test_sizes_without_a_place_on_a_logarithmic_axis_are_left_out(sizes):
 def test_repeats_of_a_pair_are_summed_up_by_their_median():
     cells = {f"additive=0.0|log_normal_noise=0.1#{i}": resampled(2.0**i) for i in range(3)}
     table = joint_map(fake(cells))
-    (mesh,) = [each for each in plot_joint_map(table).axes[0].collections if isinstance(each, QuadMesh)]
+    (mesh,) = [each for each in plots.joint_map(table).axes[0].collections if isinstance(each, QuadMesh)]
     assert np.asarray(mesh.get_array()).ravel() == pytest.approx([table["median"].median()])
 
 
@@ -163,7 +164,7 @@ def test_what_is_no_joint_map():
         joint_map(fake(CELLS), flops=-1.0)
     other = fake(CELLS | {"multiplicative=1.0|loss_offset=0.1": resampled()})
     with pytest.raises(cj.UsageError, match="2 pairs of families"):
-        plot_joint_map(joint_map(other))
+        plots.joint_map(joint_map(other))
 
 
 # --- through a study ----------------------------------------------------------------------------------------
@@ -321,6 +322,6 @@ def test_the_schematics_show_what_a_family_is_of():
         after = parse_condition(rows["condition"].iloc[-1]).apply(RUNS, 3)
         assert np.array_equal(rows["before"][-240:], getattr(RUNS, quantity))
         assert np.array_equal(rows["after"][-240:], getattr(after, quantity))
-    figure = plot_perturbations(table)
+    figure = perturbations(table)
     figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes][-1] == "true loss L (nats per token)"

@@ -60,3 +60,31 @@ def test_a_figure_takes_axes_and_refuses_what_it_does_not_know(fit):
         plots.fit(fit, against="flop")
     with pytest.raises(cj.UsageError, match="allowed: params, tokens, flops, width"):
         plots.residuals(fit, against="depth")
+
+
+@pytest.fixture(scope="module")
+def boot():
+    return cj.bootstrap(RUNS, delta=0.01, resamples=200)
+
+
+def test_curves_of_a_bootstrap_are_its_tables_and_the_plan(boot):
+    budgets = [3e19, 1e22]
+    for quantity in ("tokens_per_param", "params", "tokens", "loss"):
+        curve = plots.bootstrap_table(boot, quantity, flops=budgets, level=0.9)
+        asked = curve.table[curve.table["asked"]].set_index("flops")
+        for flops in budgets:
+            plan = cj.plan(boot, flops=flops, level=0.9).table.set_index("quantity").loc[quantity]
+            columns = ["estimate", "low", "high", "median"]
+            np.testing.assert_allclose(
+                asked.loc[flops, columns].to_numpy(float), plan[columns].to_numpy(float), rtol=1e-12
+            )
+        assert list(asked["inside"]) == [True, False] and len(curve.runs) == len(RUNS)
+    own = boot.tokens_per_param(budgets, level=0.9)
+    found = plots.bootstrap_table(boot, flops=budgets, level=0.9).table
+    for column in ("estimate", "low", "high"):
+        np.testing.assert_allclose(found[found["asked"]][column], own[column], rtol=1e-9)
+
+
+def test_an_unknown_quantity_is_refused_in_one_line(boot):
+    with pytest.raises(cj.UsageError, match="unknown quantity 'ratio'; allowed: tokens_per_param"):
+        plots.bootstrap(boot, "ratio")

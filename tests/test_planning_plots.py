@@ -6,8 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from planning_laws import spread_sample
 
-from chinchilla_jax import UsageError, load_runs, planning
-from chinchilla_jax.plots import planning as planning_figures
+from chinchilla_jax import UsageError, load_runs, planning, plots
 from chinchilla_jax.plots import save_figures
 
 SAMPLE = spread_sample(60)
@@ -30,31 +29,31 @@ def figures():
     result = planning.isoflop(runs, resamples=50)
     placed = planning.place_models(SAMPLE, planning.known_models())
     maps = planning.ratio_map(planning.SARDANA_2023, np.linspace(1.8, 2.6, 15), np.geomspace(1e9, 1e14, 12))
-    curves = planning_figures.optimum_by_compute_table(SAMPLE)
+    curves = plots.optimum_by_compute_table(SAMPLE)
     yield (
         "optimum",
-        lambda ax=None: planning_figures.plot_optimum_by_compute(curves, planning.known_models(), ax=ax),
+        lambda ax=None: plots.optimum_by_compute(curves, planning.known_models(), ax=ax),
         2,
     )
-    surface = planning_figures.loss_contours_table(SAMPLE, points=30)
+    surface = plots.loss_surface_table(SAMPLE, points=30)
     yield (
         "contours",
-        lambda ax=None: planning_figures.plot_loss_contours(surface, load_runs("chinchilla"), ax=ax),
+        lambda ax=None: plots.loss_surface(surface, load_runs("chinchilla"), ax=ax),
         2,
     )
-    yield "ratios", lambda ax=None: planning_figures.plot_model_ratios(placed, ax=ax), 1
-    yield "maps", lambda ax=None: planning_figures.plot_ratio_maps(maps, sizes={"13B": 2.05}, ax=ax), 3
-    ratios, context = planning.flop_ratio_table(), planning_figures.context_cost_table()
-    yield "flops", lambda ax=None: planning_figures.plot_flop_ratio(ratios, context, ax=ax), 2
-    bands = planning_figures.isoflop_bands_table(result, SAMPLE)
-    yield "isoflop", lambda ax=None: planning_figures.plot_isoflop(result, runs, bands, ax=ax), 2
+    yield "ratios", lambda ax=None: plots.model_ratios(placed, ax=ax), 1
+    yield "maps", lambda ax=None: plots.ratio_maps(maps, sizes={"13B": 2.05}, ax=ax), 3
+    ratios, context = planning.flop_ratio_table(), plots.context_cost_table()
+    yield "flops", lambda ax=None: plots.flop_ratio(ratios, context, ax=ax), 2
+    bands = plots.isoflop_bands_table(result, SAMPLE)
+    yield "isoflop", lambda ax=None: plots.isoflop(result, runs, bands, ax=ax), 2
     yield (
         "bias",
-        lambda ax=None: planning_figures.plot_parabola_bias(planning_figures.parabola_bias_table(), ax=ax),
+        lambda ax=None: plots.parabola_bias(plots.parabola_bias_table(), ax=ax),
         2,
     )
     simulated = pd.DataFrame(SIMULATED)
-    yield "simulation", lambda ax=None: planning_figures.plot_simulation_errors(simulated, ax=ax), 2
+    yield "simulation", lambda ax=None: plots.simulation_errors(simulated, ax=ax), 2
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def test_every_figure_can_be_drawn_on_the_caller_s_axes(drawn):
 
 
 def test_curves_are_the_plans(drawn):
-    curves = planning_figures.optimum_by_compute_table(SAMPLE, [1e20, 1e24], level=0.9)
+    curves = plots.optimum_by_compute_table(SAMPLE, [1e20, 1e24], level=0.9)
     for flops in (1e20, 1e24):
         plan = planning.plan(SAMPLE, flops=flops, level=0.9)
         for quantity in ("params", "tokens"):
@@ -98,7 +97,7 @@ def test_curves_are_the_plans(drawn):
 
 
 def test_contours_have_their_minimum_on_the_frontier():
-    table = planning_figures.loss_contours_table(SAMPLE, points=400)
+    table = plots.loss_surface_table(SAMPLE, points=400)
     lowest = table.params[np.nanargmin(table.loss, axis=0)]
     true = np.asarray(SAMPLE.point.optimal(table.flops)[0])
     inside = (true > table.params[0]) & (true < table.params[-1])
@@ -108,7 +107,7 @@ def test_contours_have_their_minimum_on_the_frontier():
 
 
 def test_context_costs_cross_where_they_say():
-    table = planning_figures.context_cost_table((1, 50))
+    table = plots.context_cost_table((1, 50))
     for _, rows in table.groupby("model"):
         log_ratio = np.log(rows["attention_over_feed_forward"])
         crossing = np.exp(np.interp(0.0, log_ratio, np.log(rows["seq_len"])))
@@ -116,7 +115,7 @@ def test_context_costs_cross_where_they_say():
 
 
 def test_bias_is_none_for_equal_exponents_on_centred_grids():
-    table = planning_figures.parabola_bias_table(decades=(1.0,))
+    table = plots.parabola_bias_table(decades=(1.0,))
     at_one = table[np.isclose(table["x"], 1.0)]
     assert len(at_one) == 2
     np.testing.assert_allclose(at_one["ratio"], 1.0, atol=1e-9)

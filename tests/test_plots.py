@@ -169,7 +169,7 @@ def test_imports_nothing_heavy_and_never_pyplot() -> None:
     code = (
         "import sys, chinchilla_jax.plots as plots\n"
         "print([m for m in ('matplotlib', 'pandas', 'jax', 'pyarrow') if m in sys.modules])\n"
-        "plots.plot_relative_error(plots.relative_error_table()).draw_without_rendering()\n"
+        "plots.relative_error(plots.relative_error_table()).draw_without_rendering()\n"
         "print('matplotlib.pyplot' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -187,14 +187,14 @@ def test_global_settings_are_not_used(figures: dict[str, Figure]) -> None:
 def test_settings_come_back_after_an_error() -> None:
     before = dict(matplotlib.rcParams)
     with pytest.raises(UsageError):
-        plots.plot_relative_error(plots.relative_error_table(), ax=[])
+        plots.relative_error(plots.relative_error_table(), ax=[])
     assert dict(matplotlib.rcParams) == before
 
 
 def test_drawing_changes_no_table(study: FakeStudy) -> None:
     table = plots.parameters_by_family_table(study, "log_normal_noise")
     copies = [getattr(table, name).copy() for name in ("conditions", "over_repeats", "exact")]
-    plots.plot_parameters_by_family(table)
+    plots.parameters_by_family(table)
     for name, copy in zip(("conditions", "over_repeats", "exact"), copies, strict=True):
         pd.testing.assert_frame_equal(getattr(table, name), copy)
 
@@ -315,7 +315,7 @@ def test_no_documented_span_outside_the_sizes_of_the_study(study: FakeStudy) -> 
     few = dataclasses.replace(study, conditions=study.conditions[keep])
     table = plots.tokens_per_param_by_family_table(few, "multiplicative")
     assert table.documented.empty
-    render(plots.plot_tokens_per_param_by_family(table))
+    render(plots.tokens_per_param_by_family(table))
 
 
 # ---- what is drawn
@@ -350,7 +350,7 @@ def test_axes_say_what_and_in_which_unit(figures: dict[str, Figure]) -> None:
 def test_marks_are_at_the_numbers_of_the_table(study: FakeStudy) -> None:
     table = plots.parameters_by_family_table(study, "additive")
     axes = Figure().add_subplot()
-    plots.plot_parameters_by_family(table, parameters=["alpha"], ax=axes)
+    plots.parameters_by_family(table, parameters=["alpha"], ax=axes)
     marks = next(line for line in axes.lines if line.get_marker() == "o")
     rows = table.conditions[table.conditions["parameter"] == "alpha"]
     np.testing.assert_array_equal(marks.get_xdata(), rows["value"] / 1e6)
@@ -362,9 +362,9 @@ def test_marks_are_at_the_numbers_of_the_table(study: FakeStudy) -> None:
 
 def test_a_passed_axes_is_drawn_on(study: FakeStudy) -> None:
     single = {
-        plots.plot_relative_error: plots.relative_error_table(),
-        plots.plot_tokens_per_param_by_counting: plots.tokens_per_param_by_counting_table(study),
-        plots.plot_tokens_per_param_by_family: plots.tokens_per_param_by_family_table(study, "additive"),
+        plots.relative_error: plots.relative_error_table(),
+        plots.tokens_per_param_by_counting: plots.tokens_per_param_by_counting_table(study),
+        plots.tokens_per_param_by_family: plots.tokens_per_param_by_family_table(study, "additive"),
     }
     for draw, table in single.items():
         figure = Figure()
@@ -378,17 +378,17 @@ def test_passed_panels_are_drawn_on_in_order_or_by_name(study: FakeStudy) -> Non
     table = plots.parameters_by_family_table(study, "multiplicative")
     figure = Figure()
     grid = figure.subplots(1, 5)
-    assert plots.plot_parameters_by_family(table, ax=grid) is figure
+    assert plots.parameters_by_family(table, ax=grid) is figure
     assert [axes.get_ylabel()[0] for axes in grid[:3]] == ["E", "A", "B"]
     assert grid[0].get_legend() is not None
     named = Figure().subplot_mosaic([["B", "alpha"], ["E", "other"]])
     by_counting = plots.parameters_by_counting_table(study)
-    plots.plot_parameters_by_counting(by_counting, parameters=["alpha", "B", "E"], ax=named)
+    plots.parameters_by_counting(by_counting, parameters=["alpha", "B", "E"], ax=named)
     assert named["B"].get_xlabel().startswith("B ")
     assert not named["other"].has_data()
     part = Figure().subfigures(1, 2)[0]
     four = part.subplots(2, 2)
-    plots.plot_perturbations(plots.perturbation_table(study), ax=four)
+    plots.perturbations(plots.perturbation_table(study), ax=four)
     assert all(axes.has_data() for axes in four.flat)
     render(part.figure)
 
@@ -397,7 +397,7 @@ def test_passed_panels_are_drawn_on_in_order_or_by_name(study: FakeStudy) -> Non
 def test_other_axes_than_one_per_panel_are_refused(study: FakeStudy, ax: object) -> None:
     given = Figure().add_subplot() if ax == "one" else Figure().subplots(1, 3) if ax == 3 else ax
     with pytest.raises(UsageError, match=r"5 panel\(s\) \(E, A, B, alpha, beta\)") as caught:
-        plots.plot_parameters_by_family(plots.parameters_by_family_table(study, "additive"), ax=given)
+        plots.parameters_by_family(plots.parameters_by_family_table(study, "additive"), ax=given)
     assert "\n" not in str(caught.value)
 
 
@@ -436,9 +436,9 @@ def test_conditions_without_rows_are_gaps_too(study: FakeStudy) -> None:
     keep = study.params["condition"] != "additive=0.0"
     bands = study.tokens_per_param[study.tokens_per_param["condition"] != "additive=0.0"]
     torn = dataclasses.replace(study, params=study.params[keep], tokens_per_param=bands)
-    parameters = plots.plot_parameters_by_family(plots.parameters_by_family_table(torn, "additive"))
+    parameters = plots.parameters_by_family(plots.parameters_by_family_table(torn, "additive"))
     assert "no converged fit" in texts(parameters)
-    curves = plots.plot_tokens_per_param_by_family(plots.tokens_per_param_by_family_table(torn, "additive"))
+    curves = plots.tokens_per_param_by_family(plots.tokens_per_param_by_family_table(torn, "additive"))
     assert "no converged fit: c = 0" in texts(curves)
 
 
@@ -448,10 +448,8 @@ def test_infinite_and_zero_ratios_are_gaps(study: FakeStudy) -> None:
     bands.loc[bands["condition"] == "identity", "low"] = 0.0
     edges = dataclasses.replace(study, tokens_per_param=bands)
     for draw in (
-        plots.plot_tokens_per_param_by_family(
-            plots.tokens_per_param_by_family_table(edges, "systematic_bias")
-        ),
-        plots.plot_tokens_per_param_by_counting(plots.tokens_per_param_by_counting_table(edges)),
+        plots.tokens_per_param_by_family(plots.tokens_per_param_by_family_table(edges, "systematic_bias")),
+        plots.tokens_per_param_by_counting(plots.tokens_per_param_by_counting_table(edges)),
     ):
         render(draw)
         assert np.all(np.isfinite(draw.axes[0].get_ylim()))
@@ -469,7 +467,7 @@ def test_counts_that_a_perturbation_makes_unusable_are_counted(study: FakeStudy)
     }
     conditions = pd.concat([study.conditions, pd.DataFrame([row])], ignore_index=True)
     table = plots.perturbation_table(dataclasses.replace(study, conditions=conditions), ["additive"])
-    figure = plots.plot_perturbations(table)
+    figure = plots.perturbations(table)
     render(figure)
     assert f"{(RUNS.params <= 1e9).sum()} counts not positive" in texts(figure)
 
@@ -591,7 +589,7 @@ def test_uncertified_estimates_are_marked_apart():
     table = plots.parameters_by_family_table(study, "log_normal_noise")
     uncertified = table.conditions.loc[~table.conditions["certified"], "condition"]
     assert set(uncertified) == set(names)
-    figure = plots.plot_parameters_by_family(table)
+    figure = plots.parameters_by_family(table)
     assert "estimate without certificate\n(2 conditions)" in legend_texts(figure)
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     drawn = len(lines["estimate of each repeat"].get_xdata())
@@ -600,7 +598,7 @@ def test_uncertified_estimates_are_marked_apart():
 
 def test_the_legend_says_which_curves_carry_a_band():
     table = plots.tokens_per_param_by_family_table(make_study(), "additive")
-    figure = plots.plot_tokens_per_param_by_family(table)
+    figure = plots.tokens_per_param_by_family(table)
     assert "80% interval (percentile) of c = \u221240, 0 and 40 million" in legend_texts(figure)
 
 
@@ -625,7 +623,7 @@ def test_the_legend_covers_neither_the_curves_nor_the_rule_of_thumb(left, right)
             "method": "percentile",
         }
     )
-    figure = plots.plot_tokens_per_param_by_counting(table)
+    figure = plots.tokens_per_param_by_counting(table)
     figure.draw_without_rendering()
     (axes,) = figure.axes
     box = axes.get_legend().get_window_extent()

@@ -46,6 +46,7 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         "tokens_per_param": Label("tokens per parameter"),
         "optimal_tokens_per_param": Label("compute-optimal tokens per parameter"),
         "loss": Label("loss", "L", "nats per token"),
+        "optimal_loss": Label("compute-optimal loss", "L", "nats per token"),
         "optimal_params": Label("compute-optimal parameters", "N"),
         "optimal_tokens": Label("compute-optimal tokens", "D"),
         "rule_overhead": Label("rule overhead", unit="%"),

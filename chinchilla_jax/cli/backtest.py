@@ -102,10 +102,9 @@ def backtest_command(
         )  # fmt: skip
     found = every.reference
     if figures is not None:
-        from chinchilla_jax.plots import save_figures
-        from chinchilla_jax.plots.planning import plot_backtest
+        from chinchilla_jax.plots import backtest, save_figures
 
-        save_figures([("backtest", plot_backtest(found.table, found.bands, level=level))], figures)
+        save_figures([("backtest", backtest(found.table, found.bands, level=level))], figures)
     if as_json:
         output.print_json(_fields(runs, every, law, resamples, seed))
     else:

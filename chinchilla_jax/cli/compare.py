@@ -137,10 +137,9 @@ def compare_command(
             share=share, progress=advance,
         )  # fmt: skip
     if figures is not None:
-        from chinchilla_jax.plots import save_figures
-        from chinchilla_jax.plots.planning import plot_recipes
+        from chinchilla_jax.plots import comparison, save_figures
 
-        drawn = plot_recipes(found.curve, found.losses, found.counted_runs, level=level)
+        drawn = comparison(found.curve, found.losses, found.counted_runs, level=level)
         save_figures([("recipes", drawn)], figures)
     if page is not None:
         from chinchilla_jax.report import write_comparison

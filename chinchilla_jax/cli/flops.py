@@ -80,10 +80,10 @@ def _table(counting: str, seq_len: int, figures: str | None, as_json: bool) -> N
 
     table = flop_ratio_table(counting=counting, seq_len=seq_len)
     if figures is not None:
-        from chinchilla_jax.plots import planning as planning_figures
+        from chinchilla_jax import plots
         from chinchilla_jax.plots import save_figures
 
-        figure = planning_figures.plot_flop_ratio(table, planning_figures.context_cost_table())
+        figure = plots.flop_ratio(table, plots.context_cost_table())
         save_figures([("flop_ratio", figure)], figures)
     if as_json:
         output.print_json({"params": counting, "seq_len": seq_len, "models": output.records(table)})

@@ -149,9 +149,9 @@ def _draw(made: InferencePlan, folder: str) -> None:
     """Maps for the point law, from the quality of 0.5 to that of 500 billion compute-optimal parameters."""
     import numpy as np
 
+    from chinchilla_jax import plots
     from chinchilla_jax.planning import ratio_map
     from chinchilla_jax.planning.inference import loss_like
-    from chinchilla_jax.plots import planning as planning_figures
     from chinchilla_jax.plots import save_figures
 
     law, demand = made.sample.five_parameter("inference")[0], made.demand
@@ -166,7 +166,7 @@ def _draw(made: InferencePlan, folder: str) -> None:
         output_share=demand.output_tokens / total if total else 0.0,
     )
     sizes = {f"{size / 1e9:g}B": float(loss_like(law, size, compute)) for size in (1e9, 7e9, 30e9, 200e9)}
-    save_figures([("ratio_maps", planning_figures.plot_ratio_maps(maps, sizes=sizes))], folder)
+    save_figures([("ratio_maps", plots.ratio_maps(maps, sizes=sizes))], folder)
 
 
 def _costs(rent: Rent, *, writes: bool) -> Costs:

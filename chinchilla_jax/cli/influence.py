@@ -83,9 +83,9 @@ def influence_command(
             options=solver.options(law, objective), progress=advance,
         )  # fmt: skip
     if figures is not None:
-        from chinchilla_jax.plots import plot_influence, save_figures
+        from chinchilla_jax import plots
 
-        save_figures([("influence", plot_influence(found.table, found.without))], figures)
+        plots.save_figures([("influence", plots.influence(found.table, found.without))], figures)
     if as_json:
         output.print_json(
             {

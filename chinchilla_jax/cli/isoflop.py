@@ -135,11 +135,11 @@ def isoflop_command(
         },
     )
     if figures is not None:
-        from chinchilla_jax.plots import planning as planning_figures
+        from chinchilla_jax import plots
         from chinchilla_jax.plots import save_figures
 
-        bands = planning_figures.isoflop_bands_table(result, fitted, level=level)
-        save_figures([("isoflop", planning_figures.plot_isoflop(result, runs, bands))], figures)
+        bands = plots.isoflop_bands_table(result, fitted, level=level)
+        save_figures([("isoflop", plots.isoflop(result, runs, bands))], figures)
     if as_json:
         output.print_json(
             own

@@ -196,10 +196,9 @@ def _design_new(
     if plans["save"] is not None:
         found.save(plans["save"])
     if figures is not None:
-        from chinchilla_jax.plots import save_figures
-        from chinchilla_jax.plots.planning import plot_design_costs
+        from chinchilla_jax.plots import design_costs, save_figures
 
-        save_figures([("designs", plot_design_costs(found.table, target=found.target.text))], figures)
+        save_figures([("designs", design_costs(found.table, target=found.target.text))], figures)
     if as_json:
         output.print_json(
             {
@@ -239,10 +238,9 @@ def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
 
 def draw_map(found: TableDiagnosis, folder: str, chosen: pd.DataFrame | None = None) -> None:
     """The map of information, with the runs to train next if there are any."""
-    from chinchilla_jax.plots import save_figures
-    from chinchilla_jax.plots.planning import plot_information_map
+    from chinchilla_jax.plots import information_map, save_figures
 
-    drawn = plot_information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
+    drawn = information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
     save_figures([("information", drawn)], folder)
 
 

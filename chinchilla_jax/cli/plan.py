@@ -139,19 +139,19 @@ def plan_command(
 
 
 def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: str) -> None:
-    from chinchilla_jax.plots import planning as planning_figures
+    from chinchilla_jax import plots
     from chinchilla_jax.plots import save_figures
 
-    curves = planning_figures.optimum_by_compute_table(sample, level=level)
+    curves = plots.optimum_by_compute_table(sample, level=level)
     drawn = [
-        ("optimum_by_compute", planning_figures.plot_optimum_by_compute(curves, placed)),
+        ("optimum_by_compute", plots.optimum_by_compute(curves, placed)),
         (
             "loss_contours",
-            planning_figures.plot_loss_contours(planning_figures.loss_contours_table(sample, level=level)),
+            plots.loss_surface(plots.loss_surface_table(sample, level=level)),
         ),
     ]
     if placed is not None:
-        drawn.append(("model_ratios", planning_figures.plot_model_ratios(placed, level=level)))
+        drawn.append(("model_ratios", plots.model_ratios(placed, level=level)))
     save_figures(drawn, folder)
 
 

@@ -141,10 +141,9 @@ def predict_command(
             )
             found, sentence, shown = compared.prediction, compared.sentence, compared.table
     if figures is not None:
-        from chinchilla_jax.plots import save_figures
-        from chinchilla_jax.plots.planning import plot_prediction
+        from chinchilla_jax.plots import prediction, save_figures
 
-        save_figures([("prediction", plot_prediction(shown, level=level))], figures)
+        save_figures([("prediction", prediction(shown, level=level))], figures)
     if as_json:
         output.print_json(_fields(runs, boot, found, shown, sentence, resamples, seed))
     else:

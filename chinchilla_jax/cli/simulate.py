@@ -127,10 +127,10 @@ def simulate_command(
     table = compare_scenarios({name: scenario}, replicas=replicas, seed=seed, flops=flops, level=level)
     counted = int(table["n"].iloc[0])
     if figures is not None:
-        from chinchilla_jax.plots import planning as planning_figures
+        from chinchilla_jax import plots
         from chinchilla_jax.plots import save_figures
 
-        figure = planning_figures.plot_simulation_errors(table, level=level)
+        figure = plots.simulation_errors(table, level=level)
         save_figures([("simulation_errors", figure)], figures)
     if as_json:
         output.print_json(

@@ -185,6 +185,7 @@ class LawSample:
             largest_run=_largest_run(result.design, result.point.model.variables[2:]),
             resampling=result.dependence.sentence if result.dependence else "",
             scheme=result.scheme,
+            runs=result.runs,
             errors=RunErrors.of(result),
             goodness=result.point.goodness,
         )

@@ -74,7 +74,7 @@ def perturbation_table(study: StudyTables, shown: Sequence[str] | None = None) -
 
 
 @styled
-def plot_perturbations(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def perturbations(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw `perturbation_table`: perturbed against true values, a panel per family with up to five sizes.
 
     Args:

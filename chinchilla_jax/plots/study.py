@@ -8,32 +8,33 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chinchilla_jax.analysis.joint_maps import StudyFits, joint_map, pairs_of_families
+from chinchilla_jax.analysis.joint_maps import StudyFits, pairs_of_families
+from chinchilla_jax.analysis.joint_maps import joint_map as joint_map_table
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import usual_budget
-from chinchilla_jax.plots.joint_map import plot_joint_map
-from chinchilla_jax.plots.parameters_by_counting import (
+from chinchilla_jax.plots.joint_map_figure import joint_map
+from chinchilla_jax.plots.parameters_by_counting_figure import (
+    parameters_by_counting,
     parameters_by_counting_table,
-    plot_parameters_by_counting,
     published_parameters,
 )
-from chinchilla_jax.plots.parameters_by_family import parameters_by_family_table, plot_parameters_by_family
-from chinchilla_jax.plots.perturbation_schematics import perturbation_table, plot_perturbations
-from chinchilla_jax.plots.relative_error import (
+from chinchilla_jax.plots.parameters_by_family_figure import parameters_by_family, parameters_by_family_table
+from chinchilla_jax.plots.perturbation_schematics import perturbation_table, perturbations
+from chinchilla_jax.plots.relative_error_figure import (
     RULES,
-    plot_relative_error,
+    relative_error,
     relative_error_table,
     relative_error_table_of,
 )
 from chinchilla_jax.plots.save import save_figures
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import StudyTables, countings, families
-from chinchilla_jax.plots.tokens_per_param_by_counting import (
-    plot_tokens_per_param_by_counting,
+from chinchilla_jax.plots.tokens_per_param_by_counting_figure import (
+    tokens_per_param_by_counting,
     tokens_per_param_by_counting_table,
 )
-from chinchilla_jax.plots.tokens_per_param_by_family import (
-    plot_tokens_per_param_by_family,
+from chinchilla_jax.plots.tokens_per_param_by_family_figure import (
+    tokens_per_param_by_family,
     tokens_per_param_by_family_table,
 )
 
@@ -80,20 +81,20 @@ def figure_makers(
     optimum = _model(study).has_optimum
     makers: dict[str, Callable[[], Figure | None]] = {}
     if set(RULES) & set(study.conditions["params"].astype(str)):
-        makers["relative_error"] = lambda: plot_relative_error(relative_error_table())
+        makers["relative_error"] = lambda: relative_error(relative_error_table())
     elif hasattr(study, "counted_runs"):
         makers["relative_error"] = functools.partial(_own_relative_error, study.counted_runs)
     if len(countings(study)):
-        makers["parameters_by_counting"] = lambda: plot_parameters_by_counting(
+        makers["parameters_by_counting"] = lambda: parameters_by_counting(
             parameters_by_counting_table(study, **chosen), _published_for(study)
         )
         if optimum:
-            makers["tokens_per_param_by_counting"] = lambda: plot_tokens_per_param_by_counting(
+            makers["tokens_per_param_by_counting"] = lambda: tokens_per_param_by_counting(
                 tokens_per_param_by_counting_table(study, **chosen)
             )
     known = [family for family in families(study) if family in SWEEPS]
     if known:
-        makers["perturbations"] = lambda: plot_perturbations(perturbation_table(study, known))
+        makers["perturbations"] = lambda: perturbations(perturbation_table(study, known))
     for family in known:
         makers[f"parameters_{family}"] = functools.partial(_parameters, study, family, chosen)
         if optimum:
@@ -105,16 +106,16 @@ def figure_makers(
 
 
 def _parameters(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figure:
-    return plot_parameters_by_family(parameters_by_family_table(study, family, **chosen))
+    return parameters_by_family(parameters_by_family_table(study, family, **chosen))
 
 
 def _tokens_per_param(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figure:
-    return plot_tokens_per_param_by_family(tokens_per_param_by_family_table(study, family, **chosen))
+    return tokens_per_param_by_family(tokens_per_param_by_family_table(study, family, **chosen))
 
 
 def _joint_maps(study: Any, level: float | None) -> pd.DataFrame:
     """Their intervals are percentiles of the fits, whatever the method of the other figures."""
-    return joint_map(
+    return joint_map_table(
         cast(StudyFits, study),
         flops=usual_budget(study.spec.data, study.runs().flops),
         level=0.8 if level is None else level,
@@ -124,7 +125,7 @@ def _joint_maps(study: Any, level: float | None) -> pd.DataFrame:
 def _joint(study: Any, maps: Callable[[], pd.DataFrame], pair: tuple[str, str]) -> Figure:
     rows = maps()
     of_pair = (rows["first_family"] == pair[0]) & (rows["second_family"] == pair[1])
-    return plot_joint_map(rows[of_pair], runs=study.runs())
+    return joint_map(rows[of_pair], runs=study.runs())
 
 
 def save_study_figures(
@@ -162,7 +163,7 @@ def _own_relative_error(counted_runs: Callable[[], dict[str, Runs]]) -> Figure |
     if not counts:
         return None
     errors = relative_error_table_of(counts)
-    return plot_relative_error(errors, plain=next(iter(counts))) if len(errors) else None
+    return relative_error(errors, plain=next(iter(counts))) if len(errors) else None
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:

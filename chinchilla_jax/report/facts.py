@@ -25,7 +25,7 @@ from chinchilla_jax.perturbations import documented_sizes
 from chinchilla_jax.planning.plausibility import compute_range
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
-from chinchilla_jax.plots.tokens_per_param_by_family import documented_span, family_curves
+from chinchilla_jax.plots.tokens_per_param_by_family_figure import documented_span, family_curves
 from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.study.derived import Derived, look

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax import planning
-from chinchilla_jax.plots import planning as planning_figures
+from chinchilla_jax import planning, plots
 from chinchilla_jax.plots import save_figures
 
 HERE = Path(__file__).parent
@@ -59,10 +58,10 @@ def main() -> None:
     planning.compare_methods(result, sample, [1e22, 1e24, LLAMA_3]).to_csv(
         args.tables / "llama3.csv", index=False
     )
-    bands = planning_figures.isoflop_bands_table(result, sample, beyond=1e4)
+    bands = plots.isoflop_bands_table(result, sample, beyond=1e4)
     figures = [
-        ("isoflop_llama3", planning_figures.plot_isoflop(result, runs, bands)),
-        ("parabola_bias", planning_figures.plot_parabola_bias(planning_figures.parabola_bias_table())),
+        ("isoflop_llama3", plots.isoflop(result, runs, bands)),
+        ("parabola_bias", plots.parabola_bias(plots.parabola_bias_table())),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)
 

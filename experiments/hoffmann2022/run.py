@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import chinchilla_jax as cj
-from chinchilla_jax import planning
+from chinchilla_jax import planning, plots
 from chinchilla_jax.datasets.counting import Architecture
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.laws.scaling_law import HOFFMANN_2022
-from chinchilla_jax.plots import planning as planning_figures
 from chinchilla_jax.plots import save_figures
 
 HERE = Path(__file__).parent
@@ -59,19 +58,19 @@ def main() -> None:
     placed.to_csv(args.tables / "known_models.csv", index=False)
     result = planning.isoflop(runs, resamples=args.resamples)
     minima, context = (
-        planning_figures.isoflop_bands_table(result, sample),
-        planning_figures.context_cost_table(),
+        plots.isoflop_bands_table(result, sample),
+        plots.context_cost_table(),
     )
     curves, surface = (
-        planning_figures.optimum_by_compute_table(sample),
-        planning_figures.loss_contours_table(sample),
+        plots.optimum_by_compute_table(sample),
+        plots.loss_surface_table(sample),
     )
     figures = [
-        ("optimum_by_compute", planning_figures.plot_optimum_by_compute(curves, planning.known_models())),
-        ("loss_contours", planning_figures.plot_loss_contours(surface, runs)),
-        ("model_ratios", planning_figures.plot_model_ratios(placed)),
-        ("flop_ratio", planning_figures.plot_flop_ratio(planning.flop_ratio_table(), context)),
-        ("isoflop", planning_figures.plot_isoflop(result, runs, minima)),
+        ("optimum_by_compute", plots.optimum_by_compute(curves, planning.known_models())),
+        ("loss_contours", plots.loss_surface(surface, runs)),
+        ("model_ratios", plots.model_ratios(placed)),
+        ("flop_ratio", plots.flop_ratio(planning.flop_ratio_table(), context)),
+        ("isoflop", plots.isoflop(result, runs, minima)),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 import chinchilla_jax as cj
+from chinchilla_jax import plots
 from chinchilla_jax.analysis.joint_maps import joint_map, prescription
 from chinchilla_jax.analysis.theory_tables import theory_table
 from chinchilla_jax.perturbations import FAMILIES
-from chinchilla_jax.plots import plot_joint_map
 
 HERE = Path(__file__).parent
 NUMBERS = ["low", "median", "high", "slope_low", "slope", "slope_high"]
@@ -46,7 +46,7 @@ def _maps(out: Path, resamples: int, tables: Path) -> None:
     table = joint_map(study)
     for (first, second), rows in table.groupby(["first_family", "second_family"], sort=False):
         name = f"{first}_{second}"
-        plot_joint_map(rows, runs=study.runs()).savefig(tables / "figures" / f"{name}.png", dpi=120)
+        plots.joint_map(rows, runs=study.runs()).savefig(tables / "figures" / f"{name}.png", dpi=120)
         shown = rows[["first", "second", *NUMBERS, "n_failed"]]
         shown.to_csv(tables / f"{name}.csv", index=False, float_format="%.5g")
         _say(name, rows)

@@ -12,8 +12,7 @@ import pandas as pd
 
 from chinchilla_jax import planning
 from chinchilla_jax.planning.ladder.simulation import Scenario
-from chinchilla_jax.plots import save_figures
-from chinchilla_jax.plots.planning import plot_simulation_errors
+from chinchilla_jax.plots import save_figures, simulation_errors
 
 HERE = Path(__file__).parent
 AT = 1e20  # FLOP, where every scenario is judged
@@ -54,7 +53,7 @@ def main() -> None:
         )
         pd.concat(tables).to_csv(args.tables / "scenarios.csv", index=False)
     table = pd.concat(tables, ignore_index=True)
-    save_figures([("errors", plot_simulation_errors(table))], args.tables / "figures", dpi=120)
+    save_figures([("errors", simulation_errors(table))], args.tables / "figures", dpi=120)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from typing import Any
 import pandas as pd
 
 import chinchilla_jax as cj
-from chinchilla_jax.plots import save_figures
-from chinchilla_jax.plots.planning import plot_recipes
+from chinchilla_jax.plots import comparison, save_figures
 from chinchilla_jax.report import write_comparison
 
 HERE = Path(__file__).parent
@@ -124,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
         lines += [f"Warning: {each}" for each in found.warnings]
         said.append("\n".join([name, *(f"  {line}" for line in lines)]))
         print(said[-1], flush=True)
-        figure = plot_recipes(found.curve, found.losses, found.counted_runs, level=found.level)
+        figure = comparison(found.curve, found.losses, found.counted_runs, level=found.level)
         save_figures([(name.replace(" ", "_"), figure)], args.tables)
         if args.pages is not None:
             args.pages.mkdir(parents=True, exist_ok=True)

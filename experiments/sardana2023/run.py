@@ -14,8 +14,7 @@ import numpy as np
 import chinchilla_jax as cj
 from chinchilla_jax import planning
 from chinchilla_jax.planning.inference import loss_like
-from chinchilla_jax.plots import save_figures
-from chinchilla_jax.plots.planning import plot_ratio_maps
+from chinchilla_jax.plots import ratio_maps, save_figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -77,12 +76,10 @@ def main() -> None:
         write=planning.Machine(peak_flops=quantised.peak_flops, utilisation=0.01, price_per_hour=2.0),
     )
     figures = [
-        ("ratio_maps_flop", plot_ratio_maps(planning.ratio_map(law, losses, demands), sizes=sizes)),
+        ("ratio_maps_flop", ratio_maps(planning.ratio_map(law, losses, demands), sizes=sizes)),
         (
             "ratio_maps_money",
-            plot_ratio_maps(
-                planning.ratio_map(law, losses, demands, costs=costs, output_share=0.25), sizes=sizes
-            ),
+            ratio_maps(planning.ratio_map(law, losses, demands, costs=costs, output_share=0.25), sizes=sizes),
         ),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)

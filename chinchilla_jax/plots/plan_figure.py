@@ -59,7 +59,7 @@ def optimum_by_compute_table(
 
 
 @styled
-def plot_optimum_by_compute(
+def optimum_by_compute(
     table: pd.DataFrame, models: pd.DataFrame | None = None, *, ax: AxesLike = None
 ) -> Figure:
     """Draw `optimum_by_compute_table`, with the models of `planning.known_models` marked.

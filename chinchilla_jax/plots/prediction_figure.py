@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot_prediction(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
+def prediction(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
     """Draw `Prediction.table` against compute, or `Against.table` against the tokens of the run.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot_design_costs(table: pd.DataFrame, *, target: str = "the target", ax: AxesLike = None) -> Figure:
+def design_costs(table: pd.DataFrame, *, target: str = "the target", ax: AxesLike = None) -> Figure:
     """Draw `NewDesign.table`: simulated widths against FLOP; designs that determine nothing are left out.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot_information_map(
+def information_map(
     places: pd.DataFrame,
     runs: pd.DataFrame,
     chosen: pd.DataFrame | None = None,

@@ -63,7 +63,7 @@ def isoflop_bands_table(
 
 
 @styled
-def plot_isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw the parabolas over the runs, and the optimal size by both methods.
 
     Args:
@@ -157,7 +157,7 @@ def parabola_bias_table(
 
 
 @styled
-def plot_parabola_bias(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def parabola_bias(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw `parabola_bias_table`.
 
     Args:

@@ -47,7 +47,7 @@ def tokens_per_param_by_counting_table(
 
 
 @styled
-def plot_tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw `tokens_per_param_by_counting_table`: a median and a band per counting.
 
     The line at 20 is the rule of thumb of Hoffmann et al. 2022 (arXiv:2203.15556), the vertical one the

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot_simulation_errors(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
+def simulation_errors(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
     """Draw the estimated size over the true one, and the compute wasted by the error.
 
     The label of each scenario gives the cost of its runs and the number of repetitions that count.

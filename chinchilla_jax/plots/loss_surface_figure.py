@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LossContours:
+class LossSurface:
     """The loss surface of the point law, and the frontier with the uncertainty of the sample.
 
     Attributes:
@@ -52,14 +52,14 @@ class LossContours:
     level: float
 
 
-def loss_contours_table(
+def loss_surface_table(
     sample: LawSample,
     *,
     flops: tuple[float, float] = (1e18, 1e26),
     params: tuple[float, float] = (1e7, 1e12),
     points: int = 160,
     level: float = 0.8,
-) -> LossContours:
+) -> LossSurface:
     """The surface of the point law, and the frontier with its band.
 
     Args:
@@ -74,7 +74,7 @@ def loss_contours_table(
     slices = 10.0 ** np.arange(first, last + 1, 2 if last - first > 5 else 1)
     best_params, best_tokens = sample.optimal(sample.point, slices)
     low, _, high = low_median_high(sample.optimal(sample.laws, budgets)[0], level)
-    return LossContours(
+    return LossSurface(
         flops=budgets,
         params=sizes,
         loss=_loss(sample, sizes[:, None], budgets[None, :]),
@@ -88,8 +88,8 @@ def loss_contours_table(
 
 
 @styled
-def plot_loss_contours(table: LossContours, runs: Runs | None = None, *, ax: AxesLike = None) -> Figure:
-    """Draw `loss_contours_table`: contours with the frontier on the left, IsoFLOP slices on the right.
+def loss_surface(table: LossSurface, runs: Runs | None = None, *, ax: AxesLike = None) -> Figure:
+    """Draw `loss_surface_table`: contours with the frontier on the left, IsoFLOP slices on the right.
 
     Args:
         table: as above.

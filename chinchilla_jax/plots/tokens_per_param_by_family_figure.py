@@ -162,7 +162,7 @@ def documented_span(
 
 
 @styled
-def plot_tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLike = None) -> Figure:
+def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLike = None) -> Figure:
     """Draw `tokens_per_param_by_family_table`: a median per size, with bands for some sizes.
 
     Args:

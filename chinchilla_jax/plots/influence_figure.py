@@ -30,7 +30,7 @@ _LOOKS = {
 
 
 @styled
-def plot_influence(table: pd.DataFrame, without: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def influence(table: pd.DataFrame, without: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw `Influence.table` and `Influence.without`.
 
     Args:

@@ -60,7 +60,7 @@ def context_cost_table(models: tuple[int, ...] = (1, 15, 30, 50)) -> pd.DataFram
 
 
 @styled
-def plot_flop_ratio(ratios: pd.DataFrame, context: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def flop_ratio(ratios: pd.DataFrame, context: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
     """Draw `planning.flop_ratio_table` beside `context_cost_table`.
 
     Args:

@@ -24,7 +24,7 @@ _TITLES = {
 
 
 @styled
-def plot_ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, ax: AxesLike = None) -> Figure:
+def ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, ax: AxesLike = None) -> Figure:
     """Draw `planning.ratio_map`: ratios of cheapest to compute-optimal, by demand (x) and loss (y).
 
     These are the maps of Sardana & Frankle 2023 (arXiv:2401.00448).

@@ -20,7 +20,7 @@ _LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, ".."), (GRE
 
 
 @styled
-def plot_model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
+def model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
     """Draw `planning.place_models`: a bar per model, coloured by verdict, and the optimum at its compute.
 
     Args:

@@ -56,7 +56,7 @@ class _Grid:
 
 
 @styled
-def plot_joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLike = None) -> Figure:
+def joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLike = None) -> Figure:
     """Draw the rows of one pair of families of `analysis.joint_maps.joint_map`.
 
     Tokens per parameter are coloured around 20 and slopes around 0. Hatched: the whole interval of tokens per
@@ -78,7 +78,7 @@ def plot_joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLik
     """
     names = table[["first_family", "second_family"]].drop_duplicates()
     if len(names) != 1:
-        raise UsageError(f"plot_joint_map: {len(names)} pairs of families in the table; give the rows of one")
+        raise UsageError(f"joint_map: {len(names)} pairs of families in the table; give the rows of one")
     grid = _grid(table)
     where = panels([RATIO, SLOPE], ax, columns=2, size=(9.0, 4.4))
     _draw_ratio(where.axes[RATIO], grid, float(table["flops"].iloc[0]))
@@ -96,7 +96,7 @@ def _grid(table: pd.DataFrame) -> _Grid:
     x, y = (sweep_of(str(table[f"{which}_family"].iloc[0])) for which in ("first", "second"))
     placed = table[np.isfinite(x.coordinate(table["first"])) & np.isfinite(y.coordinate(table["second"]))]
     if placed.empty:
-        raise UsageError("plot_joint_map: no size of the table has a place on its axis")
+        raise UsageError("joint_map: no size of the table has a place on its axis")
     total = placed["n_converged"] + placed["n_failed"]
     sound = placed["n_converged"] >= _FEWEST * total
     numbers = placed[["first", "second"]].assign(

@@ -71,7 +71,7 @@ def relative_error_table_of(counts: Mapping[str, Runs]) -> pd.DataFrame:
 
 
 @styled
-def plot_relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike = None) -> Figure:
+def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike = None) -> Figure:
     """Draw `relative_error_table()`: relative error (percent) against reported counts, a marker per model.
 
     Args:

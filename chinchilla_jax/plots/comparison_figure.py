@@ -25,7 +25,7 @@ _MOST = 1e3  # multipliers beyond it, or below its inverse, are cut off
 
 
 @styled
-def plot_recipes(
+def comparison(
     curve: pd.DataFrame,
     losses: pd.DataFrame,
     runs: Mapping[str, Runs],

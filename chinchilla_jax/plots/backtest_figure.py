@@ -23,9 +23,7 @@ _LINES = {
 
 
 @styled
-def plot_backtest(
-    table: pd.DataFrame, bands: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None
-) -> Figure:
+def backtest(table: pd.DataFrame, bands: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
     """Draw `Backtest.table` and `Backtest.bands`.
 
     Args:

@@ -71,7 +71,7 @@ def published_parameters() -> pd.DataFrame:
 
 
 @styled
-def plot_parameters_by_counting(
+def parameters_by_counting(
     table: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,

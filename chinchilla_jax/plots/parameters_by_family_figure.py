@@ -164,7 +164,7 @@ def _map_of(family: str, value: float, runs: Runs) -> ExactMap | None:
 
 
 @styled
-def plot_parameters_by_family(
+def parameters_by_family(
     table: FamilyParameters, *, parameters: Sequence[str] | None = None, ax: AxesLike = None
 ) -> Figure:
     """Draw `parameters_by_family_table`: a panel per parameter, against the size of the perturbation.
