@@ -1,6 +1,7 @@
 """What a notebook needs of results: the runs behind them, tables that show themselves, save and load."""
 
 import dataclasses
+import inspect
 import zipfile
 
 import numpy as np
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax import analysis
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
+from chinchilla_jax.datasets.load import Reading
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +151,56 @@ def test_weights_are_those_of_the_resample(runs, boot):
         boot.weights(20)
     with pytest.raises(cj.UsageError, match="losses, not weights"):
         cj.bootstrap(runs, resamples=4, scheme="wild").weights(0)
+
+
+TAKES_TABLES = {
+    "fit": lambda table: cj.fit(table, starts=16, delta=1e-3),
+    "bootstrap": lambda table: cj.bootstrap(table, resamples=8, delta=1e-3),
+    "plan": lambda table: cj.plan(table, 1e21),
+    "predict": lambda table: cj.predict(table, {"flops": 1e21}),
+    "isoflop": lambda table: cj.decide.isoflop(table, budgets=[6e18, 1e19, 3e19, 6e19], resamples=8),
+    "influence": lambda table: analysis.influence(table, delta=1e-3),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_TABLES)
+def test_questions_take_a_table_in_memory(name, runs):
+    TAKES_TABLES[name](runs.to_frame())
+    with pytest.raises(cj.UsageError, match="cannot read 3, of type int; give an embedded name, a path"):
+        TAKES_TABLES[name](3)
+
+
+def test_keywords_of_load_runs_say_how_a_table_is_read(runs):
+    """`Reading` lists them, for type checkers."""
+    keywords = inspect.signature(cj.load_runs).parameters
+    assert set(Reading.__annotations__) == set(keywords) - {"source"}
+    table = runs.to_frame().rename(columns={"loss": "zz"})
+    fit = cj.fit(table, starts=16, delta=1e-3, columns={"loss": "zz"}, drop_highest_loss=3)
+    assert fit.n_runs == len(runs) - 3
+    with pytest.raises(cj.UsageError, match="columns say how a table is read, and Runs are read already"):
+        cj.fit(runs, columns={"loss": "zz"})
+    with pytest.raises(
+        cj.UsageError, match="unknown argument of fit or load_runs 'colums'; did you mean 'columns'"
+    ):
+        cj.fit(table, colums={"loss": "zz"})
+
+
+def test_a_plan_takes_a_fit_and_budgets_by_position(runs):
+    fit = cj.fit(runs, "chinchilla", objective="huber", delta=1e-3)
+    made = cj.plan(fit, [1e21, 1e22])
+    assert made.sample.runs is runs
+    pd.testing.assert_frame_equal(
+        made.table, cj.plan(cj.bootstrap(runs, delta=1e-3, point=fit), flops=[1e21, 1e22]).table
+    )
+    with pytest.raises(cj.UsageError, match="exactly one of flops, params, tokens, loss; found none"):
+        cj.plan(fit)
+    with pytest.raises(cj.UsageError, match="does not carry its runs"):
+        cj.plan(dataclasses.replace(fit, runs=None), 1e21)
+
+
+def test_intervals_are_found_by_parameter(boot):
+    table = boot.interval()
+    assert table.loc["alpha", "low"] < table.loc["alpha", "estimate"] < table.loc["alpha", "high"]
+    assert boot.standard_errors().loc["beta", "standard_error"] > 0
+    assert list(table.set_index("parameter").index) == list(table.index) == list(boot.point.parameters)
+    assert len(boot.tokens_per_param(1e21)) == 1

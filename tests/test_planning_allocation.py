@@ -133,7 +133,6 @@ def test_a_loss_that_some_laws_cannot_reach_costs_infinitely_much_under_them():
         ({"params": 0.0}, "params is 0"),
         ({"tokens": float("nan")}, "tokens is nan"),
         ({"loss": 1.5}, "irreducible loss E is 1.8172 .a spread of laws"),
-        ({"width": 3.0}, "exactly one"),
         ({"flops": 1.0}, "leaves no room: its optimum has 0"),
         ({"params": 0.1}, "leaves no room"),
     ],

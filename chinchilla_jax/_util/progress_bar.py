@@ -1,4 +1,4 @@
-"""Progress of long work: a rate and the time left on a terminal, nothing elsewhere.
+"""Progress of long work: a rate and the time left on a terminal or in a notebook, nothing elsewhere.
 
 Long-running functions take `progress` (None, "auto" or a `Progress`), call `resolve` once and report to the
 result, which decides whether anything is shown.
@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from html import escape
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -136,14 +138,54 @@ class LineProgress(Progress):
             self._open = False
 
     def _draw(self) -> None:
-        now = time.monotonic()
-        rate = self._done / max(now - self._started, 1e-9)
+        self._stream.write(f"\r\x1b[K{self._label}: {self._state()}")
+        self._stream.flush()
+        self._drawn = time.monotonic()
+
+    def _state(self) -> str:
+        rate = self._done / max(time.monotonic() - self._started, 1e-9)
         share = 100.0 * self._done / max(self._total, 1)
         state = f"{share:3.0f}% {self._done:,} of {self._total:,} {self._unit}"
-        speed = f"{speed_text(rate, self._unit)}, {time_left_text(self._total - self._done, rate)}"
-        self._stream.write(f"\r\x1b[K{self._label}: {state}, {speed}")
-        self._stream.flush()
-        self._drawn = now
+        return f"{state}, {speed_text(rate, self._unit)}, {time_left_text(self._total - self._done, rate)}"
+
+
+class NotebookProgress(LineProgress):
+    """A bar below a notebook's cell, which goes when the work is done.
+
+    Made of HTML and IPython's own updates of it: rich and tqdm draw there only where ipywidgets is installed.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is shown before `begin`."""
+        super().__init__(sys.stderr)
+        self._handle: Any = None
+
+    def note(self, text: str) -> None:
+        """Print a line below the cell."""
+        print(visible(text), file=self._stream, flush=True)
+
+    def _finish_line(self) -> None:
+        if self._open:
+            self._show("")
+            self._open, self._handle = False, None
+
+    def _draw(self) -> None:
+        bar = f'<progress value="{self._done}" max="{max(self._total, self._done, 1)}"></progress>'
+        self._show(f"<div>{escape(self._label)} {bar} {escape(self._state())}</div>")
+        self._drawn = time.monotonic()
+
+    def _show(self, text: str) -> None:
+        shown: Any = import_module("IPython.display")
+        if self._handle is None:
+            self._handle = shown.display(shown.HTML(text), display_id=True)
+        else:
+            self._handle.update(shown.HTML(text))
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which shows HTML."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class RichProgress(Progress):
@@ -199,8 +241,8 @@ def resolve(progress: Progress | str | None) -> Progress:
     """The `Progress` that an argument `progress` means.
 
     Args:
-        progress: None is silent; "auto" shows a bar if stderr is a terminal (by rich where it is installed, a
-            plain line otherwise) and is silent if not; a `Progress` is used as it is.
+        progress: None is silent; "auto" shows a bar in a notebook and, by rich or else as a plain line, if
+            stderr is a terminal, and is silent if not; a `Progress` is used as it is.
 
     Raises:
         UsageError: anything else.
@@ -211,7 +253,11 @@ def resolve(progress: Progress | str | None) -> Progress:
         return Progress()
     if progress != "auto":
         raise UsageError(f"progress={short(progress)}: give None, 'auto' or a Progress")
-    if _silent.get() or not (sys.stderr and sys.stderr.isatty()):
+    if _silent.get():
+        return Progress()
+    if in_notebook():
+        return NotebookProgress()
+    if not (sys.stderr and sys.stderr.isatty()):
         return Progress()
     try:
         return RichProgress()

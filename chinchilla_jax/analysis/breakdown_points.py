@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.limits import FITS, WEIGHTS
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number, whole_number
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Sizes
 from chinchilla_jax.analysis.breakdown_search import Found, search
@@ -40,6 +41,7 @@ from chinchilla_jax.analysis.work_records import model_record, resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.schemes import require_weights
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
@@ -52,15 +54,18 @@ from chinchilla_jax.solvers import SolverOptions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law
 
 Floats = NDArray[np.float64]
 
 
+@reporting
 def breakdown(
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     law: Law | str = "chinchilla",
     families: Sequence[str] = PARAMS_FAMILIES,
@@ -74,12 +79,12 @@ def breakdown(
     objective: Huber | None = None,
     options: SolverOptions | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> pd.DataFrame:
     """The smallest size of each family at which each conclusion changes.
 
     Args:
-        runs: unperturbed.
+        runs: unperturbed; `Runs`, or anything that `load_runs` takes.
         law: which law to fit, or its name; one that prescribes tokens per parameter.
         families: which; by default those of the parameters. Those of the losses have no documented miscount
             to compare with.
@@ -97,7 +102,7 @@ def breakdown(
         out: a directory (a path or URL) for what every search finds. Searches that it already holds are not
             made again: an interrupted run resumes, and families and draws can be added later. A damaged file
             is reported and its search is made again.
-        progress: called with 1 after every search, out of `n_searches`.
+        progress: as for `bootstrap`; a function is called with 1 after every search, out of `n_searches`.
 
     Returns:
         One row per family, direction and criterion: size (NaN: not met within the search), low, high (its
@@ -120,6 +125,8 @@ def breakdown(
     from chinchilla_jax.fitting.point_fit import decided_objective
 
     tails = central_tails(level)
+    model = read_law(law)
+    runs = as_runs(runs, "breakdown", model.columns)
     if not 0 < tolerance < 1:
         raise UsageError(f"breakdown: tolerance is {short(tolerance)}; give a number between 0 and 1")
     whole_number("repeats", repeats, low=1)
@@ -127,7 +134,6 @@ def breakdown(
     WEIGHTS.require(f"{len(ids):,} resamples of {len(runs):,} runs", len(ids) * len(runs))
     FITS.require(f"{repeats:,} draws of {len(ids):,} resamples", repeats * len(ids))
     # One zone for all sizes: what an error does would else mix with what another estimator does.
-    model = read_law(law)
     if not model.has_optimum:
         raise UsageError(
             f"breakdown: law {model.name} prescribes no tokens per parameter, which the conclusions are "
@@ -164,6 +170,7 @@ def breakdown(
             **model_record(model, runs),
         }
         kept = SearchParts(out, record)
+    advance = started(progress, "breakdown", n_searches(runs, families, repeats), "searches")
     rows = []
     for family in families:
         searches: list[list[Found]] = []
@@ -176,8 +183,8 @@ def breakdown(
                     if kept is not None:
                         kept.write(path, repeat, found)
                 searches[-1].append(found)
-                if progress is not None:
-                    progress(1)
+                if advance is not None:
+                    advance(1)
         for path, *draws in zip(paths(runs, family), *searches, strict=True):  # one path under all draws
             rows += [_row(path, draws, criterion, level) for criterion in criteria]
     table = pd.DataFrame(rows)

@@ -27,6 +27,7 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax.analysis.coverage_groups import sentence, shared_errors
 from chinchilla_jax.analysis.coverage_noise import Noise, simulated_losses
 from chinchilla_jax.analysis.coverage_spec import CoverageSpec
@@ -37,6 +38,7 @@ from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.catalogue import is_embedded
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.intervals.methods import METHODS
 from chinchilla_jax.intervals.table import Intervals
 from chinchilla_jax.laws import CHINCHILLA, FittedLaw, FittedLaws, Law, ScalingLaw, read_law
@@ -47,7 +49,9 @@ from chinchilla_jax.solvers import SolverOptions, Status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws.objectives import Delta, Objective
@@ -57,8 +61,9 @@ _PART = 20  # data sets in a file: what an interruption can lose
 _COLUMNS = ("quantity", "flops", "estimate", "low", "high", "level", "method", "n_failed")
 
 
+@reporting
 def coverage(
-    runs: Runs,
+    runs: Runs | TableLike,
     spec: CoverageSpec | None = None,
     *,
     law: FittedLaws | Law | str = "chinchilla",
@@ -67,12 +72,12 @@ def coverage(
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     options: SolverOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> pd.DataFrame:
     """Coverage and width of every interval on data sets simulated on the design of `runs`.
 
     Args:
-        runs: give parameters, tokens and residuals.
+        runs: give parameters, tokens and residuals; `Runs`, or anything that `load_runs` takes.
         spec: how much; by default 2,000 data sets x 1,000 resamples.
         law: which law is fitted, or its name: the truth is its fit to `runs`. Or the truth itself, a
             `ScalingLaw` or a `FittedLaw`, whose kind of law is then fitted.
@@ -83,7 +88,7 @@ def coverage(
             added later. A damaged file is reported and its data sets are computed again.
         workers: data sets computed at the same time; None for one per core.
         options: how hard the solver tries, and by which engine; `out` does not record it.
-        progress: called with the number of data sets just finished.
+        progress: as for `bootstrap`; a function is called with the number of data sets just finished.
 
     Returns:
         The table of `coverage_table`. `attrs` has delta, the name of the scheme, how many data sets
@@ -103,18 +108,20 @@ def coverage(
     import pandas as pd
 
     spec = spec or CoverageSpec()
+    model = _model(law)
+    runs = as_runs(runs, "coverage", model.columns)
     if is_auto(spec.scheme) and is_embedded(runs):  # as `bootstrap` resamples the runs themselves
         spec = dataclasses.replace(spec, scheme="pairs")
     given = law if isinstance(law, FittedLaws) else None
-    model = _model(law)
     chosen = _objective(runs, model, objective, delta)
     point = _certified_fit(runs, model, chosen, options)
     truth = point.law if given is None else given
+    advance = started(progress, "coverage", spec.datasets, "data sets")
     simulation = _Simulation(runs, point, truth, spec, chosen, options)
     kept = None if out is None else CoverageParts(out, simulation.record(), simulation.rows_each)
     workers = workers or available_cores()
     parts = [
-        simulation.part(range(first, min(first + _PART, spec.datasets)), kept, workers, progress)
+        simulation.part(range(first, min(first + _PART, spec.datasets)), kept, workers, advance)
         for first in range(0, spec.datasets, _PART)
     ]
     table = coverage_table(pd.concat(parts, ignore_index=True))
@@ -255,6 +262,7 @@ class _Simulation:
             scheme=self.spec.scheme,
             jackknife="jackknife" in needs,
             inner=self.spec.inner if "inner" in needs else 0,
+            progress=None,
             point=point_of(drawn, self.objective, self.options, self.model),
             options=self.options,
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.analysis.signatures import Signatures
 from chinchilla_jax.analysis.theory import theory_of
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.perturbations import (
     FAMILIES,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
 
 Floats = NDArray[np.float64]
 USES = ("law", "curve")
@@ -70,7 +72,7 @@ class Diagnosis:
 
 
 def diagnose(
-    runs: Runs,
+    runs: Runs | TableLike,
     reference: BootstrapResult,
     observed: BootstrapResult,
     *,
@@ -99,13 +101,14 @@ def diagnose(
     sound = reference.converged & observed.converged
     if sound.sum() < 10:
         raise UsageError(f"diagnose: {sound.sum()} resamples converged in both; 10 are needed")
+    runs = as_runs(runs, "diagnose")
     theory = theory_of(runs, reference.point.law)
     return _diagnosis(Signatures(runs, theory, reference, observed, sound, use), level)
 
 
 def diagnose_counts(
-    runs: Runs,
-    other: Runs,
+    runs: Runs | TableLike,
+    other: Runs | TableLike,
     *,
     resamples: int = 400,
     seed: int = 0,
@@ -129,6 +132,7 @@ def diagnose_counts(
     """
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
+    runs, other = as_runs(runs, "diagnose_counts"), as_runs(other, "diagnose_counts")
     if len(runs) != len(other) or not (
         np.array_equal(runs.tokens, other.tokens) and np.array_equal(runs.loss, other.loss)
     ):
@@ -152,7 +156,7 @@ def diagnose_counts(
 
 
 def confusion(
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     planted: Mapping[str, Sequence[float]] = PLANTED,
     resamples: int = 200,
@@ -181,7 +185,8 @@ def confusion(
 
     from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 
-    reference = bootstrap(runs, resamples=resamples, seed=seed)
+    runs = as_runs(runs, "confusion")
+    reference = bootstrap(runs, resamples=resamples, seed=seed, progress=None)
     scheme = reference.scheme.fixed(runs)
     rows = []
     for family, sizes in planted.items():
@@ -194,6 +199,7 @@ def confusion(
                 seed=seed,
                 objective=reference.point.objective,
                 scheme=scheme,
+                progress=None,
             )
             found = diagnose(runs, reference, observed, use=use)
             best, second = found.table.iloc[0], found.table.iloc[1]

@@ -27,7 +27,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.limits import WEIGHTS
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.analysis.comparable_laws import comparable_laws
 from chinchilla_jax.analysis.form_result import COMPARISON_METHODS, LIMITS, FormComparison
@@ -47,6 +48,8 @@ from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import is_auto, resolve_scheme
 from chinchilla_jax.bootstrapping.few_groups import LEAST_GROUPS
 from chinchilla_jax.bootstrapping.schemes import Cluster, require_weights
+from chinchilla_jax.datasets import Runs
+from chinchilla_jax.datasets.load import as_runs, load_runs
 from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.point_fit import fit_problem, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights
@@ -56,16 +59,18 @@ from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions
 
 if TYPE_CHECKING:
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.schemes import Scheme
-    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
 
 Floats = NDArray[np.float64]
 
 _STARTS = 32  # of the fits to all runs
 
 
+@reporting
 def compare_forms(
-    runs: Runs,
+    runs: Runs | TableLike,
     forms: Sequence[Law | str] | None = None,
     *,
     reference: Law | str | None = None,
@@ -81,12 +86,12 @@ def compare_forms(
     method: str = "centred",
     options: SolverOptions | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> FormComparison:
     """Compare forms by the error of their predictions of runs they were not fitted to.
 
     Args:
-        runs: n runs.
+        runs: n runs, or anything that `load_runs` takes, with the variables that the forms need.
         forms: laws of any kind, or names of built-in ones; None for those whose variables the runs have, see
             `comparable_laws`. One that all runs together do not determine is left out, and so is one with
             too many parameters for a split from that split.
@@ -109,7 +114,7 @@ def compare_forms(
         out: a directory (a path or URL) for the scores of every form in every split. Scores that it already
             holds are not computed again: an interrupted run resumes, and forms and splits can be added later.
             A damaged file is reported and its scores are computed again.
-        progress: called with the number of fits just finished.
+        progress: as for `bootstrap`; a function is called with the number of fits just finished.
 
     Raises:
         UsageError: an argument is out of range, a split leaves too few runs or sizes, or `out` holds another
@@ -123,6 +128,10 @@ def compare_forms(
     import pandas as pd
 
     central_tails(level)
+    if forms is None:
+        runs = runs if isinstance(runs, Runs) else load_runs(runs, known_variables=True)
+    else:
+        runs = as_runs(runs, "compare_forms", [name for form in forms for name in read_law(form).columns])
     if method not in COMPARISON_METHODS:
         raise unknown_name("interval method", method, COMPARISON_METHODS)
     given = read_weights(weights, len(runs))
@@ -151,6 +160,8 @@ def compare_forms(
             runs, resampled, resamples=resamples, seed=seed, weights=given, options=options
         )
         kept = FormParts(out, {**sampling, **objective_record(objective)})
+    fits_each = sum(len(split.masks) for split in held) * (resamples + 1)
+    advance = started(progress, "forms", len(problems) * fits_each)
     rows: list[dict[str, object]] = []
     every: dict[str, dict[str, Floats]] = {}
     for split in held:
@@ -167,8 +178,8 @@ def compare_forms(
                 left_out.append(
                     f"{law.name} in split {split.label!r}: {left} runs to fit {law.size} parameters"
                 )
-            if progress is not None:
-                progress(len(split.masks) * len(drawn))
+            if advance is not None:
+                advance(len(split.masks) * len(drawn))
         every[split.label] = of_form
         rows += _rows(split, [each.law for each in problems], of_form, own, level, method)
     return FormComparison(

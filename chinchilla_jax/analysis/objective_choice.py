@@ -7,34 +7,47 @@ and of the loss, and the asymmetric error that bounds the runs from below, all o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.analysis.objective_store import ObjectiveParts
 from chinchilla_jax.analysis.work_records import law_record, resampling_record
 from chinchilla_jax.bootstrapping.asked_groups import asked_warnings
 from chinchilla_jax.bootstrapping.auto_scheme import resolve_scheme
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.tokens_per_param import positive_budgets
-from chinchilla_jax.laws import AsymmetricError, Huber, Law, Objective, RawHuber, RawSquared, Squared
+from chinchilla_jax.laws import (
+    AsymmetricError,
+    Huber,
+    Law,
+    Objective,
+    RawHuber,
+    RawSquared,
+    Squared,
+    read_law,
+)
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws.objectives import Delta
 
 DELTAS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-4, 0.01, 0.5))
@@ -46,8 +59,9 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
+@reporting
 def objective_sensitivity(
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     deltas: Sequence[Delta] = DELTAS,
     others: Sequence[Objective] = (Squared(), RawSquared(), AsymmetricError()),
@@ -60,12 +74,12 @@ def objective_sensitivity(
     level: float = 0.8,
     options: SolverOptions | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> pd.DataFrame:
     """Fits and bootstraps under every objective, on the same resamples.
 
     Args:
-        runs: n runs.
+        runs: n runs, or anything that `load_runs` takes.
         deltas: half-widths of `Huber`; "auto" among them is the one that the residuals decide.
         others: further objectives.
         law: which law to fit.
@@ -79,7 +93,7 @@ def objective_sensitivity(
         out: a directory (a path or URL) for the rows of every objective. Rows that it already holds are not
             computed again: an interrupted run resumes, and objectives can be added later. A damaged file is
             reported and its rows are computed again.
-        progress: called with the number of fits just finished.
+        progress: as for `bootstrap`; a function is called with the number of fits just finished.
 
     Returns:
         One row per objective and quantity: objective, delta (NaN but for `Huber` and `RawHuber`), quantity (a
@@ -102,6 +116,7 @@ def objective_sensitivity(
     objectives = [*(Huber(delta) for delta in deltas), *others]
     if not objectives:
         raise UsageError(f"objective_sensitivity: deltas = {short(deltas)} and no others; give an objective")
+    runs = as_runs(runs, "objective_sensitivity", read_law(law).columns)
     problems = [read_problem("objective_sensitivity", runs, law, objective) for objective in objectives]
     given = read_weights(weights, len(runs))
     count, number = resample_count("resamples", resamples), seed_number(seed)
@@ -116,6 +131,7 @@ def objective_sensitivity(
         budgets = positive_budgets(flops).tolist()
         own = law_record(problems[0].law, problems[0].design)
         kept = ObjectiveParts(out, {**sampling, "level": float(level), "flops": budgets, **own})
+    advance = started(progress, "objectives", count * len(objectives))
     tables = []
     for objective in objectives:
         rows = None if kept is None else kept.read(objective)
@@ -134,8 +150,8 @@ def objective_sensitivity(
             if kept is not None:
                 kept.write(objective, rows)
         tables.append(rows)
-        if progress is not None:
-            progress(count)
+        if advance is not None:
+            advance(count)
     table = pd.concat(tables, ignore_index=True)
     table.attrs = {"warnings": (*usual.warnings, *asked_warnings(chosen, runs, given))}
     return table

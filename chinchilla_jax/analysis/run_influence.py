@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.fitting.result import FitResult
@@ -100,6 +102,7 @@ class Influence:
         return self.table.sort_values("left_out", key=np.abs, ascending=False, kind="stable").head(count)
 
 
+@reporting
 def influence(
     data: Runs | TableLike,
     law: Law | str = "chinchilla",
@@ -110,7 +113,7 @@ def influence(
     delta: Delta | None = None,
     weights: ArrayLike | None = None,
     options: SolverOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> Influence:
     """Fit without each run in turn, and without the worst shares of them.
 
@@ -125,7 +128,8 @@ def influence(
         delta: as for `fit`.
         weights: as for `fit`.
         options: as for `fit`.
-        progress: called with the number of fits just finished, out of n and one for each share and way.
+        progress: as for `bootstrap`; a function is called with the number of fits
+            just finished, out of n and one for each share and way.
 
     Raises:
         UsageError: an argument has no meaning.
@@ -141,12 +145,13 @@ def influence(
     problem = read_problem("influence", runs, point.model, point.objective)
     fitter = ResampleFitter.prepared(problem, point, own=own, options=options)
     n = len(runs)
+    advance = started(progress, "influence", n)
 
     def without_each(lanes: slice) -> NDArray[np.uint8]:
         rows = np.arange(lanes.start, lanes.stop)
         return (np.arange(n) != rows[:, None]).astype(np.uint8)
 
-    single = _Fits(fitter, budget, cost, fit_all(fitter, without_each, n, on_progress=progress))
+    single = _Fits(fitter, budget, cost, fit_all(fitter, without_each, n, on_progress=advance))
     ratio = float(np.asarray(point.law.tokens_per_param(budget, cost)))
     ratio = ratio if 0 < ratio < math.inf else math.nan
     with np.errstate(all="ignore"):
@@ -157,7 +162,7 @@ def influence(
     chosen = _worst(counts, left_out, change, np.ones(n) if own is None else own)
     masks = np.stack([(~np.isin(np.arange(n), each)).astype(np.uint8) for _, _, each in chosen])
     several = _Fits(
-        fitter, budget, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=progress)
+        fitter, budget, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=advance)
     )
     names = [runs.name_row(i) for i in range(n)]
     table = single.frame(

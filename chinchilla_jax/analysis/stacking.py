@@ -26,13 +26,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import NoEstimateError, unknown_name
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax.analysis.comparable_laws import comparable_laws
 from chinchilla_jax.analysis.held_out import held_out_errors
 from chinchilla_jax.analysis.splits import Split, fitted_runs, read_splits
@@ -47,6 +48,7 @@ from chinchilla_jax.intervals.normal import philox
 from chinchilla_jax.laws import read_law
 
 if TYPE_CHECKING:
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets.reading import TableLike
@@ -61,6 +63,7 @@ _HELD = 40  # resamples of the fits without each part
 _STEPS, _TOLERANCE = 2000, 1e-6  # of the weights, in the mean log density
 
 
+@reporting
 def stack_laws(
     data: Runs | TableLike,
     laws: Sequence[Law | str] | None = None,
@@ -75,7 +78,7 @@ def stack_laws(
     weights: ArrayLike | None = None,
     scheme: Scheme | str = "auto",
     options: SolverOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> Ensemble:
     """Bootstrap several laws of the same runs, and weigh them by how they predict runs held out.
 
@@ -94,7 +97,7 @@ def stack_laws(
         weights: of the runs, (n,).
         scheme: how to resample; "auto" decides by the first law that the runs determine.
         options: how hard the solver tries.
-        progress: called with the number of fits just finished.
+        progress: as for `bootstrap`; a function is called with the number of fits just finished.
 
     Returns:
         The ensemble, for `planning.predict`.
@@ -114,6 +117,7 @@ def stack_laws(
     own = read_weights(weights, len(runs))
     counted = np.ones(len(runs)) if own is None else own
     held, _ = read_splits(runs, [split], counted, 1, folds=folds, budgets=budgets, seed=seed)
+    advance = started(progress, "ensemble", resamples * len(chosen))
     drawn = None
     boots: list[BootstrapResult] = []
     errors: list[list[Floats]] = []
@@ -127,7 +131,7 @@ def stack_laws(
             weights=weights,
             scheme=boots[0].scheme if boots else scheme,
             options=options,
-            progress=progress,
+            progress=advance,
         )
         if not boot.estimated:
             why = f"({boot.point.status.name}): {boot.point.reason}"

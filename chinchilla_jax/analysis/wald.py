@@ -44,6 +44,7 @@ from chinchilla_jax.analysis.wald_coordinates import (
     law_covariance,
     read_compared,
 )
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.solvers.status import is_certified
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
 
 Floats = NDArray[np.float64]
 _LEAST = 50  # resamples: ten for each parameter, below which S is not worth inverting
@@ -114,7 +116,7 @@ class WaldTest:
 def wald_test(
     boot: BootstrapResult,
     law: ScalingLaw,
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     compare: str = "exponents",
     errors: Sequence[float] | None = None,
@@ -135,7 +137,7 @@ def wald_test(
         UsageError: a parameter that enters as a logarithm is not positive, the point fit failed, too few
             resamples converged, or the errors do not fit what is compared.
     """
-    chosen = read_compared(compare)
+    runs, chosen = as_runs(runs, "wald_test"), read_compared(compare)
     if law.shape != () or not has_coordinates(law, chosen):
         wanted = "finite exponents" if compare == "exponents" else "E, A and B positive and all five finite"
         raise UsageError(f"wald_test: the law must be a single one with {wanted}")
@@ -162,9 +164,9 @@ def wald_test(
 
 def wald_test_of_tables(
     boot: BootstrapResult,
-    runs: Runs,
+    runs: Runs | TableLike,
     other: BootstrapResult,
-    other_runs: Runs,
+    other_runs: Runs | TableLike,
     *,
     compare: str = "exponents",
 ) -> WaldTest:
@@ -180,7 +182,8 @@ def wald_test_of_tables(
     Raises:
         UsageError: as for `wald_test`, of either table.
     """
-    chosen = read_compared(compare)
+    runs, chosen = as_runs(runs, "wald_test_of_tables"), read_compared(compare)
+    other_runs = as_runs(other_runs, "wald_test_of_tables")
     first = _side(boot, runs, runs, chosen, "wald_test_of_tables")
     # One centre for both, so that a coordinate is one function of the law on either side.
     second = _side(other, other_runs, runs, chosen, "wald_test_of_tables")

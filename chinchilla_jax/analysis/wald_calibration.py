@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.limits import FITS
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import limited_number
 from chinchilla_jax.analysis.coverage_noise import NOISES, Noise, simulated_losses
 from chinchilla_jax.analysis.wald import wald_test
+from chinchilla_jax.datasets.load import as_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Objective
     from chinchilla_jax.laws.scaling_law import ScalingLaw
 
 _POINT_STARTS = 16
 
 
+@reporting
 def null_p_values(
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     datasets: int = 200,
     resamples: int = 400,
     seed: int = 0,
     noise: str = "residuals",
     compare: str = "exponents",
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> pd.DataFrame:
     """P-values of tests of the truth, on data sets simulated from it: they should be uniform.
 
@@ -45,7 +49,7 @@ def null_p_values(
         noise: "residuals" (any run's error for any run) or "signed" (each run its own, its sign drawn), see
             `coverage_noise.py`.
         compare: as for `wald_test`.
-        progress: called with 1 after each data set.
+        progress: as for `bootstrap`; a function is called with 1 after each data set.
 
     Returns:
         One row per data set: dataset, statistic, p_value, p_bootstrap; NaN where a test was not possible.
@@ -60,6 +64,7 @@ def null_p_values(
 
     if noise not in NOISES:
         raise unknown_name("noise", noise, NOISES)
+    runs = as_runs(runs, "null_p_values")
     objective = read_problem("null_p_values", runs, "chinchilla", "huber").objective
     truth = fit(runs, objective=objective, starts=64)
     if not truth.status.certified:
@@ -67,14 +72,15 @@ def null_p_values(
     errors = Noise.of_fit(truth, kind=noise)
     count = limited_number("datasets", datasets, FITS)
     FITS.require(f"{count:,} data sets of {resamples:,} resamples", count * resamples)
+    advance = started(progress, "null p-values", count, "data sets")
     rows = []
     for number in range(count):
         losses = simulated_losses(runs, truth.law, errors, np.array([number]), seed)[0]
         simulated = dataclasses.replace(runs, loss=losses, name=f"simulated {number}")
         tested = _p_values(simulated, truth.law, objective, compare, resamples, seed + 1 + number)
         rows.append({"dataset": number, **tested})
-        if progress is not None:
-            progress(1)
+        if advance is not None:
+            advance(1)
     return pd.DataFrame(rows)
 
 
@@ -90,7 +96,13 @@ def _p_values(
     point = fit(runs, objective=objective, starts=_POINT_STARTS, options=options)
     try:
         boot = bootstrap(
-            runs, resamples=resamples, seed=seed, objective=objective, scheme="pairs", point=point
+            runs,
+            resamples=resamples,
+            seed=seed,
+            objective=objective,
+            scheme="pairs",
+            point=point,
+            progress=None,
         )
         test = wald_test(boot, truth, runs, compare=compare)
     except UsageError:

@@ -9,12 +9,12 @@ Notation
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import require_type, resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, asked_warnings, require_groups
 from chinchilla_jax.bootstrapping.audit import audit
@@ -40,9 +40,13 @@ from chinchilla_jax.solvers.counted import read_boundary
 from chinchilla_jax.solvers.drawn import concatenated
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 _COST_WEIGHTS = 2**22  # of the runs in a block of resamples, where what training costs is fitted
 
 
+@reporting
 def bootstrap(
     data: Runs | TableLike,
     law: Law | str = "chinchilla",
@@ -67,7 +72,8 @@ def bootstrap(
     point: FitResult | None = None,
     boundary: str = "keep",
     options: SolverOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
+    **reading: Unpack[Reading],
 ) -> BootstrapResult:
     """Fit `resamples` bootstrap resamples of runs, warm-started from known optima.
 
@@ -92,7 +98,9 @@ def bootstrap(
         boundary: "keep" to count resamples whose best E is 0 (`Status.BOUNDARY`) in every summary; "drop" to
             leave them out, as the published studies do. `BootstrapResult.with_boundary` changes it later.
         options: how hard the solver tries, in the point fit too.
-        progress: called with the number of fits just finished.
+        progress: "auto" for a bar in a notebook or on a terminal after a second, None for none, or a function
+            that is called with the number of fits just finished.
+        **reading: how a table is read: keywords of `load_runs`, such as columns={"loss": "val/loss"}.
 
     Returns:
         The fits. Lanes that failed are in it, named by `status`, and left out of every summary.
@@ -101,13 +109,9 @@ def bootstrap(
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
     """
-    runs = as_runs(data, "bootstrap", read_law(law).columns)
+    runs = as_runs(data, "bootstrap", read_law(law).columns, reading)
     require_type("options", options, (SolverOptions, type(None)), "give SolverOptions(...)")
     require_type("point", point, (FitResult, type(None)), "give what fit returns")
-    if progress is not None and not callable(progress):
-        raise UsageError(
-            f"progress is {short(progress)}; give a function of the number of fits just finished"
-        )
     if point is not None and delta is None and objective == point.objective.name:
         objective = point.objective  # which knows how wide its zone is
     problem = read_problem("bootstrap", runs, law, objective, delta)
@@ -140,17 +144,18 @@ def bootstrap(
         cautions = asked_warnings(chosen, runs, own)
     chosen = chosen.completed(len(runs), problem.law.size)
     ids = np.arange(chosen.count(runs, count), dtype=np.int32)
+    advance = started(progress, "bootstrap", len(ids) * (1 + inner))
     fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)
     if isinstance(chosen, DrawnErrors):
         result = residual_bootstrap(
-            fitter, chosen, ids, seed, point=point, boundary=boundary, on_progress=progress
+            fitter, chosen, ids, seed, point=point, boundary=boundary, on_progress=advance
         )
         # Errors are drawn of losses; what runs cost is resampled with the runs.
         costs = _drawn_costs(runs, point.cost, Pairs(), ids, seed)
         return dataclasses.replace(result, dependence=dependence, costs=costs, seed=seed)
     without = chosen.without_each(runs) if jackknife else np.empty((0, len(runs)), np.uint8)
     weights_of = _WeightsOf(fitter, runs, chosen, ids, without, inner, seed)
-    every = fit_all(fitter, weights_of, weights_of.count, drawn=weights_of.drawn, on_progress=progress)
+    every = fit_all(fitter, weights_of, weights_of.count, drawn=weights_of.drawn, on_progress=advance)
     result = _split(every, problem, ids, len(without), inner, chosen, point, boundary)
     searched = audit(fitter, result.solution, weights_of)
     members = chosen.members(runs) if isinstance(chosen, Cluster) else None

@@ -325,12 +325,10 @@ class BootstrapResult:
         """Standard error of each parameter: the spread of the resamples, natural units.
 
         Returns:
-            Rows: the parameters of the law. Columns: parameter, estimate, standard_error, n_converged,
-            n_failed.
+            Rows: the parameters of the law, by name, as in `table.loc["alpha", "standard_error"]`. Columns:
+            parameter, estimate, standard_error, n_converged, n_failed.
         """
-        import pandas as pd
-
-        table = pd.DataFrame(self._parameter_columns(*self._usual()))
+        table = _by_parameter(self._parameter_columns(*self._usual()))
         return table[["parameter", "estimate", "standard_error", "n_converged", "n_failed"]]
 
     def interval(self, level: float = 0.8, method: str = "percentile") -> pd.DataFrame:
@@ -342,15 +340,13 @@ class BootstrapResult:
                 "studentised" `bootstrap(..., inner=50)`.
 
         Returns:
-            Rows: the parameters of the law. Columns: parameter, estimate, low, high, level, method,
-            n_converged, n_failed.
+            Rows: the parameters of the law, by name, as in `table.loc["alpha", "low"]`. Columns: parameter,
+            estimate, low, high, level, method, n_converged, n_failed.
 
         Raises:
             UsageError: `level` is not a probability, or `method` is unknown or lacks what it needs.
         """
-        import pandas as pd
-
-        return pd.DataFrame(self._parameter_columns(level, method)).drop(columns="standard_error")
+        return _by_parameter(self._parameter_columns(level, method)).drop(columns="standard_error")
 
     def tokens_per_param(
         self,
@@ -423,3 +419,10 @@ class BootstrapResult:
         from chinchilla_jax.intervals import summaries
 
         return summaries.parameter_columns(self.lean_replicates(method), level, method)
+
+
+def _by_parameter(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    """The table with a row for each parameter, which its name finds; the name is a column too."""
+    import pandas as pd
+
+    return pd.DataFrame(columns, index=list(columns["parameter"]))

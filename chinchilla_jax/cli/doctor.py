@@ -94,7 +94,7 @@ def compare_engines() -> dict[str, float]:
         best = 0.0
         for _ in range(3):  # the first round compiles
             begun = time.perf_counter()
-            result = bootstrap(runs, resamples=_COMPARED, seed=0, point=point, options=options)
+            result = bootstrap(runs, resamples=_COMPARED, seed=0, point=point, options=options, progress=None)
             best = max(best, float(result.counted.sum()) / (time.perf_counter() - begun))
         rates[engine] = best
     if not keep(rates):
@@ -134,11 +134,11 @@ def _self_check() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         for name in ("alpha", "beta", "E")
     )
     # The first round compiles and is not counted.
-    first = bootstrap(runs, resamples=_RESAMPLES, seed=0, point=point)
+    first = bootstrap(runs, resamples=_RESAMPLES, seed=0, point=point, progress=None)
     fits = certified = 0
     begun = time.perf_counter()
     while True:
-        result = bootstrap(runs, resamples=_RESAMPLES, seed=0, point=point)
+        result = bootstrap(runs, resamples=_RESAMPLES, seed=0, point=point, progress=None)
         fits += _RESAMPLES
         certified += int(result.counted.sum())
         if (elapsed := time.perf_counter() - begun) >= _SECONDS:

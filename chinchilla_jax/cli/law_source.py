@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +251,7 @@ def fit_sample(
     name = result.point.model.name
     named = "" if name == "chinchilla" else f", law {name}"
     source = f"{output.runs_line(runs)}{named}, {resamples:,} resamples"
-    return dataclasses.replace(LawSample.from_bootstrap(result, source=source), runs=runs).at(cost)
+    return LawSample.from_bootstrap(result, source=source).at(cost)
 
 
 def parse_law(text: str) -> ScalingLaw:

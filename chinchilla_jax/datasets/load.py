@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -31,6 +32,29 @@ from chinchilla_jax.datasets.units import read_units
 from chinchilla_jax.datasets.validation import require_fittable, runs_from_table
 from chinchilla_jax.datasets.variable_columns import known_variables as found_variables
 from chinchilla_jax.datasets.variable_columns import read_variables, variable_positions
+
+
+class Reading(TypedDict, total=False):
+    """How a table is read: the keywords of `load_runs`, which functions that fit a table take too."""
+
+    params: str
+    drop_highest_loss: int | None
+    rounded: bool
+    columns: Mapping[str, str] | None
+    units: Mapping[str, str] | None
+    bytes_per_token: float | None
+    experiment: str | None
+    groups: Sequence[str]
+    where: str | Sequence[str]
+    best_of: str | Sequence[str]
+    all_states: bool
+    drop_missing: bool
+    final: bool
+    ignore_flags: bool
+    countings: Mapping[str, str] | None
+    losses: Mapping[str, str] | None
+    variables: Sequence[str] | Mapping[str, str]
+    known_variables: bool
 
 
 def load_runs(
@@ -202,22 +226,33 @@ def load_runs(
     return kept
 
 
-def as_runs(data: Runs | TableLike, caller: str, variables: Sequence[str] = ()) -> Runs:
-    """Runs as they are, or those of anything else that `load_runs` takes.
+def as_runs(
+    data: Runs | TableLike, caller: str, variables: Sequence[str] = (), reading: Reading | None = None
+) -> Runs:
+    """Runs as they are, or those of anything else that `load_runs` takes: what every question calls first.
 
     Args:
         data: runs, or a table.
         caller: the function that was given it, for messages.
         variables: what the law needs beside params and tokens, read from a table.
+        reading: keywords of `load_runs`, for a table.
 
     Raises:
         DataError: the table cannot be read, or cannot be fitted.
-        UsageError: it is of a type that holds no table.
+        UsageError: it is of a type that holds no table, or runs are given that are read already.
     """
+    for name in reading or ():
+        if name not in Reading.__annotations__:
+            raise unknown_name(f"argument of {caller} or load_runs", name, tuple(Reading.__annotations__))
     if isinstance(data, Runs):
+        if reading:
+            raise UsageError(
+                f"{caller}: {list_text(list(reading))} say how a table is read, and Runs are read already; "
+                "give them to load_runs"
+            )
         return data
     require_table(data, caller)
-    return load_runs(data, variables=variables)
+    return load_runs(data, **{"variables": variables, **(reading or {})})  # type: ignore[arg-type]
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:

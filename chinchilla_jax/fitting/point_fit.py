@@ -43,9 +43,12 @@ from chinchilla_jax.solvers.requests import Asking, Request, alone
 from chinchilla_jax.solvers.status import status_counts
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law
 
@@ -67,6 +70,7 @@ def fit(
     solver: str = "newton",
     starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
+    **reading: Unpack[Reading],
 ) -> FitResult:
     """Fit a law to runs from many starts and return the best optimum with its certificate.
 
@@ -87,6 +91,7 @@ def fit(
         options: how hard the solver tries. With the usual `max_steps`, each start takes up to 150 steps (300
             without a kernel) and, where the best start runs out of them, 600 more from where it ended
             (except for `HuberScale`). Starts that are not another fit begin with a wide quadratic zone.
+        **reading: how a table is read: keywords of `load_runs`, such as columns={"loss": "val/loss"}.
 
     Returns:
         The fit. It is returned, not raised, when it did not converge: look at `status`.
@@ -95,7 +100,7 @@ def fit(
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, or a pair of arguments that has none.
     """
-    runs = as_runs(data, "fit", read_law(law).columns)
+    runs = as_runs(data, "fit", read_law(law).columns, reading)
     found = alone(
         ask_fit(
             runs,

@@ -15,13 +15,14 @@ enough is judged on later windows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
@@ -46,12 +47,16 @@ from chinchilla_jax.planning.calibration import (
 from chinchilla_jax.planning.prediction import predict
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Cost, Law, Objective
@@ -117,6 +122,7 @@ class Backtest:
         )
 
 
+@reporting
 def backtest(
     data: Runs | TableLike,
     law: Law | str = "chinchilla",
@@ -130,7 +136,8 @@ def backtest(
     delta: Delta | None = None,
     scheme: Scheme | str = "auto",
     cost: Cost | str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
+    **reading: Unpack[Reading],
 ) -> Backtest:
     """Fit the runs below each of several limits, and predict those above.
 
@@ -148,7 +155,8 @@ def backtest(
         delta: as for `bootstrap`.
         scheme: as for `bootstrap`.
         cost: what training costs, as for `plan`.
-        progress: called with the number of fits just finished.
+        progress: as for `bootstrap`; a function is called with the number of fits just finished.
+        **reading: how a table is read: keywords of `load_runs`.
 
     Raises:
         DataError: the table cannot be read.
@@ -159,18 +167,19 @@ def backtest(
 
     central_tails(level)
     law = read_law(law)
-    runs = as_runs(data, "backtest", law.columns)
+    runs = as_runs(data, "backtest", law.columns, reading)
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     priced = asked_cost(cost, runs.cost, "backtest")
     most = window_count(level) if windows is None else whole_number("windows", windows, low=1)
     held_out = _held_out(runs, over, most, _LEAST_WINDOW)
+    advance = started(progress, "backtest", count * len(held_out))
     frames, skipped = [], []
     boots: dict[str, BootstrapResult] = {}
     for number, (words, out) in enumerate(held_out):
         window = runs.take(np.flatnonzero(~out))
         boot = bootstrap(
             window, law, resamples=count, seed=(seed + number) % 2**32, objective=objective, delta=delta,
-            scheme=scheme, progress=progress,
+            scheme=scheme, progress=advance,
         )  # fmt: skip
         try:
             found = _predicted(boot, window, runs, np.flatnonzero(out), words, level, priced)

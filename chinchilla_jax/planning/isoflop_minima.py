@@ -42,6 +42,7 @@ from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.bootstrapping.schemes import Pairs
+from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN, Cost
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.planning.isoflop_budgets import LEAST_BUDGETS, grouped_by_budget
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
 
 _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
 Array = NDArray[np.float64]
@@ -159,7 +161,7 @@ class IsoflopResult:
 
 
 def isoflop(
-    runs: Runs,
+    runs: Runs | TableLike,
     *,
     budgets: ArrayLike | None = None,
     tolerance: float = 0.15,
@@ -172,7 +174,7 @@ def isoflop(
     """Estimate the optimum by IsoFLOP parabolas.
 
     Args:
-        runs: the runs; `flops` tells their budget.
+        runs: the runs, or anything that `load_runs` takes; their `flops` tell their budget.
         budgets: budgets (FLOP); None for the values of `runs.flops` that at least four runs share (to one
             part in a thousand), or for "chinchilla" its nine published ones.
         tolerance: a run belongs to the nearest budget if its compute differs by at most this share.
@@ -190,6 +192,7 @@ def isoflop(
     remedy = "give a share between 0 and 1"
     if positive_number("tolerance", tolerance, remedy=remedy) >= 1:
         raise UsageError(f"tolerance is {tolerance:g}; {remedy}")
+    runs = as_runs(runs, "isoflop")
     resample_count("resamples", resamples, low=0)
     WEIGHTS.require(f"{resamples:,} resamples of {len(runs):,} runs", resamples * len(runs))
     seed = seed_number(seed)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chinchilla_jax._util.errors import NoOptimumError, UsageError, short
+from chinchilla_jax._util.errors import NoOptimumError, UsageError
 from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws.best_allocation import SPARSITY, Found
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB, Cost
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.fitting.result import FitResult
 
 TARGETS = ("flops", "params", "tokens", "loss")
 
@@ -98,32 +102,39 @@ class Plan:
 
 
 def plan(
-    laws: LawSample | BootstrapResult | ScalingLaw,
+    laws: LawSample | BootstrapResult | FitResult | ScalingLaw | Runs | TableLike,
+    flops: ArrayLike | None = None,
     *,
+    params: ArrayLike | None = None,
+    tokens: ArrayLike | None = None,
+    loss: ArrayLike | None = None,
     level: float = 0.8,
     ratio: float = RULE_OF_THUMB,
     cost: Cost | str | None = None,
     variables: Mapping[str, float] | None = None,
-    **target: ArrayLike | None,
 ) -> Plan:
-    """What to train.
+    """What to train, for a budget, a size, tokens or a loss: exactly one of them, one number or several.
 
     Args:
-        laws: the laws to decide by: a bootstrap of any law, a `LawSample`, or one law.
+        laws: the laws to decide by: a bootstrap of any law, a `LawSample`, or one law. A fit is bootstrapped
+            first, and so are runs, or anything else that `load_runs` takes.
+        flops: budgets (FLOP).
+        params: sizes (count).
+        tokens: training tokens (count).
+        loss: losses of the optimum (nats per token).
         level: mass of the central percentile intervals.
         ratio: tokens per parameter of the rule whose cost is shown.
         cost: what training costs: a `Cost`, "6nd", or "measured" for that of the runs' own FLOP. None takes
             what was measured where the runs have FLOP of their own, and 6 N D elsewhere.
         variables: what else the laws predict from, by name, such as {"unique_tokens": 3e11}.
-        **target: exactly one of flops (FLOP), params, tokens (counts) and loss (nats per token); a number, or
-            several.
 
     Raises:
+        DataError: a table cannot be read.
         UsageError: not exactly one target, a number that is not positive, a loss that the point fit cannot
             reach, or a variable that the laws do not have or miss.
         NoOptimumError: the point fit has its optimum at an edge.
     """
-    name, values, several = _one_target(target)
+    name, values, several = _one_target({"flops": flops, "params": params, "tokens": tokens, "loss": loss})
     ratio = positive_number("ratio", ratio, remedy="give tokens per parameter such as 20")
     central_tails(level)  # a wrong level fails before any work
     sample = _as_sample(laws).at(cost, variables)
@@ -131,10 +142,12 @@ def plan(
     return _joined(made) if several else made[0]
 
 
-def _as_sample(laws: LawSample | BootstrapResult | ScalingLaw) -> LawSample:
+def _as_sample(laws: LawSample | BootstrapResult | FitResult | ScalingLaw | Runs | TableLike) -> LawSample:
     if isinstance(laws, LawSample):
         return laws
-    return LawSample.from_law(laws) if isinstance(laws, ScalingLaw) else LawSample.from_bootstrap(laws)
+    if isinstance(laws, ScalingLaw):
+        return LawSample.from_law(laws)
+    return LawSample.from_bootstrap(as_bootstrap(laws, "plan"))
 
 
 def _plan_one(sample: LawSample, name: str, value: float, level: float, ratio: float) -> Plan:
@@ -268,13 +281,10 @@ def _require_inside(sample: LawSample, asked: str, point: dict[str, Array]) -> N
 
 def _one_target(target: dict[str, ArrayLike | None]) -> tuple[str, list[float], bool]:
     """Which target, its values, and whether there may be several."""
-    unknown = [name for name in target if name not in TARGETS]
     given = {name: value for name, value in target.items() if value is not None}
-    if unknown or len(given) != 1:
+    if len(given) != 1:
         found = ", ".join(given) or "none"
-        raise UsageError(
-            f"plan: give exactly one of {', '.join(TARGETS)}; found {short(unknown[0]) if unknown else found}"
-        )
+        raise UsageError(f"plan: give exactly one of {', '.join(TARGETS)}; found {found}")
     ((name, value),) = given.items()
     example = {"flops": "1e24", "params": "7e10", "tokens": "1.4e12", "loss": "2.1"}[name]
     remedy = f"give a number such as {example}"

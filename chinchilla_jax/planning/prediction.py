@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.validation import require_type, seed_number
+from chinchilla_jax._util.validation import seed_number
+from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.bootstrapping.ensemble import Ensemble
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.datasets.table import Table
+    from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.planning.calibration import Calibration
 
     Floats = NDArray[np.float64]
@@ -105,7 +107,7 @@ class Prediction:
 
 
 def predict(
-    boot: BootstrapResult | Ensemble,
+    boot: BootstrapResult | Ensemble | FitResult | Runs | TableLike,
     places: Places | Runs | Table | TableLike,
     *,
     level: float = 0.8,
@@ -117,7 +119,8 @@ def predict(
 
     Args:
         boot: a bootstrap of any law, or an ensemble of several (`analysis.stack_laws`), whose intervals are
-            those of the mixture of their draws.
+            those of the mixture of their draws. A fit is bootstrapped first, and so are runs, or anything
+            else that `load_runs` takes.
         places: where: `Runs`, or a table or a mapping with two of params, tokens and flops and the law's
             further variables; or with flops alone, for compute-optimal runs. Anything that `load_runs` reads.
         level: mass of the central intervals.
@@ -140,7 +143,8 @@ def predict(
                 "predict: a calibration is of one law, not of an ensemble; leave one of them out"
             )
         return _predict_together(boot, places, level, seed, cost)
-    priced = asked_cost(cost, _checked(boot).point.cost, "predict")
+    boot = _checked(as_bootstrap(boot, "predict"))
+    priced = asked_cost(cost, boot.point.cost, "predict")
     found = read_places(places, boot, priced)
     errors = RunErrors.of(boot)
     point = found.log_losses(boot.point.law, boot.point.model)
@@ -268,7 +272,6 @@ def _inside(places: Places, boot: BootstrapResult) -> NDArray[np.bool_]:
 
 
 def _checked(boot: BootstrapResult) -> BootstrapResult:
-    require_type("predict: boot", boot, BootstrapResult, "give what cj.bootstrap returns")
     require_estimate(boot.point.status, "predict", boot.point.reason)
     if not boot.scheme.quantiles:
         raise UsageError(

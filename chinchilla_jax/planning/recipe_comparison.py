@@ -18,12 +18,13 @@ of the resamples, whose best is chosen anew in each, and is taken off.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
 from chinchilla_jax.datasets.repeats import best_of_option
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
@@ -168,6 +170,7 @@ class Comparison:
         return found
 
 
+@reporting
 def compare(
     *tables: Runs | TableLike,
     flops: ArrayLike | None = None,
@@ -184,7 +187,7 @@ def compare(
     scheme: Scheme | str = "auto",
     pair: str | None = None,
     share: str = "auto",
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> Comparison:
     """How many times the compute recipes save over a baseline, with intervals.
 
@@ -210,7 +213,7 @@ def compare(
             correlated.
         share: "none"; "exponents" or "all" (exponents and E) for recipes that have these in common; "auto"
             for all where a recipe has too few runs for a law of its own.
-        progress: called with the number of fits just finished.
+        progress: as for `bootstrap`; a function is called with the number of fits just finished.
 
     Raises:
         DataError: a table cannot be read.
@@ -235,7 +238,8 @@ def compare(
     options = DrawOptions(
         law=law, resamples=count, seed=seed, objective=objective, delta=delta, scheme=scheme
     )
-    laws = draw_recipes(recipes, options, pair=pair, share=share, progress=progress)
+    advance = started(progress, "compare", count * len(recipes))
+    laws = draw_recipes(recipes, options, pair=pair, share=share, progress=advance)
     found = Frontiers.of(laws)
     curve = _curve_budgets(counted, budgets)
     ranking, leads = (None, None) if len(recipes) == 2 else rankings(found, budgets, level)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import positive_number, resample_count, whole_number
 from chinchilla_jax.bootstrapping.few_groups import COUNTED_RUNS
 from chinchilla_jax.bootstrapping.schemes import Bayesian
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
+    from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
@@ -44,6 +46,7 @@ _LEAST_REFITS = 50  # for a width that is less than 5% too narrow
 _RESTS = 0.5  # share of the gain that rests on the law, from which it is said
 
 
+@reporting
 def next_runs(
     data: Runs | TableLike,
     law: Law | str = "chinchilla",
@@ -69,7 +72,7 @@ def next_runs(
     cost: Cost | str | None = None,
     variables: Mapping[str, float] | None = None,
     options: SolverOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressLike = "auto",
 ) -> NextRuns:
     """Choose the runs that narrow an interval most for an allowance.
 
@@ -100,7 +103,8 @@ def next_runs(
         cost: what training costs, as for `plan`.
         variables: the law's further variables where targets are read, by name.
         options: see there.
-        progress: called with the number of fits just finished, out of about `fits_of`.
+        progress: as for `bootstrap`; a function is called with the number of fits
+            just finished, out of about `fits_of`.
 
     Raises:
         DataError: a table cannot be read.
@@ -111,14 +115,15 @@ def next_runs(
     allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e20")
     most = whole_number("runs", runs, low=1, high=_MOST_RUNS)
     tables, refits = resample_count("tables", tables), resample_count("refits", refits)
+    advance = started(progress, "next runs", fits_of(resamples, tables, refits))
     question = ask(
         data, law, target=target, flops=flops, allowance=allowance, candidates=candidates, limits=limits,
         against=against, once=once, level=level, resamples=resamples, seed=seed, objective=objective,
         delta=delta, weights=weights, scheme=scheme, cost=cost, variables=variables, options=options,
-        progress=progress,
+        progress=advance,
     )  # fmt: skip
     require_weights(question)
-    return _answer(question, allowance, most, robust, tables, refits, seed, options, progress)
+    return _answer(question, allowance, most, robust, tables, refits, seed, options, advance)
 
 
 def fits_of(resamples: int, tables: int, refits: int) -> int:
