@@ -98,8 +98,12 @@ def test_tables_and_figures_of_decisions_head_with_it(headline):
     at = float(placed["flops"])
     assert placed[f"optimal_{HEADLINE}"] == pytest.approx(float(sample.point.tokens_per_param(at)))
     assert placed["optimal_tokens"] / placed["optimal_params"] == pytest.approx(placed[f"optimal_{HEADLINE}"])
-    curve = figures.optimum_by_compute_table(sample, [GOPHER_FLOPS]).query("law == 'fitted'")
+    curve = figures.plan_table(sample, flops=[GOPHER_FLOPS]).query("law == 'fitted'")
     tokens, params = (curve.set_index("quantity").loc[name, HEADLINE] for name in ("tokens", "params"))
     assert tokens / params == pytest.approx(headline, rel=1e-9)
-    axes = figures.optimum_by_compute(figures.optimum_by_compute_table(sample, [1e22, GOPHER_FLOPS])).axes[0]
-    assert axes.lines[0].get_ydata()[-1] == pytest.approx(float(sample.point.optimal(GOPHER_FLOPS)[0]))
+    drawn = figures.plan(cj.plan(sample, flops=GOPHER_FLOPS))[0]
+    marked = next(each for each in drawn.containers if each.get_label() == "the plan")
+    assert marked.lines[0].get_ydata()[0] == pytest.approx(float(sample.point.optimal(GOPHER_FLOPS)[0]))
+    (fitted,) = (line for line in drawn.lines if line.get_label() == "fitted")
+    at = list(fitted.get_xdata()).index(GOPHER_FLOPS)
+    assert fitted.get_ydata()[at] == pytest.approx(marked.lines[0].get_ydata()[0], rel=1e-12)

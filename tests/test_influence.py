@@ -106,4 +106,4 @@ def test_the_command_and_its_figure(tmp_path):
     assert "0.05      2  those that lower it most" in text
     assert "give shares of the runs between 0 and 0.5" in refused("influence", str(path), "--share", "0.7")
     figure = Figure()
-    assert plots.influence(FOUND.table, FOUND.without, ax=figure.subplots(1, 2)) is figure
+    plots.influence(FOUND, axes=figure.subplots(1, 2))

@@ -88,3 +88,13 @@ def test_curves_of_a_bootstrap_are_its_tables_and_the_plan(boot):
 def test_an_unknown_quantity_is_refused_in_one_line(boot):
     with pytest.raises(cj.UsageError, match="unknown quantity 'ratio'; allowed: tokens_per_param"):
         plots.bootstrap(boot, "ratio")
+
+
+def test_results_draw_themselves(fit, boot):
+    axes = Figure().subplots()
+    assert fit.plot(against="params", ax=axes) is axes and axes.get_xlabel().startswith("parameters")
+    assert fit.plot_residuals(ax=Figure().subplots()).has_data()
+    assert boot.plot("loss", ax=Figure().subplots()).get_ylabel().startswith("compute-optimal loss")
+    left, right = cj.plan(boot, flops=1e22).plot(axes=Figure().subplots(1, 2))
+    assert left.has_data() and right.has_data()
+    assert "chinchilla_jax.plots.fit" in (type(fit).plot.__doc__ or "")

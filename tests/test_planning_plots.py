@@ -25,45 +25,29 @@ SIMULATED = {
 def figures():
     import pandas as pd
 
-    runs = load_runs("llama3")
-    result = planning.isoflop(runs, resamples=50)
+    result = planning.isoflop(load_runs("llama3"), resamples=50)
     placed = planning.place_models(SAMPLE, planning.known_models())
     maps = planning.ratio_map(planning.SARDANA_2023, np.linspace(1.8, 2.6, 15), np.geomspace(1e9, 1e14, 12))
-    curves = plots.optimum_by_compute_table(SAMPLE)
-    yield (
-        "optimum",
-        lambda ax=None: plots.optimum_by_compute(curves, planning.known_models(), ax=ax),
-        2,
-    )
-    surface = plots.loss_surface_table(SAMPLE, points=30)
-    yield (
-        "contours",
-        lambda ax=None: plots.loss_surface(surface, load_runs("chinchilla"), ax=ax),
-        2,
-    )
-    yield "ratios", lambda ax=None: plots.model_ratios(placed, ax=ax), 1
-    yield "maps", lambda ax=None: plots.ratio_maps(maps, sizes={"13B": 2.05}, ax=ax), 3
+    yield "plan", lambda **ax: plots.plan(SAMPLE, models=planning.known_models(), **ax), 2, "axes"
+    yield "surface", lambda **ax: plots.loss_surface(SAMPLE, **ax), 2, "axes"
+    yield "isoflop", lambda **ax: plots.isoflop(result, SAMPLE, **ax), 2, "axes"
+    yield "ratios", lambda **ax: plots.model_ratios(placed, **ax), 1, "ax"
+    yield "maps", lambda **ax: plots.ratio_maps(maps, sizes={"13B": 2.05}, **ax), 3, "ax"
     ratios, context = planning.flop_ratio_table(), plots.context_cost_table()
-    yield "flops", lambda ax=None: plots.flop_ratio(ratios, context, ax=ax), 2
-    bands = plots.isoflop_bands_table(result, SAMPLE)
-    yield "isoflop", lambda ax=None: plots.isoflop(result, runs, bands, ax=ax), 2
-    yield (
-        "bias",
-        lambda ax=None: plots.parabola_bias(plots.parabola_bias_table(), ax=ax),
-        2,
-    )
+    yield "flops", lambda **ax: plots.flop_ratio(ratios, context, **ax), 2, "ax"
+    yield "bias", lambda **ax: plots.parabola_bias(plots.parabola_bias_table(), **ax), 2, "ax"
     simulated = pd.DataFrame(SIMULATED)
-    yield "simulation", lambda ax=None: plots.simulation_errors(simulated, ax=ax), 2
+    yield "simulation", lambda **ax: plots.simulation_errors(simulated, **ax), 2, "ax"
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: (draw, panels) for name, draw, panels in figures()}
+    return {name: rest for name, *rest in figures()}
 
 
 def test_every_figure_is_drawn_and_leaves_no_setting_changed(drawn, tmp_path):
     before = dict(mpl.rcParams)
-    made = [(name, draw()) for name, (draw, _) in drawn.items()]
+    made = [(name, draw()) for name, (draw, *_) in drawn.items()]
     assert dict(mpl.rcParams) == before
     paths = save_figures(made, tmp_path / "figures", dpi=40)
     assert [path.stem for path in paths] == list(drawn)
@@ -74,17 +58,18 @@ def test_every_figure_is_drawn_and_leaves_no_setting_changed(drawn, tmp_path):
 
 
 def test_every_figure_can_be_drawn_on_the_caller_s_axes(drawn):
-    for draw, panels in drawn.values():
+    for draw, panels, option in drawn.values():
         figure = Figure()
         axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
-        assert draw(axes if panels > 1 else axes[0]) is figure
+        found = draw(**{option: axes if panels > 1 else axes[0]})
+        assert found is figure or list(found) == axes
         assert all(each.has_data() for each in axes)
         with pytest.raises(UsageError, match="panel"):
-            draw([*axes, figure.add_subplot()])
+            draw(**{option: [*axes, figure.add_subplot()]})
 
 
 def test_curves_are_the_plans(drawn):
-    curves = plots.optimum_by_compute_table(SAMPLE, [1e20, 1e24], level=0.9)
+    curves = plots.plan_table(SAMPLE, flops=[1e20, 1e24], level=0.9)
     for flops in (1e20, 1e24):
         plan = planning.plan(SAMPLE, flops=flops, level=0.9)
         for quantity in ("params", "tokens"):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax._util.validation import positive_number
@@ -39,6 +40,7 @@ from chinchilla_jax.solvers.status import STATUS_NAMES, is_certified
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax._util.reporting import ProgressLike
@@ -92,6 +94,11 @@ class Influence:
     def __repr__(self) -> str:
         """The sentence; the numbers are in the tables."""
         return f"<Influence of {len(self.table)} runs: {self.sentence}>"
+
+    @written_in("chinchilla_jax.plots", "influence")
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw which runs move the answer, as `chinchilla_jax.plots.influence` does."""
+        raise NotImplementedError
 
     def most_influential(self, count: int = 10) -> pd.DataFrame:
         """The rows of `table` whose removal changes tokens per parameter most."""

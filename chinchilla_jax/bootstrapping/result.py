@@ -18,6 +18,7 @@ import numpy as np
 
 from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.bootstrapping.audit import Audit
@@ -97,6 +99,18 @@ class BootstrapResult:
         warned = warnings_text(self.warnings)
         read = "".join(f"; {line}" for line in self.point.read[:1])
         return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}{read}>"
+
+    @written_in("chinchilla_jax.plots", "bootstrap")
+    def plot(
+        self,
+        quantity: str = "tokens_per_param",
+        *,
+        flops: ArrayLike = (),
+        level: float = 0.8,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw the best run of each budget with its band, as `chinchilla_jax.plots.bootstrap` does."""
+        raise NotImplementedError
 
     def with_boundary(self, boundary: str) -> BootstrapResult:
         """The same fits with the other choice about E = 0: "keep" or "drop".

@@ -104,7 +104,7 @@ def backtest_command(
     if figures is not None:
         from chinchilla_jax.plots import backtest, save_figures
 
-        save_figures([("backtest", backtest(found.table, found.bands, level=level))], figures)
+        save_figures([("backtest", backtest(found))], figures)
     if as_json:
         output.print_json(_fields(runs, every, law, resamples, seed))
     else:

@@ -139,8 +139,7 @@ def compare_command(
     if figures is not None:
         from chinchilla_jax.plots import comparison, save_figures
 
-        drawn = comparison(found.curve, found.losses, found.counted_runs, level=level)
-        save_figures([("recipes", drawn)], figures)
+        save_figures([("recipes", comparison(found))], figures)
     if page is not None:
         from chinchilla_jax.report import write_comparison
 

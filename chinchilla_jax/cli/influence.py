@@ -85,7 +85,7 @@ def influence_command(
     if figures is not None:
         from chinchilla_jax import plots
 
-        plots.save_figures([("influence", plots.influence(found.table, found.without))], figures)
+        plots.save_figures([("influence", plots.influence(found))], figures)
     if as_json:
         output.print_json(
             {

@@ -138,8 +138,7 @@ def isoflop_command(
         from chinchilla_jax import plots
         from chinchilla_jax.plots import save_figures
 
-        bands = plots.isoflop_bands_table(result, fitted, level=level)
-        save_figures([("isoflop", plots.isoflop(result, runs, bands))], figures)
+        save_figures([("isoflop", plots.isoflop(result, fitted, level=level))], figures)
     if as_json:
         output.print_json(
             own

@@ -198,7 +198,7 @@ def _design_new(
     if figures is not None:
         from chinchilla_jax.plots import design_costs, save_figures
 
-        save_figures([("designs", design_costs(found.table, target=found.target.text))], figures)
+        save_figures([("designs", design_costs(found))], figures)
     if as_json:
         output.print_json(
             {
@@ -240,8 +240,7 @@ def draw_map(found: TableDiagnosis, folder: str, chosen: pd.DataFrame | None = N
     """The map of information, with the runs to train next if there are any."""
     from chinchilla_jax.plots import information_map, save_figures
 
-    drawn = information_map(found.map, found.runs, chosen, target=found.question.targets[0].text)
-    save_figures([("information", drawn)], folder)
+    save_figures([("information", information_map(found, chosen))], folder)
 
 
 def _diagnosis_fields(runs: Runs, found: TableDiagnosis) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import LawSample, Plan
+    from chinchilla_jax.plots.save import Drawn
 
 
 def _read_variables(
@@ -131,28 +132,25 @@ def plan_command(
     made = plan(sample, level=level, ratio=ratio, **target) if target else None  # type: ignore[arg-type]
     placed = place_models(sample, table, level=level) if table is not None else None
     if figures is not None:
-        _draw(sample, level, placed, figures)
+        _draw(sample, level, made, placed, figures)
     if as_json:
         output.print_json(_fields(sample, level, machines, made, placed))
     else:
         _print(sample, level, machines, made, placed)
 
 
-def _draw(sample: LawSample, level: float, placed: pd.DataFrame | None, folder: str) -> None:
+def _draw(
+    sample: LawSample, level: float, made: Plan | None, placed: pd.DataFrame | None, folder: str
+) -> None:
     from chinchilla_jax import plots
-    from chinchilla_jax.plots import save_figures
 
-    curves = plots.optimum_by_compute_table(sample, level=level)
-    drawn = [
-        ("optimum_by_compute", plots.optimum_by_compute(curves, placed)),
-        (
-            "loss_contours",
-            plots.loss_surface(plots.loss_surface_table(sample, level=level)),
-        ),
+    drawn: list[tuple[str, Drawn]] = [
+        ("optimum_by_compute", plots.plan(sample if made is None else made, models=placed, level=level)),
+        ("loss_contours", plots.loss_surface(sample, level=level)),
     ]
     if placed is not None:
         drawn.append(("model_ratios", plots.model_ratios(placed, level=level)))
-    save_figures(drawn, folder)
+    plots.save_figures(drawn, folder)
 
 
 def _read_target(named: dict[str, float | None]) -> dict[str, float]:

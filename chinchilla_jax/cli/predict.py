@@ -143,7 +143,7 @@ def predict_command(
     if figures is not None:
         from chinchilla_jax.plots import prediction, save_figures
 
-        save_figures([("prediction", prediction(shown, level=level))], figures)
+        save_figures([("prediction", prediction(found if against is None else compared))], figures)
     if as_json:
         output.print_json(_fields(runs, boot, found, shown, sentence, resamples, seed))
     else:

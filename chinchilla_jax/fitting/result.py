@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.objectives import ZonedObjective
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
@@ -122,6 +124,16 @@ class FitResult:
         warned = warnings_text(self.warnings)
         read = "".join(f"; {line}" for line in self.read[:1])
         return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs{warned}{read}>"
+
+    @written_in("chinchilla_jax.plots", "fit")
+    def plot(self, *, against: str = "flops", ax: Axes | None = None) -> Axes:
+        """Draw the runs with the law's curves, as `chinchilla_jax.plots.fit` does."""
+        raise NotImplementedError
+
+    @written_in("chinchilla_jax.plots", "residuals")
+    def plot_residuals(self, *, against: str = "params", worst: int = 3, ax: Axes | None = None) -> Axes:
+        """Draw the residuals, as `chinchilla_jax.plots.residuals` does."""
+        raise NotImplementedError
 
     @property
     def parameters(self) -> dict[str, float]:

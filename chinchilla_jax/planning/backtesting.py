@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import count_text
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from chinchilla_jax._util.reporting import ProgressLike
@@ -109,6 +111,11 @@ class Backtest:
     def __repr__(self) -> str:
         """The numbers of the nearest band."""
         return f"<Backtest over {self.over}: {self.sentence}>"
+
+    @written_in("chinchilla_jax.plots", "backtest")
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw errors and coverage, as `chinchilla_jax.plots.backtest` does."""
+        raise NotImplementedError
 
     @property
     def sentence(self) -> str:

@@ -39,6 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax._util.errors import DataError, UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.limits import WEIGHTS
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.bootstrapping.schemes import Pairs
@@ -52,10 +53,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.planning.law_sample import LawSample
 
 _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
 Array = NDArray[np.float64]
@@ -84,6 +88,7 @@ class IsoflopResult:
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
         members: positions of the runs of each budget, k arrays.
         cost: what training costs: that of the runs' own FLOP, or the one that was asked for.
+        runs: the runs, the very `Runs` and no copy.
     """
 
     flops: Array
@@ -102,6 +107,19 @@ class IsoflopResult:
     parabolas: Array
     members: tuple[NDArray[np.intp], ...]
     cost: Cost
+    runs: Runs = dataclasses.field(repr=False, compare=False)
+
+    @written_in("chinchilla_jax.plots", "isoflop")
+    def plot(
+        self,
+        laws: LawSample | BootstrapResult | None = None,
+        *,
+        level: float = 0.8,
+        beyond: float = 100.0,
+        axes: Sequence[Axes] | None = None,
+    ) -> tuple[Axes, Axes]:
+        """Draw the parabolas and their minima, as `chinchilla_jax.plots.isoflop` does."""
+        raise NotImplementedError
 
     @property
     def n_failed(self) -> int:
@@ -237,6 +255,7 @@ def isoflop(
         parabolas=np.array([each[2] for each in minima]),
         members=tuple(rows for _, rows in groups),
         cost=runs.cost if cost is None else cost,
+        runs=runs,
     )
 
 

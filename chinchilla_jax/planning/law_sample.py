@@ -211,10 +211,10 @@ class LawSample:
         law = study.point_law(condition)
         made = cls._both_ways(laws, codes, law, source, study.spec.boundary)
         try:
-            largest = _largest_run(study.runs())
+            runs = study.runs()
         except DataError:  # the table has gone, and the distance from it is unknown
-            largest = None
-        return dataclasses.replace(made, largest_run=largest)
+            return made
+        return dataclasses.replace(made, largest_run=_largest_run(runs), runs=runs)
 
     @classmethod
     def from_law(cls, law: ScalingLaw, source: str = "one law") -> LawSample:

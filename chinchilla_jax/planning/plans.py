@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.errors import NoOptimumError, UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -35,7 +36,10 @@ from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS, plan_doubts
 from chinchilla_jax.planning.references import REFERENCES, reference_flops
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
@@ -86,6 +90,13 @@ class Plan:
     boundary: pd.DataFrame | None
     sample: LawSample
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @written_in("chinchilla_jax.plots", "plan")
+    def plot(
+        self, *, models: pd.DataFrame | None = None, axes: Sequence[Axes] | None = None
+    ) -> tuple[Axes, Axes]:
+        """Draw the plan on its curves, among the runs, as `chinchilla_jax.plots.plan` does."""
+        raise NotImplementedError
 
     @property
     def doubts(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.bootstrapping.ensemble import Ensemble
@@ -42,6 +43,7 @@ from chinchilla_jax.planning.run_errors import RunErrors
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
@@ -92,6 +94,11 @@ class Prediction:
     def __repr__(self) -> str:
         """The table in short."""
         return f"<Prediction of {len(self.table)} places at level {self.level:g}: {self.errors.sentence}>"
+
+    @written_in("chinchilla_jax.plots", "prediction")
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the losses with their intervals, as `chinchilla_jax.plots.prediction` does."""
+        raise NotImplementedError
 
     @property
     def doubts(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.datasets.columns import match_table
@@ -22,6 +23,7 @@ from chinchilla_jax.planning.prediction_places import Places, needed_variables, 
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
@@ -50,6 +52,11 @@ class Against:
     def __repr__(self) -> str:
         """The sentence."""
         return f"<Against: {self.sentence}>"
+
+    @written_in("chinchilla_jax.plots", "prediction")
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the run in the predicted band, as `chinchilla_jax.plots.prediction` does."""
+        raise NotImplementedError
 
     @property
     def sentence(self) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
@@ -58,6 +59,7 @@ from chinchilla_jax.planning.recipes import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax._util.reporting import ProgressLike
@@ -126,6 +128,11 @@ class Comparison:
     def __repr__(self) -> str:
         """The first row in words."""
         return f"<Comparison: {self.sentences[0]}>"
+
+    @written_in("chinchilla_jax.plots", "comparison")
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw multipliers and losses, as `chinchilla_jax.plots.comparison` does."""
+        raise NotImplementedError
 
     @property
     def along_6nd(self) -> bool:

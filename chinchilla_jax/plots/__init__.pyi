@@ -12,7 +12,7 @@ from chinchilla_jax.plots.flop_ratio_figure import flop_ratio as flop_ratio
 from chinchilla_jax.plots.influence_figure import influence as influence
 from chinchilla_jax.plots.information_map_figure import information_map as information_map
 from chinchilla_jax.plots.isoflop_figure import isoflop as isoflop
-from chinchilla_jax.plots.isoflop_figure import isoflop_bands_table as isoflop_bands_table
+from chinchilla_jax.plots.isoflop_figure import isoflop_table as isoflop_table
 from chinchilla_jax.plots.isoflop_figure import parabola_bias as parabola_bias
 from chinchilla_jax.plots.isoflop_figure import parabola_bias_table as parabola_bias_table
 from chinchilla_jax.plots.joint_map_figure import joint_map as joint_map
@@ -20,6 +20,7 @@ from chinchilla_jax.plots.loss_surface_figure import LossSurface as LossSurface
 from chinchilla_jax.plots.loss_surface_figure import loss_surface as loss_surface
 from chinchilla_jax.plots.loss_surface_figure import loss_surface_table as loss_surface_table
 from chinchilla_jax.plots.model_ratios_figure import model_ratios as model_ratios
+from chinchilla_jax.plots.next_runs_figure import next_runs as next_runs
 from chinchilla_jax.plots.parameters_by_counting_figure import (
     parameters_by_counting as parameters_by_counting,
 )
@@ -34,8 +35,8 @@ from chinchilla_jax.plots.parameters_by_family_figure import (
 )
 from chinchilla_jax.plots.perturbation_schematics import perturbation_table as perturbation_table
 from chinchilla_jax.plots.perturbation_schematics import perturbations as perturbations
-from chinchilla_jax.plots.plan_figure import optimum_by_compute as optimum_by_compute
-from chinchilla_jax.plots.plan_figure import optimum_by_compute_table as optimum_by_compute_table
+from chinchilla_jax.plots.plan_figure import plan as plan
+from chinchilla_jax.plots.plan_figure import plan_table as plan_table
 from chinchilla_jax.plots.prediction_figure import prediction as prediction
 from chinchilla_jax.plots.ratio_maps_figure import ratio_maps as ratio_maps
 from chinchilla_jax.plots.relative_error_figure import relative_error as relative_error

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax.plots.legends import legend_above
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, styled
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+    from chinchilla_jax.planning.backtesting import Backtest
 
 _LINES = {
     "error": (BLACK, "-", "the law"),
@@ -23,41 +28,48 @@ _LINES = {
 
 
 @styled
-def backtest(table: pd.DataFrame, bands: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
-    """Draw `Backtest.table` and `Backtest.bands`.
+def backtest(found: Backtest, *, axes: AxesLike = None) -> tuple[Axes, Axes]:
+    """Draw the errors of predictions by distance, and how often their intervals hold.
 
     Args:
-        table: a dot for the error of each prediction, at its distance.
-        bands: median errors of the law and of its rivals, and the share of runs in each interval.
-        level: what that share should be.
-        ax: two Axes, "error" and "covered"; None for a new figure.
+        found: of `chinchilla_jax.backtest`.
+        axes: where to draw (error, covered); None for a new figure.
 
     Returns:
-        The figure.
+        Both Axes.
     """
-    where = panels(["error", "covered"], ax, columns=2, size=(8.4, 3.8))
-    axes = where.axes["error"]
+    where = panels(["error", "covered"], axes, columns=2, size=(8.8, 4.2), shown=True)
+    error, covered = where.axes.values()
+    table, bands = found.table, found.bands
     decades = table["log_distance"].to_numpy(np.float64) / math.log(10.0)
-    axes.plot(decades, 100 * table["error"].abs(), ".", color=GREY, markersize=2.5, alpha=0.4)
+    error.plot(
+        decades, 100 * table["error"].abs(), ".", color=GREY, markersize=2.5, alpha=0.4,
+        label="predictions of the law",
+    )  # fmt: skip
     for name, (colour, dashes, label) in _LINES.items():
-        axes.plot(
-            bands["from_decades"], 100 * bands[name], color=colour, linestyle=dashes, marker="o", label=label
-        )
-    axes.set_yscale("log")
-    axes.set_xlabel("decades of compute beyond the window")
-    axes.set_ylabel("size of the error (%)")
-    axes.legend(loc="lower right")
-    axes = where.axes["covered"]
-    axes.axhline(100 * level, color=GREY, linewidth=1.0, label=f"promised: {100 * level:.4g}%")
+        _draw_line(error, bands["from_decades"], 100 * bands[name], colour, dashes, f"median of {label}")
+    error.set_yscale("log")
+    error.set_xlabel("decades of compute beyond the window")
+    error.set_ylabel("size of the error (%)")
+    covered.axhline(
+        100 * found.level, color=GREY, linewidth=1.0, label=f"promised: {percent_text(found.level)}"
+    )
     for name, colour, dashes, label in (
         ("covered_new_run", SKY, "-", "of one new run"),
         ("covered_mean", BLUE, (0, (6, 1.5)), "of the law's mean"),
         ("covered_calibrated", VERMILLION, (0, (1.5, 1.5)), "of one new run, calibrated by earlier windows"),
     ):
-        share = 100 * bands[name]
-        axes.plot(bands["from_decades"], share, color=colour, linestyle=dashes, marker="o", label=label)
-    axes.set_ylim(0, 102)
-    axes.set_xlabel("decades of compute beyond the window, from")
-    axes.set_ylabel("runs inside the interval (%)")
-    axes.legend(loc="best")
-    return where.figure
+        _draw_line(covered, bands["from_decades"], 100 * bands[name], colour, dashes, label)
+    covered.set_ylim(0, 102)
+    covered.set_xlabel("decades of compute beyond the window, from")
+    covered.set_ylabel("runs inside the interval (%)")
+    for each in (error, covered):
+        readable_axis(each, "x")
+        readable_axis(each, "y")
+        legend_above(each)
+    return error, covered
+
+
+def _draw_line(axes: Axes, x: pd.Series, y: pd.Series, colour: str, dashes: Any, label: str) -> None:
+    if y.notna().any():
+        axes.plot(x, y, color=colour, linestyle=dashes, marker="o", label=label)

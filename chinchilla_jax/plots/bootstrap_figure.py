@@ -10,11 +10,11 @@ import numpy as np
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.labels import HEADLINE, percent_text, quantity_label
 from chinchilla_jax._util.validation import positive_array
-from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
+from chinchilla_jax.plots.grids import compute_grid
 from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.panels import panels
-from chinchilla_jax.plots.single_law import held_text, median_variables, runs_of
+from chinchilla_jax.plots.single_law import held_text, read_sample, runs_of
 from chinchilla_jax.plots.styles import BLUE, GREY, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
-
-BEYOND = 100.0
-"""Times the largest run, where curves end unless a larger budget is asked for."""
-_POINTS, _SEARCHED_POINTS = 61, 21
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,17 +71,11 @@ def bootstrap_table(
     if quantity not in CURVES:
         raise unknown_name("quantity", quantity, CURVES)
     runs = runs_of(boot)
-    sample = LawSample.from_bootstrap(boot)
-    model = boot.point.model
-    needed = {
-        name: value for name, value in median_variables(boot.point).items() if name not in model.defaults
-    }
+    sample = read_sample(boot)
     low, high = float(runs.flops.min()), float(runs.flops.max())
     asked = np.atleast_1d(positive_array("flops", flops)) if np.size(flops) else np.empty(0)
-    points = _POINTS if sample.laws.log_ratio_line() is not None else _SEARCHED_POINTS
-    grid = np.geomspace(low, max([BEYOND * high, *asked]), points)
-    budgets = np.union1d(grid, asked)
-    table = optimum_curve(sample.at(variables=needed), budgets, quantities=[quantity], level=level)
+    budgets = compute_grid(runs, list(asked), searched=sample.laws.log_ratio_line() is None)
+    table = optimum_curve(sample, budgets, quantities=[quantity], level=level)
     table["asked"] = table["flops"].isin(asked)
     table["inside"] = table["flops"].between(low * (1 - 1e-9), high * (1 + 1e-9))
     own = {"tokens_per_param": runs.tokens / runs.active, "params": runs.params, "tokens": runs.tokens}
@@ -94,7 +84,7 @@ def bootstrap_table(
         level=float(level),
         table=table.drop(columns="quantity"),
         runs=pd.DataFrame({"flops": runs.flops, quantity: own.get(quantity, runs.loss)}),
-        note=held_text(needed),
+        note=held_text(sample.variables),
     )
 
 

@@ -6,29 +6,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import counting_looks, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+    from chinchilla_jax.planning.design.from_nothing import NewDesign
 
 
 @styled
-def design_costs(table: pd.DataFrame, *, target: str = "the target", ax: AxesLike = None) -> Figure:
-    """Draw `NewDesign.table`: simulated widths against FLOP; designs that determine nothing are left out.
+def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
+    """Draw the simulated width of the answer against FLOP; designs that determine nothing are left out.
 
     Args:
-        table: design, flops, simulated, error.
-        target: what the width is of, for the label.
-        ax: one Axes; None for a new figure.
+        found: of `planning.design.new_design`.
+        ax: where to draw; None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
-    where = panels(["designs"], ax, size=(5.6, 3.8))
-    axes = where.axes["designs"]
+    axes = panels(["designs"], ax, size=(5.8, 4.2), shown=True).axes["designs"]
+    table, target = found.table, found.target.text
     known = table[np.isfinite(table["simulated"])]
     looks = counting_looks(list(dict.fromkeys(table["design"])))
     for name, rows in known.groupby("design", sort=False):
@@ -39,8 +40,9 @@ def design_costs(table: pd.DataFrame, *, target: str = "the target", ax: AxesLik
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
+    readable_axis(axes, "x")
     readable_axis(axes, "y")
     axes.set_xlabel("training compute of all runs (FLOP)")
     axes.set_ylabel(f"width of {target}")
-    axes.legend(loc="best")
-    return where.figure
+    legend_above(axes)
+    return axes

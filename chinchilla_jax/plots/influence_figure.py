@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+    from chinchilla_jax.analysis.run_influence import Influence
 
 _NAMED = 5
 _NAME_WIDTH, _NAME_HEIGHT = 40.0, 8.0  # of a name, in points
@@ -30,22 +31,24 @@ _LOOKS = {
 
 
 @styled
-def influence(table: pd.DataFrame, without: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
-    """Draw `Influence.table` and `Influence.without`.
+def influence(found: Influence, *, axes: AxesLike = None) -> tuple[Axes, Axes]:
+    """Draw which runs move tokens per parameter, and what it is without the worst of them.
+
+    On the left each run is its residual by the fit without it, the larger the more it moves tokens per
+    parameter, in the colour of the direction; the five that do most are named.
 
     Args:
-        table: one row per run; its residual by the fit without it against its compute, the larger the more it
-            moves tokens per parameter, in the colour of the direction; the five that do most are named.
-        without: tokens per parameter without a share of the worst runs, by how they are chosen.
-        ax: two Axes, "runs" and "without"; None for a new figure.
+        found: of `analysis.influence`.
+        axes: where to draw (runs, without); None for a new figure.
 
     Returns:
-        The figure.
+        Both Axes.
     """
-    where = panels(["runs", "without"], ax, columns=2, size=(8.4, 4.4))
-    _draw_runs(where.axes["runs"], table)
-    _draw_without(where.axes["without"], without)
-    return where.figure
+    where = panels(["runs", "without"], axes, columns=2, size=(8.8, 4.4), shown=True)
+    left, right = where.axes.values()
+    _draw_runs(left, found.table)
+    _draw_without(right, found.without)
+    return left, right
 
 
 def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:

@@ -7,37 +7,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, VERMILLION, styled
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+    from chinchilla_jax.planning.design.diagnosis import TableDiagnosis
 
 
 @styled
 def information_map(
-    places: pd.DataFrame,
-    runs: pd.DataFrame,
-    chosen: pd.DataFrame | None = None,
-    *,
-    target: str = "the target",
-    ax: AxesLike = None,
-) -> Figure:
-    """Draw `TableDiagnosis.map` with the runs, and those that could have been left out as open circles.
+    found: TableDiagnosis, chosen: pd.DataFrame | None = None, *, ax: Axes | None = None
+) -> Axes:
+    """Draw where one run more would narrow the answer most, over the runs that there are.
+
+    Runs that could have been left out are open circles.
 
     Args:
-        places: params, tokens and gain on a grid.
-        runs: params, tokens, left_out.
+        found: of `planning.design.diagnose_table`.
         chosen: params and tokens of runs to train next, if there are any.
-        target: what the gain is of, for the label.
-        ax: one Axes; None for a new figure.
+        ax: where to draw; None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
-    where = panels(["information"], ax, size=(5.6, 4.2))
-    axes = where.axes["information"]
+    axes = panels(["information"], ax, size=(5.8, 4.4), shown=True).axes["information"]
+    places, runs, target = found.map, found.runs, found.question.targets[0].text
     table = places.pivot(index="tokens", columns="params", values="gain")
     gain = 100 * np.maximum(table.to_numpy(np.float64), 0.0)
     drawn = axes.contourf(table.columns, table.index, gain, levels=12, cmap="Blues")
@@ -55,5 +54,8 @@ def information_map(
     axes.set_yscale("log")
     axes.set_xlabel(quantity_label("params"))
     axes.set_ylabel(quantity_label("tokens"))
-    axes.legend(loc="upper left")
-    return where.figure
+    readable_axis(axes, "x", counts=True)
+    readable_axis(axes, "y", counts=True)
+    readable_axis(bar.ax, "y")
+    legend_above(axes)
+    return axes

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import HEADLINE, quantity_label
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.labels import HEADLINE, percent_text, quantity_label
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult, parabola_shift
 from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.plots.grids import BEYOND
+from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
 
 
 _METHODS: dict[str, tuple[str, Any, str]] = {
@@ -29,14 +31,18 @@ _METHODS: dict[str, tuple[str, Any, str]] = {
 }
 
 
-def isoflop_bands_table(
-    result: IsoflopResult, sample: LawSample, *, level: float = 0.8, beyond: float = 1e3
+def isoflop_table(
+    result: IsoflopResult,
+    laws: LawSample | BootstrapResult | None = None,
+    *,
+    level: float = 0.8,
+    beyond: float = BEYOND,
 ) -> pd.DataFrame:
-    """Optimal size against compute by both methods.
+    """Optimal size against compute by the minima, and by a law fitted to the same runs.
 
     Args:
         result: of `planning.isoflop`.
-        sample: laws fitted to the same runs.
+        laws: fitted to the same runs; None for the minima alone.
         level: mass of the intervals.
         beyond: how far past the largest budget, as a factor.
 
@@ -47,14 +53,14 @@ def isoflop_bands_table(
 
     budgets = np.geomspace(result.flops.min() / 3, result.flops.max() * beyond, 80)
     known = ~np.isnan(result.exponent)
-    frames = []
-    sample = sample.at(result.cost)
     parabolas, _ = result.optimal(budgets)
-    parametric = [sample.optimal(laws, budgets)[0] for laws in (sample.point, sample.laws)]
-    for method, estimate, sizes in (
-        ("isoflop", parabolas[0], parabolas[known]),
-        ("parametric", *parametric),
-    ):
+    found = [("isoflop", parabolas[0], parabolas[known])]
+    if laws is not None:
+        sample = (laws if isinstance(laws, LawSample) else LawSample.from_bootstrap(laws)).at(result.cost)
+        point, every = (sample.optimal(each, budgets)[0] for each in (sample.point, sample.laws))
+        found.append(("parametric", point, every))
+    frames = []
+    for method, estimate, sizes in found:
         low, median, high = low_median_high(np.asarray(sizes), level)
         columns = {"method": method, "flops": budgets, HEADLINE: estimate}
         columns |= {"low": low, "high": high, "median": median}
@@ -63,69 +69,91 @@ def isoflop_bands_table(
 
 
 @styled
-def isoflop(result: IsoflopResult, runs: Runs, bands: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
-    """Draw the parabolas over the runs, and the optimal size by both methods.
+def isoflop(
+    result: IsoflopResult,
+    laws: LawSample | BootstrapResult | None = None,
+    *,
+    level: float = 0.8,
+    beyond: float = BEYOND,
+    axes: AxesLike = None,
+) -> tuple[Axes, Axes]:
+    """Draw a parabola per budget over its runs, and the optimal size against compute.
 
     Args:
         result: of `planning.isoflop`.
-        runs: the runs it was estimated from.
-        bands: of `isoflop_bands_table`.
-        ax: two Axes (parabolas, power law), or None for a new figure.
+        laws: fitted to the same runs, drawn beside the minima; None for the minima alone.
+        level: mass of the intervals.
+        beyond: how far past the largest budget, as a factor.
+        axes: where to draw (parabolas, power law); None for a new figure.
 
     Returns:
-        The figure.
+        Both Axes.
     """
-    where = panels(["parabolas", "power law"], ax, columns=2, size=(9.6, 4.0))
-    axes, beside = where.axes["parabolas"], where.axes["power law"]
-    level = float(bands["level"].iloc[0])
+    where = panels(["parabolas", "power law"], axes, columns=2, size=(9.8, 4.2), shown=True)
+    left, right = where.axes.values()
     minima = result.minima(level)
-    axes.set_xscale("log")
-    drawn = zip(result.flops, result.members, result.parabolas, sweep_colours(len(minima)), strict=True)
-    for budget, rows, (mean, c0, c1, c2), shade in drawn:
-        params = runs.params[rows]
-        x = np.linspace(np.log(params.min()), np.log(params.max()), 60) - mean
-        axes.plot(params, runs.loss[rows], color=shade, linestyle="none", marker=".", markersize=4)
-        axes.plot(
-            np.exp(x + mean),
-            c0 + x * (c1 + x * c2),
-            color=shade,
-            linewidth=1.0,
-            label=f"{number_text(budget)} FLOP",
-        )
-    vertex: dict[str, Any] = {"linestyle": "none", "marker": "D", "markersize": 3.5, "zorder": 4}
-    axes.plot(minima["params"], minima["loss"], color=VERMILLION, **vertex)
-    axes.set_ylim(top=axes.get_ylim()[1] + 0.25 * np.ptp(axes.get_ylim()))  # room for the legend
-    axes.set_xlabel("parameters")
-    axes.set_ylabel("loss")
-    axes.legend(fontsize=6.5, ncols=2, loc="upper right")
-    readable_axis(axes, "x")
+    _draw_parabolas(left, result, minima)
+    _draw_minima(right, result, minima, isoflop_table(result, laws, level=level, beyond=beyond))
+    return left, right
 
-    beside.set_xscale("log")
-    beside.set_yscale("log")
-    for method, (colour, dashes, name) in _METHODS.items():
-        band = bands[bands["method"] == method]
-        beside.fill_between(band["flops"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+
+def _draw_parabolas(axes: Axes, result: IsoflopResult, minima: pd.DataFrame) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
+    runs, colours = result.runs, colormaps["viridis"]
+    norm = LogNorm(result.flops.min() / 1.05, result.flops.max() * 1.3)
+    axes.set_xscale("log")
+    label = "parabola of one budget"
+    for budget, rows, (mean, c0, c1, c2) in zip(result.flops, result.members, result.parabolas, strict=True):
+        params, colour = runs.params[rows], colours(norm(budget))
+        x = np.linspace(np.log(params.min()), np.log(params.max()), 60) - mean
+        axes.plot(params, runs.loss[rows], ".", color=colour, markersize=4)
+        axes.plot(np.exp(x + mean), c0 + x * (c1 + x * c2), color=colour, linewidth=1.0, label=label)
+        label = ""
+    inside = minima[~minima["outside"] & minima["params"].notna()]
+    if len(inside):
+        axes.plot(
+            inside["params"], inside["loss"], "D", color=VERMILLION, markersize=3.5, zorder=4, label="minima"
+        )
+    axes.set_xlabel(quantity_label("params"))
+    axes.set_ylabel(quantity_label("loss"))
+    readable_axis(axes, "x", counts=True)
+    readable_axis(axes, "y")
+    bar = axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes)
+    bar.minorticks_off()
+    bar.set_label(quantity_label("flops"))
+    readable_axis(bar.ax, "y")
+    legend_above(axes)
+
+
+def _draw_minima(axes: Axes, result: IsoflopResult, minima: pd.DataFrame, bands: pd.DataFrame) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    used = np.concatenate(result.members)
+    shade_runs(axes, result.runs.flops[used].min(), result.runs.flops[used].max())
+    level = percent_text(float(bands["level"].iloc[0]))
+    for method, rows in bands.groupby("method", sort=False):
+        colour, dashes, name = _METHODS[str(method)]
+        axes.fill_between(rows["flops"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
         for edge in ("low", "high"):
-            beside.plot(band["flops"], band[edge], color=colour, linewidth=0.5)
-        entry = f"{name}, {level:.0%} interval"
-        beside.plot(band["flops"], band[HEADLINE], color=colour, linestyle=dashes, label=entry)
+            axes.plot(rows["flops"], rows[edge], color=colour, linewidth=0.5)
+        entry = f"{name}, {level} interval"
+        axes.plot(rows["flops"], rows[HEADLINE], color=colour, linestyle=dashes, label=entry)
     spans = np.stack([minima["params"] - minima["low"], minima["high"] - minima["params"]])
-    beside.errorbar(
-        minima["flops"],
-        minima["params"],
-        yerr=np.maximum(spans, 0),
-        color=BLACK,
-        fmt="D",
-        markersize=3.0,
-        linewidth=0.9,
-        label="minima",
-    )
-    beside.set_xlabel(quantity_label("flops"))
-    beside.set_ylabel("optimal parameters")
-    beside.legend(loc="upper left")
-    for which in ("x", "y"):
-        readable_axis(beside, which)
-    return where.figure
+    axes.errorbar(
+        minima["flops"], minima["params"], yerr=np.nan_to_num(np.maximum(spans, 0), posinf=0.0), color=BLACK,
+        fmt="D", markersize=3.0, linewidth=0.9, label="minima",
+    )  # fmt: skip
+    axes.set_xlim(bands["flops"].min(), bands["flops"].max())
+    middle = bands[HEADLINE]
+    axes.set_ylim(middle.min() / 10, middle.max() * 10)
+    axes.set_xlabel(quantity_label("flops"))
+    axes.set_ylabel(quantity_label("optimal_params"))
+    readable_axis(axes, "x")
+    readable_axis(axes, "y", counts=True)
+    legend_above(axes)
 
 
 def parabola_bias_table(

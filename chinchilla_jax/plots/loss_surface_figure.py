@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import percent_text, quantity_label
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.law_sample import LawSample
+from chinchilla_jax.plots.grids import compute_grid
+from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.marks import label_contours
 from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.single_law import read_sample
 from chinchilla_jax.plots.styles import BLUE, GREY, VERMILLION, styled, sweep_colours
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.fitting.result import FitResult
 
 Array = NDArray[np.float64]
 
@@ -55,8 +60,8 @@ class LossSurface:
 def loss_surface_table(
     sample: LawSample,
     *,
-    flops: tuple[float, float] = (1e18, 1e26),
-    params: tuple[float, float] = (1e7, 1e12),
+    flops: tuple[float, float] | None = None,
+    params: tuple[float, float] | None = None,
     points: int = 160,
     level: float = 0.8,
 ) -> LossSurface:
@@ -64,16 +69,29 @@ def loss_surface_table(
 
     Args:
         sample: the laws.
-        flops: lowest and highest budget (FLOP).
-        params: lowest and highest size.
+        flops: lowest and highest budget (FLOP); None for the runs and two decades beyond.
+        params: lowest and highest size; None for those of the runs and of the best at these budgets.
         points: points along each axis.
         level: mass of the intervals.
     """
-    budgets, sizes = np.geomspace(*flops, points), np.geomspace(*params, points)
-    first, last = np.ceil(np.log10(flops[0])), np.floor(np.log10(flops[1]))
+    grid = compute_grid(sample.runs)
+    span = (float(grid[0]), float(grid[-1])) if flops is None else flops
+    if params is None:
+        own = [] if sample.runs is None else [sample.runs.params.min(), sample.runs.params.max()]
+        best = sample.optimal(sample.point, np.asarray(span))[0]
+        known = [float(each) for each in (*own, *best) if 0 < each < np.inf]
+        params = (min(known) / 2, max(known) * 2)
+    budgets, sizes = np.geomspace(*span, points), np.geomspace(*params, points)
+    first, last = np.ceil(np.log10(span[0])), np.floor(np.log10(span[1]))
     slices = 10.0 ** np.arange(first, last + 1, 2 if last - first > 5 else 1)
     best_params, best_tokens = sample.optimal(sample.point, slices)
-    low, _, high = low_median_high(sample.optimal(sample.laws, budgets)[0], level)
+    inside = np.isfinite(best_params) & np.isfinite(best_tokens)
+    best_loss = np.full(len(slices), np.nan)
+    best_loss[inside] = sample.loss(sample.point, best_params[inside], best_tokens[inside])
+    # A search at each budget takes long: the interval is drawn through fewer of them.
+    every = budgets if sample.laws.log_ratio_line() is not None else budgets[:: max(points // 20, 1)]
+    low, _, high = low_median_high(sample.optimal(sample.laws, every)[0], level)
+    low, high = (np.exp(np.interp(np.log(budgets), np.log(every), np.log(each))) for each in (low, high))
     return LossSurface(
         flops=budgets,
         params=sizes,
@@ -81,67 +99,87 @@ def loss_surface_table(
         frontier=np.stack([low, sample.optimal(sample.point, budgets)[0], high]),
         slices=slices,
         slice_loss=_loss(sample, sizes[None, :], slices[:, None]),
-        best=np.stack([best_params, sample.loss(sample.point, best_params, best_tokens)], axis=1),
+        best=np.stack([best_params, best_loss], axis=1),
         best_interval=low_median_high(sample.optimal(sample.laws, slices)[0], level)[[0, 2]].T,
         level=level,
     )
 
 
 @styled
-def loss_surface(table: LossSurface, runs: Runs | None = None, *, ax: AxesLike = None) -> Figure:
-    """Draw `loss_surface_table`: contours with the frontier on the left, IsoFLOP slices on the right.
+def loss_surface(
+    laws: FitResult | BootstrapResult | LawSample, *, level: float = 0.8, axes: AxesLike = None
+) -> tuple[Axes, Axes]:
+    """Draw the law's loss: contours over compute and size with the best size of each budget, and slices.
 
     Args:
-        table: as above.
-        runs: the fitted runs, drawn as points on the contours; None to omit them.
-        ax: two Axes (contours, slices), or None for a new figure.
+        laws: a fit, a bootstrap or a sample of laws; only a sample of several has intervals.
+        level: mass of the intervals.
+        axes: where to draw (contours, slices); None for a new figure.
 
     Returns:
-        The figure.
+        Both Axes.
+
+    Raises:
+        NoEstimateError: the fit is not certified.
+        NoOptimumError: the law has no best size for a budget.
     """
-    where = panels(["contours", "slices"], ax, columns=2, size=(9.6, 4.0))
-    axes, beside = where.axes["contours"], where.axes["slices"]
-    for each in (axes, beside):
-        each.set_xscale("log")
-    axes.set_yscale("log")
+    sample = read_sample(laws)
+    return draw_loss_surface(loss_surface_table(sample, level=level), sample.runs, axes=axes)
+
+
+@styled
+def draw_loss_surface(
+    table: LossSurface, runs: Runs | None = None, *, axes: AxesLike = None
+) -> tuple[Axes, Axes]:
+    """Draw `loss_surface_table` on two Axes, and return them."""
+    where = panels(["contours", "slices"], axes, columns=2, size=(9.6, 4.2), shown=True)
+    left, right = where.axes.values()
+    left.set_xscale("log")
+    right.set_xscale("log")
+    left.set_yscale("log")
+    if runs is not None:
+        shade_runs(left, runs.flops.min(), runs.flops.max())
+        shade_runs(right, runs.params.min(), runs.params.max())
     # Rounded losses on the frontier at even steps of ln C, and two higher ones.
     lowest = np.nanmin(table.loss, axis=0)[:: max(len(table.flops) // 8, 1)]
     spread = [*lowest, 1.25 * lowest.max(), 1.6 * lowest.max()]
     levels = np.unique([level for each in spread if (level := float(f"{each:.2g}")) > lowest.min()])
-    contours = axes.contour(
+    contours = left.contour(
         table.flops, table.params, table.loss, levels=levels, cmap="viridis_r", linewidths=0.8
     )
     low, estimate, high = table.frontier
-    axes.fill_between(table.flops, low, high, color=BLUE, alpha=0.2, linewidth=0)
-    axes.plot(table.flops, estimate, color=BLUE, label=f"efficient frontier, {table.level:.0%} interval")
+    wide = bool(np.any(high > low * (1 + 1e-9)))
+    if wide:
+        entry = f"its {percent_text(table.level)} interval"
+        left.fill_between(table.flops, low, high, color=BLUE, alpha=0.2, linewidth=0, label=entry)
+    left.plot(table.flops, estimate, color=BLUE, label="best size of each budget")
     if runs is not None:
-        axes.plot(
-            runs.flops, runs.params, color=GREY, linestyle="none", marker=".", markersize=3, label="runs"
-        )
+        left.plot(runs.flops, runs.params, ".", color=GREY, markersize=3, label="runs")
     colours = sweep_colours(len(table.slices))
     for budget, losses, best, interval, colour in zip(
         table.slices, table.slice_loss, table.best, table.best_interval, colours, strict=True
     ):
-        axes.axvline(budget, color=colour, linestyle=":", linewidth=0.9)
-        beside.plot(table.params, losses, color=colour, label=f"{number_text(budget)} FLOP")
-        beside.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
-        beside.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)
-    axes.set_xlim(table.flops[0], table.flops[-1])
-    axes.set_ylim(table.params[0], table.params[-1])
-    beside.set_ylim(table.best[:, 1].min() - 0.1, table.best[:, 1].max() + 1.0)
-    axes.set_xlabel(quantity_label("flops"))
-    axes.set_ylabel("parameters")
-    label_contours(axes, contours)
-    axes.set_title("predicted loss (nats per token)")
-    beside.set_xlabel("parameters")
-    beside.set_ylabel("predicted loss (nats per token)")
-    beside.set_title("IsoFLOP slices; points: optimum with its interval")
-    readable_axis(axes, "x")
-    readable_axis(axes, "y")
-    readable_axis(beside, "x")
-    axes.legend(loc="upper left", framealpha=0.95)
-    beside.legend(loc="upper right", framealpha=0.95)
-    return where.figure
+        left.axvline(budget, color=colour, linestyle=":", linewidth=0.9)
+        right.plot(table.params, losses, color=colour, label=f"{number_text(budget, 3)} FLOP")
+        if wide:
+            right.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
+        right.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)
+    right.lines[-1].set_label("best size, with its interval" if wide else "best size")
+    left.set_xlim(table.flops[0], table.flops[-1])
+    left.set_ylim(table.params[0], table.params[-1])
+    right.set_xlim(table.params[0], table.params[-1])
+    right.set_ylim(np.nanmin(table.best[:, 1]) - 0.1, np.nanmax(table.best[:, 1]) + 1.0)
+    left.set_xlabel(quantity_label("flops"))
+    left.set_ylabel(quantity_label("params"))
+    right.set_xlabel(quantity_label("params"))
+    for each in (left, right):
+        readable_axis(each, "x", counts=each is right)
+        readable_axis(each, "y", counts=each is left)
+    label_contours(left, contours)
+    right.set_ylabel(f"predicted {quantity_label('loss')}")
+    legend_above(left, note="contours: predicted loss (nats per token); dotted: the slices")
+    legend_above(right)
+    return left, right
 
 
 def _loss(sample: LawSample, params: Array, flops: Array) -> Array:

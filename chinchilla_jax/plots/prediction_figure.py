@@ -6,37 +6,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax._util.labels import percent_text, quantity_label
+from chinchilla_jax.planning.prediction_against import Against
+from chinchilla_jax.plots.legends import legend_above, shade_runs
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, SKY, VERMILLION, styled
+from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+    from chinchilla_jax.planning.prediction import Prediction
 
 
 @styled
-def prediction(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
-    """Draw `Prediction.table` against compute, or `Against.table` against the tokens of the run.
+def prediction(found: Prediction | Against, *, ax: Axes | None = None) -> Axes:
+    """Draw predicted losses against compute, or a run under way against the tokens it has seen.
 
     Args:
-        table: of places in any order; with a column observed, of one run.
-        level: mass of its intervals, for the legend.
-        ax: one Axes; None for a new figure.
+        found: of `chinchilla_jax.predict`, or of `planning.predict_against`.
+        ax: where to draw; None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
-    where = panels(["loss"], ax, size=(5.6, 3.8))
-    axes = where.axes["loss"]
-    under_way = "observed" in table
-    x = "tokens" if under_way else "flops"
-    rows = table.sort_values(x)
+    axes = panels(["loss"], ax, size=(5.8, 4.0), shown=True).axes["loss"]
+    under_way = isinstance(found, Against)
+    x, asked = ("tokens", found.prediction) if isinstance(found, Against) else ("flops", found)
+    rows = found.table.sort_values(x)
     at, loss = (rows[name].to_numpy(np.float64) for name in (x, "loss"))
-    bands = {
-        f"one new run, {100 * level:.4g}%": ("new_run", SKY, 1.2),
-        f"the law, {100 * level:.4g}%": ("mean", BLUE, 3.0),
-    }
+    axes.set_xscale("log")
+    level = percent_text(asked.level)
+    bands = {f"one new run, {level}": ("new_run", SKY, 2.4), f"the law, {level}": ("mean", BLUE, 1.2)}
     for label, (name, colour, width) in bands.items():
         low, high = (rows[f"{name}_{end}"].to_numpy(np.float64) for end in ("low", "high"))
         if under_way:
@@ -49,8 +50,15 @@ def prediction(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) 
     axes.plot(at, loss, "-" if under_way else "o", color=BLACK, label="predicted")
     if under_way:
         axes.plot(at, rows["observed"], color=VERMILLION, marker="o", linestyle="-", label="the run")
-    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    # FLOP per token of a run under way are the same at all its places.
+    largest = asked.largest_flops / (float((rows["flops"] / rows["tokens"]).median()) if under_way else 1.0)
+    if largest > low:
+        shade_runs(axes, low, min(largest, high), label="no larger than the runs")
+        axes.set_xlim(low, high)
     axes.set_xlabel(quantity_label(x))
     axes.set_ylabel(quantity_label("loss"))
-    axes.legend(loc="upper right")
-    return where.figure
+    readable_axis(axes, "x", counts=under_way)
+    readable_axis(axes, "y")
+    legend_above(axes)
+    return axes

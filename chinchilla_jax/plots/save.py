@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import LocalDirectory, open_directory
@@ -15,8 +15,10 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.plots.styles import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Drawn: TypeAlias = "Figure | Axes | tuple[Axes, ...]"
 # By default matplotlib writes the date and its version into files.
 _METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -28,7 +30,7 @@ _METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 def save_figures(
-    figures: Iterable[tuple[str, Figure]],
+    figures: Iterable[tuple[str, Drawn]],
     out_dir: str | os.PathLike[str],
     *,
     dpi: float = 150,
@@ -37,7 +39,8 @@ def save_figures(
     """Write (name, figure) pairs to `out_dir`, each in every format.
 
     Args:
-        figures: may be a generator; each figure is written before the next one is drawn.
+        figures: names with figures, or with the Axes that were drawn on; may be a generator; each figure is
+            written before the next one is drawn.
         out_dir: a path or URL, created if missing; existing files of the same name are replaced.
         dpi: resolution of PNG files, dots per inch.
         formats: any of "png", "pdf" and "svg".
@@ -65,7 +68,7 @@ def save_figures(
 
 
 def figure_files(
-    figures: Iterable[tuple[str, Figure]], *, dpi: float, formats: Sequence[str]
+    figures: Iterable[tuple[str, Drawn]], *, dpi: float, formats: Sequence[str]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each file that `save_figures` would write, one after the other.
 
@@ -73,7 +76,8 @@ def figure_files(
         UsageError: an unknown format.
     """
     _require_known(formats)
-    for name, figure in figures:
+    for name, drawn in figures:
+        figure = figure_of(drawn)
         # Saving reads settings too, such as how fonts go into a PDF.
         with style():
             figure.set_dpi(dpi)
@@ -89,6 +93,16 @@ def figure_files(
                 contents[f"{name}.{extension}"] = stream.getvalue()
         # Outside the block: the style keeps other threads waiting.
         yield from contents.items()
+
+
+def figure_of(drawn: Drawn) -> Figure:
+    """The figure that was drawn, or that the Axes are in."""
+    from matplotlib.figure import Figure
+
+    if isinstance(drawn, Figure):
+        return drawn
+    first = drawn[0] if isinstance(drawn, tuple) else drawn
+    return cast(Figure, first.get_figure(root=True))
 
 
 def _require_known(formats: Sequence[str]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import list_text, scaled_number
+from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.laws.best_allocation import ACTIVE
-from chinchilla_jax.laws.optimum import no_optimum_anywhere
+from chinchilla_jax.laws.optimum import no_optimum_anywhere, require_optimum
+from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.law_sample import LawSample
 
 if TYPE_CHECKING:
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
 
@@ -67,7 +69,35 @@ def law_of(fit: FitResult) -> LawSample:
     """
     require_estimate(fit.status, "fit", fit.reason)
     variables = median_variables(fit)
-    return LawSample(laws=fit.law, point=fit.law, source="fit", cost=fit.cost, variables=variables)
+    law = fit.law
+    one = (
+        law.map(np.atleast_1d)
+        if isinstance(law, ScalingLaw)
+        else dataclasses.replace(law, theta=law.theta[None])
+    )
+    return LawSample(laws=one, point=fit.law, source="fit", cost=fit.cost, runs=fit.runs, variables=variables)
+
+
+def read_sample(laws: FitResult | BootstrapResult | LawSample) -> LawSample:
+    """The laws that an object has, with the medians of further variables that have no default.
+
+    Raises:
+        NoEstimateError: a fit is not certified.
+        NoOptimumError: the law has no best run for a budget.
+    """
+    if isinstance(laws, LawSample):
+        return laws
+    if isinstance(laws, BootstrapResult):
+        sample, fit = LawSample.from_bootstrap(laws), laws.point
+    else:
+        sample, fit = law_of(laws), laws
+        require_optimum(fit.law, "fit")
+    missing = [name for name in fit.model.columns if name not in (*fit.model.defaults, *sample.variables)]
+    if fit.runs is None or not missing:
+        return sample
+    return sample.at(
+        variables={name: value for name, value in median_variables(fit).items() if name in missing}
+    )
 
 
 def median_variables(fit: FitResult) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax._util.directories import open_file
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.plots import comparison
+from chinchilla_jax.plots.panels import unshown
 from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.report.content import Page, Section
 from chinchilla_jax.report.figures import inline_figure
@@ -96,7 +97,8 @@ def _terms(found: Comparison, interval: str) -> list[tuple[str, str]]:
 
 
 def _picture(found: Comparison, interval: str) -> PageFigure:
-    drawn = comparison(found.curve, found.losses, found.counted_runs, level=found.level)
+    with unshown():
+        drawn = comparison(found)
     ((_, content),) = figure_files([(_PICTURE, drawn)], dpi=150, formats=("png",))
     return inline_figure(
         _PICTURE,

@@ -58,9 +58,8 @@ def main() -> None:
     planning.compare_methods(result, sample, [1e22, 1e24, LLAMA_3]).to_csv(
         args.tables / "llama3.csv", index=False
     )
-    bands = plots.isoflop_bands_table(result, sample, beyond=1e4)
     figures = [
-        ("isoflop_llama3", plots.isoflop(result, runs, bands)),
+        ("isoflop_llama3", plots.isoflop(result, sample, beyond=1e4)),
         ("parabola_bias", plots.parabola_bias(plots.parabola_bias_table())),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)

@@ -57,20 +57,12 @@ def main() -> None:
     placed = planning.place_models(sample, planning.known_models())
     placed.to_csv(args.tables / "known_models.csv", index=False)
     result = planning.isoflop(runs, resamples=args.resamples)
-    minima, context = (
-        plots.isoflop_bands_table(result, sample),
-        plots.context_cost_table(),
-    )
-    curves, surface = (
-        plots.optimum_by_compute_table(sample),
-        plots.loss_surface_table(sample),
-    )
     figures = [
-        ("optimum_by_compute", plots.optimum_by_compute(curves, planning.known_models())),
-        ("loss_contours", plots.loss_surface(surface, runs)),
+        ("optimum_by_compute", plots.plan(sample, models=planning.known_models())),
+        ("loss_contours", plots.loss_surface(sample)),
         ("model_ratios", plots.model_ratios(placed)),
-        ("flop_ratio", plots.flop_ratio(planning.flop_ratio_table(), context)),
-        ("isoflop", plots.isoflop(result, runs, minima)),
+        ("flop_ratio", plots.flop_ratio(planning.flop_ratio_table(), plots.context_cost_table())),
+        ("isoflop", plots.isoflop(result, sample)),
     ]
     save_figures(figures, args.tables / "figures", dpi=120)
 

@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
         lines += [f"Warning: {each}" for each in found.warnings]
         said.append("\n".join([name, *(f"  {line}" for line in lines)]))
         print(said[-1], flush=True)
-        figure = comparison(found.curve, found.losses, found.counted_runs, level=found.level)
+        figure = comparison(found)
         save_figures([(name.replace(" ", "_"), figure)], args.tables)
         if args.pages is not None:
             args.pages.mkdir(parents=True, exist_ok=True)

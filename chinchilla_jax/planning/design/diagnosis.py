@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax.fitting.linear_errors import LinearErrors
 from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.candidates import Limits
@@ -28,6 +29,7 @@ from chinchilla_jax.planning.prediction_places import Places
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
@@ -60,6 +62,11 @@ class TableDiagnosis:
     saved: float
     map: pd.DataFrame
     question: Question
+
+    @written_in("chinchilla_jax.plots", "information_map")
+    def plot(self, chosen: pd.DataFrame | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw where one run more helps most, as `chinchilla_jax.plots.information_map` does."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         """The sentence; the numbers are in the tables."""

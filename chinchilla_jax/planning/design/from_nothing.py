@@ -17,6 +17,7 @@ import numpy as np
 
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.datasets.reading import read_table
@@ -35,6 +36,7 @@ from chinchilla_jax.planning.design.targets import Target, read_targets
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from chinchilla_jax.datasets.reading import TableLike
 
@@ -60,6 +62,11 @@ class NewDesign:
     target: Target
     level: float
     noise: float
+
+    @written_in("chinchilla_jax.plots", "design_costs")
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw what designs cost and narrow, as `chinchilla_jax.plots.design_costs` does."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         """The sentence; the numbers are in the tables."""

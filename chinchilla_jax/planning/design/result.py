@@ -6,10 +6,14 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import flops_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.laws import Cost
@@ -65,6 +69,11 @@ class NextRuns:
     def __repr__(self) -> str:
         """The sentence; the numbers are in the tables."""
         return f"<NextRuns: {self.sentence}>"
+
+    @written_in("chinchilla_jax.plots", "next_runs")
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw the price list and the chosen runs, as `chinchilla_jax.plots.next_runs` does."""
+        raise NotImplementedError
 
     @property
     def cost(self) -> Cost:
