@@ -14,7 +14,7 @@ from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
-from chinchilla_jax.planning.design import Limits, Target
+from chinchilla_jax.planning.design import Limits, Target, diagnose_bootstrap, diagnosis_of
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
 from chinchilla_jax.planning.design.judge import width_between
@@ -149,9 +149,10 @@ def test_the_sentence_compares_what_is_simulated_alike(found):
     first = found.widths.iloc[0]
     after = found.choices.set_index("choice")["after"]
     assert first["before"] == after["now"] != first["width"]
-    assert f" narrow the log width of {first['target']} from {after['now']:.3g} to" in found.sentence
+    assert first["target"] == "tokens_per_param@1e+22"
+    assert f" narrow the log width of tokens_per_param@1e22 from {after['now']:.3g} to" in found.sentence
     wider = dataclasses.replace(found, widths=found.widths.assign(after=found.widths["before"] * 1.1))
-    assert f" do not narrow the log width of {first['target']}: {after['now']:.3g} to" in wider.sentence
+    assert f" do not narrow the log width of tokens_per_param@1e22: {after['now']:.3g} to" in wider.sentence
 
 
 def test_runs_keep_their_limits():
@@ -247,6 +248,22 @@ def test_the_command_prints_and_reads_candidates(table, tmp_path, capsys):
     assert "the gain to first order rests on the law" in " ".join(printed.split())
 
 
+def test_a_bootstrap_at_hand_is_diagnosed_without_fits(found):
+    mine, asked = diagnose_bootstrap(found.boot, flops=1e22), diagnosis_of(found.question)
+    pd.testing.assert_frame_equal(mine.runs, asked.runs)
+    pd.testing.assert_frame_equal(mine.map, asked.map)
+    assert mine.sentence == asked.sentence
+    with pytest.raises(cj.UsageError, match="do not carry their runs"):
+        diagnose_bootstrap(mock.Mock(runs=None))
+
+
+def test_labels_print_budgets_short_and_tables_plain():
+    target = Target(quantity="tokens_per_param", flops=1.96608e20)
+    assert (target.label, target.text) == ("tokens_per_param@1.97e20", "tokens_per_param@1.96608e+20")
+    assert Target(quantity="loss", place=(7e9, 1.4e11)).label == "loss@7e9,1.4e11"
+    assert Target(quantity="alpha").label == "alpha"
+
+
 @pytest.mark.slow
 def test_a_table_is_diagnosed(table, tmp_path, capsys):
     asked = ["next", table, "--diagnose", "--flops", "1e22", "--resamples", "100"]
@@ -264,7 +281,7 @@ def test_a_table_is_diagnosed(table, tmp_path, capsys):
     assert max(row["gain"] for row in answer["map"]) > 0.02
     assert (tmp_path / "information.png").stat().st_size > 10_000
     assert main(asked) == 0
-    assert "could have been left out" in " ".join(capsys.readouterr().out.split())
+    assert "Could have been left out: row" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo()
     output.print_sentence(found.sentence)
     output.echo()
-    first = found.widths["target"].iloc[0]
+    labels = [target.label for target in found.question.targets]
     counts = ["params", "tokens", "flops", "tokens_per_param"]
     rows = [
         [
@@ -50,15 +50,15 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     output.echo()
     output.echo("targets: intervals now and expected")
     rows = [
-        [row["target"], row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
+        [label, row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
          _width(row["before"]), _width(row["after"]), f"{row['error']:.1g}", row["scale"]]
-        for row in output.records(found.widths)
+        for label, row in zip(labels, output.records(found.widths), strict=True)
     ]  # fmt: skip
     names = ["target", "estimate", "low", "high", "low after", "high after", "before", "after", "+-", "scale"]
     of = [row[0].partition("@")[0] for row in rows]
     output.print_table(names, rows, quantities=of)
     output.echo()
-    output.echo(f"choices that were simulated: width of {first}")
+    output.echo(f"choices that were simulated: width of {labels[0]}")
     rows = [
         [f"{row['choice']}{' *' * row['chosen']}", row["runs"], row["flops"], _width(row["linear"]),
          _width(row["after"]), f"{row['error']:.1g}"]
@@ -86,7 +86,9 @@ def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
     output.echo()
     output.print_sentence(found.sentence)
     output.echo()
-    output.echo(f"runs without which the interval of {found.question.targets[0].text} is widest, as expected")
+    output.echo(
+        f"runs without which the interval of {found.question.targets[0].label} is widest, as expected"
+    )
     names = ["row", "params", "tokens", "flops", "leverage", "without"]
     most = found.runs.sort_values("without", ascending=False, kind="stable").head(_SHOWN)
     rows = [
@@ -95,6 +97,8 @@ def print_diagnosis(runs: Runs, found: TableDiagnosis) -> None:
         for row in output.records(most)
     ]  # fmt: skip
     output.print_table([*names[:-1], "wider without it"], rows)
+    output.echo()
+    output.print_sentence(found.left_out_sentence)
     output.print_warnings(found.question.boot.warnings)
 
 

@@ -29,7 +29,7 @@ def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
         The Axes.
     """
     axes = panels(["designs"], ax, size=(5.8, 4.2), shown=True).axes["designs"]
-    table, target = found.table, found.target.text
+    table, target = found.table, found.target.label
     known = table[np.isfinite(table["simulated"])]
     looks = counting_looks(list(dict.fromkeys(table["design"])))
     for name, rows in known.groupby("design", sort=False):

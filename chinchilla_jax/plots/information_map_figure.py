@@ -36,7 +36,7 @@ def information_map(
         The Axes.
     """
     axes = panels(["information"], ax, size=(5.8, 4.4), shown=True).axes["information"]
-    places, runs, target = found.map, found.runs, found.question.targets[0].text
+    places, runs, target = found.map, found.runs, found.question.targets[0].label
     table = places.pivot(index="tokens", columns="params", values="gain")
     gain = 100 * np.maximum(table.to_numpy(np.float64), 0.0)
     drawn = axes.contourf(table.columns, table.index, gain, levels=12, cmap="Blues")

@@ -2,6 +2,7 @@ from chinchilla_jax.planning.design.candidates import Limits as Limits
 from chinchilla_jax.planning.design.choosing import fits_of as fits_of
 from chinchilla_jax.planning.design.choosing import next_runs as next_runs
 from chinchilla_jax.planning.design.diagnosis import TableDiagnosis as TableDiagnosis
+from chinchilla_jax.planning.design.diagnosis import diagnose_bootstrap as diagnose_bootstrap
 from chinchilla_jax.planning.design.diagnosis import diagnose_design as diagnose_design
 from chinchilla_jax.planning.design.diagnosis import diagnosis_of as diagnosis_of
 from chinchilla_jax.planning.design.from_nothing import NewDesign as NewDesign

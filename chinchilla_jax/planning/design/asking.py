@@ -77,19 +77,25 @@ def ask(
         read, asked_law, resamples=resamples, seed=seed_number(seed), objective=objective, delta=delta,
         weights=weights, scheme=scheme, options=options, progress=progress,
     )  # fmt: skip
-    require_estimate(boot.point.status, "next_runs", boot.point.reason)
-    reading = _reading(boot, cost, variables, against, asked_law)
+    reading = reading_of(boot, cost, variables, against)
     places = candidates(read) if callable(candidates) else candidates
     return Question.of(boot, read, reading, targets, places, given, allowance, level, once)
 
 
-def _reading(
+def reading_of(
     boot: BootstrapResult,
-    cost: Cost | str | None,
-    variables: Mapping[str, float] | None,
-    against: Runs | TableLike | None,
-    law: Law,
+    cost: Cost | str | None = None,
+    variables: Mapping[str, float] | None = None,
+    against: Runs | TableLike | None = None,
 ) -> Reading:
+    """How targets are read off the laws of a bootstrap; arguments as for `next_runs`.
+
+    Raises:
+        NoEstimateError: its fit is not certified, or that of the other table.
+        UsageError: none of its resamples has a certified fit, or an argument has no meaning.
+    """
+    require_estimate(boot.point.status, "next_runs", boot.point.reason)
+    law = boot.point.model
     counted = np.flatnonzero(boot.counted)
     if len(counted) < 2:
         raise UsageError("next_runs: no resample has a certified fit; add runs, or give another scheme")

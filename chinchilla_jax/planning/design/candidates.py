@@ -23,7 +23,7 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax._util.validation import positive_number
-from chinchilla_jax.planning.prediction_places import Places, needed_variables, read_places
+from chinchilla_jax.planning.prediction_places import Places, largest_flops, needed_variables, read_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +138,7 @@ def suggested_grid(boot: BootstrapResult, runs: Runs, cost: Cost, limits: Limits
             tokens / params <= ratio.max() * _BEYOND_RATIO
         )
     if limits.largest is None:
-        kept &= flops <= _BEYOND_FLOPS * float(np.max(cost.flops(runs.params, runs.tokens)))
+        kept &= flops <= _BEYOND_FLOPS * largest_flops(boot, cost)
     return Places(params=params[kept], tokens=tokens[kept], flops=flops[kept])
 
 

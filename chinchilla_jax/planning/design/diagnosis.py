@@ -20,11 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.fitting.linear_errors import LinearErrors
-from chinchilla_jax.planning.design.asking import ask
+from chinchilla_jax.laws.compute import training_flops, usual_budget
+from chinchilla_jax.planning.design.asking import ask, reading_of
 from chinchilla_jax.planning.design.candidates import Limits
 from chinchilla_jax.planning.design.question import Question
+from chinchilla_jax.planning.design.targets import read_targets
 from chinchilla_jax.planning.prediction_places import Places
 
 if TYPE_CHECKING:
@@ -32,13 +36,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.planning.design.targets import Reading, Target
 
     Floats = NDArray[np.float64]
 
 _WIDER = 1.05  # factor up to which runs are left out
 _STEPS = 36  # sizes, and token counts, of the map
+_NAMED = 20  # runs of a sentence at most
 _BEYOND = 4.0  # factor beyond the runs, either way
 
 
@@ -80,9 +87,17 @@ class TableDiagnosis:
         return (
             f"correlation of ln params and ln tokens {self.correlation:.2f}, condition number "
             f"{self.condition:.3g}; {count} of {len(self.runs)} runs with {self.saved:.0%} of the FLOP could "
-            f"have been left out for an interval of {self.question.targets[0].text} wider by "
+            f"have been left out for an interval of {self.question.targets[0].label} wider by "
             f"{_WIDER - 1:.0%}; one run more says most at {best['params']:.2g} parameters and "
             f"{best['tokens']:.2g} tokens ({best['gain']:.0%} of the width)"
+        )
+
+    @property
+    def left_out_sentence(self) -> str:
+        """Which runs could have been left out, on one line."""
+        names = self.runs["row"][self.runs["left_out"]].tolist()
+        return (
+            f"could have been left out: {list_text(names, most=_NAMED)}" if names else "every run is needed"
         )
 
 
@@ -102,21 +117,44 @@ def diagnose_design(data: Runs | TableLike, law: Any = "chinchilla", **given: An
     return diagnosis_of(ask(data, law, candidates=_grid, **given))
 
 
+def diagnose_bootstrap(
+    boot: BootstrapResult, *, target: str | Target = "tokens_per_param", flops: float | None = None,
+    level: float = 0.8,
+) -> TableDiagnosis:  # fmt: skip
+    """The same of a bootstrap that is at hand: only derivatives are computed, no law is fitted.
+
+    Args:
+        boot: of the runs.
+        target: as for `next_runs`.
+        flops: the budget of a target that names none, as there.
+        level: mass of the intervals.
+
+    Raises:
+        UsageError: the bootstrap does not carry its runs, or the law has no such target.
+        NoEstimateError: the fit is not certified, or most of the laws lack the target.
+    """
+    runs = boot.runs
+    if runs is None:
+        raise UsageError(
+            "diagnose_bootstrap: the fits of a study do not carry their runs; bootstrap the table"
+        )
+    budget = usual_budget(runs.name, training_flops(runs.params, runs.tokens)) if flops is None else flops
+    targets = read_targets(target, boot.point.model, budget, against=False)
+    return _diagnosis(boot, runs, reading_of(boot), targets, level)
+
+
 def diagnosis_of(asked: Question) -> TableDiagnosis:
     """The same of a question that was asked of the table, whatever its candidates."""
+    return _diagnosis(asked.boot, asked.runs, asked.reading, asked.targets, asked.level)
+
+
+def _diagnosis(
+    boot: BootstrapResult, runs: Runs, reading: Reading, targets: tuple[Target, ...], level: float
+) -> TableDiagnosis:
     import pandas as pd
 
-    question = Question.of(
-        asked.boot,
-        asked.runs,
-        asked.reading,
-        asked.targets,
-        _grid(asked.runs),
-        Limits(),
-        math.inf,
-        asked.level,
-    )
-    runs, point = question.runs, question.boot.point
+    question = Question.of(boot, runs, reading, targets, _grid(runs), Limits(), math.inf, level)
+    point = boot.point
     errors = LinearErrors.of(question.problem, point.weights, point.theta)
     now = question.widths(())[0]
     view = question.expected

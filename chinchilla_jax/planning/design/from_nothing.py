@@ -91,7 +91,7 @@ class NewDesign:
         whole = self.table[self.table["share"] == 1.0]
         known = whole[np.isfinite(whole["simulated"])]
         if not len(known):
-            return f"no design determines {self.target.text} for this allowance"
+            return f"no design determines {self.target.label} for this allowance"
         best = known.loc[known["simulated"].idxmin()]
         others = [
             f"{row['design']} {row['simulated']:.3g}"
@@ -101,7 +101,7 @@ class NewDesign:
         scale = "log " if self.target.log else ""
         beside = f" ({', '.join(others)})" if others else ""
         return (
-            f"{best['runs']} runs of the {best['design']} design give {self.target.text} an interval of "
+            f"{best['runs']} runs of the {best['design']} design give {self.target.label} an interval of "
             f"{scale}width {best['simulated']:.3g}{beside}, for {flops_text(best['flops'])} FLOP"
         )
 

@@ -100,7 +100,7 @@ class NextRuns:
         """What it comes to, on one line."""
         first = self.widths.iloc[0]
         count = len(self.table)
-        of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {first['target']}"
+        of = f"the {'log ' if first['scale'] == 'ln' else ''}width of {self.question.targets[0].label}"
         does = f"narrow {of} from" if first["after"] < first["before"] else f"do not narrow {of}:"
         return (
             f"{count} run{'s' * (count != 1)} of {flops_text(self.flops)} FLOP {does} "

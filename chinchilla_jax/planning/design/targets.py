@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, closest, short
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws, parameter_values
 from chinchilla_jax.planning.allocation import sampled_allocation
@@ -68,6 +68,12 @@ class Target:
         if self.flops is not None:
             return f"{self.quantity}@{self.flops:g}"
         return self.quantity if self.place is None else f"{self.quantity}@{self.place[0]:g},{self.place[1]:g}"
+
+    @property
+    def label(self) -> str:
+        """The same for readers: "tokens_per_param@1.97e20"."""
+        where = (self.flops,) if self.flops is not None else self.place or ()
+        return self.quantity + "@" * bool(where) + ",".join(map(flops_text, where))
 
     def natural(self, value: float) -> float:
         """A value of the measured scale in its own unit."""
