@@ -135,3 +135,33 @@ def test_unequal_weights_count_as_fewer_runs():
     fit = cj.fit(runs, weights=params * tokens)
     assert any("20 runs count as 6.1 of equal weight" in each for each in fit.warnings)
     assert not any("of equal weight" in each for each in cj.fit(runs).warnings)
+
+
+def heavy():
+    """Tokens that grow with parameters, and one run with eight times as many."""
+    params = np.r_[np.geomspace(2e7, 2e9, 20), 2e8]
+    jitter = np.exp(0.3 * np.random.default_rng(5).standard_normal(20))
+    return params, np.r_[20 * params[:20] * jitter, 3.2e10]
+
+
+def ratios_alike():
+    """Sizes over two decades at 15 to 30 tokens per parameter."""
+    params = np.repeat(np.geomspace(2e7, 2e9, 8), 3)
+    return params, params * np.tile(np.geomspace(15, 30, 3), 8)
+
+
+@pytest.mark.parametrize(
+    ("design", "noise", "said"),
+    [
+        (heavy, 0.005, "run 21 of the table alone has"),
+        (ratios_alike, 0.01, "correlation of ln N and ln D 0.98, condition number"),
+        (isoflop, 0.005, None),
+        (isoflop, 0.01, None),
+    ],
+)
+def test_a_layout_at_fault_is_named_once_and_a_healthy_one_never(design, noise, said):
+    for seed in range(5):
+        found = cj.fit(table(*design(), noise, seed), starts=32, delta=0.01).warnings
+        named = [each for each in found if "alone has" in each or "correlation of" in each]
+        assert len(named) == (said is not None), (seed, found)
+        assert said is None or said in named[0]

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _CARRIES = 0.98  # leverage above which the law follows whatever a run says
+_HEAVY, _DECIDES = 0.8, 0.25  # leverage, and share of the answer's variance, from which one run decides it
 _FLAT = (
     "The losses vary no more than their noise: one constant loss fits these runs as well as the law; add "
     "runs of other sizes and token counts, a factor of 10 apart or more."
 )
 _LOOSE = 10.0  # factor of tokens per parameter beyond which they are not known at all
+_ALIKE, _LOOSE_IF_ALIKE = 0.95, 3.0  # correlation of ln N and ln D that is to blame for a factor beyond this
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,14 +169,41 @@ def _carried(
             f"same (leverage {errors.leverage[alone].min():.2f}){moves}, and intervals from resamples know "
             "nothing of its error; add runs near it"
         )
+    share = errors.passed**2 / np.maximum(np.sum(errors.passed**2), 1e-300)
+    for run in np.flatnonzero(
+        (errors.leverage >= _HEAVY) & (errors.leverage < _CARRIES) & (share >= _DECIDES)
+    ):
+        moved = math.exp(min(0.01 * abs(float(errors.passed[run])), 600.0))
+        found.append(
+            f"run {run + 1} of the table alone has {share[run]:.0%} of the variance of tokens per parameter "
+            f"at {flops_text(errors.budget, 2)} FLOP (leverage {errors.leverage[run]:.2f}): 1% of loss there "
+            f"changes them {moved:.3g} times; repeat it, or add runs near it"
+        )
     factor = errors.factor(largest_scale(residuals, weights, problem.law.size))
-    if factor > _LOOSE and not told:
+    alike = _correlation(problem, weights)
+    if alike >= _ALIKE and factor > _LOOSE_IF_ALIKE and not told:
+        found.append(
+            f"tokens grow with parameters in these runs (correlation of ln N and ln D {alike:.2f}, condition "
+            f"number {errors.condition:.2g}), which leaves tokens per parameter at "
+            f"{flops_text(errors.budget, 2)} FLOP uncertain by a factor of {factor:.2g} (80%); add runs that "
+            "differ in tokens per parameter"
+        )
+    elif factor > _LOOSE and not told:
         found.append(
             f"the noise of these runs leaves tokens per parameter at {flops_text(errors.budget, 2)} FLOP "
             f"uncertain by a factor of {factor:.2g} (80%, condition number {errors.condition:.2g}); add "
             "runs that differ in tokens per parameter, or more of them"
         )
     return found
+
+
+def _correlation(problem: Problem, weights: Floats | None) -> float:
+    """Of ln N and ln D over the runs with a weight; 0 for a law that is not of both."""
+    if not problem.law.exchangeable:
+        return 0.0
+    used = slice(None) if weights is None else weights > 0
+    design = problem.design
+    return float(np.corrcoef(design.log_params[used], design.log_tokens[used])[0, 1])
 
 
 def _numbers(runs: NDArray[np.intp]) -> str:
