@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import zipfile
 
 import numpy as np
@@ -204,3 +205,44 @@ def test_intervals_are_found_by_parameter(boot):
     assert boot.standard_errors().loc["beta", "standard_error"] > 0
     assert list(table.set_index("parameter").index) == list(table.index) == list(boot.point.parameters)
     assert len(boot.tokens_per_param(1e21)) == 1
+
+
+SIDES = ("left", "right")
+
+
+def test_reprs_are_short_and_cards_are_safe(boot, runs):
+    hostile = dataclasses.replace(runs, name="<script>alert(1)</script>", groups={"<b>": ["<i>"] * len(runs)})
+    planned = cj.plan(boot, [1e21, 1e22, 1e23, 1e24])
+    shown = (
+        hostile,
+        cj.fit(hostile, starts=16),
+        boot,
+        planned,
+        cj.plan(boot, loss=2.1),
+        cj.predict(boot, {"flops": np.geomspace(1e20, 1e24, 30)}),
+        cj.compare(
+            hostile.take(np.arange(120)),
+            runs.take(np.arange(120, 240)),
+            names=["<b>a</b>", "b"],
+            resamples=20,
+        ),
+    )
+    for each in shown:
+        assert len(repr(each)) < 330 and "\n" not in repr(each)
+        html = each._repr_html_()
+        assert len(html) < 8000
+        tags = set(re.findall(r"<(\w+)", html))
+        assert tags <= {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td"}
+        assert set(re.findall(r'\w+="[^"]*"', html)) <= {
+            'style="text-align: left"',
+            'style="text-align: right"',
+        }
+    assert "and 18 more rows" in shown[5]._repr_html_()
+    assert "alpha=0.3473 " in repr(boot)
+    assert "\u03b1" in boot._repr_html_() and "0.3473" in boot._repr_html_()
+    assert "2.792B" in planned._repr_html_()
+    failed = dataclasses.replace(boot.point, status=cj.Status.UNIDENTIFIED)
+    assert "no estimate" in failed._repr_html_() and "0.3473" not in failed._repr_html_()
+    assert "no estimate" in dataclasses.replace(boot, point=failed)._repr_html_()
+    jackknife = cj.bootstrap(runs.take(np.arange(60)), delta=0.01, scheme="jackknife")
+    assert "standard error" in jackknife._repr_html_() and "low" not in jackknife._repr_html_()

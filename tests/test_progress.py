@@ -1,19 +1,24 @@
 """Rate and time left on a terminal, silence elsewhere."""
 
 import io
+import itertools
 import sys
 import threading
+import types
 
 import pytest
 
 from chinchilla_jax._util import progress_bar as progress
+from chinchilla_jax._util import reporting as reporting_module
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import (
     LineProgress,
     Progress,
     RichProgress,
     resolve,
+    silenced,
 )
+from chinchilla_jax._util.reporting import reporting, started
 
 
 class Terminal(io.StringIO):
@@ -100,3 +105,70 @@ def test_what_takes_long_is_announced_on_terminals_and_in_logs_that_ask(monkeypa
     monkeypatch.setattr(sys, "stderr", screen)
     progress.announce("still compiling")
     assert (log.getvalue(), screen.getvalue()) == ("compiling\n", "still compiling\n")
+
+
+class Cell:
+    """A stand-in for IPython in a kernel: what its display shows."""
+
+    kernel = object()
+
+    def __init__(self):
+        self.shown = []
+
+    def install(self, monkeypatch):
+        module, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+        module.get_ipython = lambda: self
+        display.HTML = str
+        display.display = self.display
+        monkeypatch.setitem(sys.modules, "IPython", module)
+        monkeypatch.setitem(sys.modules, "IPython.display", display)
+        return self
+
+    def display(self, text, display_id):
+        assert display_id
+        self.update(text)
+        return self
+
+    def update(self, text):
+        self.shown.append(text)
+
+
+def test_a_notebook_has_a_bar_that_goes_when_the_work_is_done(monkeypatch):
+    cell = Cell().install(monkeypatch)
+    with resolve("auto") as reporter:
+        reporter.begin("fit <b>", 200)
+        reporter.advance(50)
+    assert cell.shown[0].startswith(
+        '<div>fit &lt;b&gt; <progress value="0" max="200"></progress>   0% 0 of 200'
+    )
+    assert cell.shown[-1] == ""
+    with silenced(), resolve("auto") as reporter:
+        reporter.begin("fit", 2)
+    assert cell.shown[-1] == ""
+
+
+@reporting
+def counting(total, progress="auto"):
+    advance = started(progress, "counting", total)
+    for _ in range(total):
+        advance and advance(1)
+
+
+def test_work_of_less_than_a_second_shows_nothing_and_longer_work_all_of_it(monkeypatch):
+    cell = Cell().install(monkeypatch)
+    counting(3)
+    assert cell.shown == []
+    clock = itertools.count()
+    monkeypatch.setattr(reporting_module.time, "monotonic", lambda: float(next(clock)))
+    counting(3)
+    assert "2 of 3" in cell.shown[1] or "3 of 3" in cell.shown[-2]
+    assert cell.shown[-1] == ""
+
+
+def test_a_function_is_called_and_none_is_silent(monkeypatch):
+    cell, seen = Cell().install(monkeypatch), []
+    counting(3, progress=seen.append)
+    counting(3, progress=None)
+    assert seen == [1, 1, 1] and cell.shown == []
+    with pytest.raises(UsageError, match="progress is 'on'; give 'auto', None or a function"):
+        counting(3, progress="on")

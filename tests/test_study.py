@@ -378,6 +378,7 @@ def test_an_opened_study_is_the_same(study):
     pd.testing.assert_frame_equal(opened.fits("identity"), study.fits().iloc[:20])
     assert opened.runs() == load_runs("chinchilla", params="standard")
     assert "6 conditions, 120 fits" in repr(opened)
+    assert "120 fits" in opened._repr_html_()
 
 
 def test_changing_a_table_in_memory_changes_nothing_else(study):

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.blocks import LONG
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card, parameters_text
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
+from chinchilla_jax._util.labels import interval_text
 from chinchilla_jax._util.text import warnings_text
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
 _PAIRS = Pairs()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BootstrapResult:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class BootstrapResult(ShownInNotebooks):
     """Fits of R resamples and the point fit of the same estimator.
 
     Attributes:
@@ -95,7 +97,9 @@ class BootstrapResult:
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
-        point = f"point {self.point.law!r}" if self.estimated else f"no estimate ({self.point.status.name})"
+        point = f"no estimate ({self.point.status.name})"
+        if self.estimated:
+            point = f"point {self.point.model.name} {parameters_text(self.point.parameters)}"
         warned = warnings_text(self.warnings)
         read = "".join(f"; {line}" for line in self.point.read[:1])
         return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}{read}>"
@@ -111,6 +115,21 @@ class BootstrapResult:
     ) -> Axes:
         """Draw the best run of each budget with its band, as `chinchilla_jax.plots.bootstrap` does."""
         raise NotImplementedError
+
+    def _card(self) -> Card:
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
+        title = f"Bootstrap of {self.point.model.name}: {len(self.steps):,} resamples by {self.scheme.text}"
+        said = [counts, *self.warnings, *self.point.read]
+        if not self.estimated:
+            return Card(f"{title}: no estimate", notes=[self.point.reason, *said])
+        level, method = self._usual()
+        table = _by_parameter(self._parameter_columns(level, method))
+        numbers = ["estimate", "standard_error"]
+        if self.scheme.quantiles:
+            numbers += ["low", "high"]
+            said.insert(0, f"low and high: {interval_text(level, method)}")
+        columns = {"quantity": "quantity", **dict.fromkeys(numbers, "")}
+        return frame_card(title, table.rename(columns={"parameter": "quantity"}), columns, said)
 
     def with_boundary(self, boundary: str) -> BootstrapResult:
         """The same fits with the other choice about E = 0: "keep" or "drop".

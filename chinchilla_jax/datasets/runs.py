@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.errors import DataError, DataWarning, UsageError, short
+from chinchilla_jax._util.labels import COUNTING_NAMES, quantity_label, quantity_text
+from chinchilla_jax._util.text import count_text, list_text
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.provenance import Source
@@ -31,7 +34,7 @@ QUANTITIES = ("params", "tokens", "flops", "loss")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Runs:
+class Runs(ShownInNotebooks):
     """n training runs, as four read-only float64 arrays of shape (n,).
 
     Two of params, tokens and flops are enough: the third is then computed from C = 6 N D.
@@ -133,6 +136,22 @@ class Runs:
         )
         read = "".join(f"; {line}" for line in self.read_lines)
         return f"<Runs {self.name!r} ({self.counting}): {len(self)} runs{ranges}{read}>"
+
+    def _card(self) -> Card:
+        found = {name: getattr(self, name) for name in QUANTITIES} | dict(self.variables)
+        rows = [
+            (
+                quantity_label(name),
+                *(quantity_text(name, float(each)) for each in np.quantile(values, [0, 0.5, 1])),
+            )
+            for name, values in found.items()
+            if len(self)
+        ]
+        groups = [f"groups: {list_text([short(name) for name in self.groups], 6)}"] if self.groups else []
+        title = f"{self.name or 'Runs'}: {count_text(len(self), 'run')}"
+        if self.counting in COUNTING_NAMES and self.counting != "as_given":
+            title += f", parameters {COUNTING_NAMES[self.counting]}"
+        return Card(title, ("", "lowest", "median", "highest"), rows, [*groups, *self.read_lines])
 
     def __eq__(self, other: object) -> bool:
         """Equal bit for bit, name and counting included."""

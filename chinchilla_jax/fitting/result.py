@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, parameters_text
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.text import warnings_text
+from chinchilla_jax._util.labels import quantity_label, quantity_text
+from chinchilla_jax._util.text import count_text, warnings_text
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.objectives import ZonedObjective
 from chinchilla_jax.solvers.status import Status
@@ -66,8 +68,8 @@ class StartsReport:
     minima: NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FitResult:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class FitResult(ShownInNotebooks):
     """A fitted law and the evidence for it.
 
     Attributes:
@@ -119,8 +121,12 @@ class FitResult:
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
-        value = f"{self.objective.name} {self.objective_value:.6g}"
-        what = repr(self.law) if self.status.certified else "no estimate"
+        value = f"{self.objective.name} {self.objective_value:.4g}"
+        what = (
+            f"{self.model.name} {parameters_text(self.parameters)}"
+            if self.status.certified
+            else "no estimate"
+        )
         warned = warnings_text(self.warnings)
         read = "".join(f"; {line}" for line in self.read[:1])
         return f"<FitResult {what}: {self.status.name}, {value}, {self.n_runs} runs{warned}{read}>"
@@ -134,6 +140,18 @@ class FitResult:
     def plot_residuals(self, *, against: str = "params", worst: int = 3, ax: Axes | None = None) -> Axes:
         """Draw the residuals, as `chinchilla_jax.plots.residuals` does."""
         raise NotImplementedError
+
+    def _card(self) -> Card:
+        certified = self.status.certified
+        numbers = self.parameters.items() if certified else ()
+        found = f"{self.status.name}: {self.reason or self.status.sentence}"
+        fitted = f"{self.objective} = {self.objective_value:.4g} on {count_text(self.n_runs, 'run')}"
+        return Card(
+            f"Fit of {self.model.name}" if certified else f"Fit of {self.model.name}: no estimate",
+            ("parameter", "estimate"),
+            [(quantity_label(name), quantity_text(name, value)) for name, value in numbers],
+            [fitted, found, *([str(self.goodness)] if self.goodness else []), *self.warnings, *self.read],
+        )
 
     @property
     def parameters(self) -> dict[str, float]:

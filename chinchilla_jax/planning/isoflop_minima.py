@@ -65,7 +65,7 @@ _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table c
 Array = NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class IsoflopResult:
     """Minima and their power law, for all runs and for each resample.
 
@@ -120,6 +120,13 @@ class IsoflopResult:
     ) -> tuple[Axes, Axes]:
         """Draw the parabolas and their minima, as `chinchilla_jax.plots.isoflop` does."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """The budgets and the exponents."""
+        return (
+            f"<IsoflopResult of {len(self.flops)} budgets and {len(self.exponent) - 1:,} resamples: params ~ "
+            f"C^{self.exponent[0]:.4g}, tokens ~ C^{self.tokens_exponent[0]:.4g}>"
+        )
 
     @property
     def n_failed(self) -> int:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study import Study
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class LawSample:
     """Laws to decide by; use one of the `from_` methods.
 
@@ -86,6 +86,10 @@ class LawSample:
     cost: Cost = SIX_ND
     costs: CostDraws | None = None
     variables: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """How many laws of which kind, and where they are from."""
+        return f"<LawSample of {len(self):,} laws {self.laws_name}: {self.source}>"
 
     def __len__(self) -> int:
         """Number of laws that count."""

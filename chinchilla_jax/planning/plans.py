@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.errors import NoOptimumError, UsageError
 from chinchilla_jax._util.higher_rooms import written_in
+from chinchilla_jax._util.labels import percent_text, quantity_label, quantity_text
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -46,11 +48,12 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.fitting.result import FitResult
 
+_SHOWN = ("params", "tokens", "tokens_per_param", "loss", "flops")  # of a plan, on a line
 TARGETS = ("flops", "params", "tokens", "loss")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(ShownInNotebooks):
     """A prescription with its uncertainty.
 
     Attributes:
@@ -97,6 +100,50 @@ class Plan:
     ) -> tuple[Axes, Axes]:
         """Draw the plan on its curves, among the runs, as `chinchilla_jax.plots.plan` does."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """What to train at the first value; all of it is in `table`."""
+        first, *others = self.values
+        said = [f"{name.replace('_', ' ')} {text}" for name, text in self._texts(first).items()]
+        given = f"{self.target} {quantity_text(self.target, first)}"
+        more = f"; {len(others)} more in the table" if others else ""
+        return f"<Plan for {given}: {', '.join(said)}; {percent_text(self.level)} intervals{more}>"
+
+    def _card(self) -> Card:
+        first, *others = self.values
+        notes = [
+            f"low and high: {percent_text(self.level)} interval",
+            *self.doubts.values(),
+            *self.sample.warnings,
+        ]
+        if not others:
+            title = f"Plan for {quantity_label(self.target)} {quantity_text(self.target, first)}"
+            columns = {"quantity": "quantity", "estimate": "", "low": "", "high": ""}
+            return frame_card(title, self._rows(first), columns, notes)
+        title = f"Plan for {len(self.values)} values of {quantity_label(self.target)}"
+        rows = [(quantity_text(self.target, each), *self._texts(each).values()) for each in self.values]
+        header = [quantity_label(name) for name in (self.target, *self._texts(first))]
+        return Card(title, header, rows, ["estimate (low to high)", *notes])
+
+    def _texts(self, value: float) -> dict[str, str]:
+        """Estimate and interval of what a line has room for."""
+        return {
+            name: "{} ({} to {})".format(*(quantity_text(name, each) for each in numbers[:3]))
+            for name, *numbers in self._rows(value).itertuples(index=False, name=None)
+            if name in _SHOWN
+        }
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What was given, one value or several."""
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+    def _rows(self, value: float) -> pd.DataFrame:
+        """What follows from one of the values, in the columns of the table of a plan of one."""
+        table = self.table
+        if isinstance(self.value, tuple):
+            table = table[table[self.target] == value].drop(columns=self.target)
+        return table[table["quantity"] != self.target]
 
     @property
     def doubts(self) -> dict[str, str]:

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
+from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.bootstrapping.ensemble import Ensemble
@@ -60,7 +63,7 @@ _LIMITS = ("mean_low", "mean_high", "new_run_low", "new_run_high")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Prediction:
+class Prediction(ShownInNotebooks):
     """Predicted losses, with both intervals.
 
     Attributes:
@@ -92,8 +95,26 @@ class Prediction:
     cost: Cost = SIX_ND
 
     def __repr__(self) -> str:
-        """The table in short."""
-        return f"<Prediction of {len(self.table)} places at level {self.level:g}: {self.errors.sentence}>"
+        """The first row; all of them are in `table`."""
+        first = self.table.iloc[0]
+        return (
+            f"<Prediction of {count_text(len(self.table), 'place')}: loss {first['loss']:.4g} at the first, "
+            f"of one run {first['new_run_low']:.4g} to {first['new_run_high']:.4g} "
+            f"({percent_text(self.level)} interval); {self.errors.sentence}>"
+        )
+
+    def _card(self) -> Card:
+        counts = [name for name in self.table if name in ("params", "tokens", "flops")]
+        columns = {name: name for name in counts} | dict.fromkeys(("loss", *_LIMITS), "loss")
+        level = percent_text(self.level)
+        notes = [
+            *(f"row {row}: {doubt}" for row, doubt in enumerate(self.doubts) if doubt),
+            f"{level} intervals, of the law's mean and of the loss of one new run",
+            self.errors.sentence,
+            *self.warnings,
+        ]
+        title = f"Predicted loss at {count_text(len(self.table), 'place')}"
+        return frame_card(title, self.table, columns, notes)
 
     @written_in("chinchilla_jax.plots", "prediction")
     def plot(self, *, ax: Axes | None = None) -> Axes:

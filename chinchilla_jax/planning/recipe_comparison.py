@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.higher_rooms import written_in
+from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
@@ -76,7 +78,7 @@ _BEYOND = 10.0  # times the largest run, where no budget is asked for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Comparison:
+class Comparison(ShownInNotebooks):
     """Recipes against a baseline. Multipliers above 1 are better than it.
 
     Attributes:
@@ -133,6 +135,17 @@ class Comparison:
     def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
         """Draw multipliers and losses, as `chinchilla_jax.plots.comparison` does."""
         raise NotImplementedError
+
+    def _card(self) -> Card:
+        numbers = dict.fromkeys(("multiplier", "low", "high", "better"), "number")
+        notes = [
+            f"multiplier: how many times the compute {self.baseline} needs for the same loss",
+            f"low and high: {percent_text(self.level)} interval",
+            *filter(None, dict.fromkeys(self.doubts)),
+            *self.warnings,
+        ]
+        columns = {"recipe": "text", "flops": "flops", **numbers}
+        return frame_card(f"Recipes against {self.baseline}", self.table, columns, notes)
 
     @property
     def along_6nd(self) -> bool:

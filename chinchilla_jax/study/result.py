@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_directory
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
-from chinchilla_jax._util.labels import HEADLINE
+from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax._util.part_files import checksum, read_checked
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws import Chinchilla, OwnLaw
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Study:
+class Study(ShownInNotebooks):
     """A finished study; its files are read on demand and never changed.
 
     Every table is a new DataFrame with the columns of docs/studies.md, rows in the order of the conditions;
@@ -73,6 +74,14 @@ class Study:
         """Its place and size."""
         size = f"{self.info['n_conditions']} conditions, {self.info['n_fits']:,} fits"
         return f"<Study {str(self.directory)!r}: {size}>"
+
+    def _card(self) -> Card:
+        table = self.conditions.groupby("family", sort=False).size()
+        rows = [(quantity_label(str(family)), f"{count:,}") for family, count in table.items()]
+        counts = self.info["status_counts"]
+        statuses = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        title = f"Study {str(self.directory)!r}: {self.info['n_fits']:,} fits"
+        return Card(title, ("family", "conditions"), rows, [statuses])
 
     @functools.cached_property
     def spec(self) -> StudySpec:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import flops_text
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class NextRuns:
+class NextRuns(ShownInNotebooks):
     """What to train next; T targets.
 
     Attributes:
@@ -74,6 +75,12 @@ class NextRuns:
     def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
         """Draw the price list and the chosen runs, as `chinchilla_jax.plots.next_runs` does."""
         raise NotImplementedError
+
+    def _card(self) -> Card:
+        names = ("params", "tokens", "flops", "tokens_per_param", "width")
+        return frame_card(
+            "Runs to train next", self.table, {n: n for n in names}, [self.sentence, *self.warnings]
+        )
 
     @property
     def cost(self) -> Cost:
