@@ -21,7 +21,7 @@ from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
 from chinchilla_jax.cli import main
-from chinchilla_jax.report import finish_study, remake, run_shard, run_study, upkeep, write_report
+from chinchilla_jax.report import finish_study, remake, run_shard, run_study, study_page, upkeep, write_report
 from chinchilla_jax.study import Shard, StudySpec, open_study, study_status
 
 SPEC = StudySpec(interpretations=("reported",), resamples=12, flops=(1e20, 1e22, 1e24))
@@ -64,6 +64,7 @@ def drawing(monkeypatch):
     assert set(NAMES) <= set(plots.study.figure_makers.__code__.co_consts)
     monkeypatch.setattr(upkeep, "figure_makers", small_figures)
     monkeypatch.setattr(upkeep, "figure_files", small_files)
+    monkeypatch.setattr(study_page, "own_sections", lambda facts: [])
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upkeep, "figure_makers", small_figures)
         patch.setattr(upkeep, "figure_files", small_files)
+        patch.setattr(study_page, "own_sections", lambda facts: [])
         for spec in (SPEC, MORE):
             run_study(spec, folder / str(spec.resamples), progress=None)
         run_study(SPEC, folder / "plain", progress=None, figures=False)

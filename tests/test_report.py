@@ -20,7 +20,7 @@ from chinchilla_jax.report.answer import answer, in_words, mildest_condition
 from chinchilla_jax.report.content import Linked, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
-from chinchilla_jax.study import study_status
+from chinchilla_jax.study import Study, study_status
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -261,6 +261,12 @@ def test_it_does_without_figures_and_without_the_data(small_study, tmp_path):
     page = Page(render(study))
     assert page.sources == []
     assert page.frame("params-multiplicative")["condition"].nunique() == 3
+    assert len(page.frame("runs")) == 240
+    del study.info["checksums"]["runs.parquet"]  # as in directories of earlier versions
+    study = Study(study.directory, study.info)
+    page = Page(render(study))
+    assert page.sources == [] and "runs" not in page.tables
+    assert "The runs are not shown, nor how well the law describes them: " in " ".join(page.texts)
     assert Facts(study).documented_estimates("multiplicative") is None
 
 

@@ -1,5 +1,6 @@
 """Running a study, its directory, and opening it again."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,13 +10,14 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.bootstrapping.schemes import Cluster, read_scheme
-from chinchilla_jax.datasets import load_runs
+from chinchilla_jax.datasets import Runs, load_runs
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
@@ -25,7 +27,8 @@ from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
 from chinchilla_jax.study.execution import executors
 from chinchilla_jax.study.storage.record import record_bytes
-from chinchilla_jax.study.storage.tables import COLUMNS, FILES
+from chinchilla_jax.study.storage.runs_file import parse_runs, runs_bytes
+from chinchilla_jax.study.storage.tables import COLUMNS, FILES, RUNS, table_bytes
 
 SPEC = StudySpec(
     interpretations=("standard", "reported"),
@@ -84,6 +87,15 @@ def copy(study, tmp_path):
     return shutil.copytree(study.path, tmp_path / "copy")
 
 
+def without_runs(path):
+    """Make a directory what versions wrote that kept no runs."""
+    record = json.loads((path / "study.json").read_text())
+    for name in ("tables", "checksums"):
+        del record[name]["runs.parquet"]
+    (path / "study.json").write_bytes(record_bytes(record))
+    (path / "runs.parquet").unlink()
+
+
 def contents(path):
     """Every table of a study directory, as the bytes of its file."""
     return {file.relative_to(path): file.read_bytes() for file in sorted(path.rglob("*.parquet"))}
@@ -95,8 +107,8 @@ def contents(path):
 def test_the_directory_holds_the_documented_files(study):
     names = {file.relative_to(study.path).as_posix() for file in study.path.rglob("*") if file.is_file()}
     tables = {name for name in names if not name.startswith("figures/")}
-    parts = sorted(tables - {"study.json", "derived.json", "report.html", *FILES.values()})
-    assert len(parts) == 6 and len(tables) == 13, "and no temporary file is left"
+    parts = sorted(tables - {"study.json", "derived.json", "report.html", RUNS, *FILES.values()})
+    assert len(parts) == 6 and len(tables) == 14, "and no temporary file is left"
     for index, part in enumerate(parts):
         assert re.fullmatch(rf"fits/part-{index:05d}-0000000000-[0-9a-f]{{16}}-[0-9a-f]{{32}}\.parquet", part)
     assert {path.suffix for path in study.figures} == {".png", ".pdf"}
@@ -304,7 +316,40 @@ def test_another_table_under_the_same_name_is_refused(tmp_path, own_table):
     frame.loc[0, "loss"] *= 1.01
     frame.to_csv(own_table, index=False)
     assert "content of the table" in message(run_study, spec, tmp_path / "out", kind=UsageError)
+    assert open_study(tmp_path / "out").runs().data_hash == study.info["data_hash"]
+    without_runs(tmp_path / "out")
     assert "not the runs that the study fitted" in message(open_study(tmp_path / "out").runs, kind=DataError)
+
+
+def test_its_own_runs_are_in_the_directory(study, copy):
+    runs, weights = study.weighted_runs()
+    asked = load_runs("chinchilla", params=study.spec.interpretations[0])
+    assert runs == asked and weights is None and runs.name_row(3) == asked.name_row(3)
+    assert (runs.source, runs.labels.keys(), runs.row_word) == (asked.source, asked.labels.keys(), "row")
+    boot = study.bootstrap()
+    table = study.params.query("condition == 'identity' and level == 0.8 and method == 'percentile'")
+    np.testing.assert_allclose(boot.interval()["high"], table["high"], rtol=1e-12)
+    np.testing.assert_allclose(boot.standard_errors()["standard_error"], table["standard_error"], rtol=1e-9)
+    assert str(boot.point.goodness) == study.info["goodness"]
+    (copy / "runs.parquet").write_bytes(b"PAR1")
+    assert "runs.parquet: torn" in message(open_study, copy)
+    without_runs(copy)
+    assert open_study(copy).runs() == asked
+
+
+def test_runs_keep_what_they_hold_beside_their_numbers(tmp_path):
+    table = {"params": [1e8, 2e8], "tokens": [2e9, 3e9], "loss": [3.0, 2.9], "U": [1e9, 2e9]}
+    runs = dataclasses.replace(
+        Runs(**{name: table[name] for name in ("params", "tokens", "loss")}, name="a.csv"),
+        groups={"loss": ["", "b"]}, labels={"lab": ["x", "y"]}, variables={"unique_tokens": table["U"]},
+        rows=np.array(["3", "7"]), centre=1.5e8,
+    )  # fmt: skip
+    read, weights = parse_runs("here", runs_bytes(runs, np.array([1.0, 2.0])))
+    assert read == runs and weights.tolist() == [1.0, 2.0]
+    assert (read.centre, read.derived, read.groups["loss"].tolist()) == (1.5e8, "flops", ["", "b"])
+    assert (read.name_row(1), read.labels["lab"].tolist()) == ("row 7", ["x", "y"])
+    with pytest.raises(DataError, match="here: torn or not what was written"):
+        parse_runs("here", table_bytes(pa.table({"a": [1]})))
 
 
 @pytest.fixture

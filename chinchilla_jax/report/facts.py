@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.errors import DataError
+from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws import Chinchilla
@@ -26,6 +26,7 @@ from chinchilla_jax.planning.plausibility import compute_range
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family_figure import documented_span, family_curves
+from chinchilla_jax.report.subject import Subject
 from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.study.derived import Derived, look
@@ -84,6 +85,23 @@ class Facts:
             return self.study.runs()
         except DataError:
             return None
+
+    @functools.cached_property
+    def subject(self) -> Subject | ChinchillaError:
+        """The study's own runs and their fits, for the sections that a table's page has too; or why not."""
+        try:
+            boot = self.study.bootstrap()
+        except (DataError, UsageError) as error:
+            return error
+        figures = self.derived.current
+        return Subject(
+            boot=boot,
+            name=self.study.spec.data,
+            flops=(self.budget,),
+            level=self.level,
+            pictures=figures is not None and figures.whole,
+            resampling=self.study.info.get("resampling") or "",
+        )
 
     @functools.cached_property
     def conditions(self) -> pd.DataFrame:

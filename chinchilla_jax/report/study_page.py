@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax.report import tables
 from chinchilla_jax.report.answer import answer, key_figures
 from chinchilla_jax.report.content import Page, Section, plain_text
 from chinchilla_jax.report.figures import page_figures, section_of
+from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.perturbed import perturbed
+from chinchilla_jax.report.sections.quality import quality
 from chinchilla_jax.report.sections.run import reproduce, run
 from chinchilla_jax.report.sections.unperturbed import unperturbed
 
 if TYPE_CHECKING:
+    from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.facts import Facts
     from chinchilla_jax.report.figures import PageFigure
 
@@ -33,10 +37,11 @@ def study_page(facts: Facts) -> Page:
         title="Answer",
         key_figures=key_figures(facts),
         paragraphs=sentences,
-        notes=[["Each number links to its row in a table."]],
+        notes=[["Each number links to its row in a table."], *_left_out(facts)],
     )
     sections = [
         top,
+        *own_sections(facts),
         *unperturbed(facts, placed.get("unperturbed", ())),
         *perturbed(facts, placed),
         *_more(facts, placed.get("others", [])),
@@ -52,6 +57,20 @@ def study_page(facts: Facts) -> Page:
         made_from=" from the tables in this directory",
         folded="open them on screen, or see the study's directory",
     )
+
+
+def own_sections(facts: Facts) -> list[Section]:
+    """The sections about the study's own runs."""
+    if isinstance(facts.subject, ChinchillaError):
+        return []
+    return [*fitted(facts.subject), *quality(facts.subject)]
+
+
+def _left_out(facts: Facts) -> list[Sentence]:
+    """Why there are none."""
+    if not isinstance(facts.subject, ChinchillaError):
+        return []
+    return [[f"The runs are not shown, nor how well the law describes them: {facts.subject}."]]
 
 
 def _more(facts: Facts, figures: list[PageFigure]) -> list[Section]:

@@ -33,6 +33,7 @@ class Subject:
         name: of the table, for people.
         flops: budgets (FLOP) that the reader asked about; the first is that of the answer.
         level: share of the resamples inside an interval.
+        pictures: whether figures are drawn for the page.
         resampling: how runs were resampled and why, in a sentence; "" for what the bootstrap says itself.
     """
 
@@ -40,6 +41,7 @@ class Subject:
     name: str
     flops: tuple[float, ...]
     level: float = 0.8
+    pictures: bool = True
     resampling: str = ""
 
     @property

@@ -25,13 +25,16 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import decode
 from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
 from chinchilla_jax.study.storage.record import read_existing, record_spec, require_files
-from chinchilla_jax.study.storage.tables import FILES, REPAIR, parse_table, torn
+from chinchilla_jax.study.storage.runs_file import parse_runs
+from chinchilla_jax.study.storage.tables import FILES, REPAIR, RUNS, parse_table, torn
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
 
 
 class Study(ShownInNotebooks):
@@ -96,10 +99,35 @@ class Study(ShownInNotebooks):
     def runs(self) -> Runs:
         """The runs of the first condition: unperturbed, counted by the first interpretation of the spec.
 
+        They are in the directory. Directories of earlier versions have none, and the table is read again.
+
         Raises:
-            DataError: the table has gone, or is not the one that was fitted.
+            DataError: the file is missing or torn; or there is none, and the table has gone or is not the one
+                that was fitted.
         """
-        return load_study_data(self.spec, self.spec.interpretations[0], self.info["data_hash"]).runs
+        return self.weighted_runs()[0]
+
+    def weighted_runs(self) -> tuple[Runs, NDArray[np.float64] | None]:
+        """`runs`, and the weights that the table gives them, (n,); None where all count the same."""
+        return self._weighted_runs
+
+    @functools.cached_property
+    def _weighted_runs(self) -> tuple[Runs, NDArray[np.float64] | None]:
+        if RUNS not in self.info.get("checksums", {}):
+            data = load_study_data(self.spec, self.spec.interpretations[0], self.info["data_hash"])
+            return data.runs, data.weights
+        return parse_runs(self.directory.at(RUNS), read_file(self.directory, RUNS, self._checksums))
+
+    def bootstrap(self) -> BootstrapResult:
+        """The fits of `runs` as the bootstrap that they are; see `own_bootstrap`.
+
+        Raises:
+            DataError: as for `runs`, or a table of the study is torn.
+            UsageError: the law is a function that is not known here.
+        """
+        from chinchilla_jax.study.own_fits import own_bootstrap
+
+        return own_bootstrap(self)
 
     def counted_runs(self) -> dict[str, Runs]:
         """The unperturbed runs of a table of your own by counting; empty unless it has several.
@@ -254,17 +282,22 @@ def iter_tables(
 ) -> Iterator[pa.Table]:
     """The tables that `read_tables` puts together, one after the other; without metadata where `bare`."""
     for name in names:
-        try:
-            content = read_checked(directory, name, checksums.get(name))
-        except FileNotFoundError:
-            raise DataError(f"{directory.at(name)}: missing; {REPAIR}") from None
-        except OSError as error:
-            raise torn(directory.at(name), error) from None
-        if name in checksums and checksum(content) != checksums[name]:
-            raise torn(directory.at(name), ValueError("wrong checksum"))
-        table = parse_table(directory.at(name), content)
+        table = parse_table(directory.at(name), read_file(directory, name, checksums))
         # The metadata of one chunk does not describe all of them together.
         yield table.replace_schema_metadata(None) if bare else table
+
+
+def read_file(directory: Directory, name: str, checksums: Mapping[str, str]) -> bytes:
+    """The content of a file of a study; raises and checks as `read_tables`."""
+    try:
+        content = read_checked(directory, name, checksums.get(name))
+    except FileNotFoundError:
+        raise DataError(f"{directory.at(name)}: missing; {REPAIR}") from None
+    except OSError as error:
+        raise torn(directory.at(name), error) from None
+    if name in checksums and checksum(content) != checksums[name]:
+        raise torn(directory.at(name), ValueError("wrong checksum"))
+    return content
 
 
 def open_study(path: str | os.PathLike[str], *, law: OwnLaw | None = None) -> Study:

@@ -13,7 +13,7 @@ from typing import Any
 from chinchilla_jax._util import reproducible
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax._util.part_files import DamagedPartError
+from chinchilla_jax._util.part_files import DamagedPartError, checksum
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.remote import hurried
 from chinchilla_jax.laws import OwnLaw
@@ -36,7 +36,8 @@ from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import heartbeat
 from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import changed_tables, read_record, record_ranges, write_record
-from chinchilla_jax.study.storage.tables import require_parameters
+from chinchilla_jax.study.storage.runs_file import runs_bytes
+from chinchilla_jax.study.storage.tables import RUNS, require_parameters
 from chinchilla_jax.study.summarise import Summariser
 from chinchilla_jax.study.write_behind import writing_behind
 
@@ -178,6 +179,7 @@ class Session:
         summariser.start(names)
         try:
             fields = summariser.write()
+            self._write_runs(fields)
         except DamagedPartError:
             return False
         fields["notes"] += [*self._mixtures(), *work.remarks]
@@ -200,6 +202,14 @@ class Session:
             },
         )
         return True
+
+    def _write_runs(self, fields: dict[str, Any]) -> None:
+        """Write the unperturbed runs, and record them among the tables."""
+        data = self.data[self.spec.interpretations[0]]
+        content = runs_bytes(data.runs, data.weights)
+        self.directory.write(RUNS, content)
+        fields["tables"][RUNS] = len(content)
+        fields["checksums"][RUNS] = checksum(content)
 
     def _mixtures(self) -> list[dict[str, str]]:
         """Condition and note of the unperturbed runs that do not follow one law."""

@@ -41,7 +41,7 @@ def fitted(subject: Subject) -> list[Section]:
                     "figure is that of the runs; a dashed curve is extrapolated."
                 ]
             ],
-            figures=[_figure(subject, against) for against in _AGAINST],
+            figures=[_figure(subject, against) for against in _AGAINST if subject.pictures],
             tables=[_parameters(subject)],
         )
     ]

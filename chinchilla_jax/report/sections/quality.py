@@ -32,7 +32,7 @@ def quality(subject: Subject) -> list[Section]:
             id="quality",
             title="Does it fit",
             paragraphs=[*_goodness(subject), [subject.fit.reason or subject.fit.status.sentence]],
-            figures=[_figure(subject, against) for against in _against(subject)],
+            figures=[_figure(subject, against) for against in _against(subject) if subject.pictures],
             tables=[worst_table(subject), *_groupings(subject), runs_table(subject)],
         )
     ]

@@ -23,9 +23,9 @@ from chinchilla_jax.study.storage.record import (
     record_spec,
     write_record,
 )
-from chinchilla_jax.study.storage.tables import FILES
+from chinchilla_jax.study.storage.tables import FILES, RUNS
 
-_OURS = ("fits", "summary", "figures", *FILES.values())
+_OURS = ("fits", "summary", "figures", RUNS, *FILES.values())
 
 
 def claim(

@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chinchilla_jax._util.errors import short
-from chinchilla_jax.study.storage.tables import FILES
+from chinchilla_jax.study.storage.tables import FILES, RUNS
 
 _STATES = ("running", "interrupted", "failed", "complete")
 _MOST = 2**63 - 1
@@ -131,6 +131,16 @@ def table_of(check: Check, *names: str) -> Check:
     return check_table
 
 
+def _of_tables(check: Check) -> Check:
+    """An object with a value for each small table; that of the runs is not there in earlier versions."""
+
+    def check_tables(place: str, value: Any) -> None:
+        runs = (RUNS,) if isinstance(value, dict) and RUNS in value else ()
+        table_of(check, *FILES.values(), *runs)(place, value)
+
+    return check_tables
+
+
 def fields(required: Mapping[str, Check], others: Mapping[str, Check]) -> Check:
     """An object with the fields of `required` and perhaps of `others`; further ones are left alone."""
 
@@ -223,8 +233,8 @@ _COMPLETE = fields(
         "seed": count,
         "wall_time": optional(seconds),
         "device": _DEVICE,
-        "checksums": table_of(matching(_CHECKSUM, "a checksum"), *FILES.values()),
-        "tables": table_of(count, *FILES.values()),
+        "checksums": _of_tables(matching(_CHECKSUM, "a checksum")),
+        "tables": _of_tables(count),
         "parts": list_of(
             fields(
                 {

@@ -66,6 +66,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 
 REPAIR = "run the study again into the same directory to repair it"
 
+RUNS = "runs.parquet"
+"""The runs of a study, see `runs_file`; directories of earlier versions have none."""
+
 FILES: Mapping[str, str] = {
     "conditions": "conditions.parquet",
     "point": "point.parquet",
