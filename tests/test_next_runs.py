@@ -14,12 +14,15 @@ from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
-from chinchilla_jax.planning.design import Limits, Target, diagnose_bootstrap, diagnosis_of
+from chinchilla_jax.planning import find_device, hardware_flops
+from chinchilla_jax.planning.design import Limits, Steps, Target, diagnose_bootstrap, diagnosis_of
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
 from chinchilla_jax.planning.design.judge import width_between
 from chinchilla_jax.planning.design.question import target_values
+from chinchilla_jax.planning.design.steps import read_steps
 from chinchilla_jax.planning.design.targets import read_targets
+from chinchilla_jax.planning.prediction_places import Places
 
 SMALL = {"tables": 12, "refits": 60, "resamples": 200}
 
@@ -170,6 +173,48 @@ def test_runs_keep_their_limits():
     assert not table.duplicated(["params", "tokens"]).any()
     assert found.prices["weighted"].is_monotonic_decreasing
     assert found.prices["weighted"].iloc[-1] < 0
+
+
+def test_runs_come_in_whole_batches_and_are_paid_for_in_whole_units(found):
+    cost, grid = cj.laws.SIX_ND, found.question.places
+    unit = hardware_flops(8, 2, find_device("h100"), 0.4)
+    steps = Steps(batch=2**22, unit=unit)
+    filled = steps.filled(grid, cost)
+    assert np.allclose(np.round(filled.tokens / 2**22), filled.tokens / 2**22)
+    assert np.allclose(filled.flops, 6 * filled.params * filled.tokens)
+    paid = steps.paid(filled.flops)
+    assert np.allclose(np.round(paid / unit), paid / unit)
+    assert (paid >= filled.flops * (1 - 1e-9)).all()
+    long = filled.tokens > 100 * 2**22  # for which a batch is less than 1% of the run
+    assert (paid[long] <= filled.flops[long] * 1.01).all()
+    assert len(np.unique(np.stack([filled.params, filled.tokens]), axis=1).T) == len(filled) < len(grid)
+    mine = Places(params=np.array([1e8]), tokens=np.array([5.1e9]), flops=np.array([3.06e18]))
+    whole = steps.whole(mine, cost)
+    assert whole.tokens[0] == 1216 * 2**22
+    assert whole.flops[0] == pytest.approx(6e8 * whole.tokens[0])
+    assert steps.paid(whole.flops)[0] == unit
+    assert steps.paid(np.array([unit, unit * 1.001])).tolist() == [unit, 2 * unit]
+    with pytest.raises(cj.UsageError, match="did you mean 'unit'"):
+        read_steps({"unti": 1})
+
+
+def test_the_command_takes_machines_and_batches(table, capsys):
+    asked = ["next", table, "--flops", "1e22", "--allowance", "1e21", "--resamples", "50"]
+    asked += ["--tables", "2", "--refits", "20"]
+    asked += ["--gpus", "8", "--hours", "2", "--device", "h100", "--batch", "4e6"]
+    assert main([*asked, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    unit = answer["steps"]["unit"]
+    assert unit == pytest.approx(8 * 2 * 3600 * 989e12 * 0.4, rel=0.01)
+    assert sum(row["paid"] for row in answer["runs"]) <= 1e21
+    for row in answer["runs"]:
+        assert row["paid"] / unit == pytest.approx(round(row["paid"] / unit))
+        assert row["tokens"] / 4e6 == pytest.approx(round(row["tokens"] / 4e6))
+    assert main(asked) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "whole units of 8 h100 for 2 h: 2.28e19 FLOP each (bf16, MFU 0.4)" in printed
+    assert main([*asked[:6], "--gpus", "8"]) == 2
+    assert "--hours is missing" in capsys.readouterr().err
 
 
 @pytest.mark.slow

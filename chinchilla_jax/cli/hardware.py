@@ -59,6 +59,22 @@ class Hardware:
         }
 
 
+machine_options = {
+    "device": click.option(
+        "--device", metavar="NAME", help="h100, a100, tpu-v5p, ...; an unknown name lists them all."
+    ),
+    "precision": click.option(
+        "--precision",
+        metavar="NAME",
+        show_default="bf16",
+        help="Number format of the device's peak rate.",
+    ),
+    "mfu": click.option(
+        "--mfu", type=choices.FRACTION, metavar="U", default=0.4, help="Fraction of the peak rate in use."
+    ),
+}
+"""What a machine is and how well it is used."""
+
 hardware_options = bundle(
     "hardware",
     Hardware,
@@ -70,17 +86,6 @@ hardware_options = bundle(
             help="Number of devices; with --hours and --device, instead of --flops.",
         ),
         "hours": click.option("--hours", type=choices.POSITIVE, metavar="H", help="Hours of training."),
-        "device": click.option(
-            "--device", metavar="NAME", help="h100, a100, tpu-v5p, ...; an unknown name lists them all."
-        ),
-        "precision": click.option(
-            "--precision",
-            metavar="NAME",
-            show_default="bf16",
-            help="Number format of the device's peak rate.",
-        ),
-        "mfu": click.option(
-            "--mfu", type=choices.FRACTION, metavar="U", default=0.4, help="Fraction of the peak rate in use."
-        ),
+        **machine_options,
     },
 )

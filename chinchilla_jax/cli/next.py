@@ -10,7 +10,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
 from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
-from chinchilla_jax.cli.next_options import limit_options, new_options, target_options
+from chinchilla_jax.cli.next_options import RunSteps, limit_options, new_options, step_options, target_options
 from chinchilla_jax.cli.next_text import print_diagnosis, print_new, print_next
 from chinchilla_jax.cli.options import (
     figures_option,
@@ -37,8 +37,8 @@ _OF_NEW = (
 )  # fmt: skip
 _NEW_ONLY = ("prior", "noise", "sweep", "save")
 _CHOOSING = (
-    "runs", "candidates", "once", "sizes", "tokens", "ratio", "largest", "off_frontier", "robust", "tables",
-    "refits",
+    "runs", "candidates", "once", "sizes", "tokens", "ratio", "largest", "off_frontier", "batch", "gpus",
+    "hours", "device", "precision", "mfu", "robust", "tables", "refits",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ _CHOOSING = (
 )
 @click.option("--once", is_flag=True, help="Choose each candidate once at most.")
 @limit_options
+@step_options
 @click.option(
     "--robust", is_flag=True, help="Choose by what is left where the law is off by an error of a run."
 )
@@ -96,6 +97,7 @@ def next_command(
     candidates: str | None,
     once: bool,
     limits: dict[str, Any],
+    steps: RunSteps,
     robust: bool,
     tables: int | None,
     refits: int,
@@ -158,14 +160,14 @@ def next_command(
     ):
         found = next_runs(
             read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, once=once,
-            robust=robust, tables=tables, refits=refits, progress=advance, **common,
+            steps=steps.read(), robust=robust, tables=tables, refits=refits, progress=advance, **common,
         )  # fmt: skip
     if figures is not None:
         draw_map(diagnosis_of(found.question), figures, found.table)
     if as_json:
-        output.print_json(_fields(read, found, seed))
+        output.print_json(_fields(read, found, seed, steps))
     else:
-        print_next(read, found)
+        print_next(read, found, steps)
 
 
 def _design_new(
@@ -214,7 +216,7 @@ def _design_new(
         print_new(found, plans["save"])
 
 
-def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
+def _fields(runs: Runs, found: NextRuns, seed: int, steps: RunSteps) -> dict[str, Any]:
     boot = found.boot
     return {
         "data": output.runs_fields(runs),
@@ -225,6 +227,7 @@ def _fields(runs: Runs, found: NextRuns, seed: int) -> dict[str, Any]:
         **scheme_fields(boot.scheme, boot.dependence),
         "cost": cost_fields(found.cost),
         "allowance": found.allowance,
+        "steps": steps.fields(),
         "sentence": found.sentence,
         "runs": output.records(found.table),
         "targets": output.records(found.widths),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
 
+from chinchilla_jax._util.text import flops_text, scaled_number
 from chinchilla_jax.cli import choices
+from chinchilla_jax.cli.hardware import Hardware, machine_options
 from chinchilla_jax.cli.options import bundle
 
 _RANGE = (choices.POSITIVE, choices.POSITIVE)
@@ -36,6 +39,68 @@ limit_options = bundle(
     },
 )
 """What one run may be, as `limits`: the fields of `planning.design.Limits` that are given."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSteps:
+    """Whole batches of --batch tokens, and whole units of --gpus devices for --hours."""
+
+    batch: float | None
+    machines: Hardware
+
+    def read(self) -> dict[str, float]:
+        """The fields of `planning.design.Steps` that are given.
+
+        Raises:
+            UsageError: part of the machines is missing, or the device is unknown.
+        """
+        machines = self.machines.read()
+        given = {"batch": self.batch, "unit": None if machines is None else machines["flops"]}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON: the same and the machines."""
+        return {**self.read(), "hardware": self.machines.read()}
+
+    @property
+    def sentence(self) -> str:
+        """In what steps runs come; "" if in none."""
+        parts = []
+        if self.batch is not None:
+            parts.append(f"tokens of a run are whole batches of {scaled_number(self.batch)}")
+        machines = self.machines.read()
+        if machines is not None:
+            parts.append(
+                f"runs are paid for in whole units of {machines['gpus']:g} {machines['device']} for "
+                f"{machines['hours']:g} h: {flops_text(machines['flops'])} FLOP each "
+                f"({machines['precision']}, MFU {machines['mfu']:g})"
+            )
+        return "; ".join(parts)
+
+
+step_options = bundle(
+    "steps",
+    lambda batch, **machines: RunSteps(batch=batch, machines=Hardware(**machines)),
+    {
+        "batch": click.option(
+            "--batch",
+            type=choices.POSITIVE,
+            metavar="TOKENS",
+            help="Tokens of one step of training, of which a run makes whole ones.",
+        ),
+        "gpus": click.option(
+            "--gpus",
+            type=choices.POSITIVE,
+            metavar="K",
+            help="Devices that a run takes; with --hours and --device, runs are paid for in whole units.",
+        ),
+        "hours": click.option(
+            "--hours", type=choices.POSITIVE, metavar="H", help="Hours for which they are paid at once."
+        ),
+        **machine_options,
+    },
+)
+"""In what steps runs come, as `steps`."""
 
 target_options = bundle(
     "aim",

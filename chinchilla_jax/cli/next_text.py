@@ -11,6 +11,7 @@ from chinchilla_jax.cli.resampling import print_dependence
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
+    from chinchilla_jax.cli.next_options import RunSteps
     from chinchilla_jax.planning.design import NewDesign, NextRuns, TableDiagnosis
 
 _SHOWN = 10  # runs of a diagnosis
@@ -21,7 +22,7 @@ def _width(width: float) -> str:
     return f"{width:.3g}" if width < 0.1 else f"{width:.3f}"
 
 
-def print_next(runs: Runs, found: NextRuns) -> None:
+def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     """The proposal, what it narrows, what was simulated beside it, and the price list."""
     boot = found.boot
     output.print_runs(runs)
@@ -30,11 +31,13 @@ def print_next(runs: Runs, found: NextRuns) -> None:
     )
     print_dependence(boot.dependence)
     print_cost(found.cost)
+    output.print_paragraph(steps.sentence)
     output.echo()
     output.print_sentence(found.sentence)
     output.echo()
     labels = [target.label for target in found.question.targets]
-    counts = ["params", "tokens", "flops", "tokens_per_param"]
+    paid = ["paid"] * ("unit" in steps.read())
+    counts = ["params", "tokens", "flops", *paid, "tokens_per_param"]
     rows = [
         [
             *(quantity_text(name, row[name]) for name in counts),

@@ -8,4 +8,5 @@ from chinchilla_jax.planning.design.diagnosis import diagnosis_of as diagnosis_o
 from chinchilla_jax.planning.design.from_nothing import NewDesign as NewDesign
 from chinchilla_jax.planning.design.from_nothing import new_design as new_design
 from chinchilla_jax.planning.design.result import NextRuns as NextRuns
+from chinchilla_jax.planning.design.steps import Steps as Steps
 from chinchilla_jax.planning.design.targets import Target as Target

@@ -20,6 +20,7 @@ from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.planning.design.candidates import Limits, read_limits
 from chinchilla_jax.planning.design.question import Question
+from chinchilla_jax.planning.design.steps import Steps, read_steps
 from chinchilla_jax.planning.design.targets import Reading, Target, read_targets
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.multipliers import Frontier, require_frontier
@@ -48,6 +49,7 @@ def ask(
     limits: Limits | Mapping[str, object] | None = None,
     against: Runs | TableLike | None = None,
     once: bool = False,
+    steps: Steps | Mapping[str, object] | None = None,
     level: float = 0.8,
     resamples: int = 1000,
     seed: int = 0,
@@ -72,14 +74,14 @@ def ask(
     central_tails(level)
     budget = usual_budget(read.name, training_flops(read.params, read.tokens)) if flops is None else flops
     targets = read_targets(target, asked_law, budget, against is not None)
-    given = read_limits(limits)
+    given, whole = read_limits(limits), read_steps(steps)
     boot = bootstrap(
         read, asked_law, resamples=resamples, seed=seed_number(seed), objective=objective, delta=delta,
         weights=weights, scheme=scheme, options=options, progress=progress,
     )  # fmt: skip
     reading = reading_of(boot, cost, variables, against)
     places = candidates(read) if callable(candidates) else candidates
-    return Question.of(boot, read, reading, targets, places, given, allowance, level, once)
+    return Question.of(boot, read, reading, targets, places, given, allowance, level, once, whole)
 
 
 def reading_of(

@@ -79,7 +79,7 @@ class Limits:
             if getattr(self, name) is not None:
                 positive_number(f"limits: {name}", getattr(self, name))
 
-    def allow(self, places: Places, off: Floats) -> NDArray[np.bool_]:
+    def allow(self, places: Places, off: Floats, paid: Floats) -> NDArray[np.bool_]:
         """Which places keep them; `off` is |ln| of their tokens per parameter over the optimum's."""
         kept = np.ones(len(places), bool)
         ratio = places.tokens / places.params
@@ -91,7 +91,7 @@ class Limits:
             if given is not None:
                 kept &= (values >= given[0] * (1 - 1e-9)) & (values <= given[1] * (1 + 1e-9))
         if self.largest is not None:
-            kept &= places.flops <= self.largest * (1 + 1e-9)
+            kept &= paid <= self.largest * (1 + 1e-9)
         if self.off_frontier is not None:
             kept &= ~(off > abs(math.log(self.off_frontier)) + 1e-9)
         return kept

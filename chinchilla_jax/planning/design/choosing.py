@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.planning.design.candidates import Limits
     from chinchilla_jax.planning.design.exchange import Exchange
+    from chinchilla_jax.planning.design.steps import Steps
     from chinchilla_jax.planning.design.targets import Target
     from chinchilla_jax.solvers import SolverOptions
 
@@ -60,6 +61,7 @@ def next_runs(
     against: Runs | TableLike | None = None,
     robust: bool = False,
     once: bool = False,
+    steps: Steps | Mapping[str, object] | None = None,
     level: float = 0.8,
     resamples: int = 1000,
     tables: int = 64,
@@ -91,6 +93,7 @@ def next_runs(
         against: another table, for the target multiplier; its law is taken as known.
         robust: choose by what is left if the law may bend, see information.py.
         once: whether each candidate can be chosen once only.
+        steps: in what steps runs come, see `Steps`; or its fields by name.
         level: mass of the intervals.
         resamples: of the bootstrap of the runs.
         tables: simulated tables for each choice, and
@@ -118,9 +121,9 @@ def next_runs(
     advance = started(progress, "next runs", fits_of(resamples, tables, refits))
     question = ask(
         data, law, target=target, flops=flops, allowance=allowance, candidates=candidates, limits=limits,
-        against=against, once=once, level=level, resamples=resamples, seed=seed, objective=objective,
-        delta=delta, weights=weights, scheme=scheme, cost=cost, variables=variables, options=options,
-        progress=advance,
+        against=against, once=once, steps=steps, level=level, resamples=resamples, seed=seed,
+        objective=objective, delta=delta, weights=weights, scheme=scheme, cost=cost, variables=variables,
+        options=options, progress=advance,
     )  # fmt: skip
     require_weights(question)
     return _answer(question, allowance, most, robust, tables, refits, seed, options, advance)
@@ -180,7 +183,7 @@ def _answer(
     decided = min(certain, key=certain.__getitem__) if certain else "linear"
     chosen = choices[decided]
     rows = [
-        (name, len(places), question.places.flops[list(places)].sum(), question.widths(places)[0],
+        (name, len(places), question.paid[list(places)].sum(), question.widths(places)[0],
          found[places].widths[0], found[places].errors[0], over(name, "now")[0])
         for name, places in choices.items()
     ]  # fmt: skip
@@ -224,6 +227,7 @@ def _run_table(question: Question, chosen: Sequence[int]) -> pd.DataFrame:
     places = question.places.take(np.array(order, np.intp))
     columns = {
         "params": places.params, "tokens": places.tokens, **places.variables, "flops": places.flops,
+        "paid": question.paid[order],
         "tokens_per_param": places.tokens / places.params,
         "width": [question.widths(order[: i + 1])[0] for i in range(len(order))],
         "without": [question.widths(order[:i] + order[i + 1 :])[0] for i in range(len(order))],
@@ -264,7 +268,7 @@ def _price_table(
     for places in exchange.prices(allowance, most):
         at = question.places.take(np.array(places, np.intp))
         rows.append(
-            (float(at.flops.sum()), len(places), question.widths(places, bend=robust)[0],
+            (float(question.paid[list(places)].sum()), len(places), question.widths(places, bend=robust)[0],
              exchange.criterion(places) - exchange.criterion(()), at.params.tolist(), at.tokens.tolist())
         )  # fmt: skip
     return pd.DataFrame(rows, columns=["flops", "runs", "linear", "weighted", "params", "tokens"])

@@ -27,6 +27,7 @@ from chinchilla_jax.laws.objectives import HuberScale
 from chinchilla_jax.planning.design.candidates import Limits, listed, place_members, suggested_grid
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View, bent, scores_of
+from chinchilla_jax.planning.design.steps import Steps
 from chinchilla_jax.planning.design.targets import Reading, Target
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _LAWS = 8  # of the bootstrap, beside the point fit
+_NO_STEPS = Steps()
 _LEAST_CLEAR = 0.5  # share of the laws that must have a target
 
 
@@ -87,6 +89,7 @@ class Question:
         allowance: float,
         level: float,
         once: bool = False,
+        steps: Steps = _NO_STEPS,
     ) -> Question:
         """Everything that follows from these.
 
@@ -96,21 +99,21 @@ class Question:
         cost = reading.sample.cost
         problem = read_problem("next_runs", runs, boot.point.model, boot.point.objective)
         if candidates is None:
-            asked = suggested_grid(boot, runs, cost, limits)
+            asked = steps.filled(suggested_grid(boot, runs, cost, limits), cost)
         else:
-            asked = listed(candidates, boot, runs, cost)
-        off = _off_frontier(reading, asked)
-        kept = limits.allow(asked, off)
+            asked = steps.whole(listed(candidates, boot, runs, cost), cost)
+        off, paid = _off_frontier(reading, asked), steps.paid(asked.flops)
+        kept = limits.allow(asked, off, paid)
         if not kept.any():
             raise UsageError(f"next_runs: none of {len(asked)} candidates keeps the limits; widen them")
-        affordable = kept & (asked.flops <= allowance * (1 + 1e-9))
+        affordable = kept & (paid <= allowance * (1 + 1e-9))
         if not affordable.any():
             raise UsageError(
                 f"allowance {flops_text(allowance, 6)} FLOP pays for no candidate; the cheapest costs "
-                f"{flops_text(asked.flops[kept].min())}: allow more, or give smaller candidates"
+                f"{flops_text(paid[kept].min())}: allow more, or give smaller candidates"
             )
         chosen = np.flatnonzero(affordable)
-        places, off = asked.take(chosen), off[chosen]
+        places, off, paid = asked.take(chosen), off[chosen], paid[chosen]
         for target in targets:
             target_values(reading, target, boot)  # refuses one that most laws lack
         theta = _laws_at_quantiles(boot, reading, targets[0])
@@ -120,10 +123,15 @@ class Question:
         shares = shares / shares.sum()
         return cls(
             boot=boot, runs=runs, problem=problem, reading=reading, targets=targets, places=places, off=off,
-            plain=Exchange(views=views, shares=shares, costs=places.flops, once=once),
-            bent=Exchange(views=bent_views, shares=shares, costs=places.flops, once=once),
+            plain=Exchange(views=views, shares=shares, costs=paid, once=once),
+            bent=Exchange(views=bent_views, shares=shares, costs=paid, once=once),
             noise=influences.noise, level=level,
         )  # fmt: skip
+
+    @property
+    def paid(self) -> Floats:
+        """What each candidate is paid for with (FLOP), (m,)."""
+        return self.plain.costs
 
     def widths(self, chosen: Sequence[int], *, bend: bool = False) -> Floats:
         """Linear widths of the intervals after these runs, geometric means over the laws; (T,)."""

@@ -27,10 +27,10 @@ class NextRuns(ShownInNotebooks):
 
     Attributes:
         table: one row per run to train, the one that brings most first: params, tokens, the law's further
-            variables, flops, tokens_per_param; width (of the first target, to first order, after this run and
-            those above it); without (the same after all the others); inside (whether in the convex hull of
-            the runs' ln N and ln D); off_frontier (factor between its tokens per parameter and the optimum's
-            at its compute).
+            variables, flops, paid (FLOP of the whole units that it takes, see `Steps`), tokens_per_param;
+            width (of the first target, to first order, after this run and those above it); without (the same
+            after all the others); inside (whether in the convex hull of the runs' ln N and ln D);
+            off_frontier (factor between its tokens per parameter and the optimum's at its compute).
         widths: one row per target: target, estimate, low, high, width (of the bootstrap), linear_before,
             linear_after, before (simulated, without new runs), after (with them), error (its
             Monte-Carlo error), low_after, high_after (expected), scale ("ln" or "plain", on which widths are
@@ -99,8 +99,8 @@ class NextRuns(ShownInNotebooks):
 
     @property
     def flops(self) -> float:
-        """What the runs cost together."""
-        return float(self.table["flops"].sum())
+        """What the runs cost together (FLOP)."""
+        return float(self.table["paid"].sum())
 
     @property
     def sentence(self) -> str:

@@ -29,16 +29,16 @@ _FACTOR = 2.0  # between the budgets of a ladder
 
 def rule_choices(question: Question, allowance: float, most: int) -> dict[str, tuple[int, ...]]:
     """What each rule would choose: positions of candidates; rules without a choice are left out."""
-    places, off = question.places, question.off
+    places, paid, off = question.places, question.paid, question.off
     if np.isnan(off).all():
         return {}
     share = allowance / most
     parts = allowance * (1 - 1 / _FACTOR) / (1 - _FACTOR**-most) * _FACTOR ** -np.arange(float(most))
     found = {
-        "largest": [_nearest(places.flops, off, allowance)],
-        "ladder": [_nearest(places.flops, off, part) for part in parts],
-        "replicates": [_nearest(places.flops, off, share)] * most,
-        "spread": _spread(places.flops, places.params, share, most),
+        "largest": [_nearest(paid, off, allowance)],
+        "ladder": [_nearest(paid, off, part) for part in parts],
+        "replicates": [_nearest(paid, off, share)] * most,
+        "spread": _spread(paid, places.params, share, most),
     }
     known = {name: tuple(place for place in chosen if place is not None) for name, chosen in found.items()}
     return {
