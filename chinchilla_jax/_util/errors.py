@@ -11,15 +11,35 @@ from collections.abc import Iterable
 
 
 class ChinchillaError(Exception):
-    """Base of every error this package raises on purpose; its text is one line."""
+    """Base of every error this package raises on purpose; its text is one line.
+
+    Example:
+        >>> issubclass(cj.DataError, cj.ChinchillaError)
+        True
+    """
 
 
 class DataError(ChinchillaError, ValueError):
-    """A table or an array that cannot be used as it is."""
+    """A table or an array that cannot be used as it is.
+
+    Example:
+        >>> cj.fit("rnus.csv")
+        Traceback (most recent call last):
+            ...
+        chinchilla_jax._util.errors.DataError: rnus.csv: no such file; check the path
+    """
 
 
 class UsageError(ChinchillaError, ValueError):
-    """An argument, a name or a combination of options that has no meaning here."""
+    """An argument, a name or a combination of options that has no meaning here.
+
+    Example:
+        >>> cj.fit(runs, objective="hubber")
+        Traceback (most recent call last):
+            ...
+        chinchilla_jax._util.errors.UsageError: unknown objective 'hubber'; did you mean 'huber'? allowed:
+        huber, huber_scale, squared, asymmetric, raw_huber, raw_squared
+    """
 
 
 class NoEstimateError(ChinchillaError):
@@ -31,11 +51,21 @@ class NoOptimumError(NoEstimateError):
 
 
 class DataWarning(UserWarning):
-    """The table is used, but may not mean what its owner believes; the text is one line."""
+    """The table is used, but may not mean what its owner believes; the text is one line.
+
+    Example:
+        >>> issubclass(cj.DataWarning, UserWarning)
+        True
+    """
 
 
 class EngineWarning(RuntimeWarning):
-    """The fast engine, or code kept by earlier runs, cannot be used; the same is computed more slowly."""
+    """The fast engine, or code kept by earlier runs, cannot be used; the same is computed more slowly.
+
+    Example:
+        >>> issubclass(cj.EngineWarning, RuntimeWarning)
+        True
+    """
 
 
 _LONGEST_NAME = 200

@@ -108,6 +108,18 @@ def bootstrap(
     Raises:
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, a pair that has none, or a point fit of something else.
+
+    Example:
+        >>> boot = cj.bootstrap("chinchilla", resamples=200)
+        >>> boot.counts()["CONVERGED"]
+        200
+        >>> boot.interval(level=0.8)[["estimate", "low", "high"]].round(2)
+               estimate      low     high
+        E          1.82     1.78     1.85
+        A        477.83   333.55   651.98
+        B       2143.42  1443.27  3852.80
+        alpha      0.35     0.33     0.37
+        beta       0.37     0.35     0.40
     """
     runs = as_runs(data, "bootstrap", read_law(law).columns, reading)
     require_type("options", options, (SolverOptions, type(None)), "give SolverOptions(...)")

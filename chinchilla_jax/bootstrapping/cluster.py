@@ -36,6 +36,10 @@ class Cluster(Scheme):
     Raises:
         UsageError: a gap or concentration that is not positive, runs without such a column, or labels of
             another length.
+
+    Example:
+        >>> cj.bootstrap(runs, resamples=20, scheme=cj.Cluster(by="flops")).scheme.text
+        'cluster by flops'
     """
 
     name: ClassVar[str] = "cluster"

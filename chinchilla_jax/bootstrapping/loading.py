@@ -53,6 +53,11 @@ def load(
     Raises:
         DataError: the file cannot be read, is another kind of file, is damaged, or is of a later version.
         UsageError: a law or an objective of your own is missing, or is another.
+
+    Example:
+        >>> path = boot.save("boot.cj")
+        >>> cj.load(path).interval().equals(boot.interval())
+        True
     """
     plain, arrays = read_saved(path)
     try:

@@ -72,6 +72,16 @@ class BootstrapResult(ShownInNotebooks):
         members: group of each run where whole groups were resampled, (n,); None elsewhere.
         costs: what training costs by the runs of each resample; None where they have no FLOP of their own.
         seed: what the resamples were drawn by, with `resample_ids`; None where `bootstrap` did not draw them.
+
+    Example:
+        >>> boot
+        <BootstrapResult of 200 resamples: 200 CONVERGED; point chinchilla E=1.817 A=477.8 B=2143 alpha=0.3473
+        beta=0.3672>
+        >>> boot.interval().loc["alpha", ["low", "high"]].round(2).to_dict()
+        {'low': 0.33, 'high': 0.37}
+        >>> boot.tokens_per_param(1e24)[["flops", "estimate", "low", "high"]].round(1)
+                  flops  estimate  low  high
+        0  1.000000e+24      17.6  9.4  28.1
     """
 
     solution: Solution

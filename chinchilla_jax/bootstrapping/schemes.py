@@ -53,7 +53,12 @@ _LEAST_DRAWS = 25  # of `MOutOfN`: five for each parameter of the five-parameter
 
 @dataclasses.dataclass(frozen=True)
 class Pairs(Scheme):
-    """Runs drawn with replacement, loss and counts together."""
+    """Runs drawn with replacement, loss and counts together.
+
+    Example:
+        >>> cj.bootstrap(runs, resamples=20, scheme=cj.Pairs()).scheme.name
+        'pairs'
+    """
 
     name: ClassVar[str] = "pairs"
     has_jackknife: ClassVar[bool] = True
@@ -85,6 +90,11 @@ class Bayesian(Scheme):
 
     Attributes:
         concentration: c, positive; None for `weights.concentration` of n runs and p parameters.
+
+    Example:
+        >>> boot = cj.bootstrap(runs, resamples=20, scheme="bayesian")
+        >>> float(round(boot.weights(0).sum(), 6))
+        240.0
     """
 
     name: ClassVar[str] = "bayesian"
@@ -119,6 +129,11 @@ class MOutOfN(Scheme):
         m: draws per resample, 6 or more; None for n^(3/4), rounded up, but at least 25 (or n). Laws of fewer
             runs are spread too widely for the factor: on 240 runs, 80% intervals of 39 cover 83 to 85%, of
             62 they cover 81 to 84%.
+
+    Example:
+        >>> boot = cj.bootstrap(runs, resamples=20, scheme=cj.MOutOfN(m=60))
+        >>> float(boot.weights(0).sum())
+        60.0
     """
 
     name: ClassVar[str] = "m_out_of_n"
@@ -154,7 +169,13 @@ class MOutOfN(Scheme):
 
 @dataclasses.dataclass(frozen=True)
 class Jackknife(Scheme):
-    """Every run left out once: n fits, whatever number of resamples is asked for."""
+    """Every run left out once: n fits, whatever number of resamples is asked for.
+
+    Example:
+        >>> boot = cj.bootstrap(runs, scheme="jackknife")
+        >>> len(boot.steps) == len(runs)
+        True
+    """
 
     name: ClassVar[str] = "jackknife"
     quantiles: ClassVar[bool] = False
@@ -179,6 +200,11 @@ class DeleteD(Scheme):
 
     Attributes:
         d: how many; None for a fifth of the runs, rounded up.
+
+    Example:
+        >>> boot = cj.bootstrap(runs, resamples=20, scheme=cj.DeleteD(d=100))
+        >>> float(boot.weights(0).sum())
+        140.0
     """
 
     name: ClassVar[str] = "delete_d"

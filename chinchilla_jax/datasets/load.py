@@ -144,6 +144,15 @@ def load_runs(
 
     Warns:
         DataWarning: single losses are too high for nats, or runs that did not finish were left out.
+
+    Example:
+        >>> cj.load_runs("llama3")
+        <Runs 'llama3' (as_plotted): 133 runs, params 5.87e+07 to 1.68e+10, tokens 1.48e+09 to 1.03e+12, flops
+        6e+18 to 1e+22, loss 0.694 to 0.932>
+        >>> table = {"Model Size": runs.params, "D": runs.tokens, "val/loss": runs.loss}
+        >>> own = cj.load_runs(table, drop_highest_loss=5)
+        >>> len(own), own.source.columns["loss"]
+        (235, 'val/loss')
     """
     if isinstance(source, Runs):
         raise UsageError("load_runs was given Runs, which are read already; give them to fit or bootstrap")

@@ -72,6 +72,11 @@ class Runs(ShownInNotebooks):
     Raises:
         DataError: an array is not one-dimensional, not numeric, or the lengths differ.
         UsageError: the loss is not given, or only one of params, tokens and flops.
+
+    Example:
+        >>> cj.Runs(params=[1e8, 1e9], tokens=[2e9, 2e10], loss=[3.1, 2.6])
+        <Runs '' (as_given): 2 runs, params 1e+08 to 1e+09, tokens 2e+09 to 2e+10, flops 1.2e+18 to 1.2e+20,
+        loss 2.6 to 3.1>
     """
 
     params: NDArray[np.float64] = None  # type: ignore[assignment]

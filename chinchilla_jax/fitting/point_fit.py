@@ -99,6 +99,14 @@ def fit(
     Raises:
         DataError: the table cannot be read.
         UsageError: an argument that has no meaning, or a pair of arguments that has none.
+
+    Example:
+        >>> cj.fit("chinchilla")
+        <FitResult chinchilla E=1.817 A=477.8 B=2143 alpha=0.3473 beta=0.3672: CONVERGED, huber 0.001018, 240
+        runs>
+        >>> table = {"params": runs.params, "tokens": runs.tokens, "val loss": runs.loss}
+        >>> cj.fit(table, objective="huber", delta=1e-3, columns={"loss": "val loss"}).status.name
+        'CONVERGED'
     """
     runs = as_runs(data, "fit", read_law(law).columns, reading)
     found = alone(

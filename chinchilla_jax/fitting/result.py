@@ -97,6 +97,15 @@ class FitResult(ShownInNotebooks):
             a study.
         cost: what training costs by the runs' own FLOP (`Runs.cost`).
         runs: what was fitted, the very `Runs` and no copy; None of the fits of a study, which has the tables.
+
+    Example:
+        >>> fit
+        <FitResult chinchilla E=1.817 A=477.8 B=2143 alpha=0.3473 beta=0.3672: CONVERGED, huber 0.001018, 240
+        runs>
+        >>> round(fit.parameters["alpha"], 3)
+        0.347
+        >>> fit.status.sentence
+        'The fit is certified as an optimum: its certificate is within tolerance.'
     """
 
     law: Any

@@ -89,6 +89,10 @@ class HuberScale:
 
     Args:
         delta: half-width of the quadratic zone, in units of sigma. Positive.
+
+    Example:
+        >>> round(cj.fit(runs, objective=cj.HuberScale(delta=1e-3), starts=16).parameters["alpha"], 2)
+        0.35
     """
 
     delta: float = 1e-3

@@ -101,6 +101,12 @@ def objective_from_function(rho: Rho, *, scale: Delta = AUTO, name: str | None =
     Raises:
         UsageError: a scale that has no meaning, or a function that JAX cannot trace, that is not lowest at 0,
             or whose second derivative is not finite or nowhere positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> cauchy = cj.objective_from_function(lambda z: jnp.log1p(z**2 / 2), scale=0.005, name="cauchy")
+        >>> cauchy
+        <objective cauchy, scale 0.005>
     """
     if not callable(rho):
         raise UsageError(f"objective_from_function: rho is {short(rho)}; give a function rho(z)")

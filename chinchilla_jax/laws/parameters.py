@@ -86,6 +86,10 @@ def positive(guess: float, *, low: float | None = None, high: float | None = Non
 
     Raises:
         UsageError: a number is not positive and finite, or the guess is not within the range.
+
+    Example:
+        >>> cj.positive(1.7)
+        Parameter(kind='positive', guess=1.7, low=0.16999999999999998, high=17.0)
     """
     value = finite_number("positive: guess", guess)
     if value <= 0:
@@ -98,6 +102,10 @@ def non_negative(guess: float, *, low: float | None = None, high: float | None =
 
     Raises:
         UsageError: a number is negative or not finite, or the guess is not within the range.
+
+    Example:
+        >>> cj.non_negative(1.7)
+        Parameter(kind='non_negative', guess=1.7, low=0.0, high=3.4)
     """
     value = finite_number("non_negative: guess", guess)
     return _made("non_negative", value, low, high, 0.0, 2.0 * value if value > 0 else 1.0)
@@ -108,6 +116,10 @@ def real(guess: float, *, low: float | None = None, high: float | None = None) -
 
     Raises:
         UsageError: a number is not finite, or the guess is not within the range.
+
+    Example:
+        >>> cj.real(0.3)
+        Parameter(kind='real', guess=0.3, low=-0.7, high=1.3)
     """
     value = finite_number("real: guess", guess)
     around = max(abs(value), 1.0)
@@ -119,6 +131,10 @@ def between(low: float, high: float, guess: float | None = None) -> Parameter:
 
     Raises:
         UsageError: a number is not finite, low is not below high, or the guess is not between them.
+
+    Example:
+        >>> cj.between(0, 1)
+        Parameter(kind='between', guess=0.5, low=0.0, high=1.0)
     """
     ends = finite_number("between: low", low), finite_number("between: high", high)
     middle = 0.5 * sum(ends) if guess is None else finite_number("between: guess", guess)

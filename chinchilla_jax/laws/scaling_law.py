@@ -67,6 +67,13 @@ class ScalingLaw:
 
     Raises:
         UsageError: a field is not numeric, A or B is negative, or the shapes do not broadcast.
+
+    Example:
+        >>> law = cj.ScalingLaw(E=1.82, A=478.0, B=2143.0, alpha=0.347, beta=0.367)
+        >>> round(float(law.loss(1e9, 2e10)), 3)
+        2.535
+        >>> round(float(law.tokens_per_param(1e21)), 1)
+        21.2
     """
 
     E: Values

@@ -136,6 +136,12 @@ class Huber(_Huber):
     Args:
         delta: half-width of the quadratic zone, in units of log loss. Positive, or "auto".
         automatic: whether the data decided delta; set by `fit` and `bootstrap`.
+
+    Example:
+        >>> cj.fit(runs, objective=cj.Huber(delta=1e-3)).objective
+        Huber(delta=0.001)
+        >>> cj.fit(runs, objective="huber", delta=1e-3).objective  # the same
+        Huber(delta=0.001)
     """
 
     name: ClassVar[str] = "huber"

@@ -94,14 +94,26 @@ def _derived(runs: Runs) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Multiplicative(_OfParams, Factor):
-    """N~ = c N: every count wrong by one factor (see `Factor`)."""
+    """N~ = c N: every count wrong by one factor (see `Factor`).
+
+    Example:
+        >>> changed = cj.Multiplicative(0.9).apply(runs)
+        >>> float(round((changed.params / runs.params).max(), 3))
+        0.9
+    """
 
     family: ClassVar[str] = "multiplicative"
 
 
 @dataclasses.dataclass(frozen=True)
 class Additive(_OfParams, Amount):
-    """N~ = N + c: every count wrong by one amount, as when an embedding is forgotten (see `Amount`)."""
+    """N~ = N + c: every count wrong by one amount, as when an embedding is forgotten (see `Amount`).
+
+    Example:
+        >>> changed = cj.Additive(1e8).apply(runs)
+        >>> float(round((changed.params - runs.params).max() / 1e8, 3))
+        1.0
+    """
 
     family: ClassVar[str] = "additive"
 
@@ -118,6 +130,11 @@ class SystematicBias(_OfParams):
 
     Raises:
         UsageError: `s` is not a finite number above 0, or `coupled` not a bool.
+
+    Example:
+        >>> biased = cj.SystematicBias(0.9).apply(runs)
+        >>> bool(biased.params.max() < runs.params.max())
+        True
     """
 
     family: ClassVar[str] = "systematic_bias"
@@ -135,6 +152,12 @@ class SystematicBias(_OfParams):
 
 @dataclasses.dataclass(frozen=True)
 class LogNormalNoise(_OfParams, Noise):
-    """N~ = N exp(delta), delta ~ Normal(0, sigma^2) for each run (see `Noise`); coupled, on the same draw."""
+    """N~ = N exp(delta), delta ~ Normal(0, sigma^2) for each run (see `Noise`); coupled, on the same draw.
+
+    Example:
+        >>> changed = cj.LogNormalNoise(0.1).apply(runs, seed=0)
+        >>> float(round(np.log(changed.params / runs.params).std(), 2))
+        0.1
+    """
 
     family: ClassVar[str] = "log_normal_noise"

@@ -169,6 +169,11 @@ def backtest(
         DataError: the table cannot be read.
         NoEstimateError: no window has a certified fit.
         UsageError: no limit leaves enough runs below it and any above, or an argument is invalid.
+
+    Example:
+        >>> found = cj.backtest(runs, windows=3, resamples=20)
+        >>> found.table["window"].nunique()
+        3
     """
     import pandas as pd
 

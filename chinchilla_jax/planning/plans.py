@@ -191,6 +191,13 @@ def plan(
         UsageError: not exactly one target, a number that is not positive, a loss that the point fit cannot
             reach, or a variable that the laws do not have or miss.
         NoOptimumError: the point fit has its optimum at an edge.
+
+    Example:
+        >>> cj.plan(boot, 1e24)
+        <Plan for flops 1e24: params 97.18B (76.99B to 133.1B), tokens 1.715T (1.252T to 2.165T), tokens per
+        param 17.65 (9.404 to 28.12), loss 1.959 (1.942 to 1.977); 80% intervals>
+        >>> cj.plan(boot, [1e21, 1e22]).table.query("quantity == 'params'").shape
+        (2, 6)
     """
     name, values, several = _one_target({"flops": flops, "params": params, "tokens": tokens, "loss": loss})
     ratio = positive_number("ratio", ratio, remedy="give tokens per parameter such as 20")

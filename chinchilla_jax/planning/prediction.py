@@ -161,6 +161,12 @@ def predict(
         NoEstimateError: the point fit is not certified.
         UsageError: the calibration is of another level or given for an ensemble, the scheme of the bootstrap
             has no quantiles, no resample is certified, or an argument is invalid.
+
+    Example:
+        >>> found = cj.predict(boot, {"params": [7e9], "tokens": [1.4e11]})
+        >>> found.table[["loss", "mean_low", "mean_high"]].round(2)
+           loss  mean_low  mean_high
+        0  2.17      2.17       2.18
     """
     import pandas as pd
 

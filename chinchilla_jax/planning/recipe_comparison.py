@@ -240,6 +240,12 @@ def compare(
         NoEstimateError: a recipe has no certified fit.
         UsageError: a table has too few runs, two are the same, their compute does not overlap, there is no
             such baseline, or another argument is invalid.
+
+    Example:
+        >>> better = dataclasses.replace(runs, loss=runs.loss * 0.98, name="better")
+        >>> cj.compare(runs, better, flops=1e22, resamples=50)
+        <Comparison: better at 1e22 FLOP: better than chinchilla, chinchilla needs 2.15 times the compute (80%
+        interval 1.94 to 2.38)>
     """
     central_tails(level)
     count, seed = resample_count("resamples", resamples), seed_number(seed)

@@ -61,6 +61,11 @@ def write_report(
         DataError: the table cannot be read, or a table of the study is torn.
         UsageError: no path is given for a page that is not a study's, or the bootstrap carries no runs.
         OSError: the file cannot be written.
+
+    Example:
+        >>> path = cj.write_report(cj.open_study("study"))
+        >>> path.name
+        'report.html'
     """
     if not isinstance(source, Study):
         return _write_table_page(source, path, flops, level)

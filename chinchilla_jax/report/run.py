@@ -53,6 +53,11 @@ def run_study(
         DataError: the data cannot be read or used.
         ChinchillaError: the directory cannot be written, or the page not be made; everything written so far
             is kept.
+
+    Example:
+        >>> spec = cj.StudySpec(resamples=20, flops=(1e20, 1e22))
+        >>> cj.run_study(spec, "study", figures=False)  # finished already: it is opened
+        <Study 'study': 1 conditions, 20 fits>
     """
     choice = ExecutorChoice(executor, scheduler, workers)
     with resolve(progress) as reporter:

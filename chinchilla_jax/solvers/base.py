@@ -56,6 +56,10 @@ class SolverOptions:
         engine: what takes the steps of "newton" for the five-parameter law: "lanes" (compiled by LLVM, for
             CPUs), "xla" (any device), or "auto" for the first on CPUs where LLVM accepts it and the second
             elsewhere. Every other law and solver runs through XLA.
+
+    Example:
+        >>> cj.fit(runs, starts=16, options=cj.SolverOptions(max_steps=3)).status.name
+        'MAX_STEPS'
     """
 
     tolerance: float = 1e-12

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 class Status(enum.IntEnum):
-    """Outcome of one lane (one fit). Nothing else leaves a solver, and no NaN without one of these."""
+    """Outcome of one lane (one fit). Nothing else leaves a solver, and no NaN without one of these.
+
+    Example:
+        >>> cj.Status.BOUNDARY.sentence
+        'The fit is certified as an optimum at the bound E = 0: the best law for these runs has no irreducible
+        loss; runs with more compute, where the loss levels off, would show one.'
+        >>> [status.name for status in cj.Status]
+        ['CONVERGED', 'MAX_STEPS', 'UNIDENTIFIED', 'INVALID', 'BOUNDARY']
+    """
 
     CONVERGED = 0
     MAX_STEPS = 1

@@ -41,6 +41,10 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
     Raises:
         UsageError: a condition for a bootstrap, none for a study, or one that the study does not have.
         ImportError: xarray is not installed; it comes with arviz.
+
+    Example:
+        >>> cj.to_arviz(boot).sizes["draw"]
+        200
     """
     try:
         import xarray

@@ -50,6 +50,13 @@ class Study(ShownInNotebooks):
             status_counts, timing (s), notes, ...
         law: the user's own that was fitted, if it is known here.
         reused: whether `run_study` found it finished and computed nothing.
+
+    Example:
+        >>> study = cj.open_study("study")
+        >>> study.conditions["condition"].tolist()
+        ['identity']
+        >>> study.fits().shape
+        (20, 11)
     """
 
     def __init__(
@@ -311,6 +318,10 @@ def open_study(path: str | os.PathLike[str], *, law: OwnLaw | None = None) -> St
     Raises:
         UsageError: not the directory of a study, or one that is not finished, or a study of another law.
         DataError: a file of the study is missing or torn.
+
+    Example:
+        >>> cj.open_study("study")
+        <Study 'study': 1 conditions, 20 fits>
     """
     directory = open_directory(path)
     record = read_existing(directory)

@@ -114,6 +114,11 @@ def next_runs(
         UsageError: an argument has no meaning, the law has no such target, or the allowance pays for no
             candidate.
         NoEstimateError: the fit is not certified, or most of the laws lack the target.
+
+    Example:
+        >>> asked = cj.next_runs(runs, flops=1e22, allowance=1e21, resamples=50, tables=4, refits=50)
+        >>> len(asked.table)
+        3
     """
     allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e20")
     most = whole_number("runs", runs, low=1, high=_MOST_RUNS)

@@ -19,6 +19,11 @@ def paper_study(resamples: int = 4000, seed: int = 0) -> StudySpec:
     Args:
         resamples: bootstrap fits per condition; 4,000 in the paper.
         seed: of the resamples and of the noise.
+
+    Example:
+        >>> spec = cj.paper_study(resamples=1000)
+        >>> spec.resamples
+        1000
     """
     shifts = np.logspace(6.6, 7.6, 5)
     return StudySpec(

@@ -123,6 +123,11 @@ class StudySpec:
     Raises:
         UsageError: a field cannot be used, or the study is larger than `_util.limits` allows; one line with
             the field, what was found and what is allowed.
+
+    Example:
+        >>> spec = cj.StudySpec(data="chinchilla", resamples=100, flops=(1e21, 1e24))
+        >>> spec.data, spec.resamples
+        ('chinchilla', 100)
     """
 
     data: str = "chinchilla"
