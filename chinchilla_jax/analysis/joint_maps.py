@@ -84,14 +84,24 @@ def joint_map(study: StudyFits, *, flops: float = GOPHER_FLOPS, level: float = 0
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def pairs_of_families(study: Any) -> list[tuple[str, str]]:
-    """The pairs of families of a study's products, in its order; none where it has no fits to show them."""
+def pairs_of_families(study: Any, least: int = 1) -> list[tuple[str, str]]:
+    """The pairs of families of a study's products, in its order; none where it has no fits to show them.
+
+    Args:
+        study: whose products they are.
+        least: so many sizes of either family must occur: fewer than three make no map.
+    """
     if not hasattr(study, "fits"):
         return []
     conditions: pd.DataFrame = study.conditions
     made = conditions.loc[conditions["family"] == Composition.family, "condition"]
-    pairs = [pair.parts for condition in made if (pair := _pair(str(condition))) is not None]
-    return list(dict.fromkeys((first.family, second.family) for first, second in pairs))
+    sizes: dict[tuple[str, str], tuple[set[float], set[float]]] = {}
+    for pair in filter(None, (_pair(str(condition)) for condition in made)):
+        first, second = pair.parts
+        of = sizes.setdefault((first.family, second.family), (set(), set()))
+        of[0].add(first.value)
+        of[1].add(second.value)
+    return [families for families, of in sizes.items() if min(map(len, of)) >= least]
 
 
 def _pair(condition: str) -> Composition | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import number_text
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
 from chinchilla_jax.plots.styles import BLACK, VERMILLION, styled
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 RATIO, SLOPE = "tokens per parameter", "slope"
-_CENTRE = 20.0  # tokens per parameter
 _FEWEST = 0.5  # share of certified resamples that a cell needs to be coloured
 _WIDEST, _STEEPEST = math.log(8.0), 0.5  # ends of the colour scales
 _UNKNOWN = "#BFBFBF"
@@ -59,7 +59,8 @@ class _Grid:
 def joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLike = None) -> Figure:
     """Draw the rows of one pair of families of `analysis.joint_maps.joint_map`.
 
-    Tokens per parameter are coloured around 20 and slopes around 0. Hatched: the whole interval of tokens per
+    Tokens per parameter are coloured around 20, or around those of no perturbation where no cell is near 20,
+    and slopes around 0. Hatched: the whole interval of tokens per
     parameter lies outside 10 to 40; outlined: all of it lies within; in the map of the slopes, hatched: its
     interval excludes zero. A circle marks the sizes that change nothing, dashed lines the documented miscount
     of 15.2%.
@@ -88,7 +89,7 @@ def joint_map(table: pd.DataFrame, *, runs: Runs | None = None, ax: AxesLike = N
         axes.set_xlabel(f"{grid.x.words}: {grid.x.label}")
         axes.set_ylabel(f"{grid.y.words}: {grid.y.label}")
         axes.grid(visible=False)
-    _legend(where, grid, f"{100 * float(table['level'].iloc[0]):.4g}% interval", runs is not None)
+    _legend(where, grid, f"{100 * float(table['level'].iloc[0]):.4g}% interval")
     return where.figure
 
 
@@ -124,29 +125,50 @@ def _edges(sweep: SweepAxis, sizes: Floats) -> Floats:
     return edges if sweep.scale == "linear" else np.exp(edges)
 
 
+def _centre(grid: _Grid) -> float:
+    """What the colours are centred on: the rule of thumb, or what no perturbation gives where it is far off.
+
+    Far is when no cell comes within a factor of two of the rule.
+    """
+    values = grid.cells["median"]
+    known = values[np.isfinite(values) & (values > 0)]
+    if not known.size or (known.min() <= 2 * RULE_OF_THUMB and known.max() >= RULE_OF_THUMB / 2):
+        return RULE_OF_THUMB
+    at = [
+        int(np.searchsorted(edges, float(sweep.shown(sweep.neutral))) - 1)
+        for sweep, edges in ((grid.y, grid.y_edges), (grid.x, grid.x_edges))
+    ]
+    inside = all(0 <= place < size for place, size in zip(at, values.shape, strict=True))
+    neutral = float(values[at[0], at[1]]) if inside else math.nan
+    return neutral if 0 < neutral < math.inf else float(np.exp(np.median(np.log(known))))
+
+
 def _draw_ratio(axes: Axes, grid: _Grid, flops: float) -> None:
     from matplotlib.colors import LogNorm
 
-    values = grid.cells["median"]
+    values, centre = grid.cells["median"], _centre(grid)
     # Zero and infinity, from laws without an interior optimum, lie beyond the ends of the scale.
     shown = np.clip(values, 1e-300, 1e300)
-    finite = np.abs(np.log(shown[np.isfinite(values) & (values > 0)] / _CENTRE))
+    finite = np.abs(np.log(shown[np.isfinite(values) & (values > 0)] / centre))
     reach = math.exp(min(max(float(finite.max(initial=0.0)), math.log(2.0)), _WIDEST))
     colours = axes.pcolormesh(
         grid.x_edges,
         grid.y_edges,
         np.ma.masked_invalid(shown),
-        norm=LogNorm(_CENTRE / reach, _CENTRE * reach),
+        norm=LogNorm(centre / reach, centre * reach),
         cmap="PuOr_r",
         rasterized=True,
     )
-    ticks = [tick for tick in (2.5, 5, 10, 20, 40, 80, 160) if 1 / reach <= tick / _CENTRE <= reach]
     bar = axes.figure.colorbar(colours, ax=axes, extend="both", pad=0.02)
-    bar.set_ticks(ticks, labels=[number_text(tick) for tick in ticks])
+    ticks = [centre * factor for factor in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if 1 / reach <= factor <= reach]
+    bar.set_ticks(ticks, labels=[number_text(tick, 2) for tick in ticks])
     bar.minorticks_off()
-    axes.set_title(f"tokens per parameter at {number_text(flops)} FLOP")
+    all_outside = bool(grid.where("outside").all())
+    note = ", every interval outside 10 to 40" if all_outside else ""
+    axes.set_title(f"tokens per parameter at {number_text(flops)} FLOP{note}")
     _settle(axes, grid)
-    _hatch(axes, grid, grid.where("outside"))
+    if not all_outside:
+        _hatch(axes, grid, grid.where("outside"))
     _outline(axes, grid, grid.where("within"))
 
 
@@ -209,42 +231,44 @@ def _outline(axes: Axes, grid: _Grid, cells: NDArray[np.bool_]) -> None:
 
 def _marks(axes: Axes, grid: _Grid, runs: Runs | None) -> None:
     at = [float(sweep.shown(sweep.neutral)) for sweep in (grid.x, grid.y)]
-    axes.plot(*at, "o", markersize=7, markerfacecolor="white", markeredgecolor=BLACK, clip_on=False, zorder=4)
+    if all(
+        edges[0] <= place <= edges[-1] for place, edges in zip(at, (grid.x_edges, grid.y_edges), strict=True)
+    ):
+        axes.plot(
+            *at, "o", markersize=7, markerfacecolor="white", markeredgecolor=BLACK, clip_on=False, zorder=4,
+            label="no perturbation",
+        )  # fmt: skip
     if runs is None:
         return
+    label = f"documented miscount, {DOCUMENTED_MISCOUNT:.1%}"
     for sweep, draw, edges in ((grid.x, axes.axvline, grid.x_edges), (grid.y, axes.axhline, grid.y_edges)):
         for size in documented_sizes(runs, sweep.family) or ():
             if size == sweep.neutral:
                 continue
             place = float(sweep.shown(size))
             if edges[0] <= place <= edges[-1]:
-                draw(place, color=VERMILLION, linestyle=(0, (4, 2)), linewidth=1.1, zorder=3)
+                draw(place, color=VERMILLION, linestyle=(0, (4, 2)), linewidth=1.1, zorder=3, label=label)
+                label = ""
 
 
-def _legend(where: Panels, grid: _Grid, interval: str, documented: bool) -> None:
+def _legend(where: Panels, grid: _Grid, interval: str) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    circle: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": BLACK}
-    handles: list[Any] = [
-        Line2D([], [], color=BLACK, linewidth=1.6, label=f"outlined: {interval} within 10 to 40"),
-        Patch(
-            facecolor="none",
-            hatch="////",
-            label=f"hatched: {interval} outside 10 to 40 (left), without zero (right)",
-        ),
-        Line2D([], [], linestyle="none", markersize=7, **circle, label="no perturbation"),
-    ]
-    if documented:
+    handles: list[Any] = []
+    if grid.where("within").any():
         handles.append(
-            Line2D(
-                [],
-                [],
-                color=VERMILLION,
-                linestyle=(0, (4, 2)),
-                label=f"documented miscount, {DOCUMENTED_MISCOUNT:.1%}",
-            )
+            Line2D([], [], color=BLACK, linewidth=1.6, label=f"outlined: {interval} within 10 to 40")
         )
+    outside, sloped = grid.where("outside"), grid.where("sloped")
+    hatched = [
+        *(["outside 10 to 40 (left)"] if outside.any() and not outside.all() else []),
+        *(["without zero (right)"] if sloped.any() else []),
+    ]
+    if hatched:
+        text = f"hatched: {interval} {', '.join(hatched)}"
+        handles.append(Patch(facecolor="none", hatch="////", label=text))
+    handles += where.axes[RATIO].get_legend_handles_labels()[0]
     if grid.where("unknown").any():
         handles.append(Patch(facecolor=_UNKNOWN, label="fewer than half of the fits certified"))
     first = where.axes[RATIO]

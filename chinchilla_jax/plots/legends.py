@@ -50,3 +50,8 @@ def shade_runs(axes: Axes, low: float, high: float, label: str = RANGE_LABEL) ->
         label: its entry in the legend.
     """
     axes.axvspan(low, high, color=RUNS_SHADE, linewidth=0, zorder=0, label=label)
+
+
+def shaded(axes: Axes) -> list[Any]:
+    """The entry of the legend for the range of the runs, where it is shaded."""
+    return [each for each in axes.patches if each.get_label() == RANGE_LABEL]

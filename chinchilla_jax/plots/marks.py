@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, number_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB
+from chinchilla_jax.plots.legends import shade_runs
 from chinchilla_jax.plots.styles import BLACK, GREY, VERMILLION
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -24,9 +25,18 @@ _CROSS: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def finish_ratio_axes(axes: Axes, flops: ArrayLike) -> None:
-    """Limits, reference lines, ticks and labels of tokens per parameter against compute (FLOP)."""
-    axes.set_xlim(float(np.min(flops)), float(np.max(flops)))
+def finish_ratio_axes(axes: Axes, flops: ArrayLike, runs: tuple[float, float] | None = None) -> None:
+    """Limits, reference lines, ticks and labels of tokens per parameter against compute (FLOP).
+
+    Args:
+        axes: the Axes, after drawing.
+        flops: budgets of the curves.
+        runs: compute of the smallest and the largest run, whose range is shaded.
+    """
+    low, high = float(np.min(flops)), float(np.max(flops))
+    axes.set_xlim(low, high)
+    if runs is not None and runs[0] < high and runs[1] > low:
+        shade_runs(axes, max(runs[0], low), min(runs[1], high))
     _mark_rule_of_thumb(axes)
     _mark_budget(axes)
     readable_axis(axes, "x")

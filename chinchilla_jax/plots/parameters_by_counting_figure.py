@@ -139,7 +139,13 @@ def _legend_handles(table: pd.DataFrame, published: pd.DataFrame | None) -> list
     from matplotlib.lines import Line2D
 
     label = f"estimate,\n{interval_name(table)}"
-    handles = [Line2D([], [], color=GREY, marker="o", linewidth=2.0, label=label)]
+    known = table[np.isfinite(table["estimate"])]
+    looks = counting_looks([str(name) for name in dict.fromkeys(table["counting"])])
+    # In the look of the first counting that is drawn.
+    first = [looks[str(name)] for name in known["counting"][:1]]
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linewidth=2.0, label=label) for look in first
+    ]
     if published is not None:
         for source, (dashes, colour) in zip(
             published["source"].drop_duplicates(), _PUBLISHED_STYLES, strict=False

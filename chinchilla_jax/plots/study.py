@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.laws import Law
 
+_LEAST_SIZES = 3  # of either family in a joint map
+
 
 def study_figures(
     study: StudyTables, *, method: str = "percentile", level: float | None = None
@@ -56,8 +58,8 @@ def study_figures(
     two families joint_<first>_<second>. Left out are: relative_error (about the models of Table A9, or of a
     table with several countings) where no count comes from a formula or another column; the by-counting
     figures without an unperturbed condition; perturbations without families; prescriptions of a law that
-    makes none; families that have no axis in
-    `sweeps.SWEEPS`.
+    makes none; families that have no axis in `sweeps.SWEEPS`; products with fewer than three sizes of either
+    family, which make no map.
 
     Args:
         study: see `StudyTables`.
@@ -100,7 +102,7 @@ def figure_makers(
         if optimum:
             makers[f"tokens_per_param_{family}"] = functools.partial(_tokens_per_param, study, family, chosen)
     maps = functools.cache(lambda: _joint_maps(study, level))
-    for pair in pairs_of_families(study) if optimum else ():
+    for pair in pairs_of_families(study, _LEAST_SIZES) if optimum else ():
         makers["_".join(("joint", *pair))] = functools.partial(_joint, study, maps, pair)
     return makers
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.labels import COUNTING_NAMES, interval_text
 from chinchilla_jax.perturbations import Composition, Identity
+from chinchilla_jax.plots.grids import BEYOND
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +115,24 @@ def complete(conditions: pd.DataFrame, rows: pd.DataFrame, key: str, columns: Se
     grid = conditions.merge(rows[[key]].drop_duplicates(), how="cross")
     table = grid.merge(rows[["condition", key, *columns]], how="left", on=["condition", key])
     return table.assign(level=rows["level"].iloc[0], method=rows["method"].iloc[0])
+
+
+def shown_budgets(study: StudyTables, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[float, float]]:
+    """The rows of budgets near the runs, and the compute of the smallest and the largest run (FLOP).
+
+    Near is from a tenth of the smallest to a hundred times the largest; the published table keeps the budgets
+    of its study, which go up to those of later models.
+
+    Args:
+        study: with its runs.
+        rows: a column flops, one or more rows per budget.
+    """
+    flops = study.runs().flops
+    low, high = float(flops.min()), float(flops.max())
+    near = rows["flops"].between(low / 10, BEYOND * high)
+    if study.spec.data != "chinchilla" and rows["flops"][near].nunique() > 1:
+        rows = rows[near]
+    return rows, (low, high)
 
 
 def countings(study: StudyTables) -> pd.DataFrame:

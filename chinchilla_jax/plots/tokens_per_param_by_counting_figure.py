@@ -8,6 +8,7 @@ import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
+from chinchilla_jax.plots.legends import shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
 from chinchilla_jax.plots.styles import counting_looks, styled
@@ -19,6 +20,7 @@ from chinchilla_jax.plots.tables import (
     drawable,
     interval_name,
     select,
+    shown_budgets,
 )
 
 if TYPE_CHECKING:
@@ -37,13 +39,17 @@ def tokens_per_param_by_counting_table(
 
     Returns:
         counting, condition, flops, low, median, high, level, method; flops ascending within an
-        counting. NaN where a counting has no bands.
+        counting. NaN where a counting has no bands. `attrs` has runs, the FLOP of the smallest and the
+        largest one.
 
     Raises:
         UsageError: the study has no such method or level.
     """
     rows = select(study.tokens_per_param, method=method, level=level).sort_values("flops", kind="stable")
-    return complete(countings(study), rows, "flops", BANDS)
+    rows, runs = shown_budgets(study, rows)
+    table = complete(countings(study), rows, "flops", BANDS)
+    table.attrs["runs"] = runs
+    return table
 
 
 @styled
@@ -87,14 +93,14 @@ def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) ->
             linewidth=1.8,
             label=words,
         )
-    finish_ratio_axes(axes, table["flops"])
+    finish_ratio_axes(axes, table["flops"], table.attrs.get("runs"))
     # Bands are narrow at the left and widen to the right, so one corner at the left is free.
     title = f"median and {interval_name(table)}"
     if len(title) > _WIDEST_TITLE:
         title = title.replace(" (", "\n(", 1)
     finish_legend(
         where,
-        [*handles, *missing_entry(missing)],
+        [*handles, *shaded(axes), *missing_entry(missing)],
         loc=_free_corner(axes, table),
         title=title,
         title_fontsize=8.0,

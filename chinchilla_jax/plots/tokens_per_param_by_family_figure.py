@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
+from chinchilla_jax.plots.legends import shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, styled, sweep_colours
@@ -37,6 +38,7 @@ from chinchilla_jax.plots.tables import (
     drawable,
     interval_name,
     select,
+    shown_budgets,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class FamilyBands:
         documented_label: what these sizes are called.
         n_conditions: conditions of the family.
         n_missing: how many of them have no converged fit.
+        runs: compute of the smallest and of the largest run (FLOP); None where it is not known.
     """
 
     family: str
@@ -73,6 +76,7 @@ class FamilyBands:
     documented_label: str
     n_conditions: int
     n_missing: int
+    runs: tuple[float, float] | None = None
 
 
 def tokens_per_param_by_family_table(
@@ -84,6 +88,7 @@ def tokens_per_param_by_family_table(
         UsageError: the study has no such family, method or level.
     """
     rows = select(study.tokens_per_param, method=method, level=level)
+    rows, span = shown_budgets(study, rows)
     members = conditions_of(study, family)
     flops = np.unique(rows["flops"])
     bands = as_array(rows, {"condition": members["condition"], "flops": flops}, BANDS)
@@ -98,6 +103,7 @@ def tokens_per_param_by_family_table(
         documented_label=documented_label(family, runs.name),
         n_conditions=len(members),
         n_missing=int(np.isnan(bands[:, :, BANDS.index("median")]).all(axis=1).sum()),
+        runs=span,
     )
 
 
@@ -198,7 +204,7 @@ def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLi
     if len(table.documented):
         span = table.documented
         axes.fill_between(span["flops"], span["low"], span["high"], **_DOCUMENTED_SPAN)
-    finish_ratio_axes(axes, table.curves["flops"])
+    finish_ratio_axes(axes, table.curves["flops"], table.runs)
     axes.set_title(sweep.title, pad=16)
     _legend(where.figure, axes, table, missing, _banded_text(sweep, banded))
     _colour_bar(where.figure, axes, table, sweep, colours)
@@ -226,10 +232,13 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
     # With tokens recomputed, the neutral size can differ from the unperturbed runs.
     recomputed = f"{sweep.symbol} = {sweep.text(sweep.neutral)}, tokens recomputed"
     neutral = recomputed if FAMILIES[table.family].coupled else "unperturbed"
+    of_neutral = table.curves[table.curves["value"] == sweep.neutral]
+    drawn_neutral = bool(np.isfinite(of_neutral["median"]).any())
     handles: list[Any] = [
-        Line2D([], [], color=BLACK, linewidth=2.0, label=neutral),
+        *([Line2D([], [], color=BLACK, linewidth=2.0, label=neutral)] if drawn_neutral else []),
         Patch(color=BLACK, alpha=0.18, linewidth=0, label=f"{interval_name(table.curves)}{banded}{over}"),
-        *([Patch(**span, label=documented)] if documented else []),
+        *([Patch(**span, label=documented)] if documented and len(table.documented) else []),
+        *shaded(axes),
         *missing_entry(missing),
     ]
     # 36 points down, below the x label: inside, no corner is free of curves for every family.

@@ -1,0 +1,83 @@
+"""What holds for every figure, at small sizes: tick labels do not touch, and legends name what is drawn."""
+
+import dataclasses
+
+import pytest
+from every_figure import entries_without_data, shrunk, texts_that_touch
+from test_joint_maps import fake, resampled
+from test_own_figures import RUNS
+from test_planning_plots import figures
+from test_plots import make_study
+
+import chinchilla_jax as cj
+from chinchilla_jax import planning, plots
+from chinchilla_jax.analysis import influence, joint_map
+from chinchilla_jax.plots.panels import unshown
+
+
+def own(fit, boot):
+    """Figures of a short table's own objects."""
+    for against in ("flops", "params", "tokens"):
+        yield f"fit {against}", lambda against=against: plots.fit(fit, against=against)
+    for against in ("flops", "params", "tokens", "width"):
+        yield f"residuals {against}", lambda against=against: plots.residuals(fit, against=against)
+    for quantity in ("tokens_per_param", "params", "tokens", "loss"):
+        yield f"bootstrap {quantity}", lambda quantity=quantity: plots.bootstrap(boot, quantity, flops=[1e22])
+    yield "own plan", lambda: plots.plan(cj.plan(boot, flops=[1e21, 1e22]))
+    yield "own surface", lambda: plots.loss_surface(boot)
+    yield "surface of a fit", lambda: plots.loss_surface(fit)
+    places = {"params": [1e9, 3e9], "tokens": [3e10, 9e10]}
+    yield "prediction", lambda: plots.prediction(cj.predict(boot, places))
+    run = {"tokens": [1e10, 2e10, 4e10], "loss": [2.5, 2.4, 2.35]}
+    yield "run under way", lambda: plots.prediction(planning.predict_against(boot, run, params=1e9))
+    other = dataclasses.replace(RUNS, loss=0.99 * RUNS.loss)
+    yield (
+        "comparison",
+        lambda: plots.comparison(cj.compare(RUNS, other, names=["plain", "new"], resamples=40, flops=[1e21])),
+    )
+    yield "influence", lambda: plots.influence(influence(RUNS, delta=0.01))
+
+
+def studies():
+    """Figures of a study: of the published table, of one that ends at 3e20, and products of two families."""
+    study = make_study()
+    names = ("relative_error", "parameters_by_counting", "tokens_per_param_by_counting")
+    makers = plots.study.figure_makers(study)
+    yield from ((f"published {name}", makers[name]) for name in names)
+    yield from plots.study.figure_makers(_own(study).without("systematic_bias", "additive")).items()
+    for label, factor in (("near", 1.0), ("far", 30.0)):
+        cells = {
+            f"multiplicative={c!r}|tokens_multiplicative={q!r}": resampled(factor * q / c, n=40)
+            for c in (0.5, 1.0, 2.0)
+            for q in (0.8, 1.0, 1.25)
+        }
+        table = joint_map(fake(cells))
+        yield f"joint map {label}", lambda table=table: plots.joint_map(table, runs=RUNS)
+
+
+def _own(study):
+    class Own(type(study)):
+        def runs(self):
+            return RUNS
+
+    fields = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
+    spec = type(study.spec)(seed=study.spec.seed, data="own.csv")
+    return Own(**(fields | {"spec": spec}))
+
+
+@pytest.fixture(scope="module")
+def every():
+    boot = cj.bootstrap(RUNS, delta=0.01, resamples=60)
+    found = dict(own(boot.point, boot)) | dict(studies())
+    return found | {name: draw for name, draw, *_ in figures()}
+
+
+def test_tick_labels_do_not_touch_and_legends_name_what_is_drawn(every):
+    faults = {}
+    with unshown():
+        for name, draw in every.items():
+            figure = shrunk(draw(), 0.8)
+            found = texts_that_touch(figure), entries_without_data(figure)
+            if any(found):
+                faults[name] = found
+    assert not faults
