@@ -170,13 +170,14 @@ def test_a_law_has_five_numbers():
 def test_figures_are_drawn_where_asked(tmp_path):
     done("plan", "--flops", "1e24", "--models", "known", "--figures", str(tmp_path / "f"), *LAW)
     names = sorted(path.name for path in (tmp_path / "f").iterdir())
-    assert names == ["loss_contours.png", "model_ratios.png", "optimum_by_compute.png"]
+    drawn = ("loss_contours", "model_ratios", "optimum_by_compute")
+    assert names == [f"{name}.{each}" for name in drawn for each in ("png", "svg")]
 
 
 def test_both_methods_on_the_same_runs(tmp_path):
     asked = ("isoflop", "chinchilla", "--flops", "1e24", "--resamples", "20", "--json")
     found = strict_json(done(*asked, "--figures", str(tmp_path)))
-    assert [path.name for path in tmp_path.iterdir()] == ["isoflop.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["isoflop.png", "isoflop.svg"]
     assert len(found["minima"]) == 9
     assert found["n_left_out"] > 0
     methods = {(row["method"], row["quantity"]) for row in found["compared"]}

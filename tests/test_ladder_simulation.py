@@ -160,7 +160,10 @@ def test_on_the_command_line(tmp_path):
         "0.01",
     )
     found = strict_json(done(*asked, "--flops", "1e20", "--figures", str(tmp_path), "--json"))
-    assert [path.name for path in tmp_path.iterdir()] == ["simulation_errors.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "simulation_errors.png",
+        "simulation_errors.svg",
+    ]
     scenario = Scenario(seeds=30, steps=0, noise=exponential_noise(0.01))
     expected = compare_scenarios({"x": scenario}, replicas=8, flops=1e20).set_index("quantity")
     for row in found["summary"]:

@@ -266,7 +266,7 @@ def test_on_the_command_line(tmp_path):
     assert found["plan"]["params"]["estimate"] == pytest.approx(6.97e9, rel=1e-3)
     assert found["residual"] <= TOLERANCE
     assert "17.4" in done(*arguments, "--figures", str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["ratio_maps.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ratio_maps.png", "ratio_maps.svg"]
     priced = (*arguments, "--train-price", "2", "--inference-price", "1")
     assert strict_json(done(*priced, "--json"))["costs"]["unit"] == "currency"
     assert "--output-mfu is missing" in refused(*priced, "--output-tokens", "1e9")

@@ -24,6 +24,7 @@ from chinchilla_jax._util.text import (
     size_text,
     speed_text,
     time_left_text,
+    width_text,
 )
 from chinchilla_jax.intervals.quantities import PRESCRIPTIONS
 from chinchilla_jax.laws.scaling_law import PARAMETERS
@@ -69,6 +70,8 @@ def test_numbers_of_a_terminal_are_plain():
     assert plain_number(1.23456789, 3) == "1.23"
     assert [flops_text(value) for value in (5.76e23, 1e21, 3.16228e18)] == ["5.76e23", "1e21", "3.16e18"]
     assert plain_number(2.5e-07) == "2.5e-7"
+    widths = [width_text(value) for value in (0.2, 0.08312, 12.5, 123.4, math.inf)]
+    assert widths == ["0.200", "0.0831", "12.5", "123", "inf"]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,11 @@ def flops_text(value: float, digits: int = 3) -> str:
     return plain_number(float(value), digits)
 
 
+def width_text(value: float) -> str:
+    """The width of an interval to three digits, trailing zeros included: "0.200", "0.0831", "12.5"."""
+    return plain_number(value) if not math.isfinite(value) else short_exponent(f"{value:#.3g}").rstrip(".")
+
+
 def short_exponent(text: str) -> str:
     """A number of Python's without what its exponent does not need: "5.76e23" for "5.76e+23"."""
     mantissa, _, exponent = text.partition("e")

@@ -11,9 +11,9 @@ from chinchilla_jax._util.labels import percent_text, quantity_text
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import law_options, objective_options
 from chinchilla_jax.cli.options import (
-    figures_option,
     level_option,
     output_options,
     resamples_option,
@@ -75,7 +75,7 @@ def backtest_command(
     cost: str | None,
     law: Law,
     objective: Objective | str,
-    figures: str | None,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Predict runs from those before them.
@@ -101,10 +101,10 @@ def backtest_command(
             seed=seed, objective=objective, scheme=resampling.read(), cost=read_cost(cost), progress=advance,
         )  # fmt: skip
     found = every.reference
-    if figures is not None:
-        from chinchilla_jax.plots import backtest, save_figures
+    if figures:
+        from chinchilla_jax import plots
 
-        save_figures([("backtest", backtest(found))], figures)
+        figures.save({"backtest": lambda: plots.backtest(found)})
     if as_json:
         output.print_json(_fields(runs, every, law, resamples, seed))
     else:

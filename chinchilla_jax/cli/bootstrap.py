@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +13,8 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS, kind_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
-from chinchilla_jax.cli.fit import point_fields, require_certified
+from chinchilla_jax.cli.figures import Figures, figures_option
+from chinchilla_jax.cli.fit import fit_drawings, point_fields, require_certified
 from chinchilla_jax.cli.fit_options import (
     Solver,
     law_options,
@@ -77,6 +79,7 @@ _MANY_FAILED = 0.01
 @objective_options
 @weights_option
 @solver_options
+@figures_option
 @output_options
 def bootstrap_command(
     table: Table,
@@ -93,6 +96,7 @@ def bootstrap_command(
     objective: Objective | str,
     weights: str | None,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Bootstrap a table of runs: errors, intervals, bands.
@@ -131,6 +135,8 @@ def bootstrap_command(
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)
     both = _without_edges(boundary_comparison(result, flops, level, method)) if result.estimated else None
+    if figures and result.estimated:
+        _draw(result, level, figures)
     if as_json:
         settings = {
             "weights": weights,
@@ -161,6 +167,19 @@ def priced(result: BootstrapResult, cost: Cost | str | None, runs: Runs) -> Boot
 
     own = asked_cost(cost, result.point.cost, output.runs_line(runs))
     return dataclasses.replace(result, point=dataclasses.replace(result.point, cost=own))
+
+
+def _draw(result: BootstrapResult, level: float, figures: Figures) -> None:
+    """The fit, and the optimum of each budget with its band."""
+    from chinchilla_jax import plots
+
+    figures.save(fit_drawings(result.point))
+    figures.save(
+        {
+            name: functools.partial(plots.bootstrap, result, name, level=level)
+            for name in ("tokens_per_param", "params", "tokens", "loss")
+        }
+    )
 
 
 def _check(method: str, scheme: str) -> None:

@@ -12,10 +12,10 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.labels import kind_text
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import law_options, objective_options
 from chinchilla_jax.cli.options import (
     bundle,
-    figures_option,
     flops_option,
     level_option,
     output_options,
@@ -113,7 +113,7 @@ def compare_command(
     resampling: Resampling,
     law: Law,
     objective: Objective | str,
-    figures: str | None,
+    figures: Figures,
     page: str | None,
     as_json: bool,
 ) -> None:
@@ -136,10 +136,10 @@ def compare_command(
             resamples=resamples, seed=seed, law=law, objective=objective, scheme=resampling.read(), pair=pair,
             share=share, progress=advance,
         )  # fmt: skip
-    if figures is not None:
-        from chinchilla_jax.plots import comparison, save_figures
+    if figures:
+        from chinchilla_jax import plots
 
-        save_figures([("recipes", comparison(found))], figures)
+        figures.save({"recipes": lambda: plots.comparison(found)})
     if page is not None:
         from chinchilla_jax.report import write_comparison
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax.cli import output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import (
     Solver,
     law_options,
@@ -22,6 +24,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 if TYPE_CHECKING:
     from chinchilla_jax import FitResult, Runs
     from chinchilla_jax.laws import Law, Objective
+    from chinchilla_jax.plots.save import Drawn
 
 
 @click.command("fit")
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     default="auto",
     help="Number of starting points; auto is the 4,500 of the published fit, or 32 for other laws.",
 )
+@figures_option
 @output_options
 def fit_command(
     table: Table,
@@ -44,6 +48,7 @@ def fit_command(
     weights: str | None,
     solver: Solver,
     starts: str,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Fit a scaling law to a table of runs.
@@ -61,11 +66,20 @@ def fit_command(
     result = fit(
         runs, law, objective=objective, weights=own, solver=solver.name, starts=count, options=options
     )
+    if figures and result.status.certified:
+        figures.save(fit_drawings(result))
     if as_json:
         output.print_json(_fields(runs, result, weights, solver.name))
     else:
         _print(runs, result, weights, solver.name)
     require_certified(result, said=True)
+
+
+def fit_drawings(result: FitResult, of: str = "") -> dict[str, Callable[[], Drawn]]:
+    """The pictures of a certified fit by name, which ends in what it is of."""
+    from chinchilla_jax import plots
+
+    return {f"fit{of}": lambda: plots.fit(result), f"residuals{of}": lambda: plots.residuals(result)}
 
 
 def require_certified(result: FitResult, *, said: bool = False) -> None:

@@ -10,7 +10,8 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
-from chinchilla_jax.cli.options import Decorator, figures_option, output_options
+from chinchilla_jax.cli.figures import Figures, figures_option
+from chinchilla_jax.cli.options import Decorator, output_options
 
 _COLUMNS = ("model", "params", "d_model", "n_layers", "ratio", "ratio_layers", "crossover")
 
@@ -45,7 +46,7 @@ def flops_command(
     vocab_size: int,
     seq_len: int,
     counting: str | None,
-    figures: str | None,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Count training FLOP from an architecture.
@@ -65,7 +66,7 @@ def flops_command(
         _table(counting or "reported", seq_len, figures, as_json)
     elif missing:
         raise UsageError(f"--{missing[0].replace('_', '-')} is missing: an architecture needs all five sizes")
-    elif figures is not None:
+    elif figures:
         raise UsageError("--figures draws the 50 models of the paper; leave the architecture out")
     elif counting == "reported":
         raise UsageError(
@@ -75,16 +76,14 @@ def flops_command(
         _one({**dimensions, "vocab_size": vocab_size}, counting or "standard", seq_len, as_json)
 
 
-def _table(counting: str, seq_len: int, figures: str | None, as_json: bool) -> None:
+def _table(counting: str, seq_len: int, figures: Figures, as_json: bool) -> None:
     from chinchilla_jax.planning import flop_ratio_table
 
     table = flop_ratio_table(counting=counting, seq_len=seq_len)
-    if figures is not None:
+    if figures:
         from chinchilla_jax import plots
-        from chinchilla_jax.plots import save_figures
 
-        figure = plots.flop_ratio(table, plots.context_cost_table())
-        save_figures([("flop_ratio", figure)], figures)
+        figures.save({"flop_ratio": lambda: plots.flop_ratio(table, plots.context_cost_table())})
     if as_json:
         output.print_json({"params": counting, "seq_len": seq_len, "models": output.records(table)})
         return

@@ -9,6 +9,8 @@ import click
 
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.figures import Figures, figures_option
+from chinchilla_jax.cli.fit import fit_drawings
 from chinchilla_jax.cli.fit_options import (
     Solver,
     floor_option,
@@ -103,6 +105,7 @@ _RESAMPLES = 1000  # of each law of an ensemble
 @level_option
 @out_option("the scores of every law in every split")
 @newton_options
+@figures_option
 @output_options
 def forms_command(
     table: Table,
@@ -122,6 +125,7 @@ def forms_command(
     level: float,
     out: str | None,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Compare laws by how well they predict held-out runs.
@@ -176,7 +180,10 @@ def forms_command(
             if places is None
             else _predict(runs, comparison, places, own, split, folds, budget, seed, solver)
         )
-
+    if figures:
+        for fitted in comparison.fits:
+            if fitted.status.certified:
+                figures.save(fit_drawings(replace(fitted, runs=runs), f"_{fitted.model.name}"))
     if as_json:
         settings = {
             "weights": weights,

@@ -11,7 +11,8 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, scaled_number
 from chinchilla_jax.cli import choices, law_source, output
-from chinchilla_jax.cli.options import Decorator, bundle, figures_option, output_options
+from chinchilla_jax.cli.figures import Figures, figures_option
+from chinchilla_jax.cli.options import Decorator, bundle, output_options
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning import Costs, Device, InferencePlan
@@ -94,8 +95,8 @@ rent_options = bundle(
 @_positive("--like-params", "N", "Quality: the loss of the compute-optimal model with N parameters.")
 @_positive("--loss", "L", "Quality: this loss (nats per token).")
 @rent_options
-@figures_option
 @law_source.law_source_options
+@figures_option
 @output_options
 def inference_command(
     input_tokens: float | None,
@@ -103,7 +104,7 @@ def inference_command(
     like_params: float | None,
     loss: float | None,
     rent: Rent,
-    figures: str | None,
+    figures: Figures,
     laws: law_source.LawSource,
     as_json: bool,
 ) -> None:
@@ -123,7 +124,7 @@ def inference_command(
         raise UsageError("give the quality once: --like-params N or --loss L")
     sample, level = laws.read("plan" if as_json else None), laws.level
     made = inference_plan(sample, demand=demand, loss=loss, like_params=like_params, costs=costs, level=level)
-    if figures is not None:
+    if figures:
         _draw(made, figures)
     if as_json:
         output.print_json(
@@ -145,14 +146,13 @@ def inference_command(
         _print(made)
 
 
-def _draw(made: InferencePlan, folder: str) -> None:
+def _draw(made: InferencePlan, figures: Figures) -> None:
     """Maps for the point law, from the quality of 0.5 to that of 500 billion compute-optimal parameters."""
     import numpy as np
 
     from chinchilla_jax import plots
     from chinchilla_jax.planning import ratio_map
     from chinchilla_jax.planning.inference import loss_like
-    from chinchilla_jax.plots import save_figures
 
     law, demand = made.sample.five_parameter("inference")[0], made.demand
     compute = made.costs.compute
@@ -166,7 +166,7 @@ def _draw(made: InferencePlan, folder: str) -> None:
         output_share=demand.output_tokens / total if total else 0.0,
     )
     sizes = {f"{size / 1e9:g}B": float(loss_like(law, size, compute)) for size in (1e9, 7e9, 30e9, 200e9)}
-    save_figures([("ratio_maps", plots.ratio_maps(maps, sizes=sizes))], folder)
+    figures.save({"ratio_maps": lambda: plots.ratio_maps(maps, sizes=sizes)})
 
 
 def _costs(rent: Rent, *, writes: bool) -> Costs:

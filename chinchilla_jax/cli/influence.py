@@ -10,6 +10,7 @@ import click
 from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import (
     Solver,
     law_options,
@@ -17,7 +18,7 @@ from chinchilla_jax.cli.fit_options import (
     objective_options,
     weights_option,
 )
-from chinchilla_jax.cli.options import figures_option, output_options
+from chinchilla_jax.cli.options import output_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def influence_command(
     share: tuple[float, ...],
     top: int,
     solver: Solver,
-    figures: str | None,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Show which runs move the answer most.
@@ -82,10 +83,10 @@ def influence_command(
             runs, law, flops=flops, shares=tuple(dict.fromkeys(share)), objective=objective, weights=own,
             options=solver.options(law, objective), progress=advance,
         )  # fmt: skip
-    if figures is not None:
+    if figures:
         from chinchilla_jax import plots
 
-        plots.save_figures([("influence", plots.influence(found))], figures)
+        figures.save({"influence": lambda: plots.influence(found)})
     if as_json:
         output.print_json(
             {

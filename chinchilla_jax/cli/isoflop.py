@@ -12,10 +12,10 @@ from chinchilla_jax._util.labels import INTERVAL_COLUMNS, kind_text
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import Solver, newton_options
 from chinchilla_jax.cli.options import (
     boundary_option,
-    figures_option,
     flops_option,
     level_option,
     output_options,
@@ -72,7 +72,7 @@ def isoflop_command(
     flops: tuple[float, ...],
     budget: tuple[float, ...],
     tolerance: float,
-    figures: str | None,
+    figures: Figures,
     resamples: int,
     seed: int,
     level: float,
@@ -134,11 +134,10 @@ def isoflop_command(
             for each in flops
         },
     )
-    if figures is not None:
+    if figures:
         from chinchilla_jax import plots
-        from chinchilla_jax.plots import save_figures
 
-        save_figures([("isoflop", plots.isoflop(result, fitted, level=level))], figures)
+        figures.save({"isoflop": lambda: plots.isoflop(result, fitted, level=level)})
     if as_json:
         output.print_json(
             own

@@ -9,11 +9,11 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
 from chinchilla_jax.cli.next_options import RunSteps, limit_options, new_options, step_options, target_options
 from chinchilla_jax.cli.next_text import print_diagnosis, print_new, print_next
 from chinchilla_jax.cli.options import (
-    figures_option,
     level_option,
     output_options,
     refuse_options,
@@ -109,7 +109,7 @@ def next_command(
     law: Law,
     objective: Objective | str,
     weights: str | None,
-    figures: str | None,
+    figures: Figures,
     diagnose: bool,
     new: bool,
     plans: dict[str, Any],
@@ -145,8 +145,8 @@ def next_command(
     if diagnose:
         with output.refusing(as_json, "runs"), output.progress("bootstrap", resamples) as advance:
             judged = diagnose_design(read, law, progress=advance, **common)
-        if figures is not None:
-            draw_map(judged, figures)
+        if figures:
+            _draw_map(judged, figures)
         if as_json:
             output.print_json(_diagnosis_fields(read, judged))
         else:
@@ -162,8 +162,11 @@ def next_command(
             read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, once=once,
             steps=steps.read(), robust=robust, tables=tables, refits=refits, progress=advance, **common,
         )  # fmt: skip
-    if figures is not None:
-        draw_map(diagnosis_of(found.question), figures, found.table)
+    if figures:
+        from chinchilla_jax import plots
+
+        figures.save({"next_runs": lambda: plots.next_runs(found)})
+        _draw_map(diagnosis_of(found.question), figures, found.table)
     if as_json:
         output.print_json(_fields(read, found, seed, steps))
     else:
@@ -178,7 +181,7 @@ def _design_new(
     tables: int,
     seed: int,
     plans: dict[str, Any],
-    figures: str | None,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """`next --new`."""
@@ -197,10 +200,10 @@ def _design_new(
     )  # fmt: skip
     if plans["save"] is not None:
         found.save(plans["save"])
-    if figures is not None:
-        from chinchilla_jax.plots import design_costs, save_figures
+    if figures:
+        from chinchilla_jax import plots
 
-        save_figures([("designs", design_costs(found))], figures)
+        figures.save({"designs": lambda: plots.design_costs(found)})
     if as_json:
         output.print_json(
             {
@@ -239,11 +242,11 @@ def _fields(runs: Runs, found: NextRuns, seed: int, steps: RunSteps) -> dict[str
     }
 
 
-def draw_map(found: TableDiagnosis, folder: str, chosen: pd.DataFrame | None = None) -> None:
+def _draw_map(found: TableDiagnosis, figures: Figures, chosen: pd.DataFrame | None = None) -> None:
     """The map of information, with the runs to train next if there are any."""
-    from chinchilla_jax.plots import information_map, save_figures
+    from chinchilla_jax import plots
 
-    save_figures([("information", information_map(found, chosen))], folder)
+    figures.save({"information": lambda: plots.information_map(found, chosen)})
 
 
 def _diagnosis_fields(runs: Runs, found: TableDiagnosis) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.labels import kind_text, quantity_text
+from chinchilla_jax._util.text import width_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.costs import print_cost
 from chinchilla_jax.cli.resampling import print_dependence
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.planning.design import NewDesign, NextRuns, TableDiagnosis
 
 _SHOWN = 10  # runs of a diagnosis
-
-
-def _width(width: float) -> str:
-    """Three decimals, or three digits if it is small."""
-    return f"{width:.3g}" if width < 0.1 else f"{width:.3f}"
 
 
 def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
@@ -41,8 +37,8 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     rows = [
         [
             *(quantity_text(name, row[name]) for name in counts),
-            _width(row["width"]),
-            _width(row["without"]),
+            width_text(row["width"]),
+            width_text(row["without"]),
             "inside" if row["inside"] else "outside",
             f"{row['off_frontier']:.3g}x",
         ]
@@ -54,7 +50,7 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     output.echo("targets: intervals now and expected")
     rows = [
         [label, row["estimate"], row["low"], row["high"], row["low_after"], row["high_after"],
-         _width(row["before"]), _width(row["after"]), f"{row['error']:.1g}", row["scale"]]
+         width_text(row["before"]), width_text(row["after"]), f"{row['error']:.1g}", row["scale"]]
         for label, row in zip(labels, output.records(found.widths), strict=True)
     ]  # fmt: skip
     names = ["target", "estimate", "low", "high", "low after", "high after", "before", "after", "+-", "scale"]
@@ -63,8 +59,8 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     output.echo()
     output.echo(f"choices that were simulated: width of {labels[0]}")
     rows = [
-        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], row["flops"], _width(row["linear"]),
-         _width(row["after"]), f"{row['error']:.1g}"]
+        [f"{row['choice']}{' *' * row['chosen']}", row["runs"], row["flops"], width_text(row["linear"]),
+         width_text(row["after"]), f"{row['error']:.1g}"]
         for row in output.records(found.choices)
     ]  # fmt: skip
     output.print_table(["choice", "runs", "flops", "to first order", "simulated", "+-"], rows)
@@ -72,7 +68,7 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     output.echo("what less money buys, to first order")
     several = len(found.widths) > 1
     rows = [
-        [row["flops"], row["runs"], _width(row["linear"]), *[f"{row['weighted']:+.3f}"] * several,
+        [row["flops"], row["runs"], width_text(row["linear"]), *[f"{row['weighted']:+.3f}"] * several,
          ", ".join(f"{quantity_text('params', n, 3)} on {quantity_text('tokens', d, 3)}"
                    for n, d in zip(row["params"], row["tokens"], strict=True))]
         for row in output.records(found.prices)
@@ -110,7 +106,7 @@ def print_new(found: NewDesign, saved: str | None) -> None:
     output.print_sentence(found.sentence)
     output.echo()
     rows = [
-        [row["design"], row["runs"], row["flops"], f"{row['linear']:.3g}", f"{row['simulated']:.3g}",
+        [row["design"], row["runs"], row["flops"], width_text(row["linear"]), width_text(row["simulated"]),
          f"{row['error']:.2g}", f"{row['determined']:.0%}"]
         for row in output.records(found.table)
     ]  # fmt: skip

@@ -54,12 +54,6 @@ def refuse_options(unused: Callable[[str], bool], why: str) -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-figures_option = click.option(
-    "--figures",
-    type=click.Path(file_okay=False),
-    metavar="DIR",
-    help="Also draw figures into DIR, a path or URL.",
-)
 
 
 def out_option(what: str) -> Decorator[Any]:

@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[KMBT]?")
 _PAGE_WIDTH = 100  # of tables where stdout is no terminal
 _quiet = False
 _collected: list[Mapping[str, Any]] | None = None
+_figures: list[str] | None = None
 
 
 @contextlib.contextmanager
@@ -244,8 +245,21 @@ def collecting() -> Iterator[list[Mapping[str, Any]]]:
         _collected = before
 
 
+@contextlib.contextmanager
+def files_in_json(files: list[str] | None) -> Iterator[None]:
+    """Inside a `with` block `print_json` adds these files as "figures", unless they are None."""
+    global _figures
+    before, _figures = _figures, files
+    try:
+        yield
+    finally:
+        _figures = before
+
+
 def print_json(fields: Mapping[str, Any]) -> None:
     """One JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
+    if _figures is not None:
+        fields = {**fields, "figures": list(_figures)}
     if _collected is not None:
         _collected.append(fields)
         return

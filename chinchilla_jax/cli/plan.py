@@ -12,14 +12,14 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, law_source, output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
-from chinchilla_jax.cli.options import bundle, figures_option, output_options
+from chinchilla_jax.cli.options import bundle, output_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import LawSample, Plan
-    from chinchilla_jax.plots.save import Drawn
 
 
 def _read_variables(
@@ -84,8 +84,8 @@ variables_options = bundle(
     metavar="PATH",
     help="Compare trained models with the optimum: known, or a table with model, params, tokens.",
 )
-@figures_option
 @law_source.law_source_options
+@figures_option
 @output_options
 def plan_command(
     flops: float | None,
@@ -96,7 +96,7 @@ def plan_command(
     variables: dict[str, float],
     ratio: float,
     models: str | None,
-    figures: str | None,
+    figures: Figures,
     laws: law_source.LawSource,
     as_json: bool,
 ) -> None:
@@ -131,7 +131,7 @@ def plan_command(
 
     made = plan(sample, level=level, ratio=ratio, **target) if target else None  # type: ignore[arg-type]
     placed = place_models(sample, table, level=level) if table is not None else None
-    if figures is not None:
+    if figures:
         _draw(sample, level, made, placed, figures)
     if as_json:
         output.print_json(_fields(sample, level, machines, made, placed))
@@ -140,17 +140,20 @@ def plan_command(
 
 
 def _draw(
-    sample: LawSample, level: float, made: Plan | None, placed: pd.DataFrame | None, folder: str
+    sample: LawSample, level: float, made: Plan | None, placed: pd.DataFrame | None, figures: Figures
 ) -> None:
     from chinchilla_jax import plots
 
-    drawn: list[tuple[str, Drawn]] = [
-        ("optimum_by_compute", plots.plan(sample if made is None else made, models=placed, level=level)),
-        ("loss_contours", plots.loss_surface(sample, level=level)),
-    ]
+    figures.save(
+        {
+            "optimum_by_compute": lambda: plots.plan(
+                sample if made is None else made, models=placed, level=level
+            ),
+            "loss_contours": lambda: plots.loss_surface(sample, level=level),
+        }
+    )
     if placed is not None:
-        drawn.append(("model_ratios", plots.model_ratios(placed, level=level)))
-    plots.save_figures(drawn, folder)
+        figures.save({"model_ratios": lambda: plots.model_ratios(placed, level=level)})
 
 
 def _read_target(named: dict[str, float | None]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from chinchilla_jax._util.labels import kind_text, quantity_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import (
     Solver,
@@ -21,7 +22,6 @@ from chinchilla_jax.cli.fit_options import (
 )
 from chinchilla_jax.cli.options import (
     boundary_option,
-    figures_option,
     flops_option,
     level_option,
     output_options,
@@ -99,7 +99,7 @@ def predict_command(
     objective: Objective | str,
     weights: str | None,
     solver: Solver,
-    figures: str | None,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Predict losses: of the law, and of one new run.
@@ -140,10 +140,10 @@ def predict_command(
                 boot, against, params=params, level=level, seed=seed, calibration=calibration, cost=priced
             )
             found, sentence, shown = compared.prediction, compared.sentence, compared.table
-    if figures is not None:
-        from chinchilla_jax.plots import prediction, save_figures
+    if figures:
+        from chinchilla_jax import plots
 
-        save_figures([("prediction", prediction(found if against is None else compared))], figures)
+        figures.save({"prediction": lambda: plots.prediction(found if against is None else compared)})
     if as_json:
         output.print_json(_fields(runs, boot, found, shown, sentence, resamples, seed))
     else:

@@ -9,7 +9,8 @@ import click
 from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.text import count_text, flops_text
 from chinchilla_jax.cli import choices, law_source, output
-from chinchilla_jax.cli.options import Decorator, figures_option, level_option, output_options, seed_option
+from chinchilla_jax.cli.figures import Figures, figures_option
+from chinchilla_jax.cli.options import Decorator, level_option, output_options, seed_option
 
 
 def seed_run_options(
@@ -97,7 +98,7 @@ def simulate_command(
     replicas: int,
     seed: int,
     flops: float | None,
-    figures: str | None,
+    figures: Figures,
     level: float,
     as_json: bool,
 ) -> None:
@@ -126,12 +127,10 @@ def simulate_command(
     name = f"{seeds:,} seeds, {steps:,} steps"
     table = compare_scenarios({name: scenario}, replicas=replicas, seed=seed, flops=flops, level=level)
     counted = int(table["n"].iloc[0])
-    if figures is not None:
+    if figures:
         from chinchilla_jax import plots
-        from chinchilla_jax.plots import save_figures
 
-        figure = plots.simulation_errors(table, level=level)
-        save_figures([("simulation_errors", figure)], figures)
+        figures.save({"simulation_errors": lambda: plots.simulation_errors(table, level=level)})
     if as_json:
         output.print_json(
             {

@@ -18,7 +18,7 @@ import numpy as np
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import flops_text, width_text
 from chinchilla_jax._util.validation import positive_number, resample_count, seed_number
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -94,7 +94,7 @@ class NewDesign:
             return f"no design determines {self.target.label} for this allowance"
         best = known.loc[known["simulated"].idxmin()]
         others = [
-            f"{row['design']} {row['simulated']:.3g}"
+            f"{row['design']} {width_text(row['simulated'])}"
             for row in known.to_dict("records")
             if row["design"] != best["design"]
         ]
@@ -102,7 +102,7 @@ class NewDesign:
         beside = f" ({', '.join(others)})" if others else ""
         return (
             f"{best['runs']} runs of the {best['design']} design give {self.target.label} an interval of "
-            f"{scale}width {best['simulated']:.3g}{beside}, for {flops_text(best['flops'])} FLOP"
+            f"{scale}width {width_text(best['simulated'])}{beside}, for {flops_text(best['flops'])} FLOP"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import flops_text, width_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +111,6 @@ class NextRuns(ShownInNotebooks):
         does = f"narrow {of} from" if first["after"] < first["before"] else f"do not narrow {of}:"
         return (
             f"{count} run{'s' * (count != 1)} of {flops_text(self.flops)} FLOP {does} "
-            f"{first['before']:.3g} to {first['after']:.3g} +- {first['error']:.1g} "
-            f"({first['linear_before']:.3g} to {first['linear_after']:.3g} to first order)"
+            f"{width_text(first['before'])} to {width_text(first['after'])} +- {first['error']:.1g} "
+            f"({width_text(first['linear_before'])} to {width_text(first['linear_after'])} to first order)"
         )
