@@ -23,6 +23,7 @@ def test_a_plan_as_a_table_and_as_json():
         "kaplan2020",
     ):
         assert words in text
+    assert "parameters N                 95.86B" in text
     found = strict_json(done("plan", "--flops", "1e24", "--json", *LAW))
     params, tokens = BESIROGLU_2024.optimal(1e24)
     assert found["plan"]["params"]["estimate"] == pytest.approx(params)

@@ -14,20 +14,21 @@ _ROUNDING = 1e-9  # a spread of less, as a share of the numbers, is that of arit
 _PLAIN = (1e-4, 1e6)  # sizes of numbers that are written without an exponent
 
 
-def interval_texts(values: Sequence[float], spread: float, quantity: str = "") -> list[str]:
+def interval_texts(values: Sequence[float], spread: float, quantity: str = "", digits: int = 4) -> list[str]:
     """An estimate and what is beside it, such as an interval, all to the same decimal place.
 
     Args:
         values: any numbers of one quantity.
         spread: the uncertainty, such as a standard error or half an interval; where it is not a number
-            above 0, each value has four significant digits.
+            above 0, each value has `digits`.
         quantity: the name of the quantity, as in `labels.QUANTITIES`: counts are "73.2B", FLOP "5.76e23", and
             shares that are shown in % are multiplied by 100.
+        digits: significant digits where there is no spread.
     """
     label = QUANTITIES.get(quantity, Label(quantity))
     largest = max(map(abs, filter(math.isfinite, values)), default=0.0)
     if not (math.isfinite(spread) and spread > _ROUNDING * largest):
-        return [quantity_text(quantity, value) for value in values]
+        return [quantity_text(quantity, value, digits) for value in values]
     if label.unit == "%":
         values, spread, largest = [100.0 * value for value in values], 100.0 * spread, 100.0 * largest
     place = decimal_place(spread)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chinchilla_jax._util.digits import interval_texts
-from chinchilla_jax._util.labels import QUANTITIES, Label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, QUANTITIES, Label, quantity_text
 from chinchilla_jax._util.text import plain_number, visible
 
 _ENDS = frozenset({"low", "high", "median"})
@@ -48,7 +48,7 @@ def cell_texts(
                 continue
             quantity = header[group[0]] if quantities is None else quantities[number]
             spread = _spread({header[column]: float(row[column]) for column in group})
-            for column, text in zip(group, interval_texts(values, spread, quantity), strict=True):
+            for column, text in zip(group, interval_texts(values, spread, quantity, digits), strict=True):
                 texts[number][column] = text
     return texts
 
@@ -63,6 +63,8 @@ def interval_columns(header: Sequence[str], keys: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for column, name in enumerate(header):
         if column < keys or not _ENDS.intersection(name.replace("_", " ").split()):
+            if name == HEADLINE:  # a single law has no interval
+                groups.append([column])
             continue
         if groups and groups[-1][-1] == column - 1:
             groups[-1].append(column)
@@ -70,6 +72,8 @@ def interval_columns(header: Sequence[str], keys: int) -> list[list[int]]:
         first = column - 1
         while first > keys and header[first] in _ERRORS:
             first -= 1
+        if groups and groups[-1] == [first]:
+            groups.pop()
         groups.append(list(range(max(first, keys), column + 1)))
     return groups
 

@@ -218,6 +218,7 @@ def _print(made: InferencePlan) -> None:
     output.print_table(
         ("cheapest", *columns),
         rows,
+        digits=4,
         quantities=list(made.table["quantity"]),
         doubts=law_source.row_doubts(made),
     )

@@ -272,6 +272,7 @@ def _print_plan(made: Plan) -> None:
     output.print_table(
         ("compute-optimal", *columns),
         rows,
+        digits=4,
         quantities=list(made.table["quantity"]),
         doubts=law_source.row_doubts(made),
     )
@@ -306,7 +307,9 @@ def _print_beside(made: Plan, columns: list[str]) -> None:
             (quantity_label(quantity), *values)
             for quantity, *values in output.rows(rows, ["quantity", *columns])
         ]
-        output.print_table((f"same budget, {how}", *columns), cells, quantities=list(rows["quantity"]))
+        output.print_table(
+            (f"same budget, {how}", *columns), cells, digits=4, quantities=list(rows["quantity"])
+        )
 
 
 def _reference_doubts(made: Plan) -> list[str]:
