@@ -161,8 +161,8 @@ class NotebookProgress(LineProgress):
         self._handle: Any = None
 
     def note(self, text: str) -> None:
-        """Print a line below the cell."""
-        print(visible(text), file=self._stream, flush=True)
+        """Print a line below the cell; stderr would be red there."""
+        print(visible(text), flush=True)
 
     def _finish_line(self) -> None:
         if self._open:

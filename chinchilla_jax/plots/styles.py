@@ -120,11 +120,15 @@ def style() -> Iterator[None]:
     """
     import matplotlib
 
-    with _one_thread, matplotlib.rc_context():
-        # Start from the defaults, or a dark or LaTeX style of the caller would show through.
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
+    with _one_thread:
+        with matplotlib.rc_context():
+            # Start from the defaults, or a dark or LaTeX style of the caller would show through.
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(_STYLE)
+            yield
+            interactive = matplotlib.is_interactive()
+        # The first figure in a notebook loads a backend that turns this on; else no later one is shown.
+        matplotlib.interactive(interactive)
 
 
 def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
