@@ -139,7 +139,7 @@ def test_sorting_puts_missing_values_last(visit):
     head = page.locator("#at-budget-table th", has_text="median")
     cells = (
         "[...document.querySelectorAll('#at-budget-table tbody tr')]"
-        ".map((row) => row.cells[6].dataset.v ?? row.cells[6].textContent)"
+        ".map((row) => row.cells[8].dataset.v ?? row.cells[8].textContent)"
     )
     for order, sign in (("ascending", 1), ("descending", -1)):
         head.locator("button").press("Enter")

@@ -78,20 +78,34 @@ def explaining_columns(runs: Runs, residuals: Floats, weights: Floats | None = N
     kept = np.isfinite(residuals) & (True if weights is None else weights > 0)
     if not kept.all():
         runs, residuals = runs.take(kept), residuals[kept]
-    columns = {name: each for name, each in {**runs.labels, **runs.groups}.items() if not is_run_name(name)}
+    columns = telling_columns(runs)
     if not columns or len(runs) < _SPARE or not np.abs(residuals).max() > _ARITHMETIC:
         return []
     logs = np.log(np.stack([runs.params, runs.tokens]))
     centred = logs - logs.mean(axis=1, keepdims=True)
     common = np.stack([np.ones(len(runs)), *centred], axis=1)
-    errors, places = cut_off(residuals), _places(logs)
-    found = []
-    for name, labels in columns.items():
-        members = np.unique(labels, return_inverse=True)[1]
-        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, places):
-            found.append(_explained(name, members, common, errors, 2 * len(columns)))
+    errors, trials = cut_off(residuals), 2 * len(_columns(runs))
+    found = [_explained(name, members, common, errors, trials) for name, members in columns.items()]
     named = [each for each in found if each.share >= LEAST_SHARE and each.p <= LEVEL]
     return sorted(named, key=lambda each: -each.share)
+
+
+def telling_columns(runs: Runs) -> dict[str, Members]:
+    """Columns of `runs.labels` and `runs.groups` that may tell runs apart, with the label of each run, (n,).
+
+    Not those that name each run, have a label for nearly every run, or follow from size, tokens or compute.
+    """
+    places = _places(np.log(np.stack([runs.params, runs.tokens])))
+    found = {}
+    for name, labels in _columns(runs).items():
+        members = np.unique(labels, return_inverse=True)[1]
+        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, places):
+            found[name] = members
+    return found
+
+
+def _columns(runs: Runs) -> dict[str, NDArray[np.str_]]:
+    return {name: each for name, each in {**runs.labels, **runs.groups}.items() if not is_run_name(name)}
 
 
 def with_unlike_rows(point: FitResult, runs: Runs) -> FitResult:

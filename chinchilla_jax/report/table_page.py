@@ -118,8 +118,9 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
     names = table["quantity"].tolist()
     columns = [*INTERVAL_COLUMNS, "median"]
     shown = table.assign(quantity=[quantity_label(name) for name in names])
-    if made.doubts:
-        shown = shown.assign(doubt=[made.doubts.get(name, "") for name in names])
+    doubts = [made.doubts.get(name, "") for name in names]
+    if any(doubts):
+        shown = shown.assign(doubt=doubts)
     return page_table(
         shown,
         id="answer-numbers",

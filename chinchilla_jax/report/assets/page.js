@@ -226,6 +226,12 @@
       const clip = `clip-${data.id}`;
       const inside = shape(shape(svg, "defs", {}), "clipPath", { id: clip });
       shape(inside, "rect", { x: left, y: top, width: right - left, height: bottom - top });
+      // Where the runs lie; outside, every curve is extrapolated.
+      const [first, last] = data.range ? data.range.map((c) => Math.min(Math.max(x(c), left), right)) : [0, 0];
+      if (last > first) {
+        shape(svg, "rect", { x: first, y: top, width: last - first, height: bottom - top, fill: "var(--grid)", "fill-opacity": 0.55 });
+        shape(svg, "text", { x: (first + last) / 2, y: bottom - 6, "text-anchor": "middle" }, last - first > 90 ? "range of the runs" : "runs");
+      }
       for (const t of decades(xLow, xHigh, width / 75)) {
         shape(svg, "line", { x1: x(t), x2: x(t), y1: top, y2: bottom, stroke: "var(--grid)" });
         shape(svg, "text", { x: x(t), y: bottom + 16, "text-anchor": "middle" }, tick(t));
@@ -272,8 +278,10 @@
         if (m !== null && m > yLow && m < yHigh)
           shape(shape(svg, "g", { class: c }), "circle", { cx: at, cy: y(m), r: 4, fill: "currentColor" });
       }
-      const at_flops = `${number(data.flops[state.budget])} FLOP`;
-      budget(state.budget, at_flops);
+      const here = data.flops[state.budget];
+      const beyond = data.range && (here > data.range[1] || here < data.range[0]) ? ", outside the range of the runs" : "";
+      budget(state.budget, `${number(here)} FLOP`);
+      const at_flops = `${number(here)} FLOP${beyond}`;
       if (size) size(state.size, data.series[state.size].name);
       const heads = ["curve", "estimate", ...(state.view >= 0 ? [data.views[state.view]] : [])];
       const body = element("tbody");

@@ -28,7 +28,7 @@ def fitted(subject: Subject) -> list[Section]:
     if not subject.fit.status.certified:
         return []
     n, law = len(subject.runs), subject.fit.model
-    formula = f": {law.formula}" if law.formula else ""
+    formula = f" L = {law.formula} ({law.name})" if law.formula else f" {law.name}"
     span = subject.range
     where = "" if span is None else f" from {shown(span[0], 3)} to {shown(span[1], 3)} FLOP"
     return [
@@ -37,7 +37,7 @@ def fitted(subject: Subject) -> list[Section]:
             title="What was fitted",
             paragraphs=[
                 [
-                    f"The law {law.name}{formula} was fitted to {n:,} runs{where}. The shaded range of a "
+                    f"The law{formula} was fitted to {n:,} runs{where}. The shaded range of a "
                     "figure is that of the runs; a dashed curve is extrapolated."
                 ]
             ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax import plots
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import count_text
+from chinchilla_jax.fitting.unlike_rows import telling_columns
 from chinchilla_jax.report.content import Linked, Section
 from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import shown
@@ -78,9 +79,9 @@ def _goodness(subject: Subject) -> list[Sentence]:
 def _against(subject: Subject) -> list[str]:
     """What residuals are drawn against: the counts, then columns of the table."""
     runs = subject.runs
-    columns = {**runs.groups, **runs.labels}
-    several = [name for name, values in columns.items() if 1 < len(set(values.tolist())) < len(runs)]
-    return ["params", "tokens", "flops", *runs.variables, *several[:_MOST_GROUPINGS]]
+    # Columns that the reader named first.
+    columns = sorted(telling_columns(runs), key=lambda name: name not in runs.groups)
+    return ["params", "tokens", "flops", *runs.variables, *columns[:_MOST_GROUPINGS]]
 
 
 def _figure(subject: Subject, against: str) -> PageFigure:
