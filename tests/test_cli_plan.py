@@ -188,3 +188,14 @@ def test_both_methods_on_the_same_runs(tmp_path):
         for quantity in ("exponent_params", "params", "tokens_per_param")
     }
     assert "belong to no budget" in done("isoflop", "chinchilla", "--resamples", "20")
+
+
+def test_several_budgets_are_several_plans():
+    found = strict_json(done("plan", "--flops", "1e22", "--flops", "1e24", "--json", *LAW))["plans"]
+    assert [each["target"]["value"] for each in found] == [1e22, 1e24]
+    one = strict_json(done("plan", "--flops", "1e24", "--json", *LAW))
+    assert found[1]["plan"] == one["plan"]
+    text = done("plan", "--flops", "1e22", "--flops", "1e24", *LAW)
+    assert text.count("compute-optimal") == 2
+    message = refused("plan", "--flops", "1e22", "--flops", "1e24", "--params", "7e9", *LAW)
+    assert "several --flops cannot be combined with --params" in message

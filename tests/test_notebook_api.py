@@ -13,6 +13,7 @@ import chinchilla_jax as cj
 from chinchilla_jax import analysis
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
 from chinchilla_jax.datasets.load import Reading
+from chinchilla_jax.planning.design.targets import read_targets
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +247,13 @@ def test_reprs_are_short_and_cards_are_safe(boot, runs):
     assert "no estimate" in dataclasses.replace(boot, point=failed)._repr_html_()
     jackknife = cj.bootstrap(runs.take(np.arange(60)), delta=0.01, scheme="jackknife")
     assert "standard error" in jackknife._repr_html_() and "low" not in jackknife._repr_html_()
+
+
+def test_targets_without_a_budget_are_asked_at_every_one():
+    found = read_targets(["tokens_per_param", "alpha", "loss@1e21"], cj.laws.CHINCHILLA, [1e22, 1e23], False)
+    assert [each.text for each in found] == [
+        "tokens_per_param@1e+22",
+        "tokens_per_param@1e+23",
+        "alpha",
+        "loss@1e+21",
+    ]

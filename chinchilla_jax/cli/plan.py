@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +67,13 @@ variables_options = bundle(
 
 
 @click.command("plan")
-@click.option("--flops", type=choices.POSITIVE, metavar="C", help="Training compute to spend (FLOP).")
+@click.option(
+    "--flops",
+    type=choices.POSITIVE,
+    metavar="C",
+    multiple=True,
+    help="Training compute to spend (FLOP); repeatable.",
+)
 @click.option("--params", type=choices.POSITIVE, metavar="N", help="Size of the model (parameters).")
 @click.option("--tokens", type=choices.POSITIVE, metavar="D", help="Training tokens.")
 @click.option("--loss", type=choices.POSITIVE, metavar="L", help="Loss to reach (nats per token).")
@@ -88,7 +95,7 @@ variables_options = bundle(
 @figures_option
 @output_options
 def plan_command(
-    flops: float | None,
+    flops: tuple[float, ...],
     params: float | None,
     tokens: float | None,
     loss: float | None,
@@ -106,7 +113,7 @@ def plan_command(
     size and tokens fix a run, and the table shows what it costs to be off the optimum, such as to over-train
     a model of fixed size. Bootstraps the laws from DATA unless --study or --law gives others.
     """
-    if flops is not None and hardware.given:
+    if flops and hardware.given:
         raise UsageError(
             f"--flops and {hardware.given} both set the budget; give --flops, or --gpus with --hours and "
             "--device"
@@ -114,12 +121,15 @@ def plan_command(
     machines = hardware.read()
     given = _read_target(
         {
-            "flops": machines["flops"] if machines else flops,
+            "flops": machines["flops"] if machines else flops[0] if flops else None,
             "params": params,
             "tokens": tokens,
             "loss": loss,
         }
     )
+    if len(flops) > 1 and len(given) > 1:
+        others = list_text([f"--{name}" for name in given][1:])
+        raise UsageError(f"several --flops cannot be combined with {others}; give one budget")
     if not given and models is None:
         raise UsageError("nothing to plan: give --flops, --params, --tokens, --loss, --gpus or --models")
     others = _read_models(models)
@@ -129,7 +139,8 @@ def plan_command(
 
     from chinchilla_jax.planning import place_models, plan
 
-    made = plan(sample, level=level, ratio=ratio, **target) if target else None  # type: ignore[arg-type]
+    asked = [{"flops": each} for each in flops] if len(flops) > 1 else [target] if target else []
+    made = [plan(sample, level=level, ratio=ratio, **each) for each in asked]  # type: ignore[arg-type]
     placed = place_models(sample, table, level=level) if table is not None else None
     if figures:
         _draw(sample, level, made, placed, figures)
@@ -140,15 +151,17 @@ def plan_command(
 
 
 def _draw(
-    sample: LawSample, level: float, made: Plan | None, placed: pd.DataFrame | None, figures: Figures
+    sample: LawSample, level: float, made: Sequence[Plan], placed: pd.DataFrame | None, figures: Figures
 ) -> None:
     from chinchilla_jax import plots
+    from chinchilla_jax.planning import plan
 
+    shown: Plan | LawSample = made[0] if made else sample
+    if len(made) > 1:
+        shown = plan(sample, [value for each in made for value in each.values], level=level)
     figures.save(
         {
-            "optimum_by_compute": lambda: plots.plan(
-                sample if made is None else made, models=placed, level=level
-            ),
+            "optimum_by_compute": lambda: plots.plan(shown, models=placed, level=level),
             "loss_contours": lambda: plots.loss_surface(sample, level=level),
         }
     )
@@ -215,22 +228,14 @@ def _fields(
     sample: LawSample,
     level: float,
     hardware: dict[str, Any] | None,
-    made: Plan | None,
+    made: Sequence[Plan],
     placed: pd.DataFrame | None,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = law_source.sample_fields(sample, level)
     if hardware:
         fields["hardware"] = hardware
-    if made is not None:
-        fields["target"] = {"quantity": made.target, "value": made.value}
-        rows = output.doubtful_records(made.table, law_source.row_doubts(made))
-        fields["plan"] = {row.pop("quantity"): row for row in rows}
-        fields["rule_ratio"] = made.ratio
-        fields["beside"] = output.records(made.beside) or None
-        fields["n_unreachable"] = made.n_unreachable
-        fields["n_edges"] = made.n_edges
-        fields["other_boundary"] = output.optional_records(made.boundary)
-        fields["references"] = output.doubtful_records(made.references, _reference_doubts(made))
+    plans = [_plan_fields(each) for each in made]
+    fields |= {"plans": plans} if len(plans) > 1 else plans[0] if plans else {}
     if placed is not None:
         unknown = {"p_under": None, "p_over": None} if sample.is_single else {}
         found = output.doubtful_records(placed, _model_doubts(placed, sample))
@@ -238,11 +243,25 @@ def _fields(
     return fields
 
 
+def _plan_fields(made: Plan) -> dict[str, Any]:
+    rows = output.doubtful_records(made.table, law_source.row_doubts(made))
+    return {
+        "target": {"quantity": made.target, "value": made.value},
+        "plan": {row.pop("quantity"): row for row in rows},
+        "rule_ratio": made.ratio,
+        "beside": output.records(made.beside) or None,
+        "n_unreachable": made.n_unreachable,
+        "n_edges": made.n_edges,
+        "other_boundary": output.optional_records(made.boundary),
+        "references": output.doubtful_records(made.references, _reference_doubts(made)),
+    }
+
+
 def _print(
     sample: LawSample,
     level: float,
     hardware: dict[str, Any] | None,
-    made: Plan | None,
+    made: Sequence[Plan],
     placed: pd.DataFrame | None,
 ) -> None:
     law_source.print_sample(sample, level)
@@ -254,10 +273,12 @@ def _print(
         )
         output.echo(f"peak rate: {hardware['peak_source']} (checked: {hardware['peak_checked']})")
         output.echo()
-    if made is not None:
-        _print_plan(made)
+    for number, each in enumerate(made):
+        if number:
+            output.echo()
+        _print_plan(each)
     if placed is not None:
-        if made is not None:
+        if made:
             output.echo()
         _print_models(placed, sample)
 

@@ -43,7 +43,7 @@ def ask(
     law: Law | str = "chinchilla",
     *,
     target: str | Target | Sequence[str | Target] = "tokens_per_param",
-    flops: float | None = None,
+    flops: ArrayLike | None = None,
     allowance: float = math.inf,
     candidates: Places | TableLike | Callable[[Runs], Places] | None = None,
     limits: Limits | Mapping[str, object] | None = None,
@@ -72,8 +72,8 @@ def ask(
     asked_law = read_law(law)
     read = as_runs(data, "next_runs", asked_law.columns)
     central_tails(level)
-    budget = usual_budget(read.name, training_flops(read.params, read.tokens)) if flops is None else flops
-    targets = read_targets(target, asked_law, budget, against is not None)
+    usual = usual_budget(read.name, training_flops(read.params, read.tokens))
+    targets = read_targets(target, asked_law, usual if flops is None else flops, against is not None)
     given, whole = read_limits(limits), read_steps(steps)
     boot = bootstrap(
         read, asked_law, resamples=resamples, seed=seed_number(seed), objective=objective, delta=delta,

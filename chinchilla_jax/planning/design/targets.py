@@ -24,12 +24,13 @@ import numpy as np
 from chinchilla_jax._util.errors import UsageError, closest, short
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_number
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws, parameter_values
 from chinchilla_jax.planning.allocation import sampled_allocation
 from chinchilla_jax.planning.multipliers import AnyFrontier, Frontier, log_multiplier
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from chinchilla_jax.laws import Law
     from chinchilla_jax.planning.law_sample import LawSample
@@ -81,14 +82,14 @@ class Target:
 
 
 def read_targets(
-    given: str | Target | Sequence[str | Target], law: Law, flops: float | None, against: bool
+    given: str | Target | Sequence[str | Target], law: Law, flops: ArrayLike | None, against: bool
 ) -> tuple[Target, ...]:
     """The targets that a caller names.
 
     Args:
         given: one or several, each a `Target` or a text as at the head of this file.
         law: what has them.
-        flops: the budget of those that name none.
+        flops: the budgets of those that name none: each is a target at every one of them.
         against: whether there is another table to compare with.
 
     Raises:
@@ -97,7 +98,9 @@ def read_targets(
     each = [given] if isinstance(given, str | Target) else list(given)
     if not each:
         raise UsageError("next_runs: no target; give one, such as tokens_per_param@1e22")
-    found = tuple(one if isinstance(one, Target) else _parsed(one, flops) for one in each)
+    budgets = [None] if flops is None else positive_budgets(flops).tolist()
+    asked = (one if isinstance(one, Target) else _parsed(one, at) for one in each for at in budgets)
+    found = tuple(dict.fromkeys(asked))
     for target in found:
         _require(target, law, against)
     return found
