@@ -22,6 +22,7 @@ from chinchilla_jax.planning.design.judge import width_between
 from chinchilla_jax.planning.design.question import target_values
 from chinchilla_jax.planning.design.steps import read_steps
 from chinchilla_jax.planning.design.targets import read_targets
+from chinchilla_jax.planning.design.unequal_noise import EQUAL, Spread
 from chinchilla_jax.planning.prediction_places import Places
 
 SMALL = {"tables": 12, "refits": 60, "resamples": 200}
@@ -53,7 +54,7 @@ def random_view(seed, correlation=0.0):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.4])
 def test_one_run_more_is_what_adding_it_gives(correlation):
-    view = random_view(0, correlation)
+    view = dataclasses.replace(random_view(0, correlation), spreads=np.linspace(0.5, 2, 8))
     info = view.after([1, 4])
     each = view.variances_with_each(info)
     assert np.allclose(each, [view.variances(view.add(info, place)) for place in range(8)], rtol=1e-8)
@@ -66,16 +67,18 @@ def test_one_run_less_is_what_the_others_give():
     assert np.allclose(view.variances_without_each(), direct, rtol=1e-8)
 
 
-def test_variances_are_those_of_the_sandwich():
-    view = random_view(1, 0.4)
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+def test_variances_are_those_of_the_sandwich(spread):
+    view = dataclasses.replace(random_view(1, 0.4), spreads=np.full(8, spread))
     chosen = [0, 1, 3]  # two in the group of the first three runs, one in a group of its own
+    noisy = spread * view.places
     rows = np.concatenate([view.runs, view.places[chosen]])
     bread = np.linalg.inv(rows.T @ rows)
     sums = np.array([(view.scores[:, None] * view.runs)[view.members == g].sum(axis=0) for g in range(4)])
-    meat = sums.T @ sums + view.places[chosen].T @ view.places[chosen]
+    meat = sums.T @ sums + noisy[chosen].T @ noisy[chosen]
     # What is expected of a new run and the others of its group, which is rho times their derivatives.
     group = view.runs[:3].sum(axis=0)
-    for first, second in ((group, view.places[0]), (group + view.places[0], view.places[1])):
+    for first, second in ((group, noisy[0]), (group + noisy[0], noisy[1])):
         meat += 0.4 * (np.outer(first, second) + np.outer(second, first))
     direct = np.einsum("ti,ij,jk,kl,tl->t", view.aims, bread, meat, bread, view.aims)
     assert np.allclose(view.variances(view.after(chosen)), direct, rtol=1e-8)
@@ -104,6 +107,24 @@ def test_the_noise_is_that_of_least_squares_or_of_the_median():
     for width, efficiency in ((1.0, 1.0), (0.01345, 0.95), (1e-5, 2 / np.pi)):
         noise = Influences.of(errors, width, width, ones, 5).noise
         assert noise == pytest.approx(0.01 / np.sqrt(efficiency), rel=0.05)
+
+
+def test_errors_that_differ_with_size_are_seen_and_equal_ones_are_not():
+    generator = np.random.default_rng(0)
+    logs = np.log(np.stack([planted(0).params, planted(0).tokens], axis=1))
+    for power, least in ((0.0, 0), (-0.5, 15), (0.5, 15)):
+        size = np.exp(power * (logs[:, 0] - logs[:, 0].mean()))
+        found = [Spread.of(size * generator.standard_normal(40), logs) for _ in range(20)]
+        seen = [each for each in found if each.sentence]
+        assert least <= len(seen) <= (20 if power else 1)
+        for each in seen:
+            assert each.slopes @ [1, 1] == pytest.approx(power, abs=0.45)
+            assert np.sqrt(np.mean(each.at(logs) ** 2)) == pytest.approx(1.0)
+            far = each.at(np.array([[0.0, 0.0], [60.0, 60.0]]))  # no place errs more than some run
+            assert each.at(logs).min() * 0.999 <= far.min() <= far.max() <= each.at(logs).max() * 1.001
+    nowhere = np.full((3, 2), np.nan)
+    assert EQUAL.at(nowhere).tolist() == [1.0, 1.0, 1.0]
+    assert not EQUAL.sentence
 
 
 def test_derivatives_of_targets(found):

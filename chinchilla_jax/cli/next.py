@@ -236,6 +236,7 @@ def _fields(runs: Runs, found: NextRuns, seed: int, steps: RunSteps) -> dict[str
         "targets": output.records(found.widths),
         "choices": output.records(found.choices),
         "prices": output.records(found.prices),
+        "noise_slopes": dict(zip(("params", "tokens"), found.question.spread.slopes.tolist(), strict=True)),
         "rests_on_law": found.rests_on_law,
         "fits": found.n_fits,
         "warnings": found.warnings,

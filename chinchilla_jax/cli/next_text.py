@@ -28,6 +28,7 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     print_dependence(boot.dependence)
     print_cost(found.cost)
     output.print_paragraph(steps.sentence)
+    output.print_paragraph(found.question.spread.sentence)
     output.echo()
     output.print_sentence(found.sentence)
     output.echo()

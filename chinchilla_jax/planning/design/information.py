@@ -9,6 +9,7 @@
 | scores   | s      | (n,)   | psi_i / (1 - h_i) over the root of E psi^2, h the leverage                  |
 | slopes   | d      | (n,)   | psi'_i over E psi'                                                          |
 | members  |        | (n,)   | group of each run, within which errors have correlation rho; -1 for none    |
+| spreads  | s_c    | (m,)   | errors of the candidates over those of the runs, see unequal_noise.py       |
 | prior    | K      | (q,)   | what is known of the parameters beforehand; 0 for those of the law          |
 | noise    | tau    | ()     | what an error is worth in standard deviations of a least-squares fit        |
 | M, S     |        | (q, q) | J' W d J + K, and the sum of outer products of the scores over groups, + K  |
@@ -17,8 +18,8 @@ The variance of a target is tau^2 g' M^-1 S M^-1 g: the sandwich H^-1 S H^-1 of 
 E psi^2 / (E psi')^2 (Huber & Ronchetti 2009, Robust Statistics, 2nd ed., section 7.6). S of the runs is that
 of their own scores, group by group, and corrected for leverage (MacKinnon & White 1985, Journal of
 Econometrics 29:305, HC3; Liang & Zeger 1986, Biometrika 73:13): what the bootstrap of the same runs sees. A
-candidate adds what is expected of it: J_c J_c' to both, and its covariance with its group to S, so that a
-second run of one size is worth less where sizes err together.
+candidate adds what is expected of it: J_c J_c' to M, s_c^2 J_c J_c' to S, and its covariance with its group
+to S, so that a second run of one size is worth less where sizes err together.
 
 A law holds only so far. A view that bends has a smooth term more, quadratic in ln N and ln D and of the size
 of an error at the edge of what is considered: parameters of their own, whose prior has that size
@@ -55,7 +56,7 @@ class Information:
     Attributes:
         M: (q, q), and
         S: (q, q), in the units of the view.
-        sums: sum of w J over each group, by its number.
+        sums: sum of w J over each group, times the spread of new runs, by its number.
     """
 
     M: Floats
@@ -80,6 +81,7 @@ class View:
         place_members: of the candidates; -1 for those that err by themselves.
         correlation: rho.
         prior: K.
+        spreads: s_c; None for those of the runs.
     """
 
     runs: Floats
@@ -92,6 +94,7 @@ class View:
     place_members: Members
     correlation: float
     prior: Floats
+    spreads: Floats | None = None
 
     @classmethod
     def of(
@@ -106,6 +109,7 @@ class View:
         place_members: Members,
         correlation: float,
         prior: Floats | None = None,
+        spreads: Floats | None = None,
     ) -> View:
         """That of unscaled derivatives."""
         rows = np.sqrt(weights)[:, None] * runs if len(runs) else places
@@ -115,6 +119,7 @@ class View:
         return cls(
             runs=runs / length, places=places / length, aims=aims / length, weights=weights, scores=scores,
             slopes=slopes, members=members, place_members=place_members, correlation=correlation, prior=prior,
+            spreads=spreads,
         )  # fmt: skip
 
     @functools.cached_property
@@ -137,11 +142,12 @@ class View:
         """With one run at a candidate."""
         j = self.places[place]
         group = int(self.place_members[place])
-        M, S, sums = info.M + np.outer(j, j), info.S + np.outer(j, j), info.sums
+        noisy = j if self.spreads is None else self.spreads[place] * j
+        M, S, sums = info.M + np.outer(j, j), info.S + np.outer(noisy, noisy), info.sums
         if self.correlation and group >= 0:
             before = sums.get(group, np.zeros_like(j))
-            S = S + self.correlation * (np.outer(before, j) + np.outer(j, before))
-            sums = {**sums, group: before + j}
+            S = S + self.correlation * (np.outer(before, noisy) + np.outer(noisy, before))
+            sums = {**sums, group: before + noisy}
         return Information(M, S, sums)
 
     def after(self, chosen: Sequence[int]) -> Information:
@@ -188,6 +194,8 @@ class View:
         share = passed / (1 + leverage)[:, None]
         y = x[None] - z[:, None, :] * share[:, :, None]  # (m, T, q)
         own = np.einsum("cti,ci->ct", y, j)
+        if self.spreads is not None:
+            own = own * self.spreads[:, None]
         found = np.einsum("cti,ij,ctj->ct", y, info.S, y) + own**2
         if self.correlation and info.sums:
             before = np.zeros_like(j)

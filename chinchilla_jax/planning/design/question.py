@@ -29,6 +29,7 @@ from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View, bent, scores_of
 from chinchilla_jax.planning.design.steps import Steps
 from chinchilla_jax.planning.design.targets import Reading, Target
+from chinchilla_jax.planning.design.unequal_noise import Spread, log_counts, spread_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +63,7 @@ class Question:
         plain: the choice among them under the law.
         bent: the same where the law may bend, see information.py.
         noise: tau of the residuals.
+        spread: how large errors are at a place beside those of the runs.
         level: mass of the intervals.
     """
 
@@ -75,6 +77,7 @@ class Question:
     plain: Exchange
     bent: Exchange
     noise: float
+    spread: Spread
     level: float
 
     @classmethod
@@ -117,15 +120,15 @@ class Question:
         for target in targets:
             target_values(reading, target, boot)  # refuses one that most laws lack
         theta = _laws_at_quantiles(boot, reading, targets[0])
-        influences = _influences(problem, boot)
-        views, bent_views = _views(boot, runs, problem, influences, reading, targets, places, theta)
+        influences, spread = _influences(problem, boot), spread_of(boot)
+        views, bent_views = _views(boot, runs, problem, influences, spread, reading, targets, places, theta)
         shares = np.array([target.weight for target in targets])
         shares = shares / shares.sum()
         return cls(
             boot=boot, runs=runs, problem=problem, reading=reading, targets=targets, places=places, off=off,
             plain=Exchange(views=views, shares=shares, costs=paid, once=once),
             bent=Exchange(views=bent_views, shares=shares, costs=paid, once=once),
-            noise=influences.noise, level=level,
+            noise=influences.noise, spread=spread, level=level,
         )  # fmt: skip
 
     @property
@@ -239,6 +242,7 @@ def _views(
     runs: Runs,
     problem: Problem,
     influences: Influences,
+    spread: Spread,
     reading: Reading,
     targets: Sequence[Target],
     places: Places,
@@ -256,6 +260,7 @@ def _views(
     at_runs = np.stack([design.log_params, design.log_tokens], axis=1)
     at_places = np.stack([at.log_params, at.log_tokens], axis=1)
     alone = np.full(len(runs), -1, np.int64)
+    spreads = spread.at(log_counts(places))
     plain, bending = [], []
     scores = scores_of(influences.psi, weights, law.jacobian(boot.point.theta, design))
     for each in theta:
@@ -269,8 +274,11 @@ def _views(
         if not (np.isfinite(aims).all() and np.isfinite(of_runs).all() and np.isfinite(of_places).all()):
             continue
         plain.append(
-            View.of(of_runs, of_places, aims, weights, scores, influences.slopes, members, groups, rho)
-        )
+            View.of(
+                of_runs, of_places, aims, weights, scores, influences.slopes, members, groups, rho,
+                spreads=spreads,
+            )
+        )  # fmt: skip
         terms, place_terms = bent(of_runs, of_places, at_runs, at_places)
         zeros = np.zeros((len(targets), terms.shape[1]))
         prior = np.concatenate([np.zeros(law.size), np.ones(terms.shape[1])])
@@ -278,7 +286,7 @@ def _views(
             View.of(
                 np.concatenate([of_runs, terms], axis=1), np.concatenate([of_places, place_terms], axis=1),
                 np.concatenate([aims, zeros], axis=1), weights, np.ones(len(runs)), np.ones(len(runs)),
-                alone, -np.ones_like(groups), 0.0, prior,
+                alone, -np.ones_like(groups), 0.0, prior, spreads,
             )
         )  # fmt: skip
     if not plain:

@@ -4,6 +4,7 @@
 |----------|---------------|---------------------------------------------------------------------------------|
 | truths   | (K, p)        | laws of the bootstrap, each of which a table's new runs follow                  |
 | errors   | (K, k)        | of the log losses of the k new runs: residuals, corrected (planning/run_errors) |
+|          |               | and scaled to the size that errors have there (unequal_noise.py)                |
 | tables   | (K,)          | the runs as they are, and k new ones                                            |
 | fits     | (K, R, p)     | R resamples of each table                                                       |
 | widths   | (K, T)        | of the interval of each target                                                  |
@@ -34,6 +35,7 @@ from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, Pairs, Schem
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.design.question import design_at
+from chinchilla_jax.planning.design.unequal_noise import counted_rows, log_counts
 from chinchilla_jax.planning.run_errors import RunErrors
 from chinchilla_jax.solvers import Problem, SolverOptions
 from chinchilla_jax.solvers.counted import counted_lanes
@@ -144,7 +146,10 @@ class _Draws:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _STREAM])))
         counted = np.flatnonzero(boot.counted)
         chosen = generator.choice(counted, tables, replace=tables > len(counted))
-        drawn = RunErrors.of(boot).draw(max(2 * tables * most, 1), seed)
+        pool = RunErrors.of(boot)
+        at_runs = question.spread.at(log_counts(boot.design)[counted_rows(boot)])
+        alike = dataclasses.replace(pool, errors=pool.errors / at_runs)
+        drawn = alike.draw(max(2 * tables * most, 1), seed)
         own, shared = drawn[: 2 * tables * most].reshape(2, tables, most)
         return cls(truths=boot.solution.theta[chosen], own=own, shared=shared)
 
@@ -152,7 +157,8 @@ class _Draws:
         """Errors of new runs at these candidates, (K, k)."""
         view = question.plain.views[0]
         rho, groups = view.correlation, view.place_members[places]
-        own = self.own[:, : len(places)]
+        spreads = question.spread.at(log_counts(question.places.take(places)))
+        own = self.own[:, : len(places)] * spreads
         if not rho:
             return own
         residuals = -question.problem.residuals(self.truths)  # observed less predicted, (K, n)
@@ -165,7 +171,7 @@ class _Draws:
             share = rho * (1 - known)  # of the variance, that new runs of the group still have in common
             found[:, at] = (
                 middle[:, None]
-                + np.sqrt(share) * self.shared[:, at[:1]]
+                + np.sqrt(share) * self.shared[:, at[:1]] * spreads[at]
                 + np.sqrt(max(1 - rho, 0.0)) * own[:, at]
             )
         return found
