@@ -521,6 +521,10 @@ def test_a_name_with_control_characters_is_not_proposed(header):
     assert str(caught.value).isprintable()
 
 
+def test_a_separator_of_ascii_before_a_number_is_read_or_one_line():
+    outcome(table().replace("\n1", "\n\x1c1", 1).encode())
+
+
 @pytest.mark.filterwarnings("ignore::chinchilla_jax._util.errors.DataWarning")
 @settings(max_examples=300, deadline=None)
 @given(st.data())

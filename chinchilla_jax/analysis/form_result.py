@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax.analysis.form_sentences import sentence
 from chinchilla_jax.analysis.joint_limits import joint_limits
 from chinchilla_jax.bootstrapping.schemes import Pairs
@@ -28,7 +29,7 @@ COMPARISON_METHODS = ("centred", "basic", "percentile")
 LIMITS = ("low", "high", "joint_low", "joint_high")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class FormComparison:
     """What `compare_forms` found.
 
@@ -63,6 +64,11 @@ class FormComparison:
     scores: Mapping[str, Mapping[str, Floats]] = dataclasses.field(default_factory=dict, repr=False)
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Which laws on which splits; the numbers are in the table."""
+        laws, splits = (list_text(self.table[name].unique().tolist(), 5) for name in ("form", "split"))
+        return f"<FormComparison of {laws} against {self.reference} on {splits}>"
 
     @property
     def pairs(self) -> pd.DataFrame:

@@ -128,8 +128,8 @@ def plan_command(
         }
     )
     if len(flops) > 1 and len(given) > 1:
-        others = list_text([f"--{name}" for name in given][1:])
-        raise UsageError(f"several --flops cannot be combined with {others}; give one budget")
+        named = list_text([f"--{name}" for name in given][1:])
+        raise UsageError(f"several --flops cannot be combined with {named}; give one budget")
     if not given and models is None:
         raise UsageError("nothing to plan: give --flops, --params, --tokens, --loss, --gpus or --models")
     others = _read_models(models)

@@ -147,8 +147,8 @@ def load_runs(
 
     Example:
         >>> cj.load_runs("llama3")
-        <Runs 'llama3' (as_plotted): 133 runs, params 5.87e+07 to 1.68e+10, tokens 1.48e+09 to 1.03e+12, flops
-        6e+18 to 1e+22, loss 0.694 to 0.932>
+        <Runs 'llama3' (as_plotted): 133 runs, params 58.72M to 16.76B, tokens 1.476B to 1.035T, flops 6e18
+        to 1e22, loss 0.6936 to 0.9322>
         >>> table = {"Model Size": runs.params, "D": runs.tokens, "val/loss": runs.loss}
         >>> own = cj.load_runs(table, drop_highest_loss=5)
         >>> len(own), own.source.columns["loss"]

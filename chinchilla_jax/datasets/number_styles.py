@@ -99,7 +99,7 @@ def _plain_values(cells: Sequence[object]) -> NDArray[np.float64] | None:
         return None
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))  # type: ignore[arg-type]
-    except OverflowError:
+    except (OverflowError, ValueError):  # beyond float64; separators of ASCII, which strip takes for blanks
         return None
     return values if np.all((values >= SMALLEST) & (values < np.inf)) else None
 

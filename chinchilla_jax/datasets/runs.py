@@ -75,8 +75,8 @@ class Runs(ShownInNotebooks):
 
     Example:
         >>> cj.Runs(params=[1e8, 1e9], tokens=[2e9, 2e10], loss=[3.1, 2.6])
-        <Runs '' (as_given): 2 runs, params 1e+08 to 1e+09, tokens 2e+09 to 2e+10, flops 1.2e+18 to 1.2e+20,
-        loss 2.6 to 3.1>
+        <Runs '' (as_given): 2 runs, params 100M to 1B, tokens 2B to 20B, flops 1.2e18 to 1.2e20, loss 2.6
+        to 3.1>
     """
 
     params: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -135,7 +135,7 @@ class Runs(ShownInNotebooks):
     def __repr__(self) -> str:
         """Name and ranges; the arrays would fill a screen."""
         ranges = "".join(
-            f", {quantity} {values.min():.3g} to {values.max():.3g}"
+            f", {quantity} {quantity_text(quantity, values.min())} to {quantity_text(quantity, values.max())}"
             for quantity in QUANTITIES
             if (values := getattr(self, quantity)).size
         )

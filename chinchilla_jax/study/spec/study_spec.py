@@ -56,7 +56,7 @@ _LEFT_OUT = {
 _ROWS = tuple(each.name for each in dataclasses.fields(RowChoice))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class StudySpec:
     """A robustness study: every condition is fitted on the same resamples of the same runs.
 
@@ -164,6 +164,15 @@ class StudySpec:
     flops: tuple[float, ...] = _DEFAULT_FLOPS
     drop_highest_loss: int | None = None
     rounded: bool = True
+
+    def __repr__(self) -> str:
+        """Data, resamples and the fields that are not as usual; every field is an attribute."""
+        said = [
+            f"{each.name}={short(getattr(self, each.name))}"
+            for each in dataclasses.fields(self)
+            if each.name in ("data", "resamples") or getattr(self, each.name) != each.default
+        ]
+        return f"<StudySpec {', '.join(said)}>"
 
     def __post_init__(self) -> None:
         """Check every field and fill in what depends on the data."""
