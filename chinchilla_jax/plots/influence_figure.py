@@ -8,21 +8,19 @@ import numpy as np
 
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax.laws.compute import training_flops
+from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.marks import name_points
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, VERMILLION, Look, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
     from chinchilla_jax.analysis.run_influence import Influence
 
 _NAMED = 5
-_NAME_WIDTH, _NAME_HEIGHT = 40.0, 8.0  # of a name, in points
 _LOOKS = {
     "residual": (Look(BLACK, "o", "-"), "largest residuals"),
     "raise": (Look(VERMILLION, "v", (0, (6, 1.5))), "those that raise it most"),
@@ -71,28 +69,12 @@ def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:
     named = np.argsort(-size, kind="stable")[:_NAMED]
     named = named[(size[named] > 0) & np.isfinite(residuals[named])]
     names = [str(table["row"].iloc[run]) for run in named]
-    _name_points(axes, flops[named], residuals[named], names)
+    name_points(axes, names, flops[named], residuals[named])
     axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel("ln predicted \N{MINUS SIGN} ln observed loss, without the run")
-    axes.set_title("larger: moves tokens per parameter more")
-
-
-def _name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Names beside their points, from the lowest up, each above those it would cover."""
-    if not len(x):
-        return
-    points = axes.transData.transform(np.column_stack([x, y])) * 72.0 / axes.figure.dpi
-    placed: list[tuple[float, float]] = []
-    for k in np.argsort(points[:, 1], kind="stable"):
-        at, height = points[k, 0], points[k, 1] + 4.0
-        for other, taken in placed:
-            if abs(at - other) < _NAME_WIDTH:
-                height = max(height, taken + _NAME_HEIGHT)
-        placed.append((at, height))
-        axes.annotate(
-            names[k], (x[k], y[k]), xytext=(5.0, height - points[k, 1]), textcoords="offset points",
-            fontsize=7.0,
-        )  # fmt: skip
+    axes.set_title("larger: moves tokens per parameter more", fontsize=8.0)
+    readable_axis(axes, "x")
+    readable_axis(axes, "y")
 
 
 def _draw_without(axes: Axes, without: pd.DataFrame) -> None:
@@ -106,9 +88,8 @@ def _draw_without(axes: Axes, without: pd.DataFrame) -> None:
             linestyle=look.dashes, label=words,
         )  # fmt: skip
     axes.set_yscale("log")
+    readable_axis(axes, "x")
     readable_axis(axes, "y")
     axes.set_xlabel("runs left out together (%)")
     axes.set_ylabel(quantity_label("optimal_tokens_per_param"))
-    axes.set_title("without the worst runs")
-    # Below, where no line can run.
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_above(axes, note="without the worst runs")

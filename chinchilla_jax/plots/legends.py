@@ -31,7 +31,9 @@ def legend_above(axes: Axes, handles: Sequence[Any] | None = None, *, note: str 
     figure = axes.get_figure(root=True)
     size = float(rcParams["font.size"]) * 0.89
     widest = max(len(str(each.get_label())) for each in listed) * _EM * size + _HANDLE
-    width = axes.bbox.width * 72 / figure.dpi  # type: ignore[union-attr]
+    # The layout of a new figure will give it about a fifth more.
+    share = 1.2 if figure.get_layout_engine() is not None else 1.0  # type: ignore[union-attr]
+    width = share * axes.bbox.width * 72 / figure.dpi  # type: ignore[union-attr]
     columns = min(max(int(width // widest), 1), len(listed))
     axes.legend(
         handles=listed, loc="lower left", bbox_to_anchor=(0.0, 1.01), ncols=columns, frameon=False,

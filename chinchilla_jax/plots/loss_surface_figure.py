@@ -164,7 +164,7 @@ def draw_loss_surface(
         if wide:
             right.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
         right.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)
-    right.lines[-1].set_label("best size, with its interval" if wide else "best size")
+    right.lines[-1].set_label("best, with interval" if wide else "best size")
     left.set_xlim(table.flops[0], table.flops[-1])
     left.set_ylim(table.params[0], table.params[-1])
     right.set_xlim(table.params[0], table.params[-1])

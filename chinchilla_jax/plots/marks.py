@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.contour import QuadContourSet
 
+_LINE_SHARE = 0.05  # of the height of the Axes, for a name
 _CROSS: Mapping[str, Any] = MappingProxyType(
     {"color": VERMILLION, "linestyle": "none", "marker": "x", "markersize": 6.0, "markeredgewidth": 1.6}
 )
@@ -116,6 +117,27 @@ def label_contours(axes: Axes, contours: QuadContourSet) -> None:
 
     for text in axes.clabel(contours, fontsize=7, fmt=lambda level: f"{level:g}", colors=BLACK):
         text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+
+
+def name_points(axes: Axes, names: Sequence[str], x: ArrayLike, y: ArrayLike) -> None:
+    """Names beside their points, towards the middle of the Axes, and not on each other."""
+    places = np.stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)], axis=1)
+    shares = share_of_axes(axes, places)
+    order = np.argsort(shares[:, 1], kind="stable")
+    for i, height in zip(order, spread_apart(shares[order, 1], _LINE_SHARE), strict=True):
+        right = shares[i, 0] > 0.5
+        axes.annotate(
+            names[i], places[i], xytext=(shares[i, 0] + (-0.02 if right else 0.02), height),
+            textcoords="axes fraction", fontsize=7.0, ha="right" if right else "left", va="center",
+        )  # fmt: skip
+
+
+def share_of_axes(axes: Axes, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (n, 2) of the data as shares of the width and the height of the Axes."""
+    axes.autoscale_view()  # or the limits would not yet be those of what was drawn
+    if not len(places):
+        return places
+    return np.asarray((axes.transData + axes.transAxes.inverted()).transform(places))
 
 
 def spread_apart(places: NDArray[np.float64], apart: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from chinchilla_jax.planning.plans import Plan
 from chinchilla_jax.planning.references import REFERENCES
 from chinchilla_jax.plots.grids import compute_grid
 from chinchilla_jax.plots.legends import legend_above, shade_runs
-from chinchilla_jax.plots.marks import spread_apart
+from chinchilla_jax.plots.marks import share_of_axes, spread_apart
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
@@ -160,8 +160,7 @@ def _mark_models(axes: Axes, models: pd.DataFrame, quantity: str) -> None:
     axes.plot(
         flops, heights, color=BLACK, linestyle="none", marker="o", markersize=3.5, zorder=4, label="models"
     )
-    to_share = axes.transData + axes.transAxes.inverted()
-    shares = to_share.transform(np.stack([flops, heights], axis=1))[:, 1]
+    shares = share_of_axes(axes, np.stack([flops, heights], axis=1))[:, 1]
     order = np.argsort(heights, kind="stable")
     for i, place in zip(order, spread_apart(shares[order], _LINE_SHARE), strict=True):
         axes.annotate(

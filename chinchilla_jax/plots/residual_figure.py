@@ -13,7 +13,7 @@ from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.fitting.automatic_delta import robust_scale
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.plots.legends import legend_above
-from chinchilla_jax.plots.marks import spread_apart
+from chinchilla_jax.plots.marks import name_points
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.single_law import runs_of, runs_table
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREY, SKY, VERMILLION, styled
@@ -22,15 +22,11 @@ from chinchilla_jax.plots.ticks import readable_axis
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
     from chinchilla_jax.fitting.result import FitResult
 
-    Floats = NDArray[np.float64]
-
 _QUANTITIES = ("params", "tokens", "flops")
 _MOST_GROUPS = 16
-_LINE_SHARE = 0.05  # of the height of the Axes, for a name
 
 
 def residuals_table(fit: FitResult, *, against: str = "params", worst: int = 3) -> pd.DataFrame:
@@ -125,25 +121,11 @@ def draw_residuals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.set_ylabel(label)
         readable_axis(axes, "x", counts=against != "flops")
         readable_axis(axes, "y")
-    _name_rows(axes, rows["row"][named].tolist(), x[named].to_numpy(), y[named].to_numpy())
+    name_points(axes, rows["row"][named].tolist(), x[named].to_numpy(), y[named].to_numpy())
     many = grouped and table[against].nunique()
     note = f"{len(groups)} of {many:,} groups, with the largest medians" if many > len(groups) else ""
     legend_above(axes, note=note)
     return axes
-
-
-def _name_rows(axes: Axes, names: list[str], x: Floats, y: Floats) -> None:
-    """Names beside their points, on the side of the middle, and not on each other."""
-    to_share = axes.transData + axes.transAxes.inverted()
-    shares = to_share.transform(np.stack([x, y], axis=1)) if len(names) else np.empty((0, 2))
-    order = np.argsort(shares[:, 1])
-    heights = spread_apart(shares[order, 1], _LINE_SHARE)
-    for i, height in zip(order, heights, strict=True):
-        right = shares[i, 0] > 0.5
-        axes.annotate(
-            names[i], (x[i], y[i]), xytext=(shares[i, 0] + (-0.02 if right else 0.02), height),
-            textcoords="axes fraction", fontsize=7.0, ha="right" if right else "left", va="center",
-        )  # fmt: skip
 
 
 def _largest_groups(table: pd.DataFrame, against: str) -> list[object]:

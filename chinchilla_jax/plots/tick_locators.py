@@ -124,7 +124,7 @@ def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     found: list[list[float]] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 2, 3, 4, 5, 6, 8)):
         ticks = [m * 10.0**k for k in range(max(first, -300), min(last, 300) + 1) for m in steps]
         found.append([tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)])
         if len(steps) == 1 and len(found[0]) >= 3:
