@@ -64,7 +64,7 @@ def visit(browser, small_study):
     """Opens the page; anything that it complains about fails the test."""
     contexts, complaints = [], []
 
-    def opened(width=1440, **options):
+    def opened(width=1440, file=small_study.path / "report.html", **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -73,7 +73,7 @@ def visit(browser, small_study):
         page.on(
             "request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None
         )
-        page.goto((small_study.path / "report.html").as_uri())
+        page.goto(file.as_uri())
         return page
 
     with warnings.catch_warnings():
@@ -85,10 +85,13 @@ def visit(browser, small_study):
     assert complaints == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
-def test_no_horizontal_scroll_and_no_serious_finding(visit, axe, width, scheme):
+@pytest.mark.parametrize(
+    ("of", "width", "scheme"), [("study", 360, "dark"), ("study", 1440, "light"), ("table", 360, "light")]
+)
+def test_no_horizontal_scroll_and_no_serious_finding(visit, axe, table_page, of, width, scheme):
     # The page's own policy lets no foreign script in; the check has to get past it.
-    page = visit(width, color_scheme=scheme, bypass_csp=True)
+    file = {"file": table_page} if of == "table" else {}
+    page = visit(width, **file, color_scheme=scheme, bypass_csp=True)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(axe)
@@ -170,6 +173,16 @@ def test_a_number_leads_to_its_row(visit):
     row = page.locator("tr:target")
     assert row.count() == 1 and row.is_visible()
     assert "identity" in row.inner_text()
+
+
+def test_a_row_far_from_the_law_leads_to_its_run(visit, table_page):
+    page = visit(390, file=table_page)
+    assert not page.locator("#run-11").is_visible(), "the table is folded"
+    page.locator("#worst-rows-table a").first.click()
+    row = page.locator("tr:target")
+    assert row.is_visible() and row.get_attribute("id") == "run-11"
+    wide = "[...document.querySelectorAll('.picture')].filter((each) => each.scrollWidth > each.clientWidth)"
+    assert page.evaluate(f"{wide}.length") == 0, "no picture is cut on a telephone"
 
 
 def test_explorer_follows_pointer_sliders_and_boxes(visit):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """The id of the table."""
+_OWN = ("row", "law", "leverage", "weight")
 MOST_ROWS = 2000
 MOST_WORST = 8
 
@@ -41,10 +42,12 @@ def shown_rows(subject: Subject) -> list[int]:
 
 
 def runs_frame(subject: Subject) -> pd.DataFrame:
-    """One row per run: row, params, tokens, flops, loss, law, residual %, and every further column."""
+    """One row per run: row, counts, loss, that of the law, residual %, leverage, and every further column."""
     import pandas as pd
 
     runs, fit = subject.runs, subject.fit
+    design = subject.diagnosis if subject.pictures else None
+    leverage = None if design is None else design.runs["leverage"].to_numpy()
     further = {**runs.variables, **runs.groups, **runs.labels}
     return pd.DataFrame(
         {
@@ -55,8 +58,9 @@ def runs_frame(subject: Subject) -> pd.DataFrame:
             "loss": runs.loss,
             "law": runs.loss * np.exp(fit.residuals),
             "residual %": 100 * np.expm1(-fit.residuals),
+            **({} if leverage is None else {"leverage": leverage}),
             **({} if fit.weights is None else {"weight": fit.weights}),
-            **{name: values for name, values in further.items() if name not in ("row", "law", "weight")},
+            **{name: values for name, values in further.items() if name not in _OWN},
         }
     )
 

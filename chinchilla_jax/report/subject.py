@@ -12,6 +12,7 @@ from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.labels import interval_text
 from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.planning.design import diagnose_bootstrap
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.plausibility import compute_range
 from chinchilla_jax.plots.single_law import median_variables, runs_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.planning.design import TableDiagnosis
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +74,14 @@ class Subject:
         except ChinchillaError as error:
             return error
         return dataclasses.replace(made, runs=self.runs).at(variables=median_variables(self.fit))
+
+    @functools.cached_property
+    def diagnosis(self) -> TableDiagnosis | None:
+        """How well the sizes and tokens of the runs determine the answer; None where that is not known."""
+        try:
+            return diagnose_bootstrap(self.boot, flops=self.flops[0], level=self.level)
+        except ChinchillaError:  # the laws have no such optimum, or the objective no such theory
+            return None
 
     @property
     def dependence(self) -> str:

@@ -55,6 +55,10 @@ MEANINGS: Mapping[str, str] = {
     "slope": "change of the transformed parameter per unit of the transformed size",
     "r_squared": "share of the variance that the line explains",
     "slope_per_decade": "change of the median tokens per parameter per factor of ten in compute",
+    "law": "loss that the fitted law predicts",
+    "residual %": "observed loss over the law's, less 1",
+    "leverage": "share of its own loss in the law's prediction of it, from 0 to 1",
+    "icc": "intraclass correlation of the residuals",
     "status": "how the fits ended",
     "objective": "estimator",
 }

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from chinchilla_jax import plots
 from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.tables import page_table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def fitted(subject: Subject) -> list[Section]:
     n, law = len(subject.runs), subject.fit.model
     formula = f" L = {law.formula} ({law.name})" if law.formula else f" {law.name}"
     span = subject.range
-    where = "" if span is None else f" from {shown(span[0], 3)} to {shown(span[1], 3)} FLOP"
+    where = "" if span is None else f" from {flops_text(span[0])} to {flops_text(span[1])} FLOP"
     return [
         Section(
             id="fitted",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chinchilla_jax import plots
 from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax._util.text import count_text
+from chinchilla_jax._util.text import count_text, flops_text, scaled_number
 from chinchilla_jax.fitting.unlike_rows import telling_columns
 from chinchilla_jax.report.content import Linked, Section
 from chinchilla_jax.report.drawn import drawn_figure
@@ -35,6 +35,41 @@ def quality(subject: Subject) -> list[Section]:
             paragraphs=[*_goodness(subject), [subject.fit.reason or subject.fit.status.sentence]],
             figures=[_figure(subject, against) for against in _against(subject) if subject.pictures],
             tables=[worst_table(subject), *_groupings(subject), runs_table(subject)],
+            parts=_identification(subject),
+        )
+    ]
+
+
+def _identification(subject: Subject) -> list[Section]:
+    """How well the sizes and tokens determine the answer; nothing on a page without pictures."""
+    found = subject.diagnosis if subject.pictures else None
+    if found is None:
+        return []
+    best = found.map.loc[found.map["gain"].idxmax()]
+    count, budget = int(found.runs["left_out"].sum()), flops_text(subject.flops[0])
+    caption = (
+        f"By how much the interval of the tokens per parameter at {budget} FLOP narrows with one more run, "
+        "by its size and tokens, to first order."
+    )
+    return [
+        Section(
+            id="identification",
+            title="What the runs determine",
+            paragraphs=[
+                [
+                    f"The logarithms of size and tokens have a correlation of {found.correlation:.2f}, and "
+                    f"the derivatives of the law a condition number of {shown(found.condition, 3)}: the "
+                    "larger, the less the runs tell its parameters apart."
+                ],
+                [
+                    f"{count:,} of the {len(found.runs):,} runs, with {found.saved:.0%} of their compute, "
+                    "could have been left out with little loss about the tokens per parameter at "
+                    f"{budget} FLOP. One more run says most at {scaled_number(best['params'], 2)} parameters "
+                    f"and {scaled_number(best['tokens'], 2)} tokens: {best['gain']:.0%} off the width of the "
+                    "interval."
+                ],
+            ],
+            figures=[drawn_figure("information", caption, plots.information_map, found)],
         )
     ]
 
