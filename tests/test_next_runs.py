@@ -239,6 +239,25 @@ def test_the_command_takes_machines_and_batches(table, capsys):
 
 
 @pytest.mark.slow
+def test_a_choice_for_several_laws_narrows_under_each(found):
+    asked = {"target": "loss@7e10,1.4e12", "allowance": 3e20, "tables": 4, "refits": 50, "resamples": 100}
+    joint = cj.next_runs(planted(0), laws=["chinchilla", "kaplan"], **asked)
+    table = joint.by_law.set_index("law")
+    assert list(table.index) == ["chinchilla", "kaplan"]
+    assert (table["after"] < table["before"]).all()
+    assert (table["linear_after"] < table["linear_before"]).all()
+    assert table.loc["chinchilla", "after"] == joint.widths["after"].iloc[0]
+    choices = joint.choices.set_index("choice")
+    assert table.loc["chinchilla", "alone"] == choices.loc["chinchilla alone", "after"]
+    shares = np.log(table["after"] / table["before"]).mean()
+    assert shares == pytest.approx(choices["weighted"][choices["chosen"]].iloc[0], abs=0.05)
+    assert list(found.by_law["law"]) == ["chinchilla"]
+    assert found.by_law["after"].iloc[0] == found.widths["after"].iloc[0]
+    with pytest.raises(cj.UsageError, match="laws: routed_experts predicts from params_active and n_experts"):
+        cj.next_runs(planted(0), laws=["routed_experts"], **asked)
+
+
+@pytest.mark.slow
 def test_groups_that_err_together_are_resampled_and_counted():
     runs = planted(2)
     generator = np.random.default_rng(3)

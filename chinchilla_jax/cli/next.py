@@ -10,7 +10,7 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, read_cost
 from chinchilla_jax.cli.figures import Figures, figures_option
-from chinchilla_jax.cli.fit_options import law_options, objective_options, weights_option
+from chinchilla_jax.cli.fit_options import law_options, objective_options, read_laws, weights_option
 from chinchilla_jax.cli.next_options import RunSteps, limit_options, new_options, step_options, target_options
 from chinchilla_jax.cli.next_text import print_diagnosis, print_new, print_next
 from chinchilla_jax.cli.options import (
@@ -38,7 +38,7 @@ _OF_NEW = (
 _NEW_ONLY = ("prior", "noise", "sweep", "save")
 _CHOOSING = (
     "runs", "candidates", "once", "sizes", "tokens", "ratio", "largest", "off_frontier", "batch", "gpus",
-    "hours", "device", "precision", "mfu", "robust", "tables", "refits",
+    "hours", "device", "precision", "mfu", "robust", "laws", "tables", "refits",
 )  # fmt: skip
 
 
@@ -60,6 +60,13 @@ _CHOOSING = (
 @step_options
 @click.option(
     "--robust", is_flag=True, help="Choose by what is left where the law is off by an error of a run."
+)
+@click.option(
+    "--laws",
+    metavar="LAW",
+    multiple=True,
+    help="Choose what is narrowest on average over --law and this law too, and print widths under each; "
+    "repeatable.",
 )
 @click.option(
     "--tables",
@@ -99,6 +106,7 @@ def next_command(
     limits: dict[str, Any],
     steps: RunSteps,
     robust: bool,
+    laws: tuple[str, ...],
     tables: int | None,
     refits: int,
     resamples: int,
@@ -156,11 +164,12 @@ def next_command(
     tables = tables or 64
     with (
         output.refusing(as_json, "runs"),
-        output.progress("next runs", fits_of(resamples, tables, refits)) as advance,
+        output.progress("next runs", fits_of(resamples, tables, refits, 1 + len(laws))) as advance,
     ):
         found = next_runs(
             read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, once=once,
-            steps=steps.read(), robust=robust, tables=tables, refits=refits, progress=advance, **common,
+            steps=steps.read(), robust=robust, laws=read_laws(laws, None), tables=tables,
+            refits=refits, progress=advance, **common,
         )  # fmt: skip
     if figures:
         from chinchilla_jax import plots
@@ -237,6 +246,7 @@ def _fields(runs: Runs, found: NextRuns, seed: int, steps: RunSteps) -> dict[str
         "choices": output.records(found.choices),
         "prices": output.records(found.prices),
         "noise_slopes": dict(zip(("params", "tokens"), found.question.spread.slopes.tolist(), strict=True)),
+        "by_law": output.records(found.by_law),
         "rests_on_law": found.rests_on_law,
         "fits": found.n_fits,
         "warnings": found.warnings,

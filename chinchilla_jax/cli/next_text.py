@@ -66,6 +66,15 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     ]  # fmt: skip
     output.print_table(["choice", "runs", "flops", "to first order", "simulated", "+-"], rows)
     output.echo()
+    if len(found.by_law) > 1:
+        output.echo(f"width of {labels[0]} under each law")
+        rows = [
+            [row["law"], width_text(row["before"]), width_text(row["after"]), f"{row['error']:.1g}",
+             width_text(row["alone"])]
+            for row in output.records(found.by_law)
+        ]  # fmt: skip
+        output.print_table(["law", "before", "after", "+-", f"chosen by {rows[0][0]} alone"], rows)
+        output.echo()
     output.echo("what less money buys, to first order")
     several = len(found.widths) > 1
     rows = [

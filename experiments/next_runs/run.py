@@ -38,7 +38,7 @@ TRUTHS = {
 TARGETS = ("tokens_per_param@1e22", "loss@1e22", "alpha")
 DESIGNS = ("isoflop", "grid")
 COUNTS = (12, 24, 60)
-PARTS = (0.5, 0.25, 0.1)
+PARTS = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 NOISE, RUNS, RESAMPLES = 0.005, 3, 400
 REAL = {
     "chinchilla": ("chinchilla", {}),

@@ -10,22 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.validation import positive_number, resample_count, whole_number
 from chinchilla_jax.bootstrapping.few_groups import COUNTED_RUNS
 from chinchilla_jax.bootstrapping.schemes import Bayesian
+from chinchilla_jax.planning.design.answer_tables import price_table, run_table, width_table
 from chinchilla_jax.planning.design.asking import ask
 from chinchilla_jax.planning.design.question import Question
 from chinchilla_jax.planning.design.result import NextRuns
 from chinchilla_jax.planning.design.rules import rule_choices
-from chinchilla_jax.planning.design.simulation import Simulated, require_weights, simulate
-from chinchilla_jax.planning.prediction_places import Places, inside_hull
+from chinchilla_jax.planning.design.several_laws import (
+    alone_name,
+    law_table,
+    mean_over,
+    together,
+    under_others,
+)
+from chinchilla_jax.planning.design.simulation import require_weights, simulate
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike
 
     from chinchilla_jax._util.reporting import ProgressLike
@@ -35,9 +39,9 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws import Cost, Law, Objective
     from chinchilla_jax.laws.objectives import Delta
     from chinchilla_jax.planning.design.candidates import Limits
-    from chinchilla_jax.planning.design.exchange import Exchange
     from chinchilla_jax.planning.design.steps import Steps
     from chinchilla_jax.planning.design.targets import Target
+    from chinchilla_jax.planning.prediction_places import Places
     from chinchilla_jax.solvers import SolverOptions
 
 _MOST_RUNS = 64
@@ -60,6 +64,7 @@ def next_runs(
     limits: Limits | Mapping[str, object] | None = None,
     against: Runs | TableLike | None = None,
     robust: bool = False,
+    laws: Sequence[Law | str] = (),
     once: bool = False,
     steps: Steps | Mapping[str, object] | None = None,
     level: float = 0.8,
@@ -92,6 +97,8 @@ def next_runs(
         limits: what one run may be, see `Limits`; or its fields by name.
         against: another table, for the target multiplier; its law is taken as known.
         robust: choose by what is left if the law may bend, see information.py.
+        laws: further laws that may be right: what is narrowest on average over `law` and these is chosen, and
+            widths under each are in `by_law`.
         once: whether each candidate can be chosen once only.
         steps: in what steps runs come, see `Steps`; or its fields by name.
         level: mass of the intervals.
@@ -123,7 +130,7 @@ def next_runs(
     allowance = positive_number("allowance", allowance, remedy="give FLOP such as 1e20")
     most = whole_number("runs", runs, low=1, high=_MOST_RUNS)
     tables, refits = resample_count("tables", tables), resample_count("refits", refits)
-    advance = started(progress, "next runs", fits_of(resamples, tables, refits))
+    advance = started(progress, "next runs", fits_of(resamples, tables, refits, 1 + len(laws)))
     question = ask(
         data, law, target=target, flops=flops, allowance=allowance, candidates=candidates, limits=limits,
         against=against, once=once, steps=steps, level=level, resamples=resamples, seed=seed,
@@ -131,16 +138,24 @@ def next_runs(
         options=options, progress=advance,
     )  # fmt: skip
     require_weights(question)
-    return _answer(question, allowance, most, robust, tables, refits, seed, options, advance)
+    questions = [
+        question,
+        *under_others(
+            question, laws, target=target, flops=flops, against=against, resamples=resamples, seed=seed,
+            objective=objective, delta=delta, weights=weights, scheme=scheme, cost=cost, variables=variables,
+            options=options, progress=advance,
+        ),
+    ]  # fmt: skip
+    return _answer(questions, allowance, most, robust, tables, refits, seed, options, advance)
 
 
-def fits_of(resamples: int, tables: int, refits: int) -> int:
+def fits_of(resamples: int, tables: int, refits: int, laws: int = 1) -> int:
     """About how many fits `next_runs` makes, for a progress bar."""
-    return resamples + 7 * tables * refits
+    return laws * (resamples + 7 * tables * refits)
 
 
 def _answer(
-    question: Question,
+    questions: Sequence[Question],
     allowance: float,
     most: int,
     robust: bool,
@@ -152,7 +167,8 @@ def _answer(
 ) -> NextRuns:
     import pandas as pd
 
-    exchange = question.bent if robust else question.plain
+    question = questions[0]
+    exchange = together(questions, bend=robust)
     best = exchange.choose(allowance, most)
     if not best:
         raise UsageError(
@@ -161,26 +177,25 @@ def _answer(
         )
     choices: dict[str, tuple[int, ...]] = {"now": (), "linear": best}
     if not robust:
-        choices["if the law bends"] = question.bent.choose(allowance, most)
+        choices["if the law bends"] = together(questions, bend=True).choose(allowance, most)
+    if len(questions) > 1:
+        choices[alone_name(question)] = question.plain.choose(allowance, most)
     for part, name in _PARTS.items():
         if cheaper := exchange.choose(part * allowance, most):
             choices[name] = cheaper
     choices |= rule_choices(question, allowance, most)
     distinct = list(dict.fromkeys(choices.values()))
-    found = dict(
-        zip(
-            distinct,
-            simulate(
-                question, distinct, tables=tables, resamples=refits, seed=seed, options=options,
-                progress=progress,
-            ),
-            strict=True,
+    simulated = [
+        simulate(
+            each, distinct, tables=tables, resamples=refits, seed=seed, options=options, progress=progress
         )
-    )  # fmt: skip
+        for each in questions
+    ]
+    found = dict(zip(distinct, zip(*simulated, strict=True), strict=True))
     shares = question.plain.shares
 
     def over(name: str, other: str) -> tuple[float, float]:
-        return found[choices[name]].over(found[choices[other]], shares)
+        return mean_over(found[choices[name]], found[choices[other]], shares)
 
     # The best to first order, unless the simulation contradicts it by more than its own error.
     better = {name: over(name, "linear") for name in choices if name != "now" and not robust}
@@ -189,21 +204,22 @@ def _answer(
     chosen = choices[decided]
     rows = [
         (name, len(places), question.paid[list(places)].sum(), question.widths(places)[0],
-         found[places].widths[0], found[places].errors[0], over(name, "now")[0])
+         found[places][0].widths[0], found[places][0].errors[0], over(name, "now")[0])
         for name, places in choices.items()
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["choice", "runs", "flops", "linear", "after", "error", "weighted"])
     table["chosen"] = [places == chosen for places in choices.values()]
     rests = question.rests_on_law(chosen)
     return NextRuns(
-        table=_run_table(question, chosen),
-        widths=_width_table(question, chosen, found[()], found[chosen]),
+        table=run_table(question, chosen),
+        widths=width_table(question, chosen, found[()][0], found[chosen][0]),
         choices=table,
-        prices=_price_table(question, exchange, allowance, most, robust),
+        prices=price_table(question, exchange, allowance, most, robust),
+        by_law=law_table(questions, found, chosen, choices.get(alone_name(question))),
         rests_on_law=rests,
         level=question.level,
         allowance=allowance,
-        n_fits=sum(each.n_fits for each in found.values()),
+        n_fits=sum(each.n_fits for of in found.values() for each in of),
         boot=question.boot,
         question=question,
         chosen=chosen,
@@ -212,71 +228,6 @@ def _answer(
             *_warnings(over(decided, "now")[0], rests, refits, _changes_scheme(question, distinct)),
         ),
     )
-
-
-def _in_order(question: Question, chosen: Sequence[int]) -> list[int]:
-    """The runs in the order in which they bring most."""
-    left = list(chosen)
-    order: list[int] = []
-    while left:
-        best = min(left, key=lambda place: question.plain.criterion([*order, place]))
-        left.remove(best)
-        order.append(best)
-    return order
-
-
-def _run_table(question: Question, chosen: Sequence[int]) -> pd.DataFrame:
-    import pandas as pd
-
-    order = _in_order(question, chosen)
-    places = question.places.take(np.array(order, np.intp))
-    columns = {
-        "params": places.params, "tokens": places.tokens, **places.variables, "flops": places.flops,
-        "paid": question.paid[order],
-        "tokens_per_param": places.tokens / places.params,
-        "width": [question.widths(order[: i + 1])[0] for i in range(len(order))],
-        "without": [question.widths(order[:i] + order[i + 1 :])[0] for i in range(len(order))],
-        "inside": inside_hull(places, question.problem.design),
-        "off_frontier": np.exp(question.off[order]),
-    }  # fmt: skip
-    return pd.DataFrame(columns)
-
-
-def _width_table(question: Question, chosen: Sequence[int], now: Simulated, after: Simulated) -> pd.DataFrame:
-    import pandas as pd
-
-    before, linear = question.widths(()), question.widths(chosen)
-    point = question.boot.point
-    rows = []
-    for t, target in enumerate(question.targets):
-        low, _, high = question.interval(target)
-        at_point = question.problem.law.fitted(point.theta[None], question.problem.design)
-        estimate = float(question.reading.values(target, at_point)[0])
-        rows.append(
-            (target.text, target.natural(estimate), target.natural(low), target.natural(high), high - low,
-             before[t], linear[t], now.widths[t], after.widths[t], after.errors[t],
-             target.natural(after.low[t]), target.natural(after.high[t]), "ln" if target.log else "plain")
-        )  # fmt: skip
-    names = [
-        "target", "estimate", "low", "high", "width", "linear_before", "linear_after", "before", "after",
-        "error", "low_after", "high_after", "scale",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
-
-
-def _price_table(
-    question: Question, exchange: Exchange, allowance: float, most: int, robust: bool
-) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = []
-    for places in exchange.prices(allowance, most):
-        at = question.places.take(np.array(places, np.intp))
-        rows.append(
-            (float(question.paid[list(places)].sum()), len(places), question.widths(places, bend=robust)[0],
-             exchange.criterion(places) - exchange.criterion(()), at.params.tolist(), at.tokens.tolist())
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=["flops", "runs", "linear", "weighted", "params", "tokens"])
 
 
 def _changes_scheme(question: Question, choices: Sequence[Sequence[int]]) -> bool:

@@ -43,6 +43,8 @@ class NextRuns(ShownInNotebooks):
         prices: what less money buys: flops, runs, linear (width of the first target; if robust, where the law
             may bend), weighted (as in `choices`, to first order), params, tokens (of each run); ever more of
             the first buy ever less of the fourth, and for one target of the third.
+        by_law: one row per law: law, linear_before, linear_after, before, after, error (of the first target,
+            as in `widths`), alone (after the runs that the first law alone would choose).
         rests_on_law: share of the first target's gain that is lost if the law may bend by the size of an
             error (information.py).
         level: mass of the intervals.
@@ -58,6 +60,7 @@ class NextRuns(ShownInNotebooks):
     widths: pd.DataFrame
     choices: pd.DataFrame
     prices: pd.DataFrame
+    by_law: pd.DataFrame
     rests_on_law: float
     level: float
     allowance: float
