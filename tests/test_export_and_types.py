@@ -70,6 +70,11 @@ reveal_type(changed)
 study = cj.run_study(cj.paper_study(resamples=10), out="results")
 reveal_type(study)
 reveal_type(cj.write_report(study))
+reveal_type(cj.plan("runs.csv", [1e21, 1e22]))
+reveal_type(cj.compare({"N": []}, fit.runs or runs, progress=None))
+reveal_type(cj.load(boot.save("boot.cj")))
+reveal_type(cj.decide.isoflop)
+cj.backtest("runs.csv", over="tokens", where="tokens > 1e9")
 cj.fit("runs.csv", delta="wide")
 cj.bootstrap(runs, resample=100)
 """
@@ -96,7 +101,11 @@ def test_a_type_checker_knows_the_public_names(tmp_path):
     found = json.loads(done.stdout)["generalDiagnostics"]
     revealed = [each["message"] for each in found if each["severity"] == "information"]
     types = [message.partition(" is ")[2].strip('"') for message in revealed]
-    assert types == ["Runs", "Any", "Status", "BootstrapResult", "Runs", "Study", "Path | str"]
+    assert types[:-1] == [
+        "Runs", "Any", "Status", "BootstrapResult", "Runs", "Study", "Path | str", "Plan", "Comparison",
+        "FitResult | BootstrapResult",
+    ]  # fmt: skip
+    assert types[-1].endswith("-> IsoflopResult")
     errors = [(each["range"]["start"]["line"], each["rule"]) for each in found if each["severity"] == "error"]
     lines = USER_FILE.splitlines()
     assert [lines[line] for line, _ in errors] == [

@@ -58,8 +58,8 @@ class Progress:
     `advance` may be called from several threads. `begin` starts a new task and ends the one before it.
     """
 
-    def begin(self, label: str, total: int, unit: str = "fits") -> None:
-        """Start a task of `total` units of work."""
+    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
+        """Start a task of about `total` units of work, on which `ago` seconds were spent already."""
 
     def advance(self, done: int) -> None:
         """Add `done` finished units."""
@@ -101,12 +101,12 @@ class LineProgress(Progress):
         self._started = self._drawn = 0.0
         self._open = False
 
-    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
         """Start a task."""
         with self._lock:
             self._finish_line()
             self._label, self._total, self._unit, self._done = label, total, unit, 0
-            self._started = time.monotonic()
+            self._started = time.monotonic() - ago
             self._open = True
             self._draw()
 
@@ -144,9 +144,10 @@ class LineProgress(Progress):
 
     def _state(self) -> str:
         rate = self._done / max(time.monotonic() - self._started, 1e-9)
-        share = 100.0 * self._done / max(self._total, 1)
-        state = f"{share:3.0f}% {self._done:,} of {self._total:,} {self._unit}"
-        return f"{state}, {speed_text(rate, self._unit)}, {time_left_text(self._total - self._done, rate)}"
+        total = max(self._total, self._done)  # which was announced as about so many
+        share = 100.0 * self._done / max(total, 1)
+        state = f"{share:3.0f}% {self._done:,} of {total:,} {self._unit}"
+        return f"{state}, {speed_text(rate, self._unit)}, {time_left_text(total - self._done, rate)}"
 
 
 class NotebookProgress(LineProgress):
@@ -217,8 +218,8 @@ class RichProgress(Progress):
         self._bar = Progress(*columns, console=Console(stderr=True), expand=True, refresh_per_second=5)
         self._task: Any = None
 
-    def begin(self, label: str, total: int, unit: str = "fits") -> None:
-        """Start a task with a bar of its own."""
+    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
+        """Start a task with a bar of its own, whose speed is that of late."""
         self._bar.start()
         self._task = self._bar.add_task(label, total=total, unit=unit)
 

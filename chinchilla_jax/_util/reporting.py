@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -33,22 +34,24 @@ class Delayed(Progress):
         self._shown = shown
         self._task: tuple[str, int, str] = ("", 0, "fits")
         self._began, self._done, self._visible = 0.0, 0, False
+        self._lock = threading.Lock()
 
-    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
         """Start a task; the bar of the one before it ends."""
         self.close()
         self._task = label, total, unit
-        self._began, self._done = time.monotonic(), 0
+        self._began, self._done = time.monotonic() - ago, 0
 
     def advance(self, done: int) -> None:
         """Count units, and show them once a second is over."""
-        self._done += done
-        if self._visible:
-            self._shown.advance(done)
-        elif time.monotonic() - self._began > _PATIENCE:
-            self._visible = True
-            self._shown.begin(*self._task)
-            self._shown.advance(self._done)
+        with self._lock:  # workers report from threads of their own
+            self._done += done
+            if self._visible:
+                self._shown.advance(done)
+            elif (ago := time.monotonic() - self._began) > _PATIENCE:
+                self._visible = True
+                self._shown.begin(*self._task, ago=ago)
+                self._shown.advance(self._done)
 
     def note(self, text: str) -> None:
         """Print a line."""

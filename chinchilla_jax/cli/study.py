@@ -314,12 +314,12 @@ class _Announced(Progress):
         self._bar = resolve("auto")
         return self
 
-    def begin(self, label: str, total: int, unit: str = "fits") -> None:
+    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
         if self._line:
             output.echo(self._line)
             sys.stdout.flush()  # the log of a batch job is read while it runs
             self._line = ""
-        self._bar.begin(label, total, unit)
+        self._bar.begin(label, total, unit, ago=ago)
 
     def advance(self, done: int) -> None:
         self._bar.advance(done)
