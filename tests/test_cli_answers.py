@@ -7,10 +7,13 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli import done, strict_json
+from test_cli import done, refused, strict_json
 
+from chinchilla_jax.cli import main
 from chinchilla_jax.cli.app import chinchilla_jax_command as group
 from chinchilla_jax.cli.figures import FORMATS
+from chinchilla_jax.cli.forecast import forecast_line, forecast_seconds
+from chinchilla_jax.laws import read_law
 
 FEW = ("--resamples", "40")
 WITH_FIGURES = {
@@ -128,3 +131,33 @@ def test_sentences_give_the_numbers_of_their_tables(tables):
     errors = re.search(r"median error ([\d.]+)%", found["sentence"]).group(1)
     predicted = pd.DataFrame(found["predictions"])
     assert float(errors) == pytest.approx(100 * predicted["error"].abs().median(), rel=0.06)
+
+
+def test_long_work_says_beforehand_how_long_it_takes(tables, capfd, monkeypatch):
+    monkeypatch.setattr("chinchilla_jax.cli.forecast.available_cores", lambda: 2)
+    laws = [read_law("chinchilla"), read_law("kaplan")]
+    line = forecast_line("forms", 2665, "fits", laws, 60)
+    assert line.startswith(
+        "forms: 2,665 fits of 60 runs under 2 laws: about 3.1 s on 2 cores; the first time"
+    )
+    assert forecast_line("bootstrap", 40, "fits", laws[:1], 60) == "", "it is short"
+    for runs, seconds in ((60, 300), (240, 300), (2400, 3000)):
+        assert forecast_seconds("bootstrap", 10**8, laws[:1], runs) == pytest.approx(seconds, rel=0.01)
+
+    monkeypatch.setattr("chinchilla_jax.cli.forecast._WORTH_SAYING", 0.0)
+    monkeypatch.setattr("chinchilla_jax._util.progress_bar._logged", True)  # as on a terminal
+    asked_for = ("bootstrap", str(tables / "runs.csv"), *FEW)
+    assert main(asked_for) == 0
+    assert capfd.readouterr().err.startswith("bootstrap: 40 fits of 42 runs under chinchilla: about 0.10 s")
+    assert main([*asked_for, "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_ctrl_c_says_what_is_kept(tables, tmp_path, monkeypatch):
+    def interrupted(*data, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chinchilla_jax.analysis.coverage", interrupted)
+    data = str(tables / "runs.csv")
+    assert "what is finished is kept in" in refused("coverage", data, "--out", str(tmp_path), code=1)
+    assert "nothing is kept, give --out DIR" in refused("coverage", data, code=1)

@@ -95,7 +95,10 @@ def backtest_command(
     runs = resampling.read_runs(named)
     others = comparable_laws(runs)[0] if laws else []
     fits = resamples * (windows or window_count(level)) * len({law, *others})
-    with output.refusing(as_json, "bands"), output.progress("backtest", fits) as advance:
+    with (
+        output.refusing(as_json, "bands"),
+        output.progress("backtest", fits, laws=[law, *others], n_runs=len(runs)) as advance,
+    ):
         every = backtest_laws(
             runs, others, reference=law, over=over, windows=windows, level=level, resamples=resamples,
             seed=seed, objective=objective, scheme=resampling.read(), cost=read_cost(cost), progress=advance,

@@ -115,7 +115,7 @@ def bootstrap_command(
     from chinchilla_jax import bootstrap
     from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 
-    with output.progress("bootstrap", resamples * (1 + nested)) as advance:
+    with output.progress("bootstrap", resamples * (1 + nested), laws=[law], n_runs=len(runs)) as advance:
         result = bootstrap(
             runs,
             law,

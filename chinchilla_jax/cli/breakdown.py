@@ -90,7 +90,9 @@ def breakdown_command(
     families = family or PARAMS_FAMILIES
     with (
         output.refusing(as_json, "breakdown"),
-        output.progress("breakdown", n_searches(runs, families, repeats), "searches") as advance,
+        output.progress(
+            "breakdown", n_searches(runs, families, repeats), "searches", laws=[law], n_runs=len(runs)
+        ) as advance,
     ):
         found = breakdown(
             runs,

@@ -129,7 +129,9 @@ def compare_command(
     names = list(name) or None
     with (
         output.refusing(as_json, "recipes"),
-        output.progress("compare", resamples * max(len(runs), 2)) as advance,
+        output.progress(
+            "compare", resamples * max(len(runs), 2), laws=[law], n_runs=max(map(len, runs))
+        ) as advance,
     ):
         found = compare(
             *runs, flops=flops or None, names=names, by=by, baseline=baseline, places=at, level=level,

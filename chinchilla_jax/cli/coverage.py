@@ -122,7 +122,7 @@ def coverage_command(
     }
     spec = CoverageSpec(**settings, methods=method or None)
     runs = resampling.read_runs(table.for_laws(law), groups=None if groups in ("auto", "none") else groups)
-    with output.progress("coverage", datasets, "data sets") as advance:
+    with output.progress("coverage", datasets, "data sets", laws=[law], n_runs=len(runs)) as advance:
         found = coverage(
             runs, spec, law=law, delta=delta, out=out, options=solver.options(law, "huber"), progress=advance
         )

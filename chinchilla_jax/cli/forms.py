@@ -156,7 +156,7 @@ def forms_command(
     parts = sum(len(each.masks) for each in held)
     with (
         output.refusing(as_json, "comparison"),
-        output.progress("forms", len(laws) * parts * (resamples + 1)) as advance,
+        output.progress("forms", len(laws) * parts * (resamples + 1), laws=laws, n_runs=len(runs)) as advance,
     ):
         comparison = compare_forms(
             runs,
@@ -236,10 +236,11 @@ def _predict(
     from chinchilla_jax.analysis import stack_laws
     from chinchilla_jax.planning import predict
 
-    with output.progress("ensemble", _RESAMPLES * len(comparison.fits)) as advance:
+    laws = [fit.model for fit in comparison.fits if fit.status.certified]
+    with output.progress("ensemble", _RESAMPLES * len(laws), laws=laws, n_runs=len(runs)) as advance:
         ensemble = stack_laws(
             runs,
-            [fit.model for fit in comparison.fits if fit.status.certified],
+            laws,
             split=split[0] if split else "flops",
             folds=folds,
             budgets=budget or None,

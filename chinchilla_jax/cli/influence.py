@@ -78,7 +78,10 @@ def influence_command(
     runs = table.for_laws(law).read()
     own = table.read_weights(weights, runs)
     count = len(runs) + 3 * len(set(share))
-    with output.refusing(as_json, "influence"), output.progress("influence", count) as advance:
+    with (
+        output.refusing(as_json, "influence"),
+        output.progress("influence", count, laws=[law], n_runs=len(runs)) as advance,
+    ):
         found = influence(
             runs, law, flops=flops, shares=tuple(dict.fromkeys(share)), objective=objective, weights=own,
             options=solver.options(law, objective), progress=advance,

@@ -235,9 +235,10 @@ def fit_sample(
         NoEstimateError: the point fit is not certified.
     """
     from chinchilla_jax import bootstrap
+    from chinchilla_jax.laws import read_law
     from chinchilla_jax.planning import LawSample
 
-    with output.progress("bootstrap", resamples) as advance:
+    with output.progress("bootstrap", resamples, laws=[read_law(law)], n_runs=len(runs)) as advance:
         result = bootstrap(
             runs,
             law,

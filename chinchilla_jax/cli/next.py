@@ -151,7 +151,10 @@ def next_command(
         "scheme": resampling.read(), "cost": read_cost(cost),
     }  # fmt: skip
     if diagnose:
-        with output.refusing(as_json, "runs"), output.progress("bootstrap", resamples) as advance:
+        with (
+            output.refusing(as_json, "runs"),
+            output.progress("bootstrap", resamples, laws=[law], n_runs=len(read)) as advance,
+        ):
             judged = diagnose_design(read, law, progress=advance, **common)
         if figures:
             _draw_map(judged, figures)
@@ -164,7 +167,12 @@ def next_command(
     tables = tables or 64
     with (
         output.refusing(as_json, "runs"),
-        output.progress("next runs", fits_of(resamples, tables, refits, 1 + len(laws))) as advance,
+        output.progress(
+            "next runs",
+            fits_of(resamples, tables, refits, 1 + len(laws)),
+            laws=[law, *read_laws(laws, None)],
+            n_runs=len(read),
+        ) as advance,
     ):
         found = next_runs(
             read, law, allowance=allowance, runs=runs, candidates=candidates, limits=limits, once=once,

@@ -105,7 +105,9 @@ def objectives_command(
     )
     with (
         output.refusing(as_json, "objectives"),
-        output.progress("objectives", resamples * (len(deltas) + len(others))) as advance,
+        output.progress(
+            "objectives", resamples * (len(deltas) + len(others)), laws=[law], n_runs=len(runs)
+        ) as advance,
     ):
         found = objective_sensitivity(
             runs,

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.limits import RESAMPLES
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.ending import say_if_interrupted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -57,10 +58,38 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def out_option(what: str) -> Decorator[Any]:
-    """The option --out of a long command, which resumes from what the directory holds."""
-    return click.option(
-        "--out", metavar="DIR", help=f"Keep {what} in DIR, a path or URL, and resume from there."
-    )
+    """The option --out of a long command, which resumes from what the directory holds.
+
+    Ctrl-C says what is kept.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*, out: str | None, **values: Any) -> Any:
+            kept = (
+                "interrupted; nothing is kept, give --out DIR to resume another time"
+                if out is None
+                else f"interrupted; what is finished is kept in {shown_place(out)}; the same command resumes"
+            )
+            say_if_interrupted(kept)
+            try:
+                return command(**values, out=out)
+            except KeyboardInterrupt:
+                raise ChinchillaError(kept) from None
+
+        decorated: Any = click.option(
+            "--out", metavar="DIR", help=f"Keep {what} in DIR, a path or URL, and resume from there."
+        )(run)
+        return decorated
+
+    return decorate
+
+
+def shown_place(place: str) -> str:
+    """A path or URL as it may be printed, without what gives access."""
+    from chinchilla_jax._util.urls import is_url, without_secrets
+
+    return without_secrets(place) if is_url(place) else place
 
 
 def quiet_option(command: Command) -> Command:

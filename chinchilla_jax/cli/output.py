@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chinchilla_jax._util.progress_bar import resolve, silenced
+from chinchilla_jax._util.progress_bar import announce, resolve, silenced
 from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli.cells import cell_texts, interval_columns
+from chinchilla_jax.cli.forecast import forecast_line
 
 if TYPE_CHECKING:
     from chinchilla_jax import Runs
-    from chinchilla_jax.laws import Objective
+    from chinchilla_jax.laws import Law, Objective
 
 _NUMBER = re.compile(r"-|-?(nan|inf)|-?[\d.,]+(e[+-]?\d+)?[KMBT]?")
 _PAGE_WIDTH = 100  # of tables where stdout is no terminal
@@ -45,12 +46,24 @@ def quietly(quiet: bool = True) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int, unit: str = "fits") -> Iterator[Callable[[int], None]]:
-    """Show progress on a terminal inside a `with` block.
+def progress(
+    label: str, total: int, unit: str = "fits", *, laws: Sequence[Law], n_runs: int
+) -> Iterator[Callable[[int], None]]:
+    """On a terminal, say what long work will be and show its progress inside a `with` block.
+
+    Args:
+        label: what the work is, as in `forecast`.
+        total: units of work.
+        unit: what they are.
+        laws: that are fitted.
+        n_runs: of the table.
 
     Yields:
         A function to call with the number of units just finished.
     """
+    line = forecast_line(label, total, unit, laws, n_runs)
+    if line:
+        announce(line)
     with resolve("auto") as bar:
         bar.begin(label, total, unit)
         yield bar.advance

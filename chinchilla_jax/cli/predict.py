@@ -119,7 +119,7 @@ def predict_command(
     if calibrated and own is not None:
         raise UsageError("--calibrated and --weights cannot be combined; leave one out")
 
-    with output.progress("bootstrap", resamples) as advance:
+    with output.progress("bootstrap", resamples, laws=[law], n_runs=len(runs)) as advance:
         boot = bootstrap(
             runs, law, resamples=resamples, seed=seed, objective=objective, weights=own, solver=solver.name,
             scheme=resampling.read(), boundary=boundary, options=options, progress=advance,

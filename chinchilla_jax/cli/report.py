@@ -167,7 +167,7 @@ def _report_table(
 
     from chinchilla_jax import bootstrap
 
-    with output.progress("bootstrap", resamples) as advance:
+    with output.progress("bootstrap", resamples, laws=[law], n_runs=len(runs)) as advance:
         boot = bootstrap(
             runs,
             law,

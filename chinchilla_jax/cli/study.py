@@ -18,7 +18,7 @@ from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.ending import say_if_interrupted
 from chinchilla_jax.cli.fit_options import engine_option, law_option, read_laws
 from chinchilla_jax.cli.groups import OrderedGroup
-from chinchilla_jax.cli.options import bundle, quiet_option
+from chinchilla_jax.cli.options import bundle, quiet_option, shown_place
 from chinchilla_jax.cli.own_code import names_code
 from chinchilla_jax.cli.study_text import print_status, print_study
 from chinchilla_jax.cli.table_options import ROW_OPTIONS, Table, column_option
@@ -139,8 +139,8 @@ def run_command(
     )
     _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
-    options["progress"] = _Announced(_plan_line(spec, asked))
-    say_if_interrupted(f"{_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
+    options["progress"] = _Announced(_plan_line(spec, asked, workers))
+    say_if_interrupted(f"{shown_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
     try:
         if executor == "jax":
             from chinchilla_jax.study.execution.multihost import join
@@ -294,12 +294,20 @@ def _default_data_remark(name: str) -> str:
     return "" if "data" in TomlFile(name).fields else f"; the default, because {name} names no data"
 
 
-def _plan_line(name: str, spec: StudySpec) -> str:
-    from chinchilla_jax._util.text import count_text
+def _plan_line(name: str, spec: StudySpec, workers: int | None) -> str:
+    from chinchilla_jax._util.devices import available_cores
+    from chinchilla_jax._util.text import count_text, duration_text
+    from chinchilla_jax._util.urls import is_url
+    from chinchilla_jax.study.estimate import fit_seconds
+    from chinchilla_jax.study.spec.data import load_study_data
 
-    number = spec.n_conditions
+    number, lasts = spec.n_conditions, ""
+    if spec.data and not is_url(spec.data):  # what lies elsewhere is not read twice
+        n_runs = len(load_study_data(spec, spec.interpretations[0]).runs)
+        seconds = fit_seconds(spec, n_runs, workers or available_cores())
+        lasts = f", about {duration_text(seconds)} and the page" if seconds >= 2 else ""
     return (
-        f"{name}: {count_text(number, 'condition')} of {spec.data}, {number * spec.resamples:,} fits"
+        f"{name}: {count_text(number, 'condition')} of {spec.data}, {number * spec.resamples:,} fits{lasts}"
         f"{_default_data_remark(name)}"
     )
 
@@ -336,7 +344,7 @@ def _interrupted(out: str) -> ChinchillaError:
     from chinchilla_jax._util.remote import hurried
     from chinchilla_jax.study.status import chunks_written
 
-    text = f"{_place(out)}: interrupted"
+    text = f"{shown_place(out)}: interrupted"
     try:
         with hurried(_COUNT_SECONDS):
             written, chunks = chunks_written(out)
@@ -344,9 +352,3 @@ def _interrupted(out: str) -> ChinchillaError:
     except (ChinchillaError, OSError):
         pass
     return ChinchillaError(f"{text}; {_RESUME}")
-
-
-def _place(out: str) -> str:
-    from chinchilla_jax._util.urls import is_url, without_secrets
-
-    return without_secrets(out) if is_url(out) else out

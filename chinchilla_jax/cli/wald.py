@@ -89,6 +89,7 @@ def wald_command(
     """
     from chinchilla_jax import bootstrap
     from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
+    from chinchilla_jax.laws import CHINCHILLA
 
     if against is not None and (law is not None or errors is not None):
         other = "--law" if law is not None else "--errors"
@@ -103,7 +104,7 @@ def wald_command(
         tables.append(resampling.read_runs(second))
 
     def fitted(each: Runs, seed: int) -> BootstrapResult:
-        with output.progress("bootstrap", resamples) as advance:
+        with output.progress("bootstrap", resamples, laws=[CHINCHILLA], n_runs=len(each)) as advance:
             boot = bootstrap(
                 each,
                 resamples=resamples,

@@ -23,13 +23,13 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 # (benchmarks/RESULTS.md); the other objectives as they compare with huber on the unperturbed runs. The time
 # of a fit is proportional to the runs.
 _FITS_PER_SECOND_AND_CORE = {
-    "huber": 25_000.0,
-    "squared": 25_000.0,
+    "huber": 60_000.0,
+    "squared": 60_000.0,
     "huber_scale": 1000.0,
     "asymmetric": 150.0,
 }
 _RUNS = 240
-_OTHER_LAWS = 4000.0  # between gamma (2,400) and kaplan (5,700), beside 25,000 for huber above
+_OTHER_LAWS = 4000.0  # between gamma (2,400) and kaplan (5,700), beside huber above
 _BYTES_PER_FIT = 58.0  # in Parquet, for the same study
 _MOST_NAMES = 5
 
@@ -146,6 +146,17 @@ def estimate(spec: StudySpec, *, workers: int | None = None, measure: bool = Fal
             if not _usable(condition, data[condition.params].runs, spec)
         ),
     )
+
+
+def fit_seconds(spec: StudySpec, n_runs: int, workers: int) -> float:
+    """About how long the fits of a study take, by recorded rates.
+
+    Args:
+        spec: the study.
+        n_runs: runs that are fitted.
+        workers: chunks computed at the same time.
+    """
+    return spec.n_conditions * spec.resamples / (_rate(spec) * _RUNS / n_runs * workers)
 
 
 def _rate(spec: StudySpec) -> float:
