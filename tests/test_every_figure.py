@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from every_figure import entries_without_data, shrunk, texts_that_touch
 from test_joint_maps import fake, resampled
@@ -72,6 +73,7 @@ def every():
     return found | {name: draw for name, draw, *_ in figures()}
 
 
+@pytest.mark.slow
 def test_tick_labels_do_not_touch_and_legends_name_what_is_drawn(every):
     faults = {}
     with unshown():
@@ -81,3 +83,34 @@ def test_tick_labels_do_not_touch_and_legends_name_what_is_drawn(every):
             if any(found):
                 faults[name] = found
     assert not faults
+
+
+def test_figures_of_a_study_keep_to_its_runs_and_show_the_headline():
+    study = _own(make_study())
+    bands = study.tokens_per_param
+    study = dataclasses.replace(study, tokens_per_param=bands.assign(estimate=1.1 * bands["median"]))
+    table = plots.tokens_per_param_by_counting_table(study)
+    low, high = RUNS.flops.min(), RUNS.flops.max()
+    assert table.attrs["runs"] == (low, high) and table.attrs["budget"] == high
+    assert low / 10 <= table["flops"].min() and table["flops"].max() <= 100 * high
+    (axes,) = plots.tokens_per_param_by_counting(table).axes
+    (shade,) = (each for each in axes.patches if each.get_label() == "range of the runs")
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((low, high))
+    marks = [line for line in axes.lines if line.get_label().startswith("estimate at")]
+    first = table[table["counting"] == table["counting"].iloc[0]]
+    shown = np.exp(np.interp(np.log(high), np.log(first["flops"]), np.log(1.1 * first["median"])))
+    assert marks[0].get_ydata()[0] == pytest.approx(shown) and len(marks) == table["counting"].nunique()
+
+
+def test_a_map_far_from_the_rule_of_thumb_is_centred_on_its_own_runs():
+    centres = {}
+    for factor in (1.0, 30.0):
+        cells = {
+            f"multiplicative={c!r}|tokens_multiplicative={q!r}": resampled(factor * q / c, n=40)
+            for c in (0.5, 1.0, 2.0)
+            for q in (0.8, 1.0, 1.25)
+        }
+        (mesh, *_) = plots.joint_map(joint_map(fake(cells)), runs=RUNS).axes[0].collections
+        centres[factor] = (mesh.norm.vmin * mesh.norm.vmax) ** 0.5
+    assert centres[1.0] == pytest.approx(20.0)
+    assert centres[30.0] == pytest.approx(600.0, rel=0.05)

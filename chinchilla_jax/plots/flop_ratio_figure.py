@@ -95,6 +95,6 @@ def flop_ratio(ratios: pd.DataFrame, context: pd.DataFrame, *, ax: AxesLike = No
     beside.set_xlabel("context length (tokens)")
     beside.set_ylabel("attention / feed-forward FLOP")
     beside.legend(loc="upper left")
-    readable_axis(axes, "x")
+    readable_axis(axes, "x", counts=True)
     readable_axis(beside, "y")
     return where.figure

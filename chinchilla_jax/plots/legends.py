@@ -42,6 +42,21 @@ def legend_above(axes: Axes, handles: Sequence[Any] | None = None, *, note: str 
     )  # fmt: skip
 
 
+def legend_below(axes: Axes, handles: Sequence[Any], *, columns: int = 1, title: str = "") -> None:
+    """List the artists below the label of the x-axis, where something else is above the Axes."""
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = axes.get_figure(root=True)
+    drop = ScaledTranslation(0.0, -36.0 / 72.0, figure.dpi_scale_trans)  # type: ignore[union-attr]
+    axes.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(-0.02, 0.0),
+        bbox_transform=axes.transAxes + drop, borderaxespad=0.0, ncols=columns, title=title or None,
+        title_fontsize=8.0, alignment="left",
+        # Room for two whole dashes: a key cut within a dash would read as dash-dot.
+        handlelength=3.04,
+    )  # fmt: skip
+
+
 def shade_runs(axes: Axes, low: float, high: float, label: str = RANGE_LABEL) -> None:
     """Shade where the runs lie along the x-axis; outside, a law is extrapolated.
 

@@ -122,8 +122,8 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
             # Draw the widest scatter first, so that narrower ones stay visible.
             zorder=2.9 - 0.5 * strength[value] / max(max(strength.values()), 1e-300),
         )
-    readable_axis(axes, "x")
-    readable_axis(axes, "y")
+    readable_axis(axes, "x", counts=sweep.of != "loss")
+    readable_axis(axes, "y", counts=sweep.of != "loss")
     axes.set_title(sweep.title)
     before, after = _AXES[sweep.of]
     axes.set_xlabel(before)

@@ -71,7 +71,7 @@ def ratio_maps(table: RatioMap, *, sizes: dict[str, float] | None = None, ax: Ax
         axes.set_title(f"{_TITLES[name]}, cheapest / compute-optimal")
         axes.set_xlabel("inference demand (tokens)")
         axes.grid(False)
-        readable_axis(axes, "x")
+        readable_axis(axes, "x", counts=True)
     where.axes["cost_ratio"].set_ylabel("loss to reach (nats per token)")
     return where.figure
 

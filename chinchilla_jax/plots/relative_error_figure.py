@@ -103,7 +103,7 @@ def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike
             ),
         )
     axes.set_xscale("log")
-    readable_axis(axes, "x")
+    readable_axis(axes, "x", counts=True)
     axes.set_xlabel(f"{plain} parameters")
     readable_axis(axes, "y")
     other = "formula" if plain == "reported" else "other count"

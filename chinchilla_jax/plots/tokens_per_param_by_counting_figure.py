@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.labels import COUNTING_NAMES
-from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.plots.legends import shaded
+from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE
+from chinchilla_jax._util.text import number_text
+from chinchilla_jax.laws.compute import usual_budget
+from chinchilla_jax.plots.legends import legend_below, shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
-from chinchilla_jax.plots.panels import AxesLike, finish_legend, panels
-from chinchilla_jax.plots.styles import counting_looks, styled
+from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.styles import Look, counting_looks, styled
 from chinchilla_jax.plots.tables import (
     BANDS,
     StudyTables,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_CORNER = 0.35  # share of the axes' height that the legend may need
-_WIDEST_TITLE = 40  # characters; a wider title would reach into the bands
+    from matplotlib.lines import Line2D
 
 
 def tokens_per_param_by_counting_table(
@@ -39,16 +38,16 @@ def tokens_per_param_by_counting_table(
 
     Returns:
         counting, condition, flops, low, median, high, level, method; flops ascending within an
-        counting. NaN where a counting has no bands. `attrs` has runs, the FLOP of the smallest and the
-        largest one.
+        counting; and estimate, where the study has it. NaN where a counting has no bands. `attrs` has runs,
+        the FLOP of the smallest and the largest one, and budget, that of the headline (FLOP).
 
     Raises:
         UsageError: the study has no such method or level.
     """
     rows = select(study.tokens_per_param, method=method, level=level).sort_values("flops", kind="stable")
     rows, runs = shown_budgets(study, rows)
-    table = complete(countings(study), rows, "flops", BANDS)
-    table.attrs["runs"] = runs
+    table = complete(countings(study), rows, "flops", [*BANDS, *({HEADLINE} & set(rows))])
+    table.attrs = {"runs": runs, "budget": usual_budget(study.spec.data, study.runs().flops)}
     return table
 
 
@@ -66,12 +65,12 @@ def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) ->
     Returns:
         The figure.
     """
-    where = panels(["tokens per parameter"], ax, size=(5.4, 3.8))
+    where = panels(["tokens per parameter"], ax, size=(5.4, 4.4))
     axes = where.axes["tokens per parameter"]
     axes.set_xscale("log")
     axes.set_yscale("log")
     missing = []
-    handles = []
+    handles, estimates = [], []
     looks = counting_looks([str(name) for name in dict.fromkeys(table["counting"])])
     for name, every in table.groupby("counting", sort=False):
         words = COUNTING_NAMES.get(str(name), str(name))
@@ -93,30 +92,19 @@ def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) ->
             linewidth=1.8,
             label=words,
         )
+        estimates += _mark_estimate(axes, rows, look, table.attrs.get("budget"))
     finish_ratio_axes(axes, table["flops"], table.attrs.get("runs"))
-    # Bands are narrow at the left and widen to the right, so one corner at the left is free.
-    title = f"median and {interval_name(table)}"
-    if len(title) > _WIDEST_TITLE:
-        title = title.replace(" (", "\n(", 1)
-    finish_legend(
-        where,
-        [*handles, *shaded(axes), *missing_entry(missing)],
-        loc=_free_corner(axes, table),
-        title=title,
-        title_fontsize=8.0,
-        alignment="left",
-        # Room for two whole dashes: a key cut within a dash would read as dash-dot.
-        handlelength=3.04,
-    )
+    listed = [*handles, *estimates[:1], *shaded(axes), *missing_entry(missing)]
+    legend_below(axes, listed, columns=2, title=f"median and {interval_name(table)}")
     return where.figure
 
 
-def _free_corner(axes: Axes, table: pd.DataFrame) -> str:
-    """Where the legend goes: below the curves, or above them where the 20:1 line runs along the bottom."""
-    low, high = np.log(axes.get_ylim())
-    left = table.loc[table["flops"] == table["flops"].min(), ["low", "high"]].to_numpy(dtype=np.float64)
-    left = left[np.isfinite(left) & (left > 0)]
-    if not left.size:
-        return "lower left"
-    rule, top = (np.log([RULE_OF_THUMB, left.max()]) - low) / (high - low)
-    return "upper left" if rule < _CORNER and top < 1 - _CORNER else "lower left"
+def _mark_estimate(axes: Axes, rows: pd.DataFrame, look: Look, budget: float | None) -> list[Line2D]:
+    """The headline: the estimate at the usual budget, beside the median of the resamples."""
+    if budget is None or HEADLINE not in rows or not rows["flops"].min() <= budget <= rows["flops"].max():
+        return []
+    value = float(np.exp(np.interp(np.log(budget), np.log(rows["flops"]), np.log(rows[HEADLINE]))))
+    if not 0 < value < np.inf:
+        return []
+    text = f"estimate at {number_text(budget)} FLOP"
+    return axes.plot(budget, value, look.marker, color=look.colour, markersize=5.5, zorder=4, label=text)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
-from chinchilla_jax.plots.legends import shaded
+from chinchilla_jax.plots.legends import legend_below, shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, styled, sweep_colours
@@ -206,7 +206,7 @@ def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLi
         axes.fill_between(span["flops"], span["low"], span["high"], **_DOCUMENTED_SPAN)
     finish_ratio_axes(axes, table.curves["flops"], table.runs)
     axes.set_title(sweep.title, pad=16)
-    _legend(where.figure, axes, table, missing, _banded_text(sweep, banded))
+    _legend(axes, table, missing, _banded_text(sweep, banded))
     _colour_bar(where.figure, axes, table, sweep, colours)
     return where.figure
 
@@ -216,10 +216,9 @@ def _banded_text(sweep: SweepAxis, banded: Sequence[float]) -> str:
     return f" of {sweep.symbol} = {list_text([sweep.text(value) for value in banded])}{sweep.suffix}"
 
 
-def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], banded: str) -> None:
+def _legend(axes: Axes, table: FamilyBands, missing: list[str], banded: str) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.transforms import ScaledTranslation
 
     over = ""
     if table.curves["n_repeats"].max() > 1:
@@ -241,15 +240,7 @@ def _legend(figure: Figure, axes: Axes, table: FamilyBands, missing: list[str], 
         *shaded(axes),
         *missing_entry(missing),
     ]
-    # 36 points down, below the x label: inside, no corner is free of curves for every family.
-    below = axes.transAxes + ScaledTranslation(0.0, -36.0 / 72.0, figure.dpi_scale_trans)
-    axes.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(-0.02, 0.0),
-        bbox_transform=below,
-        borderaxespad=0.0,
-    )
+    legend_below(axes, handles)
 
 
 def _colour_bar(figure: Figure, axes: Axes, table: FamilyBands, sweep: SweepAxis, colours: list[Any]) -> None:

@@ -114,7 +114,8 @@ def caption(name: str, facts: Facts) -> str:
     if name == "tokens_per_param_by_counting":
         what = "Compute-optimal tokens per parameter against training compute, for each way to count"
         behind = _behind(facts, facts.n_fits(unperturbed))
-        return f"{what}: medians of the resamples, as in the published figures, and {behind}."
+        medians = "medians of the resamples, as in the published figures, estimates as points"
+        return f"{what}: {medians}, and {behind}."
     for prefix in (_PARAMETERS, _RATIOS):
         family = name.removeprefix(prefix)
         if name.startswith(prefix) and family in facts.families:
