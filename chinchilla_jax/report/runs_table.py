@@ -42,7 +42,7 @@ def shown_rows(subject: Subject) -> list[int]:
 
 
 def runs_frame(subject: Subject) -> pd.DataFrame:
-    """One row per run: row, counts, loss, that of the law, residual %, leverage, and every further column."""
+    """One row per run: row, residual %, loss, that of the law, counts, leverage, and every further column."""
     import pandas as pd
 
     runs, fit = subject.runs, subject.fit
@@ -52,12 +52,12 @@ def runs_frame(subject: Subject) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": [runs.name_row(i) for i in range(len(runs))],
+            "residual %": 100 * np.expm1(-fit.residuals),
+            "loss": runs.loss,
+            "law": runs.loss * np.exp(fit.residuals),
             "params": runs.params,
             "tokens": runs.tokens,
             "flops": runs.flops,
-            "loss": runs.loss,
-            "law": runs.loss * np.exp(fit.residuals),
-            "residual %": 100 * np.expm1(-fit.residuals),
             **({} if leverage is None else {"leverage": leverage}),
             **({} if fit.weights is None else {"weight": fit.weights}),
             **{name: values for name, values in further.items() if name not in _OWN},

@@ -63,10 +63,10 @@ def _identification(subject: Subject) -> list[Section]:
                 ],
                 [
                     f"{count:,} of the {len(found.runs):,} runs, with {found.saved:.0%} of their compute, "
-                    "could have been left out with little loss about the tokens per parameter at "
-                    f"{budget} FLOP. One more run says most at {scaled_number(best['params'], 2)} parameters "
-                    f"and {scaled_number(best['tokens'], 2)} tokens: {best['gain']:.0%} off the width of the "
-                    "interval."
+                    "could have been left out: the interval of the tokens per parameter at "
+                    f"{budget} FLOP would hardly be wider. One more run says most at "
+                    f"{scaled_number(best['params'], 2)} parameters and {scaled_number(best['tokens'], 2)} "
+                    f"tokens: {best['gain']:.0%} off the width of the interval."
                 ],
             ],
             figures=[drawn_figure("information", caption, plots.information_map, found)],
