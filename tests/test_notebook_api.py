@@ -257,3 +257,13 @@ def test_targets_without_a_budget_are_asked_at_every_one():
         "alpha",
         "loss@1e+21",
     ]
+
+
+def test_keywords_of_load_runs_are_for_all_tables_of_a_comparison(runs):
+    tables = [
+        runs.take(np.arange(start, 240, 2)).to_frame().rename(columns={"loss": "zz"}) for start in (0, 1)
+    ]
+    found = cj.compare(*tables, names=["a", "b"], columns={"loss": "zz"}, resamples=20, delta=0.01)
+    assert [len(each) for each in found.runs.values()] == [120, 120]
+    with pytest.raises(cj.UsageError, match="columns say how a table is read"):
+        cj.compare(tables[0], runs, columns={"loss": "zz"})

@@ -250,18 +250,27 @@ def as_runs(
         DataError: the table cannot be read, or cannot be fitted.
         UsageError: it is of a type that holds no table, or runs are given that are read already.
     """
-    for name in reading or ():
-        if name not in Reading.__annotations__:
-            raise unknown_name(f"argument of {caller} or load_runs", name, tuple(Reading.__annotations__))
+    require_reading(reading or {}, caller, data)
     if isinstance(data, Runs):
-        if reading:
-            raise UsageError(
-                f"{caller}: {list_text(list(reading))} say how a table is read, and Runs are read already; "
-                "give them to load_runs"
-            )
         return data
     require_table(data, caller)
     return load_runs(data, **{"variables": variables, **(reading or {})})  # type: ignore[arg-type]
+
+
+def require_reading(reading: Reading, caller: str, *tables: Runs | TableLike) -> None:
+    """Refuse keywords that `load_runs` does not have, and any of them beside runs that are read already.
+
+    Raises:
+        UsageError: these are such.
+    """
+    for name in reading:
+        if name not in Reading.__annotations__:
+            raise unknown_name(f"argument of {caller} or load_runs", name, tuple(Reading.__annotations__))
+    if reading and any(isinstance(each, Runs) for each in tables):
+        raise UsageError(
+            f"{caller}: {list_text(list(reading))} say how a table is read, and Runs are read already; "
+            "give them to load_runs"
+        )
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:

@@ -30,6 +30,7 @@ from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import positive_array, resample_count, seed_number
+from chinchilla_jax.datasets.load import require_reading
 from chinchilla_jax.datasets.repeats import best_of_option
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
@@ -60,6 +61,8 @@ from chinchilla_jax.planning.recipes import (
 )
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.scheme import Scheme
     from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.laws.objectives import Delta
@@ -208,6 +212,7 @@ def compare(
     pair: str | None = None,
     share: str = "auto",
     progress: ProgressLike = "auto",
+    **reading: Unpack[Reading],
 ) -> Comparison:
     """How many times the compute recipes save over a baseline, with intervals.
 
@@ -234,6 +239,7 @@ def compare(
         share: "none"; "exponents" or "all" (exponents and E) for recipes that have these in common; "auto"
             for all where a recipe has too few runs for a law of its own.
         progress: as for `bootstrap`; a function is called with the number of fits just finished.
+        **reading: how tables are read: keywords of `load_runs`, for all of them.
 
     Raises:
         DataError: a table cannot be read.
@@ -250,7 +256,7 @@ def compare(
     central_tails(level)
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     share = read_share(share)
-    recipes = _read(tables, names, by, pair)
+    recipes = _read(tables, names, by, pair, reading)
     law, notes = _law(read_law(law), recipes, by)
     if len(places) and isinstance(law, ComputeOnly):
         raise UsageError("compare: places are for laws of params and tokens, such as chinchilla")
@@ -289,19 +295,25 @@ def compare(
 
 
 def _read(
-    tables: Sequence[Runs | TableLike], names: Sequence[str] | None, by: str | None, pair: str | None
+    tables: Sequence[Runs | TableLike],
+    names: Sequence[str] | None,
+    by: str | None,
+    pair: str | None,
+    reading: Reading,
 ) -> dict[str, Runs]:
     from chinchilla_jax.datasets import Runs
 
-    groups = () if pair in (None, "none") else (pair,)
+    require_reading(reading, "compare", *tables)
+    own = {"groups": (), **reading}
+    groups = [*own.pop("groups"), *([] if pair in (None, "none") else [pair])]  # type: ignore[misc]
     if by is not None:
         if len(tables) != 1:
             raise UsageError(f"compare: by splits one table, and {len(tables)} are given; leave out by")
         table: Any = tables[0]
         return split_recipes(
-            table if isinstance(table, Runs) else load_recipe(table, groups=(by, *groups)), by
+            table if isinstance(table, Runs) else load_recipe(table, groups=(by, *groups), **own), by
         )
-    return read_recipes(tables, names, groups)
+    return read_recipes(tables, names, groups, **own)
 
 
 def _law(law: Law, recipes: dict[str, Runs], by: str | None) -> tuple[Law, list[str]]:

@@ -38,7 +38,10 @@ _EVALUATIONS = frozenset(
 
 
 def read_recipes(
-    tables: Sequence[Runs | TableLike], names: Sequence[str] | None = None, groups: Sequence[str] = ()
+    tables: Sequence[Runs | TableLike],
+    names: Sequence[str] | None = None,
+    groups: Sequence[str] = (),
+    **reading: Any,
 ) -> dict[str, Runs]:
     """The runs of each table by the name of its recipe.
 
@@ -46,6 +49,7 @@ def read_recipes(
         tables: two or more.
         names: of the recipes; None for those of the files, numbered where two agree.
         groups: further columns to read.
+        **reading: other keywords of `load_runs`.
 
     Raises:
         DataError: a table cannot be read.
@@ -66,7 +70,7 @@ def read_recipes(
             "ones"
         )
     return {
-        str(name): table if isinstance(table, Runs) else load_recipe(table, groups=tuple(groups))
+        str(name): table if isinstance(table, Runs) else load_recipe(table, groups=tuple(groups), **reading)
         for name, table in zip(names, tables, strict=True)
     }
 
