@@ -21,7 +21,7 @@ from chinchilla_jax.analysis.splits import SPLITS
 from chinchilla_jax.analysis.wald_coordinates import COMPARED as WALD_COMPARED
 from chinchilla_jax.bootstrapping.schemes import SCHEMES
 from chinchilla_jax.cli import choices, main, output
-from chinchilla_jax.datasets import dataset_names, load_runs
+from chinchilla_jax.datasets import dataset_names, figure_names, load_runs
 from chinchilla_jax.datasets.counting import COUNTING_RULES
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.load import COUNTINGS
@@ -172,6 +172,7 @@ def test_a_plan_in_closed_form_loads_no_jax():
     ("names", "home"),
     [
         (choices.DATASETS, dataset_names()),
+        (choices.FIGURES, figure_names()),
         (choices.COUNTINGS, COUNTINGS),
         (choices.COUNTING_RULES, COUNTING_RULES),
         (choices.LAWS, LAWS),
@@ -389,9 +390,9 @@ def test_without_click_the_way_out_is_named():
 
 
 def test_datasets_lists_the_tables():
-    lines = done("datasets").splitlines()
-    assert [line.split()[0] for line in lines] == ["name", "chinchilla", "llama3", "chinchilla_architectures"]
-    assert [line.split()[1] for line in lines[1:]] == ["245", "133", "50"]
+    lines = [line.split() for line in done("datasets").split("\n\n")[0].splitlines()]
+    assert [line[0] for line in lines] == ["name", *dataset_names()]
+    assert [line[1] for line in lines[1:4]] == ["245", "133", "34"]
 
 
 @pytest.mark.parametrize("name", ["chinchilla", "llama3", "chinchilla_architectures"])

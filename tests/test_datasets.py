@@ -16,7 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax.datasets import Runs, chinchilla_architectures, dataset_info, dataset_names, load_runs
+from chinchilla_jax.datasets import (
+    Runs,
+    chinchilla_architectures,
+    dataset_info,
+    dataset_names,
+    figure_names,
+    load_runs,
+)
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.reading import read_bytes
 from chinchilla_jax.datasets.units import PLAIN
@@ -67,8 +74,8 @@ def write(tmp_path):
 
 
 def test_embedded_names_and_what_is_known_about_them():
-    assert dataset_names() == ("chinchilla", "llama3")
-    for name in (*dataset_names(), "chinchilla_architectures"):
+    assert dataset_names()[:2] == figure_names() == ("chinchilla", "llama3")
+    for name in (*figure_names(), "chinchilla_architectures"):
         info = dataset_info(name)
         path = Path(sys.modules["chinchilla_jax.datasets"].__file__).parent / "tables" / f"{name}.csv"
         frame = pd.read_csv(path)
@@ -136,7 +143,7 @@ def test_llama3_keeps_its_three_columns():
 
 def test_wrong_names_say_what_was_meant(write):
     assert "did you mean 'chinchilla'?" in message(load_runs, "chinchila")
-    assert "'chinchilla' or 'llama3'" in message(load_runs, "nothing-like-it")
+    assert "an embedded table (chinchilla-jax datasets lists them)" in message(load_runs, "nothing-like-it")
     text = message(load_runs, "chinchilla", params="bestfit")
     assert "did you mean 'best_fit'?" in text and "as_plotted, reported, standard" in text
     with pytest.raises(UsageError, match="your own table"):

@@ -17,7 +17,13 @@ from chinchilla_jax._util.limits import Limit
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.cli.own_code import names_code
 
-DATASETS = ("chinchilla", "llama3")
+FIGURES = ("chinchilla", "llama3")
+DATASETS = (
+    *FIGURES,
+    *("gadre_c4", "gadre_redpajama", "gadre_refinedweb", "gemstones", "olmo_ladder"),
+    *("datablations", "datablations_repeated", "routing_s_base", "routing_rl_r", "routing_hash"),
+    *("quest_2bit", "quest_3bit", "quest_4bit"),
+)
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 COUNTING_RULES = ("standard", "best_fit", "untied", "gated", "gated_shared_kv", "without_embedding")
 STANDARD = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")

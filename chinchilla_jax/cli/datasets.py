@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.options import quiet_option
 
@@ -20,10 +21,22 @@ def datasets_command(name: str | None) -> None:
 
 
 def _list() -> None:
-    from chinchilla_jax.datasets import dataset_info, dataset_names
+    from chinchilla_jax.datasets import dataset_info, dataset_names, load_runs
 
-    infos = [dataset_info(name) for name in (*dataset_names(), "chinchilla_architectures")]
-    output.print_table(("name", "rows", "what"), [(info.name, info.n_rows, info.title) for info in infos])
+    rows = []
+    for name in dataset_names():
+        info, runs = dataset_info(name), load_runs(name)
+        ranges = [
+            f"{quantity_text(quantity, values.min(), 3)} to {quantity_text(quantity, values.max(), 3)}"
+            for quantity, values in (("params", runs.params), ("tokens", runs.tokens))
+        ]
+        rows.append((name, info.n_rows, *ranges, info.licence or "figure", info.determines))
+    output.print_table(("name", "rows", "params", "tokens", "licence", "determines"), rows)
+    output.echo()
+    output.print_paragraph(
+        "and chinchilla_architectures, the 50 models of Table A9; a name after datasets shows its columns "
+        "and sources"
+    )
 
 
 def _show(name: str) -> None:
@@ -33,10 +46,15 @@ def _show(name: str) -> None:
     output.echo(info.title)
     output.echo()
     output.echo(f"source   {info.source} ({', '.join(f'arXiv:{number}' for number in info.arxiv)})")
-    output.echo(f"rows     {info.n_rows}")
+    output.echo(f"rows     {info.n_rows}{f' ({info.where})' if info.where else ''}")
+    if info.licence:
+        output.echo(f"licence  {info.licence}")
+    if info.determines:
+        output.echo(f"for      {info.determines}")
     if name in dataset_names():
         runs = load_runs(name)
-        output.echo(f"fitted   {len(runs)} ({info.drop_highest_loss} with the highest loss left out)")
+        if info.drop_highest_loss:
+            output.echo(f"fitted   {len(runs)} ({info.drop_highest_loss} with the highest loss left out)")
         output.echo(f"hash     {runs.data_hash}")
     output.echo()
     output.print_table(("column", "meaning"), info.columns.items())

@@ -211,7 +211,7 @@ def _read_runs(resampling: Resampling, table: Table, columns: tuple[str, ...]) -
     Raises:
         UsageError: an embedded table has no such column.
     """
-    if columns and table.data in choices.DATASETS:
+    if columns and table.data in choices.FIGURES:
         near = closest(columns[0], choices.SPLITS)
         hint = f"; did you mean {near!r}?" if near else ""
         raise UsageError(

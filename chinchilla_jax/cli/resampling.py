@@ -34,7 +34,7 @@ class Resampling:
         """The runs of the table, with the column of --cluster and that of another option, if it names one."""
         wanted = {"--cluster": self.cluster, "--groups": groups}
         own = {option: name for option, name in wanted.items() if name and name not in choices.GROUPINGS}
-        if own and table.data in choices.DATASETS:
+        if own and table.data in choices.FIGURES:
             option, name = next(iter(own.items()))
             raise UsageError(
                 f"{option} {name}: the embedded {table.data} has no such column; give "

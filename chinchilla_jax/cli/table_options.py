@@ -71,7 +71,7 @@ class Table:
         found = {
             "drop_highest_loss": self.drop_highest_loss,
             "columns": columns,
-            "variables": {} if self.data in choices.DATASETS else variables,
+            "variables": {} if self.data in choices.FIGURES else variables,
             "units": read_units(self.unit),
             "bytes_per_token": self.bytes_per_token,
             "experiment": self.experiment,
@@ -144,8 +144,8 @@ def data_argument(help: str, **settings: Any) -> Decorator[Any]:
 
 
 DATA_HELP = (
-    "chinchilla, llama3, or a table: the path or URL of CSV, JSON, Parquet or Excel, a folder with a file "
-    "per run, or - for standard input."
+    "chinchilla, llama3 or another name that chinchilla-jax datasets lists, or a table: the path or URL of "
+    "CSV, JSON, Parquet or Excel, a folder with a file per run, or - for standard input."
 )
 
 column_option = click.option(

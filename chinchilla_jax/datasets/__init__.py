@@ -1,7 +1,7 @@
 """Training runs: embedded tables with their provenance, and tables from users."""
 
 from chinchilla_jax.datasets.architectures import ArchitectureTable, chinchilla_architectures
-from chinchilla_jax.datasets.catalogue import DatasetInfo, dataset_info, dataset_names
+from chinchilla_jax.datasets.catalogue import DatasetInfo, dataset_info, dataset_names, figure_names
 from chinchilla_jax.datasets.load import load_runs
 from chinchilla_jax.datasets.runs import Runs
 
@@ -12,5 +12,6 @@ __all__ = [
     "chinchilla_architectures",
     "dataset_info",
     "dataset_names",
+    "figure_names",
     "load_runs",
 ]

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import unknown_name
+from chinchilla_jax.datasets.dataset_info import DatasetInfo as DatasetInfo
+from chinchilla_jax.datasets.published import PUBLISHED
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DatasetInfo:
-    """What an embedded table holds and where its numbers come from.
-
-    Attributes:
-        name: the table's name; `<name>.csv` is its file.
-        title: one line about the runs.
-        n_rows: rows in the file.
-        source: where the numbers come from, in words.
-        arxiv: identifiers of the papers on arXiv, measured first, transcribed last.
-        columns: column name to meaning and unit.
-        drop_highest_loss: runs of highest loss that `load_runs` leaves out unless told otherwise.
-        notes: what to know before a fit.
-    """
-
-    name: str
-    title: str
-    n_rows: int
-    source: str
-    arxiv: tuple[str, ...]
-    columns: Mapping[str, str]
-    drop_highest_loss: int = 0
-    notes: str = ""
 
 
 _INFO = (
@@ -52,6 +27,7 @@ _INFO = (
                 "loss": "final training loss (nats per token)",
             }
         ),
+        determines="the five-parameter law",
         drop_highest_loss=5,
         notes=(
             "tokens = flops / (6 params), always with the parameters as plotted. The five runs of highest "
@@ -74,6 +50,7 @@ _INFO = (
                 "loss": "validation loss, in the unit of the figure",
             }
         ),
+        determines="the five-parameter law",
         notes=(
             "flops = 6 params tokens to nine digits. The losses (0.69 to 0.93) are well below what models of "
             "this size reach in nats per token, so E, A and B of a fit are in the figure's own unit and not "
@@ -100,20 +77,25 @@ _INFO = (
         notes="Architectures, not runs: see chinchilla_architectures(). The vocabulary is 32,168 for all.",
     ),
 )
-_BY_NAME = {info.name: info for info in _INFO}
-_RUN_TABLES = ("chinchilla", "llama3")
+_BY_NAME = {info.name: info for info in (*_INFO, *PUBLISHED)}
+_FIGURES = ("chinchilla", "llama3")
 COUNTINGS = ("as_plotted", "reported", "standard", "best_fit")
 """How the parameters of embedded runs can be counted."""
 
 
 def dataset_names() -> tuple[str, ...]:
     """Names of the embedded tables of runs, for `load_runs`."""
-    return _RUN_TABLES
+    return (*_FIGURES, *(info.name for info in PUBLISHED))
+
+
+def figure_names() -> tuple[str, ...]:
+    """Those that were read off figures: fitted and resampled as published, and without further columns."""
+    return _FIGURES
 
 
 def is_embedded(runs: Runs) -> bool:
-    """Whether these are runs of an embedded table, perhaps perturbed; a file of its name is none."""
-    return runs.name in _RUN_TABLES and runs.counting in COUNTINGS
+    """Whether these are runs read off a figure, perhaps perturbed; a file of such a name is none."""
+    return runs.name in _FIGURES and runs.counting in COUNTINGS
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -131,4 +113,5 @@ def embedded_bytes(name: str) -> bytes:
     """The content of an embedded table's file."""
     from importlib.resources import files  # slow to import, and `--help` does not need it
 
-    return files(__package__).joinpath("tables", f"{name}.csv").read_bytes()
+    file = dataset_info(name).file or name
+    return files(__package__).joinpath("tables", f"{file}.csv").read_bytes()

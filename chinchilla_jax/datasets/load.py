@@ -14,7 +14,13 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.urls import is_url
 from chinchilla_jax._util.validation import positive_number, require_type
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
-from chinchilla_jax.datasets.catalogue import COUNTINGS, dataset_info, dataset_names, embedded_bytes
+from chinchilla_jax.datasets.catalogue import (
+    COUNTINGS,
+    dataset_info,
+    dataset_names,
+    embedded_bytes,
+    figure_names,
+)
 from chinchilla_jax.datasets.columns import match_table, read_columns
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
 from chinchilla_jax.datasets.foreign import unpack
@@ -88,12 +94,12 @@ def load_runs(
     Weights & Biases are recognised (`datasets.foreign`). `Runs.source` says what was read.
 
     Args:
-        source: "chinchilla" or "llama3" (an embedded table); the path or URL (https://, s3://, hf://, ...) of
-            a file: CSV (separated by comma, semicolon, tab, bar or blanks), JSON, JSON Lines, Parquet,
-            Feather or Excel, also compressed (.gz, .bz2, .xz, .zst); a folder with a file or a folder for
-            each run; "-" for standard input; an open file; or a table in memory: a DataFrame of pandas or
-            polars, an Arrow table, NumPy records, a dict of arrays, or a list of dicts. An embedded name wins
-            over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
+        source: the name of an embedded table, see `dataset_names`; the path or URL (https://, s3://, hf://,
+            ...) of a file: CSV (separated by comma, semicolon, tab, bar or blanks), JSON, JSON Lines,
+            Parquet, Feather or Excel, also compressed (.gz, .bz2, .xz, .zst); a folder with a file or a
+            folder for each run; "-" for standard input; an open file; or a table in memory: a DataFrame of
+            pandas or polars, an Arrow table, NumPy records, a dict of arrays, or a list of dicts. An embedded
+            name wins over a file of the same name; `Path("chinchilla")` or "./chinchilla" is the file.
         params: which parameter count to use. "as_plotted": the table's own column. For "chinchilla" also,
             through Table A9 of Hoffmann et al. 2022 (arXiv:2203.15556), "reported", "standard" or "best_fit"
             (see `chinchilla_jax.datasets.counting`). All give the same tokens. With `countings` or `losses`,
@@ -161,7 +167,8 @@ def load_runs(
         params = several.names[0] if params == "as_plotted" else params
     elif params not in COUNTINGS:
         raise unknown_name("params", params, COUNTINGS)
-    embedded = isinstance(source, str) and source in dataset_names()
+    embedded = isinstance(source, str) and source in figure_names()
+    where = _with_own(source, where)
     if not several and params != "as_plotted" and not (embedded and source == "chinchilla"):
         shown = repr(source) if embedded else "your own table"
         raise UsageError(
@@ -170,7 +177,7 @@ def load_runs(
             "line), or name columns of counts with countings={...} (--counting NAME=COLUMN)"
         )
     columns, stated = read_columns(columns), read_units(units)
-    variables = read_variables(variables)
+    variables = _own_variables(source) | read_variables(variables)
     if bytes_per_token is not None:
         bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
     require_type("rounded", rounded, bool, "give True or False")
@@ -311,8 +318,23 @@ def _by_column(runs: Runs, table: Table, column: str) -> Runs:
 def _read_source(source: object) -> tuple[Table, str]:
     """The cells of a table, and a name for the runs."""
     if isinstance(source, str):
+        if source in dataset_names():
+            return unpack(read_bytes(embedded_bytes(source), source)), source
         _require_place(source)
     return unpack(read_table(source)), name_of_source(source)
+
+
+def _with_own(source: object, where: str | Sequence[str]) -> str | Sequence[str]:
+    """The conditions with that of an embedded table."""
+    if not isinstance(source, str) or source not in dataset_names() or not dataset_info(source).where:
+        return where
+    return (dataset_info(source).where, *((where,) if isinstance(where, str) and where else where))
+
+
+def _own_variables(source: object) -> dict[str, str]:
+    """The law's variables that an embedded table has, by name."""
+    known = dataset_info(source).variables if isinstance(source, str) and source in dataset_names() else ()
+    return {name: name for name in known}
 
 
 def _require_place(source: str) -> None:
@@ -331,4 +353,4 @@ def _require_place(source: str) -> None:
 
 
 def _choices() -> str:
-    return " or ".join(repr(name) for name in dataset_names())
+    return "an embedded table (chinchilla-jax datasets lists them)"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
-from chinchilla_jax.datasets.catalogue import dataset_names
+from chinchilla_jax.datasets.catalogue import figure_names
 from chinchilla_jax.datasets.load import load_runs
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def load_weights(
         DataError: a cell is not a number of zero or more.
         UsageError: the table has no such column, or is an embedded one, without weights.
     """
-    if str(source) in dataset_names():
+    if str(source) in figure_names():
         raise UsageError(
             f"weights: the embedded table {str(source)!r} has no column of weights; give an array in Python"
         )

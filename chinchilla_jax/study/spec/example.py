@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from chinchilla_jax._util.errors import short
-from chinchilla_jax.datasets import Runs, dataset_names
+from chinchilla_jax.datasets import Runs, figure_names
 from chinchilla_jax.fitting.point_fit import decided_objective
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, Law
 from chinchilla_jax.study.spec.toml_file import toml_assignments
@@ -44,7 +44,7 @@ def example_for(
     if not isinstance(law, Chinchilla):
         text = re.sub(r"^# law = .*$", f'law = "{law.name}"', text, count=1, flags=re.MULTILINE)
     text = re.sub(r"^interpretations = ", "# interpretations = ", text, count=1, flags=re.MULTILINE)
-    if data not in dataset_names():
+    if data not in figure_names():
         text = re.sub(r'^# scheme = "pairs"$', 'scheme = "auto"', text, count=1, flags=re.MULTILINE)
         # The number that `fit` decides on, so that both give one answer.
         delta = getattr(decided_objective(runs, law=law), "delta", None)

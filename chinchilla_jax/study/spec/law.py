@@ -7,7 +7,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.text import list_text
-from chinchilla_jax.datasets import dataset_names
+from chinchilla_jax.datasets import figure_names
 from chinchilla_jax.datasets.columns import read_columns
 from chinchilla_jax.laws import Law, OwnLaw, read_law
 
@@ -28,7 +28,7 @@ def read_study_law(given: object, data: str) -> Law:
         made = "what cj.laws.from_function returns"
         raise UsageError(f"law is {short(given)}; give the name of a built-in law, or {made}")
     law = read_law(given)
-    if law.columns and data in dataset_names():
+    if law.columns and data in figure_names():
         raise UsageError(
             f"law {law.name!r} needs {list_text(law.columns)} of every run, which {data!r} does not have; "
             "give a table of your own, or another law"

@@ -8,7 +8,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, closest, short, unknown_name
 from chinchilla_jax._util.urls import is_url
-from chinchilla_jax.datasets import dataset_names
+from chinchilla_jax.datasets import dataset_names, figure_names
 from chinchilla_jax.datasets.catalogue import COUNTINGS
 from chinchilla_jax.datasets.groupings import BUILT_IN
 from chinchilla_jax.datasets.interpretations import Interpretations
@@ -25,7 +25,7 @@ def available_interpretations(data: str, several: Interpretations | None = None)
     """
     if several:
         return several.names
-    if data not in dataset_names():
+    if data not in figure_names():
         return ("as_given",)
     if data == "chinchilla":
         return ("standard", *(name for name in COUNTINGS if name != "standard"))
@@ -72,7 +72,7 @@ def by_quantity(
 
 def require_own(name: str, value: object, data: str) -> None:
     """Refuse a field that only a table of your own can have."""
-    if value and data in dataset_names():
+    if value and data in figure_names():
         raise UsageError(f"{name} is for tables of your own; leave it out, as {data!r} is an embedded table")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number, seed_number, whole_number
-from chinchilla_jax.datasets import dataset_info, dataset_names
+from chinchilla_jax.datasets import dataset_info, figure_names
 from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.row_choice import RowChoice
 from chinchilla_jax.datasets.units import read_units
@@ -61,7 +61,7 @@ class StudySpec:
     """A robustness study: every condition is fitted on the same resamples of the same runs.
 
     Attributes:
-        data: an embedded name ("chinchilla", "llama3") or the path of a table that `load_runs` reads, kept as
+        data: an embedded name (see `dataset_names`) or the path of a table that `load_runs` reads, kept as
             written. As in `load_runs`, an embedded name wins over a file of that name.
         columns: which column holds which quantity, or which further variable of the law, such as {"loss":
             "val/loss", "unique_tokens": "U"}, for a table whose column names do not say; kept as sorted
@@ -178,7 +178,7 @@ class StudySpec:
         """Check every field and fill in what depends on the data."""
         with field("data"):
             data = read_data(self.data)
-        embedded = data in dataset_names()
+        embedded = data in figure_names()
         with field("law"):
             law = read_study_law(self.law, data)
         with field("columns"):
