@@ -20,6 +20,7 @@ from chinchilla_jax.report.answer import answer, in_words, mildest_condition
 from chinchilla_jax.report.content import Linked, plain_text
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
+from chinchilla_jax.report.study_page import study_page
 from chinchilla_jax.study import Study, study_status
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 
@@ -166,6 +167,28 @@ def test_answer_is_filled_from_the_tables(small_study):
     assert "of the 9 perturbed conditions with a certified fit" in plain_text(sentences[2])
 
 
+def assert_linked_numbers_are_in_their_rows(sections):
+    """Each number of the answer that links to a row is in it, in the digits that the reader sees."""
+    rows = {}
+    for section in sections:
+        for table in section.tables:
+            rows |= {anchor: " ".join(cell.text for cell in cells) for anchor, cells in table.rows if anchor}
+    top = sections[0]
+    linked = [part for line in top.paragraphs for part in line if isinstance(part, Linked)]
+    linked += [number for number, _ in top.key_figures]
+    checked = 0
+    for part in linked:
+        for number in re.findall(r"\d[\d.,]*[KMBT]?", part.text) if part.anchor in rows else ():
+            if not part.title:  # a size in words
+                assert number in rows[part.anchor].split(), (part, rows[part.anchor])
+                checked += 1
+    assert checked >= 4
+
+
+def test_numbers_of_the_answer_are_those_of_their_rows(small_study):
+    assert_linked_numbers_are_in_their_rows(study_page(Facts(small_study)).sections)
+
+
 def test_documented_range_of_the_answer_is_that_of_the_figure(small_study):
     # The logarithm of the estimate, interpolated in the logarithm of the size.
     facts = Facts(small_study)
@@ -187,14 +210,18 @@ def test_explorers_hold_the_curves(small_study, page):
             & (table["method"] == "percentile")
             & (table["level"] == 0.8)
         ]
-        np.testing.assert_allclose(series["views"][0]["estimate"], rows["estimate"], rtol=1e-4)
+        np.testing.assert_allclose(
+            series["views"][0]["curves"]["tokens_per_param"]["estimate"], rows["estimate"], rtol=1e-4
+        )
     assert data["views"][:2] == ["80% interval (percentile)", "80% interval (Gaussian)"]
     gaussian = table[(table["condition"] == "identity") & (table["method"] == "gaussian")]
     for level, view in ((0.8, 1), (0.5, data["views"].index("50% interval (Gaussian)"))):
         rows = gaussian[gaussian["level"] == level]
-        np.testing.assert_allclose(data["reference"]["views"][view]["high"], rows["high"], rtol=1e-4)
+        np.testing.assert_allclose(
+            data["reference"]["views"][view]["curves"]["tokens_per_param"]["high"], rows["high"], rtol=1e-4
+        )
     failed = json.loads(page.scripts["explorer-data-additive"])["series"][0]
-    assert failed["views"][0]["estimate"] == [None] * 5
+    assert failed["views"][0]["curves"]["tokens_per_param"]["estimate"] == [None] * 5
 
 
 def test_perturbations_are_named_for_people():

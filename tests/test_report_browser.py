@@ -207,7 +207,7 @@ def test_explorer_follows_pointer_sliders_and_boxes(visit):
 def test_explorer_shows_every_interval_of_the_study(visit, small_study):
     page = visit()
     place = page.locator("[data-explorer='explorer-data-unperturbed']")
-    readout, choice = place.locator(".readout"), place.locator("select")
+    readout, choice = place.locator(".readout"), place.get_by_label("with")
     table = small_study.tokens_per_param
     kinds = table[["method", "level"]].drop_duplicates()
     assert choice.locator("option").count() == len(kinds) + 1 == 7
@@ -230,6 +230,30 @@ def test_explorer_shows_every_interval_of_the_study(visit, small_study):
             assert f"{float(format(row[name], '.3g')):,g}" in said
     choice.select_option(label="no interval")
     assert "interval" not in readout.inner_text()
+
+
+def test_explorer_shows_parameters_and_tokens_as_people_read_them(visit, small_study):
+    page = visit(390)
+    place = page.locator("[data-explorer='explorer-data-optimum']")
+    place.scroll_into_view_if_needed()
+    point = small_study.point_law("identity")
+    best_params, best_tokens = (float(count) for count in point.optimal(1e22))
+    for name, value in (
+        ("parameters", best_params),
+        ("training tokens", best_tokens),
+    ):
+        place.get_by_label("quantity").select_option(label=name)
+        assert f"{float(format(value / 1e9, '.3g')):g}B" in place.locator(".readout").inner_text()
+    place.locator("input[type=range]").press("End")
+    assert "outside the range of the runs" in place.locator(".readout").inner_text()
+    ticks = place.locator("svg text").all_text_contents()
+    assert any(text.endswith("B") for text in ticks)
+    # Of families only tokens per parameter are in the tables; the others follow by C = 6 N D.
+    family = page.locator("[data-explorer='explorer-data-multiplicative']")
+    assert family.locator("svg").locator("path").count() == 0, "drawn when it comes into view"
+    family.scroll_into_view_if_needed()
+    family.get_by_label("quantity").select_option(label="parameters")
+    assert f"{float(format(best_params / 1e9, '.3g')):g}B" in family.locator(".readout").inner_text()
 
 
 def test_without_scripts_the_figures_are_there(visit):

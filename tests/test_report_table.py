@@ -1,5 +1,7 @@
 """The page of a table without a study: what it shows, against the fit and the bootstrap, and the command."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from chinchilla_jax.report import runs_table
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
 from chinchilla_jax.report.table_page import table_page as page_of
-from tests.test_report import Page
+from tests.test_report import Page, assert_linked_numbers_are_in_their_rows
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,44 @@ def test_what_was_fitted_and_whether_it_fits(table_boot, page):
     assert page.frame("dependence")["grouping"].tolist() == [
         each.grouping for each in table_boot.dependence.groupings
     ]
+
+
+def test_what_to_do_is_that_of_the_plan_at_every_budget(table_boot, page):
+    rows = page.frame("prescriptions").set_index("flops")
+    made = cj.decide.plan(table_boot, flops=[3e21, 1e23]).table.set_index(["flops", "quantity"])
+    for budget in (3e21, 1e23):
+        of = rows[rows.index.astype(float) == budget].iloc[0]
+        for quantity, label in (("params", "N"), ("tokens", "D"), ("tokens_per_param", "D/N"), ("loss", "L")):
+            wanted = made.loc[(budget, quantity), ["low", "high"]].astype(float)
+            np.testing.assert_allclose(of[[f"{label} low", f"{label} high"]].astype(float), wanted, rtol=1e-9)
+    assert len(page.frame("next-runs")) == 3
+    assert "more runs for" in " ".join(page.texts)
+    data = json.loads(page.scripts["explorer-data-optimum"])
+    assert [each["key"] for each in data["quantities"]] == ["tokens_per_param", "params", "tokens", "loss"]
+    at = data["start_budget"]
+    assert data["flops"][at] == 3e21 and data["flops"][data["near"][0]] >= 1e17 and data["flops"][-1] <= 1e23
+    curves = data["series"][0]["views"][0]["curves"]
+    for quantity, curve in curves.items():
+        np.testing.assert_allclose(curve["low"][at], made.loc[(3e21, quantity), "low"], rtol=1e-4)
+
+
+def test_how_sure_has_the_interval_of_the_answer_and_other_laws(table_boot, page):
+    rows = page.frame("intervals-optimum")
+    row = rows[(rows["quantity"].str.contains("per parameter")) & (rows["method"] == "percentile")].iloc[0]
+    made = cj.decide.plan(table_boot, flops=3e21).table.set_index("quantity").loc["tokens_per_param"]
+    np.testing.assert_allclose(
+        row[["estimate", "80% low", "80% high"]].astype(float),
+        made[["estimate", "low", "high"]].astype(float),
+        rtol=1e-6,
+    )
+    rivals = page.frame("rivals")
+    assert rivals["law"].tolist() == ["chinchilla", "equal_exponents", "kaplan", "chinchilla"]
+    np.testing.assert_allclose(float(rivals["estimate"][0]), made["estimate"], rtol=1e-9)
+    assert "the law predicts the larger ones: " in " ".join(page.texts)
+
+
+def test_numbers_of_the_answer_are_those_of_their_rows(table_boot):
+    assert_linked_numbers_are_in_their_rows([answer(subject_of(table_boot, flops=3e21))])
 
 
 def test_a_long_table_is_cut_to_the_rows_farthest_from_the_law(table_boot, monkeypatch):

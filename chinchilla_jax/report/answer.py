@@ -13,7 +13,7 @@ from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescr
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.report.content import Linked, Sentence
 from chinchilla_jax.report.facts import Facts
-from chinchilla_jax.report.numbers import shown
+from chinchilla_jax.report.numbers import answer_text, shown
 from chinchilla_jax.report.tables import condition_anchors
 from chinchilla_jax.solvers.counted import counted_statuses
 from chinchilla_jax.solvers.status import Status
@@ -55,15 +55,19 @@ def _prescription(facts: Facts) -> Sentence:
     )
     return [
         f"{place} call for ",
-        Linked(f"{shown(float(row[HEADLINE]), 3)} training tokens per parameter", anchor),
+        Linked(f"{_ratio(row[HEADLINE])} training tokens per parameter", anchor),
         f", the {facts.interval} from ",
-        Linked(shown(float(row["low"]), 3), anchor),
+        Linked(_ratio(row["low"]), anchor),
         " to ",
-        Linked(shown(float(row["high"]), 3), anchor),
+        Linked(_ratio(row["high"]), anchor),
         f" over {int(row['n_converged']):,} resamples; the interval "
         f"{'contains' if contains else 'does not contain'} the rule of thumb of {RULE_OF_THUMB:g}"
         f"{f' ({doubt})' if doubt else ''}{_other_interval(facts)}.",
     ]
+
+
+def _ratio(value: float) -> str:
+    return answer_text("tokens_per_param", float(value))
 
 
 def _other_interval(facts: Facts) -> str:
@@ -127,7 +131,7 @@ def _miscount(facts: Facts) -> str:
 
 
 def _estimate_of(facts: Facts, condition: str) -> Linked:
-    return Linked(shown(facts.estimate(condition, facts.at_budget), 3), condition_anchors(facts)[condition])
+    return Linked(_ratio(facts.estimate(condition, facts.at_budget)), condition_anchors(facts)[condition])
 
 
 def _words(family: str) -> str:
@@ -233,8 +237,8 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
         anchor = condition_anchors(facts)[str(facts.reference)]
         estimate, low, high = (float(row[name]) for name in INTERVAL_COLUMNS)
         what = f"training tokens per parameter at {shown(facts.budget)} FLOP"
-        found.append((Linked(shown(estimate, 3), anchor), what))
-        found.append((Linked(f"{shown(low, 3)} to {shown(high, 3)}", anchor), facts.interval))
+        found.append((Linked(_ratio(estimate), anchor), what))
+        found.append((Linked(f"{_ratio(low)} to {_ratio(high)}", anchor), facts.interval))
         spans = [span for family in facts.families if (span := facts.documented_estimates(family))]
         if spans:
             lowest, highest = min(span[0] for span in spans), max(span[1] for span in spans)

@@ -42,8 +42,8 @@ class Explorer:
 
     Attributes:
         title: what is explored, for people who hear the page.
-        data: JSON for `assets/page.js`; its "id" is unique on the page, its "range" the least and the largest
-            training FLOP of the runs (null where unknown).
+        data: JSON for `assets/explorer.js`, from `curves.py`; its "id" is unique on the page, its "range" the
+            least and the largest training FLOP of the runs (null where unknown).
     """
 
     title: str

@@ -1,25 +1,43 @@
 """What the page's explorers draw: bands over the training compute, as plain lists for JSON.
 
-Numbers are rounded to five digits; the tables of the study have all digits. A value that a logarithmic axis
-cannot show is null.
+A series has for each kind of interval its curves by quantity, each with low, estimate and high. Where only
+tokens per parameter are known, the script has parameters and tokens from them by C = 6 N D. Numbers are
+rounded to five digits; the tables have all digits. A value that a logarithmic axis cannot show is null.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, QUANTITIES
+from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax._util.labels import (
+    COUNTING_NAMES,
+    HEADLINE,
+    INTERVAL_COLUMNS,
+    QUANTITIES,
+    interval_text,
+)
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
+from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
+from chinchilla_jax.plots.grids import BEYOND, compute_grid
 from chinchilla_jax.plots.sweeps import SWEEPS, title_of
 from chinchilla_jax.report.content import Explorer
 from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chinchilla_jax.report.subject import Subject
+
+_LEVELS = (0.5, 0.8, 0.95)
+_ROUNDING = 1e-9
 
 
 def unperturbed_explorer(facts: Facts) -> list[Explorer]:
@@ -53,19 +71,67 @@ def family_explorer(facts: Facts, family: str) -> list[Explorer]:
     return _explorer(facts, family, title_of(family), series, reference=reference, start=start)
 
 
+def optimum_explorer(subject: Subject) -> list[Explorer]:
+    """Every quantity of the best run of each budget, by the fits of a bootstrap."""
+    sample, levels = subject.sample, dict.fromkeys([subject.level, *_LEVELS])
+    if isinstance(sample, ChinchillaError):
+        return []
+    searched = sample.laws.log_ratio_line() is None
+    budgets = compute_grid(subject.runs, subject.flops, searched=searched)
+    views = []
+    for level in levels:
+        table = optimum_curve(sample, budgets, level=level)
+        views.append({"curves": {name: _columns(rows) for name, rows in table.groupby("quantity")}})
+    data = {
+        **_axis("optimum", budgets, subject.flops[0], subject.range),
+        "views": [interval_text(level, "percentile") for level in levels],
+        "quantities": [_quantity(name) for name in CURVES],
+        "series": [{"name": "the fitted law", "views": views}],
+    }
+    return [Explorer("the best run of each budget", data)]
+
+
+def _axis(
+    name: str, budgets: NDArray[np.float64], start: float, runs: tuple[float, float] | None
+) -> dict[str, Any]:
+    """The budgets of an explorer: where it starts, and which are shown at first: those near the runs."""
+    low, high = runs or (budgets[0], budgets[-1])
+    # As in the figures, and the budget of the answer in any case.
+    low, high = min(low / 10, start), max(BEYOND * high, start)
+    (near,) = np.nonzero((budgets >= low * (1 - _ROUNDING)) & (budgets <= high * (1 + _ROUNDING)))
+    if len(near) < 2:
+        near = np.arange(len(budgets))
+    return {
+        "id": name,
+        "flops": [float(f"{value:.5g}") for value in budgets],
+        "range": runs,
+        "near": [int(near[0]), int(near[-1])],
+        "start_budget": int(np.argmin(np.abs(np.log(budgets / start)))),
+        "rule_of_thumb": RULE_OF_THUMB,
+    }
+
+
+def _quantity(name: str) -> dict[str, Any]:
+    """One choice of what is drawn; counts are read as "73.2B"."""
+    label = QUANTITIES[name]
+    counts = label.symbol in ("N", "D")
+    return {"key": name, "name": label.name, "axis": f"compute-optimal {label}", "counts": counts}
+
+
+def _columns(rows: pd.DataFrame) -> dict[str, list[float | None]]:
+    return {column: _rounded(rows[column]) for column in INTERVAL_COLUMNS}
+
+
 def _explorer(
     facts: Facts, name: str, title: str, series: list[dict[str, Any]], **more: Any
 ) -> list[Explorer]:
-    curves = [view[HEADLINE] for each in series for view in each["views"]]
+    curves = [view["curves"]["tokens_per_param"][HEADLINE] for each in series for view in each["views"]]
     if not any(value is not None for curve in curves for value in curve):
         return []
     data = {
-        "id": name,
-        "flops": [float(f"{value:.5g}") for value in facts.budgets],
-        "range": facts.range,
-        "start_budget": facts.budgets.tolist().index(facts.budget),
-        "rule_of_thumb": RULE_OF_THUMB,
+        **_axis(name, facts.budgets, facts.budget, facts.range),
         "views": [view.name for view in facts.views],
+        "quantities": [_quantity(each) for each in ("tokens_per_param", "params", "tokens")],
         "series": series,
         **more,
     }
@@ -80,22 +146,24 @@ def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
     """Bands and parameters of some conditions in every view; the median over them if there are several."""
     views = zip(nan_median(facts.bands_by_view[of]), nan_median(facts.params_by_view[of]), strict=True)
     names = facts.study.spec.model.parameters
-    return {"name": name, "views": [_bands(bands) | _params(names, params) for bands, params in views]}
+    return {"name": name, "views": [_view(bands, _params(names, params)) for bands, params in views]}
 
 
-def _bands(bands: NDArray[np.float64]) -> dict[str, list[float | None]]:
-    return {name: _rounded(column) for name, column in zip(BAND_COLUMNS, bands.T.tolist(), strict=True)}
+def _view(bands: NDArray[np.float64], fitted: list[str]) -> dict[str, Any]:
+    columns = dict(zip(BAND_COLUMNS, bands.T, strict=True))
+    curve = {name: _rounded(columns[name].tolist()) for name in INTERVAL_COLUMNS}
+    return {"curves": {"tokens_per_param": curve}, "fitted": fitted}
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:
     return [float(f"{value:.5g}") if 0 < value < math.inf else None for value in values]
 
 
-def _params(names: Sequence[str], params: NDArray[np.float64]) -> dict[str, list[str]]:
+def _params(names: Sequence[str], params: NDArray[np.float64]) -> list[str]:
     """Each parameter as "E 1.81 (1.79 to 1.85)"."""
     texts = []
     for name, values in zip(names, params.tolist(), strict=True):
         estimate, low, high = (shown(value, 3) for value in values)
         symbol = QUANTITIES[name].symbol if name in QUANTITIES else name
         texts.append(f"{symbol} {estimate} ({low} to {high})")
-    return {"params": texts}
+    return texts

@@ -101,6 +101,7 @@ class Facts:
             level=self.level,
             pictures=figures is not None and figures.whole,
             resampling=self.study.info.get("resampling") or "",
+            refits=False,
         )
 
     @functools.cached_property

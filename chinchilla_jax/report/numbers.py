@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text
+from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text, scaled_number
 
 _ALIKE = 100.0  # largest ratio of numbers of a column that get the same number of decimals
 
@@ -35,6 +35,12 @@ def shown_column(values: Sequence[Any], digits: int = 4) -> list[str]:
         else shown(value, digits)
         for value in values
     ]
+
+
+def answer_text(quantity: str, value: float) -> str:
+    """A number of an answer, and of the row that it links to: three digits, losses four."""
+    counted = quantity in ("params", "tokens") and math.isfinite(value)
+    return scaled_number(value, 3) if counted else shown(value, 4 if quantity == "loss" else 3)
 
 
 def exact(value: Any) -> str:

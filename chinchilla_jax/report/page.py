@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.report.content import Page
 
+_SCRIPTS = ("page.js", "numbers.js", "chart.js", "explorer.js")  # one scope, in this order
+
 
 def write_report(
     source: Study | BootstrapResult | TableLike,
@@ -152,7 +154,8 @@ def html(page: Page, base: str = "") -> str:
         import jinja2  # noqa: F401
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
-    own = {"css": _asset("page.css"), "js": _asset("page.js"), "base": base}
+    js = "\n".join(map(_asset, _SCRIPTS))
+    own = {"css": _asset("page.css"), "js": js, "base": base}
     return str(_environment().get_template("page.html").render(page=page, **own))
 
 

@@ -9,10 +9,12 @@ from chinchilla_jax.report import tables
 from chinchilla_jax.report.answer import answer, key_figures
 from chinchilla_jax.report.content import Page, Section, plain_text
 from chinchilla_jax.report.figures import page_figures, section_of
+from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.perturbed import perturbed
 from chinchilla_jax.report.sections.quality import quality
 from chinchilla_jax.report.sections.run import reproduce, run
+from chinchilla_jax.report.sections.sure import sure
 from chinchilla_jax.report.sections.unperturbed import unperturbed
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def own_sections(facts: Facts) -> list[Section]:
     """The sections about the study's own runs."""
     if isinstance(facts.subject, ChinchillaError):
         return []
-    return [*fitted(facts.subject), *quality(facts.subject)]
+    subject = facts.subject
+    return [*fitted(subject), *quality(subject), *advice(subject), *sure(subject)]
 
 
 def _left_out(facts: Facts) -> list[Sentence]:

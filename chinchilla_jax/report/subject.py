@@ -16,6 +16,7 @@ from chinchilla_jax.planning.design import diagnose_bootstrap
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.planning.plausibility import compute_range
 from chinchilla_jax.plots.single_law import median_variables, runs_of
+from chinchilla_jax.solvers.dispatch import has_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.planning.design import TableDiagnosis
+
+_QUICK_RUNS = 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Subject:
         level: share of the resamples inside an interval.
         pictures: whether figures are drawn for the page.
         resampling: how runs were resampled and why, in a sentence; "" for what the bootstrap says itself.
+        refits: whether the page may fit the runs again to say more; that of a study shows what was fitted.
     """
 
     boot: BootstrapResult
@@ -45,6 +49,7 @@ class Subject:
     level: float = 0.8
     pictures: bool = True
     resampling: str = ""
+    refits: bool = True
 
     @property
     def fit(self) -> FitResult:
@@ -69,11 +74,13 @@ class Subject:
     @functools.cached_property
     def sample(self) -> LawSample | ChinchillaError:
         """The laws to decide by, at the medians of what else they predict from; or why there are none."""
-        try:
-            made = LawSample.from_bootstrap(self.boot, source=self.name)
-        except ChinchillaError as error:
-            return error
-        return dataclasses.replace(made, runs=self.runs).at(variables=median_variables(self.fit))
+        return sample_of(self.boot, self.name)
+
+    @property
+    def quick(self) -> bool:
+        """Whether questions that fit the runs again are answered in a few seconds."""
+        fast = has_kernel(self.fit.model, self.fit.objective)
+        return self.refits and fast and len(self.runs) <= _QUICK_RUNS and not self.runs.variables
 
     @functools.cached_property
     def diagnosis(self) -> TableDiagnosis | None:
@@ -88,6 +95,15 @@ class Subject:
         """How runs were resampled and why, in a sentence; "" where nothing was measured."""
         found = self.boot.dependence
         return self.resampling or (found.sentence if found is not None else "")
+
+
+def sample_of(boot: BootstrapResult, name: str) -> LawSample | ChinchillaError:
+    """The laws of a bootstrap to decide by, see `Subject.sample`."""
+    try:
+        made = LawSample.from_bootstrap(boot, source=name)
+    except ChinchillaError as error:
+        return error
+    return dataclasses.replace(made, runs=runs_of(boot)).at(variables=median_variables(boot.point))
 
 
 def subject_of(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
+from chinchilla_jax.report.numbers import answer_text
+from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
+from chinchilla_jax.report.sections.sure import sure
 from chinchilla_jax.report.tables import page_table
 from chinchilla_jax.study.environment import drawn_by, versions
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.report.tables import PageTable
 
 _SAME = 1e-9
+_LOSSES = {NEW_RUN_LOSS: "loss"}
 _QUANTITIES = ("params", "tokens", "tokens_per_param", "loss")
 
 
@@ -37,7 +41,14 @@ def table_page(subject: Subject) -> Page:
         about=f"{len(subject.runs):,} runs, {len(subject.boot.steps):,} resamples, chinchilla_jax "
         f"{drawn_by()['chinchilla_jax']}",
         description=plain_text(top.paragraphs[0]),
-        sections=[top, *fitted(subject), *quality(subject), read(subject)],
+        sections=[
+            top,
+            *fitted(subject),
+            *quality(subject),
+            *advice(subject),
+            *sure(subject),
+            read(subject),
+        ],
     )
 
 
@@ -54,7 +65,7 @@ def answer(subject: Subject) -> Section:
         id="answer",
         title="Answer",
         key_figures=[
-            (Linked(quantity_text(name, float(rows.loc[name, HEADLINE]), 3), anchors[name]), _meaning(name))
+            (Linked(answer_text(name, float(rows.loc[name, HEADLINE])), anchors[name]), _meaning(name))
             for name in _QUANTITIES
         ],
         paragraphs=[_prescription(subject, rows, made.doubts, anchors), _evidence(subject)],
@@ -85,7 +96,7 @@ def _prescription(
 
     def number(quantity: str, unit: str = "") -> list[str | Linked]:
         estimate, low, high = (
-            quantity_text(quantity, float(rows.loc[quantity, name]), 3) for name in INTERVAL_COLUMNS
+            answer_text(quantity, float(rows.loc[quantity, name])) for name in INTERVAL_COLUMNS
         )
         return [Linked(f"{estimate}{unit}", anchors[quantity]), f" ({low} to {high})"]
 
@@ -128,7 +139,10 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
         caption=f"With the {subject.interval}.",
         anchors=[anchors.get(name, "") for name in names],
         texts={
-            column: [quantity_text(name, value) for name, value in zip(names, table[column], strict=True)]
+            column: [
+                answer_text(_LOSSES.get(name, name), value)
+                for name, value in zip(names, table[column], strict=True)
+            ]
             for column in columns
         },
     )

@@ -18,7 +18,7 @@ from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.planning.plausibility import band_doubts
 from chinchilla_jax.plots.tables import select
 from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
-from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
+from chinchilla_jax.report.numbers import answer_text, exact, plain, shown, shown_column
 from chinchilla_jax.study.storage.tables import FILES
 
 if TYPE_CHECKING:
@@ -177,7 +177,13 @@ def at_budget(facts: Facts) -> PageTable:
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
         anchors=list(condition_anchors(facts).values()),
+        texts=_ratio_texts(facts.at_budget),
     )
+
+
+def _ratio_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Tokens per parameter in the digits of the answer."""
+    return {name: [answer_text("tokens_per_param", value) for value in frame[name]] for name in BAND_COLUMNS}
 
 
 def _with_doubts(facts: Facts, frame: pd.DataFrame) -> pd.DataFrame:
@@ -265,10 +271,10 @@ def unperturbed_params(facts: Facts) -> PageTable:
 def unperturbed_ratios(facts: Facts) -> PageTable:
     """Tokens per parameter of the unperturbed conditions, at a budget per decade."""
     rows = select(_unperturbed(facts, facts.study.tokens_per_param), method=METHOD, level=facts.level)
+    rows = rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BAND_COLUMNS]]
     return page_table(
-        _with_doubts(
-            facts, rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BAND_COLUMNS]]
-        ),
+        _with_doubts(facts, rows),
+        texts=_ratio_texts(rows),
         id="tokens-per-param-unperturbed",
         title="Tokens per parameter of the unperturbed runs",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}; the file has every budget.",
@@ -310,8 +316,10 @@ def family_ratios(facts: Facts, family: str) -> PageTable:
     if curves["n_repeats"].max() > 1:
         columns += ["n_repeats", "n_missing"]
         over = " Each number is the median over the repeats of a size."
+    rows = curves[curves["flops"].isin(_few_budgets(facts))][columns]
     return page_table(
-        _with_doubts(facts, curves[curves["flops"].isin(_few_budgets(facts))][columns]),
+        _with_doubts(facts, rows),
+        texts=_ratio_texts(rows),
         id=f"tokens-per-param-{family}",
         title="Tokens per parameter",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{over} "

@@ -1,0 +1,175 @@
+"""How sure: intervals by level and method, predictions of held-out runs, and other laws and objectives."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax._util.labels import (
+    HEADLINE,
+    INTERVAL_COLUMNS,
+    METHOD_NAMES,
+    percent_text,
+    quantity_label,
+)
+from chinchilla_jax._util.text import flops_text
+from chinchilla_jax.bootstrapping.bootstrap import bootstrap
+from chinchilla_jax.laws.compute import SIX_ND
+from chinchilla_jax.planning.backtesting import backtest
+from chinchilla_jax.planning.optimum_curve import optimum_curve
+from chinchilla_jax.report.content import Listing, Section
+from chinchilla_jax.report.numbers import answer_text, shown
+from chinchilla_jax.report.subject import sample_of
+from chinchilla_jax.report.tables import page_table
+
+if TYPE_CHECKING:
+    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.report.content import Sentence
+    from chinchilla_jax.report.subject import Subject
+    from chinchilla_jax.report.tables import PageTable
+
+_LEVELS = (0.5, 0.8, 0.95)
+_METHODS = ("percentile", "basic", "gaussian")
+_OPTIMUM = {"optimal_params": "params", "optimal_tokens": "tokens", "tokens_per_param": "tokens_per_param"}
+_NAMES = {
+    **{name: f"compute-optimal {quantity_label(shown)}" for name, shown in _OPTIMUM.items()},
+    "exponent_a": "exponent a: N grows as C^a",
+    "exponent_b": "exponent b: D grows as C^b",
+    "ratio_slope": "slope of ln D/N in ln C",
+}
+_RESAMPLES = 200
+_RIVALS = (("equal_exponents", "huber"), ("kaplan", "huber"), ("chinchilla", "squared"))
+"""Other laws and objectives: the ones that are fitted in about a second each."""
+
+
+def sure(subject: Subject) -> list[Section]:
+    """The section; none if the fit is not certified."""
+    if not subject.fit.status.certified:
+        return []
+    return [
+        Section(
+            id="sure",
+            title="How sure",
+            paragraphs=_backtested(subject),
+            tables=[*_intervals(subject), *_rivals(subject)],
+            listings=[_commands(subject)],
+        )
+    ]
+
+
+def _intervals(subject: Subject) -> list[PageTable]:
+    """Of the optimum, and of the parameters, by every method that the scheme has."""
+    boot = subject.boot
+    methods = [name for name in _METHODS if boot.scheme.quantiles or name == "gaussian"]
+    # Budgets there are 6 N D; with another cost they would not be those of the answer.
+    simple = subject.fit.cost == SIX_ND and boot.laws.log_ratio_line() is not None
+    levels = sorted({*_LEVELS, subject.level})
+    table = boot.intervals(flops=subject.flops[:1] if simple else (), levels=levels, methods=methods)
+    optimum = table["quantity"].isin(list(_OPTIMUM))
+    made = []
+    if optimum.any():
+        title = f"Intervals of the best run of {flops_text(subject.flops[0])} FLOP"
+        made.append(_by_method(table[optimum], "intervals-optimum", title, levels))
+    made.append(_by_method(table[~optimum], "intervals-parameters", "Intervals of the parameters", levels))
+    return made
+
+
+def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float]) -> PageTable:
+    """A row for each quantity and method, two columns for each level."""
+    quantities, methods = table["quantity"].drop_duplicates(), table["method"].drop_duplicates()
+    wide = table.set_index(["quantity", "method", "level"]).sort_index()
+    columns = [(end, level) for level in levels for end in ("low", "high")]
+    rows, texts = [], []
+    for quantity in quantities:
+        for method in methods:
+            of = wide.loc[(quantity, method)]
+            values = [of.loc[levels[0], HEADLINE], *(of.loc[level, end] for end, level in columns)]
+            rows.append(
+                [_NAMES.get(quantity, quantity_label(quantity)), METHOD_NAMES.get(method, method), *values]
+            )
+            texts.append([_text(quantity, float(value)) for value in values])
+    numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
+    return page_table(
+        pd.DataFrame(rows, columns=["quantity", "method", *numbers]),
+        id=id,
+        title=title,
+        caption="Where methods differ much, the resamples are skewed.",
+        texts=dict(zip(numbers, map(list, zip(*texts, strict=True)), strict=True)),
+    )
+
+
+def _text(quantity: str, value: float) -> str:
+    return answer_text(_OPTIMUM[quantity], value) if quantity in _OPTIMUM else shown(value)
+
+
+def _rivals(subject: Subject) -> list[PageTable]:
+    """What other laws and objectives say at the budget of the answer, on a few resamples each."""
+    if not subject.quick or isinstance(subject.sample, ChinchillaError) or not subject.flops:
+        return []
+    fit = subject.fit
+    own = (fit.model.name, fit.objective.name)
+    rows: list[list[Any]] = [[*own, *_ratio(subject, subject.boot), "this page", len(subject.boot.steps)]]
+    for law, objective in _RIVALS:
+        if (law, objective) == own:
+            continue
+        boot = bootstrap(
+            subject.runs, law, objective=objective, resamples=_RESAMPLES, seed=subject.boot.seed or 0,
+            scheme=subject.boot.scheme, weights=fit.weights, progress=None,
+        )  # fmt: skip
+        rows.append([law, objective, *_ratio(subject, boot), boot.point.status.name.lower(), len(boot.steps)])
+    return [
+        page_table(
+            pd.DataFrame(rows, columns=["law", "objective", *INTERVAL_COLUMNS, "fit", "resamples"]),
+            id="rivals",
+            title=f"Tokens per parameter at {flops_text(subject.flops[0])} FLOP by other laws and objectives",
+            caption=f"With the {subject.interval}. The interval of one law says nothing of other laws.",
+            texts={
+                name: [answer_text("tokens_per_param", row[i]) for row in rows]
+                for i, name in enumerate(INTERVAL_COLUMNS, start=2)
+            },
+        )
+    ]
+
+
+def _ratio(subject: Subject, boot: BootstrapResult) -> list[float]:
+    """Estimate, low and high of the tokens per parameter; NaN where the law has no optimum."""
+    sample = sample_of(boot, subject.name)
+    if isinstance(sample, ChinchillaError):
+        return [float("nan")] * 3
+    try:
+        row = optimum_curve(
+            sample, subject.flops[0], quantities=["tokens_per_param"], level=subject.level
+        ).iloc[0]
+    except ChinchillaError:
+        return [float("nan")] * 3
+    return [float(row[name]) for name in INTERVAL_COLUMNS]
+
+
+def _backtested(subject: Subject) -> list[Sentence]:
+    """How well the law predicted runs above those it was fitted to."""
+    if not subject.quick:
+        return []
+    try:
+        found = backtest(
+            subject.runs, subject.fit.model, level=subject.level, resamples=_RESAMPLES // 2,
+            objective=subject.fit.objective, scheme=subject.boot.scheme, cost=subject.fit.cost, progress=None,
+        )  # fmt: skip
+    except ChinchillaError as error:
+        return [[f"The law was not tried on runs that it was not fitted to: {error}."]]
+    return [[f"Fitted to the smaller runs alone, the law predicts the larger ones: {found.sentence}."]]
+
+
+def _commands(subject: Subject) -> Listing:
+    name = shlex.quote(subject.name)
+    return Listing(
+        id="sure-commands",
+        label="Commands that say how sure",
+        lead="What takes longer, with the options that read this table: all comparable laws, all objectives, "
+        "predictions of held-out runs, and the coverage of the intervals on runs like these:",
+        text="\n".join(
+            f"chinchilla-jax {command} {name}" for command in ("forms", "objectives", "backtest", "coverage")
+        ),
+    )
