@@ -1,11 +1,13 @@
 """Figures of a user's own objects: what their tables hold, and what is drawn of them."""
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import chinchilla_jax as cj
 from chinchilla_jax import plots
+from chinchilla_jax.plots.panels import unshown
 
 TRUTH = cj.ScalingLaw(E=1.8, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
 
@@ -88,6 +90,19 @@ def test_curves_of_a_bootstrap_are_its_tables_and_the_plan(boot):
 def test_an_unknown_quantity_is_refused_in_one_line(boot):
     with pytest.raises(cj.UsageError, match="unknown quantity 'ratio'; allowed: tokens_per_param"):
         plots.bootstrap(boot, "ratio")
+
+
+def test_a_new_figure_is_pyplot_s_where_the_user_works_with_it(fit):
+    from matplotlib import pyplot
+
+    before, known = dict(mpl.rcParams), pyplot.get_fignums()
+    shown = fit.plot().figure
+    with unshown():
+        assert fit.plot().figure is not shown
+    added = [number for number in pyplot.get_fignums() if number not in known]
+    assert [pyplot.figure(number) for number in added] == [shown]
+    pyplot.close(shown)
+    assert dict(mpl.rcParams) == before
 
 
 def test_results_draw_themselves(fit, boot):

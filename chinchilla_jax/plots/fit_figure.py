@@ -31,7 +31,6 @@ _BY = {"flops": "params", "params": "flops", "tokens": "params"}
 _BEYOND = {"flops": 10.0, "params": 10.0**0.5, "tokens": 10.0**0.5}  # how far past the largest run
 _CURVES, _POINTS = 5, 60
 _SLICES = {"params": "law at one size", "flops": "law at one budget (IsoFLOP)"}
-_DASHED = "--"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,10 +94,8 @@ def _curves(law: LawSample, spans: dict[str, tuple[float, float]], against: str)
     best = optimum_line(law, budgets)
     every = slices if best is None else pd.concat([slices, best.assign(curve="optimum")], ignore_index=True)
     params, tokens = (every[name].to_numpy(np.float64) for name in ("params", "tokens"))
-    every["flops"], every["loss"] = (
-        law.cost.flops(params, tokens),
-        law.loss(law.point, params / law.share, tokens),
-    )
+    every["flops"] = law.cost.flops(params, tokens)
+    every["loss"] = law.loss(law.point, params / law.share, tokens)
     optimum = every["curve"] == "optimum"
     within = {name: every[name].between(a * (1 - 1e-9), b * (1 + 1e-9)) for name, (a, b) in spans.items()}
     every["inside"] = within["flops"] & (optimum | (within["params"] & within["tokens"]))
@@ -154,7 +151,7 @@ def draw_fit(table: FitCurves, *, ax: Axes | None = None) -> Axes:
                 axes.plot(
                     part[x],
                     part["loss"],
-                    "-" if inside else _DASHED,
+                    "-" if inside else "--",
                     color=colour,
                     linewidth=width,
                     label=entry,

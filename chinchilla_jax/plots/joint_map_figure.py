@@ -164,7 +164,7 @@ def _draw_ratio(axes: Axes, grid: _Grid, flops: float) -> None:
     bar.set_ticks(ticks, labels=[number_text(tick, 2) for tick in ticks])
     bar.minorticks_off()
     all_outside = bool(grid.where("outside").all())
-    note = ", every interval outside 10 to 40" if all_outside else ""
+    note = "\nevery interval lies outside 10 to 40" if all_outside else ""
     axes.set_title(f"tokens per parameter at {number_text(flops)} FLOP{note}")
     _settle(axes, grid)
     if not all_outside:

@@ -70,11 +70,8 @@ def law_of(fit: FitResult) -> LawSample:
     require_estimate(fit.status, "fit", fit.reason)
     variables = median_variables(fit)
     law = fit.law
-    one = (
-        law.map(np.atleast_1d)
-        if isinstance(law, ScalingLaw)
-        else dataclasses.replace(law, theta=law.theta[None])
-    )
+    several = isinstance(law, ScalingLaw)
+    one = law.map(np.atleast_1d) if several else dataclasses.replace(law, theta=law.theta[None])
     return LawSample(laws=one, point=fit.law, source="fit", cost=fit.cost, runs=fit.runs, variables=variables)
 
 
