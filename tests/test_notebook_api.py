@@ -99,6 +99,27 @@ def test_a_law_of_ones_own_is_given_when_it_is_loaded(runs, boot, tmp_path):
         cj.load(path, law=made(lambda p, x: p["E"] * x["tokens"] ** -p["alpha"] * p["A"]))
 
 
+def test_an_objective_of_ones_own_is_given_when_it_is_loaded(boot, tmp_path):
+    mine = cj.objective_from_function(lambda z: z**2 / 2, name="mine")
+    used = dataclasses.replace(mine, scale=0.01, automatic=True)
+    path = dataclasses.replace(boot.point, objective=used).save(tmp_path / "fit")
+    assert cj.load(path, objective=mine).objective == used
+    with pytest.raises(cj.UsageError, match=r"fit: objective mine is a function of your own.*objective=mine"):
+        cj.load(path)
+    other = cj.objective_from_function(lambda z: z**2 / 3, name="mine")
+    with pytest.raises(cj.UsageError, match="another function"):
+        cj.load(path, objective=other)
+    with pytest.raises(cj.UsageError, match="boot: it holds no objective of your own; leave out objective="):
+        cj.load(boot.save(tmp_path / "boot"), objective=mine)
+
+
+@pytest.mark.parametrize("path", [3, None, "s3://bucket/boot"])
+def test_what_is_no_path_of_this_machine_is_one_line(path, boot):
+    for use in (boot.save, cj.load):
+        with pytest.raises(cj.UsageError, match="give the path of a file"):
+            use(path)
+
+
 @pytest.mark.parametrize("kind", ["nothing", "text", "zip", "cut", "later", "class"])
 def test_other_files_are_one_line(kind, saved, tmp_path):
     path = tmp_path / "other"

@@ -26,6 +26,8 @@ from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
 from chinchilla_jax._util.text import visible
+from chinchilla_jax._util.urls import is_url
+from chinchilla_jax._util.validation import require_type
 
 FORMAT, VERSION = "chinchilla-jax result", 1
 _JSON = "result.json"
@@ -41,9 +43,9 @@ def write_saved(path: str | os.PathLike[str], value: Any, arrays: Mapping[str, N
     """Write a value that JSON can hold, and its arrays by name; the file appears whole or not at all.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or it is none of this machine.
     """
-    target = Path(path).expanduser()
+    target = _local(path)
     tables = _tables(arrays)
     shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in tables.items()}
@@ -65,9 +67,9 @@ def read_saved(path: str | os.PathLike[str]) -> tuple[Any, Arrays]:
     Raises:
         DataError: the file cannot be read, is another kind of file, is damaged, or is of a later version.
     """
-    shown = visible(str(path))
+    file, shown = _local(path), visible(str(path))
     try:
-        archive = zipfile.ZipFile(Path(path).expanduser())
+        archive = zipfile.ZipFile(file)
     except OSError as error:
         raise DataError(f"{shown}: cannot be read ({error.strerror or error})") from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
@@ -108,6 +110,13 @@ def damaged(path: str | os.PathLike[str], error: object) -> DataError:
     """The error for a saved file whose contents are not what was saved."""
     said = " ".join(str(error).split())[:80]
     return DataError(f"{visible(str(path))}: damaged since it was saved ({said}); save it again")
+
+
+def _local(path: str | os.PathLike[str]) -> Path:
+    require_type("path", path, (str, os.PathLike), "give the path of a file")
+    if is_url(os.fspath(path)):
+        raise UsageError(f"{visible(str(path))}: results are saved on this machine; give the path of a file")
+    return Path(path).expanduser()
 
 
 def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:

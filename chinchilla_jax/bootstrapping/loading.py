@@ -52,7 +52,7 @@ def load(
 
     Raises:
         DataError: the file cannot be read, is another kind of file, is damaged, or is of a later version.
-        UsageError: a law or an objective of your own is missing, or is another.
+        UsageError: a law or an objective of your own is missing, is another, or is given for nothing.
 
     Example:
         >>> path = boot.save("boot.cj")
@@ -60,8 +60,10 @@ def load(
         True
     """
     plain, arrays = read_saved(path)
+    reader = Reader(_KINDS, arrays, law, objective)
     try:
-        found = Reader(_KINDS, arrays, law, objective).value(plain)
+        found = reader.value(plain)
+        reader.require_used()
     except DataError:
         raise
     except ChinchillaError as error:

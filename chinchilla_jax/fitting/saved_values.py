@@ -98,6 +98,7 @@ class Reader:
     ) -> None:
         """Keep them."""
         self._kinds, self._arrays, self._law, self._objective = kinds, arrays, law, objective
+        self._used: set[str] = set()
 
     def value(self, plain: Any) -> Any:
         """The value.
@@ -128,8 +129,19 @@ class Reader:
         kind = self._kinds[plain["class"]]
         return kind(**{name: self.value(each) for name, each in plain["fields"].items()})
 
+    def require_used(self) -> None:
+        """Refuse a law or an objective that the file did not ask for.
+
+        Raises:
+            UsageError: one was given for nothing.
+        """
+        for name, given in (("law", self._law), ("objective", self._objective)):
+            if given is not None and name not in self._used:
+                raise UsageError(f"it holds no {name} of your own; leave out {name}=")
+
     def _own_law(self, saved: Mapping[str, Any]) -> Law:
         name = saved["name"]
+        self._used.add("law")
         if self._law is None:
             raise UsageError(
                 f"law {name} is a function of your own, which no file holds; give it: law={name}"
@@ -143,6 +155,7 @@ class Reader:
 
     def _own_objective(self, saved: Mapping[str, Any]) -> OwnObjective:
         name, given = saved["own_objective"], self._objective
+        self._used.add("objective")
         if given is None:
             raise UsageError(
                 f"objective {name} is a function of your own, which no file holds; give it: objective={name}"
