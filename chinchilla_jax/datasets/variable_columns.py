@@ -17,6 +17,10 @@ from chinchilla_jax.datasets.units import Unit
 Variables = Sequence[str] | Mapping[str, str]
 
 
+_COUNTS = ("unique_tokens", "params_active", "n_experts")
+"""Variables that are positive; others, such as the share of idle experts, may be zero or negative."""
+
+
 def read_variables(variables: object) -> dict[str, str]:
     """The variables that a caller asks for, and the column of each: names, or columns by name.
 
@@ -45,7 +49,11 @@ def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, ND
     for name, position in variable_positions(table, variables).items():
         column = table.header[position].strip()
         numbers = read_numbers(table.column(position), Unit("tokens", "count"))
-        bad = np.flatnonzero(~np.isfinite(numbers.values))
+        values = numbers.values.copy()
+        for row, problem in numbers.problems:
+            if name not in _COUNTS and problem.kind in ("zero", "negative"):
+                values[row] = float(str(table.column(position)[row]))
+        bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             cell = table.column(position)[int(bad[0])]
             shown = "an empty cell" if cell is None or str(cell).strip() == "" else short(cell)
@@ -53,7 +61,7 @@ def variable_columns(table: Table, variables: Mapping[str, str]) -> dict[str, ND
                 f"{table.where}: {table.name_rows(bad.tolist())}, column {short(column)}: {shown} is no "
                 f"number, and the law needs {name} of every run; fill it in, or leave such rows out (--where)"
             )
-        found[name] = numbers.values
+        found[name] = values
     return found
 
 
