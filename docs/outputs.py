@@ -1,0 +1,86 @@
+"""Runs the commands that the documentation shows, and writes what they print below them.
+
+    python docs/outputs.py             # every page whose outputs differ is rewritten
+    python docs/outputs.py --check     # exits with 1 where one differs
+
+A block of the kind `console` holds lines `$ command`, each followed by its output. Where the output ends with a line `...`, as many
+lines as there are above it are kept; `...12` in a draft keeps twelve. Commands run in examples/, where the tables are; those that
+write do so in a copy of it.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+
+
+def printed(command: str) -> list[str]:
+    """What a command prints, on both streams as in a terminal."""
+    from chinchilla_jax.cli import main
+
+    program, *arguments = shlex.split(command)
+    if program != "chinchilla-jax":
+        raise ValueError(f"{command}: shown outputs are those of chinchilla-jax")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        main(arguments)
+    return [line.rstrip() for line in said.getvalue().rstrip().splitlines()]
+
+
+def filled(block: str) -> str:
+    """A block with the outputs of its commands."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    shown = []
+    for part in parts:
+        command, *lines = part.rstrip("\n").split("\n")
+        while command.endswith("\\"):
+            command = command[:-1] + "\n" + lines.pop(0)
+        found = printed(command.replace("\n", " "))
+        cut = re.fullmatch(r"\.\.\.(\d*)", lines[-1]) if lines else None
+        if cut:
+            found = [*found[: int(cut[1] or len(lines) - 1)], "..."]
+        shown += ["$ " + command.replace("\n", "\\\n"), *found]
+    return "\n".join(shown) + "\n"
+
+
+def main() -> int:
+    """Fill in or check all pages, or those that are named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pages", nargs="*", type=Path, help="pages (default: all)")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit with 1 where an output differs"
+    )
+    options = parser.parse_args()
+    pages = [page.resolve() for page in options.pages] or PAGES
+    os.environ["COLUMNS"] = "100"
+    differ = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(shutil.copytree(ROOT / "examples", Path(folder) / "examples"))
+        for page in pages:
+            before = page.read_text(encoding="utf-8")
+            after = BLOCK.sub(lambda block: filled(block[0]), before)
+            if after != before:
+                differ.append(page)
+                if not options.check:
+                    page.write_text(after, encoding="utf-8")
+        os.chdir(ROOT)
+    for page in differ:
+        print(os.path.relpath(page, ROOT), "differs" if options.check else "rewritten")
+    return 1 if differ and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
