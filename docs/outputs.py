@@ -3,9 +3,9 @@
     python docs/outputs.py             # every page whose outputs differ is rewritten
     python docs/outputs.py --check     # exits with 1 where one differs
 
-A block of the kind `console` holds lines `$ command`, each followed by its output. Where the output ends with a line `...`, as many
-lines as there are above it are kept; `...12` in a draft keeps twelve. Commands run in examples/, where the tables are; those that
-write do so in a copy of it.
+A block of the kind `console` holds lines `$ command`, each followed by its output. Where an output ends with
+a line `...`, as many lines as are above it are kept; `...12` in a draft keeps twelve. The commands run in a
+copy of examples/, where the tables are.
 """
 
 import argparse

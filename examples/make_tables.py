@@ -1,7 +1,7 @@
 """Writes the tables that the documentation uses, beside this file: `python examples/make_tables.py`.
 
-The runs are simulated, so that every page can say what the true answer is: the losses follow a published law with errors of
-0.4%, and the sizes are those of plain transformers with 32,768 tokens in the vocabulary.
+The runs are simulated, so that every page can say what the true answer is: the losses follow a published law
+with errors of 0.4%, and the sizes are those of plain transformers with 32,768 tokens in the vocabulary.
 """
 
 from pathlib import Path

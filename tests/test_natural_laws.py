@@ -415,10 +415,11 @@ def test_variables_are_read_from_a_table(tmp_path):
 
 def test_dense_rows_of_a_table_have_a_sparsity_of_zero(tmp_path):
     path = tmp_path / "runs.csv"
-    path.write_text("params,tokens,sparsity,loss\n1e8,2e9,0.0,3.5\n4e8,2e9,0.75,3.2\n")
-    assert cj.load_runs(path, variables=["sparsity"]).variables["sparsity"].tolist() == [0.0, 0.75]
-    path.write_text("params,tokens,unique_tokens,loss\n1e8,2e9,0,3.5\n4e8,2e9,1e9,3.2\n")
-    with pytest.raises(cj.DataError, match="row 2"):
+    rows = [f"{10**8 * k},{10**10 * k},{0.0 if k % 2 else 0.75},{3 - 0.1 * k}" for k in range(1, 9)]
+    path.write_text("params,tokens,sparsity,loss\n" + "\n".join(rows))
+    assert cj.load_runs(path, variables=["sparsity"]).variables["sparsity"].tolist() == [0.0, 0.75] * 4
+    path.write_text(path.read_text().replace("sparsity", "unique_tokens"))
+    with pytest.raises(cj.DataError, match="row 2.*no number"):
         cj.load_runs(path, variables=["unique_tokens"])
 
 
