@@ -4,8 +4,9 @@
     python docs/outputs.py --check     # exits with 1 where one differs
 
 A block of the kind `console` holds lines `$ command`, each followed by its output. Where an output ends with
-a line `...`, as many lines as are above it are kept; `...12` in a draft keeps twelve. The commands run in a
-copy of examples/, where the tables are.
+a line `...`, as many lines as are above it are kept; `...12` in a draft keeps twelve. Where it begins with one,
+it is shown from the line with the same first word. The commands run in a copy of examples/, where the tables
+are.
 """
 
 import argparse
@@ -38,6 +39,19 @@ def printed(command: str) -> list[str]:
     return [line.rstrip() for line in said.getvalue().rstrip().splitlines()]
 
 
+def cut_as(shown: list[str], found: list[str]) -> list[str]:
+    """The part of an output that is shown now, by its first word and its number of lines."""
+    before = shown[:1] == ["..."] and len(shown) > 1
+    if before:
+        shown = shown[1:]
+        first = [line.split()[:1] for line in found].index(shown[0].split()[:1])
+        found = found[first:]
+    cut = re.fullmatch(r"\.\.\.(\d*)", shown[-1]) if shown else None
+    if cut:
+        found = [*found[: int(cut[1] or len(shown) - 1)], "..."]
+    return ["...", *found] if before else found
+
+
 def filled(block: str) -> str:
     """A block with the outputs of its commands."""
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
@@ -47,9 +61,7 @@ def filled(block: str) -> str:
         while command.endswith("\\"):
             command = command[:-1] + "\n" + lines.pop(0)
         found = printed(command.replace("\n", " "))
-        cut = re.fullmatch(r"\.\.\.(\d*)", lines[-1]) if lines else None
-        if cut:
-            found = [*found[: int(cut[1] or len(lines) - 1)], "..."]
+        found = cut_as(lines, found)
         shown += ["$ " + command.replace("\n", "\\\n"), *found]
     return "\n".join(shown) + "\n"
 

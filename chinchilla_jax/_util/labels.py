@@ -86,7 +86,7 @@ METHOD_NAMES: Mapping[str, str] = MappingProxyType(
 
 
 HEADLINE = "estimate"
-"""The column whose number heads every answer: the point estimate, see docs/concepts.md."""
+"""The column whose number heads every answer: the point estimate, see docs/concepts/point.md."""
 
 INTERVAL_COLUMNS = (HEADLINE, "low", "high")
 """How every answer is shown: the headline, and the interval of the resamples beside it."""

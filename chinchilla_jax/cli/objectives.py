@@ -56,7 +56,7 @@ _RATIO = "tokens_per_param"
     "--objective",
     metavar="FILE.py:NAME",
     multiple=True,
-    help="A further objective, your own (see docs/laws.md); repeatable.",
+    help="A further objective, your own (see docs/how-to/own-objective.md); repeatable.",
 )
 @weights_option
 @flops_option(

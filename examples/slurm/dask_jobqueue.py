@@ -4,7 +4,7 @@
 
 Run it where it can stay, such as in a small job: this process hands out the chunks and writes them.
 Needs the extra "dask". Between scheduler and workers the connection is encrypted and authenticated by TLS,
-with certificates made for this run, in a folder that all nodes see; docs/studies.md says why.
+with certificates made for this run, in a folder that all nodes see; docs/how-to/dask.md says why.
 """
 
 from __future__ import annotations
