@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 class Study(ShownInNotebooks):
     """A finished study; its files are read on demand and never changed.
 
-    Every table is a new DataFrame with the columns of docs/how-to/studies.md, rows in the order of the conditions;
-    numbers are float64 (counts int64), conditions and statuses strings.
+    Every table is a new DataFrame with the columns of docs/how-to/studies.md, rows in the order of the
+    conditions; numbers are float64 (counts int64), conditions and statuses strings.
 
     Attributes:
         directory: the files.
