@@ -5,8 +5,8 @@
 
 A block of the kind `console` holds lines `$ command`, each followed by its output. Where an output ends with
 a line `...`, as many lines as are above it are kept; `...12` in a draft keeps twelve. Where it begins with
-one, it is shown from the line with the same first word. The commands run in a copy of examples/, where the tables
-are.
+one, it is shown from the line with the same first word. The commands run in a copy of examples/, where the
+tables are.
 """
 
 import argparse

@@ -25,7 +25,8 @@ def law_option(help: str, **settings: Any) -> Decorator[Any]:
         "--law",
         type=choices.NameOrCode(choices.LAWS),
         metavar="NAME",
-        help=f"{help}: {choices.or_text((*choices.LAWS, 'FILE.py:NAME'))} (your own: docs/how-to/own-law.md).",
+        help=f"{help}: {choices.or_text((*choices.LAWS, 'FILE.py:NAME'))} "
+        "(your own, see docs/how-to/own-law.md).",
         **settings,
     )
 
