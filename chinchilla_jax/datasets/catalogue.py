@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax.datasets.dataset_info import DatasetInfo as DatasetInfo
 from chinchilla_jax.datasets.published import PUBLISHED
+from chinchilla_jax.datasets.table_info import DatasetInfo as DatasetInfo
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from chinchilla_jax.datasets.dataset_info import DatasetInfo
+from chinchilla_jax.datasets.table_info import DatasetInfo
 
 _FIVE = "the five-parameter law"
 _COUNTS: Mapping[str, str] = MappingProxyType(
