@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.counting import Architecture
 from chinchilla_jax.planning.flops import CHINCHILLA_SEQ_LEN, attention_crossover, flop_count
@@ -87,7 +87,7 @@ def flop_ratio(ratios: pd.DataFrame, context: pd.DataFrame, *, ax: AxesLike = No
     beside.set_yscale("log")
     groups = list(context.groupby("model", sort=False))
     for (_, rows), colour in zip(groups, sweep_colours(len(groups)), strict=True):
-        label = f"{number_text(float(rows['params'].iloc[0]))} parameters"
+        label = f"{scaled_number(float(rows['params'].iloc[0]), 2)} parameters"
         beside.plot(rows["seq_len"], rows["attention_over_feed_forward"], color=colour, label=label)
         beside.plot(rows["crossover"].iloc[0], 1.0, color=colour, marker="o", markersize=4.5)
     beside.axhline(1.0, color=BLACK, linewidth=0.8, linestyle=(0, (4, 3)))
