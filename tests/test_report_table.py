@@ -1,5 +1,6 @@
 """The page of a table without a study: what it shows, against the fit and the bootstrap, and the command."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import chinchilla_jax as cj
 from chinchilla_jax.cli import main
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.report import runs_table
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
@@ -148,3 +150,9 @@ def test_python_asks_for_a_path_and_refuses_fits_without_runs(table_boot):
         cj.write_report(table_boot)
     with pytest.raises(cj.UsageError, match="level"):
         subject_of(table_boot, level=2)
+
+
+def test_a_law_with_further_variables_has_no_map_of_sizes_and_tokens(table_boot):
+    assert subject_of(table_boot).diagnosis is not None
+    point = dataclasses.replace(table_boot.point, model=read_law("repeated_data"))
+    assert subject_of(dataclasses.replace(table_boot, point=point), flops=1e21).diagnosis is None

@@ -85,6 +85,8 @@ class Subject:
     @functools.cached_property
     def diagnosis(self) -> TableDiagnosis | None:
         """How well the sizes and tokens of the runs determine the answer; None where that is not known."""
+        if self.fit.model.columns:  # a map of sizes and tokens does not say what else a new run would have
+            return None
         try:
             return diagnose_bootstrap(self.boot, flops=self.flops[0], level=self.level)
         except ChinchillaError:  # the laws have no such optimum, or the objective no such theory

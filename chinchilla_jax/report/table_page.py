@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.report.subject import Subject
     from chinchilla_jax.report.tables import PageTable
 
-_SAME = 1e-9
+_SAME = 5e-3  # as budgets are rounded to three digits
 _LOSSES = {NEW_RUN_LOSS: "loss"}
 _QUANTITIES = ("params", "tokens", "tokens_per_param", "loss")
 
