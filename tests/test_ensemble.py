@@ -76,7 +76,7 @@ def test_a_mixture_of_draws():
 
 def test_an_ensemble_predicts_by_all_its_laws(ensemble):
     assert ensemble.names == LAWS and ensemble.weights.sum() == pytest.approx(1)
-    assert ensemble.held_out == "above 1.6e+20 FLOP and above 8e+20 FLOP"
+    assert ensemble.held_out == "above 1.6e20 FLOP and above 8e20 FLOP"
     assert ensemble.table["error"].to_numpy() == pytest.approx([0.0093, 0.0080], abs=2e-4)
     found = cj.predict(ensemble, PLACES)
     single = [cj.predict(boot, PLACES).table for boot in ensemble.boots]

@@ -82,7 +82,7 @@ def test_errors_are_those_of_fits_to_the_other_runs(comparison):
     above = RUNS.flops > 8e20
     fit, held = cj.fit(few(~above), starts=32), few(above)
     expected = np.abs(np.log(fit.law.loss(held.params, held.tokens) / held.loss)).mean()
-    row = table.loc[("above 8e+20 FLOP", "chinchilla")]
+    row = table.loc[("above 8e20 FLOP", "chinchilla")]
     assert row["error"] == pytest.approx(expected, rel=1e-5) and row["n_held_out"] == above.sum()
 
 

@@ -435,12 +435,13 @@ def test_a_column_of_a_variable_is_no_candidate_for_a_quantity(tmp_path):
 
 
 def test_a_law_of_experts_prescribes_nothing():
-    from chinchilla_jax.laws.optimum import no_optimum
+    from chinchilla_jax.laws.optimum import no_optimum, remedy_of
 
     law = LAWS["routed_experts"]()
     design = law.design(simulated(law, 10, 0.0, seed=8))
     fitted = law.fitted(law.internal(guesses(law), design), design)
     assert math.isnan(fitted.tokens_per_param(1e21)) and "says nothing of" in no_optimum(fitted)
+    assert remedy_of(fitted) == "fit a law of parameters and tokens"
     own = from_function(
         lambda p, x: p["E"] + x["epochs"], {"E": cj.positive(1.0)}, variables=("params", "tokens", "epochs")
     )

@@ -335,7 +335,7 @@ def test_axes_say_what_and_in_which_unit(figures: dict[str, Figure]) -> None:
         assert axes.get_ylabel() == "compute-optimal tokens per parameter"
         assert "20:1" in texts(figures[name])
         assert "Gopher" in texts(figures[name])
-        assert "80% interval (percentile)" in texts(figures[name])
+        assert "80% interval" in texts(figures[name])
     for family in FAMILIES:
         axes = figures[f"parameters_{family}"].axes
         assert [each.get_xlabel() for each in axes[:5]] == [SWEEPS[family].label] * 5
@@ -599,7 +599,7 @@ def test_uncertified_estimates_are_marked_apart():
 def test_the_legend_says_which_curves_carry_a_band():
     table = plots.tokens_per_param_by_family_table(make_study(), "additive")
     figure = plots.tokens_per_param_by_family(table)
-    assert "80% interval (percentile) of c = \u221240, 0 and 40 million" in legend_texts(figure)
+    assert "80% interval of c = \u221240, 0 and 40 million" in legend_texts(figure)
 
 
 @pytest.mark.parametrize(

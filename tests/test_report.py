@@ -213,7 +213,7 @@ def test_explorers_hold_the_curves(small_study, page):
         np.testing.assert_allclose(
             series["views"][0]["curves"]["tokens_per_param"]["estimate"], rows["estimate"], rtol=1e-4
         )
-    assert data["views"][:2] == ["80% interval (percentile)", "80% interval (Gaussian)"]
+    assert data["views"][:2] == ["80% interval", "80% interval (Gaussian)"]
     gaussian = table[(table["condition"] == "identity") & (table["method"] == "gaussian")]
     for level, view in ((0.8, 1), (0.5, data["views"].index("50% interval (Gaussian)"))):
         rows = gaussian[gaussian["level"] == level]

@@ -211,13 +211,13 @@ def test_explorer_shows_every_interval_of_the_study(visit, small_study):
     table = small_study.tokens_per_param
     kinds = table[["method", "level"]].drop_duplicates()
     assert choice.locator("option").count() == len(kinds) + 1 == 7
-    assert choice.locator("option").first.inner_text() == "80% interval (percentile)"
+    assert choice.locator("option").first.inner_text() == "80% interval"
     flops = 1e22
     place.locator("input[type=range]").press("Home")
     for _ in range(2):
         place.locator("input[type=range]").press("ArrowRight")
     for label, method, level in (
-        ("50% interval (percentile)", "percentile", 0.5),
+        ("50% interval", "percentile", 0.5),
         ("80% interval (Gaussian)", "gaussian", 0.8),
         ("80% interval (Gaussian, Besiroglu et al. 2024)", "besiroglu2024", 0.8),
     ):

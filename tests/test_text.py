@@ -118,7 +118,7 @@ def test_every_quantity_of_the_tables_has_a_label():
     assert quantity_label("flops") == "training compute C (FLOP)"
     assert quantity_label("alpha") == "\u03b1"
     assert quantity_label("some_new_quantity") == "some new quantity"
-    assert interval_text(0.8, "percentile") == "80% interval (percentile)"
+    assert interval_text(0.8, "percentile") == "80% interval"
     assert (kind_text(0.8), kind_text(0.57, "bca")) == ("80% percentile", "57% BCa")
     assert [percent_text(level) for level in (0.95, 0.995)] == ["95%", "99.5%"]
 

@@ -107,8 +107,9 @@ def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
 
 
 def interval_text(level: float, method: str) -> str:
-    """An interval in a legend or a caption: "80% interval (percentile)"."""
-    return f"{percent_text(level)} interval ({METHOD_NAMES.get(method, method)})"
+    """An interval in a legend or a caption: "80% interval"; with its method unless that is percentile."""
+    named = "" if method == "percentile" else f" ({METHOD_NAMES.get(method, method)})"
+    return f"{percent_text(level)} interval{named}"
 
 
 def percent_text(share: float) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.labels import quantity_text
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.schemes import Cluster
 from chinchilla_jax.datasets.groupings import members_of
@@ -123,10 +124,10 @@ def _above(values: Floats, limit: float, kind: str, unit: str) -> Split:
     if not above.any() or above.all():
         side = "above" if not above.any() else "below"
         raise UsageError(
-            f"split {kind!r}: no run lies {side} {limit:.3g} {unit}; the runs span {values.min():.3g} to "
-            f"{values.max():.3g}"
+            f"split {kind!r}: no run lies {side} {quantity_text(kind, limit, 3)} {unit}; the runs span "
+            f"{quantity_text(kind, float(values.min()), 3)} to {quantity_text(kind, float(values.max()), 3)}"
         )
-    return Split(kind=kind, label=f"above {limit:.2g} {unit}", masks=above[None])
+    return Split(kind=kind, label=f"above {quantity_text(kind, limit, 2)} {unit}", masks=above[None])
 
 
 def fitted_runs(split: Split, weights: Floats) -> int:

@@ -68,20 +68,27 @@ def no_optimum_anywhere(law: FittedLaws) -> str:
     return "" if searched and law.model.has_optimum else no_optimum(law)  # type: ignore[attr-defined]
 
 
-def require_optimum(law: FittedLaws, source: str, remedy: str = REMEDY) -> None:
+def remedy_of(law: FittedLaws) -> str:
+    """What to do about a law without a compute-optimal point."""
+    if isinstance(law, FittedLaw) and not law.model.has_optimum:
+        return "fit a law of parameters and tokens"
+    return REMEDY
+
+
+def require_optimum(law: FittedLaws, source: str, remedy: str | None = None) -> None:
     """Refuse a single law without a compute-optimal point: it prescribes nothing.
 
     Args:
         law: the law.
         source: where it comes from.
-        remedy: what to do.
+        remedy: what to do; None as `remedy_of`.
 
     Raises:
         NoOptimumError: it has none.
     """
     why = no_optimum(law)
     if why:
-        raise NoOptimumError(no_optimum_sentence(source, why, remedy))
+        raise NoOptimumError(no_optimum_sentence(source, why, remedy or remedy_of(law)))
 
 
 def no_optimum_sentence(source: str, why: str, remedy: str = REMEDY) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.labels import percent_text, quantity_text
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
@@ -250,7 +250,7 @@ def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, N
             "another --over"
         )
     chosen = np.unique(np.linspace(0, len(limits) - 1, min(most, len(limits))).round().astype(int))
-    return [(f"{over} up to {limits[k]:.3g}", values > limits[k]) for k in chosen]
+    return [(f"{over} up to {quantity_text(over, float(limits[k]), 3)}", values > limits[k]) for k in chosen]
 
 
 def _predicted(

@@ -13,6 +13,7 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.intervals.limits import simultaneous_tail
 from chinchilla_jax.intervals.quantiles import central_tails, quantiles, quantiles_of_known
+from chinchilla_jax.laws.optimum import no_optimum, no_optimum_sentence, remedy_of
 from chinchilla_jax.planning.multipliers import (
     AnyFrontier,
     Frontier,
@@ -49,12 +50,10 @@ class Frontiers:
             UsageError: a point fit has no compute-optimal point, or no resample has.
         """
         points = {name: Frontier.of(law) for name, law in laws.points.items()}
-        for name, point in points.items():
-            if not point.sound:
-                raise UsageError(
-                    f"compare: the fit of {short(name)} has no compute-optimal point; check its losses and "
-                    "counts"
-                )
+        for name, law in laws.points.items():
+            if not points[name].sound:
+                why = no_optimum(law) or "the loss of its optimum is not finite"
+                raise UsageError(no_optimum_sentence(f"compare: {short(name)}", why, remedy_of(law)))
         every = {name: Frontier.of(each) for name, each in laws.laws.items()}
         sound = laws.counted & np.logical_and.reduce([each.sound for each in every.values()])
         if not sound.any():

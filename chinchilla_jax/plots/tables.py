@@ -172,7 +172,7 @@ def unperturbed_condition(study: StudyTables, family: str) -> str | None:
 
 
 def interval_name(table: pd.DataFrame) -> str:
-    """Level and method of a selected table, for a legend: "80% interval (percentile)"."""
+    """Level and method of a selected table, for a legend: "80% interval"."""
     return interval_text(float(table["level"].iloc[0]), str(table["method"].iloc[0]))
 
 

@@ -50,7 +50,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """In words: "80% interval (percentile)"."""
+        """In words: "80% interval"."""
         return interval_text(self.level, self.method)
 
 
@@ -121,7 +121,7 @@ class Facts:
 
     @property
     def interval(self) -> str:
-        """The page's intervals in words: "80% interval (percentile)"."""
+        """The page's intervals in words: "80% interval"."""
         return self.views[0].name
 
     @functools.cached_property

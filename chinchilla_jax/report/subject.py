@@ -68,7 +68,7 @@ class Subject:
 
     @property
     def interval(self) -> str:
-        """The intervals in words: "80% interval (percentile)"."""
+        """The intervals in words: "80% interval"."""
         return interval_text(self.level, "percentile")
 
     @functools.cached_property
