@@ -22,7 +22,7 @@ import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import list_text, scaled_number
 from chinchilla_jax.fitting.linear_errors import LinearErrors
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.planning.design.asking import ask, reading_of
@@ -88,8 +88,8 @@ class TableDiagnosis:
             f"correlation of ln params and ln tokens {self.correlation:.2f}, condition number "
             f"{self.condition:.3g}; {count} of {len(self.runs)} runs with {self.saved:.0%} of the FLOP could "
             f"have been left out for an interval of {self.question.targets[0].label} wider by "
-            f"{_WIDER - 1:.0%}; one run more says most at {best['params']:.2g} parameters and "
-            f"{best['tokens']:.2g} tokens ({best['gain']:.0%} of the width)"
+            f"{_WIDER - 1:.0%}; one run more says most at {scaled_number(best['params'], 2)} parameters and "
+            f"{scaled_number(best['tokens'], 2)} tokens ({best['gain']:.0%} of the width)"
         )
 
     @property
