@@ -21,7 +21,10 @@ HERE = Path(__file__).parent
 RULES = ("largest", "ladder", "replicates", "spread")
 OURS_NAME = "next_runs"
 BESIDE = dict(zip((*RULES, "random"), np.geomspace(1.2, 2.2, len(RULES) + 1).tolist(), strict=True))
-OURS = {"0.1 of it": 0.1, "0.25 of it": 0.25, "0.5 of it": 0.5, "chosen": 1.0}
+OURS = {
+    **{f"{part:g} of it": part for part in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)},
+    "chosen": 1.0,
+}
 CELLS = {"planted": ["truth", "design", "n", "target"], "real": ["table", "target"]}
 
 
@@ -70,8 +73,9 @@ def by_cell(lines: pd.DataFrame, which: str) -> pd.DataFrame:
         }
         best = max(paired, key=lambda rule: (paired[rule]["chosen"] - paired[rule][rule]).mean())
         mean = paired[best].mean()
-        ours = mean.reindex(list(OURS))
-        at = np.log(list(OURS.values()))
+        ours = paired[best].reindex(columns=list(OURS)).mean(skipna=False)
+        known = ours.notna().to_numpy()  # shares that pay for a run in every table
+        ours, at = ours[known], np.log(list(OURS.values()))[known]
         # The least share from which ours is as narrow; between two shares on the line between them.
         falling = np.minimum.accumulate(ours.to_numpy())
         enough = np.flatnonzero(falling <= mean[best])
