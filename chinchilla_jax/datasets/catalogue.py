@@ -109,6 +109,14 @@ def dataset_info(name: str) -> DatasetInfo:
     return _BY_NAME[name]
 
 
+def own_reading(source: object) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Conditions on the rows and further variables that an embedded name stands for."""
+    if not isinstance(source, str) or source not in dataset_names():
+        return (), {}
+    info = dataset_info(source)
+    return (info.where,) if info.where else (), {name: name for name in info.variables}
+
+
 def embedded_bytes(name: str) -> bytes:
     """The content of an embedded table's file."""
     from importlib.resources import files  # slow to import, and `--help` does not need it

@@ -20,6 +20,7 @@ from chinchilla_jax.datasets.catalogue import (
     dataset_names,
     embedded_bytes,
     figure_names,
+    own_reading,
 )
 from chinchilla_jax.datasets.columns import match_table, read_columns
 from chinchilla_jax.datasets.counting import COUNTING_RULES, round_to_millions
@@ -168,7 +169,9 @@ def load_runs(
     elif params not in COUNTINGS:
         raise unknown_name("params", params, COUNTINGS)
     embedded = isinstance(source, str) and source in figure_names()
-    where = _with_own(source, where)
+    own_where, own_variables = own_reading(source)
+    if own_where:
+        where = (*own_where, *(where if isinstance(where, list | tuple) else [where] * (where != "")))
     if not several and params != "as_plotted" and not (embedded and source == "chinchilla"):
         shown = repr(source) if embedded else "your own table"
         raise UsageError(
@@ -177,7 +180,7 @@ def load_runs(
             "line), or name columns of counts with countings={...} (--counting NAME=COLUMN)"
         )
     columns, stated = read_columns(columns), read_units(units)
-    variables = _own_variables(source) | read_variables(variables)
+    variables = own_variables | read_variables(variables)
     if bytes_per_token is not None:
         bytes_per_token = positive_number("bytes_per_token", bytes_per_token)
     require_type("rounded", rounded, bool, "give True or False")
@@ -322,19 +325,6 @@ def _read_source(source: object) -> tuple[Table, str]:
             return unpack(read_bytes(embedded_bytes(source), source)), source
         _require_place(source)
     return unpack(read_table(source)), name_of_source(source)
-
-
-def _with_own(source: object, where: str | Sequence[str]) -> str | Sequence[str]:
-    """The conditions with that of an embedded table."""
-    if not isinstance(source, str) or source not in dataset_names() or not dataset_info(source).where:
-        return where
-    return (dataset_info(source).where, *((where,) if isinstance(where, str) and where else where))
-
-
-def _own_variables(source: object) -> dict[str, str]:
-    """The law's variables that an embedded table has, by name."""
-    known = dataset_info(source).variables if isinstance(source, str) and source in dataset_names() else ()
-    return {name: name for name in known}
 
 
 def _require_place(source: str) -> None:
