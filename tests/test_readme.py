@@ -131,6 +131,7 @@ def test_the_pages_show_what_their_commands_print(monkeypatch, capsys):
     """`python docs/outputs.py` brings them up to date."""
     monkeypatch.syspath_prepend(HERE / "docs")
     monkeypatch.setattr("sys.argv", ["outputs.py", "--check"])
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(HERE)
     assert import_module("outputs").main() == 0, capsys.readouterr().out
 
