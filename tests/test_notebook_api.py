@@ -157,6 +157,18 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(boot, saved, tmp_path):
             pd.testing.assert_frame_equal(found.to_frame(), expected, check_exact=True)
 
 
+def test_what_the_user_gave_to_a_scheme_is_saved_or_one_line(boot, runs, tmp_path):
+    labels = pd.Series(["a", "b"] * 120)
+    made = dataclasses.replace(boot, scheme=cj.Cluster(labels=labels))
+    assert list(cj.load(made.save(tmp_path / "boot")).scheme.labels) == list(labels)
+
+    class Mine(cj.Pairs):
+        pass
+
+    with pytest.raises(cj.UsageError, match="Mine is a class of your own, which cannot be saved"):
+        dataclasses.replace(boot, scheme=Mine()).save(tmp_path / "mine")
+
+
 def test_a_folder_that_is_not_there_is_one_line(boot, tmp_path):
     with pytest.raises(cj.UsageError, match="cannot be written"):
         boot.save(tmp_path / "none" / "boot")

@@ -60,9 +60,14 @@ def _plain(value: Any, name: str, arrays: Arrays) -> Any:
         raise UsageError(
             f"law {value.name} is a class of your own, which cannot be saved; make it with laws.from_function"
         )
+    if hasattr(value, "__array__"):  # such as a Series of labels
+        return _plain_array(np.asarray(value), name, arrays)
+    kind = type(value)
+    if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        raise UsageError(f"{kind.__name__} is a class of your own, which cannot be saved; use a built-in one")
     names = [each.name for each in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
     fields = {each: _plain(getattr(value, each), f"{name}.{each}", arrays) for each in names}
-    return {"class": type(value).__name__, "fields": fields}
+    return {"class": kind.__name__, "fields": fields}
 
 
 def _plain_array(array: NDArray[Any], name: str, arrays: Arrays) -> Any:
