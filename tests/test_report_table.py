@@ -8,11 +8,12 @@ import pytest
 
 import chinchilla_jax as cj
 from chinchilla_jax.cli import main
+from chinchilla_jax.cli.report import page_of
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.report import runs_table
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
-from chinchilla_jax.report.table_page import table_page as page_of
+from chinchilla_jax.report.table_page import table_page as made_page
 from tests.test_report import Page, assert_linked_numbers_are_in_their_rows
 
 
@@ -114,7 +115,7 @@ def test_a_fit_that_is_no_estimate_has_a_page_that_says_why():
     loss = cj.ScalingLaw(E=1.8, A=400, B=410, alpha=0.34, beta=0.28).loss(params, 20 * params)
     boot = cj.bootstrap({"params": params, "tokens": 20 * params, "loss": loss}, resamples=20)
     assert not boot.estimated
-    page = page_of(subject_of(boot))
+    page = made_page(subject_of(boot))
     assert page.sections[0].paragraphs[0][0].startswith("These runs give no prescription: ")
     assert [section.id for section in page.sections] == ["answer", "run"]
 
@@ -132,6 +133,12 @@ def test_the_command_reads_a_table_as_bootstrap_does(tmp_path, monkeypatch, caps
     assert len(text) < 5e6 and "http" not in text.replace("http://www.w3.org/2000/svg", "").replace(
         "http-equiv", ""
     )
+
+
+def test_each_counting_has_a_page_of_its_own():
+    assert page_of("/data/runs.csv", None, "") == "runs.report.html"
+    assert page_of("-", None, "total") == "table.report.total.html"
+    assert page_of("runs.csv", "s3://bucket.x/page", "total") == "s3://bucket.x/page.total"
 
 
 def test_study_json_decides_what_is_a_study(small_study, tmp_path, monkeypatch, capsys):

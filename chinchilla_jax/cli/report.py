@@ -78,7 +78,7 @@ def report_command(table: Table, out: str | None, **asked: Any) -> None:
         _report_study(table.data, out)
         return
     for name, each in table.interpretations.items():
-        _report_table(each, _page_of(each.data, out, name), **asked)
+        _report_table(each, page_of(each.data, out, name), **asked)
 
 
 def _is_study(data: str) -> bool:
@@ -123,14 +123,13 @@ def _report_study(location: str, out: str | None) -> None:
     _print(answer(Facts(opened)), path, folder, name)
 
 
-def _page_of(data: str, out: str | None, counting: str) -> str:
+def page_of(data: str, out: str | None, counting: str) -> str:
     """The page of a table: --out, or one beside the caller; of several countings, each has its own."""
     if out is None:
         stem = "table" if data == "-" else Path(data.rstrip("/").rpartition("/")[2]).stem
         out = f"{stem}.report.html"
-    folder, slash, name = out.rpartition("/")
-    stem, dot, suffix = name.rpartition(".")
-    return f"{folder}{slash}{stem}.{counting}{dot}{suffix}" if counting and dot else out
+    stem, suffix = os.path.splitext(out)
+    return f"{stem}.{counting}{suffix}" if counting else out
 
 
 def _report_table(
