@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import ticker
@@ -52,7 +52,7 @@ class Labels(ticker.Formatter):
 class RoomyLocator(ticker.Locator):
     """The first of several sets of ticks whose labels do not touch, from the densest on."""
 
-    def __init__(self, axes: Axes, which: str, sets: Callable[[float, float], Sequence[list[float]]]) -> None:
+    def __init__(self, axes: Axes, which: str, sets: Callable[[float, float], Iterable[list[float]]]) -> None:
         """Take the axis ("x" or "y") and what makes the sets between two limits."""
         self._axes, self._which, self._sets = axes, which, sets
         self._kept: tuple[Any, list[float]] = (None, [])
@@ -103,15 +103,15 @@ def text_width(text: str) -> float:
     return sum(_NARROW_EM if character in _NARROW else _EM for character in text)
 
 
-def log_sets(most: int) -> Callable[[float, float], list[list[float]]]:
+def log_sets(most: int) -> Callable[[float, float], Iterable[list[float]]]:
     """Sets of ticks for a logarithmic axis, of at most `most` and fewer."""
-    return lambda low, high: [log_ticks(low, high, count) for count in range(most, 2, -1)]
+    return lambda low, high: (log_ticks(low, high, count) for count in range(most, 2, -1))
 
 
-def linear_sets(most: int) -> Callable[[float, float], list[list[float]]]:
+def linear_sets(most: int) -> Callable[[float, float], Iterable[list[float]]]:
     """Sets of round numbers at even distances, of about `most` and fewer."""
     makers = [ticker.MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10]) for bins in range(most, 0, -1)]
-    return lambda low, high: [[float(tick) for tick in each.tick_values(low, high)] for each in makers]
+    return lambda low, high: ([float(tick) for tick in each.tick_values(low, high)] for each in makers)
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
