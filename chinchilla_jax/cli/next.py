@@ -125,8 +125,9 @@ def next_command(
 ) -> None:
     """Choose the runs to train next: those that narrow an answer most for an allowance.
 
-    Of all candidates the best set to first order is found, then simulated beside what simple rules would
-    train: losses are drawn, laws fitted again and resampled, and the simulated width decides.
+    Searches the candidates for the runs that narrow the interval of the answer most, to first order; then
+    simulates them beside what simple rules would train (draws losses, fits laws again and resamples), and
+    proposes the set with the narrowest simulated interval.
     """
     if new:
         refuse_options(lambda name: name not in _OF_NEW, "--new begins without runs; leave it out")
