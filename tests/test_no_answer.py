@@ -139,7 +139,7 @@ def test_breakdown_says_what_needs_no_miscount():
     assert _cells(row)[3:6] == ["already", "<0.001", "already"]
     up = row | {"direction": "up", "searched_to": 1000.0, "size": 1.2, "times_documented": 1.3, "low": 1.1,
                 "times_low": 0.5, "high": math.inf}  # fmt: skip
-    assert _cells(up)[3:6] == [1.2, 1.1, ">1e+03"]
+    assert _cells(up)[3:6] == [1.2, 1.1, ">1e3"]
     runs = cj.load_runs("chinchilla")
     found = breakdown(runs, families=["multiplicative"], resamples=20, tolerance=0.5)
     point = cj.fit(runs).law.tokens_per_param(found.attrs["flops"])

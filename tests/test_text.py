@@ -127,6 +127,7 @@ def test_values_of_quantities_are_read_at_a_glance():
     assert [
         scaled_number(value) for value in (124e6, 97.1792e9, 999.96e9, 1.71505e12, 9e15, 512.0, 5.46e5)
     ] == [*("124M", "97.18B", "1T", "1.715T", "9e15", "512", "546K")]
+    assert [scaled_number(value, 2) for value in (2.8e8, 1.4e10, 999e6)] == ["280M", "14B", "1B"]
     assert quantity_text("params", 7e10) == "70B"
     assert quantity_text("tokens", math.inf) == "inf"
     assert quantity_text("flops", 1.05e24) == "1.05e24"

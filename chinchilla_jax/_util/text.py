@@ -99,7 +99,7 @@ def scaled_number(value: float, digits: int = 4) -> str:
     rounded = float(f"{value:.{digits}g}")
     for size, letter in SCALES:
         if size <= rounded < 1e15:
-            return f"{rounded / size:.{digits}g}{letter}"
+            return f"{rounded / size:.{max(digits, 3)}g}{letter}"  # "280M", not "2.8e+02M"
     return plain_number(value, digits)
 
 

@@ -9,7 +9,7 @@ import click
 
 from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.limits import CONDITIONS
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import flops_text, plain_number
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
 from chinchilla_jax.cli.options import level_option, out_option, output_options, resamples_option, seed_option
@@ -160,7 +160,7 @@ def breakdown_command(
 def _cells(row: dict[str, Any]) -> list[Any]:
     """A row for the terminal: what holds without any miscount, and what lies beyond the search, in words."""
     down = row["direction"] == "down"
-    beyond = f"{'<' if down else '>'}{row['searched_to']:.3g}"
+    beyond = f"{'<' if down else '>'}{plain_number(row['searched_to'], 3)}"
 
     def end(times: float, size: float) -> Any:
         return _ALREADY if times == 0 else beyond if math.isinf(times) else size

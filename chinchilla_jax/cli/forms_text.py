@@ -94,7 +94,9 @@ def print_fits(fits: Sequence[FitResult], flops: tuple[float, ...], runs: Runs) 
     largest = largest_compute(runs, cost)
     print_cost(cost, overruled=False)
     output.echo()
-    headers = [f"D/N at {c:.3g}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops]
+    headers = [
+        f"D/N at {flops_text(c)}{f' ({far})' if (far := times_beyond(c, largest)) else ''}" for c in flops
+    ]
     output.print_table(
         ["form", "p", "objective", "status", *headers],
         (
