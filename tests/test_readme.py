@@ -19,6 +19,7 @@ from chinchilla_jax import analysis, planning
 HERE = Path(__file__).parent.parent
 README = HERE / "README.md"
 SITE = tuple(sorted((HERE / "docs").rglob("*.md")))
+MADE = {HERE / "docs" / name for name in ("gallery", "reference", "results")}
 PAGES = (README, *SITE, HERE / "CONTRIBUTING.md")
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
@@ -64,6 +65,8 @@ def test_its_links_lead_somewhere(page):
     for link in links:
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
+        if MADE & set((page.parent / name).resolve().parents):
+            continue  # made while the site is built, which checks its links
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
@@ -167,7 +170,7 @@ def test_the_page_about_the_command_line_names_every_command():
 
 
 def test_every_room_is_on_the_map():
-    """CONTRIBUTING.md has a row for each package; tests/test_imports.py checks the direction between them."""
+    """The developers' guide has a row for each package; tests/test_imports.py checks which way they point."""
     rooms = {path.parent.name for path in (HERE / "chinchilla_jax").glob("*/__init__.py")}
-    text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (HERE / "docs" / "developers" / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)/`", text, re.MULTILINE)) == rooms

@@ -146,6 +146,7 @@ class HuberScale:
 
 
 Objective = Huber | Squared | AsymmetricError | HuberScale | RawHuber | RawSquared | OwnObjective
+"""What a fit may minimise: one of the built-in objectives, or a function of your own."""
 
 OBJECTIVES: dict[str, type[Objective]] = {
     kind.name: kind for kind in (Huber, HuberScale, Squared, AsymmetricError, RawHuber, RawSquared)

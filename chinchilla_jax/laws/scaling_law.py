@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Values: TypeAlias = float | NDArray[np.float64]
 
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
+"""Names of the five parameters, in the order of every array of them."""
+
 _NOT_NEGATIVE = ("A", "B")
 
 

@@ -126,7 +126,7 @@ def _families() -> Mapping[str, Family]:
 
 
 FAMILIES: Mapping[str, Family] = _families()
-"""The families by name; call them as FAMILIES[name](value)."""
+"""The families by name; call them as `FAMILIES[name](value)`."""
 
 PARAMS_FAMILIES = tuple(f.name for f in FAMILIES.values() if f.of == "params" and not f.coupled)
 """The four families of the published study: miscounted parameters, unchanged tokens."""

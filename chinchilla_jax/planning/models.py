@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERDICTS = ("under-trained", "optimal within uncertainty", "over-trained", "no optimum to compare with")
+"""What `place_models` may say of a model."""
 
 
 def known_models() -> pd.DataFrame:

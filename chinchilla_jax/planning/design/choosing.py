@@ -88,7 +88,7 @@ def next_runs(
         law: a law or its name, see `laws.LAWS`.
         target: what to narrow, or several: tokens_per_param, params, tokens (of the optimum), loss or
             multiplier at a budget, loss at a place, an exponent a or b, or a parameter of the law; as text
-            NAME[@FLOP or @PARAMS,TOKENS][=WEIGHT].
+            `NAME[@FLOP or @PARAMS,TOKENS][=WEIGHT]`.
         flops: the budget (FLOP) of targets that name none, or several; None for that of Gopher and Chinchilla
             (5.76e23) on "chinchilla", and for the largest run on other tables.
         allowance: what the new runs may cost together (FLOP).

@@ -2,7 +2,7 @@
 
 Numba's own text is tied to the process it was made in: calls into Numba's runtime, ways to raise Python's
 exceptions, names that hold its settings, the processor. All of that is removed here, by patterns on the text,
-and so depends on how versions of Numba write it; docs/kernel.md lists those that work.
+and so depends on how versions of Numba write it; docs/developers/kernel.md lists those that work.
 """
 
 from __future__ import annotations
