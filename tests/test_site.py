@@ -32,6 +32,7 @@ def test_every_drawing_function_is_in_the_gallery(part):
 def test_every_option_of_every_command_is_in_the_reference(part):
     pages = dict(part("commands").pages())
     assert list(pages) == ["index", *COMMANDS]
+    assert set(COMMANDS) <= set(part("commands").examples())
 
     def options(command, parent):
         with click.Context(command, info_name=command.name, parent=parent) as context:

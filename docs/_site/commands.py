@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import click
 
 PROGRAM = "chinchilla-jax"
+DOCS = Path(__file__).parent.parent
+_EXAMPLES = 3  # of a command
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -22,7 +27,29 @@ def pages() -> Iterator[tuple[str, str]]:
         for name in names:
             command = group.get_command(context, name)
             assert command is not None
-            yield name, "\n".join(_section(command, context, name, level=1))
+            yield name, "\n".join([*_section(command, context, name, level=1), *_examples(name)])
+
+
+@cache
+def examples() -> dict[str, dict[str, str]]:
+    """For each command the lines that the pages show, and the page of each; first those with an output."""
+    shown = [rf"^\$ ({PROGRAM} .*)$", rf"^({PROGRAM} .*)$", rf"`({PROGRAM} \w[^`]*)`"]
+    texts = {page: page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md"))}
+    found: dict[str, dict[str, str]] = {}
+    for kind in shown:
+        for page, text in texts.items():
+            for line in re.findall(kind, text.replace("\\\n", " "), re.MULTILINE):
+                command = " ".join(line.partition(" #")[0].split())
+                name = command.split()[1]
+                found.setdefault(name, {}).setdefault(command, page.relative_to(DOCS).as_posix())
+    return found
+
+
+def _examples(name: str) -> Iterator[str]:
+    yield "## Examples"
+    for command, page in list(examples().get(name, {}).items())[:_EXAMPLES]:
+        title = (DOCS / page).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        yield from ("", "```sh", command, "```", "", f"From [{title}](../../{page}).")
 
 
 def _short(group: click.Group, context: click.Context, name: str) -> str:

@@ -73,7 +73,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Let the search of a page that is opened as a file run without the network."""
+    """Let the search of a page that is opened as a file run without the network, and have a name."""
+    output = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
     return output.replace(_SHIM, posixpath.relpath("_worker.js", posixpath.dirname(page.url) or "."))
 
 
