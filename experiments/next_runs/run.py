@@ -6,8 +6,8 @@
 
 Planted: a table of 12, 24 or 60 runs with normal errors of a known law; one next_runs call; then the proposed
 runs are "trained": their losses are drawn from the law, and the longer table is bootstrapped. The same for
-each simple rule, for random affordable runs, and for what next_runs proposes for a half, a quarter and a
-tenth of the allowance. Real: two fifths of a table are known, the others are candidates, whose losses are
+each simple rule, for random affordable runs, and for what next_runs proposes for shares of the allowance down
+to a hundredth. Real: two fifths of a table are known, the others are candidates, whose losses are
 then read and not drawn.
 
 Every line of planted.csv and real.csv is a function of its cell and repeat alone; a run that was interrupted
@@ -124,7 +124,7 @@ def lines_of(
     return lines
 
 
-def planted(cell: tuple[str, str, int, str], repeat: int) -> list[dict[str, Any]]:
+def planted(cell: tuple[str, str, int, str], repeat: int, robust: bool = False) -> list[dict[str, Any]]:
     """All lines of one table of a cell: truth, design, number of runs, target."""
     name, kind, count, target = cell
     law = TRUTHS[name]
@@ -134,7 +134,7 @@ def planted(cell: tuple[str, str, int, str], repeat: int) -> list[dict[str, Any]
     allowance = float(known.flops.max())
     found = cj.next_runs(
         known, target=target, allowance=allowance, runs=RUNS, resamples=RESAMPLES, tables=32, refits=150,
-        seed=repeat,
+        seed=repeat, robust=robust,
     )  # fmt: skip
     truth = float(found.question.reading.values(found.question.targets[0], law.map(np.atleast_1d))[0])
     places = found.question.places
@@ -145,7 +145,7 @@ def planted(cell: tuple[str, str, int, str], repeat: int) -> list[dict[str, Any]
     return lines_of(found, proposals(found, allowance, generator), reveal, known, truth)
 
 
-def real(cell: tuple[str, str], repeat: int, data: Path) -> list[dict[str, Any]]:
+def real(cell: tuple[str, str], repeat: int, data: Path, robust: bool = False) -> list[dict[str, Any]]:
     """All lines of one draw of known runs of a real table."""
     name, target = cell
     source, options = REAL[name]
@@ -159,7 +159,7 @@ def real(cell: tuple[str, str], repeat: int, data: Path) -> list[dict[str, Any]]
     found = cj.next_runs(
         known, target=target, allowance=allowance, runs=RUNS, once=True,
         candidates=hidden.to_frame().drop(columns="loss"), resamples=RESAMPLES, tables=32,
-        refits=150, seed=repeat,
+        refits=150, seed=repeat, robust=robust,
     )  # fmt: skip
     whole = cj.fit(every, starts=64).law
     truth = float(found.question.reading.values(found.question.targets[0], whole.map(np.atleast_1d))[0])
@@ -183,20 +183,26 @@ def cells(which: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def campaign(which: str, repeats: range, file: Path, data: Path, only: slice = slice(None)) -> None:
-    """Append the lines of each cell and repeat that the file does not hold yet."""
+def campaign(
+    which: str, repeats: range, file: Path, data: Path, wanted: list[str], robust: bool = False
+) -> None:
+    """Append the lines of each cell of the wanted names and each repeat that the file does not hold yet."""
+    chosen = [cell for cell in cells(which) if set(wanted) <= set(map(str, cell))]
     names = ["truth", "design", "n", "target"] if which == "planted" else ["table", "target"]
     done: set[Any] = set()
     if file.exists():
         done = set(pd.read_csv(file)[[*names, "repeat"]].itertuples(index=False, name=None))
     for repeat in repeats:
-        for cell in cells(which)[only]:
+        for cell in chosen:
             if (*cell, repeat) in done:
                 continue
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    lines = planted(cell, repeat) if which == "planted" else real(cell, repeat, data)
+                    if which == "planted":
+                        lines = planted(cell, repeat, robust)
+                    else:
+                        lines = real(cell, repeat, data, robust)
             except cj.ChinchillaError as error:
                 lines = [{"choice": "refused", "why": str(error)}]
             keys = dict(zip(names, cell, strict=True)) | {"repeat": repeat}
@@ -215,6 +221,8 @@ def main() -> None:
         "--data", type=Path, default=Path("data"), help="folder of gadre.csv and gemstones.csv"
     )
     parser.add_argument("--tables", type=Path, default=HERE)
+    parser.add_argument("--cell", nargs="+", default=[], metavar="NAME", help="only cells of these names")
+    parser.add_argument("--robust", action="store_true", help="choose as next_runs(..., robust=True)")
     parser.add_argument("--smoke", action="store_true", help="one planted table, nothing is written")
     args = parser.parse_args()
     if args.smoke:
@@ -223,7 +231,7 @@ def main() -> None:
     repeats = range(*args.repeats) if len(args.repeats) == 2 else range(args.repeats[0])
     for which in ("planted", "real"):
         if args.only in (None, which):
-            campaign(which, repeats, args.tables / f"{which}.csv", args.data)
+            campaign(which, repeats, args.tables / f"{which}.csv", args.data, args.cell, args.robust)
 
 
 if __name__ == "__main__":
