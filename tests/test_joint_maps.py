@@ -110,8 +110,8 @@ def test_the_map_shows_its_table():
     table = joint_map(fake(CELLS))
     figure = plots.joint_map(table, runs=RUNS)
     ratio, slope = [axes for axes in figure.axes if axes.get_xlabel()]
-    assert ratio.get_xlabel() == "additive: c (million parameters)"
-    assert ratio.get_ylabel() == "tokens multiplicative: factor c"
+    assert ratio.get_xlabel() == "parameters plus an amount: c (million parameters)"
+    assert ratio.get_ylabel() == "tokens times a factor: factor c"
     (mesh,) = [each for each in ratio.collections if isinstance(each, QuadMesh)]
     expected = table.pivot(index="second", columns="first", values="median").to_numpy()
     assert np.asarray(mesh.get_array()).reshape(4, 3) == pytest.approx(expected)

@@ -172,7 +172,7 @@ def test_a_number_leads_to_its_row(visit):
     page.locator("#answer a").first.click()
     row = page.locator("tr:target")
     assert row.count() == 1 and row.is_visible()
-    assert "identity" in row.inner_text()
+    assert "unperturbed" in row.inner_text()
 
 
 def test_a_row_far_from_the_law_leads_to_its_run(visit, table_page):
@@ -190,10 +190,10 @@ def test_explorer_follows_pointer_sliders_and_boxes(visit):
     place = page.locator("[data-explorer='explorer-data-multiplicative']")
     place.scroll_into_view_if_needed()
     readout = place.locator(".readout")
-    assert "c = 2" in readout.inner_text()
+    assert "parameters 2 times too high" in readout.inner_text()
     size, budget = place.locator("input[type=range]").all()
     size.press("Home")
-    assert "c = 0.5" in readout.inner_text()
+    assert "parameters 50% too low" in readout.inner_text()
     budget.press("End")
     assert "10\u00b2\u2074 FLOP" in readout.inner_text()
     box = place.locator("svg").bounding_box()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -130,9 +131,9 @@ def test_the_command_reads_a_table_as_bootstrap_does(tmp_path, monkeypatch, caps
     assert "At 1e22 FLOP, the 60 runs of mine.csv call for" in " ".join(said.split())
     assert "mine.report.html: " in said
     text = (tmp_path / "mine.report.html").read_text(encoding="utf-8")
-    assert len(text) < 5e6 and "http" not in text.replace("http://www.w3.org/2000/svg", "").replace(
-        "http-equiv", ""
-    )
+    assert len(text) < 5e6
+    text = re.sub(r"base64,[\w+/=]+", "", text)  # in which any letters may occur
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
 
 
 def test_each_counting_has_a_page_of_its_own():

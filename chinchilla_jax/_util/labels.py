@@ -69,7 +69,7 @@ COUNTING_NAMES: Mapping[str, str] = MappingProxyType(
         "best_fit": "best-fit formula",
         "reported": "reported",
         "as_plotted": "as plotted",
-        "as_given": "as given",
+        "as_given": "as in the table",
     }
 )
 """Ways to count the parameters of a model, in the order in which they are shown."""

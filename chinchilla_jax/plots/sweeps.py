@@ -114,6 +114,9 @@ class SweepAxis:
         return number_text(shown, 2)
 
 
+CHANGED = MappingProxyType({"params": "parameters", "tokens": "tokens", "loss": "losses"})
+"""What a family changes, in the words of a sentence."""
+
 # Units of amounts: one step of the axis, suffix of a number, axis label.
 _AMOUNTS = {
     "params": (1e6, " million", "c (million parameters)"),
@@ -130,8 +133,13 @@ def _sweep(family: Family) -> SweepAxis:
         "systematic_bias": f"{MU} ({x}/{MU})\u02e2",
         "log_normal_noise": f"{x} exp({SIGMA} z)",
     }[family.form]
-    # "log_normal_noise" and "loss_log_normal_noise" as "log-normal noise" and "loss log-normal noise".
-    words = family.name.replace("log_normal", "log-normal").replace("_", " ")
+    changed = CHANGED[family.of]
+    words = {
+        "multiplicative": f"{changed} times a factor",
+        "additive": f"{changed} plus an amount",
+        "systematic_bias": f"{changed} biased by size",
+        "log_normal_noise": f"noise in the {changed}",
+    }[family.form] + (", tokens recomputed" if family.coupled else "")
     unit, suffix, amount = _AMOUNTS[family.of] if family.form == "additive" else (1.0, "", "")
     symbol = SIGMA if family.random else family.symbol
     label = {
@@ -167,10 +175,47 @@ def sweep_of(family: str) -> SweepAxis:
     return SWEEPS[family]
 
 
+def family_words(family: str) -> str:
+    """What a family of perturbation does, in words; one that is not known keeps its name."""
+    return SWEEPS[family].words if family in SWEEPS else family
+
+
 def title_of(family: str) -> str:
     """The title of a family of perturbation, known or not, with a capital letter."""
     title = SWEEPS[family].title if family in SWEEPS else family
     return title[:1].upper() + title[1:]
+
+
+def in_words(family: str, value: float) -> str:
+    """A perturbation in words: "parameters 10% too high", "tokens 2 billion too low", "noise of 10% in ...".
+
+    Args:
+        family: its name; one that is not known keeps it.
+        value: its size, in the unit of the family.
+    """
+    if family not in SWEEPS:
+        return f"{family} {number_text(value, 3)}"
+    sweep, made = SWEEPS[family], FAMILIES[family]
+    changed = CHANGED[made.of]
+    if value == sweep.neutral:
+        words = f"{changed} unchanged"
+    elif made.form == "multiplicative":
+        words = f"{changed} {_times_text(value)}"
+    elif made.form == "additive":
+        words = f"{changed} {sweep.text(abs(value))}{sweep.suffix} too {'high' if value > 0 else 'low'}"
+    elif made.form == "systematic_bias":
+        words = f"{changed} biased by size (exponent {sweep.text(value)})"
+    else:
+        words = f"noise of {number_text(100 * value, 2)}% in the {changed}"
+    return words + (" (tokens recomputed)" if made.coupled else "")
+
+
+def _times_text(factor: float) -> str:
+    """A factor as what is wrong with a count: "10% too high", "4 times too high", "75% too low"."""
+    if factor >= 2:
+        return f"{number_text(factor, 2)} times too high"
+    share = number_text(100 * abs(factor - 1), 2)
+    return f"{share}% too {'high' if factor > 1 else 'low'}"
 
 
 def spread(sweep: SweepAxis, values: ArrayLike, n: int) -> list[float]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES
+from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescription_doubt
-from chinchilla_jax.plots.sweeps import SWEEPS
+from chinchilla_jax.plots.sweeps import SWEEPS, family_words, in_words
 from chinchilla_jax.report.content import Linked, Sentence
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import answer_text, shown
@@ -111,9 +111,9 @@ def _movement(facts: Facts) -> Sentence:
         parts += [
             f"{lead} up to {_miscount(facts)} (interpolated between the sizes of the study) keep it between ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
-            f" ({_words(lowest)}) and ",
+            f" ({family_words(lowest)}) and ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
-            f" ({_words(highest)})",
+            f" ({family_words(highest)})",
         ]
     if not parts:
         return [
@@ -132,10 +132,6 @@ def _miscount(facts: Facts) -> str:
 
 def _estimate_of(facts: Facts, condition: str) -> Linked:
     return Linked(_ratio(facts.estimate(condition, facts.at_budget)), condition_anchors(facts)[condition])
-
-
-def _words(family: str) -> str:
-    return SWEEPS[family].title.partition(":")[0] if family in SWEEPS else family
 
 
 def _evidence(facts: Facts) -> Sentence:
@@ -207,26 +203,6 @@ def mildest_condition(rows: pd.DataFrame, family: str) -> pd.Series[Any] | None:
         return None
     size = sizes[np.nanargmin(distance)]
     return rows[(rows["value"] == size) & ~rows["contains_unperturbed"]].iloc[0]
-
-
-def in_words(family: str, value: float) -> str:
-    """A perturbation in words: "a factor of 0.25", "\u221213 million parameters"."""
-    if family not in SWEEPS:
-        return f"{family} {shown(value, 3)}"
-    sweep, made = SWEEPS[family], FAMILIES[family]
-    text = sweep.text(value)
-    if made.form == "additive":
-        what = {"params": " parameters", "tokens": " tokens", "loss": " on the loss"}[made.of]
-        words = f"{text if value < 0 else '+' + text}{sweep.suffix}{what}"
-    else:
-        # Parameters go without saying.
-        what = {"params": "", "tokens": " on the tokens", "loss": " on the loss"}[made.of]
-        words = {
-            "multiplicative": f"a factor of {text}{what}",
-            "systematic_bias": f"a bias with exponent {text}{what}",
-            "log_normal_noise": f"noise of {sweep.symbol} = {text}{what}",
-        }[made.form]
-    return words + (" (tokens recomputed)" if made.coupled else "")
 
 
 def key_figures(facts: Facts) -> list[tuple[Linked, str]]:

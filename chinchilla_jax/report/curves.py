@@ -26,7 +26,7 @@ from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
 from chinchilla_jax.plots.grids import BEYOND, compute_grid
-from chinchilla_jax.plots.sweeps import SWEEPS, title_of
+from chinchilla_jax.plots.sweeps import SWEEPS, in_words, title_of
 from chinchilla_jax.report.content import Explorer
 from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import shown
@@ -59,8 +59,7 @@ def family_explorer(facts: Facts, family: str) -> list[Explorer]:
         return []
     series = []
     for size in sizes:
-        label = f"{sweep.symbol} = {sweep.text(size)}{sweep.suffix}" if sweep else shown(size)
-        series.append(_series(facts, label, members & (values == size)))
+        series.append(_series(facts, in_words(family, size), members & (values == size)))
     reference = None
     if facts.reference is not None:
         reference = _condition(facts, "unperturbed", facts.reference)

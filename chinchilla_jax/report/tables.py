@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax._util.text import scaled_number
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
+from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.planning.plausibility import band_doubts
+from chinchilla_jax.plots.sweeps import family_words, in_words
 from chinchilla_jax.plots.tables import select
 from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
 from chinchilla_jax.report.numbers import answer_text, exact, plain, shown, shown_column
@@ -32,8 +35,8 @@ _COUNTS = ("params", "tokens")  # read as "1.78B"
 _ROUNDING = 1e-12  # rounding error of a slope between values of order 1
 
 MEANINGS: Mapping[str, str] = {
-    "condition": "name of the condition in every table",
-    "family": "family of perturbation; identity is the unperturbed one",
+    "condition": "what is changed, and by how much; files name it by its code",
+    "family": "what is changed",
     "value": "size of the perturbation, in the unit of its family",
     "repeat": "number of the draw of a random perturbation",
     "params": "how the parameters of the models are counted",
@@ -169,7 +172,8 @@ def condition_anchors(facts: Facts) -> dict[str, str]:
 
 def at_budget(facts: Facts) -> PageTable:
     """Every condition at the page's budget."""
-    compared = "" if facts.reference is None else f" Unperturbed means {facts.reference}."
+    named = condition_words(facts)
+    compared = "" if facts.reference is None else f" Compared with: {named[facts.reference]}."
     return page_table(
         _with_doubts(facts, facts.at_budget.assign(flops=facts.budget)).drop(columns="flops"),
         id="at-budget",
@@ -177,13 +181,45 @@ def at_budget(facts: Facts) -> PageTable:
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
         anchors=list(condition_anchors(facts).values()),
-        texts=_ratio_texts(facts.at_budget),
+        texts=_words(facts, facts.at_budget),
     )
 
 
-def _ratio_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Tokens per parameter in the digits of the answer."""
-    return {name: [answer_text("tokens_per_param", value) for value in frame[name]] for name in BAND_COLUMNS}
+def condition_words(facts: Facts) -> dict[str, str]:
+    """What each condition changes, in words, and how its parameters are counted where that varies."""
+    table = facts.conditions
+    several = table["params"].nunique() > 1
+    named = {}
+    for row in table.itertuples():
+        name = str(row.condition)
+        if row.family == "identity":
+            words = "unperturbed"
+        elif row.family == Composition.family:
+            sizes = [part.partition("=") for part in name.partition("@")[0].split("|")]
+            words = " and ".join(in_words(family, float(size.partition("#")[0])) for family, _, size in sizes)
+        else:
+            words = in_words(str(row.family), float(row.value))
+            words += f", draw {row.repeat}" if row.repeat else ""
+        count = COUNTING_NAMES.get(str(row.params), str(row.params))
+        named[name] = f"{words} ({count})" if several else words
+    return named
+
+
+def _words(facts: Facts, frame: pd.DataFrame) -> dict[str, list[str]]:
+    """What a table reads where it says otherwise in a file: names in words, ratios as in the answer."""
+    named = condition_words(facts)
+    known: dict[str, Callable[[Any], str]] = {
+        "condition": lambda name: named.get(name, name),
+        "family": lambda name: "unperturbed" if name == "identity" else family_words(name),
+    }
+    if "parameter" not in frame:
+        known |= dict.fromkeys(BAND_COLUMNS, lambda value: answer_text("tokens_per_param", value))
+    texts = {name: [read(value) for value in frame[name]] for name, read in known.items() if name in frame}
+    for axis in {"transform_x", "transform_y"} & set(frame):
+        texts[axis] = ["plain" if name == "identity" else name for name in frame[axis]]
+    if "params" in frame and "condition" in frame:
+        texts["params"] = [COUNTING_NAMES.get(str(name), str(name)) for name in frame["params"]]
+    return texts
 
 
 def _with_doubts(facts: Facts, frame: pd.DataFrame) -> pd.DataFrame:
@@ -236,6 +272,7 @@ def failures(facts: Facts) -> PageTable | None:
     frame["note"] = [" ".join(notes.get(str(name), ())) for name in rows["condition"]]
     return page_table(
         frame,
+        texts=_words(facts, frame),
         id="failures",
         title="Conditions with fits that do not count, or with notes",
         caption="Counts are of bootstrap fits; notes are about the point fits on all runs.",
@@ -258,8 +295,10 @@ _PARAMS_COLUMNS = [
 def unperturbed_params(facts: Facts) -> PageTable:
     """The parameters of the unperturbed conditions, by every method."""
     frame = _unperturbed(facts, facts.study.params)
+    frame = frame[[*_PARAMS_COLUMNS[:-2], "level", "method", *_PARAMS_COLUMNS[-2:]]]
     return page_table(
-        frame[[*_PARAMS_COLUMNS[:-2], "level", "method", *_PARAMS_COLUMNS[-2:]]],
+        frame,
+        texts=_words(facts, frame),
         id="params-unperturbed",
         title="Fitted parameters of the unperturbed runs",
         caption="Estimates, standard errors and intervals by count of the parameters and by method.",
@@ -274,7 +313,7 @@ def unperturbed_ratios(facts: Facts) -> PageTable:
     rows = rows[rows["flops"].isin(_few_budgets(facts))][["condition", "flops", *BAND_COLUMNS]]
     return page_table(
         _with_doubts(facts, rows),
-        texts=_ratio_texts(rows),
+        texts=_words(facts, rows),
         id="tokens-per-param-unperturbed",
         title="Tokens per parameter of the unperturbed runs",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}; the file has every budget.",
@@ -285,8 +324,10 @@ def unperturbed_ratios(facts: Facts) -> PageTable:
 def slopes(facts: Facts) -> PageTable:
     """Trend of the median tokens per parameter of the unperturbed conditions."""
     frame = slope_table(_unperturbed(facts, facts.study.tokens_per_param))
+    frame = frame[frame["level"] == facts.level].drop(columns="level")
     return page_table(
-        frame[frame["level"] == facts.level].drop(columns="level"),
+        frame,
+        texts=_words(facts, frame),
         id="slopes",
         title="Trend of the tokens per parameter with compute",
         caption="Least-squares slope of the median over log10 of the training compute, over all budgets.",
@@ -300,6 +341,7 @@ def family_params(facts: Facts, family: str) -> PageTable:
     rows = facts.params[facts.params["condition"].isin(members)]
     return page_table(
         rows[_PARAMS_COLUMNS],
+        texts=_words(facts, rows[_PARAMS_COLUMNS]),
         id=f"params-{family}",
         title="Fitted parameters",
         caption=f"One row per condition and parameter, with the {facts.interval}.",
@@ -319,7 +361,7 @@ def family_ratios(facts: Facts, family: str) -> PageTable:
     rows = curves[curves["flops"].isin(_few_budgets(facts))][columns]
     return page_table(
         _with_doubts(facts, rows),
-        texts=_ratio_texts(rows),
+        texts=_words(facts, rows),
         id=f"tokens-per-param-{family}",
         title="Tokens per parameter",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{over} "
@@ -333,7 +375,8 @@ def trends(facts: Facts) -> PageTable:
     known = facts.conditions[facts.conditions["family"].isin(["identity", *facts.families])]
     table = trend_table(known, facts.study.params[facts.study.params["level"] == facts.level], METHOD)
     return page_table(
-        table.assign(slope=table["slope"].where(table["slope"].abs() > _ROUNDING, 0.0)),
+        texts=_words(facts, table),
+        frame=table.assign(slope=table["slope"].where(table["slope"].abs() > _ROUNDING, 0.0)),
         id="trends",
         title="Trends of the parameters",
         caption="A straight line through the estimates of each family, on the transformed axes that the "
