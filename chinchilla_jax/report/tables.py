@@ -18,7 +18,7 @@ from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.planning.plausibility import band_doubts
-from chinchilla_jax.plots.sweeps import family_words, in_words
+from chinchilla_jax.plots.sweeps import SWEEPS, family_words, in_words
 from chinchilla_jax.plots.tables import select
 from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
 from chinchilla_jax.report.numbers import answer_text, exact, plain, shown, shown_column
@@ -195,14 +195,19 @@ def condition_words(facts: Facts) -> dict[str, str]:
         if row.family == "identity":
             words = "unperturbed"
         elif row.family == Composition.family:
-            sizes = [part.partition("=") for part in name.partition("@")[0].split("|")]
-            words = " and ".join(in_words(family, float(size.partition("#")[0])) for family, _, size in sizes)
+            words = " and ".join(map(_part_words, name.partition("@")[0].split("|")))
         else:
             words = in_words(str(row.family), float(row.value))
             words += f", draw {row.repeat}" if row.repeat else ""
         count = COUNTING_NAMES.get(str(row.params), str(row.params))
         named[name] = f"{words} ({count})" if several else words
     return named
+
+
+def _part_words(part: str) -> str:
+    """One part of a composition; that of a user's own class keeps its id."""
+    family, _, size = part.partition("=")
+    return in_words(family, float(size.partition("#")[0])) if family in SWEEPS else part
 
 
 def _words(facts: Facts, frame: pd.DataFrame) -> dict[str, list[str]]:
