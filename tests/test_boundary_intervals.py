@@ -314,10 +314,8 @@ def test_standard_errors_that_mean_nothing_are_not_shown(boot, capsys):
     print_parameters(columns, "80% percentile", RESAMPLES)
     usual = capsys.readouterr().out
     assert f"over all {RESAMPLES:,} resamples" in usual and "n_converged" not in usual
-    assert (
-        f"{columns['standard_error'][1]:.4f}"[:5] in usual.replace(",", "")
-        and "no standard error" not in usual
-    )
+    # To the two digits that a standard error supports.
+    assert f" {columns['standard_error'][1]:.2g} " in usual and "no standard error" not in usual
     columns["standard_error"][1:3] = [3.07e120, columns["estimate"][2] * 99]
     columns["n_converged"][0], columns["n_failed"][0] = RESAMPLES - 1, 1
     print_parameters(columns, "80% percentile", RESAMPLES)

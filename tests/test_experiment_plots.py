@@ -92,4 +92,4 @@ def test_next_runs_has_a_panel_for_planted_and_for_real_tables():
     for which, lines in every.items():
         cells = made.by_cell(lines, which)
         assert (cells["best rule"].isin(made.RULES)).all()
-        assert cells["share of FLOP"].dropna().between(0.1, 1.0).all()
+        assert cells["share of FLOP"].dropna().between(0.01, 1.0).all()
