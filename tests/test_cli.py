@@ -294,6 +294,8 @@ def test_the_module_runs_as_the_script_does():
         (["bootstrap", "chinchilla", "--method", "gausian"], "did you mean 'gaussian'?"),
         (["bootstrap", "chinchilla", "--method", "besiroglu2024"], "not one of percentile, basic"),
         (["bootstrap", "chinchilla", "--flops", "-1"], "'--flops': '-1' is not a positive number"),
+        (["bootstrap", "chinchilla", "--flops", "8.8B"], "is not a positive number; write 8.8e9"),
+        (["bootstrap", "chinchilla", "--flops", "500m"], "is not a positive number; write 500e6"),
         (["study", "papr", "--out", "x"], "did you mean 'paper'?"),
         (["study", "paper"], "'--out'"),
         (["study", "none.toml", "--out", "x"], "none.toml"),

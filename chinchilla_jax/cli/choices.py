@@ -7,6 +7,7 @@ completion do without; a test compares the two.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import click
 
 from chinchilla_jax._util.errors import closest, short
 from chinchilla_jax._util.limits import Limit
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import SCALES, list_text
 from chinchilla_jax.cli.own_code import names_code
 
 FIGURES = ("chinchilla", "llama3")
@@ -87,8 +88,17 @@ class Number(click.ParamType[float]):
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and self._accepts(number)):
-            self.fail(f"{short(value)} is not {self._kind}", param, ctx)
+            self.fail(f"{short(value)} is not {self._kind}{_written_out(str(value))}", param, ctx)
         return number
+
+
+def _written_out(text: str) -> str:
+    """The remedy for a count that is written as outputs show it, such as 8.8B; "" for anything else."""
+    found = re.fullmatch(r"(\d+\.?\d*)([KMBT])", text, re.IGNORECASE)
+    return f"; write {found[1]}e{_EXPONENTS[found[2].upper()]}" if found else ""
+
+
+_EXPONENTS = {letter: round(math.log10(size)) for size, letter in SCALES}
 
 
 class Width(Number):
