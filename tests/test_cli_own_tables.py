@@ -141,6 +141,7 @@ def test_options_that_do_not_fit_the_table_are_refused_by_name(path, tmp_path):
     assert "pass --column 'loss=nll c4' or --column 'loss=nll pile' and --column params=NAME" in named
     rest = refused("fit", str(table), "--column", "loss=nll c4")
     assert "pass --column params=NAME --column tokens=NAME, or rename the columns" in rest
+    assert "columns=... in load_runs and specs" in rest
     assert "own.csv: 1 distinct run in 1 row; " in refused(
         "fit", str(table), *("--column", "loss=nll c4"), *("--column", "params=weights in model"),
         *("--column", "tokens=seen"),

@@ -139,9 +139,10 @@ def _remedy(
         return f"if these hold them, pass {told}{rest} (columns=... in load_runs and specs)"
     others = "; ".join(f"{quantity}: {', '.join(ALIASES[quantity][1:4])}" for quantity in missing)
     told = f"pass {_placeholders(unnamed)}, or rename" if by_option else "rename"
+    python = "; columns=... in load_runs and specs" if by_option else ""
     return (
         f"{told} the {'columns' if len(unnamed) > 1 else 'column'} "
-        f"(recognised names: {others}); of params, tokens and flops, C = 6 N D gives the third"
+        f"(recognised names: {others}{python}); of params, tokens and flops, C = 6 N D gives the third"
     )
 
 

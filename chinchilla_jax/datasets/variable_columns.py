@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.validation import require_type
-from chinchilla_jax.datasets.meaning import normalise
+from chinchilla_jax.datasets.meaning import QUANTITY_OF, normalise
 from chinchilla_jax.datasets.number_styles import read_numbers
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import Unit
@@ -112,7 +112,8 @@ def _position(table: Table, name: str, column: str) -> int:
         return places[0]
     if places:
         raise UsageError(f"{table.where}: {len(places)} columns are named {short(column)}; rename one")
-    near = closest(column, names)
+    # A column of params or tokens is read as such: it is no misspelling of another variable.
+    near = closest(column, [each for each in names if normalise(each) not in QUANTITY_OF])
     has = f"did you mean {near!r}?" if near else f"the table has {', '.join(map(short, names[:8]))}"
     raise UsageError(
         f"{table.where}: the law needs {name} of every run, and no column is named {short(column)}; {has} "
