@@ -14,7 +14,7 @@ from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
-from chinchilla_jax.planning import find_device, hardware_flops
+from chinchilla_jax.planning import design, find_device, hardware_flops
 from chinchilla_jax.planning.design import Limits, Steps, Target, diagnose_bootstrap, diagnosis_of
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
@@ -445,3 +445,9 @@ def test_limits_without_a_meaning_are_refused():
             Limits(tokens=wrong)
     with pytest.raises(cj.UsageError, match="sizes"):
         cj.next_runs(planted(0), allowance=1e20, limits={"sizes": (1e8, 1e9)})
+
+
+def test_the_figure_of_designs_names_the_scale_of_its_width():
+    costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
+    assert costs.target.log
+    assert cj.plots.design_costs(costs).get_ylabel() == f"log width of {costs.target.label}"

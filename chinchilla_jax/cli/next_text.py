@@ -58,7 +58,7 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     of = [row[0].partition("@")[0] for row in rows]
     output.print_table(names, rows, quantities=of)
     output.echo()
-    output.echo(f"choices that were simulated: width of {labels[0]}")
+    output.echo(f"choices that were simulated (* chosen): width of {labels[0]}")
     rows = [
         [f"{row['choice']}{' *' * row['chosen']}", row["runs"], row["flops"], width_text(row["linear"]),
          width_text(row["after"]), f"{row['error']:.1g}"]

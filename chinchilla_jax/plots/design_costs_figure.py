@@ -29,7 +29,7 @@ def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
         The Axes.
     """
     axes = panels(["designs"], ax, size=(5.8, 4.2), shown=True).axes["designs"]
-    table, target = found.table, found.target.label
+    table = found.table
     known = table[np.isfinite(table["simulated"])]
     looks = counting_looks(list(dict.fromkeys(table["design"])))
     for name, rows in known.groupby("design", sort=False):
@@ -43,6 +43,6 @@ def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
     readable_axis(axes, "x")
     readable_axis(axes, "y")
     axes.set_xlabel("training compute of all runs (FLOP)")
-    axes.set_ylabel(f"width of {target}")
+    axes.set_ylabel(f"{'log ' if found.target.log else ''}width of {found.target.label}")
     legend_above(axes)
     return axes
