@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.figures import PageFigure
-    from chinchilla_jax.report.tables import PageTable
 
 
 @dataclasses.dataclass(frozen=True)

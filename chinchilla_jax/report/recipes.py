@@ -12,18 +12,18 @@ from chinchilla_jax._util.text import list_text
 from chinchilla_jax.plots import comparison
 from chinchilla_jax.plots.panels import unshown
 from chinchilla_jax.plots.save import figure_files
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Page, Section
 from chinchilla_jax.report.figures import inline_figure
 from chinchilla_jax.report.page import html, write_text
-from chinchilla_jax.report.tables import page_table
 from chinchilla_jax.study.environment import drawn_by
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning import Comparison
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.figures import PageFigure
-    from chinchilla_jax.report.tables import PageTable
 
 _PICTURE = "recipes"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.report.tables import PageTable, page_table
+from chinchilla_jax.report.cells import PageTable, page_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,13 +9,13 @@ from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_lab
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
 from chinchilla_jax.report.numbers import answer_text
 from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
 from chinchilla_jax.report.sections.sure import sure
-from chinchilla_jax.report.tables import page_table
 from chinchilla_jax.study.environment import drawn_by, versions
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chinchilla_jax.planning.plans import Plan
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.subject import Subject
-    from chinchilla_jax.report.tables import PageTable
 
 _SAME = 5e-3  # as budgets are rounded to three digits
 _LOSSES = {NEW_RUN_LOSS: "loss"}

@@ -16,18 +16,18 @@ from chinchilla_jax.planning.design import next_runs
 from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
 from chinchilla_jax.planning.plausibility import band_doubts
 from chinchilla_jax.plots.grids import BEYOND
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
 from chinchilla_jax.report.curves import optimum_explorer
 from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import answer_text, shown
-from chinchilla_jax.report.tables import page_table
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.design import NextRuns
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.figures import PageFigure
     from chinchilla_jax.report.subject import Subject
-    from chinchilla_jax.report.tables import PageTable
 
 _NEXT_RUNS = 3
 _RESAMPLES, _TABLES, _REFITS = 200, 16, 50  # of the question what they bring: under a second

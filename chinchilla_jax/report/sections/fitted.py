@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from chinchilla_jax import plots
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import flops_text
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.tables import page_table
 
 if TYPE_CHECKING:
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.figures import PageFigure
     from chinchilla_jax.report.subject import Subject
-    from chinchilla_jax.report.tables import PageTable
 
 _AGAINST = {
     "flops": "at five sizes, with the lowest loss of each budget",

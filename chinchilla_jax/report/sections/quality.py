@@ -8,17 +8,17 @@ from chinchilla_jax import plots
 from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import count_text, flops_text, scaled_number
 from chinchilla_jax.fitting.unlike_rows import telling_columns
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Section
 from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.runs_table import run_anchor, runs_table, worst_first, worst_table
-from chinchilla_jax.report.tables import page_table
 
 if TYPE_CHECKING:
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.figures import PageFigure
     from chinchilla_jax.report.subject import Subject
-    from chinchilla_jax.report.tables import PageTable
 
 _MOST_GROUPINGS = 3  # figures
 _SMALL = 0.05  # p that is worth a warning

@@ -20,16 +20,16 @@ from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.laws.compute import SIX_ND
 from chinchilla_jax.planning.backtesting import backtest
 from chinchilla_jax.planning.optimum_curve import optimum_curve
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
 from chinchilla_jax.report.numbers import answer_text, shown
 from chinchilla_jax.report.subject import sample_of
-from chinchilla_jax.report.tables import page_table
 
 if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
+    from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.subject import Subject
-    from chinchilla_jax.report.tables import PageTable
 
 _LEVELS = (0.5, 0.8, 0.95)
 _METHODS = ("percentile", "basic", "gaussian")

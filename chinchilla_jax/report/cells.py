@@ -1,0 +1,150 @@
+"""A table as the page shows it: the text and the value of every cell, and the meanings of the columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chinchilla_jax._util.text import scaled_number
+from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A longer table is folded until the reader opens it.
+_FOLDED_ABOVE = 24
+_STANDARD_ERROR_DIGITS = 2
+_COUNTS = ("params", "tokens")  # read as "1.78B"
+
+MEANINGS: Mapping[str, str] = {
+    "condition": "what is changed, and by how much; files name it by its code",
+    "family": "what is changed",
+    "value": "size of the perturbation, in the unit of its family",
+    "repeat": "number of the draw of a random perturbation",
+    "params": "how the parameters of the models are counted",
+    "parameter": "parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token",
+    "estimate": "point fit on all runs",
+    "standard_error": "standard deviation over the resamples that count",
+    "low": "lower end of the interval",
+    "high": "upper end of the interval",
+    "median": "median over the resamples that count",
+    "level": "share of the resamples inside the interval",
+    "method": "how the interval was made",
+    "n_converged": "resamples that count",
+    "n_failed": "resamples that do not count, left out of every number",
+    "n_repeats": "draws that the median is taken over",
+    "n_missing": "draws without a resample that counts",
+    "flops": "training compute C in FLOP",
+    "doubt": "what makes the row hard to believe",
+    "contains_unperturbed": "whether the interval contains the estimate of the unperturbed runs",
+    "slope": "change of the transformed parameter per unit of the transformed size",
+    "r_squared": "share of the variance that the line explains",
+    "slope_per_decade": "change of the median tokens per parameter per factor of ten in compute",
+    "law": "loss that the fitted law predicts",
+    "residual %": "observed loss over the law's, less 1",
+    "leverage": "share of its own loss in the law's prediction of it, from 0 to 1",
+    "icc": "intraclass correlation of the residuals",
+    "status": "how the fits ended",
+    "objective": "estimator",
+}
+
+
+class Cell(NamedTuple):
+    """One cell: its text, its value in the CSV, whether its column is numeric, and where it leads."""
+
+    text: str
+    value: str
+    numeric: bool
+    anchor: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column: its name, whether it is numeric, and its meaning ("" if the name says it)."""
+
+    name: str
+    numeric: bool
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PageTable:
+    """One table of the page.
+
+    Attributes:
+        id: its anchor on the page, and the name of its CSV file.
+        title: the heading.
+        caption: what it shows.
+        source: file in the study directory that its numbers come from; "" if none.
+        columns: in the order of the cells.
+        rows: anchor of the row ("" for none) and its cells.
+        fold: whether it is folded however short it is.
+    """
+
+    id: str
+    title: str
+    caption: str
+    source: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    fold: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """Whether the reader opens it, as one that is too long."""
+        return self.fold or len(self.rows) > _FOLDED_ABOVE
+
+
+def page_table(
+    frame: pd.DataFrame,
+    *,
+    id: str,
+    title: str,
+    caption: str,
+    source: str = "",
+    anchors: Sequence[str] = (),
+    links: Sequence[str] = (),
+    texts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    law: str = "",
+    fold: bool = False,
+) -> PageTable:
+    """A DataFrame as a table of the page, without its index.
+
+    Args:
+        frame: columns of numbers, booleans or strings.
+        id: see `PageTable`.
+        title: see `PageTable`.
+        caption: see `PageTable`.
+        source: see `PageTable`.
+        anchors: one per row; empty for none.
+        texts: of the cells of a column, where they are not the numbers in four digits.
+        links: where the first cell of each row leads; empty for nowhere.
+        law: whose parameters these are, see `Facts.law`.
+        fold: see `PageTable`.
+    """
+    meanings = {**MEANINGS, "parameter": f"parameter of the law {law}"} if law else MEANINGS
+    columns = []
+    cells = []
+    for name in frame.columns:
+        values = [plain(value) for value in frame[name].tolist()]
+        numeric = any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        columns.append(Column(str(name), numeric, meanings.get(str(name), "")))
+        digits = _STANDARD_ERROR_DIGITS if name == "standard_error" else 4
+        read = texts[name] if name in texts else _texts(str(name), values, digits)
+        cells.append([Cell(text, exact(value), numeric) for text, value in zip(read, values, strict=True)])
+    if links:
+        cells[0] = [cell._replace(anchor=link) for cell, link in zip(cells[0], links, strict=True)]
+    rows = tuple(zip(anchors or [""] * len(frame), zip(*cells, strict=True), strict=True))
+    return PageTable(
+        id=id, title=title, caption=caption, source=source, columns=tuple(columns), rows=rows, fold=fold
+    )
+
+
+def _texts(name: str, values: Sequence[Any], digits: int) -> list[str]:
+    """The cells of a column to read."""
+    if name in _COUNTS and all(isinstance(value, float) for value in values):
+        return [scaled_number(value) if math.isfinite(value) else shown(value) for value in values]
+    return shown_column(values, digits)
