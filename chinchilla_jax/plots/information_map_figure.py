@@ -36,12 +36,12 @@ def information_map(
         The Axes.
     """
     axes = panels(["information"], ax, size=(5.8, 4.4), shown=True).axes["information"]
-    places, runs, target = found.map, found.runs, found.question.targets[0].label
+    places, runs, target = found.map, found.runs, found.question.targets[0].words
     table = places.pivot(index="tokens", columns="params", values="gain")
     gain = 100 * np.maximum(table.to_numpy(np.float64), 0.0)
     drawn = axes.contourf(table.columns, table.index, gain, levels=12, cmap="Blues")
     bar = axes.figure.colorbar(drawn, ax=axes)
-    bar.set_label(f"one run more narrows {target} by (%)")
+    bar.set_label(f"one run more narrows\n{target} by (%)")
     for left_out, face, label in ((False, BLACK, "runs"), (True, "none", "could have been left out")):
         of = runs[runs["left_out"] == left_out]
         if len(of):

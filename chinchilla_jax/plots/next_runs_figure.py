@@ -49,7 +49,7 @@ def next_runs(found: NextRuns, *, axes: AxesLike = None) -> tuple[Axes, Axes]:
     price.set_ylim(bottom=0.0)
     price.set_xlabel("training compute of the new runs (FLOP)")
     log = "log " if first["scale"] == "ln" else ""
-    price.set_ylabel(f"{log}width of {found.question.targets[0].label}")
+    price.set_ylabel(f"{log}width of {found.question.targets[0].words}")
     runs = found.question.runs
     places.set_xscale("log")
     places.set_yscale("log")

@@ -124,7 +124,7 @@ def _draw_family(axes: Axes, family: str, rows: pd.DataFrame) -> None:
         )
     readable_axis(axes, "x", counts=sweep.of != "loss")
     readable_axis(axes, "y", counts=sweep.of != "loss")
-    axes.set_title(sweep.title)
+    axes.set_title(sweep.title.replace(": ", "\n", 1))  # in one line it may be wider than its panel
     before, after = _AXES[sweep.of]
     axes.set_xlabel(before)
     axes.set_ylabel(after)

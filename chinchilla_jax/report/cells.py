@@ -42,6 +42,8 @@ MEANINGS: Mapping[str, str] = {
     "contains_unperturbed": "whether the interval contains the estimate of the unperturbed runs",
     "slope": "change of the transformed parameter per unit of the transformed size",
     "r_squared": "share of the variance that the line explains",
+    "n_flops": "budgets",
+    "n_not_finite": "budgets whose median is not finite",
     "slope_per_decade": "change of the median tokens per parameter per factor of ten in compute",
     "law": "loss that the fitted law predicts",
     "residual %": "observed loss over the law's, less 1",

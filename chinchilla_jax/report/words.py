@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax._util.labels import COUNTING_NAMES
+from chinchilla_jax._util.labels import COUNTING_NAMES, METHOD_NAMES
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.plots.sweeps import SWEEPS, family_words, in_words
 from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
@@ -46,6 +46,7 @@ def table_words(facts: Facts, frame: pd.DataFrame) -> dict[str, list[str]]:
     known: dict[str, Callable[[Any], str]] = {
         "condition": lambda name: named.get(name, name),
         "family": lambda name: "unperturbed" if name == "identity" else family_words(name),
+        "method": lambda name: METHOD_NAMES.get(name, name),
     }
     if "parameter" not in frame:
         known |= dict.fromkeys(BAND_COLUMNS, lambda value: answer_text("tokens_per_param", value))

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError, closest, short
-from chinchilla_jax._util.text import flops_text, list_text
+from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.text import flops_text, list_text, scaled_number
 from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws.fitted import COEFFICIENTS, FittedLaws, parameter_values
@@ -75,6 +76,17 @@ class Target:
         """The same for readers: "tokens_per_param@1.97e20"."""
         where = (self.flops,) if self.flops is not None else self.place or ()
         return self.quantity + "@" * bool(where) + ",".join(map(flops_text, where))
+
+    @property
+    def words(self) -> str:
+        """The same in words, for figures: "tokens per parameter at 1.97e20 FLOP"."""
+        name = quantity_label(self.quantity)
+        if self.flops is not None:
+            return f"{name} at {flops_text(self.flops)} FLOP"
+        if self.place is None:
+            return name
+        params, tokens = map(scaled_number, self.place)
+        return f"{name} at N = {params}, D = {tokens}"
 
     def natural(self, value: float) -> float:
         """A value of the measured scale in its own unit."""

@@ -134,7 +134,8 @@ def _groupings(subject: Subject) -> list[PageTable]:
         return []
     table = found.to_frame()
     chosen = int(table["chosen"].sum())
-    how = f"{count_text(chosen, 'grouping is', 'groupings are')} resampled as a whole"
+    groups = count_text(chosen, "grouping is", "groupings are") if chosen else "no grouping is"
+    how = f"{groups} resampled as a whole"
     return [
         page_table(
             table[["grouping", "n_groups", "runs_per_group", "icc", "F", "p", "chosen"]],
