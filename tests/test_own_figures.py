@@ -45,6 +45,14 @@ def test_curves_of_a_fit_are_its_law(fit, against):
     np.testing.assert_array_equal(table.runs["loss"], RUNS.loss)
 
 
+def test_slices_go_through_the_budgets_that_runs_share(fit):
+    flops, params = np.repeat(np.geomspace(1e18, 1e21, 4), 6), np.tile(np.geomspace(1e8, 1e10, 6), 4)
+    tokens = flops / (6 * params)
+    shared = cj.fit({"params": params, "tokens": tokens, "loss": fit.law.loss(params, tokens)}, delta=0.01)
+    held = plots.fit_table(shared, against="params").curves["held"].dropna().unique()
+    np.testing.assert_allclose(np.sort(held), np.geomspace(1e18, 1e21, 4), rtol=1e-9)
+
+
 def test_residuals_are_those_of_the_goodness(fit):
     table = plots.residuals_table(fit, against="width", worst=2)
     assert table.attrs["scale_percent"] == pytest.approx(fit.goodness.scale_percent)

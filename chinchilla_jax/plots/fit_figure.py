@@ -12,9 +12,10 @@ import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax.datasets.groupings import has_budgets, members_of
 from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.panels import panels
-from chinchilla_jax.plots.single_law import held_text, law_of, optimum_line, runs_table
+from chinchilla_jax.plots.single_law import held_text, law_of, optimum_line, runs_of, runs_table
 from chinchilla_jax.plots.styles import BLACK, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
+    from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.planning.law_sample import LawSample
 
 _BY = {"flops": "params", "params": "flops", "tokens": "params"}
 _BEYOND = {"flops": 10.0, "params": 10.0**0.5, "tokens": 10.0**0.5}  # how far past the largest run
 _CURVES, _POINTS = 5, 60
+_MOST_BUDGETS = 9  # that the runs share, each with a slice of its own
 _SLICES = {"params": "law at one size", "flops": "law at one budget (IsoFLOP)"}
 
 
@@ -54,7 +58,9 @@ class FitCurves:
 
 
 def fit_table(fit: FitResult, *, against: str = "flops") -> FitCurves:
-    """The runs of a fit and its law's curves: slices at five sizes or budgets, and the optimum's.
+    """The runs of a fit and its law's curves: slices at five sizes or at budgets, and the optimum's.
+
+    The budgets are those of the runs where the runs share a few, and else five over their range.
 
     Args:
         fit: certified, with its runs.
@@ -68,21 +74,34 @@ def fit_table(fit: FitResult, *, against: str = "flops") -> FitCurves:
         raise unknown_name("against", against, _BY)
     law, runs = law_of(fit), runs_table(fit)
     spans = {name: (float(runs[name].min()), float(runs[name].max())) for name in _BEYOND}
+    by = _BY[against]
+    shared = _shared_budgets(runs_of(fit)) if by == "flops" else None
+    held = np.geomspace(*spans[by], _CURVES + 2)[1:-1] if shared is None else shared
     return FitCurves(
         against=against,
-        by=_BY[against],
+        by=by,
         runs=runs,
-        curves=_curves(law, spans, against),
+        curves=_curves(law, spans, against, np.unique(held)),
         note=held_text(law.variables),
     )
 
 
-def _curves(law: LawSample, spans: dict[str, tuple[float, float]], against: str) -> pd.DataFrame:
+def _shared_budgets(runs: Runs) -> NDArray[np.float64] | None:
+    """The budgets that the runs share, so that each slice goes through its runs; None if none or too many."""
+    if not has_budgets(runs):
+        return None
+    members = members_of(runs, "flops")
+    budgets = np.exp(np.bincount(members, np.log(runs.flops)) / np.bincount(members))
+    return budgets if 1 < len(budgets) <= _MOST_BUDGETS else None
+
+
+def _curves(
+    law: LawSample, spans: dict[str, tuple[float, float]], against: str, held: NDArray[np.float64]
+) -> pd.DataFrame:
     import pandas as pd
 
     by = _BY[against]
     low, high = spans[against]
-    held = np.unique(np.geomspace(*spans[by], _CURVES + 2)[1:-1])
     places = {
         against: np.tile(np.geomspace(low, high * _BEYOND[against], _POINTS), len(held)),
         by: np.repeat(held, _POINTS),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _AGAINST = {
     "flops": "at five sizes, with the lowest loss of each budget",
-    "params": "at five budgets: IsoFLOP slices",
+    "params": "at one budget each: IsoFLOP slices",
     "tokens": "at five sizes",
 }
 
