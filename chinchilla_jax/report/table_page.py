@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label
+from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS, quantity_label
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
@@ -159,7 +159,7 @@ def read(subject: Subject) -> Section:
         terms=[
             ("Data", "; ".join([f"{subject.name}, {len(runs):,} runs", *runs.read_lines])),
             ("Hash of the data", runs.data_hash),
-            ("Counting of parameters", runs.counting),
+            ("Counting of parameters", COUNTING_NAMES.get(runs.counting, runs.counting)),
             ("Law", fit.model.name),
             ("Objective", repr(fit.objective)),
             ("Resamples", f"{len(boot.steps):,} by scheme {boot.scheme.text}: {counts}"),

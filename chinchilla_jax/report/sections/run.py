@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax._util.text import duration_text, size_text
 from chinchilla_jax.report import tables
 from chinchilla_jax.report.content import Listing, Section
@@ -32,15 +33,16 @@ def _terms(facts: Facts) -> list[tuple[str, str]]:
     drop = f" (without the {spec.drop_highest_loss} of highest loss)" if spec.drop_highest_loss else ""
     data = f"{spec.data}, {int(facts.conditions['n_runs'].max()):,} runs{drop}"
     resampling = f"{spec.resamples:,}, the same ones in every condition; seed {info['seed']}"
+    countings = [COUNTING_NAMES.get(name, name) for name in spec.interpretations]
     good, device = info.get("goodness"), info["device"]
     memory = info.get("peak_memory")
     return [
         ("Data", "; ".join([data, *info.get("read", ())])),
         ("Hash of the data", info["data_hash"]),
-        ("Counting of parameters", ", ".join(spec.interpretations)),
+        ("Counting of parameters", ", ".join(countings)),
         ("Weights of the runs", f"column {spec.weights}" if spec.weights else ""),
         ("Law", facts.law),
-        ("Goodness of fit", f"{good} ({spec.interpretations[0]})" if good else ""),
+        ("Goodness of fit", f"{good} ({countings[0]})" if good else ""),
         ("Objective", f"{_objective(spec)}; solver {spec.solver}"),
         ("Resamples per condition", "; ".join([resampling, *filter(None, [info.get("resampling")])])),
         ("Intervals", f"{', '.join(map(str, spec.levels))}; this page shows the {facts.interval}"),
