@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.directories import open_file
+from chinchilla_jax._util.labels import interval_text
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.plots import comparison
-from chinchilla_jax.plots.panels import unshown
-from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Page, Section
-from chinchilla_jax.report.figures import inline_figure
+from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.page import html, write_text
 from chinchilla_jax.study.environment import drawn_by
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.planning import Comparison
     from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.figures import PageFigure
-
-_PICTURE = "recipes"
 
 
 def write_comparison(found: Comparison, path: str | os.PathLike[str]) -> Path | str:
@@ -50,7 +47,7 @@ def render_comparison(found: Comparison) -> str:
     """The page as text."""
     names, several = list(found.runs), len(found.runs) > 2
     counted = int(found.laws.counted.sum())
-    interval = f"{found.level:.0%} percentile interval over {counted:,} resamples"
+    interval = f"{interval_text(found.level, 'percentile')} over {counted:,} resamples"
     sections = [
         Section(
             id="answer",
@@ -97,14 +94,11 @@ def _terms(found: Comparison, interval: str) -> list[tuple[str, str]]:
 
 
 def _picture(found: Comparison, interval: str) -> PageFigure:
-    with unshown():
-        drawn = comparison(found)
-    ((_, content),) = figure_files([(_PICTURE, drawn)], dpi=150, formats=("png",))
-    return inline_figure(
-        _PICTURE,
-        content,
+    return drawn_figure(
+        "recipes",
         f"How many times the compute {found.baseline} needs for the loss of each recipe, and the compute-"
         f"optimal losses beside the runs: {interval}, and band that holds whole curves.",
+        lambda: comparison(found)[0],
     )
 
 
