@@ -241,9 +241,6 @@ def test_intervals_are_found_by_parameter(boot):
     assert len(boot.tokens_per_param(1e21)) == 1
 
 
-SIDES = ("left", "right")
-
-
 def test_reprs_are_short_and_cards_are_safe(boot, runs):
     hostile = dataclasses.replace(runs, name="<script>alert(1)</script>", groups={"<b>": ["<i>"] * len(runs)})
     planned = cj.plan(boot, [1e21, 1e22, 1e23, 1e24])

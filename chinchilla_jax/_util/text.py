@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Escapes, because several of these look like ASCII characters.
@@ -112,6 +112,11 @@ def count_text(n: int, noun: str, plural: str | None = None) -> str:
         plural: where it is not the noun with an s.
     """
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Counts by name without those that are 0: "3,998 CONVERGED, 2 UNIDENTIFIED"."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def list_text(items: Sequence[str], most: int | None = None, *, conjunction: str = "and") -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.text import counts_text
 from chinchilla_jax.solvers.counted import many_at_boundary, other_boundary, shows_other
 from chinchilla_jax.solvers.status import status_counts
 
@@ -71,10 +72,10 @@ def interval_warnings(result: BootstrapResult) -> tuple[str, ...]:
             f"there is no estimate, because the point fit ended as {result.point.status.name}, and so no "
             "interval around it",
         )
-    lost = int(np.sum(~(result.counted | result.at_boundary)))
+    codes = result.status_codes[~(result.counted | result.at_boundary)]
+    lost = len(codes)
     if lost > MANY_LOST * total:
-        counts = status_counts(result.status_codes[~(result.counted | result.at_boundary)])
-        kinds = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        kinds = counts_text(status_counts(codes))
         found.append(
             f"{lost:,} of {total:,} resamples ({lost / total:.0%}) have no certified fit ({kinds}), so the "
             "intervals describe only the others and may cover too little; give more runs, or a wider range "

@@ -21,7 +21,7 @@ from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card, param
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.labels import interval_text
-from chinchilla_jax._util.text import warnings_text
+from chinchilla_jax._util.text import counts_text, warnings_text
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.bootstrapping.boundary import interval_warnings
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
@@ -106,12 +106,12 @@ class BootstrapResult(ShownInNotebooks):
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know; every field is an attribute."""
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
         point = f"no estimate ({self.point.status.name})"
         if self.estimated:
             point = f"point {self.point.model.name} {parameters_text(self.point.parameters)}"
         warned = warnings_text(self.warnings)
         read = "".join(f"; {line}" for line in self.point.read[:1])
+        counts = counts_text(self.counts())
         return f"<BootstrapResult of {len(self.steps):,} resamples: {counts}; {point}{warned}{read}>"
 
     @written_in("chinchilla_jax.plots", "bootstrap")
@@ -127,9 +127,8 @@ class BootstrapResult(ShownInNotebooks):
         raise NotImplementedError
 
     def _card(self) -> Card:
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts().items() if count)
         title = f"Bootstrap of {self.point.model.name}: {len(self.steps):,} resamples by {self.scheme.text}"
-        said = [counts, *self.warnings, *self.point.read]
+        said = [counts_text(self.counts()), *self.warnings, *self.point.read]
         if not self.estimated:
             return Card(f"{title}: no estimate", notes=[self.point.reason, *said])
         level, method = self._usual()

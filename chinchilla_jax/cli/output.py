@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.progress_bar import announce, resolve, silenced
-from chinchilla_jax._util.text import visible
+from chinchilla_jax._util.text import counts_text, visible
 from chinchilla_jax.cli.cells import cell_texts, interval_columns
 from chinchilla_jax.cli.forecast import forecast_line
 
@@ -374,5 +374,5 @@ def print_runs(runs: Runs, *, before: str = "", after: str = "") -> None:
 
 
 def status_line(counts: Mapping[str, int]) -> str:
-    """Counts of the statuses that occur: "3,998 CONVERGED, 2 UNIDENTIFIED"."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none"
+    """Counts of the statuses that occur, as `counts_text`; "none" where none does."""
+    return counts_text(counts) or "none"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS, quantity_label
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import counts_text, flops_text
 from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.cells import page_table
@@ -151,7 +151,7 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
 def read(subject: Subject) -> Section:
     """What was read of the table, and how it was fitted."""
     boot, fit, runs = subject.boot, subject.fit, subject.runs
-    counts = ", ".join(f"{count:,} {name}" for name, count in boot.counts().items() if count)
+    counts = counts_text(boot.counts())
     return Section(
         id="run",
         title="What was read and fitted",

@@ -14,6 +14,7 @@ from chinchilla_jax._util.directories import Directory, LocalDirectory, open_dir
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax._util.part_files import checksum, read_checked
+from chinchilla_jax._util.text import counts_text
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.laws import Chinchilla, OwnLaw
 from chinchilla_jax.study.centres import with_estimates
@@ -88,10 +89,8 @@ class Study(ShownInNotebooks):
     def _card(self) -> Card:
         table = self.conditions.groupby("family", sort=False).size()
         rows = [(quantity_label(str(family)), f"{count:,}") for family, count in table.items()]
-        counts = self.info["status_counts"]
-        statuses = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         title = f"Study {str(self.directory)!r}: {self.info['n_fits']:,} fits"
-        return Card(title, ("family", "conditions"), rows, [statuses])
+        return Card(title, ("family", "conditions"), rows, [counts_text(self.info["status_counts"])])
 
     @functools.cached_property
     def spec(self) -> StudySpec:
