@@ -15,7 +15,7 @@ from chinchilla_jax.laws.compute import GOPHER_FLOPS
 from chinchilla_jax.report.answer import answer
 from chinchilla_jax.report.content import plain_text
 from chinchilla_jax.report.facts import Facts
-from chinchilla_jax.study import StudySpec
+from chinchilla_jax.study import StudySpec, Sweep
 
 DATA = "chinchilla"
 FLOPS = "5.76e23"
@@ -108,3 +108,16 @@ def test_tables_and_figures_of_decisions_head_with_it(headline):
     (fitted,) = (line for line in drawn.lines if line.get_label() == "fitted")
     at = list(fitted.get_xdata()).index(GOPHER_FLOPS)
     assert fitted.get_ydata()[at] == pytest.approx(marked.lines[0].get_ydata()[0], rel=1e-12)
+
+
+def test_a_page_names_a_budget_and_a_kind_of_error_once(tmp_path):
+    largest = float(cj.load_runs(DATA).flops.max())
+    rounded = largest * (1 + 1e-4)  # as of counts that were rounded
+    sweep = Sweep(family="systematic_bias", values=(0.9, 1.0, 1.1))
+    spec = StudySpec(data=DATA, interpretations=("as_plotted",), resamples=40, flops=(rounded,))
+    spec = dataclasses.replace(spec, sweeps=(sweep,))
+    facts = Facts(cj.run_study(spec, tmp_path / "study", progress=None, figures=False))
+    vars(facts)["wanted_budget"] = (largest, "the largest budget among the runs")
+    where, spread, _ = (plain_text(each) for each in answer(facts))
+    assert "FLOP (the largest budget among the runs), the" in where and "nearest" not in where
+    assert "keep it between" in spread and spread.count("biased by size") == 1

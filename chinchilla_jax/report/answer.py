@@ -37,10 +37,9 @@ def _prescription(facts: Facts) -> Sentence:
     n_runs = int(facts.conditions.set_index("condition").loc[facts.reference, "n_runs"])
     whose = f"the {n_runs:,} runs of {facts.study.spec.data} (parameters counted {_how(count)})"
     wanted, what = facts.wanted_budget
-    exact = np.isclose(wanted, facts.budget)
-    place = (
-        f"At {shown(facts.budget)} FLOP ({what if exact else f'nearest to {shown(wanted)}, {what}'}), {whose}"
-    )
+    budget, asked = shown(facts.budget), shown(wanted)
+    # Compute of rounded counts is not quite the budget that they were made for.
+    place = f"At {budget} FLOP ({what if budget == asked else f'nearest to {asked}, {what}'}), {whose}"
     if np.isnan(known_ratio(row[HEADLINE])):
         lacking = np.isnan(row[HEADLINE]) and facts.study.spec.model.has_optimum
         why = "their point fit could not be certified" if lacking else _no_optimum(facts)
@@ -111,7 +110,7 @@ def _movement(facts: Facts) -> Sentence:
         parts += [
             f"{lead} up to {_miscount(facts)} (interpolated between the sizes of the study) keep it between ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
-            f" ({family_words(lowest)}) and ",
+            f"{f' ({family_words(lowest)})' * (lowest != highest)} and ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
             f" ({family_words(highest)})",
         ]
