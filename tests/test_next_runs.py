@@ -450,4 +450,4 @@ def test_limits_without_a_meaning_are_refused():
 def test_the_figure_of_designs_names_the_scale_of_its_width():
     costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
     assert costs.target.log
-    assert cj.plots.design_costs(costs).get_ylabel() == f"log width of {costs.target.label}"
+    assert cj.plots.design_costs(costs).get_ylabel() == f"log width of {costs.target.words}"

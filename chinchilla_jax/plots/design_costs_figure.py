@@ -43,6 +43,6 @@ def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
     readable_axis(axes, "x")
     readable_axis(axes, "y")
     axes.set_xlabel("training compute of all runs (FLOP)")
-    axes.set_ylabel(f"{'log ' if found.target.log else ''}width of {found.target.label}")
+    axes.set_ylabel(f"{'log ' if found.target.log else ''}width of {found.target.words}")
     legend_above(axes)
     return axes
