@@ -12,14 +12,14 @@ import pytest
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax.cli import main
-from chinchilla_jax.laws import CHINCHILLA
+from chinchilla_jax.laws import CHINCHILLA, LAWS
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning import design, find_device, hardware_flops
 from chinchilla_jax.planning.design import Limits, Steps, Target, diagnose_bootstrap, diagnosis_of
 from chinchilla_jax.planning.design.exchange import Exchange
 from chinchilla_jax.planning.design.information import Influences, View
 from chinchilla_jax.planning.design.judge import width_between
-from chinchilla_jax.planning.design.question import target_values
+from chinchilla_jax.planning.design.question import design_at, target_values
 from chinchilla_jax.planning.design.steps import read_steps
 from chinchilla_jax.planning.design.targets import read_targets
 from chinchilla_jax.planning.design.unequal_noise import EQUAL, Spread
@@ -451,3 +451,14 @@ def test_the_figure_of_designs_names_the_scale_of_its_width():
     costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
     assert costs.target.log
     assert cj.plots.design_costs(costs).get_ylabel() == f"log width of {costs.target.words}"
+
+
+def test_a_place_that_lacks_a_further_variable_has_the_default_of_its_law():
+    law = LAWS["repeated_data"]()
+    runs = cj.load_runs("datablations_repeated")
+    counts = {name: getattr(runs, name)[:5] for name in ("params", "tokens", "flops")}
+    (bare,) = design_at(Places(**counts), law.design(runs), law).further
+    assert (bare >= counts["tokens"]).all()  # every token is new
+    few = {"unique_tokens": counts["tokens"] / 4}
+    (given,) = design_at(Places(**counts, variables=few), law.design(runs), law).further
+    np.testing.assert_array_equal(given, few["unique_tokens"])

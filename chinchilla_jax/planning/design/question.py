@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.bootstrapping.result import BootstrapResult
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.datasets.reading import TableLike
+    from chinchilla_jax.laws import Law
     from chinchilla_jax.laws.design import Design
     from chinchilla_jax.planning.prediction_places import Places
     from chinchilla_jax.solvers import Problem
@@ -225,15 +226,16 @@ def _influences(problem: Problem, boot: BootstrapResult) -> Influences:
     return Influences.of(counted, down, up, weights, problem.law.size)
 
 
-def design_at(places: Places, design: Design, names: Sequence[str]) -> Design:
+def design_at(places: Places, design: Design, law: Law) -> Design:
     """Places as a design in the units of another; their log losses are zero."""
-    further = {"flops": places.flops, **places.variables}
+    known = {"flops": places.flops, **places.variables}
+    given = {name: values for name, values in known.items() if name in law.variables[2:]}
     return dataclasses.replace(
         design,
         log_params=(np.log(places.params) - design.params_location) / design.params_scale,
         log_tokens=(np.log(places.tokens) - design.tokens_location) / design.tokens_scale,
         log_loss=np.zeros(len(places)),
-        further=tuple(further[name] for name in names),
+        further=law.further(given, places.params, places.tokens),
     )
 
 
@@ -249,7 +251,7 @@ def _views(
     theta: Floats,
 ) -> tuple[list[View], list[View]]:
     law, design = problem.law, problem.design
-    at = design_at(places, design, law.variables[2:])
+    at = design_at(places, design, law)
     weights = np.ones(len(runs)) if boot.point.weights is None else boot.point.weights
     members = np.full(len(runs), -1, np.int64) if boot.members is None else boot.members
     rho = 0.0

@@ -226,7 +226,7 @@ def _tables(question: Question, places: NDArray[np.intp], draws: _Draws) -> list
     """The runs and the new ones, whose losses follow each truth, as problems in the units of the runs."""
     problem = question.problem
     design, law = problem.design, problem.law
-    at = design_at(question.places.take(places), design, law.variables[2:])
+    at = design_at(question.places.take(places), design, law)
     losses = law.log_losses(draws.truths, at.places, at) + draws.errors(question, places)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(design, name), getattr(at, name)])
