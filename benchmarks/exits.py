@@ -5,8 +5,8 @@
 
 Ends: commands that read Arrow tables or start threads run to their end, many at a time. Each must end with
 exit code 0 and nothing on stderr. Ctrl-C: every command that computes is interrupted at a moment drawn
-between its start and its usual end. Each must end within two seconds with exit code 1 and one line, or be
-done. Processes that share the cores are the load: as many as --parallel, several per core.
+between its start and its usual end. Each must end within two seconds with exit code 1 and one line, below
+the forecast with which a long one begins, or be done. Processes that share the cores are the load: as many as --parallel, several per core.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import concurrent.futures
 import dataclasses
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ resamples = {resamples}
 """
 HANG = 300.0  # seconds after which a command is killed
 INTERRUPTED = "interrupted"
+# What a long command says before it works; it comes first.
+_ANNOUNCED = re.compile(r"\A[a-z ]+: [\d,]+ [^\n]* about [^\n]* on \d+ cores?[^\n]*\n")
 
 
 def main() -> None:
@@ -83,11 +86,12 @@ class End:
 
     def fault(self, limit: float) -> str:
         """What is wrong with it; "" if nothing is."""
+        said = _ANNOUNCED.sub("", self.said)
         if not self.interrupted:
-            return "" if (self.code, self.said) == (0, "") else f"exit code {self.code}: {_head(self.said)}"
-        if self.code == 0 and not self.said:  # it was faster
+            return "" if (self.code, said) == (0, "") else f"exit code {self.code}: {_head(self.said)}"
+        if self.code == 0 and not said:  # it was faster
             return "" if self.seconds <= limit else "not interrupted"
-        if self.code == 1 and self.said.count("\n") == 1 and INTERRUPTED in self.said:
+        if self.code == 1 and said.count("\n") == 1 and INTERRUPTED in said:
             return "" if self.seconds <= limit else "late"
         return f"exit code {self.code}: {_head(self.said)}"
 
