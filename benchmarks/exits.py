@@ -6,7 +6,8 @@
 Ends: commands that read Arrow tables or start threads run to their end, many at a time. Each must end with
 exit code 0 and nothing on stderr. Ctrl-C: every command that computes is interrupted at a moment drawn
 between its start and its usual end. Each must end within two seconds with exit code 1 and one line, below
-the forecast with which a long one begins, or be done. Processes that share the cores are the load: as many as --parallel, several per core.
+the forecast with which a long one begins, or be done. Processes that share the cores are the load: as many
+as --parallel, several per core.
 """
 
 from __future__ import annotations
