@@ -112,25 +112,12 @@ def bootstrap_command(
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
-    from chinchilla_jax import bootstrap
     from chinchilla_jax.bootstrapping.boundary import boundary_comparison
 
-    with output.progress("bootstrap", resamples * (1 + nested), laws=[law], n_runs=len(runs)) as advance:
-        result = bootstrap(
-            runs,
-            law,
-            resamples=resamples,
-            seed=seed,
-            objective=objective,
-            weights=own,
-            solver=solver.name,
-            scheme=resampling.read(),
-            jackknife=method == "bca",
-            inner=nested,
-            boundary=boundary,
-            options=options,
-            progress=advance,
-        )
+    result = resampling.bootstrap(
+        runs, law, resamples=resamples, seed=seed, objective=objective, weights=own, solver=solver.name,
+        jackknife=method == "bca", inner=nested, boundary=boundary, options=options,
+    )  # fmt: skip
     result = priced(result, asked, runs)
     params = result.parameter_columns(level, method)
     bands, _ = result.tokens_per_param_columns(flops, level, method)

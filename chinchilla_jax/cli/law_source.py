@@ -234,21 +234,12 @@ def fit_sample(
     Raises:
         NoEstimateError: the point fit is not certified.
     """
-    from chinchilla_jax import bootstrap
     from chinchilla_jax.laws import read_law
     from chinchilla_jax.planning import LawSample
 
-    with output.progress("bootstrap", resamples, laws=[read_law(law)], n_runs=len(runs)) as advance:
-        result = bootstrap(
-            runs,
-            law,
-            resamples=resamples,
-            seed=seed,
-            scheme=resampling.read(),
-            boundary=boundary,
-            options=solver.options(),
-            progress=advance,
-        )
+    result = resampling.bootstrap(
+        runs, read_law(law), resamples=resamples, seed=seed, boundary=boundary, options=solver.options()
+    )
     name = result.point.model.name
     named = "" if name == "chinchilla" else f", law {name}"
     source = f"{output.runs_line(runs)}{named}, {resamples:,} resamples"

@@ -113,17 +113,15 @@ def predict_command(
     runs = resampling.read_runs(table.for_laws(law))
     own = table.read_weights(weights, runs)
 
-    from chinchilla_jax import bootstrap
     from chinchilla_jax.planning import predict, predict_against
 
     if calibrated and own is not None:
         raise UsageError("--calibrated and --weights cannot be combined; leave one out")
 
-    with output.progress("bootstrap", resamples, laws=[law], n_runs=len(runs)) as advance:
-        boot = bootstrap(
-            runs, law, resamples=resamples, seed=seed, objective=objective, weights=own, solver=solver.name,
-            scheme=resampling.read(), boundary=boundary, options=options, progress=advance,
-        )  # fmt: skip
+    boot = resampling.bootstrap(
+        runs, law, resamples=resamples, seed=seed, objective=objective, weights=own, solver=solver.name,
+        boundary=boundary, options=options,
+    )  # fmt: skip
     with output.refusing(as_json, "places"):
         require_certified(boot.point)
         calibration = None

@@ -163,23 +163,10 @@ def _report_table(
             raise DataError(f"{error} (nor is it the directory of a study: it has no study.json)") from None
         raise
     own = table.read_weights(weights, runs)
-
-    from chinchilla_jax import bootstrap
-
-    with output.progress("bootstrap", resamples, laws=[law], n_runs=len(runs)) as advance:
-        boot = bootstrap(
-            runs,
-            law,
-            resamples=resamples,
-            seed=seed,
-            objective=objective,
-            weights=own,
-            solver=solver.name,
-            scheme=resampling.read(),
-            boundary=boundary,
-            options=options,
-            progress=advance,
-        )
+    boot = resampling.bootstrap(
+        runs, law, resamples=resamples, seed=seed, objective=objective, weights=own, solver=solver.name,
+        boundary=boundary, options=options,
+    )  # fmt: skip
     subject = subject_of(priced(boot, asked, runs), flops=flops, level=level)
     path = write_text(folder, name, html(table_page(subject)))
     top = answer(subject)

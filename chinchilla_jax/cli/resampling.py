@@ -13,10 +13,11 @@ from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.options import Decorator, bundle
 
 if TYPE_CHECKING:
-    from chinchilla_jax import Runs
+    from chinchilla_jax import BootstrapResult, Runs
     from chinchilla_jax.bootstrapping.dependence import Dependence
     from chinchilla_jax.bootstrapping.schemes import Scheme
     from chinchilla_jax.cli.table_options import Table
+    from chinchilla_jax.laws import Law
 
 AUTO = "auto"
 # Schemes that weight the runs, which every law and objective allows.
@@ -49,6 +50,23 @@ class Resampling:
         from chinchilla_jax import Cluster
 
         return Cluster(by=self.cluster)
+
+    def bootstrap(
+        self, runs: Runs, law: Law, *, resamples: int, inner: int = 0, **settings: Any
+    ) -> BootstrapResult:
+        """`chinchilla_jax.bootstrap` by this scheme, with its progress shown."""
+        from chinchilla_jax import bootstrap
+
+        with output.progress("bootstrap", resamples * (1 + inner), laws=[law], n_runs=len(runs)) as advance:
+            return bootstrap(
+                runs,
+                law,
+                resamples=resamples,
+                scheme=self.read(),
+                inner=inner,
+                progress=advance,
+                **settings,
+            )
 
 
 def read_resampling(scheme: str = AUTO, cluster: str | None = None) -> Resampling:

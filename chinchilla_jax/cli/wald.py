@@ -87,7 +87,6 @@ def wald_command(
     chi-squared and with the distances of the resamples themselves. E, A and B depend on the text and the
     tokenizer, so by default only the exponents are compared.
     """
-    from chinchilla_jax import bootstrap
     from chinchilla_jax.analysis.wald import wald_test, wald_test_of_tables
     from chinchilla_jax.laws import CHINCHILLA
 
@@ -104,16 +103,9 @@ def wald_command(
         tables.append(resampling.read_runs(second))
 
     def fitted(each: Runs, seed: int) -> BootstrapResult:
-        with output.progress("bootstrap", resamples, laws=[CHINCHILLA], n_runs=len(each)) as advance:
-            boot = bootstrap(
-                each,
-                resamples=resamples,
-                seed=seed,
-                delta=delta,
-                scheme=resampling.read(),
-                options=solver.options(),
-                progress=advance,
-            )
+        boot = resampling.bootstrap(
+            each, CHINCHILLA, resamples=resamples, seed=seed, delta=delta, options=solver.options()
+        )
         require_certified(boot.point)
         return boot
 
