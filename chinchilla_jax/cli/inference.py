@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.labels import quantity_label
 from chinchilla_jax._util.text import list_text, scaled_number
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.figures import Figures, figures_option
@@ -210,24 +209,8 @@ def _print(made: InferencePlan) -> None:
     )
     output.echo(f"served over its life: {served}; costs in {made.costs.unit}")
     output.echo()
-    columns = law_source.interval_columns(made.sample)
-    rows = [
-        (quantity_label(quantity), *values)
-        for quantity, *values in output.rows(made.table, ["quantity", *columns])
-    ]
-    output.print_table(
-        ("cheapest", *columns),
-        rows,
-        digits=4,
-        quantities=list(made.table["quantity"]),
-        doubts=law_source.row_doubts(made),
-    )
-    if made.n_unreachable:
-        output.echo(
-            f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
-            "compute (their E is above it): they count as infinite in sizes, tokens and costs, and are left "
-            "out of tokens per parameter, saved and saving"
-        )
+    law_source.print_quantities("cheapest", made.table, made.sample, law_source.row_doubts(made))
+    law_source.print_unreachable(made, "sizes, tokens and costs", "tokens per parameter, saved and saving")
     output.print_boundary(made.boundary, made.sample.boundary)
     if made.boundary is not None:
         output.echo()

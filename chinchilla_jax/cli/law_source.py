@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text, quantity_label
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, cost_option, print_cost, read_cost
 from chinchilla_jax.cli.fit_options import Solver, engine_option, read_laws, read_solver
@@ -39,6 +40,8 @@ from chinchilla_jax.cli.table_options import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chinchilla_jax import Runs, ScalingLaw
     from chinchilla_jax.laws import Cost, Law
     from chinchilla_jax.planning import InferencePlan, LawSample, Plan
@@ -327,10 +330,35 @@ def row_doubts(made: Plan | InferencePlan) -> list[str]:
     return [made.doubts.get(quantity, "") for quantity in made.table["quantity"]]
 
 
+def print_quantities(
+    title: str, table: pd.DataFrame, sample: LawSample, doubts: Sequence[str] = (), *, rule: str = ""
+) -> None:
+    """A table with a quantity in each row and its estimate and interval beside it.
+
+    Args:
+        title: over the quantities.
+        table: with the columns "quantity", "estimate", "low" and "high".
+        sample: the laws; a single one has no interval.
+        doubts: about each row, as from `row_doubts`.
+        rule: before the overhead of a rule, such as "20:1 ".
+    """
+    columns = [HEADLINE] if sample.is_single else list(INTERVAL_COLUMNS)
+    rows = [
+        (f"{rule if quantity == 'rule_overhead' else ''}{quantity_label(quantity)}", *values)
+        for quantity, *values in output.rows(table, ["quantity", *columns])
+    ]
+    output.print_table((title, *columns), rows, digits=4, quantities=list(table["quantity"]), doubts=doubts)
+
+
+def print_unreachable(made: Plan | InferencePlan, infinite: str, left_out: str) -> None:
+    """How many laws cannot reach the loss that is asked for, and what this means for the rows."""
+    if made.n_unreachable:
+        output.echo(
+            f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
+            f"compute (their E is above it): they count as infinite in {infinite}, and are left out of "
+            f"{left_out}"
+        )
+
+
 def _left_out(sample: LawSample) -> str:
     return "not certified" if sample.boundary == "keep" else "not certified or with E = 0"
-
-
-def interval_columns(sample: LawSample) -> list[str]:
-    """The columns to show: a single law has no interval."""
-    return [HEADLINE] if sample.is_single else list(INTERVAL_COLUMNS)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.errors import UsageError, short
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, quantity_label
+from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS
 from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.cli import choices, law_source, output
 from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.hardware import Hardware, hardware_options
-from chinchilla_jax.cli.options import bundle, output_options
+from chinchilla_jax.cli.options import bundle, flops_option, output_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,13 +67,7 @@ variables_options = bundle(
 
 
 @click.command("plan")
-@click.option(
-    "--flops",
-    type=choices.POSITIVE,
-    metavar="C",
-    multiple=True,
-    help="Training compute to spend (FLOP); repeatable.",
-)
+@flops_option("Training compute to spend (FLOP)")
 @click.option("--params", type=choices.POSITIVE, metavar="N", help="Size of the model (parameters).")
 @click.option("--tokens", type=choices.POSITIVE, metavar="D", help="Training tokens.")
 @click.option("--loss", type=choices.POSITIVE, metavar="L", help="Loss to reach (nats per token).")
@@ -284,32 +278,18 @@ def _print(
 
 
 def _print_plan(made: Plan) -> None:
-    columns = law_source.interval_columns(made.sample)
-    rows = []
-    for row in made.table.to_dict("records"):
-        quantity = str(row["quantity"])
-        rule = f"{made.ratio:g}:1 " if quantity == "rule_overhead" else ""
-        rows.append((rule + quantity_label(quantity), *(float(row[each]) for each in columns)))
-    output.print_table(
-        ("compute-optimal", *columns),
-        rows,
-        digits=4,
-        quantities=list(made.table["quantity"]),
-        doubts=law_source.row_doubts(made),
-    )
-    if made.n_unreachable:
-        output.echo(
-            f"{made.n_unreachable:,} of {len(made.sample):,} laws cannot reach this loss with any amount of "
-            "compute (their E is above it): they count as infinite in compute, size and tokens, and are left "
-            "out of ratio and overhead"
-        )
+    doubts = law_source.row_doubts(made)
+    law_source.print_quantities("compute-optimal", made.table, made.sample, doubts, rule=f"{made.ratio:g}:1 ")
+    law_source.print_unreachable(made, "compute, size and tokens", "ratio and overhead")
     if made.n_edges:
         output.echo(
             f"{made.n_edges:,} of {len(made.sample):,} laws have no optimum inside here, and are "
             "left out of the rows that follow from it"
         )
     output.print_boundary(made.boundary, made.sample.boundary)
-    _print_beside(made, columns)
+    for how, rows in made.beside.groupby("how", sort=False):
+        output.echo()
+        law_source.print_quantities(f"same budget, {how}", rows, made.sample)
     output.echo()
     shown = ["flops", "params", "tokens", "tokens_per_param", "loss"]
     published = output.rows(made.references, ["law", *shown])
@@ -318,19 +298,6 @@ def _print_plan(made: Plan) -> None:
         "kaplan2020 counts parameters without embedding. Losses are comparable on the same text only: "
         "hoffmann2022 is of the text of the embedded chinchilla"
     )
-
-
-def _print_beside(made: Plan, columns: list[str]) -> None:
-    """The same budget spent otherwise, a line per way and quantity."""
-    for how, rows in made.beside.groupby("how", sort=False):
-        output.echo()
-        cells = [
-            (quantity_label(quantity), *values)
-            for quantity, *values in output.rows(rows, ["quantity", *columns])
-        ]
-        output.print_table(
-            (f"same budget, {how}", *columns), cells, digits=4, quantities=list(rows["quantity"])
-        )
 
 
 def _reference_doubts(made: Plan) -> list[str]:
