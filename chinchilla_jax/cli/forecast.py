@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws import Law
 
 _WORTH_SAYING = 2.0  # seconds
-_CORES, _RUNS = 2, 240
-_FEW_RUNS = 60  # below, time does not fall further
+_CORES = 2
+_RUNS = 240  # below, time does not fall further
 _KERNEL_LAW = "chinchilla"  # has the compiled kernel
 
 
@@ -60,11 +60,11 @@ def forecast_seconds(label: str, total: int, laws: Sequence[Law], n_runs: int) -
     """
     cost, names = _COSTS[label], {law.name for law in laws}
     others = names - {_KERNEL_LAW}
-    size = max(n_runs, _FEW_RUNS) / _RUNS
+    slower = max(n_runs / _RUNS, 1.0) * _CORES / available_cores()  # than where it was measured
     by_law = total / max(len(names), 1)
-    seconds = len(others) * (cost.begin_law + by_law * cost.unit_law * max(size, 1.0) * _share())
+    seconds = len(others) * (cost.begin_law + by_law * cost.unit_law * slower)
     if _KERNEL_LAW in names:
-        seconds += cost.begin + by_law * cost.unit * max(size, 1.0) * _share()
+        seconds += cost.begin + by_law * cost.unit * slower
     return seconds
 
 
@@ -80,8 +80,3 @@ def forecast_line(label: str, total: int, unit: str, laws: Sequence[Law], n_runs
         f"{label}: {total:,} {unit} of {count_text(n_runs, 'run')} {under}: about {duration_text(seconds)} "
         f"on {count_text(available_cores(), 'core')}{first}"
     )
-
-
-def _share() -> float:
-    """Of the time on the cores that were measured."""
-    return _CORES / available_cores()
