@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from chinchilla_jax._util.labels import QUANTITIES, Label, quantity_text
+from chinchilla_jax._util.labels import label_of, quantity_text
 from chinchilla_jax._util.text import SCALES, short_exponent
 
 _DIGITS_OF_SPREAD = 2
@@ -25,14 +25,14 @@ def interval_texts(values: Sequence[float], spread: float, quantity: str = "", d
             shares that are shown in % are multiplied by 100.
         digits: significant digits where there is no spread.
     """
-    label = QUANTITIES.get(quantity, Label(quantity))
+    label = label_of(quantity)
     largest = max(map(abs, filter(math.isfinite, values)), default=0.0)
     if not (math.isfinite(spread) and spread > _ROUNDING * largest):
         return [quantity_text(quantity, value, digits) for value in values]
     if label.unit == "%":
         values, spread, largest = [100.0 * value for value in values], 100.0 * spread, 100.0 * largest
     place = decimal_place(spread)
-    if label.symbol in ("N", "D"):
+    if label.is_count:
         return [_scaled(value, place) for value in values]
     finite = [value for value in values if math.isfinite(value)]
     crosses = min(finite, default=1.0) < 0 < max(finite, default=1.0)

@@ -28,6 +28,11 @@ class Label(NamedTuple):
         unit = self.unit and f"({self.unit})"
         return " ".join(part for part in (self.name, self.symbol, unit) if part)
 
+    @property
+    def is_count(self) -> bool:
+        """Whether it counts parameters or tokens, which are written as "73.2B"."""
+        return self.symbol in ("N", "D")
+
 
 QUANTITIES: Mapping[str, Label] = MappingProxyType(
     {
@@ -92,6 +97,11 @@ INTERVAL_COLUMNS = (HEADLINE, "low", "high")
 """How every answer is shown: the headline, and the interval of the resamples beside it."""
 
 
+def label_of(quantity: str) -> Label:
+    """The label of a quantity; that of an unknown one is its name."""
+    return QUANTITIES.get(quantity, Label(quantity))
+
+
 def quantity_label(quantity: str) -> str:
     """Name, symbol and unit of a quantity; an unknown one is its own name with spaces."""
     known = QUANTITIES.get(quantity)
@@ -100,10 +110,10 @@ def quantity_label(quantity: str) -> str:
 
 def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
     """A value of a quantity for a terminal: counts as "97.18B", shares of quantities in % times 100."""
-    label = QUANTITIES.get(quantity, Label(quantity))
+    label = label_of(quantity)
     if label.unit == "%":
         return plain_number(100.0 * value, digits)
-    return scaled_number(value, digits) if label.symbol in ("N", "D") else plain_number(value, digits)
+    return scaled_number(value, digits) if label.is_count else plain_number(value, digits)
 
 
 def interval_text(level: float, method: str) -> str:

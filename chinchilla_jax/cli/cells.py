@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from chinchilla_jax._util.digits import interval_texts
-from chinchilla_jax._util.labels import HEADLINE, QUANTITIES, Label, quantity_text
+from chinchilla_jax._util.labels import HEADLINE, label_of, quantity_text
 from chinchilla_jax._util.text import plain_number, visible
 
 _ENDS = frozenset({"low", "high", "median"})
 _ERRORS = frozenset({"standard_error", "standard error"})
 _QUANTITY = "quantity"
-_COUNTED = frozenset({"N", "D"})
 
 
 def cell_texts(
@@ -81,8 +80,8 @@ def interval_columns(header: Sequence[str], keys: int) -> list[list[int]]:
 def _cell(name: str, cell: Any, digits: int) -> str:
     if isinstance(cell, str):
         return visible(cell)
-    label = QUANTITIES.get(name, Label(name))
-    if isinstance(cell, float) and (label.symbol in _COUNTED or label.unit == "FLOP"):
+    label = label_of(name)
+    if isinstance(cell, float) and (label.is_count or label.unit == "FLOP"):
         return quantity_text(name, cell)
     return plain_number(cell, digits)
 

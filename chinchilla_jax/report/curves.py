@@ -113,8 +113,7 @@ def _axis(
 def _quantity(name: str) -> dict[str, Any]:
     """One choice of what is drawn; counts are read as "73.2B"."""
     label = QUANTITIES[name]
-    counts = label.symbol in ("N", "D")
-    return {"key": name, "name": label.name, "axis": f"compute-optimal {label}", "counts": counts}
+    return {"key": name, "name": label.name, "axis": f"compute-optimal {label}", "counts": label.is_count}
 
 
 def _columns(rows: pd.DataFrame) -> dict[str, list[float | None]]:
