@@ -280,6 +280,9 @@ def test_on_the_command_line(tmp_path):
     one = ("inference", "--law", law)
     assert "cannot be reached" in refused(*one, "--loss", "1.5", "--input-tokens", "1")
     assert "give the quality once" in refused(*one, "--input-tokens", "1")
+    assert "--flops: the budget follows from the quality here; give --like-params N" in refused(
+        *one, "--input-tokens", "1", "--flops", "1e22"
+    )
     assert "--input-tokens or --output-tokens is missing" in refused(*one, "--like-params", "13e9")
     assert "'--input-tokens': '-1' is not a number of zero or more" in refused(
         *one, "--like-params", "13e9", "--input-tokens", "-1"

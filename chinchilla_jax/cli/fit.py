@@ -150,8 +150,8 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     proof = f"{certificate.kind} {certificate.value:.2g} (tolerance {certificate.tolerance:g})"
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
     output.print_runs(runs)
-    if result.model.name != "chinchilla":
-        output.echo(f"{result.model.name}: {result.model.formula}")
+    if (law := result.model).name != "chinchilla":
+        output.echo(f"{law.name}: {law.formula}" if law.formula else f"law {law.name}")
     output.echo()
     if result.status.certified:
         output.print_table(("parameter", "estimate"), result.parameters.items())

@@ -78,6 +78,14 @@ rent_options = bundle(
 )
 
 
+def _refuse_budget(context: click.Context, option: click.Parameter, given: str | None) -> None:
+    if given is not None:
+        raise UsageError(
+            "--flops: the budget follows from the quality here; give --like-params N or --loss L instead; "
+            "`plan --flops` is for a budget without serving"
+        )
+
+
 @click.command("inference")
 @click.option(
     "--input-tokens",
@@ -93,6 +101,7 @@ rent_options = bundle(
 )
 @_positive("--like-params", "N", "Quality: the loss of the compute-optimal model with N parameters.")
 @_positive("--loss", "L", "Quality: this loss (nats per token).")
+@click.option("--flops", hidden=True, expose_value=False, callback=_refuse_budget)
 @rent_options
 @law_source.law_source_options
 @figures_option
