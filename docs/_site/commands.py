@@ -48,8 +48,12 @@ def examples() -> dict[str, dict[str, str]]:
 def _examples(name: str) -> Iterator[str]:
     yield "## Examples"
     for command, page in list(examples().get(name, {}).items())[:_EXAMPLES]:
-        title = (DOCS / page).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-        yield from ("", "```sh", command, "```", "", f"From [{title}](../../{page}).")
+        yield from ("", "```sh", command, "```", "", f"From [{title(DOCS / page)}](../../{page}).")
+
+
+def title(page: Path) -> str:
+    """The title of a page of Markdown, which is its first line."""
+    return page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def _short(group: click.Group, context: click.Context, name: str) -> str:

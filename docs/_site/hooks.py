@@ -118,15 +118,11 @@ def _followed(text: str, source: str, page: str, files: Files, config: MkDocsCon
 
 def _results() -> str:
     rows = [
-        f"| [{_title(source)}]({page.removeprefix('results/')}) |"
+        f"| [{commands.title(ROOT / source)}]({page.removeprefix('results/')}) |"
         for source, page in INCLUDED.items()
         if source.startswith("experiments/") and source.endswith("/README.md")
     ]
     return _RESULTS + "\n".join(rows)
-
-
-def _title(source: str) -> str:
-    return (ROOT / source).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def _filled(nav: list, files: Files) -> list:  # type: ignore[type-arg]
