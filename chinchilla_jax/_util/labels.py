@@ -90,6 +90,19 @@ METHOD_NAMES: Mapping[str, str] = MappingProxyType(
 """Interval methods whose names are not already words."""
 
 
+CHOICE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "law": "the law",
+        "objective": "the objective",
+        "delta": "the width of Huber's zone (delta)",
+        "counting": "the counting of parameters",
+        "cost": "the cost of training",
+        "rows": "the choice of runs",
+        "scheme": "the resampling scheme",
+    }
+)
+"""What an analyst chooses, as in a sentence."""
+
 HEADLINE = "estimate"
 """The column whose number heads every answer: the point estimate, see docs/concepts/point.md."""
 
@@ -120,6 +133,11 @@ def interval_text(level: float, method: str) -> str:
     """An interval in a legend or a caption: "80% interval"; with its method unless that is percentile."""
     named = "" if method == "percentile" else f" ({METHOD_NAMES.get(method, method)})"
     return f"{percent_text(level)} interval{named}"
+
+
+def choice_name(choice: str) -> str:
+    """A choice of the analyst in a sentence; an unknown one is its own name, quoted."""
+    return CHOICE_NAMES.get(choice, f"'{choice}'")
 
 
 def percent_text(share: float) -> str:
