@@ -13,6 +13,15 @@ from chinchilla_jax.analysis.form_result import FormComparison as FormComparison
 from chinchilla_jax.analysis.identities import identity_errors as identity_errors
 from chinchilla_jax.analysis.identities import power_map as power_map
 from chinchilla_jax.analysis.joint_maps import joint_map as joint_map
+from chinchilla_jax.analysis.multiverse_effects import choice_effects as choice_effects
+from chinchilla_jax.analysis.multiverse_effects import choice_interactions as choice_interactions
+from chinchilla_jax.analysis.multiverse_sentences import multiverse_sentence as multiverse_sentence
+from chinchilla_jax.analysis.multiverse_summary import CurveFacts as CurveFacts
+from chinchilla_jax.analysis.multiverse_summary import PooledInterval as PooledInterval
+from chinchilla_jax.analysis.multiverse_summary import VarianceSplit as VarianceSplit
+from chinchilla_jax.analysis.multiverse_summary import curve_facts as curve_facts
+from chinchilla_jax.analysis.multiverse_summary import pooled_interval as pooled_interval
+from chinchilla_jax.analysis.multiverse_summary import split_variance as split_variance
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity as objective_sensitivity
 from chinchilla_jax.analysis.run_influence import Influence as Influence
 from chinchilla_jax.analysis.run_influence import influence as influence

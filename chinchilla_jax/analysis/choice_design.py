@@ -35,7 +35,7 @@ _ROUNDING = 1e-24  # of the mean square, below which a variance is that of round
 
 
 def scale_of(values: Floats, scale: str) -> str:
-    """ "log" or "linear": under "auto" the logarithm where every finite value is positive.
+    """The scale "log" or "linear": under "auto" the logarithm where every finite value is positive.
 
     Raises:
         UsageError: an unknown scale, or logarithms asked of a value that has none.
@@ -126,7 +126,8 @@ class ChoiceDesign:
         names = [each.name for each in self.choices if len(np.unique(each.codes)) > 1]
         if len(names) > _MOST_CHOICES:
             raise UsageError(
-                f"{len(names)} choices have more than one option; leave columns out, to {_MOST_CHOICES} or fewer"
+                f"{len(names)} choices have more than one option; leave columns out until at most "
+                f"{_MOST_CHOICES} have"
             )
         return names
 
@@ -156,7 +157,9 @@ def read_design(
         raise DataError(f"choices is {short(choices)}; give a DataFrame with one row per analysis")
     answers = real_array("estimates", estimates).reshape(-1)
     if len(answers) != len(choices):
-        raise DataError(f"choices has {len(choices)} rows and estimates {len(answers)}; give one for each row")
+        raise DataError(
+            f"choices has {len(choices)} rows and estimates {len(answers)}; give one for each row"
+        )
     kind = scale_of(answers, scale)
     usable = np.isfinite(answers)
     if not usable.any():
@@ -218,11 +221,13 @@ def _decides(codes: NDArray[Any], missing: NDArray[np.bool_]) -> bool:
     return bool(np.all((hits == 0) | (hits == counts)) and counts.max() > 1)
 
 
-def orders(names: Sequence[str], above: Mapping[str, frozenset[str]]) -> Iterator[tuple[frozenset[str], str, float]]:
+def orders(
+    names: Sequence[str], above: Mapping[str, frozenset[str]]
+) -> Iterator[tuple[frozenset[str], str, float]]:
     """Sets of known choices, the choice learned next, and the share of all permitted orders that do so.
 
-    An order is permitted if every choice comes after those within which it lies. The shares of a choice sum to
-    1. Without nesting they are |u|! (d - |u| - 1)! / d!, Shapley's weights.
+    An order is permitted if every choice comes after those within which it lies. The shares of a choice sum
+    to 1. Without nesting they are |u|! (d - |u| - 1)! / d!, Shapley's weights.
     """
     bits = {name: 1 << i for i, name in enumerate(names)}
     needed = {name: sum(bits[each] for each in above[name] if each in bits) for name in names}

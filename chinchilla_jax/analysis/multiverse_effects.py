@@ -1,19 +1,19 @@
 """Which choice of the analyst moves the answer most: the variance between analyses, shared among the choices.
 
-| code  | symbol       | meaning                                                                               |
-|-------|--------------|---------------------------------------------------------------------------------------|
-| share | Sh_i / V     | Shapley effect: the gain c(u + i) - c(u), averaged over the orders in which choices   |
-|       |              | can become known; the shares sum to 1                                                 |
-| alone | S_i          | c(i) / V, the first-order index (Sobol 1993): all that one choice explains by itself  |
-| total | T_i          | 1 - c(all but i) / V, the total index (Saltelli et al. 2010,                          |
-|       |              | doi:10.1016/j.cpc.2009.09.018): what remains open until the choice is known           |
-| move  | exp(max m)   | between two of its options, over pairs of analyses that agree in every other choice   |
+| code  | symbol     | meaning                                                                              |
+|-------|------------|--------------------------------------------------------------------------------------|
+| share | Sh_i / V   | Shapley effect: the gain c(u + i) - c(u), averaged over the orders in which choices  |
+|       |            | can become known; the shares sum to 1                                                |
+| alone | S_i        | c(i) / V, the first-order index (Sobol 1993): what one choice explains by itself     |
+| total | T_i        | 1 - c(all but i) / V, the total index (Saltelli et al. 2010,                         |
+|       |            | doi:10.1016/j.cpc.2009.09.018): what remains open until the choice is known          |
+| move  | exp(max m) | between two of its options, over pairs of analyses that agree in every other choice  |
 
 c(u) is the variance that the choices u explain on the finite design (`choice_design`). In a balanced crossed
 design alone and total are the textbook indices of an analysis of variance, and alone <= share <= total.
 
-A real multiverse is not balanced: analyses fail, and some choices exist only under another (a delta belongs to
-Huber's objective). First-order and total indices then neither sum to 1 nor bound each other; the Shapley
+A real multiverse is not balanced: analyses fail, and some choices exist only under another (a delta belongs
+to Huber's objective). First-order and total indices then neither sum to 1 nor bound each other; the Shapley
 effect (Owen 2014, doi:10.1137/130936233) still splits the variance completely, into shares that are not
 negative (Song, Nelson & Staum 2016, doi:10.1137/15M1048070). Choices that failures have tied together share
 what they explain in common, so that an idle choice can inherit some; its `total` is then 0, which shows it.
@@ -124,8 +124,8 @@ def choice_interactions(
 
     Returns:
         first, second, share: c(ij) - c(i) - c(j) over the variance, Sobol's second-order index; of nested
-        choices, beyond the choices within which they lie. Only in an unbalanced design can it be negative: the
-        two explain the same variance, and the design cannot tell which of them does.
+        choices, beyond the choices within which they lie. It can be negative only in an unbalanced design:
+        the two explain the same variance, and the design cannot tell which of them does.
 
     Raises:
         DataError: as for `choice_effects`.
@@ -188,9 +188,9 @@ def _largest_move(design: ChoiceDesign, choice: Choice) -> _Move:
     """The two options that are farthest apart, by the mean over analyses that agree in all else."""
     count = len(choice.options)
     on_log = design.scale == "log"
-    if count == 1:
-        n = int(np.sum(choice.codes >= 0))
-        return _Move(1.0 if on_log else 0.0, choice.options[0], choice.options[0], n)
+    if count <= 1:
+        only = choice.options[0] if count else None
+        return _Move(1.0 if on_log else 0.0, only, only, int(np.sum(choice.codes >= 0)))
     inner = design.below(choice.name) | {choice.name}
     others = frozenset(each.name for each in design.choices if each.name not in inner)
     applies = choice.codes >= 0

@@ -19,7 +19,7 @@ _DIGITS = 3
 _IDLE = 0.005  # of the variance, below which no choice is said to move the answer
 
 
-def sentence(
+def multiverse_sentence(
     facts: CurveFacts,
     effects: pd.DataFrame,
     *,
@@ -33,8 +33,8 @@ def sentence(
     Args:
         facts: of `curve_facts`.
         effects: of `choice_effects`.
-        answer: the quantity, with its budget, as the subject of a sentence in the singular: "the compute-optimal
-            number of tokens per parameter at 1e22 FLOP".
+        answer: the quantity, with its budget, as the subject of a sentence in the singular: "the
+            compute-optimal number of tokens per parameter at 1e22 FLOP".
         pooled: of `pooled_interval`; None to say nothing of resampling.
         split: of `split_variance`.
         is_count: whether it counts parameters or tokens, written "73B".

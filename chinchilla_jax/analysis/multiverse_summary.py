@@ -1,16 +1,16 @@
 """A multiverse in a few numbers: its curve, the interval over choices and resampling together, and sentences.
 
-| code       | symbol            | shape  | meaning                                                              |
-|------------|-------------------|--------|----------------------------------------------------------------------|
-| estimates  | y_s               | (n,)   | the answer of analysis s                                             |
-| draws      | y_sr              | (n, R) | that of its resample r; NaN where the resample failed                |
-| resampling | E_s Var_r(y_sr)   | ()     | the variance that an analyst sees who makes one analysis             |
-| choices    | Var_s E_r(y_sr)   | ()     | the variance between analyses, which that analyst does not see       |
+| code       | symbol          | shape  | meaning                                                            |
+|------------|-----------------|--------|--------------------------------------------------------------------|
+| estimates  | y_s             | (n,)   | the answer of analysis s                                           |
+| draws      | y_sr            | (n, R) | that of its resample r; NaN where the resample failed              |
+| resampling | E_s Var_r(y_sr) | ()     | the variance that an analyst sees who makes one analysis           |
+| choices    | Var_s E_r(y_sr) | ()     | the variance between analyses, which that analyst does not see     |
 
 Every analysis has the same weight, 1/n, and within it every resample that has an answer. The pooled
 distribution is therefore that of "draw an analysis, then one of its resamples". It describes how far the
-answer moves when both are open. It promises no coverage: the analyses are those that were listed, not a sample
-of all that could be, and their equal weights say nothing about which are right.
+answer moves when both are open. It promises no coverage: the analyses are those that were listed, not a
+sample of all that could be, and their equal weights say nothing about which are right.
 """
 
 from __future__ import annotations
