@@ -9,6 +9,7 @@ from test_joint_maps import fake, resampled
 from test_own_figures import RUNS
 from test_planning_plots import figures
 from test_plots import make_study
+from test_specification_curve import curve_of, multiverse
 
 import chinchilla_jax as cj
 from chinchilla_jax import planning, plots
@@ -37,6 +38,9 @@ def own(fit, boot):
         lambda: plots.comparison(cj.compare(RUNS, other, names=["plain", "new"], resamples=40, flops=[1e21])),
     )
     yield "influence", lambda: plots.influence(influence(RUNS, delta=0.01))
+    for rows in (4, 60):
+        curve = curve_of(*multiverse(rows=rows), default=3, reference=20.0)
+        yield f"specification curve {rows}", lambda curve=curve: plots.specification_curve(curve)
 
 
 def studies():

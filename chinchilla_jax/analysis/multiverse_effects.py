@@ -209,5 +209,5 @@ def _largest_move(design: ChoiceDesign, choice: Choice) -> _Move:
         apart = float(np.mean(means[both, high] - means[both, low]))
         if best.lowest is None or abs(apart) > best.move:
             ends = (low, high) if apart >= 0 else (high, low)
-            best = _Move(abs(apart), *(choice.options[each] for each in ends), int(both.sum()))
+            best = _Move(abs(apart), choice.options[ends[0]], choice.options[ends[1]], int(both.sum()))
     return best._replace(move=float(np.exp(best.move))) if on_log else best

@@ -45,6 +45,11 @@ from chinchilla_jax.plots.residual_figure import residuals as residuals
 from chinchilla_jax.plots.residual_figure import residuals_table as residuals_table
 from chinchilla_jax.plots.save import save_figures as save_figures
 from chinchilla_jax.plots.simulation_errors_figure import simulation_errors as simulation_errors
+from chinchilla_jax.plots.specification_curve_figure import specification_curve as specification_curve
+from chinchilla_jax.plots.specification_curve_tables import SpecificationCurve as SpecificationCurve
+from chinchilla_jax.plots.specification_curve_tables import (
+    specification_curve_table as specification_curve_table,
+)
 from chinchilla_jax.plots.study import save_study_figures as save_study_figures
 from chinchilla_jax.plots.study import study_figures as study_figures
 from chinchilla_jax.plots.styles import style as style

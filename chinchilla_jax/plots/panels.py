@@ -31,6 +31,20 @@ def unshown() -> Iterator[None]:
         _shown.reset(token)
 
 
+class Grid(NamedTuple):
+    """Cells of unequal size for the panels of a new figure.
+
+    Attributes:
+        heights: of the rows, relative to each other.
+        widths: of the columns.
+        places: row and column of each panel, by name; the legend has the place "legend".
+    """
+
+    heights: Sequence[float]
+    widths: Sequence[float]
+    places: Mapping[str, tuple[int, int]]
+
+
 class Panels(NamedTuple):
     """Where to draw: the figure, one Axes per name, and an empty Axes for the legend if there is one."""
 
@@ -47,6 +61,7 @@ def panels(
     size: tuple[float, float],
     legend: bool = False,
     shown: bool = False,
+    grid: Grid | None = None,
 ) -> Panels:
     """The caller's Axes, one per name, or those of a new figure.
 
@@ -58,6 +73,7 @@ def panels(
         size: width and height (inches) of a new figure.
         legend: whether a new figure of several panels keeps one more cell for the legend.
         shown: whether a new figure is shown to a user of pyplot or of a notebook, as pyplot's own are.
+        grid: the cells of a new figure, where they are not all alike; `columns` then means nothing.
 
     Raises:
         UsageError: `ax` is not one Axes per name.
@@ -66,7 +82,10 @@ def panels(
 
     if ax is None:
         return _new_panels(
-            names, columns=columns, size=size, legend=legend and len(names) > 1, shown=shown and _shown.get()
+            names,
+            grid or _alike(names, columns, legend and len(names) > 1),
+            size=size,
+            shown=shown and _shown.get(),
         )
     if isinstance(ax, Axes):
         found: dict[str, Any] = {names[0]: ax} if len(names) == 1 else {}
@@ -90,9 +109,15 @@ def _uses_pyplot() -> bool:
     return "matplotlib.pyplot" in sys.modules or shell is not None
 
 
-def _new_panels(
-    names: Sequence[str], *, columns: int, size: tuple[float, float], legend: bool, shown: bool
-) -> Panels:
+def _alike(names: Sequence[str], columns: int, legend: bool) -> Grid:
+    """Cells of one size, row by row, the last one for the legend."""
+    every = [*names, "legend"] if legend else list(names)
+    columns = min(columns, len(every))
+    rows = math.ceil(len(every) / columns)
+    return Grid([1.0] * rows, [1.0] * columns, {name: divmod(i, columns) for i, name in enumerate(every)})
+
+
+def _new_panels(names: Sequence[str], grid: Grid, *, size: tuple[float, float], shown: bool) -> Panels:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -104,11 +129,11 @@ def _new_panels(
         figure = pyplot.figure(figsize=size, layout=layout)
     else:
         figure = Figure(figsize=size, layout=layout)
-    cells = len(names) + legend
-    columns = min(columns, cells)
-    rows = math.ceil(cells / columns)
-    axes = {name: figure.add_subplot(rows, columns, i + 1) for i, name in enumerate(names)}
-    last = figure.add_subplot(rows, columns, cells) if legend else None
+    cells = figure.add_gridspec(
+        len(grid.heights), len(grid.widths), height_ratios=grid.heights, width_ratios=grid.widths
+    )
+    axes = {name: figure.add_subplot(cells[grid.places[name]]) for name in names}
+    last = figure.add_subplot(cells[grid.places["legend"]]) if "legend" in grid.places else None
     if last is not None:
         last.set_axis_off()
     return Panels(figure, axes, last)
