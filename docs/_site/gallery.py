@@ -127,9 +127,8 @@ study = cj.run_study(spec, out="results/small", figures=False)
 ANALYSES = """\
 from itertools import product
 
-choices = pd.DataFrame(
-    product(["chinchilla", "equal_exponents"], [1e-4, 1e-3, 1e-2], [0, 3]), columns=["law", "delta", "dropped"]
-)
+options = product(["chinchilla", "equal_exponents"], [1e-4, 1e-3, 1e-2], [0, 3])
+choices = pd.DataFrame(options, columns=["law", "delta", "dropped"])
 tables = {0: runs, 3: cj.load_runs("examples/runs.csv", drop_highest_loss=3)}
 boots = [
     cj.bootstrap(tables[choice.dropped], law=choice.law, delta=choice.delta, resamples=100)
