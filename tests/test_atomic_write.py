@@ -95,7 +95,7 @@ def test_what_is_written_goes_to_the_file_that_was_made(tmp_path):
 @posix
 def test_prepared_links_do_not_lead_a_study_out_of_its_directory(tmp_path, monkeypatch):
     """The names that a process would have used are known to a neighbour: its host, its number, a count."""
-    from chinchilla_jax._util.processes import host_name
+    from chinchilla_jax._util.system import host_name
 
     out = tmp_path / "out"
     out.mkdir()
@@ -117,7 +117,7 @@ def test_prepared_links_do_not_lead_a_study_out_of_its_directory(tmp_path, monke
 
 @posix
 def test_a_lock_file_that_is_none_is_not_waited_for(tmp_path):
-    from chinchilla_jax._util.processes import host_name
+    from chinchilla_jax._util.system import host_name
 
     os.mkfifo(tmp_path / f".at-work.{host_name()}.1.0")
     (tmp_path / f".at-work.{host_name()}.1.1").symlink_to(tmp_path / "nothing")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from chinchilla_jax._util import reproducible
+from chinchilla_jax._util import reproducible, system
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_shard, run_study
@@ -136,9 +136,7 @@ def test_the_command_starts_itself_again_in_the_mode_and_only_once(tmp_path):
     run = {"env": environment, "capture_output": True, "text": True, "check": False}
     done = subprocess.run([*command, "--reproducible"], **run)
     assert done.returncode == 0, done.stderr
-    assert {record.made_on for record in records(out)} == {
-        f"{reproducible.PROCESSOR}, {reproducible.c_library()}"
-    }
+    assert {record.made_on for record in records(out)} == {f"{reproducible.PROCESSOR}, {system.c_library()}"}
     again = subprocess.run(command, **run)
     assert again.returncode == 2
     assert "reproducible" in again.stderr

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chinchilla_jax._util.directories import open_directory
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.part_files import checksum
-from chinchilla_jax._util.processes import host_name
+from chinchilla_jax._util.system import host_name
 from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_study
 from chinchilla_jax.solvers.counted import counted_rows

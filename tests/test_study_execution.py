@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 import chinchilla_jax as cj
 from chinchilla_jax._util.directories import open_directory
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax._util.processes import host_name
 from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax._util.system import host_name
 from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 import chinchilla_jax as cj
-from chinchilla_jax._util import cache_dir, kept_programs, trusted_files
+from chinchilla_jax._util import cache_dir, kept_programs, system, trusted_files
 from chinchilla_jax._util.trusted_files import (
     UntrustedError,
     read_trusted,
@@ -148,7 +148,7 @@ def test_the_group_of_the_user_alone_may_write_what_leads_there(kept, monkeypatc
     group = kept.parents[1].stat().st_gid
     me = pwd.getpwuid(os.geteuid())
     own = pwd.struct_passwd((me.pw_name, "x", me.pw_uid, group, "", "/nonexistent", ""))
-    monkeypatch.setattr(trusted_files.pwd, "getpwuid", lambda number: own)
+    monkeypatch.setattr(system.pwd, "getpwuid", lambda number: own)
     for name, members, trusted in (
         (me.pw_name, [], True),
         (me.pw_name, [me.pw_name], True),
@@ -156,7 +156,7 @@ def test_the_group_of_the_user_alone_may_write_what_leads_there(kept, monkeypatc
         ("all", [], False),
     ):
         found = grp.struct_group((name, "x", group, members))
-        monkeypatch.setattr(trusted_files.grp, "getgrgid", lambda number, found=found: found)
+        monkeypatch.setattr(system.grp, "getgrgid", lambda number, found=found: found)
         if trusted:
             assert read_trusted(kept, most=MOST) == b"code"
         else:
@@ -168,7 +168,7 @@ def test_what_leads_to_the_home_is_the_affair_of_the_system(kept, monkeypatch):
     kept.parents[2].chmod(0o777)
     with pytest.raises(UntrustedError, match="can be written by others"):
         read_trusted(kept, most=MOST)
-    monkeypatch.setattr(trusted_files, "_home", lambda: kept.parents[1])
+    monkeypatch.setattr(system.Users, "home", lambda users: kept.parents[1])
     assert read_trusted(kept, most=MOST) == b"code"
     kept.parents[1].chmod(0o777)
     with pytest.raises(UntrustedError, match="can be written by others"):

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from chinchilla_jax._util import directories, processes
+from chinchilla_jax._util import directories, system
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, UsageError
 from chinchilla_jax._util.part_files import DamagedPartError
 from chinchilla_jax._util.sealed_json import opened_json, sealed_json
@@ -212,7 +212,7 @@ def test_a_full_disk_at_any_write_leaves_what_the_next_run_completes(tmp_path, m
 
 
 def test_what_a_killed_writer_leaves_is_cleaned_up(place):
-    dead = place / f".0123456789abcdef.{processes.host_name()}.999999999.tmp"
+    dead = place / f".0123456789abcdef.{system.host_name()}.999999999.tmp"
     dead.write_bytes(b"half a part")
     work_in(place)
     assert not dead.exists()

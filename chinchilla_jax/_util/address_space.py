@@ -6,24 +6,13 @@ is better stopped with a line before they are loaded.
 
 from __future__ import annotations
 
-import sys
-
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax._util.system import address_space_limit
 
 # Measured on two cores: below 600 MB NumPy, LLVM and Arrow do not all load; XLA aborts with 1,000 and has its
 # threads with 1,600. Each core adds threads with stacks of 8 MB.
 _LEAST, _PER_CORE = 1_450_000_000, 32_000_000
-
-
-def address_space_limit() -> int | None:
-    """The limit in bytes; None where there is none."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def require_address_space() -> None:

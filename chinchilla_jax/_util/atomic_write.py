@@ -8,8 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from chinchilla_jax._util.open_flags import open_flags
-from chinchilla_jax._util.processes import host_name, is_alive
+from chinchilla_jax._util.system import host_name, is_alive, open_flags, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     replaced, not followed.
     """
     remove_left_behind(path.parent)
-    with written_aside(path, os.replace) as stream:
+    with written_aside(path, replace) as stream:
         yield stream
 
 

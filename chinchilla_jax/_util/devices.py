@@ -8,9 +8,8 @@ import importlib.util
 import os
 import platform
 import sys
-from pathlib import Path
 
-from chinchilla_jax._util import reproducible
+from chinchilla_jax._util import reproducible, system
 
 
 @functools.cache
@@ -31,7 +30,8 @@ def out_of_memory(error: Exception) -> bool:
 
 def available_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = system.cores()
+    return len(allowed) if allowed else os.cpu_count() or 1
 
 
 _INSTRUCTIONS = ("sse4_2", "avx", "fma", "avx2", "avx512f", "avx512dq", "avx512vl", "asimd", "sve", "sve2")
@@ -51,13 +51,8 @@ def instruction_set() -> str:
         name = llvm.get_host_cpu_name()
     except Exception:  # not installed, or its library cannot be loaded
         name = ""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:  # not Linux
-        text = ""
-    flags = {
-        flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()
-    }
+    lines = (line for line in system.processor_facts() if line.startswith(("flags", "Features")))
+    flags = {flag for line in lines for flag in line.split()}
     return " ".join(
         filter(None, [platform.machine(), name, *(each for each in _INSTRUCTIONS if each in flags)])
     )
@@ -66,10 +61,6 @@ def instruction_set() -> str:
 def processor_digest() -> str:
     """Digest of the processor: a home can be shared by machines of which one cannot run another's code."""
     name = f"{platform.machine()} {platform.processor()}"
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:  # not Linux
-        text = ""
     wanted = ("model name", "flags", "Features", "CPU part")
-    lines = {line for line in text.splitlines() if line.startswith(wanted)}
+    lines = {line for line in system.processor_facts() if line.startswith(wanted)}
     return hashlib.sha256("\n".join([name, *sorted(lines)]).encode()).hexdigest()[:12]

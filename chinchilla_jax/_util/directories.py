@@ -13,14 +13,11 @@ from typing import Any
 from chinchilla_jax._util.atomic_write import remove_left_behind, written_aside
 from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
-from chinchilla_jax._util.open_flags import open_flags
 from chinchilla_jax._util.remote_directory import RemoteDirectory
+from chinchilla_jax._util.system import cannot_link, link, open_flags, replace, sync_folder
 from chinchilla_jax._util.urls import is_url, without_secrets
 
 __all__ = ["Directory", "FileInfo", "LocalDirectory", "one_line_disk_errors", "open_directory", "open_file"]
-
-# Errors of file systems without links: FAT (EINVAL on Windows), and some network file systems.
-_NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextlib.contextmanager
@@ -60,17 +57,17 @@ class LocalDirectory(Directory):
 
     def write(self, name: str, content: bytes, *, checked_later: bool = False) -> None:
         """See `Directory`."""
-        self._write(name, content, os.replace)
+        self._write(name, content, replace)
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Directory`."""
         try:
             # A link is the only way to make a whole file appear if and only if the name is free.
-            self._write(name, content, os.link)
+            self._write(name, content, link)
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if not cannot_link(error):
                 raise
             if self.exists(name):
                 return False
@@ -89,7 +86,7 @@ class LocalDirectory(Directory):
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path, give_name) as stream:
             stream.write(content)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def exists(self, name: str) -> bool:
         """See `Directory`."""
@@ -182,13 +179,3 @@ def open_file(location: str | os.PathLike[str]) -> tuple[Directory, str]:
             f"{short(without_secrets(text), 120)}: no name of a file; give one after the last slash"
         )
     return open_directory(folder), name
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the new name to the disk too, where the file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

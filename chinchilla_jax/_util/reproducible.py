@@ -10,10 +10,10 @@ again with the other variables, and a Python program is started with all of them
 from __future__ import annotations
 
 import os
-import platform
 import sys
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.system import is_x86_linux_with_glibc
 
 VARIABLE = "CHINCHILLA_JAX_REPRODUCIBLE"
 # Names of several versions of NumPy; it ignores those that it does not know.
@@ -89,13 +89,5 @@ def restart(what: str = "--reproducible") -> None:
 
 
 def _require_system(what: str) -> None:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or "glibc" not in c_library():
+    if not is_x86_linux_with_glibc():
         raise UsageError(f"{what}: the reproducible mode is for x86-64 Linux with glibc; leave it out here")
-
-
-def c_library() -> str:
-    """The C library and its version, such as "glibc 2.36"; "" where it does not say."""
-    try:
-        return os.confstr("CS_GNU_LIBC_VERSION") or "" if hasattr(os, "confstr") else ""
-    except (ValueError, OSError):
-        return ""

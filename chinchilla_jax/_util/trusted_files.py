@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from chinchilla_jax._util.open_flags import open_flags
+from chinchilla_jax._util.system import open_flags, users
 
 _MOST_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -106,91 +105,68 @@ def _require_file(path: Path, found: os.stat_result, writable: int = _OTHERS_WRI
     _require_unwritable(path, found, writable)
 
 
-if sys.platform == "win32":
+def require_trusted_way(path: Path) -> None:
+    """Refuse a path on whose way somebody else may exchange a folder or a link.
 
-    def require_trusted_way(path: Path) -> None:
-        """Refuse a path that leads out of the user's profile.
+    Raises:
+        UntrustedError: it says which one, and why.
+        OSError: there is no such path.
+    """
+    known = users()
+    if known is None:
+        return _require_in_profile(path)
+    home = known.home()
+    for step, found in _steps(path):
+        if home.is_relative_to(step) and step != home:
+            continue
+        writable = _OTHERS_WRITE
+        if stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX:
+            writable = 0  # the permissions of a link mean nothing
+        elif found.st_mode & stat.S_IWGRP and known.is_private(found.st_gid):
+            writable = stat.S_IWOTH
+        _require_unwritable(step, found, writable)
 
-        Raises:
-            UntrustedError: it does.
-            OSError: there is no such path.
-        """
-        home = Path.home().resolve()
-        if not path.resolve(strict=True).is_relative_to(home):
-            raise UntrustedError(f"{path} is outside {home}, where others may be able to write")
 
-    def _require_unwritable(path: Path, found: os.stat_result, writable: int) -> None:
-        """Nothing: inside the profile, the permissions are those of the profile."""
+def _require_in_profile(path: Path) -> None:
+    """Refuse a path that leads out of the user's profile."""
+    home = Path.home().resolve()
+    if not path.resolve(strict=True).is_relative_to(home):
+        raise UntrustedError(f"{path} is outside {home}, where others may be able to write")
 
-else:
-    import grp
-    import pwd
 
-    def require_trusted_way(path: Path) -> None:
-        """Refuse a path on whose way somebody else may exchange a folder or a link.
+def _require_unwritable(path: Path, found: os.stat_result, writable: int) -> None:
+    """Refuse what is another user's, or has a permission in `writable`.
 
-        Raises:
-            UntrustedError: it says which one, and why.
-            OSError: there is no such path.
-        """
-        home = _home()
-        for step, found in _steps(path):
-            if home.is_relative_to(step) and step != home:
-                continue
-            writable = _OTHERS_WRITE
-            if stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX:
-                writable = 0  # the permissions of a link mean nothing
-            elif found.st_mode & stat.S_IWGRP and _is_private(found.st_gid):
-                writable = stat.S_IWOTH
-            _require_unwritable(step, found, writable)
+    Nothing on systems without owners: inside the profile, the permissions are those of the profile.
+    """
+    known = users()
+    if known is None:
+        return
+    if found.st_uid not in (0, known.own_id()):
+        raise UntrustedError(f"{path} belongs to {known.name(found.st_uid)}")
+    if found.st_mode & writable:
+        mode = stat.S_IMODE(found.st_mode)
+        raise UntrustedError(f"{path} can be written by others (mode {mode:o}; chmod go-w it)")
 
-    def _require_unwritable(path: Path, found: os.stat_result, writable: int) -> None:
-        """Refuse what is another user's, or has a permission in `writable`."""
-        if found.st_uid not in (0, os.geteuid()):
-            raise UntrustedError(f"{path} belongs to {_user_name(found.st_uid)}")
-        if found.st_mode & writable:
-            mode = stat.S_IMODE(found.st_mode)
-            raise UntrustedError(f"{path} can be written by others (mode {mode:o}; chmod go-w it)")
 
-    def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """The folders and links on the way to `path`, itself included, from the root."""
-        step, links = Path("/"), 0
-        yield step, os.lstat(step)
-        waiting = list(reversed(path.absolute().parts[1:]))
-        while waiting:
-            part = waiting.pop()
-            if part == "..":
-                step = step.parent  # of a path without links
-                continue
-            found = os.lstat(step / part)
-            yield step / part, found
-            if not stat.S_ISLNK(found.st_mode):
-                step = step / part
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise UntrustedError(f"{path} leads through more than {_MOST_LINKS} links")
-            target = Path(os.readlink(step / part))
-            step = Path("/") if target.is_absolute() else step
-            waiting += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-
-    def _home() -> Path:
-        """The user's home without links, as the system knows it; "/" if it has none."""
-        try:
-            return Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve()
-        except (KeyError, OSError, RuntimeError):
-            return Path("/")
-
-    def _is_private(group: int) -> bool:
-        """Whether a group is the one that many systems make for each user, with the user's name."""
-        try:
-            user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
-        except KeyError:
-            return False
-        return (found.gr_name, group) == (user.pw_name, user.pw_gid) and {*found.gr_mem} <= {user.pw_name}
-
-    def _user_name(number: int) -> str:
-        try:
-            return f"{pwd.getpwuid(number).pw_name} (user {number})"
-        except KeyError:
-            return f"user {number}"
+def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The folders and links on the way to `path`, itself included, from the root."""
+    step, links = Path("/"), 0
+    yield step, os.lstat(step)
+    waiting = list(reversed(path.absolute().parts[1:]))
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            step = step.parent  # of a path without links
+            continue
+        found = os.lstat(step / part)
+        yield step / part, found
+        if not stat.S_ISLNK(found.st_mode):
+            step = step / part
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise UntrustedError(f"{path} leads through more than {_MOST_LINKS} links")
+        target = Path(os.readlink(step / part))
+        step = Path("/") if target.is_absolute() else step
+        waiting += reversed(target.parts[1:] if target.is_absolute() else target.parts)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.devices import accelerated, available_cores, instruction_set
-from chinchilla_jax._util.reproducible import c_library
+from chinchilla_jax._util.system import c_library
 
 _PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "llvmlite", "optax", "numpy", "pandas", "pyarrow")
 
@@ -58,13 +57,3 @@ def device() -> dict[str, Any]:
         first = devices[0]
         found = {"platform": first.platform, "kind": first.device_kind, "count": len(devices)}
     return found | {"machine": platform.machine(), "cores": available_cores()}
-
-
-def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None on systems other than Linux."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return 1024 * int(peaks[0]) if peaks else None

@@ -16,10 +16,11 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.part_files import DamagedPartError, checksum
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.remote import hurried
+from chinchilla_jax._util.system import peak_memory
 from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.derived import FIGURES
-from chinchilla_jax.study.environment import device, peak_memory, versions
+from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
 from chinchilla_jax.study.execution.jobs import ChunkResult, Job
 from chinchilla_jax.study.execution.planning import plan_jobs

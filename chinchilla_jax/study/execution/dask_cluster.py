@@ -11,13 +11,12 @@ machine is slow, Dask drops it for good, and a study would wait forever for work
 from __future__ import annotations
 
 import contextlib
-import signal
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError
+from chinchilla_jax._util.system import without_ctrl_c
 from chinchilla_jax.study.execution.dask_logs import quiet
 from chinchilla_jax.study.execution.dask_worker import COUNT
 
@@ -81,17 +80,7 @@ def _loop_without_ctrl_c() -> Iterator[Any]:
     from distributed.utils import LoopRunner
 
     runner = LoopRunner()
-    if sys.platform != "win32":
-        from multiprocessing import resource_tracker  # Windows has none
-
-        resource_tracker.ensure_running()  # starting it later would lift the block
-        # Threads and processes take the mask of the thread that starts them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            runner.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    else:
+    with without_ctrl_c():
         runner.start()
     try:
         yield runner.loop

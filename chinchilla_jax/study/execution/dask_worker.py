@@ -7,9 +7,9 @@ part of their time handing work around (benchmarks/RESULTS.md).
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
+from chinchilla_jax._util import system
 from chinchilla_jax.study.execution.dask_logs import silence
 
 COUNT = "CHINCHILLA_JAX_DASK_WORKERS"  # environment variable: how many workers share this machine
@@ -19,11 +19,8 @@ def dask_setup(worker: Any) -> None:
     """Called by Dask in a starting worker, whose name is its number."""
     silence()
     count = int(os.environ.get(COUNT, "0"))
-    if sys.platform != "linux" or not (count and str(worker.name).isdigit()):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    share = max(1, len(cores) // count)
-    first = int(worker.name) % count * share % len(cores)
-    # The threads that exist already; later ones inherit this.
-    for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), cores[first : first + share])
+    allowed = system.cores()
+    if allowed and count and str(worker.name).isdigit():
+        share = max(1, len(allowed) // count)
+        first = int(worker.name) % count * share % len(allowed)
+        system.limit_to_cores(allowed[first : first + share])

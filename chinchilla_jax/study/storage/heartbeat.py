@@ -15,19 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from chinchilla_jax._util.atomic_write import exclusive_file
 from chinchilla_jax._util.directories import Directory, LocalDirectory
-from chinchilla_jax._util.open_flags import open_flags
-from chinchilla_jax._util.processes import host_name
+from chinchilla_jax._util.system import has_locks, host_name, is_locked, lock, open_flags
 
-try:
-    import fcntl as _fcntl
-except ImportError:  # Windows
-    _fcntl = None  # type: ignore[assignment]
-
-fcntl: Any = _fcntl
 _NAME = re.compile(r"\.at-work\.([A-Za-z0-9-]+)\.\d+\.\d+")
 _BEAT_SECONDS = 60.0
 _AS_IT_IS = open_flags("O_NOFOLLOW", "O_NONBLOCK")  # follow no link, wait for no pipe
@@ -38,9 +31,9 @@ _SILENCE_SECONDS = 300.0  # after which a process of another machine is taken fo
 def heartbeat(directory: Directory) -> Iterator[None]:
     """Show that this process is computing in `directory`, until the block ends.
 
-    Does nothing where that cannot be shown: on remote directories and systems without `fcntl`.
+    Does nothing where that cannot be shown: on remote directories and systems without locks.
     """
-    if not isinstance(directory, LocalDirectory) or fcntl is None:
+    if not isinstance(directory, LocalDirectory) or not has_locks():
         yield
         return
     file = directory.path / f".at-work.{host_name()}.{os.getpid()}.{secrets.randbits(48)}"
@@ -53,8 +46,7 @@ def heartbeat(directory: Directory) -> Iterator[None]:
             # Locked before it gets its name, so that it is never taken for a dead process's.
             nameless, stream = exclusive_file(directory.path)
             stack.callback(_end, (nameless, file), stream)
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(stream, fcntl.LOCK_EX)
+            lock(stream)
             nameless.rename(file)
             stack.enter_context(_beating(file))
         yield
@@ -62,7 +54,7 @@ def heartbeat(directory: Directory) -> Iterator[None]:
 
 def is_running(directory: Directory) -> bool | None:
     """Whether a process is computing this study now; None where that cannot be known."""
-    if not isinstance(directory, LocalDirectory) or fcntl is None:
+    if not isinstance(directory, LocalDirectory) or not has_locks():
         return None
     return any(_locked(file) or (not _from_here(file) and _recent(file)) for file in _files(directory.path))
 
@@ -93,14 +85,10 @@ def _locked(file: Path) -> bool:
     except OSError:  # another user's, and not readable
         return _recent(file)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return _recent(file)
+        held = is_locked(handle)
     finally:
         os.close(handle)
-    return False
+    return _recent(file) if held is None else held
 
 
 def _recent(file: Path) -> bool:
