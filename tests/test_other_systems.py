@@ -25,91 +25,27 @@ from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
 # --- one place -------------------------------------------------------------------------------------------
 
 PACKAGE = Path(chinchilla_jax.__file__).parent
+
+
+def words(text):
+    return frozenset(text.split())
+
+
 # Modules and names that some system lacks, or that say which system this is.
-MODULES = set(
-    [
-        "fcntl",
-        "resource",
-        "pwd",
-        "grp",
-        "termios",
-        "tty",
-        "pty",
-        "posix",
-        "nt",
-        "msvcrt",
-        "winreg",
-        "syslog",
-        "curses",
-        "readline",
-    ]
-)
+MODULES = words("""fcntl resource pwd grp termios tty pty posix nt msvcrt winreg syslog curses readline""")
 NAMES = {
-    "os": set(
-        [
-            "name",
-            "uname",
-            "fork",
-            "forkpty",
-            "link",
-            "sched_getaffinity",
-            "sched_setaffinity",
-            "sched_yield",
-            "getuid",
-            "geteuid",
-            "getgid",
-            "getegid",
-            "chown",
-            "fchown",
-            "lchown",
-            "fchmod",
-            "getpgid",
-            "setpgid",
-            "killpg",
-            "setsid",
-            "mkfifo",
-            "mknod",
-            "statvfs",
-            "fstatvfs",
-            "getloadavg",
-            "nice",
-            "sync",
-            "pread",
-            "pwrite",
-            "posix_fadvise",
-            "posix_fallocate",
-            "confstr",
-            "sysconf",
-            "wait",
-            "wait4",
-            "kill",
-            "replace",
-            "register_at_fork",
-            "O_NOFOLLOW",
-            "O_NONBLOCK",
-            "O_DIRECTORY",
-            "O_CLOEXEC",
-            "O_SYNC",
-            "O_BINARY",
-            "O_NOINHERIT",
-        ]
+    "os": words(
+        """name uname fork forkpty link sched_getaffinity sched_setaffinity sched_yield getuid geteuid getgid
+getegid chown fchown lchown fchmod getpgid setpgid killpg setsid mkfifo mknod statvfs fstatvfs
+getloadavg nice sync pread pwrite posix_fadvise posix_fallocate confstr sysconf wait wait4 kill
+replace register_at_fork O_NOFOLLOW O_NONBLOCK O_DIRECTORY O_CLOEXEC O_SYNC O_BINARY O_NOINHERIT"""
     ),
     "sys": {"platform", "getwindowsversion"},
     "platform": {"system", "uname", "libc_ver", "freedesktop_os_release"},
     "signal": None,  # all but these
 }
-PORTABLE_SIGNALS = set(
-    [
-        "SIGINT",
-        "SIGTERM",
-        "Signals",
-        "signal",
-        "getsignal",
-        "default_int_handler",
-        "set_wakeup_fd",
-        "SIG_DFL",
-        "SIG_IGN",
-    ]
+PORTABLE_SIGNALS = words(
+    """SIGINT SIGTERM Signals signal getsignal default_int_handler set_wakeup_fd SIG_DFL SIG_IGN"""
 )
 SYSTEM_PATHS = re.compile(r"/(proc|dev|sys|tmp|var|etc)(/|$)")
 
