@@ -16,6 +16,7 @@ from chinchilla_jax.analysis import (
     pooled_interval,
     split_variance,
 )
+from chinchilla_jax.analysis.mixture_quantiles import mixture_quantiles
 
 
 def sample(n=40, resamples=300, seed=0, failing=True):
@@ -87,6 +88,23 @@ def test_the_pooled_interval_inverts_the_mean_distribution_function(seed, n, res
     # At a jump of the distribution function rounding decides between two neighbours.
     for got, tail in zip((found.low, found.median, found.high), tails, strict=True):
         assert slow_quantile(draws, tail - 1e-9) <= got <= slow_quantile(draws, min(tail + 1e-9, 1.0))
+
+
+def test_of_many_resamples_the_pooled_quantiles_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    draws = rng.lognormal(size=(300, 500))
+    draws[rng.random(draws.shape) < rng.random((300, 1))] = np.nan
+    draws[7] = np.nan
+    draws[:, 3] = np.round(draws[:, 3])  # ties
+    draws[2, 5:40], draws[3, 5:40] = np.inf, -np.inf
+    known = ~np.isnan(draws)
+    counts = known.sum(axis=1)
+    weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
+    probabilities = [0.0, 1e-3, 0.1, 0.5, 0.777, 0.9, 0.9999, 1.0]
+    expected = np.quantile(draws[known], probabilities[1:-1], weights=weights, method="inverted_cdf")
+    found = mixture_quantiles(draws, probabilities)
+    assert found[1:-1].tolist() == expected.tolist()
+    assert (found[0], found[-1]) == (-np.inf, np.inf)
 
 
 def test_an_analysis_whose_resamples_often_fail_counts_as_much_as_another():

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import finite_number, real_array, whole_number
 from chinchilla_jax.analysis.choice_design import scale_of
+from chinchilla_jax.analysis.mixture_quantiles import mixture_quantiles
 from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
 
 Floats = NDArray[np.float64]
@@ -76,24 +79,37 @@ def split_variance(estimates: ArrayLike, draws: ArrayLike, *, scale: str = "auto
     """
     answers, rows = _read(estimates, draws)
     kind = scale_of(answers, scale)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.log(rows) if kind == "log" else rows
-    known = np.isfinite(values) & np.isfinite(answers)[:, None]
-    counts = known.sum(axis=1)
+    found = [_moments(rows[each], answers[each], kind) for each in _row_blocks(rows)]
+    counts, means, variances = (np.concatenate(each) for each in zip(*found, strict=True))
     kept = counts >= 2
     if not kept.any():
         raise DataError("draws: no analysis has two resamples with an answer; take more resamples")
-    values, known, counts = np.where(known, values, 0.0)[kept], known[kept], counts[kept]
-    means = values.sum(axis=1) / counts
-    within = np.where(known, values - means[:, None], 0.0)
     return VarianceSplit(
-        resampling=float(np.mean(np.sum(within**2, axis=1) / counts)),
-        choices=float(np.var(means)),
+        resampling=float(np.mean(variances[kept])),
+        choices=float(np.var(means[kept])),
         scale=kind,
         n=int(kept.sum()),
         n_left_out=int(np.sum(~kept)),
-        n_draws_left_out=int(np.sum(~known)),
+        n_draws_left_out=int(kept.sum()) * rows.shape[1] - int(counts[kept].sum()),
     )
+
+
+def _moments(rows: Floats, answers: Floats, scale: str) -> tuple[Floats, Floats, Floats]:
+    """How many resamples of each analysis have an answer on the scale, their mean and variance, (n,) each."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.log(rows) if scale == "log" else rows
+    known = np.isfinite(values) & np.isfinite(answers)[:, None]
+    counts = known.sum(axis=1)
+    means = np.where(known, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    with np.errstate(invalid="ignore"):
+        within = np.where(known, values - means[:, None], 0.0)
+    return counts, means, np.sum(within**2, axis=1) / np.maximum(counts, 1)
+
+
+def _row_blocks(rows: Floats) -> Iterator[slice]:
+    """Slices of analyses, so that what is computed on the way takes the memory of a block."""
+    size = max(LONG // rows.shape[1], 1)
+    return (slice(first, first + size) for first in range(0, len(rows), size))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,17 +158,15 @@ def pooled_interval(draws: ArrayLike, level: float = 0.8, *, default: int | None
     """
     rows = _matrix(draws)
     tails = central_tails(level)
-    known = ~np.isnan(rows)
-    counts = known.sum(axis=1)
-    if not counts.any():
+    low, median, high = (float(each) for each in mixture_quantiles(rows, (tails[0], 0.5, tails[1])))
+    if math.isnan(median):
         raise DataError("draws: no resample has an answer; see the statuses of the analyses")
-    low, median, high = (float(each) for each in _weighted_quantiles(rows, known, (tails[0], 0.5, tails[1])))
     own_low = own_high = math.nan
     if default is not None:
         place = whole_number("default", default, high=len(rows) - 1)
         own_low, _, own_high = (float(each) for each in low_median_high(rows[place], level))
     return PooledInterval(
-        low=low, median=median, high=high, level=float(level), n=int(np.sum(counts > 0)),
+        low=low, median=median, high=high, level=float(level), n=int(np.sum(~np.isnan(rows).all(axis=1))),
         default_low=own_low, default_high=own_high, times_as_wide=_ratio((low, high), (own_low, own_high)),
     )  # fmt: skip
 
@@ -264,15 +278,6 @@ def _read(estimates: ArrayLike, draws: ArrayLike) -> tuple[Floats, Floats]:
     if len(answers) != len(rows):
         raise DataError(f"estimates has {len(answers)} analyses and draws {len(rows)}; give one row for each")
     return answers, rows
-
-
-def _weighted_quantiles(rows: Floats, known: NDArray[np.bool_], probabilities: tuple[float, ...]) -> Floats:
-    counts = known.sum(axis=1)
-    values = rows[known]
-    if len(np.unique(counts[counts > 0])) == 1:
-        return np.quantile(values, probabilities, method="inverted_cdf")
-    weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
-    return np.quantile(values, probabilities, weights=weights, method="inverted_cdf")
 
 
 def _ratio(pooled: tuple[float, float], own: tuple[float, float]) -> float:
