@@ -62,6 +62,14 @@ def test_the_tables_are_sorted_and_say_which_analysis_took_which_option():
     assert laws.is_monotonic_increasing
 
 
+def test_numbers_are_in_their_order_and_a_word_among_them_is_last():
+    table = pd.DataFrame({"delta": ["0.01", "auto", "0.0001", "0.001"]})
+    curve = plots.specification_curve_table(table, [1.0, 2.0, 3.0, 4.0])
+    assert curve.options["option"].tolist() == ["0.0001", "0.001", "0.01", "auto"]
+    curve = plots.specification_curve_table(table.replace("0.01", "none"), [1.0, 2.0, 3.0, 4.0])
+    assert curve.options["option"].tolist() == ["none", "auto", "0.0001", "0.001"]
+
+
 def test_sides_of_the_reference():
     table = pd.DataFrame({"a": list("wxyz")})
     low, high = [0.5, 1.5, 2.5, np.nan], [1.4, 2.5, 3.5, 9.0]

@@ -163,10 +163,7 @@ def _options(
     for _, effect in effects[effects["n_options"] > 1].iterrows():
         cells = choices[effect["choice"]]
         groups = [(option, (cells == option).to_numpy(bool)) for option in cells.dropna().unique()]
-        medians = {id(taken): float(np.median(estimates[taken])) for _, taken in groups}
-        numeric = all(isinstance(option, numbers.Real) for option, _ in groups)
-        groups.sort(key=lambda group: group[0] if numeric else medians[id(group[1])])
-        for option, taken in _joined(groups):
+        for option, taken in _joined(_ordered(groups, estimates)):
             used.append(taken)
             rows.append(
                 {
@@ -177,6 +174,23 @@ def _options(
             )  # fmt: skip
     columns = ["choice", "option", "n", "median", "share", "default"]
     return pd.DataFrame(rows, columns=columns), np.array(used, dtype=bool).reshape(len(rows), len(curve))
+
+
+def _ordered(
+    groups: list[tuple[Any, NDArray[np.bool_]]], estimates: Floats
+) -> list[tuple[Any, NDArray[np.bool_]]]:
+    """By number where all options but one, such as "auto", are numbers; otherwise by median answer."""
+    values = [_as_number(option) for option, _ in groups]
+    if sum(map(math.isnan, values)) > min(1, len(groups) - 2):
+        values = [float(np.median(estimates[taken])) for _, taken in groups]
+    return [groups[i] for i in np.argsort(values, kind="stable")]  # NaN last
+
+
+def _as_number(option: Any) -> float:
+    try:
+        return float(str(option))
+    except ValueError:
+        return math.nan
 
 
 def _joined(groups: list[tuple[Any, NDArray[np.bool_]]]) -> list[tuple[str, NDArray[np.bool_]]]:
