@@ -5,6 +5,7 @@ The keys are the column names and quantity names of the library's tables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,6 +15,11 @@ from chinchilla_jax._util.text import TIMES, plain_number, scaled_number
 # Symbols are Unicode and not mathtext: setting mathtext takes as long as the rest of a figure and embeds two
 # more fonts in every PDF. Written as escapes, because several look like Latin letters.
 ALPHA, BETA, MU, SIGMA = "\u03b1", "\u03b2", "\u03bc", "\u03c3"
+_GREEK = {
+    "alpha": ALPHA, "beta": BETA, "gamma": "\u03b3", "delta": "\u03b4", "eta": "\u03b7", "lambda": "\u03bb", "mu": MU,
+    "sigma": SIGMA,
+}  # fmt: skip
+_GREEK_WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(_GREEK)})(?![A-Za-z])")
 
 
 class Label(NamedTuple):
@@ -67,6 +73,9 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         "saving": Label("saving", unit="%"),
     }
 )
+
+RESIDUAL = Label("observed loss / law's, less 1", unit="%")
+"""What columns named residual_percent hold, which are in % already."""
 
 COUNTING_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -127,6 +136,11 @@ def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
     if label.unit == "%":
         return plain_number(100.0 * value, digits)
     return scaled_number(value, digits) if label.is_count else plain_number(value, digits)
+
+
+def with_symbols(text: str) -> str:
+    """A parameter or a formula with Greek letters for their names, where a page shows it: N^-alpha as N^-\u03b1."""
+    return _GREEK_WORD.sub(lambda found: _GREEK[found[0]], text)
 
 
 def interval_text(level: float, method: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.text import flops_text, number_text
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, documented_sizes
 from chinchilla_jax.plots.panels import AxesLike, Panels, panels
@@ -165,7 +165,7 @@ def _draw_ratio(axes: Axes, grid: _Grid, flops: float) -> None:
     bar.minorticks_off()
     all_outside = bool(grid.where("outside").all())
     note = "\nevery interval lies outside 10 to 40" if all_outside else ""
-    axes.set_title(f"tokens per parameter at {number_text(flops)} FLOP{note}")
+    axes.set_title(f"tokens per parameter at {flops_text(flops)} FLOP{note}")
     _settle(axes, grid)
     if not all_outside:
         _hatch(axes, grid, grid.where("outside"))

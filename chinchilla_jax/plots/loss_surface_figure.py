@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.labels import percent_text, quantity_label
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.law_sample import LawSample
 from chinchilla_jax.plots.grids import compute_grid
@@ -160,7 +160,7 @@ def draw_loss_surface(
         table.slices, table.slice_loss, table.best, table.best_interval, colours, strict=True
     ):
         left.axvline(budget, color=colour, linestyle=":", linewidth=0.9)
-        right.plot(table.params, losses, color=colour, label=f"{number_text(budget, 3)} FLOP")
+        right.plot(table.params, losses, color=colour, label=f"{flops_text(budget)} FLOP")
         if wide:
             right.plot(interval, best[[1, 1]], color=VERMILLION, linewidth=1.2, zorder=3)
         right.plot(*best, color=VERMILLION, linestyle="none", marker="o", markersize=3.5, zorder=4)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.labels import quantity_label
-from chinchilla_jax._util.text import list_text, number_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax.laws.compute import GOPHER_FLOPS, RULE_OF_THUMB
 from chinchilla_jax.plots.legends import shade_runs
 from chinchilla_jax.plots.styles import BLACK, GREY, VERMILLION
@@ -69,7 +69,7 @@ def _mark_budget(axes: Axes) -> None:
         return
     axes.axvline(GOPHER_FLOPS, color=GREY, linestyle=":", linewidth=1.0, zorder=1.5)
     axes.annotate(
-        f"Gopher, Chinchilla: {number_text(GOPHER_FLOPS)} FLOP",
+        f"Gopher, Chinchilla: {flops_text(GOPHER_FLOPS)} FLOP",
         (GOPHER_FLOPS, 1.0),
         xycoords=axes.get_xaxis_transform(),
         xytext=(0, 2),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import RESIDUAL, quantity_label
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax._util.validation import whole_number
 from chinchilla_jax.fitting.automatic_delta import robust_scale
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _QUANTITIES = ("params", "tokens", "flops")
 _MOST_GROUPS = 16
+_LOGARITHMIC = 3  # ratio of the largest to the smallest
 
 
 def residuals_table(fit: FitResult, *, against: str = "params", worst: int = 3) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def draw_residuals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw `residuals_table` on an Axes, and return it."""
     against = str(table.columns[1])
     grouped = table[against].dtype.kind not in "fiu"
-    groups = _largest_groups(table, against) if grouped else []
+    groups = largest_groups(table, against) if grouped else []
     height = 1.3 + 0.22 * len(groups) if grouped else 3.6
     axes = panels(["residuals"], ax, size=(5.8, max(height, 2.6)), shown=True).axes["residuals"]
     scale = table.attrs["scale_percent"]
@@ -105,7 +106,7 @@ def draw_residuals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     named = rows["worst"]
     if named.any():
         axes.plot(x[named], y[named], "o", color=VERMILLION, markersize=4.5, label="largest residuals")
-    label = "observed loss / law's, less 1 (%)"
+    label = str(RESIDUAL)
     if grouped:
         medians = rows.groupby(place)["residual_percent"].median()
         axes.plot(medians, medians.index, "|", color=BLACK, markersize=9, markeredgewidth=1.6, label="median")
@@ -115,7 +116,7 @@ def draw_residuals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.set_ylabel(quantity_label(against))
         readable_axis(axes, "x")
     else:
-        if x.min() > 0 and x.max() > 3 * x.min():
+        if spans_decades(x):
             axes.set_xscale("log")
         axes.set_xlabel(quantity_label(against))
         axes.set_ylabel(label)
@@ -128,7 +129,12 @@ def draw_residuals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def _largest_groups(table: pd.DataFrame, against: str) -> list[object]:
+def spans_decades(values: pd.Series) -> bool:
+    """Whether values along an axis are shown on a logarithmic one."""
+    return bool(values.min() > 0 and values.max() > _LOGARITHMIC * values.min())
+
+
+def largest_groups(table: pd.DataFrame, against: str) -> list[object]:
     """The groups in order of their median residuals; of many, those that are farthest from 0."""
     medians = table[table["weight"] > 0].groupby(against)["residual_percent"].median()
     shown = medians.loc[medians.abs().sort_values(ascending=False).index[:_MOST_GROUPS]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import UsageError, short
+from chinchilla_jax.plots.panel_boxes import KEY, boxes_text, panel_boxes
 from chinchilla_jax.plots.styles import style
 
 if TYPE_CHECKING:
@@ -87,9 +88,11 @@ def figure_files(
                 layout.execute(figure)
                 figure.set_layout_engine(None)
             contents = {}
+            boxes = panel_boxes(figure) if "png" in formats else []
             for extension in formats:
                 stream = io.BytesIO()
-                figure.savefig(stream, format=extension, dpi=dpi, metadata=dict(_METADATA[extension]))
+                more = {KEY: boxes_text(boxes)} if boxes and extension == "png" else {}
+                figure.savefig(stream, format=extension, dpi=dpi, metadata={**_METADATA[extension], **more})
                 contents[f"{name}.{extension}"] = stream.getvalue()
         # Outside the block: the style keeps other threads waiting.
         yield from contents.items()

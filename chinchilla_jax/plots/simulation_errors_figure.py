@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.plots.panels import AxesLike, panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
@@ -48,7 +48,7 @@ def simulation_errors(table: pd.DataFrame, *, level: float = 0.8, ax: AxesLike =
         readable_axis(each, "x", most=6)
     axes.axvline(1.0, color=BLACK, linewidth=0.8, linestyle=(0, (4, 3)))
     labels = [
-        f"{name} ({number_text(spent, 2)} FLOP, {counted} of {replicas})"
+        f"{name} ({flops_text(spent, 2)} FLOP, {counted} of {replicas})"
         for name, spent, counted, replicas in zip(
             names, size["spent"], size["n"], size["replicas"], strict=True
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE
-from chinchilla_jax._util.text import number_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.laws.compute import usual_budget
 from chinchilla_jax.plots.legends import legend_below, shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
@@ -106,5 +106,5 @@ def _mark_estimate(axes: Axes, rows: pd.DataFrame, look: Look, budget: float | N
     value = float(np.exp(np.interp(np.log(budget), np.log(rows["flops"]), np.log(rows[HEADLINE]))))
     if not 0 < value < np.inf:
         return []
-    text = f"estimate at {number_text(budget)} FLOP"
+    text = f"estimate at {flops_text(budget)} FLOP"
     return axes.plot(budget, value, look.marker, color=look.colour, markersize=5.5, zorder=4, label=text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.planning.plausibility import known_ratio, no_optimum, prescription_doubt
@@ -37,7 +38,7 @@ def _prescription(facts: Facts) -> Sentence:
     n_runs = int(facts.conditions.set_index("condition").loc[facts.reference, "n_runs"])
     whose = f"the {n_runs:,} runs of {facts.study.spec.data} (parameters counted {_how(count)})"
     wanted, what = facts.wanted_budget
-    budget, asked = shown(facts.budget), shown(wanted)
+    budget, asked = flops_text(facts.budget), flops_text(wanted)
     # Compute of rounded counts is not quite the budget that they were made for.
     place = f"At {budget} FLOP ({what if budget == asked else f'nearest to {asked}, {what}'}), {whose}"
     if np.isnan(known_ratio(row[HEADLINE])):
@@ -211,7 +212,7 @@ def key_figures(facts: Facts) -> list[tuple[Linked, str]]:
     if row is not None and np.isfinite(row[HEADLINE]):
         anchor = condition_anchors(facts)[str(facts.reference)]
         estimate, low, high = (float(row[name]) for name in INTERVAL_COLUMNS)
-        what = f"training tokens per parameter at {shown(facts.budget)} FLOP"
+        what = f"training tokens per parameter at {flops_text(facts.budget)} FLOP"
         found.append((Linked(_ratio(estimate), anchor), what))
         found.append((Linked(f"{_ratio(low)} to {_ratio(high)}", anchor), facts.interval))
         spans = [span for family in facts.families if (span := facts.documented_estimates(family))]

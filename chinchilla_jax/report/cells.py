@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chinchilla_jax._util.text import scaled_number
+from chinchilla_jax._util.labels import with_symbols
+from chinchilla_jax._util.text import flops_text, scaled_number
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ MEANINGS: Mapping[str, str] = {
     "value": "size of the perturbation, in the unit of its family",
     "repeat": "number of the draw of a random perturbation",
     "params": "how the parameters of the models are counted",
-    "parameter": "parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token",
+    "parameter": with_symbols(
+        "parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token"
+    ),
     "estimate": "point fit on all runs",
     "standard_error": "standard deviation over the resamples that count",
     "low": "lower end of the interval",
@@ -127,7 +130,7 @@ def page_table(
         law: whose parameters these are, see `Facts.law`.
         fold: see `PageTable`.
     """
-    meanings = {**MEANINGS, "parameter": f"parameter of the law {law}"} if law else MEANINGS
+    meanings = {**MEANINGS, "parameter": f"parameter of the law {with_symbols(law)}"} if law else MEANINGS
     columns = []
     cells = []
     for name in frame.columns:
@@ -149,4 +152,8 @@ def _texts(name: str, values: Sequence[Any], digits: int) -> list[str]:
     """The cells of a column to read."""
     if name in _COUNTS and all(isinstance(value, float) for value in values):
         return [scaled_number(value) if math.isfinite(value) else shown(value) for value in values]
+    if name == "flops" and all(isinstance(value, float) for value in values):
+        return [flops_text(value) if math.isfinite(value) else shown(value) for value in values]
+    if name == "parameter":
+        return [with_symbols(str(value)) for value in values]
     return shown_column(values, digits)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from chinchilla_jax.report.cells import PageTable
@@ -38,16 +38,18 @@ def plain_text(sentence: Sentence) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Explorer:
-    """Interactive curves.
+    """Interactive curves, or the runs themselves.
 
     Attributes:
         title: what is explored, for people who hear the page.
-        data: JSON for `assets/explorer.js`, from `curves.py`; its "id" is unique on the page, its "range" the
-            least and the largest training FLOP of the runs (null where unknown).
+        data: JSON with an "id" that is unique on the page: for `assets/explorer.js`, from `curves.py`, or for
+            `assets/runs.js`, from `run_points.py`.
+        kind: "curves" or "runs".
     """
 
     title: str
     data: Mapping[str, Any]
+    kind: Literal["curves", "runs"] = "curves"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,9 @@ class Section:
         key_figures: numbers to see first, each with its meaning.
         paragraphs: sentences to read.
         notes: sentences in small print, such as warnings.
-        explorers: interactive curves.
+        explorers: interactive curves and runs.
         figures: pictures.
+        stills: pictures of what the explorers show: to print, without scripts, or for a reader who opens them.
         terms: names with their values.
         tables: as from `page_table`.
         listings: code.
@@ -98,6 +101,7 @@ class Section:
     notes: Sequence[Sentence] = ()
     explorers: Sequence[Explorer] = ()
     figures: Sequence[PageFigure] = ()
+    stills: Sequence[PageFigure] = ()
     terms: Sequence[tuple[str, str]] = ()
     tables: Sequence[PageTable] = ()
     listings: Sequence[Listing] = ()

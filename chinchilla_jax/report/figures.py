@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.perturbations import Composition
+from chinchilla_jax.plots.panel_boxes import PanelBox, read_boxes
 from chinchilla_jax.plots.sweeps import title_of
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.study.derived import FIGURES
@@ -30,6 +31,7 @@ class PageFigure:
         caption: what it shows, from how many fits, with which interval.
         vector: its PDF in the study directory; "" if there is none.
         drawn: whether the study has drawn it, from its present tables.
+        panels: where its panels are, which a narrow screen shows one by one; empty for one panel.
     """
 
     name: str
@@ -39,10 +41,11 @@ class PageFigure:
     caption: str
     vector: str
     drawn: bool
+    panels: Sequence[PanelBox] = ()
 
     @property
     def wide(self) -> bool:
-        """Whether its labels would be too small to read on a telephone, so that it is scrolled there."""
+        """Whether its labels would be too small on a telephone, where it is shown by panels, or else scrolled."""
         return self.width > _WIDE
 
 
@@ -68,7 +71,9 @@ def page_figures(facts: Facts) -> dict[str, PageFigure]:
             continue
         vector = f"{FIGURES}/{name}.pdf" if f"{name}.pdf" in (derived.drawn if drawn else ()) else ""
         words = caption(name, facts) if drawn else _unknown(name)
-        found[name] = dataclasses.replace(inline_figure(name, content, words), vector=vector, drawn=drawn)
+        made = inline_figure(name, content, words)
+        boxes = read_boxes(content) if drawn and made.wide else []
+        found[name] = dataclasses.replace(made, vector=vector, drawn=drawn, panels=boxes)
     return found
 
 

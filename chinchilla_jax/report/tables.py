@@ -37,7 +37,7 @@ def at_budget(facts: Facts) -> PageTable:
     return page_table(
         _with_doubts(facts, facts.at_budget.assign(flops=facts.budget)).drop(columns="flops"),
         id="at-budget",
-        title=f"Every condition at {shown(facts.budget)} FLOP",
+        title=f"Every condition at {flops_text(facts.budget)} FLOP",
         caption=f"Compute-optimal tokens per parameter with the {facts.interval}.{compared}",
         source=FILES["tokens_per_param"],
         anchors=list(condition_anchors(facts).values()),

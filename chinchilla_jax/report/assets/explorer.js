@@ -1,13 +1,6 @@
 // ---- explorers: a chart, what it shows by choice, and its numbers at one budget
 const DASHES = ["", "9 3", "7 2.5 2 2.5", "2.5 2.5"];
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, each] of Object.entries(attributes)) made.setAttribute(key, each);
-  made.append(...children);
-  return made;
-}
-
 // A curve of parameters or tokens where only their ratio is known: C = 6 N D.
 function derived(key, ratio, flops) {
   const of = key === "params" ? (r, c) => Math.sqrt(c / (6 * r)) : (r, c) => Math.sqrt((c * r) / 6);
@@ -56,21 +49,7 @@ function explore(place) {
     return known.get(key);
   }
 
-  const controls = element("fieldset", {}, element("legend", {}, "Show"));
-  const choice = (text, names, set) => {
-    const select = element("select", {}, ...names.map((name, i) => element("option", { value: i }, name)));
-    select.addEventListener("change", () => { set(Number(select.value)); draw(); });
-    controls.append(element("label", {}, element("span", {}, text), select));
-  };
-  const check = (text, c, get, set) => {
-    const box = element("input", { type: "checkbox" });
-    box.checked = get();
-    box.addEventListener("change", () => { set(box.checked); draw(); });
-    const label = element("label", {}, box);
-    if (c) label.append(element("span", { class: `key ${c}` }));
-    label.append(text);
-    controls.append(label);
-  };
+  const { choice, check, slider, svg, readout } = controls(place, () => draw());
   choice("quantity", data.quantities.map((each) => each.name), (i) => { state.quantity = i; });
   if (sweep) {
     if (data.reference) check("unperturbed", "cr", () => state.on[0], (on) => { state.on[0] = on; });
@@ -81,28 +60,8 @@ function explore(place) {
   if (data.near[0] > 0 || data.near[1] < most)
     check("budgets far from the runs", "", () => state.far, (on) => { state.far = on; });
 
-  const sliders = element("div", { class: "slider" });
-  const slider = (text, start, set) => {
-    const input = element("input", { type: "range", step: 1 });
-    input.addEventListener("input", () => { set(Number(input.value)); draw(); });
-    const said = element("span", { class: "said", "aria-hidden": "true" });
-    sliders.append(element("label", {}, element("span", {}, text), input, said));
-    return (low, high, at, words) => {
-      input.min = low;
-      input.max = high;
-      input.value = at;
-      input.setAttribute("aria-valuetext", words);
-      said.textContent = words;
-    };
-  };
-  const size = sweep && data.series.length > 1 ? slider("Size", state.size, (i) => { state.size = i; }) : null;
-  const budget = slider("Budget", state.budget, (i) => { state.budget = i; });
-
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("height", 400);
-  const readout = element("div", { class: "readout", "aria-live": "polite" });
-  place.append(controls, sliders, svg, readout);
+  const size = sweep && data.series.length > 1 ? slider("Size", (i) => { state.size = i; }) : null;
+  const budget = slider("Budget", (i) => { state.budget = i; });
 
   let ends = null;
   function draw() {
@@ -121,11 +80,11 @@ function explore(place) {
   function say(drawn, first, last) {
     const here = data.flops[state.budget], read = reader(quantity());
     const beyond = data.range && (here > data.range[1] || here < data.range[0]) ? ", outside the range of the runs" : "";
-    budget(first, last, state.budget, `${number(here)} FLOP`);
+    budget(first, last, state.budget, `${flop(here)} FLOP`);
     if (size) size(0, data.series.length - 1, state.size, data.series[state.size].name);
     const heads = ["curve", "estimate", ...(state.view >= 0 ? [data.views[state.view]] : [])];
     const body = element("tbody");
-    const said = [`${quantity().axis} at ${number(here)} FLOP${beyond}`];
+    const said = [`${quantity().axis} at ${flop(here)} FLOP${beyond}`];
     for (const { name, curve, c } of drawn) {
       const [low, estimate, high] = ["low", "estimate", "high"].map((column) => read(curve[column][state.budget]));
       const fitted = curve.estimate[state.budget] !== null;
@@ -137,35 +96,23 @@ function explore(place) {
     }
     const title = quantity().name;
     const names = element("tr", {}, ...heads.map((text, i) => element("th", { scope: "col", ...(i ? { class: "n" } : {}) }, text)));
-    readout.replaceChildren(element("table", {}, element("caption", {}, `${title[0].toUpperCase()}${title.slice(1)} at ${number(here)} FLOP${beyond}`),
+    readout.replaceChildren(element("table", {}, element("caption", {}, `${title[0].toUpperCase()}${title.slice(1)} at ${flop(here)} FLOP${beyond}`),
       element("thead", {}, names), body));
     const fitted = view(data.series[state.size]).fitted;
     if (sweep && fitted) readout.append(element("p", { class: "caption" }, `Fitted at ${data.series[state.size].name}: ${fitted.join(", ")}`));
     svg.setAttribute("aria-label", said.join("; "));
   }
 
-  svg.addEventListener("pointermove", (event) => {
+  pointed(svg, (x) => {
     if (!ends) return;
-    const [first, last] = window_(), box = svg.getBoundingClientRect();
-    const along = (event.clientX - box.left) * (svg.viewBox.baseVal.width / box.width);
-    const share = Math.min(1, Math.max(0, (along - ends.left) / (ends.right - ends.left)));
+    const [first, last] = window_();
+    const share = Math.min(1, Math.max(0, (x - ends.left) / (ends.right - ends.left)));
     const wanted = Math.log(data.flops[first]) + share * Math.log(data.flops[last] / data.flops[first]);
     let best = first;
     for (let i = first; i <= last; i += 1)
       if (Math.abs(Math.log(data.flops[i]) - wanted) < Math.abs(Math.log(data.flops[best]) - wanted)) best = i;
     if (best !== state.budget) { state.budget = best; draw(); }
   });
-  // Said at once; drawn when it comes into view, and again when its width changes.
   say(lines(), ...window_());
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (place.clientWidth !== width) { width = place.clientWidth; draw(); }
-  });
-  new IntersectionObserver((entries, observer) => {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    observer.disconnect();
-    resized.observe(place);
-  }, { rootMargin: "300px" }).observe(place);
+  whenSeen(place, draw);
 }
-
-for (const place of document.querySelectorAll("[data-explorer]")) explore(place);

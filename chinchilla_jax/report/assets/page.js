@@ -73,6 +73,43 @@ for (const button of document.querySelectorAll("button.save"))
   button.addEventListener("click", () =>
     save(button.dataset.file, document.getElementById(button.dataset.text).textContent, "text/plain;charset=utf-8"));
 
+// ---- on a narrow screen the panels of a wide picture are shown one by one, at the size of its own labels
+const narrow = matchMedia("(max-width: 34rem)"); // as in page.css
+const SCALE = 0.425; // of the pixels of a picture: 34rem for its 1280
+
+// The part of a picture within a box: left, top, right and bottom as shares of it.
+function cut(picture, [left, top, right, bottom]) {
+  const part = document.createElement("div");
+  const image = new Image();
+  image.alt = "";
+  image.src = picture.src;
+  const across = right - left, down = bottom - top;
+  part.style.width = `${SCALE * across * picture.width}px`;
+  part.style.aspectRatio = `${across * picture.width} / ${down * picture.height}`;
+  Object.assign(image.style, { width: `${100 / across}%`, left: `${(-100 * left) / across}%`, top: `${(-100 * top) / down}%` });
+  part.append(image);
+  return part;
+}
+
+function showPanels() {
+  for (const figure of document.querySelectorAll("figure[data-panels]:not(:has(.panels))")) {
+    const picture = { src: figure.querySelector("img").src, width: Number(figure.querySelector("img").getAttribute("width")),
+      height: Number(figure.querySelector("img").getAttribute("height")) };
+    const shown = document.createElement("div");
+    shown.className = "panels";
+    shown.setAttribute("role", "img");
+    shown.setAttribute("aria-label", figure.querySelector("img").alt);
+    for (const [box, names] of JSON.parse(figure.dataset.panels)) {
+      const panel = document.createElement("div");
+      panel.append(...(names ? [cut(picture, names)] : []), cut(picture, box));
+      shown.append(panel);
+    }
+    figure.prepend(shown);
+  }
+}
+if (narrow.matches) showPanels();
+narrow.addEventListener("change", () => narrow.matches && showPanels());
+
 // ---- pictures wider than the screen can be scrolled by keyboard too
 const pictures = [...document.querySelectorAll(".picture")];
 new ResizeObserver(() => {
@@ -82,6 +119,18 @@ new ResizeObserver(() => {
     else picture.removeAttribute("tabindex");
   }
 }).observe(root);
+
+// ---- pictures of what the explorers show are folded, but printed
+const stills = [...document.querySelectorAll("details.stills")];
+let opened = [];
+for (const each of stills) each.open = false;
+addEventListener("beforeprint", () => {
+  opened = stills.filter((each) => !each.open);
+  for (const each of opened) each.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const each of opened) each.open = false;
+});
 
 // ---- links into folded tables
 function reveal() {

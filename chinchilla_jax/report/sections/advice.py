@@ -60,7 +60,7 @@ def advice(subject: Subject) -> list[Section]:
                 *_brings(subject, found),
             ],
             explorers=explorers,
-            figures=[_figure(subject, name) for name in ("params", "tokens") if subject.pictures],
+            stills=[_figure(subject, name) for name in ("params", "tokens") if subject.pictures],
             tables=[_optima(subject, table), *([] if found is None else [_next_table(found)])],
             listings=[_command(subject)],
         )

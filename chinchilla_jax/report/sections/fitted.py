@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax import plots
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import quantity_label, with_symbols
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
+from chinchilla_jax.report.run_points import loss_explorer
 
 if TYPE_CHECKING:
     from chinchilla_jax.report.cells import PageTable
@@ -28,7 +29,7 @@ def fitted(subject: Subject) -> list[Section]:
     if not subject.fit.status.certified:
         return []
     n, law = len(subject.runs), subject.fit.model
-    formula = f" L = {law.formula} ({law.name})" if law.formula else f" {law.name}"
+    formula = f" L = {with_symbols(law.formula)} ({law.name})" if law.formula else f" {law.name}"
     span = subject.range
     where = "" if span is None else f" from {flops_text(span[0])} to {flops_text(span[1])} FLOP"
     return [
@@ -41,7 +42,8 @@ def fitted(subject: Subject) -> list[Section]:
                     "figure is that of the runs; a dashed curve is extrapolated."
                 ]
             ],
-            figures=[_figure(subject, against) for against in _AGAINST if subject.pictures],
+            explorers=[loss_explorer(subject)],
+            stills=[_figure(subject, against) for against in _AGAINST if subject.pictures],
             tables=[_parameters(subject)],
         )
     ]

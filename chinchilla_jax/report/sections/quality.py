@@ -12,6 +12,7 @@ from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Section
 from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import shown
+from chinchilla_jax.report.run_points import residual_explorer
 from chinchilla_jax.report.runs_table import run_anchor, runs_table, worst_first, worst_table
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def quality(subject: Subject) -> list[Section]:
             id="quality",
             title="Does it fit",
             paragraphs=[*_goodness(subject), [subject.fit.reason or subject.fit.status.sentence]],
-            figures=[_figure(subject, against) for against in _against(subject) if subject.pictures],
+            explorers=[residual_explorer(subject, _against(subject))],
+            stills=[_figure(subject, against) for against in _against(subject) if subject.pictures],
             tables=[worst_table(subject), *_groupings(subject), runs_table(subject)],
             parts=_identification(subject),
         )
