@@ -207,7 +207,7 @@ def test_a_run_is_found_by_keyboard_and_by_pointer_and_leads_to_its_row(visit, t
     page = visit(390, file=table_page, has_touch=True)
     place = page.locator("[data-explorer='explorer-data-residuals']")
     place.scroll_into_view_if_needed()
-    readout, run = place.locator(".readout"), place.get_by_label("Run")
+    readout, run = place.locator(".readout"), place.get_by_role("slider", name="Run")
     assert table_boot.runs.name_row(11) in readout.inner_text(), "the one that lies farthest from the law"
     run.press("Home")
     smallest = int(np.argmin(table_boot.runs.params))
@@ -231,7 +231,7 @@ def test_the_losses_of_the_runs_are_shown_with_one_curve_of_the_law_marked(visit
     page = visit(1440, file=table_page)
     place = page.locator("[data-explorer='explorer-data-fit']")
     place.scroll_into_view_if_needed()
-    curve, said = place.get_by_label("Curve"), place.locator(".readout")
+    curve, said = place.get_by_role("slider", name="Curve"), place.locator(".readout")
     assert "runs nearest to it" in said.inner_text()
     curve.press("End")
     assert "runs nearest to it" not in said.inner_text() and "best of each budget" in said.inner_text()

@@ -164,3 +164,49 @@ def test_a_law_with_further_variables_has_no_map_of_sizes_and_tokens(table_boot)
     assert subject_of(table_boot).diagnosis is not None
     point = dataclasses.replace(table_boot.point, model=read_law("repeated_data"))
     assert subject_of(dataclasses.replace(table_boot, point=point), flops=1e21).diagnosis is None
+
+
+def test_explorers_of_the_runs_hold_what_the_figures_draw(table_boot, page):
+    fit, data = table_boot.point, json.loads(page.scripts["explorer-data-fit"])
+    runs = {each["label"]: each["values"] for each in data["runs"]["columns"]}
+    np.testing.assert_allclose(runs["loss L (nats per token)"], table_boot.runs.loss, rtol=1e-4)
+    law = fit.law.loss(table_boot.runs.params, table_boot.runs.tokens)
+    np.testing.assert_allclose(runs["loss of the law"], law, rtol=1e-4)
+    assert data["runs"]["anchors"] == [f"run-{i}" for i in range(48)] and set(data["runs"]["anchors"]) <= set(
+        page.ids
+    )
+    assert data["start"] == 11, "the row that lies farthest"
+    _, by_params, by_tokens = data["views"]
+    for view, of in ((by_params, "flops"), (by_tokens, "params")):
+        *slices, best = view["slices"]
+        assert best["best"] and "runs" not in best
+        assert sorted(i for each in slices for i in each["runs"]) == list(range(48)), (
+            "each run is nearest to one"
+        )
+        spans = [
+            np.ptp(np.log(getattr(table_boot.runs, of)[each["runs"]])) for each in slices if each["runs"]
+        ]
+        assert max(spans) < np.ptp(np.log(getattr(table_boot.runs, of))) / 2
+    slice_, budget = by_params["slices"][2], 1e18 * 10 ** (2 * 3 / 5)
+    params = np.array(slice_["x"])
+    wanted = fit.law.loss(params, budget / (6 * params))
+    np.testing.assert_allclose(slice_["loss"], wanted, rtol=2e-4)
+    residuals = json.loads(page.scripts["explorer-data-residuals"])
+    np.testing.assert_allclose(residuals["y"]["values"], 100 * np.expm1(-fit.residuals), rtol=1e-4)
+    assert 11 in residuals["y"]["worst"] and len(residuals["y"]["worst"]) == 3
+    groups = residuals["views"][-1]
+    shown = [groups["groups"][place] for place in groups["x"]]
+    assert shown == list(table_boot.runs.groups["optimizer"])
+
+
+def test_pages_write_compute_and_symbols_in_one_way(page):
+    cells = {name: [[text for _, text in row] for row in rows] for name, rows in page.tables.items()}
+    header, *rows = cells["fitted-parameters"]
+    assert [row[0] for row in rows] == ["E", "A", "B", "\u03b1", "\u03b2"]
+    assert page.frame("fitted-parameters")["parameter"].tolist() == ["E", "A", "B", "alpha", "beta"]
+    header, *rows = cells["next-runs"]
+    assert all("\u00d7" not in row[header.index("flops")] for row in rows)
+    text = " ".join(page.texts)
+    assert "E + A N^-\u03b1 + B D^-\u03b2" in text and not re.search(
+        r"10[\u2070-\u2079\u00b9\u00b2\u00b3]+ FLOP", text
+    )

@@ -16,8 +16,8 @@ from chinchilla_jax._util.text import TIMES, plain_number, scaled_number
 # more fonts in every PDF. Written as escapes, because several look like Latin letters.
 ALPHA, BETA, MU, SIGMA = "\u03b1", "\u03b2", "\u03bc", "\u03c3"
 _GREEK = {
-    "alpha": ALPHA, "beta": BETA, "gamma": "\u03b3", "delta": "\u03b4", "eta": "\u03b7", "lambda": "\u03bb", "mu": MU,
-    "sigma": SIGMA,
+    "alpha": ALPHA, "beta": BETA, "gamma": "\u03b3", "delta": "\u03b4", "eta": "\u03b7", "lambda": "\u03bb",
+    "mu": MU, "sigma": SIGMA,
 }  # fmt: skip
 _GREEK_WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(_GREEK)})(?![A-Za-z])")
 
@@ -139,7 +139,7 @@ def quantity_text(quantity: str, value: float, digits: int = 4) -> str:
 
 
 def with_symbols(text: str) -> str:
-    """A parameter or a formula with Greek letters for their names, where a page shows it: N^-alpha as N^-\u03b1."""
+    """A parameter or a formula for a page, with Greek letters for their names: "N^-\u03b1" for "N^-alpha"."""
     return _GREEK_WORD.sub(lambda found: _GREEK[found[0]], text)
 
 

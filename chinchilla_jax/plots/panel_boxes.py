@@ -1,4 +1,4 @@
-"""Where the panels of a drawn figure are, written into its PNG: a page shows them one by one on a narrow screen.
+"""Where the panels of a drawn figure are, written into its PNG, so that a narrow screen can show each alone.
 
 A box is left, top, right and bottom as shares of the picture. Panels that share the names along their y-axis
 have a second box, `names`, for those beside the first panel of their row.

@@ -86,7 +86,7 @@ class Section:
         notes: sentences in small print, such as warnings.
         explorers: interactive curves and runs.
         figures: pictures.
-        stills: pictures of what the explorers show: to print, without scripts, or for a reader who opens them.
+        stills: pictures of what the explorers show, for paper and where scripts do not run; else folded.
         terms: names with their values.
         tables: as from `page_table`.
         listings: code.

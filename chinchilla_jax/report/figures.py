@@ -45,7 +45,7 @@ class PageFigure:
 
     @property
     def wide(self) -> bool:
-        """Whether its labels would be too small on a telephone, where it is shown by panels, or else scrolled."""
+        """Whether its labels would be too small on a telephone, which shows it by panels, or scrolls it."""
         return self.width > _WIDE
 
 

@@ -1,6 +1,6 @@
 """What the explorers of the runs draw: losses with the law's curves, and residuals, as plain lists for JSON.
 
-A view is one choice of the x-axis: where each run is along it, and for the losses the curves of the law. Every
+A view is one choice of the x-axis: where each run is along it, and for the losses the curves of the law. A
 run has a name, the anchor of its row in the table of the runs, and its numbers. Numbers are rounded to five
 digits; the table has all digits.
 """
@@ -34,7 +34,7 @@ _SHOWN = ("params", "tokens", "flops", "loss")  # of a run, before the law's los
 
 
 def loss_explorer(subject: Subject) -> Explorer:
-    """The losses of the runs against compute, size or tokens, and the law's curves, one of them to be marked."""
+    """The losses of the runs against compute, size or tokens, and the law's curves, one of them marked."""
     rows = _Rows(subject)
     data = {
         **rows.data("fit", label_of("loss"), rows.table["loss"], log=True),
@@ -85,7 +85,8 @@ class _Rows:
                 "names": table["row"].tolist(),
                 "anchors": [run_anchor(i) for i in self.positions],
                 "columns": [
-                    {"label": text, "unit": unit, "values": _numbers(column)} for text, unit, column in columns
+                    {"label": text, "unit": unit, "values": _numbers(column)}
+                    for text, unit, column in columns
                 ],
             },
             "y": {"name": label.name, "axis": str(label), "log": log, "values": _numbers(values)},
@@ -135,7 +136,7 @@ def _residual_view(rows: _Rows, against: str, table: pd.DataFrame) -> dict[str, 
     groups = largest_groups(table, against)
     places = {name: i for i, name in enumerate(groups)}
     return {
-        **_axis(against, [None if each not in places else places[each] for each in column], log=False),
+        **_axis(against, [places.get(each) for each in column], log=False),
         "groups": [str(name) or "(empty)" for name in groups],
     }
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.planning.plausibility import band_doubts
 from chinchilla_jax.plots.tables import select
 from chinchilla_jax.report.cells import PageTable, page_table
 from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
-from chinchilla_jax.report.numbers import shown
 from chinchilla_jax.report.words import condition_words, table_words
 from chinchilla_jax.study.storage.tables import FILES
 
