@@ -136,6 +136,16 @@ def test_a_nested_choice_that_alone_moves_the_answer_gets_all_but_what_its_outer
     assert (delta.lowest, delta.highest, delta.move) == (1e-4, 1e-2, pytest.approx(4.0))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-20, 20), min_size=30, max_size=30))
+def test_in_a_crossed_design_a_share_lies_between_alone_and_total(values):
+    found = choice_effects(huber_design(), values, scale="linear")
+    assert (found["alone"] <= found["share"] + 1e-9).all() and (found["share"] <= found["total"] + 1e-9).all()
+    pairs = choice_interactions(huber_design(), values, scale="linear", least=0.0)
+    assert (pairs["share"] >= -1e-9).all()
+    assert {"objective", "delta"} not in [{row.first, row.second} for row in pairs.itertuples()]
+
+
 @st.composite
 def designs(draw):
     """Part of a crossed design, with a choice nested in another, and answers of any sign."""

@@ -16,7 +16,8 @@ A real multiverse is not balanced: analyses fail, and some choices exist only un
 to Huber's objective). First-order and total indices then neither sum to 1 nor bound each other; the Shapley
 effect (Owen 2014, doi:10.1137/130936233) still splits the variance completely, into shares that are not
 negative (Song, Nelson & Staum 2016, doi:10.1137/15M1048070). Choices that failures have tied together share
-what they explain in common, so that an idle choice can inherit some; its `total` is then 0, which shows it.
+what they explain in common, so that an idle choice can inherit some; its `total` is 0, as is that of every
+choice that the others give away.
 
 A nested choice is never credited for the choice within which it lies. "delta is 0.001" also says "the
 objective is Huber's", and plain Shapley effects would give delta half of what the objective does. So only
