@@ -9,8 +9,8 @@ from every_figure import entries_without_data, shrunk, texts_that_touch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinchilla_jax import plots
-from chinchilla_jax.analysis import pooled_interval
+from chinchilla_jax import DataError, plots
+from chinchilla_jax.analysis import choice_effects, multiverse_answer, pooled_interval
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.plots.panels import unshown
 from chinchilla_jax.plots.specification_curve_tables import option_text
@@ -119,6 +119,28 @@ def test_few_analyses_are_drawn_one_by_one_and_many_as_densities(rows):
     assert top.get_title(loc="left").startswith(f"{len(curve.curve)} analyses, 2 without an answer")
     assert top.get_yscale() == "log"
     assert not texts_that_touch(figure) and not entries_without_data(figure)
+
+
+def test_an_answer_of_a_multiverse_gathers_all_and_draws_itself():
+    table, estimates, draws = multiverse()
+    found = multiverse_answer(table, estimates, draws, default=3, subject="the ratio", label="ratio")
+    assert found.effects.equals(choice_effects(table, estimates))
+    assert found.interval == pooled_interval(draws, 0.8, default=3)
+    assert found.facts.n_failed == 2 and found.facts.reference == estimates[3]
+    assert found.sentence.startswith("Over 46 defensible analyses the ratio runs from")
+    assert repr(found) == f"<MultiverseAnswer of 48 analyses: {found.sentence}>"
+    with unshown():
+        top, _, _ = found.plot()
+    assert top.get_ylabel() == "ratio"
+    # The resamples of an analysis without an answer do not count.
+    draws[1] = 1e9
+    assert multiverse_answer(table, estimates, draws).interval.high == found.interval.high
+    single = multiverse_answer(table, estimates, draws[:, :0])
+    assert "together" not in single.sentence and not single.is_resampled
+    with unshown():
+        shrunk(single.plot(), 0.9)
+    with pytest.raises(DataError, match=r"shape \(47, 50\)"):
+        multiverse_answer(table, estimates, draws[1:])
 
 
 def test_it_draws_on_the_callers_axes():

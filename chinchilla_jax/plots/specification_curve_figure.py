@@ -11,13 +11,19 @@ import numpy as np
 from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.text import TIMES, count_text, number_text, scaled_number
 from chinchilla_jax.plots.panels import AxesLike, Grid, finish_legend, panels
-from chinchilla_jax.plots.specification_curve_tables import MOST_MARKS, SpecificationCurve
+from chinchilla_jax.plots.specification_curve_tables import (
+    MOST_MARKS,
+    SpecificationCurve,
+    curve_of_answer,
+)
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from chinchilla_jax.analysis import MultiverseAnswer
 
 _PANELS = ("curve", "choices", "effects")
 _ROW = 0.165  # inches, of an option
@@ -27,19 +33,22 @@ _DEFAULT: dict[str, Any] = {"color": VERMILLION, "marker": "D", "linestyle": "no
 
 
 @styled
-def specification_curve(curve: SpecificationCurve, *, axes: AxesLike = None) -> tuple[Axes, Axes, Axes]:
+def specification_curve(
+    found: MultiverseAnswer | SpecificationCurve, *, axes: AxesLike = None
+) -> tuple[Axes, Axes, Axes]:
     """Draw the answers in order with their intervals, the options below, and the effect of each choice.
 
     Of more than 500 analyses the intervals are drawn faintly, with the running medians of their limits, and
     the options as a density: how often the analyses at a rank took one, over how often they do overall.
 
     Args:
-        curve: of `specification_curve_table`.
+        found: an answer of a multiverse, or what `specification_curve_table` made of arrays.
         axes: where to draw (curve, choices, effects); None for a new figure.
 
     Returns:
         The three Axes.
     """
+    curve = found if isinstance(found, SpecificationCurve) else curve_of_answer(found)
     rows = len(curve.options) + 1.2 * curve.options["choice"].nunique()
     below = max(_ROW * rows, 0.8)
     grid = Grid(

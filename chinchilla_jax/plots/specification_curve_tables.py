@@ -22,7 +22,7 @@ from chinchilla_jax.analysis import choice_effects, curve_facts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chinchilla_jax.analysis import CurveFacts, PooledInterval
+    from chinchilla_jax.analysis import CurveFacts, MultiverseAnswer, PooledInterval
 
 Floats = NDArray[np.float64]
 
@@ -132,6 +132,16 @@ def specification_curve_table(
         density=_density(used, edges), effects=effects[effects["n_options"] > 1].reset_index(drop=True),
         fixed=_fixed(sorted_choices, effects), facts=facts, pooled=pooled, level=float(level), label=label,
         is_count=is_count,
+    )  # fmt: skip
+
+
+def curve_of_answer(found: MultiverseAnswer) -> SpecificationCurve:
+    """The tables of an answer of a multiverse."""
+    low, high = found.limits
+    return specification_curve_table(
+        found.choices, found.estimates, low=low, high=high, default=found.default, reference=found.reference,
+        pooled=found.interval if found.is_resampled else None, level=found.level, label=found.label, is_count=found.is_count,
+        nested=found.nested,
     )  # fmt: skip
 
 
