@@ -78,7 +78,7 @@ class MultiverseAnswer:
 
     @functools.cached_property
     def limits(self) -> tuple[Floats, Floats]:
-        """Percentile limits of each analysis by its own resamples, lower and upper, (n,) each; NaN for none."""
+        """Lower and upper percentile limits of each analysis by its own resamples, (n,) each; NaN: none."""
         low, _, high = low_median_high(self.draws.T, self.level)
         return low, high
 

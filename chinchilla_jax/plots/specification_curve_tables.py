@@ -140,8 +140,8 @@ def curve_of_answer(found: MultiverseAnswer) -> SpecificationCurve:
     low, high = found.limits
     return specification_curve_table(
         found.choices, found.estimates, low=low, high=high, default=found.default, reference=found.reference,
-        pooled=found.interval if found.is_resampled else None, level=found.level, label=found.label, is_count=found.is_count,
-        nested=found.nested,
+        pooled=found.interval if found.is_resampled else None, level=found.level, label=found.label,
+        is_count=found.is_count, nested=found.nested,
     )  # fmt: skip
 
 
