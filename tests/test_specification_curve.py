@@ -129,6 +129,11 @@ def test_an_answer_of_a_multiverse_gathers_all_and_draws_itself():
     assert found.facts.n_failed == 2 and found.facts.reference == estimates[3]
     assert found.sentence.startswith("Over 46 defensible analyses the ratio runs from")
     assert repr(found) == f"<MultiverseAnswer of 48 analyses: {found.sentence}>"
+    wider = draws.copy()
+    clean = (table["rows"] == 2).to_numpy()
+    wider[clean] = estimates[clean, None] * (draws[clean] / estimates[clean, None]) ** 4
+    width = multiverse_answer(table, estimates, wider).width_effects
+    assert width["choice"][0] == "rows" and width["highest"][0] == 2 and width["share"][0] > 0.8
     with unshown():
         top, _, _ = found.plot()
     assert top.get_ylabel() == "ratio"

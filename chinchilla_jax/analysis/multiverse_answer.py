@@ -72,6 +72,22 @@ class MultiverseAnswer:
         return choice_effects(self.choices, self.estimates, nested=self.nested)
 
     @functools.cached_property
+    def width_effects(self) -> pd.DataFrame:
+        """`choice_effects` of the width of the intervals: which choice makes the answer look more certain.
+
+        Of the ratio of the limits where all are positive, else of their difference. The resampling scheme
+        moves this alone.
+
+        Raises:
+            DataError: no analysis with an answer has an interval.
+        """
+        low, high = self.limits
+        known = np.isfinite(low) & np.isfinite(high)
+        with np.errstate(all="ignore"):
+            widths = np.log(high / low) if (low[known] > 0).all() else high - low
+        return choice_effects(self.choices, np.where(known, widths, np.nan), nested=self.nested)
+
+    @functools.cached_property
     def interactions(self) -> pd.DataFrame:
         """`choice_interactions`: pairs of choices that do more together."""
         return choice_interactions(self.choices, self.estimates, nested=self.nested)
