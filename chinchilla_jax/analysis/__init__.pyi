@@ -13,8 +13,8 @@ from chinchilla_jax.analysis.form_result import FormComparison as FormComparison
 from chinchilla_jax.analysis.identities import identity_errors as identity_errors
 from chinchilla_jax.analysis.identities import power_map as power_map
 from chinchilla_jax.analysis.joint_maps import joint_map as joint_map
-from chinchilla_jax.analysis.multiverse_answer import MultiverseAnswer as MultiverseAnswer
-from chinchilla_jax.analysis.multiverse_answer import multiverse_answer as multiverse_answer
+from chinchilla_jax.analysis.multiverse_answers import MultiverseAnswer as MultiverseAnswer
+from chinchilla_jax.analysis.multiverse_answers import multiverse_answer as multiverse_answer
 from chinchilla_jax.analysis.multiverse_effects import choice_effects as choice_effects
 from chinchilla_jax.analysis.multiverse_effects import choice_interactions as choice_interactions
 from chinchilla_jax.analysis.multiverse_sentences import multiverse_sentence as multiverse_sentence

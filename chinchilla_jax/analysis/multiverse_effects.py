@@ -41,6 +41,8 @@ from chinchilla_jax.analysis.choice_design import Choice, ChoiceDesign, orders, 
 if TYPE_CHECKING:
     import pandas as pd
 
+_ROUNDING = 1e-12  # of the variance
+
 
 def choice_effects(
     choices: pd.DataFrame,
@@ -148,7 +150,7 @@ def choice_interactions(
             continue  # an inner choice has no effect but that within the outer one
         rows.append((first, second, (both - one - other + none) / variance))
     table = pd.DataFrame(rows, columns=["first", "second", "share"])
-    table = table[table["share"].abs() >= max(smallest, 1e-12)]
+    table = table[table["share"].abs() >= max(smallest, _ROUNDING)]
     return table.sort_values("share", key=np.abs, ascending=False, kind="stable", ignore_index=True)
 
 
@@ -173,9 +175,13 @@ def _indices(design: ChoiceDesign, varied: list[str]) -> dict[str, tuple[float, 
     for name in varied:
         alone = explained(above[name] | {name}) - explained(above[name])
         total = explained(every) - explained(every - {name} - design.below(name))
-        # Differences of sums: never below 0 but by rounding.
-        found[name] = (max(shares[name], 0.0), max(alone, 0.0), max(total, 0.0))
+        found[name] = _known_zero(shares[name]), _known_zero(alone), _known_zero(total)
     return found
+
+
+def _known_zero(share: float) -> float:
+    """A difference of sums, which is never below 0 but by rounding."""
+    return share if share > _ROUNDING else 0.0
 
 
 class _Move(NamedTuple):

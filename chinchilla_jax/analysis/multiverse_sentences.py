@@ -49,6 +49,10 @@ def multiverse_sentence(
     return " ".join(part for part in parts if part)
 
 
+def _percent(share: float) -> str:
+    return "under 1%" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def _number(value: float, is_count: bool) -> str:
     return scaled_number(value, _DIGITS) if is_count else plain_number(value, _DIGITS)
 
@@ -104,8 +108,9 @@ def _reference(facts: CurveFacts, is_count: bool) -> str:
     if not facts.share_excluding:
         return f"No interval excludes {what}."
     sides = [
-        f"{share:.0%} lie {side}"
+        f"{_percent(share)} lie {side}"
         for share, side in ((facts.share_below, "below"), (facts.share_above, "above"))
         if share > 0
     ]
-    return f"{facts.share_excluding:.0%} of the intervals exclude {what} ({', '.join(sides)})."
+    text = _percent(facts.share_excluding)
+    return f"{text[0].upper()}{text[1:]} of the intervals exclude {what} ({', '.join(sides)})."

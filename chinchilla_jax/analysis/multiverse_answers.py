@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from chinchilla_jax.plots.panels import AxesLike
 
 Floats = NDArray[np.float64]
 
@@ -136,7 +135,7 @@ class MultiverseAnswer:
         )
 
     @written_in("chinchilla_jax.plots", "specification_curve")
-    def plot(self, *, axes: AxesLike = None) -> tuple[Axes, Axes, Axes]:
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes, Axes]:
         """Draw the specification curve, as `chinchilla_jax.plots.specification_curve` does."""
         raise NotImplementedError
 
