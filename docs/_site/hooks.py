@@ -31,7 +31,7 @@ INCLUDED = {
     **{
         path.relative_to(ROOT).as_posix(): "results/"
         + (f"{path.parent.name}.md" if path.name == "README.md" else f"{path.parent.name}/{path.name}")
-        for path in sorted((ROOT / "experiments").glob("*/*.md"))
+        for path in sorted((ROOT / "experiments").rglob("*.md"))
     },
     "chinchilla_jax/datasets/tables/README.md": "reference/tables.md",
 }
