@@ -3,6 +3,7 @@
 | limit        | default       | what it bounds                                                            |
 |--------------|---------------|---------------------------------------------------------------------------|
 | conditions   | 100,000       | of a study                                                                |
+| specifications | 1,000,000   | of a multiverse                                                           |
 | resamples    | 100,000,000   | of one data set                                                           |
 | fits         | 1,000,000,000 | of one command: conditions x resamples, simulated data sets x resamples   |
 | weights      | 250,000,000   | of all resamples at once, where a question holds them: resamples x runs   |
@@ -94,6 +95,7 @@ def _count(count: int) -> str:
 
 
 CONDITIONS = Limit("conditions", 100_000)
+SPECIFICATIONS = Limit("specifications", 10**6)
 RESAMPLES = Limit("resamples", 10**8)
 FITS = Limit("fits", 10**9)
 WEIGHTS = Limit("weights", 250_000_000)

@@ -84,13 +84,16 @@ class ResampleFitter:
         solver: str = "newton",
         options: SolverOptions | None = None,
         raced: bool = False,
+        search_small: bool = True,
     ) -> Asking[ResampleFitter]:
-        """`prepared` as a procedure, see solvers/requests.py."""
+        """`prepared` as a procedure, see solvers/requests.py; `search_small` as for `ask_scout`."""
         check_solver(solver, problem.law, problem.objective)
         options = options or SolverOptions()
         recipe = None
         if problem.design.valid:
-            recipe = yield from ask_recipe(problem, point.starts.minima, own, options, raced=raced)
+            recipe = yield from ask_recipe(
+                problem, point.starts.minima, own, options, raced=raced, search_small=search_small
+            )
             if not recipe.scouted:
                 # Starts that pilots have not tried are not known to be near.
                 options = dataclasses.replace(options, wide_start=True)

@@ -102,6 +102,7 @@ def ask_recipe(
     options: SolverOptions,
     *,
     raced: bool = False,
+    search_small: bool = True,
 ) -> Asking[Recipe]:
     """How to start the resamples, from the optima (K, p) of the point fit; see solvers/requests.py.
 
@@ -114,16 +115,22 @@ def ask_recipe(
         own: (n,) weights of the runs, None where all count the same.
         options: how hard the solver tries.
         raced: whether the starts of a resample race where there are many runs; see `ask_scout`.
+        search_small: see `ask_scout`.
     """
     law, objective = problem.law, problem.objective
     known = known_optima(problem, minima)
     # HuberScale is started from the optima of a smooth objective.
     smooth = Huber() if isinstance(objective, HuberScale) else objective
-    if raced and len(problem.design) > _SMALL and not has_kernel(law, smooth):
+    small = search_small and len(problem.design) <= _SMALL
+    if raced and not small and not has_kernel(law, smooth):
         pool = apart(known)
         return Recipe(pool=pool, ranks=min(_RANKS_FEW, len(pool)), scouted=False)
     smooth_problem = dataclasses.replace(problem, objective=smooth)
-    return (yield from ask_scout(smooth_problem, known, own=own, options=options, raced=raced))
+    return (
+        yield from ask_scout(
+            smooth_problem, known, own=own, options=options, raced=raced, search_small=search_small
+        )
+    )
 
 
 def scout(
@@ -145,6 +152,7 @@ def ask_scout(
     own: NDArray[np.float64] | None = None,
     options: SolverOptions,
     raced: bool = False,
+    search_small: bool = True,
 ) -> Asking[Recipe]:
     """Find out on a few pilot resamples how the resamples of this data set must be started.
 
@@ -165,6 +173,9 @@ def ask_scout(
         raced: whether, on many runs whose pilots disagree, two or four starts of a resample race and only
             the best is finished. That is several times as fast, and misses the lowest minimum more often;
             studies of hundreds of conditions are made that way.
+        search_small: whether on few runs every resample is searched, whatever the pilots say. Where `raced`
+            and not this, few runs are treated as many: faster, and the best of four starts misses the lowest
+            minimum in 0.4% of the resamples, see above.
     """
     law = problem.law
     pilots = _Pilots(problem, own, options)
@@ -173,7 +184,7 @@ def ask_scout(
     raced_to = yield from pilots.optima_of_races(range(_PILOTS), far, steps)
     pool = np.unique(np.concatenate([minima, raced_to]), axis=0)
     members, disagreements, disorder, done = apart(pool), 0, False, _PILOTS
-    small = len(problem.design) <= _SMALL
+    small = search_small and len(problem.design) <= _SMALL
     for count in _DOUBTS:
         if disagreements <= _FEW and not small:
             differing, orderly = yield from pilots.disagreements(range(done, done + count), members)

@@ -12,16 +12,20 @@ import contextlib
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.study.execution.dask_client import foreign_scheduler
 from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
-from chinchilla_jax.study.execution.jobs import ChunkResult, Job, run_job
+from chinchilla_jax.study.execution.jobs import run_job
 from chinchilla_jax.study.execution.planning import Workplace
+
+J = TypeVar("J", bound=Hashable)
+R = TypeVar("R")
 
 EXECUTORS = ("threads", "dask")
 
@@ -33,10 +37,11 @@ _LOST = {"KilledWorker", "CancelledError", "FutureCancelledError", "FuturesCance
 
 def run_jobs(
     executor: Executor,
-    jobs: Iterable[Job],
+    jobs: Iterable[J],
     *,
     in_flight: int,
-    receive: Callable[[Job, tuple[ChunkResult, ...]], None],
+    receive: Callable[[J, R], None],
+    function: Callable[..., R] = run_job,  # type: ignore[assignment]
 ) -> None:
     """Run every job, with at most `in_flight` of them submitted at any time.
 
@@ -44,18 +49,19 @@ def run_jobs(
         executor: where they run; it is not shut down.
         jobs: taken one by one as slots become free.
         in_flight: at least 1.
-        receive: called in this thread with the results of each job as they arrive, one per chunk.
+        receive: called in this thread with what each job gives, as it arrives.
+        function: of this package; called with the job and, after workers were lost, with how often.
 
     Raises:
         Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.
     """
     todo = iter(jobs)
-    losses: Counter[Job] = Counter()
-    pending: dict[Future[tuple[ChunkResult, ...]], Job] = {}
+    losses: Counter[J] = Counter()
+    pending: dict[Future[R], J] = {}
     try:
         while True:
             for job in itertools.islice(todo, in_flight - len(pending)):
-                pending[executor.submit(run_job, job)] = job
+                pending[executor.submit(function, job)] = job
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -66,7 +72,7 @@ def run_jobs(
                     losses[job] += 1
                     if type(error).__name__ not in _LOST or losses[job] > _MOST_LOSSES:
                         raise
-                    pending[executor.submit(run_job, job, losses[job])] = job
+                    pending[executor.submit(function, job, losses[job])] = job
                 else:
                     receive(job, result)
     finally:

@@ -1,0 +1,1 @@
+"""One table under every defensible analysis of it."""
