@@ -50,6 +50,8 @@ from chinchilla_jax.study import StudySpec as StudySpec
 from chinchilla_jax.study import open_study as open_study
 from chinchilla_jax.study import paper_study as paper_study
 from chinchilla_jax.study.export import to_arviz as to_arviz
+from chinchilla_jax.study.multiverse.multiverse import multiverse as multiverse
+from chinchilla_jax.study.multiverse.result import MultiverseResult as MultiverseResult
 
 from . import laws as laws
 from . import planning as decide  # noqa: F401

@@ -33,8 +33,8 @@ from chinchilla_jax.study.execution.executors import EXECUTORS
 
 COMMANDS = (
     "fit", "bootstrap", "study", "report", "coverage", "influence", "breakdown", "diagnose",
-    "forms", "objectives", "wald", "compare", "predict", "backtest", "plan", "next", "inference", "isoflop",
-    "flops",
+    "forms", "objectives", "multiverse", "wald", "compare", "predict", "backtest", "plan", "next",
+    "inference", "isoflop", "flops",
     "progress", "datasets", "doctor",
 )  # fmt: skip
 STATUSES = {"CONVERGED", "MAX_STEPS", "UNIDENTIFIED", "INVALID", "BOUNDARY"}

@@ -12,8 +12,8 @@ COMPLETE_VARIABLE = "_CHINCHILLA_JAX_COMPLETE"
 # In the order of --help: about one table, about decisions, the rest.
 COMMANDS = (
     "fit", "bootstrap", "study", "report", "coverage", "influence", "breakdown", "diagnose", "forms",
-    "objectives", "wald", "compare", "predict", "backtest", "plan", "next", "inference", "isoflop",
-    "flops", "progress", "datasets", "doctor",
+    "objectives", "multiverse", "wald", "compare", "predict", "backtest", "plan", "next", "inference",
+    "isoflop", "flops", "progress", "datasets", "doctor",
 )  # fmt: skip
 
 _HELP = """Scaling laws with intervals: fit, bootstrap, stress, decide.

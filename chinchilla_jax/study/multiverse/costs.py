@@ -1,10 +1,10 @@
 """What training costs, as an analysis counts it: the options of the dimension "cost".
 
-| option    | C                                                                                              |
-|-----------|------------------------------------------------------------------------------------------------|
-| 6nd       | 6 N D                                                                                          |
-| measured  | c N^a D^b, fitted to the FLOP of the runs that count, where the table has them                 |
-| attention | c N^a D, fitted to the FLOP of the table's architectures, attention and embedding counted in   |
+| option    | C                                                                                          |
+|-----------|--------------------------------------------------------------------------------------------|
+| 6nd       | 6 N D                                                                                      |
+| measured  | c N^a D^b, fitted to the FLOP of the runs that count, where the table has them             |
+| attention | c N^a D, fitted to the FLOP of the table's architectures, attention and embedding included |
 
 N is the count of the analysis in all three.
 """
@@ -55,7 +55,7 @@ def read_costs(given: object, runs: Runs) -> tuple[str, ...]:
 
 
 def has_architectures(runs: Runs) -> bool:
-    """Whether the architecture of each run is known: of the embedded chinchilla, by the counts of its table."""
+    """Whether the architecture of each run is known: of the embedded chinchilla, by its table's counts."""
     return runs.name == "chinchilla" and is_embedded(runs) and runs.counting in ("as_plotted", "reported")
 
 

@@ -52,11 +52,8 @@ from chinchilla_jax.study.multiverse.store import Store
 from chinchilla_jax.study.multiverse.tables import Table, read_table
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.datasets import Runs
-    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.laws.objectives import Delta
@@ -82,7 +79,7 @@ def multiverse(
     shard: Shard | str | None = None,
     workers: int | None = None,
     progress: ProgressLike = "auto",
-    **reading: Unpack[Reading],
+    **reading: Any,
 ) -> MultiverseResult | None:
     """Fit and bootstrap a table under every combination of an analyst's choices.
 
@@ -239,20 +236,19 @@ def plan_multiverse(
     resamples: int,
     seed: int,
     options: SolverOptions | None,
-    **reading: Unpack[Reading],
+    **reading: Any,
 ) -> Plan:
     """Read the table and every option; arguments and errors as for `multiverse`."""
     of_laws, of_objectives = read_laws(laws), read_objectives(objectives, deltas)
     budgets = None if flops is None else positive_budgets(flops)
     table = read_table(data, countings, reading)
     plain = table.plain
-    usual = functools.cache(lambda: fit(plain.take(~table.flagged), objective=Huber("auto"), options=options))
+    usual = functools.cache(lambda: fit(table.usual, objective=Huber("auto"), options=options))
     names = default_rows(plain, table.flagged, table.dropped) if rows is None else listed("rows", rows)
-    masks = {
-        name: read_rows(name, plain, table.flagged, lambda: usual().residuals) for name in names
-    }
+    every = functools.cache(lambda: fit(plain.take(~table.flagged), objective=Huber("auto"), options=options))
+    masks = {name: read_rows(name, plain, table.flagged, lambda: every().residuals) for name in names}
     masks, notes = _distinct(masks)
-    kinds = _schemes(schemes, plain.take(~table.flagged), usual)
+    kinds = _schemes(schemes, table.usual, usual)
     choices = Choices(
         laws=of_laws,
         objectives=of_objectives,
@@ -338,9 +334,8 @@ def _default(table: Table, choices: Choices, usual: Callable[[], FitResult]) -> 
     runs = table.plain
     delta = delta_text(usual_delta(runs))
     rows = [f"drop_loss:{table.dropped}"] if table.dropped else [UNFLAGGED, ALL]
-    read = runs.take(~table.flagged)
     try:
-        scheme = scheme_name(choose_scheme(read, usual()).scheme)
+        scheme = scheme_name(choose_scheme(table.usual, usual()).scheme)
         place = (
             [law.name for law in choices.laws].index(CHINCHILLA.name),
             [(each.name, each.delta) for each in choices.objectives].index((Huber.name, delta)),
@@ -354,9 +349,7 @@ def _default(table: Table, choices: Choices, usual: Callable[[], FitResult]) -> 
     return int(np.ravel_multi_index(place, choices.shape))
 
 
-def _run(
-    work: Work, advance: Callable[[int], None] | None, job: Job, attempt: int = 0
-) -> JobResult:
+def _run(work: Work, advance: Callable[[int], None] | None, job: Job, attempt: int = 0) -> JobResult:
     return run_job(work, job, advance)
 
 

@@ -1,28 +1,28 @@
 """The choices of an analyst, and the options of each as names: what a multiverse crosses.
 
-| dimension | option                          | meaning                                                       |
-|-----------|---------------------------------|---------------------------------------------------------------|
-| law       | a name out of `laws.LAWS`       | what is fitted; laws of parameters and tokens alone            |
-| objective | a name out of `laws.OBJECTIVES` | what a fit minimises                                          |
-| delta     | a number, or "auto"             | half-width of the zone of huber and raw_huber; others have none |
-| counting  | a counting of the table         | which count of parameters is N                                |
-| cost      | "6nd", "measured", "attention"  | what training costs, see costs.py                             |
-| rows      | see rows.py                     | which runs count                                              |
-| scheme    | "pairs", "cluster:params", ...  | how the runs are resampled                                    |
+| dimension | option                         | meaning                                            |
+|-----------|--------------------------------|----------------------------------------------------|
+| law       | a name out of `laws.LAWS`      | what is fitted; laws of parameters and tokens alone |
+| objective | a name out of `laws.OBJECTIVES` | what a fit minimises                               |
+| delta     | a number, or "auto"            | half-width of the zone of huber and raw_huber      |
+| counting  | a counting of the table        | which count of parameters is N                     |
+| cost      | "6nd", "measured", "attention" | what training costs, see costs.py                  |
+| rows      | see rows.py                    | which runs count                                   |
+| scheme    | "pairs", "cluster:params", ... | how the runs are resampled                         |
 
 What is defensible, and so the default, is a judgement; it is made here once.
 
-- Laws: the five-parameter law, the same with one exponent (which Gadre et al. 2024 and Muennighoff et al. 2023
-  fit), and the one with a power over both terms (Busbridge et al. 2025), which contains it. Not kaplan, which
-  has no irreducible loss and which any wide table refutes; not fixed_floor, whose E is another table's; not
-  broken and farseer, which have eight and nine parameters, that few tables determine; not over_training, which
-  is equal_exponents in other parameters. Each can be named.
+- Laws: the five-parameter law, the same with one exponent (which Gadre et al. 2024 and Muennighoff et al.
+  2023 fit), and the one with a power over both terms (Busbridge et al. 2025), which contains it. Not
+  kaplan, which has no irreducible loss and which any wide table refutes; not fixed_floor, whose E is
+  another table's; not broken and farseer, which have seven and nine parameters, more than most tables
+  determine; not over_training, which is equal_exponents in other parameters. Each can be named.
 - Objectives: Huber's with four widths, from nearly absolute to the one that the residuals ask for; least
   squares of the log loss, and of the loss itself. Not asymmetric, which fits the edge of the runs and so
-  answers another question; not huber_scale, which is least absolute deviations, as huber at 1e-4 is nearly.
-- Schemes: runs as drawn by Efron and by Rubin, and whole groups where the residuals of the table's groups are
-  correlated. Schemes whose resamples have not the spread of the estimate (the jackknife, m of n) are refused:
-  their draws cannot be pooled with others.
+  answers another question; not huber_scale, which is least absolute deviations, as huber at 1e-4 nearly is.
+- Schemes: runs as drawn by Efron and by Rubin, and whole groups where the residuals of the table's groups
+  are correlated. Schemes whose resamples do not have the spread of the estimate (the jackknife, m of n) are
+  refused: their draws cannot be pooled with others.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def read_laws(given: object) -> tuple[Law, ...]:
             )
         if not law.has_optimum:
             raise UsageError(
-                f"multiverse: law {law.name} says nothing of how a budget is best divided; give laws of params "
-                "and tokens"
+                f"multiverse: law {law.name} says nothing of how a budget is best divided; give laws of params"
+                " and tokens"
             )
     _require_names("laws", [law.name for law in laws])
     return laws

@@ -77,7 +77,7 @@ class MultiverseResult(ShownInNotebooks):
 
     @functools.cached_property
     def specifications(self) -> pd.DataFrame:
-        """One row per specification: specification, then its option in each dimension; delta None for none."""
+        """One row per specification: its number, then its option in each dimension; delta None for none."""
         return self.options.frame()
 
     @functools.cached_property
@@ -189,7 +189,9 @@ class MultiverseResult(ShownInNotebooks):
             "n_converged": self.resamples - failed,
             "n_failed": failed,
         }
-        columns |= {name: np.broadcast_to(each[:, None, None], shape) for name, each in of_specification.items()}
+        columns |= {
+            name: np.broadcast_to(each[:, None, None], shape) for name, each in of_specification.items()
+        }
         columns["flops"] = np.broadcast_to(self.flops[None, :, None], shape)
         columns["quantity"] = np.broadcast_to(np.array(QUANTITIES, object), shape)
         columns["identified"] = np.broadcast_to(has_answer[..., None], shape)
@@ -197,7 +199,11 @@ class MultiverseResult(ShownInNotebooks):
         return columns
 
     def _card(self) -> Card:
-        rows = [(name, str(len(found)), list_text(list(found), 6)) for name, found in self.choices.items() if found]
+        rows = [
+            (name, str(len(found)), list_text(list(found), 6))
+            for name, found in self.choices.items()
+            if found
+        ]
         said = [self.range_text("tokens_per_param", place) for place in range(len(self.flops))]
         title = f"Multiverse of {self.data}: {len(self):,} specifications x {self.resamples:,} resamples"
         return Card(title, ("choice", "options", "names"), rows, [*said, self.failed_text, *self.notes])
@@ -211,7 +217,10 @@ class MultiverseResult(ShownInNotebooks):
         if not len(known):
             return f"{label} {at}: no specification has an estimate."
         low, high = np.quantile(known, [0.5 - self.level / 2, 0.5 + self.level / 2])
-        texts = [quantity_text(quantity, float(each)) for each in (known.min(), low, np.median(known), high, known.max())]
+        texts = [
+            quantity_text(quantity, float(each))
+            for each in (known.min(), low, np.median(known), high, known.max())
+        ]
         return (
             f"{label} {at}: {texts[0]} to {texts[4]}, median {texts[2]}, {percent_text(self.level)} of the "
             f"specifications from {texts[1]} to {texts[3]}."
@@ -244,7 +253,9 @@ def _doubt(reason: str, has_answer: bool, n_failed: int, resamples: int) -> str:
     return ""
 
 
-def _put(every: dict[str, Any], part: Mapping[str, NDArray[Any]], places: NDArray[np.intp], count: int) -> None:
+def _put(
+    every: dict[str, Any], part: Mapping[str, NDArray[Any]], places: NDArray[np.intp], count: int
+) -> None:
     """Put the columns of a job into those of all specifications."""
     for name, values in part.items():
         if name not in every:

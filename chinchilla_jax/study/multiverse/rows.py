@@ -1,17 +1,17 @@
 """Which runs of the table an analysis counts: the options of the dimension "rows".
 
-| option           | runs                                                                                    |
-|------------------|-----------------------------------------------------------------------------------------|
-| all              | every run of the table                                                                  |
-| unflagged        | without those that the table's own columns (outlier, exclude, keep, ...) rule out        |
-| drop_loss:K      | without the K of highest loss, as Besiroglu et al. 2024 leave out 5 of 245               |
-| drop_residual:K  | without the K whose log loss is farthest from the usual fit of all of them               |
-| min_params:X     | of at least X parameters, by the plain counting                                         |
-| min_tokens:X     | of at least X training tokens                                                           |
-| min_flops:X      | of at least X training FLOP                                                             |
+| option          | runs                                                                              |
+|-----------------|-----------------------------------------------------------------------------------|
+| all             | every run of the table                                                            |
+| unflagged       | without those that the table's own columns (outlier, exclude, ...) rule out        |
+| drop_loss:K     | without the K of highest loss, as Besiroglu et al. 2024 leave out 5 of 245         |
+| drop_residual:K | without the K whose log loss is farthest from the usual fit of all of them         |
+| min_params:X    | of at least X parameters, by the plain counting                                   |
+| min_tokens:X    | of at least X training tokens                                                     |
+| min_flops:X     | of at least X training FLOP                                                       |
 
-K is a whole number or a share such as 2%. All options but "all" begin from the runs that the table's own flags
-leave. The usual fit is that of the five-parameter law by Huber's objective with delta "auto".
+K is a whole number or a share such as 2%. All options but "all" begin from the runs that the table's own
+flags leave. The usual fit is that of the five-parameter law by Huber's objective with delta "auto".
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def default_rows(runs: Runs, flagged: Mask, dropped: int) -> list[str]:
     return found
 
 
-def read_rows(option: object, runs: Runs, flagged: Mask, residuals: Callable[[], NDArray[np.float64]]) -> Mask:
+def read_rows(
+    option: object, runs: Runs, flagged: Mask, residuals: Callable[[], NDArray[np.float64]]
+) -> Mask:
     """The runs of an option, (n,).
 
     Args:

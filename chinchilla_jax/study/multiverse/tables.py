@@ -18,7 +18,6 @@ from chinchilla_jax.datasets.reading import require_table
 from chinchilla_jax.study.multiverse.options import listed
 
 if TYPE_CHECKING:
-    from chinchilla_jax.datasets.load import Reading
     from chinchilla_jax.datasets.reading import TableLike
 
 COUNT_COLUMNS = ("params_non_embedding", "params_without_input_embedding")
@@ -45,8 +44,13 @@ class Table:
         """All runs in the plain counting, in which answers are stated."""
         return next(iter(self.by_counting.values()))
 
+    @property
+    def usual(self) -> Runs:
+        """The runs that are fitted where nothing is said, in the plain counting."""
+        return self.plain.take(~self.flagged).drop_highest_loss(self.dropped)
 
-def read_table(data: Runs | TableLike, countings: Any, reading: Reading) -> Table:
+
+def read_table(data: Runs | TableLike, countings: Any, reading: Mapping[str, Any]) -> Table:
     """Read the table in every counting that is asked for, or that it has.
 
     Args:
@@ -58,7 +62,7 @@ def read_table(data: Runs | TableLike, countings: Any, reading: Reading) -> Tabl
         DataError: the table cannot be read.
         UsageError: a counting, or a keyword, does not fit the table.
     """
-    require_reading(reading, "multiverse", data)
+    require_reading(reading, "multiverse", data)  # type: ignore[arg-type]
     if isinstance(data, Runs):
         if countings is not None:
             raise UsageError(

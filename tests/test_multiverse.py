@@ -1,0 +1,252 @@
+"""The multiverse of a table: enumeration, numbers against single bootstraps, resumption and shards."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chinchilla_jax as cj
+from chinchilla_jax._util.errors import DataWarning, UsageError
+from chinchilla_jax.intervals.quantiles import low_median_high
+from chinchilla_jax.laws import read_law
+from chinchilla_jax.study.multiverse.counts import restated
+from chinchilla_jax.study.multiverse.options import read_objectives
+from chinchilla_jax.study.multiverse.quantities import limits_of
+from chinchilla_jax.study.multiverse.specifications import Choices
+
+RESAMPLES = 20
+SMALL = {
+    "laws": ["chinchilla"],
+    "objectives": ["huber", "squared"],
+    "deltas": [1e-3],
+    "countings": ["as_plotted", "standard"],
+    "rows": ["all", "drop_loss:5"],
+    "schemes": ["pairs", "bayesian"],
+    "resamples": RESAMPLES,
+    "progress": None,
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return cj.multiverse("chinchilla", flops=[1e22, 1e24], **SMALL)
+
+
+def chosen(found, **options):
+    rows = found.specifications
+    for name, option in options.items():
+        rows = rows[rows[name] == option]
+    (number,) = rows["specification"]
+    return int(number)
+
+
+def test_shape_of_the_table(found):
+    assert len(found) == 2 * 2 * 2 * 2 * 2
+    assert len(found.table) == len(found) * 2 * 4
+    assert found.draws("loss", 1e22).shape == (len(found), RESAMPLES)
+    assert found.choices["cost"] == ("6nd", "attention")
+    assert found.counting == "as_plotted"
+    assert list(found.table.columns[:8]) == ["specification", *found.choices]
+
+
+@pytest.mark.parametrize("scheme", ["pairs", "bayesian"])
+@pytest.mark.parametrize("objective", [cj.Huber(1e-3), "squared"])
+def test_a_specification_is_the_bootstrap_of_its_choices(found, objective, scheme):
+    name = objective if isinstance(objective, str) else "huber"
+    number = chosen(
+        found, objective=name, counting="as_plotted", cost="6nd", rows="drop_loss:5", scheme=scheme
+    )
+    runs = cj.load_runs("chinchilla")
+    boot = cj.bootstrap(runs, objective=objective, scheme=scheme, resamples=RESAMPLES, progress=None)
+    params, tokens = boot.laws.optimal([1e22, 1e24])
+    np.testing.assert_allclose(found.draws("params", 1e24)[number], params[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(found.draws("tokens", 1e22)[number], tokens[:, 0], rtol=1e-6)
+    best = np.array([law.loss(n, d) for law, n, d in zip(boot.laws, params[:, 0], tokens[:, 0], strict=True)])
+    np.testing.assert_allclose(found.draws("loss", 1e22)[number], best, rtol=1e-9)
+    mine = found.table[
+        (found.table["specification"] == number) & (found.table["quantity"] == "tokens_per_param")
+    ]
+    theirs = boot.tokens_per_param([1e22, 1e24])
+    for column in ("estimate", "low", "median", "high"):
+        np.testing.assert_allclose(mine[column], theirs[column], rtol=1e-6)
+
+
+def test_another_counting_is_fitted_as_counted_and_stated_in_the_first(found):
+    number = chosen(
+        found, objective="huber", counting="standard", cost="6nd", rows="drop_loss:5", scheme="pairs"
+    )
+    plain = cj.load_runs("chinchilla")
+    runs = cj.load_runs("chinchilla", params="standard")
+    boot = cj.bootstrap(runs, objective=cj.Huber(1e-3), resamples=RESAMPLES, progress=None)
+    params, tokens = boot.laws.optimal(1e24)
+    np.testing.assert_allclose(found.draws("tokens", 1e24)[number], tokens, rtol=1e-6)
+    # The reported models have 3.6% to 15.2% more parameters than the standard formula counts.
+    ratio = found.draws("params", 1e24)[number] / params
+    assert np.all(ratio > 1.03)
+    assert np.all(ratio < 1.2)
+    assert np.all(plain.params > runs.params)
+
+
+def test_resamples_are_shared_and_the_default_analysis_is_named(found):
+    default = found.specifications.iloc[found.default]
+    assert (default["objective"], default["delta"], default["rows"]) == ("huber", "0.001", "drop_loss:5")
+    assert (default["counting"], default["cost"], default["scheme"]) == ("as_plotted", "6nd", "pairs")
+
+
+def same(one, other):
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+    for flops in one.flops:
+        np.testing.assert_array_equal(one.draws("params", flops), other.draws("params", flops))
+
+
+def test_numbers_do_not_depend_on_workers_directories_shards_or_interruptions(found, tmp_path):
+    asked = {"flops": [1e22, 1e24], **SMALL}
+    same(found, cj.multiverse("chinchilla", workers=1, **asked))
+    whole = tmp_path / "whole"
+    same(found, cj.multiverse("chinchilla", out=whole, **asked))
+    shards = tmp_path / "shards"
+    assert cj.multiverse("chinchilla", out=shards, shard="1/2", **asked) is None
+    same(found, cj.multiverse("chinchilla", out=shards, shard="2/2", **asked))
+    # Broken off: a part is missing, and another is damaged.
+    parts = sorted(whole.glob("*.parquet"))
+    assert len(parts) == 2
+    parts[0].unlink()
+    content = bytearray(parts[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    parts[1].write_bytes(content)
+    with pytest.warns(DataWarning, match="damaged"):
+        same(found, cj.multiverse("chinchilla", out=whole, **asked))
+    advanced = []
+    same(found, cj.multiverse("chinchilla", out=whole, **{**asked, "progress": advanced.append}))
+    assert not advanced
+
+
+def test_an_order_of_options_changes_no_answer(found):
+    reversed_options = {
+        name: list(reversed(value)) if isinstance(value, list) and name != "countings" else value
+        for name, value in SMALL.items()
+    }
+    other = cj.multiverse("chinchilla", flops=[1e22, 1e24], **reversed_options)
+    columns = [*found.choices]
+    ours, theirs = (each.specifications[columns].fillna("").apply(tuple, axis=1) for each in (found, other))
+    place = {options: number for number, options in enumerate(theirs)}
+    order = [place[options] for options in ours]
+    np.testing.assert_array_equal(found.draws("tokens", 1e22), other.draws("tokens", 1e22)[order])
+
+
+def test_what_is_not_identified_is_counted_and_named():
+    runs = cj.load_runs("chinchilla")
+    line = cj.Runs(params=runs.params, tokens=20 * runs.params, loss=runs.loss)
+    found = cj.multiverse(
+        line, flops=1e22, laws=["chinchilla"], objectives=["squared"], rows=["all"], schemes=["pairs"],
+        resamples=RESAMPLES, progress=None,
+    )  # fmt: skip
+    assert found.n_failed == len(found) == 1
+    assert not found.table["identified"].any()
+    assert found.table[["estimate", "low", "high"]].isna().all(axis=None)
+    assert found.table["doubt"].iloc[0]
+    assert "no estimate" in found.failed_text
+    assert np.isnan(found.estimates()).all()
+
+
+names = st.lists(st.sampled_from(["huber", "squared", "raw_squared", "huber_scale"]), min_size=1, unique=True)
+
+
+@given(
+    laws=st.lists(st.sampled_from(["chinchilla", "kaplan", "gamma"]), min_size=1, unique=True),
+    objectives=names,
+    deltas=st.lists(st.sampled_from([1e-4, 1e-3, 0.5, "auto"]), min_size=1, unique=True),
+    sizes=st.tuples(*[st.integers(1, 3)] * 4),
+)
+@settings(max_examples=40, deadline=None)
+def test_specifications_are_every_combination_once(laws, objectives, deltas, sizes):
+    given_deltas = deltas if "huber" in objectives else None
+    options = [tuple(f"{kind}{i}" for i in range(size)) for kind, size in zip("ncrs", sizes, strict=True)]
+    choices = Choices(
+        laws=tuple(read_law(name) for name in laws),
+        objectives=read_objectives(objectives, given_deltas),
+        countings=options[0], costs=options[1], rows=options[2], schemes=options[3],
+    )  # fmt: skip
+    frame = choices.frame()
+    with_delta = len(deltas) if "huber" in objectives else 0
+    count = len(laws) * (with_delta + len([name for name in objectives if name != "huber"]))
+    assert len(frame) == len(choices) == count * np.prod(sizes)
+    assert not frame.drop(columns="specification").fillna("").duplicated().any()
+    assert (frame["delta"].notna() == (frame["objective"] == "huber")).all()
+    jobs = choices.jobs()
+    numbers = np.concatenate([job.specifications.ravel() for job in jobs])
+    assert sorted(numbers) == list(range(len(choices)))
+    for job in jobs:
+        of_job = frame.loc[job.specifications.ravel()]
+        assert set(of_job["law"]) == {choices.laws[job.law].name}
+        assert set(of_job["rows"]) == {choices.rows[job.rows]}
+    assert sum(job.n_fitted for job in jobs) == choices.n_fitted
+
+
+numbers = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, 0.0])
+
+
+@given(st.lists(st.lists(numbers, min_size=7, max_size=7), min_size=1, max_size=5), st.floats(0.05, 0.95))
+def test_limits_are_the_quantiles_of_what_is_known(rows, level):
+    draws = np.array(rows)
+    np.testing.assert_allclose(np.array(limits_of(draws, level)), low_median_high(draws.T, level), rtol=1e-12)
+
+
+@given(st.floats(-0.5, 3.0), st.floats(0.0, 0.9), st.booleans())
+def test_a_count_is_restated_as_the_models_say(log_share, power, more):
+    plain = np.geomspace(1e7, 1e10, 12)
+    other = np.geomspace(2e7, 3e10, 12)
+    assert restated(plain, plain).is_same
+    extra = np.exp(log_share) * 1e5 * (plain / 1e7) ** power * (1 if more else -1)
+    found = restated(plain, plain + extra)
+    np.testing.assert_allclose(found(plain), plain + extra, rtol=1e-9)
+    assert found.miss < 1e-9
+    constant = restated(other, 1.5 * other)
+    np.testing.assert_allclose(constant(np.array([1e5, 1e12])), [1.5e5, 1.5e12], rtol=1e-9)
+    assert np.isinf(found(np.array([np.inf]))).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"laws": ["chinchila"]}, "chinchilla"),
+        ({"laws": ["repeated_data"]}, "unique_tokens"),
+        ({"laws": ["compute_only"]}, "give laws of params and tokens"),
+        ({"laws": []}, "laws is empty"),
+        ({"laws": ["gamma", "gamma"]}, "twice"),
+        ({"objectives": ["hubber"]}, "huber"),
+        ({"objectives": ["squared"], "deltas": [1e-3]}, "deltas are for"),
+        ({"deltas": [0.0]}, "delta"),
+        ({"countings": ["standart"]}, "standard"),
+        ({"costs": ["measured"]}, "no FLOP other than 6 N D"),
+        ({"costs": ["money"]}, "6nd"),
+        ({"rows": ["best"]}, "no choice of runs"),
+        ({"rows": ["drop_loss:x"]}, "no positive number"),
+        ({"rows": ["drop_loss:500"]}, "whole number from 1 to 244"),
+        ({"rows": ["min_params:1e13"]}, "leaves 0 runs"),
+        ({"schemes": ["jackknife"]}, "spread of the estimate"),
+        ({"schemes": ["pears"]}, "pairs"),
+        ({"shard": "1/2"}, "out=DIR"),
+        ({"shard": "3/2", "out": "x"}, "3/2"),
+        ({"flops": [-1.0]}, "positive"),
+        ({"level": 1.5}, "level"),
+        ({"workers": 0}, "workers"),
+        ({"drop_highest_loss": 3}, "give rows instead"),
+        ({"nothing": 3}, "nothing"),
+    ],
+)
+def test_bad_input_is_one_line(asked, said):
+    with pytest.raises(UsageError, match=said) as error:
+        cj.multiverse("chinchilla", **{**SMALL, **asked})
+    assert "\n" not in str(error.value)
+
+
+def test_too_many_specifications_are_refused_before_any_work(monkeypatch):
+    monkeypatch.setenv("CHINCHILLA_JAX_MAX_SPECIFICATIONS", "10")
+    with pytest.raises(UsageError, match="32 specifications, and the limit is 10; name fewer laws"):
+        cj.multiverse("chinchilla", **SMALL)
+    monkeypatch.delenv("CHINCHILLA_JAX_MAX_SPECIFICATIONS")
+    monkeypatch.setenv("CHINCHILLA_JAX_MAX_FITS", "10")
+    with pytest.raises(UsageError, match="fits, and the limit is 10"):
+        cj.multiverse("chinchilla", **SMALL)
