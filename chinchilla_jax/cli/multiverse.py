@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import percent_text, quantity_label, quantity_text
@@ -240,6 +239,8 @@ def _print(found: MultiverseResult) -> None:
 
 def _spans(found: MultiverseResult, flops: float) -> list[Sequence[object]]:
     """Where the answers of all specifications lie, by quantity."""
+    import numpy as np
+
     from chinchilla_jax.study.multiverse.quantities import QUANTITIES
 
     tail = (1 - found.level) / 2

@@ -125,10 +125,10 @@ def multiverse(
         DataWarning: a file in `out` is damaged.
 
     Example:
-        >>> found = cj.multiverse("chinchilla", laws=["chinchilla"], objectives=["huber"], deltas=[1e-3],
-        ...     countings=["as_plotted"], costs=["6nd"], schemes=["pairs"], resamples=20)
-        >>> found.choices["rows"]
-        ('all', 'drop_loss:5', 'drop_residual:5', 'min_params:1.1e+08')
+        >>> found = cj.multiverse(runs, flops=1e24, laws=["chinchilla"], objectives=["huber", "squared"],
+        ...     deltas=[1e-3], schemes=["pairs"], resamples=20)
+        >>> len(found), found.choices["rows"]
+        (16, ('all', 'drop_loss:5', 'drop_residual:5', 'min_params:2.5e+08'))
     """
     central_tails(level)
     count, number = resample_count("resamples", resamples), seed_number(seed)

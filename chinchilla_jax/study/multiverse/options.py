@@ -109,8 +109,8 @@ def read_laws(given: object) -> tuple[Law, ...]:
             )
         if not law.has_optimum:
             raise UsageError(
-                f"multiverse: law {law.name} says nothing of how a budget is best divided; give laws of params"
-                " and tokens"
+                f"multiverse: law {law.name} says nothing of how a budget is best divided; give laws of "
+                "params and tokens"
             )
     _require_names("laws", [law.name for law in laws])
     return laws

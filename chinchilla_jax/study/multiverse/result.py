@@ -44,6 +44,14 @@ class MultiverseResult(ShownInNotebooks):
             among them.
         options: the options of each dimension.
         answers: gives those of a job.
+
+    Example:
+        >>> found = cj.multiverse(runs, flops=1e24, laws=["chinchilla"], objectives=["squared"], rows=["all"],
+        ...     schemes=["pairs"], resamples=20)
+        >>> found
+        <MultiverseResult of chinchilla: 2 specifications x 20 resamples, 0 without an estimate>
+        >>> found.draws("tokens_per_param").shape
+        (2, 20)
     """
 
     data: str
@@ -64,10 +72,9 @@ class MultiverseResult(ShownInNotebooks):
 
     def __repr__(self) -> str:
         """What a reader at a prompt wants to know."""
-        shares = f"{count_text(self.n_failed, 'specification')} without an estimate"
         return (
-            f"<MultiverseResult of {self.data}: {len(self):,} specifications x {self.resamples:,} resamples, "
-            f"{shares}>"
+            f"<MultiverseResult of {self.data}: {count_text(len(self), 'specification')} x "
+            f"{self.resamples:,} resamples, {self.n_failed:,} without an estimate>"
         )
 
     @property
