@@ -187,3 +187,23 @@ def test_a_run_that_is_stopped_or_damaged_ends_with_the_same_table(tmp_path):
     assert again.attrs == whole.attrs
     with pytest.raises(cj.UsageError, match=r"another breakdown run .resamples is 10 there and 11 here"):
         breakdown(RUNS, families=families, out=tmp_path / "run", **quick | {"resamples": 11})
+
+
+def test_several_budgets_are_each_judged_as_alone(table, tmp_path):
+    common = {"families": ["multiplicative", "systematic_bias"], "resamples": 40, "tolerance": 0.15}
+    several = breakdown(RUNS, flops=[5.76e23, 1e21], out=tmp_path / "run", **common)
+    assert several.attrs["flops"] == 5.76e23 and list(several.attrs["estimates"]) == [5.76e23, 1e21]
+    first, second, *_ = several.attrs["criteria"]
+    assert (first, second) == ("ratio_leaves_interval@5.76e23", "ratio_leaves_interval@1e21")
+    alone = {5.76e23: table, 1e21: breakdown(RUNS, flops=1e21, **common)}
+    for budget, one in alone.items():
+        of = several[(several["flops"] == budget) | several["flops"].isna()].reset_index(drop=True)
+        # Sizes that another criterion had fitted narrow the interval of a resample, not the size itself.
+        pd.testing.assert_frame_equal(
+            of[["family", "direction", "criterion", "flops", "size", "documented"]],
+            one[["family", "direction", "criterion", "flops", "size", "documented"]],
+        )
+    again = breakdown(RUNS, flops=[5.76e23, 1e21], out=tmp_path / "run", **common)
+    pd.testing.assert_frame_equal(again, several)
+    with pytest.raises(cj.UsageError, match="another breakdown"):
+        breakdown(RUNS, flops=5.76e23, out=tmp_path / "run", **common)

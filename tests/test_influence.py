@@ -107,3 +107,24 @@ def test_the_command_and_its_figure(tmp_path):
     assert "give shares of the runs between 0 and 0.5" in refused("influence", str(path), "--share", "0.7")
     figure = Figure()
     plots.influence(FOUND, axes=figure.subplots(1, 2))
+
+
+def test_several_budgets_share_the_fits():
+    budgets = [BUDGET, 1e23]
+    found = influence(RUNS, flops=budgets, delta=DELTA)
+    assert found.table.equals(FOUND.table) and found.flops == BUDGET
+    other = influence(RUNS, flops=1e23, delta=DELTA)
+    assert found.sentence == f"{FOUND.sentence}; {other.sentence}"
+    assert found.budgets["flops"].tolist() == budgets
+    for row, one in zip(found.budgets.itertuples(), (FOUND, other), strict=True):
+        most = one.most_influential(1).iloc[0]
+        assert (row.tokens_per_param, row.standard_error, row.row) == (one.ratio, one.error, most["row"])
+        assert (row.without, row.change) == (most["tokens_per_param"], most["change"])
+    assert FOUND.budgets.shape[0] == 1
+
+
+def test_the_command_takes_several_budgets(tmp_path):
+    path = tmp_path / "runs.csv"
+    RUNS.to_frame().to_csv(path, index=False)
+    text = done("influence", str(path), "--flops", "1e21", "--flops", "1e23", "--delta", str(DELTA))
+    assert "at each budget" in text and "at 1e21 FLOP:" in text

@@ -179,6 +179,28 @@ def test_the_sentence_compares_what_is_simulated_alike(found):
     assert f" do not narrow the log width of tokens_per_param@1e22: {after['now']:.3g} to" in wider.sentence
 
 
+def test_several_budgets_are_targets_beside_each_other(table, capsys):
+    small = ["--resamples", "50", "--tables", "2", "--refits", "20", "--quiet"]
+    budgets = ["--flops", "1e21", "--flops", "1e22"]
+    assert main(["next", table, *budgets, "--allowance", "3e20", "--json", *small]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["target"] for row in answer["targets"]] == [
+        "tokens_per_param@1e+21",
+        "tokens_per_param@1e+22",
+    ]
+    second = answer["targets"][1]
+    said = f"; that of tokens_per_param@1e22 goes from {second['before']:#.3g} to {second['after']:#.3g}; "
+    assert said in answer["sentence"] and answer["sentence"].endswith("chosen for the mean of ln(width)")
+    with pytest.raises(
+        cj.UsageError, match="a diagnosis judges by one target, not by tokens_per_param@1e21 and"
+    ):
+        design.diagnose_design(planted(0), flops=[1e21, 1e22])
+    # The mean over both targets, and not the first alone.
+    changes = [np.log(row["linear_after"] / row["linear_before"]) for row in answer["targets"]]
+    chosen = next(row for row in answer["prices"] if row["runs"] == len(answer["runs"]))
+    assert chosen["weighted"] <= 0 and np.mean(changes) < 0
+
+
 def test_runs_keep_their_limits():
     limits = {"params": (5e7, 1e9), "ratio": (10.0, 40.0), "largest": 5e19, "off_frontier": 2.0}
     found = cj.next_runs(
@@ -426,6 +448,7 @@ def test_bad_input_is_one_line(table, options, said, tmp_path, monkeypatch, caps
     [
         ([], "needs --largest"),
         (["--largest", "1e21"], "less than the largest run"),
+        (["--largest", "1e20", "--flops", "1e21", "--flops", "1e22"], "give --flops once"),
         (["--largest", "1e20", "--sizes", "1e8", "1e9"], "--sizes: --new begins without runs"),
         (["chinchilla", "--largest", "1e20"], "DATA: --new begins without"),
     ],

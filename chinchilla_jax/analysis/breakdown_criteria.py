@@ -2,12 +2,12 @@
 
 | code      | shape  | meaning                                                                  |
 |-----------|--------|--------------------------------------------------------------------------|
-| at_budget | (R,)   | ln tokens per parameter of each resample at one budget                   |
+| at_budget | (R, B) | ln tokens per parameter of each resample at the budgets asked for        |
 | curves    | (R, k) | the same at k budgets                                                    |
 | slopes    | (R,)   | slope of it in ln compute: (alpha - beta)/(alpha + beta)                 |
 
 The slope has one sign for one five-parameter law, however it is measured: that of alpha - beta. Of a law
-whose optimum is no power of compute it is that of the decade around the budget.
+whose optimum is no power of compute it is that of the decade around the first budget.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.dispatch import has_kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.laws import Law
@@ -46,7 +48,7 @@ class Fitted:
     """What the criteria compare, for every resample: NaN where its fit failed.
 
     Attributes:
-        at_budget: ln tokens per parameter at one budget, (R,).
+        at_budget: ln tokens per parameter at the budgets asked for, (R, B).
         curves: the same over a range of budgets, (R, k).
         slopes: decades of tokens per parameter per decade of compute, (R,).
         point: the fit without resampling.
@@ -71,7 +73,7 @@ class Sizes:
         runs: Runs,
         weights: NDArray[Any],
         objective: Objective,
-        flops: float,
+        flops: Sequence[float],
         seed: int,
         options: SolverOptions | None,
         law: Law,
@@ -79,7 +81,7 @@ class Sizes:
         """Keep what all sizes share."""
         self.law = law
         self.runs, self.weights, self.objective = runs, weights, objective
-        self.flops, self.seed, self.options = flops, seed, options or SolverOptions()
+        self.flops, self.seed, self.options = tuple(flops), seed, options or SolverOptions()
         decades = math.log10(RANGE_FLOPS[1] / RANGE_FLOPS[0])
         self.budgets = np.geomspace(*RANGE_FLOPS, round(decades * _BUDGETS_PER_DECADE) + 1)
 
@@ -91,11 +93,12 @@ class Sizes:
         # Hundreds of sizes: without a kernel, the starts of a resample race, as in a study.
         raced = not has_kernel(self.law, self.objective)
         boot = fit_resamples(runs, weights=self.weights, point=point, options=self.options, raced=raced)
-        ratios = log_ratios(boot.laws, [self.flops, *self.budgets])
-        slopes = ratio_slopes(boot.laws, self.flops)
+        ratios = log_ratios(boot.laws, [*self.flops, *self.budgets])
+        slopes = ratio_slopes(boot.laws, self.flops[0])
         sound = boot.counted & np.isfinite(slopes) & np.isfinite(ratios).all(axis=1)
         ratios, slopes = np.where(sound[:, None], ratios, np.nan), np.where(sound, slopes, np.nan)
-        return Fitted(at_budget=ratios[:, 0], curves=ratios[:, 1:], slopes=slopes, point=point)
+        own = len(self.flops)
+        return Fitted(at_budget=ratios[:, :own], curves=ratios[:, own:], slopes=slopes, point=point)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,13 @@ class Criterion(abc.ABC):
     """
 
     name: ClassVar[str]
+    flops: float = math.nan
+    """The budget (FLOP) that it is about; NaN where it is about none, or about many."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others."""
+        return self.name
 
     def __init__(self, none: Fitted, tails: tuple[float, float]) -> None:
         """Keep the unperturbed conclusion."""
@@ -136,47 +146,64 @@ class Criterion(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sentence(self, flops: float, level: float) -> str:
+    def sentence(self, level: float) -> str:
         """The criterion in words, with the numbers of the unperturbed runs."""
 
 
 class RatioLeavesInterval(Criterion):
-    """The median tokens per parameter at one budget lies outside its unperturbed interval."""
+    """The median tokens per parameter at one budget lies outside its unperturbed interval.
+
+    Args:
+        none: see `Criterion`.
+        tails: see `Criterion`.
+        budgets: all that are asked for (FLOP).
+        which: the position of this one.
+    """
 
     name = "ratio_leaves_interval"
 
-    def __init__(self, none: Fitted, tails: tuple[float, float]) -> None:
+    def __init__(
+        self, none: Fitted, tails: tuple[float, float], budgets: Sequence[float], which: int = 0
+    ) -> None:
         """Take the interval from the fits of the runs as they are."""
         super().__init__(none, tails)
-        known = none.at_budget[none.known]
+        self.flops, self.which, self.alone = float(budgets[which]), which, len(budgets) == 1
+        known = self._of(none)[none.known]
         self.median = float(np.median(known))
         self.interval = np.quantile(known, tails)
 
+    @property
+    def key(self) -> str:
+        """The name, with the budget where there are several."""
+        return self.name if self.alone else f"{self.name}@{flops_text(self.flops)}"
+
+    def _of(self, fitted: Fitted) -> Floats:
+        return fitted.at_budget[:, self.which]
+
     def met(self, fitted: Fitted) -> bool:
         """See `Criterion.met`."""
-        median = np.median(fitted.at_budget[fitted.known])
+        median = np.median(self._of(fitted)[fitted.known])
         return not self.interval[0] <= median <= self.interval[1]
 
     def place(self, fitted: Fitted) -> Place:
         """See `Criterion.place`."""
-        median = float(np.median(fitted.at_budget[fitted.known]))
+        median = float(np.median(self._of(fitted)[fitted.known]))
         return Place(up=median - self.interval[1] >= self.interval[0] - median)
 
     def excess(self, fitted: Fitted, place: Place) -> Floats:
         """See `Criterion.excess`."""
-        moved = fitted.at_budget - self.none.at_budget
+        moved = self._of(fitted) - self._of(self.none)
         both = fitted.known & self.none.known
-        moved = moved - np.median(moved[both]) + np.median(fitted.at_budget[fitted.known])
+        moved = moved - np.median(moved[both]) + np.median(self._of(fitted)[fitted.known])
         return _beyond(moved, self.interval, place.up)
 
-    def sentence(self, flops: float, level: float) -> str:
+    def sentence(self, level: float) -> str:
         """See `Criterion.sentence`."""
         low, high = np.exp(self.interval)
-        estimate = float(self.none.point.law.tokens_per_param(flops))
+        estimate = float(self.none.point.law.tokens_per_param(self.flops))
         return (
-            f"the median tokens per parameter at {flops_text(flops, 4)} FLOP leave {low:.3g} to {high:.3g}, "
-            "their "
-            f"{100 * level:g}% interval without any miscount (median of the resamples "
+            f"the median tokens per parameter at {flops_text(self.flops, 4)} FLOP leave {low:.3g} to "
+            f"{high:.3g}, their {100 * level:g}% interval without any miscount (median of the resamples "
             f"{math.exp(self.median):.3g}; the estimate of fit and plan is {estimate:.3g})"
         )
 
@@ -201,7 +228,7 @@ class SlopeExcludesZero(Criterion):
         low, high = self._interval(fitted) - np.median(fitted.slopes[fitted.known])
         return fitted.slopes + low if place.up else -(fitted.slopes + high)
 
-    def sentence(self, flops: float, level: float) -> str:
+    def sentence(self, level: float) -> str:
         """See `Criterion.sentence`."""
         low, high = self._interval(self.none)
         return (
@@ -235,7 +262,7 @@ class RatioLeavesRange(Criterion):
         """See `Criterion.excess`."""
         return _beyond(fitted.curves[:, place.budget], self.limits, place.up)
 
-    def sentence(self, flops: float, level: float) -> str:
+    def sentence(self, level: float) -> str:
         """See `Criterion.sentence`."""
         least, most = NEAR_RULE_OF_THUMB
         span = " and ".join(f"{budget:.0e}".replace("e+", "e") for budget in RANGE_FLOPS)
@@ -253,3 +280,9 @@ CRITERIA: dict[str, type[Criterion]] = {
     kind.name: kind for kind in (RatioLeavesInterval, SlopeExcludesZero, RatioLeavesRange)
 }
 """The criteria by name."""
+
+
+def criteria_at(none: Fitted, tails: tuple[float, float], flops: Sequence[float]) -> list[Criterion]:
+    """The criteria in order, the first at each of these budgets (FLOP), with unlike keys."""
+    first = [RatioLeavesInterval(none, tails, flops, which) for which in range(len(flops))]
+    return [*first, SlopeExcludesZero(none, tails), RatioLeavesRange(none, tails)]

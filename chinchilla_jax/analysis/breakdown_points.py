@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import NoEstimateError, UsageError, short
 from chinchilla_jax._util.limits import FITS, WEIGHTS
 from chinchilla_jax._util.reporting import reporting, started
-from chinchilla_jax._util.validation import positive_number, resample_count, seed_number, whole_number
-from chinchilla_jax.analysis.breakdown_criteria import CRITERIA, Criterion, Sizes
+from chinchilla_jax._util.validation import resample_count, seed_number, whole_number
+from chinchilla_jax.analysis.breakdown_criteria import Criterion, Sizes, criteria_at
 from chinchilla_jax.analysis.breakdown_search import Found, search
 from chinchilla_jax.analysis.breakdown_store import SearchParts
 from chinchilla_jax.analysis.miscount_paths import Path, paths, size_at
@@ -44,6 +44,7 @@ from chinchilla_jax.bootstrapping.schemes import require_weights
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import central_tails
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.laws.objectives import Huber, settings
@@ -53,6 +54,7 @@ from chinchilla_jax.solvers import SolverOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from chinchilla_jax._util.reporting import ProgressLike
     from chinchilla_jax.bootstrapping.schemes import Scheme
@@ -73,7 +75,7 @@ def breakdown(
     level: float = 0.8,
     repeats: int = 5,
     tolerance: float = 0.005,
-    flops: float | None = None,
+    flops: ArrayLike | None = None,
     seed: int = 0,
     scheme: Scheme | str = "auto",
     objective: Huber | None = None,
@@ -92,8 +94,9 @@ def breakdown(
         level: of all intervals.
         repeats: draws of the noise; the size is their median, the interval is over all of them.
         tolerance: distance to which a size is found, relative to it.
-        flops: the budget (FLOP) of the first criterion; None for that of Gopher and Chinchilla (5.76e23) on
-            "chinchilla", and for the largest run, as 6 N D, on other tables.
+        flops: the budget (FLOP) of the first criterion, or several, at each of which it is judged; None for
+            that of Gopher and Chinchilla (5.76e23) on "chinchilla", and for the largest run, as 6 N D, on
+            other tables.
         seed: of resamples and noise.
         scheme: how to resample the unperturbed runs, the same for every size; as for `compare_forms`.
         objective: of every fit; None for that of `fit(runs)`. Where the residuals decide the width of its
@@ -105,13 +108,15 @@ def breakdown(
         progress: as for `bootstrap`; a function is called with 1 after every search, out of `n_searches`.
 
     Returns:
-        One row per family, direction and criterion: size (NaN: not met within the search), low, high (its
-        interval; an end that lies beyond the search is infinite, or 0 for factors that shrink), level,
-        searched_to (the largest size that was judged), documented (the size of the documented miscount),
-        times_documented (how many times farther from no error than that the size is), times_low, times_high
-        (the same for the interval), within_documented (bool), repeats, n_sizes (how many sizes were fitted).
-        `attrs` has "flops", "criteria", each criterion in words, "estimate", tokens per parameter at that
-        budget by the point fit of the unperturbed runs, and the "warnings" of that fit and of the scheme.
+        One row per family, direction and criterion: flops (its budget; NaN of the others), size (NaN: not met
+        within the search), low, high (its interval; an end that lies beyond the search is infinite, or 0 for
+        factors that shrink), level, searched_to (the largest size that was judged), documented (the size of
+        the documented miscount), times_documented (how many times farther from no error than that the size
+        is), times_low, times_high (the same for the interval), within_documented (bool), repeats, n_sizes
+        (how many sizes were fitted).
+        `attrs` has "flops", the first budget, "estimate", tokens per parameter there by the point fit of the
+        unperturbed runs, "estimates", these by budget, "criteria", each criterion in words, and the
+        "warnings" of that fit and of the scheme.
         Conclusions are about medians of the resamples, which move smoothly with an error, and not about that
         estimate.
 
@@ -144,8 +149,8 @@ def breakdown(
     require_weights(chosen, len(runs), "breakdown")
     weights = chosen.weights(runs, ids, seed_number(seed))
     usual = usual_budget(runs.name, training_flops(runs.params, runs.tokens))
-    budget = usual if flops is None else positive_number("flops", flops)
-    sizes = Sizes(runs, weights, used, budget, seed, options, model)
+    budgets = [usual] if flops is None else positive_budgets(flops).tolist()
+    sizes = Sizes(runs, weights, used, budgets, seed, options, model)
     none = sizes.at(None)
     require_estimate(none.point.status, runs.name, none.point.reason)
     require_optimum(none.point.law, runs.name)
@@ -154,7 +159,7 @@ def breakdown(
             f"{runs.name}: {none.known.sum()} of {len(none.known)} resamples have a certified fit with a "
             "compute-optimal point, and a breakdown needs two; give more runs or more resamples"
         )
-    criteria = [kind(none, tails) for kind in CRITERIA.values()]
+    criteria = criteria_at(none, tails, budgets)
     kept = None
     if out is not None:
         sampling = resampling_record(
@@ -164,7 +169,7 @@ def breakdown(
             **sampling,
             "level": float(level),
             "tolerance": float(tolerance),
-            "flops": float(budget),
+            "flops": budgets[0] if len(budgets) == 1 else budgets,
             **settings(used),
             "law": [float(value) for value in none.point.law.as_dict().values()],
             **model_record(model, runs),
@@ -188,10 +193,12 @@ def breakdown(
         for path, *draws in zip(paths(runs, family), *searches, strict=True):  # one path under all draws
             rows += [_row(path, draws, criterion, level) for criterion in criteria]
     table = pd.DataFrame(rows)
+    estimates = {budget: float(none.point.law.tokens_per_param(budget)) for budget in budgets}
     table.attrs = {
-        "flops": budget,
-        "criteria": {each.name: each.sentence(budget, level) for each in criteria},
-        "estimate": float(none.point.law.tokens_per_param(budget)),
+        "flops": budgets[0],
+        "estimate": estimates[budgets[0]],
+        "estimates": estimates,
+        "criteria": {each.key: each.sentence(level) for each in criteria},
         "warnings": (*none.point.warnings, *asked_warnings(chosen, runs)),
     }
     return table
@@ -214,9 +221,9 @@ def _draws(family: str, repeats: int) -> int:
 def _row(path: Path, searches: Sequence[Found], criterion: Criterion, level: float) -> dict[str, object]:
     """One line of the table, from the searches of all draws of one path."""
     # A draw that never meets the criterion counts as infinitely far.
-    each = np.array([search.distances[criterion.name] for search in searches])
+    each = np.array([search.distances[criterion.key] for search in searches])
     typical = float(np.median(np.where(np.isnan(each), np.inf, each)))
-    own = np.concatenate([search.own[criterion.name] for search in searches])
+    own = np.concatenate([search.own[criterion.key] for search in searches])
     # No interpolation between a number and an infinity.
     near, far = (float(np.quantile(own, tail, method="nearest")) for tail in central_tails(level))
     near, far = min(near, typical), max(far, typical)
@@ -226,6 +233,7 @@ def _row(path: Path, searches: Sequence[Found], criterion: Criterion, level: flo
         "family": path.family,
         "direction": path.direction,
         "criterion": criterion.name,
+        "flops": criterion.flops,
         "size": size if found else math.nan,
         "low": min(closest, farthest),
         "high": max(closest, farthest),

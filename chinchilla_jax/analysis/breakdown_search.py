@@ -28,7 +28,8 @@ class Found:
     """What a search found.
 
     Attributes:
-        distances: by criterion, the smallest at which all resamples together meet it; NaN where none does.
+        distances: by criterion (its key), the smallest at which all resamples together meet it; NaN where
+            none does.
         own: by criterion, the distance at which each single resample meets it: inf where it never does.
         searched_to: the largest distance that was judged.
         n_sizes: how many sizes were fitted.
@@ -45,7 +46,7 @@ def search(path: Path, sizes: Sizes, none: Fitted, criteria: Sequence[Criterion]
     done = _Search(path, sizes, none, criteria, tolerance)
     return Found(
         distances=done.distances,
-        own={each.name: done.own(each) for each in criteria},
+        own={each.key: done.own(each) for each in criteria},
         searched_to=done.scanned[-1],
         n_sizes=len(done.fitted) - 1,
     )
@@ -67,7 +68,7 @@ class _Search:
                 break
             self.scanned.append(float(distance))
         self.places: dict[str, Place] = {}
-        self.distances = {each.name: self._bisect(each, tolerance) for each in criteria}
+        self.distances = {each.key: self._bisect(each, tolerance) for each in criteria}
 
     def _usable(self, distance: float) -> bool:
         if distance not in self.fitted:
@@ -78,7 +79,7 @@ class _Search:
         """The smallest distance at which the criterion is met; NaN if it is at none."""
         met = [criterion.met(self.fitted[distance]) for distance in self.scanned]
         first = met.index(True) if any(met) else len(met) - 1
-        self.places[criterion.name] = criterion.place(self.fitted[self.scanned[first]])
+        self.places[criterion.key] = criterion.place(self.fitted[self.scanned[first]])
         if not any(met):
             return math.nan
         if first == 0:
@@ -92,13 +93,13 @@ class _Search:
                 high = middle
             else:
                 low = middle
-        self.places[criterion.name] = criterion.place(self.fitted[high])
+        self.places[criterion.key] = criterion.place(self.fitted[high])
         return 0.5 * (low + high)
 
     def own(self, criterion: Criterion) -> Floats:
         """The distance at which each single resample meets the criterion: inf where it never does."""
         distances = sorted(distance for distance in self.fitted if distance <= self.scanned[-1])
-        place = self.places[criterion.name]
+        place = self.places[criterion.key]
         excess = np.stack([criterion.excess(self.fitted[each], place) for each in distances])
         found = np.full(excess.shape[1], np.inf)
         for r, column in enumerate(excess.T):

@@ -28,12 +28,12 @@ from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.reporting import reporting, started
 from chinchilla_jax._util.text import flops_text
-from chinchilla_jax._util.validation import positive_number
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter, fit_all
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import read_problem, read_weights
 from chinchilla_jax.fitting.result import require_estimate
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import Cost, usual_budget
 from chinchilla_jax.solvers.status import STATUS_NAMES, is_certified
@@ -75,10 +75,13 @@ class Influence:
         without: one row for each share of the runs that was left out, and each way in `WAYS`: way, share,
             n_left_out, rows (their names), tokens_per_param, change, the parameters and the status.
         point: the fit to all runs.
-        flops: the budget (FLOP).
+        flops: the budget (FLOP), of several the first, to which both tables belong.
         ratio: tokens per parameter there, of all runs; NaN where the law has no optimum.
         error: standard error of ln ratio by the jackknife; NaN where most fits without a run have no ratio.
         sentence: what it comes to.
+        budgets: one row for each budget: flops, tokens_per_param (of all runs), standard_error (of its
+            logarithm), and of the run that moves it most: row, without (tokens per parameter without it),
+            change (of the logarithm), times_error.
         warnings: those of the fit, and what limits this.
     """
 
@@ -89,6 +92,7 @@ class Influence:
     ratio: float
     error: float
     sentence: str
+    budgets: pd.DataFrame
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -114,7 +118,7 @@ def influence(
     data: Runs | TableLike,
     law: Law | str = "chinchilla",
     *,
-    flops: float | None = None,
+    flops: ArrayLike | None = None,
     shares: Sequence[float] = SHARES,
     objective: Objective | str = "huber",
     delta: Delta | None = None,
@@ -127,7 +131,8 @@ def influence(
     Args:
         data: n runs, or a table that `load_runs` reads.
         law: as for `fit`.
-        flops: the budget (FLOP) of the answer; None for that of Gopher and Chinchilla (5.76e23) on
+        flops: the budget (FLOP) of the answer, or several: the tables are about the first, and
+            `Influence.budgets` has every one. None for that of Gopher and Chinchilla (5.76e23) on
             "chinchilla", and for the largest run on other tables. FLOP are by what training costs: as the
             runs' own were counted, and 6 N D where they have none.
         shares: of the runs, how many of the worst are left out together; at least one run is.
@@ -144,7 +149,8 @@ def influence(
     """
     runs = as_runs(data, "influence", read_law(law).columns)
     cost = runs.cost
-    budget = _budget(runs, flops, cost)
+    budgets = _budgets(runs, flops, cost)
+    budget = budgets[0]
     counts = _counts(shares, len(runs))
     own = read_weights(weights, len(runs))
     point = fit(runs, law, objective=objective, delta=delta, weights=own, options=options)
@@ -158,20 +164,19 @@ def influence(
         rows = np.arange(lanes.start, lanes.stop)
         return (np.arange(n) != rows[:, None]).astype(np.uint8)
 
+    names = [runs.name_row(i) for i in range(n)]
     single = _Fits(fitter, budget, cost, fit_all(fitter, without_each, n, on_progress=advance))
-    ratio = float(np.asarray(point.law.tokens_per_param(budget, cost)))
-    ratio = ratio if 0 < ratio < math.inf else math.nan
+    answers = [_Answer.at(each, point, names, single.at(each), cost) for each in budgets]
+    first = answers[0]
+    ratio, change, error = first.ratio, first.change, first.error
     with np.errstate(all="ignore"):
-        change = np.log(single.ratios / ratio)
         left_out = np.diagonal(problem.residuals(single.found.theta)).copy()
     left_out[~is_certified(single.found.status)] = np.nan
-    error = _jackknife_error(change)
     chosen = _worst(counts, left_out, change, np.ones(n) if own is None else own)
     masks = np.stack([(~np.isin(np.arange(n), each)).astype(np.uint8) for _, _, each in chosen])
     several = _Fits(
         fitter, budget, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=advance)
     )
-    names = [runs.name_row(i) for i in range(n)]
     table = single.frame(
         row=names, params=runs.params, tokens=runs.tokens, loss=runs.loss, residual=point.residuals,
         left_out=left_out, tokens_per_param=single.ratios, change=change, times_error=change / error,
@@ -186,7 +191,7 @@ def influence(
     )
     return Influence(
         table=table, without=without, point=point, flops=budget, ratio=ratio, error=error,
-        sentence=_sentence(names, change, single.ratios, ratio, budget, error),
+        sentence="; ".join(each.sentence for each in answers), budgets=_budgets_frame(answers),
         warnings=(*point.warnings, *_warnings(single.found)),
     )  # fmt: skip
 
@@ -195,13 +200,16 @@ class _Fits:
     """Fits with some weights, their tokens per parameter at a budget, (k,); NaN where there is none."""
 
     def __init__(self, fitter: ResampleFitter, budget: float, cost: Cost, found: Solution) -> None:
-        self.found = found
+        self.found, self.cost = found, cost
         self.laws = fitter.problem.law.fitted(found.theta, fitter.problem.design)
-        ratios = np.array(
-            np.broadcast_to(self.laws.tokens_per_param(budget, cost), (len(found),)), np.float64
-        )
-        usable = is_certified(found.status) & np.isfinite(ratios) & (ratios > 0)
-        self.ratios = np.where(usable, ratios, np.nan)
+        self.ratios = self.at(budget)
+
+    def at(self, budget: float) -> Floats:
+        """Their tokens per parameter at another budget, (k,)."""
+        of = self.laws.tokens_per_param(budget, self.cost)
+        ratios = np.array(np.broadcast_to(of, (len(self.found),)), np.float64)
+        usable = is_certified(self.found.status) & np.isfinite(ratios) & (ratios > 0)
+        return np.where(usable, ratios, np.nan)
 
     def frame(self, **columns: object) -> pd.DataFrame:
         """These columns, the parameters and the status."""
@@ -216,10 +224,73 @@ class _Fits:
         return pd.DataFrame({**columns, **parameters, "status": status})
 
 
-def _budget(runs: Runs, flops: float | None, cost: Cost) -> float:
-    if flops is not None:
-        return positive_number("flops", flops)
-    return usual_budget(runs.name, cost.flops(runs.active, runs.tokens))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """Tokens per parameter at one budget, with every run and without each; see `Influence`."""
+
+    flops: float
+    names: Sequence[str]
+    ratio: float
+    ratios: Floats
+    change: Floats
+    error: float
+
+    @classmethod
+    def at(cls, flops: float, point: FitResult, names: Sequence[str], ratios: Floats, cost: Cost) -> _Answer:
+        ratio = float(np.asarray(point.law.tokens_per_param(flops, cost)))
+        ratio = ratio if 0 < ratio < math.inf else math.nan
+        with np.errstate(all="ignore"):
+            change = np.log(ratios / ratio)
+        return cls(
+            flops=flops, names=names, ratio=ratio, ratios=ratios, change=change,
+            error=_jackknife_error(change),
+        )  # fmt: skip
+
+    @property
+    def most(self) -> int | None:
+        """The run that moves it most; None where no run has a number."""
+        return int(np.nanargmax(np.abs(self.change))) if np.isfinite(self.change).any() else None
+
+    @property
+    def sentence(self) -> str:
+        """The run that moves it most, and whether it is alone."""
+        most, change = self.most, self.change
+        if most is None:
+            return "the law has no compute-optimal tokens per parameter, which the runs could move"
+        said = (
+            f"without {self.names[most]}, tokens per parameter at {flops_text(self.flops)} FLOP are "
+            f"{self.ratios[most]:.3g} and not {self.ratio:.3g} ({math.expm1(change[most]):+.1%}"
+        )
+        said += f", {abs(change[most]) / self.error:.2g} of the standard error)" if self.error > 0 else ")"
+        share = (change[most] - np.nanmean(change)) ** 2 / np.nansum((change - np.nanmean(change)) ** 2)
+        if share >= _DOMINANT:
+            return f"{said}: this run alone makes {share:.0%} of the jackknife's variance"
+        return f"{said}, the most that any run moves them"
+
+
+def _budgets_frame(answers: Sequence[_Answer]) -> pd.DataFrame:
+    import pandas as pd
+
+    def of(answer: _Answer, values: Floats) -> float:
+        return math.nan if answer.most is None else float(values[answer.most])
+
+    return pd.DataFrame(
+        {
+            "flops": [each.flops for each in answers],
+            "tokens_per_param": [each.ratio for each in answers],
+            "standard_error": [each.error for each in answers],
+            "row": ["" if each.most is None else each.names[each.most] for each in answers],
+            "without": [of(each, each.ratios) for each in answers],
+            "change": [of(each, each.change) for each in answers],
+            "times_error": [of(each, each.change / each.error) for each in answers],
+        }
+    )
+
+
+def _budgets(runs: Runs, flops: ArrayLike | None, cost: Cost) -> list[float]:
+    if flops is None:
+        return [usual_budget(runs.name, cost.flops(runs.active, runs.tokens))]
+    return positive_budgets(flops).tolist()
 
 
 def _counts(shares: Sequence[float], n: int) -> dict[float, int]:
@@ -257,23 +328,6 @@ def _jackknife_error(change: Floats) -> float:
     if len(usable) < 2 or 2 * len(usable) < len(change):
         return math.nan
     return float(np.sqrt((len(usable) - 1) / len(usable) * np.sum((usable - usable.mean()) ** 2)))
-
-
-def _sentence(
-    names: Sequence[str], change: Floats, ratios: Floats, ratio: float, budget: float, error: float
-) -> str:
-    if not np.isfinite(change).any():
-        return "the law has no compute-optimal tokens per parameter, which the runs could move"
-    most = int(np.nanargmax(np.abs(change)))
-    said = (
-        f"without {names[most]}, tokens per parameter at {flops_text(budget)} FLOP are {ratios[most]:.3g} "
-        f"and not {ratio:.3g} ({math.expm1(change[most]):+.1%}"
-    )
-    said += f", {abs(change[most]) / error:.2g} of the standard error)" if error > 0 else ")"
-    share = (change[most] - np.nanmean(change)) ** 2 / np.nansum((change - np.nanmean(change)) ** 2)
-    if share >= _DOMINANT:
-        return f"{said}: this run alone makes {share:.0%} of the jackknife's variance"
-    return f"{said}, the most that any run moves them"
 
 
 def _warnings(found: Solution) -> list[str]:

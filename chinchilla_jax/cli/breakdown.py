@@ -12,7 +12,15 @@ from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax._util.text import flops_text, plain_number
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
-from chinchilla_jax.cli.options import level_option, out_option, output_options, resamples_option, seed_option
+from chinchilla_jax.cli.options import (
+    USUAL_BUDGET,
+    flops_option,
+    level_option,
+    out_option,
+    output_options,
+    resamples_option,
+    seed_option,
+)
 from chinchilla_jax.cli.resampling import (
     WEIGHT_SCHEMES,
     Resampling,
@@ -47,13 +55,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
     default=5,
     help="Draws of the noise of random families.",
 )
-@click.option(
-    "--flops",
-    type=choices.POSITIVE,
-    metavar="C",
-    show_default="5.76e23 for chinchilla, else the largest run",
-    help="Training compute (FLOP) of the first criterion.",
-)
+@flops_option("Training compute (FLOP) of the first criterion", show_default=USUAL_BUDGET)
 @level_option
 @seed_option("Seed of the resamples and noise.")
 @resampling_options(WEIGHT_SCHEMES)
@@ -66,7 +68,7 @@ def breakdown_command(
     family: tuple[str, ...],
     resamples: int,
     repeats: int,
-    flops: float | None,
+    flops: tuple[float, ...],
     level: float,
     seed: int,
     resampling: Resampling,
@@ -100,7 +102,7 @@ def breakdown_command(
             families=families,
             resamples=resamples,
             repeats=repeats,
-            flops=flops,
+            flops=flops or None,
             level=level,
             seed=seed,
             scheme=scheme,
@@ -108,7 +110,10 @@ def breakdown_command(
             out=out,
             progress=advance,
         )
-    far = compute_doubt(found.attrs["flops"], largest_compute(runs))
+    largest = largest_compute(runs)
+    doubts = {
+        budget: doubt for budget in found.attrs["estimates"] if (doubt := compute_doubt(budget, largest))
+    }
     if as_json:
         output.print_json(
             {
@@ -120,7 +125,11 @@ def breakdown_command(
                 "seed": seed,
                 **scheme_fields(scheme, dependence),
                 "flops": found.attrs["flops"],
-                "doubt": far or None,
+                "doubt": doubts.get(found.attrs["flops"]),
+                "budgets": [
+                    {"flops": budget, "estimate": estimate, "doubt": doubts.get(budget)}
+                    for budget, estimate in found.attrs["estimates"].items()
+                ],
                 "criteria": found.attrs["criteria"],
                 "estimate": found.attrs["estimate"],
                 "breakdown": output.records(found),
@@ -136,28 +145,30 @@ def breakdown_command(
         f"smallest miscount that changes a conclusion, {percent_text(level)} interval; - if none does"
     )
     output.echo()
-    rows = [_cells(row) for row in output.records(found)]
+    several = len(found.attrs["estimates"]) > 1
+    rows = [_cells(row, several) for row in output.records(found)]
     output.print_table(_HEADER, rows, keys=3, digits=3)
     if any(_ALREADY in row for row in rows):
         output.echo(f"{_ALREADY}: so without any miscount; as an end of an interval: so in some resamples")
     if any(str(cell).startswith((">", "<")) for row in rows for cell in row):
         output.echo("> and <: beyond the sizes that were searched, or could be fitted")
     output.echo()
+    indent = max(map(len, found.attrs["criteria"])) + 2
     for criterion, meaning in found.attrs["criteria"].items():
-        output.print_field(criterion, meaning, indent=23)
-    if far:
-        output.print_field("budget", f"{flops_text(found.attrs['flops'], 4)} FLOP is {far}", indent=23)
+        output.print_field(criterion, meaning, indent=indent)
+    for budget, doubt in doubts.items():
+        output.print_field("budget", f"{flops_text(budget, 4)} FLOP is {doubt}", indent=indent)
     own = "" if runs.name == "chinchilla" else "; nothing is documented about this table"
     output.print_field(
         "documented",
         "a miscount of 15.2%, the largest error of the standard formula on Chinchilla's models (Schaeffer et "
         f"al. 2025), as a size of each family{own}",
-        indent=23,
+        indent=indent,
     )
     output.print_warnings(found.attrs["warnings"])
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
+def _cells(row: dict[str, Any], several: bool) -> list[Any]:
     """A row for the terminal: what holds without any miscount, and what lies beyond the search, in words."""
     down = row["direction"] == "down"
     beyond = f"{'<' if down else '>'}{plain_number(row['searched_to'], 3)}"
@@ -171,7 +182,9 @@ def _cells(row: dict[str, Any]) -> list[Any]:
     return [
         row["family"],
         row["direction"],
-        row["criterion"],
+        f"{row['criterion']}@{flops_text(row['flops'])}"
+        if several and math.isfinite(row["flops"])
+        else row["criterion"],
         _ALREADY if found == 0 else row["size"],
         end(low, row["low"]),
         end(high, row["high"]),

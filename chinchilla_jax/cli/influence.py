@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.digits import interval_texts
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
 from chinchilla_jax.cli.figures import Figures, figures_option
@@ -18,7 +19,7 @@ from chinchilla_jax.cli.fit_options import (
     objective_options,
     weights_option,
 )
-from chinchilla_jax.cli.options import output_options
+from chinchilla_jax.cli.options import USUAL_BUDGET, flops_option, output_options
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
@@ -37,12 +38,10 @@ _RESIDUALS = ["row", "params", "tokens", "loss", "residual", "left_out"]
 @law_options
 @objective_options
 @weights_option
-@click.option(
-    "--flops",
-    type=choices.POSITIVE,
-    metavar="C",
-    show_default="5.76e23 for chinchilla, else the largest run",
-    help="Training compute (FLOP) of the answer.",
+@flops_option(
+    "Training compute (FLOP) of the answer",
+    at_several="lists are about the first, and a table has each",
+    show_default=USUAL_BUDGET,
 )
 @click.option(
     "--share",
@@ -61,7 +60,7 @@ def influence_command(
     law: Law,
     objective: Objective | str,
     weights: str | None,
-    flops: float | None,
+    flops: tuple[float, ...],
     share: tuple[float, ...],
     top: int,
     solver: Solver,
@@ -83,8 +82,8 @@ def influence_command(
         output.progress("influence", count, laws=[law], n_runs=len(runs)) as advance,
     ):
         found = influence(
-            runs, law, flops=flops, shares=tuple(dict.fromkeys(share)), objective=objective, weights=own,
-            options=solver.options(law, objective), progress=advance,
+            runs, law, flops=flops or None, shares=tuple(dict.fromkeys(share)), objective=objective,
+            weights=own, options=solver.options(law, objective), progress=advance,
         )  # fmt: skip
     if figures:
         from chinchilla_jax import plots
@@ -103,6 +102,7 @@ def influence_command(
                 "tokens_per_param": found.ratio,
                 "standard_error": found.error,
                 "sentence": found.sentence,
+                "budgets": output.records(found.budgets),
                 "runs": output.records(found.table),
                 "without": output.records(found.without),
                 "warnings": found.warnings,
@@ -114,6 +114,9 @@ def influence_command(
     output.echo()
     output.print_sentence(found.sentence)
     output.echo()
+    if len(found.budgets) > 1:
+        _print_budgets(found)
+        output.echo(f"at {flops_text(found.flops)} FLOP:")
     output.echo("runs that move it most")
     _print_rows(found, found.most_influential(top), _INFLUENTIAL)
     output.echo()
@@ -122,6 +125,21 @@ def influence_command(
     output.echo()
     _print_without(found)
     output.print_warnings(found.warnings)
+
+
+def _print_budgets(found: Influence) -> None:
+    """The answer at every budget, and the run that moves it most."""
+    output.echo("tokens per parameter at each budget, and the run that moves it most")
+    rows = []
+    for row in output.records(found.budgets):
+        error = row["standard_error"] * row[_RATIO]
+        ratios = interval_texts([row[_RATIO], row["without"]], error, _RATIO)
+        rows.append(
+            [flops_text(row["flops"]), ratios[0], row["row"], ratios[1], row["change"], row["times_error"]]
+        )
+    header = ["flops", "tokens per param", "run", "without it", "change", "times error"]
+    output.print_table(header, rows, digits=3)
+    output.echo()
 
 
 def _print_rows(found: Influence, table: pd.DataFrame, names: list[str]) -> None:

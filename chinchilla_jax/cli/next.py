@@ -207,14 +207,16 @@ def _design_new(
         raise UsageError("--new needs --largest FLOP (of one run) and --allowance FLOP (of all)")
     if len(aim["target"]) > 1 and not isinstance(aim["target"], str):
         raise UsageError("--new judges designs by one target; give --target once")
+    if len(aim["flops"] or ()) > 1:
+        raise UsageError("--new judges designs by one target; give --flops once")
     from chinchilla_jax.cli.law_source import parse_law
     from chinchilla_jax.planning.design import new_design
 
     target = aim["target"] if isinstance(aim["target"], str) else aim["target"][0]
     found = new_design(
         largest=limits["largest"], allowance=allowance, priors=[parse_law(each) for each in plans["prior"]],
-        target=target, flops=aim["flops"], noise=plans["noise"], sweep=plans["sweep"], level=level,
-        tables=tables, seed=seed,
+        target=target, flops=aim["flops"] and aim["flops"][0], noise=plans["noise"], sweep=plans["sweep"],
+        level=level, tables=tables, seed=seed,
     )  # fmt: skip
     if plans["save"] is not None:
         found.save(plans["save"])

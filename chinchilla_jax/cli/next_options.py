@@ -10,7 +10,7 @@ import click
 from chinchilla_jax._util.text import flops_text, scaled_number
 from chinchilla_jax.cli import choices
 from chinchilla_jax.cli.hardware import Hardware, machine_options
-from chinchilla_jax.cli.options import bundle
+from chinchilla_jax.cli.options import USUAL_BUDGET, bundle, flops_option
 
 _RANGE = (choices.POSITIVE, choices.POSITIVE)
 
@@ -106,7 +106,7 @@ target_options = bundle(
     "aim",
     lambda **given: {
         "target": list(given["target"]) or "tokens_per_param",
-        "flops": given["flops"],
+        "flops": given["flops"] or None,
         "against": given["against"],
     },
     {
@@ -118,12 +118,10 @@ target_options = bundle(
             help="What to narrow: tokens_per_param, params, tokens, loss or multiplier @FLOP; loss@N,D; a, b "
             "(exponents of compute) or a parameter of the law; with =WEIGHT beside others; repeatable.",
         ),
-        "flops": click.option(
-            "--flops",
-            type=choices.POSITIVE,
-            metavar="C",
-            show_default="5.76e23 for chinchilla, else the largest run",
-            help="Budget of targets that name none (FLOP).",
+        "flops": flops_option(
+            "Budget of targets that name none (FLOP)",
+            at_several="each is a target at every budget, and the mean of ln(width) over all is narrowed",
+            show_default=USUAL_BUDGET,
         ),
         "against": click.option(
             "--against", metavar="TABLE", help="Table to compare with, for the target multiplier."

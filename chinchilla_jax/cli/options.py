@@ -138,12 +138,19 @@ boundary_option = click.option(
 )
 
 
-def flops_option(help: str, default: Sequence[str] = ()) -> Decorator[Any]:
+USUAL_BUDGET = "5.76e23 for chinchilla, else the largest run"
+
+
+def flops_option(
+    help: str, default: Sequence[str] = (), *, at_several: str = "", show_default: str | bool | None = None
+) -> Decorator[Any]:
     """The option --flops, repeatable.
 
     Args:
         help: what is done at these budgets.
         default: budgets (FLOP) as the help shows them.
+        at_several: what several of them mean, where the help needs to say it.
+        show_default: the budget that is taken where none is given, in words.
     """
     return click.option(
         "--flops",
@@ -151,5 +158,6 @@ def flops_option(help: str, default: Sequence[str] = ()) -> Decorator[Any]:
         metavar="C",
         multiple=True,
         default=tuple(default) or None,
-        help=f"{help}; repeatable.",
+        show_default=show_default,
+        help=f"{help}; repeatable{f': {at_several}' if at_several else ''}.",
     )

@@ -89,8 +89,9 @@ def next_runs(
         target: what to narrow, or several: tokens_per_param, params, tokens (of the optimum), loss or
             multiplier at a budget, loss at a place, an exponent a or b, or a parameter of the law; as text
             `NAME[@FLOP or @PARAMS,TOKENS][=WEIGHT]`.
-        flops: the budget (FLOP) of targets that name none, or several; None for that of Gopher and Chinchilla
-            (5.76e23) on "chinchilla", and for the largest run on other tables.
+        flops: the budget (FLOP) of targets that name none, or several: each is then a target at every one,
+            and the mean of ln(width) over all targets is narrowed; `widths` has the width at each. None for
+            that of Gopher and Chinchilla (5.76e23) on "chinchilla", and for the largest run on other tables.
         allowance: what the new runs may cost together (FLOP).
         runs: how many there may be.
         candidates: a table of runs to choose from, as for `predict`; None for a grid that the runs suggest.

@@ -24,11 +24,12 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.text import list_text, scaled_number
 from chinchilla_jax.fitting.linear_errors import LinearErrors
+from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget
 from chinchilla_jax.planning.design.asking import ask, reading_of
 from chinchilla_jax.planning.design.candidates import Limits
 from chinchilla_jax.planning.design.question import Question
-from chinchilla_jax.planning.design.targets import read_targets
+from chinchilla_jax.planning.design.targets import one_target, read_targets
 from chinchilla_jax.planning.prediction_places import Places
 
 if TYPE_CHECKING:
@@ -114,6 +115,10 @@ def diagnose_design(data: Runs | TableLike, law: Any = "chinchilla", **given: An
         UsageError: an argument has no meaning, or the law has no such target.
         NoEstimateError: the fit is not certified, or most of the laws lack the target.
     """
+    target, flops = given.get("target", "tokens_per_param"), given.get("flops")
+    against = given.get("against") is not None
+    # Before anything is fitted; the usual budget is one.
+    one_target("a diagnosis", read_targets(target, read_law(law), 1.0 if flops is None else flops, against))
     return diagnosis_of(ask(data, law, candidates=_grid, **given))
 
 
@@ -139,7 +144,7 @@ def diagnose_bootstrap(
             "diagnose_bootstrap: the fits of a study do not carry their runs; bootstrap the table"
         )
     budget = usual_budget(runs.name, training_flops(runs.params, runs.tokens)) if flops is None else flops
-    targets = read_targets(target, boot.point.model, budget, against=False)
+    targets = (one_target("a diagnosis", read_targets(target, boot.point.model, budget, against=False)),)
     return _diagnosis(boot, runs, reading_of(boot), targets, level)
 
 

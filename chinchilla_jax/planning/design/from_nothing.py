@@ -32,7 +32,7 @@ from chinchilla_jax.planning.design.sweeps import (
     isoflop_sweep,
     ladder_sweep,
 )
-from chinchilla_jax.planning.design.targets import Target, read_targets
+from chinchilla_jax.planning.design.targets import Target, one_target, read_targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,9 @@ def new_design(
     laws = [priors] if isinstance(priors, ScalingLaw) else list(priors)
     if not laws:
         raise UsageError("new_design: no prior law; give one, such as hoffmann2022")
-    (asked,) = read_targets(target, CHINCHILLA, 10 * largest if flops is None else flops, False)
+    asked = one_target(
+        "new_design", read_targets(target, CHINCHILLA, 10 * largest if flops is None else flops, False)
+    )
     own = {} if sweep is None else _read_sweep(sweep, allowance)
     judge = Judge(laws, asked, noise, level, tables, seed)
     rows, runs = [], []

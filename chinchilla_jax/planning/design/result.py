@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.text import flops_text, width_text
+from chinchilla_jax._util.text import flops_text, list_text, width_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,4 +116,19 @@ class NextRuns(ShownInNotebooks):
             f"{count} run{'s' * (count != 1)} of {flops_text(self.flops)} FLOP {does} "
             f"{width_text(first['before'])} to {width_text(first['after'])} +- {first['error']:.1g} "
             f"({width_text(first['linear_before'])} to {width_text(first['linear_after'])} to first order)"
+            f"{self._others}"
         )
+
+    @property
+    def _others(self) -> str:
+        """The widths of the further targets, and what was narrowed of all."""
+        if len(self.widths) == 1:
+            return ""
+        others = [
+            f"that of {target.label} goes from {width_text(before)} to {width_text(after)}"
+            for target, before, after in zip(
+                self.question.targets[1:], self.widths["before"][1:], self.widths["after"][1:], strict=True
+            )
+        ]
+        weighted = "weighted " if len({target.weight for target in self.question.targets}) > 1 else ""
+        return f"; {list_text(others)}; the runs are chosen for the {weighted}mean of ln(width)"

@@ -118,6 +118,18 @@ def read_targets(
     return found
 
 
+def one_target(what: str, targets: Sequence[Target]) -> Target:
+    """The only one of these targets.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(targets) > 1:
+        labels = list_text([target.label for target in targets], most=3)
+        raise UsageError(f"{what} judges by one target, not by {labels}; give one target at one budget")
+    return targets[0]
+
+
 def _parsed(text: object, flops: float | None) -> Target:
     if not isinstance(text, str):
         raise UsageError(f"next_runs: target is {short(text)}; give a text such as tokens_per_param@1e22")
