@@ -168,7 +168,7 @@ def breakdown_command(
     output.print_warnings(found.attrs["warnings"])
 
 
-def _cells(row: dict[str, Any], several: bool) -> list[Any]:
+def _cells(row: dict[str, Any], several: bool = False) -> list[Any]:
     """A row for the terminal: what holds without any miscount, and what lies beyond the search, in words."""
     down = row["direction"] == "down"
     beyond = f"{'<' if down else '>'}{plain_number(row['searched_to'], 3)}"
