@@ -27,6 +27,7 @@ from chinchilla_jax.cli.options import (
 from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
+    from chinchilla_jax.analysis import MultiverseAnswer
     from chinchilla_jax.study.multiverse.multiverse import Plan
     from chinchilla_jax.study.multiverse.result import MultiverseResult
 
@@ -116,6 +117,7 @@ _dimensions = bundle(
 @click.option(
     "--workers", type=choices.WholeNumber(1), metavar="N", show_default="one per core", help="Threads."
 )
+@click.option("--page", metavar="FILE", help="Write the answers as one HTML page: a path or URL.")
 @figures_option
 @output_options
 def multiverse_command(
@@ -128,6 +130,7 @@ def multiverse_command(
     out: str | None,
     shard: str | None,
     workers: int | None,
+    page: str | None,
     figures: Figures,
     as_json: bool,
 ) -> None:
@@ -176,6 +179,10 @@ def multiverse_command(
         return
     if figures:
         figures.save(_drawings(found))
+    if page is not None:
+        from chinchilla_jax.report import write_report
+
+        write_report(found, page)
     if as_json:
         output.print_json(_fields(plan, found))
     else:
@@ -229,12 +236,34 @@ def _print(found: MultiverseResult) -> None:
         output.print_table(
             ["quantity", "lowest", "low", "median", "high", "highest"], _spans(found, float(flops))
         )
+        if _has_answer(found, float(flops)):
+            output.echo()
+            _print_answer(found.answer(flops=float(flops)))
     output.echo()
     output.print_paragraph(
         f"low to high: {percent_text(found.level)} of the specifications. {found.failed_text}"
     )
     for note in found.notes:
         output.print_paragraph(note)
+
+
+def _print_answer(answer: MultiverseAnswer) -> None:
+    """What the specifications say of tokens per parameter, and which choice moves it."""
+    output.print_paragraph(answer.sentence)
+    output.echo()
+    output.print_table(
+        ["choice", "share", "alone", "total", "largest move", "from", "to"],
+        [
+            [
+                row.choice,
+                *(f"{100 * each:.1f}%" for each in (row.share, row.alone, row.total)),
+                f"x{row.move:.3g}" if row.move == row.move else "-",
+                *("-" if each is None else str(each) for each in (row.lowest, row.highest)),
+            ]
+            for row in answer.effects.itertuples()
+            if row.n_options > 1
+        ],
+    )
 
 
 def _spans(found: MultiverseResult, flops: float) -> list[Sequence[object]]:
@@ -257,23 +286,10 @@ def _drawings(found: MultiverseResult) -> dict[str, Callable[[], Any]]:
     """The specification curve of each budget."""
     from chinchilla_jax import plots
 
-    def draw(flops: float) -> Any:
-        rows = found.table[(found.table["quantity"] == "tokens_per_param") & (found.table["flops"] == flops)]
-        return plots.specification_curve(
-            plots.specification_curve_table(
-                found.specifications.drop(columns="specification"),
-                rows["estimate"],
-                low=rows["low"],
-                high=rows["high"],
-                default=found.default,
-                level=found.level,
-                label=f"tokens per parameter at {flops_text(flops)} FLOP",
-                nested={"delta": "objective"},
-            )
-        )[0]
-
     return {
-        f"specification_curve_{flops:g}".replace("+", ""): functools.partial(draw, float(flops))
+        f"specification_curve_{flops:g}".replace("+", ""): functools.partial(
+            lambda budget: plots.specification_curve(found.answer(flops=budget))[0], float(flops)
+        )
         for flops in found.flops
     }
 
@@ -290,6 +306,30 @@ def _fields(plan: Plan, found: MultiverseResult) -> dict[str, Any]:
         "counting": found.counting,
         "default": found.default,
         "n_failed": found.n_failed,
+        "answers": [
+            _answer_fields(found, float(flops)) for flops in found.flops if _has_answer(found, float(flops))
+        ],
         "specifications": output.records(found.table),
         "notes": list(found.notes),
+    }
+
+
+def _has_answer(found: MultiverseResult, flops: float) -> bool:
+    """Whether any specification has an estimate at a budget."""
+    import numpy as np
+
+    return bool(np.isfinite(found.estimates(flops=flops)).any())
+
+
+def _answer_fields(found: MultiverseResult, flops: float) -> dict[str, Any]:
+    """What moves tokens per parameter at a budget, and its interval over choices and resampling."""
+    answer = found.answer(flops=flops)
+    return {
+        "flops": flops,
+        "quantity": "tokens_per_param",
+        "sentence": answer.sentence,
+        "effects": output.records(answer.effects),
+        "interactions": output.records(answer.interactions),
+        "interval": dataclasses.asdict(answer.interval) if answer.is_resampled else None,
+        "share_of_choices": answer.variance.share_of_choices if answer.is_resampled else None,
     }

@@ -301,7 +301,8 @@ def _draw_effects(
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.set_xlabel("share of the variance (%),\nand largest move of the answer")
-    readable_axis(axes, "x")
+    step = 50 if most > 50 else 25 if most > 25 else 10 if most > 10 else 5
+    axes.set_xticks(np.arange(0, most + step / 2, step))  # none above the largest, beside which its text is
     return [bars, line, rings]
 
 

@@ -16,6 +16,7 @@ from chinchilla_jax._util.text import visible
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.report.facts import Facts
+from chinchilla_jax.report.multiverse_page import multiverse_page
 from chinchilla_jax.report.study_page import study_page
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import table_page
@@ -23,6 +24,7 @@ from chinchilla_jax.study import Study
 from chinchilla_jax.study.derived import PAGE, Derived, look, write_derived
 from chinchilla_jax.study.derived import Page as PageRecord
 from chinchilla_jax.study.environment import drawn_by
+from chinchilla_jax.study.multiverse.result import MultiverseResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,32 +32,31 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.report.content import Page
 
-_SCRIPTS = (  # one scope, in this order
-    "page.js", "numbers.js", "axes.js", "chart.js", "controls.js", "explorer.js", "runs.js", "start.js",
-)  # fmt: skip
+_SCRIPTS = ("page.js", "numbers.js", "chart.js", "explorer.js")  # one scope, in this order
 
 
 def write_report(
-    source: Study | BootstrapResult | TableLike,
+    source: Study | BootstrapResult | MultiverseResult | TableLike,
     path: str | os.PathLike[str] | None = None,
     *,
     flops: ArrayLike = (),
     level: float = 0.8,
 ) -> Path | str:
-    """Write the page of a finished study, of a bootstrap, or of a table of runs, which is bootstrapped first.
+    """Write the page of a study, a multiverse, a bootstrap, or a table of runs, which is bootstrapped first.
 
     The page needs no network: pictures, style and scripts are embedded. That of a study shows the figures and
     tables of its directory, and any further table in its summary folder; the same directory gives the same
     page.
 
     Args:
-        source: a study, as from `open_study` or `run_study`; what `bootstrap` returned; or anything that
-            `load_runs` takes.
+        source: a study, as from `open_study` or `run_study`; what `multiverse` or `bootstrap` returned; or
+            anything that `load_runs` takes.
         path: the file to write or replace, or its URL; None for report.html in the study's directory. Links
             to tables and vector figures of a study are relative to this path where both are on this machine.
         flops: budgets (FLOP) to prescribe for, the first in the answer; none for the compute of the largest
-            run. Not for a study, which has its own.
-        level: share of the resamples inside an interval. Not for a study, which has its own.
+            run. Not for a study or a multiverse, which have their own.
+        level: share of the resamples inside an interval. Not for a study or a multiverse, which have their
+            own.
 
     Returns:
         The file: a path, or a URL.
@@ -72,7 +73,7 @@ def write_report(
         'report.html'
     """
     if not isinstance(source, Study):
-        return _write_table_page(source, path, flops, level)
+        return _write_page_of(source, path, flops, level)
     folder, name = (source.directory, PAGE) if path is None else open_file(path)
     base = _way(source.directory, folder)
     if not base and name == PAGE:
@@ -80,14 +81,29 @@ def write_report(
     return write_text(folder, name, render(source, base))
 
 
-def _write_table_page(
-    source: BootstrapResult | TableLike, path: str | os.PathLike[str] | None, flops: ArrayLike, level: float
+def _write_page_of(
+    source: BootstrapResult | MultiverseResult | TableLike,
+    path: str | os.PathLike[str] | None,
+    flops: ArrayLike,
+    level: float,
 ) -> Path | str:
     if path is None:
         raise UsageError("write_report: no path; give the file to write, such as report.html")
     folder, name = open_file(path)
+    if isinstance(source, MultiverseResult):
+        return write_text(folder, name, render_multiverse(source))
     boot = source if isinstance(source, BootstrapResult) else bootstrap(source)
     return write_text(folder, name, html(table_page(subject_of(boot, flops=flops, level=level))))
+
+
+def render_multiverse(found: MultiverseResult) -> str:
+    """The page of a multiverse as text.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+        DataError: no analysis has an answer.
+    """
+    return html(multiverse_page(found))
 
 
 def write_page(study: Study, now: Derived) -> Path | str:

@@ -125,25 +125,14 @@ study = cj.run_study(spec, out="results/small", figures=False)
 """What the lines of the figures of a study start from."""
 
 ANALYSES = """\
-from itertools import product
-
-options = product(["chinchilla", "equal_exponents"], [1e-4, 1e-3, 1e-2], [0, 3])
-choices = pd.DataFrame(options, columns=["law", "delta", "dropped"])
-tables = {0: runs, 3: cj.load_runs("examples/runs.csv", drop_highest_loss=3)}
-boots = [
-    cj.bootstrap(tables[choice.dropped], law=choice.law, delta=choice.delta, resamples=100)
-    for choice in choices.itertuples()
-]
-ratios = [boot.tokens_per_param(1e22).iloc[0] for boot in boots]
-estimates, low, high = ([ratio[name] for ratio in ratios] for name in ("estimate", "low", "high"))
+found = cj.multiverse("examples/runs.csv", flops=1e22, laws=["chinchilla", "equal_exponents"], resamples=100)
 """
 """What the lines of the figures of many analyses start from."""
 
 COMPARED = {
     "specification_curve": (
         "How much the analyst's choices move the answer",
-        "cj.plots.specification_curve(cj.plots.specification_curve_table("
-        'choices, estimates, low=low, high=high, default=2, label="tokens per parameter at 1e22 FLOP"))',
+        "cj.plots.specification_curve(found.answer(reference=20.0))",
     ),
 }
 

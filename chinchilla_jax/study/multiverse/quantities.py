@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,16 @@ Floats = NDArray[np.float64]
 
 QUANTITIES = ("tokens_per_param", "params", "tokens", "loss")
 """What an answer has, all of the compute-optimal point."""
+
+SUBJECTS: Mapping[str, str] = MappingProxyType(
+    {
+        "tokens_per_param": "the compute-optimal number of tokens per parameter",
+        "params": "the compute-optimal number of parameters",
+        "tokens": "the compute-optimal number of training tokens",
+        "loss": "the compute-optimal loss",
+    }
+)
+"""Each as the subject of a sentence."""
 
 
 def of_answers(answers: Mapping[str, Floats], quantity: str) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax._util.labels import percent_text, quantity_label, quantity_text
+from chinchilla_jax._util.labels import label_of, percent_text, quantity_label, quantity_text
 from chinchilla_jax._util.text import count_text, flops_text, list_text
+from chinchilla_jax.analysis import MultiverseAnswer, PooledInterval, multiverse_answer
 from chinchilla_jax.solvers import Status
 from chinchilla_jax.study.multiverse.fits import JobResult
 from chinchilla_jax.study.multiverse.options import DIMENSIONS
-from chinchilla_jax.study.multiverse.quantities import QUANTITIES, limits_of, of_answers
+from chinchilla_jax.study.multiverse.quantities import QUANTITIES, SUBJECTS, limits_of, of_answers
 from chinchilla_jax.study.multiverse.specifications import Choices, Job
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 _MANY_FAILED = 0.1  # of the resamples of a specification, above which its interval is doubtful
@@ -128,6 +130,56 @@ class MultiverseResult(ShownInNotebooks):
         place = self.place(flops)
         rows = self.table[self.table["quantity"] == _known(quantity)]
         return np.asarray(rows["estimate"].to_numpy().reshape(len(self), -1)[:, place], np.float64)
+
+    def answer(
+        self,
+        quantity: str = "tokens_per_param",
+        flops: float | None = None,
+        *,
+        reference: float | None = None,
+    ) -> MultiverseAnswer:
+        """One answer over all specifications: what moves it, its interval, its sentence and its figure.
+
+        Args:
+            quantity: "tokens_per_param", "params", "tokens" or "loss".
+            flops: one of the budgets; None where there is one.
+            reference: a value that intervals may exclude, such as 20 tokens per parameter; None for the
+                answer of the default specification.
+
+        Raises:
+            UsageError: there is no such quantity or budget.
+        """
+        budget = float(self.flops[self.place(flops)])
+        at = f"at {flops_text(budget)} FLOP"
+        label = f"optimal_{_known(quantity)}"
+        return multiverse_answer(
+            self.specifications[list(DIMENSIONS)], self.estimates(quantity, budget),
+            self.draws(quantity, budget), default=self.default, reference=reference, level=self.level,
+            nested={"delta": "objective"}, subject=f"{SUBJECTS[quantity]} {at}",
+            label=f"{quantity_label(label)} {at}", is_count=label_of(label).is_count,
+        )  # fmt: skip
+
+    def effects(self, quantity: str = "tokens_per_param", flops: float | None = None) -> pd.DataFrame:
+        """How much of the variance between specifications each choice makes: `analysis.choice_effects`."""
+        return self.answer(quantity, flops).effects
+
+    def interval(self, quantity: str = "tokens_per_param", flops: float | None = None) -> PooledInterval:
+        """The interval over choices and resampling together, see `analysis.pooled_interval`."""
+        return self.answer(quantity, flops).interval
+
+    def sentence(self, quantity: str = "tokens_per_param", flops: float | None = None) -> str:
+        """What the specifications say of a quantity, which choice moves it, and what resampling adds."""
+        return self.answer(quantity, flops).sentence
+
+    def plot(
+        self,
+        quantity: str = "tokens_per_param",
+        flops: float | None = None,
+        *,
+        axes: Sequence[Axes] | None = None,
+    ) -> tuple[Axes, Axes, Axes]:
+        """Draw the specification curve, as `plots.specification_curve` does."""
+        return self.answer(quantity, flops).plot(axes=axes)
 
     def place(self, flops: float | None) -> int:
         """The position of a budget.
