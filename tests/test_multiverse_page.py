@@ -82,6 +82,8 @@ def test_the_command_says_which_choice_moves_the_answer_and_writes_the_page(foun
     said = " ".join(capsys.readouterr().out.split())
     assert found.sentence(flops=1e22) in said and found.sentence(flops=1e24) in said
     assert page.exists()
+    assert main(["report", str(tmp_path / "answers")]) == 2
+    assert "--out and --page FILE" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--json", f"--out={tmp_path / 'answers'}"]) == 0
     fields = json.loads(capsys.readouterr().out)
     (first, second) = fields["answers"]

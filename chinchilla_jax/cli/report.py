@@ -85,9 +85,10 @@ def _is_study(data: str) -> bool:
     """Whether what is given is the directory of a study, by its study.json.
 
     Raises:
-        UsageError: an embedded table has this name too.
+        UsageError: an embedded table has this name too, or the directory is that of a multiverse.
     """
     from chinchilla_jax._util.directories import LocalDirectory, open_directory
+    from chinchilla_jax.study.multiverse.store import KIND
     from chinchilla_jax.study.storage.record import RECORD
 
     if data == "-":
@@ -96,6 +97,11 @@ def _is_study(data: str) -> bool:
     if not isinstance(directory, LocalDirectory) and "." in data.rpartition("/")[2]:
         return False  # a file on a server
     found = directory.exists(RECORD)
+    if not found and data not in choices.DATASETS and directory.exists(f"{KIND}.json"):
+        raise UsageError(
+            f"{data} holds the answers of a multiverse; give chinchilla-jax multiverse the table and options "
+            "that it was made with, --out and --page FILE: it writes the page and fits nothing again"
+        )
     if found and data in choices.DATASETS:
         raise UsageError(
             f"{data} is an embedded table and a directory with a study; give ./{data} for the study, or move "
