@@ -254,3 +254,10 @@ def test_a_table_without_an_estimate_gives_no_numbers(tmp_path, capsys):
     boot = cj.bootstrap(cj.load_runs(table), resamples=20)
     assert not boot.estimated and len(boot.warnings) == 1 and "there is no estimate" in boot.warnings[0]
     assert repr(boot.point).startswith("<FitResult no estimate: UNIDENTIFIED")
+
+
+@pytest.mark.parametrize("command", ["predict", "plan", "fit"])
+def test_the_default_counting_is_no_name_of_an_embedded_table(command):
+    printed = " ".join(done(command, "--help").split())
+    assert "[default: (the column of params)]" in printed
+    assert "[default: (as_plotted)]" not in printed

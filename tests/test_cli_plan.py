@@ -97,6 +97,8 @@ def test_models_known_and_a_user_s_own(tmp_path):
         (("--gpus", "8", "--hours", "1", "--device", "h100", "--flops", "1e20"), "both set the budget"),
         (("--gpus", "8", "--flops", "1e20"), "--flops and --gpus both set the budget"),
         (("--device", "h100", "--flops", "1e20"), "--flops and --device both set the budget"),
+        (("--flops", "1e20", "--mfu", "0.5"), "--mfu is of the machines that --gpus, --hours and --device"),
+        (("--flops", "1e20", "--precision", "bf16"), "--precision is of the machines that"),
         (("--flops", "1e24", "--ratio", "0"), "'--ratio': '0' is not a positive number"),
         (("--flops", "1e24", "--level", "80"), "'80' is not a probability"),
         (("--flops", "1e24", "--study", "x"), "--study and --law cannot be combined"),

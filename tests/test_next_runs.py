@@ -485,3 +485,21 @@ def test_a_place_that_lacks_a_further_variable_has_the_default_of_its_law():
     few = {"unique_tokens": counts["tokens"] / 4}
     (given,) = design_at(Places(**counts, variables=few), law.design(runs), law).further
     np.testing.assert_array_equal(given, few["unique_tokens"])
+
+
+def test_part_of_the_machines_is_refused_in_the_words_of_the_command(table, capsys):
+    asked = ["next", table, "--flops", "1e22", "--allowance", "1e21", "--gpus", "8"]
+    assert main(asked) == 2
+    said = capsys.readouterr().err
+    assert "--hours is missing: together with --gpus and --device it says in what units runs are paid" in said
+    assert "budget" not in said
+    assert main([*asked[:-2], "--mfu", "0.5"]) == 2
+    assert "--mfu is of the machines that --gpus, --hours and --device name" in capsys.readouterr().err
+
+
+def test_a_figure_of_designs_that_determine_nothing_is_refused():
+    costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
+    open_ones = costs.table.assign(simulated=np.inf, error=np.nan)
+    nothing = dataclasses.replace(costs, table=open_ones)
+    with pytest.raises(cj.UsageError, match=r"no design determines .* no width to draw"):
+        cj.plots.design_costs(nothing)

@@ -4,12 +4,15 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets import dataset_info, dataset_names, figure_names
 from chinchilla_jax.datasets.catalogue import embedded_bytes
+from chinchilla_jax.fitting.unlike_rows import telling_columns
 
 FILES = {
     "gadre": "b69899e63599cc80a9c33f84fc823bb80a136957d264fc585b2b9084c4e325cb",
@@ -96,3 +99,36 @@ def test_licences_that_ask_for_a_notice_have_it():
         assert f"{file}.csv" in notice
     assert "Copyright 2022 DeepMind Technologies Limited" in notice
     assert notice.count("Copyright (c)") == 3
+
+
+def test_cool_downs_are_no_checkpoints_of_which_the_last_counts():
+    runs = cj.load_runs("gemstones")
+    (said,) = [each for each in runs.source.notes if "'run'" in each]
+    assert said.startswith("rows are cool-downs of 20 runs (column 'run'), each from another place (")
+    assert said.endswith("resample them together (--cluster run)") and "--final" not in said
+    dependence = choose_scheme(runs, cj.fit(runs, starts=32, delta=0.01))
+    assert dependence.scheme.by == "run"
+    assert not any("keep the last checkpoint" in each for each in dependence.warnings)
+    # A setting of the run, the same at all of its rows, says nothing of where a row ends.
+    table = pd.DataFrame({"params": runs.params, "tokens": runs.tokens, "loss": runs.loss})
+    table["run"] = runs.groups["run"]
+    table["cooldown_steps"] = np.where(table["params"] > 5e8, 1000, 2000)
+    assert any("--final keeps the last" in each for each in cj.load_runs(table).source.notes)
+
+
+def test_a_ratio_by_another_count_of_the_parameters_names_no_recipes():
+    runs = cj.load_runs("olmo_ladder")
+    fit = cj.fit(runs, starts=64)
+    assert not any("explains" in each for each in fit.warnings)
+    assert "tokens_per_param_over_20" in runs.labels
+    assert "tokens_per_param_over_20" not in telling_columns(runs)
+    assert {"rerun"} <= set(telling_columns(runs))
+
+
+def test_a_licence_that_is_none_is_explained(capsys):
+    assert main(["datasets"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert " figure " not in printed.split("and chinchilla_architectures")[0]
+    assert "Licence facts: numbers read off a figure or a table of a paper." in printed
+    assert main(["datasets", "llama3"]) == 0
+    assert "licence  facts, read off a figure" in capsys.readouterr().out

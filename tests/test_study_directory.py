@@ -22,6 +22,7 @@ from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.system import host_name
 from chinchilla_jax.cli import main
+from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.solvers.counted import counted_rows
 from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_status
@@ -438,3 +439,23 @@ def test_dictionary_columns_are_read_back_as_strings():
     assert table["status"].to_pylist() == ["A", "C", "A", "B"]
     assert table["alpha"].to_pylist() == numbers.tolist() and table["steps"].to_pylist() == [5, 5, 6, 0]
     assert table.schema.metadata[b"key"] == b"value"
+
+
+def test_a_table_elsewhere_is_read_once_and_named_without_its_folders(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    source, table = load_runs("chinchilla"), folder / "mine.csv"
+    frame = pd.DataFrame({name: getattr(source, name) for name in ("params", "tokens", "loss")})
+    frame.to_csv(table, index=False)
+    (tmp_path / "a.toml").write_text(f"data = '{table}'\nresamples = 5\nflops = [1e20]\n")
+    read = []
+    monkeypatch.setattr(
+        "chinchilla_jax.study.spec.data.load_runs", lambda *a, **k: read.append(a) or load_runs(*a, **k)
+    )
+    assert main(["study", str(tmp_path / "a.toml"), "--out", str(tmp_path / "out"), "--no-figures"]) == 0
+    assert "of " + str(table) in capsys.readouterr().out.splitlines()[0]
+    by_command = len(read)
+    run_study(StudySpec.from_toml(tmp_path / "a.toml"), tmp_path / "other", **QUIET)
+    assert by_command == len(read) - by_command  # none for the line that it begins with
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Scaling law of mine.csv" in text and "runs of mine.csv" in text

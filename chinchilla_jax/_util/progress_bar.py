@@ -58,6 +58,9 @@ class Progress:
     `advance` may be called from several threads. `begin` starts a new task and ends the one before it.
     """
 
+    def read(self, n_runs: int) -> None:
+        """Hear how many runs the tasks of a study are about, before the first of them."""
+
     def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
         """Start a task of about `total` units of work, on which `ago` seconds were spent already."""
 

@@ -34,6 +34,7 @@ from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals
 from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme
 from chinchilla_jax.datasets.groupings import (
     BUILT_IN,
+    cooldown_column,
     has_budgets,
     is_finer,
     members_of,
@@ -191,7 +192,11 @@ def measure_dependence(
         if found[-1].is_correlated:
             related.append((grouping, members))
     made = _choice(found, dict(related))
-    checkpoints = [_checkpoints(each) for each in found if each.grouping == "trajectories"]
+    checkpoints = [
+        _checkpoints(each)
+        for each in found
+        if each.grouping == "trajectories" and (each.by in BUILT_IN or cooldown_column(runs, each.by) is None)
+    ]
     return dataclasses.replace(made, warnings=(*made.warnings, *checkpoints))
 
 

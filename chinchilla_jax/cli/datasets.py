@@ -30,12 +30,12 @@ def _list() -> None:
             f"{quantity_text(quantity, values.min(), 3)} to {quantity_text(quantity, values.max(), 3)}"
             for quantity, values in (("params", runs.params), ("tokens", runs.tokens))
         ]
-        rows.append((name, info.n_rows, *ranges, info.licence or "figure", info.determines))
+        rows.append((name, info.n_rows, *ranges, info.licence or "facts", info.determines))
     output.print_table(("name", "rows", "params", "tokens", "licence", "determines"), rows)
     output.echo()
     output.print_paragraph(
         "and chinchilla_architectures, the 50 models of Table A9; a name after datasets shows its columns "
-        "and sources"
+        "and sources. Licence facts: numbers read off a figure or a table of a paper."
     )
 
 
@@ -47,8 +47,7 @@ def _show(name: str) -> None:
     output.echo()
     output.echo(f"source   {info.source} ({', '.join(f'arXiv:{number}' for number in info.arxiv)})")
     output.echo(f"rows     {info.n_rows}{f' ({info.where})' if info.where else ''}")
-    if info.licence:
-        output.echo(f"licence  {info.licence}")
+    output.echo(f"licence  {info.licence or 'facts, read off a figure or a table of the paper'}")
     if info.determines:
         output.echo(f"for      {info.determines}")
     if name in dataset_names():

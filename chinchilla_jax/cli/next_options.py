@@ -12,6 +12,7 @@ from chinchilla_jax.cli import choices
 from chinchilla_jax.cli.hardware import Hardware, machine_options
 from chinchilla_jax.cli.options import USUAL_BUDGET, bundle, flops_option
 
+_PAID = "it says in what units runs are paid for"
 _RANGE = (choices.POSITIVE, choices.POSITIVE)
 
 
@@ -80,7 +81,7 @@ class RunSteps:
 
 step_options = bundle(
     "steps",
-    lambda batch, **machines: RunSteps(batch=batch, machines=Hardware(**machines)),
+    lambda batch, **machines: RunSteps(batch=batch, machines=Hardware(**machines, purpose=_PAID)),
     {
         "batch": click.option(
             "--batch",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -139,7 +141,7 @@ def run_command(
     )
     _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
-    options["progress"] = _Announced(_plan_line(spec, asked, workers))
+    options["progress"] = _Announced(functools.partial(_plan_line, spec, asked, workers))
     say_if_interrupted(f"{shown_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
     try:
         if executor == "jax":
@@ -294,18 +296,14 @@ def _default_data_remark(name: str) -> str:
     return "" if "data" in TomlFile(name).fields else f"; the default, because {name} names no data"
 
 
-def _plan_line(name: str, spec: StudySpec, workers: int | None) -> str:
+def _plan_line(name: str, spec: StudySpec, workers: int | None, n_runs: int) -> str:
     from chinchilla_jax._util.devices import available_cores
     from chinchilla_jax._util.text import count_text, duration_text
-    from chinchilla_jax._util.urls import is_url
     from chinchilla_jax.study.estimate import fit_seconds
-    from chinchilla_jax.study.spec.data import load_study_data
 
-    number, lasts = spec.n_conditions, ""
-    if spec.data and not is_url(spec.data):  # what lies elsewhere is not read twice
-        n_runs = len(load_study_data(spec, spec.interpretations[0]).runs)
-        seconds = fit_seconds(spec, n_runs, workers or available_cores())
-        lasts = f", about {duration_text(seconds)} and the page" if seconds >= 2 else ""
+    number = spec.n_conditions
+    seconds = fit_seconds(spec, n_runs, workers or available_cores())
+    lasts = f", about {duration_text(seconds)} and the page" if seconds >= 2 else ""
     return (
         f"{name}: {count_text(number, 'condition')} of {spec.data}, {number * spec.resamples:,} fits{lasts}"
         f"{_default_data_remark(name)}"
@@ -315,12 +313,15 @@ def _plan_line(name: str, spec: StudySpec, workers: int | None) -> str:
 class _Announced(Progress):
     """The usual progress, after a line on stdout when work begins, that is once all input is checked."""
 
-    def __init__(self, line: str) -> None:
-        self._line, self._bar = line, Progress()
+    def __init__(self, line: Callable[[int], str]) -> None:
+        self._make, self._line, self._bar = line, "", Progress()
 
     def __enter__(self) -> Self:
         self._bar = resolve("auto")
         return self
+
+    def read(self, n_runs: int) -> None:
+        self._line = self._make(n_runs)
 
     def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
         if self._line:

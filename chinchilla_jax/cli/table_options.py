@@ -249,9 +249,9 @@ COLUMN_OPTIONS: Mapping[str, Decorator[Any]] = {
         type=_Counting(choices.COUNTINGS),
         metavar="NAME[=COLUMN]",
         multiple=True,
-        show_default="as_plotted",
-        help="How the parameters of DATA are counted: as_plotted (as in the table); for chinchilla also "
-        "reported, standard or best_fit; for your own table NAME=COLUMN, repeatable: the answer for each.",
+        show_default="the column of params",
+        help="How the parameters of DATA are counted: for chinchilla as_plotted, reported, standard or "
+        "best_fit; for your own table NAME=COLUMN, repeatable: the answer for each.",
     ),
     "drop_highest_loss": click.option(
         "--drop-highest-loss",

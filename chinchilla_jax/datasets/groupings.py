@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
 from chinchilla_jax.datasets.group_columns import is_run_name
+from chinchilla_jax.datasets.meaning import normalise
 from chinchilla_jax.datasets.runs import Runs, bad_flops
 
 Members = NDArray[np.int64]
@@ -34,6 +35,7 @@ _ROUNDING = 0.005  # in ln tokens, within which two runs of one size are one con
 # Checkpoints of a size: so many, this share of them at the usual step (within a twentieth), and a rank
 # correlation of losses and tokens below this (late in a run losses hardly fall).
 _CHECKPOINTS, _EVEN, _FALLING = 5, 0.6, -0.8
+_ENDS = ("cooldown", "anneal")  # within the name of a column that says where a schedule ends
 _MOSTLY = 0.5  # of all runs have to be checkpoints before a table without run names is one of trajectories
 
 
@@ -93,6 +95,25 @@ def trajectory_column(runs: Runs) -> str | None:
         pairs = np.unique(np.stack([members, _replicates(runs)]), axis=1).shape[1]
         several = pairs - int(members.max()) - 1
         if np.all(spread <= 2 * _GAPS["params"]) and several >= 0.5 * len(runs):
+            return name
+    return None
+
+
+def cooldown_column(runs: Runs, by: str) -> str | None:
+    """The column that says from where each row was cooled down, if rows of a run differ in it; or None.
+
+    Each such row ends a learning-rate schedule of its own, and shares the trunk with the rows of its run.
+
+    Args:
+        runs: n runs.
+        by: a column that `trajectory_column` found.
+    """
+    members = labelled(runs.groups[by])
+    for name, labels in {**runs.labels, **runs.groups}.items():
+        if not any(word in normalise(name) for word in _ENDS) or any(str(each) == "" for each in labels):
+            continue
+        pairs = np.unique(np.stack([members, labelled(labels)]), axis=1).shape[1]
+        if pairs == len(runs):
             return name
     return None
 

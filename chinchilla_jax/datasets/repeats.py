@@ -11,7 +11,12 @@ import numpy as np
 from chinchilla_jax._util.errors import short
 from chinchilla_jax._util.text import count_text, list_text
 from chinchilla_jax.datasets.group_columns import is_run_name
-from chinchilla_jax.datasets.groupings import members_of, sizes_are_trajectories, trajectory_column
+from chinchilla_jax.datasets.groupings import (
+    cooldown_column,
+    members_of,
+    sizes_are_trajectories,
+    trajectory_column,
+)
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -33,6 +38,12 @@ def repeats_sentence(runs: Runs, within: str | None = None) -> str | None:
         return None
     if column is not None:
         named = f"{count_text(len(np.unique(runs.groups[column])), 'run')} (column {short(column)})"
+        if (cooled := cooldown_column(runs, column)) is not None:
+            return (
+                f"rows are cool-downs of {named}, each from another place ({short(cooled)}), so that each "
+                "ends a schedule; those of a run share its trunk: resample them together (--cluster "
+                f"{shlex.quote(column)})"
+            )
         return f"rows look like checkpoints of {named}; --final keeps the last of each"
     if sizes_are_trajectories(runs):
         sizes = count_text(int(members_of(runs, "params").max()) + 1, "run")

@@ -11,10 +11,10 @@
 
 (Chow 1960, Econometrica 28:591, on residuals; the share is the adjusted R^2.) Both models are tried for every
 column, and p is multiplied by their number. A column that follows from size, tokens, their ratio or their
-product (a width, a step, a multiple of 20 tokens per parameter) tells where such a law fits badly, not which
-runs differ. It is left out, and so are names of runs. On ten public tables this names the three corpora of
-Gadre et al. (35%), QuEST's bits and quantizers (51 to 85%) and the learning rates of the Gemstones'
-checkpoints (19%), nothing else.
+product (a width, a step, a multiple of 20 tokens per parameter, by another count of the parameters too) tells
+where such a law fits badly, not which runs differ. It is left out, and so are names of runs. On ten public
+tables this names the three corpora of Gadre et al. (35%), QuEST's bits and quantizers (51 to 85%) and the
+learning rates of the Gemstones' checkpoints (19%), nothing else.
 """
 
 from __future__ import annotations
@@ -95,11 +95,14 @@ def telling_columns(runs: Runs) -> dict[str, Members]:
 
     Not those that name each run, have a label for nearly every run, or follow from size, tokens or compute.
     """
-    places = _places(np.log(np.stack([runs.params, runs.tokens])))
+    logs = np.log(np.stack([runs.params, runs.tokens]))
+    places = _places(logs)
     found = {}
     for name, labels in _columns(runs).items():
         members = np.unique(labels, return_inverse=True)[1]
-        if 2 <= members.max(initial=0) + 1 <= len(runs) // 4 and not _follows(members, places):
+        if not 2 <= members.max(initial=0) + 1 <= len(runs) // 4 or _follows(members, places):
+            continue
+        if not _is_product(labels, logs):
             found[name] = members
     return found
 
@@ -195,18 +198,46 @@ def _places(logs: Floats) -> list[Members]:
     found = []
     for values in (params, tokens, tokens - params, tokens + params):
         for rounding in _ROUNDINGS:
-            order = np.argsort(values, kind="stable")
-            group = np.empty(len(values), np.int64)
-            group[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > rounding)])
+            group = _grouped(values, rounding)
             if (np.bincount(group)[group] > 1).mean() >= _MOSTLY:
                 found.append(group)
     return found
+
+
+def _grouped(values: Floats, rounding: float) -> Members:
+    """Numbers of groups, in which each value is within `rounding` of the next."""
+    order = np.argsort(values, kind="stable")
+    group = np.empty(len(values), np.int64)
+    group[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > rounding)])
+    return group
 
 
 def _follows(members: Members, places: list[Members]) -> bool:
     """Whether all runs of a place have one label, for the places of one kind."""
     count = int(members.max()) + 1
     return any(len(np.unique(group * count + members)) == int(group.max()) + 1 for group in places)
+
+
+def _is_product(labels: NDArray[np.str_], logs: Floats) -> bool:
+    """Whether a column of numbers is a function of the size times a power of the tokens, or the reverse.
+
+    As tokens per parameter are by a count of the parameters that differs from the one of the runs.
+    """
+    try:
+        values = np.array([float(each) for each in labels])
+    except ValueError:
+        return False
+    if not (np.isfinite(values) & (values > 0)).all():
+        return False
+    for grouped, other in ((logs[0], logs[1]), (logs[1], logs[0])):
+        group = _grouped(grouped, _ROUNDINGS[1])
+        counts = np.bincount(group)
+        if len(labels) < 2 * (len(counts) + 1) or (counts[group] > 1).mean() < _MOSTLY:
+            continue
+        y, x = (each - (np.bincount(group, each) / counts)[group] for each in (np.log(values), other))
+        if x @ x > 0 and np.abs(y - (x @ y) / (x @ x) * x).max() <= _ROUNDINGS[1]:
+            return True
+    return False
 
 
 def cut_off(residuals: Floats) -> Floats:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.plots.legends import legend_above
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import counting_looks, styled
@@ -27,10 +28,15 @@ def design_costs(found: NewDesign, *, ax: Axes | None = None) -> Axes:
 
     Returns:
         The Axes.
+
+    Raises:
+        UsageError: no design determines the answer.
     """
-    axes = panels(["designs"], ax, size=(5.8, 4.2), shown=True).axes["designs"]
     table = found.table
     known = table[np.isfinite(table["simulated"])]
+    if known.empty:
+        raise UsageError(f"design_costs: {found.sentence}, so there is no width to draw; allow more")
+    axes = panels(["designs"], ax, size=(5.8, 4.2), shown=True).axes["designs"]
     looks = counting_looks(list(dict.fromkeys(table["design"])))
     for name, rows in known.groupby("design", sort=False):
         of, look = rows.sort_values("flops"), looks[str(name)]

@@ -36,7 +36,7 @@ def _prescription(facts: Facts) -> Sentence:
     anchor = condition_anchors(facts)[facts.reference]
     count = COUNTING_NAMES.get(str(row["params"]), str(row["params"]))
     n_runs = int(facts.conditions.set_index("condition").loc[facts.reference, "n_runs"])
-    whose = f"the {n_runs:,} runs of {facts.study.spec.data} (parameters counted {_how(count)})"
+    whose = f"the {n_runs:,} runs of {facts.data_name} (parameters counted {_how(count)})"
     wanted, what = facts.wanted_budget
     budget, asked = flops_text(facts.budget), flops_text(wanted)
     # Compute of rounded counts is not quite the budget that they were made for.

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
+from chinchilla_jax.datasets.reading import name_of_source
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
@@ -86,6 +87,11 @@ class Facts:
         except DataError:
             return None
 
+    @property
+    def data_name(self) -> str:
+        """The table for readers: the name of a file without its folders, as on the page of a table."""
+        return name_of_source(self.study.spec.data)
+
     @functools.cached_property
     def subject(self) -> Subject | ChinchillaError:
         """The study's own runs and their fits, for the sections that a table's page has too; or why not."""
@@ -96,7 +102,7 @@ class Facts:
         figures = self.derived.current
         return Subject(
             boot=boot,
-            name=self.study.spec.data,
+            name=self.data_name,
             flops=(self.budget,),
             level=self.level,
             pictures=figures is not None and figures.whole,

@@ -51,7 +51,7 @@ def study_page(facts: Facts) -> Page:
         reproduce(facts),
     ]
     return Page(
-        title=f"Scaling law of {facts.study.spec.data}",
+        title=f"Scaling law of {facts.data_name}",
         about=f"{info['n_conditions']:,} conditions, {info['n_fits']:,} bootstrap fits, "
         f"{info['started'][:10]}, chinchilla_jax {info['versions']['chinchilla_jax']}",
         description=plain_text(sentences[0]),

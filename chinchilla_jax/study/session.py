@@ -229,6 +229,7 @@ class Session:
         work: _Work,
     ) -> None:
         """Compute the chunks of these jobs and write each as it arrives."""
+        self.reporter.read(len(self.data[self.spec.interpretations[0]].runs))
         self.reporter.begin("study", sum(len(chunk.resamples) for job in planned for chunk in job.chunks))
 
         def jobs() -> Iterator[Job]:

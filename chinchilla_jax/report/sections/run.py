@@ -31,7 +31,7 @@ def _terms(facts: Facts) -> list[tuple[str, str]]:
     """Names with their values, "" where the study has none."""
     info, spec = facts.study.info, facts.study.spec
     drop = f" (without the {spec.drop_highest_loss} of highest loss)" if spec.drop_highest_loss else ""
-    data = f"{spec.data}, {int(facts.conditions['n_runs'].max()):,} runs{drop}"
+    data = f"{facts.data_name}, {int(facts.conditions['n_runs'].max()):,} runs{drop}"
     resampling = f"{spec.resamples:,}, the same ones in every condition; seed {info['seed']}"
     countings = [COUNTING_NAMES.get(name, name) for name in spec.interpretations]
     good, device = info.get("goodness"), info["device"]
