@@ -1,5 +1,6 @@
 """The answers of a multiverse from its arrays, its page, and what the command says of them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import chinchilla_jax as cj
 from chinchilla_jax import analysis, plots
 from chinchilla_jax.cli import main
 from chinchilla_jax.plots.panels import unshown
-from chinchilla_jax.report import write_report
+from chinchilla_jax.report import render_multiverse, write_report
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +73,30 @@ def test_its_page_shows_what_the_answers_say(found, tmp_path):
     assert len(set(page.ids)) == len(page.ids)
     with pytest.raises(cj.UsageError, match="no path"):
         write_report(found)
+
+
+def without(found, kept):
+    """The same multiverse whose laws have no optimum but at some budgets."""
+
+    def answers(job):
+        result = found.answers(job)
+        lost = {name: np.where(kept[:, None], values, np.nan) for name, values in result.answers.items()}
+        return dataclasses.replace(result, answers=lost)
+
+    return dataclasses.replace(found, answers=answers)
+
+
+def test_its_page_says_why_no_analysis_has_an_answer(found):
+    page = Page(render_multiverse(without(found, np.array([False, False]))))
+    text = " ".join(page.texts)
+    assert "No analysis has an answer." in text and "no compute-optimal point" in text
+    assert page.frame("failures")["n"].astype(int).tolist() == [len(found)] and "effects" not in page.tables
+    one = without(found, np.array([False, True]))
+    assert not one.has_answer(1e22) and one.has_answer(1e24)
+    page = Page(render_multiverse(one))
+    assert found.sentence(flops=1e24) in " ".join(page.texts) and len(page.frame("pooled")) == 4
+    with pytest.raises(cj.DataError, match="no analysis has a finite answer"):
+        one.effects(flops=1e22)
 
 
 def test_the_command_says_which_choice_moves_the_answer_and_writes_the_page(found, tmp_path, capsys):

@@ -236,7 +236,7 @@ def _print(found: MultiverseResult) -> None:
         output.print_table(
             ["quantity", "lowest", "low", "median", "high", "highest"], _spans(found, float(flops))
         )
-        if _has_answer(found, float(flops)):
+        if found.has_answer(float(flops)):
             output.echo()
             _print_answer(found.answer(flops=float(flops)))
     output.echo()
@@ -286,10 +286,13 @@ def _drawings(found: MultiverseResult) -> dict[str, Callable[[], Any]]:
     """The specification curve of each budget."""
     from chinchilla_jax import plots
 
+    def draw(flops: float) -> Any:
+        if not found.has_answer(flops):
+            raise UsageError("no specification has an estimate")
+        return plots.specification_curve(found.answer(flops=flops))[0]
+
     return {
-        f"specification_curve_{flops:g}".replace("+", ""): functools.partial(
-            lambda budget: plots.specification_curve(found.answer(flops=budget))[0], float(flops)
-        )
+        f"specification_curve_{flops:g}".replace("+", ""): functools.partial(draw, float(flops))
         for flops in found.flops
     }
 
@@ -307,18 +310,11 @@ def _fields(plan: Plan, found: MultiverseResult) -> dict[str, Any]:
         "default": found.default,
         "n_failed": found.n_failed,
         "answers": [
-            _answer_fields(found, float(flops)) for flops in found.flops if _has_answer(found, float(flops))
+            _answer_fields(found, float(flops)) for flops in found.flops if found.has_answer(float(flops))
         ],
         "specifications": output.records(found.table),
         "notes": list(found.notes),
     }
-
-
-def _has_answer(found: MultiverseResult, flops: float) -> bool:
-    """Whether any specification has an estimate at a budget."""
-    import numpy as np
-
-    return bool(np.isfinite(found.estimates(flops=flops)).any())
 
 
 def _answer_fields(found: MultiverseResult, flops: float) -> dict[str, Any]:

@@ -29,32 +29,38 @@ _MOST_CURVES = 4  # budgets with a figure
 
 
 def multiverse_page(found: MultiverseResult) -> Page:
-    """The page of a multiverse.
+    """The page of a multiverse; where no analysis has an answer, it says why.
 
     Args:
         found: of `cj.multiverse`.
-
-    Raises:
-        DataError: no analysis has an answer.
     """
-    budgets = [float(each) for each in found.flops]
+    budgets = [float(each) for each in found.flops if found.has_answer(float(each))]
     answers = {flops: found.answer(_RATIO, flops) for flops in budgets}
-    first = answers[budgets[0]]
+    said = [answer.sentence for answer in answers.values()] or ["No analysis has an answer."]
     sections = [
         Section(
             id="answer",
             title="Answer",
-            paragraphs=[[each.sentence] for each in answers.values()],
-            notes=[[note] for note in found.notes],
+            paragraphs=[[each] for each in said],
+            notes=[[note] for note in ([found.failed_text] if found.n_failed else []) + list(found.notes)],
             figures=[_curve(found, flops, answers[flops]) for flops in budgets[:_MOST_CURVES]],
-        ),
-        Section(
-            id="choices",
-            title="Which choice moves the answer",
-            paragraphs=[_explained()],
-            tables=_effects(first, budgets[0]),
-        ),
-        Section(id="intervals", title="Choices and resampling together", tables=[_intervals(found)]),
+        )
+    ]
+    if budgets:
+        sections += [
+            Section(
+                id="choices",
+                title="Which choice moves the answer",
+                paragraphs=[_explained()],
+                tables=_effects(answers[budgets[0]], budgets[0]),
+            ),
+            Section(
+                id="intervals",
+                title="Choices and resampling together",
+                tables=[_intervals(found, budgets)],
+            ),
+        ]
+    sections += [
         Section(id="analyses", title="The analyses", tables=_analyses(found)),
         Section(id="run", title="What was run", terms=_terms(found)),
     ]
@@ -62,7 +68,7 @@ def multiverse_page(found: MultiverseResult) -> Page:
         title=f"Every analysis of {found.data}",
         about=f"{count_text(len(found), 'analysis', 'analyses')}, {found.resamples:,} resamples of each, "
         f"chinchilla_jax {drawn_by()['chinchilla_jax']}",
-        description=first.sentence,
+        description=said[0],
         sections=sections,
     )
 
@@ -110,21 +116,21 @@ def _effects(answer: MultiverseAnswer, flops: float) -> list[PageTable]:
     return tables
 
 
-def _intervals(found: MultiverseResult) -> PageTable:
+def _intervals(found: MultiverseResult, budgets: list[float]) -> PageTable:
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     quantities = []
-    for flops in found.flops:
+    for flops in budgets:
         for quantity in ("tokens_per_param", "params", "tokens", "loss"):
-            answer = found.answer(quantity, float(flops))
+            answer = found.answer(quantity, flops)
             if not answer.is_resampled:
                 continue
             quantities.append(quantity)
             interval, variance, facts = answer.interval, answer.variance, answer.facts
             rows.append(
                 {
-                    "flops": float(flops), "quantity": quantity_label(quantity), "lowest": facts.lowest,
+                    "flops": flops, "quantity": quantity_label(quantity), "lowest": facts.lowest,
                     "low": interval.low, "median": interval.median, "high": interval.high,
                     "highest": facts.highest, "default": facts.default, "default low": interval.default_low,
                     "default high": interval.default_high, "times as wide": interval.times_as_wide,

@@ -101,7 +101,6 @@ def render_multiverse(found: MultiverseResult) -> str:
 
     Raises:
         ImportError: jinja2 is not installed.
-        DataError: no analysis has an answer.
     """
     return html(multiverse_page(found))
 

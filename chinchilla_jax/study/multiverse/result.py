@@ -148,6 +148,7 @@ class MultiverseResult(ShownInNotebooks):
 
         Raises:
             UsageError: there is no such quantity or budget.
+            DataError: when its numbers are asked for, and no specification has an estimate.
         """
         budget = float(self.flops[self.place(flops)])
         at = f"at {flops_text(budget)} FLOP"
@@ -158,6 +159,10 @@ class MultiverseResult(ShownInNotebooks):
             nested={"delta": "objective"}, subject=f"{SUBJECTS[quantity]} {at}",
             label=f"{quantity_label(label)} {at}", is_count=label_of(label).is_count,
         )  # fmt: skip
+
+    def has_answer(self, flops: float | None = None) -> bool:
+        """Whether any specification has an estimate at a budget, so that there is an `answer`."""
+        return bool(np.isfinite(self.estimates(flops=flops)).any())
 
     def effects(self, quantity: str = "tokens_per_param", flops: float | None = None) -> pd.DataFrame:
         """How much of the variance between specifications each choice makes: `analysis.choice_effects`."""
