@@ -41,6 +41,7 @@ from chinchilla_jax.planning.design.choosing import next_runs as next_runs
 from chinchilla_jax.planning.plans import plan as plan
 from chinchilla_jax.planning.prediction import predict as predict
 from chinchilla_jax.planning.recipe_comparison import compare as compare
+from chinchilla_jax.report import run_atlas as run_atlas
 from chinchilla_jax.report import run_study as run_study
 from chinchilla_jax.report import write_report as write_report
 from chinchilla_jax.solvers import SolverOptions as SolverOptions
@@ -49,6 +50,10 @@ from chinchilla_jax.study import Study as Study
 from chinchilla_jax.study import StudySpec as StudySpec
 from chinchilla_jax.study import open_study as open_study
 from chinchilla_jax.study import paper_study as paper_study
+from chinchilla_jax.study.atlas import Atlas as Atlas
+from chinchilla_jax.study.atlas import AtlasSpec as AtlasSpec
+from chinchilla_jax.study.atlas import atlas_study as atlas_study
+from chinchilla_jax.study.atlas import open_atlas as open_atlas
 from chinchilla_jax.study.export import to_arviz as to_arviz
 from chinchilla_jax.study.multiverse.multiverse import multiverse as multiverse
 from chinchilla_jax.study.multiverse.result import MultiverseResult as MultiverseResult

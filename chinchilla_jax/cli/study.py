@@ -7,33 +7,45 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, closest
 from chinchilla_jax._util.limits import RESAMPLES, WORKERS
-from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.atlas import NAME as ATLAS
+from chinchilla_jax.cli.atlas import (
+    atlas_line,
+    holds_atlas,
+    print_atlas,
+    print_atlas_status,
+    print_check,
+    read_atlas,
+)
 from chinchilla_jax.cli.ending import say_if_interrupted
 from chinchilla_jax.cli.fit_options import engine_option, law_option, read_laws
 from chinchilla_jax.cli.groups import OrderedGroup
 from chinchilla_jax.cli.options import bundle, quiet_option, shown_place
 from chinchilla_jax.cli.own_code import names_code
+from chinchilla_jax.cli.study_plan import Announced, default_data_remark, plan_line
 from chinchilla_jax.cli.study_text import print_status, print_study
 from chinchilla_jax.cli.table_options import ROW_OPTIONS, Table, column_option
 
 if TYPE_CHECKING:
     from chinchilla_jax import StudySpec
+    from chinchilla_jax.study import Shard
+    from chinchilla_jax.study.atlas import AtlasSpec
 
 _RUN = "run"
 _COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
 _RESUME = "rerun the same command to resume"
 
 _spec_argument = click.argument(
-    "spec", help="paper (the published study), or the path or URL of a TOML file."
+    "spec",
+    help="paper (the published study), atlas (the same on every embedded table), or the path or URL of a "
+    "TOML file.",
 )
 _directory_argument = click.argument("directory", metavar="DIR", help="Directory of a study, or its URL.")
 _resamples_option = click.option(
@@ -51,6 +63,9 @@ _seed_option = click.option(
     help="Seed of all randomness.",
 )
 _law_option = law_option("Law to fit instead", show_default="as in the spec")
+_table_option = click.option(
+    "--table", metavar="NAME", multiple=True, help="Table of the atlas; repeatable.  [default: all]"
+)
 _workers_option = click.option(
     "--workers",
     type=choices.WholeNumber(1, WORKERS),
@@ -77,7 +92,8 @@ class _StudyGroup(OrderedGroup):
 def study_command() -> None:
     """Run a robustness study into a directory: study SPEC --out DIR.
 
-    SPEC is paper (the published study) or a TOML file; for its options see study run --help. If DIR already
+    SPEC is paper (the published study), atlas (the same on every embedded table, side by side) or a TOML
+    file; for its options see study run --help. If DIR already
     holds part of this study, the run resumes; a finished study is opened without recomputing anything.
     """
 
@@ -93,6 +109,7 @@ def study_command() -> None:
 @_law_option
 @_resamples_option
 @_seed_option
+@_table_option
 @engine_option
 @_workers_option
 @_figures_option
@@ -119,6 +136,7 @@ def run_command(
     law: str | None,
     resamples: int | None,
     seed: int | None,
+    table: tuple[str, ...],
     engine: str,
     workers: int | None,
     figures: bool,
@@ -132,16 +150,20 @@ def run_command(
     Bootstraps every condition and writes tables, figures and a page. If interrupted, rerun the same command
     to resume; rerun with a larger --resamples to extend.
     """
-    from chinchilla_jax.report import run_shard, run_study
     from chinchilla_jax.study import Shard
+    from chinchilla_jax.study.atlas import AtlasSpec
 
     part = None if shard is None else Shard.parse(shard)
-    asked = _read_spec(
-        spec, law=law, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible
+    asked = _read_any(
+        spec, table, law=law, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible
     )
-    _restart_if_reproducible(asked)
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
-    options["progress"] = _Announced(functools.partial(_plan_line, spec, asked, workers))
+    if isinstance(asked, AtlasSpec):
+        output.echo(atlas_line(asked))
+        sys.stdout.flush()
+    else:
+        _restart_if_reproducible(asked)
+        options["progress"] = Announced(functools.partial(plan_line, spec, asked, workers))
     say_if_interrupted(f"{shown_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
     try:
         if executor == "jax":
@@ -153,12 +175,26 @@ def run_command(
             from chinchilla_jax.study.execution.dask_logs import quiet_until_the_end
 
             quiet_until_the_end()
-        if part is None:
-            print_study(run_study(asked, out, executor=executor, **options))
-        else:
-            print_status(run_shard(asked, out, part, executor=executor, **options), f"shard {part} done")
+        _run(asked, out, part, executor=executor, **options)
     except KeyboardInterrupt:
         raise _interrupted(out) from None
+
+
+def _run(asked: StudySpec | AtlasSpec, out: str, part: Shard | None, **options: Any) -> None:
+    """Run a study or an atlas, or one shard of it, and print what there is."""
+    from chinchilla_jax.report import run_atlas, run_atlas_shard, run_shard, run_study
+    from chinchilla_jax.study.atlas import AtlasSpec
+
+    done = f"shard {part} done"
+    if isinstance(asked, AtlasSpec):
+        if part is None:
+            print_atlas(run_atlas(asked, out, **options))
+        else:
+            print_atlas_status(run_atlas_shard(asked, out, part, **options), done)
+    elif part is None:
+        print_study(run_study(asked, out, **options))
+    else:
+        print_status(run_shard(asked, out, part, **options), done)
 
 
 @study_command.command("init")
@@ -207,6 +243,7 @@ def init_command(path: str, data: str, law: str, column: tuple[str, ...], rows: 
 @_law_option
 @_resamples_option
 @_seed_option
+@_table_option
 @_workers_option
 @click.option("--measure", is_flag=True, help="Time a chunk on this machine (about 20 s) for the estimate.")
 @quiet_option
@@ -215,15 +252,20 @@ def check_command(
     law: str | None,
     resamples: int | None,
     seed: int | None,
+    table: tuple[str, ...],
     workers: int | None,
     measure: bool,
 ) -> None:
     """Show what a study would do: conditions, fits, time, size."""
+    from chinchilla_jax.study.atlas import AtlasSpec
     from chinchilla_jax.study.estimate import estimate
 
-    asked = _read_spec(spec, law=law, resamples=resamples, seed=seed)
+    asked = _read_any(spec, table, law=law, resamples=resamples, seed=seed)
+    if isinstance(asked, AtlasSpec):
+        print_check(asked, workers)
+        return
     for name, text in estimate(asked, workers=workers, measure=measure).lines():
-        output.echo(f"{name:<12}{text}{_default_data_remark(spec) if name == 'data' else ''}")
+        output.echo(f"{name:<12}{text}{default_data_remark(spec) if name == 'data' else ''}")
 
 
 @study_command.command("status")
@@ -232,8 +274,12 @@ def check_command(
 def status_command(directory: str) -> None:
     """Show the progress of a study."""
     from chinchilla_jax.study import study_status
+    from chinchilla_jax.study.atlas import atlas_status
 
-    print_status(study_status(directory), None)
+    if holds_atlas(directory):
+        print_atlas_status(atlas_status(directory))
+    else:
+        print_status(study_status(directory), None)
 
 
 @study_command.command("finish")
@@ -243,11 +289,26 @@ def status_command(directory: str) -> None:
 @quiet_option
 def finish_command(directory: str, workers: int | None, figures: bool) -> None:
     """Summarise a study once all its shards are done, and draw what it lacks."""
-    from chinchilla_jax.report import finish_study
+    from chinchilla_jax.report import finish_atlas, finish_study
     from chinchilla_jax.study import study_status
 
+    if holds_atlas(directory):
+        print_atlas(finish_atlas(directory, figures=figures))
+        return
     _restart_if_reproducible(study_status(directory).spec)
     print_study(finish_study(directory, figures=figures, workers=workers))
+
+
+def _read_any(
+    name: str, tables: tuple[str, ...], *, resamples: int | None, seed: int | None, **options: Any
+) -> StudySpec | AtlasSpec:
+    """The study or the atlas that is asked for."""
+    if name == ATLAS:
+        engine = options.pop("engine", "auto")
+        return read_atlas(resamples, seed, tables, engine=None if engine == "auto" else engine, **options)
+    if tables:
+        raise UsageError(f"--table is for the atlas; leave it out, as {name} names its own data")
+    return _read_spec(name, resamples=resamples, seed=seed, **options)
 
 
 def _read_spec(
@@ -273,9 +334,11 @@ def _read_spec(
             changed["law"] = asked
         return dataclasses.replace(paper_study(**given), **changed)
     if not name.endswith(".toml"):
-        hint = "; did you mean 'paper'?" if closest(name, ["paper"]) else ";"
+        near = closest(name, ["paper", ATLAS])
+        hint = f"; did you mean {near!r}?" if near else ";"
         own = f" (for a table: chinchilla-jax study init --data {name})" if os.path.exists(name) else ""
-        raise UsageError(f"study {name!r} is unknown{hint} give paper, or the path of a .toml file{own}")
+        known = "paper, atlas, or the path of a .toml file"
+        raise UsageError(f"study {name!r} is unknown{hint} give {known}{own}")
     return dataclasses.replace(StudySpec.from_toml(name, law=asked), **changed)
 
 
@@ -285,59 +348,6 @@ def _restart_if_reproducible(spec: StudySpec) -> None:
 
     if spec.reproducible:
         reproducible.restart()
-
-
-def _default_data_remark(name: str) -> str:
-    """A remark if the spec file names no data, so that the default does not come as a surprise."""
-    if name == "paper":
-        return ""
-    from chinchilla_jax.study.spec.toml_file import TomlFile
-
-    return "" if "data" in TomlFile(name).fields else f"; the default, because {name} names no data"
-
-
-def _plan_line(name: str, spec: StudySpec, workers: int | None, n_runs: int) -> str:
-    from chinchilla_jax._util.devices import available_cores
-    from chinchilla_jax._util.text import count_text, duration_text
-    from chinchilla_jax.study.estimate import fit_seconds
-
-    number = spec.n_conditions
-    seconds = fit_seconds(spec, n_runs, workers or available_cores())
-    lasts = f", about {duration_text(seconds)} and the page" if seconds >= 2 else ""
-    return (
-        f"{name}: {count_text(number, 'condition')} of {spec.data}, {number * spec.resamples:,} fits{lasts}"
-        f"{_default_data_remark(name)}"
-    )
-
-
-class _Announced(Progress):
-    """The usual progress, after a line on stdout when work begins, that is once all input is checked."""
-
-    def __init__(self, line: Callable[[int], str]) -> None:
-        self._make, self._line, self._bar = line, "", Progress()
-
-    def __enter__(self) -> Self:
-        self._bar = resolve("auto")
-        return self
-
-    def read(self, n_runs: int) -> None:
-        self._line = self._make(n_runs)
-
-    def begin(self, label: str, total: int, unit: str = "fits", *, ago: float = 0.0) -> None:
-        if self._line:
-            output.echo(self._line)
-            sys.stdout.flush()  # the log of a batch job is read while it runs
-            self._line = ""
-        self._bar.begin(label, total, unit, ago=ago)
-
-    def advance(self, done: int) -> None:
-        self._bar.advance(done)
-
-    def note(self, text: str) -> None:
-        self._bar.note(text)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 def _interrupted(out: str) -> ChinchillaError:

@@ -1,3 +1,8 @@
+from chinchilla_jax.plots.atlas_figure import atlas_breakdown as atlas_breakdown
+from chinchilla_jax.plots.atlas_figure import atlas_claims as atlas_claims
+from chinchilla_jax.plots.atlas_figure import atlas_ratios as atlas_ratios
+from chinchilla_jax.plots.atlas_figure import atlas_slopes as atlas_slopes
+from chinchilla_jax.plots.atlas_figure import atlas_table as atlas_table
 from chinchilla_jax.plots.backtest_figure import backtest as backtest
 from chinchilla_jax.plots.bootstrap_figure import OptimumCurve as OptimumCurve
 from chinchilla_jax.plots.bootstrap_figure import bootstrap as bootstrap

@@ -8,6 +8,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chinchilla_jax._util.errors import DataError
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, require_groups
 from chinchilla_jax.bootstrapping.auto_scheme import AUTO, choose_scheme
@@ -26,7 +28,6 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from chinchilla_jax.bootstrapping.dependence import Dependence
@@ -95,7 +96,7 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
     weights = None
     if spec.weights is not None:
         weights = load_weights(spec.data, spec.weights, drop_highest_loss=spec.drop_highest_loss, **reading)
-    scheme, resampling = _scheme(spec, runs, weights)
+    scheme, resampling = _shared_scheme(spec, interpretation, runs, weights)
     named = runs.groups if spec.scheme == AUTO else {name: runs.groups[name] for name in own_groups}
     data = StudyData(runs, weights, scheme, named, resampling)
     if expected_hash is not None and data.hash != expected_hash:
@@ -132,6 +133,20 @@ def unlike_rows_sentence(spec: StudySpec, data: StudyData) -> str:
     point = _point(spec, data.runs, data.weights)
     found = with_unlike_rows(dataclasses.replace(point, warnings=()), data.runs).warnings
     return " ".join(found)
+
+
+def _shared_scheme(
+    spec: StudySpec, interpretation: str, runs: Runs, weights: NDArray[np.float64] | None
+) -> tuple[Scheme, str]:
+    """The scheme of the first interpretation, whose groups may be of sizes that another counts otherwise."""
+    first = spec.interpretations[0]
+    if interpretation == first or spec.scheme not in (AUTO, Cluster.name):
+        return _scheme(spec, runs, weights)
+    plain = load_study_data(spec, first)
+    if not np.array_equal(plain.runs.tokens, runs.tokens):  # another loss may leave other rows out
+        return _scheme(spec, runs, weights)
+    scheme = plain.scheme.fixed(plain.runs) if isinstance(plain.scheme, Cluster) else plain.scheme
+    return scheme, plain.resampling
 
 
 def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> tuple[Scheme, str]:
