@@ -58,6 +58,11 @@ def run_atlas(
     Raises:
         UsageError: `out` holds something else, or an argument has no meaning.
         ChinchillaError: the directory cannot be written; everything written so far is kept.
+
+    Example:
+        >>> atlas = cj.run_atlas(cj.atlas_study(), "atlas")  # doctest: +SKIP
+        >>> cj.open_atlas("atlas").claims.columns[:3].tolist()  # what that returned
+        ['table', 'claim', 'verdict']
     """
     if not isinstance(spec, AtlasSpec):
         raise UsageError(f"run_atlas: {short(spec)} is not an AtlasSpec; see atlas_study()")

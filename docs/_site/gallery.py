@@ -136,10 +136,30 @@ COMPARED = {
     ),
 }
 
+ATLAS_PREPARED = """\
+read = lambda kind: pd.read_csv(f"experiments/atlas/{kind}.csv")  # or atlas.claims, ...
+"""
+"""What the lines of the figures of an atlas start from."""
+
+ATLAS = {
+    "atlas_claims": ("What holds on which table", 'cj.plots.atlas_claims(read("claims"))'),
+    "atlas_slopes": ("Slopes of tokens per parameter, by table", 'cj.plots.atlas_slopes(read("slopes"))'),
+    "atlas_ratios": ("Tokens per parameter, by table", 'cj.plots.atlas_ratios(read("ratios"))'),
+    "atlas_breakdown": (
+        "How wrong the counts may be, by table",
+        'cj.plots.atlas_breakdown(read("breakdown"), "ratio_leaves_interval")',
+    ),
+    "atlas_table": (
+        "One table under every error",
+        'cj.plots.atlas_table(read("sensitivity"), "olmo_ladder")',
+    ),
+}
+
 SECTIONS = (
     ("Your own table", PREPARED, OWN),
     ("Many analyses of one table", ANALYSES, COMPARED),
     ("A robustness study", STUDY, PUBLISHED),
+    ("The atlas", ATLAS_PREPARED, ATLAS),
     ("Decisions", "laws = cj.decide.LawSample.from_bootstrap(boot)", DECIDED),
 )
 

@@ -29,6 +29,11 @@ class Atlas(ShownInNotebooks):
         location: where the directory is, a path or a URL.
         info: the content of atlas.json: seed, resamples, tables, wall_time (s), ...
         reused: whether `run_atlas` found it finished and computed nothing.
+
+    Example:
+        >>> atlas = cj.open_atlas("atlas")
+        >>> atlas.claims.query("claim == 'multiplicative_identity'")["verdict"].unique().tolist()
+        ['holds']
     """
 
     def __init__(self, directory: Directory, info: dict[str, Any], *, reused: bool = False) -> None:
@@ -116,6 +121,10 @@ def open_atlas(path: str | os.PathLike[str]) -> Atlas:
     Raises:
         UsageError: not the directory of an atlas, or one that is not finished.
         DataError: a file is missing or damaged.
+
+    Example:
+        >>> cj.open_atlas("atlas").slopes.columns[:3].tolist()
+        ['table', 'params', 'estimate']
     """
     directory = open_directory(path)
     try:

@@ -158,6 +158,10 @@ class AtlasSpec:
 
     Raises:
         UsageError: a field cannot be used.
+
+    Example:
+        >>> cj.AtlasSpec(tables=("gemstones",), resamples=200).studies()["gemstones"].scheme
+        'auto'
     """
 
     tables: tuple[str, ...] = tuple(TABLES)
