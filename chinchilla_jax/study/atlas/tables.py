@@ -103,7 +103,7 @@ def table_rows(name: str, study: Study, given: Evidence) -> dict[str, list[dict[
 
 
 def _overview(name: str, study: Study, given: Evidence) -> dict[str, Any]:
-    runs, info = study.runs(), study.info
+    runs, info, spec = study.runs(), study.info, study.spec
     compute = training_flops(runs.params, runs.tokens)
     counts: Mapping[str, int] = info["status_counts"]
     return {
@@ -113,13 +113,13 @@ def _overview(name: str, study: Study, given: Evidence) -> dict[str, Any]:
         "most_params": float(runs.params.max()),
         "least_flops": float(compute.min()),
         "largest_flops": given.largest,
-        "counts": len(study.spec.interpretations),
-        "delta": float(study.spec.estimator.delta),  # type: ignore[union-attr]
+        "counts": len(spec.interpretations),
+        "delta": float(spec.estimator.delta),  # type: ignore[union-attr]
         "conditions": info["n_conditions"],
         "fits": info["n_fits"],
         "certified": counts["CONVERGED"] + counts["BOUNDARY"],
         "certified_plain": float(given.plain.counted.mean()),
-        "resampling": info["resampling"],
+        "resampling": f"whole groups by {spec.cluster} are resampled" if spec.cluster else info["resampling"],
         "goodness": info["goodness"],
         "caveat": TABLES[name].caveat,
         "data_hash": info["data_hash"],

@@ -75,6 +75,8 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
     in Schaeffer et al. 2025 (arXiv:2509.23963): it is an error of the counts, and these do not know which
     runs will be left out.
 
+    All interpretations are resampled as the first is, so that resample i has the same runs in each.
+
     Args:
         spec: the study.
         interpretation: one of the spec's interpretations, as which the parameters are counted.
