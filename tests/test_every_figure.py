@@ -12,7 +12,7 @@ from test_plots import make_study
 from test_specification_curve import curve_of, multiverse
 
 import chinchilla_jax as cj
-from chinchilla_jax import planning, plots
+from chinchilla_jax import analysis, planning, plots
 from chinchilla_jax.analysis import influence, joint_map
 from chinchilla_jax.plots.panels import unshown
 
@@ -37,6 +37,14 @@ def own(fit, boot):
         "comparison",
         lambda: plots.comparison(cj.compare(RUNS, other, names=["plain", "new"], resamples=40, flops=[1e21])),
     )
+    few = {"resamples": 20, "flops": [1e20, 1e22]}
+    yield "objectives", lambda: plots.objectives(analysis.objective_sensitivity(RUNS, deltas=[0.01], **few))
+    test = analysis.wald_test(boot, cj.laws.HOFFMANN_2022, RUNS)
+    yield "wald", lambda: plots.wald(test)
+    spec = analysis.CoverageSpec(datasets=4, resamples=20)
+    yield "coverage", lambda: plots.coverage(analysis.coverage(RUNS, spec, delta=0.01), flops=1e22)
+    families = ["multiplicative", "systematic_bias"]
+    yield "breakdown", lambda: plots.breakdown(analysis.breakdown(RUNS, families=families, **few))
     yield "influence", lambda: plots.influence(influence(RUNS, delta=0.01))
     for rows in (4, 60):
         curve = curve_of(*multiverse(rows=rows), default=3, reference=20.0)

@@ -11,6 +11,7 @@ from chinchilla_jax._util.labels import percent_text
 from chinchilla_jax._util.limits import CONDITIONS
 from chinchilla_jax._util.text import flops_text, plain_number
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import Solver, law_options, newton_options
 from chinchilla_jax.cli.options import (
     USUAL_BUDGET,
@@ -61,6 +62,7 @@ _HEADER = ["family", "to", "criterion", "size", "low", "high", "documented", "ti
 @resampling_options(WEIGHT_SCHEMES)
 @out_option("what every search finds")
 @newton_options
+@figures_option
 @output_options
 def breakdown_command(
     table: Table,
@@ -74,6 +76,7 @@ def breakdown_command(
     resampling: Resampling,
     out: str | None,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Find the smallest miscount that changes each conclusion.
@@ -114,6 +117,10 @@ def breakdown_command(
     doubts = {
         budget: doubt for budget in found.attrs["estimates"] if (doubt := compute_doubt(budget, largest))
     }
+    if figures:
+        from chinchilla_jax import plots
+
+        figures.save({"breakdown": lambda: plots.breakdown(found)})
     if as_json:
         output.print_json(
             {

@@ -9,6 +9,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.limits import FITS
 from chinchilla_jax.cli import choices, output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, law_options, newton_options
 from chinchilla_jax.cli.options import (
     boundary_option,
@@ -80,6 +81,7 @@ _RANKED = ["method", "worst miss", "its error", "at flops", "at level", "high/lo
 @seed_option("Seed of the data sets and resamples.")
 @out_option("every interval")
 @newton_options
+@figures_option
 @output_options
 def coverage_command(
     table: Table,
@@ -98,6 +100,7 @@ def coverage_command(
     seed: int,
     out: str | None,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Measure the coverage of every interval on simulated data.
@@ -130,6 +133,10 @@ def coverage_command(
         ranked = rank_methods(found, runs)
     except UsageError:  # no budget lies within the range of these runs: nothing to rank
         ranked = None
+    if figures:
+        from chinchilla_jax import plots
+
+        figures.save({"coverage": lambda: plots.coverage(found)})
     if as_json:
         output.print_json(
             {

@@ -10,6 +10,7 @@ import click
 from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, kind_text
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.cli import output
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit_options import (
     Solver,
     delta_option,
@@ -68,6 +69,7 @@ _RATIO = "tokens_per_param"
 @level_option
 @out_option("the rows of every objective")
 @newton_options
+@figures_option
 @output_options
 def objectives_command(
     table: Table,
@@ -83,6 +85,7 @@ def objectives_command(
     level: float,
     out: str | None,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Show how the law depends on the objective.
@@ -124,6 +127,10 @@ def objectives_command(
             out=out,
             progress=advance,
         )
+    if figures:
+        from chinchilla_jax import plots
+
+        figures.save({"objectives": lambda: plots.objectives(found)})
     if as_json:
         settings = {
             "model": law.name,

@@ -10,6 +10,7 @@ import click
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.compare import COMPARE_RECIPES
+from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.fit import require_certified
 from chinchilla_jax.cli.fit_options import DELTA_DEFAULT, Solver, delta_option, newton_options
 from chinchilla_jax.cli.law_source import given_law_option, parse_law
@@ -66,6 +67,7 @@ _LAW = "hoffmann2022"
 @seed_option()
 @resampling_options((*WEIGHT_SCHEMES, "wild"))
 @newton_options
+@figures_option
 @output_options
 def wald_command(
     table: Table,
@@ -79,6 +81,7 @@ def wald_command(
     seed: int,
     resampling: Resampling,
     solver: Solver,
+    figures: Figures,
     as_json: bool,
 ) -> None:
     """Test whether a published law, or another table, agrees with the fit.
@@ -116,6 +119,10 @@ def wald_command(
         # Another seed: tables of one length would share their draws, and are taken as independent.
         boots.append(fitted(tables[1], (seed + 1) % 2**32))
         test = wald_test_of_tables(boots[0], tables[0], boots[1], tables[1], compare=compare)
+    if figures:
+        from chinchilla_jax import plots
+
+        figures.save({"wald": lambda: plots.wald(test)})
     if as_json:
         law_shown = tested if against is None else boots[1].point.law
         settings = {

@@ -7,7 +7,11 @@ from chinchilla_jax.plots.backtest_figure import backtest as backtest
 from chinchilla_jax.plots.bootstrap_figure import OptimumCurve as OptimumCurve
 from chinchilla_jax.plots.bootstrap_figure import bootstrap as bootstrap
 from chinchilla_jax.plots.bootstrap_figure import bootstrap_table as bootstrap_table
+from chinchilla_jax.plots.breakdown_figure import breakdown as breakdown
+from chinchilla_jax.plots.breakdown_figure import breakdown_table as breakdown_table
 from chinchilla_jax.plots.comparison_figure import comparison as comparison
+from chinchilla_jax.plots.coverage_figure import coverage as coverage
+from chinchilla_jax.plots.coverage_figure import coverage_table as coverage_table
 from chinchilla_jax.plots.design_costs_figure import design_costs as design_costs
 from chinchilla_jax.plots.fit_figure import FitCurves as FitCurves
 from chinchilla_jax.plots.fit_figure import fit as fit
@@ -26,6 +30,8 @@ from chinchilla_jax.plots.loss_surface_figure import loss_surface as loss_surfac
 from chinchilla_jax.plots.loss_surface_figure import loss_surface_table as loss_surface_table
 from chinchilla_jax.plots.model_ratios_figure import model_ratios as model_ratios
 from chinchilla_jax.plots.next_runs_figure import next_runs as next_runs
+from chinchilla_jax.plots.objectives_figure import objectives as objectives
+from chinchilla_jax.plots.objectives_figure import objectives_table as objectives_table
 from chinchilla_jax.plots.parameters_by_counting_figure import (
     parameters_by_counting as parameters_by_counting,
 )
@@ -72,3 +78,5 @@ from chinchilla_jax.plots.tokens_per_param_by_family_figure import (
 from chinchilla_jax.plots.tokens_per_param_by_family_figure import (
     tokens_per_param_by_family_table as tokens_per_param_by_family_table,
 )
+from chinchilla_jax.plots.wald_figure import wald as wald
+from chinchilla_jax.plots.wald_figure import wald_table as wald_table

@@ -15,7 +15,9 @@ PREPARED = """\
 import numpy as np
 import pandas as pd
 import chinchilla_jax as cj
-from chinchilla_jax.analysis import influence, joint_map
+from chinchilla_jax.analysis import (
+    CoverageSpec, breakdown, coverage, influence, joint_map, objective_sensitivity, wald_test
+)
 from chinchilla_jax.planning import design
 
 runs = cj.load_runs("examples/runs.csv")
@@ -47,6 +49,22 @@ OWN = {
         "cj.plots.information_map(design.diagnose_bootstrap(boot))",
     ),
     "influence": ("Which runs the answer hangs on", "cj.plots.influence(influence(runs, delta=0.01))"),
+    "objectives": (
+        "What another objective would say",
+        "cj.plots.objectives(objective_sensitivity(runs, flops=[1e21, 1e23], resamples=40))",
+    ),
+    "wald": (
+        "Whether a published law agrees",
+        "cj.plots.wald(wald_test(boot, cj.laws.HOFFMANN_2022, runs))",
+    ),
+    "breakdown": (
+        "Which miscounts would change the conclusion",
+        'cj.plots.breakdown(breakdown(runs, families=["multiplicative", "systematic_bias"], resamples=50))',
+    ),
+    "coverage": (
+        "Whether intervals hold what they promise",
+        "cj.plots.coverage(coverage(runs, CoverageSpec(datasets=40, resamples=100)), flops=1e22)",
+    ),
     "backtest": (
         "Would it have predicted its own largest runs",
         "cj.plots.backtest(cj.backtest(runs, resamples=200))",

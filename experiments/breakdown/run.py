@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from plot_breakdown import plot_breakdown
-
 import chinchilla_jax as cj
+from chinchilla_jax import plots
 from chinchilla_jax.analysis import breakdown
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 
@@ -34,7 +33,7 @@ def main() -> None:
     )
     (args.tables / "figures").mkdir(parents=True, exist_ok=True)
     table.to_csv(args.tables / "breakdown.csv", index=False)
-    plot_breakdown(table).savefig(args.tables / "figures" / "breakdown.png", dpi=120)
+    plots.save_figures([("breakdown", plots.breakdown(table))], args.tables / "figures", dpi=120)
     columns = ["family", "direction", "criterion", "size", "low", "high", "times_documented"]
     print(table[columns].to_string(index=False))
 
