@@ -23,7 +23,7 @@ WITH_FIGURES = {
               ["fit_chinchilla", "residuals_chinchilla", "fit_equal_exponents", "residuals_equal_exponents"]),
     "influence": ((), ["influence"]),
     "objectives": (("--delta", "0.01", "--resamples", "20"), ["objectives"]),
-    "wald": (FEW, ["wald"]),
+    "wald": (("--resamples", "200"), ["wald"]),
     "coverage": (("--datasets", "3", "--resamples", "20", "--method", "percentile"), ["coverage"]),
     "breakdown": (("--family", "multiplicative", "--resamples", "20"), ["breakdown"]),
     "compare": (("OTHER", *FEW), ["recipes"]),
