@@ -409,9 +409,9 @@ def test_variables_are_read_from_a_table(tmp_path):
     assert runs.data_hash != cj.load_runs(path).data_hash
     with pytest.raises(cj.UsageError, match="no column is named 'epochs'"):
         cj.load_runs(path, variables=["epochs"])
-    epochs = pd.DataFrame({"params": 1e8, "tokens": [2e9, 4e9], "epochs": [1, 4], "loss": [3.1, 3.0]})
-    with pytest.raises(cj.UsageError, match="'unique_tokens'; the table has 'params', 'tokens', 'epochs'"):
-        cj.load_runs(epochs, variables=["unique_tokens"])  # not "did you mean 'tokens'", which are all new
+    few = pd.DataFrame({"params": 1e8, "tokens": [2e9, 4e9], "seed": [1, 4], "loss": [3.1, 3.0]})
+    with pytest.raises(cj.UsageError, match="'unique_tokens'; the table has 'params', 'tokens', 'seed'"):
+        cj.load_runs(few, variables=["unique_tokens"])  # not "did you mean 'tokens'", which are all new
     path.write_text(path.read_text().replace("3e9", ""))
     with pytest.raises(cj.DataError, match="an empty cell is no number, and the law needs unique_tokens"):
         cj.load_runs(path, variables=["unique_tokens"])

@@ -1,5 +1,6 @@
 """What was read of a table is said by `Runs.source`, its repr and every command."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_cli import run
@@ -73,7 +74,32 @@ def test_rows_that_repeat_their_data_are_said(column, condition):
     table = table_of_runs().rename(columns={"Training Tokens": "tokens"}).assign(**column)
     (note,) = (note for note in cj.load_runs(table).source.notes if "repeat" in note)
     assert note.startswith("5 rows repeat" if "epochs" in column else "6 rows repeat") and condition in note
-    assert "--law repeated_data" in note and ("add a column unique_tokens" in note) == ("epochs" in column)
+    assert "--law repeated_data" in note and ("unique_tokens is then tokens / epochs" in note) == (
+        "epochs" in column
+    )
+
+
+@pytest.mark.parametrize("given", [{"variables": ["unique_tokens"]}, {"known_variables": True}])
+def test_unique_tokens_follow_from_epochs(given):
+    table = table_of_runs().rename(columns={"Training Tokens": "tokens"})
+    table["num_epochs"] = [0.5, 1, 2, 3, 4, 5, 6, 7, 8]
+    runs = cj.load_runs(table, **given)
+    rows = np.isin(np.arange(9), [int(each) for each in runs.rows])
+    unique = runs.tokens / np.maximum(table["num_epochs"].to_numpy()[rows], 1.0)
+    np.testing.assert_allclose(runs.variables["unique_tokens"], unique, rtol=1e-12)
+    assert "unique_tokens from 'tokens / num_epochs'" in runs.read_lines[0]
+    few = cj.load_runs(table, where="num_epochs <= 6", **given)
+    assert len(few) == len(few.variables["unique_tokens"]) < len(runs)
+    # A column of its own comes first, and an empty cell is said.
+    both = table.assign(unique_tokens=1e9)
+    assert (cj.load_runs(both, **given).variables["unique_tokens"] == 1e9).all()
+
+
+def test_epochs_that_are_no_number_are_said_where_unique_tokens_are_needed():
+    table = table_of_runs().assign(epochs=[1, 2, None, 3, 4, 5, 6, 7, 8])
+    with pytest.raises(cj.DataError, match="column 'tokens / epochs': an empty cell"):
+        cj.load_runs(table, variables=["unique_tokens"])
+    assert "unique_tokens" not in cj.load_runs(table, known_variables=True).variables
 
 
 def test_columns_of_further_variables_are_said():

@@ -32,6 +32,7 @@ from chinchilla_jax.datasets.quantities import read_columns as read_quantity_col
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT
 from chinchilla_jax.datasets.reading import TableLike, name_of_source, read_bytes, read_table, require_table
 from chinchilla_jax.datasets.repeats import repeats_sentence
+from chinchilla_jax.datasets.repetition import epochs_column, with_unique_tokens
 from chinchilla_jax.datasets.row_choice import RowChoice, choose_rows
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.table import Table, show_text
@@ -217,6 +218,10 @@ def load_runs(
         default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
+        epochs = epochs_column(table, variables, known_variables)
+        asked = "unique_tokens" in variables
+        if epochs is not None:
+            variables = {key: each for key, each in variables.items() if key != "unique_tokens"}
         reserved = frozenset(variable_positions(table, variables).values())
         table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token, reserved=reserved)
         recounted = None
@@ -225,6 +230,10 @@ def load_runs(
             columns = _with_chosen(columns, chosen)
         require_runs(table, columns)
         table = choose_rows(table, choice, columns=columns, groups=groups, others=several)
+        if epochs is not None:
+            table, column = with_unique_tokens(table, epochs, columns)
+            if asked or None not in table.column(len(table.header) - 1):
+                variables["unique_tokens"] = column
         if known_variables:
             variables = found_variables(table) | variables
         carried = read_groups(table, groups)

@@ -6,12 +6,17 @@ after many it is worth nothing, and a law in tokens does not hold.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import short
 from chinchilla_jax._util.text import count_text
+from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.number_styles import read_numbers
+from chinchilla_jax.datasets.quantities import complete, read_columns
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import Unit
 from chinchilla_jax.datasets.variable_columns import law_option
@@ -19,6 +24,44 @@ from chinchilla_jax.datasets.variable_columns import law_option
 MOST_EPOCHS = 4.0
 _EPOCHS = ("epochs", "epoch", "nepochs", "numepochs", "trainepochs", "numtrainepochs")
 _UNIQUE = ("uniquetokens", "nuniquetokens", "numuniquetokens", "tokensunique")
+
+
+def epochs_column(table: Table, variables: Mapping[str, str], known: bool) -> int | None:
+    """Position of the epochs that say the unique tokens, where these are wanted and have no column; or None.
+
+    Args:
+        table: the table.
+        variables: those that are wanted, with the name of the column of each.
+        known: whether whatever variable the table has is wanted.
+    """
+    wanted = variables.get("unique_tokens") == "unique_tokens" or (known and "unique_tokens" not in variables)
+    return table.find(*_EPOCHS) if wanted and table.find(*_UNIQUE) is None else None
+
+
+def with_unique_tokens(table: Table, epochs: int, columns: Mapping[str, str]) -> tuple[Table, str]:
+    """The table with a column of tokens / epochs, and its name; tokens of a first epoch are all new.
+
+    Args:
+        table: n rows that will be read.
+        epochs: position of their number of epochs.
+        columns: those that were named, by quantity.
+
+    Raises:
+        DataError: a cell of tokens, or of what they follow from, is no number.
+    """
+    tokens = complete(table, read_columns(table, match_table(table, columns)))["tokens"]
+    numbers = read_numbers(table.column(epochs), Unit("tokens", "count")).values
+    with np.errstate(all="ignore"):
+        unique = tokens / np.maximum(numbers, 1.0)
+    cells = [float(each) if np.isfinite(each) else None for each in unique]
+    name, column, place = f"tokens / {table.header[epochs].strip()}", table.column, len(table.header)
+    added = dataclasses.replace(
+        table,
+        header=(*table.header, name),
+        column=lambda i: cells if i == place else column(i),
+        reserved=table.reserved | {place},
+    )
+    return added, name
 
 
 def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
@@ -40,8 +83,8 @@ def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
         return table
     unique = table.find(*_UNIQUE)
     law = "repeated_data"
-    taken = "add a column unique_tokens and use " if unique is None else ""
-    taken += law_option(table, law, {} if unique is None else {"unique_tokens": unique})
+    taken = law_option(table, law, {} if unique is None else {"unique_tokens": unique})
+    taken = f"use {taken}" + (" (unique_tokens is then tokens / epochs)" if unique is None else "")
     name = table.header[position].strip()
     shown = name if name.isidentifier() else f"`{name}`"
     condition = f"{shown} <= 4" if by_epochs is not None else f"tokens / {shown} <= 4"
