@@ -1,5 +1,7 @@
 """IsoFLOP parabolas: exact where they are exact, off where it is known, and the published estimates."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -302,3 +304,43 @@ def test_the_command_says_how_parabolas_are_resampled_and_what_is_left_out(tmp_p
     assert "a parabola through three sizes" in " ".join(text.split())
     text = done("isoflop", str(path), "--resamples", "20", "--scheme", "bayesian")
     assert "20 resamples, scheme bayesian" in text
+
+
+def test_a_scheme_that_takes_whole_budgets_leaves_the_minima_an_interval():
+    """Weights that are equal within a budget never move its parabola: intervals were of width zero."""
+    runs = noisy_surface()
+    expected = isoflop(runs, resamples=50, seed=3)
+    for concentration in (None, 1.0):
+        scheme = Cluster(by="flops", concentration=concentration)
+        result = isoflop(runs, resamples=50, seed=3, scheme=scheme)
+        assert result.within
+        np.testing.assert_array_equal(result.params, expected.params)
+    minima = expected.minima()
+    assert (minima["low"] < minima["high"]).all()
+    assert (np.diff(expected.exponents()[["low", "high"]].to_numpy()) > 0).all()
+
+
+def test_resamples_that_all_have_one_minimum_give_no_interval():
+    """Three sizes, drawn whole: the parabola meets the means of all three whatever their weights."""
+    runs = noisy_surface()
+    three = [i for i in range(len(runs)) if i % 7 in (0, 3, 6) for _ in range(2)]
+    result = isoflop(runs.take(np.array(three)), resamples=50, scheme=Cluster(by="replicates"))
+    assert not result.within
+    assert result.minima()[["low", "high"]].isna().all(axis=None)
+
+
+def test_ratios_beyond_float64_are_no_warning(tmp_path):
+    law = ScalingLaw(E=0.0, A=20.0, B=60.0, alpha=0.12, beta=0.14)
+    result = isoflop(surface(law), resamples=3)
+    steep = dataclasses.replace(result, exponent=result.exponent - 7, tokens_exponent=result.exponent + 7)
+    assert len(compare_methods(steep, spread_sample(), [1e26]))
+
+
+def test_the_command_says_that_whole_budgets_are_not_what_it_draws(tmp_path):
+    runs = noisy_surface()
+    path = tmp_path / "runs.csv"
+    rows = np.stack([runs.params, runs.tokens, runs.flops, runs.loss], axis=1)
+    np.savetxt(path, rows, delimiter=",", header="params,tokens,flops,loss", comments="", fmt="%.17g")
+    text = done("isoflop", str(path), "--resamples", "20", "--cluster", "flops")
+    assert "runs drawn within each budget" in text
+    assert "whose common errors do not move a minimum" in " ".join(text.split())

@@ -87,6 +87,7 @@ def isoflop_command(
     Fits a parabola to each compute budget and a power law through the minima (approach 2 of Hoffmann et al.
     2022), and compares them with the parametric fit to the same runs.
     """
+    from chinchilla_jax import Pairs
     from chinchilla_jax.laws.compute import SIX_ND
     from chinchilla_jax.planning import compare_methods, isoflop
     from chinchilla_jax.planning.isoflop_budgets import grouped_by_budget
@@ -107,11 +108,11 @@ def isoflop_command(
         cost={"6nd": SIX_ND, "measured": None}.get(asked) if isinstance(asked, str) else asked,
     )
     minima = result.minima(level)
-    drawn = _drawn(scheme)
+    drawn = _drawn(result, scheme)
     if not as_json:  # also where the parametric fit fails: the parabolas are of use without it
-        _print_minima(
-            runs, result, minima, f"{kind_text(level)} interval over {resamples:,} resamples, {drawn}"
-        )
+        interval = f"{kind_text(level)} interval over {resamples:,} resamples, {drawn}"
+        whole = result.within and not (scheme is None or isinstance(scheme, Pairs))
+        _print_minima(runs, result, minima, interval, whole=whole)
     own = {
         "data": output.runs_fields(runs),
         "cost": cost_fields(result.cost),
@@ -173,16 +174,16 @@ def _fitted(
         return error
 
 
-def _drawn(scheme: Scheme | None) -> str:
+def _drawn(result: IsoflopResult, scheme: Scheme | None) -> str:
     """How the parabolas are resampled."""
-    from chinchilla_jax import Pairs
-
-    if scheme is None or isinstance(scheme, Pairs):
+    if result.within or scheme is None:
         return "runs drawn within each budget"
     return f"scheme {scheme.text}"
 
 
-def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str) -> None:
+def _print_minima(
+    runs: Runs, result: IsoflopResult, minima: pd.DataFrame, interval: str, *, whole: bool
+) -> None:
     output.print_runs(runs, after=f"; {result.n_left_out:,} belong to no budget")
     print_cost(result.cost)
     output.echo()
@@ -190,6 +191,11 @@ def _print_minima(runs: Runs, result: IsoflopResult, minima: pd.DataFrame, inter
     output.print_table(_MINIMA_HEADER, output.rows(minima, _MINIMA), digits=4, doubts=_ratio_doubts(minima))
     for text in _remarks(minima):
         output.print_paragraph(text)
+    if whole:
+        output.print_paragraph(
+            "the scheme takes whole budgets, whose common errors do not move a minimum: runs are drawn "
+            "within each budget"
+        )
 
 
 def _ratio_doubts(minima: pd.DataFrame) -> list[str]:
@@ -218,8 +224,8 @@ def _remarks(minima: pd.DataFrame) -> list[str]:
         ),
         (
             minima["n_sizes"] <= _PARABOLA,
-            "a parabola through three sizes meets them all, and its interval shows only the spread of "
-            "repeated runs; train a fourth size",
+            "a parabola through three sizes meets them all, and its interval, if any, shows only the spread "
+            "of repeated runs; train a fourth size",
         ),
         (minima["params"].isna(), "no minimum, so not in the power law"),
     ):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.beyond_float64 import beyond_float64
 from chinchilla_jax.planning.isoflop_minima import IsoflopResult
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, summary
 from chinchilla_jax.planning.plausibility import compute_doubt, ratio_doubt
@@ -61,8 +62,9 @@ def compare_methods(
     costs = ((each, sample.cost_of(each)) for each in (point, laws))
     exponents = (each.along(cost).exponents[0] / cost.params_power for each, cost in costs)
     add("exponent_params", np.nan, result.exponent, *exponents)
-    ratios, point_ratios = tokens / params, point_tokens / point_params
-    laws_ratios = laws_tokens / laws_params
+    with beyond_float64():  # a steep power law far beyond the runs
+        ratios, point_ratios = tokens / params, point_tokens / point_params
+        laws_ratios = laws_tokens / laws_params
     for i, budget in enumerate(budgets.tolist()):
         add("params", budget, params[:, i], point_params[i], laws_params[:, i])
         add("tokens_per_param", budget, ratios[:, i], point_ratios[i], laws_ratios[:, i])

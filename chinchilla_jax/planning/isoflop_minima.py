@@ -12,7 +12,9 @@
 | of_tokens  | b      | (R,)   | slope of ln D* on ln C; 1 - a where kappa is the same at every budget |
 
 Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2), which publishes a = 0.49 (0.462 to 0.534).
-Resamples draw runs with replacement within each budget, or weight them as a scheme of the bootstrap does.
+Resamples draw runs with replacement within each budget, or weight them as a scheme of the bootstrap does. A
+scheme that takes or leaves whole budgets says nothing of the minimum of one, and what a whole budget errs by
+does not move its minimum: runs are then drawn within each budget too.
 
 A minimum outside the sizes of its budget is extrapolated, often by orders of magnitude, and one such value
 moves the slope more than all others. Such budgets stay out of the power law where two others remain.
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.planning.law_sample import LawSample
 
+_ALIKE = 1e-9  # relative difference of sizes that is rounding
 _DERIVED = 1e-6  # relative difference of C and 6 N D that rounding in a table can make
 Array = NDArray[np.float64]
 
@@ -87,6 +90,7 @@ class IsoflopResult:
         n_sizes: distinct sizes per budget, (k,).
         parabolas: on all runs, (k, 4): mean of ln N, then c0, c1, c2 of the loss in ln N less that mean.
         members: positions of the runs of each budget, k arrays.
+        within: whether runs were drawn within each budget, and not as a scheme weights them.
         cost: what training costs: that of the runs' own FLOP, or the one that was asked for.
         runs: the runs, the very `Runs` and no copy.
     """
@@ -106,6 +110,7 @@ class IsoflopResult:
     n_sizes: NDArray[np.int64]
     parabolas: Array
     members: tuple[NDArray[np.intp], ...]
+    within: bool
     cost: Cost
     runs: Runs = dataclasses.field(repr=False, compare=False)
 
@@ -143,19 +148,19 @@ class IsoflopResult:
 
         Returns:
             flops, n_runs, params (all runs), low, high (percentile interval of params over the resamples
-            that have a minimum), tokens, tokens_per_param, flops_per_param_token, loss, outside, used,
-            n_sizes, n_without_minimum (resamples).
+            that have a minimum; NaN where all have the same one), tokens, tokens_per_param,
+            flops_per_param_token, loss, outside, used, n_sizes, n_without_minimum (resamples).
         """
         import pandas as pd
 
-        limits = [summary(np.nan, self.params[1:, i], level) for i in range(len(self.flops))]
+        limits = [_interval(self.params[1:, i], level) for i in range(len(self.flops))]
         return pd.DataFrame(
             {
                 "flops": self.flops,
                 "n_runs": self.n_runs,
                 "params": self.params[0],
-                "low": [low for _, low, *_ in limits],
-                "high": [high for _, _, high, _ in limits],
+                "low": [low for low, _ in limits],
+                "high": [high for _, high in limits],
                 "tokens": self.tokens[0],
                 "tokens_per_param": self.tokens[0] / self.params[0],
                 "flops_per_param_token": self.per_token,
@@ -205,8 +210,8 @@ def isoflop(
         tolerance: a run belongs to the nearest budget if its compute differs by at most this share.
         resamples: bootstrap resamples, 0 or more.
         seed: of the resamples.
-        scheme: weights the runs of all budgets at once, as in a bootstrap; None, or `Pairs`, draws runs with
-            replacement within each budget.
+        scheme: weights the runs of all budgets at once, as in a bootstrap; None, `Pairs`, or one that takes
+            whole budgets, draws runs with replacement within each budget.
         extrapolated: keep minima outside the sizes of their budget in the power law, as published fits do.
         cost: what training costs, which gives the tokens of a minimum; None for the table's own tokens.
 
@@ -223,7 +228,7 @@ def isoflop(
     seed = seed_number(seed)
     groups = grouped_by_budget(runs, budgets, tolerance)
     flops = np.array([budget for budget, _ in groups])
-    weights = _weights(runs, [rows for _, rows in groups], resamples, seed, scheme)
+    weights, within = _weights(runs, [rows for _, rows in groups], resamples, seed, scheme)
     minima = [
         _minima(np.log(runs.params[rows]), runs.loss[rows], own)
         for (_, rows), own in zip(groups, weights, strict=True)
@@ -261,6 +266,7 @@ def isoflop(
         n_sizes=np.array([len(np.unique(runs.params[rows])) for _, rows in groups]),
         parabolas=np.array([each[2] for each in minima]),
         members=tuple(rows for _, rows in groups),
+        within=within,
         cost=runs.cost if cost is None else cost,
         runs=runs,
     )
@@ -290,18 +296,28 @@ def parabola_shift(alpha: float, beta: float, offsets: ArrayLike) -> float:
 
 def _weights(
     runs: Runs, members: Sequence[NDArray[np.intp]], resamples: int, seed: int, scheme: Scheme | None
-) -> list[Array]:
-    """Weights (1 + R, runs of the budget) for each budget; row 0 counts every run once."""
-    drawn: list[NDArray[np.generic]]
-    if scheme is None or isinstance(scheme, Pairs):
+) -> tuple[list[Array], bool]:
+    """Weights (1 + R, runs of the budget) for each budget, row 0 counts every run once; `within`."""
+    drawn: list[NDArray[np.generic]] = []
+    within = scheme is None or isinstance(scheme, Pairs)
+    if scheme is not None and not within:
+        weights = scheme.completed(len(runs), len(PARAMETERS)).weights(runs, np.arange(resamples), seed)
+        drawn = [weights[:, rows] for rows in members]
+        within = all((each == each[:, :1]).all() for each in drawn)
+    if within:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
         drawn = [
             generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples) for rows in members
         ]
-    else:
-        weights = scheme.completed(len(runs), len(PARAMETERS)).weights(runs, np.arange(resamples), seed)
-        drawn = [weights[:, rows] for rows in members]
-    return [np.concatenate([np.ones((1, each.shape[1])), each]) for each in drawn]
+    return [np.concatenate([np.ones((1, each.shape[1])), each]) for each in drawn], within
+
+
+def _interval(values: Array, level: float) -> tuple[float, float]:
+    """Limits of what resamples found; NaN where all found the same, which says nothing of how sure it is."""
+    _, low, high, _ = summary(np.nan, values, level)
+    known = values[~np.isnan(values)]
+    alike = len(known) > 0 and np.ptp(known) <= _ALIKE * known.max()
+    return (math.nan, math.nan) if alike else (low, high)
 
 
 def _minima(log_params: Array, loss: Array, weights: Array) -> tuple[Array, Array, Array]:
