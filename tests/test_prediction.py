@@ -14,6 +14,7 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning import predict_against
+from chinchilla_jax.planning.prediction import loss_texts
 from chinchilla_jax.planning.prediction_places import distance, inside_hull, largest_flops, read_places
 from chinchilla_jax.planning.run_errors import RunErrors
 
@@ -232,3 +233,15 @@ def test_a_plan_shows_both_intervals_of_the_loss(boot):
     assert rows.loc["new_run_loss", "low"] < rows.loc["loss", "low"]
     assert rows.loc["new_run_loss", "high"] > rows.loc["loss", "high"]
     assert "new_run_loss" not in planning.plan(sample, loss=2.1).table["quantity"].tolist()
+
+
+def test_losses_are_shown_to_the_digits_of_their_intervals():
+    """Four decimals whatever the losses: 0.0000 of small ones, and a digit that the draws do not support."""
+    row = {
+        "loss": 2.09986, "mean_low": 2.09100, "mean_high": 2.10267, "new_run_low": 2.08612,
+        "new_run_high": 2.10834,
+    }  # fmt: skip
+    assert loss_texts(row) == (["2.0999", "2.0910", "2.1027"], ["2.086", "2.108"])
+    small = {name: value * 1e-6 for name, value in row.items()}
+    assert loss_texts(small) == (["2.0999e-6", "2.0910e-6", "2.1027e-6"], ["2.086e-6", "2.108e-6"])
+    assert loss_texts(row | {"observed": 2.1}) == (loss_texts(row)[0], ["2.086", "2.108", "2.100"])

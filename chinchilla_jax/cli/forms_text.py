@@ -38,6 +38,8 @@ def together_fields(together: tuple[Ensemble, Prediction] | None) -> dict[str, A
 
 def print_together(ensemble: Ensemble, found: Prediction) -> None:
     """The weights, and each place with the interval of the mixture."""
+    from chinchilla_jax.planning.prediction import loss_texts
+
     named = zip(ensemble.names, ensemble.weights, strict=True)
     shares = list_text([f"{law} {100 * weight:.0f}%" for law, weight in named])
     output.echo()
@@ -47,9 +49,10 @@ def print_together(ensemble: Ensemble, found: Prediction) -> None:
     for row in found.table.to_dict("records"):
         counts = [quantity_text(name, row[name]) for name in ("params", "tokens")]
         percent = [f"{100 * row[name]:.2f}" for name in ("within", "between")]
-        rows.append([*counts, *(f"{row[name]:.4f}" for name in limits), *percent])
+        of_law, of_runs = loss_texts(row)
+        rows.append([*counts, *of_law, *of_runs, *percent])
     header = ["params", "tokens", *(name.replace("_", " ") for name in limits), "within (%)", "between (%)"]
-    output.print_table(header, rows, keys=2, doubts=found.doubts)
+    output.print_table(header, rows, keys=2, doubts=found.doubts, intervals=())
     output.print_paragraph(
         "within: standard deviation of a law's mean over its resamples; between: of the laws' means; both "
         "are in the intervals"

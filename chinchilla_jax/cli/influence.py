@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chinchilla_jax._util.digits import interval_texts
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import flops_text, short_exponent
 from chinchilla_jax.cli import choices, output
 from chinchilla_jax.cli.costs import cost_fields, print_cost
 from chinchilla_jax.cli.figures import Figures, figures_option
@@ -144,7 +144,7 @@ def _print_budgets(found: Influence) -> None:
 
 def _print_rows(found: Influence, table: pd.DataFrame, names: list[str]) -> None:
     shown = table[names].copy()
-    shown["loss"] = shown["loss"].map("{:.4f}".format)
+    shown["loss"] = [short_exponent(f"{loss:#.5g}") for loss in shown["loss"]]
     if _RATIO in names:
         shown[_RATIO] = _ratio_texts(found, shown[_RATIO])
     header = [name.replace("_", " ") for name in names]

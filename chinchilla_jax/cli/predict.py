@@ -227,6 +227,8 @@ def _fields(
 def _print(
     runs: Runs, boot: BootstrapResult, found: Prediction, shown: pd.DataFrame, sentence: str | None
 ) -> None:
+    from chinchilla_jax.planning.prediction import loss_texts
+
     output.print_runs(runs)
     output.echo(f"{boot.point.model.name}, {found.n_laws:,} laws, {kind_text(found.level)} intervals")
     print_dependence(boot.dependence)
@@ -237,12 +239,12 @@ def _print(
     rows = []
     for row in shown.to_dict("records"):
         counts = [quantity_text(name, row[name]) if row[name] == row[name] else "-" for name in _COUNTS]
-        losses = [f"{row[name]:.4f}" for name in ("loss", *_LIMITS)]
-        seen = [f"{row['observed']:.4f}", f"{row['share']:.3f}", row["verdict"]] if sentence else []
-        rows.append([*counts, *(row[name] for name in further), *losses, *seen])
+        of_law, of_runs = loss_texts(row)
+        seen = [of_runs.pop(), f"{row['share']:.3f}", row["verdict"]] if sentence else []
+        rows.append([*counts, *(row[name] for name in further), *of_law, *of_runs, *seen])
     header = [*_COUNTS, *further, "loss", *(name.replace("_", " ") for name in _LIMITS)]
     header += ["observed", "below it", "verdict"] if sentence else []
-    output.print_table(header, rows, keys=2, doubts=found.doubts)
+    output.print_table(header, rows, keys=2, doubts=found.doubts, intervals=())
     output.echo()
     output.print_paragraph(f"mean: where the law is; new run: where one run ends, {found.errors.sentence}")
     if found.calibration is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
+from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
 from chinchilla_jax._util.labels import percent_text
@@ -45,6 +46,8 @@ from chinchilla_jax.planning.prediction_places import (
 from chinchilla_jax.planning.run_errors import RunErrors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -262,6 +265,18 @@ def _predict_together(
         cost=priced,
         by_law=by_law,
     )
+
+
+def loss_texts(row: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """A row of `Prediction.table` or `Against.table` to the digits that each interval supports.
+
+    Returns:
+        The loss with the limits of the mean; and the limits of a new run, with what was observed if it was.
+    """
+    mean, run = ([row[f"{name}_low"], row[f"{name}_high"]] for name in ("mean", "new_run"))
+    seen = [row["observed"]] if "observed" in row else []
+    of_law = interval_texts([row["loss"], *mean], (mean[1] - mean[0]) / 2, digits=5)
+    return of_law, interval_texts([*run, *seen], (run[1] - run[0]) / 2, digits=5)
 
 
 def _require_level(calibration: Calibration, level: float) -> None:

@@ -18,7 +18,7 @@ from chinchilla_jax.datasets.quantities import read_columns, read_quantities
 from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.datasets.validation import require_rows
 from chinchilla_jax.laws.measured_cost import asked_cost
-from chinchilla_jax.planning.prediction import Prediction, predict, share_below
+from chinchilla_jax.planning.prediction import Prediction, loss_texts, predict, share_below
 from chinchilla_jax.planning.prediction_places import Places, needed_variables, priced_counts
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class Against:
         """Where the last loss is."""
         last = self.table.iloc[-1]
         where = {"inside": "within", "above": "above", "below": "below"}[str(last["verdict"])]
+        low, high, observed = loss_texts(last.to_dict())[1]
         return (
-            f"after {scaled_number(float(last['tokens']), 4)} tokens the loss is {last['observed']:.4f}, "
-            f"{where} the {self.prediction.level:.0%} interval of a run that ends there "
-            f"({last['new_run_low']:.4f} to {last['new_run_high']:.4f}); "
+            f"after {scaled_number(float(last['tokens']), 4)} tokens the loss is {observed}, {where} the "
+            f"{self.prediction.level:.0%} interval of a run that ends there ({low} to {high}); "
             f"{last['share']:.1%} of such runs are below it"
         )
 
