@@ -1,5 +1,7 @@
 """Figures of a user's own objects: what their tables hold, and what is drawn of them."""
 
+import dataclasses
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 import chinchilla_jax as cj
 from chinchilla_jax import plots
 from chinchilla_jax.plots.panels import unshown
+from chinchilla_jax.plots.residual_figure import draw_residuals
 
 TRUTH = cj.ScalingLaw(E=1.8, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
 
@@ -121,3 +124,13 @@ def test_results_draw_themselves(fit, boot):
     left, right = cj.plan(boot, flops=1e22).plot(axes=Figure().subplots(1, 2))
     assert left.has_data() and right.has_data()
     assert "chinchilla_jax.plots.fit" in (type(fit).plot.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", ["row", "weight", "worst", "residual_percent"])
+def test_a_column_of_the_users_may_have_the_name_of_one_of_the_table(name):
+    """A table with a column of labels "weight" had no page: TypeError."""
+    runs = dataclasses.replace(RUNS, labels={name: RUNS.labels["width"]})
+    table = plots.residuals_table(cj.fit(runs, delta=0.01), against=name)
+    assert list(table.columns) == ["row", f"{name} (column)", "residual_percent", "weight", "worst"]
+    axes = draw_residuals(table)
+    assert {text.get_text() for text in axes.get_yticklabels()} == {"wide", "narrow"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.result import FitResult
 
 _QUANTITIES = ("params", "tokens", "flops")
+_OWN = ("row", "residual_percent", "weight", "worst")
 _MOST_GROUPS = 16
 _LOGARITHMIC = 3  # ratio of the largest to the smallest
 
@@ -40,7 +41,8 @@ def residuals_table(fit: FitResult, *, against: str = "params", worst: int = 3) 
         worst: so many rows of the largest residuals are marked.
 
     Returns:
-        row, the column `against`, residual_percent (observed loss over the law's, less 1), weight, worst.
+        row, the column `against` (named after the runs', with "(column)" where another here has its name),
+        residual_percent (observed loss over the law's, less 1), weight, worst.
         `attrs`: scale_percent, the robust standard deviation; NaN where there are no more runs than
         parameters.
 
@@ -55,11 +57,13 @@ def residuals_table(fit: FitResult, *, against: str = "params", worst: int = 3) 
     if against not in _QUANTITIES and against not in columns:
         raise unknown_name("against", against, [*_QUANTITIES, *columns])
     table = runs_table(fit)
+    place = against
     if against in columns:
-        table[against] = columns[against]
+        place = f"{against} (column)" if against in _OWN else against
+        table[place] = columns[against]
     sizes = table["residual_percent"].abs().where(table["weight"] > 0, -1.0)
     table["worst"] = sizes.rank(method="first", ascending=False) <= number
-    table = table[["row", against, "residual_percent", "weight", "worst"]]
+    table = table[["row", place, "residual_percent", "weight", "worst"]]
     table.attrs = {"scale_percent": 100 * robust_scale(fit.residuals, fit.weights, fit.model.size)}
     return table
 
