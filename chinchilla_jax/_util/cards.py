@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax._util.labels import quantity_label, quantity_text
+from chinchilla_jax._util.labels import NATS, quantity_label, quantity_text
 from chinchilla_jax._util.text import visible
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ def card_html(card: Card) -> str:
 
 
 def frame_card(
-    title: str, frame: pd.DataFrame, columns: Mapping[str, str], notes: Sequence[str] = ()
+    title: str,
+    frame: pd.DataFrame,
+    columns: Mapping[str, str],
+    notes: Sequence[str] = (),
+    loss_unit: str = NATS,
 ) -> Card:
     """A card of some columns of a table.
 
@@ -77,13 +81,14 @@ def frame_card(
         columns: for each column that is shown, the quantity whose format its numbers have, or "" for that in
             the column "quantity" of the same row.
         notes: sentences below.
+        loss_unit: the unit of losses, `Runs.loss_unit`.
     """
     rows = [
-        [_cell(record[name], kind or str(record["quantity"])) for name, kind in columns.items()]
+        [_cell(record[name], kind or str(record["quantity"]), loss_unit) for name, kind in columns.items()]
         for record in frame.head(_MOST_ROWS).to_dict("records")
     ]
     rows += [[]] * (len(frame) - len(rows))  # not shown, but counted
-    return Card(title, [quantity_label(name) for name in columns], rows, notes)
+    return Card(title, [quantity_label(name, loss_unit) for name in columns], rows, notes)
 
 
 def parameters_text(parameters: Mapping[str, float]) -> str:
@@ -91,9 +96,9 @@ def parameters_text(parameters: Mapping[str, float]) -> str:
     return " ".join(f"{name}={value:.4g}" for name, value in parameters.items())
 
 
-def _cell(value: Any, kind: str) -> str:
+def _cell(value: Any, kind: str, loss_unit: str) -> str:
     if isinstance(value, str):
-        return quantity_label(value) if kind == "quantity" else value
+        return quantity_label(value, loss_unit) if kind == "quantity" else value
     return quantity_text(kind, float(value))
 
 

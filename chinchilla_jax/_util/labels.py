@@ -22,6 +22,10 @@ _GREEK = {
 _GREEK_WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(_GREEK)})(?![A-Za-z])")
 
 
+NATS = "nats per token"
+"""The unit of losses, into which all others are converted that can be."""
+
+
 class Label(NamedTuple):
     """Name, symbol and unit of a quantity; "" for what it does not have."""
 
@@ -43,7 +47,7 @@ class Label(NamedTuple):
 QUANTITIES: Mapping[str, Label] = MappingProxyType(
     {
         # Parameters of the law, by their symbols alone.
-        "E": Label("", "E", "nats per token"),
+        "E": Label("", "E", NATS),
         "A": Label("", "A", f"nats/token {TIMES} params\u1d45"),
         "B": Label("", "B", f"nats/token {TIMES} tokens\u1d5d"),
         "alpha": Label("", ALPHA),
@@ -56,8 +60,8 @@ QUANTITIES: Mapping[str, Label] = MappingProxyType(
         "epochs": Label("epochs"),
         "tokens_per_param": Label("tokens per parameter"),
         "optimal_tokens_per_param": Label("compute-optimal tokens per parameter"),
-        "loss": Label("loss", "L", "nats per token"),
-        "optimal_loss": Label("compute-optimal loss", "L", "nats per token"),
+        "loss": Label("loss", "L", NATS),
+        "optimal_loss": Label("compute-optimal loss", "L", NATS),
         "optimal_params": Label("compute-optimal parameters", "N"),
         "optimal_tokens": Label("compute-optimal tokens", "D"),
         "rule_overhead": Label("rule overhead", unit="%"),
@@ -124,10 +128,19 @@ def label_of(quantity: str) -> Label:
     return QUANTITIES.get(quantity, Label(quantity))
 
 
-def quantity_label(quantity: str) -> str:
-    """Name, symbol and unit of a quantity; an unknown one is its own name with spaces."""
+def quantity_label(quantity: str, loss_unit: str = NATS) -> str:
+    """Name, symbol and unit of a quantity; an unknown one is its own name with spaces.
+
+    Args:
+        quantity: its name.
+        loss_unit: the unit of losses, `Runs.loss_unit`.
+    """
     known = QUANTITIES.get(quantity)
-    return quantity.replace("_", " ") if known is None else str(known)
+    if known is None:
+        return quantity.replace("_", " ")
+    if loss_unit == NATS:
+        return str(known)
+    return str(known._replace(unit=known.unit.replace(NATS, loss_unit).replace("nats/token", loss_unit)))
 
 
 def quantity_text(quantity: str, value: float, digits: int = 4) -> str:

@@ -138,7 +138,8 @@ class BootstrapResult(ShownInNotebooks):
             numbers += ["low", "high"]
             said.insert(0, f"low and high: {interval_text(level, method)}")
         columns = {"quantity": "quantity", **dict.fromkeys(numbers, "")}
-        return frame_card(title, table.rename(columns={"parameter": "quantity"}), columns, said)
+        named = table.rename(columns={"parameter": "quantity"})
+        return frame_card(title, named, columns, said, self.point.loss_unit)
 
     def with_boundary(self, boundary: str) -> BootstrapResult:
         """The same fits with the other choice about E = 0: "keep" or "drop".

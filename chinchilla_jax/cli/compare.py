@@ -244,7 +244,7 @@ def _print(found: Comparison) -> None:
 def _print_losses(found: Comparison) -> None:
     output.echo()
     output.print_paragraph(
-        f"compute-optimal loss, and its difference from that of {found.baseline} (nats per token)"
+        f"compute-optimal loss, and its difference from that of {found.baseline} ({found.loss_unit})"
     )
     names = ["recipe", "flops", "loss", "baseline_loss", "difference", "difference_low", "difference_high"]
     header = ["recipe", "flops", "loss", found.baseline, "difference", "low", "high"]

@@ -344,7 +344,10 @@ def print_quantities(
     """
     columns = [HEADLINE] if sample.is_single else list(INTERVAL_COLUMNS)
     rows = [
-        (f"{rule if quantity == 'rule_overhead' else ''}{quantity_label(quantity)}", *values)
+        (
+            f"{rule if quantity == 'rule_overhead' else ''}{quantity_label(quantity, sample.loss_unit)}",
+            *values,
+        )
         for quantity, *values in output.rows(table, ["quantity", *columns])
     ]
     output.print_table((title, *columns), rows, digits=4, quantities=list(table["quantity"]), doubts=doubts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax.datasets.published import PUBLISHED
 from chinchilla_jax.datasets.table_info import DatasetInfo as DatasetInfo
+from chinchilla_jax.datasets.units import FIGURE_UNIT
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.runs import Runs
@@ -50,6 +51,7 @@ _INFO = (
                 "loss": "validation loss, in the unit of the figure",
             }
         ),
+        loss_unit=FIGURE_UNIT,
         determines="the five-parameter law",
         notes=(
             "flops = 6 params tokens to nine digits. The losses (0.69 to 0.93) are well below what models of "

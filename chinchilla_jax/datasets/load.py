@@ -215,7 +215,11 @@ def load_runs(
         runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, counting=params)
         if params != "as_plotted":
             runs = _recount(runs, params, rounded)
-        default_drop = dataset_info(name).drop_highest_loss
+        info = dataset_info(name)
+        if info.loss_unit:
+            own_unit = dataclasses.replace(runs.source, units={"loss": info.loss_unit})
+            runs = dataclasses.replace(runs, source=own_unit)
+        default_drop = info.drop_highest_loss
     else:
         table, name = _read_source(source)
         epochs = epochs_column(table, variables, known_variables)

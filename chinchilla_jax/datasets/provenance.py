@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chinchilla_jax._util.errors import short
+from chinchilla_jax._util.labels import NATS
 from chinchilla_jax._util.text import count_text
+from chinchilla_jax.datasets.units import OWN_LOSS_UNITS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Source:
             column that holds it, as spelled there. A missing one of the first three was computed from
             C = 6 N D.
         units: quantity to the unit of its column, as in "billions", where it is not a plain count, FLOP or
-            nats per token. The values of the runs are converted.
+            nats per token. The values of the runs are converted, but for losses per byte or character
+            of unknown bytes per token.
         n_rows: rows of the table, those left out included.
         left_out: rows that are not among the runs, by reason, in the order of leaving them out.
         notes: what else a reader should know, one sentence each.
@@ -62,6 +65,12 @@ class Source:
     def noted(self, note: str) -> Source:
         """The record with another note, a sentence without a full stop."""
         return dataclasses.replace(self, notes=(*self.notes, note))
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the losses of the runs: nats per token, or one that could not be converted."""
+        unit = self.units.get("loss", "")
+        return unit if unit in OWN_LOSS_UNITS else NATS
 
     @property
     def sentence(self) -> str:

@@ -47,7 +47,7 @@ class Runs(ShownInNotebooks):
         params: parameters N (count), shape (n,).
         tokens: training tokens D (count), shape (n,).
         flops: training compute C (FLOP), shape (n,). Usually 6 N D; as in the table where it gives them.
-        loss: final loss L (nats per token), shape (n,).
+        loss: final loss L (nats per token, or `loss_unit`), shape (n,).
         name: where the runs come from: an embedded table's name or a file's name.
         counting: how `params` was counted: "as_given", "as_plotted", "reported", "standard" or
             "best_fit", or a name out of the `countings` and `losses` of `load_runs`.
@@ -142,11 +142,16 @@ class Runs(ShownInNotebooks):
         read = "".join(f"; {line}" for line in self.read_lines)
         return f"<Runs {self.name!r} ({self.counting}): {len(self)} runs{ranges}{read}>"
 
+    @property
+    def loss_unit(self) -> str:
+        """The unit of `loss`: nats per token, unless the table's could not be converted ("bits per byte")."""
+        return self.source.loss_unit
+
     def _card(self) -> Card:
         found = {name: getattr(self, name) for name in QUANTITIES} | dict(self.variables)
         rows = [
             (
-                quantity_label(name),
+                quantity_label(name, self.loss_unit),
                 *(quantity_text(name, float(each)) for each in np.quantile(values, [0, 0.5, 1])),
             )
             for name, values in found.items()

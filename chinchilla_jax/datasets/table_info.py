@@ -18,6 +18,7 @@ class DatasetInfo:
         arxiv: identifiers of the papers on arXiv, measured first, transcribed last.
         columns: column name to meaning and unit.
         licence: of the data; "" for facts that were read off the figures of a paper.
+        loss_unit: of its losses, where that cannot be converted; "" for nats per token.
         determines: which law the runs determine, in a few words.
         drop_highest_loss: runs of highest loss that `load_runs` leaves out unless told otherwise.
         notes: what to know before a fit.
@@ -33,6 +34,7 @@ class DatasetInfo:
     arxiv: tuple[str, ...]
     columns: Mapping[str, str]
     licence: str = ""
+    loss_unit: str = ""
     determines: str = ""
     drop_highest_loss: int = 0
     notes: str = ""

@@ -60,6 +60,10 @@ _SI = {
     "yotta": "y",
 }
 _NAMES = {"bpb": "bits per byte", "bpc": "bits per character"}
+FIGURE_UNIT = "units of the figure"
+"""Of losses that were read off a figure without a unit."""
+OWN_LOSS_UNITS = (*_NAMES.values(), FIGURE_UNIT)
+"""Units of losses that stay as they are, in the words of `Unit.words`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from chinchilla_jax._util.cards import Card, ShownInNotebooks, parameters_text
 from chinchilla_jax._util.errors import NoEstimateError
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.labels import quantity_label, quantity_text
+from chinchilla_jax._util.labels import NATS, quantity_label, quantity_text
 from chinchilla_jax._util.text import count_text, warnings_text
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.objectives import ZonedObjective
@@ -150,15 +150,21 @@ class FitResult(ShownInNotebooks):
         """Draw the residuals, as `chinchilla_jax.plots.residuals` does."""
         raise NotImplementedError
 
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the losses, `Runs.loss_unit`; nats per token where the runs are not known."""
+        return NATS if self.runs is None else self.runs.loss_unit
+
     def _card(self) -> Card:
         certified = self.status.certified
         numbers = self.parameters.items() if certified else ()
+        unit = self.loss_unit
         found = f"{self.status.name}: {self.reason or self.status.sentence}"
         fitted = f"{self.objective} = {self.objective_value:.4g} on {count_text(self.n_runs, 'run')}"
         return Card(
             f"Fit of {self.model.name}" if certified else f"Fit of {self.model.name}: no estimate",
             ("parameter", "estimate"),
-            [(quantity_label(name), quantity_text(name, value)) for name, value in numbers],
+            [(quantity_label(name, unit), quantity_text(name, value)) for name, value in numbers],
             [fitted, found, *([str(self.goodness)] if self.goodness else []), *self.warnings, *self.read],
         )
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, NoOptimumError, UsageError
-from chinchilla_jax._util.labels import INTERVAL_COLUMNS
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS, NATS
 from chinchilla_jax.fitting.result import require_estimate
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws.best_allocation import ACTIVE, SPARSITY, active_share
@@ -99,6 +99,11 @@ class LawSample:
     def is_single(self) -> bool:
         """Whether it is a single law, for which intervals are meaningless."""
         return len(self) == 1
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the losses that the laws predict; that of the runs, where they are known."""
+        return NATS if self.runs is None else self.runs.loss_unit
 
     @property
     def largest_flops(self) -> float | None:

@@ -116,13 +116,15 @@ class Plan(ShownInNotebooks):
             *self.doubts.values(),
             *self.sample.warnings,
         ]
+        unit = self.sample.loss_unit
+        target = quantity_label(self.target, unit)
         if not others:
-            title = f"Plan for {quantity_label(self.target)} {quantity_text(self.target, first)}"
+            title = f"Plan for {target} {quantity_text(self.target, first)}"
             columns = {"quantity": "quantity", "estimate": "", "low": "", "high": ""}
-            return frame_card(title, self._rows(first), columns, notes)
-        title = f"Plan for {len(self.values)} values of {quantity_label(self.target)}"
+            return frame_card(title, self._rows(first), columns, notes, unit)
+        title = f"Plan for {len(self.values)} values of {target}"
         rows = [(quantity_text(self.target, each), *self._texts(each).values()) for each in self.values]
-        header = [quantity_label(name) for name in (self.target, *self._texts(first))]
+        header = [quantity_label(name, unit) for name in (self.target, *self._texts(first))]
         return Card(title, header, rows, ["estimate (low to high)", *notes])
 
     def _texts(self, value: float) -> dict[str, str]:

@@ -23,7 +23,7 @@ from chinchilla_jax._util.cards import Card, ShownInNotebooks, frame_card
 from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.higher_rooms import written_in
-from chinchilla_jax._util.labels import percent_text
+from chinchilla_jax._util.labels import NATS, percent_text
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.asking import as_bootstrap
@@ -81,6 +81,7 @@ class Prediction(ShownInNotebooks):
         n_laws: laws that count.
         largest_flops: compute of the largest run (FLOP).
         cost: what training costs.
+        loss_unit: unit of the losses, `Runs.loss_unit`.
         warnings: of the bootstrap.
         by_law: of an ensemble, one row per place and law: place (row of `table`), law, weight, loss,
             mean_low, mean_high; None for a single law.
@@ -96,6 +97,7 @@ class Prediction(ShownInNotebooks):
     by_law: pd.DataFrame | None = None
     calibration: Calibration | None = None
     cost: Cost = SIX_ND
+    loss_unit: str = NATS
 
     def __repr__(self) -> str:
         """The first row; all of them are in `table`."""
@@ -117,7 +119,7 @@ class Prediction(ShownInNotebooks):
             *self.warnings,
         ]
         title = f"Predicted loss at {count_text(len(self.table), 'place')}"
-        return frame_card(title, self.table, columns, notes)
+        return frame_card(title, self.table, columns, notes, self.loss_unit)
 
     @written_in("chinchilla_jax.plots", "prediction")
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -208,6 +210,7 @@ def predict(
         warnings=boot.warnings,
         calibration=calibration,
         cost=priced,
+        loss_unit=boot.point.loss_unit,
     )
 
 
@@ -264,6 +267,7 @@ def _predict_together(
         warnings=ensemble.warnings,
         cost=priced,
         by_law=by_law,
+        loss_unit=lead.point.loss_unit,
     )
 
 

@@ -152,6 +152,11 @@ class Comparison(ShownInNotebooks):
         return frame_card(f"Recipes against {self.baseline}", self.table, columns, notes)
 
     @property
+    def loss_unit(self) -> str:
+        """The unit of the losses of the baseline, `Runs.loss_unit`."""
+        return self.runs[self.baseline].loss_unit
+
+    @property
     def along_6nd(self) -> bool:
         """Whether budgets are 6 N D, and not the FLOP of the tables."""
         return five_parameter(self.laws.points[self.baseline]) is not None

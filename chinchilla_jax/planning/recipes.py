@@ -201,7 +201,7 @@ def comparability_warnings(recipes: Mapping[str, Runs]) -> list[str]:
     for name in others:
         one, other = recipes[first], recipes[name]
         found += _evaluations(first, one, name, other)
-        units = [each.source.units.get("loss", "nats per token") for each in (one, other)]
+        units = [each.loss_unit for each in (one, other)]
         if units[0] != units[1]:
             found.append(
                 f"the losses of {short(first)} are in {units[0]}, those of {short(name)} in {units[1]}: no "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax._util.labels import HEADLINE, percent_text, quantity_label
+from chinchilla_jax._util.labels import HEADLINE, NATS, percent_text, quantity_label
 from chinchilla_jax._util.validation import positive_array
 from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
 from chinchilla_jax.plots.grids import compute_grid
@@ -36,6 +36,7 @@ class OptimumCurve:
         table: flops, estimate, low, high, median, inside (whether the budget is within those of the runs),
             asked (whether it is one of the user's).
         runs: flops and the quantity of each run.
+        loss_unit: `Runs.loss_unit`.
         note: the values of the law's further variables; "" for a law without any.
     """
 
@@ -44,6 +45,7 @@ class OptimumCurve:
     table: pd.DataFrame
     runs: pd.DataFrame
     note: str = ""
+    loss_unit: str = NATS
 
 
 def bootstrap_table(
@@ -85,6 +87,7 @@ def bootstrap_table(
         table=table.drop(columns="quantity"),
         runs=pd.DataFrame({"flops": runs.flops, quantity: own.get(quantity, runs.loss)}),
         note=held_text(sample.variables),
+        loss_unit=sample.loss_unit,
     )
 
 
@@ -130,7 +133,7 @@ def draw_bootstrap(curve: OptimumCurve, *, ax: Axes | None = None) -> Axes:
     axes.plot(runs["flops"], runs[curve.quantity], ".", color=GREY, markersize=3.5, alpha=0.6, label="runs")
     draw_optimum(axes, table, curve.level)
     axes.set_xlabel(quantity_label("flops"))
-    axes.set_ylabel(quantity_label(f"optimal_{curve.quantity}"))
+    axes.set_ylabel(quantity_label(f"optimal_{curve.quantity}", curve.loss_unit))
     readable_axis(axes, "x")
     readable_axis(axes, "y", counts=curve.quantity in ("params", "tokens"))
     legend_above(axes, note=curve.note)

@@ -89,7 +89,7 @@ def _draw_losses(axes: Axes, found: Comparison, runs: Mapping[str, Runs], looks:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(quantity_label("flops"))
-    axes.set_ylabel(quantity_label("optimal_loss"))
+    axes.set_ylabel(quantity_label("optimal_loss", found.loss_unit))
     readable_axis(axes, "x")
     readable_axis(axes, "y")
     legend_above(axes, note="points: the runs")

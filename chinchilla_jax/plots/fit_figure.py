@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax._util.labels import quantity_label
+from chinchilla_jax._util.labels import NATS, quantity_label
 from chinchilla_jax.datasets.groupings import has_budgets, members_of
 from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.panels import panels
@@ -47,6 +47,7 @@ class FitCurves:
         runs: row, flops, params, tokens, loss, weight, residual_percent.
         curves: curve ("slice", or "optimum": the lowest loss of each budget), params, tokens, flops, loss,
             held (value of `by`; NaN on the optimum), inside (within the ranges of the runs).
+        loss_unit: `Runs.loss_unit`.
         note: the values of the law's further variables on the curves; "" for a law without any.
     """
 
@@ -55,6 +56,7 @@ class FitCurves:
     runs: pd.DataFrame
     curves: pd.DataFrame
     note: str = ""
+    loss_unit: str = NATS
 
 
 def fit_table(fit: FitResult, *, against: str = "flops") -> FitCurves:
@@ -83,6 +85,7 @@ def fit_table(fit: FitResult, *, against: str = "flops") -> FitCurves:
         runs=runs,
         curves=_curves(law, spans, against, np.unique(held)),
         note=held_text(law.variables),
+        loss_unit=law.loss_unit,
     )
 
 
@@ -186,7 +189,7 @@ def draw_fit(table: FitCurves, *, ax: Axes | None = None) -> Axes:
     readable_axis(bar.ax, "y", counts=table.by != "flops")
     bar.set_label(quantity_label(table.by))
     axes.set_xlabel(quantity_label(x))
-    axes.set_ylabel(quantity_label("loss"))
+    axes.set_ylabel(quantity_label("loss", table.loss_unit))
     readable_axis(axes, "x", counts=x != "flops")
     readable_axis(axes, "y")
     legend_above(axes, note=table.note)

@@ -118,7 +118,7 @@ def _draw_parabolas(axes: Axes, result: IsoflopResult, minima: pd.DataFrame) -> 
             inside["params"], inside["loss"], "D", color=VERMILLION, markersize=3.5, zorder=4, label="minima"
         )
     axes.set_xlabel(quantity_label("params"))
-    axes.set_ylabel(quantity_label("loss"))
+    axes.set_ylabel(quantity_label("loss", runs.loss_unit))
     readable_axis(axes, "x", counts=True)
     readable_axis(axes, "y")
     bar = axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes)

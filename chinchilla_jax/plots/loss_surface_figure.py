@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.labels import percent_text, quantity_label
+from chinchilla_jax._util.labels import NATS, percent_text, quantity_label
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.law_sample import LawSample
@@ -168,7 +168,7 @@ def draw_loss_surface(
     left.set_xlim(table.flops[0], table.flops[-1])
     left.set_ylim(table.params[0], table.params[-1])
     right.set_xlim(table.params[0], table.params[-1])
-    right.set_ylim(np.nanmin(table.best[:, 1]) - 0.1, np.nanmax(table.best[:, 1]) + 1.0)
+    right.set_ylim(0.95 * np.nanmin(table.best[:, 1]), 1.35 * np.nanmax(table.best[:, 1]))
     left.set_xlabel(quantity_label("flops"))
     left.set_ylabel(quantity_label("params"))
     right.set_xlabel(quantity_label("params"))
@@ -176,8 +176,9 @@ def draw_loss_surface(
         readable_axis(each, "x", counts=each is right)
         readable_axis(each, "y", counts=each is left)
     label_contours(left, contours)
-    right.set_ylabel(f"predicted {quantity_label('loss')}")
-    legend_above(left, note="contours: predicted loss (nats per token); dotted: the slices")
+    unit = NATS if runs is None else runs.loss_unit
+    right.set_ylabel(f"predicted {quantity_label('loss', unit)}")
+    legend_above(left, note=f"contours: predicted loss ({unit}); dotted: the slices")
     legend_above(right)
     return left, right
 

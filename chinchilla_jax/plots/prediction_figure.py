@@ -57,7 +57,7 @@ def prediction(found: Prediction | Against, *, ax: Axes | None = None) -> Axes:
         shade_runs(axes, low, min(largest, high), label="no larger than the runs")
         axes.set_xlim(low, high)
     axes.set_xlabel(quantity_label(x))
-    axes.set_ylabel(quantity_label("loss"))
+    axes.set_ylabel(quantity_label("loss", asked.loss_unit))
     readable_axis(axes, "x", counts=under_way)
     readable_axis(axes, "y")
     legend_above(axes)

@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "value": "size of the perturbation, in the unit of its family",
     "repeat": "number of the draw of a random perturbation",
     "params": "how the parameters of the models are counted",
-    "parameter": with_symbols("parameter of the law L(N, D) = E + A N^-alpha + B D^-beta, in nats per token"),
+    "parameter": with_symbols("parameter of the law L(N, D) = E + A N^-alpha + B D^-beta"),
     "estimate": "point fit on all runs",
     "standard_error": "standard deviation over the resamples that count",
     "low": "lower end of the interval",

@@ -19,8 +19,10 @@ from chinchilla_jax._util.labels import (
     COUNTING_NAMES,
     HEADLINE,
     INTERVAL_COLUMNS,
+    NATS,
     QUANTITIES,
     interval_text,
+    quantity_label,
 )
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
@@ -84,7 +86,7 @@ def optimum_explorer(subject: Subject) -> list[Explorer]:
     data = {
         **_axis("optimum", budgets, subject.flops[0], subject.range),
         "views": [interval_text(level, "percentile") for level in levels],
-        "quantities": [_quantity(name) for name in CURVES],
+        "quantities": [_quantity(name, sample.loss_unit) for name in CURVES],
         "series": [{"name": "the fitted law", "views": views}],
     }
     return [Explorer("the best run of each budget", data)]
@@ -110,10 +112,15 @@ def _axis(
     }
 
 
-def _quantity(name: str) -> dict[str, Any]:
+def _quantity(name: str, loss_unit: str = NATS) -> dict[str, Any]:
     """One choice of what is drawn; counts are read as "73.2B"."""
     label = QUANTITIES[name]
-    return {"key": name, "name": label.name, "axis": f"compute-optimal {label}", "counts": label.is_count}
+    return {
+        "key": name,
+        "name": label.name,
+        "axis": f"compute-optimal {quantity_label(name, loss_unit)}",
+        "counts": label.is_count,
+    }
 
 
 def _columns(rows: pd.DataFrame) -> dict[str, list[float | None]]:

@@ -148,7 +148,7 @@ def _losses(found: Comparison) -> PageTable:
         found.table[columns],
         id="losses",
         title="Compute-optimal losses",
-        caption=f"And their difference from that of {found.baseline}, in nats per token.",
+        caption=f"And their difference from that of {found.baseline}, in {found.loss_unit}.",
     )
 
 

@@ -112,7 +112,7 @@ def _prescription(
         ": ",
         *number("tokens_per_param", " tokens per parameter"),
         ". The law predicts a loss of ",
-        *number("loss", " nats per token"),
+        *number("loss", f" {subject.runs.loss_unit}"),
         f". In brackets: the {subject.interval}{f' ({doubt})' if doubt else ''}.",
     ]
 
@@ -128,7 +128,7 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
     table = made.table[made.table["quantity"].isin([*_QUANTITIES, NEW_RUN_LOSS])]
     names = table["quantity"].tolist()
     columns = [*INTERVAL_COLUMNS, "median"]
-    shown = table.assign(quantity=[quantity_label(name) for name in names])
+    shown = table.assign(quantity=[quantity_label(name, subject.runs.loss_unit) for name in names])
     doubts = [made.doubts.get(name, "") for name in names]
     if any(doubts):
         shown = shown.assign(doubt=doubts)

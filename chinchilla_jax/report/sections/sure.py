@@ -62,7 +62,7 @@ def sure(subject: Subject) -> list[Section]:
 
 def _intervals(subject: Subject) -> list[PageTable]:
     """Of the optimum, and of the parameters, by every method that the scheme has."""
-    boot = subject.boot
+    boot, unit = subject.boot, subject.runs.loss_unit
     methods = [name for name in _METHODS if boot.scheme.quantiles or name == "gaussian"]
     # Budgets there are 6 N D; with another cost they would not be those of the answer.
     simple = subject.fit.cost == SIX_ND and boot.laws.log_ratio_line() is not None
@@ -72,12 +72,14 @@ def _intervals(subject: Subject) -> list[PageTable]:
     made = []
     if optimum.any():
         title = f"Intervals of the best run of {flops_text(subject.flops[0])} FLOP"
-        made.append(_by_method(table[optimum], "intervals-optimum", title, levels))
-    made.append(_by_method(table[~optimum], "intervals-parameters", "Intervals of the parameters", levels))
+        made.append(_by_method(table[optimum], "intervals-optimum", title, levels, unit))
+    made.append(
+        _by_method(table[~optimum], "intervals-parameters", "Intervals of the parameters", levels, unit)
+    )
     return made
 
 
-def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float]) -> PageTable:
+def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], loss_unit: str) -> PageTable:
     """A row for each quantity and method, two columns for each level."""
     quantities, methods = table["quantity"].drop_duplicates(), table["method"].drop_duplicates()
     wide = table.set_index(["quantity", "method", "level"]).sort_index()
@@ -88,7 +90,11 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float]) ->
             of = wide.loc[(quantity, method)]
             values = [of.loc[levels[0], HEADLINE], *(of.loc[level, end] for end, level in columns)]
             rows.append(
-                [_NAMES.get(quantity, quantity_label(quantity)), METHOD_NAMES.get(method, method), *values]
+                [
+                    _NAMES.get(quantity, quantity_label(quantity, loss_unit)),
+                    METHOD_NAMES.get(method, method),
+                    *values,
+                ]
             )
             texts.append([_text(quantity, float(value)) for value in values])
     numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
