@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import numpy as np
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax.cli import main
 from chinchilla_jax.cli.report import page_of
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.report import runs_table
+from chinchilla_jax.report.numbers import answer_texts
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
 from chinchilla_jax.report.table_page import table_page as made_page
@@ -210,3 +213,24 @@ def test_pages_write_compute_and_symbols_in_one_way(page):
     assert "E + A N^-\u03b1 + B D^-\u03b2" in text and not re.search(
         r"10[\u2070-\u2079\u00b9\u00b2\u00b3]+ FLOP", text
     )
+
+
+def test_numbers_of_a_page_have_the_digits_of_the_command(table_boot, page):
+    """ "11B (10.8B to 11.5B)" and a loss of "2.1 (2.091 to 2.103)" beside 11.01B and 2.0999 of `plan`."""
+    made = cj.decide.plan(table_boot, flops=3e21).table.set_index("quantity")
+    rows = [[text for _, text in row] for row in page.tables["answer-numbers"]]
+    said = " ".join(page.texts)
+    for label, name in (("parameters N", "params"), ("loss L (nats per token)", "loss")):
+        values = made.loc[name, ["estimate", "low", "high"]].tolist()
+        texts = next(row[1:4] for row in rows if row[0] == label)
+        assert texts == interval_texts(values, (values[2] - values[1]) / 2, name)
+        assert f"({texts[1]} to {texts[2]})" in said
+
+
+def test_an_answer_that_is_narrow_has_the_digits_that_tell_its_ends_apart():
+    assert answer_texts("params", [10.8631e9, 10.8629e9, 10.8633e9], 2e5) == [
+        "10.8631B",
+        "10.8629B",
+        "10.8633B",
+    ]
+    assert answer_texts("tokens_per_param", [math.nan, -1.23, 2.0], math.nan) == ["\u2013", "\u22121.23", "2"]

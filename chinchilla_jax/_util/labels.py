@@ -123,9 +123,17 @@ INTERVAL_COLUMNS = (HEADLINE, "low", "high")
 """How every answer is shown: the headline, and the interval of the resamples beside it."""
 
 
-def label_of(quantity: str) -> Label:
-    """The label of a quantity; that of an unknown one is its name."""
-    return QUANTITIES.get(quantity, Label(quantity))
+def label_of(quantity: str, loss_unit: str = NATS) -> Label:
+    """The label of a quantity; that of an unknown one is its name.
+
+    Args:
+        quantity: its name.
+        loss_unit: the unit of losses, `Runs.loss_unit`.
+    """
+    label = QUANTITIES.get(quantity, Label(quantity))
+    if loss_unit == NATS:
+        return label
+    return label._replace(unit=label.unit.replace(NATS, loss_unit).replace("nats/token", loss_unit))
 
 
 def quantity_label(quantity: str, loss_unit: str = NATS) -> str:
@@ -135,12 +143,7 @@ def quantity_label(quantity: str, loss_unit: str = NATS) -> str:
         quantity: its name.
         loss_unit: the unit of losses, `Runs.loss_unit`.
     """
-    known = QUANTITIES.get(quantity)
-    if known is None:
-        return quantity.replace("_", " ")
-    if loss_unit == NATS:
-        return str(known)
-    return str(known._replace(unit=known.unit.replace(NATS, loss_unit).replace("nats/token", loss_unit)))
+    return str(label_of(quantity, loss_unit)) if quantity in QUANTITIES else quantity.replace("_", " ")
 
 
 def quantity_text(quantity: str, value: float, digits: int = 4) -> str:

@@ -87,7 +87,7 @@ class Goodness:
         scale = "" if math.isnan(self.scale_percent) else f"residual scale {self.scale_percent:.3g}%, "
         parts = [
             f"{scale}R2 of ln L {self.r_squared:.5g}",
-            f"farthest is {self.largest_row}, {abs(self.largest_percent):.3g}% {side} the law",
+            f"farthest is {self.largest_row}, {plain_number(abs(self.largest_percent), 3)}% {side} the law",
         ]
         if self.lack_of_fit is not None:
             test = self.lack_of_fit

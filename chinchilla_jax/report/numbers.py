@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text, scaled_number
 
 _ALIKE = 100.0  # largest ratio of numbers of a column that get the same number of decimals
@@ -34,6 +35,25 @@ def shown_column(values: Sequence[Any], digits: int = 4) -> list[str]:
         if isinstance(value, float) and math.isfinite(value)
         else shown(value, digits)
         for value in values
+    ]
+
+
+def answer_texts(quantity: str, values: Sequence[float], spread: float) -> list[str]:
+    """Numbers of an answer to the digits that its interval supports, as the commands print them.
+
+    Args:
+        quantity: which one, as in `labels.QUANTITIES`.
+        values: the estimate and what is beside it.
+        spread: half of its interval, or its standard error.
+    """
+    texts = interval_texts(values, spread, quantity, 4 if quantity == "loss" else 3)
+    return [
+        f"{MINUS}{text[1:]}"
+        if text.startswith("-") and math.isfinite(value)
+        else text
+        if math.isfinite(value)
+        else shown(value)
+        for value, text in zip(values, texts, strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ def loss_explorer(subject: Subject) -> Explorer:
     """The losses of the runs against compute, size or tokens, and the law's curves, one of them marked."""
     rows = _Rows(subject)
     data = {
-        **rows.data("fit", label_of("loss"), rows.table["loss"], log=True),
+        **rows.data("fit", label_of("loss", subject.runs.loss_unit), rows.table["loss"], log=True),
         "views": [_loss_view(rows, fit_table(subject.fit, against=against)) for against in _AXES],
     }
     return Explorer("the loss of the runs and the fitted law", data, kind="runs")
@@ -68,6 +68,7 @@ class _Rows:
         weighted = every["weight"].to_numpy() > 0
         self.positions = [i for i in shown_rows(subject) if weighted[i]]
         self.table = every.iloc[self.positions].reset_index(drop=True)
+        self.unit = subject.runs.loss_unit
         self.law = subject.runs.loss[self.positions] * np.exp(subject.fit.residuals[self.positions])
 
     def of(self, column: pd.Series) -> pd.Series:
@@ -77,7 +78,7 @@ class _Rows:
     def data(self, id: str, label: Label, values: pd.Series, *, log: bool) -> dict[str, Any]:
         """What both explorers have; they start at the run that lies farthest from the law."""
         table = self.table
-        columns = [(quantity_label(name), name, table[name]) for name in _SHOWN]
+        columns = [(quantity_label(name, self.unit), name, table[name]) for name in _SHOWN]
         columns += [("loss of the law", "loss", self.law), ("residual", "%", table["residual_percent"])]
         return {
             "id": id,

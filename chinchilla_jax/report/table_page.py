@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax._util.labels import COUNTING_NAMES, HEADLINE, INTERVAL_COLUMNS, quantity_label
+from chinchilla_jax._util.labels import COUNTING_NAMES, INTERVAL_COLUMNS, quantity_label
 from chinchilla_jax._util.text import counts_text, flops_text
 from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
-from chinchilla_jax.report.numbers import answer_text
+from chinchilla_jax.report.numbers import answer_texts
 from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SAME = 5e-3  # as budgets are rounded to three digits
 _LOSSES = {NEW_RUN_LOSS: "loss"}
+_SHOWN = (*INTERVAL_COLUMNS, "median")
 _QUANTITIES = ("params", "tokens", "tokens_per_param", "loss")
 
 
@@ -57,7 +58,7 @@ def answer(subject: Subject) -> Section:
     made = _plan(subject)
     warnings: list[Sentence] = [[f"Warning: {line}."] for line in subject.boot.warnings]
     if isinstance(made, ChinchillaError):
-        said: Sentence = [f"These runs give no prescription: {made}."]
+        said: Sentence = [f"These runs give no prescription: {str(made).rstrip('.')}."]
         return Section(id="answer", title="Answer", paragraphs=[said], notes=warnings)
     rows = made.table.set_index("quantity")
     anchors = {name: f"answer-{name}" for name in _QUANTITIES}
@@ -65,7 +66,7 @@ def answer(subject: Subject) -> Section:
         id="answer",
         title="Answer",
         key_figures=[
-            (Linked(answer_text(name, float(rows.loc[name, HEADLINE])), anchors[name]), _meaning(name))
+            (Linked(_row_texts(name, rows.loc[name])[0], anchors[name]), _meaning(name))
             for name in _QUANTITIES
         ],
         paragraphs=[_prescription(subject, rows, made.doubts, anchors), _evidence(subject)],
@@ -95,9 +96,7 @@ def _prescription(
     """What to train at the budget of the answer."""
 
     def number(quantity: str, unit: str = "") -> list[str | Linked]:
-        estimate, low, high = (
-            answer_text(quantity, float(rows.loc[quantity, name])) for name in INTERVAL_COLUMNS
-        )
+        estimate, low, high, _ = _row_texts(quantity, rows.loc[quantity])
         return [Linked(f"{estimate}{unit}", anchors[quantity]), f" ({low} to {high})"]
 
     budget, largest = subject.flops[0], None if subject.range is None else subject.range[1]
@@ -127,7 +126,7 @@ def _evidence(subject: Subject) -> Sentence:
 def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTable:
     table = made.table[made.table["quantity"].isin([*_QUANTITIES, NEW_RUN_LOSS])]
     names = table["quantity"].tolist()
-    columns = [*INTERVAL_COLUMNS, "median"]
+    texts = [_row_texts(name, row) for name, (_, row) in zip(names, table.iterrows(), strict=True)]
     shown = table.assign(quantity=[quantity_label(name, subject.runs.loss_unit) for name in names])
     doubts = [made.doubts.get(name, "") for name in names]
     if any(doubts):
@@ -138,14 +137,14 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
         title=f"The prescription at {flops_text(subject.flops[0])} FLOP",
         caption=f"With the {subject.interval}.",
         anchors=[anchors.get(name, "") for name in names],
-        texts={
-            column: [
-                answer_text(_LOSSES.get(name, name), value)
-                for name, value in zip(names, table[column], strict=True)
-            ]
-            for column in columns
-        },
+        texts=dict(zip(_SHOWN, map(list, zip(*texts, strict=True)), strict=True)),
     )
+
+
+def _row_texts(quantity: str, row: Mapping[str, float]) -> list[str]:
+    """The numbers of a row of the plan, in the order of `_SHOWN`."""
+    values = [float(row[name]) for name in _SHOWN]
+    return answer_texts(_LOSSES.get(quantity, quantity), values, (values[2] - values[1]) / 2)
 
 
 def read(subject: Subject) -> Section:

@@ -7,6 +7,7 @@ and gives way to what is narrower there by more than the error of the simulation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -226,7 +227,7 @@ def _answer(
         chosen=chosen,
         warnings=(
             *question.boot.warnings,
-            *_warnings(over(decided, "now")[0], rests, refits, _changes_scheme(question, distinct)),
+            *_warnings(over(decided, "now"), rests, refits, _changes_scheme(question, distinct)),
         ),
     )
 
@@ -238,8 +239,9 @@ def _changes_scheme(question: Question, choices: Sequence[Sequence[int]]) -> boo
     return few and len(question.runs) + most >= COUNTED_RUNS
 
 
-def _warnings(worth: float, rests: float, refits: int, changes: bool) -> list[str]:
-    found = []
+def _warnings(worth: tuple[float, float], rests: float, refits: int, changes: bool) -> list[str]:
+    """`worth`: mean of ln of the width with the runs over that without, and its Monte-Carlo error."""
+    (mean, error), found = worth, []
     if changes:
         found.append(
             f"from {COUNTED_RUNS} runs on, scheme 'auto' resamples by counts, which alone widens intervals: "
@@ -250,8 +252,13 @@ def _warnings(worth: float, rests: float, refits: int, changes: bool) -> list[st
             f"widths of {refits} resamples of a simulated table are too narrow; give refits (--refits) of "
             f"{_LEAST_REFITS} or more"
         )
-    if not worth < 0:
+    if not mean < 0:
         found.append("no choice narrows the target in the simulation; the allowance is better kept")
+    elif not mean + _CERTAIN * error < 0:
+        found.append(
+            f"what the runs narrow, {-math.expm1(mean):.1%} of the width, is within twice the error of the "
+            f"simulation, {error:.1%}; give more tables (--tables) to tell whether it is anything"
+        )
     if rests >= _RESTS:
         found.append(
             f"{rests:.0%} of the gain rests on the law holding at the chosen sizes: where it may be off by "

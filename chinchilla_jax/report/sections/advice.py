@@ -20,7 +20,7 @@ from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
 from chinchilla_jax.report.curves import optimum_explorer
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.numbers import answer_text, shown
+from chinchilla_jax.report.numbers import answer_texts, shown
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.design import NextRuns
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.report.subject import Subject
 
 _NEXT_RUNS = 3
+_CERTAIN = 2.0  # Monte-Carlo errors by which a width is narrower
 _RESAMPLES, _TABLES, _REFITS = 200, 16, 50  # of the question what they bring: under a second
 _MOST_BUDGETS = 9
 _SYMBOLS = {"params": "N", "tokens": "D", "tokens_per_param": "D/N", "loss": "L"}
@@ -81,10 +82,12 @@ def _optima(subject: Subject, table: pd.DataFrame) -> PageTable:
     flops = rows["params"]["flops"]
     frame, texts = pd.DataFrame({"flops": flops}), {"flops": [flops_text(value) for value in flops]}
     for name in _SYMBOLS:
-        for column in INTERVAL_COLUMNS:
+        numbers = zip(*(rows[name][column] for column in INTERVAL_COLUMNS), strict=True)
+        read = [answer_texts(name, each, (each[2] - each[1]) / 2) for each in numbers]
+        for i, column in enumerate(INTERVAL_COLUMNS):
             label = _COLUMNS[name] if column == INTERVAL_COLUMNS[0] else f"{_SYMBOLS[name]} {column}"
             frame[label] = rows[name][column]
-            texts[label] = [answer_text(name, value) for value in rows[name][column]]
+            texts[label] = [each[i] for each in read]
     doubts = band_doubts(rows["tokens_per_param"], subject.range[1] if subject.range else None)
     return page_table(
         frame.assign(doubt=doubts) if any(doubts) else frame,
@@ -131,13 +134,16 @@ def _brings(subject: Subject, found: NextRuns | None) -> list[Sentence]:
     if found is None:
         return []
     first = found.widths.iloc[0]
-    change = 100 * (1 - float(first["after"]) / float(first["before"]))
-    by = f" by about {shown(change, 1)}%" if change > 0 else ""
+    change = 100 * float(1 - first["after"] / first["before"])
+    error = 100 * float(first["error"] / first["before"])
+    at = f"the interval of the tokens per parameter at {flops_text(subject.flops[0])} FLOP"
+    runs = f"{count_text(len(found.table), 'more run')} for {flops_text(found.flops)} FLOP in all"
+    if change > _CERTAIN * error:
+        return [[f"{runs} narrow {at} by about {shown(change, 1)}%, by {found.n_fits:,} simulated fits."]]
     return [
         [
-            f"{count_text(len(found.table), 'more run')} for {flops_text(found.flops)} FLOP in all "
-            f"{'narrow' if by else 'do not narrow'} the interval of the tokens per parameter at "
-            f"{flops_text(subject.flops[0])} FLOP{by}, by {found.n_fits:,} simulated fits."
+            f"{runs} narrow {at} by no more than {found.n_fits:,} simulated fits can tell "
+            f"({shown(change, 1)}% \u00b1 {shown(error, 1)}%)."
         ]
     ]
 
@@ -148,7 +154,8 @@ def _next_table(found: NextRuns) -> PageTable:
         found.table[names].rename(columns={"tokens_per_param": quantity_label("tokens_per_param")}),
         id="next-runs",
         title="Runs to train next",
-        caption="Those that narrow the interval most for the compute of the largest run, the best first.",
+        caption="Those that narrow the interval most to first order, for the compute of the largest run; the "
+        "best first.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from chinchilla_jax import plots
@@ -10,6 +11,7 @@ from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
+from chinchilla_jax.report.numbers import answer_texts
 from chinchilla_jax.report.run_points import loss_explorer
 
 if TYPE_CHECKING:
@@ -60,11 +62,17 @@ def _figure(subject: Subject, against: str) -> PageFigure:
 def _parameters(subject: Subject) -> PageTable:
     boot = subject.boot
     table = boot.interval(subject.level).assign(standard_error=boot.standard_errors()["standard_error"])
+    numbers = ["estimate", "standard_error", "low", "high"]
+    texts = [
+        answer_texts(name, row, row[1] if math.isfinite(row[1]) else (row[3] - row[2]) / 2)
+        for name, *row in table[["parameter", *numbers]].itertuples(index=False, name=None)
+    ]
     return page_table(
-        table[["parameter", "estimate", "standard_error", "low", "high"]],
+        table[["parameter", *numbers]],
         id="fitted-parameters",
         title="Parameters",
         caption=f"Estimates on all runs, with the {subject.interval} over {int(boot.counted.sum()):,} of "
         f"{len(boot.steps):,} resamples.",
+        texts=dict(zip(numbers, map(list, zip(*texts, strict=True)), strict=True)),
         law="" if subject.fit.model.name == "chinchilla" else subject.fit.model.name,
     )

@@ -22,7 +22,7 @@ from chinchilla_jax.planning.backtesting import backtest
 from chinchilla_jax.planning.optimum_curve import optimum_curve
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
-from chinchilla_jax.report.numbers import answer_text, shown
+from chinchilla_jax.report.numbers import answer_texts
 from chinchilla_jax.report.subject import sample_of
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
     quantities, methods = table["quantity"].drop_duplicates(), table["method"].drop_duplicates()
     wide = table.set_index(["quantity", "method", "level"]).sort_index()
     columns = [(end, level) for level in levels for end in ("low", "high")]
+    shared = sorted(levels)[len(levels) // 2]  # the interval whose digits all of a row have
     rows, texts = [], []
     for quantity in quantities:
         for method in methods:
@@ -96,7 +97,8 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
                     *values,
                 ]
             )
-            texts.append([_text(quantity, float(value)) for value in values])
+            spread = float(of.loc[shared, "high"] - of.loc[shared, "low"]) / 2
+            texts.append(answer_texts(_OPTIMUM.get(quantity, quantity), values, spread))
     numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
     return page_table(
         pd.DataFrame(rows, columns=["quantity", "method", *numbers]),
@@ -105,10 +107,6 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
         caption="Where methods differ much, the resamples are skewed.",
         texts=dict(zip(numbers, map(list, zip(*texts, strict=True)), strict=True)),
     )
-
-
-def _text(quantity: str, value: float) -> str:
-    return answer_text(_OPTIMUM[quantity], value) if quantity in _OPTIMUM else shown(value)
 
 
 def _rivals(subject: Subject) -> list[PageTable]:
@@ -126,16 +124,14 @@ def _rivals(subject: Subject) -> list[PageTable]:
             scheme=subject.boot.scheme, weights=fit.weights, progress=None,
         )  # fmt: skip
         rows.append([law, objective, *_ratio(subject, boot), boot.point.status.name.lower(), len(boot.steps)])
+    texts = [answer_texts("tokens_per_param", row[2:5], (row[4] - row[3]) / 2) for row in rows]
     return [
         page_table(
             pd.DataFrame(rows, columns=["law", "objective", *INTERVAL_COLUMNS, "fit", "resamples"]),
             id="rivals",
             title=f"Tokens per parameter at {flops_text(subject.flops[0])} FLOP by other laws and objectives",
             caption=f"With the {subject.interval}. The interval of one law says nothing of other laws.",
-            texts={
-                name: [answer_text("tokens_per_param", row[i]) for row in rows]
-                for i, name in enumerate(INTERVAL_COLUMNS, start=2)
-            },
+            texts=dict(zip(INTERVAL_COLUMNS, map(list, zip(*texts, strict=True)), strict=True)),
         )
     ]
 
@@ -164,7 +160,7 @@ def _backtested(subject: Subject) -> list[Sentence]:
             objective=subject.fit.objective, scheme=subject.boot.scheme, cost=subject.fit.cost, progress=None,
         )  # fmt: skip
     except ChinchillaError as error:
-        return [[f"The law was not tried on runs that it was not fitted to: {error}."]]
+        return [[f"The law was not tried on runs that it was not fitted to: {str(error).rstrip('.')}."]]
     return [[f"Fitted to the smaller runs alone, the law predicts the larger ones: {found.sentence}."]]
 
 
