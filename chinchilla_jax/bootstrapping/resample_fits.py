@@ -51,6 +51,8 @@ class ResampleFitter:
         solver: name of the solver.
         options: how hard it tries.
         recipe: how to start, from the scouting; None where there is nothing to fit.
+        follows: whether lanes that ran out of steps are followed, to tell which are UNIDENTIFIED: of no use
+            to a caller who counts both as failed.
     """
 
     problem: Problem
@@ -58,6 +60,7 @@ class ResampleFitter:
     solver: str
     options: SolverOptions
     recipe: Recipe | None
+    follows: bool = True
 
     @classmethod
     def prepared(
@@ -162,7 +165,7 @@ class ResampleFitter:
     def _judge_run_offs(self, found: Solution, weights: Weights) -> None:
         """Lanes that ran out of steps after a parameter that these runs do not bound are UNIDENTIFIED."""
         left = np.flatnonzero(found.status == Status.MAX_STEPS)
-        if len(left) and can_be_followed(self.problem):
+        if self.follows and len(left) and can_be_followed(self.problem):
             off = run_offs(self.problem, np.asarray(weights[left]), found.theta[left])
             found.status[left[[each is not None for each in off]]] = Status.UNIDENTIFIED
 

@@ -31,6 +31,7 @@ from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
 from chinchilla_jax.laws.prediction import paired_log_losses
+from chinchilla_jax.laws.scaling_law import ScalingLaw, log_terms
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.requests import Asking, side_by_side
@@ -40,6 +41,7 @@ from chinchilla_jax.study.multiverse.specifications import Job
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.compute import Cost
+    from chinchilla_jax.laws.fitted import FittedLaws
 
 Floats = NDArray[np.float64]
 ANSWERS = ("params", "tokens", "loss")
@@ -137,7 +139,7 @@ def _ask_prepared(work: Work, job: Job, runs: Runs, objective: int) -> Asking[_P
     fitter = yield from ResampleFitter.ask_prepared(
         problem, point, options=work.options, raced=True, search_small=False
     )
-    return _Prepared(runs, problem, point, fitter)
+    return _Prepared(runs, problem, point, dataclasses.replace(fitter, follows=False))
 
 
 class _Weights:
@@ -262,16 +264,23 @@ def _prescribed(
         laws = problem.law.fitted(theta[some], problem.design)
         params[some], tokens[some] = laws.optimal(flops, own)
         for place in range(len(flops)):
-            loss[some, place] = losses_at(problem, theta[some], params[some, place], tokens[some, place])
+            loss[some, place] = _losses_at(
+                problem, laws, theta[some], params[some, place], tokens[some, place]
+            )
     return params, tokens, loss
 
 
-def losses_at(problem: Problem, theta: Floats, params: Floats, tokens: Floats) -> Floats:
+def _losses_at(problem: Problem, laws: FittedLaws, theta: Floats, params: Floats, tokens: Floats) -> Floats:
     """The loss of each law at a place of its own, (R,); NaN where the place is no number."""
     known = (params > 0) & (tokens > 0) & np.isfinite(params) & np.isfinite(tokens)
+    log_n, log_d = (np.log(np.where(known, each, 1.0)) for each in (params, tokens))
     design = problem.design
-    u = (np.log(np.where(known, params, 1.0)) - design.params_location) / design.params_scale
-    v = (np.log(np.where(known, tokens, 1.0)) - design.tokens_location) / design.tokens_scale
-    logs = paired_log_losses(problem.law, theta, (u, v), problem.law.constants(design))
-    with np.errstate(over="ignore"):
-        return np.where(known, np.exp(logs), np.nan)
+    with np.errstate(all="ignore"):
+        if isinstance(laws, ScalingLaw):  # in closed form, without JAX
+            logs = log_terms(np.log(laws.A), np.log(laws.B), laws.alpha, laws.beta, log_n, log_d)
+            found = laws.E + np.exp(logs[0]) + np.exp(logs[1])
+        else:
+            u = (log_n - design.params_location) / design.params_scale
+            v = (log_d - design.tokens_location) / design.tokens_scale
+            found = np.exp(paired_log_losses(problem.law, theta, (u, v), problem.law.constants(design)))
+    return np.where(known, found, np.nan)

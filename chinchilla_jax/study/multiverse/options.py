@@ -42,7 +42,7 @@ DIMENSIONS = ("law", "objective", "delta", "counting", "cost", "rows", "scheme")
 
 LAWS = ("chinchilla", "equal_exponents", "gamma")
 OBJECTIVE_NAMES = ("huber", "squared", "raw_squared")
-DELTAS: tuple[Delta, ...] = (1e-4, 1e-3, 1e-2, AUTO)
+DELTAS: tuple[Delta, ...] = (1e-3, 1e-2, AUTO)
 SCHEME_NAMES = ("pairs", "cluster", "bayesian", "wild", "residual")
 """Schemes whose resamples have the spread of the estimate itself."""
 COSTS = ("6nd", "measured", "attention")
