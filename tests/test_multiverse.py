@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import DataWarning, UsageError
@@ -150,6 +151,16 @@ def test_what_is_not_identified_is_counted_and_named():
     assert np.isnan(found.estimates()).all()
 
 
+def test_an_answer_that_rests_on_little_is_doubtful():
+    found = cj.multiverse(
+        "quest_2bit", flops=2e19, laws=["chinchilla"], objectives=["huber"], deltas=[1e-3], rows=["all"],
+        schemes=["pairs"], resamples=RESAMPLES, progress=None,
+    )  # fmt: skip
+    assert found.choices["counting"] == ("params", "params_non_embedding", "params_without_input_embedding")
+    assert (found.table["doubt"] != "").all()
+    assert "3 have a doubtful one" in found.failed_text or found.n_failed
+
+
 names = st.lists(st.sampled_from(["huber", "squared", "raw_squared", "huber_scale"]), min_size=1, unique=True)
 
 
@@ -250,3 +261,51 @@ def test_too_many_specifications_are_refused_before_any_work(monkeypatch):
     monkeypatch.setenv("CHINCHILLA_JAX_MAX_FITS", "10")
     with pytest.raises(UsageError, match="fits, and the limit is 10"):
         cj.multiverse("chinchilla", **SMALL)
+
+
+COMMAND = (
+    "multiverse", "chinchilla", "--flops", "1e24", "--laws", "chinchilla", "--objectives", "huber,squared",
+    "--deltas", "1e-3", "--countings", "as_plotted,standard", "--rows", "all,drop_loss:5",
+    "--schemes", "pairs,bayesian", "--resamples", str(RESAMPLES),
+)  # fmt: skip
+
+
+def test_the_command_gives_the_same_numbers(found):
+    printed = strict_json(done(*COMMAND, "--json"))
+    assert printed["n_specifications"] == len(found)
+    assert printed["n_fits"] == 16 * RESAMPLES
+    assert printed["choices"] == {name: list(options) for name, options in found.choices.items()}
+    mine = found.table[found.table["flops"] == 1e24]
+    for column in ("estimate", "low", "high"):
+        theirs = [row[column] for row in printed["specifications"]]
+        np.testing.assert_array_equal(theirs, mine[column])
+
+
+def test_the_command_says_how_many_there_are_and_fits_in_100_columns(found, tmp_path):
+    text = done(*COMMAND, "--figures", str(tmp_path))
+    assert "32 specifications: 1 law x 2 objectives with their delta x 2 countings x 2" in text
+    assert "320 fits (a cost needs none of its own)" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 100
+    assert (tmp_path / "specification_curve_1e24.png").stat().st_size > 10_000
+
+
+def test_shards_on_the_command_line(tmp_path):
+    out = ("--out", str(tmp_path / "out"))
+    assert "shard 1/2 done" in done(*COMMAND, *out, "--shard", "1/2")
+    assert "Every specification has an estimate" in done(*COMMAND, *out, "--shard", "2/2")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--laws", "chinchilla,"), "separated by commas"),
+        (("--deltas", "x"), "positive number"),
+        (("--shard", "1/2"), "give --out DIR"),
+        (("--drop-highest-loss", "3"), "give --rows drop_loss:K"),
+        (("--counting", "standard"), "give --countings standard"),
+        (("--loss", "c4=loss_c4"), "--column loss=NAME"),
+        (("--rows", "drop_loss:0"), "no positive number"),
+    ],
+)
+def test_the_command_refuses_in_one_line(options, said):
+    assert said in refused(*COMMAND[:4], *options)

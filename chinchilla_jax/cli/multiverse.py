@@ -82,7 +82,7 @@ _dimensions = bundle(
         "laws": _names_option("--laws", "Laws", "chinchilla,equal_exponents,gamma"),
         "objectives": _names_option("--objectives", "What fits minimise", "huber,squared,raw_squared"),
         "deltas": _names_option(
-            "--deltas", "Half-widths of the zone of huber and raw_huber", "1e-4,1e-3,1e-2,auto"
+            "--deltas", "Half-widths of the zone of huber and raw_huber", "1e-3,1e-2,auto"
         ),
         "countings": _names_option(
             "--countings", "Ways to count the parameters of an embedded table", _ALL_COUNTINGS

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 ANSWERS = ("params", "tokens", "loss")
-FACTS = ("n_runs", "status", "n_failed", "reason")
+FACTS = ("n_runs", "status", "n_failed", "reason", "warning")
 _POINT_STARTS = 64  # as a bootstrap begins with
 
 
@@ -86,7 +86,7 @@ class JobResult:
     Attributes:
         answers: params, tokens and loss, (S, F, 1 + R) each.
         facts: by the names in `FACTS`, one of each specification: runs that count, status of the point fit,
-            resamples without a certified fit, and why the point fit has no estimate.
+            resamples without a certified fit, why the point fit has no estimate, and its first warning.
     """
 
     answers: Mapping[str, Floats]
@@ -207,6 +207,7 @@ def _answers(
         facts["status"].append(point.status.name)
         facts["n_failed"].append(int(np.sum(~counted)))
         facts["reason"].append("" if point.status.certified else point.reason)
+        facts["warning"].append(point.warnings[0] if point.warnings else "")
     flat = (-1, *shape[-2:])
     return JobResult(answers={name: each.reshape(flat) for name, each in answers.items()}, facts=facts)
 

@@ -209,8 +209,7 @@ class MultiverseResult(ShownInNotebooks):
 
     def failures(self) -> pd.DataFrame:
         """Why specifications have no estimate: doubt and n, the most frequent first."""
-        rows = self.table[~self.table["identified"]].drop_duplicates("specification")
-        return rows.groupby("doubt", sort=False).size().sort_values(ascending=False).reset_index(name="n")
+        return _counted(self.table[~self.table["identified"]])
 
     def _results(self) -> Iterator[tuple[Job, JobResult]]:
         for job in self.options.jobs():
@@ -241,10 +240,7 @@ class MultiverseResult(ShownInNotebooks):
             for end, limit in zip(("low", "median", "high"), limits, strict=True):
                 columns[end][..., place] = np.where(certified[:, None], limit, np.nan)
         doubts = np.array(
-            [
-                [_doubt(facts["reason"][spec], bool(has), int(failed[spec]), self.resamples) for has in row]
-                for spec, row in enumerate(has_answer)
-            ],
+            [[self._doubt(facts, spec, bool(has)) for has in row] for spec, row in enumerate(has_answer)],
             object,
         ).reshape(shape[:2])
         of_specification = {
@@ -261,6 +257,14 @@ class MultiverseResult(ShownInNotebooks):
         columns["identified"] = np.broadcast_to(has_answer[..., None], shape)
         columns["doubt"] = np.broadcast_to(doubts[..., None], shape)
         return columns
+
+    def _doubt(self, facts: Mapping[str, Sequence[Any]], spec: int, has_answer: bool) -> str:
+        """What makes an answer hard to believe; "" for nothing."""
+        if facts["reason"][spec] or not has_answer:
+            return facts["reason"][spec] or "no compute-optimal point"
+        if facts["n_failed"][spec] > _MANY_FAILED * self.resamples:
+            return f"{facts['n_failed'][spec]:,} of {self.resamples:,} resamples have no certified fit"
+        return facts["warning"][spec]
 
     def _card(self) -> Card:
         rows = [
@@ -292,29 +296,38 @@ class MultiverseResult(ShownInNotebooks):
 
     @property
     def failed_text(self) -> str:
-        """How many specifications have no estimate, and mostly why."""
-        if not self.n_failed:
-            return "Every specification has an estimate."
-        why = self.failures()
-        return (
-            f"{self.n_failed:,} of {len(self):,} specifications ({self.n_failed / len(self):.1%}) have no "
-            f"estimate, {int(why['n'].iloc[0]):,} of them because: {why['doubt'].iloc[0]}"
-        )
+        """How many specifications have no estimate, or a doubtful one, and mostly why."""
+        said = []
+        if self.n_failed:
+            why = self.failures()
+            said.append(
+                f"{self.n_failed:,} of {len(self):,} specifications ({self.n_failed / len(self):.1%}) have "
+                f"no estimate, {_mostly(why)}"
+            )
+        else:
+            said.append("Every specification has an estimate.")
+        doubtful = _counted(self.table[self.table["identified"] & (self.table["doubt"] != "")])
+        if len(doubtful):
+            said.append(f"{doubtful['n'].sum():,} have a doubtful one, {_mostly(doubtful)}")
+        return " ".join(said)
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """How many specifications have each doubt, the most frequent first."""
+    once = rows.drop_duplicates("specification")
+    return once.groupby("doubt", sort=False).size().sort_values(ascending=False).reset_index(name="n")
+
+
+def _mostly(why: pd.DataFrame) -> str:
+    """The most frequent doubt, with how many have it, and a full stop."""
+    doubt = str(why["doubt"].iloc[0]).removesuffix(".")
+    return f"{int(why['n'].iloc[0]):,} of them because: {doubt}."
 
 
 def _known(quantity: str) -> str:
     if quantity not in QUANTITIES:
         raise unknown_name("quantity", quantity, QUANTITIES)
     return quantity
-
-
-def _doubt(reason: str, has_answer: bool, n_failed: int, resamples: int) -> str:
-    """What makes an answer hard to believe; "" for nothing."""
-    if reason or not has_answer:
-        return reason or "no compute-optimal point"
-    if n_failed > _MANY_FAILED * resamples:
-        return f"{n_failed:,} of {resamples:,} resamples have no certified fit"
-    return ""
 
 
 def _put(
