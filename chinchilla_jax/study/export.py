@@ -49,7 +49,7 @@ def to_arviz(source: BootstrapResult | Study, condition: str | None = None) -> x
     try:
         import xarray
     except ImportError as error:
-        raise ImportError("to_arviz needs xarray: pip install arviz") from error
+        raise ImportError("to_arviz needs xarray: pip install 'chinchilla-jax[arviz]'") from error
     if isinstance(source, Study):
         if condition is None:
             raise UsageError("to_arviz: a study has many conditions; name one, such as 'identity'")

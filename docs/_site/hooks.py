@@ -26,6 +26,9 @@ ROOT = Path(__file__).parent.parent.parent
 INCLUDED = {
     "CHANGELOG.md": "CHANGELOG.md",
     "CONTRIBUTING.md": "developers/contributing.md",
+    "CODE_OF_CONDUCT.md": "developers/conduct.md",
+    "ROADMAP.md": "developers/roadmap.md",
+    "SECURITY.md": "developers/security.md",
     "benchmarks/RESULTS.md": "results/benchmarks.md",
     "benchmarks/README.md": "results/running-benchmarks.md",
     **{
