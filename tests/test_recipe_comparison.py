@@ -340,7 +340,7 @@ def test_the_frontier_of_the_law_of_compute_is_the_law():
 )
 def test_what_cannot_be_compared_is_one_line(arguments, message, files, capsys, monkeypatch):
     monkeypatch.chdir(files)
-    old = pd.read_csv("old.csv")
+    old = pd.read_csv("old.csv", float_precision="round_trip")
     old.head(3).to_csv("three.csv", index=False)
     old.to_csv("same.csv", index=False)
     old.assign(params=old["params"] * 1e3, tokens=old["tokens"] * 1e3).to_csv("far.csv", index=False)
