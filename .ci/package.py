@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parent.parent
 LIMITS = {".whl": 2_000_000, ".gz": 3_000_000}
 """Bytes. The sdist has the tests and the results of experiments, without their pictures."""
-SDIST = {".ci", ".github", "benchmarks", "chinchilla_jax", "conda", "docs", "examples", "experiments", "tests"}
+SDIST = {".ci", ".github", "conda", "docs", "examples", "chinchilla_jax"} | {"benchmarks", "experiments", "tests"}
 STRAY = {"__pycache__", ".pyc", ".egg-info", "site", "results"}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -340,9 +341,9 @@ def test_the_frontier_of_the_law_of_compute_is_the_law():
 )
 def test_what_cannot_be_compared_is_one_line(arguments, message, files, capsys, monkeypatch):
     monkeypatch.chdir(files)
-    old = pd.read_csv("old.csv", float_precision="round_trip")
+    old = pd.read_csv("old.csv")
     old.head(3).to_csv("three.csv", index=False)
-    old.to_csv("same.csv", index=False)
+    shutil.copy("old.csv", "same.csv")
     old.assign(params=old["params"] * 1e3, tokens=old["tokens"] * 1e3).to_csv("far.csv", index=False)
     assert main(["compare", "--resamples", "2", *arguments]) == 2
     err = capsys.readouterr().err
