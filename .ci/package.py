@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parent.parent
 LIMITS = {".whl": 2_000_000, ".gz": 3_000_000}
 """Bytes. The sdist has the tests and the results of experiments, without their pictures."""
-SDIST = {".ci", ".github", "conda", "docs", "examples", "chinchilla_jax"} | {"benchmarks", "experiments", "tests"}
+FOLDERS = {".ci", ".github", "benchmarks", "conda", "docs", "examples", "experiments", "tests"}
 STRAY = {"__pycache__", ".pyc", ".egg-info", "site", "results"}
 
 
@@ -50,7 +50,7 @@ def check_sdist(names: set[str]) -> list[str]:
     for name in sorted(names):
         path = PurePosixPath(*PurePosixPath(name).parts[1:])  # below chinchilla_jax-VERSION
         folder = path.parts[0] if len(path.parts) > 1 else None
-        if STRAY & {*path.parts, path.suffix} or (folder and folder not in SDIST):
+        if STRAY & {*path.parts, path.suffix} or (folder and folder not in {*FOLDERS, "chinchilla_jax"}):
             faults.append(f"the sdist has {name}")
         if folder == "experiments" and path.suffix == ".png":
             faults.append(f"the sdist has the picture {name}")
