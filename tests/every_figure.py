@@ -88,3 +88,14 @@ def shrunk(drawn, share):
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     return figure
+
+
+def returned_wrongly(name, drawn):
+    """Why a drawing function should not return this: one Axes, all of a result, or a Figure of several."""
+    panels = [axes for axes in figure_of(drawn).axes if axes.get_subplotspec() is not None and axes.axison]
+    if isinstance(drawn, Figure):  # a study yields Figures whatever is in them
+        if name.removeprefix("published ").startswith(("relative_error", "tokens_per_param_")):
+            return ""
+        return "" if len(panels) > 1 else "a Figure of one panel; return its Axes"
+    returned = [drawn] if isinstance(drawn, Axes) else list(drawn)
+    return "" if returned == panels else f"{len(returned)} of {len(panels)} panels"

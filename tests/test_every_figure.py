@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from every_figure import entries_without_data, shrunk, texts_that_touch
+from every_figure import entries_without_data, returned_wrongly, shrunk, texts_that_touch
 from test_joint_maps import fake, resampled
 from test_own_figures import RUNS
 from test_planning_plots import figures
@@ -86,12 +86,13 @@ def every():
 
 
 @pytest.mark.slow
-def test_tick_labels_do_not_touch_and_legends_name_what_is_drawn(every):
+def test_tick_labels_do_not_touch_legends_name_what_is_drawn_and_axes_are_returned(every):
     faults = {}
     with unshown():
         for name, draw in every.items():
-            figure = shrunk(draw(), 0.8)
-            found = texts_that_touch(figure), entries_without_data(figure)
+            drawn = draw()
+            figure = shrunk(drawn, 0.8)
+            found = texts_that_touch(figure), entries_without_data(figure), returned_wrongly(name, drawn)
             if any(found):
                 faults[name] = found
     assert not faults
@@ -105,7 +106,7 @@ def test_figures_of_a_study_keep_to_its_runs_and_show_the_headline():
     low, high = RUNS.flops.min(), RUNS.flops.max()
     assert table.attrs["runs"] == (low, high) and table.attrs["budget"] == high
     assert low / 10 <= table["flops"].min() and table["flops"].max() <= 100 * high
-    (axes,) = plots.tokens_per_param_by_counting(table).axes
+    axes = plots.tokens_per_param_by_counting(table)
     (shade,) = (each for each in axes.patches if each.get_label() == "range of the runs")
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((low, high))
     marks = [line for line in axes.lines if line.get_label().startswith("estimate at")]

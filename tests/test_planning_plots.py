@@ -62,7 +62,7 @@ def test_every_figure_can_be_drawn_on_the_caller_s_axes(drawn):
         figure = Figure()
         axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
         found = draw(**{option: axes if panels > 1 else axes[0]})
-        assert found is figure or list(found) == axes
+        assert found is figure or (found is axes[0] if panels == 1 else list(found) == axes)
         assert all(each.has_data() for each in axes)
         with pytest.raises(UsageError, match="panel"):
             draw(**{option: [*axes, figure.add_subplot()]})

@@ -1,8 +1,9 @@
 """Figures: for each, a function that makes a small table (`fit_table`), and one that draws (`fit`).
 
-Functions that take what a user has (a fit, a bootstrap, a comparison, ...) return the Axes they drew on, and
-show themselves in a notebook. Functions that take a table return the Figure. All take `ax`, one Axes or one
-per panel, compute no statistics and change no matplotlib settings.
+A function that draws one panel takes `ax` and returns that Axes. One that draws the two panels of a result
+(a plan, a comparison, ...) takes `axes` and returns both. One that draws several panels of a table takes
+`ax`, one for each panel, and returns the Figure: its panels follow from the table, or share a legend.
+`study_figures` yields Figures. None computes statistics or changes matplotlib's settings.
 """
 
 from __future__ import annotations

@@ -54,17 +54,19 @@ def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:
     residuals, change = (table[name].to_numpy(np.float64) for name in ("left_out", "change"))
     size = np.nan_to_num(np.abs(change), nan=0.0)
     largest = max(float(size.max(initial=0.0)), 1e-300)
-    colours = np.where(change > 0, BLUE, np.where(change < 0, VERMILLION, GREY))
+    areas = 6.0 + 90.0 * size / largest
     axes.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1)
-    axes.scatter(
-        flops,
-        residuals,
-        s=6.0 + 90.0 * size / largest,
-        c=colours.tolist(),
-        alpha=0.75,
-        linewidths=0.0,
-        zorder=2,
-    )
+    # In the colours of the other panel: without a run that lowers it, the answer is higher.
+    for of, colour, words in (
+        (change > 0, BLUE, "lowers tokens per parameter"),
+        (change < 0, VERMILLION, "raises it"),
+        (~(np.abs(change) > 0), GREY, "does neither"),
+    ):
+        if of.any():
+            axes.scatter(
+                flops[of], residuals[of], s=areas[of], color=colour, alpha=0.75, linewidths=0.0, zorder=2,
+                label=words,
+            )  # fmt: skip
     axes.set_xscale("log")
     named = np.argsort(-size, kind="stable")[:_NAMED]
     named = named[(size[named] > 0) & np.isfinite(residuals[named])]
@@ -72,9 +74,9 @@ def _draw_runs(axes: Axes, table: pd.DataFrame) -> None:
     name_points(axes, names, flops[named], residuals[named])
     axes.set_xlabel(quantity_label("flops"))
     axes.set_ylabel("ln predicted \N{MINUS SIGN} ln observed loss, without the run")
-    axes.set_title("larger: moves tokens per parameter more", fontsize=8.0)
     readable_axis(axes, "x")
     readable_axis(axes, "y")
+    legend_above(axes, note="each run by what it does to the answer, the larger the more")
 
 
 def _draw_without(axes: Axes, without: pd.DataFrame) -> None:

@@ -123,7 +123,8 @@ def _draw_parabolas(axes: Axes, result: IsoflopResult, minima: pd.DataFrame) -> 
     readable_axis(axes, "y")
     bar = axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes)
     bar.minorticks_off()
-    bar.set_label(quantity_label("flops"))
+    # Above the bar: beside it, the label would adjoin that of the other panel.
+    bar.ax.set_title("C (FLOP)", fontsize=8.0, loc="left")
     readable_axis(bar.ax, "y")
     legend_above(axes)
 

@@ -8,19 +8,19 @@ import numpy as np
 
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax.planning.models import VERDICTS
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, GREY, VERMILLION, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 _LOOKS = dict(zip(VERDICTS, ((VERMILLION, "//"), (GREEN, ""), (BLUE, ".."), (GREY, "xx")), strict=True))
 
 
 @styled
-def model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = None) -> Figure:
+def model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: Axes | None = None) -> Axes:
     """Draw `planning.place_models`: a bar per model, coloured by verdict, and the optimum at its compute.
 
     Args:
@@ -29,7 +29,7 @@ def model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = Non
         ax: an Axes, or None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
     from matplotlib.patches import Patch
 
@@ -73,4 +73,4 @@ def model_ratios(placed: pd.DataFrame, *, level: float = 0.8, ax: AxesLike = Non
     axes.legend(
         handles=[*patches, bars], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2
     )
-    return where.figure
+    return axes

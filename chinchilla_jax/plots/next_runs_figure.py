@@ -34,7 +34,7 @@ def next_runs(found: NextRuns, *, axes: AxesLike = None) -> tuple[Axes, Axes]:
     price.axhline(first["before"], color=GREY, linestyle=":", label="without new runs")
     price.plot(
         found.prices["flops"], found.prices["linear"], ".-", color=BLUE, linewidth=1.0,
-        label="best to first order",
+        label="the best, estimated without simulation",
     )  # fmt: skip
     simulated = found.choices[found.choices["flops"] > 0]
     for chosen, marker, colour, label in (

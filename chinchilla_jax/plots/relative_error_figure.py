@@ -10,13 +10,13 @@ import numpy as np
 from chinchilla_jax._util.labels import COUNTING_NAMES
 from chinchilla_jax.datasets.architectures import relative_error_summary, relative_errors
 from chinchilla_jax.datasets.interpretations import count_errors
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, counting_looks, styled
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from chinchilla_jax.datasets import Runs
 
@@ -71,7 +71,7 @@ def relative_error_table_of(counts: Mapping[str, Runs]) -> pd.DataFrame:
 
 
 @styled
-def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike = None) -> Figure:
+def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: Axes | None = None) -> Axes:
     """Draw `relative_error_table()`: relative error (percent) against reported counts, a marker per model.
 
     Args:
@@ -80,7 +80,7 @@ def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike
         ax: an Axes to draw on; None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
     where = panels(["relative error"], ax, size=(5.4, 3.4))
     axes = where.axes["relative error"]
@@ -110,4 +110,4 @@ def relative_error(table: pd.DataFrame, *, plain: str = "reported", ax: AxesLike
     axes.set_ylabel(f"{plain} \N{MINUS SIGN} {other} (% of {plain})")
     # Above the Axes: inside, it would cover the largest errors.
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0)
-    return where.figure
+    return axes

@@ -26,7 +26,7 @@ from chinchilla_jax.plots.relative_error_figure import (
     relative_error_table,
     relative_error_table_of,
 )
-from chinchilla_jax.plots.save import save_figures
+from chinchilla_jax.plots.save import figure_of, save_figures
 from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import StudyTables, countings, families
 from chinchilla_jax.plots.tokens_per_param_by_counting_figure import (
@@ -83,7 +83,7 @@ def figure_makers(
     optimum = _model(study).has_optimum
     makers: dict[str, Callable[[], Figure | None]] = {}
     if set(RULES) & set(study.conditions["params"].astype(str)):
-        makers["relative_error"] = lambda: relative_error(relative_error_table())
+        makers["relative_error"] = lambda: figure_of(relative_error(relative_error_table()))
     elif hasattr(study, "counted_runs"):
         makers["relative_error"] = functools.partial(_own_relative_error, study.counted_runs)
     if len(countings(study)):
@@ -91,8 +91,8 @@ def figure_makers(
             parameters_by_counting_table(study, **chosen), _published_for(study)
         )
         if optimum:
-            makers["tokens_per_param_by_counting"] = lambda: tokens_per_param_by_counting(
-                tokens_per_param_by_counting_table(study, **chosen)
+            makers["tokens_per_param_by_counting"] = lambda: figure_of(
+                tokens_per_param_by_counting(tokens_per_param_by_counting_table(study, **chosen))
             )
     known = [family for family in families(study) if family in SWEEPS]
     if known:
@@ -112,7 +112,7 @@ def _parameters(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figu
 
 
 def _tokens_per_param(study: StudyTables, family: str, chosen: dict[str, Any]) -> Figure:
-    return tokens_per_param_by_family(tokens_per_param_by_family_table(study, family, **chosen))
+    return figure_of(tokens_per_param_by_family(tokens_per_param_by_family_table(study, family, **chosen)))
 
 
 def _joint_maps(study: Any, level: float | None) -> pd.DataFrame:
@@ -165,7 +165,7 @@ def _own_relative_error(counted_runs: Callable[[], dict[str, Runs]]) -> Figure |
     if not counts:
         return None
     errors = relative_error_table_of(counts)
-    return relative_error(errors, plain=next(iter(counts))) if len(errors) else None
+    return figure_of(relative_error(errors, plain=next(iter(counts)))) if len(errors) else None
 
 
 def _published_for(study: StudyTables) -> pd.DataFrame | None:

@@ -11,7 +11,7 @@ from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.laws.compute import usual_budget
 from chinchilla_jax.plots.legends import legend_below, shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import Look, counting_looks, styled
 from chinchilla_jax.plots.tables import (
     BANDS,
@@ -27,7 +27,6 @@ from chinchilla_jax.plots.tables import (
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 
@@ -52,7 +51,7 @@ def tokens_per_param_by_counting_table(
 
 
 @styled
-def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) -> Figure:
+def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw `tokens_per_param_by_counting_table`: a median and a band per counting.
 
     The line at 20 is the rule of thumb of Hoffmann et al. 2022 (arXiv:2203.15556), the vertical one the
@@ -63,7 +62,7 @@ def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) ->
         ax: an Axes to draw on; None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
     where = panels(["tokens per parameter"], ax, size=(5.4, 4.4))
     axes = where.axes["tokens per parameter"]
@@ -96,7 +95,7 @@ def tokens_per_param_by_counting(table: pd.DataFrame, *, ax: AxesLike = None) ->
     finish_ratio_axes(axes, table["flops"], table.attrs.get("runs"))
     listed = [*handles, *estimates[:1], *shaded(axes), *missing_entry(missing)]
     legend_below(axes, listed, columns=2, title=f"median and {interval_name(table)}")
-    return where.figure
+    return axes
 
 
 def _mark_estimate(axes: Axes, rows: pd.DataFrame, look: Look, budget: float | None) -> list[Line2D]:

@@ -21,7 +21,7 @@ from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.perturbations import FAMILIES, documented_sizes
 from chinchilla_jax.plots.legends import legend_below, shaded
 from chinchilla_jax.plots.marks import finish_ratio_axes, missing_entry
-from chinchilla_jax.plots.panels import AxesLike, panels
+from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, styled, sweep_colours
 from chinchilla_jax.plots.sweeps import (
     DOCUMENTED_STYLE,
@@ -168,7 +168,7 @@ def documented_span(
 
 
 @styled
-def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLike = None) -> Figure:
+def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: Axes | None = None) -> Axes:
     """Draw `tokens_per_param_by_family_table`: a median per size, with bands for some sizes.
 
     Args:
@@ -177,7 +177,7 @@ def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLi
         ax: an Axes to draw on (the colour bar takes some of its room); None for a new figure.
 
     Returns:
-        The figure.
+        The Axes.
     """
     sweep = sweep_of(table.family)
     where = panels(["tokens per parameter"], ax, size=(5.8, 4.3))
@@ -208,7 +208,7 @@ def tokens_per_param_by_family(table: FamilyBands, *, bands: int = 3, ax: AxesLi
     axes.set_title(sweep.title, pad=16)
     _legend(axes, table, missing, _banded_text(sweep, banded))
     _colour_bar(where.figure, axes, table, sweep, colours)
-    return where.figure
+    return axes
 
 
 def _banded_text(sweep: SweepAxis, banded: Sequence[float]) -> str:

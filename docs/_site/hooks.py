@@ -146,9 +146,20 @@ def _filled(nav: list, files: Files) -> list:  # type: ignore[type-arg]
             return [fill(each) for each in entry]
         if not entry.endswith("/"):
             return entry
-        within = [
-            page for page in files.src_uris if posixpath.dirname(page) + "/" == entry and page.endswith(".md")
-        ]
-        return sorted(within, key=order)
+        return [_with_more(page, within(page.removesuffix(".md") + "/")) for page in within(entry)]
+
+    def within(folder: str) -> list[str]:
+        pages = [page for page in files.src_uris if page.endswith(".md")]
+        return sorted((page for page in pages if posixpath.dirname(page) + "/" == folder), key=order)
 
     return fill(nav)
+
+
+def _with_more(page: str, more: list[str]) -> str | dict[str, list[object]]:
+    """A page in the navigation, with the further pages of its experiment below it."""
+    if not more:
+        return page
+    source = next(source for source, place in INCLUDED.items() if place == page)
+    names = [Path(each).stem.replace("_", " ").capitalize() for each in more]
+    below: list[object] = [{name: each} for name, each in zip(names, more, strict=True)]
+    return {commands.title(ROOT / source): [page, *below]}

@@ -51,7 +51,7 @@ def _identification(subject: Subject) -> list[Section]:
     count, budget = int(found.runs["left_out"].sum()), flops_text(subject.flops[0])
     caption = (
         f"By how much the interval of the tokens per parameter at {budget} FLOP narrows with one more run, "
-        "by its size and tokens, to first order."
+        "by its size and tokens: estimated from the fit, without simulation."
     )
     return [
         Section(
