@@ -14,7 +14,7 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.cli.report import page_of
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.report import runs_table
-from chinchilla_jax.report.numbers import answer_texts
+from chinchilla_jax.report.numbers import answer_texts, half_width
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
 from chinchilla_jax.report.table_page import table_page as made_page
@@ -225,6 +225,12 @@ def test_numbers_of_a_page_have_the_digits_of_the_command(table_boot, page):
         texts = next(row[1:4] for row in rows if row[0] == label)
         assert texts == interval_texts(values, (values[2] - values[1]) / 2, name)
         assert f"({texts[1]} to {texts[2]})" in said
+
+
+@pytest.mark.parametrize(("low", "high"), [(math.inf, math.inf), (0.0, math.inf), (math.nan, math.nan)])
+def test_an_interval_without_ends_has_no_width_and_no_warning(low, high):
+    assert math.isnan(half_width(np.float64(low), np.float64(high)))
+    assert answer_texts("tokens", [1e9, low, high], half_width(low, high))[0] == "1B"
 
 
 def test_an_answer_that_is_narrow_has_the_digits_that_tell_its_ends_apart():

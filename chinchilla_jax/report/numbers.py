@@ -57,6 +57,11 @@ def answer_texts(quantity: str, values: Sequence[float], spread: float) -> list[
     ]
 
 
+def half_width(low: float, high: float) -> float:
+    """Half of an interval; NaN where an end is not finite."""
+    return (float(high) - float(low)) / 2 if math.isfinite(low) and math.isfinite(high) else math.nan
+
+
 def answer_text(quantity: str, value: float) -> str:
     """A number of an answer, and of the row that it links to: three digits, losses four."""
     counted = quantity in ("params", "tokens") and math.isfinite(value)

@@ -11,7 +11,7 @@ from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
-from chinchilla_jax.report.numbers import answer_texts
+from chinchilla_jax.report.numbers import answer_texts, half_width
 from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
@@ -144,7 +144,7 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
 def _row_texts(quantity: str, row: Mapping[str, float]) -> list[str]:
     """The numbers of a row of the plan, in the order of `_SHOWN`."""
     values = [float(row[name]) for name in _SHOWN]
-    return answer_texts(_LOSSES.get(quantity, quantity), values, (values[2] - values[1]) / 2)
+    return answer_texts(_LOSSES.get(quantity, quantity), values, half_width(*values[1:3]))
 
 
 def read(subject: Subject) -> Section:

@@ -20,7 +20,7 @@ from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
 from chinchilla_jax.report.curves import optimum_explorer
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.numbers import answer_texts, shown
+from chinchilla_jax.report.numbers import answer_texts, half_width, shown
 
 if TYPE_CHECKING:
     from chinchilla_jax.planning.design import NextRuns
@@ -83,7 +83,7 @@ def _optima(subject: Subject, table: pd.DataFrame) -> PageTable:
     frame, texts = pd.DataFrame({"flops": flops}), {"flops": [flops_text(value) for value in flops]}
     for name in _SYMBOLS:
         numbers = zip(*(rows[name][column] for column in INTERVAL_COLUMNS), strict=True)
-        read = [answer_texts(name, each, (each[2] - each[1]) / 2) for each in numbers]
+        read = [answer_texts(name, each, half_width(*each[1:])) for each in numbers]
         for i, column in enumerate(INTERVAL_COLUMNS):
             label = _COLUMNS[name] if column == INTERVAL_COLUMNS[0] else f"{_SYMBOLS[name]} {column}"
             frame[label] = rows[name][column]

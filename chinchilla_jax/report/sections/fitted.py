@@ -11,7 +11,7 @@ from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.numbers import answer_texts
+from chinchilla_jax.report.numbers import answer_texts, half_width
 from chinchilla_jax.report.run_points import loss_explorer
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _parameters(subject: Subject) -> PageTable:
     table = boot.interval(subject.level).assign(standard_error=boot.standard_errors()["standard_error"])
     numbers = ["estimate", "standard_error", "low", "high"]
     texts = [
-        answer_texts(name, row, row[1] if math.isfinite(row[1]) else (row[3] - row[2]) / 2)
+        answer_texts(name, row, row[1] if math.isfinite(row[1]) else half_width(*row[2:]))
         for name, *row in table[["parameter", *numbers]].itertuples(index=False, name=None)
     ]
     return page_table(

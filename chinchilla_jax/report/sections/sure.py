@@ -22,7 +22,7 @@ from chinchilla_jax.planning.backtesting import backtest
 from chinchilla_jax.planning.optimum_curve import optimum_curve
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
-from chinchilla_jax.report.numbers import answer_texts
+from chinchilla_jax.report.numbers import answer_texts, half_width
 from chinchilla_jax.report.subject import sample_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
                     *values,
                 ]
             )
-            spread = float(of.loc[shared, "high"] - of.loc[shared, "low"]) / 2
+            spread = half_width(*(of.loc[shared, end] for end in ("low", "high")))
             texts.append(answer_texts(_OPTIMUM.get(quantity, quantity), values, spread))
     numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
     return page_table(
@@ -124,7 +124,7 @@ def _rivals(subject: Subject) -> list[PageTable]:
             scheme=subject.boot.scheme, weights=fit.weights, progress=None,
         )  # fmt: skip
         rows.append([law, objective, *_ratio(subject, boot), boot.point.status.name.lower(), len(boot.steps)])
-    texts = [answer_texts("tokens_per_param", row[2:5], (row[4] - row[3]) / 2) for row in rows]
+    texts = [answer_texts("tokens_per_param", row[2:5], half_width(*row[3:5])) for row in rows]
     return [
         page_table(
             pd.DataFrame(rows, columns=["law", "objective", *INTERVAL_COLUMNS, "fit", "resamples"]),
