@@ -240,3 +240,14 @@ def test_an_answer_that_is_narrow_has_the_digits_that_tell_its_ends_apart():
         "10.8633B",
     ]
     assert answer_texts("tokens_per_param", [math.nan, -1.23, 2.0], math.nan) == ["\u2013", "\u22121.23", "2"]
+
+
+def test_every_script_of_the_page_is_in_it():
+    from importlib import resources
+
+    from chinchilla_jax.report import page as pages
+
+    assets = resources.files("chinchilla_jax.report") / "assets"
+    assert sorted(each.name for each in assets.iterdir() if each.name.endswith(".js")) == sorted(
+        pages._SCRIPTS
+    )

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
     from chinchilla_jax.report.content import Page
 
-_SCRIPTS = ("page.js", "numbers.js", "chart.js", "explorer.js")  # one scope, in this order
+_SCRIPTS = (  # one scope, in this order
+    "page.js", "numbers.js", "axes.js", "chart.js", "controls.js", "explorer.js", "runs.js", "start.js",
+)  # fmt: skip
 
 
 def write_report(
