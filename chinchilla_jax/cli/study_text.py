@@ -55,7 +55,7 @@ def print_status(status: StudyStatus, opening: str | None) -> None:
             command = "study finish" if tables else "report"
             output.echo(f"  chinchilla-jax {command} {shlex.quote(status.location)}")
         else:
-            output.echo("to resume (or with the other shards):" if opening else "to resume:")
+            output.echo(_to_resume(status, opening))
             command = study_command(status.spec, out=status.location, file="SPEC.toml")
             output.echo(f"  {command}")
     for note in status.notes:
@@ -149,3 +149,9 @@ def _interpretations(study: Study) -> list[tuple[Any, ...]]:
         own = slope_per_decade(flops, ratios) if flops.size > 1 else math.nan
         rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in (own, slopes[name]))))
     return rows
+
+
+def _to_resume(status: StudyStatus, opening: str | None) -> str:
+    if status.other_version is not None:
+        return f"to resume, with chinchilla_jax {status.other_version} only, which wrote it:"
+    return "to resume (or with the other shards):" if opening else "to resume:"

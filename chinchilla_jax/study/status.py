@@ -19,6 +19,7 @@ from chinchilla_jax.study.makers import Makers
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
 from chinchilla_jax.study.storage.heartbeat import is_running
+from chinchilla_jax.study.storage.ownership import other_version
 from chinchilla_jax.study.storage.record import changed_tables, read_existing, record_ranges, record_spec
 from chinchilla_jax.study.storage.tables import FILES
 
@@ -49,6 +50,8 @@ class StudyStatus:
         damaged: chunk files whose content is not what was written.
         lacking: where all fits are done, the tables, figures and page that are missing, damaged, or not of
             the present fits; "figures/" stands for all of them.
+        other_version: the version that wrote it, if its fits have other last digits than those of this one,
+            which cannot extend the study.
         rate: fits per second over the last ten minutes of work; None if too few chunks were written.
         last: when the last chunk was written, seconds since the epoch; None if unknown.
     """
@@ -67,6 +70,7 @@ class StudyStatus:
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
     lacking: tuple[str, ...]
+    other_version: str | None
     rate: float | None
     last: float | None
 
@@ -132,6 +136,7 @@ def study_status(path: str | os.PathLike[str]) -> StudyStatus:
         notes=tuple(makers.notes()),
         damaged=tuple(damaged),
         lacking=lacking,
+        other_version=other_version(record),
         rate=_rate(written),
         last=last,
     )

@@ -67,6 +67,12 @@ def claim(
     return record
 
 
+def other_version(record: Mapping[str, Any]) -> str | None:
+    """The version that wrote a record, if its chunks are not what this one computes; None if they are."""
+    same = record.get("numerics", 1) == NUMERICS and "blocks" in record
+    return None if same else f"{record['versions'].get('chinchilla_jax', '?')}"
+
+
 def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpec, data_hash: str) -> None:
     """Refuse a directory whose study is not `spec` on these data, or not with fewer resamples.
 
@@ -77,6 +83,9 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
     more = there["resamples"]
     if more < here["resamples"]:  # not a difference, but something to add
         there |= {"resamples": here["resamples"]}
+    version = other_version(record)
+    if version is not None and "boundary" not in record["spec"]:  # its version asked nothing there
+        there |= {"boundary": here.get("boundary", "drop")}
     found = differences(there, here)
     if len(found) == 1 and more > here["resamples"]:
         raise UsageError(
@@ -87,16 +96,13 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
         found = [f"content of the table: {hashes}"]
     if found:
         raise UsageError(f"{directory}: holds another study ({'; '.join(found)}); give another directory")
-    if record.get("numerics", 1) != NUMERICS:
-        version = record["versions"].get("chinchilla_jax", "?")
+    if version is not None:
+        complete = record["state"] == "complete"
+        can = "; it can be opened and reported, but not extended" if complete else ""
+        do = "extend" if complete else "resume"
         raise UsageError(
-            f"{directory}: holds this study, fitted by chinchilla_jax {version}, whose solver gave other "
-            "digits; resume it with that version, or give another directory"
-        )
-    if "blocks" not in record:
-        raise UsageError(
-            f"{directory}: holds this study, written by an older version that this one cannot resume; "
-            "give another directory"
+            f"{directory}: holds this study, written by chinchilla_jax {version}, whose fits have other last "
+            f"digits{can}: run the whole study in a new directory, or {do} this one with that version"
         )
 
 

@@ -1,0 +1,123 @@
+"""Study directories of earlier versions, kept in tests/studies: they are read, and never mixed with new fits."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chinchilla_jax as cj
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.cli import main
+from chinchilla_jax.report import run_study
+from chinchilla_jax.report.page import render
+from chinchilla_jax.study import open_study, study_status
+from chinchilla_jax.study.chunks import NUMERICS
+from chinchilla_jax.study.storage.record import FORMAT
+
+KEPT = Path(__file__).parent / "studies"
+VERSIONS = sorted(path.name for path in KEPT.iterdir() if path.is_dir())
+READ_FORMATS = range(1, FORMAT + 1)
+
+
+def record_of(path):
+    return json.loads((path / "study.json").read_text())
+
+
+@pytest.fixture(params=VERSIONS)
+def older(request, tmp_path):
+    """A copy of a study written by an earlier version."""
+    return Path(shutil.copytree(KEPT / request.param, tmp_path / "older"))
+
+
+def contents(path):
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_each_format_before_this_one_has_a_directory():
+    formats = {record_of(KEPT / name)["format"] for name in VERSIONS}
+    assert {*READ_FORMATS} - {FORMAT} <= formats
+
+
+def test_it_is_opened_with_every_number(older):
+    record, study = record_of(older), open_study(older)
+    assert study_status(older).status_counts == {
+        name: count for name, count in record["status_counts"].items() if count
+    }
+    fits = study.fits()
+    assert len(fits) == record["n_fits"]
+    assert set(fits["condition"]) == set(study.conditions["condition"])
+    assert study.params["estimate"].notna().all() and study.tokens_per_param["low"].notna().all()
+    # The summary that its version wrote follows from the fits that it wrote.
+    rows = study.params.query("method == 'gaussian'").set_index(["condition", "parameter"])
+    for condition, group in fits.groupby("condition"):
+        for name in ("E", "alpha", "beta"):
+            assert rows.loc[(condition, name), "standard_error"] == pytest.approx(group[name].std(ddof=1))
+
+
+@pytest.mark.slow
+def test_its_laws_are_those_that_this_version_fits(older, tmp_path):
+    """The last digits differ, which is why nothing is added to it; the answers do not."""
+    study = open_study(older)
+    again = run_study(study.spec, tmp_path / "again", progress=None, figures=False)
+    assert again.conditions["condition"].tolist() == study.conditions["condition"].tolist()
+    for table in ("params", "tokens_per_param"):
+        old, new = (
+            getattr(each, table).select_dtypes("number").to_numpy(np.float64) for each in (study, again)
+        )
+        np.testing.assert_allclose(old, new, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_it_is_reported(older, capsys):
+    assert "bootstrap fits" in render(open_study(older))
+    assert main(["report", str(older)]) == 0
+    assert (older / "report.html").exists() and list((older / "figures").iterdir())
+    assert study_status(older).state == "complete"
+    assert not capsys.readouterr().err
+
+
+def test_it_is_extended_by_none_but_its_own_version_and_left_as_it_was(older, capsys):
+    record, spec = record_of(older), open_study(older).spec
+    assert record["numerics"] != NUMERICS, "extending it would work: test that instead"
+    before = contents(older)
+    more = cj.StudySpec.from_dict(spec.to_dict() | {"resamples": spec.resamples + 20, "boundary": "keep"})
+    with pytest.raises(
+        UsageError, match=r"not extended: run the whole study in a new directory, or "
+    ) as said:
+        run_study(more, older, progress=None)
+    assert f"written by chinchilla_jax {older_version(record)}" in str(said.value)
+    other = cj.StudySpec.from_dict(spec.to_dict() | {"seed": 1})
+    with pytest.raises(UsageError, match="holds another study"):
+        run_study(other, older, progress=None)
+    assert contents(older) == before
+
+
+def older_version(record):
+    return record["versions"]["chinchilla_jax"]
+
+
+def test_one_that_is_not_complete_says_which_version_resumes_it(older, capsys):
+    record = record_of(older)
+    (older / record["parts"][-1]["file"]).unlink()
+    kept = {name: record[name] for name in record if name not in ("parts", "tables", "checksums", "checksum")}
+    (older / "study.json").write_text(json.dumps(kept | {"state": "interrupted"}))
+    assert main(["study", "status", str(older)]) == 0
+    assert f"with chinchilla_jax {older_version(record)} only, which wrote it" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="or resume this one with that version"):
+        run_study(open_study(KEPT / older_version(record)).spec, older, progress=None)
+
+
+@pytest.mark.parametrize("written", [0, FORMAT + 1, "2", True, None])
+def test_a_format_of_the_future_is_one_line_that_says_how_to_go_on(older, written, capsys):
+    (older / "study.json").write_text(json.dumps(record_of(older) | {"format": written}))
+    for command in (["report", str(older)], ["study", "status", str(older)]):
+        assert main(command) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "open it with the version that wrote it" in said
