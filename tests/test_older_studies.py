@@ -1,4 +1,4 @@
-"""Study directories of earlier versions, kept in tests/studies: they are read, and never mixed with new fits."""
+"""Study directories of earlier versions, in tests/studies: they are read, and never mixed with new fits."""
 
 import hashlib
 import json
