@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 from hypothesis import settings
+from json_outputs import json_as_promised  # noqa: F401 - used by every test
 
 # Figures are written to files, never shown on a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")

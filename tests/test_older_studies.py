@@ -1,16 +1,20 @@
 """Study directories of earlier versions, in tests/studies: they are read, and never mixed with new fits."""
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import chinchilla_jax as cj
-from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import main
+from chinchilla_jax.planning.ladder.run_store import RunStore
+from chinchilla_jax.planning.ladder.tables import import_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.report.page import render
 from chinchilla_jax.study import open_study, study_status
@@ -121,3 +125,25 @@ def test_a_format_of_the_future_is_one_line_that_says_how_to_go_on(older, writte
         assert main(command) in (1, 2)
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "open it with the version that wrote it" in said
+
+
+def test_a_database_of_progress_written_by_0_1_0_says_how_to_go_on(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as database:
+        database.execute("CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        rows = [("format", "1"), ("flops_range", "[1e+17, 1e+18]"), ("seeds", "50")]
+        database.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+        database.commit()
+    with pytest.raises(DataError, match=r"with the one that wrote it, export its runs .*import them"):
+        RunStore(tmp_path / "runs.db")
+
+
+def test_runs_exported_by_0_1_0_are_imported(tmp_path):
+    table = tmp_path / "exported.csv"
+    table.write_text(
+        "run,stage,params,tokens,flops,loss,config\n"
+        "1,seed,39883331.773477875,431642653.8591474,1.0329208302869307e+17,3.1,\n"
+        "4,seed,128570154.50957167,1151190977.8780699,8.8805281137485e+17,,\n"
+    )
+    store = RunStore.create(tmp_path / "runs.db", {})
+    assert import_runs(store, table) == 2
+    assert [(run.stage, run.loss) for run in store.runs()] == [("seed", 3.1), ("seed", None)]

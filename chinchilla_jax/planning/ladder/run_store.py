@@ -78,7 +78,10 @@ class RunStore:
             rows = database.execute("SELECT value FROM settings").fetchall()
         kept = json.loads(rows[0][0]) if len(rows) == 1 else None
         if not isinstance(kept, dict) or kept.pop("format", None) != FORMAT:
-            raise DataError(f"{self.path}: not in format {FORMAT}, which this version reads")
+            raise DataError(
+                f"{self.path}: not in format {FORMAT}, which this version reads; with the one that wrote it, "
+                "export its runs (chinchilla-jax progress export), and import them into a new database"
+            )
         self.settings: dict[str, Any] = kept
 
     @classmethod

@@ -1,0 +1,71 @@
+"""Whatever a test has a command print with --json is compared with the schema of that command.
+
+A test that prints a key or a type that the schema lacks fails, with the command that adds it.
+"""
+
+import functools
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+SCHEMAS = DOCS / "schemas"
+
+
+@functools.cache
+def json_schema():
+    """The script docs/json_schema.py as a module."""
+    spec = importlib.util.spec_from_file_location("json_schema", DOCS / "json_schema.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def validator(command):
+    """Of a command, such as "progress next": stricter than what is promised, as it allows no other keys."""
+    import jsonschema
+
+    schema = json.loads(json_schema().file_of(command).read_text(encoding="utf-8"))
+    return jsonschema.Draft202012Validator(json_schema().strict(schema))
+
+
+def faults(command, document):
+    """What of a document its command's schema lacks, a line each."""
+    if not json_schema().file_of(command).exists():
+        return [f"{command}: docs/schemas has no schema of it"]
+    found = validator(command)
+    part = "no_answer" if json_schema().is_refusal(document) else "answer"
+    one = found.evolve(schema=found.schema | {"anyOf": [{"$ref": f"#/$defs/{part}"}]})
+    return [f"{command}: {error.json_path}: {error.message[-300:]}" for error in one.iter_errors(document)]
+
+
+@pytest.fixture(autouse=True)
+def json_as_promised():
+    """Compare every JSON object that a command prints in this process with its schema."""
+    from chinchilla_jax.cli import output
+
+    wrong, shown = [], output.print_json
+
+    def compared(fields):
+        import click
+
+        inner = output._collected is not None
+        context = click.get_current_context(silent=True)
+        shown(fields)
+        if not inner and context is not None:
+            whole = fields if output._figures is None else {**fields, "figures": list(output._figures)}
+            command = re.sub(r"^\S+ ", "", context.command_path)
+            wrong.extend(faults(command, json.loads(json.dumps(output._plain(whole)))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "print_json", compared)
+        yield
+    if wrong:
+        pytest.fail(
+            "\n".join(wrong[:5]) + "\nif this is meant, run the command as `python docs/json_schema.py "
+            "COMMAND ...`, which adds it to docs/schemas, and say it in CHANGELOG.md"
+        )

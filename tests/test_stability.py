@@ -1,0 +1,125 @@
+"""What others rely on stays: public names and signatures, commands and options, keys of JSON, exit codes."""
+
+import difflib
+import json
+
+import jsonschema
+import public_api
+import pytest
+from json_outputs import SCHEMAS, faults, json_schema
+
+from chinchilla_jax.cli import main
+
+# --- names and commands ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", public_api.FILES)
+def test_the_public_interface_is_as_it_is_listed(kind):
+    listed = public_api.FILES[kind].read_text(encoding="utf-8").splitlines()
+    found = list({"names": public_api.names, "commands": public_api.commands}[kind]())
+    changed = [line for line in difflib.unified_diff(listed, found, lineterm="", n=0) if line[0] in "+-"][2:]
+    assert not changed, "\n".join([*changed[:20], public_api.REMEDY])
+
+
+def test_a_new_name_a_lost_option_and_another_default_are_seen():
+    def function(a, b=1, *, c="x"):
+        """A function."""
+
+    class Value:
+        """A class of elsewhere."""
+
+        def method(self):
+            """Of no interest."""
+
+    assert list(public_api.of_value("f", function)) == ["f(a, b=1, *, c='x')"]
+    assert list(public_api.of_value("V", Value)) == ["V()"]
+    lines = list(public_api.names())
+    assert "chinchilla_jax.Status.CONVERGED" in lines
+    assert "chinchilla_jax.ScalingLaw.loss(self, params, tokens)" in lines
+    assert len(lines) == len(set(lines))
+    assert not [line for line in lines if "0x" in line or "site-packages" in line]
+
+
+# --- JSON ------------------------------------------------------------------------------------------------
+
+
+def commands_with_json():
+    lines = public_api.FILES["commands"].read_text(encoding="utf-8").splitlines()
+    return sorted(
+        line.removesuffix(" --json").partition(" ")[2] for line in lines if line.endswith(" --json")
+    )
+
+
+def test_every_command_with_json_has_a_schema_and_no_schema_is_of_none():
+    assert {json_schema().file_of(command).name for command in commands_with_json()} == {
+        path.name for path in SCHEMAS.glob("*.json")
+    }
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_schema_is_a_schema(path):
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["title"] == f"chinchilla-jax {path.stem.replace('-', ' ')} --json" or "-" in path.stem
+    assert schema["$defs"]["answer"]["required"], "a command promises something"
+
+
+def test_what_a_command_prints_is_compared_wherever_a_test_runs_one(capsys, monkeypatch):
+    """The fixture of conftest.py; here it is asked directly."""
+    assert main(["flops", "--json", "--vocab-size", "1000", *DIMENSIONS]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert faults("flops", document) == []
+    assert len(faults("flops", document | {"new": 1})) == 1
+    lost = dict(document)
+    lost.pop(next(iter(json_schema_of("flops")["$defs"]["answer"]["required"])))
+    assert len(faults("flops", lost)) == 1
+    assert faults("no such", {}) == ["no such: docs/schemas has no schema of it"]
+
+
+def json_schema_of(command):
+    return json.loads(json_schema().file_of(command).read_text(encoding="utf-8"))
+
+
+def test_a_reader_that_ignores_new_keys_is_right():
+    """The schemas as published allow keys that are not in them."""
+    schema = json_schema_of("fit")
+    assert "additionalProperties" not in schema["$defs"]["answer"]
+
+
+DIMENSIONS = ["--layers", "4", "--d-model", "64"]
+
+
+def test_a_schema_is_widened_and_never_narrowed():
+    tool = json_schema()
+    schema = tool.empty("fit")
+    tool.widened(schema, {"a": 1, "law": {"E": 1.5}, "rows": [{"x": 1, "y": "s"}]})
+    tool.widened(schema, {"a": None, "law": {"K": 2}, "rows": [{"x": True}], "b": "s"})
+    tool.widened(schema, {"law": None, "warnings": ["why"]})
+    answer = schema["$defs"]["answer"]
+    assert answer["required"] == ["a", "law", "rows"]
+    assert answer["properties"]["a"]["type"] == ["null", "number"]
+    assert answer["properties"]["law"]["additionalProperties"]["type"] == "number"
+    rows = answer["properties"]["rows"]["items"]
+    assert (rows["required"], rows["properties"]["x"]["type"]) == (["x"], ["boolean", "number"])
+    assert schema["$defs"]["no_answer"]["required"] == ["law", "warnings"]
+    before = json.dumps(schema)
+    tool.widened(schema, {"a": 1, "law": {"E": 1.5}, "rows": []})
+    assert json.dumps(schema) == before
+
+
+# --- exit codes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["datasets"], 0),
+        (["--version"], 0),
+        (["fit", "no_such_table.csv"], 2),
+        (["fit", "chinchilla", "--law", "no_such_law"], 2),
+        (["no_such_command"], 2),
+    ],
+)
+def test_exit_codes(arguments, code, capsys):
+    assert main(arguments) == code
+    assert capsys.readouterr().err.count("\n") == (1 if code else 0)
