@@ -24,6 +24,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 PROGRAM = "chinchilla-jax"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REFUSAL = "no_answer"
+_ALIKE = 0.4  # the share of keys that two answers of one kind have in common
 
 # Objects whose keys are data: parameters of a law, statuses, columns of the user's own.
 MAPS = frozenset(
@@ -115,19 +116,39 @@ def empty(command: str) -> dict[str, Any]:
         "$schema": DIALECT,
         "$id": f"{file_of(command).name}",
         "title": f"{PROGRAM} {command} --json",
-        "anyOf": [{"$ref": "#/$defs/answer"}],
-        "$defs": {"answer": {}},
+        "anyOf": [],
+        "$defs": {},
     }
+
+
+def part_of(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+    """Which of the answers of a command this is, by its keys; None if it is like none of them.
+
+    Some commands have several, by their arguments: `flops` of a table or of one model.
+    """
+    if is_refusal(document):
+        return REFUSAL if REFUSAL in schema["$defs"] else None
+    alike = {}
+    for name, part in schema["$defs"].items():
+        keys = set(part.get("properties", {}))
+        alike[name] = len(keys & set(document)) / max(len(keys | set(document)), 1)
+    best = max(alike, key=alike.__getitem__, default=None)
+    return best if best is not None and alike[best] >= _ALIKE else None
 
 
 def widened(schema: dict[str, Any], document: Mapping[str, Any]) -> None:
     """Change the schema of a command so that it has `document`."""
-    name = REFUSAL if is_refusal(document) else "answer"
-    parts = schema["$defs"]
-    if name not in parts:
-        parts[name] = {"description": "the fit gives no estimate: `warnings` says why, and what to do"}
+    parts, name = schema["$defs"], part_of(schema, document)
+    if name is None:
+        answers = sum(each != REFUSAL for each in parts)
+        name = "answer" if not answers else f"answer_{answers + 1}"
+        if is_refusal(document):
+            name = REFUSAL
+        parts[name] = {}
         schema["anyOf"].append({"$ref": f"#/$defs/{name}"})
     widen(parts[name], document, "")
+    if name == REFUSAL:
+        parts[name]["description"] = "the fit gives no estimate: `warnings` says why, and what to do"
 
 
 def widen(schema: dict[str, Any], value: Any, key: str) -> None:

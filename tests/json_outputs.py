@@ -38,7 +38,9 @@ def faults(command, document):
     if not json_schema().file_of(command).exists():
         return [f"{command}: docs/schemas has no schema of it"]
     found = validator(command)
-    part = "no_answer" if json_schema().is_refusal(document) else "answer"
+    part = json_schema().part_of(found.schema, document)
+    if part is None:
+        return [f"{command}: the keys {sorted(document)} are like those of no answer in its schema"]
     one = found.evolve(schema=found.schema | {"anyOf": [{"$ref": f"#/$defs/{part}"}]})
     return [f"{command}: {error.json_path}: {error.message[-300:]}" for error in one.iter_errors(document)]
 

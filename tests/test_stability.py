@@ -95,6 +95,7 @@ def test_a_schema_is_widened_and_never_narrowed():
     tool.widened(schema, {"a": 1, "law": {"E": 1.5}, "rows": [{"x": 1, "y": "s"}]})
     tool.widened(schema, {"a": None, "law": {"K": 2}, "rows": [{"x": True}], "b": "s"})
     tool.widened(schema, {"law": None, "warnings": ["why"]})
+    tool.widened(schema, {"other": 1, "command": "x"})
     answer = schema["$defs"]["answer"]
     assert answer["required"] == ["a", "law", "rows"]
     assert answer["properties"]["a"]["type"] == ["null", "number"]
@@ -102,6 +103,8 @@ def test_a_schema_is_widened_and_never_narrowed():
     rows = answer["properties"]["rows"]["items"]
     assert (rows["required"], rows["properties"]["x"]["type"]) == (["x"], ["boolean", "number"])
     assert schema["$defs"]["no_answer"]["required"] == ["law", "warnings"]
+    assert schema["$defs"]["answer_2"]["required"] == ["other", "command"]
+    assert [each["$ref"][8:] for each in schema["anyOf"]] == ["answer", "no_answer", "answer_2"]
     before = json.dumps(schema)
     tool.widened(schema, {"a": 1, "law": {"E": 1.5}, "rows": []})
     assert json.dumps(schema) == before
