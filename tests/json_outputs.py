@@ -41,7 +41,8 @@ def faults(command, document):
     part = json_schema().part_of(found.schema, document)
     if part is None:
         return [f"{command}: the keys {sorted(document)} are like those of no answer in its schema"]
-    one = found.evolve(schema=found.schema | {"anyOf": [{"$ref": f"#/$defs/{part}"}]})
+    whole = {name: each for name, each in found.schema.items() if name != "anyOf"}
+    one = found.evolve(schema=whole | {"$ref": f"#/$defs/{part}"})
     return [f"{command}: {error.json_path}: {error.message[-300:]}" for error in one.iter_errors(document)]
 
 

@@ -58,9 +58,9 @@ def of_value(path: str, value: Any) -> Iterator[str]:
     yield f"{path}{'' if issubclass(value, enum.Enum) else signature(value)}"
     if issubclass(value, enum.Enum):
         yield from (f"{path}.{member}" for member in value.__members__)
-    shown = set()
+    shown = set(value.__members__) if issubclass(value, enum.Enum) else set()
     if dataclasses.is_dataclass(value):
-        shown = {field.name for field in dataclasses.fields(value)}
+        shown |= {field.name for field in dataclasses.fields(value)}
         yield from (
             f"{path}.{field.name}: {field.type}"
             for field in dataclasses.fields(value)
