@@ -2,7 +2,7 @@
 
     python docs/json_schema.py fit runs.csv --flops 1e22      # widens the schema of `fit` by what this prints
 
-Tests compare everything that commands print with these schemas, keys that they do not have included. A
+Tests compare everything that they have commands print with these schemas, and look for keys that these lack. A
 command that prints something new is run by this script: keys and types are added, and keys that are not
 always there are no longer required. Nothing is ever taken away, which is for a person to do, with a
 deprecation first (docs/stability.md). `--documents FOLDER...` reads files instead of running a command.
@@ -102,6 +102,19 @@ def command_of(arguments: Iterable[str]) -> str:
         command = found
         words.append(word)
     return " ".join(words)
+
+
+def draws(command: str) -> bool:
+    """Whether a command has --figures, and with it names the files that it wrote."""
+    import click
+
+    from chinchilla_jax.cli.app import chinchilla_jax_command
+
+    found: click.Command | None = chinchilla_jax_command
+    for word in command.split():
+        assert isinstance(found, click.Group), command
+        found = found.get_command(click.Context(found), word)
+    return found is not None and any("--figures" in each.opts for each in found.params)
 
 
 def is_refusal(document: Mapping[str, Any]) -> bool:
@@ -214,6 +227,10 @@ def add(command: str, documents: Iterable[Mapping[str, Any]]) -> None:
     schema = json.loads(file.read_text(encoding="utf-8")) if file.exists() else empty(command)
     for document in documents:
         widened(schema, document)
+    if draws(command):
+        for name, part in schema["$defs"].items():
+            if name != REFUSAL:
+                widen(part["properties"].setdefault("figures", {}), ["name.png"], "figures")
     SCHEMAS.mkdir(exist_ok=True)
     file.write_text(json.dumps(schema, indent=1) + "\n", encoding="utf-8")
 
@@ -228,7 +245,10 @@ def main() -> None:
     if arguments.documents:
         for folder in map(Path, arguments.documents):
             files = sorted(folder.glob("*.json"))
-            add(folder.name, (json.loads(file.read_text(encoding="utf-8")) for file in files))
+            add(
+                command_of(folder.name.split("-")),
+                (json.loads(file.read_text(encoding="utf-8")) for file in files),
+            )
     else:
         add(command_of(rest), [printed(rest)])
 

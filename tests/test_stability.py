@@ -64,15 +64,41 @@ def test_a_schema_is_a_schema(path):
     assert all(part["required"] for part in schema["$defs"].values()), "a command promises something"
 
 
-def test_what_a_command_prints_is_compared_wherever_a_test_runs_one(capsys, monkeypatch):
+EXAMPLES = {
+    "fit": "fit runs.csv --starts 16",
+    "bootstrap": "bootstrap runs.csv --resamples 20 --flops 1e22",
+    "plan": "plan runs.csv --flops 1e22 --resamples 20",
+    "inference": "inference runs.csv --flops 1e22 --output-tokens 1e12 --resamples 20",
+    "isoflop": "isoflop runs.csv --resamples 20",
+    "predict": "predict runs.csv --flops 3e21 --resamples 20",
+    "compare": "compare runs.csv runs.csv --flops 1e22 --resamples 20",
+    "backtest": "backtest runs.csv --resamples 20",
+    "influence": "influence runs.csv --flops 1e22",
+    "flops": "flops",
+    "doctor": "doctor",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_a_schema_has_every_key_that_its_command_prints(command, capsys, monkeypatch):
+    monkeypatch.chdir(public_api.HERE.parent / "examples")
+    assert main([*EXAMPLES[command].split(), "--json"]) == 0
+    found = faults(command, json.loads(capsys.readouterr().out), whole=True)
+    assert not found, f"{found}; run `python docs/json_schema.py {EXAMPLES[command]}` in examples/"
+
+
+def test_what_a_command_prints_is_compared_wherever_a_test_runs_one(capsys):
     """The fixture of conftest.py; here it is asked directly."""
     assert main(["flops", "--json", *DIMENSIONS]) == 0
     document = json.loads(capsys.readouterr().out)
     assert faults("flops", document) == []
-    assert len(faults("flops", document | {"new": 1})) == 1
+    assert faults("flops", document | {"new": 1}) == []
+    assert len(faults("flops", document | {"new": 1}, whole=True)) == 1
     lost = dict(document)
     lost.pop("ratio")
     assert len(faults("flops", lost)) == 1
+    assert len(faults("flops", document | {"ratio": "a text"})) == 1
     assert faults("no such", {}) == ["no such: docs/schemas has no schema of it"]
 
 
