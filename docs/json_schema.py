@@ -2,12 +2,13 @@
 
     python docs/json_schema.py fit runs.csv --flops 1e22      # widens the schema of `fit` by what this prints
 
-Tests compare everything that they have commands print with these schemas, and look for keys that these lack. A
+Tests compare all that they have commands print with these schemas, and look for keys that these lack. A
 command that prints something new is run by this script: keys and types are added, and keys that are not
 always there are no longer required. Nothing is ever taken away, which is for a person to do, with a
 deprecation first (docs/stability.md). `--documents FOLDER...` reads files instead of running a command.
 
-A number is a number, whole or not: which of them have a point is not promised.
+A number is a number, whole or not: which of them have a point is not promised. NaN is null in JSON, and a
+text may be null where there is nothing to say, so that null is allowed for both.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def widen(schema: dict[str, Any], value: Any, key: str) -> None:
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     new = kind not in kinds
-    kinds = sorted({*kinds, kind})
+    kinds = sorted({*kinds, kind, *(("null",) if kind in ("number", "string") else ())})
     schema["type"] = kinds[0] if len(kinds) == 1 else kinds
     if key in MEANINGS:
         schema["description"] = MEANINGS[key]
@@ -231,6 +232,7 @@ def add(command: str, documents: Iterable[Mapping[str, Any]]) -> None:
         for name, part in schema["$defs"].items():
             if name != REFUSAL:
                 widen(part["properties"].setdefault("figures", {}), ["name.png"], "figures")
+                part["required"] = [each for each in part["required"] if each != "figures"]
     SCHEMAS.mkdir(exist_ok=True)
     file.write_text(json.dumps(schema, indent=1) + "\n", encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Whatever a test has a command print with --json is compared with the schema of that command.
 
-A test fails where a required key is missing or a type is another; `test_stability.py` also looks for keys that
-a schema does not have yet.
+A test fails where a required key is missing or a type is another; `test_stability.py` also looks for keys
+that a schema does not have yet.
 """
 
 import functools

@@ -68,10 +68,10 @@ EXAMPLES = {
     "fit": "fit runs.csv --starts 16",
     "bootstrap": "bootstrap runs.csv --resamples 20 --flops 1e22",
     "plan": "plan runs.csv --flops 1e22 --resamples 20",
-    "inference": "inference runs.csv --flops 1e22 --output-tokens 1e12 --resamples 20",
+    "inference": "inference runs.csv --loss 2.3 --output-tokens 1e12 --resamples 20",
     "isoflop": "isoflop runs.csv --resamples 20",
     "predict": "predict runs.csv --flops 3e21 --resamples 20",
-    "compare": "compare runs.csv runs.csv --flops 1e22 --resamples 20",
+    "compare": "compare recipes.csv --by recipe --flops 1e22 --resamples 20",
     "backtest": "backtest runs.csv --resamples 20",
     "influence": "influence runs.csv --flops 1e22",
     "flops": "flops",
@@ -125,9 +125,9 @@ def test_a_schema_is_widened_and_never_narrowed():
     answer = schema["$defs"]["answer"]
     assert answer["required"] == ["a", "law", "rows"]
     assert answer["properties"]["a"]["type"] == ["null", "number"]
-    assert answer["properties"]["law"]["additionalProperties"]["type"] == "number"
+    assert answer["properties"]["law"]["additionalProperties"]["type"] == ["null", "number"]
     rows = answer["properties"]["rows"]["items"]
-    assert (rows["required"], rows["properties"]["x"]["type"]) == (["x"], ["boolean", "number"])
+    assert (rows["required"], rows["properties"]["x"]["type"]) == (["x"], ["boolean", "null", "number"])
     assert schema["$defs"]["no_answer"]["required"] == ["law", "warnings"]
     assert schema["$defs"]["answer_2"]["required"] == ["other", "command"]
     assert [each["$ref"][8:] for each in schema["anyOf"]] == ["answer", "no_answer", "answer_2"]
