@@ -309,3 +309,20 @@ def test_shards_on_the_command_line(tmp_path):
 )
 def test_the_command_refuses_in_one_line(options, said):
     assert said in refused(*COMMAND[:4], *options)
+
+
+@pytest.mark.slow
+def test_laws_without_a_kernel_on_few_runs_are_as_a_bootstrap_finds_them():
+    # A race of two starts against a search from nine, on 34 runs.
+    found = cj.multiverse(
+        "gadre_c4", flops=1e22, laws=["equal_exponents", "gamma"], objectives=["huber"], deltas=["auto"],
+        countings={"params": "params"}, rows=["all"], schemes=["pairs"], resamples=50, progress=None,
+    )  # fmt: skip
+    for number, law in enumerate(found.choices["law"]):
+        boot = cj.bootstrap("gadre_c4", law, scheme="pairs", resamples=50, progress=None)
+        theirs = np.where(boot.counted, boot.laws.tokens_per_param(1e22), np.nan)
+        same = np.isclose(found.draws()[number], theirs, rtol=1e-5, equal_nan=True)
+        assert same.mean() >= 0.98
+        np.testing.assert_allclose(
+            found.estimates()[number], boot.point.law.tokens_per_param(1e22), rtol=1e-9
+        )

@@ -38,7 +38,7 @@ _COSTS = MappingProxyType(
         "compare": _Cost(0.5, 45e-6, 3.0, 1e-3),
         "next runs": _Cost(0.1, 12e-6, 3.0, 80e-6),
         "objectives": _Cost(2.5, 0.2e-3, 3.0, 1.5e-3),
-        "multiverse": _Cost(1.0, 25e-6, 3.0, 0.3e-3),
+        "multiverse": _Cost(1.0, 16e-6, 3.0, 0.12e-3),
         "forms": _Cost(0.5, 0.1e-3, 1.7, 0.6e-3),
         "ensemble": _Cost(0.1, 10e-6, 1.5, 0.1e-3),
         "coverage": _Cost(0.3, 0.04, 3.0, 0.3),
