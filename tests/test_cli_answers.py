@@ -23,6 +23,10 @@ WITH_FIGURES = {
               ["fit_chinchilla", "residuals_chinchilla", "fit_equal_exponents", "residuals_equal_exponents"]),
     "influence": ((), ["influence"]),
     "objectives": (("--delta", "0.01", "--resamples", "20"), ["objectives"]),
+    "multiverse": (
+        ("--flops", "1e22", "--laws", "chinchilla", "--objectives", "squared", "--schemes", "pairs", *FEW),
+        ["specification_curve_1e22"],
+    ),
     "wald": (("--resamples", "200"), ["wald"]),
     "coverage": (("--datasets", "3", "--resamples", "20", "--method", "percentile"), ["coverage"]),
     "breakdown": (("--family", "multiplicative", "--resamples", "20"), ["breakdown"]),
