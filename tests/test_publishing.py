@@ -140,6 +140,11 @@ def test_workflows_only_call_steps_of_the_gate(path):
     assert called == set(known)
 
 
+def test_git_changes_no_line_ends_on_any_system():
+    """Where it did, the hashes of embedded tables would fail on Windows, and bash would not read the gate."""
+    assert "\n* -text\n" in (ROOT / ".gitattributes").read_text(encoding="utf-8")
+
+
 def test_an_unknown_step_of_the_gate_is_one_line():
     done = subprocess.run(["bash", ROOT / ".ci" / "run", "test"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
