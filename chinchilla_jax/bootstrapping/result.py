@@ -77,7 +77,7 @@ class BootstrapResult(ShownInNotebooks):
         >>> boot
         <BootstrapResult of 200 resamples: 200 CONVERGED; point chinchilla E=1.817 A=477.8 B=2143 alpha=0.3473
         beta=0.3672>
-        >>> boot.interval().loc["alpha", ["low", "high"]].round(2).to_dict()
+        >>> boot.interval()[["low", "high"]].loc["alpha"].round(2).to_dict()
         {'low': 0.33, 'high': 0.37}
         >>> boot.tokens_per_param(1e24)[["flops", "estimate", "low", "high"]].round(1)
                   flops  estimate  low  high
