@@ -151,6 +151,17 @@ def test_what_is_not_identified_is_counted_and_named():
     assert np.isnan(found.estimates()).all()
 
 
+def test_rows_that_are_the_same_runs_count_once():
+    rows = ["all", "min_params:1", "min_tokens:1", "drop_loss:5", "drop_loss:2%"]
+    found = cj.multiverse("chinchilla", **{**SMALL, "rows": rows})
+    assert found.choices["rows"] == ("all", "drop_loss:5")
+    (said,) = [note for note in found.notes if note.startswith("Rows")]
+    assert (
+        said
+        == "Rows: min_params:1, min_tokens:1 and drop_loss:2% are the runs of other options, and counted once."
+    )
+
+
 def test_an_answer_that_rests_on_little_is_doubtful():
     found = cj.multiverse(
         "quest_2bit", flops=2e19, laws=["chinchilla"], objectives=["huber"], deltas=[1e-3], rows=["all"],

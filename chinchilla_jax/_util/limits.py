@@ -1,20 +1,20 @@
 """How much may be asked for at once: counted before anything is expanded, and raised on purpose.
 
-| limit        | default       | what it bounds                                                            |
-|--------------|---------------|---------------------------------------------------------------------------|
-| conditions   | 100,000       | of a study                                                                |
-| specifications | 1,000,000   | of a multiverse                                                           |
-| resamples    | 100,000,000   | of one data set                                                           |
-| fits         | 1,000,000,000 | of one command: conditions x resamples, simulated data sets x resamples   |
-| weights      | 250,000,000   | of all resamples at once, where a question holds them: resamples x runs   |
-| chunks       | 250,000       | of a study, which are its files too                                       |
-| numbers      | 100,000       | of one list in a spec, ranges included                                    |
-| rows         | 10,000,000    | of a table of results                                                     |
-| workers      | 4,096         | threads or processes of one command                                       |
-| table memory | 1,000,000,000 | bytes that reading a table may take                                       |
-| table bytes  | 134,217,728   | of a file, and of what it expands to                                      |
-| columns      | 10,000        | of a table that is read                                                   |
-| files        | 20,000        | of a folder that is read as a table                                       |
+| limit          | default       | what it bounds                                                          |
+|----------------|---------------|-------------------------------------------------------------------------|
+| conditions     | 100,000       | of a study                                                              |
+| specifications | 1,000,000     | of a multiverse                                                         |
+| resamples      | 100,000,000   | of one data set                                                         |
+| fits           | 1,000,000,000 | of one command: conditions x resamples, simulated data sets x resamples |
+| weights        | 250,000,000   | of all resamples at once, where a question holds them: resamples x runs |
+| chunks         | 250,000       | of a study, which are its files too                                     |
+| numbers        | 100,000       | of one list in a spec, ranges included                                  |
+| rows           | 10,000,000    | of a table of results                                                   |
+| workers        | 4,096         | threads or processes of one command                                     |
+| table memory   | 1,000,000,000 | bytes that reading a table may take                                     |
+| table bytes    | 134,217,728   | of a file, and of what it expands to                                    |
+| columns        | 10,000        | of a table that is read                                                 |
+| files          | 20,000        | of a folder that is read as a table                                     |
 
 Each is far above any use so far. The environment variable CHINCHILLA_JAX_MAX_NAME (MAX_FITS,
 MAX_TABLE_MEMORY, ...) sets another one, as a whole number or in the form 1e12.

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.reporting import reporting, started
+from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, require_groups
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
@@ -281,13 +282,14 @@ def plan_multiverse(
 def _distinct(masks: dict[str, NDArray[np.bool_]]) -> tuple[dict[str, NDArray[np.bool_]], list[str]]:
     """The options of rows that are different runs, and what is said of the others."""
     found: dict[str, NDArray[np.bool_]] = {}
-    notes = []
+    alike = []
     for name, mask in masks.items():
-        same = next((other for other, known in found.items() if np.array_equal(known, mask)), None)
-        if same is None:
-            found[name] = mask
+        if any(np.array_equal(known, mask) for known in found.values()):
+            alike.append(name)
         else:
-            notes.append(f"Rows {name} are the runs of {same}, and counted once.")
+            found[name] = mask
+    verb = "is the runs of another option" if len(alike) == 1 else "are the runs of other options"
+    notes = [f"Rows: {list_text(alike, 6)} {verb}, and counted once."] if alike else []
     return found, notes
 
 
