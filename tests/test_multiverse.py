@@ -156,10 +156,8 @@ def test_rows_that_are_the_same_runs_count_once():
     found = cj.multiverse("chinchilla", **{**SMALL, "rows": rows})
     assert found.choices["rows"] == ("all", "drop_loss:5")
     (said,) = [note for note in found.notes if note.startswith("Rows")]
-    assert (
-        said
-        == "Rows: min_params:1, min_tokens:1 and drop_loss:2% are the runs of other options, and counted once."
-    )
+    same = "min_params:1, min_tokens:1 and drop_loss:2%"
+    assert said == f"Rows: {same} are the runs of other options, and counted once."
 
 
 def test_an_answer_that_rests_on_little_is_doubtful():
