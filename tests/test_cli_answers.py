@@ -37,7 +37,7 @@ WITH_FIGURES = {
              ["optimum_by_compute", "loss_contours", "model_ratios"]),
     "next": (("--allowance", "1e20", "--tables", "4", "--refits", "20", *FEW), ["next_runs", "information"]),
     "next --diagnose": (FEW, ["information"]),
-    "next --new": (("--largest", "1e20", "--allowance", "1e21", "--tables", "4"), ["designs"]),
+    "next --new": (("--largest", "1e20", "--allowance", "1e21", "--tables", "18"), ["designs"]),
     "inference": (("--input-tokens", "1e12", "--like-params", "7e9", *FEW), ["ratio_maps"]),
     "isoflop": (FEW, ["isoflop"]),
     "flops": ((), ["flop_ratio"]),

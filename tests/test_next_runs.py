@@ -471,7 +471,7 @@ def test_limits_without_a_meaning_are_refused():
 
 
 def test_the_figure_of_designs_names_the_scale_of_its_width():
-    costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
+    costs = design.new_design(largest=1e19, allowance=3e19, tables=18)
     assert costs.target.log
     assert cj.plots.design_costs(costs).get_ylabel() == f"log width of {costs.target.words}"
 
@@ -498,11 +498,17 @@ def test_part_of_the_machines_is_refused_in_the_words_of_the_command(table, caps
 
 
 def test_a_figure_of_designs_that_determine_nothing_is_refused():
-    costs = design.new_design(largest=1e19, allowance=3e19, tables=4)
+    costs = design.new_design(largest=1e19, allowance=3e19, tables=18)
     open_ones = costs.table.assign(simulated=np.inf, error=np.nan)
     nothing = dataclasses.replace(costs, table=open_ones)
     with pytest.raises(cj.UsageError, match=r"no design determines .* no width to draw"):
         cj.plots.design_costs(nothing)
+
+
+def test_too_few_tables_to_measure_a_width_are_refused():
+    """Four tables that all determined the target ended in "no design determines" it."""
+    with pytest.raises(cj.UsageError, match=r"tables is 4, too few to measure a width .* give 18 or more"):
+        design.new_design(largest=1e19, allowance=3e19, tables=4)
 
 
 def test_what_the_simulation_cannot_tell_is_said():

@@ -24,7 +24,7 @@ from chinchilla_jax.datasets.reading import read_table
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024, HOFFMANN_2022, ScalingLaw
-from chinchilla_jax.planning.design.judge import Judge
+from chinchilla_jax.planning.design.judge import LEAST_TABLES, Judge
 from chinchilla_jax.planning.design.sweeps import (
     Sweep,
     candidates_of,
@@ -131,7 +131,7 @@ def new_design(
         sweep: a table of params and tokens to judge beside them: one's own plan, or several by a column
             "design", as `NewDesign.save` writes them.
         level: mass of the intervals.
-        tables: simulated tables for each design and prior.
+        tables: simulated tables for each design and prior, `judge.LEAST_TABLES` or more.
         seed: of their errors.
 
     Raises:
@@ -149,6 +149,10 @@ def new_design(
             "give a smaller largest run"
         )
     noise, tables, seed = positive_number("noise", noise), resample_count("tables", tables), seed_number(seed)
+    if tables < LEAST_TABLES:
+        raise UsageError(
+            f"tables is {tables}, too few to measure a width and its error; give {LEAST_TABLES} or more"
+        )
     central_tails(level)
     laws = [priors] if isinstance(priors, ScalingLaw) else list(priors)
     if not laws:

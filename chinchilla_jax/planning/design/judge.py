@@ -45,6 +45,9 @@ _LOSS = 0.05  # of precision of Huber's estimator at this delta
 _LEAST_DETERMINED = 0.9  # share of the simulated tables that must determine the target
 _GROUPS = 8  # of tables, between which the Monte-Carlo error is measured
 
+LEAST_TABLES = math.ceil(2 * _GROUPS / _LEAST_DETERMINED)
+"""Simulated tables, below which a width is not measured even where the least share determines it."""
+
 
 class Judge:
     """Widths of designs under the priors."""
