@@ -335,3 +335,31 @@ def test_laws_without_a_kernel_on_few_runs_are_as_a_bootstrap_finds_them():
         np.testing.assert_allclose(
             found.estimates()[number], boot.point.law.tokens_per_param(1e22), rtol=1e-9
         )
+
+
+def test_every_scheme_draws_what_a_bootstrap_draws():
+    schemes = ["wild", "residual", "cluster:params"]
+    found = cj.multiverse(
+        "chinchilla", flops=1e24, laws=["chinchilla"], objectives=["huber"], deltas=[1e-3],
+        countings=["as_plotted"], costs=["6nd"], rows=["drop_loss:5"], schemes=schemes,
+        resamples=RESAMPLES, progress=None,
+    )  # fmt: skip
+    for number, scheme in enumerate(("wild", "residual", cj.Cluster(by="params"))):
+        boot = cj.bootstrap("chinchilla", scheme=scheme, resamples=RESAMPLES, progress=None)
+        np.testing.assert_allclose(found.draws()[number], boot.laws.tokens_per_param(1e24), rtol=1e-6)
+
+
+def test_a_measured_cost_is_drawn_with_the_runs():
+    found = cj.multiverse(
+        "olmo_ladder", flops=1e22, laws=["chinchilla"], objectives=["squared"], rows=["all"],
+        countings={"params": "params"}, costs=["measured"], schemes=["pairs"], resamples=RESAMPLES,
+        progress=None,
+    )  # fmt: skip
+    boot = cj.bootstrap(
+        "olmo_ladder", objective="squared", scheme="pairs", resamples=RESAMPLES, progress=None
+    )
+    assert not boot.point.cost.is_6nd
+    mine = found.table[found.table["quantity"] == "tokens_per_param"]
+    theirs = boot.tokens_per_param(1e22)
+    for column in ("estimate", "low", "median", "high"):
+        np.testing.assert_allclose(mine[column], theirs[column], rtol=1e-6)
