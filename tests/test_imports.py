@@ -25,7 +25,7 @@ LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(
 def lint(folder):
     """Run the linter as .ci/run does, on the package and the pyproject.toml in a folder."""
     return subprocess.run(
-        [sys.executable, "-c", LINT, "--no-cache", "--no-logo"],
+        [sys.executable, "-c", LINT, "--no-cache"],
         cwd=folder,
         env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(folder)},
         capture_output=True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.directories import Directory, LocalDirectory, open_directory
 from chinchilla_jax._util.errors import DataError, UsageError, closest, short
+from chinchilla_jax._util.frames import handed_out
 from chinchilla_jax._util.labels import HEADLINE, quantity_label
 from chinchilla_jax._util.part_files import checksum, read_checked
 from chinchilla_jax._util.text import counts_text
@@ -251,8 +252,7 @@ class Study(ShownInNotebooks):
         )
 
     def _table(self, kind: str) -> pd.DataFrame:
-        # pandas copies a shallow copy on its first change, so the cached frame stays as it was read.
-        return self._tables(kind).copy(deep=False)
+        return handed_out(self._tables(kind))
 
     @functools.cached_property
     def _tables(self) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax._util.frames import handed_out
 from chinchilla_jax.study.atlas.spec import AtlasSpec
 from chinchilla_jax.study.atlas.store import changed_tables, place, read_record, read_table, record_spec
 from chinchilla_jax.study.atlas.tables import multiplicity
@@ -105,7 +106,7 @@ class Atlas(ShownInNotebooks):
         return multiplicity(self.claims)
 
     def _table(self, kind: str) -> pd.DataFrame:
-        return self._tables(kind).copy(deep=False)
+        return handed_out(self._tables(kind))
 
     @functools.cached_property
     def _tables(self) -> Any:

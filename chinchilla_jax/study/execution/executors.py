@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError, unknown_name
@@ -41,7 +41,7 @@ def run_jobs(
     *,
     in_flight: int,
     receive: Callable[[J, R], None],
-    function: Callable[..., R] = run_job,  # type: ignore[assignment]
+    function: Callable[..., R] | None = None,
 ) -> None:
     """Run every job, with at most `in_flight` of them submitted at any time.
 
@@ -50,18 +50,20 @@ def run_jobs(
         jobs: taken one by one as slots become free.
         in_flight: at least 1.
         receive: called in this thread with what each job gives, as it arrives.
-        function: of this package; called with the job and, after workers were lost, with how often.
+        function: of this package, `run_job` unless given; called with the job and, after workers were lost,
+            with how often.
 
     Raises:
         Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.
     """
     todo = iter(jobs)
+    call: Callable[..., Any] = run_job if function is None else function
     losses: Counter[J] = Counter()
     pending: dict[Future[R], J] = {}
     try:
         while True:
             for job in itertools.islice(todo, in_flight - len(pending)):
-                pending[executor.submit(function, job)] = job
+                pending[executor.submit(call, job)] = job
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -72,7 +74,7 @@ def run_jobs(
                     losses[job] += 1
                     if type(error).__name__ not in _LOST or losses[job] > _MOST_LOSSES:
                         raise
-                    pending[executor.submit(function, job, losses[job])] = job
+                    pending[executor.submit(call, job, losses[job])] = job
                 else:
                     receive(job, result)
     finally:
