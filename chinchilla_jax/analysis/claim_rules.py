@@ -7,7 +7,8 @@ margin m: the smallest change that would matter to a reader.
 |--------------|-----------------------------------------------------------------------------------------|
 | holds        | the central 80% interval of every change lies within its margin, -m to m                |
 | fails        | of some change, the interval lies beyond its margin (k changes: at tails of 10%/k each) |
-| undetermined | neither: the runs do not say; or under half of the resamples have a certified fit       |
+| undetermined | neither: the runs do not say; or under half of the resamples have a certified fit, or   |
+|              | too few have one for a `p` of 10%: 9, and 10 k - 1 to fail at one of k changes          |
 | not asked    | the study has no such condition: a table with one count has no other to compare with    |
 
 These are two one-sided tests for equivalence (Schuirmann 1987), each at 10%, and their opposites. A claim
@@ -65,6 +66,15 @@ class Verdict:
 
 
 Changes = Mapping[str, tuple[Floats, float]]
+_RAREST = (1 - LEVEL) / 2  # tail of a verdict
+
+
+def _is_attainable(resamples: int, parts: int = 1) -> bool:
+    """Whether so many resamples could tell a tail of 10% over `parts` changes from a larger one.
+
+    The ends of an interval over two resamples are these two: without this every claim would be decided.
+    """
+    return parts / (resamples + 1) <= _RAREST * (1 + 1e-9)
 
 
 def within(changes: Changes) -> Verdict:
@@ -101,7 +111,7 @@ def within(changes: Changes) -> Verdict:
     outside = {}
     for name, margin in margins.items():
         low, _, high = interval(name, len(changes))
-        if low > margin or high < -margin:
+        if (low > margin or high < -margin) and _is_attainable(known[name].size, len(changes)):
             size = known[name].size + 1
             against = np.sum(known[name] <= margin) if low > margin else np.sum(known[name] >= -margin)
             outside[name] = min(1.0, len(changes) * float((against + 1) / size))
@@ -109,7 +119,10 @@ def within(changes: Changes) -> Verdict:
         name = farthest if farthest in outside else min(outside, key=lambda each: outside[each])
         return shown(name, FAILS, outside[name])
     inside = all(
-        -margins[name] <= interval(name)[0] and interval(name)[2] <= margins[name] for name in changes
+        -margins[name] <= interval(name)[0]
+        and interval(name)[2] <= margins[name]
+        and _is_attainable(known[name].size)
+        for name in changes
     )
     if inside:
         return shown(farthest, HOLDS, max(max(beyond(name)) for name in changes))
@@ -137,12 +150,12 @@ def positive(changes: Mapping[str, Floats]) -> Verdict:
     falls = {
         each: min(1.0, parts * float((np.sum(values >= 0) + 1) / (values.size + 1)))
         for each, values in known.items()
-        if quantiles(values, [1 - (1 - tails[1]) / parts])[0] < 0
+        if quantiles(values, [1 - (1 - tails[1]) / parts])[0] < 0 and _is_attainable(values.size, parts)
     }
     verdict, p = UNDETERMINED, math.nan
     if falls:
         verdict, p = FAILS, min(falls.values())
-    elif all(ends[each][0] > 0 for each in changes):
+    elif all(ends[each][0] > 0 and _is_attainable(known[each].size) for each in changes):
         verdict = HOLDS
         p = max(float((np.sum(values <= 0) + 1) / (values.size + 1)) for values in known.values())
     return Verdict(verdict=verdict, quantity=name, estimate=middle, low=low, high=high, margin=0.0, p=p)

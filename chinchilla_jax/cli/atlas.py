@@ -90,8 +90,8 @@ def print_atlas(atlas: Atlas) -> None:
     output.print_table(("claim", HOLDS, FAILS, UNDETERMINED, "fails on"), rows)
     output.echo()
     output.print_paragraph(
-        f"chance alone would decide at most {counts['by_chance']:g} of the "
-        f"{counts['holds'] + counts['fails']} decided cells wrongly, theorems apart; {counts['survive']} "
+        f"chance alone would decide at most {counts['by_chance']:g} of the {counts['judged']} cells wrongly, "
+        f"theorems apart; of the {counts['holds'] + counts['fails']} that are decided, {counts['survive']} "
         "stand when all are judged together"
     )
     output.echo(f"page: {atlas.directory.at(PAGE)}")

@@ -115,8 +115,9 @@ def _multiplicity(atlas: Atlas) -> list[Sentence]:
         [
             f"Of {counts['judged']} cells, theorems apart, {counts['holds']} hold, {counts['fails']} fail "
             f"and {counts['undetermined']} are undetermined. Were every truth at its margin, chance alone "
-            f"would decide {counts['by_chance']:g} of the {counts['holds'] + counts['fails']} decided cells "
-            f"wrongly; {counts['survive']} stand when all are judged together (Holm 1979), and are in bold "
+            f"would decide {counts['by_chance']:g} of the {counts['judged']} wrongly. Of the "
+            f"{counts['holds'] + counts['fails']} that are decided, {counts['survive']} stand when all "
+            f"{counts['judged']} are judged together (Holm 1979), and are in bold "
             "in the figure. Tables that share authors, sizes or validation sets are not independent."
         ]
     ]

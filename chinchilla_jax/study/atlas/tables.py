@@ -174,14 +174,17 @@ def _interval(values: Floats) -> dict[str, float]:
 def with_holm(claims: pd.DataFrame) -> pd.DataFrame:
     """The claims with `survives`: whether a decided cell stands when all are judged together.
 
-    Holm's step-down (1979) over the p of every decided cell that is no theorem, at 1 - `LEVEL` in both tails.
+    Holm's step-down (1979) over every judged cell that is no theorem, at 1 - `LEVEL` in both tails. Those that
+    stayed undetermined count among them: the decided are those with a small p, so that a correction for
+    their number alone would let chance choose how far it corrects.
     """
     p = claims["p"].to_numpy(np.float64)
     decided = np.flatnonzero(~np.isnan(p))
     order = decided[np.argsort(p[decided], kind="stable")]
+    judged = len(order) + int((_own(claims)["verdict"] == UNDETERMINED).sum())
     survives = np.zeros(len(p), np.bool_)
     for rank, cell in enumerate(order):
-        if p[cell] > (1 - LEVEL) / 2 / (len(order) - rank):
+        if p[cell] > (1 - LEVEL) / 2 / (judged - rank):
             break
         survives[cell] = True
     return claims.assign(survives=survives)
@@ -191,18 +194,23 @@ def multiplicity(claims: pd.DataFrame) -> dict[str, float]:
     """How many cells were judged, decided, and could be wrong by chance alone.
 
     Returns:
-        judged (cells with an answer but theorems), holds, fails, undetermined, by_chance (the most of the
-        decided that chance is expected to get wrong, 10% of them, were every truth at its margin), survive.
+        judged (cells with an answer but theorems), holds, fails, undetermined, by_chance (how many cells
+        chance is expected to decide wrongly were every truth at its margin: 10% of the judged), survive.
     """
-    theorems = [claim.name for claim in CLAIMS if claim.theorem]
-    own = claims[~claims["claim"].isin(theorems)]
+    own = _own(claims)
     counts = own["verdict"].value_counts()
-    decided = int(counts.get(HOLDS, 0) + counts.get(FAILS, 0))
+    judged = int(sum(counts.get(verdict, 0) for verdict in (HOLDS, FAILS, UNDETERMINED)))
     return {
-        "judged": decided + int(counts.get(UNDETERMINED, 0)),
+        "judged": judged,
         "holds": int(counts.get(HOLDS, 0)),
         "fails": int(counts.get(FAILS, 0)),
         "undetermined": int(counts.get(UNDETERMINED, 0)),
-        "by_chance": round((1 - LEVEL) / 2 * decided, 1),
+        "by_chance": round((1 - LEVEL) / 2 * judged, 1),
         "survive": int(own["survives"].sum()),
     }
+
+
+def _own(claims: pd.DataFrame) -> pd.DataFrame:
+    """The cells of claims that are no theorems."""
+    theorems = [claim.name for claim in CLAIMS if claim.theorem]
+    return claims[~claims["claim"].isin(theorems)]
