@@ -278,7 +278,9 @@ def _spans(found: MultiverseResult, flops: float) -> list[Sequence[object]]:
         estimates = found.estimates(name, flops)
         known = estimates[np.isfinite(estimates)]
         ends = np.quantile(known, [0, tail, 0.5, 1 - tail, 1]) if len(known) else np.full(5, np.nan)
-        rows.append([quantity_label(name), *(quantity_text(name, each) for each in ends.tolist())])
+        rows.append(
+            [quantity_label(name, found.loss_unit), *(quantity_text(name, each) for each in ends.tolist())]
+        )
     return rows
 
 

@@ -130,8 +130,9 @@ def _intervals(found: MultiverseResult, budgets: list[float]) -> PageTable:
             interval, variance, facts = answer.interval, answer.variance, answer.facts
             rows.append(
                 {
-                    "flops": flops, "quantity": quantity_label(quantity), "lowest": facts.lowest,
-                    "low": interval.low, "median": interval.median, "high": interval.high,
+                    "flops": flops, "quantity": quantity_label(quantity, found.loss_unit),
+                    "lowest": facts.lowest, "low": interval.low,
+                    "median": interval.median, "high": interval.high,
                     "highest": facts.highest, "default": facts.default, "default low": interval.default_low,
                     "default high": interval.default_high, "times as wide": interval.times_as_wide,
                     "share of choices": variance.share_of_choices,

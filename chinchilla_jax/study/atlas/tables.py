@@ -174,9 +174,9 @@ def _interval(values: Floats) -> dict[str, float]:
 def with_holm(claims: pd.DataFrame) -> pd.DataFrame:
     """The claims with `survives`: whether a decided cell stands when all are judged together.
 
-    Holm's step-down (1979) over every judged cell that is no theorem, at 1 - `LEVEL` in both tails. Those that
-    stayed undetermined count among them: the decided are those with a small p, so that a correction for
-    their number alone would let chance choose how far it corrects.
+    Holm's step-down (1979) over every judged cell that is no theorem, at 1 - `LEVEL` in both tails. Those
+    that stayed undetermined count among them: the decided are those with a small p, so that a correction
+    for their number alone would let chance choose how far it corrects.
     """
     p = claims["p"].to_numpy(np.float64)
     decided = np.flatnonzero(~np.isnan(p))

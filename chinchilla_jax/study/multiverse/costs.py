@@ -45,11 +45,12 @@ def read_costs(given: object, runs: Runs) -> tuple[str, ...]:
         if not isinstance(name, str) or name not in COSTS:
             raise unknown_name("cost", name, COSTS)
         if name not in offered:
-            why = (
-                "its table has no FLOP other than 6 N D"
-                if name == MEASURED
-                else "the architecture of its models is known of chinchilla alone"
-            )
+            if name == MEASURED:
+                why = "its table has no FLOP other than 6 N D"
+            elif runs.name == "chinchilla" and is_embedded(runs):
+                why = "its models are found by their reported counts; list the counting as_plotted first"
+            else:
+                why = "the architecture of its models is known of chinchilla alone"
             raise UsageError(f"multiverse: cost {short(name)}: {why}; leave it out")
     return tuple(asked)
 

@@ -19,12 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.reporting import reporting, started
-from chinchilla_jax._util.text import list_text
+from chinchilla_jax._util.text import flops_text, list_text
 from chinchilla_jax._util.validation import resample_count, seed_number
 from chinchilla_jax.bootstrapping.asked_groups import asked_scheme, require_groups
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
 from chinchilla_jax.bootstrapping.dependence import measure_dependence
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme
+from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.fitting.point_fit import fit
 from chinchilla_jax.fitting.problem import usual_delta
 from chinchilla_jax.fitting.result import FitResult
@@ -32,6 +33,7 @@ from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.laws import CHINCHILLA, Huber
 from chinchilla_jax.laws.compute import usual_budget
+from chinchilla_jax.planning.plausibility import compute_doubt, largest_compute
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.study.chunks import Shard
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
@@ -47,7 +49,7 @@ from chinchilla_jax.study.multiverse.options import (
     scheme_name,
 )
 from chinchilla_jax.study.multiverse.result import MultiverseResult
-from chinchilla_jax.study.multiverse.rows import ALL, UNFLAGGED, default_rows, read_rows
+from chinchilla_jax.study.multiverse.rows import default_rows, read_rows
 from chinchilla_jax.study.multiverse.specifications import Choices, Job
 from chinchilla_jax.study.multiverse.store import Store
 from chinchilla_jax.study.multiverse.tables import Table, read_table
@@ -220,6 +222,7 @@ class Plan:
             default=self.default,
             options=self.choices,
             answers=answers,
+            loss_unit=self.table.plain.loss_unit,
         )
 
 
@@ -275,7 +278,8 @@ def plan_multiverse(
         seed=seed,
         options=dataclasses.replace(options or SolverOptions(), workers=1),
     )
-    default = _default(table, choices, usual)
+    notes += _far_budgets(work.flops, plain)
+    default = _default(table, choices, masks, usual)
     return Plan(table=table, choices=choices, work=work, default=default, notes=tuple(notes))
 
 
@@ -331,19 +335,34 @@ def _of_rows(
     return found
 
 
-def _default(table: Table, choices: Choices, usual: Callable[[], FitResult]) -> int | None:
+def _far_budgets(flops: NDArray[np.float64], runs: Runs) -> list[str]:
+    """That answers are far beyond the runs, for each budget where they are."""
+    largest = largest_compute(runs)
+    doubts = [(float(each), compute_doubt(float(each), largest)) for each in flops]
+    return [
+        f"{flops_text(budget)} FLOP is {doubt}: answers there are extrapolated."
+        for budget, doubt in doubts
+        if doubt
+    ]
+
+
+def _default(
+    table: Table, choices: Choices, masks: dict[str, NDArray[np.bool_]], usual: Callable[[], FitResult]
+) -> int | None:
     """The number of the specification that `cj.bootstrap` makes of the table; None for none."""
     runs = table.plain
     delta = delta_text(usual_delta(runs))
-    rows = [f"drop_loss:{table.dropped}"] if table.dropped else [UNFLAGGED, ALL]
+    # What an embedded table is read by where nothing is said; of your own, the first count.
+    read_by = ("as_plotted", "params") if is_embedded(runs) else ()
+    counting = next((name for name in read_by if name in choices.countings), choices.countings[0])
     try:
         scheme = scheme_name(choose_scheme(table.usual, usual()).scheme)
         place = (
             [law.name for law in choices.laws].index(CHINCHILLA.name),
             [(each.name, each.delta) for each in choices.objectives].index((Huber.name, delta)),
-            0,
+            choices.countings.index(counting),
             choices.costs.index(SIX if runs.cost.is_6nd else MEASURED),
-            next(choices.rows.index(name) for name in rows if name in choices.rows),
+            next(i for i, name in enumerate(choices.rows) if np.array_equal(masks[name], table.is_usual)),
             choices.schemes.index(scheme),
         )
     except (ValueError, StopIteration):

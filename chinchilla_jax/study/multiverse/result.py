@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
-from chinchilla_jax._util.labels import label_of, percent_text, quantity_label, quantity_text
+from chinchilla_jax._util.labels import NATS, label_of, percent_text, quantity_label, quantity_text
 from chinchilla_jax._util.text import count_text, flops_text, list_text
 from chinchilla_jax.analysis import MultiverseAnswer, PooledInterval, multiverse_answer
+from chinchilla_jax.planning.plausibility import ratio_doubt
 from chinchilla_jax.solvers import Status
 from chinchilla_jax.study.multiverse.fits import JobResult
 from chinchilla_jax.study.multiverse.options import DIMENSIONS
@@ -46,6 +47,7 @@ class MultiverseResult(ShownInNotebooks):
             among them.
         options: the options of each dimension.
         answers: gives those of a job.
+        loss_unit: unit of the losses, `Runs.loss_unit`.
 
     Example:
         >>> found = cj.multiverse(runs, flops=1e24, laws=["chinchilla"], objectives=["squared"], rows=["all"],
@@ -67,6 +69,7 @@ class MultiverseResult(ShownInNotebooks):
     default: int | None
     options: Choices
     answers: Callable[[Job], JobResult]
+    loss_unit: str = NATS
 
     def __len__(self) -> int:
         """Number of specifications."""
@@ -157,7 +160,7 @@ class MultiverseResult(ShownInNotebooks):
             self.specifications[list(DIMENSIONS)], self.estimates(quantity, budget),
             self.draws(quantity, budget), default=self.default, reference=reference, level=self.level,
             nested={"delta": "objective"}, subject=f"{SUBJECTS[quantity]} {at}",
-            label=f"{quantity_label(label)} {at}", is_count=label_of(label).is_count,
+            label=f"{quantity_label(label, self.loss_unit)} {at}", is_count=label_of(label).is_count,
         )  # fmt: skip
 
     def has_answer(self, flops: float | None = None) -> bool:
@@ -240,7 +243,13 @@ class MultiverseResult(ShownInNotebooks):
             for end, limit in zip(("low", "median", "high"), limits, strict=True):
                 columns[end][..., place] = np.where(certified[:, None], limit, np.nan)
         doubts = np.array(
-            [[self._doubt(facts, spec, bool(has)) for has in row] for spec, row in enumerate(has_answer)],
+            [
+                [
+                    self._doubt(facts, spec, float(each) if has else None)
+                    for each, has in zip(*row, strict=True)
+                ]
+                for spec, row in enumerate(zip(ratio, has_answer, strict=True))
+            ],
             object,
         ).reshape(shape[:2])
         of_specification = {
@@ -258,13 +267,13 @@ class MultiverseResult(ShownInNotebooks):
         columns["doubt"] = np.broadcast_to(doubts[..., None], shape)
         return columns
 
-    def _doubt(self, facts: Mapping[str, Sequence[Any]], spec: int, has_answer: bool) -> str:
-        """What makes an answer hard to believe; "" for nothing."""
-        if facts["reason"][spec] or not has_answer:
+    def _doubt(self, facts: Mapping[str, Sequence[Any]], spec: int, ratio: float | None) -> str:
+        """What makes an answer of so many tokens per parameter hard to believe; "" for nothing."""
+        if facts["reason"][spec] or ratio is None:
             return facts["reason"][spec] or "no compute-optimal point"
         if facts["n_failed"][spec] > _MANY_FAILED * self.resamples:
             return f"{facts['n_failed'][spec]:,} of {self.resamples:,} resamples have no certified fit"
-        return facts["warning"][spec]
+        return ratio_doubt(ratio) or facts["warning"][spec]
 
     def _card(self) -> Card:
         rows = [
@@ -281,7 +290,7 @@ class MultiverseResult(ShownInNotebooks):
         budget = self.flops[place]
         found = self.estimates(quantity, budget)
         known = found[np.isfinite(found)]
-        label, at = quantity_label(quantity), f"at {flops_text(budget)} FLOP"
+        label, at = quantity_label(quantity, self.loss_unit), f"at {flops_text(budget)} FLOP"
         if not len(known):
             return f"{label} {at}: no specification has an estimate."
         low, high = np.quantile(known, [0.5 - self.level / 2, 0.5 + self.level / 2])

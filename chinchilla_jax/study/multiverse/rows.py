@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets import Runs
+from chinchilla_jax.laws import CHINCHILLA
 
 Mask = NDArray[np.bool_]
 
@@ -39,17 +40,26 @@ _SMALL = 0.2  # of the sizes, that are left out as the smallest by default
 def default_rows(runs: Runs, flagged: Mask, dropped: int) -> list[str]:
     """The options for a table: all runs, and what the smallest or the worst of them do to the answer.
 
+    Options that leave as many runs as a law has parameters, or fewer, are none: no residual shows its error.
+
     Args:
         runs: n runs, all of the table.
         flagged: which of them the table's own flags rule out, (n,).
         dropped: how many of highest loss are left out where nothing is said.
     """
+    usual = int(np.sum(~flagged))
     worst = dropped or max(round(_SHARE * len(runs)), 1)
     sizes = np.unique(runs.params)
-    found = [ALL, *([UNFLAGGED] if flagged.any() else []), f"drop_loss:{worst}", f"drop_residual:{worst}"]
+    found = [ALL]
+    if flagged.any() and usual > CHINCHILLA.size:
+        found.append(UNFLAGGED)
+    if usual - worst > CHINCHILLA.size:
+        found += [f"drop_loss:{worst}", f"drop_residual:{worst}"]
     if len(sizes) >= 5:
-        least = sizes[math.ceil(_SMALL * len(sizes))]
-        found.append(f"min_params:{_rounded_down(float(least)):g}")
+        least = _rounded_down(float(sizes[math.ceil(_SMALL * len(sizes))]))
+        option = f"min_params:{least:g}"
+        if np.sum(~flagged & (runs.params >= float(f"{least:g}"))) > CHINCHILLA.size:
+            found.append(option)
     return found
 
 

@@ -47,7 +47,17 @@ class Table:
     @property
     def usual(self) -> Runs:
         """The runs that are fitted where nothing is said, in the plain counting."""
-        return self.plain.take(~self.flagged).drop_highest_loss(self.dropped)
+        return self.plain.take(self.is_usual)
+
+    @property
+    def is_usual(self) -> NDArray[np.bool_]:
+        """Which runs are fitted where nothing is said, (n,)."""
+        kept = np.flatnonzero(~self.flagged)
+        # Among equals later ones go first, as in `Runs.drop_highest_loss`.
+        order = np.argsort(self.plain.loss[kept], kind="stable")[: len(kept) - self.dropped]
+        found = np.zeros(len(self.plain), bool)
+        found[kept[order]] = True
+        return found
 
 
 def read_table(data: Runs | TableLike, countings: Any, reading: Mapping[str, Any]) -> Table:
