@@ -58,6 +58,17 @@ def test_the_default_analysis_leaves_out_what_is_flagged(rows, default):
     assert named == default
 
 
+@pytest.mark.parametrize("labels", [1, 12])
+def test_flags_of_a_table_whose_labels_repeat_are_seen(labels):
+    """Of two concatenated DataFrames every label occurs twice, and no run was flagged."""
+    runs = table(30).assign(outlier=lambda each: (each.index % 10 == 3).astype(int))
+    plan = planned(runs.set_axis(runs.index % labels), laws=["chinchilla"], schemes=["pairs"])
+    assert np.flatnonzero(plan.table.flagged).tolist() == [3, 13, 23]
+    usual = cj.load_runs(runs)
+    np.testing.assert_array_equal(plan.table.usual.loss, usual.loss)
+    assert plan.work.masks["unflagged"].sum() == 27
+
+
 def test_the_default_analysis_counts_as_an_embedded_table_is_read():
     """The first counting was called the default analysis, whatever `cj.bootstrap` reads."""
     plan = planned("chinchilla", laws=["chinchilla"], countings=["standard", "as_plotted"])

@@ -15,6 +15,7 @@ from chinchilla_jax.datasets.catalogue import dataset_info, dataset_names, figur
 from chinchilla_jax.datasets.interpretations import Interpretations
 from chinchilla_jax.datasets.load import load_runs, require_reading
 from chinchilla_jax.datasets.reading import require_table
+from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.study.multiverse.options import listed
 
 if TYPE_CHECKING:
@@ -136,9 +137,25 @@ def _count_columns(data: Any, countings: Any, own: Mapping[str, Any]) -> dict[st
 
 
 def _without(whole: Runs, kept: Runs) -> NDArray[np.bool_]:
-    """Which of all runs are not among those that the flags leave, (n,)."""
-    if len(kept) == len(whole):
-        return np.zeros(len(whole), bool)
-    if whole.rows is None or kept.rows is None:
-        raise UsageError("multiverse: the rows of this table have no names by which to find flagged ones")
-    return ~np.isin(whole.rows, kept.rows)
+    """Which of all runs are not among those that the flags leave, (n,); the order is the same in both.
+
+    Rows are told apart by their numbers too: in a DataFrame that was put together, labels repeat.
+    """
+    found = np.ones(len(whole), bool)
+    left = iter(_keys(kept))
+    wanted = next(left, None)
+    for place, key in enumerate(_keys(whole)):
+        if key == wanted:
+            found[place] = False
+            wanted = next(left, None)
+    if wanted is not None:
+        raise UsageError(
+            "multiverse: the flagged rows of this table cannot be told; delete them, or the flags"
+        )
+    return found
+
+
+def _keys(runs: Runs) -> list[tuple[Any, ...]]:
+    """What tells a run from others: its row, and its numbers."""
+    rows = [None] * len(runs) if runs.rows is None else runs.rows.tolist()
+    return list(zip(rows, *(getattr(runs, name).tolist() for name in QUANTITIES), strict=True))
