@@ -8,6 +8,7 @@ from test_cli import done
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.analysis import multiverse_answer
 from chinchilla_jax.study.multiverse.multiverse import plan_multiverse
 
 LAW = cj.ScalingLaw(E=1.8, A=400.0, B=1500.0, alpha=0.34, beta=0.3)
@@ -146,3 +147,10 @@ def test_an_optimum_is_that_of_scipy_and_a_search_over_sizes(counting):
         near = np.abs(np.log(runs.params) - best.x).argmin()
         told = plain[near] / runs.params[near] if counting != "params" else 1.0
         assert mine["params"] == pytest.approx(np.exp(best.x) * told, rel=0.04 if told != 1.0 else 1e-3)
+
+
+def test_thousands_of_tokens_per_parameter_are_written_out():
+    """A sentence ran "from 646 to 1.27e3"."""
+    choices = pd.DataFrame({"law": ["a", "b", "c"]})
+    answer = multiverse_answer(choices, [646.2, 1268.9, 2.5e6], np.full((3, 2), np.nan))
+    assert "runs from 646 to 2.5e6 (median 1,270" in answer.sentence

@@ -54,7 +54,11 @@ def _percent(share: float) -> str:
 
 
 def _number(value: float, is_count: bool) -> str:
-    return scaled_number(value, _DIGITS) if is_count else plain_number(value, _DIGITS)
+    if is_count:
+        return scaled_number(value, _DIGITS)
+    rounded = float(f"{value:.{_DIGITS}g}")
+    # In a sentence "1,270" reads better than "1.27e3".
+    return plain_number(int(rounded) if 1e3 <= abs(rounded) < 1e6 else value, _DIGITS)
 
 
 def _span(low: float, high: float, is_count: bool) -> str:
