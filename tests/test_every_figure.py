@@ -1,8 +1,10 @@
 """What holds for every figure, at small sizes: tick labels do not touch, and legends name what is drawn."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from every_figure import entries_without_data, returned_wrongly, shrunk, texts_that_touch
 from test_joint_maps import fake, resampled
@@ -15,6 +17,9 @@ import chinchilla_jax as cj
 from chinchilla_jax import analysis, planning, plots
 from chinchilla_jax.analysis import influence, joint_map
 from chinchilla_jax.plots.panels import unshown
+from chinchilla_jax.study.atlas.tables import KINDS
+
+ATLAS = Path(__file__).parent.parent / "experiments" / "atlas"
 
 
 def own(fit, boot):
@@ -68,6 +73,16 @@ def studies():
         yield f"joint map {label}", lambda table=table: plots.joint_map(table, runs=RUNS)
 
 
+def atlas():
+    """Figures of the atlas: its eleven tables on one axis, and one table."""
+    read = {kind: pd.read_csv(ATLAS / f"{kind}.csv") for kind in KINDS}
+    yield "atlas claims", lambda: plots.atlas_claims(read["claims"])
+    yield "atlas slopes", lambda: plots.atlas_slopes(read["slopes"])
+    yield "atlas ratios", lambda: plots.atlas_ratios(read["ratios"])
+    yield "atlas breakdown", lambda: plots.atlas_breakdown(read["breakdown"], "slope_excludes_zero")
+    yield "atlas table", lambda: plots.atlas_table(read["sensitivity"], "olmo_ladder")
+
+
 def _own(study):
     class Own(type(study)):
         def runs(self):
@@ -81,7 +96,7 @@ def _own(study):
 @pytest.fixture(scope="module")
 def every():
     boot = cj.bootstrap(RUNS, delta=0.01, resamples=60)
-    found = dict(own(boot.point, boot)) | dict(studies())
+    found = dict(own(boot.point, boot)) | dict(studies()) | dict(atlas())
     return found | {name: draw for name, draw, *_ in figures()}
 
 

@@ -27,6 +27,7 @@ from chinchilla_jax.study.atlas.store import (
     write_record,
     write_tables,
 )
+from chinchilla_jax.study.atlas.tables import FORMAT
 from chinchilla_jax.study.derived import PAGE
 
 
@@ -171,7 +172,8 @@ def _finished(
     begun: float,
 ) -> Atlas:
     record = read_record(directory)
-    inputs = Inputs.of({name: each.info for name, each in studies.items()}, breakdown_settings(spec)).digest
+    made_by = {"tables": FORMAT, **breakdown_settings(spec)}
+    inputs = Inputs.of({name: each.info for name, each in studies.items()}, made_by).digest
     drawn = record.get("figures", False) or not figures
     if (
         record.get("state") == "complete"

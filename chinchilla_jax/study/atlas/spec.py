@@ -212,15 +212,27 @@ def atlas_study(
     )
 
 
-def plain_runs(spec: StudySpec) -> Runs:
-    """The runs of a study as its sweeps perturb them, without the measurements that decide its scheme."""
-    name = spec.interpretations[0]
+def plain_runs(spec: StudySpec, count: str | None = None) -> Runs:
+    """The runs of a study as its sweeps perturb them, without the measurements that decide its scheme.
+
+    Args:
+        spec: the study.
+        count: one of its interpretations; None for the first, which is perturbed.
+    """
+    name = spec.interpretations[0] if count is None else count
     reading = {**spec.reading, "params": None if name == "as_given" else name}
     if reading["params"] is None:
         del reading["params"]
     load = functools.partial(load_runs, spec.data, rounded=spec.rounded, **reading)
     runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
     return dataclasses.replace(runs, centre=geometric_mean(whole.params))
+
+
+def count_difference(spec: StudySpec) -> float:
+    """Largest relative difference of another count of a model from the first; NaN for a single count."""
+    first = plain_runs(spec).params
+    others = [plain_runs(spec, name).params for name in spec.interpretations[1:]]
+    return max((float(np.abs(1 - other / first).max()) for other in others), default=math.nan)
 
 
 def documented(runs: Runs, family: str) -> tuple[float, ...]:

@@ -25,7 +25,14 @@ from chinchilla_jax.intervals.quantiles import central_tails, quantiles
 from chinchilla_jax.laws.compute import training_flops
 from chinchilla_jax.perturbations import PARAMS_FAMILIES, bias_centre
 from chinchilla_jax.solvers.counted import counted_lanes
-from chinchilla_jax.study.atlas.spec import BEYOND, TABLES, documented, largest_compute, swept_sizes
+from chinchilla_jax.study.atlas.spec import (
+    BEYOND,
+    TABLES,
+    count_difference,
+    documented,
+    largest_compute,
+    swept_sizes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
     from chinchilla_jax.study.result import Study
 
 Floats = NDArray[np.float64]
+FORMAT = 2
+"""Of the tables and the rules behind them: where it changes, a finished atlas makes them again."""
 KINDS = ("overview", "slopes", "ratios", "sensitivity", "breakdown", "claims")
 """The tables, in the order of the page."""
 
@@ -114,6 +123,7 @@ def _overview(name: str, study: Study, given: Evidence) -> dict[str, Any]:
         "least_flops": float(compute.min()),
         "largest_flops": given.largest,
         "counts": len(spec.interpretations),
+        "count_difference": count_difference(spec),
         "delta": float(spec.estimator.delta),  # type: ignore[union-attr]
         "conditions": info["n_conditions"],
         "fits": info["n_fits"],
