@@ -55,6 +55,7 @@ def facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         "decided": str(counts["holds"] + counts["fails"]),
         "by_chance": f"{counts['by_chance']:g}",
         "survive": str(counts["survive"]),
+        "largest_most": flops_text(float(overview["largest_flops"].max())),
     }
     for claim in CLAIMS:
         own = claims[claims["claim"] == claim.name]
@@ -80,6 +81,8 @@ def facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
     for _, row in tables["breakdown"].iterrows():
         key = f"breakdown:{row['table']}:{row['family']}:{row['direction']}:{row['criterion']}"
         found[key] = plain_number(float(row["times_documented"]), 2)
+    for _, row in tables["left_out"].iterrows():
+        found[f"left_out:{row['table']}"] = f"{row['uncertified'] / row['resamples']:.0%}"
     for _, row in tables.get("multiverse", pd.DataFrame()).iterrows():
         found[f"multiverse:{row['table']}"] = str(row["sentence"])
     return found
@@ -96,6 +99,10 @@ def layouts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
             f"- **{row['table']}**: {row['caveat']}" for _, row in tables["overview"].iterrows()
         ),
     }
+    for kind in ("table", "multiverse"):
+        found[f"figures:{kind}s".replace("multiverses", "multiverse")] = "\n\n".join(
+            f"![{name}](figures/{kind}_{name}.png)" for name in tables["overview"]["table"]
+        )
     if "multiverse" in tables:
         found["table:multiverse"] = _multiverse(tables["multiverse"], tables["multiverse_effects"])
     return found

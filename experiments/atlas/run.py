@@ -42,6 +42,7 @@ def main() -> None:
     for kind in KINDS:
         getattr(atlas, kind).to_csv(HERE / f"{kind}.csv", index=False, float_format="%.6g")
     failures(atlas).to_csv(HERE / "failures.csv", index=False)
+    left_out(args.seed).to_csv(HERE / "left_out.csv", index=False)
     with unshown():
         save_figures(atlas_figures(atlas), HERE / "figures", dpi=110)
     multiverses(args, args.out.with_name(f"{args.out.name}_multiverse"))
@@ -58,6 +59,18 @@ def failures(atlas: cj.Atlas) -> pd.DataFrame:
         for family, own in joined.groupby("family", sort=False):
             failed, counted = int(own["n_failed"].sum()), int(own["n_converged"].sum())
             rows.append({"table": table, "family": family, "fits": failed + counted, "failed": failed})
+    return pd.DataFrame(rows)
+
+
+def left_out(seed: int) -> pd.DataFrame:
+    """How many resamples of tables that hardly determine the law have no certified fit."""
+    rows = []
+    for bits in (2, 3, 4):
+        boot = cj.bootstrap(f"quest_{bits}bit", resamples=LEFT_OUT_RESAMPLES, seed=seed)
+        uncertified = int((~boot.counted).sum())
+        rows.append(
+            {"table": f"quest_{bits}bit", "resamples": LEFT_OUT_RESAMPLES, "uncertified": uncertified}
+        )
     return pd.DataFrame(rows)
 
 
