@@ -23,6 +23,7 @@ from chinchilla_jax.study.atlas.spec import TABLES, largest_compute, plain_runs
 from chinchilla_jax.study.atlas.tables import KINDS
 
 HERE = Path(__file__).parent
+LEFT_OUT_RESAMPLES = 400
 # What every analyst of such a table has to choose; one cost, 6 N D, as in the studies.
 CHOICES = {"laws": ["chinchilla"], "objectives": ["huber", "squared"], "costs": ["6nd"]}
 

@@ -1,0 +1,66 @@
+"""The page of the atlas experiment: every number is from the tables beside it."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pandas as pd
+
+FOLDER = Path(__file__).parent.parent / "experiments" / "atlas"
+
+
+def page():
+    spec = importlib.util.spec_from_file_location("atlas_page", FOLDER / "page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_its_tables_give():
+    assert (FOLDER / "README.md").read_text() == page().render(FOLDER)
+
+
+def test_no_placeholder_is_left_and_every_figure_is_there():
+    text = (FOLDER / "README.md").read_text()
+    assert not re.findall(r"\{[^}]*\}", text)
+    for name in re.findall(r"\]\((figures/[^)]*)\)", text):
+        assert (FOLDER / name).exists(), name
+
+
+def test_numbers_of_the_prose_that_are_not_from_a_table_are_margins_sizes_and_sources():
+    text = (FOLDER / "page.md").read_text()
+    text = re.sub(r"\{[^}]*\}|`[^`]*`|\]\([^)]*\)|```.*?```", "", text, flags=re.DOTALL)
+    known = set(
+        [
+            "2025",
+            "1979",
+            "2509.23963",
+            "80%",
+            "15.2%",
+            "15%",
+            "18%",
+            "0.1",
+            "1%",
+            "2",
+            "3",
+            "4",
+            "6",
+            "10",
+            "40",
+        ]
+    )
+    assert set(re.findall(r"\d[\d.,]*%?", text.replace(",", " "))) <= known | {f"{each}." for each in known}
+    overview = pd.read_csv(FOLDER / "overview.csv").set_index("table")
+    assert round(overview.loc["chinchilla", "count_difference"], 2) == 0.18
+
+
+def test_the_tables_agree_with_each_other():
+    claims, slopes, ratios = (pd.read_csv(FOLDER / f"{name}.csv") for name in ("claims", "slopes", "ratios"))
+    flat = claims[claims["claim"] == "flat"].set_index("table")
+    for table, own in slopes.groupby("table", sort=False):
+        first = own.iloc[0]
+        assert flat.loc[table, "low"] == first["low"] and flat.loc[table, "high"] == first["high"]
+        held = first["low"] >= -0.1 and first["high"] <= 0.1
+        assert (flat.loc[table, "verdict"] == "holds") == held
+    assert set(ratios["beyond"]) == {1.0, 10.0}
+    assert (ratios["low"] <= ratios["median"]).all() and (ratios["median"] <= ratios["high"]).all()
