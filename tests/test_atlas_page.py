@@ -30,28 +30,8 @@ def test_no_placeholder_is_left_and_every_figure_is_there():
 def test_numbers_of_the_prose_that_are_not_from_a_table_are_margins_sizes_and_sources():
     text = (FOLDER / "page.md").read_text()
     text = re.sub(r"\{[^}]*\}|`[^`]*`|\]\([^)]*\)|```.*?```", "", text, flags=re.DOTALL)
-    known = set(
-        [
-            "2025",
-            "1979",
-            "2509.23963",
-            "80%",
-            "15.2%",
-            "15%",
-            "18%",
-            "0.1",
-            "1%",
-            "2",
-            "3",
-            "4",
-            "6",
-            "10",
-            "40",
-        ]
-    )
+    known = {"2025", "1979", "2509.23963", "80%", "15.2%", "15%", "0.1", "2", "3", "4", "6", "10", "40"}
     assert set(re.findall(r"\d[\d.,]*%?", text.replace(",", " "))) <= known | {f"{each}." for each in known}
-    overview = pd.read_csv(FOLDER / "overview.csv").set_index("table")
-    assert round(overview.loc["chinchilla", "count_difference"], 2) == 0.18
 
 
 def test_the_tables_agree_with_each_other():

@@ -191,7 +191,7 @@ def atlas_breakdown(breakdown: pd.DataFrame, criterion: str, *, ax: Any = None) 
         axes.set_yticks(range(len(tables)), tables)
         axes.set_ylim(len(tables) - 0.5, -0.5)
         axes.grid(False, axis="y")
-        axes.set_xlabel("times the documented miscount of 15.2%")
+        axes.set_xlabel("in documented miscounts")
         readable_axis(axes, "x")
     return tuple(where.axes.values())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from chinchilla_jax._util.text import flops_text, plain_number, scaled_number
+from chinchilla_jax._util.text import flops_text, list_text, plain_number, scaled_number
 from chinchilla_jax.analysis.claims import CLAIMS
 from chinchilla_jax.study.atlas.tables import multiplicity
 
@@ -62,7 +62,7 @@ def facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         for verdict, mark in (("holds", "holds"), ("fails", "fails"), ("undetermined", "open")):
             names = list(own.loc[own["verdict"] == verdict, "table"])
             found[f"{claim.name}:{mark}"] = str(len(names))
-            found[f"{claim.name}:{mark}_on"] = ", ".join(names) or "no table"
+            found[f"{claim.name}:{mark}_on"] = list_text(names) if names else "no table"
         for _, row in own.iterrows():
             found[f"{claim.name}:{row['table']}"] = interval(row["estimate"], row["low"], row["high"])
             found[f"{claim.name}:{row['table']}:factor"] = interval(
@@ -81,10 +81,40 @@ def facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
     for _, row in tables["breakdown"].iterrows():
         key = f"breakdown:{row['table']}:{row['family']}:{row['direction']}:{row['criterion']}"
         found[key] = plain_number(float(row["times_documented"]), 2)
+    found |= _comparisons(tables)
     for _, row in tables["left_out"].iterrows():
         found[f"left_out:{row['table']}"] = f"{row['uncertified'] / row['resamples']:.0%}"
     for _, row in tables.get("multiverse", pd.DataFrame()).iterrows():
         found[f"multiverse:{row['table']}"] = str(row["sentence"])
+    return found
+
+
+def _comparisons(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Numbers over all tables."""
+    first = tables["slopes"].drop_duplicates("table").set_index("table")["median"]
+    near = tables["sensitivity"].query("documented and family != 'log_normal_noise'")
+    moved = (near["slope_median"] - near["table"].map(first)).abs()
+    ratio = tables["breakdown"].query("criterion == 'ratio_leaves_interval'")
+    least = ratio.groupby(["table", "family"], sort=False)["times_documented"].min().unstack()
+    apart = tables["overview"]["count_difference"].drop(0)  # chinchilla's apart
+    effects = tables["multiverse_effects"].sort_values("share", ascending=False).drop_duplicates("table")
+    order = list(tables["overview"]["table"])
+    found = {
+        "slope_least": number(first.min()),
+        "slope_most": number(first.max()),
+        "moved_most": number(moved.max()),
+        "noise_first": str(int((least.idxmin(axis=1) == "log_normal_noise").sum())),
+        "noise_least": number(least["log_normal_noise"].min()),
+        "noise_most": number(least["log_normal_noise"].max()),
+        "apart_paper": f"{tables['overview']['count_difference'].iloc[0]:.0%}",
+        "apart_least": f"{apart.min():.0%}",
+        "apart_most": f"{apart.max():.0%}",
+        "n_counted": str(int(apart.notna().sum())),
+    }
+    for choice in ("rows", "counting", "objective"):
+        names = [name for name in order if name in set(effects.loc[effects["choice"] == choice, "table"])]
+        found[f"moved_by:{choice}"] = list_text(names) if names else "no table"
+        found[f"moved_by:{choice}:n"] = str(len(names))
     return found
 
 
@@ -117,6 +147,8 @@ def number(value: float) -> str:
     """Two or three digits, and a hyphen for what is not known."""
     if math.isnan(value):
         return "-"
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
     digits = 2 if abs(value) < 1 else 3
     return plain_number(float(f"{value:.{digits}g}"), digits)
 
@@ -147,7 +179,7 @@ def _overview(table: pd.DataFrame) -> str:
                 flops_text(row["largest_flops"]),
                 str(row["counts"])
                 + ("" if math.isnan(row["count_difference"]) else f" ({row['count_difference']:.0%})"),
-                str(row["resampling"]).split(",")[0].replace("are resampled", "").strip(),
+                str(row["resampling"]).split(",")[0].replace(" are resampled", ""),
                 f"{row['fits']:,}",
                 f"{row['certified'] / row['fits']:.1%}",
             ]

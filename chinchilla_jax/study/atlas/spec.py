@@ -136,8 +136,8 @@ TABLES: Mapping[str, AtlasTable] = MappingProxyType(
 )
 """The tables of the atlas by name.
 
-The others hardly determine the five-parameter law, or another: a third of the resamples of QuEST's eight runs
-near two ratios has no certified fit, and routed or repeated runs have laws of further variables.
+The others hardly determine the five-parameter law, or another: a quarter of the resamples of QuEST's eight
+runs near two ratios has no certified fit, and routed or repeated runs have laws of further variables.
 """
 
 
