@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study.result import Study
 
 Floats = NDArray[np.float64]
-FORMAT = 2
+FORMAT = 3
 """Of the tables and the rules behind them: where it changes, a finished atlas makes them again."""
 KINDS = ("overview", "slopes", "ratios", "sensitivity", "breakdown", "claims")
 """The tables, in the order of the page."""
