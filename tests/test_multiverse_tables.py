@@ -149,6 +149,14 @@ def test_an_optimum_is_that_of_scipy_and_a_search_over_sizes(counting):
         assert mine["params"] == pytest.approx(np.exp(best.x) * told, rel=0.04 if told != 1.0 else 1e-3)
 
 
+def test_a_cost_that_is_extrapolated_below_that_of_every_model_is_doubted():
+    """At 74B parameters the power of N is 0.79 times 6 N D; no model of the table is below 0.99 times it."""
+    found = cj.multiverse("chinchilla", flops=[1e21, 5.76e23], **{**ONE, "countings": ["as_plotted"]})
+    row = found.table[(found.table["cost"] == "attention") & (found.table["flops"] == 5.76e23)].iloc[0]
+    assert row["doubt"] == "at 5.76e23 FLOP the cost is extrapolated: less, over 6 N D, than of any run"
+    assert not found.table[found.table["cost"] == "6nd"]["doubt"].str.contains("the cost").any()
+
+
 def test_thousands_of_tokens_per_parameter_are_written_out():
     """A sentence ran "from 646 to 1.27e3"."""
     choices = pd.DataFrame({"law": ["a", "b", "c"]})

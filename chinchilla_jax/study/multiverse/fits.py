@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.bootstrapping.drawn_errors import DrawnErrors
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
@@ -32,6 +33,7 @@ from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
 from chinchilla_jax.laws.prediction import paired_log_losses
 from chinchilla_jax.laws.scaling_law import ScalingLaw, log_terms
+from chinchilla_jax.planning.plausibility import cost_doubt
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.requests import Asking, side_by_side
@@ -207,9 +209,22 @@ def _answers(
         facts["status"].append(point.status.name)
         facts["n_failed"].append(int(np.sum(~counted)))
         facts["reason"].append("" if point.status.certified else point.reason)
-        facts["warning"].append(point.warnings[0] if point.warnings else "")
+        doubt = _cost_doubt(work.flops, costs.of_all(c, k), params[0], tokens[0])
+        facts["warning"].append(doubt or (point.warnings[0] if point.warnings else ""))
     flat = (-1, *shape[-2:])
     return JobResult(answers={name: each.reshape(flat) for name, each in answers.items()}, facts=facts)
+
+
+def _cost_doubt(flops: Floats, cost: Cost, params: Floats, tokens: Floats) -> str:
+    """At which budget a cost is extrapolated to what no run of the table costs; "" for none."""
+    for budget, n, d in zip(flops.tolist(), params.tolist(), tokens.tolist(), strict=True):
+        if cost.evidence is not None and cost_doubt(cost, n, d):
+            # Without its number: the same doubt of several specifications is counted as one.
+            than = "less" if cost.per_6nd(n, d) < cost.evidence.lowest else "more"
+            return (
+                f"at {flops_text(budget)} FLOP the cost is extrapolated: {than}, over 6 N D, than of any run"
+            )
+    return ""
 
 
 class _Costs:
