@@ -238,7 +238,7 @@ def atlas_claims(claims: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     axes.set_xlim(-0.5, len(tables) - 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), [sentences[name] for name in names])
-    axes.set_xticks(range(len(tables)), tables, rotation=35, ha="right")
+    axes.set_xticks(range(len(tables)), tables, rotation=90)
     axes.tick_params(length=0)
     axes.grid(False)
     for spine in axes.spines.values():
