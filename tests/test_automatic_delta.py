@@ -12,8 +12,9 @@ import chinchilla_jax as cj
 from chinchilla_jax.analysis.objective_choice import objective_sensitivity
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.fitting.automatic_delta import _low_chi_squared, automatic_delta, robust_scale
+from chinchilla_jax.fitting.automatic_delta import _low_chi_squared, ask_automatic_delta, robust_scale
 from chinchilla_jax.laws import Huber
+from chinchilla_jax.solvers.requests import alone
 
 TRUTH = cj.ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
 
@@ -24,6 +25,16 @@ def grid(noise, seed=0, n=60, outliers=0):
     error = noise * rng.standard_normal(n)
     error[:outliers] += 0.5
     return Runs(params, tokens, 6 * params * tokens, TRUTH.loss(params, tokens) * np.exp(error), name="grid")
+
+
+def automatic_delta(scale, first, highest=np.inf):
+    """That of residuals whose scale is a function of delta, for which nothing is fitted."""
+
+    def scale_at(delta):
+        yield from ()
+        return scale(delta)
+
+    return alone(ask_automatic_delta(scale_at, first, highest))
 
 
 def slow_scale(residuals, size):

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax.solvers.requests import Asking
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -100,10 +102,10 @@ def _low_chi_squared(degrees: float) -> float:
     return degrees * float(1 - tail - 1.28155 * math.sqrt(tail)) ** 3
 
 
-def automatic_delta(
-    scale_at: Callable[[float], float], first: float, highest: float = math.inf, unit: float = 1.0
-) -> float:
-    """The delta of which a fit has residuals of scale delta / 1.345; three significant digits.
+def ask_automatic_delta(
+    scale_at: Callable[[float], Asking[float]], first: float, highest: float = math.inf, unit: float = 1.0
+) -> Asking[float]:
+    """The delta of which a fit has residuals of scale delta / 1.345; three significant digits. A procedure.
 
     Few digits, so that every machine finds the same number and a reader can pass it on. Where the residuals
     jump past that scale, because another optimum becomes the best, it is the delta that comes nearest.
@@ -119,7 +121,7 @@ def automatic_delta(
     nearest, found = math.inf, delta
     tried: list[tuple[float, float]] = []  # ln delta, and ln of what the residuals ask for less that
     for _ in range(_MOST_TURNS):
-        scale = scale_at(delta)
+        scale = yield from scale_at(delta)
         if not math.isfinite(scale):
             return first
         wanted = min(max(EFFICIENT * scale, smallest), max(highest, smallest))

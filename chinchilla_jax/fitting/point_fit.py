@@ -14,13 +14,13 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import require_type, whole_number
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.automatic_delta import EFFICIENT, robust_scale
-from chinchilla_jax.fitting.doubts import judge_fit
+from chinchilla_jax.fitting.doubts import Judgement, judge_fit
 from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.optima_pool import distinct_minima
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
 from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
-from chinchilla_jax.fitting.width import decided_delta
+from chinchilla_jax.fitting.width import ask_decided_delta
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, read_law
 from chinchilla_jax.laws.objectives import (
     AUTO,
@@ -140,7 +140,7 @@ def ask_fit(
     problem = read_problem("fit", runs, law, objective, delta)
     check_solver(solver, problem.law, problem.objective)
     own = read_weights(weights, len(runs))
-    problem = with_width(problem, own, options)
+    problem = yield from ask_with_width(problem, own, options)
     found = yield from ask_problem_fit(problem, own, solver=solver, starts=starts, options=options)
     return dataclasses.replace(with_unlike_rows(found, runs), read=runs.read_lines, cost=runs.cost)
 
@@ -175,9 +175,17 @@ def with_width(
         weights: as `read_weights` gives them.
         options: of the fits that decide it.
     """
+    return alone(ask_with_width(problem, weights, options))
+
+
+def ask_with_width(
+    problem: Problem, weights: NDArray[np.float64] | None, options: SolverOptions | None = None
+) -> Asking[Problem]:
+    """`with_width` as a procedure, see solvers/requests.py."""
     objective = problem.objective
     if isinstance(objective, OwnObjective) and is_unresolved(objective):
-        robust = with_width(dataclasses.replace(problem, objective=Huber(AUTO)), weights, options).objective
+        plain = dataclasses.replace(problem, objective=Huber(AUTO))
+        robust = (yield from ask_with_width(plain, weights, options)).objective
         assert isinstance(robust, Huber)
         scale = float(f"{robust.down / EFFICIENT:.3g}")
         return dataclasses.replace(
@@ -186,13 +194,15 @@ def with_width(
     if not isinstance(objective, Huber | RawHuber) or not is_unresolved(objective):
         return problem
 
-    def fit_with(delta: float, starts: int | FitResult | None) -> FitResult:
+    def fit_with(delta: float, starts: int | FitResult | None) -> Asking[FitResult]:
         trial = dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta))
         if starts is None:
-            return fit_until_agreed(trial, weights, options=options)
-        return fit_problem(trial, weights, starts=starts, options=options)
+            return ask_until_agreed(trial, weights, options=options)
+        # Of a fit from known optima only the residuals are asked for.
+        judged = not isinstance(starts, FitResult)
+        return ask_problem_fit(trial, weights, starts=starts, options=options, judged=judged)
 
-    delta = decided_delta(problem, weights, fit_with, float(type(objective)().down))
+    delta = yield from ask_decided_delta(problem, weights, fit_with, float(type(objective)().down))
     return dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta, automatic=True))
 
 
@@ -223,8 +233,13 @@ def ask_problem_fit(
     solver: str = "newton",
     starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
+    judged: bool = True,
 ) -> Asking[FitResult]:
-    """`fit_problem` as a procedure, see solvers/requests.py."""
+    """`fit_problem` as a procedure, see solvers/requests.py.
+
+    Not `judged`, the status is that of the best start, and nothing is said of whether the runs determine the
+    law.
+    """
     design, law = problem.design, problem.law
     fast, given = has_kernel(law, problem.objective), options
     options, more_steps = _steps(problem, options)
@@ -233,7 +248,7 @@ def ask_problem_fit(
     rows = np.ones((1, len(design)), np.uint8) if weights is None else weights[None]
     theta = [_start_points(problem, starts, fast)]
     if not design.valid:
-        return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options)
+        return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options, judged)
     own = isinstance(problem.objective, OwnObjective)
     if (own or not isinstance(law, Chinchilla)) and not isinstance(starts, FitResult):
         objective, of_five = problem.objective, weights
@@ -246,7 +261,10 @@ def ask_problem_fit(
         plain = dataclasses.replace(design, further=())
         five = Problem(law=CHINCHILLA, design=plain, objective=objective)
         count = max(len(theta[0]) // _FEWER, 4)
-        fit_of_five = yield from ask_problem_fit(five, of_five, starts=count, options=given)
+        # Only its coordinates are asked for.
+        fit_of_five = yield from ask_problem_fit(
+            five, of_five, starts=count, options=given, judged=False
+        )
         found_there = fit_of_five.theta
         embedded = found_there if isinstance(law, Chinchilla) else law.embed(found_there, design)
         theta += [] if embedded is None else [embedded[None]]
@@ -267,7 +285,7 @@ def ask_problem_fit(
         # Near a line the terms can exchange places, and which way round is lower the starts may not show.
         also = yield request(twin[None])
         found = Solution.concatenated([found, also])
-    return _result(problem, found, weights, options)
+    return _result(problem, found, weights, options, judged)
 
 
 def fit_until_agreed(
@@ -282,13 +300,24 @@ def fit_until_agreed(
     Where the CPU kernel fits the law, 64 starts come first; unless nine in ten of them are certified at the
     best optimum, all are tried. The arguments are those of `fit_problem`.
     """
+    return alone(ask_until_agreed(problem, weights, solver=solver, options=options))
+
+
+def ask_until_agreed(
+    problem: Problem,
+    weights: NDArray[np.float64] | None,
+    *,
+    solver: str = "newton",
+    options: SolverOptions | None = None,
+) -> Asking[FitResult]:
+    """`fit_until_agreed` as a procedure, see solvers/requests.py."""
     if not has_kernel(problem.law, problem.objective):
-        return fit_problem(problem, weights, solver=solver, options=options)
-    first = fit_problem(problem, weights, solver=solver, starts=_FIRST_STARTS, options=options)
+        return (yield from ask_problem_fit(problem, weights, solver=solver, options=options))
+    first = yield from ask_problem_fit(problem, weights, solver=solver, starts=_FIRST_STARTS, options=options)
     agreed = first.status.certified and first.starts.n_at_best >= _AGREED * first.starts.n
     if agreed or not problem.design.valid or solver != "newton":
         return first
-    return fit_problem(problem, weights, solver=solver, options=options)
+    return (yield from ask_problem_fit(problem, weights, solver=solver, options=options))
 
 
 def _steps(problem: Problem, options: SolverOptions | None) -> tuple[SolverOptions, int]:
@@ -321,7 +350,11 @@ def _start_points(problem: Problem, starts: object, fast: bool) -> NDArray[np.fl
 
 
 def _result(
-    problem: Problem, solution: Solution, weights: NDArray[np.float64] | None, options: SolverOptions
+    problem: Problem,
+    solution: Solution,
+    weights: NDArray[np.float64] | None,
+    options: SolverOptions,
+    judged: bool,
 ) -> FitResult:
     objective, design = problem.objective, problem.design
     best = solution.best_lane()
@@ -341,14 +374,10 @@ def _result(
         tolerance=DUAL_TOLERANCE if dual else options.tolerance,
         holds=status.certified,
     )
-    judgement = judge_fit(
-        problem,
-        weights,
-        theta,
-        status,
-        report.minima[1:],
-        residuals,
-    )
+    if judged:
+        judgement = judge_fit(problem, weights, theta, status, report.minima[1:], residuals)
+    else:
+        judgement = Judgement(status=status, reason=status.sentence)
     return FitResult(
         law=problem.law.fitted(theta, design),
         model=problem.law,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax.fitting.automatic_delta import EFFICIENT, automatic_delta, highest_delta
+from chinchilla_jax.fitting.automatic_delta import EFFICIENT, ask_automatic_delta, highest_delta
 from chinchilla_jax.fitting.optima_pool import apart
 from chinchilla_jax.laws.objectives import ZonedObjective
+from chinchilla_jax.solvers.requests import Asking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,19 +20,21 @@ if TYPE_CHECKING:
     from chinchilla_jax.fitting.result import FitResult
     from chinchilla_jax.solvers import Problem
 
+    FitWith = Callable[[float, int | FitResult | None], Asking[FitResult]]
+
 _PILOT_STARTS = 32  # of the first fit
 _AGREED = 0.9  # share of them at the best optimum, below which fits with all starts confirm the width
 _CONFIRMATIONS, _CONFIRMED = 3, 0.02  # how often, and the relative miss that is allowed
 _LARGEST_POOL, _ONE = 32, 1e-6  # optima that a fit begins from, and the distance at which two are one
 
 
-def decided_delta(
+def ask_decided_delta(
     problem: Problem,
     weights: NDArray[np.float64] | None,
-    fit_with: Callable[[float, int | FitResult | None], FitResult],
+    fit_with: FitWith,
     first: float,
-) -> float:
-    """The delta of which a fit has residuals of scale delta / 1.345.
+) -> Asking[float]:
+    """The delta of which a fit has residuals of scale delta / 1.345; a procedure, see solvers/requests.py.
 
     The first fit has a few starts, and each of the others those optima that were found before it. Unless the
     few agree, fits with all starts confirm the result, since they may find a lower optimum.
@@ -39,7 +42,7 @@ def decided_delta(
     Args:
         problem: what is fitted, with a `Huber` or `RawHuber` of any delta.
         weights: of the runs (n,), or None.
-        fit_with: fits with a delta, from a number of starts, the optima of a fit, or (None) all starts.
+        fit_with: a fit with a delta, from a number of starts, the optima of a fit, or (None) all starts.
         first: delta to begin with.
     """
     design, objective = problem.design, problem.objective
@@ -48,12 +51,12 @@ def decided_delta(
     pilots = _Pilots(fit_with)
     raw = isinstance(objective, ZonedObjective) and objective.raw
     highest = highest_delta(np.exp(design.log_loss) if raw else design.log_loss, weights, problem.law.size)
-    delta = automatic_delta(pilots.scale_at, first, highest, problem.loss_unit)
+    delta = yield from ask_automatic_delta(pilots.scale_at, first, highest, problem.loss_unit)
     for _ in range(0 if pilots.agreed else _CONFIRMATIONS):
-        asked = EFFICIENT * pilots.learn(delta, None).residual_scale
+        asked = EFFICIENT * (yield from pilots.learn(delta, None)).residual_scale
         if not asked > 0 or abs(math.log(asked / delta)) <= _CONFIRMED:
             break
-        delta = automatic_delta(pilots.scale_at, delta, highest, problem.loss_unit)
+        delta = yield from ask_automatic_delta(pilots.scale_at, delta, highest, problem.loss_unit)
     return delta
 
 
@@ -64,18 +67,19 @@ class _Pilots:
         agreed: whether the starts of the first fit met at one certified optimum.
     """
 
-    def __init__(self, fit_with: Callable[[float, int | FitResult | None], FitResult]) -> None:
+    def __init__(self, fit_with: FitWith) -> None:
         self.agreed = False
         self._fit_with = fit_with
         self._known: FitResult | None = None
 
-    def scale_at(self, delta: float) -> float:
+    def scale_at(self, delta: float) -> Asking[float]:
         """Scale of the residuals of a fit with this delta from what is known."""
-        return self.learn(delta, _PILOT_STARTS if self._known is None else self._known).residual_scale
+        found = yield from self.learn(delta, _PILOT_STARTS if self._known is None else self._known)
+        return found.residual_scale
 
-    def learn(self, delta: float, starts: int | FitResult | None) -> FitResult:
+    def learn(self, delta: float, starts: int | FitResult | None) -> Asking[FitResult]:
         """A fit, whose optima are known from then on."""
-        found = self._fit_with(delta, starts)
+        found = yield from self._fit_with(delta, starts)
         # Where the runs leave many laws, the best end is no optimum of its own, and is kept all the same.
         pool = [found.theta[None], found.starts.minima]
         if self._known is None:

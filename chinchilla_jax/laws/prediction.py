@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax._util.float64 import float64_scope
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Floats, Law, Places
 
 _FITS = 256  # at a time
+_FITS_OF_MANY, _MANY = 32, 64  # of so many places on a host: a single fit is padded to these
 
 
 def predicted_log_losses(law: Law, theta: Floats, places: Places, constants: Floats) -> Floats:
@@ -76,11 +78,12 @@ def _in_blocks(compiled: Any, theta: Floats, shape: tuple[int, ...], *shared: An
     theta = np.asarray(theta, dtype=np.float64)
     rows = theta.reshape(-1, theta.shape[-1])
     found = np.empty((len(rows), *shape))
+    length = _FITS_OF_MANY if shape[0] >= _MANY and not accelerated() else _FITS
     with float64_scope():
-        for first in range(0, len(rows), _FITS):
+        for first in range(0, len(rows), length):
             # Whole blocks, so that another number of fits compiles nothing.
-            block = np.resize(rows[first : first + _FITS], (_FITS, rows.shape[1]))
-            part = slice(first, min(first + _FITS, len(rows)))
+            block = np.resize(rows[first : first + length], (length, rows.shape[1]))
+            part = slice(first, min(first + length, len(rows)))
             found[part] = np.asarray(compiled(block, *shared))[: part.stop - first]
     return found.reshape(theta.shape[:-1] + shape)
 

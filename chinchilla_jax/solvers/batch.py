@@ -37,7 +37,7 @@ _MANY = 8  # lanes of a data set from which its own arrays serve better than a c
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
-    """R lanes on C data sets of one law under one objective.
+    """R lanes on C data sets of one law under one objective, or under `Huber` of any widths and `Squared`.
 
     Attributes:
         problems: (C,) what is fitted to what; n runs each.
@@ -99,8 +99,14 @@ class Batch:
 
     @property
     def objective(self) -> Objective:
-        """The objective of all lanes."""
+        """The objective of all lanes; where their zones differ, see `zones`, that of the first data set."""
         return self.problems[0].objective
+
+    def zones(self) -> tuple[Floats, Floats]:
+        """How far the quadratic zone of each lane reaches below and above zero, (R,) each."""
+        of_sets = np.array([(p.objective.down, p.objective.up) for p in self.problems], np.float64)  # type: ignore[union-attr]
+        down, up = of_sets[self.condition].T
+        return down, up
 
     @property
     def n_runs(self) -> int:

@@ -173,7 +173,7 @@ def solve_many(
             return _solve_generally(batch, candidates, options, on_progress)
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
-        widths = np.full(len(batch), min(float(objective.down), _SQUARED_DELTA))
+        widths = np.minimum(batch.zones()[0], _SQUARED_DELTA)
         return solve_lanes(kernel, batch, candidates, widths, options=options, on_progress=on_progress)
     # Others know one data set per call.
     found = Solution.empty(len(batch), law.size)
@@ -255,12 +255,13 @@ def _solve_generally(
 
     objective = batch.objective
     assert not isinstance(objective, HuberScale)
+    down, up = batch.zones()
     unit = np.array([problem.loss_unit for problem in batch.problems])[batch.condition]
     found = fit_lanes(
         batch,
         candidates,
-        down=objective.down / unit,
-        up=objective.up / unit,
+        down=down / unit,
+        up=up / unit,
         options=options,
         on_progress=on_progress,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from chinchilla_jax._util.devices import out_of_memory
-from chinchilla_jax.laws.objectives import HuberScale
+from chinchilla_jax.laws.objectives import Huber, HuberScale, Squared
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.dispatch import on_device, solve_many
@@ -74,9 +74,11 @@ class Request:
         several = on_device(law, objective, self.solver, self.options.engine) and not isinstance(
             objective, HuberScale
         )
+        # Engines on the host take a zone for each lane, those of squared error without end.
+        zone_each = not several and self.solver == "newton" and type(objective) in (Huber, Squared)
         return (
             law,
-            objective,
+            "a zone for each lane" if zone_each else objective,
             self.weights.dtype,
             len(self.problem.design),
             "pools" if isinstance(self.starts, PoolStarts) else 0 if several else len(self.starts),

@@ -27,7 +27,7 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.fitting.point_fit import ask_problem_fit, with_width
+from chinchilla_jax.fitting.point_fit import ask_problem_fit, ask_with_width
 from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
@@ -37,6 +37,7 @@ from chinchilla_jax.planning.plausibility import cost_doubt
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.requests import Asking, side_by_side
+from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.multiverse.costs import MEASURED, cost_of
 from chinchilla_jax.study.multiverse.counts import Restated
 from chinchilla_jax.study.multiverse.specifications import Job
@@ -49,6 +50,7 @@ Floats = NDArray[np.float64]
 ANSWERS = ("params", "tokens", "loss")
 FACTS = ("n_runs", "status", "n_failed", "reason", "warning")
 _POINT_STARTS = 64  # as a bootstrap begins with
+_KEPT_BYTES = 2**26
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +76,12 @@ class Work:
     resamples: int
     seed: int
     options: SolverOptions
+
+    @functools.cached_property
+    def drawn(self) -> SingleFlightCache[NDArray[Any]]:
+        """Weights of resamples, which the jobs of all laws share; as many as fit into `_KEPT_BYTES`."""
+        runs = max(len(each) for each in self.by_counting.values())
+        return SingleFlightCache(max(_KEPT_BYTES // (8 * max(self.resamples * runs, 1)), 1))
 
     def runs(self, job: Job, counting: int) -> Runs:
         """The runs that count in a job, in a counting."""
@@ -120,7 +128,7 @@ def run_job(work: Work, job: Job, advance: Callable[[int], None] | None = None) 
     ids = np.arange(work.resamples, dtype=np.int32)
     asked = [(cell, scheme) for cell in cells for scheme in job.choices.schemes]
     schemes = {name: work.schemes[job.choices.rows[job.rows], name] for name in job.choices.schemes}
-    drawn = _Weights(runs[0], ids, work.seed)
+    drawn = _Weights(work, job, runs[0])
     weighted = [each for each in asked if not isinstance(schemes[each[1]], DrawnErrors)]
     fits = side_by_side(
         [_ask_resamples(of_cell[cell], drawn.of(schemes[name]), advance) for cell, name in weighted]
@@ -136,7 +144,8 @@ def run_job(work: Work, job: Job, advance: Callable[[int], None] | None = None) 
 def _ask_prepared(work: Work, job: Job, runs: Runs, objective: int) -> Asking[_Prepared]:
     """The point fit of one objective in one counting, and its scouting; a procedure."""
     law, asked = job.choices.laws[job.law], job.choices.objectives[objective].objective
-    problem = with_width(read_problem("multiverse", runs, law, asked), None, work.options)
+    given = read_problem("multiverse", runs, law, asked)
+    problem = yield from ask_with_width(given, None, work.options)
     point = yield from ask_problem_fit(problem, None, starts=_POINT_STARTS, options=work.options)
     fitter = yield from ResampleFitter.ask_prepared(
         problem, point, options=work.options, raced=True, search_small=False
@@ -145,14 +154,19 @@ def _ask_prepared(work: Work, job: Job, runs: Runs, objective: int) -> Asking[_P
 
 
 class _Weights:
-    """Weights of the resamples by scheme, drawn once for all specifications of a job."""
+    """Weights of the resamples by scheme, drawn once for all specifications of these rows."""
 
-    def __init__(self, runs: Runs, ids: NDArray[np.int32], seed: int) -> None:
-        self.runs, self.ids, self.seed = runs, ids, seed
+    def __init__(self, work: Work, job: Job, runs: Runs) -> None:
+        self.runs = runs
+        self._work, self._rows = work, job.choices.rows[job.rows]
         self.of = functools.cache(self._of)
 
     def _of(self, scheme: Scheme) -> NDArray[Any]:
-        return np.ascontiguousarray(scheme.weights(self.runs, self.ids, self.seed))
+        def draw() -> NDArray[Any]:
+            ids = np.arange(self._work.resamples, dtype=np.int32)
+            return np.ascontiguousarray(scheme.weights(self.runs, ids, self._work.seed))
+
+        return self._work.drawn.get((self._rows, scheme), draw)
 
 
 def _ask_resamples(
