@@ -13,8 +13,9 @@ from chinchilla_jax.analysis.objective_choice import objective_sensitivity
 from chinchilla_jax.cli import main
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.fitting.automatic_delta import _low_chi_squared, ask_automatic_delta, robust_scale
-from chinchilla_jax.laws import Huber
-from chinchilla_jax.solvers.requests import alone
+from chinchilla_jax.fitting.point_fit import ask_fit
+from chinchilla_jax.laws import Huber, Squared
+from chinchilla_jax.solvers.requests import alone, side_by_side
 
 TRUTH = cj.ScalingLaw(E=1.7, A=400.0, B=2000.0, alpha=0.34, beta=0.36)
 
@@ -209,3 +210,20 @@ def test_fit_says_how_wide_the_residuals_are(capsys):
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 19, 235, 1e5])
 def test_the_quantile_without_scipy(degrees):
     assert _low_chi_squared(degrees) == pytest.approx(special.chdtri(degrees, 0.9), rel=0.014)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", pytest.param("equal_exponents", marks=pytest.mark.slow)])
+def test_fits_of_several_widths_side_by_side_are_those_of_each_alone(law):
+    asked = [
+        (grid(0.006), Huber("auto")),
+        (grid(0.02, seed=1), Huber("auto")),
+        (grid(0.006), Huber(1e-3)),
+        (grid(0.006), Squared()),
+    ]
+    together = side_by_side([ask_fit(runs, law, objective=how, starts=16) for runs, how in asked])
+    for (runs, how), found in zip(asked, together, strict=True):
+        single = alone(ask_fit(runs, law, objective=how, starts=16))
+        np.testing.assert_array_equal(found.theta, single.theta)
+        assert found.objective == single.objective
+        assert found.objective_value == single.objective_value
+        assert found.status is single.status

@@ -262,9 +262,7 @@ def ask_problem_fit(
         five = Problem(law=CHINCHILLA, design=plain, objective=objective)
         count = max(len(theta[0]) // _FEWER, 4)
         # Only its coordinates are asked for.
-        fit_of_five = yield from ask_problem_fit(
-            five, of_five, starts=count, options=given, judged=False
-        )
+        fit_of_five = yield from ask_problem_fit(five, of_five, starts=count, options=given, judged=False)
         found_there = fit_of_five.theta
         embedded = found_there if isinstance(law, Chinchilla) else law.embed(found_there, design)
         theta += [] if embedded is None else [embedded[None]]
