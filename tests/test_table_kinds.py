@@ -260,7 +260,7 @@ def test_two_of_params_tokens_and_flops_are_enough():
         (load_runs("llama3"), "which are read already; give them to fit or bootstrap"),
         (pd.Series([1.0]), "cannot read 0 1.0 dtype: float64, of type Series"),
         (pl.DataFrame(COLUMNS).lazy(), "a LazyFrame has no rows yet; give what its collect() returns"),
-        (pd.DataFrame, "cannot read <class 'pandas.DataFrame'>, of type type"),
+        (pd.DataFrame, f"cannot read {pd.DataFrame}, of type type"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_in_memory_is_one_line(source, expected):
