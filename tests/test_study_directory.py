@@ -181,7 +181,7 @@ def test_a_study_of_a_version_with_other_digits_is_not_resumed(study, copy, monk
     monkeypatch.setattr("chinchilla_jax.study.storage.ownership.NUMERICS", chunks.NUMERICS + 1)
     before = contents(copy)
     said = refused(run_study, SPEC, copy, **QUIET)
-    assert "chinchilla_jax" in said and "another directory" in said
+    assert "chinchilla_jax" in said and "new directory" in said
     assert contents(copy) == before
     assert study_status(copy).chunks_done == 5, "what is there can be looked at still"
     assert open_study(copy).fits().equals(study.fits())
