@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,8 +144,3 @@ class Job:
     def fitted(self) -> Iterator[tuple[int, int]]:
         """The positions of each objective and counting."""
         yield from np.ndindex(*self.shape[:2])
-
-
-def job_names(jobs: Sequence[Job]) -> list[str]:
-    """A name for each job that says what it is: "gamma-drop_loss_5"."""
-    return [f"{job.choices.laws[job.law].name}-{job.choices.rows[job.rows]}" for job in jobs]

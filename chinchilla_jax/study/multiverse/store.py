@@ -21,7 +21,7 @@ from chinchilla_jax.analysis.work_records import digest, file_stem, objective_re
 from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.laws import Law, OwnLaw
 from chinchilla_jax.study.multiverse.fits import ANSWERS, JobResult, Work
-from chinchilla_jax.study.multiverse.specifications import Job, job_names
+from chinchilla_jax.study.multiverse.specifications import Job
 
 KIND = "multiverse"
 NUMERICS = 2
@@ -82,17 +82,17 @@ class Store:
 
     def _stem(self, job: Job) -> str:
         choices, work = job.choices, self._work
-        rows = choices.rows[job.rows]
+        law, rows = choices.laws[job.law], choices.rows[job.rows]
         mask: NDArray[np.bool_] = work.masks[rows]
         known = [
-            _law_record(choices.laws[job.law]),
+            _law_record(law),
             [objective_record(each.objective) for each in choices.objectives],
             list(choices.countings),
             list(choices.costs),
             np.packbits(mask).tobytes().hex(),
             [scheme_record(work.schemes[rows, name]) for name in choices.schemes],
         ]
-        return file_stem(*job_names([job])[0].split("-", 1), digest(known))
+        return file_stem(law.name, rows, digest(known))
 
 
 def _law_record(law: Law) -> str:
