@@ -17,6 +17,7 @@ from chinchilla_jax.cli.figures import Figures, figures_option
 from chinchilla_jax.cli.options import (
     Decorator,
     bundle,
+    comma_names,
     flops_option,
     level_option,
     out_option,
@@ -38,10 +39,7 @@ def _names(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...] | None:
     """The names in texts such as "pairs,wild"; None without any."""
-    found = [name.strip() for text in given for name in text.split(",")]
-    if not all(found):
-        raise UsageError(f"{parameter.opts[0]} {','.join(given)!r}: give names, separated by commas")
-    return tuple(found) or None
+    return comma_names(parameter, given, "give names, separated by commas") or None
 
 
 def _names_option(flag: str, what: str, default: str) -> Decorator[Any]:

@@ -54,6 +54,18 @@ def refuse_options(unused: Callable[[str], bool], why: str) -> None:
             raise UsageError(f"{what}: {why}")
 
 
+def comma_names(parameter: click.Parameter, given: Sequence[str], remedy: str) -> tuple[str, ...]:
+    """The names in texts such as "params,tokens", given once or several times.
+
+    Raises:
+        UsageError: a name is empty; `remedy` says what to give.
+    """
+    names = tuple(name.strip() for text in given for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"{parameter.opts[0]} {','.join(given)!r}: {remedy}")
+    return names
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

@@ -11,7 +11,7 @@ import click
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax.cli import choices
 from chinchilla_jax.cli.for_each import for_each
-from chinchilla_jax.cli.options import Decorator, bundle
+from chinchilla_jax.cli.options import Decorator, bundle, comma_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,10 +179,7 @@ def _comma_list(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The names in texts such as "params,tokens"."""
-    names = [name.strip() for text in given for name in text.split(",")]
-    if not all(names):
-        raise UsageError(f"{parameter.opts[0]} {','.join(given)!r}: give names, such as params,tokens")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(comma_names(parameter, given, "give names, such as params,tokens")))
 
 
 experiment_option = click.option(
