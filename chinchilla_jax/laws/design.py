@@ -108,6 +108,14 @@ class Design:
         """Mean and sd of ln N and of ln D: the units that coordinates are in."""
         return self.params_location, self.params_scale, self.tokens_location, self.tokens_scale
 
+    def standardised(
+        self, log_params: NDArray[np.float64], log_tokens: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ln N and ln D of any places, in these units."""
+        u = (log_params - self.params_location) / self.params_scale
+        v = (log_tokens - self.tokens_location) / self.tokens_scale
+        return u, v
+
     @classmethod
     def stacked(cls, designs: Sequence[Design], index: NDArray[np.intp]) -> Design:
         """For every lane its own runs: columns (R, n), locations and scales (R,); for laws that `stack`.

@@ -161,8 +161,7 @@ class FittedLaw:
         log_n, log_d = log_counts("loss", params, tokens)
         design = self.design
         further = self.model.further(variables, np.exp(log_n), np.exp(log_d))
-        u = (log_n.ravel() - design.params_location) / design.params_scale
-        v = (log_d.ravel() - design.tokens_location) / design.tokens_scale
+        u, v = design.standardised(log_n.ravel(), log_d.ravel())
         found = np.exp(self.model.log_losses(self.theta, (u, v, *(x.ravel() for x in further)), design))
         return plain(found.reshape(self.shape + log_n.shape))
 

@@ -126,8 +126,7 @@ def log_losses_at(
     given: dict[str, ArrayLike] = dict(variables)
     given |= {name: each for name, each in own.items() if name in model.variables}
     further = model.further(given, active, tokens)
-    u = (np.log(active / active_share(variables)) - design.params_location) / design.params_scale
-    v = (np.log(tokens) - design.tokens_location) / design.tokens_scale
+    u, v = design.standardised(np.log(active / active_share(variables)), np.log(tokens))
     return paired_log_losses(model, theta, (u, v, *further), model.constants(design))
 
 

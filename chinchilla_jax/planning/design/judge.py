@@ -146,14 +146,8 @@ def _design(law: ScalingLaw, places: Sweep, units: Sweep) -> Design:
     loss = np.asarray(law.loss(places.params, places.tokens))
     made = CHINCHILLA.design(Runs(params=places.params, tokens=places.tokens, loss=loss))
     of = CHINCHILLA.design(Runs(params=units.params, tokens=units.tokens, loss=np.ones(len(units))))
-    logs = [
-        (np.log(values) - location) / scale
-        for values, location, scale in (
-            (places.params, of.params_location, of.params_scale),
-            (places.tokens, of.tokens_location, of.tokens_scale),
-        )
-    ]
+    u, v = of.standardised(np.log(places.params), np.log(places.tokens))
     return dataclasses.replace(
-        made, log_params=logs[0], log_tokens=logs[1], params_location=of.params_location,
+        made, log_params=u, log_tokens=v, params_location=of.params_location,
         params_scale=of.params_scale, tokens_location=of.tokens_location, tokens_scale=of.tokens_scale,
     )  # fmt: skip

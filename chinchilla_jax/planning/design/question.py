@@ -230,10 +230,11 @@ def design_at(places: Places, design: Design, law: Law) -> Design:
     """Places as a design in the units of another; their log losses are zero."""
     known = {"flops": places.flops, **places.variables}
     given = {name: values for name, values in known.items() if name in law.variables[2:]}
+    u, v = design.standardised(np.log(places.params), np.log(places.tokens))
     return dataclasses.replace(
         design,
-        log_params=(np.log(places.params) - design.params_location) / design.params_scale,
-        log_tokens=(np.log(places.tokens) - design.tokens_location) / design.tokens_scale,
+        log_params=u,
+        log_tokens=v,
         log_loss=np.zeros(len(places)),
         further=law.further(given, places.params, places.tokens),
     )

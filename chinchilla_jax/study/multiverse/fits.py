@@ -310,7 +310,6 @@ def _losses_at(problem: Problem, laws: FittedLaws, theta: Floats, params: Floats
             logs = log_terms(np.log(laws.A), np.log(laws.B), laws.alpha, laws.beta, log_n, log_d)
             found = laws.E + np.exp(logs[0]) + np.exp(logs[1])
         else:
-            u = (log_n - design.params_location) / design.params_scale
-            v = (log_d - design.tokens_location) / design.tokens_scale
-            found = np.exp(paired_log_losses(problem.law, theta, (u, v), problem.law.constants(design)))
+            places = design.standardised(log_n, log_d)
+            found = np.exp(paired_log_losses(problem.law, theta, places, problem.law.constants(design)))
     return np.where(known, found, np.nan)
