@@ -46,10 +46,8 @@ def read_architecture_cost(path: str | os.PathLike[str]) -> Cost:
         UsageError: a dimension is not a whole number.
     """
     if path == EMBEDDED:
-        known = chinchilla_architectures()
-        per_token = flop_count(known.architecture).training
-        params = np.asarray(known.reported_params, np.float64)
-        return fit_cost(params, np.ones(len(params)), per_token, f"the FLOP of {len(params)} architectures")
+        reported = np.asarray(chinchilla_architectures().reported_params, np.float64)
+        return embedded_cost(reported, np.arange(len(reported)))
     table = read_table(path, "read_architecture_cost")
     count = len(table.rows)
     dimensions = {name: _numbers(table, name, _OPTIONAL.get(name)) for name in _DIMENSIONS}
@@ -66,6 +64,17 @@ def read_architecture_cost(path: str | os.PathLike[str]) -> Cost:
         flop_count(architecture, seq_len).training,
         f"the FLOP of {count_text(count, 'architecture')} of {table.where}",
     )
+
+
+def embedded_cost(params: NDArray[np.float64], models: NDArray[np.integer]) -> Cost:
+    """The cost that describes some of the 50 models of Hoffmann et al. 2022 best.
+
+    Args:
+        params: how many parameters they are said to have, (m,).
+        models: their positions in `chinchilla_architectures`, (m,).
+    """
+    per_token = flop_count(chinchilla_architectures().architecture).training[models]
+    return fit_cost(params, np.ones(len(params)), per_token, f"the FLOP of {len(params)} architectures")
 
 
 def _numbers(table: Table, name: str, default: float | None) -> NDArray[np.float64]:

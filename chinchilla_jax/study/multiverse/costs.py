@@ -18,8 +18,7 @@ from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import is_embedded
 from chinchilla_jax.laws.compute import SIX_ND, Cost
-from chinchilla_jax.laws.measured_cost import fit_cost
-from chinchilla_jax.planning.flops import flop_count
+from chinchilla_jax.planning.architecture_costs import embedded_cost
 from chinchilla_jax.study.multiverse.options import COSTS, listed
 
 SIX, MEASURED, ATTENTION = COSTS
@@ -72,11 +71,5 @@ def cost_of(option: str, runs: Runs, plotted: Runs) -> Cost:
         return SIX_ND
     if option == MEASURED:
         return runs.cost
-    models = chinchilla_architectures()
-    architecture = models.architecture
-    per_token = flop_count(architecture).training
-    of_runs = models.rows(plotted.params)
-    known = np.unique(of_runs, return_index=True)
-    counts = runs.params[known[1]]
-    count = len(counts)
-    return fit_cost(counts, np.ones(count), per_token[known[0]], f"the FLOP of {count} architectures")
+    models, first = np.unique(chinchilla_architectures().rows(plotted.params), return_index=True)
+    return embedded_cost(runs.params[first], models)
