@@ -27,7 +27,7 @@ from chinchilla_jax.intervals import (
     tokens_per_param_band,
 )
 from chinchilla_jax.intervals import limits as m
-from chinchilla_jax.intervals.quantiles import quantiles_of_known
+from chinchilla_jax.intervals.quantiles import low_median_high, quantiles, quantiles_of_known
 from chinchilla_jax.laws import STANDARD
 from chinchilla_jax.laws.objectives import huber_location
 from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
@@ -545,3 +545,19 @@ def test_a_quantity_is_equal_to_another_with_its_name_and_places():
     assert Quantity(name="E", flops=float("nan")) == Quantity(name="E")
     assert len({Quantity(name="E"), Quantity(name="E", flops=np.float64("nan")), Quantity(name="A")}) == 2
     assert Quantity(name="tokens_per_param", flops=1e22) != Quantity(name="tokens_per_param", flops=1e23)
+
+
+numbers = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, 0.0])
+
+
+@given(st.lists(st.lists(numbers, min_size=7, max_size=7), min_size=1, max_size=5), st.floats(0.05, 0.95))
+def test_limits_are_the_quantiles_of_what_is_known(rows, level):
+    draws = np.array(rows).T
+    found = low_median_high(draws, level)
+    for limits, row in zip(found.T, draws.T, strict=True):
+        known = row[~np.isnan(row)]
+        expected = (
+            quantiles(known, ((1 - level) / 2, 0.5, (1 + level) / 2)) if len(known) else np.full(3, np.nan)
+        )
+        np.testing.assert_allclose(limits, expected, rtol=1e-12)
+    np.testing.assert_array_equal(low_median_high(draws[:, None], level), found[:, None])

@@ -9,11 +9,9 @@ from test_cli import done, refused, strict_json
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import DataWarning, UsageError
-from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.study.multiverse.counts import restated
 from chinchilla_jax.study.multiverse.options import read_objectives
-from chinchilla_jax.study.multiverse.quantities import limits_of
 from chinchilla_jax.study.multiverse.specifications import Choices
 
 RESAMPLES = 20
@@ -202,15 +200,6 @@ def test_specifications_are_every_combination_once(laws, objectives, deltas, siz
         assert set(of_job["law"]) == {choices.laws[job.law].name}
         assert set(of_job["rows"]) == {choices.rows[job.rows]}
     assert sum(job.n_fitted for job in jobs) == choices.n_fitted
-
-
-numbers = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, 0.0])
-
-
-@given(st.lists(st.lists(numbers, min_size=7, max_size=7), min_size=1, max_size=5), st.floats(0.05, 0.95))
-def test_limits_are_the_quantiles_of_what_is_known(rows, level):
-    draws = np.array(rows)
-    np.testing.assert_allclose(np.array(limits_of(draws, level)), low_median_high(draws.T, level), rtol=1e-12)
 
 
 @given(st.floats(-0.5, 3.0), st.floats(0.0, 0.9), st.booleans())

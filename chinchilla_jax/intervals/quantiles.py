@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,20 +26,21 @@ def quantiles(values: ArrayLike, probabilities: ArrayLike) -> Floats:
 
 
 def quantiles_of_known(values: ArrayLike, probabilities: ArrayLike) -> Floats:
-    """`quantiles` of each column of values (R, q) without its NaN, (p, q); NaN for a column of NaN alone."""
-    columns = np.asarray(values, dtype=np.float64)
-    known = ~np.isnan(columns)
-    if len(columns) and known.all():
-        return quantiles(columns, probabilities)
-    result = np.full((np.size(probabilities), columns.shape[1]), np.nan)
-    for j in np.flatnonzero(known.any(axis=0)):
-        result[:, j] = quantiles(columns[known[:, j], j], probabilities)
-    return result
+    """`quantiles` of values (R, ...) without their NaN, (p, ...); NaN where all are."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)  # NaN last
+    if not len(ordered):
+        return np.full((np.size(probabilities), *ordered.shape[1:]), np.nan)
+    known = len(ordered) - np.isnan(ordered).sum(axis=0)
+    below, above, share = between_ranks(probabilities, np.maximum(known, 1))
+    left, right = (np.take_along_axis(ordered, ranks, axis=0) for ranks in (below, above))
+    return interpolate(left, right, share)
 
 
-def between_ranks(probabilities: ArrayLike, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """The two ranks of `count` values around each quantile, and its distance from the lower; (p,) each."""
-    position = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)) * (count - 1)
+def between_ranks(
+    probabilities: ArrayLike, count: int | NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """The two ranks of `count` values (...) around each quantile, its distance from the lower; (p, ...)."""
+    position = np.multiply.outer(np.atleast_1d(np.asarray(probabilities, dtype=np.float64)), count - 1)
     below = np.floor(position).astype(np.intp)
     return below, np.minimum(below + 1, count - 1), position - below
 
@@ -76,12 +75,7 @@ def low_median_high(values: ArrayLike, level: float) -> Floats:
         UsageError: `level` is not between 0 and 1.
     """
     low, high = central_tails(level)
-    every = np.asarray(values, dtype=np.float64)
-    if every.size and not np.isnan(every).any():
-        return quantiles(every, (low, 0.5, high))
-    shape = every.shape[1:]
-    columns = every.reshape(len(every), math.prod(shape))
-    return quantiles_of_known(columns, (low, 0.5, high)).reshape(3, *shape)
+    return quantiles_of_known(values, (low, 0.5, high))
 
 
 def nan_median(values: NDArray[np.float64]) -> NDArray[np.float64]:

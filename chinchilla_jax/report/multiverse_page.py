@@ -14,6 +14,7 @@ from chinchilla_jax.report.content import Page, Section
 from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import answer_text
 from chinchilla_jax.study.environment import drawn_by
+from chinchilla_jax.study.multiverse.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ def _intervals(found: MultiverseResult, budgets: list[float]) -> PageTable:
     rows: list[dict[str, Any]] = []
     quantities = []
     for flops in budgets:
-        for quantity in ("tokens_per_param", "params", "tokens", "loss"):
+        for quantity in QUANTITIES:
             answer = found.answer(quantity, flops)
             if not answer.is_resampled:
                 continue

@@ -1,4 +1,4 @@
-"""The quantities of an answer, and their limits over the resamples."""
+"""The quantities of an answer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax.intervals.quantiles import central_tails, interpolate
-
 Floats = NDArray[np.float64]
-
-QUANTITIES = ("tokens_per_param", "params", "tokens", "loss")
-"""What an answer has, all of the compute-optimal point."""
 
 SUBJECTS: Mapping[str, str] = MappingProxyType(
     {
@@ -23,7 +18,10 @@ SUBJECTS: Mapping[str, str] = MappingProxyType(
         "loss": "the compute-optimal loss",
     }
 )
-"""Each as the subject of a sentence."""
+"""Each quantity as the subject of a sentence."""
+
+QUANTITIES = tuple(SUBJECTS)
+"""What an answer has, all of the compute-optimal point."""
 
 
 def of_answers(answers: Mapping[str, Floats], quantity: str) -> Floats:
@@ -32,21 +30,3 @@ def of_answers(answers: Mapping[str, Floats], quantity: str) -> Floats:
         return answers[quantity]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.asarray(answers["tokens"] / answers["params"])
-
-
-def limits_of(draws: Floats, level: float) -> tuple[Floats, Floats, Floats]:
-    """Low, median and high (...) of draws (..., R) without their NaN; NaN where there is nothing else.
-
-    The quantiles of `intervals.quantiles`, of rows with any number of NaN at once.
-    """
-    low, high = central_tails(level)
-    ordered = np.sort(draws, axis=-1)  # NaN last
-    last = np.maximum(np.sum(~np.isnan(ordered), axis=-1), 1) - 1
-    found = []
-    for probability in (low, 0.5, high):
-        position = probability * last
-        below = np.floor(position).astype(np.intp)
-        above = np.minimum(below + 1, last)
-        left, right = (np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0] for at in (below, above))
-        found.append(interpolate(left, right, position - below))
-    return found[0], found[1], found[2]

@@ -15,11 +15,12 @@ from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.labels import NATS, label_of, percent_text, quantity_label, quantity_text
 from chinchilla_jax._util.text import count_text, flops_text, list_text
 from chinchilla_jax.analysis import MultiverseAnswer, PooledInterval, multiverse_answer
+from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.plausibility import ratio_doubt
 from chinchilla_jax.solvers import Status
 from chinchilla_jax.study.multiverse.fits import JobResult
 from chinchilla_jax.study.multiverse.options import DIMENSIONS
-from chinchilla_jax.study.multiverse.quantities import QUANTITIES, SUBJECTS, limits_of, of_answers
+from chinchilla_jax.study.multiverse.quantities import QUANTITIES, SUBJECTS, of_answers
 from chinchilla_jax.study.multiverse.specifications import Choices, Job
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class MultiverseResult(ShownInNotebooks):
         }
         for place, name in enumerate(QUANTITIES):
             columns["estimate"][..., place] = np.where(has_answer, values[name][..., 0], np.nan)
-            limits = limits_of(values[name][..., 1:], self.level)
+            limits = low_median_high(np.moveaxis(values[name][..., 1:], -1, 0), self.level)
             for end, limit in zip(("low", "median", "high"), limits, strict=True):
                 columns[end][..., place] = np.where(certified[:, None], limit, np.nan)
         doubts = np.array(
