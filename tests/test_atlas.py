@@ -9,7 +9,7 @@ import pytest
 import chinchilla_jax as cj
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.analysis.breakdown_points import breakdown
-from chinchilla_jax.fitting.point_fit import decided_objective
+from chinchilla_jax.fitting.width import decided_objective
 from chinchilla_jax.report import atlas as atlas_report
 from chinchilla_jax.report import finish_atlas, run_atlas_shard
 from chinchilla_jax.study import Shard, paper_study

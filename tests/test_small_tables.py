@@ -17,8 +17,8 @@ from chinchilla_jax.bootstrapping.left_out import left_out_residuals
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Bayesian, Cluster, MOutOfN, Pairs, Residual, Wild
 from chinchilla_jax.bootstrapping.weights import concentration
-from chinchilla_jax.fitting.point_fit import fit_problem
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem_fit import fit_problem
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 
 LEAST_SQUARES = cj.Huber(delta=10.0)  # every residual lies in the quadratic zone

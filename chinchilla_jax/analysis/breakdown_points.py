@@ -127,7 +127,7 @@ def breakdown(
     """
     import pandas as pd
 
-    from chinchilla_jax.fitting.point_fit import decided_objective
+    from chinchilla_jax.fitting.width import decided_objective
 
     tails = central_tails(level)
     model = read_law(law)

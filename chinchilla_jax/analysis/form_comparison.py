@@ -51,9 +51,10 @@ from chinchilla_jax.bootstrapping.schemes import Cluster, require_weights
 from chinchilla_jax.datasets import Runs
 from chinchilla_jax.datasets.load import as_runs, load_runs
 from chinchilla_jax.fitting.goodness import goodness_of
-from chinchilla_jax.fitting.point_fit import fit_problem, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights
+from chinchilla_jax.fitting.problem_fit import fit_problem
 from chinchilla_jax.fitting.result import FitResult, require_estimate
+from chinchilla_jax.fitting.width import with_width
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import CHINCHILLA, Law, Objective, read_law
 from chinchilla_jax.solvers import Problem, SolverOptions

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
-from chinchilla_jax.fitting.point_fit import ask_problem_fit
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit
 from chinchilla_jax.solvers.requests import side_by_side
 
 if TYPE_CHECKING:

@@ -27,11 +27,12 @@ from chinchilla_jax.bootstrapping.schemes import Cluster, Pairs, Scheme, read_sc
 from chinchilla_jax.bootstrapping.weights import MOST_INNER, inner_weights
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.goodness import goodness_of
-from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem, read_weights, require_fit_of
+from chinchilla_jax.fitting.problem_fit import fit_until_agreed
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.fitting.run_off import RunOff, can_be_followed, run_offs
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
+from chinchilla_jax.fitting.width import with_width
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
 from chinchilla_jax.laws.objectives import AsymmetricError, OwnObjective, is_automatic, is_unresolved

@@ -25,9 +25,10 @@ from chinchilla_jax.bootstrapping.auto_scheme import is_auto
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.goodness import goodness_of
-from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem_fit import fit_until_agreed
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
+from chinchilla_jax.fitting.width import with_width
 from chinchilla_jax.laws import CHINCHILLA, read_law
 from chinchilla_jax.planning.recipe_pairs import paired_units, unit_weights
 from chinchilla_jax.planning.recipe_sharing import SHARED_WORDS, bootstrap_jointly, laws_of_recipe

@@ -23,8 +23,8 @@ from chinchilla_jax.analysis.splits import make_splits
 from chinchilla_jax.analysis.stacking import METHODS, weigh_laws
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.schemes import Pairs
-from chinchilla_jax.fitting.point_fit import ask_problem_fit
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit
 from chinchilla_jax.solvers.requests import side_by_side
 
 HERE = Path(__file__).parent

@@ -12,9 +12,10 @@ from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.validation import seed_number
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.datasets.load import as_runs
-from chinchilla_jax.fitting.point_fit import fit_until_agreed, with_width
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem_fit import fit_until_agreed
 from chinchilla_jax.fitting.result import require_estimate
+from chinchilla_jax.fitting.width import with_width
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.compute import training_flops, usual_budget

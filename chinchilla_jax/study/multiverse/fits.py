@@ -27,9 +27,10 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.residual import residual_bootstrap
 from chinchilla_jax.bootstrapping.schemes import Pairs, Scheme
 from chinchilla_jax.datasets import Runs
-from chinchilla_jax.fitting.point_fit import ask_problem_fit, ask_with_width
 from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit
 from chinchilla_jax.fitting.result import FitResult
+from chinchilla_jax.fitting.width import ask_with_width
 from chinchilla_jax.laws.drawn_cost import CostDraws, draw_costs
 from chinchilla_jax.laws.prediction import paired_log_losses
 from chinchilla_jax.laws.scaling_law import ScalingLaw, log_terms

@@ -9,7 +9,7 @@ from typing import Any
 
 from chinchilla_jax._util.errors import short
 from chinchilla_jax.datasets import Runs, figure_names
-from chinchilla_jax.fitting.point_fit import decided_objective
+from chinchilla_jax.fitting.width import decided_objective
 from chinchilla_jax.laws import CHINCHILLA, Chinchilla, Law
 from chinchilla_jax.study.spec.toml_file import toml_assignments
 
