@@ -78,7 +78,6 @@ def ask_with_width(
         )
     if not isinstance(objective, Huber | RawHuber) or not is_unresolved(objective):
         return problem
-
     delta = yield from _ask_delta(problem, objective, weights, options)
     return dataclasses.replace(problem, objective=dataclasses.replace(objective, delta=delta, automatic=True))
 

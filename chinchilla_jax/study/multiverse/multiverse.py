@@ -11,7 +11,6 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,12 +193,12 @@ class Plan:
         mine = jobs if shard is None else jobs[shard.number - 1 :: shard.count]
         # A part is read before it counts as there: one that is damaged is computed again.
         missing = [job for job in mine if not store.has(job) or store.read(job) is None]
-        lanes = self.work.resamples * sum(job.n_fitted for job in missing)
-        advance = _one_by_one(started(progress, "multiverse", lanes)) if missing else None
-        compute = functools.partial(_run, self.work, advance)
         if missing:
+            lanes = self.work.resamples * sum(job.n_fitted for job in missing)
+            advance = _one_by_one(started(progress, "multiverse", lanes))
+            compute = functools.partial(_run, self.work, advance)
             with choice.open() as (pool, in_flight, _):
-                _run_all(pool, missing, compute, store, in_flight)
+                run_jobs(pool, missing, in_flight=in_flight, receive=store.write, function=compute)
         if shard is not None and not all(store.has(job) for job in jobs):
             return None
 
@@ -372,12 +371,6 @@ def _default(
 
 def _run(work: Work, advance: Callable[[int], None] | None, job: Job, attempt: int = 0) -> JobResult:
     return run_job(work, job, advance)
-
-
-def _run_all(
-    pool: Executor, jobs: Sequence[Job], compute: Callable[..., JobResult], store: Store, in_flight: int
-) -> None:
-    run_jobs(pool, jobs, in_flight=in_flight, receive=store.write, function=compute)
 
 
 def _one_by_one(advance: Callable[[int], None] | None) -> Callable[[int], None] | None:

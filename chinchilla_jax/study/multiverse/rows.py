@@ -88,10 +88,7 @@ def read_rows(
     elif kind in _DROPS:
         badness = runs.loss[kept] if kind == "drop_loss" else np.abs(residuals())
         count = _count(option, text, int(kept.sum()))
-        # Among equals later ones go first, as in `Runs.drop_highest_loss`.
-        order = np.argsort(badness, kind="stable")[: int(kept.sum()) - count]
-        found = np.zeros(len(runs), bool)
-        found[np.flatnonzero(kept)[order]] = True
+        found = without_worst(kept, badness, count)
     elif kind in _LEASTS:
         found = kept & (getattr(runs, kind.removeprefix("min_")) >= _number(option, text))
     else:
@@ -101,6 +98,20 @@ def read_rows(
             f"multiverse: rows {short(option)} leaves {count_text(int(found.sum()), 'run')} of {len(runs)}; "
             f"give one that leaves {_FEWEST} or more"
         )
+    return found
+
+
+def without_worst(kept: Mask, badness: NDArray[np.float64], count: int) -> Mask:
+    """Which runs are left, (n,), of those that are kept without the `count` worst.
+
+    Args:
+        kept: which of n runs, (n,).
+        badness: how bad each of them is, in their order.
+        count: how many go. Among equals later ones go first, as in `Runs.drop_highest_loss`.
+    """
+    best = np.argsort(badness, kind="stable")[: len(badness) - count]
+    found = np.zeros(len(kept), bool)
+    found[np.flatnonzero(kept)[best]] = True
     return found
 
 

@@ -17,6 +17,7 @@ from chinchilla_jax.datasets.load import load_runs, require_reading
 from chinchilla_jax.datasets.reading import require_table
 from chinchilla_jax.datasets.runs import QUANTITIES
 from chinchilla_jax.study.multiverse.options import listed
+from chinchilla_jax.study.multiverse.rows import without_worst
 
 if TYPE_CHECKING:
     from chinchilla_jax.datasets.reading import TableLike
@@ -53,12 +54,8 @@ class Table:
     @property
     def is_usual(self) -> NDArray[np.bool_]:
         """Which runs are fitted where nothing is said, (n,)."""
-        kept = np.flatnonzero(~self.flagged)
-        # Among equals later ones go first, as in `Runs.drop_highest_loss`.
-        order = np.argsort(self.plain.loss[kept], kind="stable")[: len(kept) - self.dropped]
-        found = np.zeros(len(self.plain), bool)
-        found[kept[order]] = True
-        return found
+        kept = ~self.flagged
+        return without_worst(kept, self.plain.loss[kept], self.dropped)
 
 
 def read_table(data: Runs | TableLike, countings: Any, reading: Mapping[str, Any]) -> Table:
