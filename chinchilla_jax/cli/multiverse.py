@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -268,17 +269,16 @@ def _spans(found: MultiverseResult, flops: float) -> list[Sequence[object]]:
     """Where the answers of all specifications lie, by quantity."""
     import numpy as np
 
+    from chinchilla_jax.analysis import curve_facts
     from chinchilla_jax.study.multiverse.quantities import QUANTITIES
 
-    tail = (1 - found.level) / 2
     rows: list[Sequence[object]] = []
     for name in QUANTITIES:
-        estimates = found.estimates(name, flops)
-        known = estimates[np.isfinite(estimates)]
-        ends = np.quantile(known, [0, tail, 0.5, 1 - tail, 1]) if len(known) else np.full(5, np.nan)
-        rows.append(
-            [quantity_label(name, found.loss_unit), *(quantity_text(name, each) for each in ends.tolist())]
-        )
+        estimates, ends = found.estimates(name, flops), [math.nan] * 5
+        if np.isfinite(estimates).any():
+            facts = curve_facts(estimates, level=found.level)
+            ends = [facts.lowest, facts.low, facts.median, facts.high, facts.highest]
+        rows.append([quantity_label(name, found.loss_unit), *(quantity_text(name, each) for each in ends)])
     return rows
 
 

@@ -14,7 +14,7 @@ from chinchilla_jax._util.cards import Card, ShownInNotebooks
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.labels import NATS, label_of, percent_text, quantity_label, quantity_text
 from chinchilla_jax._util.text import count_text, flops_text, list_text
-from chinchilla_jax.analysis import MultiverseAnswer, PooledInterval, multiverse_answer
+from chinchilla_jax.analysis import MultiverseAnswer, PooledInterval, curve_facts, multiverse_answer
 from chinchilla_jax.intervals.quantiles import low_median_high
 from chinchilla_jax.planning.plausibility import ratio_doubt
 from chinchilla_jax.solvers import Status
@@ -290,14 +290,13 @@ class MultiverseResult(ShownInNotebooks):
         """The span of the estimates of a quantity at a budget, in a sentence."""
         budget = self.flops[place]
         found = self.estimates(quantity, budget)
-        known = found[np.isfinite(found)]
         label, at = quantity_label(quantity, self.loss_unit), f"at {flops_text(budget)} FLOP"
-        if not len(known):
+        if not np.isfinite(found).any():
             return f"{label} {at}: no specification has an estimate."
-        low, high = np.quantile(known, [0.5 - self.level / 2, 0.5 + self.level / 2])
+        facts = curve_facts(found, level=self.level)
         texts = [
-            quantity_text(quantity, float(each))
-            for each in (known.min(), low, np.median(known), high, known.max())
+            quantity_text(quantity, each)
+            for each in (facts.lowest, facts.low, facts.median, facts.high, facts.highest)
         ]
         return (
             f"{label} {at}: {texts[0]} to {texts[4]}, median {texts[2]}, {percent_text(self.level)} of the "
