@@ -12,3 +12,9 @@ _BLOCK = 2**17
 def blocks(count: int) -> Iterator[slice]:
     """Slices that cover `count` lanes."""
     return (slice(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK))
+
+
+def row_blocks(count: int, width: int) -> Iterator[slice]:
+    """Slices that cover `count` rows of `width` values, of about `LONG` values each."""
+    size = max(LONG // width, 1)
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from chinchilla_jax._util.blocks import row_blocks
+
 Floats = NDArray[np.float64]
 
 _SPLITTERS = 512
@@ -70,9 +72,6 @@ def _splitters(rows: Floats) -> Floats:
 
 def _values(rows: Floats, counts: NDArray[np.intp]) -> Iterator[tuple[Floats, Floats]]:
     """Values with their weights, some rows at a time."""
-    per_block = max(2**21 // rows.shape[1], 1)
-    for first in range(0, len(rows), per_block):
-        block = rows[first : first + per_block]
-        known = ~np.isnan(block)
-        own = counts[first : first + per_block]
-        yield block[known], np.repeat(1.0 / np.maximum(own, 1), own)
+    for some in row_blocks(*rows.shape):
+        block, own = rows[some], counts[some]
+        yield block[~np.isnan(block)], np.repeat(1.0 / np.maximum(own, 1), own)

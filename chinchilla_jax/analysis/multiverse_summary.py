@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chinchilla_jax._util.blocks import LONG
+from chinchilla_jax._util.blocks import row_blocks
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax._util.validation import finite_number, real_array, whole_number
 from chinchilla_jax.analysis.choice_design import scale_of
@@ -79,7 +78,7 @@ def split_variance(estimates: ArrayLike, draws: ArrayLike, *, scale: str = "auto
     """
     answers, rows = _read(estimates, draws)
     kind = scale_of(answers, scale)
-    found = [_moments(rows[each], answers[each], kind) for each in _row_blocks(rows)]
+    found = [_moments(rows[each], answers[each], kind) for each in row_blocks(*rows.shape)]
     counts, means, variances = (np.concatenate(each) for each in zip(*found, strict=True))
     kept = counts >= 2
     if not kept.any():
@@ -104,12 +103,6 @@ def _moments(rows: Floats, answers: Floats, scale: str) -> tuple[Floats, Floats,
     with np.errstate(invalid="ignore"):
         within = np.where(known, values - means[:, None], 0.0)
     return counts, means, np.sum(within**2, axis=1) / np.maximum(counts, 1)
-
-
-def _row_blocks(rows: Floats) -> Iterator[slice]:
-    """Slices of analyses, so that what is computed on the way takes the memory of a block."""
-    size = max(LONG // rows.shape[1], 1)
-    return (slice(first, first + size) for first in range(0, len(rows), size))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
