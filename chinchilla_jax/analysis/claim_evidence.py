@@ -74,3 +74,11 @@ class Evidence:
     documented: Mapping[str, Mapping[float, Sequence[Fits]]]
     largest: float
     centre: float
+
+    def slope_change(self, fits: Fits) -> Floats:
+        """What the slope of a condition is above the plain one, (R,)."""
+        return fits.slope - self.plain.slope
+
+    def ratio_change(self, fits: Fits) -> Floats:
+        """What ln of tokens per parameter at the largest run's compute is above the plain one, (R,)."""
+        return fits.ratio(self.largest) - self.plain.ratio(self.largest)

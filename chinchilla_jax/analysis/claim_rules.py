@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chinchilla_jax.analysis.claim_evidence import Floats
 from chinchilla_jax.intervals.quantiles import central_tails, quantiles
@@ -34,7 +35,6 @@ RATIO_MARGIN = math.log(2.0)
 SLOPE_MARGIN = 0.1
 LAW_MARGIN = math.log1p(DOCUMENTED_MISCOUNT)
 IDENTITY_MARGIN, IDENTITY_SHARE = 1e-4, 0.99
-RULE_OF_THUMB = 20.0
 LEAST_KNOWN = 0.5
 """Share of the resamples that must have a certified fit before a claim is judged."""
 
@@ -77,6 +77,11 @@ def _is_attainable(resamples: int, parts: int = 1) -> bool:
     return parts / (resamples + 1) <= _RAREST * (1 + 1e-9)
 
 
+def _share(against: NDArray[np.bool_]) -> float:
+    """The share of the resamples that contradict a verdict, as (k + 1)/(R + 1), which is never 0."""
+    return float((np.sum(against) + 1) / (against.size + 1))
+
+
 def within(changes: Changes) -> Verdict:
     """Whether all changes lie within their margins.
 
@@ -102,19 +107,16 @@ def within(changes: Changes) -> Verdict:
             verdict=verdict, quantity=name, estimate=middle, low=low, high=high, margin=margins[name], p=p
         )
 
-    def beyond(name: str) -> tuple[float, float]:
-        size, margin = known[name].size + 1, margins[name]
-        above, below = np.sum(known[name] > margin), np.sum(known[name] < -margin)
-        return float((above + 1) / size), float((below + 1) / size)
+    def beyond(name: str) -> float:
+        return max(_share(known[name] > margins[name]), _share(known[name] < -margins[name]))
 
     farthest = max(changes, key=lambda name: abs(interval(name)[1]) / margins[name])
     outside = {}
     for name, margin in margins.items():
         low, _, high = interval(name, len(changes))
         if (low > margin or high < -margin) and _is_attainable(known[name].size, len(changes)):
-            size = known[name].size + 1
-            against = np.sum(known[name] <= margin) if low > margin else np.sum(known[name] >= -margin)
-            outside[name] = min(1.0, len(changes) * float((against + 1) / size))
+            against = known[name] <= margin if low > margin else known[name] >= -margin
+            outside[name] = min(1.0, len(changes) * _share(against))
     if outside:
         name = farthest if farthest in outside else min(outside, key=lambda each: outside[each])
         return shown(name, FAILS, outside[name])
@@ -125,7 +127,7 @@ def within(changes: Changes) -> Verdict:
         for name in changes
     )
     if inside:
-        return shown(farthest, HOLDS, max(max(beyond(name)) for name in changes))
+        return shown(farthest, HOLDS, max(beyond(name) for name in changes))
     return shown(farthest, UNDETERMINED, math.nan)
 
 
@@ -148,7 +150,7 @@ def positive(changes: Mapping[str, Floats]) -> Verdict:
     low, middle, high = (float(value) for value in ends[name])
     parts = len(changes)
     falls = {
-        each: min(1.0, parts * float((np.sum(values >= 0) + 1) / (values.size + 1)))
+        each: min(1.0, parts * _share(values >= 0))
         for each, values in known.items()
         if quantiles(values, [1 - (1 - tails[1]) / parts])[0] < 0 and _is_attainable(values.size, parts)
     }
@@ -157,5 +159,5 @@ def positive(changes: Mapping[str, Floats]) -> Verdict:
         verdict, p = FAILS, min(falls.values())
     elif all(ends[each][0] > 0 and _is_attainable(known[each].size) for each in changes):
         verdict = HOLDS
-        p = max(float((np.sum(values <= 0) + 1) / (values.size + 1)) for values in known.values())
+        p = max(_share(values <= 0) for values in known.values())
     return Verdict(verdict=verdict, quantity=name, estimate=middle, low=low, high=high, margin=0.0, p=p)

@@ -31,7 +31,6 @@ from chinchilla_jax.analysis.claim_rules import (
     LEAST_KNOWN,
     NOT_ASKED,
     RATIO_MARGIN,
-    RULE_OF_THUMB,
     SLOPE_MARGIN,
     UNDETERMINED,
     Verdict,
@@ -40,6 +39,7 @@ from chinchilla_jax.analysis.claim_rules import (
     within,
 )
 from chinchilla_jax.analysis.identities import exact_map
+from chinchilla_jax.laws.compute import RULE_OF_THUMB
 from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES
 
 
@@ -88,10 +88,7 @@ def _counts_law(given: Evidence) -> Verdict:
 def _counts_ratio(given: Evidence) -> Verdict:
     return within(
         {
-            f"ln of tokens per parameter, {name}": (
-                fits.ratio(given.largest) - given.plain.ratio(given.largest),
-                RATIO_MARGIN,
-            )
+            f"ln of tokens per parameter, {name}": (given.ratio_change(fits), RATIO_MARGIN)
             for name, fits in given.countings.items()
         }
     )
@@ -99,19 +96,14 @@ def _counts_ratio(given: Evidence) -> Verdict:
 
 def _counts_slope(given: Evidence) -> Verdict:
     return within(
-        {
-            f"slope, {name}": (fits.slope - given.plain.slope, SLOPE_MARGIN)
-            for name, fits in given.countings.items()
-        }
+        {f"slope, {name}": (given.slope_change(fits), SLOPE_MARGIN) for name, fits in given.countings.items()}
     )
 
 
 def _identity(family: str) -> Callable[[Evidence], Verdict]:
     def judge(given: Evidence) -> Verdict:
         deviations = [
-            deviation
-            for size, draws in given.swept.get(family, {}).items()
-            for deviation in [_deviation(given, family, size, draws[0])]
+            _deviation(given, family, size, draws[0]) for size, draws in given.swept.get(family, {}).items()
         ]
         if not deviations:
             return Verdict(verdict=NOT_ASKED)
@@ -168,10 +160,7 @@ def _slope_changes(given: Evidence, sizes: Mapping[float, Sequence[Fits]]) -> di
     """Changes of the slope at the ends of a sweep."""
     ends = sorted({min(sizes), max(sizes)}) if sizes else []
     return {
-        f"slope at {size:.4g}": (
-            _typical([each.slope - given.plain.slope for each in sizes[size]]),
-            SLOPE_MARGIN,
-        )
+        f"slope at {size:.4g}": (_typical([given.slope_change(each) for each in sizes[size]]), SLOPE_MARGIN)
         for size in ends
     }
 
@@ -180,8 +169,8 @@ def _withstands(family: str) -> Callable[[Evidence], Verdict]:
     def judge(given: Evidence) -> Verdict:
         changes: dict[str, tuple[Floats, float]] = {}
         for size, draws in given.documented.get(family, {}).items():
-            slopes = [each.slope - given.plain.slope for each in draws]
-            ratios = [each.ratio(given.largest) - given.plain.ratio(given.largest) for each in draws]
+            slopes = [given.slope_change(each) for each in draws]
+            ratios = [given.ratio_change(each) for each in draws]
             # Any one draw of noise could be the error that was made, so all of them count.
             changes[f"slope at {size:.4g}"] = (np.concatenate(slopes), SLOPE_MARGIN)
             changes[f"ln of tokens per parameter at {size:.4g}"] = (np.concatenate(ratios), RATIO_MARGIN)
@@ -193,10 +182,7 @@ def _withstands(family: str) -> Callable[[Evidence], Verdict]:
 def _most_sensitive(given: Evidence) -> Verdict:
     moved = {
         family: np.max(
-            [
-                np.abs(_typical([each.slope - given.plain.slope for each in draws]))
-                for draws in sizes.values()
-            ],
+            [np.abs(_typical([given.slope_change(each) for each in draws])) for draws in sizes.values()],
             axis=0,
         )
         for family, sizes in given.documented.items()

@@ -15,12 +15,11 @@ from chinchilla_jax.analysis.claim_rules import (
     FAILS,
     HOLDS,
     NOT_ASKED,
-    RULE_OF_THUMB,
     SLOPE_MARGIN,
     UNDETERMINED,
 )
 from chinchilla_jax.analysis.claims import CLAIMS
-from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB
+from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, RULE_OF_THUMB
 from chinchilla_jax.perturbations import PARAMS_FAMILIES
 from chinchilla_jax.plots.legends import legend_above
 from chinchilla_jax.plots.panels import panels

@@ -146,9 +146,7 @@ def _sensitivity(name: str, runs: Runs, given: Evidence) -> list[dict[str, Any]]
         for size in sorted(sizes):
             draws = sizes[size]
             slope = np.concatenate([each.slope for each in draws])
-            change = np.concatenate(
-                [each.ratio(given.largest) - given.plain.ratio(given.largest) for each in draws]
-            )
+            change = np.concatenate([given.ratio_change(each) for each in draws])
             rows.append(
                 {
                     "table": name,
