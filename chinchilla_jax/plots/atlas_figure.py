@@ -21,7 +21,7 @@ from chinchilla_jax.analysis.claim_rules import (
 from chinchilla_jax.analysis.claims import CLAIMS
 from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, RULE_OF_THUMB
 from chinchilla_jax.perturbations import PARAMS_FAMILIES
-from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.legends import legend_above, shade_runs
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import (
     BLACK,
@@ -92,9 +92,7 @@ def atlas_slopes(slopes: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         The Axes.
     """
     axes = _forest(slopes, "slopes", ax)
-    axes.axvspan(
-        -SLOPE_MARGIN, SLOPE_MARGIN, color=RUNS_SHADE, linewidth=0, zorder=0, label="flat: within 0.1"
-    )
+    shade_runs(axes, -SLOPE_MARGIN, SLOPE_MARGIN, "flat: within 0.1")
     axes.axvline(0.0, color=GREY, linewidth=0.7)
     axes.set_xlim(-1.0, 1.0)
     axes.set_xlabel("decades of optimal tokens per parameter per decade of compute")
@@ -117,9 +115,7 @@ def atlas_ratios(ratios: pd.DataFrame, *, budget: str = "largest run", ax: Axes 
     rows = ratios[ratios["budget"] == budget]
     axes = _forest(rows, "ratios", ax)
     axes.set_xscale("log")
-    axes.axvspan(
-        *NEAR_RULE_OF_THUMB, color=RUNS_SHADE, linewidth=0, zorder=0, label="within a factor of 2 of 20"
-    )
+    shade_runs(axes, *NEAR_RULE_OF_THUMB, "within a factor of 2 of 20")
     axes.axvline(RULE_OF_THUMB, color=GREY, linewidth=0.7)
     axes.set_xlim(0.1, 1e4)
     where = "of the table's largest run" if budget == "largest run" else "ten times beyond the largest run"
@@ -127,10 +123,6 @@ def atlas_ratios(ratios: pd.DataFrame, *, budget: str = "largest run", ax: Axes 
     readable_axis(axes, "x")
     _by_table(axes, rows)
     return axes
-
-
-def _shade(axes: Axes, ends: tuple[float, float], label: str) -> None:
-    axes.axvspan(*ends, color=RUNS_SHADE, linewidth=0, zorder=0, label=label)
 
 
 def _forest(rows: pd.DataFrame, name: str, ax: Axes | None) -> Axes:
