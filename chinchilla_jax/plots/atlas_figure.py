@@ -135,24 +135,17 @@ def _forest(rows: pd.DataFrame, name: str, ax: Axes | None) -> Axes:
 
 
 def _by_table(axes: Axes, rows: pd.DataFrame) -> None:
-    tables = list(dict.fromkeys(rows["table"]))
-    names: dict[int, list[str]] = {}
-    for _, own in rows.groupby("table", sort=False):
-        for number, name in enumerate(own["params"]):
-            names.setdefault(number, []).append(name)
-    shown: set[int] = set()
-    for place, table in enumerate(tables):
-        own = rows[rows["table"] == table]
-        for number, (_, row) in enumerate(own.iterrows()):
-            at = place + 0.2 * (number - (len(own) - 1) / 2)
-            label = None if number in shown else ", ".join(dict.fromkeys(names[number]))
-            shown.add(number)
-            colour = _COUNT_COLOURS[number % len(_COUNT_COLOURS)]
-            axes.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot(
-                [row["median"]], [at], color=colour, marker=_MARKERS[number % len(_MARKERS)],
-                linestyle="none", label=label,
-            )  # fmt: skip
+    """One row per table, its counts below each other; a count is known by its number in its table."""
+    places = {table: place for place, table in enumerate(dict.fromkeys(rows["table"]))}
+    counts = rows.groupby("table", sort=False)["params"]
+    number = counts.cumcount()
+    at = rows["table"].map(places) + 0.2 * (number - (counts.transform("size") - 1) / 2)
+    for each in range(number.max() + 1):
+        own, y = rows[number == each], at[number == each]
+        colour, marker = _COUNT_COLOURS[each % len(_COUNT_COLOURS)], _MARKERS[each % len(_MARKERS)]
+        axes.plot([own["low"], own["high"]], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        label = ", ".join(dict.fromkeys(own["params"]))
+        axes.plot(own["median"], y, color=colour, marker=marker, linestyle="none", label=label)
     legend_above(axes)
 
 
