@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from chinchilla_jax import plots
+from chinchilla_jax.plots.panels import unshown
+from chinchilla_jax.report.drawn import drawn_figure
+
 FOLDER = Path(__file__).parent.parent / "experiments" / "atlas"
 
 
@@ -44,3 +48,24 @@ def test_the_tables_agree_with_each_other():
         assert (flat.loc[table, "verdict"] == "holds") == held
     assert set(ratios["beyond"]) == {1.0, 10.0}
     assert (ratios["low"] <= ratios["median"]).all() and (ratios["median"] <= ratios["high"]).all()
+
+
+def test_the_claims_of_one_table_fit_on_a_page():
+    claims = pd.read_csv(FOLDER / "claims.csv")
+    own = claims[claims["table"] == "olmo_ladder"]
+    drawn_figure("claims", "", lambda: plots.atlas_claims(own))  # would warn of Axes without any size
+
+
+def test_every_interval_of_tokens_per_parameter_is_within_the_axis():
+    ratios = pd.read_csv(FOLDER / "ratios.csv")
+    with unshown():
+        low, high = plots.atlas_ratios(ratios, budget="ten times that").get_xlim()
+    assert low < ratios["low"].min() and ratios["high"].max() < high
+
+
+def test_the_colours_of_breakdowns_are_named():
+    breakdown = pd.read_csv(FOLDER / "breakdown.csv")
+    with unshown():
+        *_, below, _ = plots.atlas_breakdown(breakdown, "ratio_leaves_interval")
+    named = [text.get_text() for text in below.get_legend().get_texts()]
+    assert named == ["upward, and noise", "downward", "up to the documented miscount"]

@@ -21,7 +21,7 @@ from chinchilla_jax.analysis.claim_rules import (
 from chinchilla_jax.analysis.claims import CLAIMS
 from chinchilla_jax.laws.compute import NEAR_RULE_OF_THUMB, RULE_OF_THUMB
 from chinchilla_jax.perturbations import PARAMS_FAMILIES
-from chinchilla_jax.plots.legends import legend_above, shade_runs
+from chinchilla_jax.plots.legends import legend_above, legend_below, shade_runs
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import (
     BLACK,
@@ -117,7 +117,7 @@ def atlas_ratios(ratios: pd.DataFrame, *, budget: str = "largest run", ax: Axes 
     axes.set_xscale("log")
     shade_runs(axes, *NEAR_RULE_OF_THUMB, "within a factor of 2 of 20")
     axes.axvline(RULE_OF_THUMB, color=GREY, linewidth=0.7)
-    axes.set_xlim(0.1, 1e4)
+    axes.set_xlim(0.03, 1e4)
     where = "of the table's largest run" if budget == "largest run" else "ten times beyond the largest run"
     axes.set_xlabel(f"optimal tokens per parameter at the compute {where}")
     readable_axis(axes, "x")
@@ -168,7 +168,7 @@ def atlas_breakdown(breakdown: pd.DataFrame, criterion: str, *, ax: Any = None) 
     for family, axes in where.axes.items():
         axes.set_xscale("log")
         axes.set_title(_FAMILY_TITLES[family])
-        axes.axvspan(_LEAST_TIMES, 1.0, color=RUNS_SHADE, linewidth=0, zorder=0)
+        shade_runs(axes, _LEAST_TIMES, 1.0, "up to the documented miscount")
         for _, row in rows[rows["family"] == family].iterrows():
             _threshold(axes, tables.index(row["table"]), row)
         axes.set_xlim(_LEAST_TIMES, _MOST_TIMES)
@@ -177,7 +177,21 @@ def atlas_breakdown(breakdown: pd.DataFrame, criterion: str, *, ax: Any = None) 
         axes.grid(False, axis="y")
         axes.set_xlabel("in documented miscounts")
         readable_axis(axes, "x")
-    return tuple(where.axes.values())
+    drawn = tuple(where.axes.values())
+    below = drawn[(len(drawn) - 1) // 2 * 2]  # the first of the last row
+    legend_below(below, [*_direction_marks(set(rows["direction"])), *below.get_legend_handles_labels()[0]])
+    return drawn
+
+
+def _direction_marks(directions: set[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    words = {"up": "upward, and noise", "down": "downward"}
+    return [
+        Line2D([], [], color=colour, marker=marker, linewidth=1.4, label=words[direction])
+        for direction, (colour, marker, _) in _DIRECTIONS.items()
+        if direction in directions
+    ]
 
 
 def _threshold(axes: Axes, place: int, row: pd.Series) -> None:
@@ -211,7 +225,8 @@ def atlas_claims(claims: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     tables = list(dict.fromkeys(claims["table"]))
     sentences = {claim.name: claim.sentence for claim in CLAIMS}
     names = [name for name in sentences if name in set(claims["claim"])]
-    size = (4.2 + 0.62 * len(tables), 1.2 + 0.34 * len(names))
+    # The sentences take 4 inches, on a page of a smaller figure too.
+    size = (max(4.2 + 0.62 * len(tables), 5.4), 1.2 + 0.34 * len(names))
     axes = panels(["claims"], ax, size=size, shown=True).axes["claims"]
     for _, row in claims.iterrows():
         x, y = tables.index(row["table"]), names.index(row["claim"])
