@@ -293,7 +293,7 @@ def finish_command(directory: str, workers: int | None, figures: bool) -> None:
     from chinchilla_jax.study import study_status
 
     if holds_atlas(directory):
-        print_atlas(finish_atlas(directory, figures=figures))
+        print_atlas(finish_atlas(directory, figures=figures, workers=workers))
         return
     _restart_if_reproducible(study_status(directory).spec)
     print_study(finish_study(directory, figures=figures, workers=workers))

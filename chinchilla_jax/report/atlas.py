@@ -18,9 +18,9 @@ from chinchilla_jax.study import Shard, Study
 from chinchilla_jax.study.atlas import Atlas, AtlasSpec, AtlasStatus, atlas_status, open_atlas
 from chinchilla_jax.study.atlas.compute import atlas_tables, breakdown_settings, breakdowns
 from chinchilla_jax.study.atlas.store import (
-    Inputs,
     changed_tables,
     claim,
+    inputs_checksum,
     place,
     read_record,
     record_spec,
@@ -120,24 +120,27 @@ def run_atlas_shard(
                 executor=executor,
                 scheduler=scheduler,
             )
-    with _in_6nd(), resolve(progress) as reporter:
-        breakdowns(whole, directory, whole.tables[shard.number - 1 :: shard.count], reporter, workers)
+        with resolve(progress) as reporter:
+            breakdowns(whole, directory, whole.tables[shard.number - 1 :: shard.count], reporter, workers)
     status = atlas_status(out)
     if all(each is not None and each.state == "complete" for each in status.studies.values()):
-        finish_atlas(out, progress=progress, figures=figures)
+        run_atlas(status.spec, out, progress=progress, figures=figures, workers=workers)
         status = atlas_status(out)
     return status
 
 
 def finish_atlas(
-    out: str | os.PathLike[str], *, progress: Progress | str | None = "auto", figures: bool = True
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | str | None = "auto",
+    figures: bool = True,
+    workers: int | None = None,
 ) -> Atlas:
     """Make the tables, figures and the page of an atlas whose studies are all there.
 
     Raises:
         UsageError: there is no atlas, or fits are missing.
     """
-    begun = time.perf_counter()
     status = atlas_status(out)
     left = [name for name, each in status.studies.items() if each is None or each.chunks_done < each.chunks]
     if left:
@@ -145,13 +148,7 @@ def finish_atlas(
             f"{status.location}: fits of {', '.join(left)} are missing; run the atlas into this directory, "
             "all of it or the missing shards"
         )
-    directory = open_directory(out)
-    with _in_6nd():
-        studies = {
-            name: run_study(each, place(directory, name), progress=progress, figures=figures)
-            for name, each in status.spec.studies().items()
-        }
-        return _finished(status.spec, directory, studies, progress, figures, None, begun)
+    return run_atlas(status.spec, out, progress=progress, figures=figures, workers=workers)
 
 
 @contextlib.contextmanager
@@ -173,7 +170,7 @@ def _finished(
 ) -> Atlas:
     record = read_record(directory)
     made_by = {"tables": FORMAT, **breakdown_settings(spec)}
-    inputs = Inputs.of({name: each.info for name, each in studies.items()}, made_by).digest
+    inputs = inputs_checksum({name: each.info for name, each in studies.items()}, made_by)
     drawn = record.get("figures", False) or not figures
     if (
         record.get("state") == "complete"

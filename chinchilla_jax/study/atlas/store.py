@@ -14,7 +14,6 @@ that was killed anywhere resumes, and gives the same tables.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ def read_record(directory: Directory) -> dict[str, Any]:
     """
     try:
         fields, _ = opened_json(read_sound(directory, RECORD, is_sealed_json))
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())[:80]
         raise DataError(
             f"{directory.at(RECORD)}: damaged ({reason}); remove this file and run the atlas again into the "
@@ -114,20 +113,12 @@ def record_spec(record: Mapping[str, Any]) -> AtlasSpec:
     return AtlasSpec(tables=tuple(record["tables"]), resamples=record["resamples"], seed=record["seed"])
 
 
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """What the tables of an atlas are made from, as one checksum."""
-
-    digest: str
-
-    @classmethod
-    def of(cls, studies: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Inputs:
-        """Of the records of the studies and the settings of the breakdowns."""
-        found = {
-            name: [[part["file"] for part in info["parts"]], info["checksums"]]
-            for name, info in studies.items()
-        }
-        return cls(checksum(json.dumps([found, settings], sort_keys=True).encode()))
+def inputs_checksum(studies: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+    """What the tables of an atlas are made from: the records of the studies, the settings of the breakdowns."""
+    found = {
+        name: [[part["file"] for part in info["parts"]], info["checksums"]] for name, info in studies.items()
+    }
+    return checksum(json.dumps([found, settings], sort_keys=True).encode())
 
 
 def write_tables(directory: Directory, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
