@@ -18,7 +18,6 @@ from chinchilla_jax.study import Shard, Study
 from chinchilla_jax.study.atlas import Atlas, AtlasSpec, AtlasStatus, atlas_status, open_atlas
 from chinchilla_jax.study.atlas.compute import atlas_tables, breakdown_settings, breakdowns
 from chinchilla_jax.study.atlas.store import (
-    changed_tables,
     claim,
     inputs_checksum,
     place,
@@ -29,6 +28,7 @@ from chinchilla_jax.study.atlas.store import (
 )
 from chinchilla_jax.study.atlas.tables import FORMAT
 from chinchilla_jax.study.derived import PAGE
+from chinchilla_jax.study.storage.record import changed_tables
 
 
 def run_atlas(

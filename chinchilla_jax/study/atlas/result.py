@@ -13,10 +13,11 @@ from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.frames import handed_out
 from chinchilla_jax.study.atlas.spec import AtlasSpec
-from chinchilla_jax.study.atlas.store import changed_tables, place, read_record, read_table, record_spec
+from chinchilla_jax.study.atlas.store import place, read_record, read_table, record_spec
 from chinchilla_jax.study.atlas.tables import multiplicity
 from chinchilla_jax.study.result import Study, open_study
 from chinchilla_jax.study.status import StudyStatus, study_status
+from chinchilla_jax.study.storage.record import RECORD, changed_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,14 +174,13 @@ def atlas_status(path: str | os.PathLike[str]) -> AtlasStatus:
         raise UsageError(f"{directory}: no atlas (no atlas.json)") from None
     studies: dict[str, StudyStatus | None] = {}
     for name in record["tables"]:
-        begun = open_directory(place(directory, name)).exists("study.json")
+        begun = directory.exists(f"{name}/{RECORD}")
         studies[name] = study_status(place(directory, name)) if begun else None
     done = all(each is not None and each.state == "complete" for each in studies.values())
     lacking: tuple[str, ...] = ()
     if done:
-        lacking = tuple(changed_tables(directory, record))
-        if record.get("state") != "complete":
-            lacking = ("summary/",)
+        made = record.get("state") == "complete"
+        lacking = tuple(changed_tables(directory, record)) if made else ("summary/",)
     return AtlasStatus(
         location=str(directory),
         spec=record_spec(record),

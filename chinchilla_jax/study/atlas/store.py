@@ -24,7 +24,8 @@ from chinchilla_jax._util.part_files import checksum, read_sound
 from chinchilla_jax._util.sealed_json import is_sealed_json, opened_json, sealed_json
 from chinchilla_jax.study.atlas.spec import TABLES, AtlasSpec
 from chinchilla_jax.study.atlas.tables import KINDS
-from chinchilla_jax.study.storage.tables import parse_table, table_bytes, torn
+from chinchilla_jax.study.result import read_file
+from chinchilla_jax.study.storage.tables import parse_table, table_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,8 +86,9 @@ def read_record(directory: Directory) -> dict[str, Any]:
         FileNotFoundError: there is none.
         DataError: it is damaged, or of a later version.
     """
+    content = read_sound(directory, RECORD, is_sealed_json)
     try:
-        fields, _ = opened_json(read_sound(directory, RECORD, is_sealed_json))
+        fields, _ = opened_json(content)
     except ValueError as error:
         reason = " ".join(str(error).split())[:80]
         raise DataError(
@@ -114,7 +116,7 @@ def record_spec(record: Mapping[str, Any]) -> AtlasSpec:
 
 
 def inputs_checksum(studies: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
-    """What the tables of an atlas are made from: the records of the studies, the settings of the breakdowns."""
+    """What an atlas's tables are made from: the records of its studies, the settings of its breakdowns."""
     found = {
         name: [[part["file"] for part in info["parts"]], info["checksums"]] for name, info in studies.items()
     }
@@ -137,18 +139,6 @@ def write_tables(directory: Directory, tables: Mapping[str, pd.DataFrame]) -> di
     return found
 
 
-def changed_tables(directory: Directory, record: Mapping[str, Any]) -> list[str]:
-    """The tables that are missing or not as they were written."""
-    found = []
-    for name, expected in record.get("checksums", {}).items():
-        try:
-            if checksum(directory.read(name)) != expected:
-                found.append(name)
-        except OSError:
-            found.append(name)
-    return found
-
-
 def read_table(directory: Directory, kind: str, record: Mapping[str, Any]) -> pd.DataFrame:
     """One of the tables of a finished atlas.
 
@@ -156,10 +146,4 @@ def read_table(directory: Directory, kind: str, record: Mapping[str, Any]) -> pd
         DataError: it is missing, or not as it was written.
     """
     name = f"summary/{kind}.parquet"
-    try:
-        content = directory.read(name)
-    except OSError as error:
-        raise torn(directory.at(name), error) from None
-    if checksum(content) != record["checksums"][name]:
-        raise torn(directory.at(name), ValueError("wrong checksum"))
-    return parse_table(directory.at(name), content).to_pandas()
+    return parse_table(directory.at(name), read_file(directory, name, record["checksums"])).to_pandas()
