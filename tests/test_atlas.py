@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax import report
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.analysis.breakdown_points import breakdown
+from chinchilla_jax.cli import main
+from chinchilla_jax.cli import study as study_command
 from chinchilla_jax.fitting.width import decided_objective
 from chinchilla_jax.report import atlas as atlas_report
 from chinchilla_jax.report import finish_atlas, run_atlas_shard
@@ -102,8 +105,19 @@ def test_what_is_no_atlas_is_refused(tmp_path):
         cj.run_atlas(SMALL, tmp_path, progress=None)
     with pytest.raises(UsageError, match="is not an AtlasSpec"):
         cj.run_atlas(paper_study(), tmp_path / "new", progress=None)
-    with pytest.raises(UsageError, match="no atlas"):
-        cj.open_atlas(tmp_path)
+    for where in (tmp_path, tmp_path / "notes.txt", tmp_path / "nowhere"):
+        for opened in (cj.open_atlas, atlas_status):
+            with pytest.raises(UsageError, match="no atlas"):
+                opened(where)
+
+
+def test_finish_hands_its_workers_on_to_an_atlas(tmp_path, monkeypatch):
+    (tmp_path / "atlas.json").touch()
+    asked = []
+    monkeypatch.setattr(report, "finish_atlas", lambda out, **options: asked.append(options))
+    monkeypatch.setattr(study_command, "print_atlas", lambda atlas: None)
+    assert main(["study", "finish", str(tmp_path), "--workers", "1", "--no-figures"]) == 0
+    assert asked == [{"figures": False, "workers": 1}]
 
 
 def contents(path):

@@ -13,7 +13,7 @@ from chinchilla_jax._util.directories import Directory, open_directory
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.frames import handed_out
 from chinchilla_jax.study.atlas.spec import AtlasSpec
-from chinchilla_jax.study.atlas.store import place, read_record, read_table, record_spec
+from chinchilla_jax.study.atlas.store import place, read_existing, read_table, record_spec
 from chinchilla_jax.study.atlas.tables import multiplicity
 from chinchilla_jax.study.result import Study, open_study
 from chinchilla_jax.study.status import StudyStatus, study_status
@@ -129,10 +129,7 @@ def open_atlas(path: str | os.PathLike[str]) -> Atlas:
         ['table', 'params', 'estimate']
     """
     directory = open_directory(path)
-    try:
-        record = read_record(directory)
-    except FileNotFoundError:
-        raise UsageError(f"{directory}: no atlas (no atlas.json); see `chinchilla-jax study atlas`") from None
+    record = read_existing(directory)
     if record.get("state") != "complete":
         raise UsageError(
             f"{directory}: this atlas is not complete; see `chinchilla-jax study status`, or run it again "
@@ -168,10 +165,7 @@ def atlas_status(path: str | os.PathLike[str]) -> AtlasStatus:
         DataError: its record cannot be read.
     """
     directory = open_directory(path)
-    try:
-        record = read_record(directory)
-    except FileNotFoundError:
-        raise UsageError(f"{directory}: no atlas (no atlas.json)") from None
+    record = read_existing(directory)
     studies: dict[str, StudyStatus | None] = {}
     for name in record["tables"]:
         begun = directory.exists(f"{name}/{RECORD}")

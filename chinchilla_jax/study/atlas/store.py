@@ -100,6 +100,19 @@ def read_record(directory: Directory) -> dict[str, Any]:
     return fields
 
 
+def read_existing(directory: Directory) -> dict[str, Any]:
+    """`read_record`, where there must be an atlas.
+
+    Raises:
+        UsageError: there is none.
+        DataError: its record cannot be read.
+    """
+    try:
+        return read_record(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{directory}: no atlas (no atlas.json); see `chinchilla-jax study atlas`") from None
+
+
 def write_record(directory: Directory, record: Mapping[str, Any]) -> None:
     """Replace atlas.json, atomically."""
     directory.write(RECORD, sealed_json(record))
