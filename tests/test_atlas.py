@@ -13,6 +13,7 @@ from chinchilla_jax.analysis.breakdown_points import breakdown
 from chinchilla_jax.cli import main
 from chinchilla_jax.cli import study as study_command
 from chinchilla_jax.fitting.width import decided_objective
+from chinchilla_jax.perturbations import PARAMS_FAMILIES
 from chinchilla_jax.report import atlas as atlas_report
 from chinchilla_jax.report import finish_atlas, run_atlas_shard
 from chinchilla_jax.study import Shard, paper_study
@@ -28,6 +29,7 @@ SMALL = AtlasSpec(tables=("olmo_ladder", "datablations"), resamples=20)
 
 def test_the_sizes_of_chinchilla_are_those_of_the_paper_and_all_tables_stay_positive():
     studies = AtlasSpec().studies()
+    assert tuple(each.family for each in paper_study().sweeps) == PARAMS_FAMILIES
     for sweep in paper_study().sweeps:
         assert swept_sizes(studies["chinchilla"], sweep.family) == sweep.values
     for name, spec in studies.items():

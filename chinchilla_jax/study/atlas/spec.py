@@ -34,7 +34,8 @@ from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import seed_number, whole_number
 from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.laws.compute import training_flops
-from chinchilla_jax.perturbations import FAMILIES, PARAMS_FAMILIES, documented_sizes, geometric_mean
+from chinchilla_jax.perturbations import FAMILIES, documented_sizes
+from chinchilla_jax.study.spec.data import load_study_runs, study_reading
 from chinchilla_jax.study.spec.paper import paper_study
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.spec.sweeps import Sweep
@@ -213,13 +214,7 @@ def plain_runs(spec: StudySpec, count: str | None = None) -> Runs:
         spec: the study.
         count: one of its interpretations; None for the first, which is perturbed.
     """
-    name = spec.interpretations[0] if count is None else count
-    reading = {**spec.reading, "params": None if name == "as_given" else name}
-    if reading["params"] is None:
-        del reading["params"]
-    load = functools.partial(load_runs, spec.data, rounded=spec.rounded, **reading)
-    runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
-    return dataclasses.replace(runs, centre=geometric_mean(whole.params))
+    return load_study_runs(spec, study_reading(spec, spec.interpretations[0] if count is None else count))
 
 
 def count_difference(spec: StudySpec) -> float:
@@ -301,6 +296,3 @@ def swept_sizes(spec: StudySpec, family: str) -> tuple[float, ...]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
-
-
-assert tuple(each.family for each in paper_study().sweeps) == PARAMS_FAMILIES

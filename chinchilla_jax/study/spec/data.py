@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,12 +68,32 @@ class StudyData:
         return hashlib.sha256(content).hexdigest()
 
 
-def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | None = None) -> StudyData:
-    """The data that `spec` names.
+def study_reading(spec: StudySpec, interpretation: str, groups: Sequence[str] = ()) -> dict[str, Any]:
+    """How the table is read as one of the spec's interpretations, with these columns of groups too."""
+    return spec.reading | {
+        "groups": tuple(dict.fromkeys((*spec.groups, *groups))),
+        "params": "as_plotted" if interpretation == "as_given" else interpretation,
+    }
+
+
+def load_study_runs(spec: StudySpec, reading: Mapping[str, Any]) -> Runs:
+    """The runs of a study.
 
     Where the spec leaves runs out, a systematic bias turns around the geometric mean of the whole table, as
     in Schaeffer et al. 2025 (arXiv:2509.23963): it is an error of the counts, and these do not know which
     runs will be left out.
+
+    Args:
+        spec: the study.
+        reading: from `study_reading`.
+    """
+    load = functools.partial(load_runs, spec.data, rounded=spec.rounded, **reading)
+    runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
+    return dataclasses.replace(runs, centre=geometric_mean(whole.params)) if len(runs) < len(whole) else runs
+
+
+def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | None = None) -> StudyData:
+    """The data that `spec` names.
 
     All interpretations are resampled as the first is, so that resample i has the same runs in each.
 
@@ -87,14 +107,8 @@ def load_study_data(spec: StudySpec, interpretation: str, expected_hash: str | N
         UsageError: the table has no such column of weights or groups.
     """
     own_groups = () if spec.cluster is None or spec.cluster in BUILT_IN else (spec.cluster,)
-    reading = spec.reading | {
-        "groups": tuple(dict.fromkeys((*spec.groups, *own_groups))),
-        "params": "as_plotted" if interpretation == "as_given" else interpretation,
-    }
-    load = functools.partial(load_runs, spec.data, rounded=spec.rounded, **reading)
-    runs, whole = load(drop_highest_loss=spec.drop_highest_loss), load(drop_highest_loss=0)
-    if len(runs) < len(whole):
-        runs = dataclasses.replace(runs, centre=geometric_mean(whole.params))
+    reading = study_reading(spec, interpretation, own_groups)
+    runs = load_study_runs(spec, reading)
     weights = None
     if spec.weights is not None:
         weights = load_weights(spec.data, spec.weights, drop_highest_loss=spec.drop_highest_loss, **reading)
