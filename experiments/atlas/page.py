@@ -15,6 +15,7 @@ import pandas as pd
 
 from chinchilla_jax._util.text import flops_text, list_text, plain_number, scaled_number
 from chinchilla_jax.analysis.claims import CLAIMS
+from chinchilla_jax.perturbations import PARAMS_FAMILIES
 from chinchilla_jax.study.atlas.tables import multiplicity
 
 HERE = Path(__file__).parent
@@ -130,7 +131,7 @@ def layouts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         ),
     }
     for kind in ("table", "multiverse"):
-        found[f"figures:{kind}s".replace("multiverses", "multiverse")] = "\n\n".join(
+        found[f"figures:{kind}"] = "\n\n".join(
             f"![{name}](figures/{kind}_{name}.png)" for name in tables["overview"]["table"]
         )
     if "multiverse" in tables:
@@ -222,7 +223,7 @@ def _breakdown(table: pd.DataFrame) -> str:
     for name in dict.fromkeys(table["table"]):
         cells = [name]
         for criterion in ("ratio_leaves_interval", "slope_excludes_zero"):
-            for family in ("multiplicative", "additive", "systematic_bias", "log_normal_noise"):
+            for family in PARAMS_FAMILIES:
                 own = table[
                     (table["table"] == name) & (table["criterion"] == criterion) & (table["family"] == family)
                 ]
