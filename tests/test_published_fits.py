@@ -91,6 +91,14 @@ def test_fits_that_are_not_run_again_are_kept(beside, comparison, tmp_path):
     pd.testing.assert_frame_equal(kept[kept["fit"] != "quest"].reset_index(drop=True), others)
 
 
+def test_what_is_kept_keeps_its_digits(beside, tmp_path):
+    path, before = tmp_path / "comparison.csv", (FOLDER / "comparison.csv").read_text()
+    path.write_text(before)
+    beside.write(pd.DataFrame([beside.row("quest", "cost", 1.0, 2.0)], columns=beside.COLUMNS), path)
+    others = [line for line in before.splitlines() if not line.startswith("quest,")]
+    assert path.read_text().splitlines() == [*others, "quest,cost,1,2,,,,"]
+
+
 def test_a_row_says_whether_theirs_is_within_the_interval(beside):
     draws = np.append(np.linspace(0, 1, 101), math.nan)
     assert beside.row("fit", "alpha", 0.5, 0.4, draws)["inside"] == "yes"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.text import counts_text
 from chinchilla_jax.laws import LAWS, Law
 from chinchilla_jax.solvers import Problem
 from chinchilla_jax.solvers.dispatch import solve_generally
@@ -43,7 +44,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
     """Write the rows in the order of published.csv; those of fits that were not run again are kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        old = pd.read_csv(path)
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)  # their digits as they were written
         table = pd.concat([table, old[~old["fit"].isin(set(table["fit"]))]], ignore_index=True)
     order = pd.read_csv(HERE / "published.csv")["fit"].drop_duplicates().tolist()
     places = {name: place for place, name in enumerate(order)}
@@ -74,6 +75,11 @@ def row(
         if math.isfinite(value)
     }
     return {"fit": fit, "quantity": quantity, **numbers, "inside": inside, "note": note}
+
+
+def draws_of(boot: cj.BootstrapResult) -> dict[str, np.ndarray]:
+    """The parameters of the fits that count, by name."""
+    return {name: np.asarray(values)[boot.counted] for name, values in boot.laws.as_dict().items()}
 
 
 def verdict(theirs: float, ours: float, downhill: float) -> str:
@@ -107,8 +113,7 @@ def five_parameters(name: str, what: FiveParameters, theirs: Published, resample
     runs = what.runs()
     point = cj.fit(runs, objective=what.objective)
     boot = cj.bootstrap(runs, objective=what.objective, point=point, scheme=what.scheme, resamples=resamples)
-    laws = boot.laws.as_dict()
-    draws = {key: np.asarray(values)[boot.counted] for key, values in laws.items()}
+    draws = draws_of(boot)
     given = {key: theirs[key] for key in ("E", "A", "B", "alpha", "beta")}
     quantity = "objective"
     if isinstance(what.objective, cj.HuberScale):  # so narrow a zone makes it least absolute deviations
@@ -119,9 +124,8 @@ def five_parameters(name: str, what: FiveParameters, theirs: Published, resample
         at, near = descent(LAWS["chinchilla"](), runs, what.objective, given)
         ours = point.objective_value
         note = verdict(at, ours, near)
-    counts = ", ".join(f"{count} {status}" for status, count in boot.counts().items() if count)
-    rows = [row(name, quantity, at, ours, note=f"{len(runs)} runs; {note}")]
-    rows[0]["note"] += f"; {point.status.name}; resamples: {counts}"
+    note = f"{len(runs)} runs; {note}; {point.status.name}; resamples: {counts_text(boot.counts())}"
+    rows = [row(name, quantity, at, ours, note=note)]
     rows += [row(name, key, given[key], point.parameters[key], draws[key]) for key in given]
     powers = draws["beta"] / (draws["alpha"] + draws["beta"])
     rows.append(row(name, "exponent of N", _power(given), _power(point.parameters), powers))

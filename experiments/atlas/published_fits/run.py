@@ -27,6 +27,7 @@ import scipy.optimize
 
 import chinchilla_jax as cj
 from chinchilla_jax import planning
+from chinchilla_jax._util.text import counts_text
 from chinchilla_jax.laws import LAWS, Squared
 from chinchilla_jax.laws.compute import GOPHER_FLOPS
 
@@ -38,6 +39,7 @@ from beside import (  # noqa: E402
     Published,
     Rows,
     descent,
+    draws_of,
     five_parameters,
     of,
     row,
@@ -127,7 +129,7 @@ def gadre(published: pd.DataFrame, args: argparse.Namespace) -> Rows:
         small = cj.load_runs(table[table["params"] < 1e9])
         boot = cj.bootstrap(small, "over_training", resamples=args.resamples, scheme="pairs")
         note = f"5 runs: {point.status.name}; the interval is that of {len(small)} runs"
-        draws = {key: np.asarray(value)[boot.counted] for key, value in boot.laws.as_dict().items()}
+        draws = draws_of(boot)
         rows += [row(name, key, theirs[key], point.parameters[key], draws[key], note) for key in draws]
         for quantity, params, over in (
             ("relative error, 1.4B at 640 tokens per parameter", 1439795200, 32),
@@ -235,9 +237,8 @@ def _ladder(name: str, runs: cj.Runs, theirs: Published, resamples: int) -> Rows
     errors = np.abs(np.asarray(point.law.loss(runs.params, runs.tokens)) / runs.loss - 1)
     quantity = "C4 loss of the 13B model at 5T tokens"
     draws = np.asarray(boot.laws.loss(*place))[boot.counted]
-    counts = ", ".join(f"{count} {status}" for status, count in boot.counts().items() if count)
     law = ", ".join(f"{key} {value:.4g}" for key, value in point.parameters.items())
-    note = f"{len(runs)} runs; {point.status.name}: {law}; resamples: {counts}"
+    note = f"{len(runs)} runs; {point.status.name}: {law}; resamples: {counts_text(boot.counts())}"
     ours = float(point.law.loss(*place))
     rows = [row(name, quantity, theirs[quantity], ours, draws, note)]
     quantity = "mean relative error of the fit"
@@ -259,7 +260,7 @@ def datablations(published: pd.DataFrame, args: argparse.Namespace) -> Rows:
     theirs = of(published, name)
     point = cj.fit(runs, law, objective=objective)
     boot = cj.bootstrap(runs, law, point=point, scheme="pairs", resamples=args.resamples)
-    draws = {key: np.asarray(value)[boot.counted] for key, value in boot.laws.as_dict().items()}
+    draws = draws_of(boot)
     at, near = descent(law, runs, objective, theirs)
     note = f"{len(runs)} runs, not theirs; {verdict(at, point.objective_value, near)}; {point.status.name}"
     rows = [row(name, "objective", at, point.objective_value, note=note)]
@@ -286,10 +287,10 @@ def _repeated(theirs: Published, resamples: int) -> Rows:
     boot = cj.bootstrap(runs, law, point=point, scheme="pairs", resamples=min(resamples, 200))
     given = {key: theirs[key] for key in limits}
     at, near = descent(law, runs, objective, given)
-    counts = ", ".join(f"{count} {status}" for status, count in boot.counts().items() if count)
-    note = f"{len(runs)} runs; {verdict(at, point.objective_value, near)}; resamples: {counts}"
+    note = f"{len(runs)} runs; {verdict(at, point.objective_value, near)}"
+    note += f"; resamples: {counts_text(boot.counts())}"
     rows = [row(name, "objective", at, point.objective_value, note=note)]
-    draws = {key: np.asarray(value)[boot.counted] for key, value in boot.laws.as_dict().items()}
+    draws = draws_of(boot)
     return [*rows, *(row(name, key, given[key], point.parameters[key], draws[key]) for key in given)]
 
 
