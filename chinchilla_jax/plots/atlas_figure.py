@@ -164,7 +164,8 @@ def atlas_breakdown(breakdown: pd.DataFrame, criterion: str, *, ax: Any = None) 
     rows = breakdown[breakdown["criterion"] == criterion]
     tables = list(dict.fromkeys(breakdown["table"]))
     families = [family for family in PARAMS_FAMILIES if family in set(rows["family"])]
-    where = panels(families, ax, columns=2, size=(7.2, 2 * (1.1 + 0.3 * len(tables))), shown=True)
+    size = (7.2, 0.8 + 2 * (1.1 + 0.3 * len(tables)))  # the legend first
+    where = panels(families, ax, columns=2, size=size, shown=True)
     for family, axes in where.axes.items():
         axes.set_xscale("log")
         axes.set_title(_FAMILY_TITLES[family])
