@@ -13,6 +13,7 @@ from chinchilla_jax.analysis import breakdown
 from chinchilla_jax.analysis.breakdown_criteria import CRITERIA
 from chinchilla_jax.analysis.miscount_paths import paths
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT, FAMILIES, documented_sizes
+from chinchilla_jax.plots import breakdown_table
 
 RUNS = runs_with_noise()
 BUDGETS = np.geomspace(1e20, 1e26, 25)
@@ -140,6 +141,20 @@ def test_criteria_and_budget_are_explained():
     rows = breakdown(RUNS, families=["multiplicative"], resamples=20, flops=5.76e23)
     assert rows.attrs["flops"] == 5.76e23 and list(rows.attrs["criteria"]) == list(CRITERIA)
     assert "at 5.76e23 FLOP leave" in rows.attrs["criteria"]["ratio_leaves_interval"]
+
+
+def test_budgets_that_are_nearly_alike_are_told_apart():
+    """Those alike to three digits shared a key, and both rows had the size of the last."""
+    near, quick = [1.001e23, 1.002e23], {"families": ["multiplicative"], "resamples": 20, "tolerance": 0.3}
+    rows = breakdown(RUNS, flops=near, **quick)
+    keys = ["ratio_leaves_interval@1.001e23", "ratio_leaves_interval@1.002e23"]
+    assert list(rows.attrs["criteria"])[:2] == keys
+    alone = [breakdown(RUNS, flops=each, **quick) for each in near]
+    for each, one in zip(near, alone, strict=True):
+        both = [table[table["flops"] == each].reset_index(drop=True) for table in (rows, one)]
+        columns = ["direction", "criterion", "size"]
+        assert both[0][columns].equals(both[1][columns])
+    assert len(set(breakdown_table(rows)["label"])) == 4
 
 
 def test_noise_is_searched_in_every_draw():

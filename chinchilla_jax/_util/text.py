@@ -58,6 +58,12 @@ def flops_text(value: float, digits: int = 3) -> str:
     return plain_number(float(value), digits)
 
 
+def exact_flops_text(value: float) -> str:
+    """`flops_text` with as many digits as tell it from every other amount: "1e21", "1.001e21"."""
+    texts = (flops_text(value, digits) for digits in range(3, 18))
+    return next(text for text in texts if float(text) == value)
+
+
 def width_text(value: float) -> str:
     """The width of an interval to three digits, trailing zeros included: "0.200", "0.0831", "12.5"."""
     return plain_number(value) if not math.isfinite(value) else short_exponent(f"{value:#.3g}").rstrip(".")

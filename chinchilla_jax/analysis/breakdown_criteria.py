@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import exact_flops_text, flops_text
 from chinchilla_jax.analysis.ratio_curves import log_ratios, ratio_slopes
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
 from chinchilla_jax.fitting.point_fit import fit
@@ -120,11 +120,13 @@ class Criterion(abc.ABC):
     name: ClassVar[str]
     flops: float = math.nan
     """The budget (FLOP) that it is about; NaN where it is about none, or about many."""
+    alone: bool = True
+    """Whether no other criterion has its name."""
 
     @property
     def key(self) -> str:
         """What tells it from the others."""
-        return self.name
+        return criterion_key(self.name, self.flops, alone=self.alone)
 
     def __init__(self, none: Fitted, tails: tuple[float, float]) -> None:
         """Keep the unperturbed conclusion."""
@@ -171,11 +173,6 @@ class RatioLeavesInterval(Criterion):
         known = self._of(none)[none.known]
         self.median = float(np.median(known))
         self.interval = np.quantile(known, tails)
-
-    @property
-    def key(self) -> str:
-        """The name, with the budget where there are several."""
-        return self.name if self.alone else f"{self.name}@{flops_text(self.flops)}"
 
     def _of(self, fitted: Fitted) -> Floats:
         return fitted.at_budget[:, self.which]
@@ -280,6 +277,11 @@ CRITERIA: dict[str, type[Criterion]] = {
     kind.name: kind for kind in (RatioLeavesInterval, SlopeExcludesZero, RatioLeavesRange)
 }
 """The criteria by name."""
+
+
+def criterion_key(name: str, flops: float, *, alone: bool) -> str:
+    """What tells a criterion from the others: its name, with its budget where others have the name too."""
+    return name if alone or math.isnan(flops) else f"{name}@{exact_flops_text(flops)}"
 
 
 def criteria_at(none: Fitted, tails: tuple[float, float], flops: Sequence[float]) -> list[Criterion]:

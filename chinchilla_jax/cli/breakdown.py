@@ -152,8 +152,8 @@ def breakdown_command(
         f"smallest miscount that changes a conclusion, {percent_text(level)} interval; - if none does"
     )
     output.echo()
-    several = len(found.attrs["estimates"]) > 1
-    rows = [_cells(row, several) for row in output.records(found)]
+    alone = len(found.attrs["estimates"]) == 1
+    rows = [_cells(row, alone=alone) for row in output.records(found)]
     output.print_table(_HEADER, rows, keys=3, digits=3)
     if any(_ALREADY in row for row in rows):
         output.echo(f"{_ALREADY}: so without any miscount; as an end of an interval: so in some resamples")
@@ -175,8 +175,10 @@ def breakdown_command(
     output.print_warnings(found.attrs["warnings"])
 
 
-def _cells(row: dict[str, Any], several: bool = False) -> list[Any]:
+def _cells(row: dict[str, Any], *, alone: bool) -> list[Any]:
     """A row for the terminal: what holds without any miscount, and what lies beyond the search, in words."""
+    from chinchilla_jax.analysis.breakdown_criteria import criterion_key
+
     down = row["direction"] == "down"
     beyond = f"{'<' if down else '>'}{plain_number(row['searched_to'], 3)}"
 
@@ -189,9 +191,7 @@ def _cells(row: dict[str, Any], several: bool = False) -> list[Any]:
     return [
         row["family"],
         row["direction"],
-        f"{row['criterion']}@{flops_text(row['flops'])}"
-        if several and math.isfinite(row["flops"])
-        else row["criterion"],
+        criterion_key(row["criterion"], row["flops"], alone=alone),
         _ALREADY if found == 0 else row["size"],
         end(low, row["low"]),
         end(high, row["high"]),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.text import flops_text
+from chinchilla_jax._util.text import exact_flops_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.plots.legends import legend_below
 from chinchilla_jax.plots.panels import panels
@@ -44,7 +44,7 @@ def breakdown_table(found: pd.DataFrame) -> pd.DataFrame:
         high (its interval; inf beyond the search).
     """
     labels = [
-        _WORDS.get(criterion) or _AT_BUDGET.format(flops_text(flops))
+        _WORDS.get(criterion) or _AT_BUDGET.format(exact_flops_text(flops))
         for criterion, flops in zip(found["criterion"], found["flops"], strict=True)
     ]
     names = {"times_documented": "times", "times_low": "low", "times_high": "high"}
