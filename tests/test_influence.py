@@ -123,6 +123,13 @@ def test_several_budgets_share_the_fits():
     assert FOUND.budgets.shape[0] == 1
 
 
+def test_a_law_without_an_optimum_is_said_once():
+    """Its sentence was repeated for every budget."""
+    found = influence(RUNS, "compute_only", flops=[BUDGET, 1e23])
+    assert found.sentence == "the law has no compute-optimal tokens per parameter, which the runs could move"
+    assert found.budgets["row"].tolist() == ["", ""]
+
+
 def test_the_command_takes_several_budgets(tmp_path):
     path = tmp_path / "runs.csv"
     RUNS.to_frame().to_csv(path, index=False)

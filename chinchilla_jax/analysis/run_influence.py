@@ -150,7 +150,6 @@ def influence(
     runs = as_runs(data, "influence", read_law(law).columns)
     cost = runs.cost
     budgets = _budgets(runs, flops, cost)
-    budget = budgets[0]
     counts = _counts(shares, len(runs))
     own = read_weights(weights, len(runs))
     point = fit(runs, law, objective=objective, delta=delta, weights=own, options=options)
@@ -165,47 +164,47 @@ def influence(
         return (np.arange(n) != rows[:, None]).astype(np.uint8)
 
     names = [runs.name_row(i) for i in range(n)]
-    single = _Fits(fitter, budget, cost, fit_all(fitter, without_each, n, on_progress=advance))
+    single = _Fits(fitter, cost, fit_all(fitter, without_each, n, on_progress=advance))
     answers = [_Answer.at(each, point, names, single.at(each), cost) for each in budgets]
     first = answers[0]
-    ratio, change, error = first.ratio, first.change, first.error
+    change, error = first.change, first.error
     with np.errstate(all="ignore"):
         left_out = np.diagonal(problem.residuals(single.found.theta)).copy()
     left_out[~is_certified(single.found.status)] = np.nan
     chosen = _worst(counts, left_out, change, np.ones(n) if own is None else own)
     masks = np.stack([(~np.isin(np.arange(n), each)).astype(np.uint8) for _, _, each in chosen])
     several = _Fits(
-        fitter, budget, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=advance)
+        fitter, cost, fit_all(fitter, lambda lanes: masks[lanes], len(masks), on_progress=advance)
     )
+    ratios = several.at(first.flops)
     table = single.frame(
         row=names, params=runs.params, tokens=runs.tokens, loss=runs.loss, residual=point.residuals,
-        left_out=left_out, tokens_per_param=single.ratios, change=change, times_error=change / error,
+        left_out=left_out, tokens_per_param=first.ratios, change=change, times_error=change / error,
     )  # fmt: skip
     without = several.frame(
         way=[way for way, _, _ in chosen],
         share=[share for _, share, _ in chosen],
         n_left_out=[len(each) for _, _, each in chosen],
         rows=[[names[i] for i in each] for _, _, each in chosen],
-        tokens_per_param=several.ratios,
-        change=np.log(several.ratios / ratio),
+        tokens_per_param=ratios,
+        change=np.log(ratios / first.ratio),
     )
     return Influence(
-        table=table, without=without, point=point, flops=budget, ratio=ratio, error=error,
-        sentence="; ".join(each.sentence for each in answers), budgets=_budgets_frame(answers),
+        table=table, without=without, point=point, flops=first.flops, ratio=first.ratio, error=error,
+        sentence="; ".join(dict.fromkeys(each.sentence for each in answers)), budgets=_budgets_frame(answers),
         warnings=(*point.warnings, *_warnings(single.found)),
     )  # fmt: skip
 
 
 class _Fits:
-    """Fits with some weights, their tokens per parameter at a budget, (k,); NaN where there is none."""
+    """k fits with some weights."""
 
-    def __init__(self, fitter: ResampleFitter, budget: float, cost: Cost, found: Solution) -> None:
+    def __init__(self, fitter: ResampleFitter, cost: Cost, found: Solution) -> None:
         self.found, self.cost = found, cost
         self.laws = fitter.problem.law.fitted(found.theta, fitter.problem.design)
-        self.ratios = self.at(budget)
 
     def at(self, budget: float) -> Floats:
-        """Their tokens per parameter at another budget, (k,)."""
+        """Their tokens per parameter at a budget, (k,); NaN where there is none."""
         of = self.laws.tokens_per_param(budget, self.cost)
         ratios = np.array(np.broadcast_to(of, (len(self.found),)), np.float64)
         usable = is_certified(self.found.status) & np.isfinite(ratios) & (ratios > 0)
