@@ -9,6 +9,7 @@ import numpy as np
 from chinchilla_jax._util.text import exact_flops_text
 from chinchilla_jax.perturbations import DOCUMENTED_MISCOUNT
 from chinchilla_jax.plots.legends import legend_below
+from chinchilla_jax.plots.marks import name_rows
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Look, styled
 from chinchilla_jax.plots.ticks import readable_axis
@@ -93,12 +94,8 @@ def draw_breakdown(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(_LEAST, highest)
-    axes.set_yticks(
-        range(len(groups)), [f"{family.replace('_', ' ')}, {direction}" for (family, direction), _ in groups]
-    )
-    axes.set_ylim(len(groups) - 0.4, -0.6)
+    name_rows(axes, [f"{family.replace('_', ' ')}, {direction}" for (family, direction), _ in groups])
     axes.set_xlabel("size of the miscount, in documented miscounts (shaded: no conclusion changes)")
-    axes.grid(axis="y", visible=False)
     readable_axis(axes, "x")
     entries = [
         Line2D([], [], color=look.colour, marker=look.marker, label=name) for name, look in looks.items()

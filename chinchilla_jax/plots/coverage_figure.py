@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.labels import METHOD_NAMES, percent_text, quantity_label
-from chinchilla_jax._util.text import flops_text, list_text
+from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.marks import name_rows
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import counting_looks, styled
+from chinchilla_jax.plots.tables import budgets_among
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -41,15 +43,13 @@ def coverage_table(
     if quantity not in set(found["quantity"]):
         raise unknown_name("quantity", quantity, list(dict.fromkeys(found["quantity"])))
     rows = found[found["quantity"] == quantity]
-    budgets = rows["flops"].dropna().unique()
-    if flops is not None and not np.isclose(budgets, flops, rtol=1e-9).any():
-        there = list_text([flops_text(budget) for budget in budgets] or ["none"])
-        raise UsageError(f"flops={flops_text(flops)}: {quantity} has {there}; give one of these")
-    budget = float(flops if flops is not None else budgets[0] if len(budgets) else np.nan)
-    if np.isfinite(budget):
-        rows = rows[np.isclose(rows["flops"], budget, rtol=1e-9)]
+    budgets = rows["flops"].dropna().unique().tolist()
+    if flops is not None:
+        budgets = budgets_among(budgets, flops, quantity)
+    if budgets:
+        rows = rows[rows["flops"] == budgets[0]]
     table = rows[["method", "level", "coverage", "coverage_error", "n"]].reset_index(drop=True)
-    table.attrs = {"quantity": quantity, "flops": budget}
+    table.attrs = {"quantity": quantity, "flops": budgets[0] if budgets else np.nan}
     return table
 
 
@@ -96,10 +96,7 @@ def draw_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             marker=look.marker, linestyle="none", linewidth=1.2, markersize=4.5, zorder=3,
             label=f"{percent_text(level)} intervals",
         )  # fmt: skip
-    axes.set_yticks(range(len(methods)), [METHOD_NAMES.get(name, name) for name in methods])
-    axes.set_ylim(len(methods) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
+    name_rows(axes, [METHOD_NAMES.get(name, name) for name in methods])
     axes.set_xlim(max(0.0, axes.get_xlim()[0]), min(101.0, axes.get_xlim()[1] + 1.0))
     axes.set_xlabel("coverage: simulated data sets whose interval contains the truth (%)")
     readable_axis(axes, "x")

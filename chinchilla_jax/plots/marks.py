@@ -90,6 +90,14 @@ def missing_entry(names: Sequence[str]) -> list[Any]:
     return [Line2D([], [], **_CROSS, label=f"no converged fit: {list_text(names, 5)}")]
 
 
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Turn the y-axis into one row for each name, the first at the top: at 0, 1, and so on."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
 def mark_missing(axes: Axes, values: ArrayLike, label: str) -> None:
     """A cross on the x-axis at each size without a value, with a legend entry that says why.
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import interval_text, quantity_label
-from chinchilla_jax._util.text import flops_text, list_text, plain_number
-from chinchilla_jax.intervals.tokens_per_param import positive_budgets
+from chinchilla_jax._util.text import flops_text, plain_number
 from chinchilla_jax.plots.legends import legend_above
+from chinchilla_jax.plots.marks import name_rows
 from chinchilla_jax.plots.panels import panels
 from chinchilla_jax.plots.styles import BLACK, counting_looks, styled
+from chinchilla_jax.plots.tables import budgets_among
 from chinchilla_jax.plots.ticks import readable_axis
 
 if TYPE_CHECKING:
@@ -39,12 +39,7 @@ def objectives_table(found: pd.DataFrame, *, flops: ArrayLike | None = None) -> 
     """
     rows = found[found["quantity"] == _RATIO]
     if flops is not None:
-        budgets = positive_budgets(flops)
-        missing = [budget for budget in budgets if not np.isclose(rows["flops"], budget, rtol=1e-9).any()]
-        if missing or rows.empty:
-            there = list_text([flops_text(budget) for budget in rows["flops"].unique()] or ["none"])
-            raise UsageError(f"flops={flops_text(missing[0])}: the table has {there}; give one of these")
-        rows = rows[[bool(np.isclose(budgets, budget, rtol=1e-9).any()) for budget in rows["flops"]]]
+        rows = rows[rows["flops"].isin(budgets_among(rows["flops"], flops, "the table"))]
     names = [
         str(name) if np.isnan(delta) else f"{name}, delta {plain_number(delta, 3)}"
         for name, delta in zip(rows["objective"], rows["delta"], strict=True)
@@ -103,10 +98,7 @@ def draw_objectives(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     known = table[["estimate", "low", "high"]].to_numpy(np.float64)
     if np.isfinite(known).any() and np.nanmax(known) > 3 * np.nanmin(known):
         axes.set_xscale("log")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
+    name_rows(axes, names)
     axes.set_xlabel(quantity_label("optimal_tokens_per_param"))
     readable_axis(axes, "x")
     legend_above(axes, note=f"estimates, {interval_text(float(table['level'].iloc[0]), 'percentile')}")

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.labels import COUNTING_NAMES, interval_text
+from chinchilla_jax._util.text import flops_text, list_text
+from chinchilla_jax.intervals.tokens_per_param import positive_budgets
 from chinchilla_jax.perturbations import Composition, Identity
 from chinchilla_jax.plots.grids import BEYOND
 
@@ -133,6 +135,27 @@ def shown_budgets(study: StudyTables, rows: pd.DataFrame) -> tuple[pd.DataFrame,
     if study.spec.data != "chinchilla" and rows["flops"][near].nunique() > 1:
         rows = rows[near]
     return rows, (low, high)
+
+
+def budgets_among(known: ArrayLike, flops: ArrayLike, what: str) -> list[float]:
+    """The budgets of a table that are asked for.
+
+    Args:
+        known: those of the table (FLOP).
+        flops: those that are asked for, to rounding.
+        what: has the budgets, for the message.
+
+    Raises:
+        UsageError: one of them is not there.
+    """
+    budgets, found = np.unique(np.asarray(known, np.float64)), []
+    for asked in positive_budgets(flops).tolist():
+        same = budgets[np.isclose(budgets, asked, rtol=1e-9)]
+        if not len(same):
+            there = list_text([flops_text(each) for each in budgets] or ["none"])
+            raise UsageError(f"flops={flops_text(asked)}: {what} has {there}; give one of these")
+        found.append(float(same[0]))
+    return found
 
 
 def countings(study: StudyTables) -> pd.DataFrame:
