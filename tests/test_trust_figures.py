@@ -34,6 +34,23 @@ def test_objectives_are_named_with_their_delta_and_keep_their_budgets():
     assert "no compute-optimal point" in [text.get_text() for text in axes.texts]
 
 
+def test_objectives_that_are_given_twice_share_a_row():
+    """A budget that was asked for twice, or two deltas alike to three digits, ended in a ValueError."""
+    near = RATIOS.assign(delta=[0.01, 0.01, np.nan, np.nan])
+    near = pd.concat([near, near.assign(delta=near["delta"] * 1.0001)])
+    axes = plots.objectives(near)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["huber, delta 0.01", "squared"]
+
+
+def test_objectives_without_an_optimum_have_no_picture():
+    """It was an empty one, with an axis around 0."""
+    none = RATIOS.assign(estimate=np.nan, low=np.nan, high=np.nan)
+    for found in (none, RATIOS[RATIOS["quantity"] == "alpha"]):
+        with pytest.raises(cj.UsageError, match="no objective has a compute-optimal point"):
+            plots.objectives(found)
+
+
 def test_coverage_is_of_one_quantity_at_one_budget():
     found = pd.DataFrame(
         {

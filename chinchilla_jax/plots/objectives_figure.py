@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.labels import interval_text, quantity_label
 from chinchilla_jax._util.text import flops_text, plain_number
 from chinchilla_jax.plots.legends import legend_above
@@ -65,7 +66,7 @@ def objectives(found: pd.DataFrame, *, flops: ArrayLike | None = None, ax: Axes 
         The Axes.
 
     Raises:
-        UsageError: `found` has no such budget.
+        UsageError: `found` has no such budget, or no objective has a compute-optimal point.
     """
     return draw_objectives(objectives_table(found, flops=flops), ax=ax)
 
@@ -73,6 +74,9 @@ def objectives(found: pd.DataFrame, *, flops: ArrayLike | None = None, ax: Axes 
 @styled
 def draw_objectives(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw `objectives_table` on an Axes, and return it."""
+    known = table[["estimate", "low", "high"]].to_numpy(np.float64)
+    if not np.isfinite(known).any():
+        raise UsageError("no objective has a compute-optimal point, so there is nothing to draw")
     names = list(dict.fromkeys(table["name"]))
     budgets = list(dict.fromkeys(table["flops"]))
     tall = len(names) * (0.18 + 0.07 * len(budgets))
@@ -80,23 +84,22 @@ def draw_objectives(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     looks = counting_looks([flops_text(budget) for budget in budgets])
     for i, budget in enumerate(budgets):
         look = looks[flops_text(budget)]
-        rows = table[table["flops"] == budget].set_index("name").reindex(names)
-        offset = _APART * (i - (len(budgets) - 1) / 2)
-        y = np.arange(len(names)) + offset
+        rows = table[table["flops"] == budget]
+        # A name may be there twice: of deltas that are alike to three digits.
+        y = np.array([names.index(name) for name in rows["name"]]) + _APART * (i - (len(budgets) - 1) / 2)
         axes.hlines(y, rows["low"], rows["high"], color=look.colour, linewidth=1.6, zorder=2)
         axes.plot(
             rows["estimate"], y, linestyle="none", marker=look.marker, color=look.colour, markersize=5.0,
             markeredgecolor="white", markeredgewidth=0.5, zorder=3, label=f"{flops_text(budget)} FLOP",
         )  # fmt: skip
-        for place, (estimate, low) in enumerate(zip(rows["estimate"], rows["low"], strict=True)):
+        for place, estimate, low in zip(y, rows["estimate"], rows["low"], strict=True):
             if np.isnan(estimate):
                 text = "no estimate" if np.isnan(low) else "no compute-optimal point"
                 axes.text(
-                    0.99, y[place], text, transform=axes.get_yaxis_transform(), ha="right", va="center",
+                    0.99, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center",
                     fontsize=7.0, color=BLACK,
                 )  # fmt: skip
-    known = table[["estimate", "low", "high"]].to_numpy(np.float64)
-    if np.isfinite(known).any() and np.nanmax(known) > 3 * np.nanmin(known):
+    if np.nanmax(known) > 3 * np.nanmin(known):
         axes.set_xscale("log")
     name_rows(axes, names)
     axes.set_xlabel(quantity_label("optimal_tokens_per_param"))
