@@ -102,3 +102,5 @@ def test_breakdown_sizes_are_in_documented_miscounts():
     axes = plots.breakdown(found)
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert texts[-1] == "changed by no size that was searched" and len(texts) == 4
+    already = plots.breakdown(found.assign(times_documented=[0.5, 2.0, 0.0])).get_legend().get_texts()
+    assert already[-1].get_text() == "at the left edge: so without any miscount" and len(already) == 4

@@ -100,11 +100,15 @@ def draw_breakdown(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     entries = [
         Line2D([], [], color=look.colour, marker=look.marker, label=name) for name, look in looks.items()
     ]
-    if table["times"].isna().any():
-        entries.append(
-            Line2D([], [], color=BLACK, marker=">", fillstyle="none", linestyle="none",
-                   label="changed by no size that was searched")
-        )  # fmt: skip
+    ends = (
+        (table["times"] == 0, "|", "at the left edge: so without any miscount"),
+        (table["times"].isna(), ">", "changed by no size that was searched"),
+    )
+    entries += [
+        Line2D([], [], color=BLACK, marker=marker, fillstyle="none", linestyle="none", label=label)
+        for there, marker, label in ends
+        if there.any()
+    ]
     legend_below(axes, entries)
     return axes
 
