@@ -93,7 +93,7 @@ def draw_wald(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     axes.set_ylim(floor, 1.3)
     axes.set_xlim(table["distance"].iloc[0], table["distance"].iloc[-1])
-    axes.set_xlabel("squared distance from the fit, in standard errors")
+    axes.set_xlabel("squared Mahalanobis distance from the fit")
     axes.set_ylabel("share at least as far")
     readable_axis(axes, "x")
     readable_axis(axes, "y")
