@@ -9,7 +9,7 @@ function exploreRuns(place) {
   const view = () => data.views[state.view];
   const slice = () => view().slices?.[state.slice[state.view]];
   const order = data.views.map(({ x }) => x.map((_, i) => i).filter((i) => x[i] !== null).sort((a, b) => x[a] - x[b] || a - b));
-  const units = { params: scaled, tokens: scaled, flops: flop, loss, law: loss, "%": (v) => `${number(v)}%` };
+  const units = { params: scaled, tokens: scaled, flops: flop, loss, "%": (v) => `${number(v)}%` };
   const { choice, slider, svg, readout } = controls(place, () => draw());
   if (data.views.length > 1) choice("against", data.views.map((each) => each.name), (i) => { state.view = i; });
   const chosenSlice = data.views.some((each) => each.slices) ? slider("Curve", (i) => { state.slice[state.view] = i; }) : null;
@@ -57,7 +57,7 @@ function exploreRuns(place) {
     const found = nearest(x, y);
     chosen = found >= 0;
     svg.style.cursor = chosen ? "pointer" : "";
-    if (found >= 0 && found !== state.run) { state.run = found; draw(); }
+    if (chosen && found !== state.run) { state.run = found; draw(); }
   });
   // A finger chooses a run first; the link to its row is below.
   svg.addEventListener("click", (event) => {
@@ -87,7 +87,7 @@ function drawRuns(svg, width, { id, runs, y, view, slice, at }) {
   const alongX = { ...spread([...view.x, ...curves], view.log), label: view.axis, tick: view.counts ? scaled : number };
   const height = groups ? ROW * groups.length + 74 : Math.round(Math.min(400, Math.max(260, width * 0.55)));
   const frame = groups
-    ? drawAxes(svg, width, height, { id, range: null, x: { ...alongY, label: y.axis }, y: { low: -0.5, high: groups.length - 0.5, log: false, label: view.name } })
+    ? drawAxes(svg, width, height, { id, range: null, x: alongY, y: { low: -0.5, high: groups.length - 0.5, log: false, label: view.name } })
     : drawAxes(svg, width, height, { id, range: view.range, x: alongX, y: alongY });
   const across = groups ? frame.x : frame.y;
   if (y.band) {
@@ -122,7 +122,7 @@ function drawRuns(svg, width, { id, runs, y, view, slice, at }) {
 function drawSlice(svg, frame, { x, loss: losses, inside, best }, chosen) {
   const part = shape(svg, "g", { class: chosen ? "c1" : best ? "cr" : "cs", fill: "none", "clip-path": frame.whole });
   const path = (first, last) => x.slice(first, last + 1).map((v, i) => `${i ? "L" : "M"}${frame.x(v).toFixed(1)} ${frame.y(losses[first + i]).toFixed(1)}`).join("");
-  const line = { stroke: "currentColor", "stroke-width": chosen ? 2.4 : best ? 1.6 : 1, "stroke-opacity": chosen ? 1 : 0.6 };
+  const line = { stroke: "currentColor", "stroke-width": chosen ? 2.4 : best ? 1.6 : 1, "stroke-opacity": chosen || best ? 1 : 0.6 };
   const [first, last] = inside ?? [x.length - 1, x.length - 1];
   if (inside) shape(part, "path", { ...line, d: path(first, last) });
   for (const [from, to] of [[0, first], [last, x.length - 1]])
