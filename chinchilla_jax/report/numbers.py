@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chinchilla_jax._util.digits import interval_texts
@@ -48,13 +49,14 @@ def answer_texts(quantity: str, values: Sequence[float], spread: float) -> list[
     """
     texts = interval_texts(values, spread, quantity, 4 if quantity == "loss" else 3)
     return [
-        f"{MINUS}{text[1:]}"
-        if text.startswith("-") and math.isfinite(value)
-        else text
-        if math.isfinite(value)
-        else shown(value)
+        re.sub("^-", MINUS, text) if math.isfinite(value) else shown(value)
         for value, text in zip(values, texts, strict=True)
     ]
+
+
+def by_column(names: Sequence[str], rows: Iterable[Sequence[str]]) -> dict[str, list[str]]:
+    """Rows of texts, one for each name, as the columns of a table; at least one row."""
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 def half_width(low: float, high: float) -> float:

@@ -11,7 +11,7 @@ from chinchilla_jax.planning.plans import plan
 from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
-from chinchilla_jax.report.numbers import answer_texts, half_width
+from chinchilla_jax.report.numbers import answer_texts, by_column, half_width
 from chinchilla_jax.report.sections.advice import advice
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
@@ -137,7 +137,7 @@ def _numbers(subject: Subject, made: Plan, anchors: Mapping[str, str]) -> PageTa
         title=f"The prescription at {flops_text(subject.flops[0])} FLOP",
         caption=f"With the {subject.interval}.",
         anchors=[anchors.get(name, "") for name in names],
-        texts=dict(zip(_SHOWN, map(list, zip(*texts, strict=True)), strict=True)),
+        texts=by_column(_SHOWN, texts),
     )
 
 

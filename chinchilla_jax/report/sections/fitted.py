@@ -11,7 +11,7 @@ from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Section
 from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.numbers import answer_texts, half_width
+from chinchilla_jax.report.numbers import answer_texts, by_column, half_width
 from chinchilla_jax.report.run_points import loss_explorer
 
 if TYPE_CHECKING:
@@ -73,6 +73,6 @@ def _parameters(subject: Subject) -> PageTable:
         title="Parameters",
         caption=f"Estimates on all runs, with the {subject.interval} over {int(boot.counted.sum()):,} of "
         f"{len(boot.steps):,} resamples.",
-        texts=dict(zip(numbers, map(list, zip(*texts, strict=True)), strict=True)),
+        texts=by_column(numbers, texts),
         law="" if subject.fit.model.name == "chinchilla" else subject.fit.model.name,
     )

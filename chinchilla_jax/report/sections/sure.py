@@ -22,7 +22,7 @@ from chinchilla_jax.planning.backtesting import backtest
 from chinchilla_jax.planning.optimum_curve import optimum_curve
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Listing, Section
-from chinchilla_jax.report.numbers import answer_texts, half_width
+from chinchilla_jax.report.numbers import answer_texts, by_column, half_width
 from chinchilla_jax.report.subject import sample_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
         id=id,
         title=title,
         caption="Where methods differ much, the resamples are skewed.",
-        texts=dict(zip(numbers, map(list, zip(*texts, strict=True)), strict=True)),
+        texts=by_column(numbers, texts),
     )
 
 
@@ -131,7 +131,7 @@ def _rivals(subject: Subject) -> list[PageTable]:
             id="rivals",
             title=f"Tokens per parameter at {flops_text(subject.flops[0])} FLOP by other laws and objectives",
             caption=f"With the {subject.interval}. The interval of one law says nothing of other laws.",
-            texts=dict(zip(INTERVAL_COLUMNS, map(list, zip(*texts, strict=True)), strict=True)),
+            texts=by_column(INTERVAL_COLUMNS, texts),
         )
     ]
 
