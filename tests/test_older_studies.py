@@ -1,4 +1,4 @@
-"""Study directories of earlier versions, in tests/studies: they are read, and never mixed with new fits."""
+"""Directories of other versions: studies in tests/studies are read, and nothing is mixed with new fits."""
 
 import contextlib
 import hashlib
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.directories import LocalDirectory
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import main
 from chinchilla_jax.planning.ladder.run_store import RunStore
@@ -18,7 +19,9 @@ from chinchilla_jax.planning.ladder.tables import import_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.report.page import render
 from chinchilla_jax.study import open_study, study_status
+from chinchilla_jax.study.atlas.store import write_record
 from chinchilla_jax.study.chunks import NUMERICS
+from chinchilla_jax.study.multiverse import store
 from chinchilla_jax.study.storage.record import FORMAT
 
 KEPT = Path(__file__).parent / "studies"
@@ -125,6 +128,26 @@ def test_a_format_of_the_future_is_one_line_that_says_how_to_go_on(older, writte
         assert main(command) in (1, 2)
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "open it with the version that wrote it" in said
+
+
+def test_an_atlas_of_another_format_is_one_line(tmp_path, capsys):
+    write_record(LocalDirectory(tmp_path), {"format": 2, "state": "complete"})
+    assert main(["study", "status", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "atlas.json: written by another version of chinchilla_jax" in said
+
+
+def test_a_multiverse_of_other_numerics_is_another_one(tmp_path, monkeypatch):
+    asked = {"flops": 1e22, "laws": ["chinchilla"], "objectives": ["huber"], "deltas": [1e-3]}
+    asked |= {"countings": ["as_plotted"], "costs": ["6nd"], "rows": ["all"], "schemes": ["pairs"]}
+    asked |= {"resamples": 20, "progress": None, "out": tmp_path / "out"}
+    cj.multiverse("chinchilla", **asked)
+    before = contents(tmp_path)
+    monkeypatch.setattr(store, "NUMERICS", store.NUMERICS + 1)
+    said = f"numerics is {store.NUMERICS - 1} there and {store.NUMERICS} here"
+    with pytest.raises(UsageError, match=said):
+        cj.multiverse("chinchilla", **asked)
+    assert contents(tmp_path) == before
 
 
 def test_a_database_of_progress_written_by_0_1_0_says_how_to_go_on(tmp_path):
