@@ -5,7 +5,7 @@
 Tests compare all that they have commands print with these schemas, and look for keys that these lack. A
 command that prints something new is run by this script: keys and types are added, and keys that are not
 always there are no longer required. Nothing is ever taken away, which is for a person to do, with a
-deprecation first (docs/stability.md). `--documents FOLDER...` reads files instead of running a command.
+deprecation first (docs/stability.md).
 
 A number is a number, whole or not: which of them have a point is not promised. NaN is null in JSON, and a
 text may be null where there is nothing to say, so that null is allowed for both.
@@ -20,6 +20,8 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import click
 
 SCHEMAS = Path(__file__).parent / "schemas"
 PROGRAM = "chinchilla-jax"
@@ -86,10 +88,8 @@ def file_of(command: str) -> Path:
     return SCHEMAS / f"{command.replace(' ', '-')}.json"
 
 
-def command_of(arguments: Iterable[str]) -> str:
-    """The command among arguments, with that of its group."""
-    import click
-
+def command_of(arguments: Iterable[str]) -> tuple[str, click.Command]:
+    """The command among arguments: its name after that of its group, and itself."""
     from chinchilla_jax.cli.app import chinchilla_jax_command
 
     command: click.Command = chinchilla_jax_command
@@ -102,20 +102,7 @@ def command_of(arguments: Iterable[str]) -> str:
             break
         command = found
         words.append(word)
-    return " ".join(words)
-
-
-def draws(command: str) -> bool:
-    """Whether a command has --figures, and with it names the files that it wrote."""
-    import click
-
-    from chinchilla_jax.cli.app import chinchilla_jax_command
-
-    found: click.Command | None = chinchilla_jax_command
-    for word in command.split():
-        assert isinstance(found, click.Group), command
-        found = found.get_command(click.Context(found), word)
-    return found is not None and any("--figures" in each.opts for each in found.params)
+    return " ".join(words), command
 
 
 def is_refusal(document: Mapping[str, Any]) -> bool:
@@ -128,7 +115,7 @@ def empty(command: str) -> dict[str, Any]:
     """The schema of a command that has printed nothing yet."""
     return {
         "$schema": DIALECT,
-        "$id": f"{file_of(command).name}",
+        "$id": file_of(command).name,
         "title": f"{PROGRAM} {command} --json",
         "anyOf": [],
         "$defs": {},
@@ -222,15 +209,15 @@ def printed(arguments: list[str]) -> dict[str, Any]:
     return dict(json.loads(said.getvalue()))
 
 
-def add(command: str, documents: Iterable[Mapping[str, Any]]) -> None:
-    """Widen the schema of a command by these documents."""
-    file = file_of(command)
-    schema = json.loads(file.read_text(encoding="utf-8")) if file.exists() else empty(command)
-    for document in documents:
-        widened(schema, document)
-    if draws(command):
-        for name, part in schema["$defs"].items():
-            if name != REFUSAL:
+def add(arguments: list[str]) -> None:
+    """Widen the schema of a command by what it prints."""
+    name, command = command_of(arguments)
+    file = file_of(name)
+    schema = json.loads(file.read_text(encoding="utf-8")) if file.exists() else empty(name)
+    widened(schema, printed(arguments))
+    if any("--figures" in each.opts for each in command.params):  # with which it names the files it wrote
+        for kind, part in schema["$defs"].items():
+            if kind != REFUSAL:
                 widen(part["properties"].setdefault("figures", {}), ["name.png"], "figures")
                 part["required"] = [each for each in part["required"] if each != "figures"]
     SCHEMAS.mkdir(exist_ok=True)
@@ -238,21 +225,12 @@ def add(command: str, documents: Iterable[Mapping[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Widen schemas as the arguments say."""
+    """Widen the schema of the command that the arguments are."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--documents", nargs="+", metavar="FOLDER", help="of files, by the command's name")
-    arguments, rest = parser.parse_known_args()
-    if arguments.documents:
-        for folder in map(Path, arguments.documents):
-            files = sorted(folder.glob("*.json"))
-            add(
-                command_of(folder.name.split("-")),
-                (json.loads(file.read_text(encoding="utf-8")) for file in files),
-            )
-    else:
-        add(command_of(rest), [printed(rest)])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="a command, with all that it needs")
+    add(parser.parse_args().arguments)
 
 
 if __name__ == "__main__":
