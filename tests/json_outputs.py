@@ -5,12 +5,12 @@ that a schema does not have yet.
 """
 
 import functools
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
+from scripts import loaded
 
 DOCS = Path(__file__).parent.parent / "docs"
 SCHEMAS = DOCS / "schemas"
@@ -19,10 +19,7 @@ SCHEMAS = DOCS / "schemas"
 @functools.cache
 def json_schema():
     """The script docs/json_schema.py as a module."""
-    spec = importlib.util.spec_from_file_location("json_schema", DOCS / "json_schema.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(DOCS / "json_schema.py")
 
 
 @functools.cache
@@ -52,21 +49,19 @@ def json_as_promised():
     """Compare every JSON object that a command prints in this process with its schema."""
     from chinchilla_jax.cli import output
 
-    wrong, shown = [], output.print_json
+    wrong, text_of = [], output.json_text
 
     def compared(fields):
         import click
 
-        inner = output._collected is not None
-        context = click.get_current_context(silent=True)
-        shown(fields)
-        if not inner and context is not None:
-            whole = fields if output._figures is None else {**fields, "figures": list(output._figures)}
+        text, context = text_of(fields), click.get_current_context(silent=True)
+        if context is not None:
             command = re.sub(r"^\S+ ", "", context.command_path)
-            wrong.extend(faults(command, json.loads(json.dumps(output._plain(whole)))))
+            wrong.extend(faults(command, json.loads(text)))
+        return text
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "print_json", compared)
+        patch.setattr(output, "json_text", compared)
         yield
     if wrong:
         pytest.fail(

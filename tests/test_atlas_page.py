@@ -1,10 +1,10 @@
 """The page of the atlas experiment: every number is from the tables beside it."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pandas as pd
+from scripts import loaded
 
 from chinchilla_jax import plots
 from chinchilla_jax.plots.panels import unshown
@@ -13,15 +13,8 @@ from chinchilla_jax.report.drawn import drawn_figure
 FOLDER = Path(__file__).parent.parent / "experiments" / "atlas"
 
 
-def page():
-    spec = importlib.util.spec_from_file_location("atlas_page", FOLDER / "page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_page_is_what_its_tables_give():
-    assert (FOLDER / "README.md").read_text() == page().render(FOLDER)
+    assert (FOLDER / "README.md").read_text() == loaded(FOLDER / "page.py").render(FOLDER)
 
 
 def test_no_placeholder_is_left_and_every_figure_is_there():

@@ -1,12 +1,11 @@
 """Every number of the README is a claim in docs/evidence.py, and is what was measured."""
 
-import importlib.util
 import re
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import loaded
 
 ROOT = Path(__file__).parent.parent
 WORDS = {"Sixty": 60.0, "Eight": 8.0}
@@ -14,20 +13,7 @@ NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e\d+)?")
 SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
-def script():
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        spec = importlib.util.spec_from_file_location("evidence", ROOT / "docs" / "evidence.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["evidence"] = module  # where dataclasses look
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(ROOT / "docs"))
-        sys.modules.pop("evidence")
-
-
-EVIDENCE = script()
+EVIDENCE = loaded(ROOT / "docs" / "evidence.py")
 ROWS = [line for line in EVIDENCE.PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
 
 

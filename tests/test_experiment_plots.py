@@ -1,12 +1,12 @@
 """The figures of the experiments, drawn from the tables that are kept beside them."""
 
-import importlib.util
 import types
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import loaded
 
 from chinchilla_jax import plots
 
@@ -15,10 +15,7 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 def module(experiment, name):
     """experiments/EXPERIMENT/NAME.py, which is in no package."""
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / experiment / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    return loaded(EXPERIMENTS / experiment / f"{name}.py")
 
 
 def table(experiment, name):

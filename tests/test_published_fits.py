@@ -1,14 +1,13 @@
 """Published fits beside ours: the figures, their objective by an independent formula, and what is kept."""
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.special
+from scripts import loaded
 
 import chinchilla_jax as cj
 
@@ -27,12 +26,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def beside():
-    spec = importlib.util.spec_from_file_location("beside", FOLDER / "beside.py")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules["beside"] = loaded  # where its dataclass looks for its annotations
-    spec.loader.exec_module(loaded)
-    yield loaded
-    del sys.modules["beside"]
+    return loaded(FOLDER / "beside.py")
 
 
 def test_every_published_fit_is_compared_and_has_a_source(published, comparison):

@@ -270,14 +270,19 @@ def files_in_json(files: list[str] | None) -> Iterator[None]:
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
-    """One JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
+    """One JSON object on stdout."""
     if _figures is not None:
         fields = {**fields, "figures": list(_figures)}
     if _collected is not None:
         _collected.append(fields)
         return
+    print(json_text(fields))
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """Fields as a JSON object; NaN and infinities, which JSON lacks, become null."""
     # In ASCII, so that control characters are escapes; JSON leaves DEL as it is.
-    print(json.dumps(_plain(fields), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+    return json.dumps(_plain(fields), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

@@ -160,6 +160,5 @@ def _with_more(page: str, more: list[str]) -> str | dict[str, list[object]]:
     if not more:
         return page
     source = next(source for source, place in INCLUDED.items() if place == page)
-    names = [Path(each).stem.replace("_", " ").capitalize() for each in more]
-    below: list[object] = [{name: each} for name, each in zip(names, more, strict=True)]
+    below: list[object] = [{Path(each).stem.replace("_", " ").capitalize(): each} for each in more]
     return {commands.title(ROOT / source): [page, *below]}
