@@ -117,6 +117,18 @@ def test_no_port_of_it_speaks_without_tls(cluster):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=10)
 
 
+def test_news_that_an_unknown_worker_has_left_ends_nothing(cluster):
+    """A list of the workers may overtake it. Dask's own cluster cannot be closed then, as the fixture is."""
+    stranger, mark = "tls://127.0.0.1:1", "after the stranger"
+    news = [["remove", stranger], ["add", {"workers": {}, mark: True}]]
+    cluster.loop.add_callback(cluster.scheduler.plugins["worker-status"].bcomm.send, *news)
+    end = time.monotonic() + 20
+    while mark not in cluster.scheduler_info and time.monotonic() < end:
+        assert not cluster._watch_worker_status_task.done()
+        time.sleep(0.01)
+    assert mark in cluster.scheduler_info
+
+
 def test_a_worker_that_is_slow_to_come_back_is_started_again(cluster):
     with distributed.Client(cluster, set_as_default=False) as client:
         worker = client.submit(os.getpid).result(timeout=60)

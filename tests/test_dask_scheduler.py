@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -47,18 +48,32 @@ def started(workers):
 def cluster():
     """One without workers, which tests start and stop."""
     with started(0) as cluster:
+        # News of workers comes late, as on a busy machine.
+        cluster.scheduler.plugins["worker-status"].bcomm.interval = 0.2
         yield cluster
+
+
+def scale(cluster, workers):
+    """Start or stop workers, and wait until these are there.
+
+    The cluster's own `wait_for_workers` replaces what it knows of its workers. Late news that one of before
+    has left then ends its watch over them with a KeyError, which closing the cluster raises.
+    """
+    cluster.scale(workers)
+    end = time.monotonic() + 60
+    while {len(cluster.workers), len(cluster.scheduler.workers)} != {workers}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
 def worker(cluster):
     """One worker, for the duration of the block."""
-    cluster.scale(1)
-    cluster.wait_for_workers(1)
+    scale(cluster, 1)
     try:
         yield
     finally:
-        cluster.scale(0)
+        scale(cluster, 0)
 
 
 @contextlib.contextmanager
@@ -153,7 +168,7 @@ def test_dasks_own_setting_gives_workers_more_time(cluster):
         soon.start()
         with foreign_scheduler(cluster.scheduler_address) as executor:
             assert executor.submit(os.getpid).result(timeout=60) == os.getpid()
-    cluster.scale(0)
+    scale(cluster, 0)
 
 
 @pytest.mark.parametrize("package", ["distributed", "chinchilla_jax"])

@@ -36,7 +36,6 @@ def local_cluster(workers: int) -> Iterator[Any]:
     """
     try:
         import dask
-        from dask.distributed import LocalCluster
         from distributed.security import Security
 
         security = Security.temporary()
@@ -48,7 +47,7 @@ def local_cluster(workers: int) -> Iterator[Any]:
         stack.enter_context(dask.config.set(_NO_PAGES))
         loop = stack.enter_context(_loop_without_ctrl_c())
         try:
-            cluster = LocalCluster(
+            cluster = _cluster_type()(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
@@ -68,6 +67,21 @@ def local_cluster(workers: int) -> Iterator[Any]:
             ) from error
         stack.enter_context(cluster)
         yield stack.enter_context(_kept(cluster))
+
+
+def _cluster_type() -> Any:
+    """A `LocalCluster` that can be closed whatever it has heard of its workers. Needs the extra `dask`."""
+    from dask.distributed import LocalCluster
+
+    class Cluster(LocalCluster):
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # News that a worker has left may arrive after a list of the workers without it. Dask's watch over
+            # the workers would end with a KeyError, which closing the cluster raises, half closed.
+            if op != "remove" or msg in self.scheduler_info["workers"]:
+                update: Any = super()._update_worker_status
+                update(op, msg)
+
+    return Cluster
 
 
 @contextlib.contextmanager
