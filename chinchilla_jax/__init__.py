@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from chinchilla_jax._util.lazy import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, "__version__")

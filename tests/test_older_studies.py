@@ -1,6 +1,7 @@
 """Directories of other versions: studies in tests/studies are read, and nothing is mixed with new fits."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -8,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import chinchilla_jax as cj
@@ -18,10 +20,12 @@ from chinchilla_jax.planning.ladder.run_store import RunStore
 from chinchilla_jax.planning.ladder.tables import import_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.report.page import render
-from chinchilla_jax.study import open_study, study_status
+from chinchilla_jax.study import environment, open_study, study_status
 from chinchilla_jax.study.atlas.store import write_record
 from chinchilla_jax.study.chunks import NUMERICS
+from chinchilla_jax.study.environment import PACKAGE
 from chinchilla_jax.study.multiverse import store
+from chinchilla_jax.study.storage.chunk_files import decode
 from chinchilla_jax.study.storage.record import FORMAT
 
 KEPT = Path(__file__).parent / "studies"
@@ -119,6 +123,20 @@ def test_one_that_is_not_complete_says_which_version_resumes_it(older, capsys):
     assert f"with chinchilla_jax {older_version(record)} only, which wrote it" in capsys.readouterr().out
     with pytest.raises(UsageError, match="or resume this one with that version"):
         run_study(open_study(KEPT / older_version(record)).spec, older, progress=None)
+
+
+def test_a_version_with_the_same_digits_extends_a_study_without_a_word(older, tmp_path, monkeypatch):
+    """Whatever its number, the numerics decide: no doubt is cast on the digits; chunks name both versions."""
+    spec = open_study(older).spec
+    quiet = {"progress": None, "figures": False}
+    monkeypatch.setattr(environment, "_versions", lambda: {"python": "3.11.7", PACKAGE: "1.0.0"})
+    run_study(dataclasses.replace(spec, resamples=20), tmp_path / "out", **quiet)
+    monkeypatch.setattr(environment, "_versions", lambda: {"python": "3.11.7", PACKAGE: "1.9.0"})
+    assert study_status(tmp_path / "out").other_version is None
+    study = run_study(spec, tmp_path / "out", **quiet)
+    found = [decode(pq.read_table(file)) for file in study.path.glob("fits/*.parquet")]
+    assert {record.versions[PACKAGE] for record in found} == {"1.0.0", "1.9.0"}
+    assert not any("versions" in note["note"] for note in study.info["notes"])
 
 
 @pytest.mark.parametrize("written", [0, FORMAT + 1, "2", True, None])

@@ -7,10 +7,12 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from chinchilla_jax import __version__
 from chinchilla_jax._util.devices import accelerated, available_cores, instruction_set
 from chinchilla_jax._util.system import c_library
 
-_PACKAGES = ("chinchilla_jax", "jax", "jaxlib", "llvmlite", "optax", "numpy", "pandas", "pyarrow")
+PACKAGE = "chinchilla_jax"
+_LIBRARIES = ("jax", "jaxlib", "llvmlite", "optax", "numpy", "pandas", "pyarrow")
 
 
 def versions() -> dict[str, str]:
@@ -21,11 +23,13 @@ def versions() -> dict[str, str]:
 @functools.cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    found |= {name: _version(name) for name in _PACKAGES}
+    found |= {name: _version(name) for name in (PACKAGE, *_LIBRARIES)}
     return found
 
 
 def _version(name: str) -> str:
+    if name == PACKAGE:  # the code that runs: an editable installation keeps the version it was made with
+        return __version__
     try:
         return version(name)
     except PackageNotFoundError:
@@ -34,7 +38,7 @@ def _version(name: str) -> str:
 
 def drawn_by() -> dict[str, str]:
     """Versions of what draws the figures and writes the page of a study."""
-    return {name: _version(name) for name in ("chinchilla_jax", "matplotlib")}
+    return {name: _version(name) for name in (PACKAGE, "matplotlib")}
 
 
 def made_on() -> str:

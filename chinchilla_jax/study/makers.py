@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from chinchilla_jax._util.text import list_text
+from chinchilla_jax.study.environment import PACKAGE
 from chinchilla_jax.study.storage.chunk_files import ChunkRecord
 
 ALL = "all"  # the condition of a note about the study as a whole
@@ -38,6 +39,7 @@ class Makers:
         for each in self.versions:
             for name, version in each.items():
                 values.setdefault(name, set()).add(version)
+        values.pop(PACKAGE, None)  # its versions share a study only where their digits are the same
         if differing := sorted(name for name, versions in values.items() if len(versions) > 1):
             found.append(
                 f"chunks were computed by different versions of {list_text(differing)}; their last digits "
