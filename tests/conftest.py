@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -40,6 +41,14 @@ def few_programs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xla_options, "_LEAST_RUNS", 256)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """Pyplot keeps the figures of a process, and warns of more than 20, whichever tests drew them."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 HOSTILE_NAME = '<img src=x onerror=alert(1)> & "quoted" {{ 7*7 }} </script>'.replace("/", "") + ".csv"

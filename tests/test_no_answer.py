@@ -134,12 +134,12 @@ def test_breakdown_says_what_needs_no_miscount():
     row = {
         "family": "multiplicative", "direction": "down", "criterion": "slope_excludes_zero", "size": 1.0,
         "low": 0.0, "high": 1.0, "searched_to": 0.001, "documented": 0.868, "times_documented": 0.0,
-        "times_low": 0.0, "times_high": math.inf,
+        "times_low": 0.0, "times_high": math.inf, "flops": math.nan,
     }  # fmt: skip
-    assert _cells(row)[3:6] == ["already", "<0.001", "already"]
+    assert _cells(row, alone=True)[3:6] == ["already", "<0.001", "already"]
     up = row | {"direction": "up", "searched_to": 1000.0, "size": 1.2, "times_documented": 1.3, "low": 1.1,
                 "times_low": 0.5, "high": math.inf}  # fmt: skip
-    assert _cells(up)[3:6] == [1.2, 1.1, ">1e3"]
+    assert _cells(up, alone=True)[3:6] == [1.2, 1.1, ">1e3"]
     runs = cj.load_runs("chinchilla")
     found = breakdown(runs, families=["multiplicative"], resamples=20, tolerance=0.5)
     point = cj.fit(runs).law.tokens_per_param(found.attrs["flops"])
