@@ -49,10 +49,27 @@ def test_every_copy_of_the_version_is_the_packages():
     assert read_yaml("conda/recipe/recipe.yaml")["context"]["version"] == version
 
 
-def test_a_version_without_a_heading_in_the_changelog_is_not_final():
-    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    assert chinchilla_jax.__version__.startswith("0.") or chinchilla_jax.__version__ in headings
+def test_the_changelog_has_the_version_and_every_date_of_it_is_the_same():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", changelog, re.MULTILINE)
+    assert headings[0] == ("Unreleased", "")
+    version, date = headings[1]
+    assert version == chinchilla_jax.__version__
+    assert str(read_yaml("CITATION.cff")["date-released"]) == date
+    archive = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    assert archive["publication_date"] == date
+
+
+def test_classifiers_name_the_systems_and_versions_of_python_that_were_tried():
+    release = (ROOT / "docs" / "developers" / "release.md").read_text(encoding="utf-8")
+    tried = re.findall(r"^\| (3\.\d+)\.\d+ \| pip ", release, re.MULTILINE)
+    named = {each for each in PROJECT["classifiers"] if re.search(r"System|Python :: 3\.", each)}
+    assert tried and named == {
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: {version}" for version in tried),
+    }
+    systems = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\w+), .*\| nothing yet", systems, re.MULTILINE) == ["macOS", "macOS", "Windows"]
 
 
 def test_citation_and_archive_say_what_the_package_says():
