@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from chinchilla_jax import __version__
 from chinchilla_jax._util.devices import accelerated, available_cores, instruction_set
 from chinchilla_jax._util.system import c_library
 
@@ -28,8 +28,8 @@ def _versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    if name == PACKAGE:  # the code that runs: an editable installation keeps the version it was made with
-        return __version__
+    if name == PACKAGE:  # of the code that runs: an editable installation keeps the version it was made with
+        return str(sys.modules[PACKAGE].__version__)
     try:
         return version(name)
     except PackageNotFoundError:
