@@ -30,7 +30,7 @@ from scipy import optimize
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.bootstrapping.weights import resample_weights
-from chinchilla_jax.laws import CHINCHILLA
+from chinchilla_jax.laws import CHINCHILLA, Objective
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.perturbations import parse_condition
 from chinchilla_jax.solvers import SOLVER_NAMES, Problem, Solver, SolverOptions, solve
@@ -38,18 +38,32 @@ from chinchilla_jax.solvers.base import DEFAULT_OPTIONS
 from chinchilla_jax.solvers.libraries.quasi_newton import LibrarySolver
 
 BAD = 1e-6
+HUBER = cj.Huber()
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Result of one solver: objective (R,), certified lanes (R,) or None, mean steps, seconds."""
+    """Result of one solver.
+
+    Attributes:
+        name: of the solver.
+        theta: fitted laws (R, 5), in the coordinates of `CHINCHILLA`.
+        objective_value: (R,).
+        certified: lanes (R,), or None where the solver has no certificate.
+        steps: mean of the lanes.
+        seconds: of all lanes.
+        processor: seconds of CPU time, of all threads or processes.
+        compile_seconds: of the first call, beyond those of the second.
+    """
 
     name: str
+    theta: np.ndarray
     objective_value: np.ndarray
     certified: np.ndarray | None
     steps: float
-    compile_seconds: float
     seconds: float
+    processor: float
+    compile_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -76,7 +90,9 @@ def main() -> None:
     design = Design.from_runs(runs)
     weights = resample_weights(len(runs), np.arange(args.resamples), args.seed)
     law = cj.fit(runs, starts=64).law
-    rows = scipy_rows(design, runs, weights[: args.scipy], law, args.processes)
+    with start_pool(args.processes) as pool:
+        fits = scipy_fits(design, runs, weights[: args.scipy], law, pool)
+        rows = [warmed(measure) for measure in fits.values()]
     for engine in ("lanes", "xla"):
         options = SolverOptions(engine=engine)
         rows.append(library_row(f"newton, {engine}", solve, design, weights, law, options))
@@ -97,18 +113,40 @@ def library_row(
     law: cj.ScalingLaw,
     options: SolverOptions = DEFAULT_OPTIONS,
 ) -> Row:
-    problem = Problem(law=CHINCHILLA, design=design, objective=cj.Huber())
+    """A solver of this library, or a library's solver as this one uses it, under `Huber()`."""
+    return warmed(library_fits(name, solver, design, weights, law, options=options))
+
+
+def library_fits(
+    name: str,
+    solver: Solver,
+    design: Design,
+    weights: np.ndarray,
+    law: cj.ScalingLaw,
+    objective: Objective = HUBER,
+    options: SolverOptions = DEFAULT_OPTIONS,
+) -> Callable[[], Row]:
+    """A function that fits every lane from the law and measures it."""
+    problem = Problem(law=CHINCHILLA, design=design, objective=objective)
     starts = np.tile(CHINCHILLA.theta(law, design), (len(weights), 1))
+
+    def measure() -> Row:
+        begun, used = time.perf_counter(), time.process_time()
+        found = solver(problem, weights, starts, options=options)
+        seconds, processor = time.perf_counter() - begun, time.process_time() - used
+        certified, steps = found.status == cj.Status.CONVERGED, float(found.steps.mean())
+        return Row(name, found.theta, found.objective_value, certified, steps, seconds, processor)
+
+    return measure
+
+
+def warmed(measure: Callable[[], Row]) -> Row:
+    """The second of two measurements, with what the first took longer: imports and compilation."""
     begun = time.perf_counter()
-    solution = solver(problem, weights, starts, options=options)
-    first = time.perf_counter()
-    solution = solver(problem, weights, starts, options=options)
-    seconds = time.perf_counter() - first
-    certified = solution.status == cj.Status.CONVERGED
-    compile_seconds = max(first - begun - seconds, 0.0)
-    return Row(
-        name, solution.objective_value, certified, float(solution.steps.mean()), compile_seconds, seconds
-    )
+    measure()
+    first = time.perf_counter() - begun
+    row = measure()
+    return dataclasses.replace(row, compile_seconds=max(first - row.seconds, 0.0))
 
 
 def optimistix_bfgs(function: Callable[[Any], Any], start: Any, steps: Any, tolerance: float) -> Any:
@@ -120,9 +158,10 @@ def optimistix_bfgs(function: Callable[[Any], Any], start: Any, steps: Any, tole
     return found.value, found.stats["num_steps"]
 
 
-def scipy_rows(
-    design: Design, runs: cj.Runs, weights: np.ndarray, law: cj.ScalingLaw, processes: int
-) -> list[Row]:
+def scipy_fits(
+    design: Design, runs: cj.Runs, weights: np.ndarray, law: cj.ScalingLaw, pool: Any
+) -> dict[str, Callable[[], Row]]:
+    """The two baselines: functions that fit every lane from the law and measure it."""
     theta = CHINCHILLA.theta(law, design)
     centred = np.concatenate([theta[:2], np.log(theta[2:3]), theta[3:]])
     natural = np.array([np.log(law.A), np.log(law.B), np.log(law.E), law.alpha, law.beta])
@@ -131,31 +170,58 @@ def scipy_rows(
     published = [(natural, Table(logs, design.log_loss, row)) for row in weights]
     columns = np.stack([design.log_params, design.log_tokens])
     by_hand = [(centred, Table(columns, design.log_loss, row)) for row in weights]
-    return [
-        pooled_row("scipy bfgs, published", published_fit, published, processes),
-        pooled_row("scipy bfgs, by hand", fit_by_hand, by_hand, processes),
-    ]
+    return {
+        name: functools.partial(pooled_row, name, fit, tasks, pool, of_x)
+        for name, fit, tasks, of_x in (
+            ("scipy bfgs, published", published_fit, published, lambda x: of_natural(x, design)),
+            ("scipy bfgs, by hand", fit_by_hand, by_hand, of_centred),
+        )
+    }
 
 
-def pooled_row(name: str, fit: Callable[[Any], Any], tasks: list[Any], processes: int) -> Row:
-    with start_pool(processes) as pool:
-        begun = time.perf_counter()
-        pool.map(fit, tasks[:1] * processes, chunksize=1)  # imports and compiles in every process
-        ready = time.perf_counter()
-        results = pool.map(fit, tasks, chunksize=max(len(tasks) // (4 * processes), 1))
-        done = time.perf_counter()
-    value, steps = np.array(results).T
-    return Row(name, value, None, float(steps.mean()), ready - begun, done - ready)
+def of_centred(x: np.ndarray) -> np.ndarray:
+    """Laws (R, 5) of the coordinates of `_scipy_fits`, on standardised columns."""
+    return np.column_stack([x[:, :2], np.exp(x[:, 2]), x[:, 3:]])
 
 
-def fit_by_hand(task: tuple[np.ndarray, Table]) -> tuple[float, int]:
-    """Objective and iterations of one fit."""
+def of_natural(x: np.ndarray, design: Design) -> np.ndarray:
+    """Laws (R, 5) of (ln A, ln B, ln E, alpha, beta)."""
+    a, b, e, alpha, beta = x.T
+    laws = cj.ScalingLaw(E=np.exp(e), A=np.exp(a), B=np.exp(b), alpha=alpha, beta=beta)
+    return CHINCHILLA.theta(laws, design)
+
+
+def pooled_row(
+    name: str,
+    fit: Callable[[Any], Any],
+    tasks: list[Any],
+    pool: Any,
+    of_x: Callable[[np.ndarray], np.ndarray],
+) -> Row:
+    """Fits by SciPy in processes of one thread each; `of_x` turns what they return into laws."""
+    begun = time.perf_counter()
+    count = pool._processes
+    results = pool.map(functools.partial(timed, fit), tasks, chunksize=max(len(tasks) // (4 * count), 1))
+    seconds = time.perf_counter() - begun
+    value, steps, x, processor = (np.array(each) for each in zip(*results, strict=True))
+    return Row(name, of_x(x), value, None, float(steps.mean()), seconds, float(processor.sum()))
+
+
+def timed(fit: Callable[[Any], Any], task: Any) -> tuple[float, int, np.ndarray, float]:
+    """Objective, iterations, where it ended, and CPU seconds of one fit."""
+    used = time.process_time()
+    value, steps, x = fit(task)
+    return value, steps, x, time.process_time() - used
+
+
+def fit_by_hand(task: tuple[np.ndarray, Table]) -> tuple[float, int, np.ndarray]:
+    """Objective, iterations and end of one fit."""
     start, table = task
     result = minimise(start, table)
-    return result.fun * table.unit, result.nit
+    return result.fun * table.unit, result.nit, result.x
 
 
-def published_fit(task: tuple[np.ndarray, Table]) -> tuple[float, int]:
+def published_fit(task: tuple[np.ndarray, Table]) -> tuple[float, int, np.ndarray]:
     """One fit of the published pipeline: sum of Huber losses, natural coordinates, automatic gradient."""
     import jax
 
@@ -170,7 +236,7 @@ def published_fit(task: tuple[np.ndarray, Table]) -> tuple[float, int]:
 
         with np.errstate(all="ignore"):
             result = optimize.minimize(both, start, jac=True, method="BFGS")
-    return result.fun, result.nit
+    return result.fun, result.nit, result.x
 
 
 @functools.cache
