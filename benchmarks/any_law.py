@@ -240,16 +240,23 @@ def width(objective: Objective) -> float:
 
 
 def certificates(
-    law: Law, design: Design, delta: float, weights: np.ndarray, theta: np.ndarray
+    law: Law, design: Design, delta: float, weights: np.ndarray, theta: np.ndarray, raw: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Objective and whether it is certified, with derivatives that no engine has a part in."""
+    """Objective and whether it is certified, with derivatives that no engine has a part in.
+
+    Huber's sum of the residuals of the log loss or, if `raw`, of the loss; an infinite delta squares them.
+    """
     r, jacobian = law.residuals(theta, design), law.jacobian(theta, design)
+    slope = np.exp(design.log_loss + r) if raw else np.ones_like(r)  # of the residual by the log loss
+    if raw:
+        r = slope - np.exp(design.log_loss)
     psi = np.clip(r, -delta, delta)
     value = np.sum(weights * psi * (r - 0.5 * psi), axis=1)
-    gradient = np.einsum("rn,rnj->rj", weights * psi, jacobian)
-    inside = weights * (np.abs(r) <= delta)
-    hessian = np.einsum("rn,rnj,rnk->rjk", inside, jacobian, jacobian, optimize=True)
-    hessian += law.curvature(theta, design, weights * psi)
+    pull = weights * psi * slope
+    gradient = np.einsum("rn,rnj->rj", pull, jacobian)
+    squares = weights * (np.abs(r) <= delta) * slope**2 + (pull if raw else 0.0)
+    hessian = np.einsum("rn,rnj,rnk->rjk", squares, jacobian, jacobian, optimize=True)
+    hessian += law.curvature(theta, design, pull)
     size = np.sqrt(np.abs(np.einsum("rjj->rj", hessian)))
     values, vectors = np.linalg.eigh(hessian / (size[:, :, None] * size[:, None]))
     along = np.einsum("rjk,rj->rk", vectors, gradient / size)

@@ -1,0 +1,57 @@
+"""On which machine and by which commit something was measured."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.system import processor_facts
+
+_ROOT = Path(__file__).parent.parent
+_PACKAGES = ("jax", "numpy", "scipy", "jaxopt", "optax", "optimistix")
+
+
+def today() -> str:
+    """As 2026-11-28."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def commit() -> str:
+    """The commit that is checked out, with a plus where files differ from it; empty outside a repository."""
+    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def processor() -> str:
+    """The processor's name, and whether it has AVX-512, where Linux says so."""
+    facts = dict(line.split(":", 1) for line in processor_facts() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    name = facts.get("model name", platform.processor() or platform.machine())
+    return f"{name}, AVX-512" if "avx512f" in facts.get("flags", "").split() else name
+
+
+def machine() -> dict[str, str]:
+    """What it is and what it runs, in words."""
+    return {
+        "processor": processor(),
+        "cores": str(available_cores()),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def cpu_seconds() -> float:
+    """CPU time so far of this process and of the children that have ended; elapsed time on Windows."""
+    of = os.times()
+    if os.name == "nt":  # which does not count children
+        return time.perf_counter()
+    return of.user + of.system + of.children_user + of.children_system
