@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +51,9 @@ def machine() -> dict[str, str]:
 
 def cpu_seconds() -> float:
     """CPU time so far of this process and of the children that have ended; elapsed time on Windows."""
-    of = os.times()
-    if os.name == "nt":  # which does not count children
+    if sys.platform == "win32":  # which does not count children
         return time.perf_counter()
-    return of.user + of.system + of.children_user + of.children_system
+    import resource
+
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

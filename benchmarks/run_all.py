@@ -280,9 +280,10 @@ def from_nothing(data: Data, sizes: Sizes, pool: Any) -> Group:
         return CHINCHILLA.theta(cj.ScalingLaw(E=e, A=a, B=b, alpha=alpha, beta=beta), design)
 
     def best(name: str, fit: Callable[[Any], Any], tasks: list[Any], of_x: Any) -> Row:
-        row = pooled_row(name, fit, tasks, pool, of_x)
+        row = pooled_row(name, fit, tasks, pool, np.asarray)
         lowest = [int(np.nanargmin(row.objective_value))]
-        return dataclasses.replace(row, theta=row.theta[lowest], objective_value=row.objective_value[lowest])
+        theta, value = of_x(row.theta[lowest]), row.objective_value[lowest]
+        return dataclasses.replace(row, theta=theta, objective_value=value)
 
     def ours() -> Row:
         begun, used = time.perf_counter(), time.process_time()
