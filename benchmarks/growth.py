@@ -1,11 +1,13 @@
-"""Time and memory of a bootstrap by number of resamples and by number of runs.
+"""CPU time and memory of a bootstrap by number of resamples and of runs, and of a study by its conditions.
 
     python benchmarks/growth.py                        # 10^5 and 10^6 resamples; 50 to 5,000 runs; 10^5 runs
     python benchmarks/growth.py --resamples 10000000   # one size of bootstrap only, here 10^7
+    python benchmarks/growth.py --conditions 1000      # a study of that many only, with 200 resamples each
     python benchmarks/growth.py --smoke                # seconds, for the gate
 
-Every row runs in its own process, so that peak memory is per row; a bootstrap of the same shapes runs first
-to compile. Ratios are to the first row of each table: 1.0 throughout would be exactly linear.
+Every row runs in its own process, so that peak memory is per row; a smaller one of the same shapes runs first
+to compile. CPU time is that of all threads. Ratios are to the first row of each table: 1.0 throughout would
+be exactly linear. A study includes its tables, summaries and page, without figures.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import chinchilla_jax as cj
+from chinchilla_jax.study.spec.sweeps import Sweep
 
+PER_CONDITION = 200  # resamples
 LAW = cj.ScalingLaw(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 
 
@@ -34,50 +42,85 @@ def main() -> None:
     parser.add_argument(
         "--large", type=int, default=100_000, help="runs of one table, with 64 resamples; 0: none"
     )
+    parser.add_argument("--conditions", type=int, help="of a study")
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()
     if args.smoke:
         args.resamples, args.runs, args.per_table, args.large = [200, 400], [50, 200], 64, 0
+        args.conditions = 4
+    elif args.conditions:
+        args.resamples, args.runs, args.large = [], [], 0
     elif args.resamples != parser.get_default("resamples"):
         args.runs, args.large = [], 0
 
-    print("resamples of 240 runs")
-    table([(240, resamples) for resamples in args.resamples])
+    if args.resamples:
+        print("resamples of 240 runs")
+        table([(240, resamples) for resamples in args.resamples])
     if args.runs:
         print(f"\nruns, {args.per_table} resamples each")
         table([(runs, args.per_table) for runs in args.runs])
     if args.large:
         print("\none large table")
         table([(args.large, 64)])
+    if args.conditions:
+        print(f"\na study of {args.conditions} conditions, 240 runs, {PER_CONDITION} resamples each")
+        certified, used, peak, size = _alone(measure_study, args.conditions)
+        fits = args.conditions * PER_CONDITION
+        print(
+            f"{fits} fits, {certified} certified; {used:.1f} CPU s, {fits / used:.0f} fits per CPU s; ",
+            end="",
+        )
+        print(f"peak {peak:.0f} MB; directory {size:.1f} MB")
 
 
 def table(sizes: list[tuple[int, int]]) -> None:
-    print(f"{'runs':>7} {'resamples':>10} {'certified':>10} {'seconds':>8} {'fits/s':>8} ", end="")
-    print(f"{'ns per run and fit':>18} {'ratio':>6} {'peak (MB)':>9} {'10^8 fits (h)':>13}")
+    head = (
+        f"{'runs':>7} {'resamples':>10} {'certified':>10} {'seconds':>8} {'CPU s':>7} {'fits per CPU s':>14} "
+    )
+    print(head + f"{'ns per run and fit':>18} {'ratio':>6} {'peak (MB)':>9} {'10^8 fits (CPU h)':>17}")
     first = None
     for n_runs, resamples in sizes:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            certified, seconds, peak = pool.apply(measure, (n_runs, resamples))
-        each = seconds / (n_runs * resamples) * 1e9
+        certified, seconds, used, peak = _alone(measure, n_runs, resamples)
+        each = used / (n_runs * resamples) * 1e9
         first = first or each
-        print(
-            f"{n_runs:7d} {resamples:10d} {certified:10d} {seconds:8.1f} {resamples / seconds:8.0f} ", end=""
-        )
-        print(
-            f"{each:18.1f} {each / first:6.2f} {peak:9.0f} {seconds / resamples * 1e8 / 3600:13.2f}",
-            flush=True,
-        )
+        rate, hours = resamples / used, used / resamples * 1e8 / 3600
+        print(f"{n_runs:7d} {resamples:10d} {certified:10d} {seconds:8.1f} {used:7.2f} {rate:14.0f} ", end="")
+        print(f"{each:18.1f} {each / first:6.2f} {peak:9.0f} {hours:17.2f}", flush=True)
 
 
-def measure(n_runs: int, resamples: int) -> tuple[int, float, float]:
-    """Certified fits, seconds and peak memory (MB) of one bootstrap."""
+def _alone(work: Callable[..., Any], *arguments: int) -> Any:
+    """What a function returns in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def measure(n_runs: int, resamples: int) -> tuple[int, float, float, float]:
+    """Certified fits, seconds, CPU seconds and peak memory (MB) of one bootstrap."""
     runs = cj.load_runs("chinchilla") if n_runs == 240 else made_up(n_runs)
     point = cj.fit(runs, starts=32)
     cj.bootstrap(runs, resamples=min(resamples, 64), point=point)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     result = cj.bootstrap(runs, resamples=resamples, point=point)
-    seconds = time.perf_counter() - begun
-    return int(result.converged.sum()), seconds, _peak()
+    seconds, used = time.perf_counter() - begun, time.process_time() - used
+    return int(result.converged.sum()), seconds, used, _peak()
+
+
+def measure_study(conditions: int) -> tuple[int, float, float, float]:
+    """Certified fits, CPU seconds, peak memory and size of the directory (MB) of a study."""
+
+    def spec(repeats: int) -> cj.StudySpec:  # and the identity
+        sweep = Sweep(family="log_normal_noise", values=(0.5,), repeats=repeats)
+        return cj.StudySpec(data="chinchilla", resamples=PER_CONDITION, sweeps=(sweep,))
+
+    with tempfile.TemporaryDirectory() as folder:
+        cj.run_study(spec(1), out=Path(folder) / "small", figures=False, progress=None)
+        used = time.process_time()
+        study = cj.run_study(spec(conditions - 1), out=Path(folder) / "study", figures=False, progress=None)
+        used = time.process_time() - used
+        files = [file for file in (Path(folder) / "study").rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files) / 1e6
+        certified = study.fits()["status"].astype(str).isin(("CONVERGED", "BOUNDARY"))
+        return int(certified.sum()), used, _peak(), size
 
 
 def _peak() -> float:
