@@ -10,7 +10,7 @@ all threads and the processes that were started. A ratio is the median of the ro
 a tenth of them at either end. --check prints a line that begins with "warning" where a ratio lies outside
 what has been recorded: below the lowest low or above the highest high of the last five records, of this
 processor if there are any. The exit code is 0 even so: a person decides whether that is the code or the
-machine. Before SciPy, NumPy or JAX is blamed, look whether its version has changed.
+machine. A new version of Python, NumPy, SciPy or JAX moves ratios too.
 
     scipy       SciPy's BFGS with a gradient by hand over the CPU kernel, per fit: resamples of the 240 runs
     numpy       six passes of objective, gradient and Hessian over every run in NumPy over a fit by the kernel
@@ -26,18 +26,18 @@ from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import dataclasses  # noqa: E402
 import functools  # noqa: E402
 import itertools  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable, Iterable  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 from _machine import commit, cpu_seconds, processor, today  # noqa: E402
+from _ratio_records import RECORDS, Record, append, compared_with, read, warning  # noqa: E402
 from _scipy_fits import Table  # noqa: E402
 from solvers import fit_by_hand  # noqa: E402
 
@@ -51,9 +51,7 @@ from chinchilla_jax.study.execution.jobs import run_job  # noqa: E402
 from chinchilla_jax.study.execution.planning import Workplace, plan_jobs  # noqa: E402
 from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 
-RECORDS = Path(__file__).parent / "ratios.csv"
 ROOT = Path(__file__).parent.parent
-_COMPARED = 5  # records
 _LANES, _SCIPY, _NUMPY, _PASSES = 4000, 20, 200, 6
 
 
@@ -75,19 +73,6 @@ def _each(work: Callable[[], int]) -> float:
     begun = cpu_seconds()
     count = work()
     return (cpu_seconds() - begun) / count
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A line of the file: the median of the rounds, and what a tenth of them lies below and above."""
-
-    date: str
-    commit: str
-    processor: str
-    pair: str
-    ratio: float
-    low: float
-    high: float
 
 
 def main() -> None:
@@ -116,64 +101,11 @@ def main() -> None:
         old = compared_with(new, before)
         recorded = " ".join(f"{each.ratio:.4g}" for each in old)
         print(f"{new.pair:8} {new.ratio:8.4g} {new.low:8.4g} {new.high:8.4g}  {recorded}")
-        said = warning(pair, new, old)
+        said = warning(new, old, pair.slower_if)
         if said:
             print(said)
     if args.append:
         append(RECORDS, found)
-
-
-def read(path: Path) -> list[Record]:
-    """All records, oldest first."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [
-        Record(
-            date=row["date"],
-            commit=row["commit"],
-            processor=row["processor"],
-            pair=row["pair"],
-            ratio=float(row["ratio"]),
-            low=float(row["low"]),
-            high=float(row["high"]),
-        )
-        for row in rows
-    ]
-
-
-def append(path: Path, records: Iterable[Record]) -> None:
-    """Add records; digits beyond the fourth are noise."""
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        if new:
-            writer.writerow([field.name for field in dataclasses.fields(Record)])
-        for each in records:
-            writer.writerow([f"{x:.4g}" if isinstance(x, float) else x for x in dataclasses.astuple(each)])
-
-
-def compared_with(new: Record, records: list[Record]) -> list[Record]:
-    """The last records of the pair: of this processor, or where there are none of any."""
-    same = [each for each in records if each.pair == new.pair]
-    here = [each for each in same if each.processor == new.processor]
-    return (here or same)[-_COMPARED:]
-
-
-def warning(pair: Pair, new: Record, old: list[Record]) -> str | None:
-    """A line where a ratio lies outside what has been recorded."""
-    if not old:
-        return None
-    low, high = min(each.low for each in old), max(each.high for each in old)
-    if low <= new.ratio <= high:
-        return None
-    slower = (new.ratio > high) == (pair.slower_if == "higher")
-    where = "" if old[-1].processor == new.processor else f", on {old[-1].processor}"
-    return (
-        f"warning: {new.pair} is {'slower' if slower else 'faster'}: {new.ratio:.4g}, recorded {low:.4g} to "
-        f"{high:.4g} since {old[0].commit}{where}"
-    )
 
 
 def all_pairs() -> list[Pair]:
