@@ -254,6 +254,14 @@ def test_a_law_of_compute_alone_leaves_the_division_open():
     assert set(searched_allocation(law, design, theta, np.array([1e21, 1e24])).found.ravel()) == {Found.FLAT}
 
 
+@pytest.mark.parametrize("tilt", [5e-16, -5e-16])
+def test_rounding_that_leans_to_one_side_makes_no_edge(tilt):
+    law = from_function(lambda p, x: frontier(p, x) * (1 + tilt * jnp.log(x["params"])), KINDS)
+    design = cj.laws.Design.from_runs(RUNS)
+    theta = law.starts(design, 16)
+    assert set(searched_allocation(law, design, theta, np.array([1e21, 1e24])).found.ravel()) == {Found.FLAT}
+
+
 # --- the fingerprint of a function -------------------------------------------------------------------------
 
 

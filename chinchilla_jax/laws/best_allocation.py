@@ -267,9 +267,10 @@ def _searcher(law: type[Law]) -> Any:
         x = lax.while_loop(unsettled, improve, start)[1]
         (below, g, above), (_, h, _) = jax.vmap(bend)(x + jnp.array([-_BESIDE, 0.0, _BESIDE]))
         found = jnp.where(jnp.isfinite(values[lowest]), x, jnp.nan)
-        # The same everywhere: the signs of g are those of rounding.
+        # The same everywhere: the signs of g are those of rounding, and so is which place is lowest.
         level = jnp.max(jnp.where(jnp.isfinite(values), values, -jnp.inf)) - values[lowest] <= _LEVEL
-        return jnp.stack([found, edge, g / h, *(jnp.where(level, 0.0, each) for each in (below, above))])
+        edge, below, above = (jnp.where(level, 0.0, each) for each in (edge, below, above))
+        return jnp.stack([found, edge, g / h, below, above])
 
     over_budgets = jax.vmap(one, in_axes=(None, 0, None, None, None, None))
     return jax.jit(jax.vmap(over_budgets, in_axes=(0, 0, None, None, None, 0)))
