@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,17 +14,19 @@ from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax.plots.panel_boxes import KEY, boxes_text, panel_boxes
+from chinchilla_jax.plots.pdf_fonts import quick_fonts
 from chinchilla_jax.plots.styles import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image as Picture
 
 Drawn: TypeAlias = "Figure | Axes | tuple[Axes, ...]"
 # By default matplotlib writes the date and its version into files.
 _METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "png": {"Software": None},
+        "png": {},
         "pdf": {"CreationDate": None, "Creator": "chinchilla_jax", "Producer": None},
         "svg": {"Date": None, "Creator": "chinchilla_jax"},
     }
@@ -81,21 +84,58 @@ def figure_files(
         figure = figure_of(drawn)
         # Saving reads settings too, such as how fonts go into a PDF.
         with style():
-            figure.set_dpi(dpi)
-            # Solve the layout once here, not again for every format.
-            layout = figure.get_layout_engine()
-            if layout is not None:
-                layout.execute(figure)
-                figure.set_layout_engine(None)
-            contents = {}
-            boxes = panel_boxes(figure) if "png" in formats else []
-            for extension in formats:
-                stream = io.BytesIO()
-                more = {KEY: boxes_text(boxes)} if boxes and extension == "png" else {}
-                figure.savefig(stream, format=extension, dpi=dpi, metadata={**_METADATA[extension], **more})
-                contents[f"{name}.{extension}"] = stream.getvalue()
+            lay_out(figure, dpi)
+            contents = {f"{name}.{each}": _content(figure, dpi, each) for each in formats}
         # Outside the block: the style keeps other threads waiting.
         yield from contents.items()
+
+
+def lay_out(figure: Figure, dpi: float) -> None:
+    """Solve the layout of a figure once, not again for every format.
+
+    Args:
+        figure: to be saved, and not drawn on any more.
+        dpi: resolution of its PNG file.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if type(figure.canvas) is FigureCanvasBase:
+        # Otherwise each step would measure every text again, with a renderer of its own.
+        FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+
+
+def picture(figure: Figure, dpi: float) -> Picture:
+    """A figure that is laid out, in pixels; without an alpha channel where nothing is transparent."""
+    from PIL import Image  # which matplotlib needs
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="rgba", dpi=dpi)
+    width, height = (int(size) for size in figure.bbox.max)
+    pixels = Image.frombuffer("RGBA", (width, height), stream.getvalue())
+    return pixels.convert("RGB") if pixels.getchannel("A").getextrema()[0] == 255 else pixels
+
+
+def _content(figure: Figure, dpi: float, extension: str) -> bytes:
+    """The file of a figure that is laid out."""
+    stream = io.BytesIO()
+    if extension == "png":
+        from PIL.PngImagePlugin import PngInfo
+
+        boxes, texts = panel_boxes(figure), PngInfo()
+        if boxes:
+            texts.add_text(KEY, boxes_text(boxes))
+        # More compression takes twice the time for a twentieth of the bytes.
+        picture(figure, dpi).save(stream, "PNG", dpi=(dpi, dpi), pnginfo=texts, compress_level=3)
+        return stream.getvalue()
+    with quick_fonts() if extension == "pdf" else contextlib.nullcontext():
+        figure.savefig(stream, format=extension, dpi=dpi, metadata=_METADATA[extension])
+    return stream.getvalue()
 
 
 def figure_of(drawn: Drawn) -> Figure:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax.plots.panels import unshown
-from chinchilla_jax.plots.save import figure_files
+from chinchilla_jax.plots.save import lay_out, picture
+from chinchilla_jax.plots.styles import style
 from chinchilla_jax.report.figures import inline_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
     from chinchilla_jax.report.figures import PageFigure
 
@@ -40,18 +42,17 @@ def drawn_figure(
     # Smaller than on its own, so that its labels can be read on a telephone.
     width, height = figure.get_size_inches()
     figure.set_size_inches(_SHRINK * width, _SHRINK * height)
-    ((_, content),) = figure_files([(name, figure)], dpi=_DPI, formats=("png",))
-    return inline_figure(name, _with_few_colours(content), caption)
+    with style():
+        lay_out(figure, _DPI)
+        pixels = picture(figure, _DPI)
+    return inline_figure(name, _with_few_colours(pixels), caption)
 
 
-def _with_few_colours(content: bytes) -> bytes:
+def _with_few_colours(pixels: Image) -> bytes:
     """A PNG picture with a palette, in a third of the bytes."""
-    from PIL import Image  # which matplotlib needs
+    from PIL import Image
 
+    few = pixels.convert("RGB").quantize(_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     stream = io.BytesIO()
-    with Image.open(io.BytesIO(content)) as picture:
-        few = picture.convert("RGB").quantize(
-            _COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        )
     few.save(stream, "PNG")
     return stream.getvalue()

@@ -1,0 +1,74 @@
+"""Fonts in PDF files: the same glyphs and widths as when each is cut from the whole font."""
+
+import io
+import re
+import zlib
+
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from matplotlib.backends import _backend_pdf_ps as embedding
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font, LoadFlags
+
+from chinchilla_jax.plots.pdf_fonts import quick_fonts
+from chinchilla_jax.plots.styles import style
+
+USUAL = "Loss L(N, D) = E + A/N\u207b\u1d45: 3.4%, \u03b1 \u2264 10\u2076, \u00d1 \u2192 \u03bc, ffi"
+_FLAGS = LoadFlags.NO_SCALE | LoadFlags.NO_HINTING
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(embedding, "SubsetResults"), reason="this matplotlib embeds fonts in another way"
+)
+
+
+def glyphs_of(text):
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return {font.get_char_index(ord(each)) for each in text}
+
+
+def outlines(glyphs, subset):
+    """Outline and width of each glyph of a subset, by its number in the whole font."""
+    font = FT2Font(embedding.font_as_file(subset.font))
+    found = {}
+    for glyph in glyphs:
+        width = font.load_glyph(subset.glyph_index_map[glyph], flags=_FLAGS).horiAdvance
+        found[glyph] = (width, *(part.tolist() for part in font.get_path()))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text", ["Loss: 3.4%, \u03b1 \u2264 10\u2076 \u00d1 \u2192 \u03bc", "a \u0434 \u2654"]
+)
+def test_glyphs_are_those_of_the_whole_font(text):
+    path = font_manager.FontPath(font_manager.findfont("DejaVu Sans"), 0)
+    glyphs = glyphs_of(text)
+    with embedding.get_glyphs_subset(path, glyphs) as subset:
+        expected = outlines(glyphs, subset)
+    with quick_fonts(), embedding.get_glyphs_subset(path, glyphs) as subset:
+        assert outlines(glyphs, subset) == expected
+    assert any(len(codes) for _, _, codes in expected.values())
+
+
+def streams(figure):
+    stream = io.BytesIO()
+    with style():
+        figure.savefig(stream, format="pdf")
+    found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", stream.getvalue(), re.DOTALL)
+    return [zlib.decompress(each) if each[:1] == b"x" else each for each in found]
+
+
+def test_pages_and_their_text_are_the_same_and_only_the_font_is_smaller():
+    figure = Figure()
+    figure.text(0.1, 0.5, USUAL)
+    whole = streams(figure)
+    with quick_fonts():
+        quick = streams(figure)
+    assert embedding.get_glyphs_subset.__module__ == embedding.__name__  # put back
+    # Page and map to Unicode; the files of the fonts have other tables, and order.
+    text = [[each for each in found if each[:4] != b"\0\1\0\0"] for found in (whole, quick)]
+    assert any(b"beginbfrange" in each for each in text[0])
+    assert [each for each in text[0] if b"bfrange" in each] == [
+        each for each in text[1] if b"bfrange" in each
+    ]
+    assert np.sum([*map(len, quick)]) < np.sum([*map(len, whole)])
