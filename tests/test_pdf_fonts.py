@@ -11,8 +11,10 @@ from matplotlib.backends import _backend_pdf_ps as embedding
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font, LoadFlags
 
-from chinchilla_jax.plots.pdf_fonts import quick_fonts
+from chinchilla_jax._util.labels import QUANTITIES
+from chinchilla_jax.plots.pdf_fonts import _usual, quick_fonts
 from chinchilla_jax.plots.styles import style
+from chinchilla_jax.plots.sweeps import SWEEPS
 
 USUAL = "Loss L(N, D) = E + A/N\u207b\u1d45: 3.4%, \u03b1 \u2264 10\u2076, \u00d1 \u2192 \u03bc, ffi"
 _FLAGS = LoadFlags.NO_SCALE | LoadFlags.NO_HINTING
@@ -48,6 +50,12 @@ def test_glyphs_are_those_of_the_whole_font(text):
     with quick_fonts(), embedding.get_glyphs_subset(path, glyphs) as subset:
         assert outlines(glyphs, subset) == expected
     assert any(len(codes) for _, _, codes in expected.values())
+
+
+def test_labels_are_written_in_usual_characters():
+    texts = [*map(str, QUANTITIES.values()), *(sweep.title + sweep.label for sweep in SWEEPS.values())]
+    usual = _usual(font_manager.FontPath(font_manager.findfont("DejaVu Sans"), 0)).glyphs
+    assert glyphs_of("".join(texts)) <= usual.keys()
 
 
 def streams(figure):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax._util.validation import positive_array
+from chinchilla_jax.intervals.quantiles import central_tails, quantiles_of_known
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.allocation import allocation, frontier_of
 from chinchilla_jax.planning.any_frontier import edges
-from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, summary
+from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,16 +43,29 @@ def optimum_curve(
     Raises:
         UsageError: a budget is not positive and finite, or a variable of the laws is missing.
     """
+    return optimum_curves(sample, flops, levels=[level], quantities=quantities)[0]
+
+
+def optimum_curves(
+    sample: LawSample, flops: ArrayLike, *, levels: Sequence[float], quantities: Sequence[str] = CURVES
+) -> list[pd.DataFrame]:
+    """`optimum_curve` for each of some levels; the laws are evaluated and sorted once for all of them."""
     import pandas as pd
 
     budgets = np.atleast_1d(positive_array("flops", flops))
     point, every = (_optima(sample, laws, budgets) for laws in (sample.point, sample.laws))
-    rows = [
-        (name, budget, *summary(point[name][..., i], every[name][..., i], level))
-        for name in quantities
-        for i, budget in enumerate(budgets)
-    ]
-    return pd.DataFrame(rows, columns=["quantity", "flops", *SUMMARY_COLUMNS])
+    tails = [central_tails(level) for level in levels]
+    probabilities = [*(low for low, _ in tails), *(high for _, high in tails), 0.5]
+    found = [quantiles_of_known(every[name].reshape(-1, len(budgets)), probabilities) for name in quantities]
+    # One row for each probability, over all quantities.
+    rows = np.concatenate(found, axis=1)
+    fixed = {
+        "quantity": [name for name in quantities for _ in budgets],
+        "flops": np.tile(budgets, len(quantities)),
+        INTERVAL_COLUMNS[0]: np.concatenate([point[name].ravel() for name in quantities]),
+    }
+    columns = [(rows[i], rows[i + len(levels)], rows[-1]) for i in range(len(levels))]
+    return [pd.DataFrame(fixed | dict(zip(SUMMARY_COLUMNS[1:], each, strict=True))) for each in columns]
 
 
 def _optima(

@@ -26,7 +26,7 @@ from chinchilla_jax._util.labels import (
 )
 from chinchilla_jax.intervals.quantiles import nan_median
 from chinchilla_jax.laws.compute import RULE_OF_THUMB
-from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
+from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curves
 from chinchilla_jax.plots.grids import BEYOND, compute_grid
 from chinchilla_jax.plots.sweeps import SWEEPS, in_words, title_of
 from chinchilla_jax.report.content import Explorer
@@ -79,10 +79,10 @@ def optimum_explorer(subject: Subject) -> list[Explorer]:
         return []
     searched = sample.laws.log_ratio_line() is None
     budgets = compute_grid(subject.runs, subject.flops, searched=searched)
-    views = []
-    for level in levels:
-        table = optimum_curve(sample, budgets, level=level)
-        views.append({"curves": {name: _columns(rows) for name, rows in table.groupby("quantity")}})
+    views = [
+        {"curves": {name: _columns(rows) for name, rows in table.groupby("quantity")}}
+        for table in optimum_curves(sample, budgets, levels=list(levels))
+    ]
     data = {
         **_axis("optimum", budgets, subject.flops[0], subject.range),
         "views": [interval_text(level, "percentile") for level in levels],
