@@ -13,6 +13,7 @@ import dataclasses
 import enum
 import inspect
 import re
+import types
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +50,9 @@ def names() -> Iterator[str]:
 
 
 def of_value(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, types.UnionType):  # whose own name is another in Python 3.14
+        yield f"{path}: {' | '.join(member.__name__ for member in value.__args__)}"
+        return
     if not inspect.isclass(value):
         yield f"{path}{signature(value)}" if callable(value) else f"{path}: {type(value).__name__}"
         return
