@@ -5,33 +5,34 @@ The names are written once, in the package's `__init__.pyi`, which type checkers
 
 from __future__ import annotations
 
-import ast
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+
+# As the formatter writes them: one name in each statement, in parentheses where the line is too long.
+_IMPORT = re.compile(r"^from (\S+) import (?:\(\s+)?(\w+)(?: as (\w+))?", re.MULTILINE)
 
 
-def lazy_names(package: str, *eager: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def lazy_names(
+    package: str, *eager: str
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """A package's `__getattr__`, `__dir__` and `__all__`, from the imports in its `__init__.pyi`.
 
     Args:
         package: its `__name__`.
         eager: public names that the package defines itself.
     """
+    # Every start of the command line comes through here: no parser, no pathlib, no typing.
     module = sys.modules[package]
-    stub = Path(str(module.__file__)).with_suffix(".pyi")
+    with open(f"{str(module.__file__).rpartition('.')[0]}.pyi", encoding="utf-8") as stub:
+        text = stub.read()
     home: dict[str, tuple[str, str | None]] = {}
-    nodes = ast.parse(stub.read_text(encoding="utf-8")).body
-    for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
-        for alias in node.names:
-            # "from . import room as room": the room itself is public.
-            room = node.module is None
-            source = (f"{package}.{alias.name}", None) if room else (str(node.module), alias.name)
-            home[alias.asname or alias.name] = source
+    for source, name, alias in _IMPORT.findall(text):
+        # "from . import room as room": the room itself is public.
+        home[alias or name] = (f"{package}.{name}", None) if source == "." else (source, name)
 
-    def get(name: str) -> Any:
+    def get(name: str) -> object:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         source, original = home[name]

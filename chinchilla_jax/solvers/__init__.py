@@ -1,17 +1,5 @@
 """Batched solvers behind one contract, see `solvers.base`; `solve` chooses among them."""
 
-from chinchilla_jax.solvers.base import Problem, Solution, Solver, SolverOptions
-from chinchilla_jax.solvers.dispatch import SOLVER_NAMES, check_solver, solve
-from chinchilla_jax.solvers.status import STATUS_NAMES, Status
+from chinchilla_jax._util.lazy import lazy_names
 
-__all__ = [
-    "SOLVER_NAMES",
-    "STATUS_NAMES",
-    "Problem",
-    "Solution",
-    "Solver",
-    "SolverOptions",
-    "Status",
-    "check_solver",
-    "solve",
-]
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -1,0 +1,12 @@
+from chinchilla_jax.report.atlas import finish_atlas as finish_atlas
+from chinchilla_jax.report.atlas import run_atlas as run_atlas
+from chinchilla_jax.report.atlas import run_atlas_shard as run_atlas_shard
+from chinchilla_jax.report.page import render as render
+from chinchilla_jax.report.page import render_multiverse as render_multiverse
+from chinchilla_jax.report.page import write_report as write_report
+from chinchilla_jax.report.recipes import render_comparison as render_comparison
+from chinchilla_jax.report.recipes import write_comparison as write_comparison
+from chinchilla_jax.report.run import finish_study as finish_study
+from chinchilla_jax.report.run import run_shard as run_shard
+from chinchilla_jax.report.run import run_study as run_study
+from chinchilla_jax.report.upkeep import remake as remake

@@ -1,0 +1,9 @@
+from chinchilla_jax.solvers.base import Problem as Problem
+from chinchilla_jax.solvers.base import Solution as Solution
+from chinchilla_jax.solvers.base import Solver as Solver
+from chinchilla_jax.solvers.base import SolverOptions as SolverOptions
+from chinchilla_jax.solvers.dispatch import SOLVER_NAMES as SOLVER_NAMES
+from chinchilla_jax.solvers.dispatch import check_solver as check_solver
+from chinchilla_jax.solvers.dispatch import solve as solve
+from chinchilla_jax.solvers.status import STATUS_NAMES as STATUS_NAMES
+from chinchilla_jax.solvers.status import Status as Status

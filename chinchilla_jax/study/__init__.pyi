@@ -1,0 +1,14 @@
+from chinchilla_jax.study.chunks import Shard as Shard
+from chinchilla_jax.study.result import Study as Study
+from chinchilla_jax.study.result import open_study as open_study
+from chinchilla_jax.study.run import compute_shard as compute_shard
+from chinchilla_jax.study.run import compute_study as compute_study
+from chinchilla_jax.study.spec.conditions import Condition as Condition
+from chinchilla_jax.study.spec.conditions import plan_conditions as plan_conditions
+from chinchilla_jax.study.spec.own_table import available_interpretations as available_interpretations
+from chinchilla_jax.study.spec.paper import paper_study as paper_study
+from chinchilla_jax.study.spec.study_spec import StudySpec as StudySpec
+from chinchilla_jax.study.spec.sweeps import Product as Product
+from chinchilla_jax.study.spec.sweeps import Sweep as Sweep
+from chinchilla_jax.study.status import StudyStatus as StudyStatus
+from chinchilla_jax.study.status import study_status as study_status
