@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.labels import NATS, quantity_label, quantity_text
@@ -111,5 +110,7 @@ def _row(cells: Sequence[str], tag: str) -> str:
 
 
 def _text(text: str, most: int) -> str:
+    from html import escape  # every result has a card, few are shown
+
     shown = visible(" ".join(str(text).split()))
     return escape(shown if len(shown) <= most else shown[: most - 3] + "...")

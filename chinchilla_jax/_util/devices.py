@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-import platform
 import sys
 
 from chinchilla_jax._util import reproducible, system
@@ -54,13 +53,13 @@ def instruction_set() -> str:
     lines = (line for line in system.processor_facts() if line.startswith(("flags", "Features")))
     flags = {flag for line in lines for flag in line.split()}
     return " ".join(
-        filter(None, [platform.machine(), name, *(each for each in _INSTRUCTIONS if each in flags)])
+        filter(None, [system.processor()[0], name, *(each for each in _INSTRUCTIONS if each in flags)])
     )
 
 
 def processor_digest() -> str:
     """Digest of the processor: a home can be shared by machines of which one cannot run another's code."""
-    name = f"{platform.machine()} {platform.processor()}"
+    name = " ".join(system.processor())
     wanted = ("model name", "flags", "Features", "CPU part")
     lines = {line for line in system.processor_facts() if line.startswith(wanted)}
     return hashlib.sha256("\n".join([name, *sorted(lines)]).encode()).hexdigest()[:12]

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from html import escape
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -174,6 +173,8 @@ class NotebookProgress(LineProgress):
             self._open, self._handle = False, None
 
     def _draw(self) -> None:
+        from html import escape  # no other progress needs it
+
         bar = f'<progress value="{self._done}" max="{max(self._total, self._done, 1)}"></progress>'
         self._show(f"<div>{escape(self._label)} {bar} {escape(self._state())}</div>")
         self._drawn = time.monotonic()

@@ -7,7 +7,6 @@ They are told apart by their class, their HTTP status and the error that led to 
 from __future__ import annotations
 
 import enum
-import socket
 from collections.abc import Iterator
 
 from chinchilla_jax._util.urls import without_secrets
@@ -52,6 +51,8 @@ class RemoteError(Exception):
 
 def trouble_of(error: BaseException) -> Trouble:
     """The kind of failure that an error of a file system means."""
+    import socket  # slow to import, and where nothing fails nothing needs it
+
     chain = list(_chain(error))
     first = chain[-1]
     if _answer(first).get("Code") in _PASSING_CODES:

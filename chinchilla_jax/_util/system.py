@@ -16,6 +16,8 @@ No other module asks which system this is.
 | address_space_limit | POSIX             | None                                                  |
 | c_library           | glibc             | ""                                                    |
 | without_ctrl_c      | POSIX             | nothing: Ctrl-C reaches workers too                   |
+| wake_up_pipe        | POSIX             | a pair of sockets, which are slow to import           |
+| processor           | POSIX             | what `platform` says, which is slow to import         |
 | is_alive            | POSIX             | True: what it left is kept                            |
 | users               | POSIX             | None: files are trusted by where they are             |
 
@@ -29,13 +31,11 @@ import errno
 import functools
 import operator
 import os
-import platform
 import re
 import signal
-import socket
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -140,6 +140,8 @@ def is_locked(handle: int) -> bool | None:
 
 def host_name() -> str:
     """This machine's name, with what a file name could not hold replaced by dashes."""
+    import socket
+
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 
@@ -168,6 +170,15 @@ def limit_to_cores(chosen: Collection[int]) -> None:
             # The threads that exist already; later ones inherit this.
             for thread in os.listdir("/proc/self/task"):
                 os.sched_setaffinity(int(thread), chosen)
+
+
+def processor() -> tuple[str, str]:
+    """The kind of processor, such as "x86_64", and its model where no `processor_facts` tell it."""
+    if hasattr(os, "uname"):
+        return os.uname().machine, ""
+    import platform
+
+    return platform.machine(), platform.processor()
 
 
 def processor_facts() -> list[str]:
@@ -204,7 +215,7 @@ def c_library() -> str:
 
 def is_x86_linux_with_glibc() -> bool:
     """Whether this is x86-64 Linux with glibc, whose functions can be held to one set of instructions."""
-    return sys.platform == "linux" and platform.machine() == "x86_64" and "glibc" in c_library()
+    return sys.platform == "linux" and processor()[0] == "x86_64" and "glibc" in c_library()
 
 
 @contextlib.contextmanager
@@ -222,6 +233,19 @@ def without_ctrl_c() -> Iterator[None]:
         yield
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+def wake_up_pipe() -> tuple[Callable[[], int], int]:
+    """A call that waits for the next byte and returns it, and the descriptor to write it to, not blocking."""
+    if sys.platform != "win32":
+        reads, writes = os.pipe()
+        os.set_blocking(writes, False)
+        return lambda: os.read(reads, 1)[0], writes
+    import socket
+
+    waiting, waking = socket.socketpair()
+    waking.setblocking(False)
+    return lambda: waiting.recv(1)[0], waking.detach()  # open as long as this process
 
 
 class Users:

@@ -20,13 +20,13 @@ import contextlib
 import importlib.machinery
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from types import FrameType
 from typing import Any
 
+from chinchilla_jax._util.system import wake_up_pipe
 from chinchilla_jax._util.text import visible
 
 PROGRAM = "chinchilla-jax"
@@ -67,10 +67,8 @@ class OwnProcess:
         atexit.register(self._leave)
         self._show_dropped = sys.unraisablehook
         sys.unraisablehook = self._see_dropped
-        self._wakes, woken_by = socket.socketpair()
-        woken_by.setblocking(False)
-        self._woken_by = woken_by  # open as long as this process
-        signal.set_wakeup_fd(woken_by.fileno(), warn_on_full_buffer=False)
+        self._next_signal, woken_by = wake_up_pipe()
+        signal.set_wakeup_fd(woken_by, warn_on_full_buffer=False)
         signals = [signal.SIGTERM]
         # A shell has the jobs that it starts in the background ignore Ctrl-C.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -115,7 +113,7 @@ class OwnProcess:
             self._show_dropped(dropped)
 
     def _watch(self, signals: list[signal.Signals]) -> None:
-        while self._wakes.recv(1)[0] not in signals:
+        while self._next_signal() not in signals:
             pass
         end = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < end:

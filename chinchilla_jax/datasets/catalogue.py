@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,5 @@ def own_reading(source: object) -> tuple[tuple[str, ...], dict[str, str]]:
 
 def embedded_bytes(name: str) -> bytes:
     """The content of an embedded table's file."""
-    from importlib.resources import files  # slow to import, and `--help` does not need it
-
     file = dataset_info(name).file or name
-    return files(__package__).joinpath("tables", f"{file}.csv").read_bytes()
+    return (Path(__file__).with_name("tables") / f"{file}.csv").read_bytes()

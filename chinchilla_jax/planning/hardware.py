@@ -14,6 +14,7 @@ import csv
 import dataclasses
 import functools
 import io
+from pathlib import Path
 
 from chinchilla_jax._util.errors import UsageError, short, unknown_name
 from chinchilla_jax._util.validation import positive_number
@@ -47,9 +48,7 @@ class Device:
 @functools.cache
 def devices() -> tuple[Device, ...]:
     """Every row of the table, in its order."""
-    from importlib.resources import files
-
-    text = files(__package__).joinpath("tables", "devices.csv").read_text(encoding="utf-8")
+    text = (Path(__file__).with_name("tables") / "devices.csv").read_text(encoding="utf-8")
     return tuple(
         Device(
             device=row["device"],

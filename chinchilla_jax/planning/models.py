@@ -18,6 +18,7 @@ alone: for a model that will serve many tokens, training beyond this optimum pay
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,9 +46,7 @@ VERDICTS = ("under-trained", "optimal within uncertainty", "over-trained", "no o
 
 def known_models() -> pd.DataFrame:
     """The embedded models: model, params, tokens (counts), source."""
-    from importlib.resources import files
-
-    content = files(__package__).joinpath("tables", "known_models.csv").read_bytes()
+    content = (Path(__file__).with_name("tables") / "known_models.csv").read_bytes()
     return _models(read_bytes(content, "known models"))
 
 

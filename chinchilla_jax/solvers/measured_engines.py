@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from chinchilla_jax._util import cache_dir
@@ -58,6 +57,8 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 def _devices() -> str:
     """The devices and the version of JAX, as a key."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import jax
 
     devices = jax.local_devices()

@@ -75,7 +75,6 @@ def _loaded() -> Kernel:
         least = ".".join(map(str, _LEAST_VERSION))
         raise KernelRefused(f"llvmlite {llvmlite.__version__} is older than {least}")
 
-    from chinchilla_jax.solvers.lane_kernel.building import built
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
     from chinchilla_jax.solvers.lane_kernel.llvm_tools import initialise
     from chinchilla_jax.solvers.lane_kernel.object_code import kept_file, read, write
@@ -87,6 +86,8 @@ def _loaded() -> Kernel:
         if not cache_dir.has_warned():  # of somebody else's code: one line is enough
             how_often = "in every run" if file is None else "once for this machine"
             announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
+        from chinchilla_jax.solvers.lane_kernel.building import built
+
         code = built()
         if file is not None:
             write(file, code)

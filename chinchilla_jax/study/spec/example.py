@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from chinchilla_jax._util.errors import short
@@ -19,7 +19,7 @@ _SHARES = (0.1, 0.2, 0.3)
 
 def example_toml() -> str:
     """The example, for the embedded table chinchilla."""
-    return files("chinchilla_jax.study.spec").joinpath("example.toml").read_text(encoding="utf-8")
+    return Path(__file__).with_name("example.toml").read_text(encoding="utf-8")
 
 
 def example_for(
