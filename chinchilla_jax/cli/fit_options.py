@@ -46,14 +46,13 @@ def read_laws(names: Sequence[str], floor: float | None) -> list[Law]:
     Raises:
         UsageError: a floor is given, and no law takes one; or a name leads to no law.
     """
+    if floor is None:
+        return [_read_law(name) for name in names]
     from chinchilla_jax.laws import FixedFloor
 
-    if floor is not None and FixedFloor.name not in names:
+    if FixedFloor.name not in names:
         raise UsageError(f"--floor is for --law {FixedFloor.name}, not {names[0]}; leave it out")
-    return [
-        FixedFloor(floor) if name == FixedFloor.name and floor is not None else _read_law(name)
-        for name in names
-    ]
+    return [FixedFloor(floor) if name == FixedFloor.name else _read_law(name) for name in names]
 
 
 def _read_law(name: str) -> Law:

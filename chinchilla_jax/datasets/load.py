@@ -13,7 +13,6 @@ from chinchilla_jax._util.errors import DataError, UsageError, closest, short, u
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax._util.urls import is_url
 from chinchilla_jax._util.validation import positive_number, require_type
-from chinchilla_jax.datasets.architectures import chinchilla_architectures
 from chinchilla_jax.datasets.catalogue import (
     COUNTINGS,
     dataset_info,
@@ -297,6 +296,8 @@ def require_reading(reading: Reading, caller: str, *tables: Runs | TableLike) ->
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:
+    from chinchilla_jax.datasets.architectures import chinchilla_architectures
+
     models = chinchilla_architectures()
     if counting == "reported":
         counts = models.reported_params

@@ -28,11 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from chinchilla_jax._util.errors import DataError, UsageError, short
 from chinchilla_jax._util.urls import is_url
-from chinchilla_jax.datasets.readers.arrow import read_feather, read_parquet
 from chinchilla_jax.datasets.readers.delimited import read_delimited
-from chinchilla_jax.datasets.readers.excel import read_excel
-from chinchilla_jax.datasets.readers.folder import read_folder
-from chinchilla_jax.datasets.readers.in_memory import from_memory, holds_table
 from chinchilla_jax.datasets.readers.json_text import read_json
 from chinchilla_jax.datasets.readers.packed import unpacked
 from chinchilla_jax.datasets.readers.places import STANDARD_INPUT, name_of, read_place, shown_place
@@ -93,6 +89,8 @@ def read_table(source: object, caller: str = "load_runs") -> Table:
     require_table(source, caller)
     if _is_stream(source):
         return _read_stream(source)
+    from chinchilla_jax.datasets.readers.in_memory import from_memory
+
     table = from_memory(source)
     if not table.header:
         raise DataError(f"{table.where}: it has no columns; give columns such as params, tokens, loss")
@@ -105,7 +103,11 @@ def require_table(source: object, caller: str) -> None:
     Raises:
         UsageError: it is of such a type; the line names `caller`, the function that was given it.
     """
-    if not (isinstance(source, str | os.PathLike) or _is_stream(source) or holds_table(source)):
+    if isinstance(source, str | os.PathLike) or _is_stream(source):
+        return
+    from chinchilla_jax.datasets.readers.in_memory import holds_table
+
+    if not holds_table(source):
         raise UsageError(
             f"{caller} cannot read {short(source)}, of type {type(source).__name__}; give {KINDS}"
         )
@@ -145,6 +147,8 @@ def _read_path(path: str) -> Table:
             f"{show_text(path)}: the spec of a study, not a table; chinchilla-jax study run takes it"
         )
     if os.path.isdir(path):
+        from chinchilla_jax.datasets.readers.folder import read_folder
+
         return read_folder(path, _read_path)
     return read_bytes(
         read_place(path), show_text(path), named_parquet=path.lower().endswith((".parquet", ".pq"))
@@ -163,11 +167,14 @@ def read_bytes(content: bytes, where: str, *, named_parquet: bool = False) -> Ta
         DataError: it holds no table.
     """
     content = unpacked(content, where)
-    if content.startswith(b"PAR1"):
-        return read_parquet(content, where)
-    if content.startswith(b"ARROW1"):
-        return read_feather(content, where)
+    # A reader is imported where its table is read: most tables are text.
+    if content.startswith((b"PAR1", b"ARROW1")):
+        from chinchilla_jax.datasets.readers.arrow import read_feather, read_parquet
+
+        return (read_parquet if content.startswith(b"PAR1") else read_feather)(content, where)
     if content.startswith(b"PK\x03\x04"):
+        from chinchilla_jax.datasets.readers.excel import read_excel
+
         return read_excel(content, where)
     if content.startswith(b"SQLite") and b"CREATE TABLE settings (value" in content:
         raise DataError(

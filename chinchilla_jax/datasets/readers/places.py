@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from chinchilla_jax._util.errors import DataError
-from chinchilla_jax._util.remote import FileSystem
-from chinchilla_jax._util.remote_errors import RemoteError, Trouble
 from chinchilla_jax._util.text import visible
 from chinchilla_jax._util.urls import is_url, without_secrets
 from chinchilla_jax.datasets.readers.limits import read_up_to_limit
 from chinchilla_jax.datasets.table import show_text
+
+if TYPE_CHECKING:
+    from chinchilla_jax._util.remote_errors import RemoteError
 
 STANDARD_INPUT = "-"
 _last_input: tuple[object, bytes] | None = None
@@ -69,6 +70,9 @@ def _standard_input() -> bytes:
 
 
 def _url(url: str) -> bytes:
+    from chinchilla_jax._util.remote import FileSystem
+    from chinchilla_jax._util.remote_errors import RemoteError
+
     where = shown_place(url)
     try:
         return FileSystem(url).read("reading the table", lambda stream: read_up_to_limit(stream, where))
@@ -79,6 +83,8 @@ def _url(url: str) -> bytes:
 
 
 def _what_to_do(error: RemoteError) -> str:
+    from chinchilla_jax._util.remote_errors import Trouble
+
     reason = show_text(str(error))
     if error.trouble is Trouble.NO_PACKAGE:
         return (
