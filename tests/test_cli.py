@@ -117,6 +117,12 @@ HEAVY = {
 USELESS = HEAVY - {"jax"} if any(map(importlib.util.find_spec, ("jax_plugins", "libtpu"))) else HEAVY
 
 
+# Slow to import, and needed by the few commands that start processes, ask servers or read packages' metadata.
+RARE = {"subprocess", "socket", "importlib.metadata", "html", "numba"}
+OTHER_LAWS = {"broken", "compute_only", "experts", "farseer", "gamma", "kaplan", "restrictions", "own_law"}
+OTHER_TABLES = {"arrow", "excel", "folder", "in_memory"}
+
+
 def imported_by(*arguments):
     """The modules that a run of the command line has imported in the end, and what it has printed."""
     code = (
@@ -137,8 +143,10 @@ def imported_by(*arguments):
 
 def test_help_loads_nothing_heavy():
     modules, text = imported_by("--help")
-    assert not (HEAVY | {"numpy"}) & modules
+    assert not (HEAVY | RARE | {"numpy"}) & modules
     assert "bootstrap" in text
+    rooms = {module.split(".")[1] for module in modules if module.startswith("chinchilla_jax.")}
+    assert rooms == {"_util", "cli"}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +165,10 @@ def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
     assert not USELESS & modules
     commands = {module.removeprefix("chinchilla_jax.cli.") for module in modules} & set(COMMANDS)
     assert commands <= {"fit", "bootstrap"}, "no other command's module"
+    assert not RARE & modules
+    assert not {f"chinchilla_jax.laws.{name}" for name in OTHER_LAWS} & modules
+    assert not {f"chinchilla_jax.datasets.readers.{name}" for name in OTHER_TABLES} & modules
+    assert not {"chinchilla_jax._util.remote", "chinchilla_jax.solvers.lane_kernel.building"} & modules
 
 
 def test_a_plan_in_closed_form_loads_no_jax():

@@ -77,12 +77,13 @@ def _loaded() -> Kernel:
 
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
     from chinchilla_jax.solvers.lane_kernel.llvm_tools import initialise
-    from chinchilla_jax.solvers.lane_kernel.object_code import kept_file, read, write
+    from chinchilla_jax.solvers.lane_kernel.object_code import assembly, kept_file, read, write
 
     initialise()
     file = kept_file()
     code = None if file is None else read(file)
     if code is None:
+        assembly()  # a damaged file is found here, before other processes are started for it
         if not cache_dir.has_warned():  # of somebody else's code: one line is enough
             how_often = "in every run" if file is None else "once for this machine"
             announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
@@ -91,4 +92,4 @@ def _loaded() -> Kernel:
         code = built()
         if file is not None:
             write(file, code)
-    return Kernel(code)
+    return Kernel(*code)
