@@ -29,6 +29,7 @@ from chinchilla_jax.intervals.methods import BOOTSTRAP_METHODS
 from chinchilla_jax.laws import LAWS, OBJECTIVES
 from chinchilla_jax.solvers import SOLVER_NAMES
 from chinchilla_jax.solvers.base import ENGINES
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 from chinchilla_jax.study.execution.executors import EXECUTORS
 
 COMMANDS = (
@@ -160,6 +161,7 @@ def test_help_loads_nothing_heavy():
     ],
 )
 def test_a_fit_loads_nothing_that_it_has_no_use_for(arguments):
+    load_kernel()  # compiled and kept by now
     modules, text = imported_by(*arguments)
     assert text
     assert not USELESS & modules

@@ -86,7 +86,7 @@ def test_a_process_in_another_mode_is_refused_in_one_line(tmp_path, monkeypatch)
         run_study(spec, tmp_path / "out", **QUIET)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(system, "processor", lambda: ("arm64", ""))
     with pytest.raises(UsageError, match="x86-64 Linux"):
         reproducible.require("this")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from chinchilla_jax._util.errors import unknown_name
 from chinchilla_jax._util.lazy_table import LazyTable
 from chinchilla_jax.laws.law import Law
 
 _ROOM = "chinchilla_jax.laws"
-LAWS: Mapping[str, type[Law]] = LazyTable(
+LAWS: dict[str, type[Law]]
+"""The laws by name; each is usable without arguments."""
+
+_BY_NAME: Mapping[str, type[Law]] = LazyTable(
     {
         "chinchilla": f"{_ROOM}.chinchilla:Chinchilla",
         "equal_exponents": f"{_ROOM}.restrictions:EqualExponents",
@@ -26,10 +30,16 @@ LAWS: Mapping[str, type[Law]] = LazyTable(
         "joint_experts": f"{_ROOM}.experts:JointExperts",
     }
 )
-"""The laws by name; each is usable without arguments."""
 
 STANDARD = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
 """Laws of parameters and tokens that differ in the form of the curve: what forms are compared by default."""
+
+
+def __getattr__(name: str) -> Any:
+    """`LAWS`, for which all laws are loaded, when it is first asked for."""
+    if name != "LAWS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, dict(_BY_NAME))
 
 
 def read_law(given: Law | str) -> Law:
@@ -40,6 +50,6 @@ def read_law(given: Law | str) -> Law:
     """
     if isinstance(given, Law):
         return given
-    if not isinstance(given, str) or given not in LAWS:
-        raise unknown_name("law", given, LAWS)
-    return LAWS[given]()
+    if not isinstance(given, str) or given not in _BY_NAME:
+        raise unknown_name("law", given, _BY_NAME)
+    return _BY_NAME[given]()

@@ -89,7 +89,7 @@ def kept_file() -> Path | None:
     target = f"{host_machine().triple} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     target += " reproducible" if reproducible.active() else ""
     # The assembly as it is shipped: unpacking it would take as long as all else here.
-    version = f"{llvmlite.__version__} {target} ".encode() + SHIPPED.read_bytes()
+    version = f"{llvmlite.__version__} {target} {len(PARTS)} files ".encode() + SHIPPED.read_bytes()
     return folder / f"kernel-{hashlib.sha256(version).hexdigest()[:16]}.o"
 
 
