@@ -9,6 +9,7 @@ from scipy import stats
 
 import chinchilla_jax as cj
 from chinchilla_jax import UsageError
+from chinchilla_jax.bootstrapping import group_correlation
 from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
 from chinchilla_jax.bootstrapping.group_correlation import PermutedResiduals
 from chinchilla_jax.datasets.groupings import members_of, sizes_are_trajectories, trajectory_column
@@ -106,6 +107,18 @@ def test_permuted_residuals_are_fitted_again():
     expected = np.mean(np.array(shares) >= anova(values, members)[2])
     assert PermutedResiduals(values, slopes).within(members).p == pytest.approx(expected, abs=0.04)
     assert PermutedResiduals(values).within(members).p > expected  # the fit has taken up what groups share
+
+
+@pytest.mark.parametrize("runs", [12, 240])
+def test_large_tables_permute_a_few_columns_at_a_time_with_the_same_numbers(monkeypatch, runs):
+    rng = np.random.default_rng(runs)
+    values, slopes, members = rng.normal(size=runs), rng.normal(size=(runs, 3)), np.arange(runs) % (runs // 4)
+    whole = PermutedResiduals(values, slopes).within(members)
+    monkeypatch.setattr(group_correlation, "_MOST_HELD", runs * 2000)
+    monkeypatch.setattr(group_correlation, "_BLOCK", 37 * runs)
+    in_parts = PermutedResiduals(values, slopes)
+    assert max(drawn.size for drawn, _ in in_parts._blocks()) == 37 * runs
+    assert in_parts.within(members) == whole
 
 
 def test_degenerate_residuals_are_measured_without_a_warning():

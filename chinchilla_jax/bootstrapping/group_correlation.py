@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     Members = NDArray[np.int64]
 
 PERMUTATIONS = 2000
+_MOST_HELD = (
+    2**24
+)  # entries of `drawn` that are kept: of more than 8,384 runs it is made in blocks of columns
+_BLOCK = 2**22
 
 
 class Correlation(NamedTuple):
@@ -63,24 +68,36 @@ class PermutedResiduals:
     """
 
     def __init__(self, values: Floats, derivatives: Floats | None = None) -> None:
-        """Permute and project; the permutations are always the same for one n."""
+        """Project; the permutations are always the same for one n."""
         self.values = values
-        drawn = (values - values.mean())[_permutations(len(values), PERMUTATIONS)]
-        if derivatives is not None and derivatives.shape[1] + 1 < len(values):
-            basis = orthonormal_basis(derivatives)
-            drawn -= basis @ (basis.T @ drawn)
-        self._drawn = drawn
-        self._totals = np.einsum("ij,ij->j", drawn, drawn)
+        fitted = derivatives is not None and derivatives.shape[1] + 1 < len(values)
+        self._basis = orthonormal_basis(derivatives) if derivatives is not None and fitted else None
+        self._held = list(self._blocks()) if len(values) * (1 + PERMUTATIONS) <= _MOST_HELD else None
+
+    def _blocks(self) -> Iterator[tuple[Floats, Floats]]:
+        """The columns of `drawn`, some at a time, and their squared lengths."""
+        n, centred = len(self.values), self.values - self.values.mean()
+        whole = n * (1 + PERMUTATIONS) <= _MOST_HELD
+        length = 1 + PERMUTATIONS if whole else max(_BLOCK // n, 1)
+        for first in range(0, 1 + PERMUTATIONS, length):
+            stop = min(first + length, 1 + PERMUTATIONS)
+            drawn = centred[_all_permutations(n) if whole else _permutations(n, first, stop)]
+            if self._basis is not None:
+                drawn -= self._basis @ (self._basis.T @ drawn)
+            yield drawn, np.einsum("ij,ij->j", drawn, drawn)
 
     def within(self, members: Members) -> Correlation:
         """The correlation within groups 0 to k - 1, (n,); 2 <= k < n."""
         counts = np.bincount(members)
         n, k = len(members), len(counts)
         order, starts = np.argsort(members, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]])
-        sums = np.add.reduceat(self._drawn[order], starts, axis=0)
-        between = np.einsum("ij,ij,i->j", sums, sums, 1 / counts)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares = between / self._totals  # F grows with it
+        found = []
+        for drawn, totals in self._blocks() if self._held is None else self._held:
+            sums = np.add.reduceat(drawn[order], starts, axis=0)
+            between = np.einsum("ij,ij,i->j", sums, sums, 1 / counts)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found.append(between / totals)  # F grows with it
+        shares = np.concatenate(found)
         p = float(np.mean(~(shares < shares[0] * (1 - 1e-9))))
         n0 = float((n - np.sum(counts**2) / n) / (k - 1))
         centred = self.values - self.values.mean()
@@ -93,12 +110,20 @@ class PermutedResiduals:
 
 
 @functools.lru_cache(maxsize=4)
-def _permutations(n: int, count: int) -> NDArray[np.intp]:
-    """0 to n - 1 and so many permutations of it, as columns (n, 1 + count)."""
+def _all_permutations(n: int) -> NDArray[np.unsignedinteger[Any]]:
+    """0 to n - 1 and `PERMUTATIONS` permutations of it, as columns (n, 1 + B)."""
+    return _permutations(n, 0, 1 + PERMUTATIONS)
+
+
+def _permutations(n: int, first: int, stop: int) -> NDArray[np.unsignedinteger[Any]]:
+    """The columns of `_all_permutations` from `first` to before `stop`."""
     low = max(n - 1, 1).bit_length()
     mask = np.uint32(2**low - 1)
-    keys = resample_bits(n, np.arange(count), 0, stream=PERMUTED) & ~mask | np.arange(n, dtype=np.uint32)
+    found = np.empty((n, stop - first), np.min_scalar_type(n - 1))
+    if first == 0:
+        found[:, 0] = np.arange(n)
+    ids = np.arange(max(first, 1), stop) - 1
+    keys = resample_bits(n, ids, 0, stream=PERMUTED) & ~mask | np.arange(n, dtype=np.uint32)
     keys.sort(axis=1)  # of numbers that all differ: faster than an argsort, and the same everywhere
-    found = np.empty((n, 1 + count), np.intp)
-    found[:, 0], found[:, 1:] = np.arange(n), (keys & mask).T
+    found[:, stop - first - len(ids) :] = (keys & mask).T
     return found
