@@ -14,7 +14,7 @@ _HEAD = (
     "fits",
     "fits/s",
     "fits per CPU s",
-    "chinchilla_jax is faster by",
+    "ratio",
     "worst excess",
     "certified",
 )

@@ -1,9 +1,11 @@
 """What the benchmarks compare is comparable, and their files and pages say what was measured."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 from scripts import loaded
 
 import chinchilla_jax as cj
@@ -11,6 +13,7 @@ from chinchilla_jax.bootstrapping.weights import resample_weights
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PROCEDURES = loaded(BENCHMARKS / "_procedures.py")
+PAGE = loaded(BENCHMARKS / "_page.py")
 RATIOS = loaded(BENCHMARKS / "_ratio_records.py")
 
 
@@ -18,15 +21,19 @@ def record(ratio, low, high, commit="a", processor="one"):
     return RATIOS.Record("2026-11-28", commit, processor, "scipy", ratio, low, high)
 
 
-def test_procedures_of_others_find_the_minimum_that_is_found_here():
+def test_procedures_of_others_end_at_one_minimum():
     runs = cj.load_runs("chinchilla", params="standard")
-    here = cj.bootstrap(runs, resamples=3, objective="raw_squared")
-    law = here.point.law
-    start = np.array([law.E, law.A * 1e6**-law.alpha, law.B * 1e9**-law.beta, law.alpha, law.beta])
-    for weights, lowest in zip(
-        resample_weights(len(runs), np.arange(3), 0), here.objective_value, strict=True
-    ):
-        table = PROCEDURES.Losses(runs.params / 1e6, runs.tokens / 1e9, runs.loss, weights.astype(float))
+    start = np.array([1.9, 4.0, 1.0, 0.36, 0.4])
+    for weights in resample_weights(len(runs), np.arange(3), 0).astype(float):
+        table = PROCEDURES.Losses(runs.params / 1e6, runs.tokens / 1e9, runs.loss, weights)
+
+        def residuals(x, table=table):
+            e, a, b = np.exp(x[:3])
+            law = e + a * table.params ** -x[3] + b * table.tokens ** -x[4]
+            return np.sqrt(table.weights) * (law - table.loss)
+
+        x0 = np.concatenate([np.log(start[:3]), start[3:]])
+        lowest = least_squares(residuals, x0, xtol=1e-15, ftol=1e-15, gtol=1e-15).cost
         value, _, law = PROCEDURES.variable_projection(table)
         assert value == pytest.approx(lowest, rel=1e-12)
         assert value == pytest.approx(PROCEDURES.squared_error(law, table), rel=1e-12)
@@ -84,3 +91,16 @@ def test_a_ratio_is_compared_with_the_last_records_of_its_processor():
     assert [each.ratio for each in RATIOS.compared_with(third, old)] == [15, 16, 17, 18, 19]
     assert "on one" in RATIOS.warning(third, old, "higher")
     assert RATIOS.warning(third, [], "higher") is None
+
+
+def test_the_file_of_ratios_is_whole():
+    records = RATIOS.read(RATIOS.RECORDS)
+    assert {each.pair for each in records} == {"scipy", "numpy", "xla", "study", "start"}
+    assert all(each.low <= each.ratio <= each.high and not each.commit.endswith("+") for each in records)
+
+
+def test_the_page_has_the_tables_that_were_measured():
+    measured = json.loads(PAGE.MEASURED.read_text(encoding="utf-8"))
+    page = PAGE.PAGE.read_text(encoding="utf-8")
+    assert PAGE.filled(page, measured) == page, "run python benchmarks/run_all.py --page"
+    assert all(row["name"] in PAGE.text(measured) for group in measured["groups"] for row in group["rows"])
