@@ -71,7 +71,8 @@ def warning(new: Record, old: Sequence[Record], slower_if: str) -> str | None:
         return None
     slower = (new.ratio > high) == (slower_if == "higher")
     where = "" if old[-1].processor == new.processor else f", on {old[-1].processor}"
+    records = "1 record" if len(old) == 1 else f"{len(old)} records"
     return (
         f"warning: {new.pair} is {'slower' if slower else 'faster'}: {new.ratio:.4g}, recorded {low:.4g} to "
-        f"{high:.4g} since {old[0].commit}{where}"
+        f"{high:.4g} in {records} since {old[0].commit}{where}"
     )

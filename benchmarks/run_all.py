@@ -3,7 +3,7 @@
     python benchmarks/run_all.py                  # minutes; prints the tables of docs/benchmarks.md
     python benchmarks/run_all.py --json FILE      # and writes what was measured
     python benchmarks/run_all.py --page           # measures nothing: run_all.json into docs/benchmarks.md
-    python benchmarks/run_all.py --smoke          # for the gate: a few fits each, whose ratios mean nothing
+    python benchmarks/run_all.py --smoke          # for the gate: a few fits of some rows; no ratios to quote
 
 The 240 runs of `chinchilla`, parameters by the standard formula; resamples drawn by seed 0. Every row fits
 the first resamples of one list; slow ones fit fewer. Rows are measured in turn, without compilation. The
@@ -75,6 +75,7 @@ class Sizes:
     libraries: int = 500
     scipy: int = 200
     every: int = 1  # start of a grid, of which every k-th is taken
+    few: bool = False  # one library only
 
 
 @dataclasses.dataclass
@@ -131,7 +132,7 @@ def main() -> None:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(filled(page, json.loads(MEASURED.read_text(encoding="utf-8"))), encoding="utf-8")
         return
-    sizes, rounds = (Sizes(64, 8, 8, 900), 1) if args.smoke else (Sizes(), args.rounds)
+    sizes, rounds = (Sizes(64, 8, 8, 900, few=True), 1) if args.smoke else (Sizes(), args.rounds)
 
     runs = cj.load_runs("chinchilla", params="standard")
     weights = resample_weights(len(runs), np.arange(sizes.ours), 0)
@@ -180,6 +181,8 @@ def resampled(data: Data, sizes: Sizes, pool: Any) -> Group:
     ]
     libraries: dict[str, Solver] = {name: functools.partial(solve, solver=name) for name in SOLVER_NAMES[1:]}
     libraries["optimistix-bfgs"] = LibrarySolver(name="optimistix-bfgs", minimise=optimistix_bfgs)
+    if sizes.few:  # each compiles for seconds, and solvers.py tries them all
+        libraries = {"optimistix-bfgs": libraries["optimistix-bfgs"]}
     some = data.weights[: sizes.libraries]
     for name, solver in libraries.items():
         library = name.partition("-")[0]

@@ -73,7 +73,7 @@ def test_ratios_are_read_as_they_were_added(tmp_path):
     [
         (480.0, "lower", None),
         (520.0, "lower", None),
-        (470.0, "lower", "scipy is slower: 470, recorded 480 to 520 since a"),
+        (470.0, "lower", "scipy is slower: 470, recorded 480 to 520 in 2 records since a"),
         (530.0, "lower", "scipy is faster: 530"),
         (530.0, "higher", "scipy is slower: 530"),
     ],
