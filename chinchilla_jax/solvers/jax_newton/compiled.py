@@ -17,7 +17,7 @@ from chinchilla_jax.solvers.jax_newton.frame_program import FrameProgram
 from chinchilla_jax.solvers.jax_newton.law_program import law_program
 from chinchilla_jax.solvers.jax_newton.passes import Residuals
 from chinchilla_jax.solvers.jax_newton.places import Layout
-from chinchilla_jax.solvers.jax_newton.rounds import Limits, Requests, Stage, Tables
+from chinchilla_jax.solvers.jax_newton.rounds import Limits, Requests, Stage, Tables, float64_stage
 from chinchilla_jax.solvers.jax_newton.step import Rules
 from chinchilla_jax.solvers.xla_options import options
 
@@ -155,7 +155,8 @@ def _compile(
     platform: str,
     rho: Rho | None,
 ) -> Callable[..., Any]:
-    function: Callable[..., Any] = functools.partial(stage, *static(law, raw, arguments, platform, rho))
+    rules = static(law, raw, arguments, platform, rho, double_only=stage is float64_stage)
+    function: Callable[..., Any] = functools.partial(stage, *rules)
     if devices(platform) > 1:
         function = _shared_out(function)
     with nullcontext() if _is_default(platform) else jax.default_device(host()):
@@ -179,10 +180,15 @@ def static(
     arguments: tuple[Tables, Requests, Limits],
     platform: str,
     rho: Rho | None = None,
+    *,
+    double_only: bool = False,
 ) -> tuple[tuple[Rules, Rules], Layout]:
-    """What the stages of rounds.py are compiled for on a platform, beside the shapes of its arguments."""
+    """What the stages of rounds.py are compiled for on a platform, beside the shapes of its arguments.
+
+    With `double_only` the rules of float64 in both places, for a stage that has no other.
+    """
     tables, requests, _ = arguments
     constants = tables.constants.shape[1]
-    kinds = (np.float32, np.float64)
-    single, double = (rules_of(law, constants, raw, kind, platform, rho) for kind in kinds)
+    double = rules_of(law, constants, raw, np.float64, platform, rho)
+    single = double if double_only else rules_of(law, constants, raw, np.float32, platform, rho)
     return (single, double), layout(len(requests.condition) // devices(platform), platform)

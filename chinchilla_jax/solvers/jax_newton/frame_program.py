@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.extend import core
 
+from chinchilla_jax.solvers.jax_newton.law_program import needed, shared_once
 from chinchilla_jax.solvers.jax_newton.small_matrix import Symmetric, Vector, symmetric
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class At(NamedTuple):
     """The frame at one point of each lane."""
 
     applies: Array
-    jacobian: dict[tuple[int, int], Array]  # off the diagonal of ones
-    curvature: dict[tuple[int, int, int], Array]
+    jacobian: dict[tuple[int, int], Array]  # J less the identity
+    curvature: dict[tuple[int, int, int], Array]  # T_abc, c <= b
 
 
 class FrameProgram:
@@ -39,30 +39,38 @@ class FrameProgram:
     def __init__(self, frame: Frame | None, size: int, dtype: Any) -> None:
         """Find which derivatives of the frame are not zero."""
         self.frame, self.size = frame, size
-        self._first: dict[tuple[int, int], Callable[..., Array]] = {}
-        self._second: dict[tuple[int, int, int], Callable[..., Array]] = {}
+        self._keys: list[tuple[int, ...]] = []
         if frame is None:
             return
-        scalars = [jax.ShapeDtypeStruct((), dtype)] * size
 
-        def zero(function: Callable[..., Array], value: float = 0.0) -> bool:
-            (result,) = jax.make_jaxpr(function)(scalars).jaxpr.outvars
-            return isinstance(result, core.Literal) and bool(np.all(result.val == value))
-
-        for a in range(size):
+        def derivatives(phi: list[Array]) -> list[Array]:
+            """J_ab, then T_abc, c <= b: all of T by one coordinate at a time."""
+            found: list[Array] = []
             for b in range(size):
-                by_b = _derivative(lambda phi, a=a: frame.leave(phi)[a], b)
-                if zero(by_b, float(a == b)):
-                    continue
-                if a == b:
-                    raise ValueError(
-                        f"{frame}: coordinate {a} of phi is not coordinate {a} of theta plus others"
-                    )
-                self._first[a, b] = by_b
-                for c in range(size):
-                    by_both = _derivative(by_b, c)
-                    if not zero(by_both):
-                        self._second[a, b, c] = by_both
+                by_b = _derivatives(frame.leave, b)
+                found += by_b(phi)
+                for c in range(b + 1):
+                    found += _derivatives(by_b, c)(phi)
+            return found
+
+        keys = [
+            (a, *rest)
+            for b in range(size)
+            for rest in ((b,), *((b, c) for c in range(b + 1)))
+            for a in range(size)
+        ]
+        closed = jax.make_jaxpr(derivatives)([jax.ShapeDtypeStruct((), dtype)] * size)
+        program = shared_once(closed.jaxpr)
+        kept = [
+            (key, atom)
+            for key, atom in zip(keys, program.outvars, strict=True)
+            if not (isinstance(atom, core.Literal) and atom.val == (key[0] == key[1] and len(key) == 2))
+        ]
+        self._keys = [key for key, _ in kept]
+        outvars = [atom for _, atom in kept]
+        debug_info = program.debug_info.with_unknown_names()
+        program = needed(program.replace(outvars=outvars, debug_info=debug_info))
+        self._derivatives = core.jaxpr_as_fun(core.ClosedJaxpr(program, closed.consts))
 
     def at(self, theta: Sequence[Array], held: Array) -> At:
         """The frame at theta; not where a coordinate is held at its bound."""
@@ -70,15 +78,17 @@ class FrameProgram:
             return At(held & False, {}, {})
         applies = self.frame.applies(theta) & ~held
         phi = self.frame.enter(self.frame.safe(theta, applies))
-
-        def where(function: Callable[..., Array]) -> Array:
-            return jnp.where(applies, function(phi), 0.0)
-
-        return At(
-            applies,
-            {key: where(function) for key, function in self._first.items()},
-            {key: where(function) for key, function in self._second.items()},
-        )
+        jacobian: dict[tuple[int, int], Array] = {}
+        curvature: dict[tuple[int, int, int], Array] = {}
+        found = jax.vmap(self._derivatives)(*phi)
+        for key, each in zip(self._keys, found, strict=True):
+            if len(key) == 2:
+                a, b = key
+                jacobian[a, b] = jnp.where(applies, each - 1.0 if a == b else each, 0.0)
+            else:
+                a, b, c = key
+                curvature[a, b, c] = jnp.where(applies, each, 0.0)
+        return At(applies, jacobian, curvature)
 
     def pull_back(self, at: At, gradient: Vector, hessian: Symmetric) -> tuple[Vector, Symmetric]:
         """Gradient and Hessian with respect to phi."""
@@ -96,8 +106,7 @@ class FrameProgram:
         half = {(b, c): times(lambda a, c=c: hessian[a, c], b) for b in size for c in size}  # type: ignore[misc]
         lower = {(b, c): times(lambda a, b=b: half[b, a], c) for b in size for c in range(b + 1)}  # type: ignore[misc]
         for (a, b, c), entry in at.curvature.items():
-            if c <= b:
-                lower[b, c] = lower[b, c] + entry * gradient[a]
+            lower[b, c] = lower[b, c] + entry * gradient[a]
         return pulled, symmetric(lower)
 
     def push_forward(self, at: At, step: Sequence[Array]) -> list[Array]:
@@ -131,11 +140,13 @@ class FrameProgram:
         return {j: jnp.where(applies, limit, jnp.inf) for j, limit in limits.items()}
 
 
-def _derivative(function: Callable[..., Array], place: int) -> Callable[..., Array]:
-    def derivative(phi: Sequence[Array]) -> Array:
-        def along(x: Array) -> Array:
+def _derivatives(function: Callable[..., list[Array]], place: int) -> Callable[..., list[Array]]:
+    """Derivatives of the values of function(phi) by one coordinate."""
+
+    def derivatives(phi: Sequence[Array]) -> list[Array]:
+        def along(x: Array) -> list[Array]:
             return function([*phi[:place], x, *phi[place + 1 :]])
 
         return jax.jvp(along, (phi[place],), (jnp.ones_like(phi[place]),))[1]
 
-    return derivative
+    return derivatives

@@ -227,7 +227,7 @@ class LawProgram:
         (result,) = closed.jaxpr.outvars
         if isinstance(result, core.Literal) and not np.any(result.val):
             return None
-        run = core.jaxpr_as_fun(core.ClosedJaxpr(_needed(closed.jaxpr), closed.consts))
+        run = core.jaxpr_as_fun(core.ClosedJaxpr(needed(closed.jaxpr), closed.consts))
 
         def recorded(theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]) -> Array:
             found: list[Array] = run(*theta, *features, *shared)
@@ -280,7 +280,7 @@ def _derivative(function: Callable[..., Array], place: int) -> Callable[..., Arr
     return derivative
 
 
-def _needed(jaxpr: Any) -> Any:
+def needed(jaxpr: Any) -> Any:
     """The jaxpr without equations that its result does not need."""
     needed = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
     kept = []
@@ -290,6 +290,30 @@ def _needed(jaxpr: Any) -> Any:
         kept.append(equation)
         needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
     return jaxpr.replace(eqns=kept[::-1])
+
+
+def shared_once(jaxpr: Any) -> Any:
+    """The jaxpr with every equation that another one repeats left out."""
+    first: dict[Any, list[Any]] = {}
+    names: dict[Any, Any] = {}
+    kept = []
+
+    def renamed(atom: Any) -> Any:
+        return atom if isinstance(atom, core.Literal) else names.get(atom, atom)
+
+    for equation in jaxpr.eqns:
+        inputs = [renamed(atom) for atom in equation.invars]
+        key = (
+            equation.primitive.name,
+            str(equation.params),
+            *((str(x.val), str(x.aval)) if isinstance(x, core.Literal) else x for x in inputs),
+        )
+        if key in first:
+            names.update(zip(equation.outvars, first[key], strict=True))
+            continue
+        first[key] = equation.outvars
+        kept.append(equation.replace(invars=inputs))
+    return jaxpr.replace(eqns=kept, outvars=[renamed(atom) for atom in jaxpr.outvars])
 
 
 def _evaluate(equations: list[_Equation], values: dict[int, Array], *, substitute: bool) -> None:
