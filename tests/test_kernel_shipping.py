@@ -11,13 +11,10 @@ import pytest
 
 from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.bootstrapping.random_bits import random_bits
-from chinchilla_jax.solvers import SolverOptions, Status, engine_choice, status, thresholds
+from chinchilla_jax.solvers import Status, engine_choice, status, thresholds
 from chinchilla_jax.solvers.lane_kernel import building, generate, object_code, self_test
-from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
 from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS
 from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
-from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
-from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 
 REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
@@ -98,8 +95,6 @@ def test_a_changed_constant_of_the_solver_makes_the_kernel_stale_and_a_sentence_
 def test_the_kernel_is_loaded_without_its_sources_or_numba():
     code = """
 import sys
-from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
-from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 load_kernel()
 kernel = "chinchilla_jax.solvers.lane_kernel."
@@ -172,22 +167,6 @@ def test_the_answers_of_the_self_test_are_right(monkeypatch):
             changed.setattr(self_test, name, value)
             with pytest.raises(RuntimeError, match="the compiled code"):
                 self_test.require_right_answers(load_kernel())
-
-
-@pytest.mark.slow
-def test_two_processes_compile_the_same_instructions_as_one():
-    whole, parts = Kernel(object_code.compiled(object_code.assembly(), host_machine())), load_kernel()
-    columns, weights = self_test.example()
-    start, width = np.tile(self_test.START, (1, 40, 1)), np.geomspace(1e-4, 1e-2, 40)
-    start += 0.1 * np.sin(np.arange(200.0)).reshape(1, 40, 5)
-    engines = [LaneEngine(kernel, columns.shape[1], SolverOptions(workers=1)) for kernel in (whole, parts)]
-    weights = np.tile(weights, (40, 1))
-    one, two = (engine.fit_columns(columns, weights, start, width) for engine in engines)
-    for name in ("theta", "anchor_value", "decrement", "status", "steps"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
-    slope, intercept = np.sin(np.arange(1000.0)).reshape(2, 500)
-    lines = slope, intercept, np.linspace(-1.0, 2.0, 30), np.array([0, 250, 499])
-    np.testing.assert_array_equal(whole.order_lines(*lines), parts.order_lines(*lines))
 
 
 def test_where_python_cannot_be_started_the_kernel_is_compiled_in_this_process(monkeypatch):

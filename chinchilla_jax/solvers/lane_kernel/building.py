@@ -1,8 +1,7 @@
-"""Compiles the kernel and has it answer the self-test, in processes of its own.
+"""Compiles the kernel and has it answer the self-test, in a process of its own.
 
 Where LLVM cannot go on it ends the process it runs in, and wrong code can do the same. Here it ends that
-process and not the user's, and becomes one more reason to refuse the kernel. A second process compiles half
-of it meanwhile, where there are two cores: llvmlite lets only one thread of a process into LLVM.
+process and not the user's, and becomes one more reason to refuse the kernel.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from chinchilla_jax._util import reproducible
-from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
-from chinchilla_jax.solvers.lane_kernel.object_code import PARTS, assembly, compiled, sealed, unsealed
+from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
+from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
 _SECONDS = 600.0  # an emulated processor takes half a minute
 # The code comes through a pipe: a file for it could be another user's by the time that it is read. What else
@@ -27,15 +25,14 @@ import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
 answer = open(os.dup(1), "wb")
 os.dup2(2, 1)
-from chinchilla_jax.solvers.lane_kernel import building
+from chinchilla_jax.solvers.lane_kernel import building, object_code
 with answer:
-    answer.write(building.answer(sys.argv[2]))
+    answer.write(object_code.sealed(building.built_here()))
 """
-_WHOLE, _FIRST, _SECOND = "whole", "first", "second"
 
 
-def built() -> tuple[bytes, ...]:
-    """Object files of the kernel for this processor, which has answered the self-test.
+def built() -> bytes:
+    """Object code of the kernel for this processor, which has answered the self-test.
 
     Raises:
         RuntimeError: it could not be compiled, or answered wrongly.
@@ -43,17 +40,11 @@ def built() -> tuple[bytes, ...]:
     # Elsewhere, as in programs that embed Python, `sys.executable` may be anything.
     if not Path(sys.executable or "").stem.lower().startswith("python"):
         return built_here()
-    if available_cores() < 2:
-        done = _done(_WHOLE, subprocess.DEVNULL)
-    else:
-        other = subprocess.Popen(
-            _command(_SECOND), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        with other:
-            try:
-                done = _done(_FIRST, other.stdout)
-            finally:
-                other.kill()
+    # -P: json is not taken from the folder that the user happens to be in.
+    command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+    )
     code = unsealed(done.stdout)
     if code is None:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
@@ -61,41 +52,9 @@ def built() -> tuple[bytes, ...]:
     return code
 
 
-def built_here() -> tuple[bytes, ...]:
+def built_here() -> bytes:
     """The same, in this process."""
-    return _tested([_compiled(part) for part in PARTS])
-
-
-def answer(step: str) -> bytes:
-    """What a process of `built` writes: all of it, or its part."""
-    if step == _SECOND:
-        return sealed([_compiled(PARTS[1])])
-    if step == _WHOLE:
-        return sealed(built_here())
-    first = _compiled(PARTS[0])
-    # If the other process has failed, this one meets the same reason, and says it.
-    (second,) = unsealed(sys.stdin.buffer.read()) or [_compiled(PARTS[1])]
-    return sealed(_tested([first, second]))
-
-
-def _command(step: str) -> list[str]:
-    # -P: json is not taken from the folder that the user happens to be in.
-    return [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path), step]
-
-
-def _done(step: str, given: int | IO[bytes] | None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(_command(step), stdin=given, capture_output=True, timeout=_SECONDS, check=False)
-
-
-def _compiled(part: frozenset[str]) -> bytes:
     initialise()
-    return compiled(assembly(), host_machine(), fixed=reproducible.active(), part=part)
-
-
-def _tested(code: Sequence[bytes]) -> tuple[bytes, ...]:
-    # Not at the head: NumPy and the engine, which half of the work does without.
-    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
-    from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
-
-    require_right_answers(Kernel(*code))
-    return tuple(code)
+    code = compiled(assembly(), host_machine(), fixed=reproducible.active())
+    require_right_answers(Kernel(code))
+    return code

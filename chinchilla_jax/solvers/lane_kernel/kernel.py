@@ -39,15 +39,14 @@ _ROOM = 4  # times the lines: room for those that matter within stretches within
 class Kernel:
     """Machine code, for as long as this object lives. Threads may share it."""
 
-    def __init__(self, *code: bytes) -> None:
-        """Load object files.
+    def __init__(self, code: bytes) -> None:
+        """Load the object file `code`.
 
         Raises:
-            RuntimeError: LLVM cannot load them, or a function is missing.
+            RuntimeError: LLVM cannot load it, or a function is missing.
         """
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host_machine())
-        for each in code:
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(each))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._functions = {
             (entry.name, brief): self._function(entry, brief)
@@ -58,7 +57,7 @@ class Kernel:
     def _function(self, entry: EntryPoint, brief: bool) -> Callable[..., None]:
         address = self._engine.get_function_address(entry.name)
         if not address:
-            raise RuntimeError(f"the object files have no function {entry.name}")
+            raise RuntimeError(f"the object file has no function {entry.name}")
         types = (_NUMBERS.get(kind, ctypes.c_void_p) for kind in entry.parameters.values())
         return (ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE)(None, *types)(address)
 
