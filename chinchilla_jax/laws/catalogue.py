@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
 from typing import Any
 
 from chinchilla_jax._util.errors import unknown_name
-from chinchilla_jax._util.lazy_table import LazyTable
 from chinchilla_jax.laws.law import Law
 
-_ROOM = "chinchilla_jax.laws"
 LAWS: dict[str, type[Law]]
 """The laws by name; each is usable without arguments."""
 
-_BY_NAME: Mapping[str, type[Law]] = LazyTable(
-    {
-        "chinchilla": f"{_ROOM}.chinchilla:Chinchilla",
-        "equal_exponents": f"{_ROOM}.restrictions:EqualExponents",
-        "fixed_floor": f"{_ROOM}.restrictions:FixedFloor",
-        "kaplan": f"{_ROOM}.kaplan:Kaplan",
-        "broken": f"{_ROOM}.broken:Broken",
-        "gamma": f"{_ROOM}.gamma:Gamma",
-        "over_training": f"{_ROOM}.over_training:OverTraining",
-        "farseer": f"{_ROOM}.farseer:Farseer",
-        "compute_only": f"{_ROOM}.compute_only:ComputeOnly",
-        "repeated_data": f"{_ROOM}.repeated_data:RepeatedData",
-        "sparse_experts": f"{_ROOM}.sparse_experts:SparseExperts",
-        "routed_experts": f"{_ROOM}.experts:RoutedExperts",
-        "joint_experts": f"{_ROOM}.experts:JointExperts",
-    }
-)
+_KINDS = {
+    "chinchilla": "Chinchilla",
+    "equal_exponents": "EqualExponents",
+    "fixed_floor": "FixedFloor",
+    "kaplan": "Kaplan",
+    "broken": "Broken",
+    "gamma": "Gamma",
+    "over_training": "OverTraining",
+    "farseer": "Farseer",
+    "compute_only": "ComputeOnly",
+    "repeated_data": "RepeatedData",
+    "sparse_experts": "SparseExperts",
+    "routed_experts": "RoutedExperts",
+    "joint_experts": "JointExperts",
+}
 
 STANDARD = ("chinchilla", "equal_exponents", "fixed_floor", "kaplan", "broken")
 """Laws of parameters and tokens that differ in the form of the curve: what forms are compared by default."""
@@ -39,7 +35,7 @@ def __getattr__(name: str) -> Any:
     """`LAWS`, for which all laws are loaded, when it is first asked for."""
     if name != "LAWS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return globals().setdefault(name, dict(_BY_NAME))
+    return globals().setdefault(name, {each: _kind(each) for each in _KINDS})
 
 
 def read_law(given: Law | str) -> Law:
@@ -50,6 +46,12 @@ def read_law(given: Law | str) -> Law:
     """
     if isinstance(given, Law):
         return given
-    if not isinstance(given, str) or given not in _BY_NAME:
-        raise unknown_name("law", given, _BY_NAME)
-    return _BY_NAME[given]()
+    if not isinstance(given, str) or given not in _KINDS:
+        raise unknown_name("law", given, _KINDS)
+    return _kind(given)()
+
+
+def _kind(name: str) -> type[Law]:
+    # The room imports its names when they are asked for.
+    kind: type[Law] = getattr(sys.modules[__package__], _KINDS[name])
+    return kind
