@@ -2,7 +2,9 @@
 
 import io
 import re
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from matplotlib.ft2font import FT2Font, LoadFlags
 
 from chinchilla_jax._util.labels import QUANTITIES
 from chinchilla_jax.plots.pdf_fonts import _usual, quick_fonts
+from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.plots.styles import style
 from chinchilla_jax.plots.sweeps import SWEEPS
 
@@ -62,7 +65,11 @@ def streams(figure):
     stream = io.BytesIO()
     with style():
         figure.savefig(stream, format="pdf")
-    found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", stream.getvalue(), re.DOTALL)
+    return streams_of(stream.getvalue())
+
+
+def streams_of(content):
+    found = re.findall(rb"stream\n(.*?)\nendstream", content, re.DOTALL)
     return [zlib.decompress(each) if each[:1] == b"x" else each for each in found]
 
 
@@ -80,3 +87,48 @@ def test_pages_and_their_text_are_the_same_and_only_the_font_is_smaller():
         each for each in text[1] if b"bfrange" in each
     ]
     assert np.sum([*map(len, quick)]) < np.sum([*map(len, whole)])
+
+
+def fonts_of(text):
+    """The font files in the PDF file of a figure, as it is saved."""
+    figure = Figure(figsize=(2, 1))
+    figure.text(0.1, 0.5, text)
+    ((_, content),) = figure_files([("a", figure)], dpi=80, formats=("pdf",))
+    return [each for each in streams_of(content) if each[:4] == b"\0\1\0\0"]
+
+
+def test_threads_embed_the_fonts_of_one_and_put_the_function_back():
+    texts, whole = 2 * ["one", "\u03b1 = 2", "\u0434", "four"], embedding.get_glyphs_subset
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(fonts_of, texts))
+    assert all(found) and found == [fonts_of(text) for text in texts]
+    assert embedding.get_glyphs_subset is whole
+
+
+def test_the_function_is_put_back_after_an_error(monkeypatch):
+    whole = embedding.get_glyphs_subset
+    monkeypatch.setattr(embedding, "font_as_file", None)
+    with pytest.raises(TypeError, match="not callable"):
+        fonts_of("text")
+    assert embedding.get_glyphs_subset is whole
+
+
+@pytest.mark.parametrize("way", ["arguments", "results", "no results", "no function", "no module"])
+def test_another_way_of_matplotlib_is_left_alone(monkeypatch, way):
+    def other(fontfile, characters):
+        raise AssertionError
+
+    if way == "arguments":
+        monkeypatch.setattr(embedding, "get_glyphs_subset", other)
+    elif way == "results":
+        monkeypatch.setattr(embedding.SubsetResults, "_fields", ("font", "glyphs"))
+    elif way == "no results":
+        monkeypatch.delattr(embedding, "SubsetResults")
+    elif way == "no function":
+        monkeypatch.delattr(embedding, "get_glyphs_subset")
+    else:
+        monkeypatch.delattr("matplotlib.backends._backend_pdf_ps")
+        monkeypatch.setitem(sys.modules, "matplotlib.backends._backend_pdf_ps", None)
+    before = getattr(embedding, "get_glyphs_subset", None)
+    with quick_fonts():
+        assert getattr(embedding, "get_glyphs_subset", None) is before

@@ -41,14 +41,13 @@ def quick_fonts() -> Iterator[None]:
     """Embed fonts from their usual characters, and others from the whole font, as ever.
 
     The files have the same glyphs and text. Nothing changes where matplotlib embeds fonts in another way than
-    3.11 does.
+    3.11 does. To be used inside `style()`, for which other threads wait.
     """
-    from matplotlib.backends import _backend_pdf_ps as embedding
-
-    whole = embedding.get_glyphs_subset
-    if list(inspect.signature(whole).parameters) != ["fontfile", "glyphs"]:
+    embedding = _embedding()
+    if embedding is None:
         yield
         return
+    whole = embedding.get_glyphs_subset
 
     @contextmanager
     def quick(fontfile: Any, glyphs: Any) -> Iterator[Any]:
@@ -66,6 +65,18 @@ def quick_fonts() -> Iterator[None]:
         yield
     finally:
         embedding.get_glyphs_subset = whole
+
+
+def _embedding() -> Any:
+    """The module of matplotlib, which is not public; None where it is not what is known of it."""
+    try:
+        from matplotlib.backends import _backend_pdf_ps as embedding
+
+        takes = [*inspect.signature(embedding.get_glyphs_subset).parameters]
+        gives = embedding.SubsetResults._fields
+    except (ImportError, AttributeError):
+        return None
+    return embedding if (takes, gives) == (["fontfile", "glyphs"], ("font", "glyph_index_map")) else None
 
 
 @functools.lru_cache(8)
