@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     Members = NDArray[np.int64]
 
 PERMUTATIONS = 2000
-_MOST_HELD = (
-    2**24
-)  # entries of `drawn` that are kept: of more than 8,384 runs it is made in blocks of columns
+# Residuals of all permutations, in entries: those of more than 8,384 runs are made in blocks and not kept.
+_MOST_HELD = 2**24
 _BLOCK = 2**22
 
 
@@ -70,21 +69,29 @@ class PermutedResiduals:
     def __init__(self, values: Floats, derivatives: Floats | None = None) -> None:
         """Project; the permutations are always the same for one n."""
         self.values = values
-        fitted = derivatives is not None and derivatives.shape[1] + 1 < len(values)
-        self._basis = orthonormal_basis(derivatives) if derivatives is not None and fitted else None
-        self._held = list(self._blocks()) if len(values) * (1 + PERMUTATIONS) <= _MOST_HELD else None
+        self._centred = values - values.mean()
+        self._basis: Floats | None = None
+        if derivatives is not None and derivatives.shape[1] + 1 < len(values):
+            self._basis = orthonormal_basis(derivatives)
+        small = len(values) * (1 + PERMUTATIONS) <= _MOST_HELD
+        self._whole = self._drawn(_all_permutations(len(values))) if small else None
+
+    def _drawn(self, permutations: NDArray[np.unsignedinteger[Any]]) -> tuple[Floats, Floats]:
+        """Permuted residuals without what the law could fit of them, by column, and their squared lengths."""
+        drawn = self._centred[permutations]
+        if self._basis is not None:
+            drawn -= self._basis @ (self._basis.T @ drawn)
+        return drawn, np.einsum("ij,ij->j", drawn, drawn)
 
     def _blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """The columns of `drawn`, some at a time, and their squared lengths."""
-        n, centred = len(self.values), self.values - self.values.mean()
-        whole = n * (1 + PERMUTATIONS) <= _MOST_HELD
-        length = 1 + PERMUTATIONS if whole else max(_BLOCK // n, 1)
+        """`_drawn` of all permutations, some at a time."""
+        if self._whole is not None:
+            yield self._whole
+            return
+        length = max(_BLOCK // len(self.values), 1)
         for first in range(0, 1 + PERMUTATIONS, length):
             stop = min(first + length, 1 + PERMUTATIONS)
-            drawn = centred[_all_permutations(n) if whole else _permutations(n, first, stop)]
-            if self._basis is not None:
-                drawn -= self._basis @ (self._basis.T @ drawn)
-            yield drawn, np.einsum("ij,ij->j", drawn, drawn)
+            yield self._drawn(_permutations(len(self.values), first, stop))
 
     def within(self, members: Members) -> Correlation:
         """The correlation within groups 0 to k - 1, (n,); 2 <= k < n."""
@@ -92,7 +99,7 @@ class PermutedResiduals:
         n, k = len(members), len(counts)
         order, starts = np.argsort(members, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]])
         found = []
-        for drawn, totals in self._blocks() if self._held is None else self._held:
+        for drawn, totals in self._blocks():
             sums = np.add.reduceat(drawn[order], starts, axis=0)
             between = np.einsum("ij,ij,i->j", sums, sums, 1 / counts)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -100,9 +107,8 @@ class PermutedResiduals:
         shares = np.concatenate(found)
         p = float(np.mean(~(shares < shares[0] * (1 - 1e-9))))
         n0 = float((n - np.sum(counts**2) / n) / (k - 1))
-        centred = self.values - self.values.mean()
-        explained = float(np.sum(np.bincount(members, centred) ** 2 / counts))
-        within = max(float(centred @ centred) - explained, 0.0) / (n - k)
+        explained = float(np.sum(np.bincount(members, self._centred) ** 2 / counts))
+        within = max(float(self._centred @ self._centred) - explained, 0.0) / (n - k)
         if not explained + within > 0:  # no residuals
             return Correlation(n0, 0.0, 1.0, 1.0)
         ratio = explained / (k - 1) / within if within > 0 else math.inf
