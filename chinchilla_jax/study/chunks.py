@@ -20,7 +20,7 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 
 # Increased when a change to solvers, starts, resampling or perturbations changes a number in a chunk, so that
 # older chunks are not taken for newer ones.
-NUMERICS = 5
+NUMERICS = 6
 
 # Resamples of a chunk. On two cores 0.3 to 1 s of work: long beside the millisecond that a file costs, short
 # enough to lose. The 4,000 of the literature are one chunk.

@@ -24,7 +24,7 @@ from chinchilla_jax.study.multiverse.fits import ANSWERS, JobResult, Work
 from chinchilla_jax.study.multiverse.specifications import Job
 
 KIND = "multiverse"
-NUMERICS = 2
+NUMERICS = 3
 """Increased when a change of the solvers, starts or resampling changes a number."""
 _STEMS = r"\w+-\w+-[0-9a-f]{12}"
 
