@@ -234,7 +234,7 @@ family = "multiplicative"
 values = [0.5, 2.0]
 """
 BARE = """
-import os, pathlib, signal, subprocess, sys, types
+import os, pathlib, signal, sys
 # Other packages have their own ways on each system: they are loaded before this one looks like another.
 import click, jinja2, pandas, pyarrow.parquet, jax, jaxlib, optax, multiprocessing
 import matplotlib.backends.backend_agg, matplotlib.pyplot
@@ -242,7 +242,6 @@ if "KERNEL" == "yes":
     import llvmlite.binding
 else:
     sys.modules["llvmlite"] = None
-subprocess.signal = types.SimpleNamespace(**vars(signal))  # with which it ends the kernel's compiler here
 
 LACKS = {
     os: "sched_getaffinity sched_setaffinity fork forkpty getuid geteuid getgid uname chown fchown getpgid "
