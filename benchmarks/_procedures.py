@@ -51,6 +51,12 @@ class Losses:
     loss: np.ndarray
     weights: np.ndarray
 
+    @classmethod
+    def drawn(cls, params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, weights: np.ndarray) -> Losses:
+        """A resample without the runs that it has not drawn."""
+        there = weights > 0
+        return cls(params[there], tokens[there], loss[there], weights[there])
+
 
 # E, A, B, alpha, beta; A and B for millions of parameters and billions of tokens
 Fitted = tuple[float, int, np.ndarray]
@@ -109,17 +115,16 @@ def variable_projection(task: Losses) -> Fitted:
 def curve_fit(task: tuple[np.ndarray, Losses]) -> Fitted:
     """Levenberg-Marquardt from one law; NaN where SciPy gives up."""
     start, table = task
-    there = table.weights > 0
-    sigma = 1 / np.sqrt(table.weights[there])
+    sigma = 1 / np.sqrt(table.weights)
 
     def formula(runs: Any, e: Any, a: Any, b: Any, alpha: Any, beta: Any) -> Any:
         return e + a / runs[0] ** alpha + b / runs[1] ** beta
 
-    runs = np.stack([table.params[there], table.tokens[there]])
+    runs = np.stack([table.params, table.tokens])
     with np.errstate(all="ignore"):
         try:
             law, *_, info, _, _ = optimize.curve_fit(
-                formula, runs, table.loss[there], p0=start, sigma=sigma, full_output=True, maxfev=10_000
+                formula, runs, table.loss, p0=start, sigma=sigma, full_output=True, maxfev=10_000
             )
         except RuntimeError:
             return np.nan, 10_000, np.full(5, np.nan)

@@ -38,6 +38,12 @@ class Table:
     weights: np.ndarray
     delta: float = 1e-3
 
+    @classmethod
+    def drawn(cls, columns: np.ndarray, log_loss: np.ndarray, weights: np.ndarray) -> Table:
+        """A resample without the runs that it has not drawn, as who cares for speed would fit it."""
+        there = weights > 0
+        return cls(columns[:, there], log_loss[there], weights[there])
+
     @property
     def unit(self) -> float:
         """Divides the objective for SciPy, so that its gradient is of order one."""

@@ -124,7 +124,7 @@ def all_pairs() -> list[Pair]:
 
     columns = np.stack([design.log_params, design.log_tokens])
     x = np.concatenate([theta[:2], np.log(theta[2:3]), theta[3:]])
-    tables = [Table(columns, design.log_loss, row.astype(float)) for row in weights[:_SCIPY]]
+    tables = [Table.drawn(columns, design.log_loss, row.astype(float)) for row in weights[:_SCIPY]]
 
     def scipy() -> int:
         for table in tables:

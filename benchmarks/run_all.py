@@ -229,7 +229,7 @@ def least_squares(data: Data, sizes: Sizes, pool: Any) -> Group:
     a, b = law.A * 1e6**-law.alpha, law.B * 1e9**-law.beta
     start = np.array([law.E, a, b, law.alpha, law.beta])
     some = data.weights[: sizes.scipy].astype(np.float64)
-    tables = [Losses(runs.params / 1e6, runs.tokens / 1e9, runs.loss, row) for row in some]
+    tables = [Losses.drawn(runs.params / 1e6, runs.tokens / 1e9, runs.loss, row) for row in some]
 
     def of_x(x: np.ndarray) -> np.ndarray:
         e, a, b, alpha, beta = x.T

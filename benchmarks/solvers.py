@@ -169,7 +169,7 @@ def scipy_fits(
     weights = weights.astype(np.float64)
     published = [(natural, Table(logs, design.log_loss, row)) for row in weights]
     columns = np.stack([design.log_params, design.log_tokens])
-    by_hand = [(centred, Table(columns, design.log_loss, row)) for row in weights]
+    by_hand = [(centred, Table.drawn(columns, design.log_loss, row)) for row in weights]
     return {
         name: functools.partial(pooled_row, name, fit, tasks, pool, of_x)
         for name, fit, tasks, of_x in (

@@ -25,7 +25,7 @@ def test_procedures_of_others_end_at_one_minimum():
     runs = cj.load_runs("chinchilla", params="standard")
     start = np.array([1.9, 4.0, 1.0, 0.36, 0.4])
     for weights in resample_weights(len(runs), np.arange(3), 0).astype(float):
-        table = PROCEDURES.Losses(runs.params / 1e6, runs.tokens / 1e9, runs.loss, weights)
+        table = PROCEDURES.Losses.drawn(runs.params / 1e6, runs.tokens / 1e9, runs.loss, weights)
 
         def residuals(x, table=table):
             e, a, b = np.exp(x[:3])

@@ -13,7 +13,7 @@ from scipy.special import chdtri
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.float64 import float64_scope
-from chinchilla_jax.laws import LAWS, STANDARD, Design, NaturalLaw, from_function
+from chinchilla_jax.laws import LAWS, STANDARD, Design, Gamma, NaturalLaw, from_function, read_law
 from chinchilla_jax.laws.natural_fits import laws_at
 from chinchilla_jax.solvers.jax_newton.law_program import LawProgram
 
@@ -475,3 +475,13 @@ def test_a_prediction_takes_the_variables_of_its_law():
     with pytest.raises(cj.UsageError, match="needs params_active to predict"):
         joint.fitted(joint.internal(guesses(joint), design), design).loss(1e9, 1e11)
     assert isinstance(joint, NaturalLaw)
+
+
+def test_a_law_that_is_added_to_the_dictionary_is_known_by_its_name(monkeypatch):
+    class Mine(Gamma):
+        name = "mine"
+
+    monkeypatch.setitem(LAWS, "mine", Mine)
+    assert isinstance(read_law("mine"), Mine)
+    with pytest.raises(cj.UsageError, match="mine"):
+        read_law("yours")
