@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from chinchilla_jax._util.system import processor_facts
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("jax", "numpy", "scipy", "jaxopt", "optax", "optimistix")
+
+
+def require(*modules: str) -> None:
+    """End in one line where one of the modules, which only benchmarks need, is not installed."""
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        script = Path(sys.argv[0]).name
+        raise SystemExit(f"{script}: needs {' and '.join(missing)}; install what benchmarks/README.md names")
 
 
 def today() -> str:

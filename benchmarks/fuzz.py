@@ -29,6 +29,8 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
+from _machine import require
+
 TARGETS = {"study": "_fuzz_study", "tables": "_fuzz_tables", "specs": "_fuzz_specs"}
 FINE = ("read", "refused")
 _HANG_SECONDS = 10.0  # of computing
@@ -52,6 +54,7 @@ def main() -> None:
     if args.work:
         _work(args.work[0], args.seed, args.first, int(args.work[1]))
         return
+    require("openpyxl")
     failed = 0
     for target in [args.only] if args.only else TARGETS:
         number = args.number or (_SMOKE if args.smoke else importlib.import_module(TARGETS[target]).EXAMPLES)

@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _machine import require
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.resample_fits import fit_resamples
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=4000)
     parser.add_argument("--smoke", action="store_true", help="a few resamples")
     args = parser.parse_args()
+    require("numba")
     if args.smoke:
         args.resamples = 200
 

@@ -31,7 +31,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
-from _machine import commit, machine, today  # noqa: E402
+from _machine import commit, machine, require, today  # noqa: E402
 from _page import MEASURED, PAGE, filled, text  # noqa: E402
 from _procedures import (  # noqa: E402
     TOOLKIT_GRID,
@@ -132,6 +132,7 @@ def main() -> None:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(filled(page, json.loads(MEASURED.read_text(encoding="utf-8"))), encoding="utf-8")
         return
+    require("optimistix")
     sizes, rounds = (Sizes(64, 8, 8, 900, few=True), 1) if args.smoke else (Sizes(), args.rounds)
 
     runs = cj.load_runs("chinchilla", params="standard")

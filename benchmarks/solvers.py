@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _machine import require
 from _scipy_fits import Table, minimise, start_pool
 from scipy import optimize
 
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=available_cores())
     parser.add_argument("--smoke", action="store_true", help="a few lanes each")
     args = parser.parse_args()
+    require("optimistix")
     if args.smoke:
         args.resamples, args.fewer, args.scipy = 128, 16, 8
 

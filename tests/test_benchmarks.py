@@ -14,6 +14,7 @@ from chinchilla_jax.bootstrapping.weights import resample_weights
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PROCEDURES = loaded(BENCHMARKS / "_procedures.py")
 PAGE = loaded(BENCHMARKS / "_page.py")
+MACHINE = loaded(BENCHMARKS / "_machine.py")
 RATIOS = loaded(BENCHMARKS / "_ratio_records.py")
 
 
@@ -104,3 +105,11 @@ def test_the_page_has_the_tables_that_were_measured():
     page = PAGE.PAGE.read_text(encoding="utf-8")
     assert PAGE.filled(page, measured) == page, "run python benchmarks/run_all.py --page"
     assert all(row["name"] in PAGE.text(measured) for group in measured["groups"] for row in group["rows"])
+
+
+def test_a_benchmark_without_what_it_needs_ends_in_one_line_that_says_where_that_is_named():
+    MACHINE.require("json")
+    with pytest.raises(SystemExit, match=r"needs no_such_module and nor_this; install .*README\.md"):
+        MACHINE.require("json", "no_such_module", "nor_this")
+    install = (BENCHMARKS / "README.md").read_text(encoding="utf-8").split("pip install", 1)[1]
+    assert {"benchmarks", "excel"} <= set(install.split("[", 1)[1].split("]", 1)[0].split(","))
