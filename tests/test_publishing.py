@@ -1,6 +1,7 @@
 """Parts of a release agree: versions, requirements, licences, workflows, imports of optional libraries."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -184,3 +185,13 @@ def test_every_extra_that_a_message_names_exists():
                 named |= set(re.findall(r"chinchilla-jax\[([\w,]+)\]", path.read_text(encoding="utf-8")))
     extras = {extra for group in named for extra in group.split(",")}
     assert {"arviz", "dask", "excel", "remote"} <= extras <= set(PROJECT["optional-dependencies"])
+
+
+def test_names_that_the_changelog_says_were_added_exist():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    added = text.split(f"## [{chinchilla_jax.__version__}]")[1].split("\n### Added\n")[1].split("\n### ")[0]
+    pattern = r"`(?:cj\.)?(analysis|fitting|intervals|laws|planning|plots)\.([A-Za-z]\w+)\b"
+    names = set(re.findall(pattern, added)) - {("plots", "NAME")}
+    assert len(names) >= 10
+    for room, name in sorted(names):
+        assert hasattr(importlib.import_module(f"chinchilla_jax.{room}"), name), f"{room}.{name}"
