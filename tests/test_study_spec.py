@@ -226,7 +226,7 @@ def test_specs_and_chunks_of_older_studies_keep_their_meaning():
     assert StudySpec.from_record(fields) == spec
     assert StudySpec.from_dict(fields) == dataclasses.replace(spec, boundary="keep")
     hashes = {name: load_study_data(spec, name).hash for name in spec.interpretations}
-    chunk = plan_chunks(spec, hashes, plan_ranges(4000, 240))[0]
+    chunk = plan_chunks(spec, hashes, plan_ranges(4000, 240), numerics=5)[0]
     assert chunk.stem == "part-00000-0000000000-4dcb6b952b92ecb1"
 
 

@@ -101,7 +101,7 @@ def draw_breakdown(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Line2D([], [], color=look.colour, marker=look.marker, label=name) for name, look in looks.items()
     ]
     ends = (
-        (table["times"] == 0, "|", "at the left edge: so without any miscount"),
+        (table["times"] == 0, "", "at the left edge: so without any miscount"),
         (table["times"].isna(), ">", "changed by no size that was searched"),
     )
     entries += [
