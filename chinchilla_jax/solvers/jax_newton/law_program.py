@@ -281,14 +281,14 @@ def _derivative(function: Callable[..., Array], place: int) -> Callable[..., Arr
 
 
 def needed(jaxpr: Any) -> Any:
-    """The jaxpr without equations that its result does not need."""
-    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
+    """The jaxpr without equations that its results do not need."""
+    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
     kept = []
     for equation in reversed(jaxpr.eqns):
-        if needed.isdisjoint(equation.outvars):
+        if wanted.isdisjoint(equation.outvars):
             continue
         kept.append(equation)
-        needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
+        wanted.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
     return jaxpr.replace(eqns=kept[::-1])
 
 
