@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend import core
 
-from chinchilla_jax.solvers.jax_newton.law_program import needed, shared_once
+from chinchilla_jax.solvers.jax_newton.law_program import derivative, needed, shared_once
 from chinchilla_jax.solvers.jax_newton.small_matrix import Symmetric, Vector, symmetric
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class FrameProgram:
             """J_ab, then T_abc, c <= b: all of T by one coordinate at a time."""
             found: list[Array] = []
             for b in range(size):
-                by_b = _derivatives(frame.leave, b)
+                by_b = derivative(frame.leave, b)
                 found += by_b(phi)
                 for c in range(b + 1):
-                    found += _derivatives(by_b, c)(phi)
+                    found += derivative(by_b, c)(phi)
             return found
 
         keys = [
@@ -138,15 +138,3 @@ class FrameProgram:
             return {}
         limits = self.frame.step_limits(tuple(theta))
         return {j: jnp.where(applies, limit, jnp.inf) for j, limit in limits.items()}
-
-
-def _derivatives(function: Callable[..., list[Array]], place: int) -> Callable[..., list[Array]]:
-    """Derivatives of the values of function(phi) by one coordinate."""
-
-    def derivatives(phi: Sequence[Array]) -> list[Array]:
-        def along(x: Array) -> list[Array]:
-            return function([*phi[:place], x, *phi[place + 1 :]])
-
-        return jax.jvp(along, (phi[place],), (jnp.ones_like(phi[place]),))[1]
-
-    return derivatives

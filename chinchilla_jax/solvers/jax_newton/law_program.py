@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.laws.law import Law
 
 _INLINED = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr"}
+_Values = TypeVar("_Values", Array, list[Array])
 _CONSTANT, _RUN, _LANE = range(3)  # what an equation depends on, at most
 
 
@@ -210,12 +211,12 @@ class LawProgram:
         self.first: list[Callable[..., Array] | None] = []
         self.second: dict[tuple[int, int], Callable[..., Array]] = {}
         for j in range(self.size):
-            by_j = self._recorded(_derivative(inner, j))
+            by_j = self._recorded(derivative(inner, j))
             self.first.append(by_j)
             if by_j is None:
                 continue
             for k in range(j + 1):
-                by_both = self._recorded(_derivative(by_j, k))
+                by_both = self._recorded(derivative(by_j, k))
                 if by_both is not None:
                     self.second[j, k] = by_both
 
@@ -268,16 +269,16 @@ def _name(equation: Any) -> str:
     return str(equation.primitive.name)
 
 
-def _derivative(function: Callable[..., Array], place: int) -> Callable[..., Array]:
-    """Derivative of function(theta, features, shared) by one coordinate of theta."""
+def derivative(function: Callable[..., _Values], place: int) -> Callable[..., _Values]:
+    """Derivative of function(theta, ...), or of each of its values, by one coordinate of theta."""
 
-    def derivative(theta: Sequence[Array], features: Sequence[Array], shared: Sequence[Array]) -> Array:
-        def along(x: Array) -> Array:
-            return function([*theta[:place], x, *theta[place + 1 :]], features, shared)
+    def by_coordinate(theta: Sequence[Array], *others: Sequence[Array]) -> _Values:
+        def along(x: Array) -> _Values:
+            return function([*theta[:place], x, *theta[place + 1 :]], *others)
 
         return jax.jvp(along, (theta[place],), (jnp.ones_like(theta[place]),))[1]
 
-    return derivative
+    return by_coordinate
 
 
 def needed(jaxpr: Any) -> Any:
