@@ -14,7 +14,7 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK))
 
 
-def row_blocks(count: int, width: int) -> Iterator[slice]:
-    """Slices that cover `count` rows of `width` values, of about `LONG` values each."""
-    size = max(LONG // width, 1)
+def row_blocks(count: int, width: int, most: int = LONG) -> Iterator[slice]:
+    """Slices that cover `count` rows of `width` values, of at most `most` values each, or of one row."""
+    size = max(most // width, 1)
     return (slice(first, min(first + size, count)) for first in range(0, count, size))

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from chinchilla_jax._util.blocks import row_blocks
 from chinchilla_jax.bootstrapping.column_space import orthonormal_basis
 from chinchilla_jax.bootstrapping.weights import PERMUTED, resample_bits
 
@@ -88,10 +89,9 @@ class PermutedResiduals:
         if self._whole is not None:
             yield self._whole
             return
-        length = max(_BLOCK // len(self.values), 1)
-        for first in range(0, 1 + PERMUTATIONS, length):
-            stop = min(first + length, 1 + PERMUTATIONS)
-            yield self._drawn(_permutations(len(self.values), first, stop))
+        n = len(self.values)
+        for some in row_blocks(1 + PERMUTATIONS, n, _BLOCK):
+            yield self._drawn(_permutations(n, some.start, some.stop))
 
     def within(self, members: Members) -> Correlation:
         """The correlation within groups 0 to k - 1, (n,); 2 <= k < n."""
