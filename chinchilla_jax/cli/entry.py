@@ -36,8 +36,8 @@ _NO_MEMORY = (
 )
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 FAILED, BAD_INPUT = 1, 2
-# Allocations between collections of garbage. Modules that load make many objects and no garbage: Python's own
-# 700 cost a small command a tenth of its time.
+# Allocations between collections of garbage. Modules that load make many objects and no garbage: the 700 of
+# Python 3.11 cost a small command a tenth of its time.
 _COLLECT_AFTER = 50_000
 
 
