@@ -1,18 +1,22 @@
-"""What others do, written here from its description: NumPy and SciPy alone, no code of theirs.
+"""What others do, written here anew in NumPy and SciPy: no code of theirs.
 
-Where a description leaves something open, the faster or more exact way is taken.
+As papers and documentation describe it; what these leave out and their source was read for is named. Where
+something is open, the faster or more exact way is taken.
 
     vpnls            Variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10): given the exponents
                      the law is linear in E, A and B, so that only the exponents are searched. As documented
                      by github.com/Open-Athena/vpnls (Czech et al. 2026, arXiv:2603.22339): least squares of
-                     the loss, exponents 0.01 to 0.99 on a grid of 0.01; then L-BFGS-B over both, with the
-                     gradient that the envelope theorem gives. Here the grid is a few matrix products.
+                     the loss, exponents on a grid of 0.01; then L-BFGS-B over both, with the gradient that
+                     the envelope theorem gives. Their range, 0.01 to 0.99, is from its source. Here the grid
+                     is a few matrix products.
     curve_fit        SciPy's, on the formula as it is printed: Levenberg-Marquardt with differences.
     grid of starts   L-BFGS from every start of a grid, the best end kept. Hoffmann et al. 2022
                      (arXiv:2203.15556, appendix D.3): 4,500 starts; here with a gradient by hand. The
                      `chinchilla` toolkit (github.com/kyo-takano/chinchilla, its README): 3,125 starts of
-                     (E, A, B, alpha, beta), divided by the grid's spans, gradient by differences; with its
-                     log-Huber loss, in a unit in which L-BFGS does not stop early.
+                     (E, A, B, alpha, beta). From its source: SciPy's L-BFGS, coordinates divided by the
+                     grid's spans, gradient by differences; its documentation also names BFGS as an
+                     alternative. With its log-Huber loss, not its default, in a unit in which L-BFGS does
+                     not stop early.
 """
 
 from __future__ import annotations
