@@ -8,8 +8,10 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.system import processor_facts
@@ -55,6 +57,13 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }
+
+
+def clocked(call: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What a call returns, its elapsed seconds, and its CPU seconds in all threads."""
+    begun, used = time.perf_counter(), time.process_time()
+    found = call()
+    return found, time.perf_counter() - begun, time.process_time() - used
 
 
 def cpu_seconds() -> float:

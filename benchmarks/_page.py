@@ -23,7 +23,7 @@ _HEAD = (
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
     middle, low, high = (_number(each) for each in row["ratio"])
-    ratio = "1" if low == high == "1" else f"{middle} ({low} to {high})" if low != high else middle
+    ratio = f"{middle} ({low} to {high})" if low != high else middle
     worst = "not finite" if row["worst_excess"] is None else f"{row['worst_excess']:.0e}"
     return [
         row["name"],

@@ -36,6 +36,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _machine import clocked
 
 import chinchilla_jax as cj
 from chinchilla_jax._util.devices import available_cores
@@ -79,10 +80,8 @@ class Row:
 
     def measure(self) -> None:
         """Fit all lanes once more."""
-        begun, used = time.perf_counter(), time.process_time()
-        value, certified, steps = self.call(self.lanes)
-        self.seconds = min(self.seconds, time.perf_counter() - begun)
-        self.processor = min(self.processor, time.process_time() - used)
+        (value, certified, steps), seconds, used = clocked(lambda: self.call(self.lanes))
+        self.seconds, self.processor = min(self.seconds, seconds), min(self.processor, used)
         self.value, self.certified, self.steps = value, certified, steps
 
 

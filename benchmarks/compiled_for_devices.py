@@ -40,6 +40,7 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax  # noqa: E402
 from _device_model import CALL, LINK, Program, Step, turns  # noqa: E402
+from _machine import cpu_seconds  # noqa: E402
 from _study_steps import Call  # noqa: E402
 from jax import export  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
@@ -129,9 +130,9 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
         ).devices
     else:
         devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
-    before, begun, busy = set(Path(_DUMP).iterdir()), time.perf_counter(), _cpu_seconds()
+    before, begun, busy = set(Path(_DUMP).iterdir()), time.perf_counter(), cpu_seconds()
     program = _program(law, target, lanes, devices[0])
-    seconds = f"{time.perf_counter() - begun:.1f} s, {_cpu_seconds() - busy:.1f} CPU s"
+    seconds = f"{time.perf_counter() - begun:.1f} s, {cpu_seconds() - busy:.1f} CPU s"
     memory = program.memory_analysis().temp_size_in_bytes
     text = program.as_text()
     print(
@@ -150,11 +151,6 @@ def _compile(law: str, target: str, lanes: int) -> list[str]:
             f"{step.operations / 1e9:.2f} G operations; predicted {step.seconds * 1e6:.0f} us"
         )
     return faults + _of_gpu(set(Path(_DUMP).iterdir()) - before)
-
-
-def _cpu_seconds() -> float:
-    """Of this process and of those that it started, such as ptxas."""
-    return sum(os.times()[:4])
 
 
 def _program(law: str, target: str, lanes: int, device: Any) -> Any:

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _machine import clocked
 
 import chinchilla_jax as cj
+from chinchilla_jax._util.system import peak_memory
 from chinchilla_jax.study.spec.sweeps import Sweep
 
 PER_CONDITION = 200  # resamples
@@ -100,9 +100,7 @@ def measure(n_runs: int, resamples: int) -> tuple[int, float, float, float]:
     # Given, as the runs' own delta takes 4,500 starts where 64 disagree: 7 CPU s for 10,000 runs.
     point = cj.fit(runs, starts=32, delta=0.01)
     cj.bootstrap(runs, resamples=min(resamples, 64), point=point)
-    begun, used = time.perf_counter(), time.process_time()
-    result = cj.bootstrap(runs, resamples=resamples, point=point)
-    seconds, used = time.perf_counter() - begun, time.process_time() - used
+    result, seconds, used = clocked(lambda: cj.bootstrap(runs, resamples=resamples, point=point))
     return int(result.converged.sum()), seconds, used, _peak()
 
 
@@ -115,22 +113,20 @@ def measure_study(conditions: int) -> tuple[int, float, float, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         cj.run_study(spec(1), out=Path(folder) / "small", figures=False, progress=None)
-        used = time.process_time()
-        study = cj.run_study(spec(conditions - 1), out=Path(folder) / "study", figures=False, progress=None)
-        used = time.process_time() - used
-        files = [file for file in (Path(folder) / "study").rglob("*") if file.is_file()]
+        out = Path(folder) / "study"
+        study, _, used = clocked(
+            lambda: cj.run_study(spec(conditions - 1), out=out, figures=False, progress=None)
+        )
+        files = [file for file in out.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files) / 1e6
         certified = study.fits()["status"].astype(str).isin(("CONVERGED", "BOUNDARY"))
         return int(certified.sum()), used, _peak(), size
 
 
 def _peak() -> float:
-    """The largest memory of this process so far (MB); NaN on Windows, where it cannot be asked for."""
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    """The largest memory of this process so far (MB); NaN where the system does not say."""
+    peak = peak_memory()
+    return float("nan") if peak is None else peak / 1e6
 
 
 def made_up(n_runs: int) -> cj.Runs:

@@ -1,6 +1,6 @@
 """What questions cost beside the engine itself: fits per second of CPU time, and the share of a bootstrap's.
 
-    python benchmarks/questions.py             # a minute of CPU time for each of some
+    python benchmarks/questions.py             # more than two minutes of CPU time
     python benchmarks/questions.py --only next backtest
     python benchmarks/questions.py --smoke     # seconds, for the gate
 
@@ -129,8 +129,8 @@ def questions(smoke: bool) -> dict[str, Question]:
         return {"chinchilla": resamples * int(found.table["window"].nunique())}
 
     five = functools.partial(of_multiverse, ("chinchilla",))
-    several = functools.partial(of_multiverse, ("chinchilla",) if smoke else None)
-    few, many = (20, 40) if smoke else (400, 4000)
+    several = functools.partial(of_multiverse, None)
+    few, many = 20 if smoke else 400, 4000
     return {
         "designs": Question(f"coverage designs: 4 designs, 3 settings, {tables} tables", middle, of_designs),
         "coverage": Question(f"coverage: {4 * tables} tables like the runs", runs, of_coverage),

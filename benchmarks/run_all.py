@@ -31,7 +31,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
-from _machine import commit, machine, require, today  # noqa: E402
+from _machine import clocked, commit, machine, require, today  # noqa: E402
 from _page import MEASURED, PAGE, filled, text  # noqa: E402
 from _procedures import (  # noqa: E402
     TOOLKIT_GRID,
@@ -214,11 +214,11 @@ def whole_bootstrap(data: Data, sizes: Sizes, objective: Objective) -> Contender
     point = cj.fit(data.runs, objective=objective)
 
     def measure() -> Row:
-        begun, used = time.perf_counter(), time.process_time()
-        found = cj.bootstrap(data.runs, resamples=sizes.ours, seed=0, point=point, objective=objective)
-        seconds, processor = time.perf_counter() - begun, time.process_time() - used
+        found, *spent = clocked(
+            lambda: cj.bootstrap(data.runs, resamples=sizes.ours, seed=0, point=point, objective=objective)
+        )
         theta = CHINCHILLA.theta(found.laws, data.design)
-        return Row("", theta, found.objective_value, None, np.nan, seconds, processor)
+        return Row("", theta, found.objective_value, None, np.nan, *spent)
 
     what = "The call as a user makes it: weights drawn, starts scouted, fits, certificates, the result built."
     return Contender("cj.bootstrap, all of it", what, measure)
@@ -290,11 +290,9 @@ def from_nothing(data: Data, sizes: Sizes, pool: Any) -> Group:
         return dataclasses.replace(row, theta=theta, objective_value=value)
 
     def ours() -> Row:
-        begun, used = time.perf_counter(), time.process_time()
-        found = cj.fit(data.runs, starts=4500)
-        seconds, processor = time.perf_counter() - begun, time.process_time() - used
+        found, *spent = clocked(lambda: cj.fit(data.runs, starts=4500))
         theta = CHINCHILLA.theta(found.law, design)[None]
-        return Row(OURS, theta, np.array([found.objective_value]), None, np.nan, seconds, processor)
+        return Row(OURS, theta, np.array([found.objective_value]), None, np.nan, *spent)
 
     rows = [
         Contender(name, what, functools.partial(best, name, fit, tasks, of_x), once=True)
@@ -313,7 +311,8 @@ def from_nothing(data: Data, sizes: Sizes, pool: Any) -> Group:
                 [(start, plain) for start in TOOLKIT_GRID[:: sizes.every]],
                 of_toolkit,
                 "The 3,125 starts that the README of github.com/kyo-takano/chinchilla shows, each by SciPy's "
-                "L-BFGS with a gradient by differences, as there, and its log-Huber loss. Measured once.",
+                "L-BFGS with a gradient by differences, as in its source, and its log-Huber loss. Measured "
+                "once.",
             ),
         )
     ]

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _machine import require
+from _machine import clocked, require
 from _scipy_fits import Table, minimise, start_pool
 from scipy import optimize
 
@@ -133,11 +133,9 @@ def library_fits(
     starts = np.tile(CHINCHILLA.theta(law, design), (len(weights), 1))
 
     def measure() -> Row:
-        begun, used = time.perf_counter(), time.process_time()
-        found = solver(problem, weights, starts, options=options)
-        seconds, processor = time.perf_counter() - begun, time.process_time() - used
+        found, *spent = clocked(lambda: solver(problem, weights, starts, options=options))
         certified, steps = found.status == cj.Status.CONVERGED, float(found.steps.mean())
-        return Row(name, found.theta, found.objective_value, certified, steps, seconds, processor)
+        return Row(name, found.theta, found.objective_value, certified, steps, *spent)
 
     return measure
 

@@ -21,6 +21,7 @@ from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 
 import numpy as np  # noqa: E402
+from _machine import clocked  # noqa: E402
 from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
@@ -65,9 +66,7 @@ def main() -> None:
         list(pool.map(run_job, jobs(dataclasses.replace(spec, seed=1))[:cores]))
         print(f"compile and first job of each core: {time.perf_counter() - begun:.1f} s")
         planned, calls = jobs(spec), ENGINE_CALLS.calls
-        begun, used = time.perf_counter(), time.process_time()
-        results = list(pool.map(run_job, planned))
-        seconds, used = time.perf_counter() - begun, time.process_time() - used
+        results, seconds, used = clocked(lambda: list(pool.map(run_job, planned)))
         calls = ENGINE_CALLS.calls - calls
     found = [
         (chunk.condition.id, result.fits)
