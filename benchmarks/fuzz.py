@@ -31,6 +31,8 @@ from typing import IO, Any
 
 from _machine import require
 
+from chinchilla_jax._util.system import peak_memory
+
 TARGETS = {"study": "_fuzz_study", "tables": "_fuzz_tables", "specs": "_fuzz_specs"}
 FINE = ("read", "refused")
 _HANG_SECONDS = 10.0  # of computing
@@ -144,11 +146,12 @@ def _work(target: str, seed: int, first: int, stop: int) -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.redirect_stdout(sys.stderr):
         shared = module.prepared(Path(folder))
         print("{}", file=answers, flush=True)
-        memory = _peak()
+        memory = peak_memory() or 0  # where the system does not say, no growth is seen
         for number in range(first, stop):
             begun = time.process_time()
             kind, verdict, what = module.tried(shared, random.Random(f"{seed} {number}"), number)
-            grown, memory = _peak() - memory, _peak()
+            peak = peak_memory() or 0
+            grown, memory = peak - memory, peak
             if grown > _MOST_GROWTH:
                 verdict, what = "leak", f"{grown / 2**30:.1f} GiB more; {what}"
             seconds = time.process_time() - begun
@@ -156,15 +159,6 @@ def _work(target: str, seed: int, first: int, stop: int) -> None:
                 verdict, what = "hang", f"{seconds:.0f} s; {what}"
             found = {"number": number, "kind": kind, "verdict": verdict, "what": what}
             print(json.dumps(found | {"seconds": seconds}), file=answers, flush=True)
-
-
-def _peak() -> int:
-    """The largest memory of this process so far, in bytes."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
