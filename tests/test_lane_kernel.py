@@ -29,7 +29,18 @@ from chinchilla_jax.solvers.lane_kernel import (
     elementary,
     passes,
 )
-from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
+from chinchilla_jax.solvers.lane_kernel.shapes import (
+    BLOCK,
+    FORM,
+    MODIFY,
+    N_SYSTEMS,
+    PAD,
+    ROW,
+    SHIFT,
+    SOLUTION,
+    SOUND,
+    WIDE,
+)
 from chinchilla_jax.solvers.thresholds import PROBES
 
 HUBER = Huber()
@@ -67,8 +78,8 @@ def advanced(columns, weights, index, theta, change, runs, runs32):
 
 
 @njit
-def solved(matrix, right, shift, modify, solution):
-    return algebra.factorise(matrix, right, shift, modify, solution)
+def solved(matrix, right, systems):
+    algebra.solve(matrix, right, systems)
 
 
 def of_size(n_runs, seed=0):
@@ -177,21 +188,24 @@ def test_weights_as_bytes_and_as_numbers_give_the_same_bits():
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_a_definite_system_is_solved_and_an_indefinite_one_said_to_be():
+def test_definite_systems_are_solved_and_indefinite_ones_said_to_be():
     rng = np.random.default_rng(0)
+    shifts = np.array([0.0, 1e-7, 1e-4, 1e-2])
+    systems = np.full((N_SYSTEMS, WIDE), np.nan)
+    systems[SHIFT], systems[MODIFY] = shifts, [0.0, 0.0, 1.0, 1.0]
     for _ in range(50):
         half = rng.standard_normal((5, 5))
         matrix, right = half @ half.T + 0.1 * np.eye(5), rng.standard_normal(5)
-        solution = np.empty(5)
-        form, definite = solved(np.tril(matrix), right, 0.0, False, solution)
-        expected = np.linalg.solve(matrix, right)
-        assert definite
-        np.testing.assert_allclose(solution, expected, rtol=1e-8)
-        assert form == pytest.approx(right @ expected, rel=1e-8)
+        solved(np.tril(matrix), right, systems)
+        shifted = matrix + shifts[:, None, None] * np.diag(np.diag(matrix))
+        expected = np.linalg.solve(shifted, np.broadcast_to(right[:, None], (WIDE, 5, 1)))[..., 0]
+        assert (systems[SOUND] == 1.0).all()
+        np.testing.assert_allclose(systems[SOLUTION:].T, expected, rtol=1e-8)
+        np.testing.assert_allclose(systems[FORM], expected @ right, rtol=1e-8)
         broken = matrix - 2 * np.linalg.eigvalsh(matrix).min() * np.eye(5)
-        assert not solved(np.tril(broken), right, 0.0, False, solution)[1]
-        solved(np.tril(broken), right, 1e-4, True, solution)
-        assert solution @ right > 0, "still a direction of descent"
+        solved(np.tril(broken), right, systems)
+        assert (systems[SOUND, :2] == 0.0).all()
+        assert (right @ systems[SOLUTION:, 2:] > 0).all(), "still directions of descent"
 
 
 CONDITIONS = {

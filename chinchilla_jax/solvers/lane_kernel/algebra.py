@@ -9,13 +9,11 @@ solvers/jax_newton/small_matrix.py.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger
 from chinchilla_jax.solvers.lane_kernel.elementary import exp, log
-from chinchilla_jax.solvers.lane_kernel.shapes import SIZE
+from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
 from chinchilla_jax.solvers.thresholds import SINGULAR_PIVOT, SMALLEST_EXPONENT, SMALLEST_PIVOT
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -71,50 +69,64 @@ def _pivot(value, diagonal, modify):
 
 
 @inner(fastmath=_FAST)
-def factorise(matrix, right, shift, modify, solution):
-    """Solve M x = right into `solution`; right' M^-1 right, and whether every pivot is safely positive.
-
-    M is `matrix` (its lower triangle) with each diagonal entry raised by `shift` times its size. With
-    `modify`, pivots are made positive; without it, a pivot that is not positive makes the solution worthless.
+def solve(matrix, right, systems):
+    """Solve M x = right for several M: `matrix`, its diagonal entries raised by a shift times their size.
 
     M = L D L' is written out entry by entry, since LLVM does not unroll loops of growing length and their
-    ends are mispredicted. l is an entry of L, c of L D, and i of the inverse of D.
-    """
-    s0, s1, s2 = abs(matrix[0, 0]), abs(matrix[1, 1]), abs(matrix[2, 2])
-    s3, s4 = abs(matrix[3, 3]), abs(matrix[4, 4])
-    c10, c20, c30, c40 = matrix[1, 0], matrix[2, 0], matrix[3, 0], matrix[4, 0]
-    pivot, good0 = _pivot(matrix[0, 0] + shift * s0, s0, modify)
-    i0 = 1.0 / pivot
-    l10, l20, l30, l40 = c10 * i0, c20 * i0, c30 * i0, c40 * i0
-    pivot, good1 = _pivot(matrix[1, 1] + shift * s1 - l10 * c10, s1, modify)
-    i1 = 1.0 / pivot
-    c21, c31, c41 = matrix[2, 1] - l20 * c10, matrix[3, 1] - l30 * c10, matrix[4, 1] - l40 * c10
-    l21, l31, l41 = c21 * i1, c31 * i1, c41 * i1
-    pivot, good2 = _pivot(matrix[2, 2] + shift * s2 - l20 * c20 - l21 * c21, s2, modify)
-    i2 = 1.0 / pivot
-    c32, c42 = matrix[3, 2] - l30 * c20 - l31 * c21, matrix[4, 2] - l40 * c20 - l41 * c21
-    l32, l42 = c32 * i2, c42 * i2
-    pivot, good3 = _pivot(matrix[3, 3] + shift * s3 - l30 * c30 - l31 * c31 - l32 * c32, s3, modify)
-    i3 = 1.0 / pivot
-    c43 = matrix[4, 3] - l40 * c30 - l41 * c31 - l42 * c32
-    l43 = c43 * i3
-    raised = matrix[4, 4] + shift * s4
-    pivot, good4 = _pivot(raised - l40 * c40 - l41 * c41 - l42 * c42 - l43 * c43, s4, modify)
-    i4 = 1.0 / pivot
+    ends are mispredicted. Every operation waits for the one before, so that LLVM's loop over the systems, in
+    one vector, takes no longer than a single one. l is an entry of L, c of L D, and i of the inverse of D.
 
-    y0 = right[0]
-    y1 = right[1] - l10 * y0
-    y2 = right[2] - l20 * y0 - l21 * y1
-    y3 = right[3] - l30 * y0 - l31 * y1 - l32 * y2
-    y4 = right[4] - l40 * y0 - l41 * y1 - l42 * y2 - l43 * y3
-    z0, z1, z2, z3, z4 = y0 * i0, y1 * i1, y2 * i2, y3 * i3, y4 * i4
-    form = y0 * z0 + y1 * z1 + y2 * z2 + y3 * z3 + y4 * z4
-    z3 -= l43 * z4
-    z2 -= l32 * z3 + l42 * z4
-    z1 -= l21 * z2 + l31 * z3 + l41 * z4
-    z0 -= l10 * z1 + l20 * z2 + l30 * z3 + l40 * z4
-    solution[0], solution[1], solution[2], solution[3], solution[4] = z0, z1, z2, z3, z4
-    return form, good0 and good1 and good2 and good3 and good4 and math.isfinite(form)
+    Args:
+        matrix: its lower triangle, (5, 5).
+        right: (5,).
+        systems: (N_SYSTEMS, WIDE), a column for each. Rows SHIFT and MODIFY are read: if the second is
+            positive, pivots are made so; if not, a pivot that is not makes the solution worthless. Written
+            are FORM, right' M^-1 right; SOUND, 1 where every pivot is safely positive, else 0; and from
+            SOLUTION on x.
+    """
+    m00, m10, m20, m30, m40 = matrix[0, 0], matrix[1, 0], matrix[2, 0], matrix[3, 0], matrix[4, 0]
+    m11, m21, m31, m41 = matrix[1, 1], matrix[2, 1], matrix[3, 1], matrix[4, 1]
+    m22, m32, m42 = matrix[2, 2], matrix[3, 2], matrix[4, 2]
+    m33, m43, m44 = matrix[3, 3], matrix[4, 3], matrix[4, 4]
+    g0, g1, g2, g3, g4 = right[0], right[1], right[2], right[3], right[4]
+    s0, s1, s2, s3, s4 = abs(m00), abs(m11), abs(m22), abs(m33), abs(m44)
+    for k in range(np.uint64(WIDE)):
+        shift, modify = systems[SHIFT, k], systems[MODIFY, k] > 0.0
+        pivot, good0 = _pivot(m00 + shift * s0, s0, modify)
+        i0 = 1.0 / pivot
+        l10, l20, l30, l40 = m10 * i0, m20 * i0, m30 * i0, m40 * i0
+        pivot, good1 = _pivot(m11 + shift * s1 - l10 * m10, s1, modify)
+        i1 = 1.0 / pivot
+        c21, c31, c41 = m21 - l20 * m10, m31 - l30 * m10, m41 - l40 * m10
+        l21, l31, l41 = c21 * i1, c31 * i1, c41 * i1
+        pivot, good2 = _pivot(m22 + shift * s2 - l20 * m20 - l21 * c21, s2, modify)
+        i2 = 1.0 / pivot
+        c32, c42 = m32 - l30 * m20 - l31 * c21, m42 - l40 * m20 - l41 * c21
+        l32, l42 = c32 * i2, c42 * i2
+        pivot, good3 = _pivot(m33 + shift * s3 - l30 * m30 - l31 * c31 - l32 * c32, s3, modify)
+        i3 = 1.0 / pivot
+        c43 = m43 - l40 * m30 - l41 * c31 - l42 * c32
+        l43 = c43 * i3
+        raised = m44 + shift * s4
+        pivot, good4 = _pivot(raised - l40 * m40 - l41 * c41 - l42 * c42 - l43 * c43, s4, modify)
+        i4 = 1.0 / pivot
+
+        y0 = g0
+        y1 = g1 - l10 * y0
+        y2 = g2 - l20 * y0 - l21 * y1
+        y3 = g3 - l30 * y0 - l31 * y1 - l32 * y2
+        y4 = g4 - l40 * y0 - l41 * y1 - l42 * y2 - l43 * y3
+        z0, z1, z2, z3, z4 = y0 * i0, y1 * i1, y2 * i2, y3 * i3, y4 * i4
+        form = y0 * z0 + y1 * z1 + y2 * z2 + y3 * z3 + y4 * z4
+        z3 -= l43 * z4
+        z2 -= l32 * z3 + l42 * z4
+        z1 -= l21 * z2 + l31 * z3 + l41 * z4
+        z0 -= l10 * z1 + l20 * z2 + l30 * z3 + l40 * z4
+        systems[SOLUTION, k], systems[SOLUTION + 1, k], systems[SOLUTION + 2, k] = z0, z1, z2
+        systems[SOLUTION + 3, k], systems[SOLUTION + 4, k] = z3, z4
+        systems[FORM, k] = form
+        sound = good0 and good1 and good2 and good3 and good4 and abs(form) < np.inf
+        systems[SOUND, k] = 1.0 if sound else 0.0
 
 
 @inner(fastmath=_FAST)

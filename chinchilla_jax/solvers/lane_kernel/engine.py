@@ -9,7 +9,16 @@ import numpy as np
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
-from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, N_SUMS, N_VECTORS, PAD, ROW, SIZE
+from chinchilla_jax.solvers.lane_kernel.shapes import (
+    BLOCK,
+    N_SUMS,
+    N_SYSTEMS,
+    N_VECTORS,
+    PAD,
+    ROW,
+    SIZE,
+    WIDE,
+)
 from chinchilla_jax.solvers.thresholds import PROBES
 
 if TYPE_CHECKING:
@@ -167,6 +176,7 @@ def _scratch(n_runs: int) -> dict[str, NDArray[Any]]:
         "runs32": np.empty(room, np.float32),
         "vectors": np.empty((N_VECTORS, SIZE)),
         "matrix": np.empty((SIZE, SIZE)),
+        "systems": np.empty((N_SYSTEMS, WIDE)),
         "sums": np.empty(N_SUMS),
         "found": np.empty(len(PROBES)),
     }

@@ -49,6 +49,7 @@ FIT_LANES = EntryPoint(
         "runs32": "f32*",  # (room,)
         "vectors": "f64*",  # (N_VECTORS, SIZE)
         "matrix": "f64*",  # (SIZE, SIZE)
+        "systems": "f64*",  # (N_SYSTEMS, WIDE)
         "sums": "f64*",  # (N_SUMS,)
         "found": "f64*",  # (len(PROBES),)
         # Results.

@@ -14,15 +14,15 @@ import numpy as np
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.lane_kernel.algebra import (
     coordinates_at,
-    factorise,
     pull_back,
     push_forward,
     quadratic_form,
+    solve,
     take_step,
 )
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
 from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, slopes, sum_of
-from chinchilla_jax.solvers.lane_kernel.shapes import SIZE
+from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
     ADVANCE_BELOW,
@@ -55,6 +55,7 @@ _CONVERGED, _UNIDENTIFIED = int(Status.CONVERGED), int(Status.UNIDENTIFIED)
 _BOUNDARY = int(Status.BOUNDARY)
 _EPS32, _EPS64 = 8.0 * float(np.finfo(np.float32).eps), 8.0 * float(np.finfo(np.float64).eps)
 _N_PROBES = len(PROBES)
+_PLAIN, _LIFTED, _MODIFIED = range(3)  # columns of the systems, see `solve`
 
 
 @inner()
@@ -97,7 +98,11 @@ def descend(
     runs, runs32, count = packed
     rounding = _EPS64 if double else _EPS32
     unit_weight = total / n_runs
-    vectors, hessian, sums, found = scratch
+    vectors, hessian, systems, sums, found = scratch
+    # The Hessian as it is, just off singular, and made positive definite; the last column is of no use.
+    for k in range(WIDE):
+        systems[SHIFT, k] = LIFT if k == _LIFTED else 0.0
+        systems[MODIFY, k] = 1.0 if k >= _MODIFIED else 0.0
     gradient, solution, step, plain, evaluated = vectors[0], vectors[1], vectors[2], vectors[3], vectors[8]
     _copy(theta, anchor)
     for j in range(SIZE):
@@ -152,19 +157,20 @@ def descend(
         held = theta[FLOOR] <= 0.0 and sums[1 + FLOOR] >= 0.0
         curved, amplitude, inverse = coordinates_at(theta, held)
         pull_back(amplitude, inverse, sums, held, gradient, hessian)
-        form, definite = factorise(hessian, gradient, 0.0, damping < 0.0, solution)
+        systems[SHIFT, _MODIFIED] = larger(damping, STIFF)
+        solve(hessian, gradient, systems)
+        definite, lifted = systems[SOUND, _PLAIN] > 0.0, systems[SOUND, _LIFTED] > 0.0
         zone = smaller(width, LARGEST_ZONE)
         scale = larger(here, SMALLEST_VALUE * total * zone * zone)
         before = decrement <= tolerance
-        decrement = 0.5 * form / scale if definite else np.inf
-        if not (definite and damping == 0.0):
-            lifted_form, lifted = factorise(hessian, gradient, LIFT, damping < 0.0, solution)
-            still = lifted and 0.5 * lifted_form / scale <= 0.1 * tolerance
-            singular = not definite and still and at_target
-            if not (lifted and damping == 0.0):
-                factorise(hessian, gradient, larger(damping, STIFF), damping >= 0.0, solution)
-        else:
-            singular = False
+        decrement = 0.5 * systems[FORM, _PLAIN] / scale if definite else np.inf
+        still = lifted and 0.5 * systems[FORM, _LIFTED] / scale <= 0.1 * tolerance
+        singular = not definite and still and at_target
+        chosen = _MODIFIED
+        if damping == 0.0:
+            chosen = _PLAIN if definite else _LIFTED if lifted else _MODIFIED
+        for j in range(SIZE):
+            solution[j] = systems[SOLUTION + j, chosen]
         certified = decrement <= tolerance and at_target
         done = certified and (before or not double or decrement <= POLISHED * tolerance)
         escaped = larger(abs(theta[3]), abs(theta[4])) > LARGEST_EXPONENT
@@ -281,7 +287,7 @@ def fit_lanes(
         index: scratch for the places of those that are not zero, (n,) int64.
         runs: scratch for the packed runs of a lane.
         runs32: the same in float32.
-        scratch: vectors (9, 5), matrix (5, 5), sums (21,), slopes (9,).
+        scratch: vectors (9, 5), matrix (5, 5), systems (9, 4), sums (21,), slopes (9,).
         theta: (R, 5) after the last step.
         anchor: (R, 5) last accepted points.
         value: (R,) objective at the anchors.

@@ -9,3 +9,6 @@ ROW = 256  # runs in a block
 BLOCK = 8 * ROW
 PAD = 8  # runs: a float32 vector of AVX2
 DEPTH = 64  # halvings of an array, of places or of numbers: more than any takes
+WIDE = 4  # systems that are solved side by side: a float64 vector of AVX2
+SHIFT, MODIFY, FORM, SOUND, SOLUTION = range(5)  # rows of what is known of them, see algebra.solve
+N_SYSTEMS = SOLUTION + SIZE
