@@ -16,16 +16,20 @@ import chinchilla_jax as cj
 from chinchilla_jax._util.directories import LocalDirectory
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.cli import main
+from chinchilla_jax.laws import LAWS
 from chinchilla_jax.planning.ladder.run_store import RunStore
 from chinchilla_jax.planning.ladder.tables import import_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.report.page import render
-from chinchilla_jax.study import environment, open_study, study_status
+from chinchilla_jax.study import chunks, environment, open_study, study_status
 from chinchilla_jax.study.atlas.store import write_record
-from chinchilla_jax.study.chunks import NUMERICS
 from chinchilla_jax.study.environment import PACKAGE
 from chinchilla_jax.study.multiverse import store
+from chinchilla_jax.study.numerics import MULTIVERSES, STUDIES, Numerics
+from chinchilla_jax.study.spec.data import load_study_data
+from chinchilla_jax.study.storage import ownership
 from chinchilla_jax.study.storage.chunk_files import decode
+from chinchilla_jax.study.storage.ownership import claim
 from chinchilla_jax.study.storage.record import FORMAT
 
 KEPT = Path(__file__).parent / "studies"
@@ -96,7 +100,7 @@ def test_it_is_reported(older, capsys):
 
 def test_it_is_extended_by_none_but_its_own_version_and_left_as_it_was(older, capsys):
     record, spec = record_of(older), open_study(older).spec
-    assert record["numerics"] != NUMERICS, "extending it would work: test that instead"
+    assert record["numerics"] < STUDIES.every_law, "extending it would work: test that instead"
     before = contents(older)
     more = cj.StudySpec.from_dict(spec.to_dict() | {"resamples": spec.resamples + 20, "boundary": "keep"})
     with pytest.raises(
@@ -139,6 +143,54 @@ def test_a_version_with_the_same_digits_extends_a_study_without_a_word(older, tm
     assert not any("versions" in note["note"] for note in study.info["notes"])
 
 
+def by_version(monkeypatch, numerics):
+    """Compute as a version of other numerics does, until `monkeypatch.undo()`."""
+    for module in (chunks, ownership):
+        monkeypatch.setattr(module, "STUDIES", numerics)
+
+
+@pytest.mark.parametrize("number", STUDIES.accepted("chinchilla"))
+def test_a_change_under_another_law_leaves_a_study_extendable(number, tmp_path, monkeypatch):
+    """Begun before gamma's digits changed (5) or since (6); with its record lost too."""
+    spec = cj.StudySpec(sweeps=(), resamples=10, flops=(1e20, 1e24))
+    quiet = {"progress": None, "figures": False}
+    by_version(monkeypatch, Numerics(number, {}))
+    begun = contents(run_study(spec, tmp_path / "out", **quiet).path / "fits")
+    monkeypatch.undo()
+    assert study_status(tmp_path / "out").other_version is None
+    (tmp_path / "out" / "study.json").unlink()
+    assert run_study(spec, tmp_path / "out", **quiet).info["numerics"] == number
+    assert contents(tmp_path / "out" / "fits") == begun
+    more = dataclasses.replace(spec, resamples=20)
+    study = run_study(more, tmp_path / "out", **quiet)
+    assert study.info["numerics"] == number
+    assert begun.items() < contents(study.path / "fits").items(), "what was there stays"
+    fresh = run_study(more, tmp_path / "fresh", **quiet)
+    assert study.fits().equals(fresh.fits())
+    assert fresh.info["numerics"] == STUDIES.every_law, "which earlier versions extend too"
+
+
+def test_a_study_under_the_law_that_changed_is_not_extended(tmp_path, monkeypatch):
+    spec = cj.StudySpec(law="gamma", sweeps=(), resamples=10, flops=(1e20, 1e24))
+    data = load_study_data(spec, "standard")
+    by_version(monkeypatch, Numerics(STUDIES.laws["gamma"] - 1, {}))
+    claim(LocalDirectory(tmp_path), spec, {"standard": data.hash}, len(data.runs))
+    monkeypatch.undo()
+    before = contents(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"whose fits have other last digits: run the whole study in"
+    ) as said:
+        run_study(spec, tmp_path, progress=None)
+    assert str(said.value).isprintable() and contents(tmp_path) == before
+
+
+def test_a_law_of_ones_own_is_not_the_built_in_one_of_its_name():
+    own = cj.laws.from_function(
+        lambda p, x: p["E"] + 0 * x["params"], parameters={"E": cj.positive(1.7)}, name="gamma"
+    )
+    assert [STUDIES.since(law) for law in ("gamma", LAWS["gamma"](), own, "chinchilla")] == [6, 6, 5, 5]
+
+
 @pytest.mark.parametrize("written", [0, FORMAT + 1, "2", True, None])
 def test_a_format_of_the_future_is_one_line_that_says_how_to_go_on(older, written, capsys):
     (older / "study.json").write_text(json.dumps(record_of(older) | {"format": written}))
@@ -161,11 +213,21 @@ def test_a_multiverse_of_other_numerics_is_another_one(tmp_path, monkeypatch):
     asked |= {"resamples": 20, "progress": None, "out": tmp_path / "out"}
     cj.multiverse("chinchilla", **asked)
     before = contents(tmp_path)
-    monkeypatch.setattr(store, "NUMERICS", store.NUMERICS + 1)
-    said = f"numerics is {store.NUMERICS - 1} there and {store.NUMERICS} here"
+    monkeypatch.setattr(store, "MULTIVERSES", Numerics(MULTIVERSES.newest + 1, {}))
+    said = f"numerics is {MULTIVERSES.newest} there and {MULTIVERSES.newest + 1} here"
     with pytest.raises(UsageError, match=said):
         cj.multiverse("chinchilla", **asked)
     assert contents(tmp_path) == before
+    # Of another law, whose parts alone are computed again: what is there stays as it was.
+    monkeypatch.setattr(store, "MULTIVERSES", Numerics(MULTIVERSES.every_law, {"kaplan": 4}))
+    cj.multiverse("chinchilla", **asked)
+    assert contents(tmp_path) == before
+    monkeypatch.setattr(store, "MULTIVERSES", Numerics(MULTIVERSES.every_law, {"chinchilla": 4}))
+    cj.multiverse("chinchilla", **asked)
+    after = contents(tmp_path)
+    assert before.items() < after.items() and len(after) == len(before) + 1
+    cj.multiverse("chinchilla", **asked)
+    assert contents(tmp_path) == after
 
 
 def test_a_database_of_progress_written_by_0_1_0_says_how_to_go_on(tmp_path):

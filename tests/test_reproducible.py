@@ -15,9 +15,9 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.report import run_shard, run_study
 from chinchilla_jax.report.page import render
 from chinchilla_jax.study import Shard, Study, StudySpec, Sweep, study_status
-from chinchilla_jax.study.chunks import NUMERICS
 from chinchilla_jax.study.environment import made_on
 from chinchilla_jax.study.execution import jobs
+from chinchilla_jax.study.numerics import STUDIES
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
 from chinchilla_jax.study.storage.chunk_files import decode
 
@@ -42,7 +42,7 @@ def test_chunks_say_on_what_they_were_made(tmp_path):
     for record in found:
         assert {"jax", "jaxlib", "numpy", "llvmlite"} <= set(record.versions)
     metadata = pq.read_table(next(study.path.glob("fits/*"))).schema.metadata[b"chinchilla_jax"]
-    assert f'"numerics": {NUMERICS}'.encode() in metadata
+    assert f'"numerics": {STUDIES.since(SPEC.law)}'.encode() in metadata
     assert study.info["made_on"] == {made_on(): 4}
     assert not any("machines" in note["note"] for note in study.info["notes"])
 

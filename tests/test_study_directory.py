@@ -25,8 +25,9 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.solvers.counted import counted_rows
-from chinchilla_jax.study import StudySpec, Sweep, chunks, open_study, study_status
+from chinchilla_jax.study import StudySpec, Sweep, open_study, study_status
 from chinchilla_jax.study.estimate import estimate
+from chinchilla_jax.study.numerics import STUDIES, Numerics
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
 from chinchilla_jax.study.storage.record import record_bytes
@@ -178,7 +179,8 @@ def study_runs():
 
 
 def test_a_study_of_a_version_with_other_digits_is_not_resumed(study, copy, monkeypatch):
-    monkeypatch.setattr("chinchilla_jax.study.storage.ownership.NUMERICS", chunks.NUMERICS + 1)
+    later = Numerics(STUDIES.newest + 1, {})
+    monkeypatch.setattr("chinchilla_jax.study.storage.ownership.STUDIES", later)
     before = contents(copy)
     said = refused(run_study, SPEC, copy, **QUIET)
     assert "chinchilla_jax" in said and "new directory" in said

@@ -1,8 +1,8 @@
 """Two versions of the project take turns on one directory, struck as they go.
 
-One that computes the same digits (an earlier commit whose `NUMERICS` is equal) must end in the same numbers,
-whoever began and whoever ended, or refuse a later format in one line. One of other digits, the first that has
-`NUMERICS`, must be refused in one line by the other and leave every file as it was, in both directions.
+One that computes the same digits (an earlier commit whose numerics are equal) must end in the same numbers,
+whoever began and whoever ended, or refuse a later format in one line. One of other digits, the first that
+numbers them, must be refused in one line by the other and leave every file as it was, in both directions.
 Needs the history of a git checkout.
 """
 
@@ -21,8 +21,9 @@ from _faults.failpoints import KILLS, Plan
 from _faults.running import Ended, run
 from _faults.shown import differences, local_files, shown
 
-_CHUNKS = "chinchilla_jax/study/chunks.py"
-_NUMERICS = re.compile(r"^NUMERICS = (\d+)", re.MULTILINE)
+# Where the number of the digits is, of every law in later versions.
+_PLACES = ("chinchilla_jax/study/numerics.py", "chinchilla_jax/study/chunks.py")
+_NUMERICS = re.compile(r"^(?:NUMERICS = |STUDIES = Numerics\()(\d+)", re.MULTILINE)
 _BACK = 40  # commits: how far an earlier version of the same digits lies back, if it can
 
 
@@ -81,7 +82,7 @@ class Versions:
 
     @staticmethod
     def _numerics(commit: str) -> str | None:
-        found = _NUMERICS.search(_git("show", f"{commit}:{_CHUNKS}"))
+        found = _NUMERICS.search("".join(_git("show", f"{commit}:{place}") for place in _PLACES))
         return found[1] if found else None
 
     @contextlib.contextmanager

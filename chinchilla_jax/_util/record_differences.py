@@ -9,7 +9,10 @@ import numpy as np
 
 
 def record_differences(
-    there: Mapping[str, Any], here: Mapping[str, Any], rounded: Collection[str] = ()
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    rounded: Collection[str] = (),
+    accepted: Mapping[str, Collection[Any]] | None = None,
 ) -> list[str]:
     """How two records differ, such as "seed is 0 there and 1 here"; empty where they agree.
 
@@ -18,11 +21,14 @@ def record_differences(
         here: of this run.
         rounded: fields that come from a fit, which another machine may round differently: they are compared
             up to rounding, and where the data differ they are not named.
+        accepted: values of fields that do as well as that of this run.
     """
     told = {}
     for name in dict.fromkeys((*here, *there)):
         old, new = there.get(name), here.get(name)
         if name in rounded and _close(old, new):
+            continue
+        if accepted and old in accepted.get(name, ()):
             continue
         if old != new:
             told[name] = f"{name.replace('_', ' ')} is {_brief(old)} there and {_brief(new)} here"

@@ -40,6 +40,7 @@ class WorkDirectory:
     Attributes:
         directory: the files.
         parts: the files of the parts.
+        record: of the directory.
         sealed: whether the record carries a checksum; False for a directory of version 0.1.
 
     Args:
@@ -48,6 +49,7 @@ class WorkDirectory:
         record: all that the numbers depend on, as JSON values.
         stems: a regular expression of the stems of parts.
         rounded: fields of the record that are compared up to rounding, see `record_differences`.
+        accepted: values of fields that a directory may have in place of those of `record`; it keeps them.
 
     Raises:
         UsageError: the location holds something else.
@@ -63,17 +65,19 @@ class WorkDirectory:
         *,
         stems: str,
         rounded: Collection[str] = (),
+        accepted: Mapping[str, Collection[Any]] | None = None,
     ) -> None:
         """Claim the directory."""
         self.directory = open_directory(location)
         self.parts = parts_in(self.directory, stems)
         self.sealed = True
         self._kind, self._name, self._rounded = kind, f"{kind}.json", rounded
-        self._record = record
+        self._accepted = accepted
+        self.record = record
         with self.one_line_errors():
             refuse_no_folder(self.directory)
             self.directory.clean_up()
-            self._record = self._claimed()
+            self.record = self._claimed()
             self._files = self.parts.files()
 
     @contextlib.contextmanager
@@ -97,7 +101,7 @@ class WorkDirectory:
         name = self._files[stem][0]
         try:
             table, record, fields = read_part(self.parts, name)
-            if not record_differences(record, self._record, self._rounded):
+            if not record_differences(record, self.record, self._rounded):
                 return table, fields
             reason = "of another computation"
         except DamagedPartError:
@@ -108,7 +112,7 @@ class WorkDirectory:
 
     def write(self, stem: str, columns: Mapping[str, Any], fields: Record) -> None:
         """Write a part: columns of one length, and fields that are JSON values."""
-        content = _part_bytes(columns, {"record": self._record, "fields": fields})
+        content = _part_bytes(columns, {"record": self.record, "fields": fields})
         with self.one_line_errors():
             self.parts.write(stem, content)
             self._files = self.parts.files()
@@ -137,8 +141,8 @@ class WorkDirectory:
             there = self._record_of_parts()
             if there is None:
                 self._refuse_other_content(content, damage)
-                there = self._record
-        found = record_differences(there, self._record, self._rounded)
+                there = self.record
+        found = record_differences(there, self.record, self._rounded, self._accepted)
         if found:
             raise UsageError(
                 f"{self.directory} holds another {self._kind} run ({'; '.join(found)}); give another "

@@ -15,12 +15,9 @@ from typing import Any
 from chinchilla_jax._util.errors import UsageError, short
 from chinchilla_jax._util.limits import CHUNKS
 from chinchilla_jax.laws import Chinchilla, OwnLaw
+from chinchilla_jax.study.numerics import STUDIES
 from chinchilla_jax.study.spec.conditions import Condition, plan_conditions
 from chinchilla_jax.study.spec.study_spec import StudySpec
-
-# Increased when a change to solvers, starts, resampling or perturbations changes a number in a chunk, so that
-# older chunks are not taken for newer ones.
-NUMERICS = 6
 
 # Resamples of a chunk. On two cores 0.3 to 1 s of work: long beside the millisecond that a file costs, short
 # enough to lose. The 4,000 of the literature are one chunk.
@@ -49,12 +46,14 @@ class Chunk:
         index: of the condition in the study.
         condition: what is fitted.
         resamples: on which resamples.
+        numerics: of the versions that compute it, see `numerics.STUDIES`.
         key: hex digits, a hash of everything that the numbers depend on.
     """
 
     index: int
     condition: Condition
     resamples: ResampleRange
+    numerics: int
     key: str
 
     @property
@@ -96,7 +95,10 @@ def require_chunks(spec: StudySpec, ranges: Sequence[ResampleRange]) -> None:
 
 
 def plan_chunks(
-    spec: StudySpec, data_hashes: Mapping[str, str], ranges: Sequence[ResampleRange], numerics: int = NUMERICS
+    spec: StudySpec,
+    data_hashes: Mapping[str, str],
+    ranges: Sequence[ResampleRange],
+    numerics: int | None = None,
 ) -> tuple[Chunk, ...]:
     """Every chunk of `spec`, in the order of the tables.
 
@@ -104,12 +106,14 @@ def plan_chunks(
         spec: the study.
         data_hashes: `StudyData.hash` by interpretation.
         ranges: of resamples.
-        numerics: of the version that computes, or has computed, the chunks.
+        numerics: of the study, as its record has it; None for a new study.
 
     Raises:
         UsageError: there are more than `_util.limits.CHUNKS` allows.
     """
     require_chunks(spec, ranges)
+    if numerics is None:
+        numerics = STUDIES.since(spec.law)
     shared: dict[str, Any] = {
         "numerics": numerics,
         "seed": spec.seed,
@@ -137,7 +141,7 @@ def plan_chunks(
                 "block": [resamples.first, resamples.stop],
             }
             key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
-            chunks.append(Chunk(index, condition, resamples, key))
+            chunks.append(Chunk(index, condition, resamples, numerics, key))
     return tuple(chunks)
 
 

@@ -94,7 +94,7 @@ class Session:
         with one_line_disk_errors(self.directory):
             self.directory.clean_up(("fits", "summary", FIGURES))
             self.record = claim(self.directory, spec, hashes, len(self.data[spec.interpretations[0]].runs))
-        chunks = plan_chunks(spec, hashes, record_ranges(self.record))
+        chunks = plan_chunks(spec, hashes, record_ranges(self.record), self.record["numerics"])
         self.store = ChunkStore(self.directory, chunks, spec.model.parameters)
 
     def missing(self) -> list[Chunk]:

@@ -22,10 +22,9 @@ from chinchilla_jax.bootstrapping.scheme import scheme_record
 from chinchilla_jax.laws import Law, OwnLaw
 from chinchilla_jax.study.multiverse.fits import ANSWERS, JobResult, Work
 from chinchilla_jax.study.multiverse.specifications import Job
+from chinchilla_jax.study.numerics import MULTIVERSES
 
 KIND = "multiverse"
-NUMERICS = 3
-"""Increased when a change of the solvers, starts or resampling changes a number."""
 _STEMS = r"\w+-\w+-[0-9a-f]{12}"
 
 
@@ -48,12 +47,14 @@ class Store:
         self._kept: dict[int, JobResult] = {}
         self._directory: WorkDirectory | None = None
         if out is not None:
-            self._directory = WorkDirectory(out, KIND, _record(work), stems=_STEMS)
+            accepted = {"numerics": range(MULTIVERSES.every_law, MULTIVERSES.newest + 1)}
+            self._directory = WorkDirectory(out, KIND, _record(work), stems=_STEMS, accepted=accepted)
 
     def has(self, job: Job) -> bool:
         """Whether a job is done, as far as names tell."""
+        directory = self._directory
         return job.number in self._kept or (
-            self._directory is not None and self._stem(job) in self._directory.stems()
+            directory is not None and self._stem(job, directory) in directory.stems()
         )
 
     def read(self, job: Job) -> JobResult | None:
@@ -64,7 +65,7 @@ class Store:
         """
         if self._directory is None:
             return self._kept.get(job.number)
-        there = self._directory.read(self._stem(job))
+        there = self._directory.read(self._stem(job, self._directory))
         if there is None:
             return None
         table, facts = there
@@ -78,13 +79,13 @@ class Store:
             self._kept[job.number] = result
             return
         columns = {name: values.ravel() for name, values in result.answers.items()}
-        self._directory.write(self._stem(job), columns, result.facts)
+        self._directory.write(self._stem(job, self._directory), columns, result.facts)
 
-    def _stem(self, job: Job) -> str:
+    def _stem(self, job: Job, directory: WorkDirectory) -> str:
         choices, work = job.choices, self._work
         law, rows = choices.laws[job.law], choices.rows[job.rows]
         mask: NDArray[np.bool_] = work.masks[rows]
-        known = [
+        known: list[Any] = [
             _law_record(law),
             [objective_record(each.objective) for each in choices.objectives],
             list(choices.countings),
@@ -92,6 +93,9 @@ class Store:
             np.packbits(mask).tobytes().hex(),
             [scheme_record(work.schemes[rows, name]) for name in choices.schemes],
         ]
+        numerics = MULTIVERSES.since(law)
+        if numerics > directory.record["numerics"]:  # its digits have changed since the directory began
+            known.append(numerics)
         return file_stem(law.name, rows, digest(known))
 
 
@@ -103,7 +107,7 @@ def _record(work: Work) -> Mapping[str, Any]:
     """What every part depends on."""
     return {
         "kind": KIND,
-        "numerics": NUMERICS,
+        "numerics": MULTIVERSES.newest,
         "tables": {name: runs.data_hash for name, runs in work.by_counting.items()},
         "flops": work.flops.tolist(),
         "resamples": work.resamples,

@@ -20,7 +20,7 @@ from chinchilla_jax._util.directories import Directory, FileInfo
 from chinchilla_jax._util.part_files import DamagedPartError, PartFiles
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 from chinchilla_jax.solvers.status import STATUS_NAMES
-from chinchilla_jax.study.chunks import NUMERICS, Chunk, ResampleRange
+from chinchilla_jax.study.chunks import Chunk, ResampleRange
 from chinchilla_jax.study.storage.record_schema import check_chunk
 from chinchilla_jax.study.storage.tables import (
     DictionaryColumn,
@@ -96,7 +96,7 @@ def encode(chunk: Chunk, result: ChunkResult, parameters: Sequence[str] = PARAME
         "points": [dict(row) | {name: repr(row[name]) for name in numbers} for row in record.points],
         "notes": list(record.notes),
         "versions": dict(record.versions),
-        "numerics": NUMERICS,
+        "numerics": chunk.numerics,
         "made_on": record.made_on,
         "status_counts": dict(record.status_counts),
     }

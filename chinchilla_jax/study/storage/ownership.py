@@ -9,8 +9,10 @@ from typing import Any
 
 from chinchilla_jax._util.directories import Directory, refuse_no_folder
 from chinchilla_jax._util.errors import UsageError
-from chinchilla_jax.study.chunks import NUMERICS, ResampleRange, plan_chunks, plan_ranges
+from chinchilla_jax.laws import CHINCHILLA
+from chinchilla_jax.study.chunks import ResampleRange, plan_chunks, plan_ranges
 from chinchilla_jax.study.environment import versions
+from chinchilla_jax.study.numerics import STUDIES
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkStore
@@ -51,10 +53,10 @@ def claim(
     try:
         record = read_record(directory)
     except FileNotFoundError:
-        ranges = plan_ranges(spec.resamples, n_runs)
+        ranges, numerics = plan_ranges(spec.resamples, n_runs), STUDIES.since(spec.law)
         if any(directory.exists(name) for name in _OURS):
-            ranges = _ranges_without_record(directory, spec, data_hashes, ranges)
-        fresh = _first_record(spec, data_hashes, ranges)
+            ranges, numerics = _without_record(directory, spec, data_hashes, ranges)
+        fresh = _first_record(spec, data_hashes, ranges, numerics)
         if directory.create(RECORD, record_bytes(fresh)):
             return fresh
         record = read_record(directory)
@@ -69,7 +71,8 @@ def claim(
 
 def other_version(record: Mapping[str, Any]) -> str | None:
     """The version that wrote a record, if its chunks are not what this one computes; None if they are."""
-    same = record.get("numerics", 1) == NUMERICS and "blocks" in record
+    law = record["spec"].get("law", CHINCHILLA.name)
+    same = record.get("numerics", 1) in STUDIES.accepted(law) and "blocks" in record
     return None if same else f"{record['versions'].get('chinchilla_jax', '?')}"
 
 
@@ -106,13 +109,13 @@ def require_same(directory: Directory, record: Mapping[str, Any], spec: StudySpe
         )
 
 
-def _ranges_without_record(
+def _without_record(
     directory: Directory,
     spec: StudySpec,
     data_hashes: Mapping[str, str],
     planned: tuple[ResampleRange, ...],
-) -> tuple[ResampleRange, ...]:
-    """The ranges of a study whose record is lost, from its chunks: their names tell whose they are.
+) -> tuple[tuple[ResampleRange, ...], int]:
+    """Ranges and numerics of a study whose record is lost, from its chunks: their names tell whose they are.
 
     Raises:
         UsageError: there are none, or others.
@@ -120,20 +123,20 @@ def _ranges_without_record(
     firsts = ChunkStore(directory, ()).first_resamples()
     ends = [*firsts[1:], spec.resamples]
     found = tuple(itertools.starmap(ResampleRange, zip(firsts, ends, strict=False)))  # none without chunks
-    for ranges in (planned, found):
-        store = ChunkStore(directory, plan_chunks(spec, data_hashes, ranges))
+    for ranges, numerics in itertools.product((planned, found), STUDIES.accepted(spec.law)):
+        store = ChunkStore(directory, plan_chunks(spec, data_hashes, ranges, numerics))
         if firsts and ranges[0].first == 0 and not store.superfluous():
-            return ranges
+            return ranges, numerics
     name = next(name for name in _OURS if directory.exists(name))
     raise UsageError(f"{directory}: holds {name} but no study.json; give a directory that is new or empty")
 
 
 def _first_record(
-    spec: StudySpec, data_hashes: Mapping[str, str], ranges: tuple[ResampleRange, ...]
+    spec: StudySpec, data_hashes: Mapping[str, str], ranges: tuple[ResampleRange, ...], numerics: int
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "numerics": NUMERICS,
+        "numerics": numerics,
         "state": "running",
         "error": None,
         **_sizes(spec, ranges),

@@ -3,7 +3,7 @@
 | field               | value                                                                             |
 |---------------------|-----------------------------------------------------------------------------------|
 | format              | 2; 1 before it carried a checksum                                                 |
-| numerics            | whole number: studies of another one have other digits                            |
+| numerics            | whole number, see `study/numerics.py`: which versions compute the same digits     |
 | state, error        | running, interrupted, failed or complete; why it failed                           |
 | spec                | the study, see `StudySpec.from_record`                                            |
 | n_conditions, n_fits| counts                                                                            |
