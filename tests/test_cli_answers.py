@@ -141,6 +141,14 @@ def test_sentences_give_the_numbers_of_their_tables(tables):
     assert float(errors) == pytest.approx(100 * predicted["error"].abs().median(), rel=0.06)
 
 
+@pytest.mark.parametrize("command", ["fit", "bootstrap", "predict", "plan", "next", "backtest", "compare"])
+def test_the_law_is_called_a_law_over_a_table_of_ones_own(command, tables):
+    """A heading "chinchilla, 4,000 laws" reads as if the embedded table had been fitted."""
+    text = " ".join(done(*asked(tables, command)).split())
+    named = re.findall(r"(\S+) chinchilla\b(?!-jax)", f" {text}")
+    assert {*named} <= {"law", "embedded"}, text
+
+
 def test_long_work_says_beforehand_how_long_it_takes(tables, capfd, monkeypatch):
     monkeypatch.setattr("chinchilla_jax.cli.forecast.available_cores", lambda: 2)
     laws = [read_law("chinchilla"), read_law("kaplan")]
@@ -156,7 +164,8 @@ def test_long_work_says_beforehand_how_long_it_takes(tables, capfd, monkeypatch)
     monkeypatch.setattr("chinchilla_jax._util.progress_bar._logged", True)  # as on a terminal
     asked_for = ("bootstrap", str(tables / "runs.csv"), *FEW)
     assert main(asked_for) == 0
-    assert capfd.readouterr().err.startswith("bootstrap: 40 fits of 42 runs under chinchilla: about 0.10 s")
+    said = capfd.readouterr().err
+    assert said.startswith("bootstrap: 40 fits of 42 runs under law chinchilla: about 0.10 s")
     assert main([*asked_for, "--quiet"]) == 0
     assert capfd.readouterr().err == ""
 

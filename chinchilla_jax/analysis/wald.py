@@ -218,7 +218,7 @@ def _side(
     estimate: ScalingLaw | None = None,
 ) -> _Side:
     if not isinstance(boot.laws, ScalingLaw):
-        raise UsageError(f"{caller}: a bootstrap of {boot.point.model.name}; give one of 'chinchilla'")
+        raise UsageError(f"{caller}: a bootstrap of law {boot.point.model.name}; give one of law chinchilla")
     if not boot.scheme.keeps_spread(len(runs)):
         raise UsageError(
             f"{caller}: the resamples of scheme {boot.scheme.name!r} spread differently from estimates; "

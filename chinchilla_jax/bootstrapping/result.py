@@ -127,7 +127,9 @@ class BootstrapResult(ShownInNotebooks):
         raise NotImplementedError
 
     def _card(self) -> Card:
-        title = f"Bootstrap of {self.point.model.name}: {len(self.steps):,} resamples by {self.scheme.text}"
+        title = (
+            f"Bootstrap of law {self.point.model.name}: {len(self.steps):,} resamples by {self.scheme.text}"
+        )
         said = [counts_text(self.counts()), *self.warnings, *self.point.read]
         if not self.estimated:
             return Card(f"{title}: no estimate", notes=[self.point.reason, *said])

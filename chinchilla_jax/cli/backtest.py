@@ -177,7 +177,7 @@ def _print(runs: Runs, every: LawBacktests, law: Law) -> None:
 def _print_differences(found: Backtest, law: Law) -> None:
     output.echo()
     output.print_paragraph(
-        f"what needs no law: median error, and mean difference from the error of {law.name} "
+        f"what needs no law: median error, and mean difference from the error of law {law.name} "
         f"({percent_text(found.level)} interval), in %"
     )
     _print_errors(found.differences.replace({"rival": _RIVALS}), [])
@@ -186,7 +186,7 @@ def _print_differences(found: Backtest, law: Law) -> None:
 def _print_laws(every: LawBacktests, law: Law) -> None:
     output.echo()
     output.print_paragraph(
-        f"other laws: median error, mean difference from the error of {law.name}, and new runs held, in %"
+        f"other laws: median error, mean difference from the error of law {law.name}, and new runs held, in %"
     )
     _print_errors(every.table, ["covered_new_run"])
 

@@ -230,7 +230,7 @@ def _print(
         *([f"weights from {weights}"] if weights else []),
     ]
     if result.point.model.name != "chinchilla":
-        fitted.insert(0, result.point.model.name)
+        fitted.insert(0, f"law {result.point.model.name}")
     output.echo(f"{len(result.steps):,} resamples{scheme}, {', '.join(fitted)}: {statuses}")
     if not result.estimated:
         output.print_warnings(result.point.warnings)  # why there is no estimate is the error's to say

@@ -160,7 +160,7 @@ def coverage_command(
     scheme = found.attrs["scheme"] if resampling.cluster is None else f"cluster by {resampling.cluster}"
     if scheme == AUTO and found.attrs["schemes"]:
         scheme += ": " + ", ".join(f"{name} in {n:,}" for name, n in found.attrs["schemes"].items())
-    named = "" if law.name == "chinchilla" else f"{law.name}, "
+    named = "" if law.name == "chinchilla" else f"law {law.name}, "
     output.echo(f"{named}{datasets:,} data sets of {resamples:,} resamples ({scheme}), noise {noise}")
     output.echo(f"simulated: {found.attrs['sentence']}")
     output.echo()

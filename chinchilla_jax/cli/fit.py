@@ -151,7 +151,7 @@ def _print(runs: Runs, result: FitResult, weights: str | None, solver: str) -> N
     reached = f"{starts.n_at_best:,} of {starts.n:,} at the best optimum by {solver}"
     output.print_runs(runs)
     if (law := result.model).name != "chinchilla":
-        output.echo(f"{law.name}: {law.formula}" if law.formula else f"law {law.name}")
+        output.echo(f"law {law.name}: {law.formula}" if law.formula else f"law {law.name}")
     output.echo()
     if result.status.certified:
         output.print_table(("parameter", "estimate"), result.parameters.items())

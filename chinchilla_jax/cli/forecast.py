@@ -75,7 +75,7 @@ def forecast_line(label: str, total: int, unit: str, laws: Sequence[Law], n_runs
     if seconds < _WORTH_SAYING:
         return ""
     names = dict.fromkeys(law.name for law in laws)
-    under = f"under {count_text(len(names), 'law')}" if len(names) > 1 else f"under {next(iter(names))}"
+    under = f"under {count_text(len(names), 'law')}" if len(names) > 1 else f"under law {next(iter(names))}"
     first = "; the first time some seconds more a law, to compile" if set(names) - {_KERNEL_LAW} else ""
     return (
         f"{label}: {total:,} {unit} of {count_text(n_runs, 'run')} {under}: about {duration_text(seconds)} "

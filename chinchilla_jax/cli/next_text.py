@@ -23,7 +23,7 @@ def print_next(runs: Runs, found: NextRuns, steps: RunSteps) -> None:
     boot = found.boot
     output.print_runs(runs)
     output.echo(
-        f"{boot.point.model.name}, {found.n_fits:,} simulated fits, {kind_text(found.level)} intervals"
+        f"law {boot.point.model.name}: {found.n_fits:,} simulated fits, {kind_text(found.level)} intervals"
     )
     print_dependence(boot.dependence)
     print_cost(found.cost)

@@ -152,7 +152,9 @@ def objectives_command(
         )
         return
     output.print_runs(runs)
-    output.echo(f"{law.name}, {resamples:,} resamples ({scheme_text(scheme)}), {kind_text(level)} intervals")
+    output.echo(
+        f"law {law.name}: {resamples:,} resamples ({scheme_text(scheme)}), {kind_text(level)} intervals"
+    )
     print_dependence(dependence)
     _print_laws(found)
     _print_ratios(found, runs)

@@ -230,7 +230,7 @@ def _print(
     from chinchilla_jax.planning.prediction import loss_texts
 
     output.print_runs(runs)
-    output.echo(f"{boot.point.model.name}, {found.n_laws:,} laws, {kind_text(found.level)} intervals")
+    output.echo(f"law {boot.point.model.name}: {found.n_laws:,} fits, {kind_text(found.level)} intervals")
     print_dependence(boot.dependence)
     output.print_paragraph(f"{boot.point.goodness}")
     print_cost(found.cost)

@@ -170,7 +170,9 @@ def _start_points(problem: Problem, starts: object, fast: bool) -> NDArray[np.fl
     law, design = problem.law, problem.design
     if isinstance(starts, FitResult):
         if starts.model != law:
-            raise UsageError(f"starts is a fit of {starts.model.name}; give one of {law.name}, or a number")
+            raise UsageError(
+                f"starts is a fit of law {starts.model.name}; give one of law {law.name}, or a number"
+            )
         require_fit_of(problem, starts, "starts")
         # A fit that found nothing (INVALID) has no optima; one start then carries the status on.
         return starts.starts.minima if len(starts.starts.minima) else np.zeros((1, law.size))

@@ -162,7 +162,7 @@ class FitResult(ShownInNotebooks):
         found = f"{self.status.name}: {self.reason or self.status.sentence}"
         fitted = f"{self.objective} = {self.objective_value:.4g} on {count_text(self.n_runs, 'run')}"
         return Card(
-            f"Fit of {self.model.name}" if certified else f"Fit of {self.model.name}: no estimate",
+            f"Fit of law {self.model.name}" if certified else f"Fit of law {self.model.name}: no estimate",
             ("parameter", "estimate"),
             [(quantity_label(name, unit), quantity_text(name, value)) for name, value in numbers],
             [fitted, found, *([str(self.goodness)] if self.goodness else []), *self.warnings, *self.read],

@@ -31,7 +31,7 @@ def fitted(subject: Subject) -> list[Section]:
     if not subject.fit.status.certified:
         return []
     n, law = len(subject.runs), subject.fit.model
-    formula = f" L = {with_symbols(law.formula)} ({law.name})" if law.formula else f" {law.name}"
+    formula = f" L = {with_symbols(law.formula)} (law {law.name})" if law.formula else f" {law.name}"
     span = subject.range
     where = "" if span is None else f" from {flops_text(span[0])} to {flops_text(span[1])} FLOP"
     return [
