@@ -42,6 +42,7 @@ MAPS = frozenset(
         "status_counts",
         "criteria",
         "schemes",
+        "optional",
     )
 )
 

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from contextlib import redirect_stdout
 from importlib.metadata import version
+from pathlib import Path
 from unittest import mock
 
 import click
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chinchilla_jax._util import requirements
 from chinchilla_jax._util.progress_bar import LineProgress, Progress, RichProgress, resolve, silenced
 from chinchilla_jax.cli import doctor, main, output
 from chinchilla_jax.cli.app import COMMANDS
@@ -38,6 +41,32 @@ def test_doctor_finds_this_installation_well(hurried, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert sum("right" in line for line in lines) == 4
+
+
+def test_doctor_looks_for_every_package_of_every_extra(monkeypatch):
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = {
+        "chinchilla-jax": [
+            *project["dependencies"],
+            *(f"{each}; extra == '{extra}'" for extra, some in extras.items() for each in some),
+        ],
+        "jax": [
+            "jax-tpu ; platform_system == 'Linux' and extra == 'tpu'",
+            "jax-cuda; extra == 'cuda13'",
+            "x",
+        ],
+    }
+    monkeypatch.setattr(requirements, "_requires", lambda name: lines[name])
+    monkeypatch.setattr(requirements, "_installed", lambda name: name not in ("click", "fsspec", "jax-tpu"))
+    found = requirements.required()
+    assert extras.keys() >= requirements.DEVELOPERS, "each is an extra"
+    asked = [each for extra in extras.keys() - requirements.DEVELOPERS for each in extras[extra]]
+    names = {re.split(r"[\[>]", each)[0] for each in (*project["dependencies"], *asked)}
+    assert {each.name for each in found} == names | {"jax-tpu", "jax-cuda"}
+    said = "click; jax-tpu (chinchilla-jax[tpu]); fsspec (chinchilla-jax[remote])"
+    assert doctor._missing_text(found) == said
+    assert doctor._missing_text([]).startswith("not known: ")
 
 
 def test_doctor_says_when_a_number_is_wrong(hurried, capsys, monkeypatch):

@@ -7,14 +7,15 @@ fitted to doubled parameters has the same exponents, whatever the data.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from chinchilla_jax._util.errors import ChinchillaError
+from chinchilla_jax._util.requirements import PACKAGE, Required, required
 from chinchilla_jax.cli import output
 from chinchilla_jax.cli.options import output_options
 
@@ -25,7 +26,6 @@ _IDENTITY_TOLERANCE = 1e-8  # relative, between fits of the counts and of the do
 _RESAMPLES = 4000
 _SECONDS = 2.0
 _COMPARED = 65_536  # resamples of a bootstrap by each engine: what a study hands a device at a time
-_OPTIONAL = ("click", "rich", "jinja2", "jaxopt", "openpyxl", "arviz", "dask")
 
 
 @click.command("doctor")
@@ -65,7 +65,7 @@ def examine() -> dict[str, Any]:
     checks, speed = _self_check()
     return {
         "versions": versions(),
-        "optional": {name: importlib.util.find_spec(name) is not None for name in _OPTIONAL},
+        "optional": {each.name: each.installed for each in required()},
         "device": device(),
         "engine": dict(zip(("auto", "reason"), auto_engine(), strict=True)),
         "precision": _precision(),
@@ -158,12 +158,26 @@ def _check(name: str, found: float, allowed: float) -> dict[str, Any]:
     return {"name": name, "found": found, "allowed": allowed, "passed": bool(found <= allowed)}
 
 
+def _missing_text(packages: Sequence[Required]) -> str:
+    """The packages that are missing, by the extra that installs them."""
+    if not packages:
+        return f"not known: {PACKAGE} runs from a checkout, without the metadata that names its packages"
+    missing: dict[str, list[str]] = {}
+    for each in packages:
+        if not each.installed:
+            missing.setdefault(each.extra, []).append(each.name)
+    lists = [
+        f"{', '.join(names)} ({PACKAGE}[{extra}])" if extra else ", ".join(names)
+        for extra, names in missing.items()
+    ]
+    return "; ".join(lists) or "nothing optional is missing"
+
+
 def _print(found: dict[str, Any]) -> None:
     device, cache = found["device"], found["cache"]
     versions = [f"{name} {version}" for name, version in found["versions"].items()]
-    missing = [name for name, there in found["optional"].items() if not there]
     output.print_field("versions", ", ".join(versions))
-    output.print_field("not installed", ", ".join(missing) or "nothing optional is missing")
+    output.print_field("not installed", _missing_text(required()))
     output.print_field(
         "devices", f"{device['count']} x {device['kind']} ({device['platform']}), {device['cores']} cores"
     )
