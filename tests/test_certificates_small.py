@@ -140,3 +140,17 @@ def test_many_laws_are_indexed_by_the_axes_that_they_have():
             laws[index]
     with pytest.raises(cj.UsageError, match="do not broadcast"):
         laws.loss([1e9, 2e9], [1e10, 2e10, 3e10])
+
+
+@pytest.mark.parametrize("n_runs", [12, 1200])
+def test_lanes_are_certified_alike_in_chunks_and_alone(n_runs):
+    """A table of 1,200 runs takes 40 lanes in three chunks, one of 12 in one."""
+    rng = np.random.default_rng(5)
+    design = Design.from_runs(small(5, n_runs, 0.01))
+    weights = rng.poisson(1.0, (40, n_runs)).astype(np.uint8)
+    theta = CHINCHILLA.starts(design, 40) + 0.1 * rng.standard_normal((40, 5))
+    found = certify(design, weights, theta, 1e-3)
+    alone = [certify(design, weights[i : i + 1], theta[i : i + 1], 1e-3) for i in range(40)]
+    for name, values in vars(found).items():
+        expected = np.concatenate([getattr(each, name) for each in alone])
+        np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-12, err_msg=name)
