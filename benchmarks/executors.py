@@ -22,15 +22,15 @@ from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, and Dask for its workers; before NumPy is imported
 
+from _study_chunks import study_chunks  # noqa: E402
+
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax._util.directories import LocalDirectory  # noqa: E402
 from chinchilla_jax._util.kept_programs import keep_programs_of_process  # noqa: E402
 from chinchilla_jax.study import Sweep  # noqa: E402
-from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.dask_cluster import local_cluster  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
-from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
 
 
@@ -54,9 +54,8 @@ def main() -> None:
 def store(folder: Path, resamples: int, every: int) -> None:
     """Print the cost of storing chunks relative to that of computing them."""
     spec = cj.paper_study(resamples=resamples)
-    data = {name: load_study_data(spec, name) for name in spec.interpretations}
-    hashes = {name: found.hash for name, found in data.items()}
-    chunks = plan_chunks(spec, hashes, plan_ranges(resamples, 240))[::every]
+    chunks, data = study_chunks(spec)
+    chunks = chunks[::every]
     kept = ChunkStore(LocalDirectory(folder), chunks)
     kept.write(chunks[-1], run_job(Job.of(spec, chunks[-1], data[chunks[-1].condition.params]))[0])
     work, keep, passed = [], [], []

@@ -39,6 +39,7 @@ import numpy as np  # noqa: E402
 from _machine import commit, cpu_seconds, processor, today  # noqa: E402
 from _ratio_records import RECORDS, Record, append, compared_with, read, warning  # noqa: E402
 from _scipy_fits import Table  # noqa: E402
+from _study_chunks import study_chunks  # noqa: E402
 from solvers import fit_by_hand  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
@@ -46,10 +47,8 @@ from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.laws import CHINCHILLA  # noqa: E402
 from chinchilla_jax.laws.design import Design  # noqa: E402
 from chinchilla_jax.solvers import Problem, SolverOptions, solve  # noqa: E402
-from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.jobs import run_job  # noqa: E402
 from chinchilla_jax.study.execution.planning import Workplace, plan_jobs  # noqa: E402
-from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 _LANES, _SCIPY, _NUMPY, _PASSES = 4000, 20, 200, 6
@@ -179,9 +178,7 @@ def run_study(seed: int) -> int:
 def run_fits(seed: int) -> int:
     """The study's own jobs, one after the other, whose results are dropped."""
     spec = small_study(seed)
-    data = {name: load_study_data(spec, name) for name in spec.interpretations}
-    ranges = plan_ranges(spec.resamples, len(data["standard"].runs))
-    chunks = plan_chunks(spec, {name: found.hash for name, found in data.items()}, ranges)
+    chunks, data = study_chunks(spec)
     for job in plan_jobs(spec, chunks, data, Workplace(1, shared=True)):
         run_job(job)
     return 1

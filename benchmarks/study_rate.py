@@ -22,6 +22,7 @@ keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 
 import numpy as np  # noqa: E402
 from _machine import clocked  # noqa: E402
+from _study_chunks import study_chunks  # noqa: E402
 from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
@@ -30,10 +31,8 @@ from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers.base import ENGINES  # noqa: E402
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS  # noqa: E402
 from chinchilla_jax.solvers.status import is_certified  # noqa: E402
-from chinchilla_jax.study.chunks import plan_chunks, plan_ranges  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
 from chinchilla_jax.study.execution.planning import Workplace, plan_jobs  # noqa: E402
-from chinchilla_jax.study.spec.data import load_study_data  # noqa: E402
 
 SHOWN = 28  # conditions in the table
 
@@ -52,9 +51,8 @@ def main() -> None:
         args.every, args.resamples, args.baseline = 75, 200, 5
 
     spec = dataclasses.replace(cj.paper_study(resamples=args.resamples), engine=args.engine)
-    data = {name: load_study_data(spec, name) for name in spec.interpretations}
-    ranges = plan_ranges(spec.resamples, len(data[spec.interpretations[0]].runs))
-    chunks = plan_chunks(spec, {name: found.hash for name, found in data.items()}, ranges)[:: args.every]
+    chunks, data = study_chunks(spec)
+    chunks = chunks[:: args.every]
     cores = available_cores()
 
     def jobs(spec: cj.StudySpec) -> list[Job]:
