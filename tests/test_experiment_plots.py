@@ -32,9 +32,11 @@ def test_breakdown_has_a_row_per_family_and_direction():
     assert len(axes.get_yticks()) == len(found.groupby(["family", "direction"]))
 
 
-def test_coverage_has_a_panel_per_quantity_and_budget():
+@pytest.mark.parametrize("narrow", [False, True])
+def test_coverage_has_a_panel_per_quantity_and_budget(narrow):
     found = table("coverage", "coverage")
-    figure = module("coverage", "plot_coverage").plot_coverage(found)
+    figure = module("coverage", "plot_coverage").plot_coverage(found, narrow=narrow)
+    assert figure.get_figwidth() < 4.5 or not narrow, "labels of 9 points are readable on a telephone"
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(shown) == len(found.groupby(["quantity", "flops"], dropna=False))
 

@@ -69,10 +69,11 @@ def test_links_that_lead_nowhere_and_resources_of_elsewhere_are_found(part, tmp_
     (tmp_path / "b.html").write_text('<h1 id="one">One</h1>')
     (tmp_path / "a.html").write_text(
         '<a href="b.html#one">1</a><a href="b.html#two">2</a><a href="c.html">3</a><a href="https://a.example">4</a>'
-        '<script src="https://a.example/x.js"></script>'
+        '<script src="https://a.example/x.js"></script><source media="(max-width: 45em)" srcset="d.png">'
     )
     assert part("check").faults(tmp_path) == [
         "a.html loads https://a.example/x.js",
         "a.html: no anchor for b.html#two",
         "a.html: no file for c.html",
+        "a.html: no file for d.png",
     ]

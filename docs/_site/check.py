@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # What a browser fetches by itself, and the attribute that says from where.
-_LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+_LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "srcset", "link": "href"}
 
 
 class _Page(HTMLParser):

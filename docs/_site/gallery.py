@@ -187,7 +187,9 @@ def files() -> Iterator[tuple[str, str | bytes]]:
     lines = [
         "# Gallery",
         "",
-        "Every figure with the line that makes it. Each takes `ax=` (several panels: `axes=`).",
+        "Every figure with the line that makes it. One panel takes `ax=` and returns that Axes. The two",
+        "panels of a result (a plan, a comparison, ...) take `axes=` and return both. Several panels of a",
+        "table take `ax=`, one for each, and return the Figure.",
         "",
     ]
     for title, prepared, figures in SECTIONS:

@@ -50,7 +50,8 @@ against faults, with machine, date and command.
 |---|
 """
 _SHIM = "https://unpkg.com/iframe-worker/shim"
-_LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
+_LINK = re.compile(r"""(\]\(|\b(?:src|srcset)=")([^)#"\s]+)([^)"]*[)"])""")
+"""A link or picture of Markdown, or a picture of HTML that has another for narrow screens."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

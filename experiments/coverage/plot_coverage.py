@@ -12,40 +12,44 @@ from matplotlib.figure import Figure
 from chinchilla_jax._util.text import number_text
 from chinchilla_jax.plots.styles import BLACK, BLUE, GREEN, ORANGE, VERMILLION, styled
 
-_COLUMNS = 4
+_COLUMNS, _WIDTH, _HEIGHT = 4, 2.9, 2.5  # of a panel, in inches
+_NARROW = (2, 2.05, 2.0)  # the same on a telephone
 _TOLERANCE = 0.02
 _LOOKS = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (ORANGE, "D"))
 _NAMES = {"highest_density": "highest\ndensity", "studentised": "student-\nised"}
 
 
 @styled
-def plot_coverage(table: pd.DataFrame) -> Figure:
+def plot_coverage(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw coverage with two standard errors, a column per method and a colour per level.
 
     Args:
         table: of `analysis.coverage_table`.
+        narrow: for a screen that is no wider than two panels.
 
     Returns:
         The figure. Grey bands extend two percentage points to either side of each level.
     """
     panels = list(table.groupby(["quantity", "flops"], sort=False, dropna=False))
-    columns = min(_COLUMNS, len(panels))
+    columns, width, height = _NARROW if narrow else (_COLUMNS, _WIDTH, _HEIGHT)
+    columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.9 * columns, 2.5 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows + 0.3), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
     methods = list(dict.fromkeys(table["method"]))
     lowest = float(np.nanmin(table["coverage"] - 2 * table["coverage_error"]))
     for axes, ((quantity, flops), rows_of) in zip(grid.flat, panels, strict=False):
         _panel(axes, rows_of, methods)
         title = str(quantity).replace("_", " ")
-        axes.set_title(title if math.isnan(flops) else f"{title}, {number_text(flops)} FLOP")
+        space = "\n" if narrow else " "
+        axes.set_title(title if math.isnan(flops) else f"{title},{space}{number_text(flops)} FLOP")
         axes.set_ylim(max(min(lowest, 0.7) - 0.02, 0.0), 1.02)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("coverage")
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=1 if narrow else len(labels))
     return figure
 
 

@@ -54,8 +54,10 @@ def main() -> None:
     table.to_csv(args.tables / "coverage.csv", index=False)
     ranked = rank_methods(table, runs)
     ranked.to_csv(args.tables / "methods.csv", index=False)
-    (args.tables / "figures").mkdir(exist_ok=True)
-    plot_coverage(table).savefig(args.tables / "figures" / "coverage.png", dpi=120)
+    figures = args.tables / "figures"
+    figures.mkdir(exist_ok=True)
+    plot_coverage(table).savefig(figures / "coverage.png", dpi=120)
+    plot_coverage(table, narrow=True).savefig(figures / "coverage_narrow.png", dpi=180)
     print(ranked.to_string(index=False))
 
 
