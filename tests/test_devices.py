@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import weakref
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
@@ -33,7 +35,7 @@ from chinchilla_jax.solvers import (
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.certificate import undetermined
 from chinchilla_jax.solvers.drawn import Drawn, draw
-from chinchilla_jax.solvers.jax_newton import calls, compiled, device_calls, engine, judged
+from chinchilla_jax.solvers.jax_newton import calls, compiled, device_calls, device_memory, engine, judged
 from chinchilla_jax.solvers.jax_newton.engine import fit_lanes
 from chinchilla_jax.solvers.jax_newton.places import Layout
 from chinchilla_jax.solvers.jax_newton.shapes import arguments
@@ -280,15 +282,9 @@ def test_a_bootstrap_whose_weights_and_starts_only_the_device_has_is_the_same(as
         np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
 
 
-def test_a_device_with_too_little_memory_is_given_smaller_calls(as_a_device, monkeypatch):
+def _halves_of_200_lanes():
+    """The sizes of the halves that 200 lanes are fitted in, until memory does not do for these either."""
     batch, starts = _noisy_lanes(200)
-    tried = []
-
-    def too_large(stage, law, raw, arguments, *more):
-        tried.append(len(arguments[1].condition))
-        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
-
-    monkeypatch.setattr(device_calls, "compiled", too_large)
     halved: list[int] = []
 
     def asking():
@@ -299,10 +295,78 @@ def test_a_device_with_too_little_memory_is_given_smaller_calls(as_a_device, mon
             )
         )  # fmt: skip
 
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises((RuntimeError, MemoryError), match="RESOURCE_EXHAUSTED"):
         side_by_side([asking()], halved.append)
-    assert halved == [100]
-    assert tried == [2048, 1024]
+    return halved
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["when it is called", "when it is fetched"])
+def test_a_device_with_too_little_memory_is_given_smaller_calls(as_a_device, monkeypatch, begun):
+    tried, held = [], []
+
+    def too_large(stage, law, raw, arguments, *more):
+        tables, requests, _ = arguments
+        if len(requests.condition) not in tried:  # nothing of a larger call is left beside this one
+            assert not any(each() is not None for each in held)
+        tried.append(len(requests.condition))
+        ends = judged.Fitted(*(jnp.zeros((tried[-1], 9)) for _ in judged.Fitted._fields))
+        held.extend(map(weakref.ref, [*jax.tree.leaves(requests), tables.weights, *ends]))
+
+        def call(*arguments):
+            if not begun:
+                raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return ends
+
+        return call
+
+    def fetched(self):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(device_calls, "compiled", too_large)
+    monkeypatch.setattr(device_calls.Begun, "fetched", fetched)
+    assert _halves_of_200_lanes() == [100]
+    assert tried == ([2048, 1024, 1024] if begun else [2048, 1024])
+
+
+def test_a_call_that_a_device_has_no_room_for_is_not_begun(as_a_device, monkeypatch):
+    """XLA for GPUs keeps what it has allocated of a call that fails, so that a smaller one failed too."""
+    begun = []
+
+    class Program:
+        def __init__(self, lanes):
+            self.lanes = lanes
+
+        def memory_analysis(self):
+            return SimpleNamespace(output_size_in_bytes=600 * self.lanes, temp_size_in_bytes=400 * self.lanes)
+
+        def __call__(self, *arguments):
+            begun.append(self.lanes)
+            raise RuntimeError("RESOURCE_EXHAUSTED: another process was faster")
+
+    monkeypatch.setattr(device_calls, "compiled", lambda *of: Program(len(of[3][1].condition)))
+    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 3_000_000, "bytes_in_use": 1_900_000})
+    monkeypatch.setattr(device_memory, "_device", lambda: device)
+    assert _halves_of_200_lanes() == [100]
+    assert begun == [1024]
+
+
+def test_room_is_asked_for_where_a_device_says_what_it_has(monkeypatch):
+    program = jax.jit(lambda x: jnp.outer(x, x)).lower(jax.ShapeDtypeStruct((1000,), np.float32)).compile()
+
+    def device(**stats):
+        found = SimpleNamespace(memory_stats=lambda: stats or None)
+        monkeypatch.setattr(device_memory, "_device", lambda: found)
+
+    device(bytes_limit=10_000_000, bytes_in_use=6_100_000)
+    with pytest.raises(MemoryError, match="needs 4 MB of the device, which has 4 MB left"):
+        device_memory.require_room(program)
+    device(bytes_limit=10_000_000, bytes_in_use=5_900_000)
+    device_memory.require_room(program)
+    for unknown in ({}, {"bytes_in_use": 1}, {"bytes_limit": 0, "bytes_in_use": 1}):
+        device(**unknown)
+        device_memory.require_room(program)
+    monkeypatch.undo()
+    device_memory.require_room(program)  # a CPU, which says nothing
 
 
 def test_loops_are_asked_to_be_in_one_cuda_graph_and_nothing_else_is_set_elsewhere():

@@ -25,6 +25,7 @@ from chinchilla_jax.solvers.certificate import doubtful_runs
 from chinchilla_jax.solvers.drawn import Drawn, Weights, draw
 from chinchilla_jax.solvers.jax_newton.calls import Calls, numbered, placed
 from chinchilla_jax.solvers.jax_newton.compiled import compiled, draws
+from chinchilla_jax.solvers.jax_newton.device_memory import require_room
 from chinchilla_jax.solvers.jax_newton.judged import Fitted, fitted, fitted_in_float64
 from chinchilla_jax.solvers.jax_newton.rounds import Ends, Limits, Requests, Tables, unpacked
 from chinchilla_jax.solvers.pool_starts import Members, PoolStarts, chosen, members_of
@@ -139,7 +140,9 @@ class DeviceCalls(Calls):
         law, rho = held[0].law, getattr(held[0].objective, "rho", None)
         stage = fitted if limits.float32_steps > 0 else fitted_in_float64
         ENGINE_CALLS.add(count)
-        found = compiled(stage, type(law), held[0].raw, arguments, self.platform, rho)(*arguments)
+        program = compiled(stage, type(law), held[0].raw, arguments, self.platform, rho)
+        require_room(program)
+        found = program(*arguments)
         heads = _program(_heads, self.devices, part)(found._replace(ends=None))
         for each in jax.tree.leaves(heads):
             each.copy_to_host_async()
