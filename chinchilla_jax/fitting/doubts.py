@@ -70,6 +70,8 @@ def judge_fit(
     status: Status,
     others: Floats,
     residuals: Floats,
+    *,
+    warned: bool = True,
 ) -> Judgement:
     """Judge the best optimum theta (p,) of a fit.
 
@@ -80,6 +82,7 @@ def judge_fit(
         status: how its lane ended.
         others: the other optima found (K, p).
         residuals: log predicted minus log observed loss at theta (n,).
+        warned: whether the warnings of a certified fit are worked out; its status does not depend on them.
     """
     if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
@@ -114,10 +117,14 @@ def judge_fit(
         return Judgement(status=status, reason=reason)
     if constant_explains(problem, weights, theta):
         return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
+    if not (warned or separation.near_line):
+        return Judgement(status=status, reason=status.sentence)
     rival = rival_of(problem, weights, theta, others)
     if separation.near_line and rival is not None:
         reason = _not_told_apart(problem, weights, theta, separation, rival, residuals)
         return Judgement(status=Status.UNIDENTIFIED, reason=reason)
+    if not warned:
+        return Judgement(status=status, reason=status.sentence)
     found = []
     if status is Status.BOUNDARY:
         found.append(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 _STEPS = 10_000
 _ROUNDING = 1e-15
 _TINY = 1e-300  # in place of a zero denominator (Lentz)
+_HALVINGS = 60  # of a factor of two, which leave rounding
 
 
 def f_tail(ratio: float, between: int, within: int) -> float:
@@ -23,6 +25,29 @@ def f_tail(ratio: float, between: int, within: int) -> float:
     if x < (a + 1) / (a + b + 2):
         return _beta_ratio(a, b, x)
     return 1 - _beta_ratio(b, a, 1 - x)
+
+
+@functools.lru_cache(maxsize=256)
+def f_quantile(tail: float, between: int, within: int) -> float:
+    """The ratio that F of (between, within) degrees of freedom exceeds with probability `tail`.
+
+    By bisection, so that it is as precise as `f_tail`.
+    """
+    high = 1.0
+    while f_tail(high, between, within) > tail:
+        high *= 2
+    while f_tail(high / 2, between, within) <= tail:
+        high /= 2
+    low = high / 2
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        if f_tail(middle, between, within) > tail:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def _beta_ratio(a: float, b: float, x: float) -> float:

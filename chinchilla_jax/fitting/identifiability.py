@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.fitting.f_tail import f_quantile
 from chinchilla_jax.laws.compute import FLOPS_PER_PARAM_TOKEN
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.objectives import HuberScale, own_residuals
@@ -190,20 +191,18 @@ def constant_explains(problem: Problem, weights: Floats | None, theta: Floats) -
         best = float(problem.losses(theta)[used] @ w[used])
     left = np.count_nonzero(used) - problem.law.size
     ratio = min(constants) / max(best, 1e-300)
-    # Beyond every quantile of F with so many degrees there is no need to load what computes them.
+    # Beyond every quantile of F with so many degrees there is no need to compute this one.
     largest = 1.0 + problem.law.size / left * (_LARGEST_F if left < 3 else _LARGEST_F_OF_THREE)
     return bool(ratio <= largest) and ratio <= _explained(problem, w, theta)
 
 
 def _explained(problem: Problem, w: Floats, theta: Floats) -> float:
     """By what factor noise lets S exceed that of the best law theta (p,); inf for too few runs."""
-    from scipy.special import fdtri
-
     count, size = int(np.count_nonzero(w)), problem.law.size
     if count <= size:
         return math.inf
     # k by how the objective grows with the residuals; 2 where they vanish.
-    squares = 1.0 + size / (count - size) * float(fdtri(size, count - size, 1.0 - _LEVEL))
+    squares = 1.0 + size / (count - size) * f_quantile(_LEVEL, size, count - size)
     return float(squares ** (0.5 * _growth(problem, w, theta)))
 
 

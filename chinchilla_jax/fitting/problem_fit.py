@@ -67,11 +67,12 @@ def ask_problem_fit(
     starts: str | int | FitResult = "auto",
     options: SolverOptions | None = None,
     judged: bool = True,
+    warned: bool = True,
 ) -> Asking[FitResult]:
     """`fit_problem` as a procedure, see solvers/requests.py.
 
     Not `judged`, the status is that of the best start, and nothing is said of whether the runs determine the
-    law.
+    law. Not `warned`, that is judged, and the fit has no warnings.
     """
     design, law = problem.design, problem.law
     fast, given = has_kernel(law, problem.objective), options
@@ -81,7 +82,7 @@ def ask_problem_fit(
     rows = np.ones((1, len(design)), np.uint8) if weights is None else weights[None]
     theta = [_start_points(problem, starts, fast)]
     if not design.valid:
-        return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options, judged)
+        return _result(problem, Solution.invalid(len(theta[0]), law.size), weights, options, judged, warned)
     own = isinstance(problem.objective, OwnObjective)
     if (own or not isinstance(law, Chinchilla)) and not isinstance(starts, FitResult):
         objective, of_five = problem.objective, weights
@@ -116,7 +117,7 @@ def ask_problem_fit(
         # Near a line the terms can exchange places, and which way round is lower the starts may not show.
         also = yield request(twin[None])
         found = Solution.concatenated([found, also])
-    return _result(problem, found, weights, options, judged)
+    return _result(problem, found, weights, options, judged, warned)
 
 
 def fit_until_agreed(
@@ -188,6 +189,7 @@ def _result(
     weights: NDArray[np.float64] | None,
     options: SolverOptions,
     judged: bool,
+    warned: bool,
 ) -> FitResult:
     objective, design = problem.objective, problem.design
     best = solution.best_lane()
@@ -208,7 +210,7 @@ def _result(
         holds=status.certified,
     )
     if judged:
-        judgement = judge_fit(problem, weights, theta, status, report.minima[1:], residuals)
+        judgement = judge_fit(problem, weights, theta, status, report.minima[1:], residuals, warned=warned)
     else:
         judgement = Judgement(status=status, reason=status.sentence)
     return FitResult(

@@ -73,6 +73,8 @@ def most_near_line(design: Design) -> int:
 
 def spread_without_one(design: Design, weights: NDArray[Any]) -> NDArray[np.float64]:
     """The least spread without one run of the lanes of `weights` (R, n); inf where it is not small; (R,)."""
+    if len(weights) == 1 and np.all(weights):  # of a point fit, whose table has been asked already
+        return np.array([min(design.line_spreads)])
     found = np.full(len(weights), np.inf)
     count = np.count_nonzero(weights, axis=1)
     asked = np.flatnonzero((count <= most_near_line(design)) | (len(weights) == 1))

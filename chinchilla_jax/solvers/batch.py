@@ -44,12 +44,14 @@ class Batch:
         weights: (W, n), not negative; or what a device draws.
         condition: (R,) the data set of each lane.
         row: (R,) its row of weights.
+        _tables: the runs of all data sets as one design, once it was asked for; shared with parts of the lanes.
     """
 
     problems: tuple[Problem, ...]
     weights: Weights
     condition: NDArray[np.intp]
     row: NDArray[np.intp]
+    _tables: list[Design] = dataclasses.field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, problem: Problem, weights: Weights, lanes: int) -> Batch:
@@ -90,7 +92,7 @@ class Batch:
 
     def __getitem__(self, lanes: Any) -> Batch:
         """Those lanes."""
-        return dataclasses.replace(self, condition=self.condition[lanes], row=self.row[lanes])
+        return Batch(self.problems, self.weights, self.condition[lanes], self.row[lanes], self._tables)
 
     @property
     def law(self) -> Law:
@@ -185,7 +187,9 @@ class Batch:
 
     @functools.cached_property
     def _stacked(self) -> Design:
-        return Design.stacked([problem.design for problem in self.problems], self.condition)
+        if not self._tables:
+            self._tables.append(Design.stacked([problem.design for problem in self.problems]))
+        return self._tables[0].tables(self.condition)
 
 
 def in_blocks(

@@ -24,8 +24,9 @@ import numpy as np
 from chinchilla_jax._util import reproducible
 from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.result import BootstrapResult
-from chinchilla_jax.fitting.point_fit import ask_fit
-from chinchilla_jax.fitting.problem import read_problem
+from chinchilla_jax.fitting.problem import read_problem, read_weights
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit
+from chinchilla_jax.fitting.width import ask_with_width
 from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.requests import Asking, side_by_side
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.fitting.result import FitResult
+    from chinchilla_jax.solvers import Problem
     from chinchilla_jax.solvers.drawn import Weights
 
 
@@ -210,37 +212,42 @@ def _prepare(job: Job) -> dict[str, _Prepared]:
 def _ask_prepared(job: Job, condition: Condition) -> Asking[_Prepared]:
     """The point fits of a condition, and how its resamples are started; a procedure."""
     spec, data = job.spec, job.data[condition.params]
-    fitted, weights = condition.apply(data.runs, seed=spec.seed), data.weights
+    fitted, own = condition.apply(data.runs, seed=spec.seed), read_weights(data.weights, len(data.runs))
     plain = SolverOptions(precision=spec.precision, engine=spec.fitting_engine, workers=_THREADS)
-    wide = dataclasses.replace(plain, wide_start=True, max_steps=_POINT_STEPS)
     near = dataclasses.replace(plain, max_steps=_POINT_STEPS)
     first, *others = spec.point_estimators
-    point = yield from ask_fit(
-        fitted,
-        spec.law,
-        objective=first,
-        weights=weights,
-        solver=spec.solver,
-        starts=_POINT_STARTS,
-        options=wide,
+    problem = read_problem("run_study", fitted, spec.law, first)
+    problems, points = {}, {}
+    problems[first.name] = yield from ask_with_width(problem, own, near)
+    points[first.name] = point = yield from _ask_point(
+        problems[first.name], own, spec, _POINT_STARTS, dataclasses.replace(near, wide_start=True)
     )
-    points = {first.name: point}
     for other in others:
-        # At the delta in use huber_scale differs little from huber: its vertex lies next to an optimum.
-        points[other.name] = yield from ask_fit(
-            fitted, spec.law, objective=other, weights=weights, starts=point, options=near
-        )
-    of_resamples = points[spec.objective]
+        # The runs are standardised once. At the delta in use huber_scale differs little from huber: its
+        # vertex lies next to an optimum.
+        problems[other.name] = dataclasses.replace(problem, objective=other)
+        points[other.name] = yield from _ask_point(problems[other.name], own, spec, point, near)
     fitter = yield from ResampleFitter.ask_prepared(
-        read_problem("fit_resamples", fitted, of_resamples.model, of_resamples.objective),
-        of_resamples,
-        own=of_resamples.weights,
+        problems[spec.objective],
+        points[spec.objective],
+        own=own,
         solver=spec.solver,
         options=plain,
         # Hundreds of conditions: the starts of a resample race.
         raced=True,
     )
     return _Prepared(n_runs=len(fitted), points=points, notes=tuple(_notes(fitted, points)), fitter=fitter)
+
+
+def _ask_point(
+    problem: Problem,
+    own: NDArray[np.float64] | None,
+    spec: StudySpec,
+    starts: int | FitResult,
+    options: SolverOptions,
+) -> Asking[FitResult]:
+    """A point fit, without the warnings that a study does not show; a procedure."""
+    return ask_problem_fit(problem, own, solver=spec.solver, starts=starts, options=options, warned=False)
 
 
 def _point_row(point: FitResult) -> dict[str, Any]:
