@@ -35,6 +35,25 @@ _BLOCK = 512  # lanes whose arrays (lanes, n, p) are in memory at a time
 _MANY = 8  # lanes of a data set from which its own arrays serve better than a copy for each lane
 
 
+class _Tables:
+    """The runs of several data sets, one after the other, made once for all parts of a batch."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._designs = [problem.design for problem in problems]
+
+    @functools.cached_property
+    def stacked(self) -> Design:
+        """See `Design.stacked`."""
+        return Design.stacked(self._designs)
+
+    @functools.cached_property
+    def columns(self) -> Floats:
+        """`Design.columns` of each, (C, 3, n)."""
+        if len(self._designs) == 1:
+            return self._designs[0].columns[None]
+        return np.stack([design.columns for design in self._designs])
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
     """R lanes on C data sets of one law under one objective, or under `Huber` of any widths and `Squared`.
@@ -44,14 +63,14 @@ class Batch:
         weights: (W, n), not negative; or what a device draws.
         condition: (R,) the data set of each lane.
         row: (R,) its row of weights.
-        _tables: the runs of all data sets as one design, once it was asked for; shared with parts of the lanes.
+        _tables: the runs of all data sets; those of the batch that this is a part of.
     """
 
     problems: tuple[Problem, ...]
     weights: Weights
     condition: NDArray[np.intp]
     row: NDArray[np.intp]
-    _tables: list[Design] = dataclasses.field(default_factory=list, repr=False)
+    _tables: _Tables | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def of(cls, problem: Problem, weights: Weights, lanes: int) -> Batch:
@@ -92,7 +111,12 @@ class Batch:
 
     def __getitem__(self, lanes: Any) -> Batch:
         """Those lanes."""
-        return Batch(self.problems, self.weights, self.condition[lanes], self.row[lanes], self._tables)
+        return Batch(self.problems, self.weights, self.condition[lanes], self.row[lanes], self.tables)
+
+    @functools.cached_property
+    def tables(self) -> _Tables:
+        """The runs of all data sets."""
+        return self._tables or _Tables(self.problems)
 
     @property
     def law(self) -> Law:
@@ -187,9 +211,7 @@ class Batch:
 
     @functools.cached_property
     def _stacked(self) -> Design:
-        if not self._tables:
-            self._tables.append(Design.stacked([problem.design for problem in self.problems]))
-        return self._tables[0].tables(self.condition)
+        return self.tables.stacked.tables(self.condition)
 
 
 def in_blocks(

@@ -8,7 +8,7 @@ import numpy as np
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
-from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
+from chinchilla_jax.solvers.lane_kernel.many_calls import Parts
 from chinchilla_jax.solvers.lane_kernel.shapes import (
     BLOCK,
     N_SUMS,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LANES, _LANES_ALONE = 1024, 65536
 _MOST_NUMBERS = 2**24  # lanes times runs: residuals of a call, where its starts are far
 _LEAST_ALONE = 512
+_MOST_LANES = 16384  # of several data sets in a call: a few tenths of a second without a look at anything else
 _BRIEF = 64  # starts of a call that keeps the GIL: a few milliseconds at most
 
 
@@ -84,18 +85,18 @@ class LaneEngine:
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
     ) -> EngineResult:
-        """Fit R lanes from the best of their starts (K, R, 5), best guess first, one data set after another.
+        """Fit R lanes from the best of their starts (K, R, 5), best guess first, in a few calls.
 
         Zone half-widths (R,): the objective's own, and the one to begin with.
         """
-        ends, scratch = _room(len(batch)), _scratch(batch.n_runs)
-        for problem, lanes in batch.data_sets():
-            part = EngineResult(**{name: each[lanes] for name, each in ends._asdict().items()})
-            columns, weights = problem.design.columns, batch[lanes].own
-            self._fit(columns, weights, starts[:, lanes], widths[lanes], first_width[lanes], part, scratch)
-            if not isinstance(lanes, slice):  # a slice is a view
-                for whole, each in zip(ends, part, strict=True):
-                    whole[lanes] = each
+        ends = _room(len(batch))
+        if not len(batch):
+            return ends
+        first = np.concatenate([[0], np.flatnonzero(np.diff(batch.condition)) + 1])
+        lanes = np.diff(first, append=len(batch))
+        columns = Parts(batch.tables.columns, batch.condition[first])
+        rows, n_rows = _weights(batch, first, lanes)
+        self._fit(_Calls(first, lanes, columns, rows, n_rows), starts, widths, first_width, ends)
         ENGINE_CALLS.add(len(batch))
         return ends
 
@@ -107,50 +108,96 @@ class LaneEngine:
         widths: NDArray[np.float64],
     ) -> EngineResult:
         """Fit R lanes of one data set: columns (3, n), weights (R, n) or (1, n), starts (K, R, 5)."""
-        ends = _room(len(widths))
-        self._fit(columns, weights, starts, widths, widths, ends, _scratch(columns.shape[1]))
+        ends, none = _room(len(widths)), np.zeros(1, np.intp)
+        of_all = Parts(np.ascontiguousarray(columns)[None], none)
+        calls = _Calls(none, np.array([len(widths)]), of_all, Parts(weights, none), np.array([len(weights)]))
+        self._fit(calls, starts, widths, widths, ends)
         return ends
 
     def _fit(
         self,
-        columns: NDArray[np.float64],
-        weights: NDArray[Any],
+        calls: _Calls,
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
         ends: EngineResult,
-        scratch: dict[str, NDArray[Any]],
     ) -> None:
-        """Fit R lanes of one data set, `ends` written to in place."""
-        ranks, lanes = starts.shape[:2]
-        n_runs = columns.shape[1]
+        """Fit R lanes, `ends` written to in place."""
+        ranks, n_runs = len(starts), calls.columns.array.shape[-1]
+        weights, none = calls.weights.array, np.zeros(1, np.intp)
         # Bootstrap counts stay bytes: the kernel converts them lane by lane.
-        if weights.dtype == np.uint8:
-            real, counts = np.empty((0, n_runs)), np.ascontiguousarray(weights)
-        else:
-            real, counts = np.ascontiguousarray(weights, np.float64), np.empty((0, n_runs), np.uint8)
-        self.kernel.call(
-            FIT_LANES,
-            brief=lanes * ranks <= _BRIEF,
+        counted = weights.dtype == np.uint8
+        rows = calls.weights._replace(array=np.ascontiguousarray(weights, None if counted else np.float64))
+        scratch = _scratch(n_runs)
+        cuts = np.flatnonzero(np.diff(calls.first // _MOST_LANES)) + 1
+        self.kernel.fit_lanes(
+            np.concatenate([[0], cuts, [len(calls.first)]]),
+            brief=len(widths) * ranks <= _BRIEF,
             n_runs=n_runs,
-            lanes=lanes,
+            lanes=calls.lanes,
             ranks=ranks,
-            n_weights=len(real),
-            n_counts=len(counts),
+            n_weights=0 if counted else calls.n_weights,
+            n_counts=calls.n_weights if counted else 0,
             float32_steps=self.options.float32_steps,
             float64_steps=self.options.float64_steps,
             search_after=self.options.search_after,
             room=len(scratch["runs"]),
             tolerance=self.options.tolerance,
-            columns=columns,
-            weights=real,
-            counts=counts,
-            starts=np.ascontiguousarray(starts, np.float64),
-            target_width=np.ascontiguousarray(widths, np.float64),
-            first_width=np.ascontiguousarray(first_width, np.float64),
+            columns=calls.columns,
+            weights=Parts(np.empty((0, n_runs)), none) if counted else rows,
+            counts=rows if counted else Parts(np.empty((0, n_runs), np.uint8), none),
+            starts=_in_parts(starts, calls),
+            target_width=Parts(np.ascontiguousarray(widths, np.float64), calls.first),
+            first_width=Parts(np.ascontiguousarray(first_width, np.float64), calls.first),
             **scratch,
-            **ends._asdict(),
+            **{name: Parts(each, calls.first) for name, each in ends._asdict().items()},
         )
+
+
+class _Calls(NamedTuple):
+    """Calls of the kernel for lanes of one data set each.
+
+    Attributes:
+        first: (C,) first lane of each.
+        lanes: (C,) how many.
+        columns: of the runs, (3, n) for each.
+        weights: (R, n) or (1, n) for each.
+        n_weights: (C,) rows of these.
+    """
+
+    first: NDArray[np.intp]
+    lanes: NDArray[np.intp]
+    columns: Parts
+    weights: Parts
+    n_weights: NDArray[np.intp]
+
+
+def _weights(
+    batch: Batch, first: NDArray[np.intp], lanes: NDArray[np.intp]
+) -> tuple[Parts, NDArray[np.intp]]:
+    """The weights for calls that take `lanes` (C,) lanes from `first` (C,) on: where, and how many rows.
+
+    One row where all lanes of a call have the same; without a copy where all others have rows in order.
+    """
+    row = batch.row
+    since = np.arange(len(row)) - np.repeat(first, lanes)
+    beyond = row - np.repeat(row[first], lanes)
+    same = np.logical_and.reduceat(beyond == 0, first)
+    if np.all(same | np.logical_and.reduceat(beyond == since, first)):
+        return Parts(np.asarray(batch.weights), row[first]), np.where(same, 1, lanes)
+    return Parts(batch.rows, first), lanes
+
+
+def _in_parts(starts: NDArray[np.float64], calls: _Calls) -> Parts:
+    """Starts (K, R, 5) as (K, lanes, 5) for each call."""
+    ranks, lanes, size = starts.shape
+    if ranks == 1 or len(calls.first) == 1:
+        return Parts(np.ascontiguousarray(starts, np.float64).reshape(-1, size), ranks * calls.first)
+    found = np.empty((lanes * ranks, size))
+    for first, count in zip(calls.first.tolist(), calls.lanes.tolist(), strict=True):
+        part = found[ranks * first : ranks * (first + count)].reshape(ranks, count, size)
+        part[:] = starts[:, first : first + count]
+    return Parts(found, ranks * calls.first)
 
 
 def _room(lanes: int) -> EngineResult:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 # What only runs in Python: when the kernel is used, and (this file and generate.py) when it is made.
 _NOT_COMPILED = {
-    "__init__", "building", "engine", "fingerprint", "generate", "kernel", "loading", "object_code",
-    "self_test",
+    "__init__", "building", "engine", "fingerprint", "generate", "kernel", "loading", "many_calls",
+    "object_code", "self_test",
 }  # fmt: skip
 _PACKAGE = __name__.split(".")[0]
 _KERNEL = __name__.rpartition(".")[0]

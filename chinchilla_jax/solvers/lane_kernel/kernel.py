@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
@@ -12,14 +13,16 @@ from chinchilla_jax.solvers.lane_kernel.entry_points import (
     DRAW_BITS,
     DRAW_COUNTS,
     ENTRY_POINTS,
+    FIT_LANES,
     ORDER_LINES,
     EntryPoint,
 )
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
+from chinchilla_jax.solvers.lane_kernel.many_calls import address, many_calls_name, table_of
 from chinchilla_jax.solvers.lane_kernel.shapes import DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -49,17 +52,25 @@ class Kernel:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._functions = {
-            (entry.name, brief): self._function(entry, brief)
+            (entry.name, brief): self._function(entry.name, entry.parameters.values(), brief)
             for entry in ENTRY_POINTS
             for brief in (False, True)
         }
+        self._fit_lanes = self._address(FIT_LANES.name)
+        self._fit_many = {
+            brief: self._function(many_calls_name(FIT_LANES), ("address", "i64", "address"), brief)
+            for brief in (False, True)
+        }
 
-    def _function(self, entry: EntryPoint, brief: bool) -> Callable[..., None]:
-        address = self._engine.get_function_address(entry.name)
-        if not address:
-            raise RuntimeError(f"the object file has no function {entry.name}")
-        types = (_NUMBERS.get(kind, ctypes.c_void_p) for kind in entry.parameters.values())
-        return (ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE)(None, *types)(address)
+    def _function(self, name: str, kinds: Iterable[str], brief: bool) -> Callable[..., None]:
+        types = (_NUMBERS.get(kind, ctypes.c_void_p) for kind in kinds)
+        return (ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE)(None, *types)(self._address(name))
+
+    def _address(self, name: str) -> int:
+        found: int = self._engine.get_function_address(name)
+        if not found:
+            raise RuntimeError(f"the object file has no function {name}")
+        return found
 
     def call(
         self, entry: EntryPoint, *, brief: bool = False, **arguments: int | float | NDArray[Any]
@@ -76,6 +87,19 @@ class Kernel:
             unknown = ", ".join(arguments.keys() - entry.parameters.keys())
             raise TypeError(f"{entry.name} has no parameter {unknown}")
         self._functions[entry.name, brief](*passed)
+
+    def fit_lanes(self, bounds: NDArray[np.intp], *, brief: bool = False, **arguments: Any) -> None:
+        """Call `FIT_LANES` many times, those between two of `bounds` at once.
+
+        Args:
+            bounds: rising, from 0 to the number of calls; the GIL is taken between them.
+            brief: as for `call`.
+            **arguments: as for `table_of`.
+        """
+        table = table_of(FIT_LANES, int(bounds[-1]), _ARRAYS, arguments)
+        start = address("table", table, _ARRAYS["i64*"])
+        for first, end in itertools.pairwise(bounds.tolist()):
+            self._fit_many[brief](self._fit_lanes, end - first, start + first * table.strides[0])
 
     def random_bits(self, n_runs: int, ids: NDArray[np.uint32], seed: int, stream: int) -> NDArray[np.uint32]:
         """Random bits of the resamples `ids` (R,), the same as JAX's; (R, n_runs)."""
@@ -135,6 +159,4 @@ def _passed(name: str, kind: str, argument: Any) -> Any:
     """The argument as C takes it: a number, or the address of an array."""
     if kind in _NUMBERS:
         return argument
-    if argument.dtype != _ARRAYS[kind] or not argument.flags.c_contiguous:
-        raise TypeError(f"{name} is not a contiguous array of {_ARRAYS[kind]}")
-    return argument.ctypes.data
+    return address(name, argument, _ARRAYS[kind])

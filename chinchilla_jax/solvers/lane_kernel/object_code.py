@@ -21,7 +21,9 @@ import llvmlite.binding as llvm
 from chinchilla_jax._util import cache_dir, reproducible
 from chinchilla_jax._util.atomic_write import atomic_write
 from chinchilla_jax._util.trusted_files import UntrustedError, read_trusted
+from chinchilla_jax.solvers.lane_kernel.entry_points import FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, optimise
+from chinchilla_jax.solvers.lane_kernel.many_calls import many_calls_text
 
 SHIPPED = Path(__file__).with_name("kernel.ll.xz")
 _MOST_BYTES = 2**26  # a hundred times what LLVM makes of it
@@ -35,7 +37,7 @@ def assembly() -> str:
 
 
 def compiled(text: str, machine: llvm.TargetMachine, *, fixed: bool = False) -> bytes:
-    """Object code of the assembly `text` for `machine`.
+    """Object code of the assembly `text` for `machine`, and of the loop around `FIT_LANES`.
 
     Args:
         text: LLVM assembly.
@@ -46,7 +48,7 @@ def compiled(text: str, machine: llvm.TargetMachine, *, fixed: bool = False) -> 
     if fixed:
         text = _CONTRACT.sub("", text)
         _fix_vectors()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text + many_calls_text(FIT_LANES))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     optimise(module, machine, vectorise=True)
     return machine.emit_object(module)
@@ -67,7 +69,7 @@ def kept_file() -> Path | None:
     target = f"{host_machine().triple} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     target += " reproducible" if reproducible.active() else ""
     # The assembly as it is shipped: unpacking it would take as long as all else here.
-    version = f"{llvmlite.__version__} {target} ".encode() + SHIPPED.read_bytes()
+    version = f"{llvmlite.__version__} {target} {many_calls_text(FIT_LANES)}".encode() + SHIPPED.read_bytes()
     return folder / f"kernel-{hashlib.sha256(version).hexdigest()[:16]}.o"
 
 
