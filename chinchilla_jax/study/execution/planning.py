@@ -1,7 +1,8 @@
 """Which chunks are a job, and which conditions are prepared together. No number depends on either.
 
 Large jobs make few calls of a solver, each with many lanes; small ones keep all workers busy and lose little
-when a run is interrupted.
+when a run is interrupted. The last conditions come first: sweeps rise, and the larger a perturbation, the
+longer its fits. The last jobs are small, so that workers end together.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def plan_jobs(
 
     Args:
         spec: the study.
-        chunks: what to compute, in order.
+        chunks: what to compute, in the order of the study.
         data: the unperturbed runs by interpretation.
         place: the workers.
     """
@@ -58,18 +59,20 @@ def plan_jobs(
     by_condition: dict[int, list[Chunk]] = {}
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
-    conditions = list(by_condition)
+    conditions = list(by_condition)[::-1]
     n_runs = max(len(each.runs) for each in data.values())
     length = size
     if place.shared:
         wanted = _MOST_CONDITIONS if device else -(-len(conditions) // place.workers)
         length = min(max(wanted, _LEAST_CONDITIONS), _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
     queues = []
+    ending = 0 if device or not place.shared else 2 * place.workers
     for first in range(0, len(conditions), length):
         mine = [chunk for index in conditions[first : first + length] for chunk in by_condition[index]]
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
-        queues.append([_job(spec, part, group, used, place.shared) for part in _parts(mine, size, n_runs)])
+        parts = _parts(mine, size, n_runs, ending // min(-(-len(conditions) // length), _MOST_GROUPS))
+        queues.append([_job(spec, part, group, used, place.shared) for part in parts])
     planned = []
     for first in range(0, len(queues), _MOST_GROUPS):
         for turn in itertools.zip_longest(*queues[first : first + _MOST_GROUPS]):
@@ -77,16 +80,23 @@ def plan_jobs(
     return planned
 
 
-def _parts(chunks: Sequence[Chunk], size: int, n_runs: int) -> list[tuple[Chunk, ...]]:
-    """These chunks, up to `size` at a time, those of the same resamples together."""
+def _parts(chunks: Sequence[Chunk], size: int, n_runs: int, ending: int) -> list[tuple[Chunk, ...]]:
+    """These chunks, up to `size` at a time, those of the same resamples together.
+
+    In the end no more at a time than one of `ending` shares of what is left, if that is not 0.
+    """
     parts: list[list[Chunk]] = [[]]
     weights = 0  # of the part that is being filled
-    for chunk in sorted(chunks, key=lambda chunk: chunk.resamples):  # in order of the conditions otherwise
+    room = size  # for chunks in that part
+    ordered = sorted(chunks, key=lambda chunk: chunk.resamples)  # in order of the conditions otherwise
+    for done, chunk in enumerate(ordered):
         new = not parts[-1] or parts[-1][-1].resamples != chunk.resamples
         added = len(chunk.resamples) * n_runs if new else 0
-        if parts[-1] and (len(parts[-1]) == size or weights + added > _MOST_WEIGHTS):
+        if parts[-1] and (len(parts[-1]) == room or weights + added > _MOST_WEIGHTS):
             parts.append([])
             weights, added = 0, len(chunk.resamples) * n_runs
+        if not parts[-1] and ending:
+            room = min(size, max((len(ordered) - done) // ending, 1))
         parts[-1].append(chunk)
         weights += added
     return [tuple(part) for part in parts if part]
