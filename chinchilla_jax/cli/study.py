@@ -182,19 +182,20 @@ def run_command(
 
 def _run(asked: StudySpec | AtlasSpec, out: str, part: Shard | None, **options: Any) -> None:
     """Run a study or an atlas, or one shard of it, and print what there is."""
-    from chinchilla_jax.report import run_atlas, run_atlas_shard, run_shard, run_study
+    from chinchilla_jax import report
     from chinchilla_jax.study.atlas import AtlasSpec
 
+    # Each by its own name, as the atlas loads far more than a study needs before its first fit.
     done = f"shard {part} done"
     if isinstance(asked, AtlasSpec):
         if part is None:
-            print_atlas(run_atlas(asked, out, **options))
+            print_atlas(report.run_atlas(asked, out, **options))
         else:
-            print_atlas_status(run_atlas_shard(asked, out, part, **options), done)
+            print_atlas_status(report.run_atlas_shard(asked, out, part, **options), done)
     elif part is None:
-        print_study(run_study(asked, out, **options))
+        print_study(report.run_study(asked, out, **options))
     else:
-        print_status(run_shard(asked, out, part, **options), done)
+        print_status(report.run_shard(asked, out, part, **options), done)
 
 
 @study_command.command("init")

@@ -169,13 +169,23 @@ def html(page: Page, base: str = "") -> str:
     Raises:
         ImportError: jinja2 is not installed.
     """
+    template = page_template()
+    js = "\n".join(map(_asset, _SCRIPTS))
+    own = {"css": _asset("page.css"), "js": js, "base": base}
+    return str(template.render(page=page, **own))
+
+
+def page_template() -> Any:
+    """The template of a page, compiled; the environment keeps it.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
     try:
         import jinja2  # noqa: F401
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
-    js = "\n".join(map(_asset, _SCRIPTS))
-    own = {"css": _asset("page.css"), "js": js, "base": base}
-    return str(_environment().get_template("page.html").render(page=page, **own))
+    return _environment().get_template("page.html")
 
 
 @functools.cache

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import Executor
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
-from chinchilla_jax.report.upkeep import remake
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -61,7 +61,19 @@ def run_study(
     """
     choice = ExecutorChoice(executor, scheduler, workers)
     with resolve(progress) as reporter:
-        return remake(compute_study(spec, out, choice, reporter), reporter, figures=figures)
+        study = compute_study(spec, out, choice, reporter, meanwhile=_load)
+        from chinchilla_jax.report.upkeep import remake
+
+        return remake(study, reporter, figures=figures)
+
+
+def _load() -> None:
+    """Load what makes the page, which takes a third of a second that the first fits need not wait for."""
+    from chinchilla_jax.report import upkeep  # noqa: F401
+    from chinchilla_jax.report.page import page_template
+
+    with contextlib.suppress(ImportError):  # without jinja2 there is no page
+        page_template()
 
 
 def run_shard(

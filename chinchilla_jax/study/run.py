@@ -8,6 +8,7 @@ several at once, can resume it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.laws import OwnLaw
@@ -19,13 +20,22 @@ from chinchilla_jax.study.spec.study_spec import StudySpec
 
 
 def compute_study(
-    spec: StudySpec, out: str | os.PathLike[str], choice: ExecutorChoice, reporter: Progress
+    spec: StudySpec,
+    out: str | os.PathLike[str],
+    choice: ExecutorChoice,
+    reporter: Progress,
+    *,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Study:
-    """Compute and summarise what is missing of `spec` in `out`; raises what `run_study` does."""
+    """Compute and summarise what is missing of `spec` in `out`; raises what `run_study` does.
+
+    `meanwhile` is called in a thread of its own once chunks come in, when processors have little to do for
+    Python: what the caller will need afterwards. Its errors are lost.
+    """
     session = Session(spec, out, reporter)
     missing = session.missing()
     if missing or not session.is_complete():
-        session.run(missing, choice, finish=True)
+        session.run(missing, choice, finish=True, meanwhile=meanwhile)
         return open_study(out, law=_own(spec))
     reporter.note(f"{session.directory}: this study is complete; nothing to compute")
     study = open_study(out, law=_own(spec))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -88,6 +89,7 @@ class Session:
         require_parameters(spec.model)
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
+        self._meanwhile: Callable[[], object] | None = None
         self.directory = open_directory(out)
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
@@ -126,14 +128,18 @@ class Session:
         choice: ExecutorChoice,
         *,
         finish: bool,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         """Compute what is `missing` and, if `finish`, summarise the whole study.
+
+        `meanwhile` is as for `compute_study`.
 
         Raises:
             UsageError: the law is a function that only the record of the study names.
         """
         if isinstance(self.spec.law, OwnLaw):
             self.spec.law.require_function()
+        self._meanwhile = meanwhile
         try:
             with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):
@@ -259,6 +265,9 @@ class Session:
         with writing_behind(self.store, workers, written) as write:
 
             def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
+                if self._meanwhile is not None:
+                    threading.Thread(target=self._meanwhile, name="meanwhile", daemon=True).start()
+                    self._meanwhile = None
                 for chunk, result in zip(job.chunks, results, strict=True):
                     write(chunk, result)
 
