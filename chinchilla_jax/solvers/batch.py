@@ -47,6 +47,12 @@ class _Tables:
         return Design.stacked(self._designs)
 
     @functools.cached_property
+    def ranges(self) -> Floats:
+        """The least and the most log params and log tokens, (4, C)."""
+        u, v = self.stacked.log_params, self.stacked.log_tokens
+        return np.stack([u.min(axis=1), u.max(axis=1), v.min(axis=1), v.max(axis=1)])
+
+    @functools.cached_property
     def columns(self) -> Floats:
         """`Design.columns` of each, (C, 3, n)."""
         if len(self._designs) == 1:
@@ -158,6 +164,12 @@ class Batch:
         """The weights as (1, n) where all lanes have the same, else `rows`."""
         same = len(self) and (self.row == self.row[0]).all()
         return np.asarray(self.weights[self.row[:1]]) if same else self.rows
+
+    @functools.cached_property
+    def used(self) -> NDArray[np.intp]:
+        """How many runs of every lane have a weight, (R,)."""
+        rows, row = np.unique(self.row, return_inverse=True)
+        return np.count_nonzero(np.asarray(self.weights[rows]), axis=1)[row]
 
     @functools.cached_property
     def totals(self) -> Floats:

@@ -320,13 +320,16 @@ def log_weaker_term(design: Design, theta: NDArray[np.float64]) -> NDArray[np.fl
 
     The rest is E and the other term where that is smallest, so that a share can be no larger than this.
     """
-    a, b, floor, alpha, beta = theta.T
     u, v = design.log_params, design.log_tokens
+    return log_weaker_by_range(np.array([u.min(), u.max(), v.min(), v.max()]), theta)
+
+
+def log_weaker_by_range(ranges: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`log_weaker_term` by the smallest and largest log params and log tokens, (4,) or (4, R)."""
+    a, b, floor, alpha, beta = theta.T
+    u_least, u_most, v_least, v_most = ranges
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        of_params, of_tokens = (
-            (a - alpha * u.min(), a - alpha * u.max()),
-            (b - beta * v.min(), b - beta * v.max()),
-        )
+        of_params, of_tokens = (a - alpha * u_least, a - alpha * u_most), (b - beta * v_least, b - beta * v_most)
         log_floor = np.log(floor)
         weaker = [
             np.maximum(*term) - np.logaddexp(log_floor, np.minimum(*other))

@@ -20,7 +20,13 @@ from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
-from chinchilla_jax.solvers.certificate import certify, identifiable, log_weaker_term, vanished
+from chinchilla_jax.solvers.certificate import (
+    certify,
+    doubtful_runs,
+    identifiable,
+    log_weaker_by_range,
+    vanished,
+)
 from chinchilla_jax.solvers.lane_kernel.engine import EngineResult, LaneEngine
 from chinchilla_jax.solvers.status import Status, is_certified
 from chinchilla_jax.solvers.thresholds import RUNNING
@@ -28,7 +34,6 @@ from chinchilla_jax.solvers.thresholds import RUNNING
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chinchilla_jax.laws.design import Design
     from chinchilla_jax.solvers.batch import Batch
     from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 
@@ -90,10 +95,7 @@ def solve_lanes(
         ends = engine(part, starts[:, lanes], widths[lanes], first_width)
         found = _outcome(part, widths[lanes], ends, options)
         if judged:
-            for problem, mine in part.data_sets():
-                named = found[mine]
-                _judge(problem.design, part[mine].own, named, widths[lanes][mine], options.tolerance)
-                found.status[mine] = named.status
+            _judge(part, found, widths[lanes], options.tolerance)
         solution.put(lanes, found)
         if on_progress is not None:
             on_progress(lanes.stop - first)
@@ -152,43 +154,53 @@ def _outcome(
     )
 
 
-def _judge(
-    design: Design,
-    weights: NDArray[Any],
-    solution: Solution,
-    widths: NDArray[np.float64],
-    tolerance: float,
-) -> None:
-    """Ask of lanes of one data set if it determines the law; `solution`'s statuses are changed in place."""
-    log_weaker = log_weaker_term(design, solution.theta)
-    spread = spread_without_one(design, weights)
-    _name_degenerate(design, weights, solution, log_weaker, spread)
-    _certify_again(design, weights, solution, log_weaker, spread, widths, tolerance)
+def _judge(batch: Batch, solution: Solution, widths: NDArray[np.float64], tolerance: float) -> None:
+    """Ask if the data sets of the lanes determine the law; `solution`'s statuses are changed in place."""
+    log_weaker = log_weaker_by_range(batch.tables.ranges[:, batch.condition], solution.theta)
+    spread, determined = _determined(batch)
+    _name_degenerate(batch, solution, log_weaker, determined)
+    _certify_again(batch, solution, log_weaker, spread, widths, tolerance)
+
+
+def _determined(batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The spread of each lane's runs without one, inf where it is not small; whether they determine the law.
+
+    Only rows with few runs are looked at, and those that all lanes of a data set have in common.
+    """
+    spread, determined = np.full(len(batch), np.inf), np.ones(len(batch), bool)
+    for problem, mine in batch.data_sets():
+        design, row = problem.design, batch.row[mine]
+        asked = np.arange(len(batch))[mine]
+        if (row == row[0]).all():
+            weights = np.asarray(batch.weights[row[:1]])
+        else:
+            asked = asked[batch.used[asked] <= doubtful_runs(CHINCHILLA, design)]
+            if not len(asked):
+                continue
+            weights = np.asarray(batch.weights[batch.row[asked]])
+        found = spread_without_one(design, weights)
+        spread[asked] = found
+        determined[asked] = identifiable(CHINCHILLA, design, weights, found)
+    return spread, determined
 
 
 def _name_degenerate(
-    design: Design,
-    weights: NDArray[Any],
-    solution: Solution,
-    log_weaker: NDArray[np.float64],
-    spread: NDArray[np.float64],
+    batch: Batch, solution: Solution, log_weaker: NDArray[np.float64], determined: NDArray[np.bool_]
 ) -> None:
-    """Mark certified lanes whose law has lost a term, overflows, or rests on too few runs."""
+    """Mark certified lanes whose law has lost a term or overflows, and all that rest on too few runs."""
     a, b, _, alpha, beta = solution.theta.T
-    status = solution.status
+    status, units = solution.status, batch.tables.stacked
     with np.errstate(over="ignore", invalid="ignore"):
-        log_a = a + alpha * (design.params_location / design.params_scale)
-        log_b = b + beta * (design.tokens_location / design.tokens_scale)
+        log_a = a + alpha * (units.params_location / units.params_scale)[batch.condition]
+        log_b = b + beta * (units.tokens_location / units.tokens_scale)[batch.condition]
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
     lost = vanished(log_weaker) | beyond
     status[is_certified(status) & lost] = Status.UNIDENTIFIED
-    determined = identifiable(CHINCHILLA, design, weights, spread)
-    status[np.broadcast_to(~determined, status.shape)] = Status.UNIDENTIFIED
+    status[~determined] = Status.UNIDENTIFIED
 
 
 def _certify_again(
-    design: Design,
-    weights: NDArray[Any],
+    batch: Batch,
     solution: Solution,
     log_weaker: NDArray[np.float64],
     spread: NDArray[np.float64],
@@ -206,12 +218,14 @@ def _certify_again(
     delicate |= np.abs(theta[:, FLOOR + 1 :]).min(axis=1) < _DELICATE
     delicate |= log_weaker < _LOG_FAINT
     delicate |= spread < NEAR_LINE
-    lanes = np.flatnonzero(is_certified(status) & delicate)
-    for width in np.unique(widths[lanes]):
-        some = lanes[widths[lanes] == width]
-        rows = weights if len(weights) == 1 else weights[some]
-        found = certify(design, rows, theta[some], float(width))
-        sound = found.definite & (found.decrement <= tolerance) & ~found.vanished
-        # Without noise the gradient at E = 0 is rounding of either sign: the bound itself tells, not `held`.
-        optimum = np.where(theta[some, FLOOR] > 0, Status.CONVERGED, Status.BOUNDARY)
-        status[some] = np.where(sound, optimum, Status.UNIDENTIFIED)
+    doubted = np.flatnonzero(is_certified(status) & delicate)
+    for problem, mine in batch[doubted].data_sets():
+        lanes = doubted[mine]
+        for width in np.unique(widths[lanes]):
+            some = lanes[widths[lanes] == width]
+            found = certify(problem.design, batch[some].own, theta[some], float(width))
+            sound = found.definite & (found.decrement <= tolerance) & ~found.vanished
+            # Without noise the gradient at E = 0 is rounding of either sign: the bound itself tells, not
+            # `held`.
+            optimum = np.where(theta[some, FLOOR] > 0, Status.CONVERGED, Status.BOUNDARY)
+            status[some] = np.where(sound, optimum, Status.UNIDENTIFIED)
