@@ -16,6 +16,7 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.dispatch import solve_many
+from chinchilla_jax.solvers.lane_kernel import engine
 from chinchilla_jax.solvers.requests import Request, alone, side_by_side
 
 NEAR = SolverOptions(workers=1)
@@ -82,6 +83,27 @@ def test_a_lane_ends_alike_in_any_company(objective):
     for number, problem in enumerate(four):
         mine = condition == number
         same(found[mine], solve(problem, weights, starts[mine], options=NEAR))
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_resamples_of_many_data_sets_are_few_calls_with_the_same_ends(ranks, monkeypatch):
+    """Rows of weights in order and in common, some with few runs; one start or several."""
+    four = problems(4)
+    monkeypatch.setattr(engine, "_MOST_LANES", 9)
+    weights = np.random.default_rng(3).integers(0, 3, (7, 24)).astype(np.uint8)
+    weights[0, 4:] = 0
+    condition, row = np.repeat(np.arange(4), 7), np.tile(np.arange(7), 4)
+    row[condition == 1] = 2
+    start = CHINCHILLA.starts(four[0].design, ranks * 28).reshape(ranks, 28, 5)
+    wide = dataclasses.replace(NEAR, wide_start=True, max_steps=80)
+    before = ENGINE_CALLS.calls
+    found = solve_many(Batch(tuple(four), weights, condition, row), list(start), options=wide)
+    assert ENGINE_CALLS.calls == before + 1
+    assert len(set(found.status.tolist())) > 1
+    for number, problem in enumerate(four):
+        mine = condition == number
+        alone_in = list(start[:, mine])
+        same(found[mine], solve(problem, weights[row[mine]], alone_in, options=wide))
 
 
 def test_starts_of_one_fit_compete_within_their_data_set():

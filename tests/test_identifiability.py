@@ -15,10 +15,12 @@ from test_boundary import without_floor
 import chinchilla_jax as cj
 from chinchilla_jax.fitting import identifiability
 from chinchilla_jax.fitting.identifiability import Separation, rival_of
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit
 from chinchilla_jax.fitting.scaled_jacobian import condition
 from chinchilla_jax.laws import CHINCHILLA, Design
 from chinchilla_jax.laws.separation import line_spreads
 from chinchilla_jax.solvers import Problem, Status
+from chinchilla_jax.solvers.requests import alone
 
 TOGETHER = {
     "one ratio": kinds.one_ratio,
@@ -48,6 +50,17 @@ def test_tables_whose_terms_go_together_are_never_certified_without_a_warning(ki
             assert len(fit.reason.split()) <= 60 and "undefined" not in fit.reason, (seed, number)
         else:  # certified with a warning, or out of steps for a reason that says the same
             assert "condition number" in " ".join((fit.reason, *fit.warnings)), (seed, number)
+
+
+@pytest.mark.parametrize("kind", [*TOGETHER, *HEALTHY])
+def test_a_status_does_not_depend_on_whether_warnings_are_worked_out(kind):
+    runs = (TOGETHER | HEALTHY)[kind]([fresh_seed(), 0])
+    for objective in (cj.Huber(), cj.HuberScale()):
+        problem = Problem(law=CHINCHILLA, design=Design.from_runs(runs), objective=objective)
+        full, bare = (
+            alone(ask_problem_fit(problem, None, starts=24, warned=warned)) for warned in (True, False)
+        )
+        assert (bare.status, bare.reason, bare.warnings) == (full.status, full.reason, ())
 
 
 @pytest.mark.parametrize("kind", HEALTHY)

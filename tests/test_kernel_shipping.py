@@ -13,9 +13,10 @@ from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.bootstrapping.random_bits import random_bits
 from chinchilla_jax.solvers import Status, engine_choice, status, thresholds
 from chinchilla_jax.solvers.lane_kernel import building, generate, object_code, self_test
-from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS
+from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS, FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
+from chinchilla_jax.solvers.lane_kernel.many_calls import Parts, table_of
 
 REMEDY = "the kernel is out of date: run python -m chinchilla_jax.solvers.lane_kernel.generate"
 
@@ -143,6 +144,31 @@ def test_arguments_of_the_wrong_kind_never_reach_the_kernel():
         kernel.call(DRAW_BITS, **named, scratch=scratch)
     with pytest.raises(TypeError, match="random_bits has no parameter width"):
         kernel.call(DRAW_BITS, **named, bits=bits, scratch=scratch, width=3)
+
+
+def test_a_table_of_calls_takes_only_what_the_kernel_reads():
+    given = {name: 0.5 if kind == "f64" else 1 for name, kind in FIT_LANES.parameters.items()}
+    dtypes = {
+        "f64*": np.dtype(float),
+        "f32*": np.dtype(np.float32),
+        "i64*": np.dtype(np.int64),
+        "u8*": np.dtype("u1"),
+    }
+    three, first = np.zeros((3, 2)), np.array([0, 2])
+    for name, kind in FIT_LANES.parameters.items():
+        if kind in dtypes:
+            given[name] = Parts(three.astype(dtypes[kind]), first)
+    table = table_of(FIT_LANES, 2, dtypes, given | {"lanes": np.array([7, 9])})
+    columns = dict(zip(FIT_LANES.parameters, table.T, strict=True))
+    assert columns["lanes"].tolist() == [7, 9] and columns["ranks"].tolist() == [1, 1]
+    assert table.view(float)[:, list(FIT_LANES.parameters).index("tolerance")].tolist() == [0.5, 0.5]
+    start = given["starts"].array
+    assert columns["starts"].tolist() == [start.ctypes.data, start.ctypes.data + 2 * 2 * 8]
+    for wrong in (three.T, three.astype(np.float32)):
+        with pytest.raises(TypeError, match="starts is not a contiguous array of float64"):
+            table_of(FIT_LANES, 2, dtypes, given | {"starts": Parts(wrong, first)})
+    with pytest.raises(TypeError, match="fit_lanes: missing or unknown: further"):
+        table_of(FIT_LANES, 2, dtypes, given | {"further": 1})
 
 
 def test_the_answers_of_the_self_test_are_right(monkeypatch):

@@ -35,10 +35,11 @@ from chinchilla_jax.report import finish_study, run_shard, run_study
 from chinchilla_jax.solvers import Problem, dispatch, requests
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, side_by_side
-from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, open_study
+from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, compute_study, open_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
 from chinchilla_jax.study.execution import jobs, multihost, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
+from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.spec.reproduce import spec_toml
 from chinchilla_jax.study.write_behind import writing_behind
 
@@ -460,6 +461,34 @@ def test_an_interrupt_waits_for_no_chunk():
             write(chunk, None)
         raise KeyboardInterrupt
     assert len(store.files) < 12
+
+
+def test_the_last_conditions_come_first_and_the_last_jobs_are_small():
+    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 99).tolist()))
+    spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))
+    data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
+    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
+    found = planning.plan_jobs(spec, planned, data, planning.Workplace(2, shared=True))
+    assert max(chunk.index for chunk in found[0].chunks) == 99
+    assert {chunk.index for job in found[-2:] for chunk in job.chunks} == {0, 50}
+    sizes = [len(job.chunks) for job in found]
+    assert sizes == sorted(sizes, reverse=True) and sizes[-2:] == [1, 1] and len(found) < 20
+
+
+def test_what_is_needed_afterwards_is_loaded_while_a_study_computes(study, tmp_path):
+    code = "import sys, chinchilla_jax.report.run; print('pandas' in sys.modules)"
+    started = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert started.stdout.strip() == "False", "before the first fit"
+    threads, reporter, choice = [], Progress(), ExecutorChoice(workers=1)
+
+    def meanwhile():
+        threads.append(threading.current_thread().name)
+        raise ImportError  # which is the caller's affair, later
+
+    for _ in range(2):  # the second time there is nothing to compute
+        compute_study(SPEC, tmp_path, choice, reporter, meanwhile=meanwhile)
+    assert threads == ["meanwhile"]
+    assert contents(tmp_path) == contents(study.path)
 
 
 def test_no_more_groups_are_under_way_than_are_kept(monkeypatch):

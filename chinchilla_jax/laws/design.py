@@ -118,14 +118,14 @@ class Design:
 
     @classmethod
     def stacked(cls, designs: Sequence[Design]) -> Design:
-        """Several tables of n runs as one: columns (C, n), locations and scales (C,); for laws that `stack`."""
+        """Several tables of n runs as one: columns (C, n), locations and scales (C,)."""
         names = [field.name for field in dataclasses.fields(cls) if field.name != "further"]
         fields: dict[str, Any] = {name: np.array([getattr(each, name) for each in designs]) for name in names}
         further = zip(*(each.further for each in designs), strict=True)
         return cls(**fields, further=tuple(np.array(values) for values in further))
 
     def tables(self, index: NDArray[np.intp]) -> Design:
-        """Of stacked tables, that of every lane, (R,): columns (R, n), locations and scales (R,)."""
+        """Of stacked tables, that of every lane (R,): columns (R, n), and so on; for laws that `stack`."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "further"]
         fields: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         return Design(**fields, further=tuple(values[index] for values in self.further))

@@ -53,6 +53,12 @@ class _Tables:
         return np.stack([u.min(axis=1), u.max(axis=1), v.min(axis=1), v.max(axis=1)])
 
     @functools.cached_property
+    def shifts(self) -> Floats:
+        """Mean over sd of log params and of log tokens, (2, C)."""
+        units = np.array([design.units for design in self._designs]).T
+        return np.stack([units[0] / units[1], units[2] / units[3]])
+
+    @functools.cached_property
     def columns(self) -> Floats:
         """`Design.columns` of each, (C, 3, n)."""
         if len(self._designs) == 1:

@@ -329,7 +329,10 @@ def log_weaker_by_range(ranges: NDArray[np.float64], theta: NDArray[np.float64])
     a, b, floor, alpha, beta = theta.T
     u_least, u_most, v_least, v_most = ranges
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        of_params, of_tokens = (a - alpha * u_least, a - alpha * u_most), (b - beta * v_least, b - beta * v_most)
+        of_params, of_tokens = (
+            (a - alpha * u_least, a - alpha * u_most),
+            (b - beta * v_least, b - beta * v_most),
+        )
         log_floor = np.log(floor)
         weaker = [
             np.maximum(*term) - np.logaddexp(log_floor, np.minimum(*other))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -189,10 +189,10 @@ def _name_degenerate(
 ) -> None:
     """Mark certified lanes whose law has lost a term or overflows, and all that rest on too few runs."""
     a, b, _, alpha, beta = solution.theta.T
-    status, units = solution.status, batch.tables.stacked
+    status = solution.status
+    params_shift, tokens_shift = batch.tables.shifts[:, batch.condition]
     with np.errstate(over="ignore", invalid="ignore"):
-        log_a = a + alpha * (units.params_location / units.params_scale)[batch.condition]
-        log_b = b + beta * (units.tokens_location / units.tokens_scale)[batch.condition]
+        log_a, log_b = a + alpha * params_shift, b + beta * tokens_shift
     beyond = np.maximum(np.abs(log_a), np.abs(log_b)) > _LARGEST_LOG
     lost = vanished(log_weaker) | beyond
     status[is_certified(status) & lost] = Status.UNIDENTIFIED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -266,7 +268,8 @@ class Session:
 
             def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
                 if self._meanwhile is not None:
-                    threading.Thread(target=self._meanwhile, name="meanwhile", daemon=True).start()
+                    task, name = functools.partial(_quietly, self._meanwhile), "meanwhile"
+                    threading.Thread(target=task, name=name, daemon=True).start()
                     self._meanwhile = None
                 for chunk, result in zip(job.chunks, results, strict=True):
                     write(chunk, result)
@@ -327,6 +330,12 @@ class Session:
             write_record(self.directory, record)
         except (OSError, ChinchillaError):
             pass  # the disk may be what failed; nothing depends on this
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    """Call it; whoever needs its effects meets its errors again."""
+    with contextlib.suppress(Exception):
+        call()
 
 
 def _one_line(error: BaseException) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LANES, _LANES_ALONE = 1024, 65536
 _MOST_NUMBERS = 2**24  # lanes times runs: residuals of a call, where its starts are far
 _LEAST_ALONE = 512
-_MOST_LANES = 16384  # of several data sets in a call: a few tenths of a second without a look at anything else
+_MOST_LANES = 16384  # of several data sets in a call: a few tenths of a second
 _BRIEF = 64  # starts of a call that keeps the GIL: a few milliseconds at most
 
 

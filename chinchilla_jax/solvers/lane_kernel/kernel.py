@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUMBERS: dict[str, Any] = {"i64": ctypes.c_int64, "f64": ctypes.c_double, "u32": ctypes.c_uint32}
-_ARRAYS = {
+_ARRAYS: dict[str, np.dtype[Any]] = {
     "f64*": np.dtype(np.float64),
     "f32*": np.dtype(np.float32),
     "i64*": np.dtype(np.int64),

@@ -1,7 +1,7 @@
 """Many calls of a compiled function by one call from Python: their arguments as a table.
 
-Each call from Python to a compiled function costs as much as a fit, and either keeps the GIL for its length or
-has to wait for it afterwards. A table with a row for each call is filled by a few operations of NumPy.
+Each call from Python to a compiled function costs as much as a fit, and either keeps the GIL for its length
+or has to wait for it afterwards. A table with a row for each call is filled by a few operations of NumPy.
 """
 
 from __future__ import annotations
