@@ -87,34 +87,9 @@ def judge_fit(
     if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
     separation = Separation.of(problem.design, weights)
-    on_line = problem.law.exchangeable and separation.on_line
-    near_line = problem.law.exchangeable and separation.near_line
     if not status.certified:
-        wrong = no_number(problem, theta, residuals)
-        if wrong is not None:  # which says nothing of the runs
-            return Judgement(status=Status.MAX_STEPS, reason=wrong)
-        reason = status.sentence
-        lacking = shortage(problem, weights)
-        lone = separation.same_params or separation.same_tokens
-        if lacking is not None and (lone or not on_line):
-            status, reason = Status.UNIDENTIFIED, lacking
-        elif on_line:  # more steps, if it ran out of them, would not help
-            status = Status.UNIDENTIFIED
-            reason = _not_told_apart(problem, weights, theta, separation, None, residuals)
-        elif near_line:
-            hardly = _hardly_told_apart(problem, weights, theta, separation, residuals)
-            if status is Status.UNIDENTIFIED:
-                reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
-            else:
-                reason = f"{reason} Here {hardly}."
-        elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta):
-            reason = _FLAT
-        else:
-            rows = np.ones((1, len(residuals))) if weights is None else weights[None]
-            (off,) = run_offs(problem, rows, theta[None])
-            if off is not None:
-                status, reason = Status.UNIDENTIFIED, off.sentence
-        return Judgement(status=status, reason=reason)
+        return _judge_uncertified(problem, weights, theta, status, separation, residuals)
+    near_line = problem.law.exchangeable and separation.near_line
     if constant_explains(problem, weights, theta):
         return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
     if not (warned or separation.near_line):
@@ -141,6 +116,44 @@ def judge_fit(
     if left is not None:
         found.append(left)
     return Judgement(status=status, reason=status.sentence, warnings=tuple(found))
+
+
+def _judge_uncertified(
+    problem: Problem,
+    weights: Floats | None,
+    theta: Floats,
+    status: Status,
+    separation: Separation,
+    residuals: Floats,
+) -> Judgement:
+    """What is to blame where the best end of a fit is not certified; the arguments as for `judge_fit`."""
+    on_line = problem.law.exchangeable and separation.on_line
+    near_line = problem.law.exchangeable and separation.near_line
+    wrong = no_number(problem, theta, residuals)
+    if wrong is not None:  # which says nothing of the runs
+        return Judgement(status=Status.MAX_STEPS, reason=wrong)
+    reason = status.sentence
+    lacking = shortage(problem, weights)
+    lone = separation.same_params or separation.same_tokens
+    if lacking is not None and (lone or not on_line):
+        status, reason = Status.UNIDENTIFIED, lacking
+    elif on_line:  # more steps, if it ran out of them, would not help
+        status = Status.UNIDENTIFIED
+        reason = _not_told_apart(problem, weights, theta, separation, None, residuals)
+    elif near_line:
+        hardly = _hardly_told_apart(problem, weights, theta, separation, residuals)
+        if status is Status.UNIDENTIFIED:
+            reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
+        else:
+            reason = f"{reason} Here {hardly}."
+    elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta):
+        reason = _FLAT
+    else:
+        rows = np.ones((1, len(residuals))) if weights is None else weights[None]
+        (off,) = run_offs(problem, rows, theta[None])
+        if off is not None:
+            status, reason = Status.UNIDENTIFIED, off.sentence
+    return Judgement(status=status, reason=reason)
 
 
 def _carried(
