@@ -9,6 +9,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import chinchilla_jax as cj
 from chinchilla_jax import StudySpec, open_study, paper_study
@@ -18,11 +20,20 @@ from chinchilla_jax.plots.sweeps import SWEEPS, in_words
 from chinchilla_jax.report import remake, render, write_report
 from chinchilla_jax.report.answer import answer, mildest_condition
 from chinchilla_jax.report.content import Linked, plain_text
+from chinchilla_jax.report.curves import _rounded
 from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import exact, shown, shown_column
 from chinchilla_jax.report.study_page import study_page
 from chinchilla_jax.study import Study, study_status
 from chinchilla_jax.study.spec.reproduce import spec_toml, study_command
+
+
+@given(st.lists(st.floats()))
+@example([12345.5, 1.23455e-7, 99999.5, 0.999995, 1e22, 1e23, 5e-324, 1.7e308, 9999.95, 0.1, 12344.5])
+def test_explorers_round_as_text_does(values):
+    expected = [float(f"{value:.5g}") if 0 < value < np.inf else None for value in values]
+    assert _rounded(np.array(values)).tolist() == expected
+
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

@@ -8,7 +8,7 @@ rounded to five digits; the tables have all digits. A value that a logarithmic a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _LEVELS = (0.5, 0.8, 0.95)
 _ROUNDING = 1e-9
+_POWERS = np.array([float(f"1e{power}") for power in range(23)])  # of ten, all of them exact
 
 
 def unperturbed_explorer(facts: Facts) -> list[Explorer]:
@@ -124,7 +125,7 @@ def _quantity(name: str, loss_unit: str = NATS) -> dict[str, Any]:
 
 
 def _columns(rows: pd.DataFrame) -> dict[str, list[float | None]]:
-    return {column: _rounded(rows[column]) for column in INTERVAL_COLUMNS}
+    return {column: _rounded(rows[column].to_numpy(np.float64)).tolist() for column in INTERVAL_COLUMNS}
 
 
 def _explorer(
@@ -149,19 +150,34 @@ def _condition(facts: Facts, name: str, condition: str) -> dict[str, Any]:
 
 def _series(facts: Facts, name: str, of: NDArray[np.bool_]) -> dict[str, Any]:
     """Bands and parameters of some conditions in every view; the median over them if there are several."""
-    views = zip(nan_median(facts.bands_by_view[of]), nan_median(facts.params_by_view[of]), strict=True)
+    bands = _rounded(nan_median(facts.bands_by_view[of]))
+    views = zip(bands, nan_median(facts.params_by_view[of]), strict=True)
     names = facts.study.spec.model.parameters
-    return {"name": name, "views": [_view(bands, _params(names, params)) for bands, params in views]}
+    return {"name": name, "views": [_view(curves, _params(names, params)) for curves, params in views]}
 
 
-def _view(bands: NDArray[np.float64], fitted: list[str]) -> dict[str, Any]:
-    columns = dict(zip(BAND_COLUMNS, bands.T, strict=True))
-    curve = {name: _rounded(columns[name].tolist()) for name in INTERVAL_COLUMNS}
+def _view(curves: NDArray[np.object_], fitted: list[str]) -> dict[str, Any]:
+    columns = dict(zip(BAND_COLUMNS, curves.T, strict=True))
+    curve = {name: columns[name].tolist() for name in INTERVAL_COLUMNS}
     return {"curves": {"tokens_per_param": curve}, "fitted": fitted}
 
 
-def _rounded(values: Iterable[float]) -> list[float | None]:
-    return [float(f"{value:.5g}") if 0 < value < math.inf else None for value in values]
+def _rounded(value: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Five digits of each, as by formatting and reading it again, but sooner; None for what is not shown."""
+    known = (value > 0) & (value < math.inf)
+    digits = np.where(known, value, 1.0)
+    power = 4 - np.floor(np.log10(digits)).astype(np.intp)  # of ten, that leaves five digits before the point
+    up, down = (_POWERS[np.clip(each, 0, len(_POWERS) - 1)] for each in (power, -power))
+    scaled = digits * up / down
+    whole = np.rint(scaled)
+    # A quotient or product of two exact numbers is the nearest one to its decimal text.
+    rounded = whole * down / up
+    unsafe = (np.abs(power) >= len(_POWERS)) | (whole < 1e4) | (np.abs(np.abs(scaled - whole) - 0.5) < 1e-6)
+    for place in zip(*np.nonzero(known & unsafe), strict=True):
+        rounded[place] = float(f"{digits[place]:.5g}")
+    found = rounded.astype(object)
+    found[~known] = None
+    return found
 
 
 def _params(names: Sequence[str], params: NDArray[np.float64]) -> list[str]:

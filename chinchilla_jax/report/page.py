@@ -176,7 +176,7 @@ def html(page: Page, base: str = "") -> str:
 
 
 def page_template() -> Any:
-    """The template of a page, compiled; the environment keeps it.
+    """The template of a page, compiled, and what it imports; the environment keeps both.
 
     Raises:
         ImportError: jinja2 is not installed.
@@ -185,6 +185,7 @@ def page_template() -> Any:
         import jinja2  # noqa: F401
     except ImportError as error:
         raise ImportError("the report needs jinja2: pip install jinja2") from error
+    _environment().get_template("macros.html")
     return _environment().get_template("page.html")
 
 
