@@ -529,7 +529,7 @@ def test_too_little_device_memory_halves_a_call(study, tmp_path, monkeypatch):
     real = requests.solve_many
 
     def small(batch, starts, **options):
-        if len(batch) > 50 and len(batch.weights) == 20:  # the resamples, of all conditions of a job
+        if len(batch) > 30 and len(batch.weights) == 20:  # the resamples, of all conditions of a job
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9999 bytes")
         return real(batch, starts, **options)
 
@@ -538,7 +538,7 @@ def test_too_little_device_memory_halves_a_call(study, tmp_path, monkeypatch):
     listener = Counting()
     found = run_study(SPEC, tmp_path / "out", progress=listener, figures=False, workers=1)
     notes = [note["note"] for note in found.info["notes"] if "device memory" in note["note"]]
-    assert notes and "fitted 50 at a time" in notes[0]
+    assert notes and "fitted 20 at a time" in notes[0]
     assert any("device memory" in note for note in listener.notes)
     assert fits_of(tmp_path / "out") == fits_of(study.path)
 

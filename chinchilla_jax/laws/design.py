@@ -117,18 +117,19 @@ class Design:
         return u, v
 
     @classmethod
-    def stacked(cls, designs: Sequence[Design]) -> Design:
-        """Several tables of n runs as one: columns (C, n), locations and scales (C,)."""
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "further"]
-        fields: dict[str, Any] = {name: np.array([getattr(each, name) for each in designs]) for name in names}
-        further = zip(*(each.further for each in designs), strict=True)
-        return cls(**fields, further=tuple(np.array(values) for values in further))
+    def stacked(cls, designs: Sequence[Design], index: NDArray[np.intp]) -> Design:
+        """For every lane its own runs: columns (R, n), locations and scales (R,); for laws that `stack`.
 
-    def tables(self, index: NDArray[np.intp]) -> Design:
-        """Of stacked tables, that of every lane (R,): columns (R, n), and so on; for laws that `stack`."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "further"]
-        fields: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
-        return Design(**fields, further=tuple(values[index] for values in self.further))
+        Args:
+            designs: tables of n runs each.
+            index: (R,) the table of each lane.
+        """
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "further"]
+        fields: dict[str, Any] = {
+            name: np.array([getattr(each, name) for each in designs])[index] for name in names
+        }
+        further = zip(*(each.further for each in designs), strict=True)
+        return cls(**fields, further=tuple(np.array(values)[index] for values in further))
 
     def __len__(self) -> int:
         """Number of runs."""

@@ -43,8 +43,14 @@ class _Tables:
 
     @functools.cached_property
     def stacked(self) -> Design:
-        """See `Design.stacked`."""
-        return Design.stacked(self._designs)
+        """The tables as one: columns (C, n), locations and scales (C,)."""
+        return Design.stacked(self._designs, np.arange(len(self._designs)))
+
+    def of_lanes(self, condition: NDArray[np.intp]) -> Design:
+        """For every lane (R,) its own runs, see `Design.stacked`."""
+        names = [field.name for field in dataclasses.fields(Design) if field.name != "further"]
+        fields: dict[str, Any] = {name: getattr(self.stacked, name)[condition] for name in names}
+        return Design(**fields, further=tuple(values[condition] for values in self.stacked.further))
 
     @functools.cached_property
     def ranges(self) -> Floats:
@@ -229,7 +235,7 @@ class Batch:
 
     @functools.cached_property
     def _stacked(self) -> Design:
-        return self.tables.stacked.tables(self.condition)
+        return self.tables.of_lanes(self.condition)
 
 
 def in_blocks(
