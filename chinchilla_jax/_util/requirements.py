@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, distribution, requires
 
 PACKAGE = "chinchilla-jax"
 DEVELOPERS = frozenset(("benchmarks", "browser", "dev", "docs", "test"))
@@ -55,6 +54,8 @@ def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, set[str], str]]:
 
 
 def _requires(name: str) -> list[str]:
+    from importlib.metadata import PackageNotFoundError, requires
+
     try:
         return requires(name) or []
     except PackageNotFoundError:
@@ -62,6 +63,8 @@ def _requires(name: str) -> list[str]:
 
 
 def _installed(name: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         distribution(name)
     except PackageNotFoundError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from chinchilla_jax.laws import Law, OwnLaw
 
@@ -29,13 +30,13 @@ class Numerics:
         """The largest number: one more is that of the next change."""
         return max((self.every_law, *self.laws.values()))
 
-    def since(self, law: str | Law) -> int:
-        """The number since which the digits under a law, or one of that name, are those of now."""
-        if isinstance(law, OwnLaw):  # whatever its name
+    def since(self, law: str | Law | Mapping[str, Any]) -> int:
+        """The number since which the digits under a law, as it is or as a record has it, are those of now."""
+        if isinstance(law, (OwnLaw, Mapping)):  # a law of one's own, whatever its name
             return self.every_law
         return self.laws.get(law if isinstance(law, str) else law.name, self.every_law)
 
-    def accepted(self, law: str | Law) -> range:
+    def accepted(self, law: str | Law | Mapping[str, Any]) -> range:
         """The numbers of the versions whose digits under a law are those of now."""
         return range(self.since(law), self.newest + 1)
 
