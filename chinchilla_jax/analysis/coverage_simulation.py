@@ -45,6 +45,7 @@ from chinchilla_jax.laws import CHINCHILLA, FittedLaw, FittedLaws, Law, ScalingL
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.optimum import no_optimum
 from chinchilla_jax.solvers import SolverOptions, Status
+from chinchilla_jax.solvers.dispatch import has_kernel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.intervals.replicates import Replicates
     from chinchilla_jax.laws.objectives import Delta, Objective
 
-_POINT_STARTS, _AGREED = 64, 0.5  # of the point fit of a data set, and the share that must agree
+_POINT_STARTS, _AGREED = 64, 0.5  # of the point fit of a law without a kernel, and the share that must agree
 _PART = 20  # data sets in a file: what an interruption can lose
 _COLUMNS = ("quantity", "flops", "estimate", "low", "high", "level", "method", "n_failed")
 
@@ -269,13 +270,14 @@ class _Simulation:
 
 
 def point_of(runs: Runs, objective: Huber, options: SolverOptions, law: Law = CHINCHILLA) -> FitResult | None:
-    """The point fit from few starts where most agree; None for `bootstrap` to try them all.
+    """The point fit from few starts where most agree; None for `bootstrap` to make it.
 
-    `bootstrap` asks for more agreement, which takes ten times as long and on data sets like these, with one
-    optimum that most starts reach, finds the same.
+    `bootstrap` asks for more agreement, which takes ten times as long and finds the same.
     """
-    from chinchilla_jax.fitting.point_fit import fit
+    from chinchilla_jax.fitting.point_fit import fit, fit_among_many
 
+    if has_kernel(law, objective):
+        return fit_among_many(runs, law, objective=objective, options=options)
     point = fit(runs, law, objective=objective, starts=_POINT_STARTS, options=options)
     return point if point.starts.n_at_best >= _AGREED * point.starts.n else None
 

@@ -12,10 +12,10 @@ from chinchilla_jax._util.validation import require_type
 from chinchilla_jax.datasets.load import as_runs
 from chinchilla_jax.fitting.goodness import goodness_of
 from chinchilla_jax.fitting.problem import read_problem, read_weights
-from chinchilla_jax.fitting.problem_fit import ask_problem_fit
+from chinchilla_jax.fitting.problem_fit import ask_problem_fit, fit_until_agreed
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.fitting.unlike_rows import with_unlike_rows
-from chinchilla_jax.fitting.width import ask_with_width
+from chinchilla_jax.fitting.width import ask_with_width, with_width
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.solvers import SolverOptions, check_solver
 from chinchilla_jax.solvers.requests import Asking, alone
@@ -94,6 +94,22 @@ def fit(
         )
     )
     return dataclasses.replace(found, goodness=goodness_of(found, runs), runs=runs)
+
+
+def fit_among_many(
+    runs: Runs,
+    law: Law | str = "chinchilla",
+    *,
+    objective: Objective | str = "huber",
+    delta: Delta | None = None,
+    options: SolverOptions | None = None,
+) -> FitResult:
+    """The fit of a table that is one of many, from few starts where these agree; see `fit_until_agreed`.
+
+    Its numbers are those of `fit`; of what is said beside them only the judgement of the runs is there.
+    """
+    problem = with_width(read_problem("fit", runs, law, objective, delta), None, options)
+    return fit_until_agreed(problem, None, options=options, among_many=True)
 
 
 def ask_fit(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.solvers import Problem, SolverOptions
 
 _PILOT_STARTS = 32  # of the first fit
-_AGREED = 0.9  # share of them at the best optimum, below which fits with all starts confirm the width
+_AGREED = 0.9  # share of them at the best optimum, below which fits with more starts confirm the width
 _CONFIRMATIONS, _CONFIRMED = 3, 0.02  # how often, and the relative miss that is allowed
 _LARGEST_POOL, _ONE = 32, 1e-6  # optima that a fit begins from, and the distance at which two are one
 
@@ -91,7 +91,7 @@ def _ask_delta(
     """The delta of which a fit has residuals of scale delta / 1.345; a procedure, see solvers/requests.py.
 
     The first fit has a few starts, and each of the others those optima that were found before it. Unless the
-    few agree, fits with all starts confirm the result, since they may find a lower optimum.
+    few agree, fits with more starts confirm the result, since they may find a lower optimum.
     """
     design, first = problem.design, float(type(objective)().down)
     if not design.valid:
@@ -132,14 +132,15 @@ class _Pilots:
         return found.residual_scale
 
     def learn(self, delta: float, starts: int | FitResult | None) -> Asking[FitResult]:
-        """A fit from so many starts, from the optima of another, or (None) from all starts.
+        """A fit from so many starts, from the optima of another, or (None) from as many as agree.
 
         Its optima are known from then on.
         """
         objective = dataclasses.replace(self._objective, delta=delta)
         trial = dataclasses.replace(self._problem, objective=objective)
         if starts is None:
-            found = yield from ask_until_agreed(trial, self._weights, options=self._options)
+            options = self._options
+            found = yield from ask_until_agreed(trial, self._weights, options=options, among_many=True)
         else:
             # Of a fit from known optima only the residuals are asked for.
             judged = not isinstance(starts, FitResult)

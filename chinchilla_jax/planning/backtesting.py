@@ -29,7 +29,7 @@ from chinchilla_jax._util.validation import resample_count, seed_number, whole_n
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.datasets.groupings import members_of
 from chinchilla_jax.datasets.load import as_runs
-from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.fitting.point_fit import fit_among_many
 from chinchilla_jax.intervals.quantiles import central_tails, quantiles_of_known
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.laws.measured_cost import asked_cost
@@ -189,9 +189,10 @@ def backtest(
     boots: dict[str, BootstrapResult] = {}
     for number, (words, out) in enumerate(held_out):
         window = runs.take(np.flatnonzero(~out))
+        point = fit_among_many(window, law, objective=objective, delta=delta)
         boot = bootstrap(
-            window, law, resamples=count, seed=(seed + number) % 2**32, objective=objective, delta=delta,
-            scheme=scheme, progress=advance,
+            window, law, resamples=count, seed=(seed + number) % 2**32, objective=point.objective,
+            scheme=scheme, point=point, progress=advance,
         )  # fmt: skip
         try:
             found = _predicted(boot, window, runs, np.flatnonzero(out), words, level, priced)
@@ -207,12 +208,13 @@ def backtest(
     table["calibrated_low"], table["calibrated_high"] = np.exp(limits)
     losses = {name: table[name].to_numpy() for name in RIVALS}
     judged = judgements(table)
+    every = fit_among_many(runs, law, objective=objective, delta=delta)
     return Backtest(
         table=table,
         bands=_bands(table, judged),
         differences=difference_table(table, losses, level, seed),
         calibration=calibrate(table, level, judged),
-        optima=_optima(boots, fit(runs, law, objective=objective, delta=delta), runs, priced, level),
+        optima=_optima(boots, every, runs, priced, level),
         cost=priced,
         level=float(level),
         over=over,
