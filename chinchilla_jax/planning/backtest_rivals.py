@@ -73,30 +73,35 @@ def difference_table(
 
     observed, own = table["observed"].to_numpy(), table["error"].abs().to_numpy()
     bands, rows = band_of(table), []
+    weights: dict[bytes, Floats] = {}  # of the same predictions the same
     for name, predicted in losses.items():
         errors = np.abs(predicted / observed - 1)
         for band in np.unique(bands):
             of = np.flatnonzero((bands == band) & np.isfinite(errors))
             if not len(of):
                 continue
-            some = table.iloc[of]
             gaps = errors[of] - own[of]
-            low, high = _limits(gaps, some["row"].to_numpy(), some["window"].to_numpy(), level, seed)
+            if of.tobytes() not in weights:
+                weights[of.tobytes()] = _weights(table.iloc[of], seed)
+            low, high = _limits(gaps, weights[of.tobytes()], level)
             rows.append((name, BANDS[int(band)], len(of), np.median(errors[of]), gaps.mean(), low, high))
     columns = ["rival", "from_decades", "n", "error", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _limits(
-    gaps: Floats, runs: NDArray[np.object_], windows: NDArray[np.object_], level: float, seed: int
-) -> tuple[float, float]:
-    """Interval of a mean over runs and windows."""
+def _weights(predictions: pd.DataFrame, seed: int) -> Floats:
+    """How often each of m predictions counts in each draw of runs and windows, (B, m)."""
     generator = np.random.default_rng([seed, 11])
-    weights = np.ones((_DRAWS, len(gaps)))
-    for labels in (runs, windows):
-        places = np.unique(labels.astype(str), return_inverse=True)[1]
+    weights = np.ones((_DRAWS, len(predictions)))
+    for labels in ("row", "window"):
+        places = np.unique(predictions[labels].to_numpy().astype(str), return_inverse=True)[1]
         count = int(places.max()) + 1
         weights *= generator.multinomial(count, np.full(count, 1 / count), size=_DRAWS)[:, places]
+    return weights
+
+
+def _limits(gaps: Floats, weights: Floats, level: float) -> tuple[float, float]:
+    """Interval of a mean over runs and windows."""
     total = weights.sum(axis=1)
     known = total > 0
     means = weights[known] @ gaps / total[known]

@@ -30,7 +30,7 @@ from chinchilla_jax.bootstrapping.asking import as_bootstrap
 from chinchilla_jax.bootstrapping.ensemble import Ensemble
 from chinchilla_jax.bootstrapping.result import BootstrapResult
 from chinchilla_jax.fitting.result import require_estimate
-from chinchilla_jax.intervals.quantiles import central_tails, low_median_high
+from chinchilla_jax.intervals.quantiles import central_tails, low_median_high, quantiles_of_known
 from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.measured_cost import asked_cost
 from chinchilla_jax.planning.mixed_draws import mixed_limits, spreads
@@ -175,7 +175,7 @@ def predict(
     """
     import pandas as pd
 
-    central_tails(level)
+    tails = central_tails(level)
     if isinstance(boot, Ensemble):
         if calibration is not None:
             raise UsageError(
@@ -192,7 +192,7 @@ def predict(
         part = slice(first, first + _BLOCK)
         means, runs = _log_draws(boot, found, part, errors, seed)
         for row, values in ((0, means), (2, runs)):
-            limits[row : row + 2, part] = np.exp(low_median_high(values, level)[[0, 2]])
+            limits[row : row + 2, part] = np.exp(quantiles_of_known(values, tails))
     if calibration is not None:
         _require_level(calibration, level)
         limits[2:] = np.exp(calibration.widened(np.log(limits[2:]), distance(found, boot, priced)))
@@ -311,9 +311,9 @@ def _log_draws(
     if factor != 1:
         centre = some.log_losses(point.law, model)
         means = centre + factor * (means - centre)
-    count = len(means) * math.ceil(_DRAWS / len(means))
-    drawn = errors.draw(count, seed_number(seed))
-    return means, np.resize(means, (count, means.shape[1])) + drawn[:, None]
+    repeats = math.ceil(_DRAWS / len(means))
+    drawn = errors.draw(len(means) * repeats, seed_number(seed))
+    return means, (means + drawn.reshape(repeats, -1, 1)).reshape(len(drawn), -1)
 
 
 def _inside(places: Places, boot: BootstrapResult) -> NDArray[np.bool_]:

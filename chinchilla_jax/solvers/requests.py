@@ -20,7 +20,7 @@ from chinchilla_jax._util.devices import out_of_memory
 from chinchilla_jax.laws.objectives import Huber, HuberScale, Squared
 from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
 from chinchilla_jax.solvers.batch import Batch
-from chinchilla_jax.solvers.dispatch import on_device, solve_many
+from chinchilla_jax.solvers.dispatch import has_kernel, on_device, solve_many
 from chinchilla_jax.solvers.drawn import Weights
 from chinchilla_jax.solvers.pool_starts import PoolStarts, Starts, of_lanes
 
@@ -98,7 +98,8 @@ def ask_each(
 ) -> Asking[list[Solution]]:
     """Fit every lane from each of several starts, each to its end.
 
-    One call of a device, which gains nothing from many small ones; on the host one for each start.
+    One call of a device, which gains nothing from many small ones, or of the CPU kernel, whose lanes cost less
+    than what surrounds a call; for other laws on the host one for each start.
 
     Args:
         problem: what is fitted; n runs, p parameters.
@@ -107,7 +108,8 @@ def ask_each(
         options: how hard to try.
     """
     law, objective = problem.law, problem.objective
-    if isinstance(objective, HuberScale) or not on_device(law, objective, "newton", options.engine):
+    together = has_kernel(law, objective) or on_device(law, objective, "newton", options.engine)
+    if isinstance(objective, HuberScale) or problem.raw or not together:
         ends = []
         for start in starts:
             ends.append((yield Request(problem=problem, weights=weights, starts=[start], options=options)))
