@@ -25,7 +25,7 @@ from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
 from chinchilla_jax.bootstrapping.dependence import measure_dependence
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
-from chinchilla_jax.fitting.point_fit import fit
+from chinchilla_jax.fitting.point_fit import fit_among_many
 from chinchilla_jax.fitting.problem import usual_delta
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -246,9 +246,11 @@ def plan_multiverse(
     budgets = None if flops is None else positive_budgets(flops)
     table = read_table(data, countings, reading)
     plain = table.plain
-    usual = functools.cache(lambda: fit(table.usual, objective=Huber("auto"), options=options))
+    usual = functools.cache(lambda: fit_among_many(table.usual, objective=Huber("auto"), options=options))
     names = default_rows(plain, table.flagged, table.dropped) if rows is None else listed("rows", rows)
-    every = functools.cache(lambda: fit(plain.take(~table.flagged), objective=Huber("auto"), options=options))
+    every = functools.cache(
+        lambda: fit_among_many(plain.take(~table.flagged), objective=Huber("auto"), options=options)
+    )
     masks = {name: read_rows(name, plain, table.flagged, lambda: every().residuals) for name in names}
     masks, notes = _distinct(masks)
     kinds = _schemes(schemes, table.usual, usual)
@@ -325,7 +327,7 @@ def _of_rows(
             if isinstance(scheme, Cluster):
                 # Sizes and budgets are those of the plain counting, whatever an analysis counts by.
                 require_groups(scheme, runs)
-                asked = asked_scheme(scheme, runs, fit(runs, objective=Huber("auto"), starts=64))
+                asked = asked_scheme(scheme, runs, fit_among_many(runs, objective=Huber("auto")))
                 asked = dataclasses.replace(
                     Cluster(labels=scheme.members(runs)),
                     concentration=asked.concentration if isinstance(asked, Cluster) else None,
