@@ -44,6 +44,7 @@ class Method:
             derived from the five-parameter law then come from laws drawn from that normal.
         adds: whether it adds and subtracts, and so can leave the range of the quantity.
         in_studies: whether the summary tables of a study hold it.
+        of_quantiles: whether its limits are quantiles of each column and arithmetic on these alone.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Method:
     normal: bool = False
     adds: bool = False
     in_studies: bool = False
+    of_quantiles: bool = False
 
 
 def _present(values: Floats | None) -> Floats:
@@ -71,11 +73,13 @@ METHODS: dict[str, Method] = {
             name="percentile",
             limits=lambda sample, tail: limits.percentile(sample.replicates, tail),
             in_studies=True,
+            of_quantiles=True,
         ),
         Method(
             name="basic",
             limits=lambda sample, tail: limits.basic(sample.replicates, sample.estimate, tail),
             adds=True,
+            of_quantiles=True,
         ),
         Method(
             name="bca",

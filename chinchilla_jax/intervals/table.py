@@ -15,6 +15,7 @@ published. For other laws a derived quantity has a normal of its own, on its sca
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
+_TOGETHER = 2**20  # replicates of all quantities, up to which their quantiles are taken in one call
 
 
 def interval_table(
@@ -124,6 +126,7 @@ class Intervals:
             with beyond_float64():
                 values = self._estimate + replicates.factor * (values - self._estimate)
         self._values = values
+        self._centres: dict[str, Floats] = {}
         self._needed: dict[str, Floats] = {}
         self._drawn: dict[str, Floats] = {}
 
@@ -136,12 +139,11 @@ class Intervals:
         self.replicates.require(name)
         method, tail, count = METHODS[name], central_tails(level)[0], len(self.quantities)
         low, high = np.full(count, np.nan), np.full(count, np.nan)
-        for curve in self._curves(simultaneous):
-            low[curve], high[curve] = self._limits(method, curve, tail)
-        known = (~np.isnan(self._values)).sum(axis=0)
+        for curve in self._curves(method, simultaneous):
+            low[curve], high[curve] = self._limits(method, curve, tail, simultaneous)
+        known, errors = self._spread
         scales = [quantity.unscaled for quantity in self.quantities]
-        natural = np.stack([scale(self._values[:, j]) for j, scale in enumerate(scales)], axis=-1)
-        centre = scaled_matrix(self.quantities, self.replicates.centre(name))
+        centre = self._centre(name)
         columns = {
             "quantity": [quantity.name for quantity in self.quantities],
             **{
@@ -149,7 +151,7 @@ class Intervals:
                 for place in ("flops", "params", "tokens")
             },
             "estimate": [float(scale(value)) for scale, value in zip(scales, centre, strict=True)],
-            "standard_error": limits.standard_errors(natural).tolist(),
+            "standard_error": errors.tolist(),
             "low": [float(scale(value)) for scale, value in zip(scales, low, strict=True)],
             "high": [float(scale(value)) for scale, value in zip(scales, high, strict=True)],
             "level": [float(level)] * count,
@@ -160,32 +162,58 @@ class Intervals:
         }
         return columns if self.replicates.estimated else without_estimate(columns)
 
-    def _curves(self, simultaneous: bool) -> list[list[int]]:
-        """Positions of the quantities whose limits are taken together: one each, or those of one name."""
+    @functools.cached_property
+    def _spread(self) -> tuple[NDArray[np.intp], Floats]:
+        """Of each quantity: resamples that have it, and the standard error in its own unit; (q,) each."""
+        scales = [quantity.unscaled for quantity in self.quantities]
+        natural = np.stack([scale(self._values[:, j]) for j, scale in enumerate(scales)], axis=-1)
+        return (~np.isnan(self._values)).sum(axis=0), limits.standard_errors(natural)
+
+    def _centre(self, name: str) -> Floats:
+        """The quantities of the point that the method of that name takes its interval around, (q,)."""
+        point = self.replicates.centre(name)
+        if point is self.replicates.point:
+            return self._estimate
+        if name not in self._centres:
+            self._centres[name] = scaled_matrix(self.quantities, point)
+        return self._centres[name]
+
+    def _curves(self, method: Method, simultaneous: bool) -> list[list[int]]:
+        """Positions of the quantities whose limits are taken in one call.
+
+        Those of one name where they are simultaneous, else those whose limits are quantiles; others alone,
+        since the last digit of a sum depends on what is beside it.
+        """
         positions = range(len(self.quantities))
+        if not simultaneous and self._values.size <= _TOGETHER:
+            of_quantiles = [j for j in positions if method.of_quantiles or self._is_drawn(method, j)]
+            alone = [[j] for j in positions if j not in of_quantiles]
+            return [of_quantiles, *alone] if of_quantiles else alone
         if not simultaneous:
             return [[j] for j in positions]
         order = sorted(positions, key=lambda j: self.quantities[j].name)
         return [list(group) for _, group in groupby(order, key=lambda j: self.quantities[j].name)]
 
-    def _limits(self, method: Method, curve: list[int], tail: float) -> limits.Limits:
-        values, name = self._values[:, curve], self.quantities[curve[0]].name
-        derived = name not in self._parameters
-        drawn = method.normal and derived and isinstance(self.replicates.laws, ScalingLaw)
-        if drawn:
+    def _is_drawn(self, method: Method, position: int) -> bool:
+        """Whether a normal method takes the limits of this quantity from laws that are drawn."""
+        derived = self.quantities[position].name not in self._parameters
+        return method.normal and derived and isinstance(self.replicates.laws, ScalingLaw)
+
+    def _limits(self, method: Method, curve: list[int], tail: float, simultaneous: bool) -> limits.Limits:
+        values = self._values[:, curve]
+        if self._is_drawn(method, curve[0]):
             values, method = self._normal_draws(method)[:, curve], METHODS["percentile"]
-        if len(curve) > 1:
+        if simultaneous and len(curve) > 1:
             tail = limits.simultaneous_tail(values[~np.isnan(values).any(axis=1)], tail)
             if np.isnan(tail):
                 return np.full(len(curve), np.nan), np.full(len(curve), np.nan)
-        estimate = self._estimate
-        if method.normal:
-            estimate = scaled_matrix(self.quantities, self.replicates.centre(method.name))
+        estimate = self._centre(method.name) if method.normal else self._estimate
         low, high = method.limits(
             Sample(replicates=values, estimate=estimate[curve], **self._needs(method, curve)), tail
         )
-        if method.adds and name in ("E", LOSS):  # every fit respects this bound
-            low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+        if method.adds:
+            bounded = np.array([self.quantities[j].name in ("E", LOSS) for j in curve])  # as in every fit
+            low, high = (np.where(bounded, np.maximum(each, 0.0), each) for each in (low, high))
         return low, high
 
     def _needs(self, method: Method, curve: list[int]) -> dict[str, Floats]:
