@@ -115,9 +115,12 @@ def _first_width(
     batch: Batch, starts: NDArray[np.float64], widths: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Zone to begin with: as wide as the residuals at the start, within reason."""
-    size = np.abs(batch.residuals(starts))
+    # Lanes of one data set often begin at the same point, one after the other.
+    same = (starts[1:] == starts[:-1]).all(axis=1) & (batch.condition[1:] == batch.condition[:-1])
+    new = np.concatenate([[True], ~same]) if len(starts) else np.empty(0, bool)
+    size = np.abs(batch[new].residuals(starts[new]))
     typical = np.partition(size, size.shape[1] // 2, axis=1)[:, size.shape[1] // 2]
-    return np.clip(typical, widths, 1e3 * widths)
+    return np.clip(typical[np.cumsum(new) - 1], widths, 1e3 * widths)
 
 
 def _outcome(

@@ -18,7 +18,8 @@ Journal of the Royal Statistical Society B 59:97, standardised criteria).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _LEAST_GAIN = 1e-6  # of the criterion, for which runs are exchanged
 _MOST_ROUNDS = 50
 _ROUNDING = 1e-9  # of the allowance
+_KEPT = 1024  # choices whose criterion is remembered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,11 +55,24 @@ class Exchange:
 
     def criterion(self, chosen: Sequence[int]) -> float:
         """That of these runs."""
-        return float(self._mean([view.variances(view.after(chosen)) for view in self.views]))
+        return self._criterion(tuple(chosen))
 
     def with_each(self, chosen: Sequence[int]) -> Floats:
         """The criterion of these and one run more at each candidate, (m,)."""
-        return self._mean([view.variances_with_each(view.after(chosen)) for view in self.views])
+        return self._with_each(tuple(chosen))
+
+    # Searches for several allowances pass through the same choices.
+    @functools.cached_property
+    def _criterion(self) -> Callable[[tuple[int, ...]], float]:
+        return functools.lru_cache(_KEPT)(
+            lambda chosen: float(self._mean([view.variances(view.after(chosen)) for view in self.views]))
+        )
+
+    @functools.cached_property
+    def _with_each(self) -> Callable[[tuple[int, ...]], Floats]:
+        return functools.lru_cache(_KEPT)(
+            lambda chosen: self._mean([view.variances_with_each(view.after(chosen)) for view in self.views])
+        )
 
     def _mean(self, variances: Sequence[Floats]) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):

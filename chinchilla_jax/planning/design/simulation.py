@@ -206,8 +206,7 @@ def _of_choice(
     limits = np.full((tables, 3, len(question.targets)), np.nan)
     for first in range(0, tables, _TABLES):
         block = range(first, min(first + _TABLES, tables))
-        for k, found in zip(block, side_by_side([fits(k) for k in block]), strict=True):
-            limits[k] = _limits(question, found)
+        limits[block] = _limits(question, side_by_side([fits(k) for k in block]))
         if progress is not None:
             progress(len(block) * resamples)
     widths = limits[:, 2] - limits[:, 0]
@@ -275,16 +274,20 @@ def _weights(
     return drawn * np.concatenate([boot.point.weights, np.ones(len(added))])
 
 
-def _limits(question: Question, found: Solution) -> Floats:
-    """Low, median and high of each target, (3, T); NaN where too few resamples have it."""
-    counted = np.flatnonzero(counted_lanes(found.status, question.boot.boundary))
-    limits = np.full((3, len(question.targets)), np.nan)
-    if len(counted) < _LEAST_COUNTED * len(found):
+def _limits(question: Question, fits: Sequence[Solution]) -> Floats:
+    """Low, median and high of each target by each table, (K, 3, T); NaN where too few resamples have it."""
+    limits = np.full((len(fits), 3, len(question.targets)), np.nan)
+    least = [_LEAST_COUNTED * len(found) for found in fits]
+    counted = [np.flatnonzero(counted_lanes(found.status, question.boot.boundary)) for found in fits]
+    enough = [k for k, lanes in enumerate(counted) if len(lanes) >= least[k]]
+    if not enough:
         return limits
-    laws = question.problem.law.fitted(found.theta[counted], question.problem.design)
+    theta = [fits[k].theta[counted[k]] for k in enough]
+    laws = question.problem.law.fitted(np.concatenate(theta), question.problem.design)
+    ends = np.cumsum([len(each) for each in theta])[:-1]
     for t, target in enumerate(question.targets):
-        values = question.reading.values(target, laws)
-        values = values[np.isfinite(values)]
-        if len(values) >= _LEAST_COUNTED * len(found):
-            limits[:, t] = low_median_high(values, question.level)
+        for k, values in zip(enough, np.split(question.reading.values(target, laws), ends), strict=True):
+            known = values[np.isfinite(values)]
+            if len(known) >= least[k]:
+                limits[k, :, t] = low_median_high(known, question.level)
     return limits
