@@ -2,6 +2,7 @@
 
     python benchmarks/misses.py                        # ten small tables, chinchilla and llama3
     python benchmarks/misses.py --table mine.csv       # your own, in their place
+    python benchmarks/misses.py --points --lanes 20    # point fits of few starts instead, two minutes
     python benchmarks/misses.py --smoke                # seconds, for the gate
 
 Every lane is fitted again by `fit`, from all 4,500 starts, and some of them by SciPy: L-BFGS-B on the same
@@ -9,6 +10,10 @@ objective from 64 starts, half from the published grid of Hoffmann et al. 2022 a
 laws, the best three refined by BFGS. A lane is missed where one of them ends lower by more than 1e-6
 (relative). "ratio" is the largest factor by which a missed lane's tokens per parameter change, at ten times
 the largest budget. "estimated" is the miss rate that the bootstrap states of itself.
+
+`--points` counts instead the point fits that stop at fewer starts where these agree, by
+`fit_until_agreed(among_many=True)`, and lie above the fit from all 4,500: of each table and of its resamples,
+and of the windows of a backtest of each embedded table.
 """
 
 from __future__ import annotations
@@ -24,14 +29,28 @@ from _scipy_fits import Table, search, start_pool
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.fitting.problem import read_problem, read_weights
+from chinchilla_jax.fitting.problem_fit import fit_problem, fit_until_agreed
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.laws.published_grid import grid_starts
+from chinchilla_jax.planning.backtesting import AXES, WINDOWS, held_out
+from chinchilla_jax.solvers import Problem
 from chinchilla_jax.solvers.status import is_certified
 
 MISSED = 1e-6
 HUBER = cj.Huber(delta=1e-3)  # narrow beside the noise of small tables: the hard case
 EXACT = 1e-18  # objective of runs that are met exactly
+EMBEDDED = (
+    "chinchilla",
+    "llama3",
+    "gadre_c4",
+    "gadre_redpajama",
+    "gadre_refinedweb",
+    "gemstones",
+    "olmo_ladder",
+    "datablations",
+)
 TRUTH = cj.ScalingLaw(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 
 
@@ -45,6 +64,7 @@ def main() -> int:
     parser.add_argument("--scipy", type=int, default=20, help="of these, how many by SciPy too")
     parser.add_argument("--starts", type=int, default=64, help="of SciPy, per resample")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--points", action="store_true", help="count point fits from few starts")
     parser.add_argument("--smoke", action="store_true", help="two tables, few lanes")
     args = parser.parse_args()
     tables = {path: cj.load_runs(path) for path in args.table} or own_tables()
@@ -53,6 +73,8 @@ def main() -> int:
     if args.smoke:
         tables = dict(list(tables.items())[:2])
         args.lanes, args.scipy, args.starts = 10, 1, 8
+    if args.points:
+        return point_fits(tables, args.lanes, windows=not (args.table or args.only or args.smoke))
     print(f"{'table':24} {'runs':>4} {'lanes':>5} {'counted':>7} {'missed':>6} {'SciPy lanes':>11} ", end="")
     print(f"{'SciPy lower':>11} {'worst excess':>12} {'ratio':>8} {'estimated':>9} {'seconds':>7}")
     rows = []
@@ -108,6 +130,37 @@ def own_tables() -> dict[str, cj.Runs]:
         "chinchilla": chinchilla,
         "llama3": llama3,
     }
+
+
+def point_fits(tables: dict[str, cj.Runs], resamples: int, windows: bool) -> int:
+    """Print how many point fits from few starts lie above that from all 4,500, table by table."""
+    print(f"{'table':24} {'fits':>5} {'missed':>6} {'other status':>12} {'from all starts':>15}")
+    found = np.zeros(4, int)
+    for name, runs in tables.items():
+        problem = read_problem("misses", runs, CHINCHILLA, HUBER)
+        drawn = resample_weights(len(runs), np.arange(resamples), 0).astype(float)
+        fits = [(problem, None), *((problem, read_weights(each, len(runs))) for each in drawn)]
+        found += point_line(name, fits)
+    for name in EMBEDDED if windows else ():
+        runs = cj.load_runs(name)
+        for over in AXES:
+            parts = [runs.take(np.flatnonzero(~out)) for _, out in held_out(runs, over, WINDOWS)]
+            fits = [(read_problem("misses", part, CHINCHILLA, HUBER), None) for part in parts]
+            found += point_line(f"{name}, by {over}", fits)
+    print(f"\nmissed {found[1]} of {found[0]}, another status {found[2]}; {found[3]} from all starts")
+    return 0
+
+
+def point_line(name: str, fits: list[tuple[Problem, np.ndarray | None]]) -> np.ndarray:
+    """Counts of one line, which is printed: fits, missed, of another status, made from all starts."""
+    counts = np.zeros(4, int)
+    for problem, weights in fits:
+        few = fit_until_agreed(problem, weights, among_many=True)
+        every = few if few.starts.n == 4500 else fit_problem(problem, weights)
+        missed = excess_of(few.objective_value, every.objective_value) > MISSED
+        counts += (1, missed, few.status is not every.status, few is every)
+    print(f"{name[-24:]:24} {counts[0]:5} {counts[1]:6} {counts[2]:12} {counts[3]:15}", flush=True)
+    return counts
 
 
 def isoflop(budgets: int, sizes: int) -> tuple[np.ndarray, np.ndarray]:

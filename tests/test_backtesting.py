@@ -12,6 +12,7 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.laws.scaling_law import BESIROGLU_2024 as TRUTH
 from chinchilla_jax.planning import Calibration, backtest_laws
 from chinchilla_jax.planning.calibration import Judged, calibrate, calibrated_by_others, least_windows
+from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 
 QUICK = {"objective": "squared", "scheme": "pairs", "resamples": 40}
 
@@ -222,3 +223,9 @@ def test_predict_widens_by_a_backtest_and_says_so(tmp_path, capsys):
     assert "a backtest of " in " ".join(capsys.readouterr().out.split())
     assert main([*arguments, "--calibrated", "--weights", "loss"]) == 2
     assert "--calibrated and --weights cannot be combined" in capsys.readouterr().err
+
+
+def test_windows_take_few_starts_of_the_thousands():
+    before = ENGINE_CALLS.lanes
+    cj.backtest(planted(), windows=3, **QUICK)
+    assert ENGINE_CALLS.lanes - before < 4500

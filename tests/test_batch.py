@@ -16,8 +16,9 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.dispatch import solve_many
+from chinchilla_jax.solvers.five_parameter import _first_width
 from chinchilla_jax.solvers.lane_kernel import engine
-from chinchilla_jax.solvers.requests import Request, alone, side_by_side
+from chinchilla_jax.solvers.requests import Request, alone, ask_each, side_by_side
 
 NEAR = SolverOptions(workers=1)
 
@@ -154,3 +155,27 @@ def test_weights_that_do_not_fit_are_refused():
     (problem,) = problems(1)
     with pytest.raises(UsageError, match="do not fit 24 runs and 3 lanes"):
         Batch.of(problem, np.ones((2, 24)), 3)
+
+
+def test_several_starts_of_a_lane_are_one_call_of_the_kernel():
+    problem = problems(1)[0]
+    weights = np.random.default_rng(4).integers(0, 4, (5, 24)).astype(np.uint8)
+    starts = [np.tile(start, (5, 1)) for start in CHINCHILLA.starts(problem.design, 3)]
+    before = ENGINE_CALLS.calls
+    ends = alone(ask_each(problem, weights, starts, NEAR))
+    assert ENGINE_CALLS.calls - before == 1
+    for start, found in zip(starts, ends, strict=True):
+        same(found, solve(problem, weights, start, options=NEAR))
+
+
+def test_the_first_zone_of_lanes_that_begin_together_is_that_of_each_alone():
+    two = problems(2)
+    starts = np.repeat(CHINCHILLA.starts(two[0].design, 3), [2, 1, 3], axis=0)
+    condition = np.array([0, 0, 0, 0, 1, 1])  # the last start is the same on both data sets
+    batch = Batch(tuple(two), np.ones((1, 24)), condition, np.zeros(6, np.intp))
+    widths = np.full(6, 1e-3)
+    found = _first_width(batch, starts, widths)
+    size = [np.sort(np.abs(two[k].residuals(start)))[12] for k, start in zip(condition, starts, strict=True)]
+    np.testing.assert_array_equal(found, np.clip(size, 1e-3, 1.0))
+    empty = np.zeros(0, np.intp)
+    assert len(_first_width(batch[empty], starts[empty], widths[empty])) == 0

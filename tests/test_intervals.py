@@ -4,6 +4,7 @@ theory."""
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -561,3 +562,39 @@ def test_limits_are_the_quantiles_of_what_is_known(rows, level):
         )
         np.testing.assert_allclose(limits, expected, rtol=1e-12)
     np.testing.assert_array_equal(low_median_high(draws[:, None], level), found[:, None])
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["repeated", "sorted", "ties", "infinite", "known"]),
+    level=st.floats(0.0, 1.0),
+)
+@example(seed=0, kind="repeated", level=0.8)
+@example(seed=0, kind="sorted", level=0.8)
+def test_quantiles_of_many_values_are_those_of_all_of_them_in_order(seed, kind, level):
+    """Ranks are looked for by a sample of the values; where it misleads, among all of them."""
+    r = np.random.default_rng(seed)
+    values = np.resize(r.standard_normal((400, 2)), (9000, 2)) + r.standard_normal((9000, 1))
+    if kind == "sorted":
+        values.sort(axis=0)
+    elif kind == "ties":
+        values = values.round(1)
+    elif kind == "infinite":
+        values[r.random(values.shape) < 0.3] = np.inf
+    elif kind == "known":
+        values[0] = np.nan
+    probabilities = ((1 - level) / 2, 0.5, (1 + level) / 2)
+    expected = np.stack([quantiles(each[~np.isnan(each)], probabilities) for each in values.T], axis=1)
+    np.testing.assert_array_equal(quantiles_of_known(values, probabilities), expected)
+
+
+def test_limits_of_a_quantity_do_not_depend_on_the_others():
+    made = replicates(jackknife=laws_about(40, seed=1))
+    asked = [*exponent_quantities(), *prescription_quantities([1e21, 1e24]), *loss_quantities([(1e9, 2e10)])]
+    asked += [Quantity(name=name) for name in PARAMETERS]
+    few = {"levels": (0.8, 0.95), "methods": ("percentile", "basic", "bca", "gaussian", "highest_density")}
+    table = interval_table(made, asked, **few)
+    for place, quantity in enumerate(asked):
+        alone = interval_table(made, [quantity], **few)
+        together = table.iloc[place :: len(asked)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(together[["low", "high"]], alone[["low", "high"]], check_exact=True)

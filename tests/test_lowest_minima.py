@@ -15,6 +15,7 @@ from chinchilla_jax.bootstrapping.resample_fits import ResampleFitter
 from chinchilla_jax.bootstrapping.scouting import scout
 from chinchilla_jax.bootstrapping.weights import resample_weights
 from chinchilla_jax.fitting.optima_pool import best_of_parts, best_of_pool
+from chinchilla_jax.fitting.point_fit import fit_among_many
 from chinchilla_jax.laws import CHINCHILLA, read_law
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, solve
@@ -181,3 +182,19 @@ def test_the_best_of_each_part_of_a_pool_lies_in_that_part(problem: Problem, wei
     assert sorted(np.round(place.mean(axis=1))) == [-1, 0, 1]
     everywhere = best_of_pool(problem, weights[:40], pool, 1)[0]
     assert (starts == everywhere).all(axis=2).any(axis=0).all()
+
+
+@pytest.mark.parametrize(("seed", "starts"), [(2, 512), (3, 4500)])
+def test_a_fit_among_many_has_the_lowest_minimum_of_all_starts(seed: int, starts: int) -> None:
+    """That of the second table has 83 of 4,500 starts and none of the first 64, most of which agree."""
+    table = _isoflop(4, 4, 0.02, seed)
+    found, every = fit_among_many(table, objective=HUBER), cj.fit(table, objective=HUBER)
+    assert found.starts.n == starts and found.status is every.status
+    assert found.objective_value == pytest.approx(every.objective_value, rel=1e-9)
+
+
+def test_a_fit_among_many_goes_on_where_its_starts_show_no_optimum() -> None:
+    """The law of these twelve runs lies at infinity, where no start is certified."""
+    runs = cj.load_runs("olmo_ladder")
+    found = fit_among_many(runs.take(runs.params < 5e8))
+    assert found.starts.n == 4500 and not found.status.certified

@@ -104,7 +104,7 @@ def fit_among_many(
     delta: Delta | None = None,
     options: SolverOptions | None = None,
 ) -> FitResult:
-    """The fit of a table that is one of many, from few starts where these agree; see `fit_until_agreed`.
+    """The fit of a table that is one of many, from fewer starts where these agree; see `fit_until_agreed`.
 
     Its numbers are those of `fit`; of what is said beside them only the judgement of the runs is there.
     """

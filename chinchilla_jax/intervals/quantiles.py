@@ -61,7 +61,7 @@ def _at_ranks(values: Floats, below: NDArray[np.intp], above: NDArray[np.intp]) 
             start = sample[first[i]] if first[i] >= 0 else -np.inf
             end = sample[last[i]] if last[i] < _SAMPLE else np.inf
             inside = column >= start
-            before = count - np.count_nonzero(inside)
+            before = count - int(np.count_nonzero(inside))
             inside &= column <= end
             some = column[inside]
             if not before <= low <= high < before + len(some):

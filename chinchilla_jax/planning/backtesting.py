@@ -183,11 +183,11 @@ def backtest(
     count, seed = resample_count("resamples", resamples), seed_number(seed)
     priced = asked_cost(cost, runs.cost, "backtest")
     most = window_count(level) if windows is None else whole_number("windows", windows, low=1)
-    held_out = _held_out(runs, over, most, _LEAST_WINDOW)
-    advance = started(progress, "backtest", count * len(held_out))
+    outside = held_out(runs, over, most)
+    advance = started(progress, "backtest", count * len(outside))
     frames, skipped = [], []
     boots: dict[str, BootstrapResult] = {}
-    for number, (words, out) in enumerate(held_out):
+    for number, (words, out) in enumerate(outside):
         window = runs.take(np.flatnonzero(~out))
         point = fit_among_many(window, law, objective=objective, delta=delta)
         boot = bootstrap(
@@ -203,7 +203,7 @@ def backtest(
     if not frames:
         raise NoEstimateError(f"backtest: no window has a certified fit ({skipped[0]}); give more runs")
     table = pd.concat(frames, ignore_index=True)
-    limits = calibrated_by_others(table, table["run"].to_numpy(), [out for _, out in held_out], level)
+    limits = calibrated_by_others(table, table["run"].to_numpy(), [out for _, out in outside], level)
     table = table.drop(columns=["number", "run"])
     table["calibrated_low"], table["calibrated_high"] = np.exp(limits)
     losses = {name: table[name].to_numpy() for name in RIVALS}
@@ -227,8 +227,10 @@ def window_count(level: float) -> int:
     return min(max(WINDOWS, least_windows(level)), 2 * WINDOWS)
 
 
-def _held_out(runs: Runs, over: str, most: int, least: int) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Each window in words, and the runs outside it, (n,)."""
+def held_out(
+    runs: Runs, over: str, most: int, least: int = _LEAST_WINDOW
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Each window in words, and the runs outside it, (n,); arguments and errors as for `backtest`."""
     if over not in AXES:
         members = members_of(runs, over)
         labels = [

@@ -98,8 +98,8 @@ def ask_each(
 ) -> Asking[list[Solution]]:
     """Fit every lane from each of several starts, each to its end.
 
-    One call of a device, which gains nothing from many small ones, or of the CPU kernel, whose lanes cost less
-    than what surrounds a call; for other laws on the host one for each start.
+    One call of a device, which gains nothing from many small ones, or of the CPU kernel, whose lanes cost
+    less than what surrounds a call; for other laws on the host one for each start.
 
     Args:
         problem: what is fitted; n runs, p parameters.

@@ -25,7 +25,7 @@ from chinchilla_jax.bootstrapping.auto_scheme import choose_scheme
 from chinchilla_jax.bootstrapping.dependence import measure_dependence
 from chinchilla_jax.bootstrapping.schemes import Cluster, Scheme
 from chinchilla_jax.datasets.catalogue import is_embedded
-from chinchilla_jax.fitting.point_fit import fit_among_many
+from chinchilla_jax.fitting.point_fit import fit, fit_among_many
 from chinchilla_jax.fitting.problem import usual_delta
 from chinchilla_jax.fitting.result import FitResult
 from chinchilla_jax.intervals.quantiles import central_tails
@@ -327,7 +327,7 @@ def _of_rows(
             if isinstance(scheme, Cluster):
                 # Sizes and budgets are those of the plain counting, whatever an analysis counts by.
                 require_groups(scheme, runs)
-                asked = asked_scheme(scheme, runs, fit_among_many(runs, objective=Huber("auto")))
+                asked = asked_scheme(scheme, runs, fit(runs, objective=Huber("auto"), starts=64))
                 asked = dataclasses.replace(
                     Cluster(labels=scheme.members(runs)),
                     concentration=asked.concentration if isinstance(asked, Cluster) else None,
