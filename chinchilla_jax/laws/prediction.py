@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FITS = 256  # at a time
 _FITS_OF_MANY, _MANY = 32, 64  # of so many places on a host: a single fit is padded to these
+_FITS_OF_FEW = 64  # second derivatives at fewer places: p times as much work for each fit
 
 
 def predicted_log_losses(law: Law, theta: Floats, places: Places, constants: Floats) -> Floats:
@@ -32,11 +33,12 @@ def log_loss_curvature(law: Law, theta: Floats, places: Places, constants: Float
     """Second derivative of sum_i factors_i ln L_i; theta (R, p), factors (R, m) to (R, p, p)."""
     compiled = _twice_differentiated(type(law))
     found = np.empty((len(theta), law.size, law.size))
+    length = _FITS if accelerated() else _FITS_OF_MANY if len(places[0]) >= _MANY else _FITS_OF_FEW
     with float64_scope():
-        for first in range(0, len(theta), _FITS):
-            rows = slice(first, min(first + _FITS, len(theta)))
+        for first in range(0, len(theta), length):
+            rows = slice(first, min(first + length, len(theta)))
             # Whole blocks, so that another number of fits compiles nothing.
-            block = (np.resize(each[rows], (_FITS, each.shape[1])) for each in (theta, factors))
+            block = (np.resize(each[rows], (length, each.shape[1])) for each in (theta, factors))
             found[rows] = np.asarray(compiled(*block, tuple(places), constants))[: rows.stop - first]
     return found
 
