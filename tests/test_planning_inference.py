@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from test_cli import done, refused, strict_json
 
 from chinchilla_jax import ScalingLaw, UsageError, planning
+from chinchilla_jax.planning import inference
 from chinchilla_jax.planning.inference import TOLERANCE, loss_like
 
 PUBLISHED = planning.LawSample.from_law(planning.SARDANA_2023)
@@ -177,6 +178,17 @@ def test_a_batch_of_laws_is_each_law_on_its_own():
     )
     expected = np.quantile(singles, [0.05, 0.5, 0.95], axis=0).T
     np.testing.assert_allclose(table[["low", "median", "high"]].to_numpy(), expected, rtol=1e-10)
+
+
+def test_another_number_of_laws_compiles_nothing():
+    law = ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=0.336, beta=0.283)
+    losses = np.linspace(1.9, 2.4, 40)
+    whole = planning.served_optimum(law, losses, 1e12)
+    programs = inference._solve._cache_size()
+    for count in (33, 37, 39):
+        part = planning.served_optimum(law, losses[:count], 1e12)
+        np.testing.assert_array_equal(part.params, whole.params[:count])
+    assert inference._solve._cache_size() == programs
 
 
 def test_money_weighs_each_kind_of_token_by_its_price_and_utilisation():

@@ -45,11 +45,13 @@ from chinchilla_jax.planning.costs import FLOP_COSTS, Costs, Demand
 from chinchilla_jax.planning.frontier import log_budget, log_optimal_excess
 from chinchilla_jax.planning.law_sample import SUMMARY_COLUMNS, LawSample, boundary_table, summary
 from chinchilla_jax.planning.plausibility import compute_doubt, cost_doubt, plan_doubts
+from chinchilla_jax.solvers.xla_options import padded
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-11  # of |h|, in units of ln s
+_BLOCKS = (32, 1024, 4096)  # laws that are solved at a time, padded; of more, a multiple of the last
 _STEPS = 120  # enough for bisection at every other step, from the widest bracket of float64 laws
 Array = NDArray[np.float64]
 
@@ -230,9 +232,12 @@ def _served(law: ScalingLaw, log_excess: Array, served: ArrayLike, compute: Cost
     reachable = np.isfinite(fields[0])
     # Unreachable lanes run through the same program with harmless numbers.
     lanes = [np.where(reachable, field, 1.0).ravel() for field in fields]
+    count = lanes[0].size
+    # Whole blocks, so that another number of laws compiles nothing.
+    length = padded(count, (*_BLOCKS, -(-count // _BLOCKS[-1]) * _BLOCKS[-1]))
     with float64_scope():
-        found = _solve(*(jnp.asarray(lane) for lane in lanes))
-        log_n, log_d, residual = (np.asarray(each).reshape(shape) for each in found)
+        found = _solve(*(jnp.asarray(np.resize(lane, length)) for lane in lanes))
+        log_n, log_d, residual = (np.asarray(each)[:count].reshape(shape) for each in found)
     with np.errstate(over="ignore", under="ignore"):
         return ServedOptimum(
             params=np.where(reachable, np.exp(log_n / compute.params_power), np.inf),
