@@ -168,6 +168,13 @@ def test_several_starts_of_a_lane_are_one_call_of_the_kernel():
         same(found, solve(problem, weights, start, options=NEAR))
 
 
+@pytest.mark.parametrize("ranks", [0, 1, 2])
+def test_no_lanes_have_an_empty_solution_for_each_start(ranks):
+    (problem,) = problems(1)
+    ends = alone(ask_each(problem, np.empty((0, 24), np.uint8), [np.empty((0, 5))] * ranks, NEAR))
+    assert [len(end) for end in ends] == [0] * ranks
+
+
 def test_the_first_zone_of_lanes_that_begin_together_is_that_of_each_alone():
     two = problems(2)
     starts = np.repeat(CHINCHILLA.starts(two[0].design, 3), [2, 1, 3], axis=0)

@@ -123,7 +123,8 @@ def ask_each(
         starts=[np.concatenate(starts)],
         options=options,
     )
-    return [found[first : first + len(weights)] for first in range(0, len(found), len(weights))]
+    lanes = len(weights)
+    return [found[rank * lanes : (rank + 1) * lanes] for rank in range(len(starts))]
 
 
 def alone(procedure: Asking[T]) -> T:
