@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from chinchilla_jax.cli.table_options import Table, table_options
 
 if TYPE_CHECKING:
     from chinchilla_jax._util.directories import Directory
+    from chinchilla_jax._util.side_process import SideProcess
     from chinchilla_jax.laws import Law, Objective
     from chinchilla_jax.report.content import Sentence
 
@@ -77,8 +79,22 @@ def report_command(table: Table, out: str | None, **asked: Any) -> None:
         )
         _report_study(table.data, out)
         return
-    for name, each in table.interpretations.items():
-        _report_table(each, page_of(each.data, out, name), **asked)
+    with _side_process(asked["law"]) as side:
+        for name, each in table.interpretations.items():
+            _report_table(each, page_of(each.data, out, name), side, **asked)
+
+
+@contextlib.contextmanager
+def _side_process(law: Law) -> Iterator[SideProcess | None]:
+    """One that fits other laws meanwhile, where it has a core; its imports take as long as the table's fits."""
+    from chinchilla_jax._util.side_process import SideProcess, is_worth_it
+
+    if not (is_worth_it() and law.name == "chinchilla"):
+        yield None
+        return
+    with SideProcess() as side:
+        side.prepare("chinchilla_jax.report.sections.sure", "chinchilla_jax.solvers.jax_newton.compiled")
+        yield side
 
 
 def _is_study(data: str) -> bool:
@@ -141,6 +157,7 @@ def page_of(data: str, out: str | None, counting: str) -> str:
 def _report_table(
     table: Table,
     out: str,
+    side: SideProcess | None,
     *,
     flops: tuple[float, ...],
     resamples: int,
@@ -174,7 +191,7 @@ def _report_table(
         boundary=boundary, options=options,
     )  # fmt: skip
     subject = subject_of(priced(boot, asked, runs), flops=flops, level=level)
-    path = write_text(folder, name, html(table_page(subject)))
+    path = write_text(folder, name, html(table_page(subject, side)))
     top = answer(subject)
     output.print_runs(runs)
     _print([*top.paragraphs, *top.notes], path, folder, name)

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
+from chinchilla_jax.report.drawn_beside import side_process_for
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -60,11 +61,11 @@ def run_study(
         <Study 'study': 1 conditions, 20 fits>
     """
     choice = ExecutorChoice(executor, scheduler, workers)
-    with resolve(progress) as reporter:
+    with resolve(progress) as reporter, side_process_for(spec, out, figures=figures) as side:
         study = compute_study(spec, out, choice, reporter, meanwhile=_load)
         from chinchilla_jax.report.upkeep import remake
 
-        return remake(study, reporter, figures=figures)
+        return remake(study, reporter, figures=figures, side=side)
 
 
 def _load() -> None:

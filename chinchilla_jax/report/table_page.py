@@ -12,10 +12,10 @@ from chinchilla_jax.planning.plausibility import NEW_RUN_LOSS
 from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.content import Linked, Page, Section, plain_text
 from chinchilla_jax.report.numbers import answer_texts, by_column, half_width
-from chinchilla_jax.report.sections.advice import advice
+from chinchilla_jax.report.sections.advice import advice, next_beside
 from chinchilla_jax.report.sections.fitted import fitted
 from chinchilla_jax.report.sections.quality import quality
-from chinchilla_jax.report.sections.sure import sure
+from chinchilla_jax.report.sections.sure import rivals_beside, sure
 from chinchilla_jax.study.environment import drawn_by, versions
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from chinchilla_jax._util.side_process import SideProcess
     from chinchilla_jax.planning.plans import Plan
     from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
@@ -34,8 +35,9 @@ _SHOWN = (*INTERVAL_COLUMNS, "median")
 _QUANTITIES = ("params", "tokens", "tokens_per_param", "loss")
 
 
-def table_page(subject: Subject) -> Page:
-    """The page of a bootstrap of one table."""
+def table_page(subject: Subject, side: SideProcess | None = None) -> Page:
+    """The page of a bootstrap of one table; a side process answers what takes fits of its own."""
+    next_ones, rivals = next_beside(subject, side), rivals_beside(subject, side)
     top = answer(subject)
     return Page(
         title=f"Scaling law of {subject.name}",
@@ -46,8 +48,8 @@ def table_page(subject: Subject) -> Page:
             top,
             *fitted(subject),
             *quality(subject),
-            *advice(subject),
-            *sure(subject),
+            *advice(subject, next_ones),
+            *sure(subject, rivals),
             read(subject),
         ],
     )

@@ -12,8 +12,10 @@ from chinchilla_jax._util.directories import one_line_disk_errors
 from chinchilla_jax._util.errors import ChinchillaError, DataError
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax._util.progress_bar import Progress
+from chinchilla_jax._util.side_process import SideProcess, taken
 from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.plots.study import figure_makers
+from chinchilla_jax.report.drawn_beside import DPI, FORMATS, drawn_beside
 from chinchilla_jax.report.page import write_page
 from chinchilla_jax.study import Study, open_study
 from chinchilla_jax.study.derived import FIGURES, PAGE, Derived, Figures, look, write_derived
@@ -25,11 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROUNDS = 10  # of drawing and writing; two are enough where no other process changes the directory
-_FORMATS = ("png", "pdf")
-_DPI = 200.0
 
 
-def remake(study: Study, reporter: Progress, *, figures: bool = True, page: bool = True) -> Study:
+def remake(
+    study: Study,
+    reporter: Progress,
+    *,
+    figures: bool = True,
+    page: bool = True,
+    side: SideProcess | None = None,
+) -> Study:
     """Make the figures and the page of a study that are not what they should be, and nothing else.
 
     Several processes may do this at the same time: each looks again after it has written, so that what the
@@ -40,6 +47,7 @@ def remake(study: Study, reporter: Progress, *, figures: bool = True, page: bool
         reporter: shows notes.
         figures: whether to draw figures; without, those of earlier tables are removed.
         page: whether to write the page. Without jinja2 it is left out, with a note.
+        side: draws some of the figures; None starts a process if that is worth it.
 
     Returns:
         The study as it is at the end: another process may have extended it meanwhile.
@@ -66,7 +74,7 @@ def remake(study: Study, reporter: Progress, *, figures: bool = True, page: bool
                 working.enter_context(heartbeat(directory))
                 directory.clean_up((FIGURES,))
             try:
-                if not step(study, now, reporter):
+                if not step(study, now, reporter, side):
                     return study
             except DataError:
                 if read_existing(directory) == record:
@@ -78,7 +86,7 @@ def remake(study: Study, reporter: Progress, *, figures: bool = True, page: bool
     )
 
 
-_Step = Callable[[Study, Derived, Progress], bool]
+_Step = Callable[[Study, Derived, Progress, SideProcess | None], bool]
 
 
 def _next_step(now: Derived, *, figures: bool, page: bool) -> _Step | None:
@@ -93,39 +101,51 @@ def _next_step(now: Derived, *, figures: bool, page: bool) -> _Step | None:
     return None
 
 
-def _draw_all(study: Study, now: Derived, reporter: Progress) -> bool:
+def _draw_all(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
     reporter.note(f"{study.directory}: tables complete, drawing figures")
-    return _draw(study, now, {})
+    return _draw(study, now, {}, side)
 
 
-def _draw_lost(study: Study, now: Derived, reporter: Progress) -> bool:
+def _draw_lost(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
     for name in now.lost:
         reporter.note(f"{study.directory.at(f'{FIGURES}/{name}')}: missing or damaged, will be drawn again")
-    return _draw(study, now, now.drawn)
+    return _draw(study, now, now.drawn, side)
 
 
-def _draw(study: Study, now: Derived, kept: Mapping[str, str]) -> bool:
+def _draw(study: Study, now: Derived, kept: Mapping[str, str], side: SideProcess | None) -> bool:
     """Draw every figure of which a file is not in `kept`, and record them all."""
     begun = time.perf_counter()
     directory, files = study.directory, dict(kept)
-    makers = figure_makers(study)
+    makers = {
+        name: draw
+        for name, draw in figure_makers(study).items()
+        if any(f"{name}.{extension}" not in kept for extension in FORMATS)
+    }
+    written: list[Future[None]] = []
+
+    def write(name: str, content: bytes) -> None:
+        if name not in kept:
+            files[name] = checksum(content)
+            place = f"{FIGURES}/{name}"
+            written.append(pool.submit(directory.write, place, content, checked_later=True))
 
     def drawn() -> Iterator[tuple[str, Figure]]:
-        for name, draw in makers.items():
-            if any(f"{name}.{extension}" not in kept for extension in _FORMATS):
-                figure = draw()
-                if figure is not None:
-                    yield name, figure
+        # First what is drawn here alone.
+        for name in sorted(makers, key=beside.__contains__):
+            found = taken(beside.get(name))
+            if found is not None:
+                for each in found.items():
+                    write(*each)
+            elif (figure := makers[name]()) is not None:
+                yield name, figure
 
     # A disk or a server takes its time to have a file, in which the next figure can be drawn.
     pool = ThreadPoolExecutor(1, thread_name_prefix="figures")
     try:
-        written: list[Future[None]] = []
-        for name, content in figure_files(drawn(), dpi=_DPI, formats=_FORMATS):
-            if name not in kept:
-                files[name] = checksum(content)
-                place = f"{FIGURES}/{name}"
-                written.append(pool.submit(directory.write, place, content, checked_later=True))
+        with contextlib.ExitStack() as working:
+            beside = drawn_beside(study, list(makers), side, working)
+            for name, content in figure_files(drawn(), dpi=DPI, formats=FORMATS):
+                write(name, content)
         for each in written:
             each.result()
     finally:
@@ -137,7 +157,7 @@ def _draw(study: Study, now: Derived, kept: Mapping[str, str]) -> bool:
     return True
 
 
-def _remove_stale(study: Study, now: Derived, reporter: Progress) -> bool:
+def _remove_stale(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
     """Remove the figures of other tables, and forget the lost ones: the study is to do without."""
     for name in set(now.figures.files if now.figures else ()) - set(now.drawn):
         study.directory.remove(f"{FIGURES}/{name}")
@@ -146,7 +166,7 @@ def _remove_stale(study: Study, now: Derived, reporter: Progress) -> bool:
     return True
 
 
-def _write_page(study: Study, now: Derived, reporter: Progress) -> bool:
+def _write_page(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
     """Write the page; returns False where jinja2 is not installed."""
     where = study.directory.at(PAGE)
     try:

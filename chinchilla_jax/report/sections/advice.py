@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from chinchilla_jax import plots
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS, quantity_label
+from chinchilla_jax._util.side_process import SideProcess, taken
 from chinchilla_jax._util.text import count_text, flops_text
 from chinchilla_jax.planning.design import next_runs
 from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curve
@@ -37,8 +39,13 @@ _SYMBOLS = {"params": "N", "tokens": "D", "tokens_per_param": "D/N", "loss": "L"
 _COLUMNS = {name: quantity_label(name).partition(" (")[0] for name in _SYMBOLS}
 
 
-def advice(subject: Subject) -> list[Section]:
-    """The section; none if the law prescribes nothing."""
+def advice(subject: Subject, beside: Future[NextRuns] | None = None) -> list[Section]:
+    """The section; none if the law prescribes nothing.
+
+    Args:
+        subject: of the page.
+        beside: what `next_beside` has begun.
+    """
     if isinstance(subject.sample, ChinchillaError) or not subject.flops:
         return []
     try:
@@ -48,7 +55,7 @@ def advice(subject: Subject) -> list[Section]:
         return []
     if not np.isfinite(table["estimate"]).any():
         return []
-    found = _next(subject)
+    found = _next(subject, beside)
     return [
         Section(
             id="advice",
@@ -110,19 +117,30 @@ def _figure(subject: Subject, quantity: str) -> PageFigure:
     )  # fmt: skip
 
 
-def _next(subject: Subject) -> NextRuns | None:
+def next_beside(subject: Subject, side: SideProcess | None) -> Future[NextRuns] | None:
+    """Have the side process, if there is one, choose the next runs while other sections are made."""
+    if side is None or not subject.quick or isinstance(subject.sample, ChinchillaError):
+        return None
+    return side.submit(next_runs, subject.runs, subject.fit.model, **_next_options(subject))
+
+
+def _next(subject: Subject, beside: Future[NextRuns] | None) -> NextRuns | None:
     """What some more runs would bring, where that is quick and has an answer."""
     if not subject.quick:
         return None
     try:
-        return next_runs(
-            subject.runs, subject.fit.model, flops=subject.flops[0], allowance=_allowance(subject),
-            runs=_NEXT_RUNS, level=subject.level, resamples=_RESAMPLES, tables=_TABLES, refits=_REFITS,
-            objective=subject.fit.objective, weights=subject.fit.weights, scheme=subject.boot.scheme,
-            cost=subject.fit.cost, progress=None,
-        )  # fmt: skip
+        return taken(beside) or next_runs(subject.runs, subject.fit.model, **_next_options(subject))
     except ChinchillaError:
         return None
+
+
+def _next_options(subject: Subject) -> dict[str, Any]:
+    return {
+        "flops": subject.flops[0], "allowance": _allowance(subject), "runs": _NEXT_RUNS,
+        "level": subject.level, "resamples": _RESAMPLES, "tables": _TABLES, "refits": _REFITS,
+        "objective": subject.fit.objective, "weights": subject.fit.weights, "scheme": subject.boot.scheme,
+        "cost": subject.fit.cost, "progress": None,
+    }  # fmt: skip
 
 
 def _allowance(subject: Subject) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,6 +17,7 @@ from chinchilla_jax._util.labels import (
     percent_text,
     quantity_label,
 )
+from chinchilla_jax._util.side_process import SideProcess, taken
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.bootstrapping.bootstrap import bootstrap
 from chinchilla_jax.laws.compute import SIX_ND
@@ -26,7 +29,12 @@ from chinchilla_jax.report.numbers import answer_texts, by_column, half_width
 from chinchilla_jax.report.subject import sample_of
 
 if TYPE_CHECKING:
-    from chinchilla_jax.bootstrapping.result import BootstrapResult
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chinchilla_jax.bootstrapping.scheme import Scheme
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.planning.law_sample import LawSample
     from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.subject import Subject
@@ -45,8 +53,13 @@ _RIVALS = (("equal_exponents", "huber"), ("kaplan", "huber"), ("chinchilla", "sq
 """Other laws and objectives: the ones that are fitted in about a second each."""
 
 
-def sure(subject: Subject) -> list[Section]:
-    """The section; none if the fit is not certified."""
+def sure(subject: Subject, beside: Future[list[list[Any]]] | None = None) -> list[Section]:
+    """The section; none if the fit is not certified.
+
+    Args:
+        subject: of the page.
+        beside: what `rivals_beside` has begun.
+    """
     if not subject.fit.status.certified:
         return []
     return [
@@ -54,7 +67,7 @@ def sure(subject: Subject) -> list[Section]:
             id="sure",
             title="How sure",
             paragraphs=_backtested(subject),
-            tables=[*_intervals(subject), *_rivals(subject)],
+            tables=[*_intervals(subject), *_rivals(subject, beside)],
             listings=[_commands(subject)],
         )
     ]
@@ -109,21 +122,62 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
     )
 
 
-def _rivals(subject: Subject) -> list[PageTable]:
-    """What other laws and objectives say at the budget of the answer, on a few resamples each."""
-    if not subject.quick or isinstance(subject.sample, ChinchillaError) or not subject.flops:
-        return []
+@dataclasses.dataclass(frozen=True)
+class _RivalFits:
+    """What fits of other laws and objectives need: a part of the subject, which another process can take."""
+
+    runs: Runs
+    own: tuple[str, str]
+    scheme: Scheme
+    weights: NDArray[np.float64] | None
+    seed: int
+    flops: float
+    level: float
+    name: str
+
+    def rows(self) -> list[list[Any]]:
+        """Law, objective, estimate, low, high, status and resamples of each."""
+        rows: list[list[Any]] = []
+        for law, objective in _RIVALS:
+            if (law, objective) == self.own:
+                continue
+            boot = bootstrap(
+                self.runs, law, objective=objective, resamples=_RESAMPLES, seed=self.seed,
+                scheme=self.scheme, weights=self.weights, progress=None,
+            )  # fmt: skip
+            status = boot.point.status.name.lower()
+            sample = sample_of(boot, self.name)
+            rows.append([law, objective, *_ratio(sample, self.flops, self.level), status, len(boot.steps)])
+        return rows
+
+
+def _rival_fits(subject: Subject) -> _RivalFits | None:
+    """None where a page says nothing of others."""
     fit = subject.fit
-    own = (fit.model.name, fit.objective.name)
-    rows: list[list[Any]] = [[*own, *_ratio(subject, subject.boot), "this page", len(subject.boot.steps)]]
-    for law, objective in _RIVALS:
-        if (law, objective) == own:
-            continue
-        boot = bootstrap(
-            subject.runs, law, objective=objective, resamples=_RESAMPLES, seed=subject.boot.seed or 0,
-            scheme=subject.boot.scheme, weights=fit.weights, progress=None,
-        )  # fmt: skip
-        rows.append([law, objective, *_ratio(subject, boot), boot.point.status.name.lower(), len(boot.steps)])
+    quick = fit.status.certified and subject.quick and subject.flops
+    if not quick or isinstance(subject.sample, ChinchillaError):
+        return None
+    return _RivalFits(
+        runs=subject.runs, own=(fit.model.name, fit.objective.name), scheme=subject.boot.scheme,
+        weights=fit.weights, seed=subject.boot.seed or 0, flops=subject.flops[0], level=subject.level,
+        name=subject.name,
+    )  # fmt: skip
+
+
+def rivals_beside(subject: Subject, side: SideProcess | None) -> Future[list[list[Any]]] | None:
+    """Have the side process, if there is one, fit them while the other sections are made."""
+    fits = _rival_fits(subject)
+    return None if side is None or fits is None else side.submit(fits.rows)
+
+
+def _rivals(subject: Subject, beside: Future[list[list[Any]]] | None) -> list[PageTable]:
+    """What other laws and objectives say at the budget of the answer, on a few resamples each."""
+    fits = _rival_fits(subject)
+    if fits is None:
+        return []
+    own = _ratio(subject.sample, fits.flops, fits.level)
+    rows: list[list[Any]] = [[*fits.own, *own, "this page", len(subject.boot.steps)]]
+    rows += taken(beside) or fits.rows()
     texts = [answer_texts("tokens_per_param", row[2:5], half_width(*row[3:5])) for row in rows]
     return [
         page_table(
@@ -136,15 +190,12 @@ def _rivals(subject: Subject) -> list[PageTable]:
     ]
 
 
-def _ratio(subject: Subject, boot: BootstrapResult) -> list[float]:
+def _ratio(sample: LawSample | ChinchillaError, flops: float, level: float) -> list[float]:
     """Estimate, low and high of the tokens per parameter; NaN where the law has no optimum."""
-    sample = sample_of(boot, subject.name)
     if isinstance(sample, ChinchillaError):
         return [float("nan")] * 3
     try:
-        row = optimum_curve(
-            sample, subject.flops[0], quantities=["tokens_per_param"], level=subject.level
-        ).iloc[0]
+        row = optimum_curve(sample, flops, quantities=["tokens_per_param"], level=level).iloc[0]
     except ChinchillaError:
         return [float("nan")] * 3
     return [float(row[name]) for name in INTERVAL_COLUMNS]

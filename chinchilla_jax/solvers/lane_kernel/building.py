@@ -6,12 +6,9 @@ process and not the user's, and becomes one more reason to refuse the kernel.
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
-from pathlib import Path
 
-from chinchilla_jax._util import reproducible
+from chinchilla_jax._util import own_python, reproducible
 from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
@@ -21,8 +18,7 @@ _SECONDS = 600.0  # an emulated processor takes half a minute
 # The code comes through a pipe: a file for it could be another user's by the time that it is read. What else
 # the process prints is kept apart from it.
 _PROGRAM = """
-import json, os, sys
-sys.path[:] = json.loads(sys.argv[1])
+import os
 answer = open(os.dup(1), "wb")
 os.dup2(2, 1)
 from chinchilla_jax.solvers.lane_kernel import building, object_code
@@ -37,11 +33,9 @@ def built() -> bytes:
     Raises:
         RuntimeError: it could not be compiled, or answered wrongly.
     """
-    # Elsewhere, as in programs that embed Python, `sys.executable` may be anything.
-    if not Path(sys.executable or "").stem.lower().startswith("python"):
+    command = own_python.command(_PROGRAM)
+    if command is None:
         return built_here()
-    # -P: json is not taken from the folder that the user happens to be in.
-    command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
     )

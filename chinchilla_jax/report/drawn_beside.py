@@ -1,0 +1,95 @@
+"""Figures of a study that a side process draws while this one draws the others."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from chinchilla_jax._util.directories import LocalDirectory, open_directory
+from chinchilla_jax._util.side_process import SideProcess, is_worth_it
+from chinchilla_jax.study import Study, StudySpec, open_study
+from chinchilla_jax.study.storage.record import read_record
+
+FORMATS = ("png", "pdf")
+DPI = 200.0
+_LEAST_FIGURES = 6  # for which it is worth to import everything twice
+_LEAST_SWEEPS = 2  # whose study has as many
+_MODULES = (  # that are imported when they are used
+    "chinchilla_jax.plots.study", "pandas", "pyarrow.parquet", "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf", "fontTools.subset", "PIL.PngImagePlugin",
+)  # fmt: skip
+_SHARES = "joint_"  # figures that share a table that takes longer than to draw them
+
+Files = dict[str, bytes]
+
+
+@contextlib.contextmanager
+def side_process_for(
+    spec: StudySpec, out: str | os.PathLike[str], *, figures: bool
+) -> Iterator[SideProcess | None]:
+    """A side process for the figures of a study that is to be run; None where it is not worth it.
+
+    Its imports take a second, in which most studies leave a core without work: before their fits.
+    """
+    if not (figures and is_worth_it() and len(spec.sweeps) >= _LEAST_SWEEPS and _is_to_run(out)):
+        yield None
+        return
+    with SideProcess() as side:
+        side.prepare(*_MODULES)
+        yield side
+
+
+def _is_to_run(out: str | os.PathLike[str]) -> bool:
+    directory = open_directory(out)
+    if not isinstance(directory, LocalDirectory):
+        return False
+    try:
+        return bool(read_record(directory)["state"] != "complete")
+    except FileNotFoundError:
+        return True
+
+
+def drawn_beside(
+    study: Study, names: Sequence[str], side: SideProcess | None, working: contextlib.ExitStack
+) -> Mapping[str, Future[Files]]:
+    """The figures that the side process can draw, the last one first.
+
+    Args:
+        study: whose figures they are.
+        names: of figures.
+        side: the process; None for a new one, if that is worth it.
+        working: ends it.
+    """
+    shared = [name for name in names if not name.startswith(_SHARES)]
+    # A law of the user's own is a function that only this process knows; others can change a server's files.
+    if not isinstance(study.directory, LocalDirectory) or study.law is not None or not is_worth_it():
+        return {}
+    if side is None:
+        if len(shared) < _LEAST_FIGURES:
+            return {}
+        side = working.enter_context(SideProcess())
+    return {
+        name: side.submit(_files_of, study.directory.location, study.info, name) for name in reversed(shared)
+    }
+
+
+@functools.lru_cache(1)
+def _opened(location: str) -> Study:
+    return open_study(location)
+
+
+def _files_of(location: str, record: dict[str, Any], name: str) -> Files:
+    """The files of a figure by name; none where there is nothing to show."""
+    # Not loaded before a study's first fit.
+    from chinchilla_jax.plots.save import figure_files
+    from chinchilla_jax.plots.study import figure_makers
+
+    study = _opened(location)
+    if study.info != record:
+        raise ValueError("another process has extended the study")
+    figure = figure_makers(study)[name]()
+    return {} if figure is None else dict(figure_files([(name, figure)], dpi=DPI, formats=FORMATS))
