@@ -6,15 +6,20 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax._util import side_process
 from chinchilla_jax._util.digits import interval_texts
+from chinchilla_jax._util.side_process import SideProcess
 from chinchilla_jax.cli import main
 from chinchilla_jax.cli.report import page_of
 from chinchilla_jax.laws import read_law
+from chinchilla_jax.planning import next_runs
 from chinchilla_jax.report import runs_table
 from chinchilla_jax.report.numbers import answer_texts, half_width
+from chinchilla_jax.report.sections import advice, sure
 from chinchilla_jax.report.subject import subject_of
 from chinchilla_jax.report.table_page import answer
 from chinchilla_jax.report.table_page import table_page as made_page
@@ -124,7 +129,19 @@ def test_a_fit_that_is_no_estimate_has_a_page_that_says_why():
     assert [section.id for section in page.sections] == ["answer", "run"]
 
 
+def test_a_second_process_finds_the_same(table_boot):
+    subject = subject_of(table_boot, flops=3e21)
+    fits = dataclasses.replace(sure._rival_fits(subject), rivals=(("chinchilla", "squared"),))
+    with SideProcess() as side:
+        chosen, rows = advice.next_beside(subject, side).result(), side.submit(fits.rows).result()
+    here = next_runs(subject.runs, **advice._next_options(subject))
+    for name in ("table", "widths", "prices"):
+        pd.testing.assert_frame_equal(getattr(chosen, name), getattr(here, name), check_exact=True)
+    assert rows == fits.rows() and len(rows) == 1
+
+
 def test_the_command_reads_a_table_as_bootstrap_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(side_process, "is_worth_it", lambda: False)  # it would compile what this one has
     monkeypatch.chdir(tmp_path)
     frame = cj.load_runs("chinchilla").to_frame().head(60)
     frame.rename(columns={"loss": "val"}).to_csv("mine.csv", index=False)

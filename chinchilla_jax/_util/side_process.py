@@ -20,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from types import TracebackType
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar
 
 from chinchilla_jax._util import own_python
 from chinchilla_jax._util.devices import available_cores
@@ -139,7 +139,7 @@ def serve() -> None:
         _send(answers, _answer(calls.get()))
 
 
-def _listen(stream: BinaryIO, calls: queue.SimpleQueue[bytes]) -> None:
+def _listen(stream: IO[bytes], calls: queue.SimpleQueue[bytes]) -> None:
     while (message := _receive(stream)) is not None:
         calls.put(message)
     os._exit(0)  # whatever is being done is for nobody
@@ -157,12 +157,12 @@ def _answer(message: bytes) -> bytes:
         return pickle.dumps((f"{type(error).__name__}: {error}", None))
 
 
-def _send(stream: BinaryIO, message: bytes) -> None:
+def _send(stream: IO[bytes], message: bytes) -> None:
     stream.write(len(message).to_bytes(_LENGTH, "big") + message)
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> bytes | None:
+def _receive(stream: IO[bytes]) -> bytes | None:
     """The next message; None where the stream has ended."""
     length = stream.read(_LENGTH)
     if len(length) < _LENGTH:
@@ -170,4 +170,3 @@ def _receive(stream: BinaryIO) -> bytes | None:
     size = int.from_bytes(length, "big")
     message = stream.read(size)
     return message if len(message) == size else None
-

@@ -86,7 +86,7 @@ def report_command(table: Table, out: str | None, **asked: Any) -> None:
 
 @contextlib.contextmanager
 def _side_process(law: Law) -> Iterator[SideProcess | None]:
-    """One that fits other laws meanwhile, where it has a core; its imports take as long as the table's fits."""
+    """One that fits other laws meanwhile, where it has a core; its imports take as long as these."""
     from chinchilla_jax._util.side_process import SideProcess, is_worth_it
 
     if not (is_worth_it() and law.name == "chinchilla"):

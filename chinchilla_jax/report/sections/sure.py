@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +135,12 @@ class _RivalFits:
     flops: float
     level: float
     name: str
+    rivals: Sequence[tuple[str, str]] = _RIVALS
 
     def rows(self) -> list[list[Any]]:
         """Law, objective, estimate, low, high, status and resamples of each."""
         rows: list[list[Any]] = []
-        for law, objective in _RIVALS:
+        for law, objective in self.rivals:
             if (law, objective) == self.own:
                 continue
             boot = bootstrap(
@@ -177,7 +179,8 @@ def _rivals(subject: Subject, beside: Future[list[list[Any]]] | None) -> list[Pa
         return []
     own = _ratio(subject.sample, fits.flops, fits.level)
     rows: list[list[Any]] = [[*fits.own, *own, "this page", len(subject.boot.steps)]]
-    rows += taken(beside) or fits.rows()
+    others = taken(beside)
+    rows += fits.rows() if others is None else others
     texts = [answer_texts("tokens_per_param", row[2:5], half_width(*row[3:5])) for row in rows]
     return [
         page_table(
