@@ -6,14 +6,16 @@ process and not the user's, and becomes one more reason to refuse the kernel.
 
 from __future__ import annotations
 
+import atexit
 import subprocess
+import threading
+from importlib import import_module
 
 from chinchilla_jax._util import own_python, reproducible
-from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
-from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
+_SELF_TEST = "chinchilla_jax.solvers.lane_kernel.self_test"
 _SECONDS = 600.0  # an emulated processor takes half a minute
 # The code comes through a pipe: a file for it could be another user's by the time that it is read. What else
 # the process prints is kept apart from it.
@@ -27,6 +29,24 @@ with answer:
 """
 
 
+_begun: list[subprocess.Popen[bytes]] = []
+
+
+def begin() -> None:
+    """Start to compile what `built` will be asked for: there is nothing to wait for yet."""
+    command = own_python.command(_PROGRAM)
+    if command is not None and not _begun:
+        _begun.append(_started(command))
+        atexit.register(_end)
+
+
+def _end() -> None:
+    """End a compilation that nobody has waited for."""
+    while _begun:
+        with _begun.pop() as process:
+            process.kill()
+
+
 def built() -> bytes:
     """Object code of the kernel for this processor, which has answered the self-test.
 
@@ -36,19 +56,34 @@ def built() -> bytes:
     command = own_python.command(_PROGRAM)
     if command is None:
         return built_here()
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
-    )
-    code = unsealed(done.stdout)
+    process = _begun.pop() if _begun else _started(command)
+    with process:
+        try:
+            content, errors = process.communicate(timeout=_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    code = unsealed(content)
     if code is None:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
-        raise RuntimeError(f"the compiler's process ended with {done.returncode}: {said[-1]}".rstrip(": "))
+        said = errors.decode(errors="replace").strip().splitlines() or [""]
+        raise RuntimeError(f"the compiler's process ended with {process.returncode}: {said[-1]}".rstrip(": "))
     return code
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def built_here() -> bytes:
     """The same, in this process."""
     initialise()
+    # LLVM works without the GIL: what the self-test needs is imported meanwhile.
+    imports = threading.Thread(target=import_module, args=(_SELF_TEST,))
+    imports.start()
     code = compiled(assembly(), host_machine(), fixed=reproducible.active())
+    imports.join()
+    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
+    from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
+
     require_right_answers(Kernel(code))
     return code
