@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ from chinchilla_jax.report.drawn import drawn_figure
 from chinchilla_jax.report.numbers import answer_texts, half_width, shown
 
 if TYPE_CHECKING:
-    from chinchilla_jax.planning.design import NextRuns
+    from chinchilla_jax.datasets import Runs
+    from chinchilla_jax.laws import Law
     from chinchilla_jax.report.cells import PageTable
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.figures import PageFigure
@@ -39,7 +41,7 @@ _SYMBOLS = {"params": "N", "tokens": "D", "tokens_per_param": "D/N", "loss": "L"
 _COLUMNS = {name: quantity_label(name).partition(" (")[0] for name in _SYMBOLS}
 
 
-def advice(subject: Subject, beside: Future[NextRuns] | None = None) -> list[Section]:
+def advice(subject: Subject, beside: Future[_Next] | None = None) -> list[Section]:
     """The section; none if the law prescribes nothing.
 
     Args:
@@ -117,21 +119,36 @@ def _figure(subject: Subject, quantity: str) -> PageFigure:
     )  # fmt: skip
 
 
-def next_beside(subject: Subject, side: SideProcess | None) -> Future[NextRuns] | None:
+@dataclasses.dataclass(frozen=True)
+class _Next:
+    """What the page says of `NextRuns`, whose fields they are: what another process can hand over."""
+
+    table: pd.DataFrame
+    widths: pd.DataFrame
+    flops: float
+    n_fits: int
+
+
+def next_beside(subject: Subject, side: SideProcess | None) -> Future[_Next] | None:
     """Have the side process, if there is one, choose the next runs while other sections are made."""
     if side is None or not subject.quick or isinstance(subject.sample, ChinchillaError):
         return None
-    return side.submit(next_runs, subject.runs, subject.fit.model, **_next_options(subject))
+    return side.submit(_chosen, subject.runs, subject.fit.model, **_next_options(subject))
 
 
-def _next(subject: Subject, beside: Future[NextRuns] | None) -> NextRuns | None:
+def _next(subject: Subject, beside: Future[_Next] | None) -> _Next | None:
     """What some more runs would bring, where that is quick and has an answer."""
     if not subject.quick:
         return None
     try:
-        return taken(beside) or next_runs(subject.runs, subject.fit.model, **_next_options(subject))
+        return taken(beside) or _chosen(subject.runs, subject.fit.model, **_next_options(subject))
     except ChinchillaError:
         return None
+
+
+def _chosen(runs: Runs, law: Law, /, **options: Any) -> _Next:
+    found = next_runs(runs, law, **options)
+    return _Next(found.table, found.widths, found.flops, found.n_fits)
 
 
 def _next_options(subject: Subject) -> dict[str, Any]:
@@ -148,7 +165,7 @@ def _allowance(subject: Subject) -> float:
     return float(f"{subject.range[1] if subject.range else subject.flops[0]:.3g}")
 
 
-def _brings(subject: Subject, found: NextRuns | None) -> list[Sentence]:
+def _brings(subject: Subject, found: _Next | None) -> list[Sentence]:
     if found is None:
         return []
     first = found.widths.iloc[0]
@@ -166,7 +183,7 @@ def _brings(subject: Subject, found: NextRuns | None) -> list[Sentence]:
     ]
 
 
-def _next_table(found: NextRuns) -> PageTable:
+def _next_table(found: _Next) -> PageTable:
     names = ["params", "tokens", "flops", "tokens_per_param"]
     return page_table(
         found.table[names].rename(columns={"tokens_per_param": quantity_label("tokens_per_param")}),

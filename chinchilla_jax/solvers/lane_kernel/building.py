@@ -29,21 +29,21 @@ with answer:
 """
 
 
-_begun: list[subprocess.Popen[bytes]] = []
+_begun: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def begin() -> None:
     """Start to compile what `built` will be asked for: there is nothing to wait for yet."""
     command = own_python.command(_PROGRAM)
-    if command is not None and not _begun:
-        _begun.append(_started(command))
+    if command is not None and _PROGRAM not in _begun:
+        _begun[_PROGRAM] = _started(command)
         atexit.register(_end)
 
 
 def _end() -> None:
     """End a compilation that nobody has waited for."""
     while _begun:
-        with _begun.pop() as process:
+        with _begun.popitem()[1] as process:
             process.kill()
 
 
@@ -56,7 +56,7 @@ def built() -> bytes:
     command = own_python.command(_PROGRAM)
     if command is None:
         return built_here()
-    process = _begun.pop() if _begun else _started(command)
+    process = _begun.pop(_PROGRAM, None) or _started(command)
     with process:
         try:
             content, errors = process.communicate(timeout=_SECONDS)
