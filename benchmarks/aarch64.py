@@ -27,9 +27,10 @@ import chinchilla_jax as cj
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
-from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, EntryPoint
+from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, FIT_LANES, EntryPoint
 from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
+from chinchilla_jax.solvers.lane_kernel.many_calls import Parts
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled
 from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
@@ -87,7 +88,17 @@ class EmulatedKernel(Kernel):
         command = [COMPILER, "-static", "-O1", "-o", "program", "driver.c", "kernel.o"]
         subprocess.run(command, cwd=folder, check=True)
 
-    def call(self, entry: EntryPoint, *, brief: bool = False, **arguments: Any) -> None:
+    def fit_lanes(self, bounds: np.ndarray, *, brief: bool = False, **arguments: Any) -> None:
+        """See `Kernel`; of one data set, whose parts are whole arrays."""
+        if bounds.tolist() != [0, 1]:
+            raise ValueError(f"{bounds[-1]} calls; one is emulated at a time")
+        given = {name: each.array if isinstance(each, Parts) else each for name, each in arguments.items()}
+        for name, kind in FIT_LANES.parameters.items():
+            if not kind.endswith("*"):
+                given[name] = np.asarray(given[name]).item()
+        self.call(FIT_LANES, **given)
+
+    def call(self, entry: EntryPoint, **arguments: Any) -> None:
         """See `Kernel`."""
         content = struct.pack("=qq", ENTRY_POINTS.index(entry), len(entry.parameters))
         for name, kind in entry.parameters.items():

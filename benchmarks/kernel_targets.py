@@ -32,7 +32,6 @@ import chinchilla_jax as cj
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.solvers import SolverOptions
 from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
-from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS
 from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled
@@ -50,14 +49,11 @@ class SharedLibrary(Kernel):
 
     def __init__(self, path: Path) -> None:
         """Load it."""
-        library = ctypes.CDLL(str(path))
-        numbers = {"i64": ctypes.c_int64, "f64": ctypes.c_double, "u32": ctypes.c_uint32}
-        self._functions = {}
-        for entry in ENTRY_POINTS:
-            function = getattr(library, entry.name)
-            function.restype = None
-            function.argtypes = [numbers.get(kind, ctypes.c_void_p) for kind in entry.parameters.values()]
-            self._functions[entry.name, False] = self._functions[entry.name, True] = function
+        self._library = ctypes.CDLL(str(path))
+        self._find_functions()
+
+    def _address(self, name: str) -> int:
+        return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
 
 
 class Problem:

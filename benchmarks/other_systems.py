@@ -23,9 +23,10 @@ import llvmlite.binding as llvm
 import numpy as np
 from kernel_targets import ALLOWED, Problem
 
-from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS
-from chinchilla_jax.solvers.lane_kernel.kernel import _NUMBERS, Kernel
+from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, FIT_LANES
+from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
+from chinchilla_jax.solvers.lane_kernel.many_calls import MANY_CALLS_PARAMETERS, many_calls_name
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled
 from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
@@ -37,6 +38,10 @@ SYSTEMS = {
     "Windows, arm64": ("aarch64-pc-windows-msvc", "generic", "ccc", "memset", "ptr, i32, i64"),
 }
 IR_TYPES = {"i64": "i64", "f64": "double", "u32": "i32"}
+FUNCTIONS = {
+    **{entry.name: tuple(entry.parameters.values()) for entry in ENTRY_POINTS},
+    many_calls_name(FIT_LANES): MANY_CALLS_PARAMETERS,
+}
 
 
 class ForeignKernel(Kernel):
@@ -50,20 +55,16 @@ class ForeignKernel(Kernel):
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host_machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         prefix = "_" if "apple" in triple else ""
-        found = {entry.name: self._engine.get_function_address(prefix + entry.name) for entry in ENTRY_POINTS}
+        found = {name: self._engine.get_function_address(prefix + name) for name in FUNCTIONS}
         missing = [name for name, address in found.items() if not address]
         if missing:
             raise RuntimeError(f"the object file has no function {', '.join(missing)}")
         self._host.append(_jit("\n".join(_calls(found, convention))))
-        self._functions = {
-            (entry.name, brief): self._called(entry.name, list(entry.parameters.values()))
-            for entry in ENTRY_POINTS
-            for brief in (False, True)
-        }
+        self._find_functions()
+        self._fit_lanes = found[FIT_LANES.name]  # which code of the other system calls
 
-    def _called(self, name: str, kinds: list[str]) -> Any:
-        types = (_NUMBERS.get(kind, ctypes.c_void_p) for kind in kinds)
-        return ctypes.CFUNCTYPE(None, *types)(self._host[1].get_function_address(f"call_{name}"))
+    def _address(self, name: str) -> int:
+        return int(self._host[1].get_function_address(f"call_{name}"))
 
 
 def _jit(text: str) -> Any:
@@ -87,11 +88,11 @@ def _zeros_for(name: str, parameters: str, convention: str) -> str:
 def _calls(addresses: dict[str, int], convention: str) -> list[str]:
     """Functions of this system that hand their arguments on."""
     text = []
-    for entry in ENTRY_POINTS:
-        kinds = [IR_TYPES.get(kind, "ptr") for kind in entry.parameters.values()]
+    for name, parameters in FUNCTIONS.items():
+        kinds = [IR_TYPES.get(kind, "ptr") for kind in parameters]
         passed = ", ".join(f"{kind} %a{number}" for number, kind in enumerate(kinds))
-        text.append(f"""define void @call_{entry.name}({passed}) {{
-  %f = inttoptr i64 {addresses[entry.name]} to ptr
+        text.append(f"""define void @call_{name}({passed}) {{
+  %f = inttoptr i64 {addresses[name]} to ptr
   call {convention} void %f({passed})
   ret void
 }}""")

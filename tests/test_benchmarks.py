@@ -10,12 +10,15 @@ from scripts import loaded
 
 import chinchilla_jax as cj
 from chinchilla_jax.bootstrapping.weights import resample_weights
+from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
+from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PROCEDURES = loaded(BENCHMARKS / "_procedures.py")
 PAGE = loaded(BENCHMARKS / "_page.py")
 MACHINE = loaded(BENCHMARKS / "_machine.py")
 RATIOS = loaded(BENCHMARKS / "_ratio_records.py")
+AARCH64 = loaded(BENCHMARKS / "aarch64.py")
 
 
 def record(ratio, low, high, commit="a", processor="one"):
@@ -113,3 +116,12 @@ def test_a_benchmark_without_what_it_needs_ends_in_one_line_that_says_where_that
         MACHINE.require("json", "no_such_module", "nor_this")
     install = (BENCHMARKS / "README.md").read_text(encoding="utf-8").split("pip install", 1)[1]
     assert {"benchmarks", "excel"} <= set(install.split("[", 1)[1].split("]", 1)[0].split(","))
+
+
+def test_an_emulated_kernel_takes_the_fits_of_the_self_test(monkeypatch):
+    """Without the emulator, which few machines have: each call goes to this processor's kernel."""
+    emulated = AARCH64.EmulatedKernel.__new__(AARCH64.EmulatedKernel)
+    monkeypatch.setattr(emulated, "call", load_kernel().call)
+    require_right_answers(emulated)
+    with pytest.raises(ValueError, match="2 calls; one is emulated at a time"):
+        emulated.fit_lanes(np.array([0, 2]))

@@ -18,7 +18,12 @@ from chinchilla_jax.solvers.lane_kernel.entry_points import (
     EntryPoint,
 )
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
-from chinchilla_jax.solvers.lane_kernel.many_calls import address, many_calls_name, table_of
+from chinchilla_jax.solvers.lane_kernel.many_calls import (
+    MANY_CALLS_PARAMETERS,
+    address,
+    many_calls_name,
+    table_of,
+)
 from chinchilla_jax.solvers.lane_kernel.shapes import DEPTH
 
 if TYPE_CHECKING:
@@ -51,14 +56,17 @@ class Kernel:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host_machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
+        self._find_functions()
+
+    def _find_functions(self) -> None:
+        """Look up all that is called; `_address` tells where."""
         self._functions = {
-            (entry.name, brief): self._function(entry.name, entry.parameters.values(), brief)
+            entry.name: self._function(entry.name, entry.parameters.values(), brief=False)
             for entry in ENTRY_POINTS
-            for brief in (False, True)
         }
         self._fit_lanes = self._address(FIT_LANES.name)
         self._fit_many = {
-            brief: self._function(many_calls_name(FIT_LANES), ("address", "i64", "address"), brief)
+            brief: self._function(many_calls_name(FIT_LANES), MANY_CALLS_PARAMETERS, brief)
             for brief in (False, True)
         }
 
@@ -72,28 +80,25 @@ class Kernel:
             raise RuntimeError(f"the object file has no function {name}")
         return found
 
-    def call(
-        self, entry: EntryPoint, *, brief: bool = False, **arguments: int | float | NDArray[Any]
-    ) -> None:
+    def call(self, entry: EntryPoint, **arguments: int | float | NDArray[Any]) -> None:
         """Call an entry point.
 
         Args:
             entry: which one.
-            brief: keep the GIL. Reacquiring it can take 5 ms when another thread is running Python.
             **arguments: all its parameters by name: numbers, and contiguous arrays of the declared types.
         """
         passed = [_passed(name, kind, arguments[name]) for name, kind in entry.parameters.items()]
         if len(arguments) > len(passed):
             unknown = ", ".join(arguments.keys() - entry.parameters.keys())
             raise TypeError(f"{entry.name} has no parameter {unknown}")
-        self._functions[entry.name, brief](*passed)
+        self._functions[entry.name](*passed)
 
     def fit_lanes(self, bounds: NDArray[np.intp], *, brief: bool = False, **arguments: Any) -> None:
         """Call `FIT_LANES` many times, those between two of `bounds` at once.
 
         Args:
             bounds: rising, from 0 to the number of calls; the GIL is taken between them.
-            brief: as for `call`.
+            brief: keep the GIL. Reacquiring it can take 5 ms when another thread is running Python.
             **arguments: as for `table_of`.
         """
         table = table_of(FIT_LANES, int(bounds[-1]), _ARRAYS, arguments)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DOUBLE = "f64"
 _LLVM = {"i64": "i64", _DOUBLE: "double"}  # the rest are addresses
+MANY_CALLS_PARAMETERS = ("address", "i64", "address")  # of the function: what it calls, how often, the table
 
 
 class Parts(NamedTuple):
