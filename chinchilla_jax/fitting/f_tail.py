@@ -8,7 +8,6 @@ import math
 _STEPS = 10_000
 _ROUNDING = 1e-15
 _TINY = 1e-300  # in place of a zero denominator (Lentz)
-_HALVINGS = 60  # of a factor of two, which leave rounding
 
 
 def f_tail(ratio: float, between: int, within: int) -> float:
@@ -39,10 +38,7 @@ def f_quantile(tail: float, between: int, within: int) -> float:
     while f_tail(high / 2, between, within) <= tail:
         high /= 2
     low = high / 2
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
+    while low < (middle := (low + high) / 2) < high:
         if f_tail(middle, between, within) > tail:
             low = middle
         else:
