@@ -89,12 +89,10 @@ def judge_fit(
     separation = Separation.of(problem.design, weights)
     if not status.certified:
         return _judge_uncertified(problem, weights, theta, status, separation, residuals)
-    near_line = problem.law.exchangeable and separation.near_line
     if constant_explains(problem, weights, theta):
         return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
-    if not (warned or separation.near_line):
-        return Judgement(status=status, reason=status.sentence)
-    rival = rival_of(problem, weights, theta, others)
+    asked = warned or separation.near_line
+    rival = rival_of(problem, weights, theta, others) if asked else None
     if separation.near_line and rival is not None:
         reason = _not_told_apart(problem, weights, theta, separation, rival, residuals)
         return Judgement(status=Status.UNIDENTIFIED, reason=reason)
@@ -107,7 +105,7 @@ def judge_fit(
             "low if there is one; add runs with more compute"
         )
     found += _rising(problem, theta)
-    if near_line:
+    if problem.law.exchangeable and separation.near_line:
         found.append(_hardly_told_apart(problem, weights, theta, separation, residuals))
     if rival is not None:
         found.append(_rival(problem, theta, rival))
