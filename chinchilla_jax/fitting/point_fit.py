@@ -106,7 +106,8 @@ def fit_among_many(
 ) -> FitResult:
     """The fit of a table that is one of many, from fewer starts where these agree; see `fit_until_agreed`.
 
-    Its numbers are those of `fit`; of what is said beside them only the judgement of the runs is there.
+    Its optimum is that of `fit` but for the last digits, unless its starts miss it; of what is said beside it
+    only the judgement of the runs is there.
     """
     problem = with_width(read_problem("fit", runs, law, objective, delta), None, options)
     return fit_until_agreed(problem, None, options=options, among_many=True)
