@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from chinchilla_jax._util.directories import LocalDirectory, open_directory
+from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.side_process import SideProcess, is_worth_it
 from chinchilla_jax.study import Study, StudySpec, open_study
 from chinchilla_jax.study.storage.record import read_record
@@ -35,7 +36,9 @@ def side_process_for(
 
     Its imports take a second, in which most studies leave a core without work: before their fits.
     """
-    if not (figures and is_worth_it() and len(spec.sweeps) >= _LEAST_SWEEPS and _is_to_run(out)):
+    # What is wrong with the arguments is for the study itself to say.
+    large = isinstance(spec, StudySpec) and len(spec.sweeps) >= _LEAST_SWEEPS
+    if not (figures and large and is_worth_it() and _is_to_run(out)):
         yield None
         return
     with SideProcess() as side:
@@ -44,13 +47,13 @@ def side_process_for(
 
 
 def _is_to_run(out: str | os.PathLike[str]) -> bool:
-    directory = open_directory(out)
-    if not isinstance(directory, LocalDirectory):
-        return False
     try:
-        return bool(read_record(directory)["state"] != "complete")
+        directory = open_directory(out)
+        return isinstance(directory, LocalDirectory) and bool(read_record(directory)["state"] != "complete")
     except FileNotFoundError:
         return True
+    except (ChinchillaError, OSError, TypeError):
+        return False
 
 
 def drawn_beside(
