@@ -1,6 +1,5 @@
 """The kernel as a file: when it is out of date, what is compiled from it and kept."""
 
-import functools
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ import pytest
 from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.bootstrapping.random_bits import random_bits
 from chinchilla_jax.solvers import Status, engine_choice, status, thresholds
-from chinchilla_jax.solvers.lane_kernel import building, generate, loading, object_code, self_test
+from chinchilla_jax.solvers.lane_kernel import building, generate, object_code, self_test
 from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS, FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
@@ -200,43 +199,3 @@ def test_where_python_cannot_be_started_the_kernel_is_compiled_in_this_process(m
     monkeypatch.setattr(building.subprocess, "run", None)
     monkeypatch.setattr(sys, "executable", "/opt/editor/bin/editor")
     assert building.built()
-
-
-QUICK = (
-    "import os; from chinchilla_jax.solvers.lane_kernel import object_code as o; os.write(1, o.sealed(b'x'))"
-)
-
-
-def test_a_compilation_that_is_begun_early_is_the_one_that_is_used_or_ended(monkeypatch):
-    monkeypatch.setattr(building, "_PROGRAM", QUICK)
-    for wait in (building.built, building._end):
-        building.begin()
-        process = building._begun[QUICK]
-        building.begin()
-        assert building._begun[QUICK] is process
-        assert wait() in (b"x", None)
-        assert QUICK not in building._begun and process.returncode is not None
-    monkeypatch.setattr(building, "_PROGRAM", "import os; os.abort()")
-    building.begin()
-    with pytest.raises(RuntimeError, match="the compiler's process ended with"):
-        building.built()
-
-
-def test_it_is_begun_where_the_kernel_will_be_used_and_is_not_kept(monkeypatch, tmp_path):
-    begun = []
-    monkeypatch.setattr(building, "begin", lambda: begun.append(1))
-    monkeypatch.setattr(loading, "_attempt", functools.cache(loading._attempt.__wrapped__))
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
-    engine_choice.expect_kernel("xla")
-    with monkeypatch.context() as changed:
-        changed.setenv("CHINCHILLA_JAX_ENGINE", "xla")
-        engine_choice.expect_kernel("auto")
-    monkeypatch.setattr(engine_choice, "accelerated", lambda: True)
-    engine_choice.expect_kernel("auto")
-    assert begun == []
-    monkeypatch.setattr(engine_choice, "accelerated", lambda: False)
-    engine_choice.expect_kernel("auto")
-    assert begun == [1]
-    object_code.write(object_code.kept_file(), b"")
-    engine_choice.expect_kernel("lanes")
-    assert begun == [1]

@@ -162,10 +162,6 @@ class Solver:
         Raises:
             UsageError: no engine is chosen for this law and objective, XLA runs them all.
         """
-        if self.name == "newton" and (law is None or law.name == "chinchilla"):
-            from chinchilla_jax.solvers.engine_choice import expect_kernel
-
-            expect_kernel(self.engine)
         if self.engine == "auto":
             return None
         from chinchilla_jax.laws import read_objective

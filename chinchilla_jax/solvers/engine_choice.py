@@ -24,7 +24,7 @@ from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax._util.errors import EngineWarning, UsageError, unknown_name
 from chinchilla_jax._util.user_warning import warn_user
 from chinchilla_jax.solvers.base import ENGINES
-from chinchilla_jax.solvers.lane_kernel.loading import KernelRefused, begin_loading, load_kernel
+from chinchilla_jax.solvers.lane_kernel.loading import KernelRefused, load_kernel
 from chinchilla_jax.solvers.measured_engines import measured
 
 if TYPE_CHECKING:
@@ -52,12 +52,6 @@ def chosen_kernel(engine: str) -> Kernel | None:
         return load_kernel()
     except KernelRefused as refusal:
         raise UsageError(f"engine 'lanes' cannot be used here ({refusal}); use 'auto' or 'xla'") from None
-
-
-def expect_kernel(engine: str) -> None:
-    """Have the kernel compiled, if it must be, by the time that `chosen_kernel` is asked for it."""
-    if not accelerated() and "xla" not in (engine, os.environ.get(VARIABLE)):
-        begin_loading()
 
 
 def auto_engine() -> tuple[str, str]:

@@ -6,7 +6,6 @@ process and not the user's, and becomes one more reason to refuse the kernel.
 
 from __future__ import annotations
 
-import atexit
 import subprocess
 import threading
 from importlib import import_module
@@ -29,24 +28,6 @@ with answer:
 """
 
 
-_begun: dict[str, subprocess.Popen[bytes]] = {}
-
-
-def begin() -> None:
-    """Start to compile what `built` will be asked for: there is nothing to wait for yet."""
-    command = own_python.command(_PROGRAM)
-    if command is not None and _PROGRAM not in _begun:
-        _begun[_PROGRAM] = _started(command)
-        atexit.register(_end)
-
-
-def _end() -> None:
-    """End a compilation that nobody has waited for."""
-    while _begun:
-        with _begun.popitem()[1] as process:
-            process.kill()
-
-
 def built() -> bytes:
     """Object code of the kernel for this processor, which has answered the self-test.
 
@@ -56,22 +37,14 @@ def built() -> bytes:
     command = own_python.command(_PROGRAM)
     if command is None:
         return built_here()
-    process = _begun.pop(_PROGRAM, None) or _started(command)
-    with process:
-        try:
-            content, errors = process.communicate(timeout=_SECONDS)
-        except BaseException:
-            process.kill()
-            raise
-    code = unsealed(content)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+    )
+    code = unsealed(done.stdout)
     if code is None:
-        said = errors.decode(errors="replace").strip().splitlines() or [""]
-        raise RuntimeError(f"the compiler's process ended with {process.returncode}: {said[-1]}".rstrip(": "))
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
+        raise RuntimeError(f"the compiler's process ended with {done.returncode}: {said[-1]}".rstrip(": "))
     return code
-
-
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def built_here() -> bytes:

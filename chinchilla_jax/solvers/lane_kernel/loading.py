@@ -6,7 +6,6 @@ bindings cannot be imported. Each becomes a `KernelRefused`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 from typing import TYPE_CHECKING
@@ -46,19 +45,6 @@ def load_kernel() -> Kernel:
     if isinstance(found, KernelRefused):
         raise KernelRefused(str(found), installed=found.installed)
     return found
-
-
-def begin_loading() -> None:
-    """Start to compile the kernel if this machine has not done so yet: beside imports and reading a table."""
-    with contextlib.suppress(Exception):  # `load_kernel` says why it cannot be
-        from chinchilla_jax.solvers.lane_kernel.object_code import kept_file
-
-        file = kept_file()
-        if _attempt.cache_info().currsize or (file is not None and file.exists()):
-            return
-        from chinchilla_jax.solvers.lane_kernel.building import begin
-
-        begin()
 
 
 def loaded_kernel() -> Kernel | None:
