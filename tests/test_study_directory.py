@@ -427,6 +427,23 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
     assert done.stdout == "False\n", "before NumPy reads it"
 
 
+def test_arrow_takes_memory_from_the_system_unless_told_otherwise(monkeypatch):
+    for asked, found in ((None, "system"), ("default", "default")):
+        monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+        if asked:
+            monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", asked)
+        assert main(["datasets"]) == 0 and os.environ["ARROW_DEFAULT_MEMORY_POOL"] == found
+    code = (
+        "from chinchilla_jax.cli import main\n"
+        "main(['study', 'nosuch.toml', '--out', 'x'])\n"
+        "import pyarrow\n"
+        "print(pyarrow.default_memory_pool().backend_name)\n"
+    )
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "system\n"
+
+
 def test_dictionary_columns_are_read_back_as_strings():
     numbers = np.linspace(0.1, 1.0, 4)
     columns = {name: numbers for name in COLUMNS["fits"]} | {
