@@ -7,14 +7,13 @@ process and not the user's, and becomes one more reason to refuse the kernel.
 from __future__ import annotations
 
 import subprocess
-import threading
-from importlib import import_module
 
 from chinchilla_jax._util import own_python, reproducible
+from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import assembly, compiled, unsealed
+from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
 
-_SELF_TEST = "chinchilla_jax.solvers.lane_kernel.self_test"
 _SECONDS = 600.0  # an emulated processor takes half a minute
 # The code comes through a pipe: a file for it could be another user's by the time that it is read. What else
 # the process prints is kept apart from it.
@@ -50,13 +49,6 @@ def built() -> bytes:
 def built_here() -> bytes:
     """The same, in this process."""
     initialise()
-    # LLVM works without the GIL: what the self-test needs is imported meanwhile.
-    imports = threading.Thread(target=import_module, args=(_SELF_TEST,))
-    imports.start()
     code = compiled(assembly(), host_machine(), fixed=reproducible.active())
-    imports.join()
-    from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
-    from chinchilla_jax.solvers.lane_kernel.self_test import require_right_answers
-
     require_right_answers(Kernel(code))
     return code
