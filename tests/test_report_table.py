@@ -141,6 +141,13 @@ def test_a_second_process_finds_the_same(table_boot):
     assert rows == fits.rows() and len(rows) == 1
 
 
+def test_without_a_budget_a_second_process_is_asked_nothing(table_boot):
+    subject = dataclasses.replace(subject_of(table_boot), flops=())
+    with SideProcess() as side:
+        assert advice.next_beside(subject, side) is None
+        assert sure.rivals_beside(subject, side) is None
+
+
 def test_the_command_reads_a_table_as_bootstrap_does(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(side_process, "is_worth_it", lambda: False)  # it would compile what this one has
     monkeypatch.chdir(tmp_path)

@@ -39,11 +39,10 @@ def required() -> list[Required]:
         if extra in DEVELOPERS:
             continue
         found.setdefault(name, extra)
-        for each, _, its in _parsed(
-            _requires(name) if within else []
-        ):  # jax[tpu]: what jax asks for under tpu
-            if its in within:
-                found.setdefault(each, extra)
+        if within:  # jax[tpu]: what jax asks for under tpu
+            for each, _, its in _parsed(_requires(name)):
+                if its in within:
+                    found.setdefault(each, extra)
     return [Required(name, extra, _installed(name)) for name, extra in found.items()]
 
 

@@ -131,7 +131,7 @@ class _Next:
 
 def next_beside(subject: Subject, side: SideProcess | None) -> Future[_Next] | None:
     """Have the side process, if there is one, choose the next runs while other sections are made."""
-    if side is None or not subject.quick or isinstance(subject.sample, ChinchillaError):
+    if side is None or not subject.quick or isinstance(subject.sample, ChinchillaError) or not subject.flops:
         return None
     return side.submit(_chosen, subject.runs, subject.fit.model, **_next_options(subject))
 
