@@ -29,8 +29,10 @@ from chinchilla_jax.solvers.lane_kernel import (
     elementary,
     passes,
 )
+from chinchilla_jax.solvers.lane_kernel.engine import _scratch
 from chinchilla_jax.solvers.lane_kernel.shapes import (
     BLOCK,
+    CACHE_LINE,
     FORM,
     MODIFY,
     N_SYSTEMS,
@@ -172,6 +174,17 @@ def test_a_change_too_large_for_the_series_is_said_to_be(change):
         step[place] = change
         index = np.empty(240, np.int64)
         assert not advanced(columns, np.ones(240), index, THETA, step, runs, runs32)
+
+
+@pytest.mark.parametrize("n_runs", [3, 240, 1000])
+def test_the_runs_of_a_lane_begin_with_a_cache_line(n_runs):
+    for _ in range(5):
+        scratch = _scratch(n_runs)
+        for name, kind in (("runs", np.float64), ("runs32", np.float32)):
+            assert scratch[name].ctypes.data % CACHE_LINE == 0
+            assert scratch[name].dtype == kind
+            assert scratch[name].flags.c_contiguous
+            assert scratch[name].shape == (-(-(n_runs + PAD) // ROW) * BLOCK,)
 
 
 def test_weights_as_bytes_and_as_numbers_give_the_same_bits():

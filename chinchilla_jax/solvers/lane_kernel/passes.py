@@ -53,9 +53,10 @@ def evaluate(theta, runs, count):
     a, b, e, one = real(LOG2_E * theta[0]), real(LOG2_E * theta[1]), real(theta[2]), real(1.0)
     alpha, beta = real(LOG2_E * theta[3]), real(LOG2_E * theta[4])
     for block in range(0, count, ROW):
-        # Two loops, each short enough for the processor to look several runs ahead.
+        # Three loops, each short enough for the processor to look several runs ahead.
         for i in _places(block, count):
             runs[i + _S] = exp2(a - alpha * runs[i + _U])
+        for i in _places(block, count):
             runs[i + _T] = exp2(b - beta * runs[i + _V])
         for i in _places(block, count):
             p, q = runs[i + _S], runs[i + _T]

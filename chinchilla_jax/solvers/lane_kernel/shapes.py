@@ -7,6 +7,7 @@ N_SUMS = 21  # objective, gradient, lower triangle of the Hessian
 N_VECTORS = 9  # of scratch, (SIZE,) each
 ROW = 256  # runs in a block
 BLOCK = 8 * ROW
+CACHE_LINE = 64  # bytes
 PAD = 8  # runs: a float32 vector of AVX2
 DEPTH = 64  # halvings of an array, of places or of numbers: more than any takes
 WIDE = 4  # systems that are solved side by side: a float64 vector of AVX2
