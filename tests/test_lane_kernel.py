@@ -27,6 +27,7 @@ from chinchilla_jax.solvers.engine_choice import VARIABLE
 from chinchilla_jax.solvers.lane_kernel import (
     algebra,
     elementary,
+    line_search,
     passes,
 )
 from chinchilla_jax.solvers.lane_kernel.engine import _scratch
@@ -43,7 +44,7 @@ from chinchilla_jax.solvers.lane_kernel.shapes import (
     SOUND,
     WIDE,
 )
-from chinchilla_jax.solvers.thresholds import PROBES
+from chinchilla_jax.solvers.thresholds import CLOSE_ENOUGH, LONGEST, PROBES
 
 HUBER = Huber()
 THETA = np.array([-0.6, -0.5, 1.8, 0.3, 0.4])
@@ -63,13 +64,29 @@ def logs(x, found):
 
 
 @njit
-def sums_of(columns, weights, index, theta, step, width, runs, runs32, sums, sums32, found):
+def sums_of(columns, weights, index, theta, width, runs, runs32, sums, sums32):
     count = passes.pack(columns, weights, index, runs, runs32)
     passes.evaluate(theta, runs32, count)
     passes.moments(runs32, count, width, sums32)
     passes.evaluate(theta, runs, count)
     passes.moments(runs, count, width, sums)
-    return count, passes.slopes(step, runs, count, width, found)
+    return count
+
+
+@njit
+def slopes_along(step, lengths, runs, count, width):
+    return passes.slopes(step, lengths[:2], runs, count, width), passes.more_slopes(
+        lengths[2:], runs, count, width
+    )
+
+
+@njit
+def searched(columns, weights, theta, step, slope, form, width, index, runs, runs32):
+    count = passes.pack(columns, weights, index, runs, runs32)
+    passes.evaluate(theta, runs, count)
+    passes.evaluate(theta, runs32, count)
+    length = line_search.step_length(slope, form, step, runs, count, width)
+    return length, line_search.step_length(slope, form, step, runs32, count, width)
 
 
 @njit
@@ -126,12 +143,12 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     room = -(-(n_runs + PAD) // ROW) * BLOCK
     # What is left over from another lane must not matter.
     runs, runs32 = np.full(room, np.nan), np.full(room, np.nan, np.float32)
-    sums, sums32, found = np.empty(21), np.empty(21), np.empty(len(PROBES))
+    sums, sums32 = np.empty(21), np.empty(21)
     index = np.full(n_runs, -1)
     columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
     step = np.array([0.1, -0.05, 0.02, 0.03, -0.04])
     width = 5e-3
-    count, inside = sums_of(columns, weights[0], index, THETA, step, width, runs, runs32, sums, sums32, found)
+    count = sums_of(columns, weights[0], index, THETA, width, runs, runs32, sums, sums32)
     assert count % PAD == 0
     assert 0 <= count - np.count_nonzero(weights) < PAD
 
@@ -142,10 +159,54 @@ def test_sums_over_the_runs_against_numpy(n_runs):
     np.testing.assert_allclose(sums32, expected, rtol=2e-3, atol=1e-5 * scale)
 
     residual, change = CHINCHILLA.residuals(THETA, design), CHINCHILLA.jacobian(THETA, design) @ step
-    psi = [np.clip(residual + length * change, -width, width) for length in PROBES]
-    np.testing.assert_allclose(found, [np.sum(weights[0] * p * change) for p in psi], rtol=1e-9, atol=1e-12)
+    lengths = (1.0, 0.25, 0.3, 4.0, 0.05)
+    (inside, *found), more = slopes_along(step, lengths, runs, count, width)
+    psi = [np.clip(residual + length * change, -width, width) for length in lengths]
+    expected = [np.sum(weights[0] * p * change) for p in psi]
+    np.testing.assert_allclose([*found, *more], expected, rtol=1e-9, atol=1e-12)
     expected = np.sum(weights[0] * (np.abs(residual) <= width) * change**2)
     np.testing.assert_allclose(inside, expected, rtol=1e-9)
+
+
+def length_by_all_probes(residual, change, weights, width, slope, form):
+    """What the line search returns, by the slope at each of its lengths in turn."""
+    kappa = max(form - np.sum(weights * change**2 * (np.abs(residual) <= width)), 0.0)
+    low, before = 0.0, slope
+    psi = [np.clip(residual + length * change, -width, width) for length in PROBES]
+    at = [np.sum(weights * p * change) + length * kappa for p, length in zip(psi, PROBES, strict=True)]
+    if abs(at[PROBES.index(1.0)]) < CLOSE_ENOUGH * abs(slope):
+        return 1.0
+    for length, here in zip(PROBES, at, strict=True):
+        if here >= 0.0:
+            return max(low - before * (length - low) / (here - before), 0.2 * PROBES[0])
+        low, before = length, here
+    return LONGEST
+
+
+@pytest.mark.slow
+def test_the_line_search_in_two_passes_finds_what_all_probes_say():
+    n_runs, width = 300, 2e-3
+    design = Design.from_runs(of_size(n_runs))
+    columns = np.stack([design.log_params, design.log_tokens, design.log_loss])
+    scratch = np.empty(n_runs, np.int64), np.empty(2 * BLOCK), np.empty(2 * BLOCK, np.float32)
+    rng = np.random.default_rng(0)
+    ends = set()
+    for weights in resample_weights(n_runs, np.arange(200), 1).astype(float):
+        theta = THETA + 0.02 * rng.standard_normal(5)
+        _, gradient, hessian = (x[0] for x in derivatives(design, weights[None], theta[None], width))
+        step = -gradient / np.diag(np.abs(hessian))
+        residual, jacobian = CHINCHILLA.residuals(theta, design), CHINCHILLA.jacobian(theta, design)
+        # Steps of all sizes and curvatures, so that roots lie before, between and beyond all probes.
+        step *= 10.0 ** rng.uniform(-2.5, 1.0)
+        slope = gradient @ step
+        form = -slope * 10.0 ** rng.uniform(-1.0, 2.0)
+        expected = length_by_all_probes(residual, jacobian @ step, weights, width, slope, form)
+        found = searched(columns, weights, theta, step, slope, form, width, *scratch)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-9)
+        np.testing.assert_allclose(found[1], expected, rtol=2e-3)
+        special = {1.0: "whole", LONGEST: "longest"}
+        ends.add(special.get(expected, int(np.searchsorted(PROBES, expected))))
+    assert ends == {*range(len(PROBES)), *special.values()}, "some brackets hold no root"
 
 
 @pytest.mark.parametrize("n_runs", [5, 240, ROW + 1])

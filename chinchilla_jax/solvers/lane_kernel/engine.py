@@ -20,7 +20,6 @@ from chinchilla_jax.solvers.lane_kernel.shapes import (
     SIZE,
     WIDE,
 )
-from chinchilla_jax.solvers.thresholds import PROBES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -226,7 +225,6 @@ def _scratch(n_runs: int) -> dict[str, NDArray[Any]]:
         "matrix": np.empty((SIZE, SIZE)),
         "systems": np.empty((N_SYSTEMS, WIDE)),
         "sums": np.empty(N_SUMS),
-        "found": np.empty(len(PROBES)),
     }
 
 

@@ -51,7 +51,6 @@ FIT_LANES = EntryPoint(
         "matrix": "f64*",  # (SIZE, SIZE)
         "systems": "f64*",  # (N_SYSTEMS, WIDE)
         "sums": "f64*",  # (N_SUMS,)
-        "found": "f64*",  # (len(PROBES),)
         # Results.
         "theta": "f64*",  # (lanes, SIZE)
         "anchor": "f64*",  # (lanes, SIZE)

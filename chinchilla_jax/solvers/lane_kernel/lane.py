@@ -21,27 +21,24 @@ from chinchilla_jax.solvers.lane_kernel.algebra import (
     take_step,
 )
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
-from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, slopes, sum_of
+from chinchilla_jax.solvers.lane_kernel.line_search import step_length
+from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, sum_of
 from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
     ADVANCE_BELOW,
-    CLOSE_ENOUGH,
     FLOAT32_TOLERANCE,
-    FULL,
     FULL_STEP_BELOW,
     HALVINGS,
     HOPE,
     LARGEST_DAMPING,
     LARGEST_ZONE,
     LIFT,
-    LONGEST,
     MOST_REJECTIONS,
     NARROW_BELOW,
     NO_DAMPING,
     PAUSED,
     POLISHED,
-    PROBES,
     RUNNING,
     SAME_POINT,
     SETTLED,
@@ -54,7 +51,6 @@ from chinchilla_jax.solvers.thresholds import (
 _CONVERGED, _UNIDENTIFIED = int(Status.CONVERGED), int(Status.UNIDENTIFIED)
 _BOUNDARY = int(Status.BOUNDARY)
 _EPS32, _EPS64 = 8.0 * float(np.finfo(np.float32).eps), 8.0 * float(np.finfo(np.float64).eps)
-_N_PROBES = len(PROBES)
 _PLAIN, _LIFTED, _MODIFIED = range(3)  # columns of the systems, see `solve`
 
 
@@ -98,7 +94,7 @@ def descend(
     runs, runs32, count = packed
     rounding = _EPS64 if double else _EPS32
     unit_weight = total / n_runs
-    vectors, hessian, systems, sums, found = scratch
+    vectors, hessian, systems, sums = scratch
     # The Hessian as it is, just off singular, and made positive definite; the last column is of no use.
     for k in range(WIDE):
         systems[SHIFT, k] = LIFT if k == _LIFTED else 0.0
@@ -179,15 +175,14 @@ def descend(
         length = 1.0
         if taken >= search_after and not done and not decrement < FULL_STEP_BELOW:
             push_forward(amplitude, inverse, step, plain)
-            if double:
-                inside = slopes(plain, runs, count, width, found)
-            else:
-                inside = slopes(plain, runs32, count, width, found)
             slope = 0.0
             for j in range(SIZE):
                 slope += gradient[j] * step[j]
-            kappa = larger(quadratic_form(hessian, step) - inside, 0.0)
-            length = _root(slope, kappa, found)
+            form = quadratic_form(hessian, step)
+            if double:
+                length = step_length(slope, form, plain, runs, count, width)
+            else:
+                length = step_length(slope, form, plain, runs32, count, width)
         _meet_bound(anchor, curved, amplitude, step, length, theta)
         value = here
         if escaped or singular:
@@ -232,22 +227,6 @@ def _limited(theta, curved, solution, step):
 
 
 @inner()
-def _root(slope, kappa, found):
-    """Length at which the slope along the step changes sign, interpolated between the probes."""
-    if abs(found[FULL] + PROBES[FULL] * kappa) < CLOSE_ENOUGH * abs(slope):
-        return 1.0
-    low, before = 0.0, slope
-    for k in range(_N_PROBES):
-        here = found[k] + PROBES[k] * kappa
-        if here >= 0.0:
-            gap = here - before
-            root = low - before * (PROBES[k] - low) / gap if gap > 0.0 else PROBES[k]
-            return larger(root, 0.2 * PROBES[0])
-        low, before = PROBES[k], here
-    return LONGEST
-
-
-@inner()
 def _meet_bound(anchor, curved, amplitude, step, length, target):
     """Point after the step, stopped where E or (in slope coordinates) alpha would reach its bound."""
     if curved and step[3] < 0.0:
@@ -287,7 +266,7 @@ def fit_lanes(
         index: scratch for the places of those that are not zero, (n,) int64.
         runs: scratch for the packed runs of a lane.
         runs32: the same in float32.
-        scratch: vectors (9, 5), matrix (5, 5), systems (9, 4), sums (21,), slopes (9,).
+        scratch: vectors (9, 5), matrix (5, 5), systems (9, 4), sums (21,).
         theta: (R, 5) after the last step.
         anchor: (R, 5) last accepted points.
         value: (R,) objective at the anchors.

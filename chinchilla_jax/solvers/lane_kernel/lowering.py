@@ -20,7 +20,6 @@ from chinchilla_jax.solvers.lane_kernel import draws, lane, lines
 from chinchilla_jax.solvers.lane_kernel.entry_points import ENTRY_POINTS, EntryPoint
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import optimise
 from chinchilla_jax.solvers.lane_kernel.shapes import DEPTH, N_SUMS, N_SYSTEMS, N_VECTORS, SIZE, WIDE
-from chinchilla_jax.solvers.thresholds import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +101,7 @@ def _simplified(text: str) -> llvm.ModuleRef:
 def fit_lanes(
     n_runs, lanes, ranks, n_weights, n_counts, float32_steps, float64_steps, search_after, room, tolerance,
     columns, weights, counts, starts, target_width, first_width,
-    row, index, runs, runs32, vectors, matrix, systems, sums, found,
+    row, index, runs, runs32, vectors, matrix, systems, sums,
     theta, anchor, anchor_value, decrement, width, status, steps,
 ):  # fmt: skip
     """See `lane.fit_lanes`."""
@@ -114,7 +113,7 @@ def fit_lanes(
         carray(row, n_runs), carray(index, n_runs), carray(runs, room), carray(runs32, room),
         (
             carray(vectors, (N_VECTORS, SIZE)), carray(matrix, (SIZE, SIZE)),
-            carray(systems, (N_SYSTEMS, WIDE)), carray(sums, N_SUMS), carray(found, len(PROBES)),
+            carray(systems, (N_SYSTEMS, WIDE)), carray(sums, N_SUMS),
         ),
         carray(theta, (lanes, SIZE)), carray(anchor, (lanes, SIZE)), carray(anchor_value, lanes),
         carray(decrement, lanes), carray(width, lanes), carray(status, lanes), carray(steps, lanes),

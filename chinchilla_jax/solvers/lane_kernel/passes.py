@@ -17,8 +17,8 @@ with the sums, the processor could not look far enough ahead to hide their laten
 repeat them.
 
 A lane's runs are the distinct ones of its resample, padded with runs of weight zero, in one flat array of
-blocks; a block is eight rows (u, v, y, weight, then residual, s, t, inverse) of `ROW` runs each. In one array
-with constant distances LLVM can see that loads and stores do not overlap.
+blocks; a block is nine rows (u, v, y, weight, then residual, s, t, inverse, and q of `slopes`) of `ROW` runs
+each. In one array with constant distances LLVM can see that loads and stores do not overlap.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ import numpy as np
 
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
 from chinchilla_jax.solvers.lane_kernel.elementary import LOG2_E, exp2, log
-from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW
-from chinchilla_jax.solvers.thresholds import PROBES
+from chinchilla_jax.solvers.lane_kernel.shapes import BLOCK, PAD, ROW, ROWS
 
 # Sums may be reordered, or they stay scalar. NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "arcp", "nsz"}
@@ -37,13 +36,13 @@ _HALF, _THIRD, _FIFTH, _TWENTY_FOURTH = 0.5, 1.0 / 3.0, 0.2, 1.0 / 24.0
 _NEAR = 1e-3  # relative change of the terms up to which the series of `advance` are exact to rounding
 # Unsigned: a signed index could be negative, counting from the end, and checking for that keeps a loop
 # scalar.
-_U, _V, _Y, _W, _R, _S, _T, _I = (np.uint64(ROW * row) for row in range(8))
+_U, _V, _Y, _W, _R, _S, _T, _I, _Q = (np.uint64(ROW * row) for row in range(ROWS))
 
 
 @inner()
 def _places(block, count):
     """Places of a block's runs in its first row."""
-    return range(np.uint64(8 * block), np.uint64(8 * block + smaller(ROW, count - block)))
+    return range(np.uint64(ROWS * block), np.uint64(ROWS * block + smaller(ROW, count - block)))
 
 
 @inner(fastmath=_TERMS)
@@ -153,38 +152,48 @@ def moments(runs, count, width, sums):
 
 
 @inner(fastmath=_SUMS)
-def slopes(step, runs, count, width, found):
-    """Slope of the objective at every probe along `step` (5,), residuals being linear, into `found` (9,).
+def slopes(step, lengths, runs, count, width):
+    """Slopes of the objective at two lengths along `step` (5,), residuals being linear.
+
+    The change of every residual per unit length, q, goes into its row for `more_slopes`.
 
     Returns:
-        sum_i w_i zone_i q_i^2 with q the change of the residual per unit length.
+        sum_i w_i zone_i q_i^2, and the slopes.
     """
     real = runs.dtype.type
     width, zero = real(width), real(0.0)
     da, db, de = real(step[0]), real(step[1]), real(step[2])
     dalpha, dbeta = real(step[3]), real(step[4])
-    t0, t1, t2, t3 = real(PROBES[0]), real(PROBES[1]), real(PROBES[2]), real(PROBES[3])
-    t4, t5, t6, t7, t8 = real(PROBES[4]), real(PROBES[5]), real(PROBES[6]), real(PROBES[7]), real(PROBES[8])
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = inside = zero
+    first, second = real(lengths[0]), real(lengths[1])
+    at_first = at_second = inside = zero
     for block in range(0, count, ROW):
         for i in _places(block, count):
             r = runs[i + _R]
             change = runs[i + _S] * (da - runs[i + _U] * dalpha)
             change += runs[i + _T] * (db - runs[i + _V] * dbeta) + runs[i + _I] * de
+            runs[i + _Q] = change
             weighted = runs[i + _W] * change
             inside += weighted * change if abs(r) <= width else zero
-            s0 += weighted * smaller(larger(r + t0 * change, -width), width)
-            s1 += weighted * smaller(larger(r + t1 * change, -width), width)
-            s2 += weighted * smaller(larger(r + t2 * change, -width), width)
-            s3 += weighted * smaller(larger(r + t3 * change, -width), width)
-            s4 += weighted * smaller(larger(r + t4 * change, -width), width)
-            s5 += weighted * smaller(larger(r + t5 * change, -width), width)
-            s6 += weighted * smaller(larger(r + t6 * change, -width), width)
-            s7 += weighted * smaller(larger(r + t7 * change, -width), width)
-            s8 += weighted * smaller(larger(r + t8 * change, -width), width)
-    found[0], found[1], found[2], found[3], found[4] = s0, s1, s2, s3, s4
-    found[5], found[6], found[7], found[8] = s5, s6, s7, s8
-    return float(inside)
+            at_first += weighted * smaller(larger(r + first * change, -width), width)
+            at_second += weighted * smaller(larger(r + second * change, -width), width)
+    return float(inside), float(at_first), float(at_second)
+
+
+@inner(fastmath=_SUMS)
+def more_slopes(lengths, runs, count, width):
+    """Slopes at three more lengths along the same step."""
+    real = runs.dtype.type
+    width = real(width)
+    first, second, third = real(lengths[0]), real(lengths[1]), real(lengths[2])
+    at_first = at_second = at_third = real(0.0)
+    for block in range(0, count, ROW):
+        for i in _places(block, count):
+            r, change = runs[i + _R], runs[i + _Q]
+            weighted = runs[i + _W] * change
+            at_first += weighted * smaller(larger(r + first * change, -width), width)
+            at_second += weighted * smaller(larger(r + second * change, -width), width)
+            at_third += weighted * smaller(larger(r + third * change, -width), width)
+    return float(at_first), float(at_second), float(at_third)
 
 
 @inner()
@@ -201,7 +210,7 @@ def pack(columns, weights, index, runs, runs32):
         count += weights[i] != 0
     for block in range(0, count, ROW):
         for k in range(np.uint64(smaller(ROW, count - block))):
-            i, at = np.uint64(index[np.uint64(block) + k]), np.uint64(8 * block) + k
+            i, at = np.uint64(index[np.uint64(block) + k]), np.uint64(ROWS * block) + k
             runs[at + _U], runs[at + _V], runs[at + _Y] = columns[0, i], columns[1, i], columns[2, i]
             runs[at + _W] = weights[i]
     while count % PAD != 0:
