@@ -21,10 +21,19 @@ _FAST = {"contract", "nsz"}
 
 
 @inner(fastmath=_FAST)
-def coordinates_at(theta, held):
-    """Whether slope coordinates apply at `theta`; if so A and 1 / alpha', else zeros."""
+def amplitude_at(theta):
+    """A and 1 / alpha' at `theta`, for `coordinates_at`."""
+    return exp(theta[0]), 1.0 / theta[3]
+
+
+@inner(fastmath=_FAST)
+def coordinates_at(theta, held, terms):
+    """Whether slope coordinates apply at `theta`; if so A and 1 / alpha', else zeros.
+
+    `terms` is what `amplitude_at` gives.
+    """
     if theta[3] > SMALLEST_EXPONENT and theta[2] > 0.0 and not held:
-        return True, exp(theta[0]), 1.0 / theta[3]
+        return True, terms[0], terms[1]
     return False, 0.0, 0.0
 
 
@@ -64,7 +73,7 @@ def pull_back(amplitude, inverse, sums, held, gradient, hessian):
 def _pivot(value, diagonal, modify):
     """A pivot, made positive if it is not and `modify` says so; and whether it was, safely."""
     good = value > SINGULAR_PIVOT * diagonal
-    positive = larger(abs(value), SMALLEST_PIVOT * diagonal) + _TINY
+    positive = larger(abs(value), SMALLEST_PIVOT * diagonal + _TINY)
     return positive if modify and not good else value, good
 
 
@@ -118,10 +127,11 @@ def solve(matrix, right, systems):
         y4 = g4 - l40 * y0 - l41 * y1 - l42 * y2 - l43 * y3
         z0, z1, z2, z3, z4 = y0 * i0, y1 * i1, y2 * i2, y3 * i3, y4 * i4
         form = y0 * z0 + y1 * z1 + y2 * z2 + y3 * z3 + y4 * z4
-        z3 -= l43 * z4
-        z2 -= l32 * z3 + l42 * z4
-        z1 -= l21 * z2 + l31 * z3 + l41 * z4
-        z0 -= l10 * z1 + l20 * z2 + l30 * z3 + l40 * z4
+        # What is known last comes last.
+        z3 = z3 - l43 * z4
+        z2 = z2 - l42 * z4 - l32 * z3
+        z1 = z1 - l41 * z4 - l31 * z3 - l21 * z2
+        z0 = z0 - l40 * z4 - l30 * z3 - l20 * z2 - l10 * z1
         systems[SOLUTION, k], systems[SOLUTION + 1, k], systems[SOLUTION + 2, k] = z0, z1, z2
         systems[SOLUTION + 3, k], systems[SOLUTION + 4, k] = z3, z4
         systems[FORM, k] = form

@@ -13,6 +13,7 @@ import numpy as np
 
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.solvers.lane_kernel.algebra import (
+    amplitude_at,
     coordinates_at,
     pull_back,
     push_forward,
@@ -121,9 +122,11 @@ def descend(
             if not near:
                 evaluate(theta, runs, count)
             _copy(theta, evaluated)
+            terms = amplitude_at(theta)  # here, the processor computes it while it is busy with the runs
             moments(runs, count, width, sums)
         else:
             evaluate(theta, runs32, count)
+            terms = amplitude_at(theta)
             moments(runs32, count, width, sums)
         here = sums[0]
         finite = math.isfinite(sums[0])
@@ -151,7 +154,7 @@ def descend(
 
         _copy(theta, anchor)
         held = theta[FLOOR] <= 0.0 and sums[1 + FLOOR] >= 0.0
-        curved, amplitude, inverse = coordinates_at(theta, held)
+        curved, amplitude, inverse = coordinates_at(theta, held, terms)
         pull_back(amplitude, inverse, sums, held, gradient, hessian)
         systems[SHIFT, _MODIFIED] = larger(damping, STIFF)
         solve(hessian, gradient, systems)
@@ -171,7 +174,7 @@ def descend(
         done = certified and (before or not double or decrement <= POLISHED * tolerance)
         escaped = larger(abs(theta[3]), abs(theta[4])) > LARGEST_EXPONENT
 
-        _limited(theta, curved, solution, step)
+        _limited(theta, curved, inverse, solution, step)
         length = 1.0
         if taken >= search_after and not done and not decrement < FULL_STEP_BELOW:
             push_forward(amplitude, inverse, step, plain)
@@ -212,13 +215,13 @@ def _beaten(anchor, value, decrement, bar, leader):
 
 
 @inner()
-def _limited(theta, curved, solution, step):
+def _limited(theta, curved, inverse, solution, step):
     """The step against `solution`, shortened to where the quadratic model still means something."""
-    size = larger(1.0, abs(solution[FLOOR]) / larger(theta[FLOOR], 0.3))
+    size = larger(1.0, abs(solution[FLOOR]) * (1.0 / larger(theta[FLOOR], 0.3)))
     for j in (0, 1, 3, 4):
         size = larger(size, abs(solution[j]))
     if curved:
-        size = larger(size, larger(abs(solution[3]) / theta[3], abs(solution[0])) / 0.7)
+        size = larger(size, larger(abs(solution[3]) * inverse, abs(solution[0])) * (1.0 / 0.7))
     for j in range(SIZE):
         step[j] = -solution[j] / size
     # From the bound, a step may only lead inwards.

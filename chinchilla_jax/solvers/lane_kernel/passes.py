@@ -17,8 +17,9 @@ with the sums, the processor could not look far enough ahead to hide their laten
 repeat them.
 
 A lane's runs are the distinct ones of its resample, padded with runs of weight zero, in one flat array of
-blocks; a block is nine rows (u, v, y, weight, then residual, s, t, inverse, and q of `slopes`) of `ROW` runs
-each. In one array with constant distances LLVM can see that loads and stores do not overlap.
+blocks; a block is ten rows of `ROW` runs each: u, v, y, weight, then residual, s, t, inverse, and two that
+`moments` and `slopes` work in. In one array with constant distances LLVM can see that loads and stores do not
+overlap.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _HALF, _THIRD, _FIFTH, _TWENTY_FOURTH = 0.5, 1.0 / 3.0, 0.2, 1.0 / 24.0
 _NEAR = 1e-3  # relative change of the terms up to which the series of `advance` are exact to rounding
 # Unsigned: a signed index could be negative, counting from the end, and checking for that keeps a loop
 # scalar.
-_U, _V, _Y, _W, _R, _S, _T, _I, _Q = (np.uint64(ROW * row) for row in range(ROWS))
+_U, _V, _Y, _W, _R, _S, _T, _I, _PULL, _OUTER = (np.uint64(ROW * row) for row in range(ROWS))
+_Q = _PULL  # the sums are taken before the line search
 
 
 @inner()
@@ -109,7 +111,8 @@ def moments(runs, count, width, sums):
             t, inverse = runs[i + _T], runs[i + _I]
             influence = smaller(larger(r, -width), width)
             pull = w * influence
-            outer = (w if abs(r) <= width else zero) - pull
+            outer = (w if influence == r else zero) - pull
+            runs[i + _PULL], runs[i + _OUTER] = pull, outer
             pull_t, outer_t, outer_i = pull * t, outer * t, outer * inverse
             tt = outer_t * t + pull_t
             ti, tt_v = outer_t * inverse, tt * v
@@ -124,10 +127,8 @@ def moments(runs, count, width, sums):
             be_v += ti * v
             ee += outer_i * inverse
         for i in _places(block, count):
-            u, v, w, r = runs[i + _U], runs[i + _V], runs[i + _W], runs[i + _R]
+            u, v, pull, outer = runs[i + _U], runs[i + _V], runs[i + _PULL], runs[i + _OUTER]
             s, t, inverse = runs[i + _S], runs[i + _T], runs[i + _I]
-            pull = w * smaller(larger(r, -width), width)
-            outer = (w if abs(r) <= width else zero) - pull
             pull_s, outer_s = pull * s, outer * s
             ss, st, si = outer_s * s + pull_s, outer_s * t, outer_s * inverse
             ss_u, st_u = ss * u, st * u
