@@ -45,7 +45,8 @@ def boot():
 @pytest.fixture
 def in_blocks(monkeypatch):
     """Long arrays begin at 4,000 lanes, and a block has 3,000."""
-    for module in (blocks, result_module, line_order, normal, tokens_per_param, fitted, scaling_law):
+    rooms = (line_order, normal, parameters, tokens_per_param, fitted, scaling_law)
+    for module in (blocks, result_module, *rooms):
         monkeypatch.setattr(module, "LONG", 4000)
     monkeypatch.setattr(blocks, "_BLOCK", 3000)
 

@@ -4,7 +4,7 @@ from chinchilla_jax.intervals.methods import STUDY_METHODS as STUDY_METHODS
 from chinchilla_jax.intervals.normal import draw_laws as draw_laws
 from chinchilla_jax.intervals.normal import law_covariance as law_covariance
 from chinchilla_jax.intervals.parameters import IntervalRequest as IntervalRequest
-from chinchilla_jax.intervals.parameters import interval_rows as interval_rows
+from chinchilla_jax.intervals.parameters import interval_columns as interval_columns
 from chinchilla_jax.intervals.parameters import parameter_table as parameter_table
 from chinchilla_jax.intervals.quantities import Quantity as Quantity
 from chinchilla_jax.intervals.quantities import exponent_quantities as exponent_quantities

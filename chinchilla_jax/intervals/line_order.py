@@ -71,7 +71,12 @@ _MEASURED = Stretches()
 
 
 def line_order_statistics(
-    slope: Floats, intercept: Floats, x: Floats, ranks: Sequence[int], *, stretches: Stretches = _MEASURED
+    slope: Floats,
+    intercept: Floats,
+    x: Floats,
+    ranks: Sequence[int] | NDArray[np.int64],
+    *,
+    stretches: Stretches = _MEASURED,
 ) -> Floats:
     """The values of given ranks among `slope * x + intercept`, at each x.
 
@@ -92,25 +97,31 @@ def line_order_statistics(
         slope, intercept = slope[finite], intercept[finite]
     relative = np.asarray(ranks) - lowest
     inside = (relative >= 0) & (relative < slope.size)
-    out = np.where(relative < 0, -np.inf, np.inf)[:, None].repeat(x.size, axis=1)
-    wanted = relative[inside].tolist()
-    if not wanted or not x.size:
-        return out
+    wanted = relative[inside]
+    if not wanted.size or not x.size:
+        return _beyond(relative, x)
     rising = bool((x[1:] > x[:-1]).all())
     places, back = (x, slice(None)) if rising else np.unique(x, return_inverse=True)
     kernel = _loaded_kernel()
     if kernel is not None and stretches == _MEASURED and slope.size <= LONG:
-        found = kernel.order_lines(slope, intercept, places, np.array(wanted))
+        found = kernel.order_lines(slope, intercept, places, wanted)
     elif places.size < stretches.least_places or slope.size < stretches.least_lines:
         found = np.empty((len(wanted), places.size))
-        _evaluate(slope, intercept, places, wanted, found, np.empty(max(_BUFFER, slope.size)))
+        buffer = np.empty(max(_BUFFER, slope.size))
+        _evaluate(slope, intercept, places, wanted.tolist(), found, buffer)
     else:
-        found = _by_stretches(slope, intercept, places, wanted, stretches)
+        found = _by_stretches(slope, intercept, places, wanted.tolist(), stretches)
     found = found[:, back]
-    if len(wanted) == len(out):
+    if inside.all():
         return found
+    out = _beyond(relative, x)
     out[inside] = found
     return out
+
+
+def _beyond(ranks: NDArray[np.int64], x: Floats) -> Floats:
+    """The infinity of each rank (p,) that is not among the finite lines, at every place; (p, k)."""
+    return np.where(ranks < 0, -np.inf, np.inf)[:, None].repeat(x.size, axis=1)
 
 
 def _loaded_kernel() -> Kernel | None:

@@ -52,15 +52,20 @@ def counted_coordinates(laws: ScalingLaw, counted: ArrayLike | None) -> Floats:
     """The finite `normal_coordinates` among the lanes that count, shape (m, 4)."""
     mask = check_lanes(laws, counted)
     if len(laws) <= LONG:
-        coordinates = normal_coordinates(laws)
-        return coordinates[mask & np.isfinite(coordinates).all(axis=-1)]
+        return _finite_coordinates(laws, mask)
     coordinates, filled = np.empty((len(laws), 4)), 0
     for lanes in blocks(len(laws)):
-        found = normal_coordinates(laws[lanes])
-        found = found[mask[lanes] & np.isfinite(found).all(axis=-1)]
+        found = _finite_coordinates(laws[lanes], mask[lanes])
         coordinates[filled : filled + len(found)] = found
         filled += len(found)
     return coordinates[:filled]
+
+
+def _finite_coordinates(laws: ScalingLaw, mask: NDArray[np.bool_]) -> Floats:
+    coordinates = normal_coordinates(laws)
+    finite = np.isfinite(coordinates)
+    kept = mask if finite.all() else mask & finite.all(axis=-1)
+    return coordinates if kept.all() else coordinates.take(np.flatnonzero(kept), axis=0)
 
 
 def law_covariance(laws: ScalingLaw, counted: ArrayLike) -> Floats:
@@ -138,11 +143,14 @@ def shifted_laws(point_law: ScalingLaw, shifts: Floats, floor: Floats | None = N
 
     E is `floor`, or that of the point.
     """
-    points = normal_coordinates(point_law) + shifts
+    # Each coordinate in one piece, and read-only, so that the laws need not copy it.
+    points = [shift + centre for shift, centre in zip(shifts.T, normal_coordinates(point_law), strict=True)]
     with np.errstate(over="ignore"):
-        A, B = np.exp(points[:, 0]), np.exp(points[:, 1])
-    E = point_law.E if floor is None else floor
-    return ScalingLaw(E=E, A=A, B=B, alpha=points[:, 2], beta=points[:, 3])
+        A, B = np.exp(points[0]), np.exp(points[1])
+    columns = {"A": A, "B": B, "alpha": points[2], "beta": points[3]}
+    for values in columns.values():
+        values.setflags(write=False)
+    return ScalingLaw(E=point_law.E if floor is None else floor, **columns)
 
 
 def philox(seed: int) -> np.random.Generator:

@@ -22,15 +22,15 @@ E), and on the published runs the limits of E agree to 4 digits.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.beyond_float64 import beyond_float64
+from chinchilla_jax._util.blocks import LONG
 from chinchilla_jax.intervals.methods import METHODS, STUDY_METHODS, read_method
 from chinchilla_jax.intervals.quantiles import central_tails
 from chinchilla_jax.intervals.replicates import check_lanes, check_point
@@ -76,83 +76,107 @@ def parameter_table(
     """
     import pandas as pd
 
-    return pd.DataFrame(parameter_rows(laws, counted, point_law, level, method))
+    return pd.DataFrame(interval_columns(laws, counted, [IntervalRequest(point_law, level, method)]))
 
 
-def parameter_rows(
-    laws: FittedLaws, counted: ArrayLike, point_law: FittedLaws, level: float, method: str
-) -> list[dict[str, Any]]:
-    """The rows of `parameter_table`, as dicts."""
-    return interval_rows(laws, counted, [IntervalRequest(point_law, level, method)])
-
-
-def interval_rows(
+def interval_columns(
     laws: FittedLaws, counted: ArrayLike, requests: Sequence[IntervalRequest]
-) -> list[dict[str, Any]]:
-    """The rows of one `parameter_table` per request, in order; what they share is computed once."""
+) -> dict[str, list[Any]]:
+    """The columns of one `parameter_table` per request, one below the other; shared work is done once."""
     tails, estimates = [], []
     for point_law, level, method in requests:
         read_method(method, STUDY_METHODS)
         tails.append(central_tails(level))
-        estimates.append(check_point(point_law, "parameter_table", laws).as_dict())
-    mask = check_lanes(laws, counted)
-    tables: list[list[dict[str, Any]]] = [[] for _ in requests]
-    for name in parameter_names(laws):
-        values = parameter_values(laws, name)
-        values = values[mask & np.isfinite(values)]  # a copy, which the quantiles may reorder
-        error = standard_deviation(values)
-        spread = error
-        if name in COEFFICIENTS and any(METHODS[method].normal for _, _, method in requests):
-            spread = standard_deviation(np.log(values[values > 0]))
-        for table, (_, level, method), point, probabilities in zip(
-            tables, requests, estimates, tails, strict=True
-        ):
-            estimate = float(point[name])
-            if METHODS[method].normal:
-                low, high = _normal_limits(name, estimate, spread, probabilities)
-            else:
-                low = high = math.nan
-                if values.size:
-                    with beyond_float64():
-                        low, high = np.quantile(values, probabilities, overwrite_input=True)
-            table.append(
-                {
-                    "parameter": name,
-                    "estimate": estimate,
-                    "standard_error": error,
-                    "low": float(low),
-                    "high": float(high),
-                    "level": float(level),
-                    "method": method,
-                    "n_converged": values.size,
-                    "n_failed": mask.size - values.size,
-                }
-            )
-    return [row for table in tables for row in table]
+        point = check_point(point_law, "parameter_table", laws).as_dict()
+        estimates.append(np.array([float(value) for value in point.values()]))
+    mask, names = check_lanes(laws, counted), parameter_names(laws)
+    drawn = [METHODS[each.method].normal for each in requests]
+    probabilities = sorted(
+        {tail for pair, normal in zip(tails, drawn, strict=True) if not normal for tail in pair}
+    )
+    counts, errors, spreads = np.empty(len(names), np.int64), np.empty(len(names)), np.empty(len(names))
+    at = np.full((len(probabilities), len(names)), np.nan)
+    for some, values in _counted_values(laws, names, mask):
+        counts[some] = values.shape[1]
+        errors[some] = spreads[some] = standard_deviations(values)
+        for k, j in enumerate(some):
+            if any(drawn) and names[j] in COEFFICIENTS:
+                spreads[j] = _deviation_of_logs(values[k])
+        if probabilities and values.size:
+            with beyond_float64():
+                at[:, some] = np.quantile(values, probabilities, axis=1, overwrite_input=True)
+        del values  # before those of the next parameters
+    quantiles = dict(zip(probabilities, at, strict=True))
+    limits = [
+        _normal_limits(names, estimate, spreads, pair) if normal else [quantiles[tail] for tail in pair]
+        for estimate, pair, normal in zip(estimates, tails, drawn, strict=True)
+    ]
+    tables, rows = len(requests), len(names)
+    return {
+        "parameter": list(names) * tables,
+        "estimate": np.concatenate(estimates).tolist(),
+        "standard_error": errors.tolist() * tables,
+        "low": np.concatenate([low for low, _ in limits]).tolist(),
+        "high": np.concatenate([high for _, high in limits]).tolist(),
+        "level": [float(each.level) for each in requests for _ in range(rows)],
+        "method": [each.method for each in requests for _ in range(rows)],
+        "n_converged": counts.tolist() * tables,
+        "n_failed": (mask.size - counts).tolist() * tables,
+    }
 
 
-def standard_deviation(values: NDArray[np.float64]) -> float:
-    """Standard deviation with 1/(n-1), NaN for fewer than two values; no overflow where squares would."""
-    if values.size < 2:
-        return float("nan")
-    largest = float(max(values.max(), -values.min()))
-    if not largest > 0:
-        return 0.0
-    # As np.std, with one array of the length of the values on the way.
-    scaled = values / largest
-    scaled -= scaled.mean()
+def _counted_values(
+    laws: FittedLaws, names: Sequence[str], mask: NDArray[np.bool_]
+) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    """The finite values of parameters in the lanes that count, to be reordered at will, (q, m); and which q.
+
+    Those for which the same lanes count are side by side, unless they are long.
+    """
+    every = list(range(len(names)))
+    if len(laws) <= LONG:
+        values = np.stack([np.asarray(each) for each in laws.as_dict().values()])
+        finite = np.isfinite(values)
+        if finite.all() or finite[:, mask].all():
+            yield every, values if mask.all() else values.take(np.flatnonzero(mask), axis=1)
+            return
+    for j in every:
+        yield [j], _finite_among(parameter_values(laws, names[j]), mask)[None]
+
+
+def _finite_among(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return values[mask & np.isfinite(values)]
+
+
+def standard_deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation of each row (q, m) with 1/(m-1), NaN for m < 2; no overflow where squares would."""
+    count = values.shape[1]
+    if count < 2:
+        return np.full(len(values), np.nan)
+    largest = np.maximum(values.max(axis=1), -values.min(axis=1))
+    # As np.std, with one array of the size of the values on the way.
+    scaled = values / np.where(largest > 0, largest, 1.0)[:, None]
+    scaled -= scaled.mean(axis=1, keepdims=True)
     scaled *= scaled
-    return largest * math.sqrt(scaled.sum() / (values.size - 1))
+    return np.asarray(largest * np.sqrt(scaled.sum(axis=1) / (count - 1)))
+
+
+def _deviation_of_logs(values: NDArray[np.float64]) -> float:
+    return float(standard_deviations(np.log(values[None, values > 0]))[0])
 
 
 def _normal_limits(
-    name: str, estimate: float, spread: float, tails: tuple[float, float]
-) -> tuple[float, float]:
-    """Quantiles of the marginal normal, exact and without draws: coefficients in logs, E not below 0."""
-    z = [statistics.NormalDist().inv_cdf(tail) for tail in tails]
+    names: Sequence[str],
+    estimates: NDArray[np.float64],
+    spreads: NDArray[np.float64],
+    tails: tuple[float, float],
+) -> NDArray[np.float64]:
+    """Exact quantiles of the marginal normals, (2, q): of coefficients in logs, of E not below 0."""
+    in_logs = np.array([name in COEFFICIENTS for name in names])
+    z = np.array([statistics.NormalDist().inv_cdf(tail) for tail in tails])
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        if name in COEFFICIENTS:
-            centre = np.log(estimate)
-            return float(np.exp(centre + z[0] * spread)), float(np.exp(centre + z[1] * spread))
-        low, high = estimate + z[0] * spread, estimate + z[1] * spread
-    return (max(low, 0.0), high) if name == "E" and low == low else (low, high)
+        centres = np.where(in_logs, np.log(estimates), estimates)
+        limits = centres + z[:, None] * spreads
+        limits = np.where(in_logs, np.exp(limits), limits)
+    floored = np.array([name == "E" for name in names]) & (limits[0] < 0)
+    limits[0, floored] = 0.0
+    return limits

@@ -84,8 +84,10 @@ def interpolate(left: Floats, right: Floats, share: Floats) -> Floats:
     """From `left` towards `right`, which is no less; an infinite end is the result wherever share > 0."""
     with np.errstate(invalid="ignore", over="ignore"):
         width = right - left
-        apart = (1 - share) * left + share * right  # where the width is beyond float64
-        between = np.where(np.isfinite(width), left + share * width, apart)
+        between = left + share * width
+        finite = np.isfinite(width)
+        if not finite.all():  # an end is infinite, or the width beyond float64
+            between = np.where(finite, between, (1 - share) * left + share * right)
     return np.where((left == right) | (share == 0) | np.isneginf(left), left, between)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from chinchilla_jax._util.labels import INTERVAL_COLUMNS
 from chinchilla_jax.intervals.methods import METHODS
-from chinchilla_jax.intervals.parameters import parameter_rows
+from chinchilla_jax.intervals.parameters import IntervalRequest, interval_columns
 from chinchilla_jax.intervals.quantities import prescription_quantities
 from chinchilla_jax.intervals.replicates import Replicates, without_estimate
 from chinchilla_jax.intervals.table import Intervals
@@ -41,8 +41,8 @@ def parameter_columns(replicates: Replicates, level: float, method: str) -> dict
     """
     replicates.require(method)
     if _as_in_a_study(replicates, method):
-        rows = parameter_rows(replicates.laws, replicates.counted, replicates.centre(method), level, method)
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        request = IntervalRequest(replicates.centre(method), level, method)
+        columns = interval_columns(replicates.laws, replicates.counted, [request])
         return columns if replicates.estimated else without_estimate(columns)
     columns = Intervals(replicates).columns(level, method)
     named = {"parameter": columns.pop("quantity")} | columns

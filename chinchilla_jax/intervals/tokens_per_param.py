@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -142,9 +142,11 @@ def interval_bands(
     budgets = positive_budgets(flops)
     mask = check_lanes(laws, counted)
     drawn: tuple[NDArray[np.float64], int] | None = None
+    estimates: dict[int, NDArray[np.float64]] = {}
     bands = []
     among: NDArray[np.bool_] | None
-    for (point_law, method), group in itertools.groupby(requests, lambda each: (each.point_law, each.method)):
+    # By method first: whether two laws are equal takes their numbers.
+    for (method, point_law), group in itertools.groupby(requests, lambda each: (each.method, each.point_law)):
         sample: FittedLaws
         if METHODS[method].normal:
             centre = five_parameter_law(check_point(point_law, caller, laws), method)
@@ -161,9 +163,12 @@ def interval_bands(
         probabilities = sorted({0.5}.union(*tails))
         quantiles, without = ratio_quantiles(sample, budgets, probabilities, among)
         at = dict(zip(probabilities, quantiles, strict=True))
-        estimate = np.full(budgets.shape, np.nan)
-        if point_law is not None:
-            estimate = np.asarray(check_point(point_law, caller, laws).tokens_per_param(budgets))
+        if id(point_law) not in estimates:
+            estimates[id(point_law)] = (
+                np.full(budgets.shape, np.nan)
+                if point_law is None
+                else np.asarray(check_point(point_law, caller, laws).tokens_per_param(budgets))
+            )
         counts = {
             "n_converged": n_counted,
             "n_failed": mask.size - n_counted,
@@ -171,7 +176,13 @@ def interval_bands(
         }
         bands += [
             (
-                {"flops": budgets, "low": at[low], "median": at[0.5], "high": at[high], "estimate": estimate},
+                {
+                    "flops": budgets,
+                    "low": at[low],
+                    "median": at[0.5],
+                    "high": at[high],
+                    "estimate": estimates[id(point_law)],
+                },
                 dict(counts),
             )
             for low, high in tails
@@ -212,43 +223,52 @@ def ratio_quantiles(
         ratios = np.asarray((laws if counted is None else laws[counted]).tokens_per_param(budgets))
         return quantiles_of_known(ratios, probabilities), int(np.isnan(ratios).any(axis=1).sum())
     count = len(laws) if counted is None else int(np.count_nonzero(counted))
-    ordered: list[NDArray[np.float64]] = []
     if len(laws) > LONG and len(places) <= _FEW_PLACES:
         # Line by line as they are needed: slopes and intercepts would take twice the memory of the values.
+        known, ordered = 0, []
         for place in places:
             values = _known_values(laws, counted, place)
-            known, ranks = len(values), _ranks(probabilities, len(values))
-            ordered.append(order_statistics(values, ranks)[:, None])
+            known = len(values)
+            ranks, *around = _around(probabilities, known)
+            ordered.append(order_statistics(values, ranks.tolist())[:, None])
             del values  # before those of the next place
+        logs = np.concatenate(ordered, axis=1)
     else:
         intercept, slope = _known_lines(laws, counted)
-        known, ranks = len(slope), _ranks(probabilities, len(slope))
-        ordered.append(line_order_statistics(slope, intercept, places, ranks) if known else np.empty((0, 0)))
+        known = len(slope)
+        ranks, *around = _around(probabilities, known)
+        logs = line_order_statistics(slope, intercept, places, ranks)
     if not known:
         return np.full((len(probabilities), budgets.size), np.nan), count
     with np.errstate(over="ignore"):
-        ratios = np.exp(np.concatenate(ordered, axis=1))
-    below, above, share = between_ranks(probabilities, known)
-    left, right = ratios[np.searchsorted(ranks, below)], ratios[np.searchsorted(ranks, above)]
+        ratios = np.exp(logs)
+    below, above, share = around
+    left, right = ratios[below], ratios[above]
     return interpolate(left, right, share[:, None]), count - known
 
 
-def _ranks(probabilities: Sequence[float], count: int) -> list[int]:
-    """The ranks among `count` values that these quantiles lie between, rising; none among none."""
-    if not count:
-        return []
-    below, above, _ = between_ranks(probabilities, count)
-    return sorted({*below.tolist(), *above.tolist()})
+def _around(probabilities: Sequence[float], count: int) -> tuple[NDArray[Any], ...]:
+    """What quantiles among `count` values need: nothing of none.
+
+    Returns:
+        Rising ranks; for each quantile, (p,), which two of these ranks it lies between, and how far from the
+        lower one.
+    """
+    below, above, share = between_ranks(probabilities, count)
+    ranks = np.array(sorted({*below.tolist(), *above.tolist()} if count else ()), np.int64)
+    return ranks, ranks.searchsorted(below), ranks.searchsorted(above), share
 
 
 def _known_lines(
     laws: FittedLaws, counted: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Intercept and slope of ln ratio, (m,) each, of the counted laws that have an optimum."""
+    if len(laws) <= LONG:
+        return next(_known_blocks(laws, counted))
     lines, filled = np.empty((2, len(laws))), 0
     for line in _known_blocks(laws, counted):
-        lines[:, filled : filled + line.shape[1]] = line
-        filled += line.shape[1]
+        lines[:, filled : filled + len(line[0])] = line
+        filled += len(line[0])
     return lines[0, :filled], lines[1, :filled]
 
 
@@ -263,14 +283,16 @@ def _known_values(
     return values[:filled]
 
 
-def _known_blocks(laws: FittedLaws, counted: NDArray[np.bool_] | None) -> Iterator[NDArray[np.float64]]:
-    """Intercept and slope (2, m) of the counted laws that have an optimum, block by block."""
+def _known_blocks(
+    laws: FittedLaws, counted: NDArray[np.bool_] | None
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Intercept and slope (m,) of the counted laws that have an optimum, block by block."""
     for lanes in blocks(len(laws)) if len(laws) > LONG else (slice(0, len(laws)),):
-        line = np.stack(_line(laws if len(laws) <= LONG else laws[lanes]))
-        known = ~np.isnan(line[0])
+        intercept, slope = _line(laws if len(laws) <= LONG else laws[lanes])
+        known = ~np.isnan(intercept)
         if counted is not None:
             known &= counted[lanes]
-        yield line if known.all() else line[:, known]
+        yield (intercept, slope) if known.all() else (intercept[known], slope[known])
 
 
 def _line(laws: FittedLaws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.blocks import LONG, blocks
 from chinchilla_jax.laws.compute import SIX_ND, Cost
-from chinchilla_jax.laws.scaling_law import Values, log_counts, plain
+from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw, Values, log_counts, plain
 
 if TYPE_CHECKING:
     from chinchilla_jax.laws.best_allocation import Allocation
@@ -82,11 +82,15 @@ class FittedLaws(Protocol):
 
 def parameter_names(laws: FittedLaws) -> tuple[str, ...]:
     """The natural parameters of fitted laws by name, in order."""
+    if isinstance(laws, ScalingLaw):
+        return PARAMETERS
     return laws.model.parameters if isinstance(laws, FittedLaw) else tuple(laws.as_dict())
 
 
 def parameter_values(laws: FittedLaws, name: str) -> NDArray[np.float64]:
     """One natural parameter of the laws (R,); of `FittedLaw` without the others in memory."""
+    if isinstance(laws, ScalingLaw):
+        return np.asarray(getattr(laws, name))
     if not isinstance(laws, FittedLaw) or len(laws) <= LONG:
         return np.asarray(laws.as_dict()[name])
     values = np.empty(len(laws))

@@ -93,8 +93,9 @@ class ScalingLaw:
                 raise UsageError(
                     f"ScalingLaw: {name} = {lowest!r} is negative; give {name} in natural units, >= 0"
                 )
+        shapes = {array.shape for array in arrays.values()}
         try:
-            shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+            shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
         except ValueError:
             found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise UsageError(
@@ -113,7 +114,7 @@ class ScalingLaw:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the laws: () for a single one."""
-        return np.shape(self.alpha)
+        return self.alpha.shape if isinstance(self.alpha, np.ndarray) else ()
 
     def __len__(self) -> int:
         """Number of laws along the first axis."""
@@ -269,6 +270,8 @@ class ScalingLaw:
             # Logs apart, so that neither alpha A nor the ratio of the terms can overflow.
             intercept = -2 * (np.log(A) + np.log(alpha) - np.log(B) - np.log(beta)) / total
         params_help, tokens_help = (alpha > 0) & (A > 0), (beta > 0) & (B > 0)
+        if (params_help & tokens_help).all():  # as usual; no NaN helps
+            return np.asarray(intercept), np.asarray(slope)
         known = ~np.isnan(A) & ~np.isnan(B) & ~np.isnan(alpha) & ~np.isnan(beta)
         only_one = known & (params_help != tokens_help)
         none = ~known | (~params_help & ~tokens_help)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.blocks import blocks
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -79,4 +81,7 @@ def is_certified(codes: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def status_counts(codes: NDArray[np.integer]) -> dict[str, int]:
     """Number of lanes per status name, from their codes (R,)."""
-    return {name: int(np.count_nonzero(codes == code)) for code, name in enumerate(STATUS_NAMES)}
+    counts = np.zeros(len(STATUS_NAMES), np.intp)
+    for lanes in blocks(len(codes)):  # of which np.bincount makes int64
+        counts += np.bincount(codes[lanes], minlength=len(counts))
+    return dict(zip(STATUS_NAMES, counts.tolist(), strict=True))

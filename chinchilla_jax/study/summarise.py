@@ -17,9 +17,9 @@ from chinchilla_jax._util.directories import LocalDirectory
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.intervals.methods import METHODS
-from chinchilla_jax.intervals.parameters import IntervalRequest, interval_rows
+from chinchilla_jax.intervals.parameters import IntervalRequest, interval_columns
 from chinchilla_jax.intervals.tokens_per_param import interval_bands
-from chinchilla_jax.laws.scaling_law import ScalingLaw
+from chinchilla_jax.laws import Chinchilla
 from chinchilla_jax.solvers.counted import counted_lanes
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status
 from chinchilla_jax.study.centres import centre_objectives
@@ -30,7 +30,7 @@ from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.study_spec import StudySpec
 from chinchilla_jax.study.storage.chunk_files import ChunkRecord, ChunkStore, record_of
 from chinchilla_jax.study.storage.law_columns import law_columns, stored_laws
-from chinchilla_jax.study.storage.tables import COLUMNS, FILES, columns_of, table_bytes, to_table
+from chinchilla_jax.study.storage.tables import FILES, DictionaryColumn, columns_of, table_bytes, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,7 @@ class ConditionSummary:
         condition: the condition.
         records: one per chunk, in the order of the resamples.
         params: columns of the params table, without `condition`.
-        tokens_per_param: columns of the tokens-per-parameter table, without `condition`.
+        tokens_per_param: columns of the tokens-per-parameter table that are the condition's own.
         cpu_seconds: CPU time that the summary took.
     """
 
@@ -143,7 +143,8 @@ def summary_columns(
         certified: whether they are; where one is not, no tokens per parameter are estimated.
 
     Returns:
-        Rows of params and of tokens_per_param, without the column condition.
+        Rows of params without the column condition; and of tokens_per_param without the columns that are the
+        same for every condition, see `_shared_columns`.
     """
     centres = centre_objectives(spec)
     requests = [
@@ -151,18 +152,21 @@ def summary_columns(
         for method, objective in centres.items()
         for level in spec.levels
     ]
-    parameters = interval_rows(laws, counted, requests)
-    if not isinstance(laws, ScalingLaw):
-        requests = [request for request in requests if not METHODS[request.method].normal]
+    parameters = interval_columns(laws, counted, requests)
+    prescribing = _prescribing(spec)
+    requests = [each for each in requests if each.method in prescribing]
     bands = [band for band, _ in interval_bands(laws, spec.flops, requests, seed=spec.seed, counted=counted)]
     for request, band in zip(requests, bands, strict=True):
         if not certified[centres[request.method]]:
             band[HEADLINE] = np.full(len(spec.flops), np.nan)
-    tokens_per_param = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
-    n_budgets = len(spec.flops)
-    tokens_per_param["level"] = np.repeat([each.level for each in requests], n_budgets)
-    tokens_per_param["method"] = np.repeat([each.method for each in requests], n_budgets)
-    return {name: [row[name] for row in parameters] for name in parameters[0]}, tokens_per_param
+    own = [name for name in bands[0] if name != "flops"]
+    return parameters, {name: np.concatenate([band[name] for band in bands]) for name in own}
+
+
+def _prescribing(spec: StudySpec) -> list[str]:
+    """The methods of the table tokens_per_param, in order."""
+    drawn = isinstance(spec.model, Chinchilla)
+    return [method for method in centre_objectives(spec) if drawn or not METHODS[method].normal]
 
 
 class Summariser:
@@ -213,7 +217,7 @@ class Summariser:
         summaries = [self._summaries[index].result() for index in sorted(self._conditions)]
         tables = {
             FILES[kind]: table_bytes(to_table(kind, columns, self._store.parameters))
-            for kind, columns in _tables(summaries, self._store.parameters).items()
+            for kind, columns in _tables(self._spec, summaries).items()
         }
         for name, content in tables.items():
             self._store.directory.write(name, content)
@@ -231,7 +235,7 @@ class Summariser:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tables(summaries: Sequence[ConditionSummary], parameters: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _tables(spec: StudySpec, summaries: Sequence[ConditionSummary]) -> dict[str, dict[str, Any]]:
     """Columns of every small table, by its kind."""
     rows: dict[str, list[Mapping[str, Any]]] = {"conditions": [], "point": []}
     for summary in summaries:
@@ -240,19 +244,29 @@ def _tables(summaries: Sequence[ConditionSummary], parameters: Sequence[str]) ->
         rows["conditions"].append({"condition": condition.id, "n_runs": first.n_runs} | fields)
         rows["point"] += [{"condition": condition.id} | dict(row) for row in first.points]
     tables: dict[str, dict[str, Any]] = {
-        kind: {name: [row[name] for row in rows[kind]] for name in columns_of(kind, parameters)}
+        kind: {name: [row[name] for row in rows[kind]] for name in columns_of(kind, spec.model.parameters)}
         for kind in rows
     }
-    ids = np.array([summary.condition.id for summary in summaries], dtype=object)
-    for kind in ("params", "tokens_per_param"):
+    ids = [summary.condition.id for summary in summaries]
+    for kind, shared in (("params", {}), ("tokens_per_param", _shared_columns(spec, len(summaries)))):
         parts = [getattr(summary, kind) for summary in summaries]
-        columns = {
-            name: np.concatenate([part[name] for part in parts])
-            for name in COLUMNS[kind]
-            if name != "condition"
-        }
-        tables[kind] = {"condition": np.repeat(ids, [len(part["level"]) for part in parts]), **columns}
+        tables[kind] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | shared
+        of_condition = np.repeat(np.arange(len(ids)), len(tables[kind]["low"]) // len(ids))
+        tables[kind]["condition"] = DictionaryColumn(of_condition, ids)
     return tables
+
+
+def _shared_columns(spec: StudySpec, conditions: int) -> dict[str, Any]:
+    """The columns of tokens_per_param that are the same for every condition, below each other."""
+    methods = _prescribing(spec)
+    # By condition, method, level and budget, of which a row has one each.
+    shape = (conditions, len(methods), len(spec.levels), len(spec.flops))
+    method, level = np.arange(len(methods))[:, None, None], np.asarray(spec.levels)[:, None]
+    return {
+        "flops": np.broadcast_to(np.asarray(spec.flops), shape).ravel(),
+        "level": np.broadcast_to(level, shape).ravel(),
+        "method": DictionaryColumn(np.broadcast_to(method, shape).ravel(), methods),
+    }
 
 
 def _counts(summaries: Sequence[ConditionSummary]) -> dict[str, Any]:

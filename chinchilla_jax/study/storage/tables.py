@@ -82,8 +82,8 @@ class DictionaryColumn:
     """A column of few different strings, without an object per row.
 
     Attributes:
-        codes: (rows,) int8, the index of each row's string.
-        strings: at most 127.
+        codes: (rows,) integers, the index of each row's string.
+        strings: what they stand for.
     """
 
     codes: NDArray[Any]
@@ -137,6 +137,8 @@ def to_table(kind: str, columns: Mapping[str, Any], parameters: Sequence[str] = 
         values = columns[name]
         if isinstance(values, DictionaryColumn):
             array = pa.DictionaryArray.from_arrays(values.codes, pa.array(values.strings, pa.string()))
+            if kind != "fits":  # which `fits_bytes` writes so that they are read back as strings
+                array = array.dictionary_decode()
         elif dtype == "string":
             array = pa.array(np.asarray(values, dtype=object), pa.string())
         else:
