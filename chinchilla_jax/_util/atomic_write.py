@@ -46,6 +46,26 @@ def written_aside(path: Path, give_name: Callable[[Path, Path], None]) -> Iterat
         temporary.unlink(missing_ok=True)
 
 
+def replace_by(path: Path, content: bytes) -> None:
+    """Give `path` this content, which is on the disk when it appears, as with `atomic_write`.
+
+    In as few calls of the system as that takes: where threads wait for the GIL, each costs two waits.
+    """
+    temporary, handle = _exclusive(path.parent)
+    try:
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:
     """A new file with a random name, open for writing; the name says who writes it.
 
@@ -56,12 +76,17 @@ def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:
     Raises:
         OSError: the folder is missing or cannot be written.
     """
+    path, handle = _exclusive(folder)
+    return path, open(handle, "wb")
+
+
+def _exclusive(folder: Path) -> tuple[Path, int]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     flags |= open_flags("O_NOFOLLOW", "O_CLOEXEC", "O_NOINHERIT", "O_BINARY")
     for _ in range(_ATTEMPTS):
         path = folder / f".{secrets.token_hex(8)}.{host_name()}.{os.getpid()}.tmp"
         with contextlib.suppress(FileExistsError):
-            return path, open(os.open(path, flags, 0o666), "wb")
+            return path, os.open(path, flags, 0o666)
     raise FileExistsError(f"{folder}: no free name for a temporary file")
 
 

@@ -6,15 +6,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from chinchilla_jax._util.atomic_write import remove_left_behind, written_aside
+from chinchilla_jax._util.atomic_write import remove_left_behind, replace_by, written_aside
 from chinchilla_jax._util.directory import Directory, FileInfo
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.remote_directory import RemoteDirectory
-from chinchilla_jax._util.system import cannot_link, link, open_flags, replace, sync_folder
+from chinchilla_jax._util.system import cannot_link, link, open_flags, sync_folder
 from chinchilla_jax._util.urls import is_url, without_secrets
 
 __all__ = ["Directory", "FileInfo", "LocalDirectory", "one_line_disk_errors", "open_directory", "open_file"]
@@ -57,13 +56,13 @@ class LocalDirectory(Directory):
 
     def write(self, name: str, content: bytes, *, checked_later: bool = False) -> None:
         """See `Directory`."""
-        self._write(name, content, replace)
+        self._write(replace_by, name, content)
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Directory`."""
         try:
             # A link is the only way to make a whole file appear if and only if the name is free.
-            self._write(name, content, link)
+            self._write(_link_to, name, content)
         except FileExistsError:
             return False
         except OSError as error:
@@ -74,18 +73,15 @@ class LocalDirectory(Directory):
             self.write(name, content)
         return True
 
-    def _write(self, name: str, content: bytes, give_name: Any) -> None:
-        try:
-            self._write_once(name, content, give_name)
-        except FileNotFoundError:
-            # Another process took this one for dead and cleaned up: containers can share a host name.
-            self._write_once(name, content, give_name)
-
-    def _write_once(self, name: str, content: bytes, give_name: Any) -> None:
+    def _write(self, put: Callable[[Path, bytes], None], name: str, content: bytes) -> None:
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path, give_name) as stream:
-            stream.write(content)
+        try:
+            put(path, content)
+        except FileNotFoundError:
+            # The first file of a folder; or another process took this one for dead and cleaned up, since
+            # containers can share a host name.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            put(path, content)
         sync_folder(path.parent)
 
     def exists(self, name: str) -> bool:
@@ -122,6 +118,12 @@ class LocalDirectory(Directory):
         """Remove temporary files of processes of this machine that have ended."""
         for folder in (self.path, *(self.path / name for name in folders)):
             remove_left_behind(folder)
+
+
+def _link_to(path: Path, content: bytes) -> None:
+    """Give `path` this content, if and only if that name is free."""
+    with written_aside(path, link) as stream:
+        stream.write(content)
 
 
 def _without_waiting(path: str, flags: int) -> int:
