@@ -132,6 +132,17 @@ def test_a_nan_that_claims_to_have_converged_is_counted_as_failed():
         assert band.notna().all(axis=None)
 
 
+def test_a_lane_that_lacks_one_parameter_counts_for_the_others():
+    A = np.where(np.arange(N_LANES) == 7, np.inf, LAWS.A)
+    laws = ScalingLaw(E=LAWS.E, A=A, B=LAWS.B, alpha=LAWS.alpha, beta=LAWS.beta)
+    wanted = [IntervalRequest(BESIROGLU_2024, 0.8, method) for method in STUDY_METHODS]
+    found, whole = (pd.DataFrame(interval_columns(each, ALL, wanted)) for each in (laws, LAWS))
+    others = found["parameter"] != "A"
+    pd.testing.assert_frame_equal(found[others], whole[others], check_exact=True)
+    rest = pd.DataFrame(interval_columns(LAWS, np.isfinite(A), wanted))
+    pd.testing.assert_frame_equal(found[~others], rest[~others], check_exact=True)
+
+
 def test_E_at_its_boundary_is_a_value_like_any_other():
     E = np.where(np.arange(N_LANES) < 100, 0.0, LAWS.E)
     laws = ScalingLaw(E=E, A=LAWS.A, B=LAWS.B, alpha=LAWS.alpha, beta=LAWS.beta)

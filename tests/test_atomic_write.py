@@ -27,6 +27,16 @@ def test_the_file_appears_at_the_end_and_an_error_leaves_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: real(handle, content[:3]))
+    directory = open_directory(tmp_path / "new")
+    for content in (b"0123456789", b""):
+        directory.write("folder/file", content)
+        assert directory.read("folder/file") == content
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["file"]
+
+
 def test_a_name_of_any_length_can_be_written(tmp_path):
     path = tmp_path / ("n" * 250)
     with atomic_write(path) as stream:
