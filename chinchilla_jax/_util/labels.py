@@ -122,6 +122,9 @@ HEADLINE = "estimate"
 INTERVAL_COLUMNS = (HEADLINE, "low", "high")
 """How every answer is shown: the headline, and the interval of the resamples beside it."""
 
+BAND_COLUMNS = (*INTERVAL_COLUMNS, "median")
+"""The same of a band over budgets, in the tables of a study's page."""
+
 
 def label_of(quantity: str, loss_unit: str = NATS) -> Label:
     """The label of a quantity; that of an unknown one is its name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -211,14 +212,10 @@ def load_runs(
         )
     if embedded:
         name = str(source)
-        runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, counting=params)
+        runs = dataclasses.replace(_embedded_runs(name))  # groups and labels are dicts of each caller's own
         if params != "as_plotted":
             runs = _recount(runs, params, rounded)
-        info = dataset_info(name)
-        if info.loss_unit:
-            own_unit = dataclasses.replace(runs.source, units={"loss": info.loss_unit})
-            runs = dataclasses.replace(runs, source=own_unit)
-        default_drop = info.drop_highest_loss
+        default_drop = dataset_info(name).drop_highest_loss
     else:
         table, name = _read_source(source)
         epochs = epochs_column(table, variables, known_variables)
@@ -293,6 +290,15 @@ def require_reading(reading: Reading, caller: str, *tables: Runs | TableLike) ->
             f"{caller}: {list_text(list(reading))} say how a table is read, and Runs are read already; "
             "give them to load_runs"
         )
+
+
+@functools.cache
+def _embedded_runs(name: str) -> Runs:
+    """An embedded table, read once in a process: a study reads it for every way to count the parameters."""
+    runs = runs_from_table(read_bytes(embedded_bytes(name), name), name=name, counting="as_plotted")
+    unit = dataset_info(name).loss_unit
+    own = dataclasses.replace(runs.source, units={"loss": unit}) if unit else runs.source
+    return dataclasses.replace(runs, source=own)
 
 
 def _recount(runs: Runs, counting: str, rounded: bool) -> Runs:

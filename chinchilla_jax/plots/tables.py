@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,15 +92,19 @@ def as_array(
     import pandas as pd
 
     indexes = {name: pd.Index(keys) for name, keys in axes.items()}
-    places = []
+    place = np.zeros(len(table), np.intp)  # of each row in the array
+    wanted: slice | NDArray[np.bool_] = slice(None)
     for name, index in indexes.items():
         # Looking up text is slow, so look up each distinct key once.
         codes, present = pd.factorize(table[name], use_na_sentinel=False)
-        places.append(index.get_indexer(present)[codes])
-    wanted = np.all([place >= 0 for place in places], axis=0)
-    array = np.full((*map(len, indexes.values()), len(columns)), np.nan)
-    array[tuple(place[wanted] for place in places)] = table[list(columns)].to_numpy(np.float64)[wanted]
-    return array
+        found = index.get_indexer(present)
+        if (found < 0).any():
+            wanted = (found[codes] >= 0) & (True if isinstance(wanted, slice) else wanted)
+        place = place * len(index) + found[codes]
+    array = np.full((math.prod(map(len, indexes.values())), len(columns)), np.nan)
+    for column, name in enumerate(columns):
+        array[place[wanted], column] = table[name].to_numpy(np.float64)[wanted]
+    return array.reshape(*map(len, indexes.values()), len(columns))
 
 
 def complete(conditions: pd.DataFrame, rows: pd.DataFrame, key: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.labels import with_symbols
-from chinchilla_jax._util.text import flops_text, scaled_number
+from chinchilla_jax._util.text import flops_text, scaled_number, visible
 from chinchilla_jax.report.numbers import exact, plain, shown, shown_column
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
 # A longer table is folded until the reader opens it.
 _FOLDED_ABOVE = 24
 _STANDARD_ERROR_DIGITS = 2
+_MARKUP = re.compile("[&<>'\"]")
 _COUNTS = ("params", "tokens")  # read as "1.78B"
 
 MEANINGS: Mapping[str, str] = {
@@ -55,22 +59,23 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
-class Cell(NamedTuple):
-    """One cell: its text, its value in the CSV, whether its column is numeric, and where it leads."""
-
-    text: str
-    value: str
-    numeric: bool
-    anchor: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: its name, whether it is numeric, and its meaning ("" if the name says it)."""
+    """One column, with its cells.
+
+    Attributes:
+        name: its heading.
+        numeric: whether it has numbers.
+        meaning: what it shows; "" if the name says it.
+        texts: its cells to read.
+        values: its cells in the CSV.
+    """
 
     name: str
     numeric: bool
     meaning: str
+    texts: Sequence[str]
+    values: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,8 +87,9 @@ class PageTable:
         title: the heading.
         caption: what it shows.
         source: file in the study directory that its numbers come from; "" if none.
-        columns: in the order of the cells.
-        rows: anchor of the row ("" for none) and its cells.
+        columns: all of the same length.
+        anchors: of each row, "" for none.
+        links: where the first cell of each row leads, "" for nowhere.
         fold: whether it is folded however short it is.
     """
 
@@ -92,13 +98,28 @@ class PageTable:
     caption: str
     source: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    anchors: Sequence[str]
+    links: Sequence[str]
     fold: bool = False
+
+    def __len__(self) -> int:
+        """How many rows it has."""
+        return len(self.anchors)
 
     @property
     def folded(self) -> bool:
         """Whether the reader opens it, as one that is too long."""
-        return self.fold or len(self.rows) > _FOLDED_ABOVE
+        return self.fold or len(self) > _FOLDED_ABOVE
+
+    @property
+    def body(self) -> Markup:
+        """Its rows as HTML."""
+        from markupsafe import Markup
+
+        cells = [_html_cells(column, () if number else self.links) for number, column in enumerate(self.columns)]
+        starts = [f'<tr id="{anchor}">' if anchor else "<tr>" for anchor in _escaped(self.anchors)]
+        rows = zip(starts, *cells, strict=True)
+        return Markup("".join([f"{''.join(row)}</tr>\n" for row in rows]))
 
 
 def page_table(
@@ -130,20 +151,53 @@ def page_table(
     """
     meanings = {**MEANINGS, "parameter": f"parameter of the law {with_symbols(law)}"} if law else MEANINGS
     columns = []
-    cells = []
     for name in frame.columns:
         values = [plain(value) for value in frame[name].tolist()]
         numeric = any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        columns.append(Column(str(name), numeric, meanings.get(str(name), "")))
         digits = _STANDARD_ERROR_DIGITS if name == "standard_error" else 4
-        read = texts[name] if name in texts else _texts(str(name), values, digits)
-        cells.append([Cell(text, exact(value), numeric) for text, value in zip(read, values, strict=True)])
-    if links:
-        cells[0] = [cell._replace(anchor=link) for cell, link in zip(cells[0], links, strict=True)]
-    rows = tuple(zip(anchors or [""] * len(frame), zip(*cells, strict=True), strict=True))
+        columns.append(
+            Column(
+                name=str(name),
+                numeric=numeric,
+                meaning=meanings.get(str(name), ""),
+                texts=texts[name] if name in texts else _texts(str(name), values, digits),
+                values=[exact(value) for value in values],
+            )
+        )
+    nothing = [""] * len(frame)
     return PageTable(
-        id=id, title=title, caption=caption, source=source, columns=tuple(columns), rows=rows, fold=fold
+        id=id,
+        title=title,
+        caption=caption,
+        source=source,
+        columns=tuple(columns),
+        anchors=anchors or nothing,
+        links=links or nothing,
+        fold=fold,
     )
+
+
+def _html_cells(column: Column, links: Sequence[str]) -> list[str]:
+    """The cells of a column as HTML, of the first column with its links."""
+    texts, values = _escaped(column.texts), _escaped(column.values)
+    if any(links):
+        texts = [f'<a href="#{to}">{text}</a>' if to else text for to, text in zip(_escaped(links), texts, strict=True)]
+    start = '<td class="n"' if column.numeric else "<td"
+    same = map(operator.eq, column.texts, column.values)
+    return [
+        f"{start}>{text}</td>" if alike else f'{start} data-v="{value}">{text}</td>'
+        for text, value, alike in zip(texts, values, same, strict=True)
+    ]
+
+
+def _escaped(texts: Sequence[str]) -> Sequence[str]:
+    """Texts as HTML; most columns have nothing to escape, which one look at all of their cells tells."""
+    every = "".join(texts)
+    if every.isprintable() and not _MARKUP.search(every):
+        return texts
+    from markupsafe import escape
+
+    return [str(escape(visible(text, "\n\t"))) for text in texts]
 
 
 def _texts(name: str, values: Sequence[Any], digits: int) -> list[str]:

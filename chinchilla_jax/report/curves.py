@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.labels import (
+    BAND_COLUMNS,
     COUNTING_NAMES,
     HEADLINE,
     INTERVAL_COLUMNS,
@@ -30,7 +31,7 @@ from chinchilla_jax.planning.optimum_curve import CURVES, optimum_curves
 from chinchilla_jax.plots.grids import BEYOND, compute_grid
 from chinchilla_jax.plots.sweeps import SWEEPS, in_words, title_of
 from chinchilla_jax.report.content import Explorer
-from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
+from chinchilla_jax.report.facts import Facts
 from chinchilla_jax.report.numbers import shown
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chinchilla_jax._util.errors import ChinchillaError, DataError, UsageError
-from chinchilla_jax._util.labels import HEADLINE, INTERVAL_COLUMNS, interval_text
+from chinchilla_jax._util.labels import BAND_COLUMNS, HEADLINE, interval_text
 from chinchilla_jax.datasets.reading import name_of_source
 from chinchilla_jax.intervals.tokens_per_param import tokens_per_param_band
 from chinchilla_jax.laws import Chinchilla
@@ -28,6 +28,7 @@ from chinchilla_jax.plots.sweeps import SWEEPS
 from chinchilla_jax.plots.tables import BANDS, as_array, countings, families, select
 from chinchilla_jax.plots.tokens_per_param_by_family_figure import documented_span, family_curves
 from chinchilla_jax.report.subject import Subject
+from chinchilla_jax.report.words import condition_words
 from chinchilla_jax.solvers.counted import counted_lanes, many_at_boundary, other_boundary
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.study.derived import Derived, look
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from chinchilla_jax.study import Study
 
 METHOD = "percentile"
-BAND_COLUMNS = (*INTERVAL_COLUMNS, "median")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +116,11 @@ class Facts:
         return self.study.conditions
 
     @functools.cached_property
+    def condition_words(self) -> dict[str, str]:
+        """What each condition changes, in words."""
+        return condition_words(self.conditions)
+
+    @functools.cached_property
     def params(self) -> pd.DataFrame:
         """`study.params` of the page's method and level."""
         return select(self.study.params, method=METHOD)
@@ -159,7 +164,8 @@ class Facts:
     @functools.cached_property
     def budgets(self) -> np.ndarray:
         """Training FLOP at which the study has prescriptions, ascending."""
-        return np.unique(self.study.tokens_per_param["flops"].to_numpy(dtype=np.float64))
+        # Of some hundred thousand rows, which `np.unique` would sort.
+        return np.sort(self.study.tokens_per_param["flops"].unique())
 
     @functools.cached_property
     def wanted_budget(self) -> tuple[float, str]:
@@ -260,6 +266,13 @@ class Facts:
 
     def documented_estimates(self, family: str) -> tuple[float, float] | None:
         """Lowest and highest estimate at `budget` over a family's documented sizes; None where unknown."""
+        return self._documented_estimates[family]
+
+    @functools.cached_property
+    def _documented_estimates(self) -> dict[str, tuple[float, float] | None]:
+        return {family: self._over_documented(family) for family in self.families}
+
+    def _over_documented(self, family: str) -> tuple[float, float] | None:
         if self.runs is None or family not in SWEEPS:
             return None
         curves, sizes = self.curves(family), documented_sizes(self.runs, family)

@@ -14,6 +14,9 @@ from chinchilla_jax._util.text import MINUS, NO_VALUE, number_text, scaled_numbe
 _ALIKE = 100.0  # largest ratio of numbers of a column that get the same number of decimals
 
 
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+
+
 def shown(value: Any, digits: int = 4) -> str:
     """A cell to read: numbers to `digits` significant digits, a missing value as a dash, text unchanged."""
     if isinstance(value, bool):
@@ -72,15 +75,17 @@ def answer_text(quantity: str, value: float) -> str:
 
 def exact(value: Any) -> str:
     """A cell for a file: every digit of a float64, empty for a missing value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "" if value is None else str(value)
 
 
 def plain(value: Any) -> Any:
     """A cell of a DataFrame as a Python int, float, bool, str or None."""
+    if type(value) in _PLAIN:
+        return value
     if hasattr(value, "item"):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinchilla_jax._util.labels import BAND_COLUMNS
 from chinchilla_jax._util.text import flops_text
 from chinchilla_jax.analysis import trend_table
 from chinchilla_jax.intervals import slope_table
 from chinchilla_jax.planning.plausibility import band_doubts
 from chinchilla_jax.plots.tables import select
 from chinchilla_jax.report.cells import PageTable, page_table
-from chinchilla_jax.report.facts import BAND_COLUMNS, METHOD, Facts
-from chinchilla_jax.report.words import condition_words, table_words
+from chinchilla_jax.report.facts import METHOD, Facts
+from chinchilla_jax.report.words import table_words
 from chinchilla_jax.study.storage.tables import FILES
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def condition_anchors(facts: Facts) -> dict[str, str]:
 
 def at_budget(facts: Facts) -> PageTable:
     """Every condition at the page's budget."""
-    named = condition_words(facts)
-    compared = "" if facts.reference is None else f" Compared with: {named[facts.reference]}."
+    reference = facts.reference
+    compared = "" if reference is None else f" Compared with: {facts.condition_words[reference]}."
     return page_table(
         _with_doubts(facts, facts.at_budget.assign(flops=facts.budget)).drop(columns="flops"),
         id="at-budget",

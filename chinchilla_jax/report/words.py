@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chinchilla_jax._util.labels import COUNTING_NAMES, METHOD_NAMES
+from chinchilla_jax._util.labels import BAND_COLUMNS, COUNTING_NAMES, METHOD_NAMES
 from chinchilla_jax.perturbations import Composition
 from chinchilla_jax.plots.sweeps import SWEEPS, family_words, in_words
-from chinchilla_jax.report.facts import BAND_COLUMNS, Facts
 from chinchilla_jax.report.numbers import answer_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chinchilla_jax.report.facts import Facts
 
-def condition_words(facts: Facts) -> dict[str, str]:
+
+def condition_words(conditions: pd.DataFrame) -> dict[str, str]:
     """What each condition changes, in words, and how its parameters are counted where that varies."""
-    table = facts.conditions
-    several = table["params"].nunique() > 1
+    columns = [conditions[name].tolist() for name in ("condition", "family", "value", "repeat", "params")]
+    several = len(set(columns[-1])) > 1
     named = {}
-    for row in table.itertuples():
-        name = str(row.condition)
-        if row.family == "identity":
+    for name, family, value, repeat, params in zip(*columns, strict=True):
+        if family == "identity":
             words = "unperturbed"
-        elif row.family == Composition.family:
+        elif family == Composition.family:
             words = " and ".join(map(_part_words, name.partition("@")[0].split("|")))
         else:
-            words = in_words(str(row.family), float(row.value))
-            words += f", draw {row.repeat}" if row.repeat else ""
-        count = COUNTING_NAMES.get(str(row.params), str(row.params))
+            words = in_words(family, float(value))
+            words += f", draw {repeat}" if repeat else ""
+        count = COUNTING_NAMES.get(params, params)
         named[name] = f"{words} ({count})" if several else words
     return named
 
@@ -42,7 +42,7 @@ def _part_words(part: str) -> str:
 
 def table_words(facts: Facts, frame: pd.DataFrame) -> dict[str, list[str]]:
     """What a table reads where it says otherwise in a file: names in words, ratios as in the answer."""
-    named = condition_words(facts)
+    named = facts.condition_words
     known: dict[str, Callable[[Any], str]] = {
         "condition": lambda name: named.get(name, name),
         "family": lambda name: "unperturbed" if name == "identity" else family_words(name),

@@ -40,4 +40,4 @@ def _family(facts: Facts, family: str, figures: Sequence[PageFigure]) -> Section
 
 def _trends(facts: Facts) -> list[Section]:
     table = tables.trends(facts)
-    return [Section(id="all-trends", title="Trends", tables=[table])] if table.rows else []
+    return [Section(id="all-trends", title="Trends", tables=[table])] if len(table) else []

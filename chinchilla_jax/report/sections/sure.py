@@ -96,14 +96,16 @@ def _intervals(subject: Subject) -> list[PageTable]:
 def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], loss_unit: str) -> PageTable:
     """A row for each quantity and method, two columns for each level."""
     quantities, methods = table["quantity"].drop_duplicates(), table["method"].drop_duplicates()
-    wide = table.set_index(["quantity", "method", "level"]).sort_index()
+    keys = zip(*(table[name].tolist() for name in ("quantity", "method", "level")), strict=True)
+    numbers = {name: table[name].tolist() for name in ("low", "high", HEADLINE)}
+    known = {key: i for i, key in enumerate(keys)}
     columns = [(end, level) for level in levels for end in ("low", "high")]
     shared = sorted(levels)[len(levels) // 2]  # the interval whose digits all of a row have
     rows, texts = [], []
     for quantity in quantities:
         for method in methods:
-            of = wide.loc[(quantity, method)]
-            values = [of.loc[levels[0], HEADLINE], *(of.loc[level, end] for end, level in columns)]
+            row = {level: known[quantity, method, level] for level in levels}
+            values = [numbers[HEADLINE][row[levels[0]]], *(numbers[end][row[level]] for end, level in columns)]
             rows.append(
                 [
                     _NAMES.get(quantity, quantity_label(quantity, loss_unit)),
@@ -111,15 +113,15 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
                     *values,
                 ]
             )
-            spread = half_width(*(of.loc[shared, end] for end in ("low", "high")))
+            spread = half_width(*(numbers[end][row[shared]] for end in ("low", "high")))
             texts.append(answer_texts(_OPTIMUM.get(quantity, quantity), values, spread))
-    numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
+    names = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
     return page_table(
-        pd.DataFrame(rows, columns=["quantity", "method", *numbers]),
+        pd.DataFrame(rows, columns=["quantity", "method", *names]),
         id=id,
         title=title,
         caption="Where methods differ much, the resamples are skewed.",
-        texts=by_column(numbers, texts),
+        texts=by_column(names, texts),
     )
 
 
