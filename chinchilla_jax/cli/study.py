@@ -150,20 +150,19 @@ def run_command(
     Bootstraps every condition and writes tables, figures and a page. If interrupted, rerun the same command
     to resume; rerun with a larger --resamples to extend.
     """
-    from chinchilla_jax.study import Shard
-    from chinchilla_jax.study.atlas import AtlasSpec
+    from chinchilla_jax.study import Shard, StudySpec
 
     part = None if shard is None else Shard.parse(shard)
     asked = _read_any(
         spec, table, law=law, resamples=resamples, seed=seed, engine=engine, reproducible=reproducible
     )
     options: dict[str, Any] = {"figures": figures, "workers": workers, "scheduler": scheduler}
-    if isinstance(asked, AtlasSpec):
-        output.echo(atlas_line(asked))
-        sys.stdout.flush()
-    else:
+    if isinstance(asked, StudySpec):  # the atlas loads far more than a study needs before its first fit
         _restart_if_reproducible(asked)
         options["progress"] = Announced(functools.partial(plan_line, spec, asked, workers))
+    else:
+        output.echo(atlas_line(asked))
+        sys.stdout.flush()
     say_if_interrupted(f"{shown_place(out)}: interrupted; the chunks that were written are kept; {_RESUME}")
     try:
         if executor == "jax":
@@ -183,19 +182,18 @@ def run_command(
 def _run(asked: StudySpec | AtlasSpec, out: str, part: Shard | None, **options: Any) -> None:
     """Run a study or an atlas, or one shard of it, and print what there is."""
     from chinchilla_jax import report
-    from chinchilla_jax.study.atlas import AtlasSpec
+    from chinchilla_jax.study import StudySpec
 
-    # Each by its own name, as the atlas loads far more than a study needs before its first fit.
     done = f"shard {part} done"
-    if isinstance(asked, AtlasSpec):
+    if isinstance(asked, StudySpec):
         if part is None:
-            print_atlas(report.run_atlas(asked, out, **options))
+            print_study(report.run_study(asked, out, **options))
         else:
-            print_atlas_status(report.run_atlas_shard(asked, out, part, **options), done)
+            print_status(report.run_shard(asked, out, part, **options), done)
     elif part is None:
-        print_study(report.run_study(asked, out, **options))
+        print_atlas(report.run_atlas(asked, out, **options))
     else:
-        print_status(report.run_shard(asked, out, part, **options), done)
+        print_atlas_status(report.run_atlas_shard(asked, out, part, **options), done)
 
 
 @study_command.command("init")
