@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -35,10 +36,20 @@ def opened_json(content: bytes) -> tuple[dict[str, Any], bool]:
         raise ValueError("no JSON object")
     if SEAL not in fields:
         return fields, False
-    # Compared byte by byte too: twice the same name, or other spaces, are a change that fields do not show.
-    if fields.pop(SEAL) != seal(fields) or content != sealed_json(fields):
+    if not _is_as_written(content):
         raise ValueError("wrong checksum")
+    del fields[SEAL]
     return fields, True
+
+
+@functools.lru_cache(maxsize=2)  # a file is read several times in a row, and some are long
+def _is_as_written(content: bytes) -> bool:
+    """Whether a JSON object with a checksum is what `sealed_json` wrote.
+
+    Compared byte by byte: twice the same name, or other spaces, are a change that fields do not show.
+    """
+    fields = json.loads(content)
+    return fields.pop(SEAL) == seal(fields) and content == sealed_json(fields)
 
 
 def is_sealed_json(content: bytes) -> bool:

@@ -27,6 +27,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _version(name: str) -> str:
     if name == PACKAGE:  # of the code that runs: an editable installation keeps the version it was made with
         return str(sys.modules[PACKAGE].__version__)

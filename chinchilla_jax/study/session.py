@@ -91,7 +91,7 @@ class Session:
         require_parameters(spec.model)
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
-        self._meanwhile: Callable[[], object] | None = None
+        self._meanwhile: list[Callable[[], object]] = []
         self.directory = open_directory(out)
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
@@ -141,7 +141,8 @@ class Session:
         """
         if isinstance(self.spec.law, OwnLaw):
             self.spec.law.require_function()
-        self._meanwhile = meanwhile
+        self._meanwhile = [lambda: self._of_runs] if finish else []
+        self._meanwhile += [meanwhile] if meanwhile else []
         try:
             with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):
@@ -191,16 +192,14 @@ class Session:
             self._write_runs(fields)
         except DamagedPartError:
             return False
-        fields["notes"] += [*self._mixtures(), *work.remarks]
+        fields["notes"] += [*self._of_runs["notes"], *work.remarks]
         self._finish(
             names,
             fields
             | {
                 "device": work.device or self.record.get("device") or device(),
                 "workers": choice.n_workers,
-                "read": list(self.data[self.spec.interpretations[0]].runs.read_lines),
-                "resampling": resampling_sentence(self.spec, self.data[self.spec.interpretations[0]]),
-                "goodness": goodness_sentence(self.spec, self.data[self.spec.interpretations[0]]),
+                **{name: self._of_runs[name] for name in ("read", "resampling", "goodness")},
                 "timing": {
                     "conditions": computed - begun,
                     "tables": time.perf_counter() - computed,
@@ -220,11 +219,18 @@ class Session:
         fields["tables"][RUNS] = len(content)
         fields["checksums"][RUNS] = checksum(content)
 
-    def _mixtures(self) -> list[dict[str, str]]:
-        """Condition and note of the unperturbed runs that do not follow one law."""
+    @functools.cached_property
+    def _of_runs(self) -> dict[str, Any]:
+        """What the record says of the unperturbed runs, which asks for fits: "notes" of a condition each."""
         unperturbed = plan_conditions(self.spec)[: len(self.spec.interpretations)]
         said = {each.id: unlike_rows_sentence(self.spec, self.data[each.params]) for each in unperturbed}
-        return [{"condition": name, "note": note} for name, note in said.items() if note]
+        first = self.data[self.spec.interpretations[0]]
+        return {
+            "read": list(first.runs.read_lines),
+            "resampling": resampling_sentence(self.spec, first),
+            "goodness": goodness_sentence(self.spec, first),
+            "notes": [{"condition": name, "note": note} for name, note in said.items() if note],
+        }
 
     def _compute(
         self,
@@ -267,10 +273,10 @@ class Session:
         with writing_behind(self.store, workers, written) as write:
 
             def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
-                if self._meanwhile is not None:
-                    task, name = functools.partial(_quietly, self._meanwhile), "meanwhile"
+                if self._meanwhile:
+                    task, name = functools.partial(_quietly, tuple(self._meanwhile)), "meanwhile"
                     threading.Thread(target=task, name=name, daemon=True).start()
-                    self._meanwhile = None
+                    self._meanwhile.clear()
                 for chunk, result in zip(job.chunks, results, strict=True):
                     write(chunk, result)
 
@@ -332,10 +338,11 @@ class Session:
             pass  # the disk may be what failed; nothing depends on this
 
 
-def _quietly(call: Callable[[], object]) -> None:
-    """Call it; whoever needs its effects meets its errors again."""
-    with contextlib.suppress(Exception):
-        call()
+def _quietly(calls: Sequence[Callable[[], object]]) -> None:
+    """Call each; whoever needs its effects meets its errors again."""
+    for call in calls:
+        with contextlib.suppress(Exception):
+            call()
 
 
 def _one_line(error: BaseException) -> str:
