@@ -121,33 +121,33 @@ def _print_failures(study: Study) -> None:
 def _interpretations(study: Study) -> list[tuple[Any, ...]]:
     """One row per unperturbed condition: estimates, and both slopes of the tokens per parameter."""
     from chinchilla_jax._util.labels import HEADLINE
-    from chinchilla_jax.intervals import slope_per_decade, slope_table
+    from chinchilla_jax.intervals import slope_per_decade
 
     conditions = study.conditions
-    names = list(conditions.loc[conditions["family"] == "identity", "condition"])
+    names = conditions.loc[conditions["family"] == "identity", "condition"].tolist()
     level, method = study.spec.levels[0], "percentile"
     params, bands = (
-        frame[
-            frame["condition"].isin(names) & (frame["method"] == method) & (frame["level"] == level)
-        ].set_index("condition")
+        frame[frame["condition"].isin(names) & (frame["method"] == method) & (frame["level"] == level)]
         for frame in (study.params, study.tokens_per_param)
     )
-    slopes = (
-        slope_table(bands.reset_index()).set_index("condition")["slope_per_decade"]
-        if len(study.spec.flops) > 1
-        else dict.fromkeys(names, math.nan)
-    )
+    fitted = {
+        (condition, parameter): f"{estimate:.4g} ({float(format(error, '.2g')):g})"
+        for condition, parameter, estimate, error in zip(
+            *(params[name].tolist() for name in ("condition", "parameter", "estimate", "standard_error")),
+            strict=True,
+        )
+    }
     rows = []
     for name in names:
-        fitted = params.loc[name].set_index("parameter")
-        cells = [
-            f"{fitted.loc[p, 'estimate']:.4g} ({float(format(fitted.loc[p, 'standard_error'], '.2g')):g})"
-            for p in study.spec.model.parameters
-        ]
         # As the tables have them: the law of a study may be a function that is not here.
-        flops, ratios = (bands.loc[[name], column].to_numpy() for column in ("flops", HEADLINE))
-        own = slope_per_decade(flops, ratios) if flops.size > 1 else math.nan
-        rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in (own, slopes[name]))))
+        own = bands[bands["condition"] == name]
+        flops = own["flops"].to_numpy()
+        slopes = (
+            slope_per_decade(flops, own[column].to_numpy()) if flops.size > 1 else math.nan
+            for column in (HEADLINE, "median")
+        )
+        cells = [fitted[name, parameter] for parameter in study.spec.model.parameters]
+        rows.append((name, *cells, *(f"{float(slope):.3g}" for slope in slopes)))
     return rows
 
 

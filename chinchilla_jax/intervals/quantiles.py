@@ -124,6 +124,8 @@ def nan_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (...): NaN where all values are.
     """
+    if len(values) == 1:
+        return values[0].copy()
     ordered = np.sort(values, axis=0)  # NaNs last
     n = np.maximum(len(ordered) - np.isnan(ordered).sum(axis=0), 1)[None]
     low, high = (np.take_along_axis(ordered, place, axis=0)[0] for place in ((n - 1) // 2, n // 2))

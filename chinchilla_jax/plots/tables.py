@@ -205,10 +205,14 @@ def interval_name(table: pd.DataFrame) -> str:
 
 
 def drawable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with NaN in place of every low, median and high that a logarithmic axis cannot show.
+    """The table with its low, median and high as by `shown_or_nan`."""
+    shown = shown_or_nan(table[BANDS].to_numpy(dtype=np.float64))
+    return table.assign(**{column: shown[:, i] for i, column in enumerate(BANDS)})
+
+
+def shown_or_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of any shape, with NaN in place of what a logarithmic axis cannot show.
 
     Zero and infinity are the prescriptions of a law without an interior optimum; NaN leaves a gap in a line.
     """
-    values = table[BANDS].to_numpy(dtype=np.float64)
-    shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    return table.assign(**{column: shown[:, i] for i, column in enumerate(BANDS)})
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)

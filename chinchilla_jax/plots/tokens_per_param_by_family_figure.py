@@ -35,7 +35,7 @@ from chinchilla_jax.plots.tables import (
     StudyTables,
     as_array,
     conditions_of,
-    drawable,
+    shown_or_nan,
     interval_name,
     select,
     shown_budgets,
@@ -123,23 +123,26 @@ def family_curves(values: ArrayLike, flops: ArrayLike, bands: NDArray[np.float64
     groups = [bands[values == size] for size in sizes]
     missing = [np.isnan(group[:, :, BANDS.index("median")]).sum(axis=0) for group in groups]
     # An infinite ratio of one repeat counts in the median; only an infinite median cannot be drawn.
-    medians = np.array([nan_median(group) for group in groups]).reshape(-1, len(BANDS))
+    medians = shown_or_nan(np.array([nan_median(group) for group in groups]).reshape(-1, len(BANDS)))
     n_budgets = bands.shape[1]
-    return drawable(
-        pd.DataFrame(
-            {
-                "value": np.repeat(sizes, n_budgets),
-                "flops": np.tile(np.asarray(flops), len(sizes)),
-                **dict(zip(BANDS, medians.T, strict=True)),
-                "n_repeats": np.repeat([len(group) for group in groups], n_budgets),
-                "n_missing": np.array(missing, dtype=np.int64).ravel(),
-            }
-        )
+    return pd.DataFrame(
+        {
+            "value": np.repeat(sizes, n_budgets),
+            "flops": np.tile(np.asarray(flops), len(sizes)),
+            **dict(zip(BANDS, medians.T, strict=True)),
+            "n_repeats": np.repeat([len(group) for group in groups], n_budgets),
+            "n_missing": np.array(missing, dtype=np.int64).ravel(),
+        }
     )
 
 
 def documented_span(
-    curves: pd.DataFrame, family: str, limits: tuple[float, float] | None, *, column: str = "median"
+    curves: pd.DataFrame,
+    family: str,
+    limits: tuple[float, float] | None,
+    *,
+    column: str = "median",
+    budget: float | None = None,
 ) -> pd.DataFrame:
     """`FamilyBands.documented` of these curves: flops, low, high.
 
@@ -148,6 +151,7 @@ def documented_span(
         family: of the curves.
         limits: from `perturbations.documented_sizes`.
         column: of the curves, whose span it is.
+        budget: of which alone it is; None for all.
     """
     import pandas as pd
 
@@ -158,12 +162,13 @@ def documented_span(
     medians = curves[column].to_numpy().reshape(-1, len(flops))
     place = sweep.coordinate(np.unique(curves["value"]))
     usable = np.isfinite(place) & ~np.isnan(medians).all(axis=1)
-    medians, place = medians[usable], place[usable]
+    wanted = np.full(len(flops), True) if budget is None else flops == budget
+    flops, medians, place = flops[wanted], medians[usable][:, wanted], place[usable]
     ends = sweep.coordinate(limits)
     if not usable.any() or ends[0] < place.min() or ends[1] > place.max():
         return pd.DataFrame({"flops": [], "low": [], "high": []})
     at = np.concatenate([ends, place[(place > ends[0]) & (place < ends[1])]])
-    spans = np.exp([np.interp(at, place, logs) for logs in np.log(medians).T])
+    spans = np.exp([np.interp(at, place, logs) for logs in np.log(medians).T]).reshape(-1, len(at))
     return pd.DataFrame({"flops": flops, "low": spans.min(axis=1), "high": spans.max(axis=1)})
 
 

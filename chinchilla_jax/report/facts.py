@@ -276,11 +276,9 @@ class Facts:
         if self.runs is None or family not in SWEEPS:
             return None
         curves, sizes = self.curves(family), documented_sizes(self.runs, family)
-        span = documented_span(curves, family, sizes, column=HEADLINE)
-        at = span[span["flops"] == self.budget]
-        if at.empty or not np.isfinite(at[["low", "high"]].to_numpy()).all():
-            return None
-        return float(at["low"].iloc[0]), float(at["high"].iloc[0])
+        span = documented_span(curves, family, sizes, column=HEADLINE, budget=self.budget)
+        ends = span[["low", "high"]].to_numpy(np.float64)
+        return (float(ends[0, 0]), float(ends[0, 1])) if len(ends) and np.isfinite(ends).all() else None
 
     def n_fits(self, conditions: pd.Series | None = None) -> int:
         """Bootstrap fits of these conditions, or of all; certified or not."""

@@ -21,9 +21,10 @@ from chinchilla_jax.report.content import Explorer
 from chinchilla_jax.report.runs_table import run_anchor, shown_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from chinchilla_jax._util.labels import Label
     from chinchilla_jax.plots.fit_figure import FitCurves
@@ -98,15 +99,15 @@ class _Rows:
 def _loss_view(rows: _Rows, table: FitCurves) -> dict[str, Any]:
     against, by = table.against, table.by
     slices = []
-    of = table.curves[table.curves["curve"] == "slice"]
-    held = np.unique(of["held"])
+    curves = {name: table.curves[name].to_numpy() for name in (against, "loss", "inside", "held")}
+    best = (table.curves["curve"] == "optimum").to_numpy()
+    held = np.unique(curves["held"][~best])
     nearest = np.abs(np.log(rows.table[by].to_numpy()[:, None] / held)).argmin(axis=1)
     for i, value in enumerate(held):
-        curve = _curve(of[of["held"] == value], against, _slice_name(by, float(value)))
+        curve = _curve(curves, curves["held"] == value, against, _slice_name(by, float(value)))
         slices.append({**curve, "runs": np.flatnonzero(nearest == i).tolist()})
-    best = table.curves[table.curves["curve"] == "optimum"]
-    if len(best):
-        slices.append({**_curve(best, against, "best of each budget"), "best": True})
+    if best.any():
+        slices.append({**_curve(curves, best, against, "best of each budget"), "best": True})
     x = rows.table[against]
     return {
         **_axis(against, x, log=True),
@@ -120,12 +121,14 @@ def _slice_name(by: str, value: float) -> str:
     return f"{flops_text(value)} FLOP" if by == "flops" else f"{scaled_number(value, 3)} {label_of(by).name}"
 
 
-def _curve(rows: pd.DataFrame, against: str, name: str) -> dict[str, Any]:
-    inside = np.flatnonzero(rows["inside"])
+def _curve(
+    columns: Mapping[str, NDArray[Any]], of: NDArray[np.bool_], against: str, name: str
+) -> dict[str, Any]:
+    inside = np.flatnonzero(columns["inside"][of])
     return {
         "name": name,
-        "x": _numbers(rows[against]),
-        "loss": _numbers(rows["loss"]),
+        "x": _numbers(columns[against][of]),
+        "loss": _numbers(columns["loss"][of]),
         "inside": [int(inside[0]), int(inside[-1])] if len(inside) else None,
     }
 
@@ -154,7 +157,7 @@ def _axis(name: str, x: Iterable[Any], *, log: bool) -> dict[str, Any]:
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]
+    return [_number(value) for value in np.asarray(values, np.float64).tolist()]
 
 
 def _number(value: float) -> float | None:
