@@ -70,6 +70,7 @@ class Study(ShownInNotebooks):
         self.location = directory.location
         self.info = info
         self.reused = reused
+        self._written: dict[str, pa.Table] = {}
 
     @property
     def path(self) -> Path:
@@ -251,12 +252,24 @@ class Study(ShownInNotebooks):
             sorted(path for path in (self.path / FIGURES).glob("*") if path.suffix in (".png", ".pdf"))
         )
 
+    def hold(self, written: Mapping[str, pa.Table]) -> None:
+        """Take the tables that this process has just written, by kind, instead of reading them back.
+
+        Not those that went to a server: they may have arrived as something else.
+        """
+        if isinstance(self.directory, LocalDirectory):
+            self._written.update(written)
+
     def _table(self, kind: str) -> pd.DataFrame:
         return handed_out(self._tables(kind))
 
     @functools.cached_property
     def _tables(self) -> Any:
-        return functools.cache(lambda kind: self._read([FILES[kind]]))
+        return functools.cache(self._first_look)
+
+    def _first_look(self, kind: str) -> pd.DataFrame:
+        written = self._written.pop(kind, None)
+        return self._read([FILES[kind]]) if written is None else written.to_pandas()
 
     def _read(self, names: Sequence[str]) -> pd.DataFrame:
         return read_tables(self.directory, names, self._checksums)

@@ -36,7 +36,9 @@ def compute_study(
     missing = session.missing()
     if missing or not session.is_complete():
         session.run(missing, choice, finish=True, meanwhile=meanwhile)
-        return open_study(out, law=_own(spec))
+        study = open_study(out, law=_own(spec))
+        study.hold(session.written)
+        return study
     reporter.note(f"{session.directory}: this study is complete; nothing to compute")
     study = open_study(out, law=_own(spec))
     study.reused = True

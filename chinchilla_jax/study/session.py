@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util import reproducible
 from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
@@ -45,6 +45,9 @@ from chinchilla_jax.study.storage.tables import RUNS, require_parameters
 from chinchilla_jax.study.summarise import Summariser
 from chinchilla_jax.study.write_behind import writing_behind
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _ROUNDS = 3  # of computing and summarising, in case chunks are damaged in between
 _LOOK_SECONDS = 5.0  # between looks at what other writers have done
 _LAST_WORDS_SECONDS = 0.8  # for a server to record how a session ended: after Ctrl-C a user waits
@@ -75,6 +78,9 @@ class Session:
         out: the directory.
         reporter: shows progress and notes.
 
+    Attributes:
+        written: the small tables by kind that it has summarised; empty before.
+
     Raises:
         UsageError: the directory holds something else.
         DataError: the data cannot be read or used.
@@ -92,6 +98,7 @@ class Session:
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
         self._meanwhile: list[Callable[[], object]] = []
+        self.written: Mapping[str, pa.Table] = {}
         self.directory = open_directory(out)
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
         hashes = {name: data.hash for name, data in self.data.items()}
@@ -190,6 +197,7 @@ class Session:
         try:
             fields = summariser.write()
             self._write_runs(fields)
+            self.written = summariser.written
         except DamagedPartError:
             return False
         fields["notes"] += [*self._of_runs["notes"], *work.remarks]

@@ -176,6 +176,9 @@ class Summariser:
         spec: the study.
         store: its chunks.
         workers: of the study, of which no more threads summarise than there are.
+
+    Attributes:
+        written: the small tables by kind; after `write`.
     """
 
     def __init__(self, spec: StudySpec, store: ChunkStore, workers: int) -> None:
@@ -189,6 +192,7 @@ class Summariser:
         for chunk in store.chunks:
             self._conditions.setdefault(chunk.index, []).append(chunk)
         self._summaries: dict[int, Future[ConditionSummary]] = {}
+        self.written: Mapping[str, pa.Table] = {}
 
     def start(self, names: Mapping[Chunk, str]) -> None:
         """Start on the conditions of which all chunks are in `names`."""
@@ -215,10 +219,11 @@ class Summariser:
     def write(self) -> dict[str, Any]:
         """Wait for all conditions, write the small tables, and return their fields of study.json."""
         summaries = [self._summaries[index].result() for index in sorted(self._conditions)]
-        tables = {
-            FILES[kind]: table_bytes(to_table(kind, columns, self._store.parameters))
+        self.written = {
+            kind: to_table(kind, columns, self._store.parameters)
             for kind, columns in _tables(self._spec, summaries).items()
         }
+        tables = {FILES[kind]: table_bytes(table) for kind, table in self.written.items()}
         for name, content in tables.items():
             self._store.directory.write(name, content)
         return _counts(summaries) | {
