@@ -39,8 +39,8 @@ def test_losses_in_bits_per_byte_are_never_called_nats(monkeypatch):
     cards = [each._repr_html_() for each in (per_byte, fit, boot, found, cj.plan(boot, 1e20))]
     page = table_page(subject_of(boot, flops=1e20))
     said = [plain_text(each) for section in page.sections for each in section.paragraphs]
-    rows = [row for section in page.sections for table in section.tables for _, row in table.rows]
-    said += [cell.text for row in rows for cell in row]
+    tables = [table for section in page.sections for table in section.tables]
+    said += [text for table in tables for column in table.columns for text in column.texts]
     for texts in (labels, cards, said):
         assert any("bits per byte" in text for text in texts)
         assert not any("nats" in text for text in texts)

@@ -27,6 +27,7 @@ from chinchilla_jax.perturbations import (
 )
 from chinchilla_jax.plots.sweeps import SWEEPS, spread
 from chinchilla_jax.plots.tick_locators import log_ticks
+from chinchilla_jax.plots.tokens_per_param_by_family_figure import documented_span
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -308,6 +309,9 @@ def test_documented_span_is_exact_where_the_ratio_is_a_power_of_the_size(study: 
     ends = [perturbed(Multiplicative(c)).tokens_per_param(FLOPS) for c in (1.152, 1 / 1.152)]
     np.testing.assert_allclose(span["low"], ends[0])
     np.testing.assert_allclose(span["high"], ends[1])
+    curves = plots.tokens_per_param_by_family_table(study, "multiplicative").curves
+    one = documented_span(curves, "multiplicative", (1 / 1.152, 1.152), budget=FLOPS[3])
+    pd.testing.assert_frame_equal(one, span[span["flops"] == FLOPS[3]].reset_index(drop=True))
 
 
 def test_no_documented_span_outside_the_sizes_of_the_study(study: FakeStudy) -> None:

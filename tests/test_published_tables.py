@@ -132,3 +132,11 @@ def test_a_licence_that_is_none_is_explained(capsys):
     assert "Licence facts: numbers read off a figure or a table of a paper." in printed
     assert main(["datasets", "llama3"]) == 0
     assert "licence  facts, read off a figure" in capsys.readouterr().out
+
+
+def test_readers_of_an_embedded_table_share_nothing_that_they_can_change():
+    first, second = (cj.load_runs("chinchilla", drop_highest_loss=0) for _ in range(2))
+    assert first == second and not first.loss.flags.writeable
+    first.labels["mine"] = first.groups["mine"] = np.arange(len(first))
+    third = cj.load_runs("chinchilla", drop_highest_loss=0)
+    assert "mine" not in {*second.labels, *second.groups, *third.labels, *third.groups}

@@ -185,7 +185,8 @@ def assert_linked_numbers_are_in_their_rows(sections):
     rows = {}
     for section in sections:
         for table in section.tables:
-            rows |= {anchor: " ".join(cell.text for cell in cells) for anchor, cells in table.rows if anchor}
+            texts = zip(*(column.texts for column in table.columns), strict=True)
+            rows |= {to: " ".join(row) for to, row in zip(table.anchors, texts, strict=True) if to}
     top = sections[0]
     linked = [part for line in top.paragraphs for part in line if isinstance(part, Linked)]
     linked += [number for number, _ in top.key_figures]

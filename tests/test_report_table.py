@@ -5,6 +5,7 @@ import json
 import math
 import re
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,11 +14,13 @@ import chinchilla_jax as cj
 from chinchilla_jax._util import side_process
 from chinchilla_jax._util.digits import interval_texts
 from chinchilla_jax._util.side_process import SideProcess
+from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli import main
 from chinchilla_jax.cli.report import page_of
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.planning import next_runs
 from chinchilla_jax.report import runs_table
+from chinchilla_jax.report.cells import page_table
 from chinchilla_jax.report.numbers import answer_texts, half_width
 from chinchilla_jax.report.sections import advice, sure
 from chinchilla_jax.report.subject import subject_of
@@ -115,7 +118,7 @@ def test_numbers_of_the_answer_are_those_of_their_rows(table_boot):
 def test_a_long_table_is_cut_to_the_rows_farthest_from_the_law(table_boot, monkeypatch):
     monkeypatch.setattr(runs_table, "MOST_ROWS", 5)
     table = runs_table.runs_table(subject_of(table_boot))
-    assert len(table.rows) == 5 and "run-11" in [anchor for anchor, _ in table.rows]
+    assert len(table) == 5 and "run-11" in table.anchors
     assert "The 5 of 48 rows" in table.caption
 
 
@@ -276,3 +279,19 @@ def test_every_script_of_the_page_is_in_it():
     assert sorted(each.name for each in assets.iterdir() if each.name.endswith(".js")) == sorted(
         pages._SCRIPTS
     )
+
+
+def test_cells_are_html_as_jinja_would_escape_them():
+    odd = ["a", "<b>", "x & y", 'say "no"', "it's", "turn\u202e", "a\nb", ""]
+    frame = pd.DataFrame({"plain": ["a"] * len(odd), "odd": odd, "number": np.arange(len(odd)) / 7})
+    table = page_table(frame, id="t", title="", caption="", anchors=odd, links=odd, texts={"number": odd})
+    environment = jinja2.Environment(autoescape=True, finalize=lambda value: visible(str(value), "\n\t"))
+    row = environment.from_string(
+        '<tr{% if to %} id="{{ to }}"{% endif %}>'
+        '<td>{% if to %}<a href="#{{ to }}">a</a>{% else %}a{% endif %}</td>'
+        '<td>{{ to }}</td><td class="n" data-v="{{ value }}">{{ to }}</td></tr>'
+    )
+    expected = "".join(
+        row.render(to=to, value=repr(value)) + "\n" for to, value in zip(odd, frame["number"], strict=True)
+    )
+    assert table.body == expected and len(table) == len(odd) and not table.folded

@@ -475,6 +475,23 @@ def test_the_last_conditions_come_first_and_the_last_jobs_are_small():
     assert sizes == sorted(sizes, reverse=True) and sizes[-2:] == [1, 1] and len(found) < 20
 
 
+@pytest.mark.parametrize(("resamples", "first"), [(100, 50), (500, 50), (4000, 22), (20_000, 16)])
+def test_the_first_group_is_small_where_fits_take_longer_than_preparing(resamples, first):
+    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 199).tolist()))
+    spec = StudySpec(sweeps=(sweep,), resamples=resamples, flops=(1e20, 1e22))
+    data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
+    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(resamples, 240))
+    found = planning.plan_jobs(spec, planned, data, planning.Workplace(4, shared=True))
+    groups = list(dict.fromkeys(job.group for job in found))
+    later = -(-(200 - first) // 3)
+    assert [len(group) for group in groups] == [first, later, later, 200 - first - 2 * later]
+    assert [job.group for job in found[:4]] == groups, "each worker prepares one"
+    if first < 50:
+        mine = [i for i, job in enumerate(found) if job.group == groups[0]]
+        assert mine[1:] == list(range(4, 3 + len(mine))), "the others wait for nothing but their own"
+        assert sum(len(chunk.resamples) for i in mine for chunk in found[i].chunks) == first * resamples
+
+
 def test_what_is_needed_afterwards_is_loaded_while_a_study_computes(study, tmp_path):
     code = "import sys, chinchilla_jax.report.run; print('pandas' in sys.modules)"
     started = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -35,10 +35,10 @@ from chinchilla_jax.plots.tables import (
     StudyTables,
     as_array,
     conditions_of,
-    shown_or_nan,
     interval_name,
     select,
     shown_budgets,
+    shown_or_nan,
 )
 
 if TYPE_CHECKING:

@@ -116,7 +116,9 @@ class PageTable:
         """Its rows as HTML."""
         from markupsafe import Markup
 
-        cells = [_html_cells(column, () if number else self.links) for number, column in enumerate(self.columns)]
+        cells = [_html_cells(column) for column in self.columns]
+        if any(self.links):
+            cells[0] = _html_cells(self.columns[0], self.links)
         starts = [f'<tr id="{anchor}">' if anchor else "<tr>" for anchor in _escaped(self.anchors)]
         rows = zip(starts, *cells, strict=True)
         return Markup("".join([f"{''.join(row)}</tr>\n" for row in rows]))
@@ -177,11 +179,12 @@ def page_table(
     )
 
 
-def _html_cells(column: Column, links: Sequence[str]) -> list[str]:
-    """The cells of a column as HTML, of the first column with its links."""
+def _html_cells(column: Column, links: Sequence[str] = ()) -> list[str]:
+    """The cells of a column as HTML, where they have links with these."""
     texts, values = _escaped(column.texts), _escaped(column.values)
-    if any(links):
-        texts = [f'<a href="#{to}">{text}</a>' if to else text for to, text in zip(_escaped(links), texts, strict=True)]
+    if links:
+        pairs = zip(texts, _escaped(links), strict=True)
+        texts = [f'<a href="#{to}">{text}</a>' if to else text for text, to in pairs]
     start = '<td class="n"' if column.numeric else "<td"
     same = map(operator.eq, column.texts, column.values)
     return [

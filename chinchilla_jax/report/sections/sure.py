@@ -96,16 +96,15 @@ def _intervals(subject: Subject) -> list[PageTable]:
 def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], loss_unit: str) -> PageTable:
     """A row for each quantity and method, two columns for each level."""
     quantities, methods = table["quantity"].drop_duplicates(), table["method"].drop_duplicates()
-    keys = zip(*(table[name].tolist() for name in ("quantity", "method", "level")), strict=True)
-    numbers = {name: table[name].tolist() for name in ("low", "high", HEADLINE)}
-    known = {key: i for i, key in enumerate(keys)}
+    keys = list(zip(*(table[name].tolist() for name in ("quantity", "method", "level")), strict=True))
+    ends = {name: dict(zip(keys, table[name].tolist(), strict=True)) for name in (HEADLINE, "low", "high")}
     columns = [(end, level) for level in levels for end in ("low", "high")]
     shared = sorted(levels)[len(levels) // 2]  # the interval whose digits all of a row have
     rows, texts = [], []
     for quantity in quantities:
         for method in methods:
-            row = {level: known[quantity, method, level] for level in levels}
-            values = [numbers[HEADLINE][row[levels[0]]], *(numbers[end][row[level]] for end, level in columns)]
+            of = quantity, method
+            values = [ends[HEADLINE][*of, levels[0]], *(ends[end][*of, level] for end, level in columns)]
             rows.append(
                 [
                     _NAMES.get(quantity, quantity_label(quantity, loss_unit)),
@@ -113,15 +112,15 @@ def _by_method(table: pd.DataFrame, id: str, title: str, levels: list[float], lo
                     *values,
                 ]
             )
-            spread = half_width(*(numbers[end][row[shared]] for end in ("low", "high")))
+            spread = half_width(ends["low"][*of, shared], ends["high"][*of, shared])
             texts.append(answer_texts(_OPTIMUM.get(quantity, quantity), values, spread))
-    names = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
+    numbers = [HEADLINE, *(f"{percent_text(level)} {end}" for end, level in columns)]
     return page_table(
-        pd.DataFrame(rows, columns=["quantity", "method", *names]),
+        pd.DataFrame(rows, columns=["quantity", "method", *numbers]),
         id=id,
         title=title,
         caption="Where methods differ much, the resamples are skewed.",
-        texts=by_column(names, texts),
+        texts=by_column(numbers, texts),
     )
 
 

@@ -2,9 +2,9 @@
 
 Large jobs make few calls of a solver, each with many lanes; small ones keep all workers busy and lose little
 when a run is interrupted. The last conditions come first: sweeps rise, and the larger a perturbation, the
-longer its fits. Preparing conditions holds the GIL half of the time, and fitting them hardly ever: so the first
-group is small, and one worker fits it while the others prepare the rest. The last jobs are small, so that workers
-end together.
+longer its fits. Preparing conditions holds the GIL half of the time, and fitting them hardly ever: so the
+first group is small, and one worker fits it while the others prepare the rest. The last jobs are small, so
+that workers end together.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def plan_jobs(
     groups = _groups(by_condition, size, n_runs, place, device)
     soon = len(groups) > 1 and len(groups[0]) < len(groups[1])
     ending = 0 if device or not place.shared else 2 * place.workers // min(len(groups) - soon, _MOST_GROUPS)
-    queues = []
+    queues: list[list[Job]] = []
     for mine in groups:
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
@@ -94,7 +94,9 @@ def _groups(
         first = later = min(max(even, _LEAST_CONDITIONS), most)
         if place.workers > 1 and not device:
             # Enough that their fits take as long as preparing the others does.
-            resamples = sum(len(chunk.resamples) for each in by_condition.values() for chunk in each) / count
+            resamples = sum(len(chunk.resamples) for each in by_condition.values() for chunk in each) / max(
+                count, 1
+            )
             first = min(first, max(int(count / (1 + resamples / _PREPARING)), _LEAST_CONDITIONS))
             even = -(-(count - first) // (place.workers - 1))
             later = min(max(even, _LEAST_CONDITIONS), most)
