@@ -94,10 +94,9 @@ def _groups(
         first = later = min(max(even, _LEAST_CONDITIONS), most)
         if place.workers > 1 and not device:
             # Enough that their fits take as long as preparing the others does.
-            resamples = sum(len(chunk.resamples) for each in by_condition.values() for chunk in each) / max(
-                count, 1
-            )
-            first = min(first, max(int(count / (1 + resamples / _PREPARING)), _LEAST_CONDITIONS))
+            resamples = sum(len(chunk.resamples) for each in by_condition.values() for chunk in each)
+            mean = resamples / max(count, 1)
+            first = min(first, max(int(count / (1 + mean / _PREPARING)), _LEAST_CONDITIONS))
             even = -(-(count - first) // (place.workers - 1))
             later = min(max(even, _LEAST_CONDITIONS), most)
     cuts = [0, *range(first, count, later), count]
