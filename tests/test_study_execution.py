@@ -19,6 +19,7 @@ import types
 import uuid
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -506,6 +507,14 @@ def test_what_is_needed_afterwards_is_loaded_while_a_study_computes(study, tmp_p
         compute_study(SPEC, tmp_path, choice, reporter, meanwhile=meanwhile)
     assert threads == ["meanwhile"]
     assert contents(tmp_path) == contents(study.path)
+
+
+def test_tables_that_were_just_written_are_as_they_would_be_read(study, tmp_path):
+    made = compute_study(SPEC, tmp_path, ExecutorChoice(workers=1), Progress())
+    assert set(made._written) == {"conditions", "point", "params", "tokens_per_param"}
+    for name in ("conditions", "point", "params", "tokens_per_param"):
+        pd.testing.assert_frame_equal(getattr(made, name), getattr(study, name), check_exact=True)
+    assert not made._written, "nothing is kept twice"
 
 
 def test_no_more_groups_are_under_way_than_are_kept(monkeypatch):
