@@ -25,14 +25,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from chinchilla_jax.bootstrapping.weights import PILOT, resample_weights
 from chinchilla_jax.fitting.optima_pool import apart, best_of_parts, best_of_pool
 from chinchilla_jax.laws.objectives import Huber, HuberScale
-from chinchilla_jax.solvers import Problem, SolverOptions, Status
+from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.drawn import Drawn, sums
 from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, lowest
@@ -48,7 +48,7 @@ _PILOTS, _FAR = 24, 4  # pilot resamples, far starts for each
 _DOUBTS = 26, 78  # further pilots, in two batches, each fitted from two of the optima found: do they agree?
 _ALONG, _PARTS = 384, 3  # pilots fitted from the best of each part of the pool, unless starts race
 _MOST_ALONG = 2**20  # of them, times runs: large tables have fewer minima, and slower fits
-_PILOTS_HARD, _FAR_HARD = 128, 2  # pilots added where they do not, and far starts for each
+_PILOTS_HARD, _FAR_HARD, _FAR_RACED = 128, 2, 1  # pilots added where they do not; far starts, where raced
 _FEW = 2  # up to this many disagreements a resample has `_RANKS_FEW` starts, beyond it `_RANKS_MANY`
 _RANKS_FEW, _RANKS_MANY = 2, 4
 _FAR_STEPS, _FAR_STEPS_SLOW = 40, 300  # where the kernel fits the law, and elsewhere
@@ -184,11 +184,13 @@ def ask_scout(
     raced_to = yield from pilots.optima_of_races(range(_PILOTS), far, steps)
     pool = np.unique(np.concatenate([minima, raced_to]), axis=0)
     members, disagreements, disorder, done = apart(pool), 0, False, _PILOTS
+    further = []  # optima of these pilots: members that cost nothing
     small = search_small and len(problem.design) <= _SMALL
     for count in _DOUBTS:
         if disagreements <= _FEW and not small:
-            differing, orderly = yield from pilots.disagreements(range(done, done + count), members)
-            disagreements, disorder = disagreements + differing, disorder or not orderly
+            ends = yield from pilots.ends(range(done, done + count), members)
+            disagreements, disorder = disagreements + ends.differing, disorder or not ends.orderly
+            further.append(ends.optima)
         done += count
     # A miss of one in a hundred can escape them; optima at the boundary are a sign of the same disorder.
     orderly = bool(np.all(pool[:, list(law.bounded)] > 0)) and (raced or not disorder)
@@ -197,16 +199,33 @@ def ask_scout(
     if not (small or disagreements or raced) and orderly:
         count = min(_ALONG, max(_MOST_ALONG // len(problem.design), _PILOTS))
         along = range(hard_ones.stop, hard_ones.stop + count)
-        disagreements, orderly = yield from pilots.disagreements(along, pool, _PARTS)
+        ends = yield from pilots.ends(along, pool, _PARTS)
+        disagreements, orderly = ends.differing, ends.orderly
         agreed += count
     if not small and not disagreements and orderly:
-        return Recipe(pool=pool, ranks=1, agreed=agreed)
-    hard = yield from pilots.all_optima(hard_ones, far[:_FAR_HARD], steps)
+        return Recipe(pool=np.concatenate([pool, *further]), ranks=1, agreed=agreed)
+    race = raced and not small
+    hard = yield from pilots.all_optima(hard_ones, far[: _FAR_RACED if race else _FAR_HARD], steps)
     pool = np.concatenate([pool, hard])
-    if raced and not small:
-        return Recipe(pool=apart(pool), ranks=_RANKS_FEW if disagreements <= _FEW else _RANKS_MANY)
+    if race:
+        ranks = _RANKS_FEW if disagreements <= _FEW else _RANKS_MANY
+        return Recipe(pool=np.concatenate([apart(pool), *further]), ranks=ranks)
     pool = apart(pool, _APART_SEARCHED)
     return Recipe(pool=pool, ranks=_SEARCHED, most=_SEARCHED_MOST, far=far[:1])
+
+
+class _Ends(NamedTuple):
+    """Where pilots end from several starts each.
+
+    Attributes:
+        differing: how many end with different objectives.
+        orderly: whether all end at a certified optimum that no bound holds.
+        optima: the best of each pilot that has one, (P, p) or fewer.
+    """
+
+    differing: int
+    orderly: bool
+    optima: NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,40 +261,44 @@ class _Pilots:
         for it; and what is second for one resample is first for another.
         """
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
+        # Lanes that begin at one point side by side: their first zone is found once.
         solution = yield Request(
             problem=self.problem,
             weights=self.weights(pilots),
-            row=np.repeat(np.arange(len(pilots)), len(far)),
-            starts=[np.tile(far, (len(pilots), 1))],
+            row=np.tile(np.arange(len(pilots)), len(far)),
+            starts=[np.repeat(far, len(pilots), axis=0)],
             options=wide,
         )
-        return solution.theta[solution.is_optimum]
+        by_pilot = solution[np.arange(len(solution)).reshape(len(far), -1).T.ravel()]
+        return by_pilot.theta[by_pilot.is_optimum]
 
-    def disagreements(
-        self, pilots: range, pool: NDArray[np.float64], parts: int = 1
-    ) -> Asking[tuple[int, bool]]:
-        """How many pilots end with different objectives from the best and second best of `pool` (K, p).
+    def ends(self, pilots: range, pool: NDArray[np.float64], parts: int = 1) -> Asking[_Ends]:
+        """Where pilots end from the best and second best of `pool` (K, p).
 
         With `parts`, from the best of each of so many parts of the pool along its valley.
-
-        Also whether all of them end at a certified optimum that no bound holds.
         """
         if len(pool) < 2:
-            return 0, True
+            return _Ends(0, True, np.empty((0, pool.shape[1])))
         weights = self.weights(pilots)
         if parts > 1:
             starts = best_of_parts(self.problem, weights, pool, parts)
         else:
             starts = best_of_pool(self.problem, weights, pool, ranks=2)
-        solution = yield Request(
+        found = yield Request(
             problem=self.problem,
             weights=weights,
             row=np.tile(np.arange(len(pilots)), len(starts)),
             starts=[starts.reshape(-1, pool.shape[1])],
             options=self.options,
         )
-        differing = differ(solution.objective_value.reshape(len(starts), -1), weights)
-        return int(np.sum(differing)), bool(np.all(solution.status == Status.CONVERGED))
+        each = [found[rank * len(pilots) : (rank + 1) * len(pilots)] for rank in range(len(starts))]
+        differing = differ(np.array([end.objective_value for end in each]), weights)
+        best = Solution.best_of(each)
+        return _Ends(
+            int(np.sum(differing)),
+            bool(np.all(found.status == Status.CONVERGED)),
+            best.theta[best.is_optimum],
+        )
 
     def weights(self, pilots: range) -> NDArray[Any]:
         """Weights (P, n) of these pilots."""

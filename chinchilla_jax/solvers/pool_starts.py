@@ -1,8 +1,11 @@
 """Starts taken from pools of optima: for each lane the members of lowest objective under its weights.
 
-Where a device draws the weights, it also chooses the starts: neither is on the host. The objectives of the
-members are float64 sums over the runs there as here, in another order, so that of two members whose
-objectives agree to rounding either may come first. Of equal ones the first member of the pool does.
+Where a device draws the weights, it also chooses the starts: neither is on the host. It adds up the
+objectives of the members in another order, and the host in one that depends on the size of its blocks. What
+each run adds is therefore rounded to whole numbers of a unit far below the differences that matter: sums of
+whole numbers have no rounding, and choices depend on no order. Of equal members the first of the pool is
+taken. With weights that are not whole, of two members whose objectives agree to rounding either may come
+first.
 
 Notation
     R, n, p    lanes; runs; coordinates
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -32,9 +36,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOST = 1e6  # in place of a loss that is not finite
+_EXACT = 2**24  # up to which float32 adds whole numbers without rounding
+_FINE = 0.05  # most that a member's objective may be off by rounding, in mean losses of a run
 _ROWS = (256, 4096, 16384)  # of weights, where the host asks for the lowest; fewer are padded
 _SLOTS = 32  # members that it is given: for fewer it is the same program
-_MEMBERS = (64, 1024, 16384, 131072)  # of all pools of a call; fewer are padded
+_MEMBERS = (64, 1024, 16384, 32768, 65536, 131072)  # of all pools of a call; fewer are padded
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,8 +58,8 @@ class Pool:
     ranks: int
 
     @functools.cached_property
-    def losses(self) -> NDArray[np.float64]:
-        """What each run adds to the objective of each member, per weight; (K, n)."""
+    def losses(self) -> NDArray[Any]:
+        """What each run adds to the objective of each member, see `losses_of_runs`; (K, n)."""
         return losses_of_runs(self.problem, self.members)
 
 
@@ -98,10 +104,19 @@ def of_lanes(starts: Starts, lanes: Any) -> Starts:
     return [each[lanes] for each in starts]
 
 
-def losses_of_runs(problem: Problem, members: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each run adds to the objective of each of `members` (K, p), per weight; (K, n), finite."""
+def losses_of_runs(problem: Problem, members: NDArray[np.float64]) -> NDArray[Any]:
+    """What each run adds to the objective of each of `members` (K, p), per weight; (K, n), finite.
+
+    In a unit of its own, in which they are whole numbers, as float32, that it adds exactly as long as the
+    weights are counts of n runs or fewer. As float64, not rounded, where such a unit would be too coarse:
+    where runs are very many, or one member is far off.
+    """
     loss = problem.losses(members)
-    return np.where(np.isfinite(loss), loss, _LOST)
+    loss = np.where(np.isfinite(loss), loss, _LOST)
+    n_runs = loss.shape[1]
+    unit = loss.max(initial=0.0) / (_EXACT // n_runs or 1)
+    mean = loss.mean(axis=1).min(initial=np.inf)
+    return np.rint(loss / unit).astype(np.float32) if 0 < unit * math.sqrt(n_runs) <= _FINE * mean else loss
 
 
 class Members(NamedTuple):
