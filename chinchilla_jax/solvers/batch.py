@@ -180,7 +180,7 @@ class Batch:
     @functools.cached_property
     def used(self) -> NDArray[np.intp]:
         """How many runs of every lane have a weight, (R,)."""
-        rows, row = np.unique(self.row, return_inverse=True)
+        rows, row = self._rows_used
         return np.count_nonzero(np.asarray(self.weights[rows]), axis=1)[row]
 
     @functools.cached_property
@@ -188,8 +188,15 @@ class Batch:
         """The sum of the weights of every lane, (R,)."""
         if isinstance(self.weights, Drawn):
             return self.weights.facts(self.row)[0]
-        rows, row = np.unique(self.row, return_inverse=True)
+        rows, row = self._rows_used
         return sums(self.weights[rows])[row]
+
+    @property
+    def _rows_used(self) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp]]:
+        """Rows of weights with those of all lanes among them, and which of these is whose, (R,)."""
+        if len(self.weights) <= len(self.row):
+            return slice(None), self.row
+        return np.unique(self.row, return_inverse=True)
 
     def data_sets(self) -> Iterator[tuple[Problem, NDArray[np.intp] | slice]]:
         """Every data set that has lanes, and these."""

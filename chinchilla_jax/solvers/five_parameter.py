@@ -25,6 +25,7 @@ from chinchilla_jax.solvers.certificate import (
     doubtful_runs,
     identifiable,
     log_weaker_by_range,
+    surely_certified,
     vanished,
 )
 from chinchilla_jax.solvers.lane_kernel.engine import EngineResult, LaneEngine
@@ -210,10 +211,11 @@ def _certify_again(
     widths: NDArray[np.float64],
     tolerance: float,
 ) -> None:
-    """Certificates in plain coordinates, by eigenvalues, where two terms are one, or something is nearly 0.
+    """Certificates in plain coordinates where two terms are one, or something is nearly 0.
 
     There the Hessian is near singular, and pivots in curved coordinates are not to be relied on. A term that
-    vanishes takes all derivatives with it, and what the coordinates add to the Hessian weighs as much.
+    vanishes takes all derivatives with it, and what the coordinates add to the Hessian weighs as much. By
+    eigenvalues where a factorisation leaves doubt.
     """
     theta, status = solution.theta, solution.status
     # At E = 0 the problem is the one without E.
@@ -226,8 +228,11 @@ def _certify_again(
         lanes = doubted[mine]
         for width in np.unique(widths[lanes]):
             some = lanes[widths[lanes] == width]
-            found = certify(problem.design, batch[some].own, theta[some], float(width))
-            sound = found.definite & (found.decrement <= tolerance) & ~found.vanished
+            sound = surely_certified(problem.design, batch[some].own, theta[some], float(width), tolerance)
+            left = some[~sound]
+            if len(left):
+                found = certify(problem.design, batch[left].own, theta[left], float(width))
+                sound[~sound] = found.definite & (found.decrement <= tolerance) & ~found.vanished
             # Without noise the gradient at E = 0 is rounding of either sign: the bound itself tells, not
             # `held`.
             optimum = np.where(theta[some, FLOOR] > 0, Status.CONVERGED, Status.BOUNDARY)
