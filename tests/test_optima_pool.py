@@ -76,21 +76,21 @@ def test_a_perfect_fit_has_losses_of_zero():
     assert np.isfinite(losses_of_runs(problem, theta[None])).all()
 
 
-def test_a_pool_holds_the_optima_of_every_pilot(recipe):
-    """Those of 24 far pilots, of 104 that show whether two starts agree and, as some do not, of 128 more."""
+def test_a_pool_holds_optima_of_pilots_that_were_fitted_anyway(recipe):
+    """Of 24 far pilots, of 104 that show whether two starts agree and, as some do not, of 128 more."""
     assert recipe.ranks == 2 and len(recipe.pool) > 104
     assert len(np.unique(recipe.pool, axis=0)) == len(recipe.pool)
     quiet = cj.load_runs("chinchilla", params="standard")
     problem = Problem(law=CHINCHILLA, design=Design.from_runs(quiet), objective=cj.Huber())
     found = scout(problem, cj.fit(quiet, starts=32).starts.minima, options=SolverOptions(), raced=True)
-    assert found.ranks == 1 and len(found.pool) == 1 + 24 + 104
+    assert found.ranks == 1 and len(found.pool) == 1 + 24 + 26
     # Each begins nearer to its optimum than from 24 of them.
     weights = resample_weights(len(quiet), np.arange(300), 0)
     steps = [
         solve(problem, weights, best_of_pool(problem, weights, pool, 1)).steps.mean()
         for pool in (found.pool[:25], found.pool)
     ]
-    assert steps[1] < 0.97 * steps[0]
+    assert steps[1] < 0.98 * steps[0]
 
 
 def test_what_a_factorisation_certifies_eigenvalues_do_too(recipe):

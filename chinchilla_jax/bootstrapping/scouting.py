@@ -5,8 +5,10 @@ Notation
     pool       optima found on a fixed pilot set of resamples; (K, p)
 
 A resample's optimum lies near that of some other resample. Giving every resample the member of a pool of
-optima with the lowest objective under its own weights costs one matrix product and saves steps. Where few
-runs or heavy noise make several minima, that is not enough; `scout` finds out where, and which starts to add.
+optima with the lowest objective under its own weights costs one matrix product and saves steps. The pool
+holds what pilots have found on the way, so that none is fitted for it alone; twice as many members would save
+less than they cost. Where few runs or heavy noise make several minima, the best member is not enough; `scout`
+finds out where, and which starts to add.
 
 | recipe | where                                     | starts of a resample                               |
 |--------|-------------------------------------------|----------------------------------------------------|
@@ -203,7 +205,8 @@ def ask_scout(
         disagreements, orderly = ends.differing, ends.orderly
         agreed += count
     if not small and not disagreements and orderly:
-        return Recipe(pool=np.concatenate([pool, *further]), ranks=1, agreed=agreed)
+        # Where fits are this short, the choice among all of them would cost more than it saves.
+        return Recipe(pool=np.concatenate([pool, *further[:1]]), ranks=1, agreed=agreed)
     race = raced and not small
     hard = yield from pilots.all_optima(hard_ones, far[: _FAR_RACED if race else _FAR_HARD], steps)
     pool = np.concatenate([pool, hard])
