@@ -64,6 +64,12 @@ def logs(x, found):
 
 
 @njit
+def log_ratios(x, y, found):
+    for i in range(len(x)):
+        found[i] = elementary.log_ratio(x[i], y[i])
+
+
+@njit
 def sums_of(columns, weights, index, theta, width, runs, runs32, sums, sums32):
     count = passes.pack(columns, weights, index, runs, runs32)
     passes.evaluate(theta, runs32, count)
@@ -122,6 +128,19 @@ def test_powers_of_two_and_logarithms_are_right_to_the_last_places(dtype, most):
     expected = np.log(positive.astype(np.longdouble))
     # Next to 1 the logarithm is small, and its error is one of the argument.
     assert (np.abs(found - expected) <= 2 * np.finfo(dtype).eps * np.maximum(np.abs(expected), 0.35)).all()
+
+
+def test_the_logarithm_of_a_ratio_is_right_near_one_and_far_from_it():
+    rng = np.random.default_rng(0)
+    x = 10.0 ** rng.uniform(-3, 3, 20_000)
+    # Ratios next to 1, around those where the series ends, and up to a million.
+    y = x * np.exp(rng.choice([1e-9, 1e-3, 0.35, 0.7, 14.0], x.size) * rng.uniform(-1, 1, x.size))
+    y[:3] = x[:3]
+    found = np.empty_like(x)
+    log_ratios(x, y, found)
+    expected = np.log(x.astype(np.longdouble) / y.astype(np.longdouble))
+    assert (np.abs(found - expected) <= 1e-15 * np.maximum(np.abs(expected), 0.1)).all()
+    assert (found[:3] == 0.0).all()
 
 
 def test_powers_of_two_saturate_and_do_not_wrap_around():

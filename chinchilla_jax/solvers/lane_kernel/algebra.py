@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger
-from chinchilla_jax.solvers.lane_kernel.elementary import exp, log
+from chinchilla_jax.solvers.lane_kernel.elementary import exp, log_ratio
 from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
 from chinchilla_jax.solvers.thresholds import SINGULAR_PIVOT, SMALLEST_EXPONENT, SMALLEST_PIVOT
 
@@ -83,7 +83,8 @@ def solve(matrix, right, systems):
 
     M = L D L' is written out entry by entry, since LLVM does not unroll loops of growing length and their
     ends are mispredicted. Every operation waits for the one before, so that LLVM's loop over the systems, in
-    one vector, takes no longer than a single one. l is an entry of L, c of L D, and i of the inverse of D.
+    one vector, takes no longer than a single one. So the inverse of a pivot multiplies products that are
+    known before. l is an entry of L, c of L D, and i of the inverse of D.
 
     Args:
         matrix: its lower triangle, (5, 5).
@@ -104,20 +105,22 @@ def solve(matrix, right, systems):
         pivot, good0 = _pivot(m00 + shift * s0, s0, modify)
         i0 = 1.0 / pivot
         l10, l20, l30, l40 = m10 * i0, m20 * i0, m30 * i0, m40 * i0
-        pivot, good1 = _pivot(m11 + shift * s1 - l10 * m10, s1, modify)
+        pivot, good1 = _pivot(m11 + shift * s1 - m10 * m10 * i0, s1, modify)
         i1 = 1.0 / pivot
-        c21, c31, c41 = m21 - l20 * m10, m31 - l30 * m10, m41 - l40 * m10
+        c21, c31, c41 = m21 - m20 * m10 * i0, m31 - m30 * m10 * i0, m41 - m40 * m10 * i0
         l21, l31, l41 = c21 * i1, c31 * i1, c41 * i1
-        pivot, good2 = _pivot(m22 + shift * s2 - l20 * m20 - l21 * c21, s2, modify)
+        pivot, good2 = _pivot(m22 + shift * s2 - m20 * m20 * i0 - c21 * c21 * i1, s2, modify)
         i2 = 1.0 / pivot
-        c32, c42 = m32 - l30 * m20 - l31 * c21, m42 - l40 * m20 - l41 * c21
+        c32, c42 = m32 - m30 * m20 * i0 - c31 * c21 * i1, m42 - m40 * m20 * i0 - c41 * c21 * i1
         l32, l42 = c32 * i2, c42 * i2
-        pivot, good3 = _pivot(m33 + shift * s3 - l30 * m30 - l31 * c31 - l32 * c32, s3, modify)
+        pivot, good3 = _pivot(m33 + shift * s3 - m30 * m30 * i0 - c31 * c31 * i1 - c32 * c32 * i2, s3, modify)
         i3 = 1.0 / pivot
-        c43 = m43 - l40 * m30 - l41 * c31 - l42 * c32
+        c43 = m43 - m40 * m30 * i0 - c41 * c31 * i1 - c42 * c32 * i2
         l43 = c43 * i3
         raised = m44 + shift * s4
-        pivot, good4 = _pivot(raised - l40 * m40 - l41 * c41 - l42 * c42 - l43 * c43, s4, modify)
+        pivot, good4 = _pivot(
+            raised - m40 * m40 * i0 - c41 * c41 * i1 - c42 * c42 * i2 - c43 * c43 * i3, s4, modify
+        )
         i4 = 1.0 / pivot
 
         y0 = g0
@@ -173,7 +176,7 @@ def take_step(theta, curved, amplitude, step, length, target):
     alpha = theta[3]
     new_alpha = larger(alpha + length * step[3], 1e-3 * alpha)
     ratio, growth = alpha / new_alpha, length * step[0]
-    target[0] = theta[0] + growth + log(ratio)
+    target[0] = theta[0] + growth + log_ratio(alpha, new_alpha)
     target[1] = theta[1] + length * step[1]
     target[2] = theta[2] + length * step[2] + amplitude * (1.0 - ratio * exp(growth))
     target[3] = new_alpha

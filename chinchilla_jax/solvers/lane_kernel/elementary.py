@@ -35,6 +35,7 @@ _F64_P = (
     0.666666666666667, 0.39999999999899505, 0.28571428625975487, 0.2222221113479508, 0.18182889125261723,
     0.15331721600556042, 0.14616449685043406,
 )  # fmt: skip
+_F64_LARGEST_F = 0.1715  # of a mantissa
 _F64_LEAST, _F64_MOST = -1010.0, 1010.0
 _F64_ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _F64_BIAS = np.uint64(1023 << 52)
@@ -125,20 +126,24 @@ def _exp2_64(x):
 
 
 @inner(fastmath=_EXACT)
-def _log64(x):
-    bits = _bits64(x)
-    # AVX2 can neither shift signed 64-bit numbers arithmetically nor convert them: hence unsigned, and an or.
-    power = (bits - _F64_ROOT_HALF + _F64_BIAS) >> _F64_SHIFT
-    mantissa = _real64(bits - (power << _F64_SHIFT) + _F64_BIAS)
-    f = (mantissa - 1.0) / (mantissa + 1.0)
+def _twice_artanh64(f):
+    """2 artanh f, where abs(f) is that of a mantissa."""
     square = f * f
     fourth = square * square
     p = _F64_P
     even = ((p[6] * fourth + p[4]) * fourth + p[2]) * fourth + p[0]
     odd = (p[5] * fourth + p[3]) * fourth + p[1]
-    series = odd * square + even
+    return 2.0 * f + f * square * (odd * square + even)
+
+
+@inner(fastmath=_EXACT)
+def _log64(x):
+    bits = _bits64(x)
+    # AVX2 can neither shift signed 64-bit numbers arithmetically nor convert them: hence unsigned, and an or.
+    power = (bits - _F64_ROOT_HALF + _F64_BIAS) >> _F64_SHIFT
+    mantissa = _real64(bits - (power << _F64_SHIFT) + _F64_BIAS)
     whole = _real64(power | _F64_WHOLE) - _F64_POWER
-    return whole * 0.6931471805599453 + (2.0 * f + f * square * series)
+    return whole * 0.6931471805599453 + _twice_artanh64((mantissa - 1.0) / (mantissa + 1.0))
 
 
 @inner(fastmath=_EXACT)
@@ -186,3 +191,10 @@ def _log(x):
 def exp(x):
     """e^x of a float64 scalar, to a few units in the last place."""
     return _exp2_64(x * LOG2_E)
+
+
+@inner(fastmath=_EXACT)
+def log_ratio(x, y):
+    """ln(x / y) of positive float64 scalars; near each other, without waiting for a quotient first."""
+    f = (x - y) / (x + y)
+    return _twice_artanh64(f) if abs(f) < _F64_LARGEST_F else _log64(x / y)

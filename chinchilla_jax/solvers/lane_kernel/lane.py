@@ -21,7 +21,7 @@ from chinchilla_jax.solvers.lane_kernel.algebra import (
     solve,
     take_step,
 )
-from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, smaller
+from chinchilla_jax.solvers.lane_kernel.compiling import inner, larger, likely, smaller
 from chinchilla_jax.solvers.lane_kernel.line_search import step_length
 from chinchilla_jax.solvers.lane_kernel.passes import advance, evaluate, moments, pack, sum_of
 from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
@@ -166,8 +166,10 @@ def descend(
         still = lifted and 0.5 * systems[FORM, _LIFTED] / scale <= 0.1 * tolerance
         singular = not definite and still and at_target
         chosen = _MODIFIED
-        if damping == 0.0:
-            chosen = _PLAIN if definite else _LIFTED if lifted else _MODIFIED
+        if likely(damping == 0.0 and definite):
+            chosen = _PLAIN
+        elif damping == 0.0 and lifted:
+            chosen = _LIFTED
         for j in range(SIZE):
             solution[j] = systems[SOLUTION + j, chosen]
         certified = decrement <= tolerance and at_target
