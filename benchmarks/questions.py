@@ -12,6 +12,9 @@ table by the same law makes as many fits, also for the second time. CPU time is 
                   where minima are searched. A bootstrap of a large table has hardly more lanes than fits
     share         fits per CPU second, over those of the bootstrap
     lane share    lanes per CPU second, over those of the bootstrap: what the question does besides fitting
+    same tables   CPU time of plain bootstraps of the tables that the question fits, as a user would call
+                  them, with as many resamples of each, over the question's: what it does besides these.
+                  None of next runs, whose refits begin at what is known
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 import dataclasses  # noqa: E402
 import functools  # noqa: E402
 import sys  # noqa: E402
@@ -28,10 +32,13 @@ import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
+from unittest import mock  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
 from chinchilla_jax.analysis import CoverageSpec, coverage  # noqa: E402
+from chinchilla_jax.planning import backtesting  # noqa: E402
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS  # noqa: E402
+from chinchilla_jax.study.multiverse.multiverse import plan_multiverse  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments" / "coverage_designs"))
 import designs  # type: ignore[import-not-found]  # noqa: E402
@@ -50,11 +57,13 @@ class Question:
         name: of the question, and what is asked.
         runs: the table that the bootstrap beside it resamples.
         ask: asks it; returns of how many fits the answer is made, by law.
+        same: keywords of the bootstraps of all tables that it fits; None where they are its own calls.
     """
 
     name: str
     runs: cj.Runs
     ask: Callable[[], dict[str, int]]
+    same: Callable[[], list[dict[str, Any]]] | None = None
 
 
 def main() -> None:
@@ -65,7 +74,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few fits each")
     args = parser.parse_args()
     head = f"{'question':58} {'fits':>8} {'lanes':>8} {'CPU s':>6} {'fits per CPU s':>14} "
-    print(head + f"{'bootstrap':>9} {'share':>6} {'lane share':>10}")
+    print(head + f"{'bootstrap':>9} {'share':>6} {'lane share':>10} {'same tables':>11}")
     for name, question in questions(args.smoke).items():
         if (args.only and name not in args.only) or (args.smoke and name in SAME):
             continue
@@ -75,9 +84,11 @@ def main() -> None:
         own = sum(each[1] for each in beside)
         own_lanes = sum(each[2] for each in beside)
         rate, lane_share = fits / seconds, lanes / seconds / (own_lanes / own)
+        tables = called(question.ask) if question.same is None else question.same()
+        plain = f"{seconds_of(tables) / seconds:.2f}" if tables else "-"
         print(
             f"{question.name:58} {fits:8,} {lanes:8,} {seconds:6.2f} {rate:14,.0f} {fits / own:9,.0f} "
-            f"{own / seconds:6.2f} {lane_share:10.2f}",
+            f"{own / seconds:6.2f} {lane_share:10.2f} {plain:>11}",
             flush=True,
         )
 
@@ -88,6 +99,31 @@ def second(call: Callable[[], Any]) -> tuple[Any, float, int]:
     begun, lanes = time.process_time(), ENGINE_CALLS.lanes
     found = call()
     return found, time.process_time() - begun, ENGINE_CALLS.lanes - lanes
+
+
+def called(ask: Callable[[], Any]) -> list[dict[str, Any]]:
+    """The bootstraps that a question calls, as keywords; without what spares them work or adds to it."""
+    found, real = [], cj.bootstrap
+
+    def noted(runs: cj.Runs, law: Any = "chinchilla", **given: Any) -> cj.BootstrapResult:
+        kept = ("resamples", "seed", "objective", "scheme")
+        found.append({"data": runs, "law": law, **{name: given[name] for name in kept if name in given}})
+        return real(runs, law, **given)
+
+    places = (sys.modules["chinchilla_jax.bootstrapping.bootstrap"], backtesting, judge.cj)
+    with contextlib.ExitStack() as patches:
+        for place in places:
+            patches.enter_context(mock.patch.object(place, "bootstrap", noted))
+        ask()
+    return found
+
+
+def seconds_of(tables: list[dict[str, Any]]) -> float:
+    """CPU seconds of these bootstraps."""
+    begun = time.process_time()
+    for given in tables:
+        cj.bootstrap(**given, progress=None)
+    return time.process_time() - begun
 
 
 def bootstrap(runs: cj.Runs, law: str, fits: int) -> None:
@@ -117,26 +153,47 @@ def questions(smoke: bool) -> dict[str, Question]:
         cj.next_runs(runs, flops=1e22, allowance=1e20, resamples=resamples, progress=None, **simulated)
         return {"chinchilla": 8 * simulations * simulated["refits"] + resamples}
 
+    few_choices: Any = {"rows": ["all"], "schemes": ["pairs"], "deltas": [0.001]} if smoke else {}
+    asked: Any = {**few_choices, "resamples": 20 if smoke else 200}
+
     def of_multiverse(laws: tuple[str, ...] | None) -> dict[str, int]:
-        few: Any = {"rows": ["all"], "schemes": ["pairs"], "deltas": [0.001]} if smoke else {}
-        each = 20 if smoke else 200
-        found = cj.multiverse(runs, laws=laws, resamples=each, progress=None, **few)
+        found = cj.multiverse(runs, laws=laws, progress=None, **asked)
         assert found is not None
-        return {str(law): each * int(count) for law, count in found.table["law"].value_counts().items()}
+        counts = found.table["law"].value_counts()
+        return {str(law): asked["resamples"] * int(count) for law, count in counts.items()}
+
+    def of_specifications(laws: tuple[str, ...] | None) -> list[dict[str, Any]]:
+        names = ("flops", "objectives", "deltas", "countings", "costs", "rows", "schemes", "options")
+        plan = plan_multiverse(runs, laws=laws, seed=0, **{**dict.fromkeys(names), **asked})
+        choices = plan.choices
+        return [
+            {
+                "data": plan.work.runs(job, counting),
+                "law": choices.laws[job.law],
+                "objective": choices.objectives[objective].objective,
+                "scheme": plan.work.schemes[choices.rows[job.rows], scheme],
+                "resamples": asked["resamples"],
+            }
+            for job in choices.jobs()
+            for objective, counting in job.fitted()
+            for scheme in choices.schemes
+        ]
 
     def of_backtest(resamples: int) -> dict[str, int]:
         found = cj.backtest(runs, windows=windows, resamples=resamples, progress=None)
         return {"chinchilla": resamples * int(found.table["window"].nunique())}
 
-    five = functools.partial(of_multiverse, ("chinchilla",))
-    several = functools.partial(of_multiverse, None)
+    def multiverse(what: str, laws: tuple[str, ...] | None) -> Question:
+        name = f"multiverse: every choice{what}"
+        return Question(name, runs, lambda: of_multiverse(laws), lambda: of_specifications(laws))
+
     few, many = 20 if smoke else 400, 4000
     return {
         "designs": Question(f"coverage designs: 4 designs, 3 settings, {tables} tables", middle, of_designs),
         "coverage": Question(f"coverage: {4 * tables} tables like the runs", runs, of_coverage),
         "next": Question(f"next runs: 8 choices, {simulations} simulated tables", runs, of_next),
-        "multiverse": Question("multiverse: every choice, the five-parameter law", runs, five),
-        "laws": Question("multiverse: every choice and law", runs, several),
+        "multiverse": multiverse(", the five-parameter law", ("chinchilla",)),
+        "laws": multiverse(" and law", None),
         "backtest": Question(f"backtest: {windows} windows, {few} resamples", runs, lambda: of_backtest(few)),
         "larger": Question(f"backtest: {windows} windows, {many} resamples", runs, lambda: of_backtest(many)),
     }

@@ -23,7 +23,7 @@ from chinchilla_jax.solvers import Solution
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.drawn import concatenated
 from chinchilla_jax.solvers.pool_starts import PoolStarts
-from chinchilla_jax.solvers.requests import alone, ask_each
+from chinchilla_jax.solvers.requests import alone
 from chinchilla_jax.solvers.status import is_certified
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def _searched(fitter: ResampleFitter, weights: Weights) -> Solution:
     problem = fitter.problem
     starts = fitter.starts(weights)
     assert not isinstance(starts, PoolStarts)
-    near = alone(ask_each(problem, weights, starts, fitter.options))
     spread = problem.law.starts(
         problem.design, _SPREAD if has_kernel(problem.law, problem.objective) else _SPREAD_SLOW
     )
-    far = fitter.fits_from_afar(weights, spread)
-    return Solution.best_of(near + far)
+    return Solution.best_of(alone(fitter.ask_each_try(weights, starts, spread)))

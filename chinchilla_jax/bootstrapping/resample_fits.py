@@ -21,10 +21,10 @@ from chinchilla_jax.fitting.optima_pool import best_of_pool
 from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.fitting.run_off import can_be_followed, run_offs
 from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status, check_solver
-from chinchilla_jax.solvers.dispatch import device_draws
+from chinchilla_jax.solvers.dispatch import device_draws, takes_tries
 from chinchilla_jax.solvers.drawn import Drawn
 from chinchilla_jax.solvers.pool_starts import PoolStarts
-from chinchilla_jax.solvers.requests import Asking, Request, alone, ask_each
+from chinchilla_jax.solvers.requests import Asking, Request, alone, ask_tries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,30 +181,44 @@ class ResampleFitter:
         """
         assert self.recipe is not None
         first = min(self.recipe.ranks, len(starts))
-        ends = yield from ask_each(self.problem, weights, starts[:first], self.options)
-        if self.recipe.far is not None:
-            ends += yield from self.ask_from_afar(weights, self.recipe.far)
+        far = () if self.recipe.far is None else self.recipe.far
+        ends = yield from self.ask_each_try(weights, starts[:first], far)
         best = Solution.best_of(ends)
-        left = np.flatnonzero(differ(np.array([end.objective_value for end in ends]), weights))
+        asked = differ(np.array([end.objective_value for end in ends]), weights)
+        tries = takes_tries(self.problem, self.options)
+        if tries:
+            asked |= best.status == Status.MAX_STEPS
+        left = np.flatnonzero(asked)
         if len(left) and len(starts) > first:
             others = [start[left] for start in starts[first:]]
-            more = yield from ask_each(self.problem, weights[left], others, self.options)
+            if tries:  # the best is what they meet, and goes on if it ran out of steps
+                others = [best.theta[left], *others]
+            more = yield from self.ask_each_try(weights[left], others)
             best.put(left, Solution.best_of([best[left], *more]))
         if on_progress is not None:
             on_progress(len(weights))
         return best
 
-    def fits_from_afar(self, weights: Weights, starts: NDArray[np.float64]) -> list[Solution]:
-        """Fit every lane from each of `starts` (K, p), which lie far from its optimum; K solutions."""
-        return alone(self.ask_from_afar(weights, starts))
+    def ask_each_try(
+        self,
+        weights: Weights,
+        near: Sequence[NDArray[np.float64]],
+        far: Sequence[NDArray[np.float64]] | NDArray[np.float64] = (),
+    ) -> Asking[list[Solution]]:
+        """Fit every lane (R, n) from each of `near`, starts (R, p), and of `far`, points (p,).
 
-    def ask_from_afar(self, weights: Weights, starts: NDArray[np.float64]) -> Asking[list[Solution]]:
-        """`fits_from_afar` as a procedure."""
+        Returns:
+            A solution for each of the starts, those of `near` first.
+        """
         steps = min(self.options.max_steps, _FAR_STEPS)
         wide = dataclasses.replace(self.options, wide_start=True, max_steps=steps)
-        lanes = (len(weights), starts.shape[1])
-        of_lanes = [np.broadcast_to(start, lanes) for start in starts]
-        return (yield from ask_each(self.problem, weights, of_lanes, wide))
+        lanes = (len(weights), self.problem.law.size)
+        return (
+            yield from ask_tries(
+                self.problem, weights, near, [np.broadcast_to(start, lanes) for start in far],
+                options=self.options, wide_options=wide,
+            )
+        )  # fmt: skip
 
     def _ask_rest_of_pool(self, found: Solution, weights: Weights) -> Asking[None]:
         """Fit lanes without a certificate from every other optimum known."""

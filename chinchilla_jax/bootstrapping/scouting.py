@@ -16,6 +16,8 @@ finds out where, and which starts to add.
 | raced  | many runs, pilots disagree, in a study    | two or four, of which the best is finished         |
 | search | few runs, or pilots disagree              | nine, each to its end; up to 33 where these differ |
 
+By the CPU kernel a start of a search is ended where it meets the end of an earlier one, or stalls far above.
+
 Optima of resamples lie along a valley, in which a narrow zone makes shallow minima. The best two of a pool
 often lie on the same side of what divides these, so pilots are also fitted from the best of each third of it.
 
@@ -38,7 +40,7 @@ from chinchilla_jax.solvers import Problem, Solution, SolverOptions, Status
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.drawn import Drawn, sums
 from chinchilla_jax.solvers.pool_starts import Pool, PoolStarts, lowest
-from chinchilla_jax.solvers.requests import Asking, Request, alone
+from chinchilla_jax.solvers.requests import Asking, Request, alone, ask_tries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -287,19 +289,12 @@ class _Pilots:
             starts = best_of_parts(self.problem, weights, pool, parts)
         else:
             starts = best_of_pool(self.problem, weights, pool, ranks=2)
-        found = yield Request(
-            problem=self.problem,
-            weights=weights,
-            row=np.tile(np.arange(len(pilots)), len(starts)),
-            starts=[starts.reshape(-1, pool.shape[1])],
-            options=self.options,
-        )
-        each = [found[rank * len(pilots) : (rank + 1) * len(pilots)] for rank in range(len(starts))]
+        each = yield from ask_tries(self.problem, weights, list(starts), options=self.options)
         differing = differ(np.array([end.objective_value for end in each]), weights)
         best = Solution.best_of(each)
         return _Ends(
             int(np.sum(differing)),
-            bool(np.all(found.status == Status.CONVERGED)),
+            all(np.all(end.status == Status.CONVERGED) for end in each),
             best.theta[best.is_optimum],
         )
 

@@ -96,6 +96,29 @@ class SolverOptions:
         return 0 if self.precision == "float64" else 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Tries:
+    """How many lanes that follow each other are tries at one row of weights, each to an end of its own.
+
+    The CPU kernel ends a try where it meets the end of an earlier one of the row, or is far above it.
+
+    Attributes:
+        near: of each row, from starts near an optimum.
+        wide: after these, from far ones: as by `SolverOptions.wide_start`.
+    """
+
+    near: int = 1
+    wide: int = 0
+
+    @property
+    def count(self) -> int:
+        """Lanes of a row."""
+        return self.near + self.wide
+
+
+ONE_TRY = Tries()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
     """What is fitted to what, and by which objective; the weights of the runs come with each lane.

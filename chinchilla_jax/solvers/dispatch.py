@@ -22,7 +22,7 @@ from chinchilla_jax._util.devices import accelerated
 from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax.laws.chinchilla import Chinchilla
 from chinchilla_jax.laws.objectives import AsymmetricError, Huber, HuberScale, OwnObjective
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ONE_TRY, Problem, Solution, SolverOptions, Tries
 from chinchilla_jax.solvers.batch import Batch
 from chinchilla_jax.solvers.drawn import Weights
 from chinchilla_jax.solvers.engine_choice import chosen_kernel
@@ -70,6 +70,13 @@ def on_device(law: Law, objective: Objective, solver: str, engine: str) -> bool:
     if solver != "newton" or not accelerated():
         return False
     return not has_kernel(law, objective) or chosen_kernel(engine) is None
+
+
+def takes_tries(problem: Problem, options: SolverOptions) -> bool:
+    """Whether the CPU kernel takes the steps, which ends tries at a row of weights where they meet."""
+    if isinstance(problem.objective, HuberScale) or problem.raw:
+        return False
+    return has_kernel(problem.law, problem.objective) and chosen_kernel(options.engine) is not None
 
 
 def device_draws(problem: Problem, solver: str, engine: str) -> bool:
@@ -127,6 +134,7 @@ def solve_many(
     *,
     solver: str = "newton",
     options: SolverOptions = DEFAULT_OPTIONS,
+    tries: Tries = ONE_TRY,
     on_progress: Callable[[int], None] | None = None,
 ) -> Solution:
     """`solve` for lanes on any number of data sets. A lane's result does not depend on the others.
@@ -137,6 +145,7 @@ def solve_many(
             weights, the pools that it takes them from.
         solver: out of `SOLVER_NAMES`.
         options: how hard to try.
+        tries: lanes of each row of weights; more than one where `takes_tries`.
         on_progress: called with the number of lanes just finished.
 
     Raises:
@@ -150,7 +159,7 @@ def solve_many(
         left = np.flatnonzero(batch.valid)
         if len(left):
             some = of_lanes(candidates, left)
-            found.put(left, solve_many(batch[left], some, solver=solver, options=options))
+            found.put(left, solve_many(batch[left], some, solver=solver, options=options, tries=tries))
         if on_progress is not None:
             on_progress(len(batch))
         return found
@@ -174,7 +183,9 @@ def solve_many(
         from chinchilla_jax.solvers.five_parameter import solve_lanes
 
         widths = np.minimum(batch.zones()[0], _SQUARED_DELTA)
-        return solve_lanes(kernel, batch, candidates, widths, options=options, on_progress=on_progress)
+        return solve_lanes(
+            kernel, batch, candidates, widths, options=options, tries=tries, on_progress=on_progress
+        )
     # Others know one data set per call.
     found = Solution.empty(len(batch), law.size)
     for problem, lanes in batch.data_sets():

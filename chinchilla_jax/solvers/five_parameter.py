@@ -19,7 +19,7 @@ from chinchilla_jax.laws.chinchilla import CHINCHILLA
 from chinchilla_jax.laws.design import FLOOR, LARGEST_EXPONENT
 from chinchilla_jax.laws.objectives import Huber
 from chinchilla_jax.laws.separation import NEAR_LINE, spread_without_one
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, MOST_RANKS, ONE_TRY, Solution, SolverOptions, Tries
 from chinchilla_jax.solvers.certificate import (
     certify,
     doubtful_runs,
@@ -30,7 +30,7 @@ from chinchilla_jax.solvers.certificate import (
 )
 from chinchilla_jax.solvers.lane_kernel.engine import EngineResult, LaneEngine
 from chinchilla_jax.solvers.status import Status, is_certified
-from chinchilla_jax.solvers.thresholds import RUNNING
+from chinchilla_jax.solvers.thresholds import MET, RUNNING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +52,7 @@ def solve_lanes(
     widths: NDArray[np.float64],
     *,
     options: SolverOptions = DEFAULT_OPTIONS,
+    tries: Tries = ONE_TRY,
     on_progress: Callable[[int], None] | None = None,
     judged: bool = True,
 ) -> Solution:
@@ -67,6 +68,7 @@ def solve_lanes(
         candidates: starts of every lane, best guess first, each (R, 5).
         widths: (R,) half-widths of the zone.
         options: how hard to try.
+        tries: lanes of each row of weights, which follow each other.
         on_progress: called with the number of lanes just finished.
         judged: whether to ask if the data determine the law; fits that only lead to others are not judged,
             and their status is what the steps ended with.
@@ -85,18 +87,23 @@ def solve_lanes(
         )
     solution = Solution.empty(count, _SIZE)
     engine = LaneEngine(kernel, batch.n_runs, options)
-    length = engine.lanes_per_call(count)
+    length = -(-engine.lanes_per_call(count) // tries.count) * tries.count  # a row's tries in one call
 
     def work(first: int) -> None:
         lanes = slice(first, min(first + length, count))
-        part = batch[lanes]
-        first_width = (
-            _first_width(part, starts[0, lanes], widths[lanes]) if options.wide_start else widths[lanes]
-        )
-        ends = engine(part, starts[:, lanes], widths[lanes], first_width)
-        found = _outcome(part, widths[lanes], ends, options)
+        part, width, first_width = batch[lanes], widths[lanes], widths[lanes]
+        if options.wide_start or tries.wide:
+            first_width = first_width.copy()
+            wide = np.arange(len(part)) % tries.count >= (0 if options.wide_start else tries.near)
+            first_width[wide] = _first_width(part[wide], starts[0, lanes][wide], width[wide])
+        ends = engine(part, starts[:, lanes], width, first_width, tries.count)
+        apart, same = _ends_apart(ends.status, tries.count)
+        found = _outcome(part[apart], width[apart], ends.of_lanes(apart), options)
         if judged:
-            _judge(part, found, widths[lanes], options.tolerance)
+            _judge(part[apart], found, width[apart], options.tolerance)
+        if tries.count > 1:
+            found = found[same]
+            found.steps[:] = ends.steps
         solution.put(lanes, found)
         if on_progress is not None:
             on_progress(lanes.stop - first)
@@ -110,6 +117,19 @@ def solve_lanes(
         for first in firsts:
             work(first)
     return solution
+
+
+def _ends_apart(
+    status: NDArray[np.integer], tries: int
+) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
+    """The lanes (R,) that went to ends of their own, and for every lane which of these ends is its."""
+    if tries == 1:
+        return slice(None), slice(None)
+    lane = np.arange(len(status))
+    met = status <= MET
+    end = np.where(met, lane - lane % tries + MET - status, lane)
+    apart = np.flatnonzero(~met)
+    return apart, np.searchsorted(apart, end)
 
 
 def _first_width(
@@ -131,7 +151,7 @@ def _outcome(
     options: SolverOptions,
 ) -> Solution:
     """What became of lanes that an engine left like this."""
-    status = np.where(ends.status == RUNNING, Status.MAX_STEPS, ends.status).astype(np.int8)
+    status = np.where(ends.status < 0, Status.MAX_STEPS, ends.status).astype(np.int8)
     # The step that a certified lane would take next is free, and takes its error from 1e-7 to rounding; far
     # from there, as a loose tolerance allows, its end has not been looked at.
     free = is_certified(status) & (ends.decrement <= _SAFE_STEP)
@@ -176,15 +196,16 @@ def _determined(batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         design, row = problem.design, batch.row[mine]
         asked = np.arange(len(batch))[mine]
         if (row == row[0]).all():
-            weights = np.asarray(batch.weights[row[:1]])
+            weights, of_lane = np.asarray(batch.weights[row[:1]]), np.zeros(len(asked), np.intp)
         else:
             asked = asked[batch.used[asked] <= doubtful_runs(CHINCHILLA, design)]
             if not len(asked):
                 continue
-            weights = np.asarray(batch.weights[batch.row[asked]])
+            rows, of_lane = np.unique(batch.row[asked], return_inverse=True)
+            weights = np.asarray(batch.weights[rows])
         found = spread_without_one(design, weights)
-        spread[asked] = found
-        determined[asked] = identifiable(CHINCHILLA, design, weights, found)
+        spread[asked] = found[of_lane]
+        determined[asked] = identifiable(CHINCHILLA, design, weights, found)[of_lane]
     return spread, determined
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from chinchilla_jax._util.devices import out_of_memory
 from chinchilla_jax.laws.objectives import Huber, HuberScale, Squared
-from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, Problem, Solution, SolverOptions
+from chinchilla_jax.solvers.base import DEFAULT_OPTIONS, ONE_TRY, Problem, Solution, SolverOptions, Tries
 from chinchilla_jax.solvers.batch import Batch
-from chinchilla_jax.solvers.dispatch import has_kernel, on_device, solve_many
+from chinchilla_jax.solvers.dispatch import has_kernel, on_device, solve_many, takes_tries
 from chinchilla_jax.solvers.drawn import Weights
 from chinchilla_jax.solvers.pool_starts import PoolStarts, Starts, of_lanes
 
@@ -43,6 +43,7 @@ class Request:
         row: (R,) the row of weights of each lane; None for one row each, or one for all.
         solver: its name.
         options: how hard to try.
+        tries: lanes of each row of weights, see `dispatch.solve_many`.
         on_progress: called with the number of lanes just finished.
     """
 
@@ -52,6 +53,7 @@ class Request:
     row: NDArray[np.intp] | None = None
     solver: str = "newton"
     options: SolverOptions = DEFAULT_OPTIONS
+    tries: Tries = ONE_TRY
     on_progress: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
@@ -84,6 +86,7 @@ class Request:
             "pools" if isinstance(self.starts, PoolStarts) else 0 if several else len(self.starts),
             self.solver,
             self.options,
+            self.tries,
         )
 
 
@@ -125,6 +128,42 @@ def ask_each(
     )
     lanes = len(weights)
     return [found[rank * lanes : (rank + 1) * lanes] for rank in range(len(starts))]
+
+
+def ask_tries(
+    problem: Problem,
+    weights: Weights,
+    near: Sequence[NDArray[np.float64]],
+    wide: Sequence[NDArray[np.float64]] = (),
+    *,
+    options: SolverOptions,
+    wide_options: SolverOptions | None = None,
+) -> Asking[list[Solution]]:
+    """Fit every lane from each of several starts, each to its end or to where an earlier one ended.
+
+    By the CPU kernel, whose tries at a row of weights know of each other; elsewhere as `ask_each`.
+
+    Args:
+        problem: what is fitted; n runs, p parameters.
+        weights: (R, n).
+        near: starts near an optimum, each (R, p), best guess first.
+        wide: starts far from it, each (R, p).
+        options: how hard to try.
+        wide_options: from far starts, where tries know nothing of each other.
+    """
+    if not takes_tries(problem, options):
+        ends = yield from ask_each(problem, weights, near, options)
+        return ends + (yield from ask_each(problem, weights, wide, wide_options or options))
+    tries = Tries(len(near), len(wide))
+    found = yield Request(
+        problem=problem,
+        weights=weights,
+        row=np.repeat(np.arange(len(weights)), tries.count),
+        starts=[np.stack([*near, *wide], axis=1).reshape(-1, problem.law.size)],
+        options=options,
+        tries=tries,
+    )
+    return [found[rank :: tries.count] for rank in range(tries.count)]
 
 
 def alone(procedure: Asking[T]) -> T:
@@ -204,7 +243,9 @@ def _halving(
     on_halved: Callable[[int], None] | None,
 ) -> Solution:
     try:
-        return solve_many(batch, starts, solver=like.solver, options=like.options, on_progress=report)
+        return solve_many(
+            batch, starts, solver=like.solver, options=like.options, tries=like.tries, on_progress=report
+        )
     except Exception as error:
         if not out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
             raise

@@ -8,6 +8,8 @@ from __future__ import annotations
 # States of a lane between steps; a finished one has a `Status`.
 RUNNING = -1
 PAUSED = -2  # not finished, but takes no further step in this stage
+HOPELESS = -3  # not finished, and takes no further step at all
+MET = -4  # is where the first of its tries has ended; where the k-th has, MET - k
 
 # float32 resolves no decrement much below this. The step from there is taken, and float64 takes over.
 FLOAT32_TOLERANCE = 1e-6
@@ -50,3 +52,9 @@ CLOSE_ENOUGH = 0.05  # fraction of the initial slope at which the full step is t
 # this many times its decrement (which near a kink understates what is still to gain) would not take it below.
 SAME_POINT = 1e-3
 HOPE = 3.0
+
+# Tries at one row of weights, each to its own end. One is ended where it comes this near to where an earlier
+# one has ended; and where it is so many times as high as the lowest, and after so many steps as far from it,
+# or nearly: it runs off, or crawls along another valley.
+SAME_END = 1e-3
+PATIENCE, FAR_ABOVE, STALLED = 40, 1.001, 0.9

@@ -46,7 +46,8 @@ class EngineResult(NamedTuple):
         anchor_value: (R,) objective there; inf where the zone has just been narrowed.
         decrement: (R,) there.
         width: (R,) half-width of the zone in the end.
-        status: (R,) a `Status`, or RUNNING for a lane that ran out of steps.
+        status: (R,) a `Status`; RUNNING for a lane that ran out of steps, HOPELESS for one that was ended as
+            that, MET - k for one that was ended where the k-th of its tries was.
         steps: (R,) in both precisions.
     """
 
@@ -57,6 +58,18 @@ class EngineResult(NamedTuple):
     width: NDArray[np.float64]
     status: NDArray[np.integer]
     steps: NDArray[np.integer]
+
+    def of_lanes(self, lanes: NDArray[np.intp] | slice) -> EngineResult:
+        """Those lanes."""
+        return EngineResult(
+            self.theta[lanes],
+            self.anchor[lanes],
+            self.anchor_value[lanes],
+            self.decrement[lanes],
+            self.width[lanes],
+            self.status[lanes],
+            self.steps[lanes],
+        )
 
 
 class LaneEngine:
@@ -84,10 +97,12 @@ class LaneEngine:
         starts: NDArray[np.float64],
         widths: NDArray[np.float64],
         first_width: NDArray[np.float64],
+        tries: int = 1,
     ) -> EngineResult:
         """Fit R lanes from the best of their starts (K, R, 5), best guess first, in a few calls.
 
-        Zone half-widths (R,): the objective's own, and the one to begin with.
+        Zone half-widths (R,): the objective's own, and the one to begin with. So many lanes as there are
+        `tries` follow each other on each row of weights.
         """
         ends = _room(len(batch))
         if not len(batch):
@@ -95,8 +110,9 @@ class LaneEngine:
         first = np.concatenate([[0], np.flatnonzero(np.diff(batch.condition)) + 1])
         lanes = np.diff(first, append=len(batch))
         columns = Parts(batch.tables.columns, batch.condition[first])
-        rows, n_rows = _weights(batch, first, lanes)
-        self._fit(_Calls(first, lanes, columns, rows, n_rows), starts, widths, first_width, ends)
+        some = batch[::tries] if tries > 1 else batch
+        rows, n_rows = _weights(some, first // tries, lanes // tries)
+        self._fit(_Calls(first, lanes, columns, rows, n_rows, tries), starts, widths, first_width, ends)
         ENGINE_CALLS.add(len(batch))
         return ends
 
@@ -110,7 +126,8 @@ class LaneEngine:
         """Fit R lanes of one data set: columns (3, n), weights (R, n) or (1, n), starts (K, R, 5)."""
         ends, none = _room(len(widths)), np.zeros(1, np.intp)
         of_all = Parts(np.ascontiguousarray(columns)[None], none)
-        calls = _Calls(none, np.array([len(widths)]), of_all, Parts(weights, none), np.array([len(weights)]))
+        lanes, rows = np.array([len(widths)]), np.array([len(weights)])
+        calls = _Calls(none, lanes, of_all, Parts(weights, none), rows, tries=1)
         self._fit(calls, starts, widths, widths, ends)
         return ends
 
@@ -138,6 +155,7 @@ class LaneEngine:
             ranks=ranks,
             n_weights=0 if counted else calls.n_weights,
             n_counts=calls.n_weights if counted else 0,
+            tries=calls.tries,
             float32_steps=self.options.float32_steps,
             float64_steps=self.options.float64_steps,
             search_after=self.options.search_after,
@@ -163,6 +181,7 @@ class _Calls(NamedTuple):
         columns: of the runs, (3, n) for each.
         weights: (R, n) or (1, n) for each.
         n_weights: (C,) rows of these.
+        tries: lanes of each row.
     """
 
     first: NDArray[np.intp]
@@ -170,6 +189,7 @@ class _Calls(NamedTuple):
     columns: Parts
     weights: Parts
     n_weights: NDArray[np.intp]
+    tries: int
 
 
 def _weights(

@@ -30,6 +30,7 @@ FIT_LANES = EntryPoint(
         "ranks": "i64",
         "n_weights": "i64",
         "n_counts": "i64",
+        "tries": "i64",
         "float32_steps": "i64",
         "float64_steps": "i64",
         "search_after": "i64",

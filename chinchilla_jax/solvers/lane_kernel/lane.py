@@ -1,8 +1,10 @@
 """One lane from its starts to its certificate: the steps of solvers/jax_newton/step.py, without a batch.
 
 A lane stops as soon as it is done, a rejected trial costs one pass and nothing else, and later starts are
-abandoned against the final value of earlier ones. The decisions and their thresholds are those of
-solvers/jax_newton/step.py and solvers/jax_newton/rounds.py, and are explained there.
+abandoned against the final value of earlier ones. Of lanes that are tries at one row of weights, each goes to
+its own end, unless it comes to where an earlier one has ended, or creeps along far above it. The decisions
+and their thresholds are those of solvers/jax_newton/step.py and solvers/jax_newton/rounds.py, and are
+explained there.
 """
 
 from __future__ import annotations
@@ -28,23 +30,29 @@ from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE,
 from chinchilla_jax.solvers.status import Status
 from chinchilla_jax.solvers.thresholds import (
     ADVANCE_BELOW,
+    FAR_ABOVE,
     FLOAT32_TOLERANCE,
     FULL_STEP_BELOW,
     HALVINGS,
     HOPE,
+    HOPELESS,
     LARGEST_DAMPING,
     LARGEST_ZONE,
     LIFT,
+    MET,
     MOST_REJECTIONS,
     NARROW_BELOW,
     NO_DAMPING,
+    PATIENCE,
     PAUSED,
     POLISHED,
     RUNNING,
+    SAME_END,
     SAME_POINT,
     SETTLED,
     SHORTER,
     SMALLEST_VALUE,
+    STALLED,
     STIFF,
     WIDTH_FACTOR,
 )
@@ -69,7 +77,7 @@ def _copy(point, into):
 
 @inner()
 def descend(
-    theta, anchor, double, packed, n_runs, target_width, width, total, limits, bar, leader, scratch
+    theta, anchor, double, packed, n_runs, target_width, width, total, limits, bar, leader, tried, scratch
 ):  # fmt: skip
     """Take Newton steps in one lane, from `theta` (5,).
 
@@ -86,6 +94,8 @@ def descend(
         limits: tolerance, most steps, first step with a line search.
         bar: objective of the best start so far; infinite for the first.
         leader: where that start ended, (5,).
+        tried: what became of earlier tries at these weights: where they ended, their objectives and statuses;
+            and which of the lanes they are, from one to before another.
         scratch: arrays to work in.
 
     Returns:
@@ -110,6 +120,7 @@ def descend(
     decrement = np.inf
     rejections = 0
     damping = 0.0
+    looked, looked_at = 0, np.inf
     for taken in range(most):
         # One copy of these steps for both precisions: two would take twice as long to compile.
         if double:
@@ -190,6 +201,14 @@ def descend(
                 length = step_length(slope, form, plain, runs32, count, width)
         _meet_bound(anchor, curved, amplitude, step, length, theta)
         value = here
+        if at_target and tried[3] < tried[4]:
+            met = _met(anchor, tried)
+            if met != RUNNING:
+                return met, taken + 1, value, decrement, width
+            if taken >= looked + PATIENCE and not done:
+                if _hopeless(value, looked_at, tried):
+                    return HOPELESS, taken + 1, value, decrement, width
+                looked, looked_at = taken, value
         if escaped or singular:
             return _UNIDENTIFIED, taken + 1, value, decrement, width
         if done:
@@ -214,6 +233,31 @@ def _beaten(anchor, value, decrement, bar, leader):
         apart = larger(apart, abs(anchor[j] - leader[j]))
     hope = smaller(HOPE * abs(decrement), 1.0) if math.isfinite(decrement) else 1.0
     return apart < SAME_POINT or value * (1.0 - hope) > bar
+
+
+@inner()
+def _met(anchor, tried):
+    """The first of earlier tries that ended, certified, where this one is: MET less its place; or RUNNING."""
+    ends, _, statuses, begin, end = tried
+    for k in range(begin, end):
+        if statuses[k] == _CONVERGED or statuses[k] == _BOUNDARY:
+            apart = 0.0
+            for j in range(SIZE):
+                apart = larger(apart, abs(anchor[j] - ends[k, j]))
+            if apart < SAME_END:
+                return MET - (k - begin)
+    return RUNNING
+
+
+@inner()
+def _hopeless(value, before, tried):
+    """Whether a try is far above the best that is certified, and has come hardly nearer since `before`."""
+    _, values, statuses, begin, end = tried
+    lowest = np.inf
+    for k in range(begin, end):
+        if statuses[k] == _CONVERGED or statuses[k] == _BOUNDARY:
+            lowest = smaller(lowest, values[k])
+    return value > FAR_ABOVE * lowest and value - lowest > STALLED * (before - lowest)
 
 
 @inner()
@@ -253,18 +297,19 @@ def _meet_bound(anchor, curved, amplitude, step, length, target):
 
 @inner()
 def fit_lanes(
-    columns, weights, counts, starts, target_width, first_width, float32_steps, limits,
+    columns, weights, counts, starts, target_width, first_width, tries, float32_steps, limits,
     row, index, runs, runs32, scratch, theta, anchor, value, decrement, width, status, steps,
 ):  # fmt: skip
     """Fit R lanes, each from the best of its starts; the last seven arguments receive the results.
 
     Args:
         columns: u, v, y of the n runs, (3, n).
-        weights: (R, n), or (1, n) for all lanes; or (0, n) if `counts` holds them.
+        weights: (R / tries, n), or (1, n) for all lanes; or (0, n) if `counts` holds them.
         counts: the same as uint8, or (0, n) if `weights` holds them.
         starts: (K, R, 5), best guess first.
         target_width: the objective's own half-width of the quadratic zone, (R,).
         first_width: the half-width to begin with, (R,).
+        tries: lanes that follow each other and are tries at one row of weights; 1 where each is on its own.
         float32_steps: most float32 steps of a start; with 0 only the first start is used.
         limits: tolerance, most float64 steps, float64 steps before the first line search.
         row: scratch for the weights of a lane, (n,).
@@ -277,7 +322,8 @@ def fit_lanes(
         value: (R,) objective at the anchors.
         decrement: (R,).
         width: (R,) half-width of the quadratic zone at the end.
-        status: (R,), RUNNING for a lane that ran out of steps.
+        status: (R,), RUNNING for a lane that ran out of steps, or was hopeless; MET - k for one that met the
+            k-th of its tries.
         steps: (R,), in both precisions.
     """
     vectors = scratch[0]
@@ -286,25 +332,32 @@ def fit_lanes(
     single, double, search_at_once = float32_steps < 0, float32_steps >= 0, float32_steps * 0
     limits32 = (FLOAT32_TOLERANCE, float32_steps, search_at_once)
     n_runs, count, total = columns.shape[1], 0, 0.0
+    given, place, begun = 0, 0, 0  # row of weights; which of its tries a lane is; the lane of the first
     for lane in range(len(theta)):
-        if lane < len(weights):
-            for i in range(n_runs):
-                row[i] = weights[lane, i]
-        if lane < len(counts):
-            for i in range(n_runs):
-                row[i] = counts[lane, i]
-        if lane < larger(len(weights), len(counts)):
-            count, total = pack(columns, row, index, runs, runs32), sum_of(row)
+        if place == tries:
+            given, place, begun = given + 1, 0, lane
+        if place == 0:
+            if given < len(weights):
+                for i in range(n_runs):
+                    row[i] = weights[given, i]
+            if given < len(counts):
+                for i in range(n_runs):
+                    row[i] = counts[given, i]
+            if given < larger(len(weights), len(counts)):
+                count, total = pack(columns, row, index, runs, runs32), sum_of(row)
+        place += 1
+        tried = theta, value, status, begun, lane
         _copy_start(starts, 0, lane, best)
         begin = first_width[lane]
+        state, low, left, end = RUNNING, np.inf, np.inf, begin
         done = 0
         if float32_steps > 0:
             bar = np.inf
             for rank in range(len(starts)):
                 _copy_start(starts, rank, lane, trial)
-                state, used, low, _, _ = descend(
+                state, used, low, left, end = descend(
                     trial, reached, single, (runs, runs32, count), n_runs, target_width[lane],
-                    first_width[lane], total, limits32, bar, best, scratch,
+                    first_width[lane], total, limits32, bar, best, tried, scratch,
                 )  # fmt: skip
                 done += used
                 if low < bar or rank == 0:
@@ -313,11 +366,12 @@ def fit_lanes(
                     _copy(trial if state == _CONVERGED else reached, best)
             # The float32 stage has narrowed the zone.
             begin = target_width[lane]
-        state, used, low, left, end = descend(
-            best, reached, double, (runs, runs32, count), n_runs, target_width[lane], begin, total,
-            limits, np.inf, none, scratch,
-        )  # fmt: skip
+        if state > HOPELESS:
+            state, used, low, left, end = descend(
+                best, reached, double, (runs, runs32, count), n_runs, target_width[lane], begin, total,
+                limits, np.inf, none, tried, scratch,
+            )  # fmt: skip
+            done += used
         for j in range(SIZE):
             theta[lane, j], anchor[lane, j] = best[j], reached[j]
-        value[lane], decrement[lane], width[lane] = low, left, end
-        status[lane], steps[lane] = state, done + used
+        value[lane], decrement[lane], width[lane], status[lane], steps[lane] = low, left, end, state, done

@@ -99,8 +99,8 @@ def _simplified(text: str) -> llvm.ModuleRef:
 
 
 def fit_lanes(
-    n_runs, lanes, ranks, n_weights, n_counts, float32_steps, float64_steps, search_after, room, tolerance,
-    columns, weights, counts, starts, target_width, first_width,
+    n_runs, lanes, ranks, n_weights, n_counts, tries, float32_steps, float64_steps, search_after, room,
+    tolerance, columns, weights, counts, starts, target_width, first_width,
     row, index, runs, runs32, vectors, matrix, systems, sums,
     theta, anchor, anchor_value, decrement, width, status, steps,
 ):  # fmt: skip
@@ -108,7 +108,7 @@ def fit_lanes(
     lane.fit_lanes(
         carray(columns, (3, n_runs)), carray(weights, (n_weights, n_runs)),
         carray(counts, (n_counts, n_runs)), carray(starts, (ranks, lanes, SIZE)),
-        carray(target_width, lanes), carray(first_width, lanes), float32_steps,
+        carray(target_width, lanes), carray(first_width, lanes), tries, float32_steps,
         (tolerance, float64_steps, search_after),
         carray(row, n_runs), carray(index, n_runs), carray(runs, room), carray(runs32, room),
         (
