@@ -301,6 +301,22 @@ def test_definite_systems_are_solved_and_indefinite_ones_said_to_be():
         assert (right @ systems[SOLUTION:, 2:] > 0).all(), "still directions of descent"
 
 
+@pytest.mark.parametrize("zeros", [(0,), (1,), (4,), (0, 2), (0, 1, 2)])
+def test_a_zero_on_the_diagonal_leaves_a_direction_of_descent(zeros):
+    """As where terms that do not depend on the runs cancel in float32: next to alpha = beta = 0."""
+    rng = np.random.default_rng(0)
+    systems = np.zeros((N_SYSTEMS, WIDE))
+    systems[SHIFT], systems[MODIFY] = [0.0, 1e-7, 1e-4, 1e6], [0.0, 0.0, 1.0, 1.0]
+    for scale in np.geomspace(1e-9, 1e9, 40):
+        matrix, right = scale * rng.standard_normal((2, 5, 5))
+        matrix += matrix.T
+        matrix[zeros, zeros] = 0.0
+        solved(np.tril(matrix), right[0], systems)
+        assert (systems[SOUND, :2] == 0.0).all()
+        found = systems[SOLUTION:, 2:]
+        assert np.isfinite(found).all() and (right[0] @ found > 0).all()
+
+
 CONDITIONS = {
     "none": lambda runs: runs,
     "additive": Additive(3e8).apply,

@@ -16,7 +16,7 @@ from chinchilla_jax.solvers.lane_kernel.elementary import exp, log_ratio
 from chinchilla_jax.solvers.lane_kernel.shapes import FORM, MODIFY, SHIFT, SIZE, SOLUTION, SOUND, WIDE
 from chinchilla_jax.solvers.thresholds import SINGULAR_PIVOT, SMALLEST_EXPONENT, SMALLEST_PIVOT
 
-_TINY = float(np.finfo(np.float64).tiny)
+_TINY = 1e-120  # a pivot where the diagonal is zero: squares of what is divided by it are finite
 _FAST = {"contract", "nsz"}
 
 
