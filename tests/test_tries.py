@@ -6,7 +6,7 @@ from test_batch import problems, same
 
 import chinchilla_jax as cj
 from chinchilla_jax.laws import CHINCHILLA
-from chinchilla_jax.solvers import Solution, SolverOptions, Status
+from chinchilla_jax.solvers import Solution, SolverOptions, Status, requests
 from chinchilla_jax.solvers.lane_kernel import engine
 from chinchilla_jax.solvers.requests import alone, ask_each, ask_tries, side_by_side
 from chinchilla_jax.solvers.status import is_certified
@@ -90,6 +90,25 @@ def test_tries_end_alike_in_any_company(monkeypatch, weights, workers):
     for found, of_one in zip(side_by_side([asking(problem) for problem in two]), expected, strict=True):
         for end, of_start in zip(found, of_one, strict=True):
             same(end, of_start)
+
+
+def test_a_call_without_enough_memory_is_halved_between_resamples(monkeypatch, problem, weights):
+    near, fit, halves = [start[:29] for start in starts(problem, 7)], requests.solve_many, []
+
+    def asking(count):
+        return ask_tries(problem, weights[:count], [start[:count] for start in near], options=NEAR)
+
+    def small(batch, *given, **options):
+        if len(batch) > 110:
+            raise MemoryError
+        return fit(batch, *given, **options)
+
+    expected = alone(asking(29))
+    monkeypatch.setattr(requests, "solve_many", small)
+    (found,) = side_by_side([asking(29)], halves.append)
+    assert halves == [14 * 7]
+    for end, of_start in zip(found, expected, strict=True):
+        same(end, of_start)
 
 
 def test_where_tries_know_nothing_of_each_other_far_starts_have_options_of_their_own(weights):

@@ -247,10 +247,11 @@ def _halving(
             batch, starts, solver=like.solver, options=like.options, tries=like.tries, on_progress=report
         )
     except Exception as error:
-        if not out_of_memory(error) or len(batch) < 2 * _LEAST_LANES:
+        rows = len(batch) // like.tries.count  # whose tries stay together
+        if not out_of_memory(error) or len(batch) < 2 * _LEAST_LANES or rows < 2:
             raise
     gc.collect()  # what the call that failed held there
-    middle = len(batch) // 2
+    middle = rows // 2 * like.tries.count
     if on_halved is not None:
         on_halved(middle)
     return Solution.concatenated(
