@@ -322,8 +322,7 @@ def fit_lanes(
         value: (R,) objective at the anchors.
         decrement: (R,).
         width: (R,) half-width of the quadratic zone at the end.
-        status: (R,), RUNNING for a lane that ran out of steps, or was hopeless; MET - k for one that met the
-            k-th of its tries.
+        status: (R,), as `engine.EngineResult` says.
         steps: (R,), in both precisions.
     """
     vectors = scratch[0]
