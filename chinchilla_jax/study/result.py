@@ -252,14 +252,6 @@ class Study(ShownInNotebooks):
             sorted(path for path in (self.path / FIGURES).glob("*") if path.suffix in (".png", ".pdf"))
         )
 
-    def hold(self, written: Mapping[str, pa.Table]) -> None:
-        """Take the tables that this process has just written, by kind, instead of reading them back.
-
-        Not those that went to a server: they may have arrived as something else.
-        """
-        if isinstance(self.directory, LocalDirectory):
-            self._written.update(written)
-
     def _table(self, kind: str) -> pd.DataFrame:
         return handed_out(self._tables(kind))
 
@@ -278,6 +270,15 @@ class Study(ShownInNotebooks):
     def _checksums(self) -> dict[str, str]:
         parts = {part["file"]: part["checksum"] for part in self.info["parts"] if "checksum" in part}
         return parts | self.info.get("checksums", {})
+
+
+def hold_tables(study: Study, written: Mapping[str, pa.Table]) -> None:
+    """Give a study the tables that this process has just written, by kind, instead of reading them back.
+
+    Not those that went to a server: they may have arrived as something else.
+    """
+    if isinstance(study.directory, LocalDirectory):
+        study._written.update(written)
 
 
 def read_tables(directory: Directory, names: Sequence[str], checksums: Mapping[str, str]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.chunks import Shard
 from chinchilla_jax.study.execution.executors import ExecutorChoice
-from chinchilla_jax.study.result import Study, open_study
+from chinchilla_jax.study.result import Study, hold_tables, open_study
 from chinchilla_jax.study.session import Session
 from chinchilla_jax.study.spec.study_spec import StudySpec
 
@@ -37,7 +37,7 @@ def compute_study(
     if missing or not session.is_complete():
         session.run(missing, choice, finish=True, meanwhile=meanwhile)
         study = open_study(out, law=_own(spec))
-        study.hold(session.written)
+        hold_tables(study, session.written)
         return study
     reporter.note(f"{session.directory}: this study is complete; nothing to compute")
     study = open_study(out, law=_own(spec))
