@@ -41,5 +41,5 @@ class Numerics:
         return range(self.since(law), self.newest + 1)
 
 
-STUDIES = Numerics(5, {"gamma": 6, "chinchilla": 7})
-MULTIVERSES = Numerics(2, {"gamma": 3, "chinchilla": 4})
+STUDIES = Numerics(7, {})
+MULTIVERSES = Numerics(4, {})
