@@ -18,7 +18,7 @@ import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, and Dask for its workers; before NumPy is imported
 

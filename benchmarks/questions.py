@@ -19,7 +19,7 @@ table by the same law makes as many fits, also for the second time. CPU time is 
 
 from __future__ import annotations
 
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 

@@ -21,7 +21,7 @@ machine. A new version of Python, NumPy, SciPy or JAX moves ratios too.
 
 from __future__ import annotations
 
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 

@@ -17,7 +17,7 @@ round: elapsed time depends on what else runs on the machine. SciPy runs in one 
 
 from __future__ import annotations
 
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 

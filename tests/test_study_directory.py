@@ -409,7 +409,7 @@ def test_commands_show_nothing_of_xlas_log_unless_told_otherwise(monkeypatch, ca
 
 
 def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
-    from chinchilla_jax.cli.blas_threads import keep_blas_to_one_thread
+    from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -418,7 +418,7 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS")
     code = (
         "import sys\n"
-        "from chinchilla_jax.cli import blas_threads, main\n"
+        "from chinchilla_jax._util import blas_threads\nfrom chinchilla_jax.cli import main\n"
         "real = blas_threads.keep_blas_to_one_thread\n"
         "blas_threads.keep_blas_to_one_thread = lambda: (print('numpy' in sys.modules), real())\n"
         "main(['study', 'nosuch.toml', '--out', 'x'])\n"

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Any, ParamSpec, TypeVar
 
 from chinchilla_jax._util import own_python
+from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 from chinchilla_jax._util.devices import available_cores
 
 _P = ParamSpec("_P")
@@ -131,6 +132,7 @@ def taken(future: Future[_T] | None) -> _T | None:
 
 def serve() -> None:
     """What the process does: answer what comes in by stdin until its other end is closed."""
+    keep_blas_to_one_thread()  # NumPy comes with the first call
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()

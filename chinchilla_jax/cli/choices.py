@@ -44,7 +44,7 @@ NOISES = ("residuals", "signed")
 BOUNDARIES = ("keep", "drop")
 SPLITS = ("runs", "params", "flops", "tokens")
 SHARES = ("auto", "none", "exponents", "all")
-EXECUTORS = ("threads", "dask", "jax")
+EXECUTORS = ("threads", "processes", "dask", "jax")
 
 
 class Name(click.Choice[str]):

@@ -117,8 +117,9 @@ def study_command() -> None:
     "--executor",
     type=choices.Name(choices.EXECUTORS),
     metavar="NAME",
-    default="threads",
-    help="Where chunks run: threads, dask, or jax (its multi-host runtime).",
+    default=None,
+    show_default="to suit the study",
+    help="Where chunks run: threads, processes, dask, or jax (its multi-host runtime).",
 )
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler, such as tcp://10.0.0.1:8786."
@@ -140,7 +141,7 @@ def run_command(
     engine: str,
     workers: int | None,
     figures: bool,
-    executor: str,
+    executor: str | None,
     scheduler: str | None,
     reproducible: bool,
     shard: str | None,
@@ -169,7 +170,7 @@ def run_command(
             from chinchilla_jax.study.execution.multihost import join
 
             part = join(part)
-            executor = "threads"
+            executor = None
         if executor == "dask":
             from chinchilla_jax.study.execution.dask_logs import quiet_until_the_end
 

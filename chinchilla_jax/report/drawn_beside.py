@@ -13,6 +13,8 @@ from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import ChinchillaError
 from chinchilla_jax._util.side_process import SideProcess, is_worth_it
 from chinchilla_jax.study import Study, StudySpec, open_study
+from chinchilla_jax.study.execution.executors import ExecutorChoice
+from chinchilla_jax.study.execution.processes import side_processes
 from chinchilla_jax.study.storage.record import read_record
 
 FORMATS = ("png", "pdf")
@@ -29,21 +31,27 @@ Files = dict[str, bytes]
 
 
 @contextlib.contextmanager
-def side_process_for(
-    spec: StudySpec, out: str | os.PathLike[str], *, figures: bool
-) -> Iterator[SideProcess | None]:
-    """A side process for the figures of a study that is to be run; None where it is not worth it.
+def processes_for(
+    spec: StudySpec, out: str | os.PathLike[str], choice: ExecutorChoice, *, figures: bool
+) -> Iterator[tuple[SideProcess, ...]]:
+    """Processes that compute a study that is to be run, or one for its figures; none where it is not worth it.
 
-    Its imports take a second, in which most studies leave a core without work: before their fits.
+    The imports of one for figures take a second, in which most studies leave a core without work: before
+    their fits. Of several that compute, the first draws them afterwards.
     """
+    computing = choice.executor == "processes" and choice.n_workers > 1
     # What is wrong with the arguments is for the study itself to say.
     large = isinstance(spec, StudySpec) and len(spec.sweeps) >= _LEAST_SWEEPS
-    if not (figures and large and is_worth_it() and _is_to_run(out)):
-        yield None
-        return
-    with SideProcess() as side:
-        side.prepare(*_MODULES)
-        yield side
+    drawing = figures and large and is_worth_it()
+    if not ((computing or drawing) and _is_to_run(out)):
+        yield ()
+    elif computing:
+        with side_processes(choice.n_workers - 1) as processes:
+            yield processes
+    else:
+        with SideProcess() as side:
+            side.prepare(*_MODULES)
+            yield (side,)
 
 
 def _is_to_run(out: str | os.PathLike[str]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from concurrent.futures import Executor
 
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
-from chinchilla_jax.report.drawn_beside import side_process_for
+from chinchilla_jax.report.drawn_beside import processes_for
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -18,7 +19,7 @@ from chinchilla_jax.study import (
     compute_study,
     study_status,
 )
-from chinchilla_jax.study.execution.executors import ExecutorChoice
+from chinchilla_jax.study.execution.executors import ExecutorChoice, settled
 
 
 def run_study(
@@ -45,8 +46,9 @@ def run_study(
         progress: None is silent, "auto" shows a bar if stderr is a terminal.
         figures: whether to draw the figures; without, those of earlier tables are removed.
         workers: chunks computed at the same time; None for one per core.
-        executor: where chunks are computed: "threads" of this process (None), "dask", or any
-            `concurrent.futures.Executor`, which is not shut down.
+        executor: where chunks are computed: "threads" of this process, "processes" beside it, "dask", or any
+            `concurrent.futures.Executor`, which is not shut down. None for processes where a study of the
+            five-parameter law is large and runs on CPUs, and threads otherwise.
         scheduler: address of a Dask scheduler; None starts one on this machine.
 
     Raises:
@@ -60,12 +62,14 @@ def run_study(
         >>> cj.run_study(spec, "study", figures=False)  # finished already: it is opened
         <Study 'study': 1 conditions, 20 fits>
     """
-    choice = ExecutorChoice(executor, scheduler, workers)
-    with resolve(progress) as reporter, side_process_for(spec, out, figures=figures) as side:
-        study = compute_study(spec, out, choice, reporter, meanwhile=_load)
+    choice = settled(ExecutorChoice(executor, scheduler, workers), spec)
+    with resolve(progress) as reporter, processes_for(spec, out, choice, figures=figures) as beside:
+        study = compute_study(
+            spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=_load
+        )
         from chinchilla_jax.report.upkeep import remake
 
-        return remake(study, reporter, figures=figures, side=side)
+        return remake(study, reporter, figures=figures, side=beside[0] if beside else None)
 
 
 def _load() -> None:
@@ -96,7 +100,7 @@ def run_shard(
     Returns:
         How far the whole study has come.
     """
-    choice = ExecutorChoice(executor, scheduler, workers)
+    choice = settled(ExecutorChoice(executor, scheduler, workers), spec)
     with resolve(progress) as reporter:
         compute_shard(spec, out, shard, choice, reporter)
     status = study_status(out)

@@ -17,6 +17,7 @@ loaded, not even for random numbers: the way out should it ever crash the proces
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,12 @@ def chosen_kernel(engine: str) -> Kernel | None:
         return load_kernel()
     except KernelRefused as refusal:
         raise UsageError(f"engine 'lanes' cannot be used here ({refusal}); use 'auto' or 'xla'") from None
+
+
+def kernel_expected(engine: str) -> bool:
+    """Whether the kernel takes the steps, by what is known without loading it."""
+    meant = _default() if engine == "auto" else engine
+    return meant != "xla" and not accelerated() and importlib.util.find_spec("llvmlite") is not None
 
 
 def auto_engine() -> tuple[str, str]:

@@ -12,25 +12,32 @@ import contextlib
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError, unknown_name
+from chinchilla_jax._util.side_process import SideProcess
 from chinchilla_jax._util.validation import worker_count
+from chinchilla_jax.solvers.dispatch import has_kernel
+from chinchilla_jax.solvers.engine_choice import kernel_expected
 from chinchilla_jax.study.execution.dask_client import foreign_scheduler
 from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
 from chinchilla_jax.study.execution.jobs import run_job
 from chinchilla_jax.study.execution.planning import Workplace
+from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes
+from chinchilla_jax.study.spec.study_spec import StudySpec
 
 J = TypeVar("J", bound=Hashable)
 R = TypeVar("R")
 
-EXECUTORS = ("threads", "dask")
+EXECUTORS = ("threads", "processes", "dask")
 
 # Jobs in flight where the number of workers is not known; enough to keep a thousand workers busy.
 _MANY_JOBS = 2048
+_AHEAD = 8  # jobs in flight for each process, which chooses among them
+_MANY_FITS = 50_000  # of a study, from which on processes save more than they cost
 _MOST_LOSSES = 20  # of one job together with its worker
 _LOST = {"KilledWorker", "CancelledError", "FutureCancelledError", "FuturesCancelledError"}
 
@@ -96,6 +103,24 @@ def threads(workers: int) -> Iterator[Executor]:
 
 
 @contextlib.contextmanager
+def processes(workers: int, beside: Sequence[SideProcess] = ()) -> Iterator[Executor]:
+    """A thread of this process and processes beside it, see `WorkerProcesses`.
+
+    Leaving the block waits for nothing, so that an interrupt takes effect at once.
+
+    Args:
+        workers: this thread and the processes.
+        beside: processes that are there already, which are not ended; otherwise they are started.
+    """
+    with contextlib.ExitStack() as started:
+        pool = WorkerProcesses(beside or started.enter_context(side_processes(workers - 1)))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
 def dask(scheduler: str | None, workers: int) -> Iterator[Executor]:
     """Workers of a Dask cluster; needs the extra `dask`.
 
@@ -129,6 +154,7 @@ class ExecutorChoice:
             threads.
         scheduler: address of a Dask scheduler; None for a cluster of the study's own.
         workers: jobs at a time; None for one per core.
+        beside: processes that are there already, for the executor "processes".
 
     Raises:
         UsageError: an unknown executor, a scheduler without Dask, or less than one worker.
@@ -137,6 +163,7 @@ class ExecutorChoice:
     executor: Executor | str | None = None
     scheduler: str | None = None
     workers: int | None = None
+    beside: tuple[SideProcess, ...] = ()
 
     def __post_init__(self) -> None:
         """Check all three."""
@@ -176,6 +203,24 @@ class ExecutorChoice:
                 # A scheduler may have any number of workers.
                 workers = self.n_workers if self.scheduler is None or self.workers else _MANY_JOBS
                 yield executor, _MANY_JOBS, Workplace(workers, False)
+        elif self.executor == "processes":
+            with processes(self.n_workers, self.beside) as executor:
+                yield executor, _AHEAD * self.n_workers, Workplace(self.n_workers, False)
         else:
             with threads(self.n_workers) as executor:
                 yield executor, 2 * self.n_workers, Workplace(self.n_workers, True)
+
+
+def settled(choice: ExecutorChoice, spec: StudySpec) -> ExecutorChoice:
+    """The choice with the executor that suits a study, where none is named.
+
+    Processes where the study is large and the CPU kernel fits it. Other laws are compiled, by each process
+    again; and a device is not shared.
+    """
+    # What is wrong with the arguments is for the study itself to say.
+    if choice.executor is not None or choice.n_workers < 2 or not isinstance(spec, StudySpec):
+        return choice
+    fitted = has_kernel(spec.model, spec.estimator) and kernel_expected(spec.fitting_engine)
+    if not fitted or spec.solver != "newton" or spec.n_conditions * spec.resamples < _MANY_FITS:
+        return choice
+    return dataclasses.replace(choice, executor="processes")

@@ -2,9 +2,7 @@
 
 Large jobs make few calls of a solver, each with many lanes; small ones keep all workers busy and lose little
 when a run is interrupted. The last conditions come first: sweeps rise, and the larger a perturbation, the
-longer its fits. Preparing conditions holds the GIL half of the time, and fitting them hardly ever: so the
-first group is small, and one worker fits it while the others prepare the rest. The last jobs are small, so
-that workers end together.
+longer its fits. The last jobs are small, so that workers end together.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ _MOST_CHUNKS, _MOST_CHUNKS_DEVICE = 16, 256  # of a job
 _MOST_WEIGHTS = 2**26  # of a job, in bytes where they are counts: chunks of the same resamples share theirs
 _JOBS_PER_WORKER = 4  # at least, so that workers end together
 _MOST_CONDITIONS, _LEAST_CONDITIONS = 256, 16  # of a group, where there are enough
-_PREPARING = 500  # resamples whose fits take as long as it takes to prepare their condition
 _MOST_GROUPS = 16  # whose jobs take turns: half of those that `jobs` keeps in memory
 _MOST_PLACES = 2**18  # conditions of a group times runs: what is in memory for each lane of a point fit
 
@@ -63,47 +60,35 @@ def plan_jobs(
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
     n_runs = max(len(each.runs) for each in data.values())
-    groups = _groups(by_condition, size, n_runs, place, device)
-    soon = len(groups) > 1 and len(groups[0]) < len(groups[1])
-    ending = 0 if device or not place.shared else 2 * place.workers // min(len(groups) - soon, _MOST_GROUPS)
+    cuts = _cuts(len(by_condition), size, n_runs, place, device)
+    indices = list(by_condition)[::-1]
+    ending = 0 if device or not place.shared else 2 * place.workers // min(len(cuts) - 1, _MOST_GROUPS)
     queues: list[list[Job]] = []
-    for mine in groups:
+    for start, stop in itertools.pairwise(cuts):
+        mine = [chunk for index in indices[start:stop] for chunk in by_condition[index]]
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
-        parts = _parts(mine, size, n_runs, 0 if soon and not queues else ending)
+        parts = _parts(mine, size, n_runs, ending)
         queues.append([_job(spec, part, group, used, place.shared) for part in parts])
     planned = []
-    if soon:  # whole, behind the jobs that prepare the others
-        planned = [queue.pop(0) for queue in queues[:_MOST_GROUPS]] + queues.pop(0)
     for first in range(0, len(queues), _MOST_GROUPS):
         for turn in itertools.zip_longest(*queues[first : first + _MOST_GROUPS]):
             planned += [job for job in turn if job is not None]
     return planned
 
 
-def _groups(
-    by_condition: Mapping[int, Sequence[Chunk]], size: int, n_runs: int, place: Workplace, device: bool
-) -> list[list[Chunk]]:
-    """The chunks of the conditions that are prepared together, those of the last conditions first."""
-    indices = list(by_condition)[::-1]
-    count = len(indices)
-    first = later = size
+def _cuts(count: int, size: int, n_runs: int, place: Workplace, device: bool) -> list[int]:
+    """Where groups of conditions that are prepared together begin and end, out of `count`, the last first."""
     if place.shared:
         most = min(_MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
         even = count if device else -(-count // place.workers)
-        first = later = min(max(even, _LEAST_CONDITIONS), most)
-        if place.workers > 1 and not device:
-            # Enough that their fits take as long as preparing the others does.
-            resamples = sum(len(chunk.resamples) for each in by_condition.values() for chunk in each)
-            mean = resamples / max(count, 1)
-            first = min(first, max(int(count / (1 + mean / _PREPARING)), _LEAST_CONDITIONS))
-            even = -(-(count - first) // (place.workers - 1))
-            later = min(max(even, _LEAST_CONDITIONS), most)
-    cuts = [0, *range(first, count, later), count]
-    return [
-        [chunk for index in indices[start:stop] for chunk in by_condition[index]]
-        for start, stop in itertools.pairwise(cuts)
-    ]
+        group = min(max(even, _LEAST_CONDITIONS), most)
+        return [*range(0, count, group), count]
+    cuts = [0]
+    while cuts[-1] < count:
+        share = (count - cuts[-1]) // (2 * place.workers)
+        cuts.append(cuts[-1] + min(max(share, 1), size))
+    return cuts
 
 
 def _parts(chunks: Sequence[Chunk], size: int, n_runs: int, ending: int) -> list[tuple[Chunk, ...]]:
