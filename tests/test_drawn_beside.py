@@ -10,6 +10,8 @@ from chinchilla_jax._util.side_process import SideProcess, SideProcessError
 from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.plots.study import figure_makers
 from chinchilla_jax.report import drawn_beside as beside
+from chinchilla_jax.study.execution import processes
+from chinchilla_jax.study.execution.executors import ExecutorChoice
 
 NAMES = ["parameters_additive", "perturbations"]
 
@@ -40,23 +42,28 @@ def test_a_process_is_started_only_where_it_is_worth_it(small_study, two_cores, 
             raise AssertionError
 
     monkeypatch.setattr(beside, "SideProcess", NoProcess)
-    spec = small_study.spec
+    monkeypatch.setattr(processes, "SideProcess", NoProcess)
+    spec, threads = small_study.spec, ExecutorChoice(workers=2)
+    computing = ExecutorChoice("processes", workers=2)
     few = dataclasses.replace(spec, sweeps=spec.sweeps[:1])
-    for chosen, out, figures in (
-        (few, tmp_path, True),
-        (spec, tmp_path, False),
-        (spec, small_study.location, True),  # complete
-        (spec, "memory://nothing/here", True),
+    for chosen, out, choice, figures in (
+        (few, tmp_path, threads, True),
+        (spec, tmp_path, threads, False),
+        (spec, small_study.location, threads, True),  # complete
+        (spec, small_study.location, computing, True),
+        (spec, "memory://nothing/here", threads, True),
+        (few, tmp_path, ExecutorChoice("processes", workers=1), True),
     ):
-        with beside.side_process_for(chosen, out, figures=figures) as side:
-            assert side is None
-    with pytest.raises(AssertionError), beside.side_process_for(spec, tmp_path, figures=True):
-        pass
+        with beside.processes_for(chosen, out, choice, figures=figures) as found:
+            assert found == ()
+    for choice, figures in ((threads, True), (computing, True), (computing, False)):
+        with pytest.raises(AssertionError), beside.processes_for(spec, tmp_path, choice, figures=figures):
+            pass
     working = contextlib.ExitStack()
     assert beside.drawn_beside(small_study, NAMES, None, working) == {}
     with pytest.raises(AssertionError):
         beside.drawn_beside(small_study, [*NAMES, *"abcd"], None, working)
-    assert beside.drawn_beside(small_study, ["joint_a_b"], side, working) == {}
+    assert beside.drawn_beside(small_study, ["joint_a_b"], None, working) == {}
     monkeypatch.setattr(beside, "is_worth_it", lambda: False)
-    with beside.side_process_for(spec, tmp_path, figures=True) as side:
-        assert side is None
+    with beside.processes_for(spec, tmp_path, threads, figures=True) as found:
+        assert found == ()

@@ -33,12 +33,12 @@ from chinchilla_jax.cli import main
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.laws.design import Design
 from chinchilla_jax.report import finish_study, run_shard, run_study
-from chinchilla_jax.solvers import Problem, dispatch, requests
+from chinchilla_jax.solvers import Problem, dispatch, engine_choice, requests
 from chinchilla_jax.solvers.call_counter import ENGINE_CALLS
 from chinchilla_jax.solvers.requests import Request, side_by_side
-from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, compute_study, open_study
+from chinchilla_jax.study import Shard, StudySpec, Sweep, chunks, compute_study, open_study, paper_study
 from chinchilla_jax.study.chunks import ResampleRange, plan_ranges
-from chinchilla_jax.study.execution import jobs, multihost, planning
+from chinchilla_jax.study.execution import executors, jobs, multihost, planning
 from chinchilla_jax.study.execution.cache import SingleFlightCache
 from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.spec.reproduce import spec_toml
@@ -166,6 +166,32 @@ def test_every_executor_gives_the_same_bytes(study, tmp_path, kept_programs, nam
     if isinstance(executor, concurrent.futures.Executor) and name != "contrary":
         assert executor.submit(abs, -1).result() == 1, "left open for the caller"
         executor.shutdown()
+
+
+def test_processes_beside_this_one_give_the_same_bytes(study, tmp_path):
+    run_study(SPEC, tmp_path, executor="processes", workers=2, **QUIET)
+    assert contents(tmp_path) == contents(study.path)
+
+
+def test_large_studies_that_the_kernel_fits_compute_in_processes(monkeypatch):
+    large = paper_study()
+    auto = ExecutorChoice(workers=2)
+    assert executors.settled(auto, large).executor == "processes"
+    for choice, spec in (
+        (auto, dataclasses.replace(large, sweeps=(), resamples=10_000)),
+        (auto, dataclasses.replace(large, law="kaplan")),
+        (auto, dataclasses.replace(large, engine="xla")),
+        (auto, dataclasses.replace(large, solver="optax-lbfgs")),
+        (auto, "not a study"),
+        (ExecutorChoice(workers=1), large),
+        (ExecutorChoice("threads", workers=2), large),
+    ):
+        assert executors.settled(choice, spec) is choice
+    monkeypatch.setattr(engine_choice, "accelerated", lambda: True)
+    assert executors.settled(auto, large) is auto, "a device is not shared"
+    monkeypatch.undo()
+    monkeypatch.setenv("CHINCHILLA_JAX_ENGINE", "xla")
+    assert executors.settled(auto, large) is auto
 
 
 def test_what_is_not_an_executor_is_refused(tmp_path):
@@ -476,21 +502,17 @@ def test_the_last_conditions_come_first_and_the_last_jobs_are_small():
     assert sizes == sorted(sizes, reverse=True) and sizes[-2:] == [1, 1] and len(found) < 20
 
 
-@pytest.mark.parametrize(("resamples", "first"), [(100, 50), (500, 50), (4000, 22), (20_000, 16)])
-def test_the_first_group_is_small_where_fits_take_longer_than_preparing(resamples, first):
+@pytest.mark.parametrize("workers", [2, 5])
+def test_jobs_of_processes_hold_all_of_their_conditions_and_end_small(workers):
     sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 199).tolist()))
-    spec = StudySpec(sweeps=(sweep,), resamples=resamples, flops=(1e20, 1e22))
+    spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))
     data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
-    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(resamples, 240))
-    found = planning.plan_jobs(spec, planned, data, planning.Workplace(4, shared=True))
-    groups = list(dict.fromkeys(job.group for job in found))
-    later = -(-(200 - first) // 3)
-    assert [len(group) for group in groups] == [first, later, later, 200 - first - 2 * later]
-    assert [job.group for job in found[:4]] == groups, "each worker prepares one"
-    if first < 50:
-        mine = [i for i, job in enumerate(found) if job.group == groups[0]]
-        assert mine[1:] == list(range(4, 3 + len(mine))), "the others wait for nothing but their own"
-        assert sum(len(chunk.resamples) for i in mine for chunk in found[i].chunks) == first * resamples
+    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
+    found = planning.plan_jobs(spec, planned, data, planning.Workplace(workers, shared=False))
+    assert all({chunk.condition for chunk in job.chunks} == set(job.group) for job in found)
+    sizes = [len(job.chunks) for job in found]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == min(200 // (4 * workers), 16)
+    assert sizes[-workers:] == [1] * workers and len(found) < 14 * workers
 
 
 def test_what_is_needed_afterwards_is_loaded_while_a_study_computes(study, tmp_path):

@@ -1,8 +1,8 @@
 """NumPy's linear algebra on one thread, for a process that keeps every core busy itself.
 
 The matrices here are small: additional BLAS threads only wait, which burns a fifth of a study's CPU time
-(benchmarks/RESULTS.md). Only the command line does this, for its own process, and processes that are started to
-compute beside another; a program that imports the library decides for itself.
+(benchmarks/RESULTS.md). Only the command line does this, for its own process, and processes that compute
+beside another; a program that imports the library decides for itself.
 """
 
 from __future__ import annotations

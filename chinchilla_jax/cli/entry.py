@@ -91,10 +91,10 @@ def _run(arguments: Sequence[str], say: Callable[[str], None]) -> int:
     try:
         import click
 
+        from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
         from chinchilla_jax._util.kept_programs import keep_programs_of_process
         from chinchilla_jax.cli import app
         from chinchilla_jax.cli.arrow_memory import take_arrow_memory_from_system
-        from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
         from chinchilla_jax.cli.native_logs import keep_native_logs_quiet
     except ModuleNotFoundError as error:
         raise ChinchillaError(f"the command line needs {error.name}: pip install {error.name}") from error

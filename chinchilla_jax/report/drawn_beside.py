@@ -1,4 +1,4 @@
-"""Figures of a study that a side process draws while this one draws the others."""
+"""Processes beside a study: they draw a part of its figures while this one draws the others."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Files = dict[str, bytes]
 def processes_for(
     spec: StudySpec, out: str | os.PathLike[str], choice: ExecutorChoice, *, figures: bool
 ) -> Iterator[tuple[SideProcess, ...]]:
-    """Processes that compute a study that is to be run, or one for its figures; none where it is not worth it.
+    """Processes that compute a study that is to be run, or one for its figures; none where not worth it.
 
-    The imports of one for figures take a second, in which most studies leave a core without work: before
-    their fits. Of several that compute, the first draws them afterwards.
+    The imports of one for figures take a second, in which threads leave a core without work: before their
+    first fits. Of processes that compute, the first draws afterwards.
     """
     computing = choice.executor == "processes" and choice.n_workers > 1
     # What is wrong with the arguments is for the study itself to say.

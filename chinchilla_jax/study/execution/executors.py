@@ -37,7 +37,9 @@ EXECUTORS = ("threads", "processes", "dask")
 # Jobs in flight where the number of workers is not known; enough to keep a thousand workers busy.
 _MANY_JOBS = 2048
 _AHEAD = 8  # jobs in flight for each process, which chooses among them
-_MANY_FITS = 50_000  # of a study, from which on processes save more than they cost
+# Fits of a study from which on processes save more than they cost, and how many take as long as preparing a
+# condition.
+_MANY_FITS, _PREPARING = 150_000, 1_500
 _MOST_LOSSES = 20  # of one job together with its worker
 _LOST = {"KilledWorker", "CancelledError", "FutureCancelledError", "FuturesCancelledError"}
 
@@ -221,6 +223,7 @@ def settled(choice: ExecutorChoice, spec: StudySpec) -> ExecutorChoice:
     if choice.executor is not None or choice.n_workers < 2 or not isinstance(spec, StudySpec):
         return choice
     fitted = has_kernel(spec.model, spec.estimator) and kernel_expected(spec.fitting_engine)
-    if not fitted or spec.solver != "newton" or spec.n_conditions * spec.resamples < _MANY_FITS:
+    many = spec.n_conditions * (spec.resamples + _PREPARING) >= _MANY_FITS
+    if not (many and fitted and spec.solver == "newton"):
         return choice
     return dataclasses.replace(choice, executor="processes")

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from chinchilla_jax.study.execution.jobs import Job
 
 
+# The last two are imported where the solvers' dispatch uses them.
+_OF_A_JOB = (
+    "chinchilla_jax.study.execution.jobs",
+    "chinchilla_jax.solvers.five_parameter",
+    "chinchilla_jax.solvers.huber_scale",
+)
+
+
 @contextlib.contextmanager
 def side_processes(count: int) -> Iterator[tuple[SideProcess, ...]]:
     """So many processes that load what a job needs; they end with the block."""
@@ -33,19 +41,11 @@ def _ready() -> SideProcess:
     return process
 
 
-# Some are imported where they are used: by the solvers' dispatch, and by the random numbers.
-_OF_A_JOB = (
-    "chinchilla_jax.study.execution.jobs",
-    "chinchilla_jax.solvers.five_parameter",
-    "chinchilla_jax.solvers.huber_scale",
-)
-
-
 class WorkerProcesses(Executor):
     """A thread of this process and side processes, each of which takes one job at a time.
 
-    A worker prefers jobs whose conditions it has prepared, then those that no other has. A job that fails in a
-    process, or warns there, is run by a thread here: so its error or warning is the user's, and a process
+    A worker prefers jobs whose conditions it has prepared, then those that no other has. A job that fails in
+    a process, or warns there, is run by a thread here: so its error or warning is the user's, and a process
     that dies costs time alone.
 
     Args:
