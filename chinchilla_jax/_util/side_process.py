@@ -25,6 +25,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 from chinchilla_jax._util import own_python
 from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 from chinchilla_jax._util.devices import available_cores
+from chinchilla_jax._util.garbage import collect_seldom
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -132,6 +133,7 @@ def taken(future: Future[_T] | None) -> _T | None:
 
 def serve() -> None:
     """What the process does: answer what comes in by stdin until its other end is closed."""
+    collect_seldom()
     keep_blas_to_one_thread()  # NumPy comes with the first call
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer

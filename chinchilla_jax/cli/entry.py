@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 import warnings
@@ -19,6 +18,7 @@ from typing import Any
 
 from chinchilla_jax._util.address_space import out_of_memory, require_address_space
 from chinchilla_jax._util.errors import ChinchillaError, DataError, DataWarning, EngineWarning, UsageError
+from chinchilla_jax._util.garbage import collect_seldom
 from chinchilla_jax._util.progress_bar import announce_in_logs
 from chinchilla_jax._util.reproducible import may_restart
 from chinchilla_jax._util.text import visible
@@ -36,9 +36,6 @@ _NO_MEMORY = (
 )
 DEBUG_VARIABLE = "CHINCHILLA_JAX_DEBUG"
 FAILED, BAD_INPUT = 1, 2
-# Allocations between collections of garbage. Modules that load make many objects and no garbage: the 700 of
-# Python 3.11 cost a small command a tenth of its time, and three of 50,000 a study 0.07 s of one thread.
-_COLLECT_AFTER = 500_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if arguments is not None:
         return _code_of(arguments, print_error)
-    gc.set_threshold(_COLLECT_AFTER)
+    collect_seldom()
     process = OwnProcess()
     try:
         code = _code_of(sys.argv[1:], process.last_line, own=True)
