@@ -31,7 +31,7 @@ from chinchilla_jax._util.kept_programs import keep_programs_of_process  # noqa:
 from chinchilla_jax.study import Sweep  # noqa: E402
 from chinchilla_jax.study.execution.dask_cluster import local_cluster  # noqa: E402
 from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
-from chinchilla_jax.study.storage.chunk_files import ChunkStore  # noqa: E402
+from chinchilla_jax.study.storage.chunk_files import ChunkStore, encode  # noqa: E402
 
 
 def main() -> None:
@@ -57,14 +57,17 @@ def store(folder: Path, resamples: int, every: int) -> None:
     chunks, data = study_chunks(spec)
     chunks = chunks[::every]
     kept = ChunkStore(LocalDirectory(folder), chunks)
-    kept.write(chunks[-1], run_job(Job.of(spec, chunks[-1], data[chunks[-1].condition.params]))[0])
+    kept.write(
+        chunks[-1],
+        encode(chunks[-1], run_job(Job.of(spec, chunks[-1], data[chunks[-1].condition.params]))[0]),
+    )
     work, keep, passed = [], [], []
     for chunk in chunks[:-1]:
         begun = time.process_time()
         result = run_job(Job.of(spec, chunk, data[chunk.condition.params]))[0]
         work.append(time.process_time() - begun)
         begun, clock = time.process_time(), time.perf_counter()
-        kept.write(chunk, result)
+        kept.write(chunk, encode(chunk, result))
         keep.append(time.process_time() - begun)
         passed.append(time.perf_counter() - clock)
     print(

@@ -23,9 +23,8 @@ from chinchilla_jax.laws.scaling_law import PARAMETERS, ScalingLaw
 from chinchilla_jax.perturbations import Additive
 from chinchilla_jax.report import run_study
 from chinchilla_jax.solvers import Status, dispatch, engine_choice
-from chinchilla_jax.study import StudySpec, Sweep, open_study, plan_conditions
+from chinchilla_jax.study import StudySpec, Sweep, finished, open_study, plan_conditions
 from chinchilla_jax.study.chunks import plan_chunks, plan_ranges
-from chinchilla_jax.study.execution import executors
 from chinchilla_jax.study.storage.record import record_bytes
 from chinchilla_jax.study.storage.runs_file import parse_runs, runs_bytes
 from chinchilla_jax.study.storage.tables import COLUMNS, FILES, RUNS, table_bytes
@@ -263,7 +262,7 @@ def test_more_resamples_keep_the_first(study, tmp_path):
 
 
 def test_a_finished_study_is_opened_and_not_run_again(study, recorder, monkeypatch):
-    monkeypatch.setattr(executors, "run_job", None)
+    monkeypatch.setattr(finished, "run_job", None)
     before = {file: file.stat().st_mtime_ns for file in study.path.rglob("*")}
     listener = Recorder()
     again = run_study(SPEC, study.path, progress=listener)
@@ -387,7 +386,7 @@ def test_a_failure_is_recorded(tmp_path, monkeypatch):
         raise RuntimeError("the engine\nhas stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(executors, "run_job", fail)
+        patch.setattr(finished, "run_job", fail)
         with pytest.raises(RuntimeError):
             run_study(SPEC, tmp_path / "out", progress=None, workers=2)
     record = json.loads((tmp_path / "out" / "study.json").read_text())

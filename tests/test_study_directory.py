@@ -284,13 +284,13 @@ def test_a_killed_study_is_stopped_and_says_how_to_resume(study, tmp_path, capsy
     out = tmp_path / "o u t"
     code = (
         "import itertools, sys, time\n"
-        "from chinchilla_jax.study.execution import executors\n"
+        "from chinchilla_jax.study import finished\n"
         "from test_study_directory import SPEC, QUIET, run_study\n"
-        "fast, calls = executors.run_job, itertools.count()\n"
+        "fast, calls = finished.run_job, itertools.count()\n"
         "def slow(job, *rest):\n"
         "    time.sleep(0 if next(calls) < 2 else 60)\n"
         "    return fast(job, *rest)\n"
-        "executors.run_job = slow\n"
+        "finished.run_job = slow\n"
         "run_study(SPEC, sys.argv[1], workers=1, **QUIET)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=os.path.dirname(__file__))

@@ -328,10 +328,10 @@ def test_a_stopped_process_loses_nothing_that_it_has_written(study, spec_file, t
         "import signal, sys, time\n"
         # A shell that runs tests in the background has its children ignore Ctrl-C.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from chinchilla_jax.study.execution import executors\n"
+        "from chinchilla_jax.study import finished\n"
         # Slow enough to be stopped halfway.
-        "fast = executors.run_job\n"
-        "executors.run_job = lambda *job: (time.sleep(0.3), fast(*job))[1]\n"
+        "fast = finished.run_job\n"
+        "finished.run_job = lambda *job: (time.sleep(0.3), fast(*job))[1]\n"
         "from chinchilla_jax.cli import main\n"
         f"sys.argv = ['', 'study', {spec_file!r}, '--out', {str(out)!r}, '--workers', '1', '--no-figures']\n"
         "sys.exit(main())\n"
@@ -461,7 +461,7 @@ class SlowStore:
 
 def test_chunks_are_written_behind_and_told_in_order():
     store, told = SlowStore(), []
-    with writing_behind(store, 8, lambda *of: told.append(of[:3])) as write:
+    with writing_behind(store.write, 8, lambda *of: told.append(of[:3])) as write:
         for chunk in range(40):
             write(chunk, -chunk)
             assert chunk - len(told) <= 16, "a slow disk leaves no more than these in memory"
@@ -472,7 +472,7 @@ def test_chunks_are_written_behind_and_told_in_order():
 @pytest.mark.parametrize(("broken", "error"), [(None, ValueError), (3, OSError)])
 def test_what_came_before_an_error_is_written(broken, error):
     store = SlowStore(broken)
-    with pytest.raises(error), writing_behind(store, 2, lambda *of: None) as write:
+    with pytest.raises(error), writing_behind(store.write, 2, lambda *of: None) as write:
         for chunk in range(8):
             write(chunk, None)
         if broken is None:
@@ -483,7 +483,7 @@ def test_what_came_before_an_error_is_written(broken, error):
 
 def test_an_interrupt_waits_for_no_chunk():
     store = SlowStore()
-    with pytest.raises(KeyboardInterrupt), writing_behind(store, 1, lambda *of: None) as write:
+    with pytest.raises(KeyboardInterrupt), writing_behind(store.write, 1, lambda *of: None) as write:
         for chunk in range(12):
             write(chunk, None)
         raise KeyboardInterrupt

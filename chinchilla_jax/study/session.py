@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util import reproducible
-from chinchilla_jax._util.directories import one_line_disk_errors, open_directory
+from chinchilla_jax._util.directories import LocalDirectory, one_line_disk_errors, open_directory
 from chinchilla_jax._util.errors import ChinchillaError, UsageError, short
 from chinchilla_jax._util.part_files import DamagedPartError, checksum
 from chinchilla_jax._util.progress_bar import Progress
@@ -25,9 +25,10 @@ from chinchilla_jax.study.chunks import Chunk, plan_chunks
 from chinchilla_jax.study.derived import FIGURES
 from chinchilla_jax.study.environment import device, versions
 from chinchilla_jax.study.execution.executors import ExecutorChoice, run_jobs
-from chinchilla_jax.study.execution.jobs import ChunkResult, Job
+from chinchilla_jax.study.execution.jobs import Job
 from chinchilla_jax.study.execution.planning import plan_jobs
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
+from chinchilla_jax.study.finished import FinishedChunk, finish_job
 from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.data import (
     goodness_sentence,
@@ -266,21 +267,28 @@ class Session:
                 if left:
                     yield dataclasses.replace(job, chunks=left)
 
-        def written(chunk: Chunk, result: ChunkResult, name: str, clocks: StageClocks) -> None:
+        def written(chunk: Chunk, result: FinishedChunk, name: str, clocks: StageClocks) -> None:
             names[chunk] = name
             work.device = dict(result.device)
-            work.seconds.update({**result.seconds, **clocks.seconds})
-            work.cpu_seconds.update({**result.cpu_seconds, **clocks.cpu_seconds})
+            for seconds in (result, clocks):
+                work.seconds.update(seconds.seconds)
+                work.cpu_seconds.update(seconds.cpu_seconds)
             for remark in result.remarks:
                 work.remarks.append({"condition": chunk.condition.id, "note": remark})
                 self.reporter.note(f"{chunk.condition.id}: {remark}")
             self.reporter.advance(len(chunk.resamples))
             if summariser is not None:
-                summariser.start_written(names, chunk, result)
+                summariser.start_written(names, chunk, result.summary)
 
-        with writing_behind(self.store, workers, written) as write:
+        def write_one(chunk: Chunk, result: FinishedChunk) -> str:
+            return self.store.write(chunk, result.content)
 
-            def receive(job: Job, results: tuple[ChunkResult, ...]) -> None:
+        # What went to a server is read back: it may have arrived as something else.
+        local = isinstance(self.directory, LocalDirectory)
+        function = functools.partial(finish_job, summarised=local and summariser is not None)
+        with writing_behind(write_one, workers, written) as write:
+
+            def receive(job: Job, results: tuple[FinishedChunk, ...]) -> None:
                 if self._meanwhile:
                     task, name = functools.partial(_quietly, tuple(self._meanwhile)), "meanwhile"
                     threading.Thread(target=task, name=name, daemon=True).start()
@@ -288,7 +296,7 @@ class Session:
                 for chunk, result in zip(job.chunks, results, strict=True):
                     write(chunk, result)
 
-            run_jobs(pool, jobs(), in_flight=in_flight, receive=receive)
+            run_jobs(pool, jobs(), in_flight=in_flight, receive=receive, function=function)
 
     def _finish(self, names: Mapping[Chunk, str], fields: dict[str, Any]) -> None:
         """Declare the study complete, unless another process has extended it in the meantime."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chinchilla_jax._util.blocks import LONG
-from chinchilla_jax._util.directories import LocalDirectory
 from chinchilla_jax._util.labels import HEADLINE
 from chinchilla_jax._util.part_files import checksum
 from chinchilla_jax.intervals.methods import METHODS
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 _LONG_CONDITION = threading.Lock()
 _THREADS = 4  # that summarise: more would mostly wait for the GIL
-_MOST_HELD = 64  # chunks kept in memory until they are summarised; later ones are read back
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,9 +183,6 @@ class Summariser:
         """Nothing is read yet."""
         self._spec, self._store = spec, store
         self._pool = ThreadPoolExecutor(min(workers, _THREADS), thread_name_prefix="summary")
-        # What went to a server is read back: it may have arrived as something else.
-        local = isinstance(store.directory, LocalDirectory)
-        self._held = threading.Semaphore(_MOST_HELD if local else 0)
         self._conditions: dict[int, list[Chunk]] = {}
         for chunk in store.chunks:
             self._conditions.setdefault(chunk.index, []).append(chunk)
@@ -199,15 +194,19 @@ class Summariser:
         for number in self._conditions:
             self._start(number, names)
 
-    def start_written(self, names: Mapping[Chunk, str], chunk: Chunk, result: ChunkResult) -> None:
-        """Start on the condition of a chunk that was just written, if all of its chunks are in `names`."""
-        alone = len(self._conditions[chunk.index]) == 1 and chunk.index not in self._summaries
-        if alone and self._held.acquire(False):
-            task = self._pool.submit(summarise_result, self._spec, chunk, result)
-            task.add_done_callback(lambda _: self._held.release())
-            self._summaries[chunk.index] = task
-        else:
+    def start_written(
+        self, names: Mapping[Chunk, str], chunk: Chunk, summary: ConditionSummary | None
+    ) -> None:
+        """Start on the condition of a chunk that was just written, if all of its chunks are in `names`.
+
+        With its summary, if that is there and no other chunk is the condition's.
+        """
+        if summary is None or len(self._conditions[chunk.index]) > 1 or chunk.index in self._summaries:
             self._start(chunk.index, names)
+            return
+        done: Future[ConditionSummary] = Future()
+        done.set_result(summary)
+        self._summaries[chunk.index] = done
 
     def _start(self, number: int, names: Mapping[Chunk, str]) -> None:
         chunks = self._conditions[number]

@@ -1,7 +1,7 @@
 """Chunks are written by threads of their own, while the thread that receives them goes on receiving.
 
-Syncing a file takes milliseconds, and encoding one waits for the GIL; the thread that hands out jobs should
-do neither. Each chunk appears whole or not at all, as ever: see `ChunkStore.write`.
+Syncing a file takes milliseconds, for which the thread that hands out jobs should not wait. Each chunk
+appears whole or not at all, as ever: see `ChunkStore.write`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 
 if TYPE_CHECKING:
     from chinchilla_jax.study.chunks import Chunk
-    from chinchilla_jax.study.execution.jobs import ChunkResult
-    from chinchilla_jax.study.storage.chunk_files import ChunkStore
+
+T = TypeVar("T")
 
 _THREADS = 4  # enough for any number of cores: most of the time the disk is at work
 _MOST_WAITING = 16  # chunks in memory that a slow disk may leave behind
@@ -27,15 +27,15 @@ Written = tuple[str, StageClocks]
 
 @contextlib.contextmanager
 def writing_behind(
-    store: ChunkStore, workers: int, written: Callable[[Chunk, ChunkResult, str, StageClocks], None]
-) -> Iterator[Callable[[Chunk, ChunkResult], None]]:
+    store: Callable[[Chunk, T], str], workers: int, written: Callable[[Chunk, T, str, StageClocks], None]
+) -> Iterator[Callable[[Chunk, T], None]]:
     """A function that has a chunk written; all are when the block ends.
 
     After an error in the block, what it was given before is written too; after an interrupt, only what was
     being written.
 
     Args:
-        store: where to.
+        store: writes one, and returns the name of its file.
         workers: of the study, of which no more threads write than there are.
         written: called in the thread of the block, in the order of the chunks, with the name of the file and
             what it took to write it.
@@ -43,7 +43,7 @@ def writing_behind(
     Raises:
         OSError: a chunk cannot be written.
     """
-    waiting: deque[tuple[Chunk, ChunkResult, Future[Written]]] = deque()
+    waiting: deque[tuple[Chunk, T, Future[Written]]] = deque()
     pool = ThreadPoolExecutor(min(workers, _THREADS), thread_name_prefix="write")
 
     def tell(at_most: int) -> None:
@@ -51,7 +51,7 @@ def writing_behind(
             chunk, result, future = waiting.popleft()
             written(chunk, result, *future.result())
 
-    def put(chunk: Chunk, result: ChunkResult) -> None:
+    def put(chunk: Chunk, result: T) -> None:
         waiting.append((chunk, result, pool.submit(_write, store, chunk, result)))
         tell(_MOST_WAITING)
 
@@ -65,8 +65,8 @@ def writing_behind(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _write(store: ChunkStore, chunk: Chunk, result: ChunkResult) -> Written:
+def _write(store: Callable[[Chunk, T], str], chunk: Chunk, result: T) -> Written:
     clocks = StageClocks()
-    name = store.write(chunk, result)
+    name = store(chunk, result)
     clocks.end("write")
     return name, clocks

@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax._util.errors import UsageError, unknown_name
@@ -24,7 +24,6 @@ from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.engine_choice import kernel_expected
 from chinchilla_jax.study.execution.dask_client import foreign_scheduler
 from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
-from chinchilla_jax.study.execution.jobs import run_job
 from chinchilla_jax.study.execution.planning import Workplace
 from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -50,7 +49,7 @@ def run_jobs(
     *,
     in_flight: int,
     receive: Callable[[J, R], None],
-    function: Callable[..., R] | None = None,
+    function: Callable[..., R],
 ) -> None:
     """Run every job, with at most `in_flight` of them submitted at any time.
 
@@ -59,20 +58,19 @@ def run_jobs(
         jobs: taken one by one as slots become free.
         in_flight: at least 1.
         receive: called in this thread with what each job gives, as it arrives.
-        function: of this package, `run_job` unless given; called with the job and, after workers were lost,
+        function: of this package; called with the job and, after workers were lost,
             with how often.
 
     Raises:
         Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.
     """
     todo = iter(jobs)
-    call: Callable[..., Any] = run_job if function is None else function
     losses: Counter[J] = Counter()
     pending: dict[Future[R], J] = {}
     try:
         while True:
             for job in itertools.islice(todo, in_flight - len(pending)):
-                pending[executor.submit(call, job)] = job
+                pending[executor.submit(function, job)] = job
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -83,7 +81,7 @@ def run_jobs(
                     losses[job] += 1
                     if type(error).__name__ not in _LOST or losses[job] > _MOST_LOSSES:
                         raise
-                    pending[executor.submit(call, job, losses[job])] = job
+                    pending[executor.submit(function, job, losses[job])] = job
                 else:
                     receive(job, result)
     finally:

@@ -185,9 +185,9 @@ class ChunkStore:
         """The checksum in the name of a chunk's file; None for any other name."""
         return self._parts.named_checksum(name)
 
-    def write(self, chunk: Chunk, result: ChunkResult) -> str:
-        """Write a chunk; returns the name of its file."""
-        return self._parts.write(chunk.stem, encode(chunk, result, self.parameters))
+    def write(self, chunk: Chunk, content: bytes) -> str:
+        """Write a chunk, encoded; returns the name of its file."""
+        return self._parts.write(chunk.stem, content)
 
     def is_whole(self, name: str) -> bool:
         """Whether the content of a chunk is what its name says."""

@@ -12,6 +12,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chinchilla_jax._util.errors import DataError, UsageError
 from chinchilla_jax.laws.scaling_law import PARAMETERS
 
@@ -129,22 +131,43 @@ def to_table(kind: str, columns: Mapping[str, Any], parameters: Sequence[str] = 
     Raises:
         KeyError: a column is missing.
     """
-    import numpy as np
     import pyarrow as pa
 
     arrays, types = [], columns_of(kind, parameters)
     for name, dtype in types.items():
         values = columns[name]
         if isinstance(values, DictionaryColumn):
-            array = pa.DictionaryArray.from_arrays(values.codes, pa.array(values.strings, pa.string()))
+            codes = np.asarray(values.codes)
+            array = pa.DictionaryArray.from_arrays(
+                _numbers(codes, codes.dtype.name), _strings(values.strings)
+            )
             if kind != "fits":  # which `fits_bytes` writes so that they are read back as strings
                 array = array.dictionary_decode()
         elif dtype == "string":
-            array = pa.array(np.asarray(values, dtype=object), pa.string())
+            array = _strings(values)
         else:
-            array = pa.array(np.asarray(values, dtype=dtype), dtype)
+            array = _numbers(values, dtype)
         arrays.append(array)
     return pa.Table.from_arrays(arrays, names=list(types))
+
+
+# From their memory: `pa.array` imports pandas, for a quarter of a second, to ask whether values are of it.
+
+
+def _numbers(values: Any, dtype: str) -> pa.Array:
+    import pyarrow as pa
+
+    array = np.ascontiguousarray(values, dtype=dtype)
+    return pa.Array.from_buffers(pa.type_for_alias(dtype), len(array), [None, pa.py_buffer(array)])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
 def table_bytes(table: pa.Table) -> bytes:
