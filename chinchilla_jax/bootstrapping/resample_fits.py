@@ -41,7 +41,7 @@ _DEVICE_BLOCK = 2**17  # resamples that a device draws and fits at a time: it ta
 _FAR_STEPS = 150  # of a start far from the optimum
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ResampleFitter:
     """What all resamples of one data set share. Its methods may be called from any thread.
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _PAIRS = Pairs()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class BootstrapResult(ShownInNotebooks):
     """Fits of R resamples and the point fit of the same estimator.
 

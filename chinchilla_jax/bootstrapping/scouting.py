@@ -64,7 +64,7 @@ _MISSED = 1e-6  # relative excess over the best objective known that counts as a
 _EXACT = 1e-10  # residual, in log loss, up to which a run is met exactly
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recipe:
     """How to start the resamples of one data set.
 
@@ -233,7 +233,7 @@ class _Ends(NamedTuple):
     optima: NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Pilots:
     """Fits of pilot resamples.
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 CHINCHILLA_VOCABULARY = 32_168
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ArchitectureTable:
     """Architectures with the parameter counts reported for them, one entry per model.
 

@@ -134,7 +134,7 @@ def _wrong_rows(runs: Runs, given: list[str], free: list[str]) -> _Mended | None
     return _Mended(quantity, factor, tuple(rows))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Law:
     exponents: tuple[float, float]
     centre: Floats

@@ -35,7 +35,7 @@ _LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "g": 1e9, "t": 1e12, "tn": 
 _FLOP_LETTERS = _LETTERS | {"p": 1e15, "e": 1e18, "z": 1e21}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
     """The numbers of a column.
 

@@ -38,7 +38,7 @@ _DERIVED = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Columns:
     """The columns of a table that hold quantities, as numbers.
 

@@ -51,7 +51,7 @@ class Certificate:
     holds: bool
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class StartsReport:
     """What became of the starts.
 
@@ -68,7 +68,7 @@ class StartsReport:
     minima: NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class FitResult(ShownInNotebooks):
     """A fitted law and the evidence for it.
 

@@ -14,7 +14,7 @@ from chinchilla_jax.intervals import limits
 from chinchilla_jax.intervals.limits import Floats, Limits
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """Replicates of q quantities, and what else a method may need of them; symbols as in `limits.py`.
 

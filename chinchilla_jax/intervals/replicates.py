@@ -28,7 +28,7 @@ from chinchilla_jax.laws.scaling_law import ScalingLaw
 _OF_AN_ESTIMATE = ("estimate", "standard_error", "low", "high", "median")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Replicates:
     """All that intervals are made from, for one data set and one estimator.
 

@@ -47,7 +47,7 @@ FLOOR = 2  # position of E in the theta of the five-parameter law and its relati
 LARGEST_EXPONENT = 12.0  # standardised; beyond it a term touches the smallest runs only
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Design:
     """Standardised runs. `valid` is False where a count or loss is not positive and finite: no fit then."""
 

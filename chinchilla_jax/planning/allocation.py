@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,8 +94,9 @@ def allocation(
     value: ArrayLike,
     ratio: float = RULE_OF_THUMB,
     cost: Cost = SIX_ND,
+    quantities: Sequence[str] = QUANTITIES,
 ) -> dict[str, Array]:
-    """Each of `QUANTITIES` on the frontier, where `target` is `value`.
+    """Each of these quantities on the frontier, and the target, where `target` is `value`.
 
     Args:
         law: laws with an optimum, shape s.
@@ -102,6 +104,7 @@ def allocation(
         value: positive, shape t, broadcast against s (see `frontier.py`).
         ratio: tokens per parameter of the rule of thumb.
         cost: what training costs.
+        quantities: out of `QUANTITIES`.
 
     Returns:
         Arrays of the broadcast shape. Where a loss is not above E, flops, params and tokens are +inf and the
@@ -120,14 +123,15 @@ def allocation(
     log_n, log_d = (log_nd - log_ratio) / 2 / a, (log_nd + log_ratio) / 2 / b
     rule = (log_nd - b * math.log(ratio)) / (a + b)
     with np.errstate(over="ignore", under="ignore"):
-        found = {
-            "flops": np.exp(log_6nd - np.log(FLOPS_PER_PARAM_TOKEN / cost.coefficient)),
-            "params": np.exp(log_n),
-            "tokens": np.exp(log_d),
-            "tokens_per_param": np.exp(log_ratio if along is law else log_d - log_n),
-            "loss": law.E + np.exp(log_optimal_excess(along, np.where(reachable, log_6nd, 0.0))),
-            "rule_overhead": log_compute_overhead(along, a * rule, b * (rule + math.log(ratio))),
+        formulas: dict[str, Callable[[], Array]] = {
+            "flops": lambda: np.exp(log_6nd - np.log(FLOPS_PER_PARAM_TOKEN / cost.coefficient)),
+            "params": lambda: np.exp(log_n),
+            "tokens": lambda: np.exp(log_d),
+            "tokens_per_param": lambda: np.exp(log_ratio if along is law else log_d - log_n),
+            "loss": lambda: law.E + np.exp(log_optimal_excess(along, np.where(reachable, log_6nd, 0.0))),
+            "rule_overhead": lambda: log_compute_overhead(along, a * rule, b * (rule + math.log(ratio))),
         }
+        found = {name: formulas[name]() for name in quantities}
     shape = np.broadcast_shapes(*(each.shape for each in found.values()))
     lost = {"tokens_per_param": np.nan, "rule_overhead": np.nan}
     found = {name: np.where(reachable, each, lost.get(name, np.inf)) for name, each in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.planning.law_sample import LawSample
 
 CURVES = ("tokens_per_param", "params", "tokens", "loss")
+_THREADS = 2
 
 
 def optimum_curve(
@@ -56,7 +58,13 @@ def optimum_curves(
     point, every = (_optima(sample, laws, budgets) for laws in (sample.point, sample.laws))
     tails = [central_tails(level) for level in levels]
     probabilities = [*(low for low, _ in tails), *(high for _, high in tails), 0.5]
-    found = [quantiles_of_known(every[name].reshape(-1, len(budgets)), probabilities) for name in quantities]
+    with ThreadPoolExecutor(_THREADS) as threads:  # NumPy sorts without the GIL
+        found = list(
+            threads.map(
+                lambda name: quantiles_of_known(every[name].reshape(-1, len(budgets)), probabilities),
+                quantities,
+            )
+        )
     # One row for each probability, over all quantities.
     rows = np.concatenate(found, axis=1)
     fixed = {
@@ -74,7 +82,8 @@ def _optima(
     """Each of `CURVES`, of the shape of the laws and the budgets after it."""
     if isinstance(laws, ScalingLaw):
         each = laws.map(lambda field: np.asarray(field)[..., None])
-        return allocation(each, "flops", budgets, cost=sample.cost_of(laws).outer(1))
+        cost = sample.cost_of(laws).outer(1)
+        return allocation(each, "flops", budgets, cost=cost, quantities=CURVES)
     frontier = frontier_of(sample, laws)
     columns = []
     for budget in budgets:

@@ -76,7 +76,9 @@ def _load() -> None:
     """Load what makes the page, which takes a third of a second that the first fits need not wait for."""
     from chinchilla_jax.report import upkeep  # noqa: F401
     from chinchilla_jax.report.page import page_template
+    from chinchilla_jax.study.environment import drawn_by
 
+    drawn_by()
     with contextlib.suppress(ImportError):  # without jinja2 there is no page
         page_template()
 

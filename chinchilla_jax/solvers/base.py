@@ -119,7 +119,7 @@ class Tries:
 ONE_TRY = Tries()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
     """What is fitted to what, and by which objective; the weights of the runs come with each lane.
 
@@ -178,7 +178,7 @@ class Problem:
         return self.law.jacobian(theta, self.design)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Solution:
     """Where R lanes ended. Every lane has a status; theta is finite unless it is INVALID.
 

@@ -51,7 +51,7 @@ _LOG_VANISHING = math.log(VANISHING)
 _NUMBERS, _LEAST_LANES = 12_000, 16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Optimality:
     """What the derivatives at R points say.
 

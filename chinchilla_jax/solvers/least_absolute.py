@@ -45,7 +45,7 @@ _VANISHED = 1e-50
 _LARGEST = 1e12  # of H in those coordinates: finite, whatever a law overflows to
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LeastAbsolute:
     """Where the steps of R lanes ended.
 

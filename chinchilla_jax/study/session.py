@@ -309,9 +309,9 @@ class Session:
                 f"{self.directory}: another process has extended this study; all chunks are kept, "
                 "and that process summarises them"
             )
-        for name in self.store.superfluous():
-            self.directory.remove(name)
         sizes = {name: info.size for name, info in self.store.files().values()}
+        for name in self.store.superfluous(sizes):
+            self.directory.remove(name)
         parts = [
             {
                 "file": names[chunk],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +30,8 @@ class TomlFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read and parse."""
+        import tomllib  # which the paper study does without
+
         self.name = os.fsdecode(path)
         try:
             self._text = _content(self.name).decode("utf-8")

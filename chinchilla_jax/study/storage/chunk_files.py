@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,11 +171,15 @@ class ChunkStore:
         found = self._parts.files()
         return {chunk: found[chunk.stem] for chunk in self.chunks if chunk.stem in found}
 
-    def superfluous(self) -> list[str]:
-        """Files of chunks that this study does not use; files that are not chunks are ignored."""
-        ours = set(self.names().values())
+    def superfluous(self, used: Container[str] | None = None) -> list[str]:
+        """Files of chunks that this study does not use; files that are not chunks are ignored.
+
+        Args:
+            used: the names of `files`, where they are known.
+        """
+        ours = set(self.names().values()) if used is None else used
         names = (f"{FOLDER}/{name}" for name in self.directory.list_files(FOLDER))
-        return [name for name in names if self.named_checksum(name) and name not in ours]
+        return [name for name in names if name not in ours and self.named_checksum(name)]
 
     def first_resamples(self) -> list[int]:
         """Where the ranges of the chunks begin that are there, of whatever study."""

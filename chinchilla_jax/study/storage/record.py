@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,8 @@ def read_record(directory: Directory) -> dict[str, Any]:
     """
     where = directory.at(RECORD)
     try:
-        record, sealed = opened_json(read_sound(directory, RECORD, is_sealed_json))
+        content = read_sound(directory, RECORD, is_sealed_json)
+        record, sealed = opened_json(content)
     except (FileNotFoundError, ChinchillaError):
         raise
     except NotADirectoryError:
@@ -54,10 +56,18 @@ def read_record(directory: Directory) -> dict[str, Any]:
     try:
         if written != _UNSEALED and not sealed:
             raise ValueError("no checksum")
-        check_record(record)
+        whole = _checksum_if_whole(content)
     except ValueError as error:
         raise _damaged(where, error) from None
-    return record | ({SEAL: seal(record)} if sealed else {})
+    return record | ({SEAL: whole} if sealed else {})
+
+
+@functools.lru_cache(maxsize=2)  # a record is read several times in a row, and some are long
+def _checksum_if_whole(content: bytes) -> str:
+    """What `seal` gives for the fields of a record, which are as `check_record` wants them."""
+    record, _ = opened_json(content)
+    check_record(record)
+    return seal(record)
 
 
 def _damaged(where: str, error: Exception) -> DataError:
