@@ -66,6 +66,7 @@ def test_budget_size_tokens_and_loss_determine_each_other_along_any_cost(law, co
     again = allocation(law, target, at[target], cost=cost)
     for name in QUANTITIES:
         assert float(again[name]) == pytest.approx(at[name], rel=1e-5, abs=1e-9)
+    assert allocation(law, target, at[target], cost=cost, quantities=("loss",))["loss"] == again["loss"]
 
 
 def test_what_is_counted_as_6_n_d_is_6_n_d():
