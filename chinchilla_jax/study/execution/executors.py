@@ -205,7 +205,7 @@ class ExecutorChoice:
                 yield executor, _MANY_JOBS, Workplace(workers, False)
         elif self.executor == "processes":
             with processes(self.n_workers, self.beside) as executor:
-                yield executor, _AHEAD * self.n_workers, Workplace(self.n_workers, False)
+                yield executor, _AHEAD * self.n_workers, Workplace(self.n_workers, True)
         else:
             with threads(self.n_workers) as executor:
                 yield executor, 2 * self.n_workers, Workplace(self.n_workers, True)

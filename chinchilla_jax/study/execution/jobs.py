@@ -78,6 +78,10 @@ class Job:
         """A job of one chunk."""
         return cls(spec, (chunk,), (chunk.condition,), {chunk.condition.params: data})
 
+    def by_itself(self) -> Job:
+        """The same job for a process that does no other of its group."""
+        return dataclasses.replace(self, group=tuple({id(c.condition): c.condition for c in self.chunks}.values()))
+
     def __hash__(self) -> int:
         """By the chunks."""
         return hash(self.chunks)

@@ -33,7 +33,8 @@ class Workplace:
 
     Attributes:
         workers: jobs that are computed at a time.
-        shared: whether they share the memory of this process, and so what is done for a group.
+        shared: whether jobs of a group share what is done for it: in the memory of this process, or of one
+            of several that keeps to its groups.
     """
 
     workers: int
@@ -60,12 +61,11 @@ def plan_jobs(
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
     n_runs = max(len(each.runs) for each in data.values())
-    cuts = _cuts(len(by_condition), size, n_runs, place, device)
-    indices = list(by_condition)[::-1]
-    ending = 0 if device or not place.shared else 2 * place.workers // min(len(cuts) - 1, _MOST_GROUPS)
+    groups = _groups(list(by_condition)[::-1], size, n_runs, place, device)
+    ending = 0 if device or not place.shared else 2 * place.workers // min(len(groups), _MOST_GROUPS)
     queues: list[list[Job]] = []
-    for start, stop in itertools.pairwise(cuts):
-        mine = [chunk for index in indices[start:stop] for chunk in by_condition[index]]
+    for indices in groups:
+        mine = [chunk for index in indices for chunk in by_condition[index]]
         group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
         used = {condition.params: data[condition.params] for condition in group}
         parts = _parts(mine, size, n_runs, ending)
@@ -77,18 +77,19 @@ def plan_jobs(
     return planned
 
 
-def _cuts(count: int, size: int, n_runs: int, place: Workplace, device: bool) -> list[int]:
-    """Where groups of conditions that are prepared together begin and end, out of `count`, the last first."""
+def _groups(
+    indices: Sequence[int], size: int, n_runs: int, place: Workplace, device: bool
+) -> list[Sequence[int]]:
+    """Conditions that are prepared together, by their indices: as many of the long ones in every group."""
+    count = group = len(indices)
+    if not place.shared:
+        group = size
+    elif not device:
+        group = max(-(-count // place.workers), _LEAST_CONDITIONS)
     if place.shared:
-        most = min(_MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
-        even = count if device else -(-count // place.workers)
-        group = min(max(even, _LEAST_CONDITIONS), most)
-        return [*range(0, count, group), count]
-    cuts = [0]
-    while cuts[-1] < count:
-        share = (count - cuts[-1]) // (2 * place.workers)
-        cuts.append(cuts[-1] + min(max(share, 1), size))
-    return cuts
+        group = min(group, _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
+    number = -(-count // group)
+    return [indices[first::number] for first in range(number)]
 
 
 def _parts(chunks: Sequence[Chunk], size: int, n_runs: int, ending: int) -> list[tuple[Chunk, ...]]:

@@ -44,8 +44,8 @@ def _ready() -> SideProcess:
 class WorkerProcesses(Executor):
     """A thread of this process and side processes, each of which takes one job at a time.
 
-    A worker prefers jobs whose conditions it has prepared, then those that no other has. A job that fails in
-    a process, or warns there, is run by a thread here: so its error or warning is the user's, and a process
+    A worker prefers jobs of a group that it has prepared, then of one that no other has; of another's, it
+    prepares the job's own conditions alone. A job that fails in a process, or warns there, is run by a thread here: so its error or warning is the user's, and a process
     that dies costs time alone.
 
     Args:
@@ -101,8 +101,12 @@ class WorkerProcesses(Executor):
                 key = _key(self._waiting[number][2])
                 return 1 if key not in self._prepared else 0 if self._prepared[key] is place else 2
 
-            taken = self._waiting.pop(min(range(len(self._waiting)), key=strangeness))
-            self._prepared.setdefault(_key(taken[2]), place)
+            number = min(range(len(self._waiting)), key=strangeness)
+            if strangeness(number) == 2:
+                future, function, job, others = self._waiting.pop(number)
+                return future, function, job.by_itself(), others
+            taken = self._waiting.pop(number)
+            self._prepared[_key(taken[2])] = place
         return taken
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
