@@ -497,22 +497,13 @@ def test_the_last_conditions_come_first_and_the_last_jobs_are_small():
     planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
     found = planning.plan_jobs(spec, planned, data, planning.Workplace(2, shared=True))
     assert max(chunk.index for chunk in found[0].chunks) == 99
-    assert {chunk.index for job in found[-2:] for chunk in job.chunks} == {0, 50}
+    assert {chunk.index for job in found[-2:] for chunk in job.chunks} == {0, 1}
+    groups = list(dict.fromkeys(job.group for job in found))
+    assert [len(group) for group in groups] == [50, 50] and found[1].group == groups[1]
+    alone = found[1].by_itself()
+    assert alone.group == tuple(chunk.condition for chunk in alone.chunks) and alone.chunks == found[1].chunks
     sizes = [len(job.chunks) for job in found]
     assert sizes == sorted(sizes, reverse=True) and sizes[-2:] == [1, 1] and len(found) < 20
-
-
-@pytest.mark.parametrize("workers", [2, 5])
-def test_jobs_of_processes_hold_all_of_their_conditions_and_end_small(workers):
-    sweep = Sweep(family="multiplicative", values=tuple(np.linspace(0.5, 0.9, 199).tolist()))
-    spec = StudySpec(sweeps=(sweep,), resamples=100, flops=(1e20, 1e22))
-    data = {spec.interpretations[0]: types.SimpleNamespace(runs=range(240))}
-    planned = chunks.plan_chunks(spec, dict.fromkeys(data, "hash"), plan_ranges(100, 240))
-    found = planning.plan_jobs(spec, planned, data, planning.Workplace(workers, shared=False))
-    assert all({chunk.condition for chunk in job.chunks} == set(job.group) for job in found)
-    sizes = [len(job.chunks) for job in found]
-    assert sizes == sorted(sizes, reverse=True) and sizes[0] == min(200 // (4 * workers), 16)
-    assert sizes[-workers:] == [1] * workers and len(found) < 14 * workers
 
 
 def test_what_is_needed_afterwards_is_loaded_while_a_study_computes(study, tmp_path):

@@ -12,10 +12,15 @@ from chinchilla_jax._util.side_process import SideProcess
 from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes
 
 
+class Job(types.SimpleNamespace):
+    alone = False
+
+    def by_itself(self):
+        return Job(group=self.group, number=self.number, alone=True)
+
+
 def job(*conditions, number=0):
-    return types.SimpleNamespace(
-        group=tuple(types.SimpleNamespace(id=each) for each in conditions), number=number
-    )
+    return Job(group=tuple(types.SimpleNamespace(id=each) for each in conditions), number=number)
 
 
 class Recorder:
@@ -26,7 +31,7 @@ class Recorder:
 
     def submit(self, function, job, *others):
         self.go.acquire(timeout=20)
-        self.taken.append(job.number)
+        self.taken.append((job.number, job.alone))
         return types.SimpleNamespace(result=lambda: (self.name, function(job, *others)))
 
 
@@ -59,7 +64,8 @@ def test_a_worker_takes_jobs_of_its_own_conditions_first_then_new_ones_then_othe
         for _ in range(5):
             first.go.release()
         assert [future.result(20)[1] for future in later] == [2, 3, 4, 5]
-        assert first.taken == [0, 4, 3, 2, 5]
+        own, new = [(0, False), (4, False)], [(3, False)]
+        assert first.taken == [*own, *new, (2, True), (5, True)], "the others' without their group"
         release.set()
         assert (begun.result(20), mine.result(20)) == (("first", 0), 1)
 

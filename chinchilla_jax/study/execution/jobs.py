@@ -80,7 +80,9 @@ class Job:
 
     def by_itself(self) -> Job:
         """The same job for a process that does no other of its group."""
-        return dataclasses.replace(self, group=tuple({id(c.condition): c.condition for c in self.chunks}.values()))
+        return dataclasses.replace(
+            self, group=tuple({id(c.condition): c.condition for c in self.chunks}.values())
+        )
 
     def __hash__(self) -> int:
         """By the chunks."""

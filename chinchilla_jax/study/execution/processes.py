@@ -45,8 +45,8 @@ class WorkerProcesses(Executor):
     """A thread of this process and side processes, each of which takes one job at a time.
 
     A worker prefers jobs of a group that it has prepared, then of one that no other has; of another's, it
-    prepares the job's own conditions alone. A job that fails in a process, or warns there, is run by a thread here: so its error or warning is the user's, and a process
-    that dies costs time alone.
+    prepares the job's own conditions alone. A job that fails in a process, or warns there, is run by a thread
+    here: so its error or warning is the user's, and a process that dies costs time alone.
 
     Args:
         beside: the processes; they are not ended.
@@ -102,12 +102,13 @@ class WorkerProcesses(Executor):
                 return 1 if key not in self._prepared else 0 if self._prepared[key] is place else 2
 
             number = min(range(len(self._waiting)), key=strangeness)
-            if strangeness(number) == 2:
-                future, function, job, others = self._waiting.pop(number)
-                return future, function, job.by_itself(), others
-            taken = self._waiting.pop(number)
-            self._prepared[_key(taken[2])] = place
-        return taken
+            anothers = strangeness(number) == 2
+            future, function, job, others = self._waiting.pop(number)
+            if anothers:
+                job = job.by_itself()
+            else:
+                self._prepared[_key(job)] = place
+        return future, function, job, others
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         process: SideProcess | None = self._place.process
