@@ -3,7 +3,7 @@
     python benchmarks/study_rate.py                 # all 224 conditions, 4,000 resamples
     python benchmarks/study_rate.py --smoke         # seconds, for the gate
 
-The study's own jobs, one per core at a time: point fits, scouting, every fit, certificates. The baseline is
+The study's own jobs and workers, one per core: point fits, scouting, every fit, certificates. The baseline is
 SciPy's BFGS with a hand-written gradient, started at the point fit, on resamples of the first condition, in
 one process.
 """
@@ -14,25 +14,22 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from chinchilla_jax._util.blas_threads import keep_blas_to_one_thread
 
 keep_blas_to_one_thread()  # as the command line does, before NumPy is imported
 
 import numpy as np  # noqa: E402
-from _machine import clocked  # noqa: E402
 from _study_chunks import study_chunks  # noqa: E402
 from scipy import optimize  # noqa: E402
 
 import chinchilla_jax as cj  # noqa: E402
-from chinchilla_jax._util.devices import available_cores  # noqa: E402
 from chinchilla_jax.bootstrapping.weights import resample_weights  # noqa: E402
 from chinchilla_jax.solvers.base import ENGINES  # noqa: E402
-from chinchilla_jax.solvers.call_counter import ENGINE_CALLS  # noqa: E402
 from chinchilla_jax.solvers.status import is_certified  # noqa: E402
-from chinchilla_jax.study.execution.jobs import Job, run_job  # noqa: E402
-from chinchilla_jax.study.execution.planning import Workplace, plan_jobs  # noqa: E402
+from chinchilla_jax.study.execution.executors import ExecutorChoice, settled  # noqa: E402
+from chinchilla_jax.study.execution.jobs import run_job  # noqa: E402
+from chinchilla_jax.study.execution.planning import plan_jobs  # noqa: E402
 
 SHOWN = 28  # conditions in the table
 
@@ -53,19 +50,18 @@ def main() -> None:
     spec = dataclasses.replace(cj.paper_study(resamples=args.resamples), engine=args.engine)
     chunks, data = study_chunks(spec)
     chunks = chunks[:: args.every]
-    cores = available_cores()
-
-    def jobs(spec: cj.StudySpec) -> list[Job]:
-        return plan_jobs(spec, chunks, data, Workplace(cores, shared=True))
-
+    choice = settled(ExecutorChoice(), spec)
+    cores = choice.n_workers
     begun = time.perf_counter()
-    # Another seed: it compiles what this one needs, and shares no fit with it.
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(run_job, jobs(dataclasses.replace(spec, seed=1))[:cores]))
+    with choice.open() as (pool, _, place):
+        # Another seed: it compiles what this one needs, and shares no fit with it.
+        others = plan_jobs(dataclasses.replace(spec, seed=1), chunks, data, place)
+        list(pool.map(run_job, others[:cores]))
         print(f"compile and first job of each core: {time.perf_counter() - begun:.1f} s")
-        planned, calls = jobs(spec), ENGINE_CALLS.calls
-        results, seconds, used = clocked(lambda: list(pool.map(run_job, planned)))
-        calls = ENGINE_CALLS.calls - calls
+        planned = plan_jobs(spec, chunks, data, place)
+        begun = time.perf_counter()
+        results = list(pool.map(run_job, planned))
+        seconds = time.perf_counter() - begun
     found = [
         (chunk.condition.id, result.fits)
         for job, some in zip(planned, results, strict=True)
@@ -74,6 +70,7 @@ def main() -> None:
     print(f"{'condition':45} {'certified':>9} {'mean steps':>10}")
     for name, columns in found[:: max(len(found) // SHOWN, 1)]:
         print(f"{name:45} {_certified(columns):9d} {columns['steps'].mean():10.1f}")
+    used = sum(sum(result.cpu_seconds.values()) for some in results for result in some)
     fits = sum(len(columns["steps"]) for _, columns in found)
     certified = sum(_certified(columns) for _, columns in found)
     baseline = _scipy_rate(data[spec.interpretations[0]].runs, args.baseline)
@@ -81,7 +78,6 @@ def main() -> None:
     both = f"{rate:.0f} ({fits / seconds:.0f} with uncertified)"
     print(f"\ncertified fits per second, {cores} cores: {both}, of {fits} fits, in {seconds:.1f} s")
     print(f"CPU time per fit:          {1e6 * used / fits:.1f} us, {used / seconds:.2f} cores at work")
-    print(f"calls of the engine:       {calls}")
     print(f"SciPy BFGS, one process:   {baseline:.0f} fits per second; ratio {rate / baseline:.0f}")
 
 
