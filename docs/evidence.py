@@ -55,7 +55,7 @@ CLAIMS = (
         r"(224 conditions), 4,000 resamples.*?fits \| (896,000: .*? INVALID)",
         RESULTS,
     ),
-    Claim("30 seconds on two slow cores", STUDY, r"with figures, one run \| ([\d.]+ s)", RESULTS),
+    Claim("10 seconds on two cores", STUDY, r"with figures \| 29.6 s[^|]*\| ([\d.]+ and [\d.]+ s)", RESULTS),
     Claim(
         "a second or two",
         "python benchmarks/kernel_targets.py",
