@@ -168,9 +168,13 @@ def test_every_executor_gives_the_same_bytes(study, tmp_path, kept_programs, nam
         executor.shutdown()
 
 
-def test_processes_beside_this_one_give_the_same_bytes(study, tmp_path):
+def test_processes_beside_this_one_give_the_same_bytes(study, tmp_path, monkeypatch):
+    ready, begin = [], executors.WorkerProcesses
+    monkeypatch.setattr(executors, "drawing_kernel", lambda: ready.append("compiled"))
+    monkeypatch.setattr(executors, "WorkerProcesses", lambda *of: ready.append("begun") or begin(*of))
     run_study(SPEC, tmp_path, executor="processes", workers=2, **QUIET)
     assert contents(tmp_path) == contents(study.path)
+    assert ready == ["compiled", "begun"], "not by each process"
 
 
 def test_large_studies_that_the_kernel_fits_compute_in_processes(monkeypatch):

@@ -21,7 +21,7 @@ from chinchilla_jax._util.errors import UsageError, unknown_name
 from chinchilla_jax._util.side_process import SideProcess
 from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.solvers.dispatch import has_kernel
-from chinchilla_jax.solvers.engine_choice import kernel_expected
+from chinchilla_jax.solvers.engine_choice import drawing_kernel, kernel_expected
 from chinchilla_jax.study.execution.dask_client import foreign_scheduler
 from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
 from chinchilla_jax.study.execution.planning import Workplace
@@ -113,6 +113,7 @@ def processes(workers: int, beside: Sequence[SideProcess] = ()) -> Iterator[Exec
         beside: processes that are there already, which are not ended; otherwise they are started.
     """
     with contextlib.ExitStack() as started:
+        drawing_kernel()  # compiled here where this machine has not yet, and not by each process
         pool = WorkerProcesses(beside or started.enter_context(side_processes(workers - 1)))
         try:
             yield pool
