@@ -57,10 +57,8 @@ def store(folder: Path, resamples: int, every: int) -> None:
     chunks, data = study_chunks(spec)
     chunks = chunks[::every]
     kept = ChunkStore(LocalDirectory(folder), chunks)
-    kept.write(
-        chunks[-1],
-        encode(chunks[-1], run_job(Job.of(spec, chunks[-1], data[chunks[-1].condition.params]))[0]),
-    )
+    last = chunks[-1]
+    kept.write(last, encode(last, run_job(Job.of(spec, last, data[last.condition.params]))[0]))
     work, keep, passed = [], [], []
     for chunk in chunks[:-1]:
         begun = time.process_time()

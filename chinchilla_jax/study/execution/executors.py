@@ -58,8 +58,7 @@ def run_jobs(
         jobs: taken one by one as slots become free.
         in_flight: at least 1.
         receive: called in this thread with what each job gives, as it arrives.
-        function: of this package; called with the job and, after workers were lost,
-            with how often.
+        function: of this package; called with the job and, after workers were lost, with how often.
 
     Raises:
         Exception: the error of a job. Jobs that have not started are cancelled; running ones are not awaited.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,11 @@ _POINT_STEPS = 60
 _THREADS = 1
 
 
+def conditions_of(chunks: Iterable[Chunk]) -> tuple[Condition, ...]:
+    """The conditions of these chunks, each once."""
+    return tuple({chunk.index: chunk.condition for chunk in chunks}.values())
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """Everything that a worker needs for some chunks: plain values, which can be sent to another machine.
@@ -80,9 +85,7 @@ class Job:
 
     def by_itself(self) -> Job:
         """The same job for a process that does no other of its group."""
-        return dataclasses.replace(
-            self, group=tuple({id(c.condition): c.condition for c in self.chunks}.values())
-        )
+        return dataclasses.replace(self, group=conditions_of(self.chunks))
 
     def __hash__(self) -> int:
         """By the chunks."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from chinchilla_jax.laws import read_law
 from chinchilla_jax.solvers.dispatch import on_device
 from chinchilla_jax.study.chunks import Chunk
-from chinchilla_jax.study.execution.jobs import Job
+from chinchilla_jax.study.execution.jobs import Job, conditions_of
 from chinchilla_jax.study.spec.conditions import Condition
 from chinchilla_jax.study.spec.data import StudyData
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -66,7 +66,7 @@ def plan_jobs(
     queues: list[list[Job]] = []
     for indices in groups:
         mine = [chunk for index in indices for chunk in by_condition[index]]
-        group = tuple({chunk.index: chunk.condition for chunk in mine}.values())
+        group = conditions_of(mine)
         used = {condition.params: data[condition.params] for condition in group}
         parts = _parts(mine, size, n_runs, ending)
         queues.append([_job(spec, part, group, used, place.shared) for part in parts])
@@ -81,13 +81,10 @@ def _groups(
     indices: Sequence[int], size: int, n_runs: int, place: Workplace, device: bool
 ) -> list[Sequence[int]]:
     """Conditions that are prepared together, by their indices: as many of the long ones in every group."""
-    count = group = len(indices)
-    if not place.shared:
-        group = size
-    elif not device:
-        group = max(-(-count // place.workers), _LEAST_CONDITIONS)
+    count, group = len(indices), size
     if place.shared:
-        group = min(group, _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
+        even = count if device else max(-(-count // place.workers), _LEAST_CONDITIONS)
+        group = min(even, _MOST_CONDITIONS, max(_MOST_PLACES // n_runs, 1))
     number = -(-count // group)
     return [indices[first::number] for first in range(number)]
 
@@ -121,6 +118,5 @@ def _job(
     data: Mapping[str, StudyData],
     shared: bool,
 ) -> Job:
-    if not shared:  # another process would do the work of the whole group for this job alone
-        group = tuple({chunk.index: chunk.condition for chunk in chunks}.values())
-    return Job(spec, chunks, group, data)
+    job = Job(spec, chunks, group, data)
+    return job if shared else job.by_itself()

@@ -137,10 +137,8 @@ def to_table(kind: str, columns: Mapping[str, Any], parameters: Sequence[str] = 
     for name, dtype in types.items():
         values = columns[name]
         if isinstance(values, DictionaryColumn):
-            codes = np.asarray(values.codes)
-            array = pa.DictionaryArray.from_arrays(
-                _numbers(codes, codes.dtype.name), _strings(values.strings)
-            )
+            codes = _numbers(values.codes, values.codes.dtype.name)
+            array = pa.DictionaryArray.from_arrays(codes, _strings(values.strings))
             if kind != "fits":  # which `fits_bytes` writes so that they are read back as strings
                 array = array.dictionary_decode()
         elif dtype == "string":
