@@ -5,6 +5,7 @@ import pytest
 from test_batch import problems, same
 
 import chinchilla_jax as cj
+from chinchilla_jax.fitting.problem import read_problem
 from chinchilla_jax.laws import CHINCHILLA
 from chinchilla_jax.solvers import Solution, SolverOptions, Status, requests
 from chinchilla_jax.solvers.lane_kernel import engine
@@ -42,7 +43,24 @@ def test_the_lowest_of_tries_is_that_of_starts_that_know_nothing_of_each_other(p
     np.testing.assert_array_equal(other.status[certified], one.status[certified])
     np.testing.assert_allclose(other.objective_value[certified], one.objective_value[certified], rtol=1e-10)
     np.testing.assert_allclose(other.theta[certified], one.theta[certified], atol=1e-5)
-    assert sum(end.steps.sum() for end in tried) < 0.8 * sum(end.steps.sum() for end in each)
+    assert sum(end.steps.sum() for end in tried) < 0.95 * sum(end.steps.sum() for end in each)
+
+
+@pytest.mark.parametrize("seed", [13, 21, 30, 35])
+def test_a_try_that_rests_on_its_way_is_not_given_up(seed):
+    """Noise and a narrow zone make valleys in which a try hardly moves for 40 steps, and then ends lowest."""
+    rng, n = np.random.default_rng(seed), 16
+    params, tokens = np.exp(rng.uniform(*np.log([3e7, 5e9]), n)), np.exp(rng.uniform(*np.log([5e8, 1e11]), n))
+    loss = (1.8 + 480 / params**0.35 + 2100 / tokens**0.37) * np.exp(0.1 * rng.standard_normal(n))
+    runs = cj.Runs(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss)
+    problem = read_problem("this test", runs, CHINCHILLA, cj.Huber(delta=1e-4))
+    weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)])
+    near = starts(problem, 12)
+    one = Solution.best_of(alone(ask_each(problem, weights, near, NEAR)))
+    other = Solution.best_of(alone(ask_tries(problem, weights, near, options=NEAR)))
+    certified = is_certified(one.status)
+    assert certified.sum() > 10
+    assert (other.objective_value[certified] < (1 + 1e-6) * one.objective_value[certified]).all()
 
 
 def test_a_try_that_ends_where_another_did_is_that_one_to_the_bit(problem, weights):
@@ -68,11 +86,11 @@ def test_a_try_that_gets_nowhere_is_given_up_above_the_lowest(problem, weights):
     count, steps, of_each = 0, 0, 0
     for one, other in zip(tried, by_themselves[1:], strict=True):
         gave_up = lanes & (one.status == Status.MAX_STEPS) & (one.steps < 400)
-        assert (one.objective_value[gave_up] > 1.001 * best.objective_value[gave_up]).all()
+        assert (one.objective_value[gave_up] > 1.3 * best.objective_value[gave_up]).all()
         assert (other.objective_value[gave_up] > (1 - 1e-6) * best.objective_value[gave_up]).all()
         count, steps = count + gave_up.sum(), steps + one.steps[gave_up].sum()
         of_each += other.steps[gave_up].sum()
-    assert count > 10 and steps < 0.6 * of_each
+    assert count > 10 and steps < 0.7 * of_each
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -55,6 +55,7 @@ HOPE = 3.0
 
 # Tries at one row of weights, each to its own end. One is ended where it comes this near to where an earlier
 # one has ended; and where it is so many times as high as the lowest, and after so many steps as far from it,
-# or nearly: it runs off, or crawls along another valley.
+# or nearly: it runs off. One that crawls along another valley may rest for 40 steps, 1% above the lowest, and
+# end below it.
 SAME_END = 1e-3
-PATIENCE, FAR_ABOVE, STALLED = 40, 1.001, 0.9
+PATIENCE, FAR_ABOVE, STALLED = 100, 1.3, 0.9

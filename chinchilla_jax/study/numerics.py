@@ -41,5 +41,5 @@ class Numerics:
         return range(self.since(law), self.newest + 1)
 
 
-STUDIES = Numerics(7, {})
-MULTIVERSES = Numerics(4, {})
+STUDIES = Numerics(8, {})
+MULTIVERSES = Numerics(5, {})
