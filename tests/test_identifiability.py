@@ -14,7 +14,7 @@ from test_boundary import without_floor
 
 import chinchilla_jax as cj
 from chinchilla_jax.fitting import identifiability
-from chinchilla_jax.fitting.identifiability import Separation, rival_of
+from chinchilla_jax.fitting.identifiability import Separation, is_near_line, rival_of
 from chinchilla_jax.fitting.problem_fit import ask_problem_fit
 from chinchilla_jax.fitting.scaled_jacobian import condition
 from chinchilla_jax.laws import CHINCHILLA, Design
@@ -61,6 +61,16 @@ def test_a_status_does_not_depend_on_whether_warnings_are_worked_out(kind):
             alone(ask_problem_fit(problem, None, starts=24, warned=warned)) for warned in (True, False)
         )
         assert (bare.status, bare.reason, bare.warnings) == (full.status, full.reason, ())
+
+
+@pytest.mark.parametrize("kind", [*TOGETHER, *HEALTHY])
+def test_near_a_line_is_the_same_question_at_less_cost(kind):
+    seed = fresh_seed()
+    rng = np.random.default_rng(seed)
+    design = Design.from_runs((TOGETHER | HEALTHY)[kind](rng))
+    some = rng.multinomial(len(design), np.full(len(design), 1 / len(design))).astype(float)
+    for weights in (None, np.ones(len(design)), some):
+        assert is_near_line(design, weights) == Separation.of(design, weights).near_line, seed
 
 
 @pytest.mark.parametrize("kind", HEALTHY)

@@ -20,6 +20,7 @@ from chinchilla_jax.fitting.identifiability import (
     Separation,
     asked_budget,
     constant_explains,
+    is_near_line,
     ratios_at,
     rival_of,
 )
@@ -86,13 +87,15 @@ def judge_fit(
     """
     if status is Status.INVALID:
         return Judgement(status=status, reason=status.sentence)
-    separation = Separation.of(problem.design, weights)
     if not status.certified:
+        separation = Separation.of(problem.design, weights)
         return _judge_uncertified(problem, weights, theta, status, separation, residuals)
-    if constant_explains(problem, weights, theta):
+    if constant_explains(problem, weights, theta, residuals):
         return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
-    asked = warned or separation.near_line
-    rival = rival_of(problem, weights, theta, others) if asked else None
+    if not warned and not is_near_line(problem.design, weights):
+        return Judgement(status=status, reason=status.sentence)
+    separation = Separation.of(problem.design, weights)
+    rival = rival_of(problem, weights, theta, others)
     if separation.near_line and rival is not None:
         reason = _not_told_apart(problem, weights, theta, separation, rival, residuals)
         return Judgement(status=Status.UNIDENTIFIED, reason=reason)
@@ -144,7 +147,7 @@ def _judge_uncertified(
             reason = f"A term of the law vanishes or an exponent runs off: {hardly}."
         else:
             reason = f"{reason} Here {hardly}."
-    elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta):
+    elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta, residuals):
         reason = _FLAT
     else:
         rows = np.ones((1, len(residuals))) if weights is None else weights[None]

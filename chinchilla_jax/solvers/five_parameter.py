@@ -159,7 +159,7 @@ def _outcome(
     theta[status == Status.BOUNDARY, FLOOR] = 0.0
     # Certified at its anchor, with no step left for the last digits.
     at_target = ends.width <= widths * (1 + 1e-12)
-    inside = (ends.anchor[:, FLOOR] > 0) & (np.abs(ends.anchor[:, 3:]).max(axis=1) <= LARGEST_EXPONENT)
+    inside = (ends.anchor[:, FLOOR] > 0) & (np.maximum(*np.abs(ends.anchor[:, 3:].T)) <= LARGEST_EXPONENT)
     there = (ends.decrement <= options.tolerance) & at_target & inside
     status[(ends.status == RUNNING) & there] = Status.CONVERGED
     value = ends.anchor_value.copy()
@@ -189,13 +189,16 @@ def _judge(batch: Batch, solution: Solution, widths: NDArray[np.float64], tolera
 def _determined(batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The spread of each lane's runs without one, inf where it is not small; whether they determine the law.
 
-    Only rows with few runs are looked at, and those that all lanes of a data set have in common.
+    Only rows with few runs are looked at, and those that all lanes of a data set have in common, unless these
+    are all runs of a table that is far from a line.
     """
     spread, determined = np.full(len(batch), np.inf), np.ones(len(batch), bool)
+    lanes = np.arange(len(batch))
     for problem, mine in batch.data_sets():
-        design, row = problem.design, batch.row[mine]
-        asked = np.arange(len(batch))[mine]
+        design, row, asked = problem.design, batch.row[mine], lanes[mine]
         if (row == row[0]).all():
+            if batch.used[asked[0]] == len(design) > doubtful_runs(CHINCHILLA, design):
+                continue
             weights, of_lane = np.asarray(batch.weights[row[:1]]), np.zeros(len(asked), np.intp)
         else:
             asked = asked[batch.used[asked] <= doubtful_runs(CHINCHILLA, design)]
@@ -241,18 +244,18 @@ def _certify_again(
     theta, status = solution.theta, solution.status
     # At E = 0 the problem is the one without E.
     delicate = (theta[:, FLOOR] < _DELICATE) & (status != Status.BOUNDARY)
-    delicate |= np.abs(theta[:, FLOOR + 1 :]).min(axis=1) < _DELICATE
+    delicate |= np.minimum(*np.abs(theta[:, FLOOR + 1 :].T)) < _DELICATE
     delicate |= log_weaker < _LOG_FAINT
     delicate |= spread < NEAR_LINE
     doubted = np.flatnonzero(is_certified(status) & delicate)
     for problem, mine in batch[doubted].data_sets():
         lanes = doubted[mine]
-        for width in np.unique(widths[lanes]):
+        for width in set(widths[lanes].tolist()):
             some = lanes[widths[lanes] == width]
-            sound = surely_certified(problem.design, batch[some].own, theta[some], float(width), tolerance)
+            sound = surely_certified(problem.design, batch[some].own, theta[some], width, tolerance)
             left = some[~sound]
             if len(left):
-                found = certify(problem.design, batch[left].own, theta[left], float(width))
+                found = certify(problem.design, batch[left].own, theta[left], width)
                 sound[~sound] = found.definite & (found.decrement <= tolerance) & ~found.vanished
             # Without noise the gradient at E = 0 is rounding of either sign: the bound itself tells, not
             # `held`.

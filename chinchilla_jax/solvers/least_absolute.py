@@ -230,10 +230,12 @@ def _linearised(
     batch: Batch, theta: Floats, used: NDArray[np.bool_]
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Residuals (R, n) and Jacobians (R, n, p), 0 where unused or not finite; which lanes are finite."""
-    residual = np.where(used, batch.residuals(theta), 0.0)
-    jacobian = np.where(used[..., None], batch.jacobian(theta), 0.0)
+    residual, jacobian = batch.residuals(theta), batch.jacobian(theta)
+    if not used.all():
+        residual, jacobian = np.where(used, residual, 0.0), np.where(used[..., None], jacobian, 0.0)
     sound = np.asarray(np.isfinite(residual).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2)))
-    residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
+    if not sound.all():
+        residual, jacobian = (np.where(np.isfinite(each), each, 0.0) for each in (residual, jacobian))
     return residual, jacobian, sound
 
 
