@@ -64,7 +64,7 @@ def drawing(monkeypatch):
     assert set(NAMES) <= set(plots.study.figure_makers.__code__.co_consts)
     monkeypatch.setattr(upkeep, "figure_makers", small_figures)
     monkeypatch.setattr(upkeep, "figure_files", small_files)
-    monkeypatch.setattr(study_page, "own_sections", lambda facts: [])
+    monkeypatch.setattr(study_page, "own_sections", lambda subject: [])
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upkeep, "figure_makers", small_figures)
         patch.setattr(upkeep, "figure_files", small_files)
-        patch.setattr(study_page, "own_sections", lambda facts: [])
+        patch.setattr(study_page, "own_sections", lambda subject: [])
         for spec in (SPEC, MORE):
             run_study(spec, folder / str(spec.resamples), progress=None)
         run_study(SPEC, folder / "plain", progress=None, figures=False)
@@ -359,9 +359,9 @@ def test_two_that_draw_the_same_leave_the_same(plain, made):
 
 
 def test_a_directory_that_never_rests_is_given_up(plain, monkeypatch):
-    def meddle(study, now):
+    def meddle(study, now, own):
         (study.path / "figures" / "other.png").write_bytes(os.urandom(30))
-        return write_page(study, now)
+        return write_page(study, now, own)
 
     write_page = upkeep.write_page
     monkeypatch.setattr(upkeep, "write_page", meddle)

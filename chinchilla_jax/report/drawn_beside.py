@@ -1,21 +1,26 @@
-"""Processes beside a study: they draw a part of its figures while this one draws the others."""
+"""Processes beside a study: they draw a part of its figures and its page while this one draws the others."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.directories import LocalDirectory, open_directory
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax._util.side_process import SideProcess, is_worth_it
+from chinchilla_jax._util.side_process import SideProcess, is_worth_it, taken
 from chinchilla_jax.study import Study, StudySpec, open_study
 from chinchilla_jax.study.execution.executors import ExecutorChoice
 from chinchilla_jax.study.execution.processes import side_processes
 from chinchilla_jax.study.storage.record import read_record
+
+if TYPE_CHECKING:
+    from chinchilla_jax.report.content import Section
+    from chinchilla_jax.study.derived import Derived
 
 FORMATS = ("png", "pdf")
 DPI = 200.0
@@ -64,33 +69,56 @@ def _is_to_run(out: str | os.PathLike[str]) -> bool:
         return False
 
 
-def drawn_beside(
-    study: Study, names: Sequence[str], side: SideProcess | None, working: contextlib.ExitStack
-) -> Mapping[str, Future[Files]]:
-    """The figures that the side process can draw, the last one first.
+class Beside:
+    """What a side process makes for the figures and the page of a study, while this one makes the rest.
 
     Args:
-        study: whose figures they are.
-        names: of figures.
         side: the process; None for a new one, if that is worth it.
-        working: ends it.
+        working: ends that.
+        page: whether the page will be written.
     """
-    shared = [name for name in names if not name.startswith(_SHARES)]
-    # A law of the user's own is a function that only this process knows; others can change a server's files.
-    if not isinstance(study.directory, LocalDirectory) or study.law is not None or not is_worth_it():
-        return {}
-    if side is None:
-        if len(shared) < _LEAST_FIGURES:
+
+    def __init__(self, side: SideProcess | None, working: contextlib.ExitStack, *, page: bool) -> None:
+        """Nothing is asked for yet."""
+        self._side, self._working, self._page = side, working, page
+        self._sections: tuple[dict[str, Any], Future[list[Section]]] | None = None
+
+    def figures(self, study: Study, names: Sequence[str]) -> Mapping[str, Future[Files]]:
+        """The figures that it can draw, of these names, the last one first.
+
+        It makes the page's own sections before them: they have figures too, which only the page has.
+        """
+        shared = [name for name in names if not name.startswith(_SHARES)]
+        # A law of the user's own is a function that only this process knows; others can change a server's
+        # files.
+        if not isinstance(study.directory, LocalDirectory) or study.law is not None or not is_worth_it():
             return {}
-        side = working.enter_context(SideProcess())
-    return {
-        name: side.submit(_files_of, study.directory.location, study.info, name) for name in reversed(shared)
-    }
+        if self._side is None:
+            if len(shared) < _LEAST_FIGURES:
+                return {}
+            self._side = self._working.enter_context(SideProcess())
+        asked = study.directory.location, study.info
+        if self._page:
+            self._sections = study.info, self._side.submit(_sections_of, *asked)
+        return {name: self._side.submit(_files_of, *asked, name) for name in reversed(shared)}
+
+    def sections(self, study: Study, now: Derived) -> list[Section] | None:
+        """The page's own sections, see `own_sections`; None if they are to be made here."""
+        if self._sections is None or not now.illustrated or self._sections[0] != study.info:
+            return None
+        return taken(self._sections[1])
 
 
 @functools.lru_cache(1)
 def _opened(location: str) -> Study:
     return open_study(location)
+
+
+def _study_of(location: str, record: dict[str, Any]) -> Study:
+    study = _opened(location)
+    if study.info != record:
+        raise ValueError("another process has extended the study")
+    return study
 
 
 def _files_of(location: str, record: dict[str, Any], name: str) -> Files:
@@ -99,8 +127,18 @@ def _files_of(location: str, record: dict[str, Any], name: str) -> Files:
     from chinchilla_jax.plots.save import figure_files
     from chinchilla_jax.plots.study import figure_makers
 
-    study = _opened(location)
-    if study.info != record:
-        raise ValueError("another process has extended the study")
-    figure = figure_makers(study)[name]()
+    figure = figure_makers(_study_of(location, record))[name]()
     return {} if figure is None else dict(figure_files([(name, figure)], dpi=DPI, formats=FORMATS))
+
+
+def _sections_of(location: str, record: dict[str, Any]) -> list[Section]:
+    """The page's own sections, with pictures; none where a page says why there are none."""
+    from chinchilla_jax.report.facts import Facts
+    from chinchilla_jax.report.study_page import own_sections
+
+    subject = Facts(_study_of(location, record)).subject
+    return (
+        []
+        if isinstance(subject, ChinchillaError)
+        else own_sections(dataclasses.replace(subject, pictures=True))
+    )

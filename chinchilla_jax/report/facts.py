@@ -99,13 +99,12 @@ class Facts:
             boot = self.study.bootstrap()
         except (DataError, UsageError) as error:
             return error
-        figures = self.derived.current
         return Subject(
             boot=boot,
             name=self.data_name,
             flops=(self.budget,),
             level=self.level,
-            pictures=figures is not None and figures.whole,
+            pictures=self.derived.illustrated,
             resampling=self.study.info.get("resampling") or "",
             refits=False,
         )

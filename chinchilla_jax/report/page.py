@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from chinchilla_jax.datasets.reading import TableLike
-    from chinchilla_jax.report.content import Page
+    from chinchilla_jax.report.content import Page, Section
 
 _SCRIPTS = (  # one scope, in this order
     "page.js", "numbers.js", "axes.js", "chart.js", "controls.js", "explorer.js", "runs.js", "start.js",
@@ -107,18 +108,19 @@ def render_multiverse(found: MultiverseResult) -> str:
     return html(multiverse_page(found))
 
 
-def write_page(study: Study, now: Derived) -> Path | str:
+def write_page(study: Study, now: Derived, own: Sequence[Section] | None = None) -> Path | str:
     """Write the page of a study into its directory, and record what it was made from.
 
     Args:
         study: as in `write_report`.
         now: what is known of its figures and its page.
+        own: its own sections where they have been made already, see `study_page`.
 
     Returns:
         The file: a path, or a URL.
     """
     directory = study.directory
-    content = _encoded(_rendered(Facts(study, now), ""))
+    content = _encoded(html(study_page(Facts(study, now), own)))
     directory.write(PAGE, content, checked_later=True)
     write_derived(directory, now.figures, PageRecord(now.page_inputs, drawn_by(), checksum(content)))
     return directory.path / PAGE if isinstance(directory, LocalDirectory) else directory.at(PAGE)
@@ -152,11 +154,7 @@ def render(study: Study, base: str = "") -> str:
         ImportError: jinja2 is not installed.
         DataError: a table of the study is torn.
     """
-    return _rendered(Facts(study), base)
-
-
-def _rendered(facts: Facts, base: str) -> str:
-    return html(study_page(facts), base)
+    return html(study_page(Facts(study)), base)
 
 
 def html(page: Page, base: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chinchilla_jax._util.errors import ChinchillaError
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
     from chinchilla_jax.report.content import Sentence
     from chinchilla_jax.report.facts import Facts
     from chinchilla_jax.report.figures import PageFigure
+    from chinchilla_jax.report.subject import Subject
 
 
-def study_page(facts: Facts) -> Page:
+def study_page(facts: Facts, own: Sequence[Section] | None = None) -> Page:
     """The page of a finished study.
+
+    Args:
+        facts: what it says.
+        own: its `own_sections` where they have been made already.
 
     Raises:
         DataError: a table of the study is torn.
@@ -43,7 +49,7 @@ def study_page(facts: Facts) -> Page:
     )
     sections = [
         top,
-        *own_sections(facts),
+        *(_own(facts) if own is None else own),
         *unperturbed(facts, placed.get("unperturbed", ())),
         *perturbed(facts, placed),
         *_more(facts, placed.get("others", [])),
@@ -61,11 +67,12 @@ def study_page(facts: Facts) -> Page:
     )
 
 
-def own_sections(facts: Facts) -> list[Section]:
+def _own(facts: Facts) -> list[Section]:
+    return [] if isinstance(facts.subject, ChinchillaError) else own_sections(facts.subject)
+
+
+def own_sections(subject: Subject) -> list[Section]:
     """The sections about the study's own runs."""
-    if isinstance(facts.subject, ChinchillaError):
-        return []
-    subject = facts.subject
     return [*fitted(subject), *quality(subject), *advice(subject), *sure(subject)]
 
 

@@ -15,7 +15,7 @@ from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax._util.side_process import SideProcess, taken
 from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.plots.study import figure_makers
-from chinchilla_jax.report.drawn_beside import DPI, FORMATS, drawn_beside
+from chinchilla_jax.report.drawn_beside import DPI, FORMATS, Beside
 from chinchilla_jax.report.page import write_page
 from chinchilla_jax.study import Study, open_study
 from chinchilla_jax.study.derived import FIGURES, PAGE, Derived, Figures, look, write_derived
@@ -47,7 +47,7 @@ def remake(
         reporter: shows notes.
         figures: whether to draw figures; without, those of earlier tables are removed.
         page: whether to write the page. Without jinja2 it is left out, with a note.
-        side: draws some of the figures; None starts a process if that is worth it.
+        side: makes a part of both; None starts a process if that is worth it.
 
     Returns:
         The study as it is at the end: another process may have extended it meanwhile.
@@ -58,6 +58,7 @@ def remake(
     """
     directory = study.directory
     with one_line_disk_errors(directory), contextlib.ExitStack() as working:
+        beside = Beside(side, working, page=page)
         for number in range(_ROUNDS):
             record = read_existing(directory)
             if record != study.info:
@@ -74,7 +75,7 @@ def remake(
                 working.enter_context(heartbeat(directory))
                 directory.clean_up((FIGURES,))
             try:
-                if not step(study, now, reporter, side):
+                if not step(study, now, reporter, beside):
                     return study
             except DataError:
                 if read_existing(directory) == record:
@@ -86,7 +87,7 @@ def remake(
     )
 
 
-_Step = Callable[[Study, Derived, Progress, SideProcess | None], bool]
+_Step = Callable[[Study, Derived, Progress, Beside], bool]
 
 
 def _next_step(now: Derived, *, figures: bool, page: bool) -> _Step | None:
@@ -101,18 +102,18 @@ def _next_step(now: Derived, *, figures: bool, page: bool) -> _Step | None:
     return None
 
 
-def _draw_all(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
+def _draw_all(study: Study, now: Derived, reporter: Progress, beside: Beside) -> bool:
     reporter.note(f"{study.directory}: tables complete, drawing figures")
-    return _draw(study, now, {}, side)
+    return _draw(study, now, {}, beside)
 
 
-def _draw_lost(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
+def _draw_lost(study: Study, now: Derived, reporter: Progress, beside: Beside) -> bool:
     for name in now.lost:
         reporter.note(f"{study.directory.at(f'{FIGURES}/{name}')}: missing or damaged, will be drawn again")
-    return _draw(study, now, now.drawn, side)
+    return _draw(study, now, now.drawn, beside)
 
 
-def _draw(study: Study, now: Derived, kept: Mapping[str, str], side: SideProcess | None) -> bool:
+def _draw(study: Study, now: Derived, kept: Mapping[str, str], beside: Beside) -> bool:
     """Draw every figure of which a file is not in `kept`, and record them all."""
     begun = time.perf_counter()
     directory, files = study.directory, dict(kept)
@@ -131,8 +132,8 @@ def _draw(study: Study, now: Derived, kept: Mapping[str, str], side: SideProcess
 
     def drawn() -> Iterator[tuple[str, Figure]]:
         # First what is drawn here alone.
-        for name in sorted(makers, key=beside.__contains__):
-            found = taken(beside.get(name))
+        for name in sorted(makers, key=others.__contains__):
+            found = taken(others.get(name))
             if found is not None:
                 for each in found.items():
                     write(*each)
@@ -142,10 +143,9 @@ def _draw(study: Study, now: Derived, kept: Mapping[str, str], side: SideProcess
     # A disk or a server takes its time to have a file, in which the next figure can be drawn.
     pool = ThreadPoolExecutor(1, thread_name_prefix="figures")
     try:
-        with contextlib.ExitStack() as working:
-            beside = drawn_beside(study, list(makers), side, working)
-            for name, content in figure_files(drawn(), dpi=DPI, formats=FORMATS):
-                write(name, content)
+        others = beside.figures(study, list(makers))
+        for name, content in figure_files(drawn(), dpi=DPI, formats=FORMATS):
+            write(name, content)
         for each in written:
             each.result()
     finally:
@@ -157,7 +157,7 @@ def _draw(study: Study, now: Derived, kept: Mapping[str, str], side: SideProcess
     return True
 
 
-def _remove_stale(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
+def _remove_stale(study: Study, now: Derived, reporter: Progress, beside: Beside) -> bool:
     """Remove the figures of other tables, and forget the lost ones: the study is to do without."""
     for name in set(now.figures.files if now.figures else ()) - set(now.drawn):
         study.directory.remove(f"{FIGURES}/{name}")
@@ -166,11 +166,11 @@ def _remove_stale(study: Study, now: Derived, reporter: Progress, side: SideProc
     return True
 
 
-def _write_page(study: Study, now: Derived, reporter: Progress, side: SideProcess | None) -> bool:
+def _write_page(study: Study, now: Derived, reporter: Progress, beside: Beside) -> bool:
     """Write the page; returns False where jinja2 is not installed."""
     where = study.directory.at(PAGE)
     try:
-        write_page(study, now)
+        write_page(study, now, beside.sections(study, now))
     except ImportError as error:
         reporter.note(f"{where}: not written ({error})")
         return False

@@ -89,6 +89,11 @@ class Derived:
         return figures if figures is not None and figures.inputs == self.figure_inputs else None
 
     @property
+    def illustrated(self) -> bool:
+        """Whether all figures of the present tables were drawn."""
+        return self.current is not None and self.current.whole
+
+    @property
     def drawn(self) -> dict[str, str]:
         """The files that show the present tables and are as they were written, with their checksums."""
         files = self.current.files if self.current else {}
