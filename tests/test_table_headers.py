@@ -215,3 +215,24 @@ def test_whatever_is_under_these_names_what_is_proposed_can_be_said(held):
             told = options_in(str(error))
             columns |= dict(text.split("=", 1) for text in told["--column"] if "=NAME" not in text)
             units |= dict(text.split("=", 1) for text in told["--unit"])
+
+
+@pytest.mark.parametrize("odd", ["diverged", "-1", "inf", "nan (spike)", "0"])
+@pytest.mark.parametrize(
+    "names", [("loss", "train_loss"), ("val loss", "train loss"), ("eval/ce", "train/ce")]
+)
+def test_a_cell_that_is_no_loss_does_not_choose_the_other_loss(names, odd):
+    sizes, tokens = np.repeat([1e8, 2e8, 4e8], 3), np.tile([1e9, 4e9, 2e10], 3)
+    losses = 1.7 + 400 / sizes**0.34 + 1500 / tokens**0.36
+    held = {
+        "params": sizes,
+        "tokens": tokens,
+        names[0]: [odd if row == 4 else f"{loss:.4f}" for row, loss in enumerate(losses)],
+        names[1]: losses - 0.1,
+    }
+    with pytest.raises(cj.DataError, match=f"two columns may hold loss: '{names[0]}' and '{names[1]}'"):
+        cj.load_runs(held)
+    with pytest.raises(cj.DataError, match=f"index 4, column '{names[0]}'"):
+        cj.load_runs(held, columns={"loss": names[0]})
+    held[names[0]] = ["baseline"] * len(sizes)  # which holds no losses
+    assert cj.load_runs(held).source.columns["loss"] == names[1]

@@ -40,7 +40,7 @@ def note_experts(table: Table, tokens: NDArray[np.float64]) -> Table:
     law = "sparse_experts"
     if variable == "n_experts":
         law = "routed_experts" if np.ptp(tokens) == 0 else "joint_experts"
-        active = table.find(*_ACTIVE)
+        active = table.find_count(*_ACTIVE)
         if active is None:
             lacking = "add a column params_active and use "
         else:

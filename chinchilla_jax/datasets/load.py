@@ -221,6 +221,11 @@ def load_runs(
         epochs = epochs_column(table, variables, known_variables)
         asked = "unique_tokens" in variables
         if epochs is not None:
+            if "unique_tokens" in stated:
+                raise UsageError(
+                    f"{table.where}: no column holds unique_tokens, which are tokens / epochs; leave out "
+                    "their unit, or name their column (--column unique_tokens=COLUMN)"
+                )
             variables = {key: each for key, each in variables.items() if key != "unique_tokens"}
         reserved = frozenset(variable_positions(table, variables).values())
         table = dataclasses.replace(table, units=stated, bytes_per_token=bytes_per_token, reserved=reserved)

@@ -193,6 +193,20 @@ def meaning_of(name: str) -> Meaning | None:
     return _of_words(parts)
 
 
+def count_unit(name: str) -> str:
+    """The unit that the name of a column of counts states, as in "unique tokens (B)"; "" for none."""
+    return next((_COUNT_UNITS[word] for word in _folded(name) if word in _COUNT_UNITS), "")
+
+
+def without_count_unit(name: str) -> str:
+    """`normalise` without the words of `count_unit`: "uniquetokens" for "Unique tokens (B)"."""
+    return "".join(normalise(word) for word in _folded(name) if word not in _COUNT_UNITS) or normalise(name)
+
+
+def _folded(name: str) -> list[str]:
+    return [word.casefold() for word in _split_words(_POWER.sub(r" 1e\1 ", name))]
+
+
 def names_something_else(name: str) -> bool:
     """Whether a word of the name says that the column holds something else, such as a rate or a type."""
     return any(word.casefold() in _OTHER for part in re.split(r"[/.]", name) for word in _split_words(part))

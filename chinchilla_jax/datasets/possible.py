@@ -22,15 +22,14 @@ def possible_unit(meaning: Meaning, cells: Sequence[object]) -> str | None:
 
     Returns:
         "" if they are such numbers in the unit that the name states, or in the plain one; the name of another
-        unit in which they would be; None if they are no numbers, or in no unit.
+        unit in which they would be; None if most are no numbers, or in no unit. A few cells that are none,
+        such as "diverged", do not decide what a column holds.
     """
     plain = PLAIN[meaning.quantity]
     stated = read_unit(meaning.quantity, meaning.unit or plain)
     numbers = read_numbers(cells[:: -(-len(cells) // _MOST_CELLS)] if len(cells) else cells, stated)
-    if any(problem.kind not in MISSING_KINDS for _, problem in numbers.problems):
-        return None
     values = numbers.values[np.isfinite(numbers.values)]
-    if not values.size:
+    if values.size <= sum(problem.kind not in MISSING_KINDS for _, problem in numbers.problems):
         return None
     middle = middle_of(values)
     if numbers.own_units:

@@ -16,10 +16,10 @@ from chinchilla_jax._util.errors import short
 from chinchilla_jax._util.text import count_text
 from chinchilla_jax.datasets.columns import match_table
 from chinchilla_jax.datasets.number_styles import read_numbers
-from chinchilla_jax.datasets.quantities import complete, read_columns
+from chinchilla_jax.datasets.quantities import Columns, complete, read_columns
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import Unit
-from chinchilla_jax.datasets.variable_columns import law_option
+from chinchilla_jax.datasets.variable_columns import count_column, law_option, unit_question, variable_unit
 
 MOST_EPOCHS = 4.0
 _EPOCHS = ("epochs", "epoch", "nepochs", "numepochs", "trainepochs", "numtrainepochs")
@@ -35,7 +35,7 @@ def epochs_column(table: Table, variables: Mapping[str, str], known: bool) -> in
         known: whether whatever variable the table has is wanted.
     """
     wanted = variables.get("unique_tokens") == "unique_tokens" or (known and "unique_tokens" not in variables)
-    return table.find(*_EPOCHS) if wanted and table.find(*_UNIQUE) is None else None
+    return table.find(*_EPOCHS) if wanted and table.find_count(*_UNIQUE) is None else None
 
 
 def with_unique_tokens(table: Table, epochs: int, columns: Mapping[str, str]) -> tuple[Table, str]:
@@ -64,32 +64,65 @@ def with_unique_tokens(table: Table, epochs: int, columns: Mapping[str, str]) ->
     return added, name
 
 
-def note_repetition(table: Table, tokens: NDArray[np.float64]) -> Table:
+def note_repetition(table: Table, tokens: NDArray[np.float64], read: Columns) -> Table:
     """The table with a note of the rows that repeat their data more than four times, if it says so.
 
     Args:
         table: the table.
         tokens: seen by each run, (n,).
+        read: the columns that were read.
     """
-    by_epochs = table.find(*_EPOCHS)
-    position = table.find(*_UNIQUE) if by_epochs is None else by_epochs
+    by_epochs, unique = table.find(*_EPOCHS), table.find_count(*_UNIQUE)
+    position = unique if by_epochs is None else by_epochs
     if position is None:
         return table
-    numbers = read_numbers(table.column(position), Unit("tokens", "count")).values
+    if by_epochs is None:
+        counts = count_column(table, "unique_tokens", position)
+        if question := unit_question(table, "unique_tokens", position, counts):
+            return table.note(question)
+        numbers = counts.values
+    else:
+        numbers = read_numbers(table.column(position), Unit("tokens", "count")).values
     with np.errstate(all="ignore"):
         epochs = numbers if by_epochs is not None else tokens / numbers
     often = int(np.sum(epochs > MOST_EPOCHS))
     if not often:
         return table
-    unique = table.find(*_UNIQUE)
     law = "repeated_data"
     taken = law_option(table, law, {} if unique is None else {"unique_tokens": unique})
     taken = f"use {taken}" + (" (unique_tokens is then tokens / epochs)" if unique is None else "")
-    name = table.header[position].strip()
-    shown = name if name.isidentifier() else f"`{name}`"
-    condition = f"{shown} <= 4" if by_epochs is not None else f"tokens / {shown} <= 4"
     return table.note(
         f"{count_text(often, 'row')} repeat{'s' * (often == 1)} the data more than {MOST_EPOCHS:g} times "
-        f"(column {short(name)}), and a law in tokens takes them for new; to count what they are "
-        f'worth, {taken}; --where "{condition}" leaves such rows out'
+        f"(column {short(table.header[position].strip())}), and a law in tokens takes them for new; to count "
+        f"what they are worth, {taken}{_leaving_out(table, position, by_epochs, read)}"
     )
+
+
+def _leaving_out(table: Table, position: int, by_epochs: int | None, read: Columns) -> str:
+    """The option that leaves out the rows of more epochs; "" where no columns say these.
+
+    A condition reads cells as they are, so that its limit is in the units of the two columns.
+    """
+    shown, most = _in_a_condition(table, position), MOST_EPOCHS
+    if position != by_epochs:
+        tokens = read.positions.get("tokens")
+        if tokens is None:
+            return ""
+        shown = f"{_in_a_condition(table, tokens)} / {shown}"
+        most *= _factor(table, position) / (1.0 if _own_units(table, tokens) else read.units["tokens"].factor)
+    quote = "'" if "`" in shown else '"'
+    return f"; --where {quote}{shown} <= {most:g}{quote} leaves such rows out"
+
+
+def _factor(table: Table, unique: int) -> float:
+    own = count_column(table, "unique_tokens", unique).own_units
+    return 1.0 if own else variable_unit(table, "unique_tokens", unique).factor
+
+
+def _own_units(table: Table, position: int) -> bool:
+    return read_numbers(table.column(position), Unit("tokens", "count")).own_units
+
+
+def _in_a_condition(table: Table, position: int) -> str:
+    name = table.header[position].strip()
+    return name if name.isidentifier() else f"`{name}`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from chinchilla_jax.datasets.meaning import normalise
+from chinchilla_jax.datasets.meaning import normalise, without_count_unit
 from chinchilla_jax.datasets.provenance import Source
 from chinchilla_jax.datasets.units import Unit
 
@@ -69,6 +69,13 @@ class Table:
     def find(self, *names: str) -> int | None:
         """Position of the first column called one of `names` (as `normalise` writes them), or None."""
         return next((i for i, name in enumerate(self.header) if normalise(name) in names), None)
+
+    def find_count(self, *names: str) -> int | None:
+        """`find`, where a name may also state a unit of counts, as "unique tokens (billions)" does."""
+        plain = self.find(*names)
+        if plain is not None:
+            return plain
+        return next((i for i, name in enumerate(self.header) if without_count_unit(name) in names), None)
 
     def name_rows(self, positions: Sequence[int], at_most: int = 5) -> str:
         """Name the rows at these positions, as in "row 7" or "rows 3, 4, 5, 6, 8 and 12 more"."""

@@ -3,6 +3,7 @@
 | quantity       | plain | other units                                                                |
 |----------------|-------|----------------------------------------------------------------------------|
 | params, tokens | count | thousands, millions, billions, trillions (K, M, B, T), factors such as 1e6 |
+| counts in laws | count | the same: unique_tokens, params_active                                     |
 | flops          | FLOP  | GFLOP, ..., ZFLOP, PF-days (1e15 FLOP per second for a day), factors       |
 | loss           | nats  | bits: ln 2 nats; perplexity: its logarithm; bpb, bpc: per byte, character  |
 
@@ -27,6 +28,9 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     {"params": "count", "tokens": "count", "flops": "FLOP", "loss": "nats"}
 )
 """The unit of each quantity in `Runs`."""
+
+COUNT_VARIABLES: Mapping[str, str] = MappingProxyType({"unique_tokens": "tokens", "params_active": "params"})
+"""Further variables of laws that count, and the quantity whose units their columns may be in."""
 
 _COUNTS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12}
 _FLOPS = {
@@ -188,7 +192,8 @@ def read_units(units: Mapping[str, str] | None) -> dict[str, Unit]:
         )
     found = {}
     for quantity, text in (units or {}).items():
-        if quantity not in PLAIN:
-            raise UsageError(f"units: unknown quantity {short(quantity)}; give {', '.join(PLAIN)}")
-        found[quantity] = read_unit(quantity, text)
+        if quantity not in (*PLAIN, *COUNT_VARIABLES):
+            known = ", ".join((*PLAIN, *COUNT_VARIABLES))
+            raise UsageError(f"units: unknown quantity {short(quantity)}; give {known}")
+        found[quantity] = read_unit(COUNT_VARIABLES.get(quantity, quantity), text)
     return found

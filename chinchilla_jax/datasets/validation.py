@@ -31,7 +31,7 @@ from chinchilla_jax.datasets.repetition import note_repetition
 from chinchilla_jax.datasets.runs import Runs
 from chinchilla_jax.datasets.suspicions import require_clear_units
 from chinchilla_jax.datasets.table import Table, show_text
-from chinchilla_jax.datasets.variable_columns import variable_columns, variable_positions
+from chinchilla_jax.datasets.variable_columns import variable_columns, variable_positions, variable_unit
 
 # The law has five parameters, so six distinct points are the fewest that test a fit.
 MIN_DISTINCT_RUNS = 6
@@ -63,10 +63,12 @@ def runs_from_table(
     if own:
         table = mention_others(table, positions, columns)
         if not variables:
-            table = note_experts(note_repetition(table, arrays["tokens"]), arrays["tokens"])
+            table = note_experts(note_repetition(table, arrays["tokens"], read), arrays["tokens"])
     source = read.record(table)
-    taken = {name: table.header[i].strip() for name, i in variable_positions(table, variables).items()}
-    source = dataclasses.replace(source, columns={**source.columns, **taken})
+    places = variable_positions(table, variables)
+    taken = {name: table.header[i].strip() for name, i in places.items()}
+    units = {name: text for name, i in places.items() if (text := variable_unit(table, name, i).words(None))}
+    source = dataclasses.replace(source, columns={**source.columns, **taken}, units={**source.units, **units})
     runs = Runs(
         arrays["params"],
         arrays["tokens"],
