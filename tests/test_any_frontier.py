@@ -220,6 +220,8 @@ def test_the_published_law_of_repeated_data():
 def test_the_command_plans_at_the_variables_of_a_law(monkeypatch):
     monkeypatch.setattr(law_source, "fit_sample", lambda *_, **__: sampled())
     asked = ("plan", "--law", "repeated_data", "--flops", "1e24", "--unique-tokens", "3e11")
+    taken = "all tokens are taken for new: --unique-tokens U says how many there are"
+    assert taken in done(*asked[:5]) and taken not in done(*asked)
     found = strict_json(done(*asked, "--json"))
     assert found["variables"] == {"unique_tokens": 3e11}
     assert found["plan"]["epochs"]["estimate"] > 1

@@ -1,5 +1,6 @@
 """A file appears complete or not at all, and never through a name that somebody else has prepared."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -9,7 +10,9 @@ import pytest
 
 from chinchilla_jax._util import atomic_write as module
 from chinchilla_jax._util.atomic_write import atomic_write, exclusive_file
-from chinchilla_jax._util.directories import open_directory
+from chinchilla_jax._util.directories import open_directory, open_file
+from chinchilla_jax._util.errors import UsageError
+from chinchilla_jax.cli import main
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
 
 posix = pytest.mark.skipif(os.name == "nt", reason="links and modes of POSIX")
@@ -137,6 +140,7 @@ def test_a_lock_file_that_is_none_is_not_waited_for(tmp_path):
 @posix
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
     code = f"""
+import errno
 import os
 from pathlib import Path
 from chinchilla_jax._util.atomic_write import atomic_write
@@ -152,3 +156,59 @@ with atomic_write(Path({str(tmp_path)!r}) / "page") as stream:
         stream.write(b"whole")
     assert [each.name for each in tmp_path.iterdir()] == ["page"]
     assert str(os.getpid()) in mine.name, "a living process's stays"
+
+
+WRITERS = {
+    "atomic_write": lambda path: open_and_write(path),
+    "replace_by": lambda path: module.replace_by(path, b"content"),
+}
+
+
+def open_and_write(path):
+    with atomic_write(path) as stream:
+        stream.write(b"content")
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, writer, call):
+    """Not the temporary one, and not nothing, which reads as if stdout could not be written."""
+
+    def fail(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *(given[:1] if call == "open" else ()))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="No space") as caught:
+        WRITERS[writer](tmp_path / "page.html")
+    assert caught.value.filename == str(tmp_path / "page.html")
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "page.html"):
+        (tmp_path / "figure.png").read_bytes()
+    assert caught.value.filename == str(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room there, or give another path"), (errno.EROFS, "give another path")],
+)
+def test_a_command_says_what_cannot_be_written_and_what_to_do(tmp_path, monkeypatch, capsys, number, remedy):
+    real = os.open
+
+    def fail(path, *rest, **more):
+        if str(path).endswith(".tmp"):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", fail)
+    assert main(["study", "init", str(tmp_path / "mine.toml")]) == 1
+    said = f"{tmp_path / 'mine.toml'}: cannot be written ({os.strerror(number)}); {remedy}"
+    assert capsys.readouterr().err == f"chinchilla-jax: error: {said}\n"
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (".", "..", str(tmp_path)):
+        with pytest.raises(UsageError, match="this is a directory; give the name of a file"):
+            open_file(place)

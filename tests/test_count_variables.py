@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import chinchilla_jax as cj
+from chinchilla_jax.datasets.columns import match_columns
 
 SIZES = np.repeat([5e7, 1e8, 2e8, 4e8], 3)
 TOKENS = np.tile([2e9, 8e9, 4e10], 4)
@@ -80,3 +81,8 @@ def test_unique_tokens_that_no_run_has_are_questioned_before_their_epochs_are_co
     lines = cj.load_runs(table("unique_tokens", UNIQUE / 1e9)).source.lines
     assert any("median of 4, which looks like billions" in line for line in lines)
     assert not any("repeat the data" in line for line in lines)
+
+
+def test_one_column_of_counts_lacks_another_and_needs_no_commas():
+    with pytest.raises(cj.DataError, match=r"found no column for tokens or flops.*the table has 'params'"):
+        match_columns(["params"], "places", quantities=("params", "tokens", "flops"))

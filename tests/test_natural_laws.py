@@ -445,7 +445,7 @@ def test_a_law_of_experts_prescribes_nothing():
     design = law.design(simulated(law, 10, 0.0, seed=8))
     fitted = law.fitted(law.internal(guesses(law), design), design)
     assert math.isnan(fitted.tokens_per_param(1e21)) and "says nothing of" in no_optimum(fitted)
-    assert remedy_of(fitted) == "fit a law of parameters and tokens"
+    assert remedy_of(fitted) == "fit a law of parameters and tokens, or predict its losses"
     own = from_function(
         lambda p, x: p["E"] + x["epochs"], {"E": cj.positive(1.0)}, variables=("params", "tokens", "epochs")
     )

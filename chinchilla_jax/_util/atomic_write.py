@@ -35,15 +35,16 @@ def written_aside(path: Path, give_name: Callable[[Path, Path], None]) -> Iterat
 
     The file beside it is removed in any case.
     """
-    temporary, stream = exclusive_file(path.parent)
-    try:
-        with stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        give_name(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _errors_name(path):
+        temporary, stream = exclusive_file(path.parent)
+        try:
+            with stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            give_name(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def replace_by(path: Path, content: bytes) -> None:
@@ -51,19 +52,32 @@ def replace_by(path: Path, content: bytes) -> None:
 
     In as few calls of the system as that takes: where threads wait for the GIL, each costs two waits.
     """
-    temporary, handle = _exclusive(path.parent)
-    try:
+    with _errors_name(path):
+        temporary, handle = _exclusive(path.parent)
         try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            try:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Give errors the name of the file that was asked for, in place of none or that of the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.filename is None or str(error.filename).endswith(".tmp")
+        if error.errno is None or not unnamed:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of the class of its number
 
 
 def exclusive_file(folder: Path) -> tuple[Path, BinaryIO]:

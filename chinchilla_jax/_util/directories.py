@@ -169,11 +169,13 @@ def open_file(location: str | os.PathLike[str]) -> tuple[Directory, str]:
     """The directory of a file at a path or URL, and the file's name; nothing is read or created.
 
     Raises:
-        UsageError: an empty name, or a URL that cannot be used.
+        UsageError: an empty name, that of a folder of this machine, or a URL that cannot be used.
     """
     text = os.fsdecode(location)
     if isinstance(open_directory(text), LocalDirectory):
         path = Path(text.removeprefix("file://")).expanduser()
+        if path.is_dir():
+            raise UsageError(f"{short(text, 120)}: this is a directory; give the name of a file")
         return LocalDirectory(path.parent), path.name
     folder, _, name = text.rpartition("/")
     if not name or folder.endswith("/"):

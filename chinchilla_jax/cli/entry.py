@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import warnings
@@ -24,6 +25,10 @@ from chinchilla_jax._util.reproducible import may_restart
 from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli.ending import PROGRAM, OwnProcess, print_error
 
+# Errors of writing alone: a full disk or quota, a limit of the size of a file, a file system to read only.
+_CANNOT_WRITE = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)
+}
 # What loaders of libraries, threads and XLA say where the system gives them no memory.
 _NO_MEMORY = (
     "failed to map segment",
@@ -146,7 +151,12 @@ def _report(error: Exception, say: Callable[[str], None]) -> int:
     if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
         say(out_of_memory(text[:120]))
     elif isinstance(error, OSError) and error.strerror:
-        say(f"{error.filename or 'stdout'}: {error.strerror}")
+        place = error.filename or "stdout"
+        if error.errno in _CANNOT_WRITE:
+            room = "" if error.errno == errno.EROFS else "make room there, or "
+            say(f"{place}: cannot be written ({error.strerror}); {room}give another path")
+        else:
+            say(f"{place}: {error.strerror}")
     else:
         say(f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
     return FAILED

@@ -259,6 +259,9 @@ def _print(
     placed: pd.DataFrame | None,
 ) -> None:
     law_source.print_sample(sample, level)
+    if said := _taken_for_granted(sample):
+        output.print_paragraph(f"{said}")
+        output.echo()
     if hardware:
         output.echo(
             f"{hardware['gpus']:g} x {hardware['device']} for {hardware['hours']:g} hours at "
@@ -275,6 +278,20 @@ def _print(
         if made:
             output.echo()
         _print_models(placed, sample)
+
+
+def _taken_for_granted(sample: LawSample) -> str:
+    """Which variables of the law have their usual values, since none were given; "" for none."""
+    from chinchilla_jax.laws.fitted import FittedLaw
+
+    if not isinstance(sample.point, FittedLaw):
+        return ""
+    usual = {
+        name: value for name, value in sample.point.model.defaults.items() if name not in sample.variables
+    }
+    said = {"unique_tokens": "all tokens are taken for new: --unique-tokens U says how many there are"}
+    said["sparsity"] = "all parameters are taken for active: --sparsity S says what share is idle"
+    return "; ".join(said.get(name, f"{name} is {value:g}: --at {name}=X") for name, value in usual.items())
 
 
 def _print_plan(made: Plan) -> None:

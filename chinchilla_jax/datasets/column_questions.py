@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from chinchilla_jax._util.errors import DataError, short
 from chinchilla_jax._util.text import list_text, visible
 from chinchilla_jax.datasets.cells import NUMBER
-from chinchilla_jax.datasets.meaning import ALIASES, QUANTITY_OF, Meaning, names_something_else, normalise
+from chinchilla_jax.datasets.meaning import (
+    ALIASES,
+    QUANTITY_OF,
+    Meaning,
+    names_something_else,
+    normalise,
+    quantity_of,
+)
 from chinchilla_jax.datasets.possible import possible_unit
 
 _MOST_OPTIONS = 4
@@ -73,7 +80,7 @@ def missing_message(
     """
     if header and all(NUMBER.fullmatch(name.strip()) for name in header):
         return f"{where}: row 1 holds numbers, not column names; add a header line such as params,tokens,loss"
-    if len(header) == 1:
+    if len(header) == 1 and quantity_of(header[0]) is None:  # several names in one
         return f"{where}: a single column, {short(header[0])}; separate columns by commas, semicolons or tabs"
     counts = [quantity for quantity in missing if quantity != "loss"]
     absent = {

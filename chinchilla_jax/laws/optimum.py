@@ -71,7 +71,7 @@ def no_optimum_anywhere(law: FittedLaws) -> str:
 def remedy_of(law: FittedLaws) -> str:
     """What to do about a law without a compute-optimal point."""
     if isinstance(law, FittedLaw) and not law.model.has_optimum:
-        return "fit a law of parameters and tokens"
+        return "fit a law of parameters and tokens, or predict its losses"
     return REMEDY
 
 

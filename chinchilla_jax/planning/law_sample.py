@@ -24,7 +24,7 @@ from chinchilla_jax.laws.compute import SIX_ND, Cost
 from chinchilla_jax.laws.drawn_cost import CostDraws
 from chinchilla_jax.laws.fitted import FittedLaw, FittedLaws, parameter_names
 from chinchilla_jax.laws.measured_cost import asked_cost
-from chinchilla_jax.laws.optimum import REMEDY, has_optimum, no_optimum_anywhere, no_optimum_sentence
+from chinchilla_jax.laws.optimum import has_optimum, no_optimum_anywhere, no_optimum_sentence, remedy_of
 from chinchilla_jax.laws.scaling_law import ScalingLaw
 from chinchilla_jax.planning.plausibility import Counts, is_countable
 from chinchilla_jax.planning.run_errors import RunErrors
@@ -272,12 +272,12 @@ class LawSample:
         counted: NDArray[np.bool_],
         point: FittedLaws,
         source: str,
-        remedy: str = REMEDY,
+        remedy: str | None = None,
         error: type[ChinchillaError] = NoOptimumError,
     ) -> LawSample:
         inside = has_optimum(laws)
         kept = counted & inside
-        why = no_optimum_anywhere(point)
+        why, remedy = no_optimum_anywhere(point), remedy or remedy_of(point)
         if why:
             raise error(no_optimum_sentence(source, why, remedy))
         if not kept.any():
