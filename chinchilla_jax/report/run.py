@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.report.drawn_beside import processes_for
+from chinchilla_jax.report.own_early import OwnSectionsEarly
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -20,6 +21,7 @@ from chinchilla_jax.study import (
     study_status,
 )
 from chinchilla_jax.study.execution.executors import ExecutorChoice, settled
+from chinchilla_jax.study.meanwhile import Meanwhile
 
 
 def run_study(
@@ -64,12 +66,17 @@ def run_study(
     """
     choice = settled(ExecutorChoice(executor, scheduler, workers), spec)
     with resolve(progress) as reporter, processes_for(spec, out, choice, figures=figures) as beside:
+        early = None if figures else OwnSectionsEarly()
+        meanwhile = (
+            Meanwhile(prepare=_load) if early is None else Meanwhile(prepare=_load, with_first=early.make)
+        )
         study = compute_study(
-            spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=_load
+            spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=meanwhile
         )
         from chinchilla_jax.report.upkeep import remake
 
-        return remake(study, reporter, figures=figures, side=beside[0] if beside else None)
+        side = beside[0] if beside else None
+        return remake(study, reporter, figures=figures, side=side, early=early)
 
 
 def _load() -> None:
