@@ -91,3 +91,11 @@ def test_commands_print_it(command, capsys):
     fields = json.loads(capsys.readouterr().out)
     goodness = fields.get("point", fields)["goodness"]
     assert goodness["lack_of_fit"]["degrees"] == [231, 4]
+
+
+def test_what_repeats_a_configuration_with_another_recipe_is_no_repetition():
+    runs = planted(0, copies=2)
+    assert lack_of_fit(runs) is not None
+    recipe = np.repeat([0.0, 0.05], len(runs) // 2)
+    other = cj.Runs(params=runs.params, tokens=runs.tokens, loss=runs.loss * np.exp(recipe))
+    assert lack_of_fit(other) is None

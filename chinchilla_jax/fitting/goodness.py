@@ -12,6 +12,10 @@ how far runs of one configuration are from each other (Draper & Smith 1998, Appl
 A large F says that the law is wrong, or that runs of one configuration share an error. Residuals are cut off
 at three robust standard deviations, so that a failed run does not hide what the others show.
 
+An F so small that chance hardly gives it (`_TOO_SMALL`) says that runs of one configuration do not repeat
+each other, but are of several recipes, batch sizes or numbers of epochs. Their differences are no errors to
+compare with, and nothing is tested.
+
 F assumes errors around the law of mean 0 and of one variance. An objective that is not symmetric puts the law
 beside that mean, and unequal weights say nothing certain of the variances: neither is tested.
 """
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _SPARE = 3  # degrees of freedom on either side, below which nothing is tested
+_TOO_SMALL = 1e-3  # probability of a smaller F
 _EQUAL = 1e-9  # difference of weights, or of penalties, that is rounding
 _ARITHMETIC = 1e-11  # residuals of this size are rounding
 
@@ -71,8 +76,8 @@ class Goodness:
         largest_percent: observed loss over the law's, less 1, of the run with the largest residual, in per
             cent.
         largest_row: where that run is in its table: "row 61".
-        lack_of_fit: None where too few configurations have several runs, the objective is not symmetric, or
-            the runs have unequal weights.
+        lack_of_fit: None where too few configurations have several runs, or these differ by more than runs
+            that repeat each other do, the objective is not symmetric, or the runs have unequal weights.
     """
 
     scale_percent: float
@@ -148,6 +153,8 @@ def _lack_of_fit(runs: Runs, residuals: Floats, point: FitResult) -> LackOfFit |
     if not within > 0:  # the rows of a configuration are copies of one run
         return None
     ratio = float(counts @ means**2) / free / (within / rest)
+    if not ratio > 0 or f_tail(1 / ratio, rest, free) < _TOO_SMALL:  # the lower tail of F(free, rest)
+        return None
     return LackOfFit(F=ratio, degrees=(free, rest), p=f_tail(ratio, free, rest))
 
 
