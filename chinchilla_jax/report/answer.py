@@ -109,7 +109,7 @@ def _movement(facts: Facts) -> Sentence:
         highest = max(spans, key=lambda family: spans[family][1])
         lead = "; perturbations" if parts else "Perturbations"
         parts += [
-            f"{lead} up to {_miscount(facts)} (interpolated between the sizes of the study) keep it between ",
+            f"{lead} up to {_miscount(facts)}, interpolated between the sizes of the study, keep it between ",
             Linked(shown(spans[lowest][0], 3), f"tokens-per-param-{lowest}"),
             f"{f' ({family_words(lowest)})' * (lowest != highest)} and ",
             Linked(shown(spans[highest][1], 3), f"tokens-per-param-{highest}"),
@@ -127,7 +127,7 @@ def _miscount(facts: Facts) -> str:
     """The size that perturbations are measured by. Nothing is documented about a table of the user's own."""
     if facts.study.spec.data == "chinchilla":
         return f"the documented miscount of {DOCUMENTED_MISCOUNT:.1%}"
-    return f"{DOCUMENTED_MISCOUNT:.1%}, the miscount documented for Chinchilla's table and not for this one"
+    return f"{DOCUMENTED_MISCOUNT:.1%} (the miscount documented for Chinchilla's table, not for this one)"
 
 
 def _estimate_of(facts: Facts, condition: str) -> Linked:
