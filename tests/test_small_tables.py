@@ -232,3 +232,17 @@ def test_schemes_cover(scheme):
         for name in ("alpha", "beta"):
             hits.append(table.loc[name, "low"] <= getattr(TRUTH, name) <= table.loc[name, "high"])
     assert np.mean(hits) == pytest.approx(0.8, abs=0.12)
+
+
+def test_few_runs_are_not_said_to_vary_no_more_than_their_noise():
+    """One constant loss is sixty times as far from these by squares: the noise is unknown, not large."""
+    runs = cj.Runs(
+        params=[1e8, 2e8, 4e8, 1e8, 2e8, 4e8, 8e8],
+        tokens=[2e9, 4e9, 8e9, 1e10, 2e10, 4e10, 1.6e10],
+        loss=[3.1, 2.9, 2.75, 2.95, 2.7, 2.6, 2.55],
+    )
+    fit = cj.fit(runs, starts=64)
+    assert fit.status.name == "UNIDENTIFIED"
+    assert fit.reason.startswith(
+        "7 runs for 5 parameters show the size of the noise so poorly that one constant"
+    )

@@ -41,10 +41,7 @@ if TYPE_CHECKING:
 
 _CARRIES = 0.98  # leverage above which the law follows whatever a run says
 _HEAVY, _DECIDES = 0.8, 0.25  # leverage, and share of the answer's variance, from which one run decides it
-_FLAT = (
-    "The losses vary no more than their noise: one constant loss fits these runs as well as the law; add "
-    "runs of other sizes and token counts, a factor of 10 apart or more."
-)
+_SPREAD_OUT = "add runs of other sizes and token counts, a factor of 10 apart or more."
 _LOOSE = 10.0  # factor of tokens per parameter beyond which they are not known at all
 _ALIKE, _LOOSE_IF_ALIKE = 0.95, 3.0  # correlation of ln N and ln D that is to blame for a factor beyond this
 
@@ -91,7 +88,7 @@ def judge_fit(
         separation = Separation.of(problem.design, weights)
         return _judge_uncertified(problem, weights, theta, status, separation, residuals)
     if constant_explains(problem, weights, theta, residuals):
-        return Judgement(status=Status.UNIDENTIFIED, reason=_FLAT)
+        return Judgement(status=Status.UNIDENTIFIED, reason=_flat(problem, weights))
     if not warned and not is_near_line(problem.design, weights):
         return Judgement(status=status, reason=status.sentence)
     separation = Separation.of(problem.design, weights)
@@ -117,6 +114,21 @@ def judge_fit(
     if left is not None:
         found.append(left)
     return Judgement(status=status, reason=status.sentence, warnings=tuple(found))
+
+
+def _flat(problem: Problem, weights: Floats | None) -> str:
+    """What is said where `constant_explains`: of few runs because they hardly show how large the noise is."""
+    count = len(problem.design) if weights is None else int(np.count_nonzero(weights))
+    size = problem.law.size
+    if count < 2 * size:
+        return (
+            f"{count} runs for {size} parameters show the size of the noise so poorly that one constant loss "
+            f"cannot be ruled out; {_SPREAD_OUT}"
+        )
+    return (
+        "The losses vary no more than their noise: one constant loss fits these runs as well as the law; "
+        f"{_SPREAD_OUT}"
+    )
 
 
 def _judge_uncertified(
@@ -148,7 +160,7 @@ def _judge_uncertified(
         else:
             reason = f"{reason} Here {hardly}."
     elif status is Status.UNIDENTIFIED and constant_explains(problem, weights, theta, residuals):
-        reason = _FLAT
+        reason = _flat(problem, weights)
     else:
         rows = np.ones((1, len(residuals))) if weights is None else weights[None]
         (off,) = run_offs(problem, rows, theta[None])
