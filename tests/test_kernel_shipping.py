@@ -1,20 +1,25 @@
 """The kernel as a file: when it is out of date, what is compiled from it and kept."""
 
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from chinchilla_jax._util.cache_dir import VARIABLE
 from chinchilla_jax.bootstrapping.random_bits import random_bits
-from chinchilla_jax.solvers import Status, engine_choice, status, thresholds
+from chinchilla_jax.solvers import SolverOptions, Status, engine_choice, status, thresholds
 from chinchilla_jax.solvers.lane_kernel import building, generate, object_code, self_test
+from chinchilla_jax.solvers.lane_kernel.engine import LaneEngine
 from chinchilla_jax.solvers.lane_kernel.entry_points import DRAW_BITS, FIT_LANES
 from chinchilla_jax.solvers.lane_kernel.fingerprint import HERE, fingerprint
+from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
+from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 from chinchilla_jax.solvers.lane_kernel.many_calls import Parts, table_of
 
@@ -96,6 +101,8 @@ def test_a_changed_constant_of_the_solver_makes_the_kernel_stale_and_a_sentence_
 def test_the_kernel_is_loaded_without_its_sources_or_numba():
     code = """
 import sys
+from chinchilla_jax.solvers.lane_kernel.kernel import Kernel
+from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine
 from chinchilla_jax.solvers.lane_kernel.loading import load_kernel
 load_kernel()
 kernel = "chinchilla_jax.solvers.lane_kernel."
@@ -193,6 +200,68 @@ def test_the_answers_of_the_self_test_are_right(monkeypatch):
             changed.setattr(self_test, name, value)
             with pytest.raises(RuntimeError, match="the compiled code"):
                 self_test.require_right_answers(load_kernel())
+
+
+@pytest.mark.slow
+def test_two_processes_compile_the_same_instructions_as_one(monkeypatch):
+    monkeypatch.setattr(building, "core_is_idle", lambda: True)
+    whole, parts = (
+        Kernel(object_code.compiled(object_code.assembly(), host_machine())),
+        Kernel(*building.built()),
+    )
+    columns, weights = self_test.example()
+    start, width = np.tile(self_test.START, (1, 40, 1)), np.geomspace(1e-4, 1e-2, 40)
+    start += 0.1 * np.sin(np.arange(200.0)).reshape(1, 40, 5)
+    engines = [LaneEngine(kernel, columns.shape[1], SolverOptions(workers=1)) for kernel in (whole, parts)]
+    weights = np.tile(weights, (40, 1))
+    one, two = (engine.fit_columns(columns, weights, start, width) for engine in engines)
+    for name in ("theta", "anchor_value", "decrement", "status", "steps"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
+    slope, intercept = np.sin(np.arange(1000.0)).reshape(2, 500)
+    lines = slope, intercept, np.linspace(-1.0, 2.0, 30), np.array([0, 250, 499])
+    np.testing.assert_array_equal(whole.order_lines(*lines), parts.order_lines(*lines))
+
+
+def test_a_second_process_compiles_only_where_a_core_is_idle(monkeypatch):
+    steps, whole = [], object_code.sealed([b"first", b"second"])
+
+    class Other:
+        stdout, kill = None, lambda self: steps.append("killed")
+
+        def __init__(self, command, **options):
+            steps.append(command[-1])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def run(command, **options):
+        steps.append(command[-1])
+        return types.SimpleNamespace(stdout=whole, stderr=b"", returncode=0)
+
+    monkeypatch.setattr(building.subprocess, "Popen", Other)
+    monkeypatch.setattr(building.subprocess, "run", run)
+    monkeypatch.setattr(building, "available_cores", lambda: 2)
+    for load, expected in ((0.9, ["second", "first", "killed"]), (1.1, ["whole"]), (None, ["whole"])):
+        monkeypatch.setattr(building.os, "getloadavg", lambda load=load: (load, load, load))
+        if load is None:
+            monkeypatch.delattr(building.os, "getloadavg")
+        assert building.core_is_idle() == (load == 0.9)
+        assert building.built() == (b"first", b"second")
+        assert steps == expected
+        steps.clear()
+
+
+def test_half_of_the_kernel_that_does_not_arrive_is_compiled_by_the_first_process(monkeypatch):
+    monkeypatch.setattr(building, "_compiled", lambda part: "+".join(sorted(part)).encode())
+    monkeypatch.setattr(building, "_tested", tuple)
+    there = object_code.unsealed(building.answer("whole"))
+    for arriving in (building.answer("second"), b"", b"torn"):
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(arriving)))
+        assert object_code.unsealed(building.answer("first")) == there
+    assert b"fit_lanes" in there[0] and b"random_bits" in there[1]
 
 
 def test_where_python_cannot_be_started_the_kernel_is_compiled_in_this_process(monkeypatch):

@@ -220,7 +220,7 @@ def test_code_of_the_users_own_is_loaded(cache):
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "a large file"])
 def test_other_code_is_compiled_in_memory_with_one_line(cache, way, monkeypatch):
     file, built = cache
-    file.write_bytes(object_code.sealed(b"what a neighbour would have run"))
+    file.write_bytes(object_code.sealed([b"what a neighbour would have run"]))
     with monkeypatch.context() as changed:
         WAYS[way](file, changed)
         (said,) = loaded()

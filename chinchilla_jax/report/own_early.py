@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import ChinchillaError
-from chinchilla_jax.report.content import Section
-from chinchilla_jax.study import Study
+
+if TYPE_CHECKING:
+    from chinchilla_jax.report.content import Section
+    from chinchilla_jax.study import Study
 
 
 class OwnSectionsEarly:

@@ -47,14 +47,15 @@ _ROOM = 4  # times the lines: room for those that matter within stretches within
 class Kernel:
     """Machine code, for as long as this object lives. Threads may share it."""
 
-    def __init__(self, code: bytes) -> None:
-        """Load the object file `code`.
+    def __init__(self, *code: bytes) -> None:
+        """Load object files.
 
         Raises:
-            RuntimeError: LLVM cannot load it, or a function is missing.
+            RuntimeError: LLVM cannot load them, or a function is missing.
         """
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host_machine())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for each in code:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(each))
         self._engine.finalize_object()
         self._find_functions()
 
@@ -77,7 +78,7 @@ class Kernel:
     def _address(self, name: str) -> int:
         found: int = self._engine.get_function_address(name)
         if not found:
-            raise RuntimeError(f"the object file has no function {name}")
+            raise RuntimeError(f"the object files have no function {name}")
         return found
 
     def call(self, entry: EntryPoint, **arguments: int | float | NDArray[Any]) -> None:

@@ -83,7 +83,7 @@ def _loaded() -> Kernel:
     file = kept_file()
     code = None if file is None else read(file)
     if code is None:
-        assembly()  # a damaged file is found here, before another process is started for it
+        assembly()  # a damaged file is found here, before other processes are started for it
         if not cache_dir.has_warned():  # of somebody else's code: one line is enough
             how_often = "in every run" if file is None else "once for this machine"
             announce(f"chinchilla-jax: compiling the solver, {how_often} ...")
@@ -92,4 +92,4 @@ def _loaded() -> Kernel:
         code = built()
         if file is not None:
             write(file, code)
-    return Kernel(code)
+    return Kernel(*code)

@@ -22,8 +22,6 @@ from chinchilla_jax._util.side_process import SideProcess
 from chinchilla_jax._util.validation import worker_count
 from chinchilla_jax.solvers.dispatch import has_kernel
 from chinchilla_jax.solvers.engine_choice import drawing_kernel, kernel_expected
-from chinchilla_jax.study.execution.dask_client import foreign_scheduler
-from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
 from chinchilla_jax.study.execution.planning import Workplace
 from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -133,6 +131,9 @@ def dask(scheduler: str | None, workers: int) -> Iterator[Executor]:
         UsageError: Dask is not installed.
         ChinchillaError: no scheduler answers there, or it cannot be used; see `foreign_scheduler`.
     """
+    from chinchilla_jax.study.execution.dask_client import foreign_scheduler
+    from chinchilla_jax.study.execution.dask_cluster import INSTALL, local_cluster
+
     try:
         from dask.distributed import Client
     except ImportError:
