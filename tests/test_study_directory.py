@@ -26,7 +26,7 @@ from chinchilla_jax.datasets import load_runs
 from chinchilla_jax.report import run_study
 from chinchilla_jax.solvers.counted import counted_rows
 from chinchilla_jax.study import StudySpec, Sweep, open_study, study_status
-from chinchilla_jax.study.estimate import estimate
+from chinchilla_jax.study.estimate import estimate, fit_seconds
 from chinchilla_jax.study.numerics import STUDIES, Numerics
 from chinchilla_jax.study.spec.differences import differences
 from chinchilla_jax.study.storage.heartbeat import heartbeat, is_running
@@ -360,6 +360,13 @@ def test_the_conditions_announced_as_invalid_are_invalid(study):
     fits = study.fits()
     bad = fits.groupby("condition", sort=False)["status"].agg(lambda column: (column == "INVALID").all())
     assert estimate(SPEC).invalid == tuple(bad.index[bad]) == ("multiplicative=-0.5",)
+
+
+def test_fewer_runs_are_not_forecast_to_be_fitted_faster():
+    """Resamples of few runs take more starts and steps; a table of more runs takes longer."""
+    rates = {name: estimate(StudySpec(data=name)).rate for name in ("olmo_ladder", "gemstones", "chinchilla")}
+    assert rates["olmo_ladder"] == rates["gemstones"] <= 1.05 * rates["chinchilla"]
+    assert fit_seconds(SPEC, 480, 1) == 2 * fit_seconds(SPEC, 240, 1) == 2 * fit_seconds(SPEC, 24, 1)
 
 
 def test_a_run_begins_with_what_it_fits_and_ends_with_what_failed(tmp_path, monkeypatch, capsys):
