@@ -216,6 +216,30 @@ def test_m_out_of_n_on_few_runs():
     assert MOutOfN().size(10000) == 1000 and MOutOfN(m=6).factor(7, 7) <= 1
 
 
+def test_runs_without_weight_do_not_count_as_runs_of_a_scheme():
+    half = np.repeat([0.0, 1.0], 40)
+    assert MOutOfN().completed(80, 5, half) == MOutOfN(m=50, used=40)
+    assert MOutOfN(m=50, used=40).factor(80, 5) == pytest.approx(MOutOfN().factor(40, 5))
+    assert MOutOfN(m=56).completed(80, 5, half).factor(80, 5) == pytest.approx(np.sqrt(23 / 35))
+    assert MOutOfN().completed(5, 3, np.array([0.0, 1, 1, 1, 1])).size(5) == 5
+    assert MOutOfN().completed(80, 5, np.ones(80)) == MOutOfN()
+    assert Bayesian().completed(80, 5, half) == Bayesian(concentration=concentration(40, 5))
+
+
+def test_standard_errors_are_those_of_the_table_without_runs_of_weight_zero():
+    # Half of 80 runs: of 27 drawn some 13 have a weight, and standard errors were 1.6 times as wide.
+    runs, kept = isoflop(8, 10), np.arange(80) % 2 == 1
+    some = [getattr(runs, name)[kept] for name in ("params", "tokens", "flops", "loss")]
+    others = cj.Runs(**dict(zip(("params", "tokens", "flops", "loss"), some, strict=True)))
+    errors = [
+        cj.bootstrap(each, resamples=400, objective=cj.Huber(1e-2), scheme="m_out_of_n", weights=weights)
+        .standard_errors()
+        .loc[["E", "alpha", "beta"], "standard_error"]
+        for each, weights in ((runs, kept.astype(float)), (others, None))
+    ]
+    np.testing.assert_allclose(errors[0], errors[1], rtol=0.25)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["pairs", "bayesian", "wild", "residual", "m_out_of_n"])
 def test_schemes_cover(scheme):

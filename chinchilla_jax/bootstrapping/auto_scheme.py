@@ -96,8 +96,9 @@ def resolve_scheme(
         UsageError: there is no such scheme, or its clusters are too few.
     """
     if not is_auto(scheme):
-        given = read_scheme(scheme).completed(len(runs), read_law(law).size)
-        require_groups(given, runs, read_weights(weights, len(runs)))
+        own = read_weights(weights, len(runs))
+        given = read_scheme(scheme).completed(len(runs), read_law(law).size, own)
+        require_groups(given, runs, own)
         if not isinstance(given, Cluster) or is_embedded(runs):
             return given, None
         point = fit(runs, law, objective=objective, weights=weights, options=options)

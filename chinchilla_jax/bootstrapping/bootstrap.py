@@ -155,7 +155,7 @@ def bootstrap(
     else:
         chosen = asked_scheme(chosen, runs, point, counts=inner > 0)
         cautions = asked_warnings(chosen, runs, own)
-    chosen = chosen.completed(len(runs), problem.law.size)
+    chosen = chosen.completed(len(runs), problem.law.size, own)
     ids = np.arange(chosen.count(runs, count), dtype=np.int32)
     advance = started(progress, "bootstrap", len(ids) * (1 + inner))
     fitter = ResampleFitter.prepared(problem, point, own=own, solver=solver, options=options)

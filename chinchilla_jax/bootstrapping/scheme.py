@@ -90,8 +90,14 @@ class Scheme(abc.ABC):
         """What draws the same for the runs of another table in the same order, whatever their counts."""
         return self
 
-    def completed(self, n_runs: int, size: int) -> Scheme:
-        """The scheme with settings that depend on the numbers of runs and of parameters filled in."""
+    def completed(self, n_runs: int, size: int, weights: NDArray[np.float64] | None = None) -> Scheme:
+        """The scheme with settings that depend on the numbers of runs and of parameters filled in.
+
+        Args:
+            n_runs: of the table.
+            size: parameters of the law.
+            weights: of the runs, (n,); those without weight are drawn, and do not count.
+        """
         return self
 
     def count(self, runs: Runs, resamples: int) -> int:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.datasets import Runs
 
 _LEAST_DRAWS = 25  # of `MOutOfN`: five for each parameter of the five-parameter law
+_FEWEST_DRAWS = 6  # that may be asked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +108,11 @@ class Bayesian(Scheme):
             remedy = "give a positive number such as 1"
             positive_number("Bayesian: concentration", self.concentration, remedy=remedy)
 
-    def completed(self, n_runs: int, size: int) -> Bayesian:
+    def completed(self, n_runs: int, size: int, weights: NDArray[np.float64] | None = None) -> Bayesian:
         """With its concentration."""
         if self.concentration is not None:
             return self
-        return Bayesian(concentration=resample.concentration(n_runs, size))
+        return Bayesian(concentration=resample.concentration(resample.used_runs(n_runs, weights), size))
 
     def weights(self, runs: Runs, resample_ids: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
         """Weights (R, n), see `Scheme.weights`; c is 1 where it is None."""
@@ -128,7 +129,9 @@ class MOutOfN(Scheme):
     Attributes:
         m: draws per resample, 6 or more; None for n^(3/4), rounded up, but at least 25 (or n). Laws of fewer
             runs are spread too widely for the factor: on 240 runs, 80% intervals of 39 cover 83 to 85%, of
-            62 they cover 81 to 84%.
+            62 they cover 81 to 84%. Where some runs have weight 0, n are the others, and more are drawn, so
+            that about m of them are.
+        used: how many runs have a weight, which `bootstrap` fills in; None for all.
 
     Example:
         >>> boot = cj.bootstrap(runs, resamples=20, scheme=cj.MOutOfN(m=60))
@@ -138,11 +141,22 @@ class MOutOfN(Scheme):
 
     name: ClassVar[str] = "m_out_of_n"
     m: int | None = None
+    used: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a size that has no meaning."""
         if self.m is not None:
-            whole_number("MOutOfN: m", self.m, low=6)
+            whole_number("MOutOfN: m", self.m, low=_FEWEST_DRAWS)
+
+    def completed(self, n_runs: int, size: int, weights: NDArray[np.float64] | None = None) -> MOutOfN:
+        """Where some runs have weight 0, with the number of the others and a size that counts these."""
+        used = resample.used_runs(n_runs, weights)
+        if used == n_runs:
+            return self
+        m = self.m
+        if m is None and n_runs >= _FEWEST_DRAWS:  # of fewer runs all are drawn anyway
+            m = -(-self.size(used) * n_runs // used)
+        return MOutOfN(m=m, used=used)
 
     def size(self, n_runs: int) -> int:
         """Draws per resample."""
@@ -163,8 +177,9 @@ class MOutOfN(Scheme):
     def factor(self, n_runs: int, size: int = 5) -> float:
         """See the table of the module."""
         # A law of m runs has the variance of m - p. A table too small for this is resampled at its own size.
-        drawn = max(self.size(n_runs) - size, 1)
-        return math.sqrt(drawn / max(n_runs - size, drawn))
+        used = n_runs if self.used is None else self.used
+        drawn = max(self.size(n_runs) * used / n_runs - size, 1)
+        return math.sqrt(drawn / max(used - size, drawn))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -136,6 +136,11 @@ def concentration(groups: int, fitted: float) -> float:
     return float((max(groups - fitted, 0.5) / groups) ** 1.5)
 
 
+def used_runs(n_runs: int, weights: NDArray[np.float64] | None) -> int:
+    """How many of so many runs have a weight; `weights` (n,), or None for all of them."""
+    return n_runs if weights is None else int(np.count_nonzero(weights))
+
+
 def leave_one_out(n_runs: int) -> NDArray[np.uint8]:
     """Weights (n, n) without each run in turn."""
     return (1 - np.eye(n_runs, dtype=np.uint8)).astype(np.uint8)

@@ -41,5 +41,5 @@ class Numerics:
         return range(self.since(law), self.newest + 1)
 
 
-STUDIES = Numerics(8, {})
+STUDIES = Numerics(9, {})
 MULTIVERSES = Numerics(5, {})

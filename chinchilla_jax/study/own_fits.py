@@ -57,6 +57,7 @@ def own_bootstrap(study: Study) -> BootstrapResult:
             f"{study.directory}: its law is a function of its user; give it, as in open_study(..., law=...)"
         )
     runs, weights = study.weighted_runs()
+    own = read_weights(weights, len(runs))
     fits, design = study.fits(condition.id), spec.model.design(runs)
     with np.errstate(all="ignore"):  # of lanes that failed
         natural = {name: fits[name].to_numpy(np.float64) for name in spec.model.parameters}
@@ -72,8 +73,8 @@ def own_bootstrap(study: Study) -> BootstrapResult:
         solution=solution,
         design=design,
         resample_ids=fits["resample"].to_numpy(np.int32),
-        point=_point(study, condition.id, runs, read_weights(weights, len(runs))),
-        scheme=_scheme(study, runs),
+        point=_point(study, condition.id, runs, own),
+        scheme=_scheme(study, runs, own),
         boundary=spec.boundary,
     )
 
@@ -113,10 +114,10 @@ def _point(study: Study, condition: str, runs: Runs, weights: NDArray[np.float64
     return dataclasses.replace(found, goodness=goodness_of(found, runs))
 
 
-def _scheme(study: Study, runs: Runs) -> Scheme:
+def _scheme(study: Study, runs: Runs, weights: NDArray[np.float64] | None) -> Scheme:
     """How the runs were resampled, as far as intervals depend on it: "auto" chooses none with a factor."""
     spec = study.spec
     if is_auto(spec.scheme):
         return Pairs()
     given = read_scheme(spec.scheme) if spec.cluster is None else Cluster(by=spec.cluster)
-    return given.completed(len(runs), spec.model.size)
+    return given.completed(len(runs), spec.model.size, weights)

@@ -173,7 +173,7 @@ def _scheme(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) ->
     if isinstance(given, Cluster) and not is_embedded(runs):
         require_groups(given, runs, weights)
         return asked_scheme(given, runs, _point(spec, runs, weights)), ""
-    return given.completed(len(runs), read_law(spec.law).size), ""
+    return given.completed(len(runs), read_law(spec.law).size, weights), ""
 
 
 def _measured(spec: StudySpec, runs: Runs, weights: NDArray[np.float64] | None) -> Dependence:
