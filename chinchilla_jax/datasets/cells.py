@@ -129,7 +129,7 @@ def _too_large(shown: str, quantity: str) -> Problem:
 
 
 def _plain(quantity: str) -> str:
-    return f"write a plain number such as {_EXAMPLE[quantity]}"
+    return f"write a plain number such as {_EXAMPLE[quantity]}, or leave the row out"
 
 
 def _text_remedy(text: str, quantity: str) -> str:
