@@ -68,6 +68,7 @@ class DrawnErrors(Scheme):
         *,
         delta: float = 1e-3,
         size: int = 5,
+        weights: Floats | None = None,
     ) -> Floats:
         """Errors (R, n) of the log losses of these resamples, log observed minus log predicted.
 
@@ -78,11 +79,15 @@ class DrawnErrors(Scheme):
             seed: whole number.
             delta: half-width of the objective's zone (log loss; may be infinite).
             size: parameters of the law, p.
+            weights: of the runs, (n,); the errors of those without weight are not drawn, and they get none.
         """
         n_runs = len(residuals)
+        used = np.ones(n_runs, bool) if weights is None else weights > 0
         errors = -((1 - self.share) * residuals + self.share * left_out)
         bits = resample.resample_bits(n_runs + 1, resample_ids, seed, stream=self._stream)
-        return self._drawn(errors, bits[:, :-1], delta) * _scales(bits[:, -1:], n_runs - size)
+        drawn = np.zeros((len(bits), n_runs))
+        drawn[:, used] = self._drawn(errors[used], bits[:, :-1][:, used], delta)
+        return drawn * _scales(bits[:, -1:], int(used.sum()) - size)
 
     _stream: ClassVar[int]
 

@@ -60,7 +60,9 @@ def residual_bootstrap(
         # Blocks are full, the last one too: what a lane shares a table with does not depend on how many
         # resamples are asked for.
         block = np.arange(length) + ids[first]
-        errors = scheme.log_errors(point.residuals, left_out, block, seed, delta=delta, size=problem.law.size)
+        errors = scheme.log_errors(
+            point.residuals, left_out, block, seed, delta=delta, size=problem.law.size, weights=fitter.own
+        )
         wanted = min(length, len(ids) - first)
         found.append(_fit_block(fitter, predicted + errors)[:wanted])
         if on_progress is not None:
