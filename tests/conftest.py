@@ -1,5 +1,6 @@
 """What all tests share: settings of the process, and a small finished study."""
 
+import gc
 import os
 import shutil
 import sys
@@ -31,6 +32,13 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Searches for garbage, five of which end a run, need not look at what was imported and collected."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,6 +118,29 @@ def table_page(table_boot, tmp_path_factory):
     import chinchilla_jax as cj
 
     return cj.write_report(table_boot, tmp_path_factory.mktemp("page") / "table.html", flops=[3e21, 1e23])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The pictures that `drawn_once` has drawn for the tests of a module, by name and caption."""
+    return {}
+
+
+@pytest.fixture
+def drawn_once(drawn):
+    """Pages of one study show the same pictures, wherever they lie: each is drawn for the first alone."""
+    from chinchilla_jax.report.drawn import drawn_figure
+    from chinchilla_jax.report.sections import advice, fitted, quality
+
+    def picture(name, caption, *args, **options):
+        if (name, caption) not in drawn:
+            drawn[name, caption] = drawn_figure(name, caption, *args, **options)
+        return drawn[name, caption]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for section in (advice, fitted, quality):
+            patch.setattr(section, "drawn_figure", picture)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,6 @@ from chinchilla_jax._util.errors import ChinchillaError, UsageError
 from chinchilla_jax._util.remote import VARIABLE
 from chinchilla_jax._util.remote_directory import ServerError
 from chinchilla_jax.cli import main
-from chinchilla_jax.report.drawn import drawn_figure
-from chinchilla_jax.report.sections import advice, fitted, quality
 
 pytest.importorskip("fsspec")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -89,22 +87,6 @@ def said(capsys, code, *arguments):
         assert printed.err.startswith("chinchilla-jax: error: ") and printed.err.count("\n") == 1
         assert "CHINCHILLA_JAX_DEBUG" not in printed.err, "the form of an internal error"
     return printed.err if code else printed.out
-
-
-@pytest.fixture(scope="module")
-def drawn_once():
-    """Pages of one study show the same pictures, wherever they lie: each is drawn for the first alone."""
-    kept = {}
-
-    def drawn(name, caption, *args, **options):
-        if (name, caption) not in kept:
-            kept[name, caption] = drawn_figure(name, caption, *args, **options)
-        return kept[name, caption]
-
-    with pytest.MonkeyPatch.context() as patch:
-        for section in (advice, fitted, quality):
-            patch.setattr(section, "drawn_figure", drawn)
-        yield
 
 
 @pytest.mark.slow

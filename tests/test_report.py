@@ -323,6 +323,7 @@ def test_it_does_without_figures_and_without_the_data(small_study, tmp_path):
     assert Facts(study).documented_estimates("multiplicative") is None
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_further_tables_are_shown(small_study, tmp_path):
     study = copy(small_study, tmp_path / "copy")
     frame = pd.DataFrame({"family": ["<b>additive"], "size": [1.5], "n": [np.int64(3)], "none": [None]})
@@ -333,6 +334,7 @@ def test_further_tables_are_shown(small_study, tmp_path):
     assert "table-broken" not in page.tables
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_a_page_that_cannot_be_written_is_no_success(small_study, tmp_path, monkeypatch):
     study = copy(small_study, tmp_path / "copy")
     page = study.path / "report.html"
@@ -349,6 +351,7 @@ def test_a_page_that_cannot_be_written_is_no_success(small_study, tmp_path, monk
         remake(study, Progress())
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_command(small_study, tmp_path, capsys):
     study = copy(small_study, tmp_path / "copy")
     out = tmp_path / "elsewhere" / "page.html"
@@ -364,6 +367,7 @@ def test_command(small_study, tmp_path, capsys):
     assert "study" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_write_report_says_where(small_study, tmp_path):
     assert write_report(small_study, tmp_path / "page.html") == tmp_path / "page.html"
     with pytest.raises(OSError, match="missing"):

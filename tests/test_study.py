@@ -448,6 +448,7 @@ def test_a_torn_or_foreign_record_is_named(tmp_path, content):
 
 @pytest.mark.parametrize("pattern", ["fits/part-00003-*.parquet", "summary/params.parquet", "point.parquet"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "one bit"])
+@pytest.mark.usefixtures("drawn_once")
 def test_a_damaged_file_is_named_and_repaired(study, copy, pattern, damage):
     (file,) = copy.glob(pattern)
     name = str(file.relative_to(copy))

@@ -665,6 +665,7 @@ def test_every_directory_keeps_the_contract(place):
 
 
 @REMOTE_WARNINGS
+@pytest.mark.usefixtures("drawn_once")
 def test_a_study_in_any_place_is_the_same_and_resumes(study, place, monkeypatch):
     def one_figure(figures, **_):
         yield "one.png", place.encode()
