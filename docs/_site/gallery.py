@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -208,7 +207,7 @@ def drawn() -> dict[str, bytes]:
 
     matplotlib.use("Agg")
     from chinchilla_jax.plots.panels import unshown
-    from chinchilla_jax.plots.save import figure_of
+    from chinchilla_jax.plots.save import figure_files
 
     found: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), unshown():
@@ -218,7 +217,5 @@ def drawn() -> dict[str, bytes]:
         for _, prepared, figures in SECTIONS:
             exec(prepared, names)
             for name, (_, line) in figures.items():
-                buffer = io.BytesIO()
-                figure_of(eval(line, names)).savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-                found[f"{name}.png"] = buffer.getvalue()
+                found.update(figure_files([(name, eval(line, names))], dpi=110, formats=("png",)))
     return found
