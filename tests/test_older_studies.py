@@ -254,3 +254,10 @@ def test_runs_exported_by_0_1_0_are_imported(tmp_path):
     store = RunStore.create(tmp_path / "runs.db", {})
     assert import_runs(store, table) == 2
     assert [(run.stage, run.loss) for run in store.runs()] == [("seed", 3.1), ("seed", None)]
+
+
+def test_the_documentation_says_which_digits_are_those_of_now():
+    text = (Path(__file__).parents[1] / "docs" / "stability.md").read_text(encoding="utf-8")
+    assert f"| its fits | `numerics`: {STUDIES.newest} |" in text
+    assert f"from {STUDIES.every_law} on |" in text
+    assert f"`numerics`: {MULTIVERSES.newest} | {MULTIVERSES.newest} |" in text
