@@ -1,5 +1,6 @@
 """The kernel as a file: when it is out of date, what is compiled from it and kept."""
 
+import errno
 import io
 import os
 import re
@@ -252,6 +253,38 @@ def test_a_second_process_compiles_only_where_a_core_is_idle(monkeypatch):
         assert building.built() == (b"first", b"second")
         assert steps == expected
         steps.clear()
+
+
+@pytest.mark.parametrize("refused", ["first", "second"])
+def test_where_the_system_starts_one_process_and_not_two_that_one_compiles_all(monkeypatch, refused):
+    started = []
+
+    def run(command, **options):
+        if command[-1] == refused:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(command[-1])
+        return types.SimpleNamespace(stdout=object_code.sealed([b"all"]), stderr=b"", returncode=0)
+
+    class Other:
+        stdout = None
+
+        def __init__(self, command, **options):
+            run(command)
+
+        def __exit__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def kill(self):
+            started.append("killed")
+
+    monkeypatch.setattr(building, "core_is_idle", lambda: True)
+    monkeypatch.setattr(building.subprocess, "Popen", Other)
+    monkeypatch.setattr(building.subprocess, "run", run)
+    assert building.built() == (b"all",)
+    assert started == {"first": ["second", "killed", "whole"], "second": ["whole"]}[refused]
 
 
 def test_half_of_the_kernel_that_does_not_arrive_is_compiled_by_the_first_process(monkeypatch):
