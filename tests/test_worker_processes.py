@@ -131,6 +131,22 @@ def test_processes_started_ahead_are_taken_first_and_end_whether_used_or_not():
     assert processes._ahead == []
 
 
+def test_of_a_start_that_is_interrupted_no_process_is_left_to_take(monkeypatch):
+    made = []
+
+    def ready():
+        if made:
+            raise KeyboardInterrupt
+        made.append(SideProcess())
+        return made[0]
+
+    monkeypatch.setattr(processes, "_ready", ready)
+    with pytest.raises(KeyboardInterrupt), started_ahead(2):
+        pass
+    assert made[0]._process.returncode is not None
+    assert processes._ahead == []
+
+
 @pytest.mark.parametrize(
     ("options", "count"),
     [

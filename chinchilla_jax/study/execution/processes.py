@@ -37,11 +37,10 @@ def started_ahead(count: int) -> Iterator[None]:
     `side_processes` takes them first. They end with the block, used or not.
     """
     with contextlib.ExitStack() as started:
-        _ahead.extend(started.enter_context(_ready()) for _ in range(count))
-        try:
-            yield
-        finally:
-            _ahead.clear()
+        started.callback(_ahead.clear)
+        for _ in range(count):
+            _ahead.append(started.enter_context(_ready()))
+        yield
 
 
 @contextlib.contextmanager
