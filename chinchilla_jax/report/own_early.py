@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util.errors import ChinchillaError
@@ -13,18 +13,14 @@ if TYPE_CHECKING:
 
 
 class OwnSectionsEarly:
-    """Makes them in one thread, for another: those of a page without figures."""
+    """They are made in one thread and taken in another; of a page without figures."""
 
     def __init__(self) -> None:
         """Not begun."""
         self._made: Future[tuple[list[Any], list[Section]]] = Future()
 
     def make(self, study: Study) -> None:
-        """Make them, from a study of the first condition alone.
-
-        Raises:
-            ChinchillaError: the page will say why it has none.
-        """
+        """Make them, from a study of the first condition alone; errors are kept for `of`."""
         # Not loaded before a study's first fit.
         from chinchilla_jax.report.facts import Facts
         from chinchilla_jax.report.study_page import own_sections
@@ -48,6 +44,6 @@ class OwnSectionsEarly:
             return None
         try:
             inputs, sections = self._made.result()
-        except (Exception, CancelledError):
+        except Exception:  # whatever it is, the page meets it again
             return None
         return sections if inputs == own_inputs(study) else None

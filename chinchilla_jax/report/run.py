@@ -66,10 +66,9 @@ def run_study(
     """
     choice = settled(ExecutorChoice(executor, scheduler, workers), spec)
     with resolve(progress) as reporter, processes_for(spec, out, choice, figures=figures) as beside:
-        early = None if figures else OwnSectionsEarly()
-        meanwhile = (
-            Meanwhile(prepare=_load) if early is None else Meanwhile(prepare=_load, with_first=early.make)
-        )
+        early, meanwhile = (None if figures else OwnSectionsEarly()), Meanwhile(prepare=_load)
+        if early is not None:
+            meanwhile = dataclasses.replace(meanwhile, with_first=early.make)
         study = compute_study(
             spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=meanwhile
         )

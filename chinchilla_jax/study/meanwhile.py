@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax.study.result import Study, hold_tables
@@ -23,7 +23,7 @@ def _nothing(*_: object) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Meanwhile:
-    """What the caller will need afterwards. Errors are lost: who needs its effects meets them again.
+    """What the caller will need afterwards. Errors are lost: the caller meets them again at the end.
 
     Attributes:
         prepare: called once chunks come in.
@@ -37,7 +37,7 @@ class Meanwhile:
     def run(self, before: Callable[[], object], first: Future[Callable[[], Study]]) -> None:
         """Do all of it, after something else; `first` makes that study, or is cancelled."""
         for task in (before, self.prepare, lambda: self.with_first(first.result()())):
-            with contextlib.suppress(Exception, CancelledError):
+            with contextlib.suppress(Exception):  # also that `first` is cancelled
                 task()
 
 
