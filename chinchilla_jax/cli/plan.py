@@ -260,7 +260,7 @@ def _print(
 ) -> None:
     law_source.print_sample(sample, level)
     if said := _taken_for_granted(sample):
-        output.print_paragraph(f"{said}")
+        output.print_paragraph(said)
         output.echo()
     if hardware:
         output.echo(
@@ -289,8 +289,10 @@ def _taken_for_granted(sample: LawSample) -> str:
     usual = {
         name: value for name, value in sample.point.model.defaults.items() if name not in sample.variables
     }
-    said = {"unique_tokens": "all tokens are taken for new: --unique-tokens U says how many there are"}
-    said["sparsity"] = "all parameters are taken for active: --sparsity S says what share is idle"
+    said = {
+        "unique_tokens": "all tokens are taken for new: --unique-tokens U says how many there are",
+        "sparsity": "all parameters are taken for active: --sparsity S says what share is idle",
+    }
     return "; ".join(said.get(name, f"{name} is {value:g}: --at {name}=X") for name, value in usual.items())
 
 

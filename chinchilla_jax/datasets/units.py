@@ -190,10 +190,9 @@ def read_units(units: Mapping[str, str] | None) -> dict[str, Unit]:
         raise UsageError(
             f"units is {short(units)}; give a unit for some quantities, as in {{'params': 'millions'}}"
         )
-    found = {}
+    found, known = {}, (*PLAIN, *COUNT_VARIABLES)
     for quantity, text in (units or {}).items():
-        if quantity not in (*PLAIN, *COUNT_VARIABLES):
-            known = ", ".join((*PLAIN, *COUNT_VARIABLES))
-            raise UsageError(f"units: unknown quantity {short(quantity)}; give {known}")
+        if quantity not in known:
+            raise UsageError(f"units: unknown quantity {short(quantity)}; give {', '.join(known)}")
         found[quantity] = read_unit(COUNT_VARIABLES.get(quantity, quantity), text)
     return found
