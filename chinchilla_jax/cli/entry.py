@@ -25,7 +25,7 @@ from chinchilla_jax._util.reproducible import may_restart
 from chinchilla_jax._util.text import visible
 from chinchilla_jax.cli.ending import PROGRAM, OwnProcess, print_error
 
-# Errors of writing alone: a full disk or quota, a limit of the size of a file, a file system to read only.
+# Errors of writing alone: a full disk or quota, a limit on the size of a file, a read-only file system.
 _CANNOT_WRITE = {
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)
 }

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study.atlas import AtlasSpec
 
 _RUN, _PAPER = "run", "paper"
-_RECORD = "study.json"
+_RECORD = "study.json"  # that of storage/record.py, which loads 240 modules
 _COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
 _RESUME = "rerun the same command to resume"
 

@@ -113,7 +113,7 @@ class Separation:
 
 
 def is_near_line(design: Design, weights: Floats | None) -> bool:
-    """`Separation.near_line`, at less cost: all runs of a table are asked once."""
+    """`Separation.near_line`, at less cost: the spreads of all runs of a table are computed once."""
     rows = np.ones((1, len(design))) if weights is None else weights[None]
     return bool(spread_without_one(design, rows)[0] < NEAR_LINE)
 

@@ -75,8 +75,8 @@ class Beside:
 
     Args:
         side: the process; None for a new one, if that is worth it.
-        working: ends that.
-        early: what was made of a page without figures while the study was computed.
+        working: ends the new one.
+        early: sections of a page without figures that were made while the study was computed.
         page: whether the page will be written.
     """
 

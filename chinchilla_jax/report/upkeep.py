@@ -50,7 +50,7 @@ def remake(
         figures: whether to draw figures; without, those of earlier tables are removed.
         page: whether to write the page. Without jinja2 it is left out, with a note.
         side: makes a part of both; None starts a process if that is worth it.
-        early: what was made of a page without figures while the study was computed.
+        early: sections of a page without figures that were made while the study was computed.
 
     Returns:
         The study as it is at the end: another process may have extended it meanwhile.

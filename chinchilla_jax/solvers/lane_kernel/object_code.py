@@ -2,8 +2,8 @@
 
 LLVM compiles it for exactly one processor from kernel.ll.xz, which generate.py has made from the Python
 sources of this folder; whether it is up to date with them is for a test to tell, not for the user's process.
-The object file is kept in the folder of cache_dir.py, under a digest of the assembly, the version of LLVM's
-bindings and the processor. It is run only if nobody but the user or root can have written it.
+The object files are kept as one in the folder of cache_dir.py, under a digest of the assembly, the version of
+LLVM's bindings and the processor. They are run only if nobody but the user or root can have written them.
 """
 
 from __future__ import annotations
